@@ -1,0 +1,225 @@
+"""Domains: what one dimension of a search space can be. Frozen, picklable values.
+
+Each kind of range is one class and one line in `RANGES`. A constructor raises `SpaceError` for
+a domain that cannot be, such as a range whose low end lies above its high end.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from search_spaces.flaws import Flaw, SpaceError, show
+from search_spaces.values import Value, is_number, is_value, is_whole, plain, same
+
+if TYPE_CHECKING:
+    from optuna.trial import BaseTrial
+
+When = Mapping[str, tuple[Value, ...]]
+"""Swept path -> the values of it for which a conditional domain is active; all must hold."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of several values, without order."""
+
+    values: tuple[Value, ...]
+    when: When = field(default_factory=dict, kw_only=True, hash=False)
+    kind: ClassVar[str] = "choice"
+
+    def __post_init__(self) -> None:
+        _refuse(_choice_flaw(self.values))
+
+    def suggest(self, trial: "BaseTrial", name: str) -> Value:
+        """Draw a value in an Optuna trial."""
+        return trial.suggest_categorical(name, self.values)
+
+    def edges(self) -> tuple[Value, ...]:
+        """Return values that fit a field only if all values of the domain do: here, all."""
+        return self.values
+
+    def size(self) -> float:
+        """Return the number of values."""
+        return len(self.values)
+
+    def contains(self, value: Any) -> bool:
+        """Tell whether the domain can draw `value`."""
+        return any(same(value, own) for own in self.values)
+
+    def form(self) -> dict[str, Any]:
+        """Return the domain as it is written in a sweep file."""
+        return {self.kind: list(self.values), **_when_form(self.when)}
+
+    def __str__(self) -> str:
+        return ", ".join(map(plain, self.values)) + _when_text(self.when)
+
+
+@dataclass(frozen=True)
+class Range:
+    """Base of the four ranges of numbers; both ends belong to the range."""
+
+    low: float
+    high: float
+    step: float | None = None
+    """Distance between neighbouring values, counted from `low`; divides the range."""
+    when: When = field(default_factory=dict, kw_only=True, hash=False)
+    kind: ClassVar[str]
+    log: ClassVar[bool] = False
+    """Every power of ten is drawn equally often."""
+    whole: ClassVar[bool] = False
+    """Whole numbers only, one apart unless `step` says otherwise."""
+
+    def __post_init__(self) -> None:
+        flaw = _range_flaw(self)
+        _refuse(flaw, _step_flaw(self) or (None if flaw else _grid_flaw(self)))
+
+    def suggest(self, trial: "BaseTrial", name: str) -> Value:
+        """Draw a value in an Optuna trial."""
+        if self.whole:
+            step = int(self.step or 1)
+            return trial.suggest_int(name, int(self.low), int(self.high), step=step, log=self.log)
+        return trial.suggest_float(name, self.low, self.high, step=self.step, log=self.log)
+
+    def edges(self) -> tuple[Value, ...]:
+        """Return values that fit a field only if all values of the domain do: the two ends."""
+        return (self.low, self.high) if self.whole else (float(self.low), float(self.high))
+
+    def size(self) -> float:
+        """Return the number of values, infinite for a continuous range."""
+        step = self.step or (1 if self.whole else None)
+        return math.inf if step is None else round(_steps(self.low, self.high, step)) + 1
+
+    def contains(self, value: Any) -> bool:
+        """Tell whether the domain can draw `value`."""
+        fits = is_whole(value) if self.whole else is_number(value)
+        if not (fits and self.low <= value <= self.high):
+            return False
+        return self.step is None or _is_integral(_steps(self.low, value, self.step))
+
+    def form(self) -> dict[str, Any]:
+        """Return the domain as it is written in a sweep file."""
+        step = {} if self.step is None else {"step": self.step}
+        return {self.kind: [self.low, self.high], **step, **_when_form(self.when)}
+
+    def __str__(self) -> str:
+        step = "" if self.step is None else f" by {show(self.step)}"
+        scale = ", log scale" if self.log else ""
+        return f"{show(self.low)} to {show(self.high)}{step}{scale}" + _when_text(self.when)
+
+
+class Uniform(Range):
+    """Numbers, all equally likely."""
+
+    kind = "uniform"
+
+
+class LogUniform(Range):
+    """Numbers above 0, small ones as likely as large ones: for learning rates."""
+
+    kind = "log_uniform"
+    log = True
+
+
+class IntUniform(Range):
+    """Whole numbers, all equally likely."""
+
+    kind = "int_uniform"
+    whole = True
+
+
+class IntLogUniform(Range):
+    """Whole numbers above 0, small ones as likely as large ones."""
+
+    kind = "int_log_uniform"
+    log = True
+    whole = True
+
+
+RANGES: Mapping[str, type[Range]] = {
+    "uniform": Uniform,
+    "log_uniform": LogUniform,
+    "int_uniform": IntUniform,
+    "int_log_uniform": IntLogUniform,
+}
+KINDS = ("choice", *RANGES)
+Domain = Choice | Range
+
+
+def _refuse(*flaws: Flaw | None) -> None:
+    found = [flaw for flaw in flaws if flaw]
+    if found:
+        raise SpaceError(found)
+
+
+def _choice_flaw(values: Any) -> Flaw | None:
+    if not (isinstance(values, tuple) and values and all(map(is_value, values))):
+        must = "must be a list of one or more texts, numbers, true, false or null"
+        return Flaw(("choice",), must, show(values))
+    # Optuna looks choices up with ==, to which 1, 1.0 and true are the same.
+    repeated = [value for index, value in enumerate(values) if value in values[:index]]
+    if repeated:
+        twice = ", ".join(map(show, repeated))
+        return Flaw(("choice",), f"must be a list without repeats, {twice} repeats", show(values))
+    return None
+
+
+def _range_flaw(domain: Range) -> Flaw | None:
+    ends = (domain.low, domain.high)
+    numbers, is_end = ("whole numbers", is_whole) if domain.whole else ("numbers", is_number)
+    if not all(map(is_end, ends)):
+        must = f"must be two {numbers}, the low and the high end"
+    elif domain.log and domain.low <= 0:
+        must = "must have a low end above 0, because the scale is logarithmic"
+    elif domain.low >= domain.high:
+        must = "must have a low end below the high end"
+    else:
+        return None
+    return Flaw((domain.kind,), must, show(list(ends)))
+
+
+def _step_flaw(domain: Range) -> Flaw | None:
+    step = domain.step
+    if step is None:
+        return None
+    if domain.log:
+        must = "must be left out: on a logarithmic scale Optuna has no steps"
+    elif not (is_whole(step) if domain.whole else is_number(step)) or step <= 0:
+        must = f"must be a {'whole ' if domain.whole else ''}number above 0"
+    else:
+        return None
+    return Flaw(("step",), must, show(step))
+
+
+def _grid_flaw(domain: Range) -> Flaw | None:
+    """Return what is wrong between a step and a range that are right by themselves."""
+    if domain.step is None:
+        return None
+    if _steps(domain.low, domain.high, domain.step) < 1:
+        must = f"must be at most the length of the range, {show(domain.high - domain.low)}"
+    elif not _is_integral(_steps(domain.low, domain.high, domain.step)):
+        must = f"must divide the range, or its end {show(domain.high)} would never be drawn"
+    else:
+        return None
+    return Flaw(("step",), must, show(domain.step))
+
+
+def _steps(low: float, high: float, step: float) -> Decimal:
+    """Return (high - low) / step without binary rounding, as Optuna counts too."""
+    return (Decimal(str(high)) - Decimal(str(low))) / Decimal(str(step))
+
+
+def _is_integral(number: Decimal) -> bool:
+    return abs(number - number.to_integral_value()) < Decimal("1e-9")
+
+
+def _when_form(when: When) -> dict[str, Any]:
+    if not when:
+        return {}
+    values = {path: list(allowed) for path, allowed in when.items()}
+    return {"when": {path: v[0] if len(v) == 1 else v for path, v in values.items()}}
+
+
+def _when_text(when: When) -> str:
+    conditions = (f"{path} is {' or '.join(map(plain, v))}" for path, v in when.items())
+    return f", when {' and '.join(conditions)}" if when else ""

@@ -1,0 +1,109 @@
+"""Reading spaces as they are written in a sweep file.
+
+A space is the name of a preset or a mapping from dotted paths to domains::
+
+    adapter.rank: {choice: [4, 8, 16]}
+    train.learning_rate: {log_uniform: [1e-5, 1e-3]}
+    adapter.dropout: {uniform: [0.0, 0.2], step: 0.05, when: {quantization: [nf4, int8]}}
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from search_spaces.domains import KINDS, RANGES, Choice, Domain
+from search_spaces.flaws import Flaw, SpaceError, nearest, show
+from search_spaces.presets import PRESETS
+from search_spaces.space import Space, condition_flaws
+from search_spaces.values import is_value
+
+EXTRAS = ("step", "when")
+
+
+def read_space(form: Any) -> Space:
+    """Return the space that `form` describes; raises `SpaceError` with all its flaws."""
+    if isinstance(form, Space):
+        return form
+    if isinstance(form, str) and form in PRESETS:
+        return PRESETS[form]()
+    if not isinstance(form, Mapping):
+        must = f"must be a preset ({', '.join(PRESETS)}) or a mapping from fields to domains"
+        raise SpaceError([Flaw((), must, show(form), nearest(form, PRESETS))])
+    domains, flaws = {}, []
+    for path, domain in form.items():
+        try:
+            domains[path] = read_domain(domain)
+        except SpaceError as error:
+            flaws += [flaw.below(path) for flaw in error.flaws]
+    if flaws:
+        unread = [path for path in form if path not in domains]
+        raise SpaceError([*flaws, *condition_flaws(domains, unread)])
+    return Space(domains)
+
+
+def read_domain(form: Any) -> Domain:
+    """Return the domain that `form` describes; raises `SpaceError` with all its flaws."""
+    kind = _kind(form)
+    flaws = list(_extra_flaws(kind, form))
+    try:
+        domain = _build(kind, form)
+    except SpaceError as error:
+        raise SpaceError([*error.flaws, *flaws]) from None
+    if flaws:
+        raise SpaceError(flaws)
+    return domain
+
+
+def _kind(form: Any) -> str:
+    """Return which of `KINDS` the form is."""
+    if not isinstance(form, Mapping):
+        raise SpaceError([Flaw((), "must be a domain such as {choice: [4, 8]}", show(form))])
+    kinds = [key for key in form if key in KINDS]
+    if len(kinds) == 1:
+        return str(kinds[0])
+    others = [key for key in form if key not in EXTRAS]
+    guesses = [name for name in (nearest(key, KINDS) for key in others) if name]
+    raise SpaceError([Flaw(
+        (), f"must have exactly one of {', '.join(KINDS)}",
+        ", ".join(map(str, others)) or "none of them",
+        guesses[0] if guesses and not kinds else None,
+    )])  # fmt: skip
+
+
+def _extra_flaws(kind: str, form: Mapping[str, Any]) -> Iterator[Flaw]:
+    """Yield what is wrong beside the values or the ends of a domain."""
+    extras = ("when",) if kind == Choice.kind else EXTRAS
+    for key in form:
+        if key not in (kind, *extras):
+            must = f"must be left out: beside {kind} there can be {' and '.join(extras)}"
+            yield Flaw((key,), must, show(form[key]), nearest(key, extras))
+    when = form.get("when", {})
+    if not isinstance(when, Mapping):
+        must = "must be a mapping from swept paths to values, such as {quantization: nf4}"
+        yield Flaw(("when",), must, show(when))
+        return
+    for path, allowed in when.items():
+        if not all(map(is_value, _listed(allowed))):
+            must = "must be a value or a list of values"
+            yield Flaw(("when", path), must, show(allowed))
+
+
+def _build(kind: str, form: Mapping[str, Any]) -> Domain:
+    when = form.get("when")
+    conditions = (
+        {path: _listed(allowed) for path, allowed in when.items()}
+        if isinstance(when, Mapping)
+        else {}
+    )
+    given = form[kind]
+    if kind == Choice.kind:
+        values = tuple(given) if isinstance(given, list) else given
+        return Choice(values, when=conditions)
+    if not isinstance(given, list) or len(given) != 2:
+        must = "must be a list of two numbers, the low and the high end"
+        raise SpaceError([Flaw((kind,), must, show(given))])
+    low, high = given
+    return RANGES[kind](low, high, form.get("step"), when=conditions)
+
+
+def _listed(allowed: Any) -> tuple[Any, ...]:
+    return tuple(allowed) if isinstance(allowed, (list, tuple)) else (allowed,)

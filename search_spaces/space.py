@@ -1,0 +1,169 @@
+"""A search space: the set of points that a sampler may propose."""
+
+import math
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+from typing import TYPE_CHECKING, Any
+
+from search_spaces.domains import Domain
+from search_spaces.flaws import Flaw, SpaceError, nearest, show
+from search_spaces.values import Value, same
+
+if TYPE_CHECKING:
+    from optuna.trial import BaseTrial
+
+_UNNAMED = object()  # stands for every value of a parent that no condition names
+
+
+@dataclass(frozen=True)
+class Space(Mapping[str, Domain]):
+    """Dotted paths of recipe fields with their domains, in the order in which they were given.
+
+    A domain with conditions (`when`) is part of a point only if they hold. Raises `SpaceError`
+    with all conditions that can never hold. Spaces can be pickled.
+    """
+
+    domains: Mapping[str, Domain]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "domains", dict(self.domains))
+        flaws = tuple(condition_flaws(self.domains))
+        if flaws:
+            raise SpaceError(flaws)
+
+    def __getitem__(self, path: str) -> Domain:
+        return self.domains[path]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.domains)
+
+    def __len__(self) -> int:
+        return len(self.domains)
+
+    def suggest(self, trial: "BaseTrial") -> dict[str, Value]:
+        """Draw a point in an Optuna trial; parameters are named by their dotted paths.
+
+        Inactive domains are not drawn and not in the point.
+        """
+        point: dict[str, Value] = {}
+        for path in self._parents_first():
+            if _active(self[path], point):
+                point[path] = self[path].suggest(trial, path)
+        return {path: point[path] for path in self if path in point}
+
+    def size(self) -> float:
+        """Return the number of different points, infinite if any domain is continuous."""
+        return _count(self, self._parents_first(), {})
+
+    def describe(self) -> dict[str, str]:
+        """Return each path with its domain in words, such as ``1e-05 to 0.001, log scale``."""
+        return {path: str(domain) for path, domain in self.items()}
+
+    def form(self) -> dict[str, dict[str, Any]]:
+        """Return the space as it is written in a sweep file."""
+        return {path: domain.form() for path, domain in self.items()}
+
+    def _parents_first(self) -> tuple[str, ...]:
+        return tuple(_sorter(self).static_order())
+
+
+def _sorter(domains: Mapping[str, Domain]) -> TopologicalSorter[str]:
+    return TopologicalSorter({path: tuple(domain.when) for path, domain in domains.items()})
+
+
+def _active(domain: Domain, point: Mapping[str, Any]) -> bool:
+    """Tell whether all conditions hold; a parent that is itself inactive fails its condition."""
+    return all(
+        parent in point and any(same(point[parent], value) for value in allowed)
+        for parent, allowed in domain.when.items()
+    )
+
+
+def _count(
+    domains: Mapping[str, Domain], paths: tuple[str, ...], point: Mapping[str, Any]
+) -> float:
+    """Count the ways to go on from `point` with `paths`, which are sorted parents first."""
+    if not paths:
+        return 1
+    path, rest = paths[0], paths[1:]
+    domain = domains[path]
+    if not _active(domain, point):
+        return _count(domains, rest, point)
+    # Only values that some condition names can differ in what follows.
+    named = _named_values(domains, path)
+    total = sum(_count(domains, rest, {**point, path: value}) for value in named)
+    others = domain.size() - len(named)
+    return total + others * _count(domains, rest, {**point, path: _UNNAMED}) if others else total
+
+
+def _named_values(domains: Mapping[str, Domain], path: str) -> tuple[Value, ...]:
+    named: list[Value] = []
+    for domain in domains.values():
+        named += [
+            value
+            for value in domain.when.get(path, ())
+            if not any(same(value, known) for known in named)
+        ]
+    return tuple(named)
+
+
+def condition_flaws(domains: Mapping[str, Domain], unread: Collection[str] = ()) -> Iterator[Flaw]:
+    """Yield what is wrong with the conditions of `domains`.
+
+    `unread` are paths that are swept too, but whose domains could not be read.
+    """
+    if not domains and not unread:
+        yield Flaw((), "must have at least one domain", "{}")
+    parents = [flaw for path in domains for flaw in _parent_flaws(domains, path, unread)]
+    yield from parents
+    try:
+        _sorter(domains).prepare()
+    except CycleError as error:
+        cycle = error.args[1]
+        yield Flaw((cycle[-1], "when"), "must not depend on itself", " <- ".join(cycle))
+        return
+    if not parents and not unread:
+        yield from _contradictions(domains)
+
+
+def _parent_flaws(
+    domains: Mapping[str, Domain], path: str, unread: Collection[str]
+) -> Iterator[Flaw]:
+    """Yield conditions on paths that are not swept, or on values that they cannot take."""
+    for parent, allowed in domains[path].when.items():
+        at = (path, "when", parent)
+        if parent not in domains:
+            if parent not in unread:
+                near = nearest(parent, [*domains, *unread])
+                yield Flaw(at, "must name a path that is swept too", parent, near)
+            continue
+        if not allowed:
+            yield Flaw(at, "must be a value or a list of one or more values", "[]")
+        if math.isinf(domains[parent].size()):
+            yield Flaw(at, "must name a path with a choice, steps or whole numbers", parent)
+            continue
+        for value in allowed:
+            if not domains[parent].contains(value):
+                names = [str(edge) for edge in domains[parent].edges()]
+                must = f"must be a value that {parent} can take ({domains[parent]})"
+                yield Flaw(at, must, show(value), nearest(value, names))
+
+
+def _contradictions(domains: Mapping[str, Domain]) -> Iterator[Flaw]:
+    """Yield domains whose conditions, taken with those of their parents, exclude each other."""
+    for path in domains:
+        for parent, allowed in _needs(domains, path).items():
+            if not allowed:
+                must = f"must hold at times, but {parent} would need two values at once"
+                yield Flaw((path, "when"), must)
+
+
+def _needs(domains: Mapping[str, Domain], path: str) -> dict[str, tuple[Value, ...]]:
+    """Return what every ancestor of `path` may be while `path` is active."""
+    needs = dict(domains[path].when)
+    for parent in domains[path].when:
+        for ancestor, allowed in _needs(domains, parent).items():
+            known = needs.get(ancestor, allowed)
+            needs[ancestor] = tuple(v for v in known if any(same(v, other) for other in allowed))
+    return needs

@@ -1,0 +1,89 @@
+"""What the driver knows about its trials while they run: plain values for the screen."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sweeps.context import FAILED, trial_title
+
+STATES = ("running", "completed", "stopped", "failed", "interrupted")
+
+
+@dataclass(kw_only=True)
+class Row:
+    """One trial."""
+
+    title: str
+    number: int
+    state: str = "running"
+    rung: int = 0
+    objective: float | None = None
+    """Of the last rung."""
+    best: float | None = None
+    error: str | None = None
+
+
+@dataclass(kw_only=True)
+class Board:
+    """All trials of a sweep, in the order of their start."""
+
+    sweep_id: str
+    objective: str
+    mode: str
+    trials: int
+    """Trials that the sweep is to run."""
+    epochs: int
+    started: float = field(default_factory=time.monotonic)
+    rows: dict[int, Row] = field(default_factory=dict)
+
+    def start(self, number: int, point: Mapping[str, Any]) -> Row:
+        """Add a trial, or set one running that is retried."""
+        row = self.rows.setdefault(number, Row(title=trial_title(number, point), number=number))
+        row.state = "running"
+        return row
+
+    def result(self, number: int, result: Mapping[str, Any]) -> Row:
+        """Take the result of a rung."""
+        row = self.rows[number]
+        row.rung = result.get("rung", row.rung)
+        row.objective = result.get("objective", row.objective)
+        row.best = result.get("best", row.best)
+        row.error = result.get(FAILED)
+        return row
+
+    def end(self, number: int, state: str, error: str | None = None) -> Row:
+        """Take the end of a trial."""
+        row = self.rows[number]
+        row.state, row.error = state, error or row.error
+        return row
+
+    @property
+    def ended(self) -> int:
+        """Trials that are over."""
+        return sum(row.state != "running" for row in self.rows.values())
+
+    @property
+    def best(self) -> Row | None:
+        """The best trial so far."""
+        scored = [row for row in self.rows.values() if row.best is not None]
+        sign = 1.0 if self.mode == "max" else -1.0
+        return max(scored, key=lambda row: sign * float(row.best or 0.0), default=None)
+
+    @property
+    def trials_per_minute(self) -> float | None:
+        """Ended trials per minute since the first one began; None before the first end."""
+        minutes = (time.monotonic() - self.started) / 60.0
+        return self.ended / minutes if self.ended else None
+
+    @property
+    def minutes_left(self) -> float | None:
+        """What is left at the pace so far."""
+        pace = self.trials_per_minute
+        return (self.trials - self.ended) / pace if pace else None
+
+
+def last_line(error: str) -> str:
+    """Return the line of a traceback that names the error."""
+    lines = [line for line in error.strip().splitlines() if line.strip()]
+    return lines[-1].strip() if lines else "unknown error"

@@ -1,0 +1,57 @@
+"""Tune's events, passed on: to the board and the screen, and to the trials' runs in MLflow."""
+
+import shutil
+from collections.abc import Sequence
+from typing import Any
+
+from ray import tune
+
+from sweeps.board import Board
+from sweeps.context import FAILED, trial_id
+from sweeps.live import View
+from sweeps.paths import SweepFolder
+from sweeps.sweep_run import SweepRun
+from sweeps.trial_run import Ending
+
+
+class Follow(tune.Callback):
+    """Keeps board and tracking true to what Tune does."""
+
+    def __init__(self, board: Board, view: View, run: SweepRun, folder: SweepFolder) -> None:
+        self._board = board
+        self._view = view
+        self._run = run
+        self._folder = folder
+
+    def on_trial_start(self, iteration: int, trials: Sequence[Any], trial: Any, **_: Any) -> None:
+        """A trial begins, or goes on after its host died."""
+        self._board.start(trial.config["number"], trial.config["point"])
+
+    def on_trial_result(
+        self, iteration: int, trials: Sequence[Any], trial: Any, result: dict[str, Any], **_: Any
+    ) -> None:
+        """A rung ended."""
+        self._view.changed(self._board.result(trial.config["number"], result))
+
+    def on_trial_complete(
+        self, iteration: int, trials: Sequence[Any], trial: Any, **_: Any
+    ) -> None:
+        """A trial finished, was stopped by the scheduler, or said that it cannot go on."""
+        result = trial.last_result or {}
+        if result.get(FAILED):
+            self._end(trial, "failed", result[FAILED])
+        else:
+            self._end(trial, "completed" if result.get("finished") else "stopped")
+
+    def on_trial_error(self, iteration: int, trials: Sequence[Any], trial: Any, **_: Any) -> None:
+        """A trial's processes died more often than it is retried."""
+        error = trial.get_error()
+        self._end(trial, "failed", str(error) if error else "the trial's process died")
+
+    def _end(self, trial: Any, state: Ending, error: str | None = None) -> None:
+        number = trial.config["number"]
+        self._board.start(number, trial.config["point"])
+        self._run.close_trial(trial_id(number), state, error)
+        self._view.changed(self._board.end(number, state, error))
+        for snapshot in self._folder.trial(trial_id(number)).glob("rung-*"):
+            shutil.rmtree(snapshot, ignore_errors=True)

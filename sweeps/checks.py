@@ -1,0 +1,161 @@
+"""Checks of a sweep that no single field can make: names of plug-ins, swept fields, objective."""
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from search_spaces.domains import Domain, Range
+from search_spaces.flaws import Flaw, nearest, show
+from sweeps import plugins
+from sweeps.fields import Keys, leaves, must_be
+from sweeps.sweep import LOSS, Sweep
+from sweeps.validation import flaws_of
+from workers.recipe import Recipe
+
+SPACE = ("search", "space")
+METRICS = ("evaluate", "metrics")
+OBJECTIVE = ("search", "objective")
+NOT_SWEPT = {
+    "task": "one sweep is about one task",
+    "data": "trials on different images cannot be compared",
+    "evaluate": "scores that were taken in different ways cannot be compared",
+}
+"""Sections of the recipe that must not be swept, and why."""
+
+
+def cross_flaws(sweep: Sweep, values: Mapping[str, Any], known: Collection[Flaw]) -> Iterator[Flaw]:
+    """Yield what is wrong between the fields of a sweep.
+
+    `values` is the file as it was read. `known` flaws were found already: `sweep` holds
+    defaults in their places, so checks that would read one of these are left out.
+    """
+    yield from _swept_path_flaws(sweep, values)
+    for check, reads in CHECKS.items():
+        if not any(_overlap(flaw.at, keys) for flaw in known for keys in reads):
+            yield from check(sweep)
+
+
+def _overlap(one: Keys, other: Keys) -> bool:
+    shorter = min(len(one), len(other))
+    return one[:shorter] == other[:shorter]
+
+
+def _sweepable() -> list[str]:
+    return [path for path in leaves(Recipe) if path.split(".")[0] not in NOT_SWEPT]
+
+
+def _swept_path_flaws(sweep: Sweep, values: Mapping[str, Any]) -> Iterator[Flaw]:
+    """Check swept paths as they were written, even those whose domains are broken."""
+    search = values.get("search")
+    written = search.get("space") if isinstance(search, Mapping) else None
+    for path in written if isinstance(written, Mapping) else sweep.search.space:
+        section = path.split(".")[0]
+        if section in NOT_SWEPT:
+            yield Flaw((*SPACE, path), f"must not be swept: {NOT_SWEPT[section]}")
+        elif path not in leaves(Recipe):
+            must = "must be swept by the name of a field, such as train.learning_rate"
+            yield Flaw((*SPACE, path), must, path, nearest(path, _sweepable()))
+
+
+def _plugin_flaws(sweep: Sweep) -> Iterator[Flaw]:
+    values = sweep.model_dump()
+    for keys, names in plugins.NAMES.items():
+        value: Any = values
+        for key in keys:
+            value = value[key]
+        yield from _name_flaws(keys, (value,), names())
+
+
+def _swept_value_flaws(sweep: Sweep) -> Iterator[Flaw]:
+    """Check that every value of a domain fits its field, by building recipes from the edges."""
+    for path, domain in sweep.search.space.items():
+        if path not in _sweepable():
+            continue
+        keys = tuple(path.split("."))
+        bad = [value for value in domain.edges() if not _fits(sweep, path, value)]
+        if bad:
+            must = f"must have values that fit {path}: {must_be(leaves(Recipe)[path])}"
+            yield Flaw((*SPACE, path), must + _advice(domain, path), ", ".join(map(show, bad)))
+        elif keys in plugins.NAMES:
+            yield from _name_flaws((*SPACE, path), domain.edges(), plugins.NAMES[keys]())
+
+
+def _fits(sweep: Sweep, path: str, value: Any) -> bool:
+    try:
+        sweep.with_point({path: value})
+    except ValidationError as error:
+        keys = tuple(path.split("."))
+        return not any(detail["loc"][: len(keys)] == keys for detail in error.errors())
+    return True
+
+
+def _advice(domain: Domain, path: str) -> str:
+    if isinstance(domain, Range) and not domain.whole and leaves(Recipe)[path].annotation is int:
+        return f" (as int_{domain.kind} draws them)"
+    return ""
+
+
+def _name_flaws(at: Keys, values: Collection[Any], names: Collection[str]) -> Iterator[Flaw]:
+    for value in values:
+        if value not in names:
+            yield Flaw(at, f"must be one of {', '.join(names)}", show(value), nearest(value, names))
+
+
+def _sampler_option_flaws(sweep: Sweep) -> Iterator[Flaw]:
+    sampler = sweep.search.sampler
+    if sampler.name in plugins.samplers():
+        for flaw in flaws_of(plugins.sampler_options(sampler.name), sampler.options):
+            yield flaw.below("search", "sampler", "options")
+
+
+def _metric_flaws(sweep: Sweep) -> Iterator[Flaw]:
+    catalog, names = plugins.metrics(), sweep.evaluate.metrics
+    usable = [name for name, metric in catalog.items() if sweep.task in metric.tasks]
+    for index, name in enumerate(names):
+        if name not in usable:
+            must = f"must name metrics of {sweep.task}: {', '.join(usable)}"
+            yield Flaw(METRICS, must, show(name), nearest(name, usable))
+        elif name in names[:index]:
+            yield Flaw(METRICS, "must be a list without repeats", show(name))
+
+
+def _objective_flaws(sweep: Sweep) -> Iterator[Flaw]:
+    catalog, objective = plugins.metrics(), sweep.search.objective
+    chosen = [catalog[name] for name in sweep.evaluate.metrics if name in catalog]
+    outputs = [LOSS, *(output for metric in chosen for output in metric.outputs)]
+    # With a misspelled metric nobody knows what its outputs would have been.
+    misspelled = len(chosen) < len(sweep.evaluate.metrics)
+    if objective.metric not in outputs and not misspelled:
+        must = f"must be {LOSS} or an output of evaluate.metrics: {', '.join(outputs[1:])}"
+        near = nearest(objective.metric, outputs)
+        yield Flaw((*OBJECTIVE, "metric"), must, show(objective.metric), near)
+
+
+def _mode_flaws(sweep: Sweep) -> Iterator[Flaw]:
+    metric, mode = sweep.search.objective.metric, sweep.search.objective.mode
+    better = {output: m.direction for m in plugins.metrics().values() for output in m.outputs}
+    right = "min" if metric == LOSS else better.get(metric, mode)
+    if mode != right:
+        yield Flaw((*OBJECTIVE, "mode"), f"must be {right} for {metric}", mode)
+
+
+def _grace_flaws(sweep: Sweep) -> Iterator[Flaw]:
+    swept = sweep.search.space.get("train.epochs")
+    epochs = swept.edges() if swept else (sweep.train.epochs,)
+    longest = max((value for value in epochs if isinstance(value, int)), default=0)
+    if sweep.schedule.name == "asha" and 0 < longest < sweep.schedule.grace:
+        must = f"must be at most train.epochs, {longest}"
+        yield Flaw(("schedule", "grace"), must, show(sweep.schedule.grace))
+
+
+CHECKS: Mapping[Callable[[Sweep], Iterator[Flaw]], tuple[Keys, ...]] = {
+    _plugin_flaws: (),
+    _swept_value_flaws: (),
+    _sampler_option_flaws: (("search", "sampler", "name"),),
+    _metric_flaws: (("task",),),
+    _objective_flaws: (METRICS, (*OBJECTIVE, "metric")),
+    _mode_flaws: (OBJECTIVE,),
+    _grace_flaws: (("train", "epochs"), ("schedule",), (*SPACE, "train.epochs")),
+}
+"""Check -> the fields whose defaults would mislead it."""

@@ -1,0 +1,146 @@
+"""The command line: each command imports what it needs when it is called."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from sweeps.spec import Sweep
+
+app = typer.Typer(
+    name="sweeps",
+    help="LoRA sweeps for vision-language models: Ray Tune, Optuna, COCO metrics, MLflow.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+File = Annotated[str, typer.Argument(help="A sweep file, or the name of a recipe.")]
+SweepId = Annotated[str, typer.Argument(help="A sweep, such as quickstart-1.")]
+Results = Annotated[
+    Path, typer.Option("--results", help="Folder of all sweeps and of the embedded store.")
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="FIELD=VALUE", help="Replace a field, such as train.epochs=3."),
+]
+RESULTS = Path("sweep-results")
+INVALID, FAILED, INTERRUPTED = 2, 1, 130
+
+
+@app.command()
+def run(file: File, overrides: Overrides = None, results: Results = RESULTS) -> None:
+    """Run a sweep: search, leaderboard, and the best adapter in the registry."""
+    _run(_read(file, overrides), results, resume=None)
+
+
+@app.command()
+def resume(sweep: SweepId, results: Results = RESULTS) -> None:
+    """Go on with a sweep that was stopped."""
+    from sweeps.paths import SweepFolder
+
+    folder = SweepFolder.find(results, sweep)
+    _run(_read(str(folder.spec), None), results, resume=sweep)
+
+
+@app.command()
+def plan(file: File, overrides: Overrides = None, results: Results = RESULTS) -> None:
+    """Show what a sweep would run; start and write nothing."""
+    from sweeps.plan import show
+
+    show(_read(file, overrides), results, _console())
+
+
+@app.command()
+def compare(sweep: SweepId, results: Results = RESULTS) -> None:
+    """Show a sweep's leaderboard, which parameters mattered, and the links into MLflow."""
+    from sweeps.compare import show
+
+    show(sweep, results, _console())
+
+
+@app.command()
+def promote(
+    sweep: SweepId,
+    to: Annotated[str | None, typer.Option(help="Registered model; else the file's.")] = None,
+    results: Results = RESULTS,
+) -> None:
+    """Register a sweep's best adapter and make it the champion."""
+    from sweeps.promote import promote_winner
+
+    promote_winner(sweep, results, to, _console())
+
+
+@app.command()
+def ui(
+    port: Annotated[int, typer.Option(help="Port on this machine.")] = 5000,
+    results: Results = RESULTS,
+) -> None:
+    """Open MLflow's UI on the embedded store; Ctrl-C ends it."""
+    from sweeps.ui import serve
+
+    raise typer.Exit(serve(results, port))
+
+
+@app.command()
+def init(
+    recipe: Annotated[str, typer.Argument(help="Name of a recipe, such as quickstart.")],
+    force: Annotated[bool, typer.Option(help="Replace a file that is there.")] = False,
+) -> None:
+    """Write a ready sweep file to edit: RECIPE.yaml in this folder."""
+    from sweeps.files import recipe_text
+
+    target = Path(f"{recipe}.yaml")
+    text = recipe_text(recipe)
+    if target.exists() and not force:
+        raise FileExistsError(f"{target} is there already; --force replaces it")
+    target.write_text(text, encoding="utf-8")
+    _console().print(f"wrote {target}; edit it, then: sweeps run {target}")
+
+
+@app.command()
+def doctor(results: Results = RESULTS) -> None:
+    """Check this machine: Java, GPUs, bitsandbytes, torchvision, disk, Ray, tracking."""
+    from sweeps.doctor import examine
+
+    raise typer.Exit(examine(results, _console()))
+
+
+def main() -> None:
+    """Run the command line; what a person can mend is one line and no traceback."""
+    try:
+        app()
+    except (OSError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(FAILED if type(error).__name__ != "SpecError" else INVALID)
+
+
+def _read(file: str, overrides: list[str] | None) -> "Sweep":
+    from sweeps.files import read
+    from sweeps.spec import SpecError
+
+    try:
+        return read(file, overrides or ())
+    except SpecError as error:
+        count = len(error.problems)
+        print(error, file=sys.stderr)
+        print(f"{count} problem{'s' if count > 1 else ''}; nothing was started", file=sys.stderr)
+    except FileNotFoundError as error:
+        print(f"error: {error}", file=sys.stderr)
+    raise typer.Exit(INVALID)
+
+
+def _run(sweep: "Sweep", results: Path, resume: str | None) -> None:
+    from sweeps.outcome import finish
+
+    raise typer.Exit(finish(sweep, results, resume, _console()))
+
+
+def _console() -> "Console":
+    from rich.console import Console
+
+    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())

@@ -1,0 +1,90 @@
+"""Ray: joined or started, and the hosts on it."""
+
+import logging
+import os
+import warnings
+from typing import Any
+
+import ray
+
+from sweeps.context import SweepContext
+from sweeps.resources import Layout, layout, local_cpus, local_gpus
+from sweeps.spec import Sweep
+
+_ENVIRONMENT = {
+    # Ray's dashboards and loggers write what MLflow already has, in other places.
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    # A trial that failed reports no objective; that must not end the sweep.
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "TUNE_GLOBAL_CHECKPOINT_S": "5",
+}
+# Ray on this machine alone listens on loopback. Ray would otherwise write a token to the home
+# folder, after which other Ray commands of the user ask for it.
+_LOCAL = {"RAY_AUTH_MODE": "disabled"}
+
+
+def connect() -> None:
+    """Join the cluster that RAY_ADDRESS names, or start Ray on this machine alone."""
+    local = "RAY_ADDRESS" not in os.environ
+    for key, value in {**_ENVIRONMENT, **(_LOCAL if local else {})}.items():
+        os.environ.setdefault(key, value)
+    if ray.is_initialized():
+        return
+    warnings.filterwarnings("ignore", category=FutureWarning, module="ray")
+    options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
+    if local:
+        options |= {
+            "address": "local",
+            "include_dashboard": False,
+            "num_cpus": local_cpus(),
+            "num_gpus": local_gpus(),
+            "_node_ip_address": "127.0.0.1",
+        }
+    ray.init(**options)
+
+
+def cluster_layout(sweep: Sweep) -> Layout:
+    """Return hosts and slots for the cluster that this process has joined."""
+    total = ray.cluster_resources()
+    return layout(
+        sweep.resources.hosts,
+        sweep.resources.slots,
+        cpus=int(total.get("CPU", 1)),
+        gpus=int(total.get("GPU", 0)),
+    )
+
+
+def host_names(context: SweepContext, hosts: int) -> tuple[str, ...]:
+    """Return the names under which the hosts' actors are found."""
+    return tuple(f"{context.folder.sweep_id}/host-{index}" for index in range(hosts))
+
+
+def start_hosts(context: SweepContext, plan: Layout) -> list[Any]:
+    """Start the hosts' actors; a host that dies is started again, empty."""
+    from sweeps.host_actor import HostActor
+
+    actor = ray.remote(HostActor)
+    return [
+        actor.options(
+            name=name,
+            num_cpus=plan.cpus_per_host,
+            num_gpus=plan.gpus_per_host,
+            max_restarts=-1,
+        ).remote(context, name.rpartition("/")[2])
+        for name in host_names(context, plan.hosts)
+    ]
+
+
+def stop_hosts(hosts: list[Any]) -> None:
+    """Let the hosts release what they hold, then end them."""
+    for host in hosts:
+        try:
+            ray.get(host.shutdown.remote(), timeout=30)
+        except ray.exceptions.RayError:
+            continue  # dead already
+        finally:
+            ray.kill(host, no_restart=True)

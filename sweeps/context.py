@@ -1,0 +1,59 @@
+"""What the driver hands to its hosts and trials: one frozen value, cheap to pickle."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sweeps.paths import SweepFolder
+from sweeps.spec import Sweep
+from sweeps.tracking import Tracking
+
+Point = Mapping[str, Any]
+"""Dotted field -> value, as the sampler proposed it."""
+
+FAILED = "failed"
+"""Key of a result: why the trial cannot go on, or None."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepContext:
+    """One sweep, as its hosts know it."""
+
+    sweep: Sweep
+    folder: SweepFolder
+    tracking: Tracking
+    parent_run_id: str
+    threads: int
+
+    @property
+    def objective(self) -> str:
+        """The metric in a report that decides, such as ``val/cider``."""
+        return f"val/{self.sweep.search.objective.metric}"
+
+    def better(self, value: float, than: float | None) -> bool:
+        """Say whether an objective value beats another; NaN never does."""
+        if than is None:
+            return value == value
+        return value > than if self.sweep.search.objective.mode == "max" else value < than
+
+
+def trial_id(number: int) -> str:
+    """Return a trial's name everywhere: in folders, in MLflow, on the screen."""
+    return f"trial-{number:03d}"
+
+
+def trial_title(number: int, point: Point) -> str:
+    """Return a short distinctive title such as ``trial-009 r16 lr3e-4 nf4``."""
+    labels = [_label(path.rpartition(".")[2], value) for path, value in point.items()]
+    return " ".join([trial_id(number), *(label for label in labels if label)])
+
+
+_SHORT = {"rank": "r", "alpha": "a", "learning_rate": "lr", "dropout": "d"}
+
+
+def _label(field: str, value: Any) -> str:
+    if isinstance(value, str):
+        return "" if value == "none" else value
+    if isinstance(value, float):
+        value = f"{value:.2g}".replace("e-0", "e-")
+    return f"{_SHORT[field]}{value}" if field in _SHORT else f"{field}={value}"

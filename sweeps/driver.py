@@ -1,0 +1,193 @@
+"""The driver: one sweep from its file to its leaderboard, on Ray Tune."""
+
+import signal
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+import ray
+from ray import tune
+from rich.console import Console
+
+from sweeps import cluster, leaderboard, schedulers
+from sweeps.board import Board
+from sweeps.bridge import OptunaBridge
+from sweeps.callback import Follow
+from sweeps.context import SweepContext
+from sweeps.fleet import Fleet
+from sweeps.leaderboard import Leaderboard
+from sweeps.leaderboard_view import publish_view
+from sweeps.live import view
+from sweeps.paths import SweepFolder
+from sweeps.resources import Layout
+from sweeps.spec import Sweep, dump
+from sweeps.sweep_run import SweepRun
+from sweeps.tracking import Tracking
+from sweeps.trainable import TrialTrainable
+from workers import tiny
+
+RETRIES = 3
+"""How often a trial whose processes died goes on from its last snapshot."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What a sweep left."""
+
+    folder: SweepFolder
+    tracking: Tracking
+    run: SweepRun
+    leaderboard: Leaderboard
+    interrupted: bool
+
+
+def run(sweep: Sweep, root: Path, console: Console, resume: str | None = None) -> Outcome:
+    """Run a sweep, or go on with the one called `resume`.
+
+    Ctrl-C and SIGTERM stop it cleanly: what was reported is kept and the sweep can go on.
+    Raises ValueError or OSError for what a person can mend.
+    """
+    folder = SweepFolder.find(root, resume) if resume else SweepFolder.create(root, sweep.name)
+    folder.spec.write_text(dump(sweep))
+    tracking = Tracking(
+        uri=sweep.tracking.uri, experiment=sweep.tracking.experiment, root=root.absolute()
+    )
+    console.print(f"[bold]{folder.sweep_id}[/] in {folder.path}")
+    parent = _start(folder, tracking)
+    try:
+        interrupted = _search(sweep, folder, parent, console, resuming=resume is not None)
+    except BaseException:
+        _conclude(sweep, parent, "failed")
+        raise
+    board = _conclude(sweep, parent, "interrupted" if interrupted else "completed")
+    return Outcome(
+        folder=folder, tracking=tracking, run=parent, leaderboard=board, interrupted=interrupted
+    )
+
+
+def _start(folder: SweepFolder, tracking: Tracking) -> SweepRun:
+    """Start Ray and open the sweep's run side by side: each takes seconds."""
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        opening = pool.submit(
+            SweepRun.open, tracking, folder.sweep_id, folder.spec.read_text(), {}
+        )
+        cluster.connect()
+        return opening.result()
+
+
+def _search(
+    sweep: Sweep, folder: SweepFolder, parent: SweepRun, console: Console, *, resuming: bool
+) -> bool:
+    """Run all trials; return whether somebody stopped the sweep before its end."""
+    plan = cluster.cluster_layout(sweep)
+    context = SweepContext(
+        sweep=sweep, folder=folder, tracking=parent.tracking,
+        parent_run_id=parent.run_id, threads=plan.threads,
+    )  # fmt: skip
+    if sweep.model.base in tiny.BASES and not tiny.is_cached(sweep.model.base):
+        console.print(f"building {sweep.model.base}, once, about half a minute")
+    hosts = cluster.start_hosts(context, plan)
+    try:
+        warming = [host.warm_up.remote() for host in hosts]
+        _publish_view(sweep, folder, parent)
+        for line in ray.get(warming)[0]:
+            console.print(line)
+        board = _board(sweep, folder)
+        with view(board, console) as screen:
+            callback = Follow(board, screen, parent, folder)
+            _tune(context, plan, callback, resuming=resuming)
+        return any(row.state == "running" for row in board.rows.values()) or (
+            len(board.rows) < sweep.search.trials and not resuming
+        )
+    finally:
+        cluster.stop_hosts(hosts)
+
+
+def _tune(context: SweepContext, plan: Layout, callback: Follow, *, resuming: bool) -> None:
+    sweep, folder = context.sweep, context.folder
+    names = cluster.host_names(context, plan.hosts)
+    with _sigterm_as_ctrl_c():
+        tune.run(
+            tune.with_parameters(TrialTrainable, context=context),
+            name=folder.tune.name,
+            storage_path=str(folder.path),
+            metric="objective",
+            mode=sweep.search.objective.mode,
+            num_samples=sweep.search.trials,
+            search_alg=OptunaBridge(sweep, folder, Fleet(hosts=names)),
+            scheduler=schedulers.make(
+                sweep.schedule.name,
+                epochs=sweep.train.epochs,
+                grace=sweep.schedule.grace,
+                reduction=sweep.schedule.reduction,
+            ),
+            # Tune refuses a trial without any resource.
+            resources_per_trial={"cpu": 0.001},
+            max_concurrent_trials=plan.concurrent_trials,
+            reuse_actors=True,
+            max_failures=RETRIES,
+            raise_on_failed_trial=False,
+            checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=1),
+            callbacks=[callback],
+            resume=resuming,
+            verbose=0,
+        )
+
+
+def _publish_view(sweep: Sweep, folder: SweepFolder, parent: SweepRun) -> None:
+    publish_view(
+        parent.tracking,
+        folder.sweep_id,
+        parent.run_id,
+        list(sweep.search.space),
+        logarithmic=sweep.logarithmic_fields(),
+        objective=sweep.search.objective.metric,
+        mode=sweep.search.objective.mode,
+        metrics=[name for name in sweep.outputs() if name != sweep.search.objective.metric],
+    )
+
+
+def _board(sweep: Sweep, folder: SweepFolder) -> Board:
+    objective = sweep.search.objective
+    return Board(
+        sweep_id=folder.sweep_id,
+        objective=objective.metric,
+        mode=objective.mode,
+        trials=sweep.search.trials,
+        epochs=sweep.train.epochs,
+    )
+
+
+def _conclude(sweep: Sweep, parent: SweepRun, state: str) -> Leaderboard:
+    """End the sweep's run with its leaderboard as a note."""
+    parent.close_running()
+    board = leaderboard.read(parent, sweep.search.objective)
+    winner = board.winner
+    parent.close(
+        state,  # type: ignore[arg-type]
+        best_trial=winner.trial if winner else None,
+        best={f"val/{name}": value for name, value in winner.best.items()} if winner else {},
+        note=leaderboard.markdown(board),
+    )
+    return board
+
+
+@contextmanager
+def _sigterm_as_ctrl_c() -> Iterator[None]:
+    """Let SIGTERM stop Tune as cleanly as Ctrl-C does; Tune has no handler for it."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    try:
+        before = signal.signal(signal.SIGTERM, interrupt)
+    except ValueError:  # not the main thread: whoever embeds the driver handles signals
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

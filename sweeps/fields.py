@@ -1,0 +1,104 @@
+"""The fields of pydantic sections in words: their dotted paths and what they must be."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from annotated_types import Ge, Gt, Le, Lt, MinLen
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+Keys = tuple[str, ...]
+
+_NAMES: Mapping[Any, str] = {
+    bool: "true or false", int: "a whole number", float: "a number", str: "text",
+    NoneType: "null", None: "null",
+}  # fmt: skip
+
+
+def section_of(field: FieldInfo) -> type[BaseModel] | None:
+    """Return the section that a field holds, or None when it holds a plain value."""
+    candidates = (field.annotation, *get_args(field.annotation))
+    return next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), None)
+
+
+def leaves(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    """Return the fields of `model` and its sections that hold plain values, by dotted path."""
+    return {".".join(keys): field for keys, field in _walk(model, ())}
+
+
+def _walk(model: type[BaseModel], at: Keys) -> Iterator[tuple[Keys, FieldInfo]]:
+    for name, field in model.model_fields.items():
+        section = section_of(field)
+        if section is None:
+            yield (*at, name), field
+        else:
+            yield from _walk(section, (*at, name))
+
+
+def field_at(model: type[BaseModel], loc: Iterable[Any]) -> tuple[Keys, FieldInfo | None]:
+    """Return the field that a pydantic location lies in, and its keys.
+
+    Locations go on below a field, with the index in a list or the member of a union.
+    """
+    keys: Keys = ()
+    field: FieldInfo | None = None
+    section: type[BaseModel] | None = model
+    for key in loc:
+        if section is None or key not in section.model_fields:
+            break
+        keys, field = (*keys, key), section.model_fields[key]
+        section = section_of(field)
+    return keys, field
+
+
+def must_be(field: FieldInfo) -> str:
+    """Return what a field holds, such as ``a whole number of at least 1``."""
+    return field.description or _words(field.annotation, field.metadata)
+
+
+def options(field: FieldInfo) -> tuple[str, ...]:
+    """Return the texts that a field of fixed values can be; none for other fields."""
+    parts = (field.annotation, *get_args(field.annotation))
+    literals = [get_args(part) for part in parts if get_origin(part) is Literal]
+    return tuple(str(value) for values in literals for value in values)
+
+
+def _words(kind: Any, metadata: Iterable[Any]) -> str:
+    origin, args = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        return _words(args[0], args[1:])
+    if origin is Literal:
+        return ("one of " if len(args) > 1 else "") + ", ".join(map(str, args))
+    if origin in (Union, UnionType):
+        return " or ".join(_words(arg, ()) for arg in args)
+    if origin is tuple:
+        return f"a list of {_words(args[0], ())}{_bounds(metadata)}"
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return f"a section with the keys {', '.join(kind.model_fields)}"
+    return _NAMES.get(kind, "a mapping") + _bounds(metadata)
+
+
+def _bounds(metadata: Iterable[Any]) -> str:
+    words = []
+    for bound in _flat(metadata):
+        match bound:
+            case Ge(low):
+                words.append(f"of at least {low:g}")  # type: ignore[str-format]
+            case Gt(low):
+                words.append(f"above {low:g}")  # type: ignore[str-format]
+            case Le(high):
+                words.append(f"at most {high:g}")  # type: ignore[str-format]
+            case Lt(high):
+                words.append(f"below {high:g}")  # type: ignore[str-format]
+            case MinLen():
+                words.append("that is not empty")
+    return f" {' and '.join(words)}" if words else ""
+
+
+def _flat(metadata: Iterable[Any]) -> Iterator[Any]:
+    for item in metadata:
+        if isinstance(item, FieldInfo):
+            yield from item.metadata
+        else:
+            yield item

@@ -1,0 +1,40 @@
+"""Sweep files by path, and ready ones by name."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+
+from sweeps.spec import Sweep, load, parse
+
+
+def recipes() -> dict[str, Traversable]:
+    """Return the ready sweep files that come with the package, by name."""
+    folder = files("sweeps").joinpath("recipes")
+    found = sorted(folder.iterdir(), key=lambda file: file.name)
+    return {file.name.removesuffix(".yaml"): file for file in found if file.name.endswith(".yaml")}
+
+
+def recipe_text(name: str) -> str:
+    """Return the text of a ready sweep file; raises FileNotFoundError, naming those there are."""
+    known = recipes()
+    if name not in known:
+        close = get_close_matches(name, known, n=1)
+        hint = f" (did you mean {close[0]}?)" if close else ""
+        raise FileNotFoundError(
+            f"no recipe {name!r}; there are {', '.join(known)}{hint}"
+        )
+    return known[name].read_text(encoding="utf-8")
+
+
+def read(file_or_recipe: str, overrides: Iterable[str]) -> Sweep:
+    """Read a sweep file, or the recipe of that name when there is no such file.
+
+    Raises `sweeps.spec.SpecError` with all problems, FileNotFoundError when there is neither.
+    """
+    if Path(file_or_recipe).exists():
+        return load(Path(file_or_recipe), overrides)
+    if "/" in file_or_recipe or file_or_recipe.endswith((".yaml", ".yml")):
+        raise FileNotFoundError(f"no file {file_or_recipe}")
+    return parse(recipe_text(file_or_recipe), f"{file_or_recipe}.yaml", overrides)

@@ -1,0 +1,205 @@
+"""The Ray actor around a host: trains, tracks, keeps snapshots and the best adapter.
+
+Heavy packages are imported inside the actor's process only.
+"""
+
+import json
+import os
+import shutil
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sweeps.context import FAILED, Point, SweepContext, trial_id, trial_title
+from sweeps.trial_run import TrialRun
+from workers.recipe import Recipe
+from workers.report import Prediction, Report
+
+KEPT_SNAPSHOTS = 3
+"""Snapshots of a running trial; Tune may go back by one or two after a crash of the driver."""
+EXAMPLE_IMAGES = 2
+"""Validation images whose captions are shown at rung 0 and at the trial's end."""
+
+
+@dataclass(kw_only=True)
+class _Open:
+    """A trial in a slot."""
+
+    run: TrialRun
+    recipe: Recipe
+    best: float | None = None
+    predictions: tuple[Prediction, ...] = ()
+
+
+class HostActor:
+    """One `workers.host.Host` of one sweep; becomes an actor by `ray.remote`."""
+
+    def __init__(self, context: SweepContext, name: str) -> None:
+        from workers.metrics.java import put_java_on_path
+
+        put_java_on_path()
+        _quiet_libraries()
+        from workers.host import Host
+
+        self._context = context
+        self._name = name
+        self._host = Host(threads=context.threads)
+        self._trials: dict[str, _Open] = {}
+
+    def warm_up(self) -> list[str]:
+        """Load data and base and score zero-shot once, so that the first trial need not wait.
+
+        Returns lines for the user: how many images there are, and what was skipped.
+        """
+        recipe = self._context.sweep.recipe
+        data_set = self._host.data_set(recipe)
+        self._host.admit("warm-up", recipe)
+        self._host.evict("warm-up")
+        counts = ", ".join(f"{len(part)} {split}" for split, part in data_set.splits.items())
+        return [f"images: {counts}", *(f"skipped: {problem}" for problem in data_set.problems)]
+
+    def open(self, number: int, point: Point, snapshot: str | None) -> str | None:
+        """Give a trial a slot, from a snapshot if there is one; return why it cannot have one."""
+        name = trial_id(number)
+        return self._guarded(name, lambda: self._open(name, number, point, snapshot))
+
+    def advance(self, number: int) -> dict[str, Any]:
+        """Train a trial for one rung and return Tune's result."""
+        name = trial_id(number)
+        result: dict[str, Any] = {}
+        failure = self._guarded(name, lambda: result.update(self._advance(name)))
+        return result if failure is None else {FAILED: failure, "finished": False}
+
+    def close(self, number: int) -> None:
+        """Take a trial's slot away and write its best captions; its snapshots stay."""
+        name = trial_id(number)
+        trial = self._trials.pop(name, None)
+        if trial is None:
+            return
+        self._host.evict(name)
+        self._guarded(name, lambda: self._log_predictions(trial))
+
+    def shutdown(self) -> None:
+        """Release bases and scorers."""
+        self._host.close()
+
+    def _open(self, name: str, number: int, point: Point, snapshot: str | None) -> None:
+        sweep, context = self._context.sweep, self._context
+        recipe = sweep.recipe.with_point(point)
+        run = TrialRun.open(
+            context.tracking,
+            context.parent_run_id,
+            name,
+            trial_title(number, point),
+            params={**point, "train.seed": recipe.train.seed, "model.base": recipe.model.base},
+            logarithmic=sweep.logarithmic_fields(),
+            tags={"trial.number": str(number), "host": self._name, "node": os.uname().nodename},
+        )
+        trial = _Open(run=run, recipe=recipe)
+        if snapshot is None:
+            baseline = self._host.admit(name, recipe)
+            run.inputs(recipe.data, self._host.data_set(recipe))
+            run.report(baseline, sweep.search.objective.metric)
+            self._log_examples(trial, baseline.predictions, step=0)
+        else:
+            self._host.restore(name, recipe, Path(snapshot))
+            trial.best = _read_best(context.folder.best_adapter(name))
+        self._trials[name] = trial
+
+    def _advance(self, name: str) -> dict[str, Any]:
+        trial = self._trials[name]
+        report = self._host.advance(name)
+        value = report.metrics[self._context.objective]
+        if self._context.better(value, trial.best):
+            trial.best = value
+            self._keep_best(name, trial, report)
+        if report.finished:
+            report = self._with_final_scores(name, trial, report)
+        else:
+            self._snapshot(name, report.rung)
+        trial.run.report(report, self._context.sweep.search.objective.metric)
+        return {
+            "rung": report.rung,
+            "objective": value,
+            "best": trial.best,
+            "finished": report.finished,
+            FAILED: None,
+            "metrics": dict(report.metrics),
+        }
+
+    def _keep_best(self, name: str, trial: _Open, report: Report) -> None:
+        folder = self._context.folder.best_adapter(name)
+        partial = folder.with_name("best.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        self._host.export(name, partial)
+        best = {"rung": report.rung, "value": trial.best, "metrics": dict(report.metrics)}
+        (partial / "best.json").write_text(json.dumps(best, indent=1))
+        shutil.rmtree(folder, ignore_errors=True)
+        partial.rename(folder)
+        trial.predictions = report.predictions
+        trial.run.best(report.metrics, report.rung)
+
+    def _with_final_scores(self, name: str, trial: _Open, report: Report) -> Report:
+        folder = self._context.folder.best_adapter(name)
+        if not folder.exists():  # every score was NaN
+            return report
+        final = self._host.score(name, folder)
+        trial.predictions = final.predictions
+        return Report(
+            rung=report.rung,
+            metrics={**report.metrics, **final.metrics},
+            finished=True,
+            seconds=report.seconds + final.seconds,
+            predictions=report.predictions,
+        )
+
+    def _snapshot(self, name: str, rung: int) -> None:
+        self._host.snapshot(name, self._context.folder.snapshot(name, rung))
+        for old in self._snapshots(name)[:-KEPT_SNAPSHOTS]:
+            shutil.rmtree(old, ignore_errors=True)
+
+    def _snapshots(self, name: str) -> list[Path]:
+        return sorted(self._context.folder.trial(name).glob("rung-*"))
+
+    def _log_predictions(self, trial: _Open) -> None:
+        if trial.predictions:
+            trial.run.predictions(trial.predictions, self._host.scored_samples(trial.recipe))
+            self._log_examples(trial, trial.predictions, step=trial.recipe.train.epochs)
+
+    def _log_examples(
+        self, trial: _Open, predictions: tuple[Prediction, ...], step: int
+    ) -> None:
+        samples = self._host.scored_samples(trial.recipe)[:EXAMPLE_IMAGES]
+        captions = [prediction.caption for prediction in predictions[: len(samples)]]
+        trial.run.images(samples, captions, step)
+
+    def _guarded(self, name: str, work: Callable[[], None]) -> str | None:
+        """Run `work`; return None, or the traceback of what it raised, cause last.
+
+        An error raised by the trial's own code would be raised again by a retry, so it ends
+        the trial. Tune retries what never gets here: the death of this process.
+        """
+        try:
+            work()
+        except Exception:
+            self._host.evict(name)
+            self._trials.pop(name, None)
+            return traceback.format_exc()
+        return None
+
+
+def _read_best(folder: Path) -> float | None:
+    try:
+        value = json.loads((folder / "best.json").read_text())["value"]
+    except FileNotFoundError:
+        return None
+    return float(value)
+
+
+def _quiet_libraries() -> None:
+    import transformers
+
+    transformers.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()

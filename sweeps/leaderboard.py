@@ -1,0 +1,120 @@
+"""The leaderboard of a sweep, read back from MLflow: pure values once read."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sweeps.sweep import Objective
+from sweeps.sweep_run import SweepRun
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One trial."""
+
+    trial: str
+    title: str
+    run_id: str
+    state: str
+    params: Mapping[str, str]
+    best: Mapping[str, float]
+    """Metrics of the best rung, such as ``cider``; empty when no rung was scored."""
+    rung: int | None
+    """The best rung."""
+    final: Mapping[str, float]
+    """Metrics of the best adapter with the final beams; empty for stopped trials."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Leaderboard:
+    """All trials of a sweep, best first; those without a score come last."""
+
+    sweep_id: str
+    objective: str
+    mode: str
+    entries: tuple[Entry, ...]
+    zero_shot: float | None
+    """The objective of the base before any training."""
+
+    @property
+    def winner(self) -> Entry | None:
+        """The best trial; None when none was scored."""
+        first = self.entries[0] if self.entries else None
+        return first if first and self.objective in first.best else None
+
+
+def ranked(entries: Sequence[Entry], objective: str, mode: str) -> tuple[Entry, ...]:
+    """Sort by the objective, best first; of equals the earlier trial; unscored ones last."""
+    sign = -1.0 if mode == "max" else 1.0
+
+    def key(entry: Entry) -> tuple[bool, float, str]:
+        value = entry.best.get(objective)
+        return (value is None, sign * (value or 0.0), entry.trial)
+
+    return tuple(sorted(entries, key=key))
+
+
+def read(parent: SweepRun, objective: Objective) -> Leaderboard:
+    """Read the trials of a sweep from MLflow."""
+    runs = parent.trials()
+    entries = [_entry(run) for run in runs]
+    return Leaderboard(
+        sweep_id=parent.sweep_id,
+        objective=objective.metric,
+        mode=objective.mode,
+        entries=ranked(entries, objective.metric, objective.mode),
+        zero_shot=_zero_shot(parent, runs, objective.metric),
+    )
+
+
+def markdown(board: Leaderboard) -> str:
+    """Return the leaderboard as the note of the sweep's run."""
+    others = sorted({name for entry in board.entries for name in entry.best} - {board.objective})
+    names = [board.objective, *others]
+    lines = [
+        f"**{board.objective}** ({board.mode}), zero-shot {_number(board.zero_shot)}",
+        "",
+        "| " + " | ".join(["trial", "state", *names, "rung"]) + " |",
+        "|" + "---|" * (len(names) + 3),
+    ]
+    for entry in board.entries:
+        values = [_number(entry.best.get(name)) for name in names]
+        rung = "" if entry.rung is None else str(entry.rung)
+        lines.append("| " + " | ".join([entry.title, entry.state, *values, rung]) + " |")
+    return "\n".join(lines)
+
+
+def _entry(run: Any) -> Entry:
+    metrics, tags = run.data.metrics, run.data.tags
+    best = _below(metrics, "best/")
+    rung = best.pop("rung", None)
+    return Entry(
+        trial=tags["trial.id"],
+        title=run.info.run_name,
+        run_id=run.info.run_id,
+        state=tags.get("trial.state", "running"),
+        params=dict(run.data.params),
+        best=best,
+        rung=None if rung is None else int(rung),
+        final=_below(metrics, "final/"),
+    )
+
+
+def _below(metrics: Mapping[str, float], prefix: str) -> dict[str, float]:
+    return {
+        name.removeprefix(prefix): value
+        for name, value in metrics.items()
+        if name.startswith(prefix)
+    }
+
+
+def _zero_shot(parent: SweepRun, runs: Sequence[Any], objective: str) -> float | None:
+    for run in runs:
+        for point in parent.client.get_metric_history(run.info.run_id, f"val/{objective}"):
+            if point.step == 0:
+                return float(point.value)
+    return None
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"

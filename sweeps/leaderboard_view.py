@@ -1,0 +1,163 @@
+"""The leaderboard of a sweep in MLflow's own UI: a saved view and the links that open it.
+
+MLflow keeps a saved view as a tag of the experiment. The format is its UI's own business and
+not documented, which is why mlflow is pinned and `Links.plain` needs no view.
+"""
+
+import base64
+import json
+import zlib
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from sweeps.tracking import Tracking, now
+
+EMBEDDED_UI = "http://127.0.0.1:5000"
+"""Where the UI on the embedded store is served."""
+
+_SECTIONS = {"Search": 1, "Curves": 3}  # of the charts page, with their columns
+
+
+@dataclass(frozen=True, kw_only=True)
+class Links:
+    """Addresses of a sweep's pages in MLflow's UI."""
+
+    leaderboard: str
+    """Table of trials, best first, with swept parameters and best metrics."""
+    charts: str
+    """Parallel coordinates, curves over the rungs, example images."""
+    predictions: str
+    """The trials' captions side by side."""
+    plain: str
+    """The trials, best first, without the saved view."""
+    sweep: str
+    """The sweep's own run: its file, its note."""
+    model: str | None
+    """The registered model; None when nothing is registered."""
+
+
+def publish_view(
+    tracking: Tracking,
+    sweep_id: str,
+    parent_run_id: str,
+    params: Sequence[str],
+    *,
+    logarithmic: Collection[str] = (),
+    objective: str,
+    mode: str = "max",
+    metrics: Sequence[str] = (),
+) -> str:
+    """Save the sweep's leaderboard view, in place of an earlier one, and return its key.
+
+    `params` are the swept fields in the order of the columns, `logarithmic` those of them
+    whose axis is logarithmic, `metrics` the names of the columns after the objective
+    (``bleu4``, ``rouge_l``).
+    """
+    axes = [f"{name}_log10" if name in logarithmic else name for name in params]
+    state = {
+        "searchFilter": _children(parent_run_id),
+        "orderByKey": _column("metrics", f"best/{objective}"),
+        "orderByAsc": mode == "min",
+        "selectedColumns": _columns(params, [objective, *metrics]),
+        "runsHiddenMode": "FIRST_20_RUNS",
+        "hideEmptyCharts": True,
+        "isAccordionReordered": True,
+        "compareRunSections": _sections(),
+        "compareRunCharts": _charts(axes, objective),
+    }
+    client, created = tracking.client(), now()
+    view = {
+        "name": f"Leaderboard {sweep_id}",
+        "createdAt": created,
+        "updatedAt": created,
+        "state": "deflate;" + base64.b64encode(zlib.compress(json.dumps(state).encode())).decode(),
+    }
+    client.set_experiment_tag(
+        tracking.experiment_id(), f"mlflow.sharedViewState.{parent_run_id}", json.dumps(view)
+    )
+    return parent_run_id
+
+
+def links(
+    base_url: str,
+    experiment_id: str,
+    key: str,
+    parent_run_id: str,
+    *,
+    objective: str,
+    mode: str = "max",
+    model: str | None = None,
+) -> Links:
+    """Return the addresses of the sweep's pages below `base_url`."""
+    runs = f"{base_url.rstrip('/')}/#/experiments/{experiment_id}/runs"
+    view = {"workflowType": "machine_learning", "viewStateShareKey": key}
+    plain = {
+        "workflowType": "machine_learning",
+        "searchFilter": _children(parent_run_id),
+        "orderByKey": _column("metrics", f"best/{objective}"),
+        "orderByAsc": str(mode == "min").lower(),
+    }
+    return Links(
+        leaderboard=_address(runs, view),
+        charts=_address(runs, {**view, "compareRunsMode": "CHART"}),
+        predictions=_address(runs, {**view, "compareRunsMode": "ARTIFACT"}),
+        plain=_address(runs, plain),
+        sweep=_address(f"{runs}/{parent_run_id}", {"workflowType": "machine_learning"}),
+        model=f"{base_url.rstrip('/')}/#/models/{quote(model, safe='')}" if model else None,
+    )
+
+
+def _address(page: str, query: dict[str, str]) -> str:
+    return f"{page}?{urlencode(query, quote_via=quote)}"
+
+
+def _children(parent_run_id: str) -> str:
+    return f"tags.`mlflow.parentRunId` = '{parent_run_id}'"
+
+
+def _column(kind: str, name: str) -> str:
+    """Return how the UI names a column."""
+    return f"{kind}.`{name}`"
+
+
+def _columns(params: Sequence[str], metrics: Sequence[str]) -> list[str]:
+    return [
+        *(_column("metrics", f"best/{name}") for name in metrics),
+        *(_column("params", name) for name in params),
+        _column("metrics", "best/rung"),
+        _column("tags", "trial.state"),
+        _column("attributes", "Duration"),
+    ]
+
+
+def _sections() -> list[dict[str, Any]]:
+    """Return the sections of the charts page; the UI adds one for each other metric prefix."""
+    return [
+        {
+            "uuid": name, "name": name, "display": True, "isReordered": True, "deleted": False,
+            "isGenerated": False, "columns": columns, "cardHeight": 400,
+        }
+        for name, columns in _SECTIONS.items()
+    ]  # fmt: skip
+
+
+def _charts(axes: Sequence[str], objective: str) -> list[dict[str, Any]]:
+    parallel = _chart(
+        "PARALLEL", "Search", f"Parameters and {objective}",
+        selectedParams=list(axes), selectedMetrics=[f"best/{objective}"], showAllRuns=True,
+    )  # fmt: skip
+    curves = [
+        _chart("LINE", "Curves", key, metricKey=key, useGlobalXaxisKey=True, xAxisKey="step",
+               scaleType="linear", xAxisScaleType="linear", lineSmoothness=0)
+        for key in (f"val/{objective}", "val/loss", "train/loss")
+    ]  # fmt: skip
+    return [parallel, *curves]
+
+
+def _chart(kind: str, section: str, title: str, **settings: Any) -> dict[str, Any]:
+    return {
+        "type": kind, "uuid": title, "metricSectionId": section, "displayName": title,
+        "deleted": False, "isGenerated": False, "runsCountToCompare": 10, **settings,
+    }  # fmt: skip

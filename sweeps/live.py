@@ -1,0 +1,143 @@
+"""What a person sees while a sweep runs: a live table, or plain lines without a terminal."""
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import Protocol
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from sweeps.board import Board, Row, last_line
+
+_COLOURS = {"completed": "green", "stopped": "yellow", "failed": "red", "interrupted": "magenta"}
+_SHOWN = 20  # rows of the table: the best ones and those that run
+
+
+class View(Protocol):
+    """Follows a board from the first trial to the last."""
+
+    def __enter__(self) -> "View":
+        """Begin to show."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Leave what was shown last."""
+
+    def changed(self, row: Row) -> None:
+        """Show the change of a trial."""
+
+
+def view(board: Board, console: Console) -> View:
+    """Return the view that fits the console."""
+    return LiveTable(board, console) if console.is_terminal else PlainLines(board, console.print)
+
+
+class LiveTable:
+    """A table that is redrawn in place."""
+
+    def __init__(self, board: Board, console: Console) -> None:
+        self._board = board
+        self._live = Live(table(board), console=console, refresh_per_second=4)
+
+    def __enter__(self) -> "LiveTable":
+        self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._live.update(table(self._board), refresh=True)
+        self._live.stop()
+
+    def changed(self, row: Row) -> None:
+        """Redraw."""
+        self._live.update(table(self._board))
+
+
+class PlainLines:
+    """One line per rung and per end of a trial, for logs."""
+
+    def __init__(self, board: Board, write: Callable[[str], None]) -> None:
+        self._board = board
+        self._write = write
+
+    def __enter__(self) -> "PlainLines":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._write(status(self._board))
+
+    def changed(self, row: Row) -> None:
+        """Write what happened to a trial."""
+        value = "" if row.objective is None else f" {self._board.objective} {row.objective:.4f}"
+        rung = f"rung {row.rung}/{self._board.epochs}"
+        why = f": {last_line(row.error)}" if row.error else ""
+        self._write(f"{row.title}  {rung}{value}  {row.state}{why}")
+
+
+def table(board: Board) -> Group:
+    """Return the trials, best first, under a line that sums the sweep up."""
+    grid = Table(box=None, pad_edge=False, header_style="bold")
+    grid.add_column("trial", no_wrap=True)
+    grid.add_column("rung", justify="right")
+    grid.add_column(board.objective, justify="right")
+    grid.add_column("best", justify="right")
+    grid.add_column("state")
+    best = board.best
+    for row in shown_rows(board):
+        grid.add_row(
+            Text(row.title, style="bold" if best is not None and row is best else ""),
+            f"{row.rung}/{board.epochs}",
+            _number(row.objective),
+            _number(row.best),
+            Text(row.state, style=_COLOURS.get(row.state, "cyan")),
+        )
+    failures = [
+        Text(f"{row.title}: {last_line(row.error)}", style="red")
+        for row in board.rows.values()
+        if row.error
+    ]
+    return Group(Text(status(board), style="bold"), grid, *failures)
+
+
+def shown_rows(board: Board) -> list[Row]:
+    """Return what the table shows: running trials first, then the best of the others."""
+    sign = -1.0 if board.mode == "max" else 1.0
+    worst = float("inf")
+    ranked = sorted(
+        board.rows.values(),
+        key=lambda row: worst if row.best is None else sign * row.best,
+    )
+    running = [row for row in ranked if row.state == "running"]
+    return (running + [row for row in ranked if row.state != "running"])[:_SHOWN]
+
+
+def status(board: Board) -> str:
+    """Return the line that sums the sweep up."""
+    parts = [f"{board.sweep_id}: {board.ended}/{board.trials} trials"]
+    if board.best is not None:
+        trial = board.best.title.split()[0]
+        parts.append(f"best {board.objective} {board.best.best:.4f} ({trial})")
+    if board.trials_per_minute is not None:
+        parts.append(f"{board.trials_per_minute:.1f} trials/min")
+    if board.minutes_left:
+        parts.append(f"about {board.minutes_left:.1f} min left")
+    return ", ".join(parts)
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"

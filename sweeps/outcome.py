@@ -1,0 +1,91 @@
+"""A sweep from the command line: run it, say how it ended, promote its winner."""
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from sweeps.driver import Outcome, run
+from sweeps.leaderboard import Leaderboard
+from sweeps.leaderboard_view import EMBEDDED_UI, Links, links
+from sweeps.promote import register_winner
+from sweeps.spec import Sweep
+from sweeps.sweep_run import SweepRun
+
+COMPLETED, NO_WINNER, INTERRUPTED = 0, 1, 130
+"""Exit codes."""
+_SHOWN = 10
+
+
+def finish(sweep: Sweep, results: Path, resume: str | None, console: Console) -> int:
+    """Run a sweep and return the exit code of the command."""
+    outcome = run(sweep, results, console, resume)
+    board = outcome.leaderboard
+    console.print(table(board))
+    if outcome.interrupted:
+        _say_resume(outcome, console)
+        return INTERRUPTED
+    if board.winner is None:
+        console.print("[red]no trial has a score;[/] the errors stand above and in MLflow")
+        return NO_WINNER
+    model = sweep.promote.model if sweep.promote else None
+    if model:
+        version = register_winner(sweep, outcome.folder, outcome.tracking, board, model)
+        console.print(f"{board.winner.title} is {model} version {version}, alias champion")
+    say_links(outcome.run, sweep, model, console)
+    return COMPLETED
+
+
+def sweep_links(parent: SweepRun, sweep: Sweep, model: str | None) -> Links:
+    """Return the addresses of the sweep's pages in MLflow's UI."""
+    return links(
+        sweep.tracking.uri or EMBEDDED_UI,
+        parent.experiment_id,
+        parent.run_id,
+        parent.run_id,
+        objective=sweep.search.objective.metric,
+        mode=sweep.search.objective.mode,
+        model=model,
+    )
+
+
+def say_links(parent: SweepRun, sweep: Sweep, model: str | None, console: Console) -> None:
+    """Print where the sweep can be seen."""
+    addresses = sweep_links(parent, sweep, model)
+    if sweep.tracking.uri is None:
+        root = parent.tracking.root
+        shown = "" if root == Path.cwd() / "sweep-results" else f" --results {root}"
+        console.print(f"\nsee it in MLflow: sweeps ui{shown}, then open")
+    console.print(f"  leaderboard  {addresses.leaderboard}", soft_wrap=True)
+    console.print(f"  charts       {addresses.charts}", soft_wrap=True)
+    console.print(f"  captions     {addresses.predictions}", soft_wrap=True)
+    if addresses.model:
+        console.print(f"  model        {addresses.model}", soft_wrap=True)
+
+
+def table(board: Leaderboard) -> Table:
+    """Return the best trials and the base as a table."""
+    others = sorted({name for entry in board.entries for name in entry.best} - {board.objective})
+    names = [board.objective, *others]
+    grid = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("trial", "state", *names, "rung"):
+        grid.add_column(column, justify="left" if column in ("trial", "state") else "right")
+    for entry in board.entries[:_SHOWN]:
+        values = [_number(entry.best.get(name)) for name in names]
+        grid.add_row(entry.title, entry.state, *values, "" if entry.rung is None else str(entry.rung))
+    if len(board.entries) > _SHOWN:
+        grid.add_row(f"... and {len(board.entries) - _SHOWN} more", style="dim")
+    grid.add_row("zero-shot", "", _number(board.zero_shot), style="dim")
+    return grid
+
+
+def _say_resume(outcome: Outcome, console: Console) -> None:
+    sweep_id = outcome.folder.sweep_id
+    console.print(
+        f"\nstopped. Kept in {outcome.folder.path}: every reported rung, the study, "
+        f"snapshots and best adapters.\nGo on with: sweeps resume {sweep_id}"
+    )
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"

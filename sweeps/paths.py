@@ -1,0 +1,80 @@
+"""One class that knows every path of a sweep's results."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepFolder:
+    """``<root>/<sweep id>/``: the resolved file, the study, Tune's state, adapters."""
+
+    root: Path
+    """Absolute folder of all sweeps (``sweep-results``); on a cluster shared by all nodes."""
+    sweep_id: str
+
+    @classmethod
+    def create(cls, root: Path, name: str) -> "SweepFolder":
+        """Make the folder of the next sweep called `name`: ``<name>-1``, ``<name>-2``, ..."""
+        root = root.absolute()
+        root.mkdir(parents=True, exist_ok=True)
+        taken = [_number(path.name, name) for path in root.iterdir()]
+        number = max(taken, default=0)
+        while True:
+            number += 1
+            folder = cls(root=root, sweep_id=f"{name}-{number}")
+            try:
+                folder.path.mkdir()
+            except FileExistsError:  # another sweep of the same name was faster
+                continue
+            return folder
+
+    @classmethod
+    def find(cls, root: Path, sweep_id: str) -> "SweepFolder":
+        """Return the folder of an earlier sweep.
+
+        Raises FileNotFoundError, naming the sweeps that are there.
+        """
+        folder = cls(root=root.absolute(), sweep_id=sweep_id)
+        if not folder.spec.is_file():
+            there = sorted(path.parent.name for path in root.glob("*/sweep.yaml"))
+            known = f"there are {', '.join(there)}" if there else "there is none yet"
+            raise FileNotFoundError(f"no sweep {sweep_id!r} in {root}; {known}")
+        return folder
+
+    @property
+    def path(self) -> Path:
+        """The folder itself."""
+        return self.root / self.sweep_id
+
+    @property
+    def spec(self) -> Path:
+        """The sweep file with every default written out."""
+        return self.path / "sweep.yaml"
+
+    @property
+    def study(self) -> Path:
+        """Optuna's journal file."""
+        return self.path / "study.log"
+
+    @property
+    def tune(self) -> Path:
+        """Ray Tune's own state, from which a stopped sweep is resumed."""
+        return self.path / "tune"
+
+    def trial(self, trial: str) -> Path:
+        """Everything of one trial."""
+        return self.path / "trials" / trial
+
+    def snapshot(self, trial: str, rung: int) -> Path:
+        """The state of a trial at the end of a rung."""
+        return self.trial(trial) / f"rung-{rung:03d}"
+
+    def best_adapter(self, trial: str) -> Path:
+        """The adapter of the trial's best rung, as plain peft loads it."""
+        return self.trial(trial) / "best"
+
+
+def _number(folder: str, name: str) -> int:
+    match = re.fullmatch(re.escape(name) + r"-(\d+)", folder)
+    return int(match[1]) if match else 0

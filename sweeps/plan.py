@@ -1,0 +1,125 @@
+"""``sweeps plan``: what a sweep would run. Starts nothing and writes nothing."""
+
+from pathlib import Path
+
+from rich.console import Console
+
+from sweeps import samplers
+from sweeps.context import trial_title
+from sweeps.resources import Layout, layout, local_cpus, local_gpus
+from sweeps.spec import Sweep
+from workers import checkpoint_files, quantizations, tiny
+from workers.checkpoint_files import OPTIMIZER_BYTES, CheckpointFiles
+
+SAMPLED_POINTS = 5
+_PROCESS_BYTES = 0.9e9  # interpreter with torch, transformers, peft and MLflow, measured
+_JAVA_BYTES = 0.6e9  # METEOR's Java process, measured
+
+
+def show(sweep: Sweep, results: Path, console: Console) -> None:
+    """Print trials, points, hosts, memory and disk of a sweep."""
+    plan = layout(
+        sweep.resources.hosts, sweep.resources.slots, cpus=local_cpus(), gpus=local_gpus()
+    )
+    for name, value in _lines(sweep, results, plan):
+        console.print(f"[bold]{name:<10}[/] {value}")
+    console.print("\n[bold]space[/]")
+    for field, domain in sweep.search.space.describe().items():
+        console.print(f"  {field:<24} {domain}")
+    console.print(f"\n[bold]points[/] (the first {SAMPLED_POINTS} of sampler {sweep.search.sampler.name})")
+    for title in sample_titles(sweep, SAMPLED_POINTS):
+        console.print(f"  {title}")
+
+
+def sample_titles(sweep: Sweep, count: int) -> list[str]:
+    """Return the titles of the first trials, drawn from a study in memory."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    sampler = sweep.search.sampler
+    study = optuna.create_study(
+        sampler=samplers.make(sampler.name, sampler.seed, sampler.options)
+    )
+    return [
+        trial_title(number, sweep.search.space.suggest(study.ask()))
+        for number in range(min(count, sweep.search.trials))
+    ]
+
+
+def _lines(sweep: Sweep, results: Path, plan: Layout) -> list[tuple[str, str]]:
+    size = sweep.search.space.size()
+    points = f"{size:.0f} points" if size != float("inf") else "endless points"
+    objective, schedule = sweep.search.objective, sweep.schedule
+    files = checkpoint_files.find(sweep.model.base, sweep.model.revision)
+    device = "GPU" if plan.gpus_per_host else "CPU"
+    return [
+        ("sweep", f"{sweep.name}: {sweep.task} with {sweep.model.base}"),
+        ("trials", f"{sweep.search.trials} of {sweep.train.epochs} epochs, from a space of {points}"),
+        ("objective", f"{objective.metric} ({objective.mode}), scheduler {schedule.name}"),
+        ("data", f"{sweep.data.source}{f' {sweep.data.path}' if sweep.data.path else ''}"),
+        ("hosts", f"{plan.hosts} ({device}, {plan.threads} threads each), {plan.slots} slot(s) each"),
+        ("base", _base(sweep, files)),
+        ("memory", _memory(sweep, files, plan)),
+        ("disk", _disk(sweep, files, results)),
+    ]  # fmt: skip
+
+
+def _base(sweep: Sweep, files: CheckpointFiles | None) -> str:
+    base = sweep.model.base
+    if files is not None:
+        return f"{base}: {files.weights:,} weights, {_size(files.file_bytes)}, on this machine"
+    if base in tiny.BASES:
+        return f"{base}: {_size(tiny.BASES[base].bytes)}, built once by the first run (half a minute)"
+    return f"{base}: not on this machine; the first run fetches it from the model hub"
+
+
+def _memory(sweep: Sweep, files: CheckpointFiles | None, plan: Layout) -> str:
+    if files is None:
+        return "unknown before the base is on this machine"
+    java = _JAVA_BYTES if "meteor" in sweep.evaluate.metrics else 0.0
+    on_device = base_bytes(sweep, files, gpu=bool(plan.gpus_per_host))
+    adapters = plan.slots * largest_adapter(sweep, files) * OPTIMIZER_BYTES
+    process = _size(_PROCESS_BYTES + java)
+    return (
+        f"per host about {_size(on_device)} for the bases, {_size(adapters)} for adapters with "
+        f"optimizer, {process} for the processes; activations come on top"
+    )
+
+
+def base_bytes(sweep: Sweep, files: CheckpointFiles, *, gpu: bool) -> float:
+    """Return the bytes of all bases that one host may hold: one per quantization swept."""
+    element = 2 if sweep.model.dtype == "bfloat16" or (sweep.model.dtype == "auto" and gpu) else 4
+    total = 0.0
+    for name in _swept(sweep, "quantization", sweep.quantization):
+        packed = quantizations.get(name).BYTES_PER_WEIGHT
+        linear = files.linear_weights()
+        total += (files.weights - linear) * element + linear * (packed or element)
+    return total
+
+
+def largest_adapter(sweep: Sweep, files: CheckpointFiles) -> int:
+    """Return the trained weights of the largest adapter that the space allows."""
+    ranks = _swept(sweep, "adapter.rank", sweep.adapter.rank)
+    targets = _swept(sweep, "adapter.targets", sweep.adapter.targets)
+    return max(files.adapter_weights(target, int(max(ranks))) for target in targets)
+
+
+def _swept(sweep: Sweep, field: str, value: object) -> list:  # type: ignore[type-arg]
+    domain = sweep.search.space.get(field)
+    return [value] if domain is None else list(domain.edges())
+
+
+def _disk(sweep: Sweep, files: CheckpointFiles | None, results: Path) -> str:
+    if files is None:
+        return f"adapters below {results}"
+    # Per trial the best adapter stays (4 bytes a weight); a running one has four snapshots.
+    kept = sweep.search.trials * largest_adapter(sweep, files) * 4
+    return f"up to {_size(kept)} of adapters below {results}"
+
+
+def _size(count: float) -> str:
+    for unit in ("B", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}"
+        count /= 1000
+    return f"{count:.1f} GB"

@@ -1,0 +1,79 @@
+"""Names of everything that a sweep file picks by name, read without importing the plug-ins."""
+
+from collections.abc import Callable, Mapping
+from inspect import Parameter, signature
+from typing import TYPE_CHECKING, Any
+
+from pydantic import create_model
+
+from workers.recipe import Section
+
+if TYPE_CHECKING:
+    from workers.metrics.metric import Metric
+
+
+def data_sources() -> tuple[str, ...]:
+    """Return the names that ``data.source`` can be."""
+    from workers.data import NAMES
+
+    return NAMES
+
+
+def quantizations() -> tuple[str, ...]:
+    """Return the names that ``quantization`` can be."""
+    from workers.quantizations import NAMES
+
+    return NAMES
+
+
+def target_sets() -> tuple[str, ...]:
+    """Return the names that ``adapter.targets`` can be, over all model families."""
+    from workers.families import target_names
+
+    return target_names()
+
+
+def samplers() -> tuple[str, ...]:
+    """Return the names that ``search.sampler.name`` can be."""
+    from sweeps.samplers import NAMES
+
+    return NAMES
+
+
+def schedulers() -> tuple[str, ...]:
+    """Return the names that ``schedule.name`` can be."""
+    from sweeps.schedulers import NAMES
+
+    return NAMES
+
+
+def metrics() -> Mapping[str, "Metric"]:
+    """Return the metrics that ``evaluate.metrics`` can name, with their descriptions."""
+    from workers.metrics.catalog import METRICS
+
+    return METRICS
+
+
+NAMES: Mapping[tuple[str, ...], Callable[[], tuple[str, ...]]] = {
+    ("data", "source"): data_sources,
+    ("adapter", "targets"): target_sets,
+    ("quantization",): quantizations,
+    ("search", "sampler", "name"): samplers,
+    ("schedule", "name"): schedulers,
+}
+"""Field of the sweep file -> the names it can be."""
+
+
+def sampler_options(name: str) -> type[Section]:
+    """Return the section of options that the sampler called `name` takes."""
+    from importlib import import_module
+
+    from sweeps.samplers import MODULES
+
+    parameters = signature(import_module(MODULES[name]).make).parameters.values()
+    fields: dict[str, Any] = {
+        parameter.name: (parameter.annotation, parameter.default)
+        for parameter in parameters
+        if parameter.kind is Parameter.KEYWORD_ONLY
+    }
+    return create_model(f"Options of {name}", __base__=Section, **fields)

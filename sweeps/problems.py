@@ -1,0 +1,47 @@
+"""Problems of a sweep file: what is wrong, and where it stands."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from search_spaces.flaws import Flaw
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong with a sweep file or with an override."""
+
+    path: str
+    """Dotted path such as ``train.learning_rate``; empty for the file as a whole."""
+    must: str
+    """Says what is right, beginning with ``must``."""
+    got: str
+    """What was there instead, as it would be written in the file; may be empty."""
+    nearest: str | None
+    """The valid name that was most likely meant."""
+    source: str
+    """Name of the file, or ``--set``."""
+    line: int | None
+    """Line in the file, from 1; None for overrides and for what is missing altogether."""
+
+    @classmethod
+    def of(cls, flaw: Flaw, source: str, line: int | None) -> "Problem":
+        """Return the problem that `flaw` is, at its place."""
+        return cls(".".join(flaw.at), flaw.must, flaw.got, flaw.nearest, source, line)
+
+    def __str__(self) -> str:
+        place = self.source if self.line is None else f"{self.source}:{self.line}"
+        got = f", got {self.got}" if self.got else ""
+        hint = f" (did you mean {self.nearest}?)" if self.nearest else ""
+        return "  ".join(part for part in (place, self.path, f"{self.must}{got}{hint}") if part)
+
+
+class SpecError(ValueError):
+    """A sweep file cannot be run; `problems` holds all reasons, in the order of the file."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(dict.fromkeys(sorted(problems, key=_order)))
+        super().__init__("\n".join(map(str, self.problems)))
+
+
+def _order(problem: Problem) -> tuple[bool, int]:
+    return problem.source == "--set", problem.line or 0

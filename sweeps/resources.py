@@ -1,0 +1,67 @@
+"""How many hosts run and what each of them gets."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+CORES_PER_HOST = 4
+"""On a CPU one host serves up to this many cores; small models gain nothing from more."""
+
+_HOST_SHARE = 0.9
+"""Share of the cores that hosts reserve. Reserving all of them would leave Tune waiting for
+ever, without a word, for the crumb that each trial needs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """Hosts and slots of one sweep."""
+
+    hosts: int
+    slots: int
+    """Trials that a host holds at a time."""
+    gpus_per_host: int
+    cpus_per_host: float
+    threads: int
+    """Threads of torch in each host."""
+
+    @property
+    def concurrent_trials(self) -> int:
+        """Trials in flight over all hosts."""
+        return self.hosts * self.slots
+
+
+def layout(
+    hosts: int | Literal["auto"], slots: int | Literal["auto"], *, cpus: int, gpus: int
+) -> Layout:
+    """Return the layout for a machine or cluster with `cpus` cores and `gpus` GPUs.
+
+    ``auto`` is one host per GPU, without GPUs one per `CORES_PER_HOST` cores, and one slot
+    per host: slots take turns, so more of them train no faster.
+    Raises ValueError, naming ``resources.hosts``, for more hosts than GPUs or cores.
+    """
+    units = gpus or cpus
+    count = (gpus or max(1, cpus // CORES_PER_HOST)) if hosts == "auto" else hosts
+    if count > units:
+        kind = "GPUs" if gpus else "cores"
+        raise ValueError(f"resources.hosts must be at most the {units} {kind}, got {count}")
+    return Layout(
+        hosts=count,
+        slots=1 if slots == "auto" else slots,
+        gpus_per_host=1 if gpus else 0,
+        cpus_per_host=cpus / count * _HOST_SHARE,
+        threads=max(1, cpus // count),
+    )
+
+
+def local_cpus() -> int:
+    """Return the cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def local_gpus() -> int:
+    """Return the number of NVIDIA GPUs here, without importing torch."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return len([part for part in visible.split(",") if part.strip() not in ("", "-1")])
+    return len(list(Path("/dev").glob("nvidia[0-9]*")))

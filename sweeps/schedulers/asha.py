@@ -1,0 +1,12 @@
+"""Asynchronous successive halving (Li et al. 2020), Tune's own."""
+
+from typing import Any
+
+
+def make(epochs: int, grace: int, reduction: float) -> Any:
+    """Return ASHA: at rung grace, grace * reduction, ... the best 1 / reduction go on."""
+    from ray.tune.schedulers import AsyncHyperBandScheduler
+
+    return AsyncHyperBandScheduler(
+        time_attr="rung", max_t=epochs, grace_period=grace, reduction_factor=reduction
+    )

@@ -1,0 +1,136 @@
+"""The sweep: one frozen value that says everything a sweep file says."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, ConfigDict, Field, field_serializer, model_validator
+
+from search_spaces.domains import IntLogUniform, LogUniform
+from search_spaces.forms import read_space
+from search_spaces.presets import lora
+from search_spaces.space import Space
+from workers.recipe import Count, Recipe, Section
+
+LOSS = "loss"
+"""The objective that needs no metric: validation loss, smaller is better."""
+
+
+class Sampler(Section):
+    """Proposes points."""
+
+    name: str = "tpe"
+    """Name of a sampler, see `sweeps.samplers`."""
+    seed: Annotated[int, Field(ge=0)] | None = 0
+    """Null draws differently each time."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """What else the sampler takes, such as ``startup_trials`` of tpe."""
+
+
+class Objective(Section):
+    """What the sweep optimizes."""
+
+    metric: str = "cider"
+    """An output of one of ``evaluate.metrics``, or ``loss``."""
+    mode: Literal["max", "min"] = Field(
+        default_factory=lambda objective: "min" if objective.get("metric") == LOSS else "max"
+    )
+
+
+class Search(Section):
+    """The search over the recipe's fields."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    space: Annotated[Space, BeforeValidator(read_space)] = Field(default_factory=lora)
+    """Dotted recipe field -> domain, or the name of a preset."""
+    sampler: Sampler = Sampler()
+    objective: Objective = Objective()
+    trials: Count = 16
+
+    @field_serializer("space")
+    def _space_form(self, space: Space) -> dict[str, dict[str, Any]]:
+        return space.form()
+
+
+class Schedule(Section):
+    """Which trials go on after a rung."""
+
+    name: str = "asha"
+    """Name of a scheduler, see `sweeps.schedulers`."""
+    grace: Count = 1
+    """Rungs (epochs) that every trial gets."""
+    reduction: Annotated[int, Field(ge=2)] = 3
+    """At each halving one in this many trials goes on."""
+
+
+class Resources(Section):
+    """What the sweep runs on."""
+
+    hosts: Literal["auto"] | Count = "auto"
+    """Processes that hold a base model; auto is one per GPU, or one per few cores."""
+    slots: Literal["auto"] | Count = "auto"
+    """Trials that a host holds at a time."""
+
+
+class Tracked(Section):
+    """Where the sweep is tracked."""
+
+    uri: Annotated[str, Field(min_length=1)] | None = None
+    """Address of an MLflow server or store; null is the embedded store."""
+    experiment: str = Field(min_length=1)
+    """The sweep's own name unless given."""
+
+
+class Promote(Section):
+    """What becomes of the best adapter."""
+
+    model: str = Field(
+        pattern=r"^[^/:]*[^/:\s][^/:]*$",
+        description="the name of a registered model, without / and :",
+    )
+
+
+class Sweep(Recipe):
+    """A sweep file: a recipe, and how to search for better values of its fields."""
+
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$",
+        description="a name for a folder: up to 100 letters, digits and . _ -, no . _ - in front",
+    )
+    search: Search = Search()
+    schedule: Schedule = Schedule()
+    resources: Resources = Resources()
+    tracking: Tracked
+    promote: Promote | None = None
+    """Null registers nothing."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _experiment_is_the_name(cls, values: Any) -> Any:
+        """Name the experiment after the sweep unless the file does."""
+        if not isinstance(values, Mapping):
+            return values
+        name, tracking = values.get("name"), values.get("tracking", {})
+        if not isinstance(tracking, Mapping):
+            return values
+        # Without a usable name the name is refused, and the experiment is not to blame.
+        experiment = name if isinstance(name, str) and name else "unnamed"
+        return {**values, "tracking": {"experiment": experiment, **tracking}}
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe, into which the sweep's points are put."""
+        return self.with_point({})
+
+    def logarithmic_fields(self) -> tuple[str, ...]:
+        """Return the swept fields whose domain has a logarithmic scale."""
+        kinds = (LogUniform, IntLogUniform)
+        return tuple(
+            path for path, domain in self.search.space.items() if isinstance(domain, kinds)
+        )
+
+    def outputs(self) -> tuple[str, ...]:
+        """Return the names of all scores of a rung, such as ``bleu_4`` and ``cider``."""
+        from workers.metrics.catalog import outputs
+
+        return outputs(self.evaluate.metrics)

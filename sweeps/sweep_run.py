@@ -1,0 +1,140 @@
+"""A sweep's parent run, as the driver sees it: opened, its trials ended, closed."""
+
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from sweeps.tracking import (
+    Tracking,
+    find_runs,
+    find_trials,
+    log_metrics,
+    now,
+    open_run,
+    set_tags,
+    user,
+)  # fmt: skip
+from sweeps.trial_run import STATUS, Ending, TrialRun, best_keys
+
+VERSIONED = (
+    "torch", "transformers", "peft", "bitsandbytes", "optuna", "ray", "mlflow", "pycocoevalcap",
+)  # fmt: skip
+"""Packages whose version every sweep records."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepRun:
+    """The parent run of a sweep. Its trials' runs are written by the hosts and ended here."""
+
+    tracking: Tracking
+    sweep_id: str
+    experiment_id: str
+    run_id: str
+    client: Any = field(repr=False)
+
+    @classmethod
+    def open(
+        cls, tracking: Tracking, sweep_id: str, sweep_yaml: str, tags: Mapping[str, str]
+    ) -> "SweepRun":
+        """Return the sweep's run: made, or found and set running again when it is resumed."""
+        client, experiment_id = tracking.client(), tracking.experiment_id()
+        found = find_runs(client, experiment_id, _parent(sweep_id))
+        own = {"sweep.id": sweep_id, "sweep.state": "running"}
+        every = {**_origin(), **tags, **own}
+        run_id = open_run(client, experiment_id, found[0] if found else None, sweep_id, every)
+        client.log_text(run_id, sweep_yaml, "sweep.yaml")
+        return cls(
+            tracking=tracking, sweep_id=sweep_id, experiment_id=experiment_id,
+            run_id=run_id, client=client,
+        )  # fmt: skip
+
+    @classmethod
+    def find(cls, tracking: Tracking, sweep_id: str) -> "SweepRun":
+        """Return the run of an earlier sweep; raises ValueError when it is not tracked there."""
+        client, experiment_id = tracking.client(), tracking.experiment_id()
+        found = find_runs(client, experiment_id, _parent(sweep_id))
+        if not found:
+            raise ValueError(
+                f"no sweep {sweep_id!r} in experiment {tracking.experiment!r} of {tracking.address}"
+            )
+        return cls(
+            tracking=tracking, sweep_id=sweep_id, experiment_id=experiment_id,
+            run_id=found[0].info.run_id, client=client,
+        )  # fmt: skip
+
+    def trials(self) -> list[Any]:
+        """Return the runs of all trials."""
+        return self._trials("tags.`trial.id` LIKE '%'")
+
+    def close_running(self) -> None:
+        """End as interrupted every trial that nobody ended."""
+        for run in self._trials("attributes.status = 'RUNNING'"):
+            TrialRun(run_id=run.info.run_id, client=self.client).end("interrupted")
+
+    def close_trial(self, trial_id: str, state: Ending, error: str | None = None) -> None:
+        """End a trial's run, once: an ended run stays as it is.
+
+        A trial that failed before its host could open a run gets one here, so that its
+        error is not lost.
+        """
+        found = self._trials(f"tags.`trial.id` = '{trial_id}'")
+        if found and found[0].info.status != "RUNNING":
+            return
+        trial = (
+            TrialRun(run_id=found[0].info.run_id, client=self.client)
+            if found
+            else TrialRun.open(self.tracking, self.run_id, trial_id, trial_id, params={}, tags={})
+        )
+        trial.end(state, error)
+
+    def close(
+        self, state: Ending, *, best_trial: str | None, best: Mapping[str, float], note: str
+    ) -> None:
+        """End the sweep's run, and as interrupted every trial that nobody ended.
+
+        `best` are the metrics of the best trial (``val/cider`` and the like), `note` is
+        markdown, shown on top of the run.
+        """
+        self.close_running()
+        tags = {"sweep.state": str(state), "mlflow.note.content": note}
+        set_tags(self.client, self.run_id, {**tags, **self._best_tags(best_trial)})
+        log_metrics(self.client, self.run_id, best_keys(best), step=0)
+        self.client.set_terminated(self.run_id, STATUS[state], now())
+
+    def _best_tags(self, best_trial: str | None) -> dict[str, str]:
+        if best_trial is None:
+            return {}
+        found = self._trials(f"tags.`trial.id` = '{best_trial}'")
+        run = {"sweep.best_run": found[0].info.run_id} if found else {}
+        return {"sweep.best_trial": best_trial, **run}
+
+    def _trials(self, condition: str) -> list[Any]:
+        return find_trials(self.client, self.experiment_id, self.run_id, condition)
+
+
+def _parent(sweep_id: str) -> str:
+    """Return the filter of a sweep's own run: of all runs with its id only that has a state."""
+    return f"tags.`sweep.id` = '{sweep_id}' AND tags.`sweep.state` LIKE '%'"
+
+
+def git_commit(folder: Path) -> str | None:
+    """Return the commit checked out in `folder`; None outside git."""
+    try:
+        answer = subprocess.run(
+            ["git", "rev-parse", "HEAD"], cwd=folder, capture_output=True, text=True, check=False
+        )
+    except OSError:
+        return None
+    return answer.stdout.strip() if answer.returncode == 0 else None
+
+
+def _origin() -> dict[str, str]:
+    """Return tags of who and what made the sweep: MLflow's own ones, commit, versions."""
+    tags = {"mlflow.user": user(), "mlflow.source.name": "sweeps"}
+    commit = git_commit(Path.cwd())
+    if commit:
+        tags["mlflow.source.git.commit"] = commit
+    return {**tags, **{f"version.{package}": version(package) for package in VERSIONED}}

@@ -1,0 +1,140 @@
+"""Tracking in MLflow: where a sweep is tracked, and how its runs are found there.
+
+Everything goes through `MlflowClient` with the run named each time: the driver and many
+hosts write to one store, and no process has an active run. mlflow is imported on first use.
+"""
+
+import getpass
+import logging
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tracking:
+    """Where a sweep is tracked. A plain value that travels to the hosts."""
+
+    uri: str | None
+    """Address of an MLflow server or store; null is the embedded store under `root`."""
+    experiment: str
+    root: Path
+    """Absolute folder of the embedded store: a SQLite file and the artifacts."""
+
+    @property
+    def address(self) -> str:
+        """What MLflow calls the tracking URI."""
+        return self.uri or f"sqlite:///{self.root / 'tracking.db'}"
+
+    @property
+    def artifacts(self) -> str | None:
+        """Address of the artifacts of new experiments; None leaves it to the server."""
+        return None if self.uri else (self.root / "artifacts").as_uri()
+
+    def client(self) -> Any:
+        """Return an `MlflowClient` of the store and of its registry.
+
+        Raises ValueError when `root` is relative: every process would have its own store.
+        """
+        quiet_mlflow()
+        from mlflow import MlflowClient
+
+        if self.uri is None:
+            if not self.root.is_absolute():
+                raise ValueError(f"Tracking.root must be an absolute folder, got {self.root}")
+            self.root.mkdir(parents=True, exist_ok=True)
+        return MlflowClient(tracking_uri=self.address, registry_uri=self.address)
+
+    def experiment_id(self) -> str:
+        """Return the id of the experiment, made if missing.
+
+        Raises ValueError when the experiment was deleted: MLflow keeps its name taken.
+        """
+        client = self.client()
+        found = client.get_experiment_by_name(self.experiment)
+        if found is None:
+            return str(client.create_experiment(self.experiment, self.artifacts))
+        if found.lifecycle_stage == "deleted":
+            raise ValueError(
+                f"tracking.experiment: {self.experiment!r} was deleted in {self.address}; bring it "
+                f"back with `mlflow experiments restore -x {found.experiment_id}` "
+                "or give another name"
+            )
+        return str(found.experiment_id)
+
+
+def quiet_mlflow() -> None:
+    """Keep MLflow from telemetry, chatter and pickles; works before its first import only."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+    os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+
+
+def find_runs(client: Any, experiment_id: str, condition: str) -> list[Any]:
+    """Return every run, not deleted, for which MLflow's filter `condition` holds."""
+    runs: list[Any] = []
+    page = None
+    while page is None or page.token:
+        token = page.token if page else None
+        page = client.search_runs([experiment_id], condition, page_token=token)
+        runs += page
+    return runs
+
+
+def find_trials(client: Any, experiment_id: str, parent_run_id: str, condition: str) -> list[Any]:
+    """Return the runs of a sweep's trials for which `condition` holds."""
+    children = f"tags.`mlflow.parentRunId` = '{parent_run_id}'"
+    return find_runs(client, experiment_id, f"{children} AND {condition}")
+
+
+def open_run(
+    client: Any, experiment_id: str, found: Any | None, name: str, tags: Mapping[str, str]
+) -> str:
+    """Return the id of the run: `found`, set running again, or else a new one called `name`."""
+    if found is None:
+        return str(client.create_run(experiment_id, run_name=name, tags=dict(tags)).info.run_id)
+    run_id = str(found.info.run_id)
+    client.update_run(run_id, status="RUNNING")
+    set_tags(client, run_id, tags)
+    return run_id
+
+
+def set_tags(client: Any, run_id: str, tags: Mapping[str, str]) -> None:
+    """Set several tags in one write."""
+    from mlflow.entities import RunTag
+
+    client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+
+
+def log_params(client: Any, run_id: str, params: Mapping[str, str]) -> None:
+    """Log several parameters in one write."""
+    from mlflow.entities import Param
+
+    client.log_batch(run_id, params=[Param(key, value) for key, value in params.items()])
+
+
+def log_metrics(client: Any, run_id: str, metrics: Mapping[str, float], step: int) -> None:
+    """Log several metrics in one write: all of them are stored, or none is."""
+    from mlflow.entities import Metric
+
+    time_ms = now()
+    client.log_batch(
+        run_id, metrics=[Metric(key, value, time_ms, step) for key, value in metrics.items()]
+    )
+
+
+def now() -> int:
+    """Return the time in milliseconds since 1970, as MLflow wants it."""
+    return int(time.time() * 1000)
+
+
+def user() -> str:
+    """Return the name of who runs this process; a container may know none."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"

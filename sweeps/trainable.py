@@ -1,0 +1,83 @@
+"""Tune's view of a trial: a thin class that asks the trial's host to do the work.
+
+No torch here: the process of a Trainable only forwards calls, and is reused for the next
+trial.
+"""
+
+import contextlib
+from typing import Any
+
+import ray
+from ray import tune
+
+from sweeps.context import FAILED, SweepContext, trial_id
+
+_CLOSE_SECONDS = 60.0
+
+
+class TrialTrainable(tune.Trainable):
+    """One trial. ``config`` holds number, point and the name of the host."""
+
+    def setup(self, config: dict[str, Any], context: SweepContext) -> None:
+        """Remember the trial; its slot is opened by the first step or by a snapshot."""
+        self._context = context
+        self._take(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Become the next trial in the same process."""
+        self._release()
+        self._take(new_config)
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Advance one rung; an error of the trial itself comes back as a result."""
+        failure = None if self._opened else self._open(snapshot=None)
+        result = {FAILED: failure, "finished": False} if failure else self._advance()
+        self._rung = result.get("rung", self._rung)
+        self._ended = bool(result["finished"] or result[FAILED])
+        return {**result, "done": self._ended, "trial": trial_id(self._number)}
+
+    def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
+        """Return the rung of the snapshot that the host has already written."""
+        return {"rung": self._rung}
+
+    def load_checkpoint(self, checkpoint: dict[str, Any] | None) -> None:
+        """Go on from the snapshot of a rung."""
+        rung = checkpoint["rung"] if checkpoint else 0
+        if rung == 0:
+            return
+        folder = self._context.folder.snapshot(trial_id(self._number), rung)
+        failure = self._open(snapshot=str(folder))
+        if failure:
+            raise RuntimeError(failure)
+        self._rung = rung
+
+    def cleanup(self) -> None:
+        """Give the slot back."""
+        self._release()
+
+    def _take(self, config: dict[str, Any]) -> None:
+        self._number: int = config["number"]
+        self._point: dict[str, Any] = config["point"]
+        self._host = ray.get_actor(config["host"])
+        self._rung = 0
+        self._opened = False
+        self._ended = False
+
+    def _open(self, snapshot: str | None) -> str | None:
+        failure: str | None = ray.get(
+            self._host.open.remote(self._number, self._point, snapshot)
+        )
+        self._opened = failure is None
+        return failure
+
+    def _advance(self) -> dict[str, Any]:
+        result: dict[str, Any] = ray.get(self._host.advance.remote(self._number))
+        return result
+
+    def _release(self) -> None:
+        if self._opened:
+            self._opened = False
+            # Waited for: a call whose caller has died may never be carried out.
+            with contextlib.suppress(ray.exceptions.RayError):
+                ray.get(self._host.close.remote(self._number), timeout=_CLOSE_SECONDS)

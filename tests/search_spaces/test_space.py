@@ -1,0 +1,135 @@
+import math
+import pickle
+from itertools import product
+
+import optuna
+import pytest
+
+from search_spaces.domains import Choice, IntUniform, LogUniform, Uniform
+from search_spaces.flaws import SpaceError
+from search_spaces.space import Space
+from search_spaces.values import Value
+
+# Children stand before their parents on purpose.
+CONDITIONAL = Space(
+    {
+        "adapter.dropout": Uniform(0.0, 0.2, 0.1, when={"adapter.rank": (8, 16)}),
+        "adapter.rank": Choice((4, 8, 16), when={"quantization": ("nf4", "int8")}),
+        "train.warmup": Choice((0.0, 0.1), when={"quantization": ("none",)}),
+        "quantization": Choice(("none", "int8", "nf4")),
+    }
+)
+
+
+def points(space: Space, trials: int) -> list[dict[str, Value]]:
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    return [space.suggest(study.ask()) for _ in range(trials)]
+
+
+def test_conditional_domains_are_drawn_only_when_their_conditions_hold() -> None:
+    for point in points(CONDITIONAL, 200):
+        quantized = point["quantization"] != "none"
+        assert ("train.warmup" in point) is not quantized
+        assert ("adapter.rank" in point) is quantized
+        assert ("adapter.dropout" in point) is (point.get("adapter.rank") in (8, 16))
+
+
+def test_parameters_of_the_trial_are_the_point() -> None:
+    trial = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0)).ask()
+    assert CONDITIONAL.suggest(trial) == trial.params
+
+
+def test_points_keep_the_order_of_the_space() -> None:
+    for point in points(CONDITIONAL, 20):
+        assert list(point) == [path for path in CONDITIONAL if path in point]
+
+
+def test_same_seed_gives_the_same_points() -> None:
+    assert points(CONDITIONAL, 20) == points(CONDITIONAL, 20)
+
+
+def test_size_is_the_number_of_different_points() -> None:
+    # none: 2 warm-ups; int8 and nf4: rank 4 alone, ranks 8 and 16 with three dropouts each
+    assert CONDITIONAL.size() == 2 + 2 * (1 + 2 * 3)
+    assert len({tuple(point.items()) for point in points(CONDITIONAL, 1000)}) == CONDITIONAL.size()
+
+
+def test_size_of_a_space_without_conditions_is_the_product() -> None:
+    space = Space({"a": Choice((1, 2, 3)), "b": IntUniform(1, 4), "c": Uniform(0, 1, 0.5)})
+    assert space.size() == len(list(product(range(3), range(4), range(3))))
+
+
+def test_size_is_infinite_with_a_continuous_domain() -> None:
+    rare = LogUniform(1e-5, 1e-3, when={"quantization": ("nf4",)})
+    assert Space({**CONDITIONAL, "train.learning_rate": rare}).size() == math.inf
+
+
+def test_size_of_a_large_space_with_conditions_is_counted_at_once() -> None:
+    parents = {f"p{index}": IntUniform(1, 1000) for index in range(5)}
+    child = Choice((1, 2), when={"p0": (1,), "p1": (1, 2)})
+    assert Space({**parents, "child": child}).size() == 1000**5 + 2 * 1000**3
+
+
+def test_can_be_pickled() -> None:
+    copy = pickle.loads(pickle.dumps(CONDITIONAL))
+    assert copy == CONDITIONAL
+    assert points(copy, 10) == points(CONDITIONAL, 10)
+
+
+def test_describes_every_domain() -> None:
+    assert CONDITIONAL.describe()["adapter.rank"] == "4, 8, 16, when quantization is nf4 or int8"
+    assert list(CONDITIONAL.describe()) == list(CONDITIONAL)
+
+
+def test_conditions_meet_drawn_steps_in_spite_of_rounding() -> None:
+    space = Space({"a": Uniform(0.0, 0.2, 0.05), "b": Choice((1,), when={"a": (0.15,)})})
+    assert any("b" in point for point in points(space, 100))
+
+
+@pytest.mark.parametrize(
+    ("domains", "message"),
+    [
+        ({}, "must have at least one domain"),
+        (
+            {"a": Choice((1, 2), when={"quantizaton": ("nf4",)}), "quantization": Choice(("nf4",))},
+            "a.when.quantizaton  must name a path that is swept too, got quantizaton "
+            r"\(did you mean quantization\?\)",
+        ),
+        (
+            {"a": Choice((1,), when={"q": ("nf5",)}), "q": Choice(("none", "nf4"))},
+            r'a.when.q  must be a value that q can take \(none, nf4\), got "nf5" '
+            r"\(did you mean nf4\?\)",
+        ),
+        ({"a": Choice((1,), when={"q": ()}), "q": Choice((1,))}, "one or more values"),
+        (
+            {"a": Choice((1,), when={"lr": (0.5,)}), "lr": Uniform(0.0, 1.0)},
+            "must name a path with a choice, steps or whole numbers",
+        ),
+        ({"a": Choice((1,), when={"a": (1,)})}, "a.when  must not depend on itself"),
+        (
+            {"a": Choice((1,), when={"b": (1,)}), "b": Choice((1,), when={"a": (1,)})},
+            "must not depend on itself, got . <- . <- .",
+        ),
+        (
+            {
+                "q": Choice(("none", "nf4")),
+                "a": Choice((1,), when={"q": ("nf4",)}),
+                "b": Choice((1,), when={"q": ("none",), "a": (1,)}),
+            },
+            "b.when  must hold at times, but q would need two values at once",
+        ),
+    ],
+)
+def test_conditions_that_can_never_hold_are_refused(
+    domains: dict[str, Choice], message: str
+) -> None:
+    with pytest.raises(SpaceError, match=message):
+        Space(domains)
+
+
+def test_all_flaws_are_told_at_once() -> None:
+    with pytest.raises(SpaceError) as caught:
+        Space({"a": Choice((1,), when={"x": (1,)}), "b": Choice((1,), when={"a": (2,), "y": (1,)})})
+    assert [flaw.at for flaw in caught.value.flaws] == [
+        ("a", "when", "x"), ("b", "when", "a"), ("b", "when", "y"),
+    ]  # fmt: skip

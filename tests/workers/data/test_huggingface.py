@@ -1,0 +1,172 @@
+from collections.abc import Callable, Iterable, Mapping
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pytest
+from PIL import Image
+
+from workers.data.huggingface import load
+from workers.data.problems import DataError
+from workers.data.sample import SPLITS, DataSet, Sample
+from workers.recipe import Data, Split
+
+OWN = Split(train="train", validation="dev", test="test")
+
+
+@pytest.fixture(autouse=True)
+def _cache_in_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "cache"))
+
+
+def png(color: int) -> bytes:
+    buffer = BytesIO()
+    Image.new("RGB", (6, 4), (color, 0, 0)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def table(colors: Iterable[int], image: str = "image", **columns: list[Any]) -> datasets.Dataset:
+    images = [{"bytes": png(color), "path": None} for color in colors]
+    part = datasets.Dataset.from_dict({image: images, **columns})
+    return part.cast_column(image, datasets.Image())
+
+
+def words(colors: Iterable[int]) -> list[str]:
+    return [f"red {color}" for color in colors]
+
+
+def save(folder: Path, part: Any) -> str:
+    part.save_to_disk(str(folder / "saved"))
+    return str(folder / "saved")
+
+
+def data(path: str, **fields: object) -> Data:
+    return Data(source="huggingface", path=path, **fields)
+
+
+def samples(dataset: DataSet) -> dict[str, Sample]:
+    return {sample.id: sample for part in dataset.splits.values() for sample in part}
+
+
+def sizes(dataset: DataSet) -> list[int]:
+    return [len(dataset.splits[split]) for split in SPLITS]
+
+
+def as_parquet(folder: Path, part: datasets.Dataset) -> str:
+    part.to_parquet(str(folder / "set.parquet"))
+    return str(folder / "set.parquet")
+
+
+def as_parquet_folder(folder: Path, part: datasets.Dataset) -> str:
+    (folder / "set").mkdir()
+    return str(Path(as_parquet(folder / "set", part)).parent)
+
+
+@pytest.mark.parametrize("write", [save, as_parquet, as_parquet_folder])
+def test_what_the_library_writes_loads(
+    tmp_path: Path, write: Callable[[Path, datasets.Dataset], str]
+) -> None:
+    dataset = load(data(write(tmp_path, table(range(10), text=words(range(10))))))
+    assert sizes(dataset) == [8, 1, 1]
+    sample = samples(dataset)["train/000007"]
+    assert sample.captions == ("red 7",)
+    assert sample.open().getpixel((0, 0)) == (7, 0, 0)
+
+
+@pytest.mark.parametrize("columns", [
+    {"captions": [["one", "two"]] * 5},
+    {"caption": [["one", "two"]] * 5, "text": ["other"] * 5},
+    {"sentences": [[{"raw": "one", "id": 1}, {"raw": "two", "id": 2}]] * 5},
+    {"caption_0": ["one"] * 5, "caption_1": ["two"] * 5},
+])
+def test_caption_columns_are_recognized(tmp_path: Path, columns: Mapping[str, list[Any]]) -> None:
+    dataset = load(data(save(tmp_path, table(range(5), **columns))))
+    assert {sample.captions for sample in samples(dataset).values()} == {("one", "two")}
+
+
+def test_the_only_image_and_the_only_string_are_taken_whatever_their_names(tmp_path: Path) -> None:
+    part = table(range(5), "photo", said=words(range(5)), number=list(range(5)))
+    assert samples(load(data(save(tmp_path, part))))["train/000003"].captions == ("red 3",)
+
+
+def test_rows_with_the_same_image_are_one_image(tmp_path: Path) -> None:
+    colors = [*range(6), *range(6)]
+    captions = [*words(range(6)), *(f"more {color}" for color in range(6))]
+    dataset = load(data(save(tmp_path, table(colors, text=captions))))
+    assert sum(sizes(dataset)) == 6
+    assert samples(dataset)["train/000004"].captions == ("red 4", "more 4")
+
+
+def own_splits(**colors: Iterable[int]) -> datasets.DatasetDict:
+    return datasets.DatasetDict(
+        {name: table(list(part), text=words(part)) for name, part in colors.items()}
+    )
+
+
+def test_own_splits_are_used_by_name_and_pooled_by_shares(tmp_path: Path) -> None:
+    path = save(tmp_path, own_splits(train=range(6), dev=range(6, 8), test=range(8, 10)))
+    named = load(data(path, split=OWN))
+    assert sizes(named) == [6, 2, 2]
+    assert {sample.id for sample in named.splits["validation"]} == {"dev/000000", "dev/000001"}
+    assert sizes(load(data(path))) == [8, 1, 1]
+
+
+def test_a_copy_in_two_own_splits_stays_held_out(tmp_path: Path) -> None:
+    path = save(tmp_path, own_splits(train=range(6), dev=range(5, 8), test=range(8, 10)))
+    with pytest.raises(DataError, match=r"train/000005: listed for train, but the same image as"):
+        load(data(path, split=OWN))
+    skipped = load(data(path, split=OWN, on_bad_sample="skip"))
+    assert sizes(skipped) == [5, 3, 2]
+
+
+def test_an_unknown_own_split_is_refused(tmp_path: Path) -> None:
+    path = save(tmp_path, own_splits(train=range(6), test=range(8, 10)))
+    with pytest.raises(DataError, match=r"data\.split\.validation must be one of train, test"):
+        load(data(path, split=OWN))
+
+
+def test_bad_rows_are_refused_or_skipped_by_name(tmp_path: Path) -> None:
+    images = [{"bytes": png(color), "path": None} for color in range(8)]
+    images[1] = {"bytes": b"no image", "path": None}
+    images[2] = None
+    texts = [*words(range(7)), "  "]
+    part = datasets.Dataset.from_dict({"image": images, "text": texts})
+    path = save(tmp_path, part.cast_column("image", datasets.Image()))
+    with pytest.raises(DataError) as refused:
+        load(data(path))
+    assert set(refused.value.problems) == {
+        "train/000001: not an image of a known format",
+        "train/000002: cannot be read: the row has no image",
+        "train/000007: empty caption, or none that is text",
+    }
+    skipped = load(data(path, on_bad_sample="skip"))
+    assert set(samples(skipped)) == {f"train/00000{index}" for index in (0, 3, 4, 5, 6)}
+    assert skipped.problems == refused.value.problems
+
+
+def test_limit_counts_images(tmp_path: Path) -> None:
+    colors = [*range(12), *range(12)]
+    path = save(tmp_path, table(colors, text=[f"row {row}" for row in range(24)]))
+    dataset = load(data(path, limit=6))
+    assert sum(sizes(dataset)) == 6
+    assert all(len(sample.captions) == 2 for sample in samples(dataset).values())
+
+
+@pytest.mark.parametrize(("columns", "message"), [
+    ({"text": ["a"] * 4}, "no column of images; its columns are text"),
+    ({"image": [{"bytes": png(0), "path": None}] * 4, "number": [1] * 4}, "that is known to hold"),
+])
+def test_a_set_without_the_needed_columns_is_refused(
+    tmp_path: Path, columns: Mapping[str, list[Any]], message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        load(data(save(tmp_path, datasets.Dataset.from_dict(dict(columns)))))
+
+
+def test_a_path_that_holds_no_set_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="cannot be loaded as a data set"):
+        load(data(str(tmp_path / "empty")))
+    with pytest.raises(DataError, match="must be a hub name, folder or file; got None"):
+        load(Data(source="huggingface"))

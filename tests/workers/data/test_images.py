@@ -1,0 +1,116 @@
+import struct
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from workers.data.images import ImageError, open_rgb
+
+RED, WHITE = (255, 0, 0), (255, 255, 255)
+
+
+def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
+    buffer = BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def half_transparent(mode: str) -> Image.Image:
+    """Left pixel opaque, right pixel black under full transparency."""
+    image = Image.new("RGBA", (2, 1), (*RED, 255))
+    image.putpixel((1, 0), (0, 0, 0, 0))
+    return image.convert(mode)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "LA", "I;16", "I", "F", "CMYK"])
+@pytest.mark.parametrize("size", [(1, 1), (3, 300), (300, 3)])
+def test_every_mode_and_size_becomes_rgb(mode: str, size: tuple[int, int]) -> None:
+    opened = open_rgb(encoded(Image.new(mode, size), "TIFF"))
+    assert (opened.mode, opened.size) == ("RGB", size)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_transparent_pixels_become_white(mode: str) -> None:
+    opened = open_rgb(encoded(half_transparent(mode)))
+    assert opened.getpixel((1, 0)) == WHITE
+    assert opened.getpixel((0, 0)) != WHITE
+
+
+def test_transparent_palette_entry_becomes_white() -> None:
+    image = Image.new("P", (2, 1), 0)
+    image.putpalette([*RED, 0, 0, 0])
+    image.putpixel((1, 0), 1)
+    opened = open_rgb(encoded(image, transparency=1))
+    assert [opened.getpixel((x, 0)) for x in (0, 1)] == [RED, WHITE]
+
+
+def test_half_transparency_is_mixed_with_white() -> None:
+    opened = open_rgb(encoded(Image.new("RGBA", (1, 1), (0, 0, 0, 128))))
+    assert opened.getpixel((0, 0)) == (127, 127, 127)
+
+
+def test_sixteen_bit_gray_keeps_its_middle() -> None:
+    pixels = struct.pack("<3H", 0, 32768, 65535)
+    image = Image.frombytes("I;16", (3, 1), pixels)
+    opened = open_rgb(encoded(image))
+    assert [opened.getpixel((x, 0))[0] for x in range(3)] == [0, 127, 255]
+
+
+def test_cmyk_jpeg_keeps_its_colour() -> None:
+    opened = open_rgb(encoded(Image.new("CMYK", (8, 8), (0, 255, 255, 0)), "JPEG"))
+    red, green, blue = opened.getpixel((4, 4))
+    assert red > 200
+    assert max(green, blue) < 60
+
+
+def test_exif_rotation_is_applied() -> None:
+    image = Image.new("RGB", (40, 20), WHITE)
+    image.paste(RED, (0, 0, 20, 20))  # left half
+    exif = Image.Exif()
+    exif[0x0112] = 6  # shown turned by 90 degrees clockwise: left becomes top
+    opened = open_rgb(encoded(image, "JPEG", exif=exif))
+    assert opened.size == (20, 40)
+    assert opened.getpixel((10, 5))[1] < 60
+    assert opened.getpixel((10, 35))[1] > 200
+
+
+def test_animation_gives_its_first_frame() -> None:
+    frames = [Image.new("RGB", (4, 4), RED), Image.new("RGB", (4, 4), WHITE)]
+    opened = open_rgb(encoded(frames[0], "GIF", save_all=True, append_images=frames[1:]))
+    assert opened.getpixel((0, 0)) == RED
+
+
+def test_path_bytes_and_file_give_the_same_image(tmp_path: Path) -> None:
+    content = encoded(half_transparent("RGBA"))
+    path = tmp_path / "a.png"
+    path.write_bytes(content)
+    images = [open_rgb(path), open_rgb(str(path)), open_rgb(content), open_rgb(BytesIO(content))]
+    assert len({image.tobytes() for image in images}) == 1
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF"])
+def test_truncated_image_is_refused_by_name(tmp_path: Path, kind: str) -> None:
+    noise = Image.effect_noise((64, 64), 90).convert("RGB")
+    path = tmp_path / "half.img"
+    path.write_bytes(encoded(noise, kind)[:-900])
+    with pytest.raises(ImageError, match=r"half\.img: "):
+        open_rgb(path)
+
+
+def test_text_called_png_is_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "letter.png"
+    path.write_text("Dear Sir or Madam")
+    with pytest.raises(ImageError, match=r"letter\.png: not an image of a known format"):
+        open_rgb(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"BM" + bytes(60)])
+def test_stubs_of_images_are_refused(content: bytes) -> None:
+    with pytest.raises(ImageError, match=r"stub: "):
+        open_rgb(content, "stub")
+
+
+def test_missing_file_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match=r"gone\.png: cannot be decoded: No such file"):
+        open_rgb(tmp_path / "gone.png")

@@ -1,0 +1,81 @@
+"""What a saved checkpoint tells without loading it: names and shapes of its weights."""
+
+import json
+import math
+import re
+import struct
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from workers import families, tiny
+
+OPTIMIZER_BYTES = 16
+"""Bytes per trained adapter weight: the weight, its gradient, and Adam's two moments."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointFiles:
+    """A checkpoint on this machine."""
+
+    model_type: str
+    shapes: Mapping[str, tuple[int, ...]]
+    file_bytes: int
+
+    @property
+    def weights(self) -> int:
+        """Number of weights."""
+        return sum(math.prod(shape) for shape in self.shapes.values())
+
+    def linear_weights(self) -> int:
+        """Number of weights in matrices, which is what a quantization stores smaller."""
+        return sum(math.prod(shape) for shape in self.shapes.values() if len(shape) == 2)
+
+    def adapter_weights(self, targets: str, rank: int) -> int:
+        """Return the trained weights of LoRA: rank * (inputs + outputs) per target layer."""
+        pattern = re.compile(families.get(self.model_type).TARGETS[targets])
+        return sum(
+            rank * sum(shape)
+            for name, shape in self.shapes.items()
+            if len(shape) == 2 and pattern.fullmatch(name.removesuffix(".weight"))
+        )
+
+
+def find(base: str, revision: str | None) -> CheckpointFiles | None:
+    """Return the files of ``model.base``, or None when they are not on this machine."""
+    folder = _folder(base, revision)
+    if folder is None:
+        return None
+    files = sorted(folder.glob("*.safetensors"))
+    config = json.loads((folder / "config.json").read_text())
+    return CheckpointFiles(
+        model_type=config["model_type"],
+        shapes={name: shape for file in files for name, shape in _shapes(file)},
+        file_bytes=sum(file.stat().st_size for file in files),
+    )
+
+
+def _folder(base: str, revision: str | None) -> Path | None:
+    if base in tiny.BASES:
+        return tiny.base_folder(base) if tiny.is_cached(base) else None
+    path = Path(base).expanduser()
+    if path.is_dir():
+        return path
+    from huggingface_hub import try_to_load_from_cache
+
+    try:
+        config: Any = try_to_load_from_cache(base, "config.json", revision=revision)
+    except ValueError:  # not even the form of a hub name
+        return None
+    return Path(config).parent if isinstance(config, str) else None
+
+
+def _shapes(file: Path) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Yield name and shape of each tensor: a safetensors file begins with a JSON header."""
+    with file.open("rb") as opened:
+        (length,) = struct.unpack("<Q", opened.read(8))
+        header = json.loads(opened.read(length))
+    for name, entry in header.items():
+        if name != "__metadata__":
+            yield name, tuple(entry["shape"])

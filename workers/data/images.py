@@ -1,0 +1,65 @@
+"""Any image file becomes an upright RGB image, or an error that names it."""
+
+from io import BytesIO
+from pathlib import Path
+from typing import BinaryIO
+
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+
+class ImageError(ValueError):
+    """An image that cannot be decoded completely; the message starts with its name."""
+
+
+def open_rgb(source: str | Path | bytes | BinaryIO, name: str | None = None) -> Image.Image:
+    """Decode a whole image: mode RGB, upright, transparency on white.
+
+    `source` is a path, the encoded bytes or an open binary file; `name` is what an error
+    calls it (the path when left out). An animation gives its first frame.
+
+    Raises `ImageError` when the file is missing, truncated, or no image.
+    """
+    label = name or (str(source) if isinstance(source, str | Path) else "image")
+    try:
+        with Image.open(BytesIO(source) if isinstance(source, bytes) else source) as image:
+            image.load()
+            return _to_rgb(ImageOps.exif_transpose(image))
+    except UnidentifiedImageError as error:
+        raise ImageError(f"{label}: not an image of a known format") from error
+    except OSError as error:
+        raise ImageError(f"{label}: cannot be decoded: {error.strerror or error}") from error
+    except Exception as error:  # on damaged bytes Pillow's decoders raise nearly anything
+        raise ImageError(f"{label}: cannot be decoded: {error}") from error
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        image = _to_eight_bits(image)
+    return _on_white(image) if image.has_transparency_data else image.convert("RGB")
+
+
+def _to_eight_bits(image: Image.Image) -> Image.Image:
+    """Scale a deep gray image so that its white is 255; Pillow itself would clip at 255."""
+    white = _white(image)
+    return image.convert("F").point(lambda value: value * (255 / white)).convert("L")
+
+
+def _white(image: Image.Image) -> float:
+    """Return the value of white: 65535 for 16 bits; 32-bit and float files do not say theirs,
+    so the smallest usual one that covers the brightest pixel."""
+    if image.mode.startswith("I;16"):
+        return 65535.0
+    brightest = float(image.getextrema()[1])  # type: ignore[arg-type]
+    return next((white for white in (1.0, 255.0, 65535.0) if brightest <= white), brightest)
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    """Lay a transparent image on white.
+
+    Dropping the alpha channel would show the colour hidden under transparent pixels, mostly
+    black, in which dark lines vanish; drawings are made for a light page.
+    """
+    layer = image.convert("RGBA")
+    page = Image.new("RGBA", layer.size, "white")
+    page.alpha_composite(layer)
+    return page.convert("RGB")

@@ -1,0 +1,74 @@
+"""Which image is in which split: by shares or as listed, and always whole images.
+
+Chance comes from a hash of the seed and the image, never from an order, so the same images
+divide the same way however their files or rows are sorted.
+"""
+
+from collections.abc import Iterable, Mapping
+from hashlib import sha256
+
+from workers.data.sample import SPLITS
+from workers.recipe import Split
+
+HELD_OUT_FIRST = ("test", "validation", "train")
+"""Who keeps an image that is in two splits: scores on held-out images stay comparable with
+those of others who use the same lists, and train loses the smallest part of itself."""
+
+
+def draw(ids: Iterable[str], limit: int | None, seed: int) -> list[str]:
+    """Return `limit` of the ids (all for None), chosen by the seed, in sorted order."""
+    if limit is None:
+        return sorted(ids)
+    return sorted(_shuffled(ids, f"limit {seed}")[:limit])
+
+
+def counts(total: int, split: Split) -> dict[str, int]:
+    """Return images per split: all of ``total * (sum of shares)``, rounded.
+
+    A share above 0 gives validation and test at least one image; train may be left with 0.
+    """
+    shares = {name: float(getattr(split, name)) for name in SPLITS}
+    per_split = {
+        name: max(1, round(total * share)) if share else 0 for name, share in shares.items()
+    }
+    used = round(total * sum(shares.values()))
+    per_split["train"] = max(0, used - per_split["validation"] - per_split["test"])
+    return per_split
+
+
+def by_shares(contents: Mapping[str, str], split: Split, seed: int) -> dict[str, str]:
+    """Return image id -> split, for `contents`: image id -> hash of the image's bytes.
+
+    Distinct contents are divided, so copies of one image under several names end up in the
+    same split. Ids beyond the sum of the shares are left out.
+    """
+    order = _shuffled(set(contents.values()), f"split {seed}")
+    names = [name for name, count in counts(len(order), split).items() for _ in range(count)]
+    split_of = dict(zip(order, names, strict=False))
+    return {id: split_of[content] for id, content in contents.items() if content in split_of}
+
+
+def by_lists(
+    contents: Mapping[str, str], listed: Mapping[str, Iterable[str]]
+) -> tuple[dict[str, str], list[str]]:
+    """Return image id -> split, and a problem for each image that is in two splits.
+
+    `listed` is image id -> the splits that name it. An image is in two splits by its name or
+    by its bytes; it stays in the first of `HELD_OUT_FIRST` and is left out of the others.
+    """
+    split_of: dict[str, str] = {}
+    keeper: dict[str, str] = {}
+    problems = []
+    for split in HELD_OUT_FIRST:
+        for id in (id for id in contents if split in listed[id]):
+            first = keeper.setdefault(contents[id], id)
+            if split_of.get(first, split) == split:
+                split_of[id] = split
+                continue
+            same = "also listed for" if first == id else f"the same image as {first} in"
+            problems.append(f"{id}: listed for {split}, but {same} {split_of[first]}")
+    return split_of, problems
+
+
+def _shuffled(texts: Iterable[str], salt: str) -> list[str]:
+    return sorted(texts, key=lambda text: sha256(f"{salt} {text}".encode()).digest())

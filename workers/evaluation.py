@@ -1,0 +1,69 @@
+"""What a rung is judged by: validation loss, generated captions and their scores."""
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+from workers.data.sample import Sample
+from workers.generation import generate
+from workers.metrics.scorer import Scorer
+from workers.models import Base
+from workers.recipe import Evaluate
+from workers.report import Prediction
+from workers.training import Examples, mean_loss
+
+
+def scored_samples(samples: Sequence[Sample], limit: int | None) -> tuple[Sample, ...]:
+    """Return the images that every trial and rung is scored on, in the order of the split.
+
+    With a limit, those with the smallest hash of their id: the same for every trial, and
+    none of them changes when other images come or go.
+    """
+    if limit is None or limit >= len(samples):
+        return tuple(samples)
+    by_hash = sorted(samples, key=lambda s: hashlib.sha256(s.id.encode()).hexdigest())
+    kept = {sample.id for sample in by_hash[:limit]}
+    return tuple(sample for sample in samples if sample.id in kept)
+
+
+class Evaluator:
+    """Scores one base with any adapter on one set of images."""
+
+    def __init__(self, base: Base, samples: Sequence[Sample], evaluate: Evaluate) -> None:
+        self._base = base
+        self._evaluate = evaluate
+        self.samples = scored_samples(samples, evaluate.limit)
+        self._examples = Examples.of(base, self.samples)
+        self._scorer = Scorer(
+            evaluate.metrics, {sample.id: sample.captions for sample in self.samples}
+        )
+
+    def loss(self, model: Any) -> float:
+        """Return the mean loss over all captions of the images."""
+        return mean_loss(self._base, model, self._examples, self._evaluate.batch_size)
+
+    def predict(self, model: Any, beams: int) -> tuple[Prediction, ...]:
+        """Write a caption for every image."""
+        model.eval()
+        captions: list[str] = []
+        for start in range(0, len(self.samples), self._evaluate.batch_size):
+            stop = min(start + self._evaluate.batch_size, len(self.samples))
+            captions += generate(
+                self._base,
+                model,
+                self._examples.pixels.batch(range(start, stop)),
+                beams=beams,
+                max_new_tokens=self._evaluate.max_new_tokens,
+            )
+        return tuple(
+            Prediction(image_id=sample.id, caption=caption, references=sample.captions)
+            for sample, caption in zip(self.samples, captions, strict=True)
+        )
+
+    def score(self, predictions: Sequence[Prediction]) -> dict[str, float]:
+        """Return the metrics of the captions, such as ``cider``."""
+        return self._scorer.score({p.image_id: p.caption for p in predictions})
+
+    def close(self) -> None:
+        """Release the scorer."""
+        self._scorer.close()

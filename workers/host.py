@@ -1,0 +1,195 @@
+"""A host: one process that keeps base models resident and trains many trials on them.
+
+A plain class without any scheduler in it. Slots take turns: each `advance` trains one slot
+for one rung while the others wait with their state kept.
+"""
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from workers import data
+from workers.adapters import AdaptedBase, read_weights
+from workers.data.sample import DataSet, Sample
+from workers.evaluation import Evaluator
+from workers.models import load_base
+from workers.recipe import Data, Evaluate, Model, Recipe
+from workers.report import Prediction, Report
+from workers.slot import Slot
+from workers.training import Examples
+
+Group = tuple[Model, str]
+"""Slots of one group share a base: the model with its revision and type, and quantization."""
+
+
+@dataclass(kw_only=True)
+class _Resident:
+    """What the slots of one group share, loaded on first use."""
+
+    adapted: AdaptedBase
+    examples: dict[Data, Examples] = field(default_factory=dict)
+    evaluators: dict[tuple[Data, Evaluate], Evaluator] = field(default_factory=dict)
+    zero_shot: dict[tuple[Data, Evaluate], Report] = field(default_factory=dict)
+
+
+class Host:
+    """Admits trials to slots, advances them rung by rung, and lets them go.
+
+    Args:
+        device: where the bases live; None takes the first GPU, or the CPU.
+        threads: threads of torch on the CPU; None leaves torch's own choice.
+    """
+
+    def __init__(self, device: str | None = None, threads: int | None = None) -> None:
+        self.device = torch.device(device or ("cuda:0" if torch.cuda.is_available() else "cpu"))
+        if threads is not None:
+            torch.set_num_threads(threads)
+        self._data: dict[Data, DataSet] = {}
+        self._residents: dict[Group, _Resident] = {}
+        self._slots: dict[str, Slot] = {}
+
+    def admit(self, name: str, recipe: Recipe) -> Report:
+        """Open a slot for a new trial and return rung 0: the base's own scores.
+
+        Raises ValueError for a recipe that this host cannot train, naming the field.
+        """
+        resident = self._resident(recipe)
+        self._slots[name] = Slot.new(name, recipe, resident.adapted)
+        return self._zero_shot(resident, recipe)
+
+    def restore(self, name: str, recipe: Recipe, folder: Path) -> None:
+        """Open a slot that goes on from a snapshot, bit-identically on a CPU."""
+        resident = self._resident(recipe)
+        self._slots[name] = Slot.restored(name, recipe, resident.adapted, folder)
+
+    def advance(self, name: str) -> Report:
+        """Train the slot for one rung, score it, and report.
+
+        Raises `workers.training.NonFiniteLossError` when the loss leaves the finite numbers.
+        """
+        slot, started = self._slot(name), time.monotonic()
+        resident = self._resident(slot.recipe)
+        loss = slot.train(self._examples(resident, slot.recipe))
+        seconds = time.monotonic() - started
+        evaluator = self._evaluator(resident, slot.recipe)
+        model = slot.activate()
+        predictions = evaluator.predict(model, slot.recipe.evaluate.beams)
+        metrics = _named("val", evaluator.score(predictions))
+        metrics["val/loss"] = evaluator.loss(model)
+        metrics["train/loss"] = loss
+        metrics["train/seconds"] = seconds
+        return Report(
+            rung=slot.rung,
+            metrics=metrics,
+            finished=slot.rung >= slot.recipe.train.epochs,
+            seconds=time.monotonic() - started,
+            predictions=predictions,
+        )
+
+    def score(self, name: str, folder: Path) -> Report:
+        """Score the adapter saved in `folder` with ``evaluate.final_beams``, as ``final/*``.
+
+        The slot's own weights are put back afterwards.
+        """
+        slot, started = self._slot(name), time.monotonic()
+        evaluator = self._evaluator(self._resident(slot.recipe), slot.recipe)
+        model, own = slot.activate(), slot.adapted.weights(name)
+        slot.adapted.load_weights(name, read_weights(folder))
+        try:
+            predictions = evaluator.predict(model, slot.recipe.evaluate.final_beams)
+        finally:
+            slot.adapted.load_weights(name, own)
+        return Report(
+            rung=slot.rung,
+            metrics=_named("final", evaluator.score(predictions)),
+            finished=True,
+            seconds=time.monotonic() - started,
+            predictions=predictions,
+        )
+
+    def snapshot(self, name: str, folder: Path) -> None:
+        """Write all that `restore` needs; complete only when this returns."""
+        self._slot(name).snapshot(folder)
+
+    def export(self, name: str, folder: Path) -> None:
+        """Write the slot's adapter as plain peft loads it."""
+        slot = self._slot(name)
+        slot.adapted.save(name, folder, slot.recipe.model.base)
+
+    def evict(self, name: str) -> None:
+        """Close a slot; nothing of it stays. Closing an unknown one does nothing."""
+        slot = self._slots.pop(name, None)
+        if slot is not None:
+            slot.adapted.detach(name)
+
+    def data_set(self, recipe: Recipe) -> DataSet:
+        """Return the recipe's data, loaded once per host."""
+        if recipe.data not in self._data:
+            self._data[recipe.data] = data.load(recipe.data)
+        return self._data[recipe.data]
+
+    def scored_samples(self, recipe: Recipe) -> tuple[Sample, ...]:
+        """Return the validation images that the recipe's trials are scored on."""
+        return self._evaluator(self._resident(recipe), recipe).samples
+
+    def close(self) -> None:
+        """Close all slots and release scorers and bases."""
+        for name in list(self._slots):
+            self.evict(name)
+        for resident in self._residents.values():
+            for evaluator in resident.evaluators.values():
+                evaluator.close()
+        self._residents.clear()
+
+    def _slot(self, name: str) -> Slot:
+        if name not in self._slots:
+            raise KeyError(f"no slot {name!r} on this host; open are {sorted(self._slots)}")
+        return self._slots[name]
+
+    def _resident(self, recipe: Recipe) -> _Resident:
+        group = (recipe.model, recipe.quantization)
+        if group not in self._residents:
+            base = load_base(recipe.model, recipe.quantization, self.device)
+            self._residents[group] = _Resident(adapted=AdaptedBase(base))
+        return self._residents[group]
+
+    def _examples(self, resident: _Resident, recipe: Recipe) -> Examples:
+        if recipe.data not in resident.examples:
+            samples = self.data_set(recipe).splits["train"]
+            resident.examples[recipe.data] = Examples.of(resident.adapted.base, samples)
+        return resident.examples[recipe.data]
+
+    def _evaluator(self, resident: _Resident, recipe: Recipe) -> Evaluator:
+        key = (recipe.data, recipe.evaluate)
+        if key not in resident.evaluators:
+            samples = self.data_set(recipe).splits["validation"]
+            resident.evaluators[key] = Evaluator(resident.adapted.base, samples, recipe.evaluate)
+        return resident.evaluators[key]
+
+    def _zero_shot(self, resident: _Resident, recipe: Recipe) -> Report:
+        key = (recipe.data, recipe.evaluate)
+        if key not in resident.zero_shot:
+            evaluator = self._evaluator(resident, recipe)
+            resident.zero_shot[key] = _zero_shot_report(resident.adapted, evaluator, recipe)
+        return resident.zero_shot[key]
+
+
+def _zero_shot_report(adapted: AdaptedBase, evaluator: Evaluator, recipe: Recipe) -> Report:
+    started = time.monotonic()
+    with adapted.bare() as model:
+        predictions: tuple[Prediction, ...] = evaluator.predict(model, recipe.evaluate.beams)
+        loss = evaluator.loss(model)
+    metrics = _named("val", evaluator.score(predictions))
+    return Report(
+        rung=0,
+        metrics={**metrics, "val/loss": loss},
+        finished=False,
+        seconds=time.monotonic() - started,
+        predictions=predictions,
+    )
+
+
+def _named(prefix: str, scores: dict[str, float]) -> dict[str, float]:
+    return {f"{prefix}/{key}": value for key, value in scores.items()}

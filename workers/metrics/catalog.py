@@ -1,0 +1,33 @@
+"""All metrics by name: one line each.
+
+Importing this module loads neither pycocoevalcap nor torch, so a sweep file is checked against
+it in milliseconds.
+"""
+
+from collections.abc import Iterable, Mapping
+
+from workers.metrics import bleu, cider, exact_match, meteor, rouge_l
+from workers.metrics.metric import Metric
+
+METRICS: Mapping[str, Metric] = {
+    "bleu": bleu.METRIC,
+    "meteor": meteor.METRIC,
+    "rouge_l": rouge_l.METRIC,
+    "cider": cider.METRIC,
+    "exact_match": exact_match.METRIC,
+}
+
+
+def get(name: str) -> Metric:
+    """Return the metric called `name`; raises ValueError for an unknown one."""
+    if name not in METRICS:
+        raise ValueError(f"a metric must be one of {', '.join(METRICS)}; got {name!r}")
+    return METRICS[name]
+
+
+def outputs(names: Iterable[str]) -> tuple[str, ...]:
+    """Return the keys that the metrics `names` yield, such as ``bleu_1``, in that order.
+
+    Raises ValueError for an unknown name.
+    """
+    return tuple(output for name in names for output in get(name).outputs)

@@ -1,0 +1,33 @@
+"""How the frozen base is stored: one file and one line here per quantization.
+
+Each module offers `BYTES_PER_WEIGHT` (of the quantized layers, for estimates),
+`config(dtype)` (what transformers' ``from_pretrained`` takes, or None) and
+`prepare(model)`, called once after loading. Importing them is cheap.
+"""
+
+from importlib import import_module
+from typing import Any, Protocol, cast
+
+MODULES = {
+    "none": "workers.quantizations.none",
+    "int8": "workers.quantizations.int8",
+    "nf4": "workers.quantizations.nf4",
+}
+NAMES = tuple(MODULES)
+
+
+class Quantization(Protocol):
+    """What a module of this package offers."""
+
+    BYTES_PER_WEIGHT: float | None
+
+    def config(self, dtype: Any) -> Any:
+        """Return the quantization config for `from_pretrained`; `dtype` is the compute type."""
+
+    def prepare(self, model: Any) -> None:
+        """Mend what the loaded model needs before it trains."""
+
+
+def get(name: str) -> Quantization:
+    """Return the quantization called `name`; raises KeyError for an unknown one."""
+    return cast(Quantization, import_module(MODULES[name]))

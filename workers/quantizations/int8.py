@@ -1,0 +1,18 @@
+"""LLM.int8() of bitsandbytes (Dettmers et al. 2022): 8-bit weights and activations."""
+
+import logging
+from typing import Any
+
+BYTES_PER_WEIGHT: float | None = 1.0
+
+
+def config(dtype: Any) -> Any:
+    """Return the bitsandbytes config; inputs of other types are cast by each layer."""
+    from transformers import BitsAndBytesConfig
+
+    return BitsAndBytesConfig(load_in_8bit=True)
+
+
+def prepare(model: Any) -> None:
+    """Silence bitsandbytes, which logs 'inputs will be cast' at every call of every layer."""
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)

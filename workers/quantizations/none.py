@@ -1,0 +1,14 @@
+"""The base as it is, in its compute type."""
+
+from typing import Any
+
+BYTES_PER_WEIGHT: float | None = None
+"""The compute type decides."""
+
+
+def config(dtype: Any) -> None:
+    """Return None: nothing is quantized."""
+
+
+def prepare(model: Any) -> None:
+    """Do nothing: a plain base needs no mending."""

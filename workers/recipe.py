@@ -1,0 +1,151 @@
+"""The recipe: the complete typed description of one fine-tuning.
+
+A recipe is a frozen value without behaviour. This module imports neither torch nor any
+plug-in, so the driver can read and check a sweep file in milliseconds.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Task = Literal["captioning"]
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    """Base of every section of the sweep file: frozen, typed strictly, no unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Model(Section):
+    """The base model."""
+
+    base: str = Field(min_length=1)
+    """Folder of a saved checkpoint, name on the model hub, or a built-in base such as
+    ``tiny:shapes``."""
+    revision: str | None = None
+    """Commit of the hub repository; null takes the newest."""
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Precision of the frozen base; auto is bfloat16 on a GPU and float32 on a CPU."""
+
+
+class Split(Section):
+    """How images are divided: shares (0.8) or files that list image names (train.txt)."""
+
+    train: Fraction | str = 0.8
+    validation: Fraction | str = 0.1
+    test: Fraction | str = 0.1
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> "Split":
+        shares = [part for part in (self.train, self.validation, self.test)
+                  if not isinstance(part, str)]
+        if 0 < len(shares) < 3:
+            raise ValueError("either three shares or three files that list image names")
+        if sum(shares) > 1.0 + 1e-9:
+            raise ValueError(f"shares that add up to at most 1, these add up to {sum(shares):g}")
+        if shares and not (self.train and self.validation):
+            raise ValueError("a train and a validation share above 0")
+        return self
+
+
+class Data(Section):
+    """The images and captions."""
+
+    source: str
+    """Name of a data source, see `workers.data`."""
+    path: str | None = None
+    """Folder, file or hub name, as the source defines it."""
+    limit: Count | None = None
+    """Use at most this many images (drawn with `seed`); null uses all."""
+    split: Split = Split()
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Seed of the split and of `limit`; the same for all trials of a sweep."""
+    on_bad_sample: Literal["error", "skip"] = "error"
+    """What to do with unreadable images, missing captions and the like; never silent."""
+
+
+class Train(Section):
+    """Optimization by AdamW."""
+
+    epochs: Count = 15
+    """Passes over the training split; a rung ends with each epoch."""
+    batch_size: Count = 2
+    """Examples (image-caption pairs) in one forward pass."""
+    accumulate: Count = 1
+    """Forward passes per optimizer step."""
+    learning_rate: Annotated[float, Field(gt=0.0)] = 5e-5
+    warmup: Fraction = 0.05
+    """Share of all optimizer steps during which the learning rate rises from 0."""
+    decay: Literal["constant", "linear", "cosine"] = "linear"
+    """How the learning rate falls to 0 after the warm-up; constant does not."""
+    weight_decay: Annotated[float, Field(ge=0.0)] = 0.0
+    max_grad_norm: Annotated[float, Field(gt=0.0)] | None = 1.0
+    """Largest L2 norm of the gradient over all adapter weights; null does not clip."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Seed of the adapter's first weights, of the data order and of dropout."""
+
+
+class Adapter(Section):
+    """Low-rank adaptation (LoRA, Hu et al. 2021): W + alpha / rank * B A."""
+
+    rank: Count = 16
+    alpha: Annotated[float, Field(gt=0.0)] = 32.0
+    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.05
+    targets: str = "text_all"
+    """Name of a target set of the model family, see `workers.families`."""
+
+
+class Evaluate(Section):
+    """Scoring of generated captions at each rung."""
+
+    metrics: Annotated[tuple[str, ...], Field(min_length=1, strict=False)] = (
+        "bleu", "meteor", "rouge_l", "cider",
+    )
+    """Names of metrics, see `workers.metrics`."""
+    batch_size: Count = 16
+    """Images in one batch of generation or of validation loss."""
+    limit: Count | None = None
+    """Score at most this many validation images; the same ones for all trials and rungs."""
+    beams: Count = 1
+    """Beams at each rung; 1 is greedy."""
+    final_beams: Count = 3
+    """Beams for the last scoring of a finished trial's best adapter."""
+    max_new_tokens: Count = 40
+
+
+class Recipe(Section):
+    """One fine-tuning: everything that decides its result."""
+
+    task: Task = "captioning"
+    model: Model
+    data: Data
+    train: Train = Train()
+    adapter: Adapter = Adapter()
+    quantization: str = "none"
+    """Name of a quantization of the base, see `workers.quantizations`."""
+    evaluate: Evaluate = Evaluate()
+
+    def with_point(self, point: Mapping[str, Any]) -> "Recipe":
+        """Return this recipe with the dotted fields of `point` replaced.
+
+        Raises `pydantic.ValidationError` when a field does not exist or a value does not fit.
+        """
+        values = self.model_dump(include=set(Recipe.model_fields))
+        for path, value in point.items():
+            set_dotted(values, path, value)
+        return Recipe.model_validate(values)
+
+
+def set_dotted(values: dict[str, Any], path: str, value: Any) -> None:
+    """Set ``values["a"]["b"]`` for the path ``a.b``, making missing sections."""
+    *sections, field = path.split(".")
+    for section in sections:
+        inner = values.setdefault(section, {})
+        if not isinstance(inner, dict):
+            raise KeyError(f"{path}: {section} is a value, not a section")
+        values = inner
+    values[field] = value

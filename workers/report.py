@@ -1,0 +1,29 @@
+"""What a host says about a trial at the end of a rung: plain, frozen values."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """One image with the caption that the trial wrote for it."""
+
+    image_id: str
+    caption: str
+    references: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """One rung of one trial."""
+
+    rung: int
+    """Epochs trained so far; 0 is the base before any training (zero-shot)."""
+    metrics: Mapping[str, float]
+    """Such as ``val/cider``, ``val/loss``, ``train/loss``; ``final/*`` when finished."""
+    finished: bool
+    """The trial has done all its epochs."""
+    seconds: float
+    """Wall time of this rung, training and scoring."""
+    predictions: tuple[Prediction, ...] = field(default=(), repr=False)
+    """Captions of the validation images, in the order of the split."""

@@ -1,0 +1,111 @@
+"""A slot: one trial's adapter, optimizer, data cursor and random state on a shared base."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from workers.adapters import AdaptedBase, read_weights
+from workers.recipe import Recipe
+from workers.training import Examples, train_epoch
+
+_OPTIMIZER = "optimizer.pt"
+_STATE = "state.json"
+
+
+@dataclass(kw_only=True)
+class Slot:
+    """The whole mutable state of one trial; everything else is shared and frozen."""
+
+    name: str
+    recipe: Recipe
+    adapted: AdaptedBase
+    optimizer: torch.optim.Optimizer
+    random: torch.Tensor
+    """State of torch's CPU generator, for dropout."""
+    device_random: torch.Tensor | None
+    """The same of the GPU's generator; None on a CPU."""
+    rung: int = 0
+    """Epochs done: with the seed, the data cursor."""
+
+    @classmethod
+    def new(cls, name: str, recipe: Recipe, adapted: AdaptedBase) -> "Slot":
+        """Attach a fresh adapter; the seed decides its weights and its dropout."""
+        adapted.attach(name, recipe.adapter, recipe.train.seed)
+        optimizer = torch.optim.AdamW(
+            adapted.parameters(name),
+            lr=recipe.train.learning_rate,
+            weight_decay=recipe.train.weight_decay,
+        )
+        device = adapted.base.device
+        seeded = torch.Generator().manual_seed(recipe.train.seed).get_state()
+        on_device = (
+            torch.Generator(device).manual_seed(recipe.train.seed).get_state()
+            if device.type == "cuda"
+            else None
+        )
+        return cls(
+            name=name, recipe=recipe, adapted=adapted, optimizer=optimizer,
+            random=seeded, device_random=on_device,
+        )  # fmt: skip
+
+    def activate(self) -> Any:
+        """Make this slot's adapter the active one and return the model."""
+        self.adapted.activate(self.name)
+        return self.adapted.model
+
+    def train(self, examples: Examples) -> float:
+        """Train one epoch and return its mean loss; the process's random state is untouched."""
+        model = self.activate()
+        device = self.adapted.base.device
+        with torch.random.fork_rng():
+            self._set_random(device)
+            loss = train_epoch(
+                self.adapted.base, model, self.optimizer, examples, self.recipe.train, self.rung
+            )
+            self._keep_random(device)
+        self.rung += 1
+        return loss
+
+    def snapshot(self, folder: Path) -> None:
+        """Write all that `restored` needs to go on bit-identically."""
+        self.adapted.save(self.name, folder, self.recipe.model.base)
+        state = {
+            "optimizer": self.optimizer.state_dict(),
+            "random": self.random,
+            "device_random": self.device_random,
+        }
+        torch.save(state, folder / _OPTIMIZER)
+        # Written last: its presence means that the snapshot is complete.
+        partial = folder / (_STATE + ".partial")
+        partial.write_text(json.dumps({"rung": self.rung, "recipe": self.recipe.model_dump()}))
+        partial.replace(folder / _STATE)
+
+    @classmethod
+    def restored(cls, name: str, recipe: Recipe, adapted: AdaptedBase, folder: Path) -> "Slot":
+        """Return the slot that `snapshot` wrote to `folder`.
+
+        Raises FileNotFoundError for an incomplete snapshot.
+        """
+        if not (folder / _STATE).exists():
+            raise FileNotFoundError(f"{folder}: no complete snapshot (no {_STATE})")
+        slot = cls.new(name, recipe, adapted)
+        adapted.load_weights(name, read_weights(folder))
+        # weights_only: tensors and plain values, no code is run from the file.
+        state = torch.load(folder / _OPTIMIZER, weights_only=True, map_location="cpu")
+        slot.optimizer.load_state_dict(state["optimizer"])
+        slot.random, slot.device_random = state["random"], state["device_random"]
+        slot.rung = json.loads((folder / _STATE).read_text())["rung"]
+        return slot
+
+    def _set_random(self, device: torch.device) -> None:
+        torch.set_rng_state(self.random)
+        if self.device_random is not None:
+            torch.cuda.set_rng_state(self.device_random, device)
+
+    def _keep_random(self, device: torch.device) -> None:
+        self.random = torch.get_rng_state()
+        if self.device_random is not None:
+            self.device_random = torch.cuda.get_rng_state(device)
