@@ -37,9 +37,6 @@ class HostActor:
     """One `workers.host.Host` of one sweep; becomes an actor by `ray.remote`."""
 
     def __init__(self, context: SweepContext, name: str) -> None:
-        from workers.metrics.java import put_java_on_path
-
-        put_java_on_path()
         _quiet_libraries()
         from workers.host import Host
 

@@ -26,17 +26,24 @@ def scored_samples(samples: Sequence[Sample], limit: int | None) -> tuple[Sample
     return tuple(sample for sample in samples if sample.id in kept)
 
 
-class Evaluator:
-    """Scores one base with any adapter on one set of images."""
+def started_scorer(samples: Sequence[Sample], metrics: Sequence[str]) -> Scorer:
+    """Return a scorer of the images whose Java process loads while other work goes on."""
+    scorer = Scorer(metrics, {sample.id: sample.captions for sample in samples})
+    scorer.start()
+    return scorer
 
-    def __init__(self, base: Base, samples: Sequence[Sample], evaluate: Evaluate) -> None:
+
+class Evaluator:
+    """Scores one base with any adapter on one set of images, all of them always."""
+
+    def __init__(
+        self, base: Base, samples: Sequence[Sample], scorer: Scorer, evaluate: Evaluate
+    ) -> None:
         self._base = base
         self._evaluate = evaluate
-        self.samples = scored_samples(samples, evaluate.limit)
-        self._examples = Examples.of(base, self.samples)
-        self._scorer = Scorer(
-            evaluate.metrics, {sample.id: sample.captions for sample in self.samples}
-        )
+        self._scorer = scorer
+        self._examples = Examples.of(base, samples)
+        self.samples = tuple(samples)
 
     def loss(self, model: Any) -> float:
         """Return the mean loss over all captions of the images."""
@@ -63,7 +70,3 @@ class Evaluator:
     def score(self, predictions: Sequence[Prediction]) -> dict[str, float]:
         """Return the metrics of the captions, such as ``cider``."""
         return self._scorer.score({p.image_id: p.caption for p in predictions})
-
-    def close(self) -> None:
-        """Release the scorer."""
-        self._scorer.close()

@@ -13,7 +13,8 @@ import torch
 from workers import data
 from workers.adapters import AdaptedBase, read_weights
 from workers.data.sample import DataSet, Sample
-from workers.evaluation import Evaluator
+from workers.evaluation import Evaluator, scored_samples, started_scorer
+from workers.metrics.scorer import Scorer
 from workers.models import load_base
 from workers.recipe import Data, Evaluate, Model, Recipe
 from workers.report import Prediction, Report
@@ -47,6 +48,7 @@ class Host:
         if threads is not None:
             torch.set_num_threads(threads)
         self._data: dict[Data, DataSet] = {}
+        self._scorers: dict[tuple[Data, Evaluate], Scorer] = {}
         self._residents: dict[Group, _Resident] = {}
         self._slots: dict[str, Slot] = {}
 
@@ -55,6 +57,7 @@ class Host:
 
         Raises ValueError for a recipe that this host cannot train, naming the field.
         """
+        self._scorer(recipe)  # its Java process starts while the base loads
         resident = self._resident(recipe)
         self._slots[name] = Slot.new(name, recipe, resident.adapted)
         return self._zero_shot(resident, recipe)
@@ -132,15 +135,15 @@ class Host:
 
     def scored_samples(self, recipe: Recipe) -> tuple[Sample, ...]:
         """Return the validation images that the recipe's trials are scored on."""
-        return self._evaluator(self._resident(recipe), recipe).samples
+        return scored_samples(self.data_set(recipe).splits["validation"], recipe.evaluate.limit)
 
     def close(self) -> None:
         """Close all slots and release scorers and bases."""
         for name in list(self._slots):
             self.evict(name)
-        for resident in self._residents.values():
-            for evaluator in resident.evaluators.values():
-                evaluator.close()
+        for scorer in self._scorers.values():
+            scorer.close()
+        self._scorers.clear()
         self._residents.clear()
 
     def _slot(self, name: str) -> Slot:
@@ -164,9 +167,20 @@ class Host:
     def _evaluator(self, resident: _Resident, recipe: Recipe) -> Evaluator:
         key = (recipe.data, recipe.evaluate)
         if key not in resident.evaluators:
-            samples = self.data_set(recipe).splits["validation"]
-            resident.evaluators[key] = Evaluator(resident.adapted.base, samples, recipe.evaluate)
+            resident.evaluators[key] = Evaluator(
+                resident.adapted.base,
+                self.scored_samples(recipe),
+                self._scorer(recipe),
+                recipe.evaluate,
+            )
         return resident.evaluators[key]
+
+    def _scorer(self, recipe: Recipe) -> Scorer:
+        key = (recipe.data, recipe.evaluate)
+        if key not in self._scorers:
+            samples = self.scored_samples(recipe)
+            self._scorers[key] = started_scorer(samples, recipe.evaluate.metrics)
+        return self._scorers[key]
 
     def _zero_shot(self, resident: _Resident, recipe: Recipe) -> Report:
         key = (recipe.data, recipe.evaluate)
