@@ -36,12 +36,18 @@ class Board:
     epochs: int
     started: float = field(default_factory=time.monotonic)
     rows: dict[int, Row] = field(default_factory=dict)
+    _recovered: int = 0
 
     def start(self, number: int, point: Mapping[str, Any]) -> Row:
         """Add a trial, or set one running that is retried."""
         row = self.rows.setdefault(number, Row(title=trial_title(number, point), number=number))
         row.state = "running"
         return row
+
+    def recover(self, number: int, title: str, state: str, rung: int, best: float | None) -> None:
+        """Add a trial that ended before the sweep was resumed."""
+        self.rows[number] = Row(title=title, number=number, state=state, rung=rung, best=best)
+        self._recovered += 1
 
     def result(self, number: int, result: Mapping[str, Any]) -> Row:
         """Take the result of a rung."""
@@ -64,6 +70,11 @@ class Board:
         return sum(row.state != "running" for row in self.rows.values())
 
     @property
+    def interrupted(self) -> bool:
+        """Somebody stopped the sweep before its last trial ended."""
+        return self.ended < self.trials
+
+    @property
     def best(self) -> Row | None:
         """The best trial so far."""
         scored = [row for row in self.rows.values() if row.best is not None]
@@ -74,7 +85,8 @@ class Board:
     def trials_per_minute(self) -> float | None:
         """Ended trials per minute since the first one began; None before the first end."""
         minutes = (time.monotonic() - self.started) / 60.0
-        return self.ended / minutes if self.ended else None
+        ended = self.ended - self._recovered
+        return ended / minutes if ended else None
 
     @property
     def minutes_left(self) -> float | None:

@@ -16,7 +16,7 @@ from sweeps.context import FAILED, trial_id
 from sweeps.fleet import Fleet
 from sweeps.paths import SweepFolder
 from sweeps.spec import Sweep
-from sweeps.study import open_study
+from sweeps.study import ask, open_study
 
 
 class OptunaBridge(Searcher):
@@ -43,8 +43,7 @@ class OptunaBridge(Searcher):
 
     def suggest(self, tune_id: str) -> dict[str, Any] | None:
         """Return the config of the next trial: its number, its point and its host."""
-        trial = self._study.ask()
-        point = self._sweep.search.space.suggest(trial)
+        trial, point = ask(self._study, self._sweep)
         trial.set_user_attr("trial", trial_id(trial.number))
         self._numbers[tune_id] = trial.number
         return {

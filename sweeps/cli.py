@@ -143,4 +143,5 @@ def _run(sweep: "Sweep", results: Path, resume: str | None) -> None:
 def _console() -> "Console":
     from rich.console import Console
 
-    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    # A file has no width: wide enough for every column of the leaderboard.
+    return Console(highlight=False, width=None if sys.stdout.isatty() else 160)

@@ -24,7 +24,7 @@ def show(sweep_id: str, results: Path, console: Console) -> None:
         uri=sweep.tracking.uri, experiment=sweep.tracking.experiment, root=folder.root
     )
     run = SweepRun.find(tracking, sweep_id)
-    console.print(table(leaderboard.read(run, sweep.search.objective)))
+    console.print(table(leaderboard.read(run, sweep.search.objective), console.width))
     shares = importances(sweep, folder)
     if shares:
         console.print("\n[bold]importance[/] (share of the variation explained, fANOVA)")

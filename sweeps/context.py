@@ -42,6 +42,11 @@ def trial_id(number: int) -> str:
     return f"trial-{number:03d}"
 
 
+def trial_number(trial: str) -> int:
+    """Return the number in a trial's name."""
+    return int(trial.rpartition("-")[2])
+
+
 def trial_title(number: int, point: Point) -> str:
     """Return a short distinctive title such as ``trial-009 r16 lr3e-4 nf4``."""
     labels = [_label(path.rpartition(".")[2], value) for path, value in point.items()]

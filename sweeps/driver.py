@@ -16,7 +16,7 @@ from sweeps import cluster, leaderboard, schedulers
 from sweeps.board import Board
 from sweeps.bridge import OptunaBridge
 from sweeps.callback import Follow
-from sweeps.context import SweepContext
+from sweeps.context import SweepContext, trial_number
 from sweeps.fleet import Fleet
 from sweeps.leaderboard import Leaderboard
 from sweeps.leaderboard_view import publish_view
@@ -96,12 +96,12 @@ def _search(
         for line in ray.get(warming)[0]:
             console.print(line)
         board = _board(sweep, folder)
+        if resuming:
+            _recover(board, leaderboard.read(parent, sweep.search.objective))
         with view(board, console) as screen:
             callback = Follow(board, screen, parent, folder)
             _tune(context, plan, callback, resuming=resuming)
-        return any(row.state == "running" for row in board.rows.values()) or (
-            len(board.rows) < sweep.search.trials and not resuming
-        )
+        return board.interrupted
     finally:
         cluster.stop_hosts(hosts)
 
@@ -120,7 +120,7 @@ def _tune(context: SweepContext, plan: Layout, callback: Follow, *, resuming: bo
             search_alg=OptunaBridge(sweep, folder, Fleet(hosts=names)),
             scheduler=schedulers.make(
                 sweep.schedule.name,
-                epochs=sweep.train.epochs,
+                epochs=sweep.most_epochs,
                 grace=sweep.schedule.grace,
                 reduction=sweep.schedule.reduction,
             ),
@@ -132,7 +132,8 @@ def _tune(context: SweepContext, plan: Layout, callback: Follow, *, resuming: bo
             raise_on_failed_trial=False,
             checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=1),
             callbacks=[callback],
-            resume=resuming,
+            # A driver killed in its first seconds has left no state of Tune's to go on from.
+            resume=resuming and any(folder.tune.glob("experiment_state*")),
             verbose=0,
         )
 
@@ -157,8 +158,16 @@ def _board(sweep: Sweep, folder: SweepFolder) -> Board:
         objective=objective.metric,
         mode=objective.mode,
         trials=sweep.search.trials,
-        epochs=sweep.train.epochs,
+        epochs=sweep.most_epochs,
     )
+
+
+def _recover(board: Board, earlier: Leaderboard) -> None:
+    """Put the trials on the board that ended before the sweep was resumed."""
+    for entry in earlier.entries:
+        if entry.state in ("completed", "stopped", "failed"):
+            best = entry.best.get(board.objective)
+            board.recover(trial_number(entry.trial), entry.title, entry.state, entry.rungs, best)
 
 
 def _conclude(sweep: Sweep, parent: SweepRun, state: str) -> Leaderboard:

@@ -2,16 +2,17 @@
 
 import textwrap
 
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 SIDE = 256
-"""Width of a captioned image, and the longest side of a thumbnail is half of it, in pixels."""
-_LINE = 16  # height of a line of text, in pixels
-_CHARACTERS = 38  # of the default font that fit into SIDE
+"""Width of a captioned image in pixels; a thumbnail is half as large."""
+_FONT = 17  # pixels
+_LINE = 24  # height of a line of text, in pixels
+_CHARACTERS = 28  # of the default font that fit into SIDE
 
 
 def thumbnail(image: Image.Image) -> Image.Image:
-    """Return a copy of at most half `SIDE`; a smaller image is enlarged."""
+    """Return the image with its longer side half of `SIDE`; a smaller one is enlarged."""
     return _fitted(image, SIDE // 2)
 
 
@@ -21,8 +22,9 @@ def captioned(image: Image.Image, caption: str) -> Image.Image:
     picture = _fitted(image, SIDE)
     canvas = Image.new("RGB", (SIDE, picture.height + _LINE * len(lines) + 8), "white")
     canvas.paste(picture, ((SIDE - picture.width) // 2, 0))
-    text = "\n".join(lines)
-    ImageDraw.Draw(canvas).multiline_text((4, picture.height + 2), text, fill="black", spacing=5)
+    draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(_FONT)
+    for number, line in enumerate(lines):
+        draw.text((4, picture.height + 4 + number * _LINE), line, fill="black", font=font)
     return canvas
 
 

@@ -21,6 +21,8 @@ class Entry:
     """Metrics of the best rung, such as ``cider``; empty when no rung was scored."""
     rung: int | None
     """The best rung."""
+    rungs: int
+    """Rungs that the trial did."""
     final: Mapping[str, float]
     """Metrics of the best adapter with the final beams; empty for stopped trials."""
 
@@ -35,6 +37,13 @@ class Leaderboard:
     entries: tuple[Entry, ...]
     zero_shot: float | None
     """The objective of the base before any training."""
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """The metrics worth a column: the objective first; BLEU-4 stands for BLEU-1 to -3."""
+        others = {name for entry in self.entries for name in entry.best}
+        hidden = {self.objective, "bleu_1", "bleu_2", "bleu_3"}
+        return (self.objective, *sorted(others - hidden))
 
     @property
     def winner(self) -> Entry | None:
@@ -69,8 +78,7 @@ def read(parent: SweepRun, objective: Objective) -> Leaderboard:
 
 def markdown(board: Leaderboard) -> str:
     """Return the leaderboard as the note of the sweep's run."""
-    others = sorted({name for entry in board.entries for name in entry.best} - {board.objective})
-    names = [board.objective, *others]
+    names = board.shown
     lines = [
         f"**{board.objective}** ({board.mode}), zero-shot {_number(board.zero_shot)}",
         "",
@@ -96,6 +104,7 @@ def _entry(run: Any) -> Entry:
         params=dict(run.data.params),
         best=best,
         rung=None if rung is None else int(rung),
+        rungs=int(metrics.get("train/epochs", 0)),
         final=_below(metrics, "final/"),
     )
 

@@ -7,8 +7,9 @@ not documented, which is why mlflow is pinned and `Links.plain` needs no view.
 import base64
 import json
 import zlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -17,7 +18,7 @@ from sweeps.tracking import Tracking, now
 EMBEDDED_UI = "http://127.0.0.1:5000"
 """Where the UI on the embedded store is served."""
 
-_SECTIONS = {"Search": 1, "Curves": 3}  # of the charts page, with their columns
+_SECTIONS = {"Search": 1, "Curves": 3, "Captions": 1}  # of the charts page, with their columns
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,14 +49,22 @@ def publish_view(
     objective: str,
     mode: str = "max",
     metrics: Sequence[str] = (),
+    conditional: Collection[str] = (),
+    examples: Mapping[str, int] = MappingProxyType({}),
 ) -> str:
     """Save the sweep's leaderboard view, in place of an earlier one, and return its key.
 
     `params` are the swept fields in the order of the columns, `logarithmic` those of them
     whose axis is logarithmic, `metrics` the names of the columns after the objective
-    (``bleu4``, ``rouge_l``).
+    (``bleu4``, ``rouge_l``). `conditional` names the fields that only some trials have: they
+    are columns but no axes, because the chart leaves out a trial that lacks an axis.
+    `examples` are keys of logged images with the step to show.
     """
-    axes = [f"{name}_log10" if name in logarithmic else name for name in params]
+    axes = [
+        f"{name}_log10" if name in logarithmic else name
+        for name in params
+        if name not in conditional
+    ]
     state = {
         "searchFilter": _children(parent_run_id),
         "orderByKey": _column("metrics", f"best/{objective}"),
@@ -65,7 +74,7 @@ def publish_view(
         "hideEmptyCharts": True,
         "isAccordionReordered": True,
         "compareRunSections": _sections(),
-        "compareRunCharts": _charts(axes, objective),
+        "compareRunCharts": _charts(axes, objective, examples),
     }
     client, created = tracking.client(), now()
     view = {
@@ -143,7 +152,9 @@ def _sections() -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def _charts(axes: Sequence[str], objective: str) -> list[dict[str, Any]]:
+def _charts(
+    axes: Sequence[str], objective: str, examples: Mapping[str, int]
+) -> list[dict[str, Any]]:
     parallel = _chart(
         "PARALLEL", "Search", f"Parameters and {objective}",
         selectedParams=list(axes), selectedMetrics=[f"best/{objective}"], showAllRuns=True,
@@ -153,7 +164,11 @@ def _charts(axes: Sequence[str], objective: str) -> list[dict[str, Any]]:
                scaleType="linear", xAxisScaleType="linear", lineSmoothness=0)
         for key in (f"val/{objective}", "val/loss", "train/loss")
     ]  # fmt: skip
-    return [parallel, *curves]
+    images = [
+        _chart("IMAGE", "Captions", key, imageKeys=[key], step=step, showRunParams=False)
+        for key, step in examples.items()
+    ]
+    return [parallel, *curves, *images]
 
 
 def _chart(kind: str, section: str, title: str, **settings: Any) -> dict[str, Any]:

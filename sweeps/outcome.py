@@ -15,13 +15,14 @@ from sweeps.sweep_run import SweepRun
 COMPLETED, NO_WINNER, INTERRUPTED = 0, 1, 130
 """Exit codes."""
 _SHOWN = 10
+_TITLE_WIDTH, _METRIC_WIDTH = 54, 13  # characters, of all that is no metric and of one metric
 
 
 def finish(sweep: Sweep, results: Path, resume: str | None, console: Console) -> int:
     """Run a sweep and return the exit code of the command."""
     outcome = run(sweep, results, console, resume)
     board = outcome.leaderboard
-    console.print(table(board))
+    console.print(table(board, console.width))
     if outcome.interrupted:
         _say_resume(outcome, console)
         return INTERRUPTED
@@ -63,13 +64,13 @@ def say_links(parent: SweepRun, sweep: Sweep, model: str | None, console: Consol
         console.print(f"  model        {addresses.model}", soft_wrap=True)
 
 
-def table(board: Leaderboard) -> Table:
-    """Return the best trials and the base as a table."""
-    others = sorted({name for entry in board.entries for name in entry.best} - {board.objective})
-    names = [board.objective, *others]
+def table(board: Leaderboard, width: int) -> Table:
+    """Return the best trials and the base, with as many metrics as `width` characters hold."""
+    names = board.shown[: max(1, (width - _TITLE_WIDTH) // _METRIC_WIDTH)]
     grid = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("trial", "state", *names, "rung"):
-        grid.add_column(column, justify="left" if column in ("trial", "state") else "right")
+        justify = "left" if column in ("trial", "state") else "right"
+        grid.add_column(column, justify=justify, no_wrap=True)  # type: ignore[arg-type]
     for entry in board.entries[:_SHOWN]:
         values = [_number(entry.best.get(name)) for name in names]
         grid.add_row(entry.title, entry.state, *values, "" if entry.rung is None else str(entry.rung))

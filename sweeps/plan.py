@@ -4,10 +4,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from sweeps import samplers
 from sweeps.context import trial_title
 from sweeps.resources import Layout, layout, local_cpus, local_gpus
 from sweeps.spec import Sweep
+from sweeps.study import ask
 from workers import checkpoint_files, quantizations, tiny
 from workers.checkpoint_files import OPTIMIZER_BYTES, CheckpointFiles
 
@@ -36,12 +36,9 @@ def sample_titles(sweep: Sweep, count: int) -> list[str]:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    sampler = sweep.search.sampler
-    study = optuna.create_study(
-        sampler=samplers.make(sampler.name, sampler.seed, sampler.options)
-    )
+    study = optuna.create_study()
     return [
-        trial_title(number, sweep.search.space.suggest(study.ask()))
+        trial_title(number, ask(study, sweep)[1])
         for number in range(min(count, sweep.search.trials))
     ]
 
@@ -54,7 +51,7 @@ def _lines(sweep: Sweep, results: Path, plan: Layout) -> list[tuple[str, str]]:
     device = "GPU" if plan.gpus_per_host else "CPU"
     return [
         ("sweep", f"{sweep.name}: {sweep.task} with {sweep.model.base}"),
-        ("trials", f"{sweep.search.trials} of {sweep.train.epochs} epochs, from a space of {points}"),
+        ("trials", f"{sweep.search.trials} of {sweep.most_epochs} epochs, from a space of {points}"),
         ("objective", f"{objective.metric} ({objective.mode}), scheduler {schedule.name}"),
         ("data", f"{sweep.data.source}{f' {sweep.data.path}' if sweep.data.path else ''}"),
         ("hosts", f"{plan.hosts} ({device}, {plan.threads} threads each), {plan.slots} slot(s) each"),
@@ -90,7 +87,7 @@ def base_bytes(sweep: Sweep, files: CheckpointFiles, *, gpu: bool) -> float:
     """Return the bytes of all bases that one host may hold: one per quantization swept."""
     element = 2 if sweep.model.dtype == "bfloat16" or (sweep.model.dtype == "auto" and gpu) else 4
     total = 0.0
-    for name in _swept(sweep, "quantization", sweep.quantization):
+    for name in sweep.swept("quantization", sweep.quantization):
         packed = quantizations.get(name).BYTES_PER_WEIGHT
         linear = files.linear_weights()
         total += (files.weights - linear) * element + linear * (packed or element)
@@ -99,14 +96,9 @@ def base_bytes(sweep: Sweep, files: CheckpointFiles, *, gpu: bool) -> float:
 
 def largest_adapter(sweep: Sweep, files: CheckpointFiles) -> int:
     """Return the trained weights of the largest adapter that the space allows."""
-    ranks = _swept(sweep, "adapter.rank", sweep.adapter.rank)
-    targets = _swept(sweep, "adapter.targets", sweep.adapter.targets)
+    ranks = sweep.swept("adapter.rank", sweep.adapter.rank)
+    targets = sweep.swept("adapter.targets", sweep.adapter.targets)
     return max(files.adapter_weights(target, int(max(ranks))) for target in targets)
-
-
-def _swept(sweep: Sweep, field: str, value: object) -> list:  # type: ignore[type-arg]
-    domain = sweep.search.space.get(field)
-    return [value] if domain is None else list(domain.edges())
 
 
 def _disk(sweep: Sweep, files: CheckpointFiles | None, results: Path) -> str:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from sweeps import leaderboard
+from sweeps import leaderboard, registry
 from sweeps.leaderboard import Leaderboard
 from sweeps.paths import SweepFolder
 from sweeps.spec import Sweep, load

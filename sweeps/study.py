@@ -1,6 +1,6 @@
 """Optuna's study of a sweep, in a journal file beside the results."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sweeps import samplers
 from sweeps.paths import SweepFolder
@@ -18,14 +18,26 @@ def open_study(sweep: Sweep, folder: SweepFolder) -> "optuna.Study":
     from optuna.storages.journal import JournalFileBackend
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    sampler = sweep.search.sampler
     return optuna.create_study(
         storage=JournalStorage(JournalFileBackend(str(folder.study))),
         study_name=folder.sweep_id,
-        sampler=samplers.make(sampler.name, sampler.seed, sampler.options),
         direction="maximize" if sweep.search.objective.mode == "max" else "minimize",
         load_if_exists=True,
     )
+
+
+def ask(study: "optuna.Study", sweep: Sweep) -> tuple["optuna.Trial", dict[str, Any]]:
+    """Ask for the next trial; return it with its point.
+
+    The sampler is made anew with a seed of its own for each trial, so a sweep that was stopped
+    and resumed goes on with the points that it would have had, and never repeats itself.
+    """
+    sampler = sweep.search.sampler
+    number = len(study.get_trials(deepcopy=False))
+    seed = None if sampler.seed is None else sampler.seed * 1_000_003 + number
+    study.sampler = samplers.make(sampler.name, seed, sampler.options)
+    trial = study.ask()
+    return trial, sweep.search.space.suggest(trial)
 
 
 def recipe_of(sweep: Sweep, folder: SweepFolder, trial: str) -> Recipe:

@@ -129,6 +129,16 @@ class Sweep(Recipe):
             path for path, domain in self.search.space.items() if isinstance(domain, kinds)
         )
 
+    def swept(self, field: str, value: Any) -> tuple[Any, ...]:
+        """Return all choices or both ends of a swept field, or only `value` for a fixed one."""
+        domain = self.search.space.get(field)
+        return (value,) if domain is None else tuple(domain.edges())
+
+    @property
+    def most_epochs(self) -> int:
+        """Rungs of the longest trial."""
+        return int(max(self.swept("train.epochs", self.train.epochs)))
+
     def outputs(self) -> tuple[str, ...]:
         """Return the names of all scores of a rung, such as ``bleu_4`` and ``cider``."""
         from workers.metrics.catalog import outputs

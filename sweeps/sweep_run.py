@@ -16,7 +16,7 @@ from sweeps.tracking import (
     open_run,
     set_tags,
     user,
-)  # fmt: skip
+)
 from sweeps.trial_run import STATUS, Ending, TrialRun, best_keys
 
 VERSIONED = (

@@ -16,7 +16,7 @@ from sweeps.tracking import (
     open_run,
     set_tags,
     user,
-)  # fmt: skip
+)
 from workers.data.sample import DataSet, Sample
 from workers.recipe import Data
 from workers.report import Prediction, Report

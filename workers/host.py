@@ -83,6 +83,7 @@ class Host:
         metrics["val/loss"] = evaluator.loss(model)
         metrics["train/loss"] = loss
         metrics["train/seconds"] = seconds
+        metrics["train/epochs"] = float(slot.rung)
         return Report(
             rung=slot.rung,
             metrics=metrics,

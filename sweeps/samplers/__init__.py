@@ -1,7 +1,7 @@
 """Samplers, which propose points: one file and one line here per sampler.
 
-Each module offers ``make(seed: int | None, options) -> optuna.samplers.BaseSampler`` and
-`OPTIONS`, the names that ``search.sampler.options`` may hold.
+Each module offers ``make(seed: int | None, *, ...) -> optuna.samplers.BaseSampler``; its
+keyword-only parameters are what ``search.sampler.options`` may hold.
 """
 
 from collections.abc import Mapping

@@ -1,0 +1,146 @@
+"""Registering an adapter with its base as a captioner in MLflow's model registry."""
+
+import contextlib
+import io
+import os
+from collections.abc import Iterator, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import workers
+from sweeps.tracking import Tracking
+from workers.recipe import Recipe
+
+CHAMPION = "champion"
+"""The alias under which a model is loaded: ``models:/NAME@champion``."""
+
+REQUIRED = (
+    "mlflow", "torch", "transformers", "peft", "bitsandbytes", "accelerate", "safetensors",
+    "pillow", "pydantic", "filelock", "platformdirs",
+)  # fmt: skip
+"""Packages that the captioner needs, pinned as installed here."""
+
+
+def register(
+    tracking: Tracking,
+    run_id: str,
+    adapter: Path,
+    recipe: Recipe,
+    name: str,
+    tags: Mapping[str, str],
+) -> int:
+    """Log the adapter as a model of the run `run_id`, register it and make it the champion.
+
+    `adapter` is a folder as peft saves it. Returns the new version of the model `name`.
+    Raises FileNotFoundError when the folder holds no adapter.
+    """
+    for file in ("adapter_config.json", "adapter_model.safetensors"):
+        if not (adapter / file).is_file():
+            raise FileNotFoundError(f"{adapter} must be an adapter saved by peft; it has no {file}")
+    client = tracking.client()
+    run = client.get_run(run_id)
+    model = client.create_logged_model(
+        run.info.experiment_id,
+        name="captioner",
+        source_run_id=run_id,
+        tags=dict(tags),
+        params=run.data.params,
+        model_type="captioner",
+    )
+    with _global_store(tracking):
+        _log_files(model.model_id, adapter, recipe)
+        made = _register(model.model_id, name, tags)
+    _link(client, run, model.model_id)
+    client.set_registered_model_alias(name, CHAMPION, made)
+    return int(made)
+
+
+def captioner_file() -> Path:
+    """Return the file that MLflow stores and runs: in the wheel or in the checkout."""
+    here = Path(__file__).parent
+    installed = here / "mlflow_files" / "captioner.py"
+    return installed if installed.is_file() else here.parent / "mlflow" / "captioner.py"
+
+
+def model_config(recipe: Recipe) -> dict[str, Any]:
+    """Return what the captioner must know to load the same base again.
+
+    A base that is a folder is recorded by its absolute path;
+    ``load_model(..., model_config={"base": ...})`` names another place.
+    """
+    base = Path(recipe.model.base).expanduser()
+    return {
+        "base": str(base.resolve()) if base.is_dir() else recipe.model.base,
+        "revision": recipe.model.revision,
+        "dtype": recipe.model.dtype,
+        "quantization": recipe.quantization,
+        "beams": recipe.evaluate.final_beams,
+    }
+
+
+def requirements() -> list[str]:
+    """Return the pins of `REQUIRED`, without local parts: no index has ``2.13.0+cpu``."""
+    return [f"{package}=={version(package).partition('+')[0]}" for package in REQUIRED]
+
+
+def _log_files(model_id: str, adapter: Path, recipe: Recipe) -> None:
+    import mlflow
+
+    mlflow.pyfunc.log_model(
+        model_id=model_id,
+        python_model=str(captioner_file()),
+        artifacts={"adapter": str(adapter)},
+        code_paths=[str(Path(workers.__file__).parent)],
+        model_config=model_config(recipe),
+        pip_requirements=requirements(),
+    )
+
+
+def _register(model_id: str, name: str, tags: Mapping[str, str]) -> str:
+    """Register from ``models:/m-…``: a version made from ``runs:/`` dies with its run."""
+    import mlflow
+
+    with contextlib.redirect_stderr(io.StringIO()):  # MLflow prints what the caller will say
+        made = mlflow.register_model(f"models:/{model_id}", name, tags=dict(tags))
+    return str(made.version)
+
+
+def _link(client: Any, run: Any, model_id: str) -> None:
+    """Show the model on the run's page, and the run's best metrics on the model's."""
+    from mlflow.entities import LoggedModelOutput, Metric
+
+    run_id = run.info.run_id
+    client.log_outputs(run_id, [LoggedModelOutput(model_id, step=0)])
+    best = [
+        point
+        for key in run.data.metrics
+        if key.startswith("best/")
+        for point in client.get_metric_history(run_id, key)[-1:]
+    ]
+    # With its own time and step a metric is linked; with others it would be logged again.
+    client.log_batch(
+        run_id,
+        metrics=[
+            Metric(point.key, point.value, point.timestamp, point.step, model_id, run_id=run_id)
+            for point in best
+        ],
+    )
+
+
+@contextlib.contextmanager
+def _global_store(tracking: Tracking) -> Iterator[None]:
+    """Point MLflow's global functions at the store: `log_model` has no client form."""
+    import mlflow
+
+    # MLflow keeps what was set in these too; its getters answer with defaults instead.
+    before = os.environ.get("MLFLOW_TRACKING_URI"), os.environ.get("MLFLOW_REGISTRY_URI")
+    mlflow.set_tracking_uri(tracking.address)
+    mlflow.set_registry_uri(tracking.address)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(before[0])
+        mlflow.set_registry_uri(before[1])
+        if before[1] is None:
+            os.environ.pop("MLFLOW_REGISTRY_URI", None)
