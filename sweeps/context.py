@@ -11,6 +11,9 @@ from sweeps.tracking import Tracking
 Point = Mapping[str, Any]
 """Dotted field -> value, as the sampler proposed it."""
 
+EXAMPLE_IMAGES = 2
+"""Validation images whose captions are shown at rung 0 and at a trial's end."""
+
 FAILED = "failed"
 """Key of a result: why the trial cannot go on, or None."""
 

@@ -16,7 +16,7 @@ from sweeps import cluster, leaderboard, schedulers
 from sweeps.board import Board
 from sweeps.bridge import OptunaBridge
 from sweeps.callback import Follow
-from sweeps.context import SweepContext, trial_number
+from sweeps.context import EXAMPLE_IMAGES, SweepContext, trial_number
 from sweeps.fleet import Fleet
 from sweeps.leaderboard import Leaderboard
 from sweeps.leaderboard_view import publish_view
@@ -148,6 +148,8 @@ def _publish_view(sweep: Sweep, folder: SweepFolder, parent: SweepRun) -> None:
         objective=sweep.search.objective.metric,
         mode=sweep.search.objective.mode,
         metrics=[name for name in sweep.outputs() if name != sweep.search.objective.metric],
+        conditional=[path for path, domain in sweep.search.space.items() if domain.when],
+        examples={f"examples/{number}": sweep.train.epochs for number in range(EXAMPLE_IMAGES)},
     )
 
 

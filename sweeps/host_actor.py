@@ -12,15 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sweeps.context import FAILED, Point, SweepContext, trial_id, trial_title
+from sweeps.context import EXAMPLE_IMAGES, FAILED, Point, SweepContext, trial_id, trial_title
 from sweeps.trial_run import TrialRun
 from workers.recipe import Recipe
 from workers.report import Prediction, Report
 
 KEPT_SNAPSHOTS = 3
 """Snapshots of a running trial; Tune may go back by one or two after a crash of the driver."""
-EXAMPLE_IMAGES = 2
-"""Validation images whose captions are shown at rung 0 and at the trial's end."""
 
 
 @dataclass(kw_only=True)

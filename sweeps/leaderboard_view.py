@@ -100,10 +100,12 @@ def links(
     model: str | None = None,
 ) -> Links:
     """Return the addresses of the sweep's pages below `base_url`."""
-    runs = f"{base_url.rstrip('/')}/#/experiments/{experiment_id}/runs"
-    view = {"workflowType": "machine_learning", "viewStateShareKey": key}
+    ui = f"{base_url.rstrip('/')}/#"
+    runs = f"{ui}/experiments/{experiment_id}/runs"
+    kind = {"workflowType": "machine_learning"}  # without it the UI opens a page for traces
+    view = {**kind, "viewStateShareKey": key}
     plain = {
-        "workflowType": "machine_learning",
+        **kind,
         "searchFilter": _children(parent_run_id),
         "orderByKey": _column("metrics", f"best/{objective}"),
         "orderByAsc": str(mode == "min").lower(),
@@ -113,8 +115,8 @@ def links(
         charts=_address(runs, {**view, "compareRunsMode": "CHART"}),
         predictions=_address(runs, {**view, "compareRunsMode": "ARTIFACT"}),
         plain=_address(runs, plain),
-        sweep=_address(f"{runs}/{parent_run_id}", {"workflowType": "machine_learning"}),
-        model=f"{base_url.rstrip('/')}/#/models/{quote(model, safe='')}" if model else None,
+        sweep=_address(f"{runs}/{parent_run_id}", kind),
+        model=_address(f"{ui}/models/{quote(model, safe='')}", kind) if model else None,
     )
 
 

@@ -140,7 +140,7 @@ def _global_store(tracking: Tracking) -> Iterator[None]:
     try:
         yield
     finally:
-        mlflow.set_tracking_uri(before[0])
-        mlflow.set_registry_uri(before[1])
+        mlflow.set_tracking_uri(before[0])  # type: ignore[arg-type]  # None: as never set
+        mlflow.set_registry_uri(before[1])  # type: ignore[arg-type]
         if before[1] is None:
             os.environ.pop("MLFLOW_REGISTRY_URI", None)

@@ -58,7 +58,10 @@ def importances(sweep: Sweep, folder: SweepFolder) -> dict[str, float]:
     """
     import optuna
 
+    evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
     try:
-        return optuna.importance.get_param_importances(open_study(sweep, folder))
+        return optuna.importance.get_param_importances(
+            open_study(sweep, folder), evaluator=evaluator
+        )
     except (ValueError, RuntimeError):  # fewer than two trials, or no variation
         return {}

@@ -70,6 +70,7 @@ def quiet_mlflow() -> None:
     """Keep MLflow from telemetry, chatter and pickles; works before its first import only."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
     logging.getLogger("alembic").setLevel(logging.WARNING)
 

@@ -1,0 +1,157 @@
+"""What Optuna is told about every way in which a trial can end."""
+
+import pytest
+from optuna.trial import TrialState
+
+from sweeps.bridge import OptunaBridge
+from sweeps.fleet import Fleet
+from sweeps.paths import SweepFolder
+from sweeps.spec import parse
+from sweeps.study import importances, open_study, recipe_of
+
+FILE = """
+name: bridge
+model: {base: tiny:shapes}
+data: {source: shapes}
+search:
+  space:
+    adapter.rank: {choice: [2, 4, 8]}
+    train.learning_rate: {log_uniform: [1e-4, 1e-1]}
+  sampler: {name: random, seed: 3}
+  objective: {metric: cider}
+"""
+
+
+@pytest.fixture
+def sweep():
+    return parse(FILE)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return SweepFolder.create(tmp_path, "bridge")
+
+
+@pytest.fixture
+def bridge(sweep, folder):
+    return OptunaBridge(sweep, folder, Fleet(hosts=("one/host-0", "one/host-1")))
+
+
+def rung(number, value, **more):
+    """A result as a trial reports it."""
+    return {"rung": number, "objective": value, "best": value, "finished": False, **more}
+
+
+def told(sweep, folder, number):
+    """The trial as Optuna has it, read from the file anew."""
+    return open_study(sweep, folder).trials[number]
+
+
+def test_a_finished_trial_is_complete_with_its_best_value(bridge, sweep, folder):
+    bridge.suggest("a")
+    bridge.on_trial_result("a", rung(1, 0.5))
+    bridge.on_trial_complete("a", rung(2, 0.4, best=0.5, finished=True))
+    trial = told(sweep, folder, 0)
+    assert (trial.state, trial.value) == (TrialState.COMPLETE, 0.5)
+    assert trial.intermediate_values == {1: 0.5, 2: 0.4}
+
+
+def test_a_stopped_trial_is_pruned_with_every_rung(bridge, sweep, folder):
+    bridge.suggest("a")
+    bridge.on_trial_result("a", rung(1, 0.1))
+    bridge.on_trial_complete("a", rung(2, 0.2))
+    trial = told(sweep, folder, 0)
+    assert trial.state == TrialState.PRUNED
+    assert trial.intermediate_values == {1: 0.1, 2: 0.2}
+
+
+@pytest.mark.parametrize(
+    ("result", "error"),
+    [
+        (None, True),
+        (None, False),
+        ({"failed": "loss is nan", "finished": False}, False),
+        (rung(1, float("nan"), finished=True), False),
+        (rung(1, 0.5), True),
+    ],
+)
+def test_a_trial_that_could_not_go_on_is_fail_and_never_running(
+    bridge, sweep, folder, result, error
+):
+    bridge.suggest("a")
+    bridge.on_trial_complete("a", result, error=error)
+    assert told(sweep, folder, 0).state == TrialState.FAIL
+
+
+def test_the_best_rung_before_nan_counts(bridge, sweep, folder):
+    bridge.suggest("a")
+    bridge.on_trial_complete("a", rung(3, float("nan"), best=0.7, finished=True))
+    assert told(sweep, folder, 0).value == 0.7
+
+
+def test_trials_spread_over_hosts_and_give_their_place_back(bridge):
+    hosts = [bridge.suggest(name)["host"] for name in "abc"]
+    assert hosts == ["one/host-0", "one/host-1", "one/host-0"]
+    bridge.on_trial_complete("b", rung(1, 0.1))
+    assert bridge.suggest("d")["host"] == "one/host-1"
+
+
+def test_the_same_seed_proposes_the_same_points(sweep, tmp_path):
+    def points(folder):
+        bridge = OptunaBridge(sweep, folder, Fleet(hosts=("host",)))
+        drawn = []
+        for name in "abc":
+            drawn.append(bridge.suggest(name)["point"])
+            bridge.on_trial_complete(name, rung(1, 0.1, finished=True))
+        return drawn
+
+    first = points(SweepFolder.create(tmp_path, "one"))
+    assert points(SweepFolder.create(tmp_path, "two")) == first
+    assert len({str(point) for point in first}) == 3
+
+
+def test_a_restored_bridge_goes_on_and_forgets_no_point(bridge, sweep, folder, tmp_path):
+    """Tune's state may be older than the study: what Tune forgot ends as FAIL."""
+    first = bridge.suggest("a")
+    bridge.on_trial_result("a", rung(1, 0.3))
+    bridge.save(str(tmp_path / "state"))
+    forgotten = bridge.suggest("b")
+    again = OptunaBridge(sweep, folder, Fleet(hosts=("host",)))
+    again.restore(str(tmp_path / "state"))
+    assert told(sweep, folder, 1).state == TrialState.FAIL
+    next_one = again.suggest("c")
+    assert next_one["number"] == 2
+    assert next_one["point"] not in (first["point"], forgotten["point"])
+    again.on_trial_result("a", rung(1, 0.3))  # the rung is reported again after a restore
+    again.on_trial_complete("a", rung(2, 0.6, finished=True))
+    trial = told(sweep, folder, 0)
+    assert (trial.state, trial.value) == (TrialState.COMPLETE, 0.6)
+    assert trial.intermediate_values == {1: 0.3, 2: 0.6}
+
+
+def test_ending_twice_or_an_unknown_trial_does_no_harm(bridge, sweep, folder):
+    bridge.suggest("a")
+    bridge.on_trial_complete("a", rung(1, 0.5, finished=True))
+    bridge.on_trial_complete("a", None, error=True)
+    bridge.on_trial_complete("never asked", rung(1, 0.9))
+    assert told(sweep, folder, 0).value == 0.5
+
+
+def test_a_trial_s_recipe_is_read_back_with_its_types(bridge, sweep, folder):
+    point = bridge.suggest("a")["point"]
+    recipe = recipe_of(sweep, folder, "trial-000")
+    assert recipe.adapter.rank == point["adapter.rank"]
+    assert recipe.train.learning_rate == point["train.learning_rate"]
+    with pytest.raises(KeyError, match="trial-007"):
+        recipe_of(sweep, folder, "trial-007")
+
+
+def test_importance_finds_the_field_that_decides(bridge, sweep, folder):
+    assert importances(sweep, folder) == {}
+    for number in range(12):
+        point = bridge.suggest(str(number))["point"]
+        value = float(point["adapter.rank"])
+        bridge.on_trial_complete(str(number), rung(1, value, finished=True))
+    shares = importances(sweep, folder)
+    assert next(iter(shares)) == "adapter.rank"
+    assert shares["adapter.rank"] > 0.8
