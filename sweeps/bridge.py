@@ -97,9 +97,7 @@ class OptunaBridge(Searcher):
             optuna.Trial(self._study, storage_id).report(value, rung)
 
 
-def _ending(
-    result: dict[str, Any] | None, error: bool
-) -> tuple[TrialState, float | None]:
+def _ending(result: dict[str, Any] | None, error: bool) -> tuple[TrialState, float | None]:
     """Return the state and the value that Optuna is told."""
     best = (result or {}).get("best")
     if error or not result or result.get(FAILED) or best is None or math.isnan(best):

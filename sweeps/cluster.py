@@ -49,7 +49,7 @@ def connect() -> None:
 
 def cluster_layout(sweep: Sweep) -> Layout:
     """Return hosts and slots for the cluster that this process has joined."""
-    total = ray.cluster_resources()
+    total = ray.cluster_resources()  # type: ignore[no-untyped-call]
     return layout(
         sweep.resources.hosts,
         sweep.resources.slots,

@@ -71,9 +71,7 @@ def run(sweep: Sweep, root: Path, console: Console, resume: str | None = None) -
 def _start(folder: SweepFolder, tracking: Tracking) -> SweepRun:
     """Start Ray and open the sweep's run side by side: each takes seconds."""
     with ThreadPoolExecutor(max_workers=1) as pool:
-        opening = pool.submit(
-            SweepRun.open, tracking, folder.sweep_id, folder.spec.read_text(), {}
-        )
+        opening = pool.submit(SweepRun.open, tracking, folder.sweep_id, folder.spec.read_text(), {})
         cluster.connect()
         return opening.result()
 

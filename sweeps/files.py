@@ -22,9 +22,7 @@ def recipe_text(name: str) -> str:
     if name not in known:
         close = get_close_matches(name, known, n=1)
         hint = f" (did you mean {close[0]}?)" if close else ""
-        raise FileNotFoundError(
-            f"no recipe {name!r}; there are {', '.join(known)}{hint}"
-        )
+        raise FileNotFoundError(f"no recipe {name!r}; there are {', '.join(known)}{hint}")
     return known[name].read_text(encoding="utf-8")
 
 

@@ -13,7 +13,7 @@ class Fleet:
 
     def place(self, number: int) -> str:
         """Return the host with the fewest trials, the first one of equals."""
-        load = {host: 0 for host in self.hosts}
+        load = dict.fromkeys(self.hosts, 0)
         for host in self.trials.values():
             load[host] = load.get(host, 0) + 1
         self.trials[number] = min(self.hosts, key=lambda host: load[host])

@@ -163,9 +163,7 @@ class HostActor:
             trial.run.predictions(trial.predictions, self._host.scored_samples(trial.recipe))
             self._log_examples(trial, trial.predictions, step=trial.recipe.train.epochs)
 
-    def _log_examples(
-        self, trial: _Open, predictions: tuple[Prediction, ...], step: int
-    ) -> None:
+    def _log_examples(self, trial: _Open, predictions: tuple[Prediction, ...], step: int) -> None:
         samples = self._host.scored_samples(trial.recipe)[:EXAMPLE_IMAGES]
         captions = [prediction.caption for prediction in predictions[: len(samples)]]
         trial.run.images(samples, captions, step)

@@ -73,7 +73,9 @@ def table(board: Leaderboard, width: int) -> Table:
         grid.add_column(column, justify=justify, no_wrap=True)  # type: ignore[arg-type]
     for entry in board.entries[:_SHOWN]:
         values = [_number(entry.best.get(name)) for name in names]
-        grid.add_row(entry.title, entry.state, *values, "" if entry.rung is None else str(entry.rung))
+        grid.add_row(
+            entry.title, entry.state, *values, "" if entry.rung is None else str(entry.rung)
+        )
     if len(board.entries) > _SHOWN:
         grid.add_row(f"... and {len(board.entries) - _SHOWN} more", style="dim")
     grid.add_row("zero-shot", "", _number(board.zero_shot), style="dim")

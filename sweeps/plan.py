@@ -26,7 +26,9 @@ def show(sweep: Sweep, results: Path, console: Console) -> None:
     console.print("\n[bold]space[/]")
     for field, domain in sweep.search.space.describe().items():
         console.print(f"  {field:<24} {domain}")
-    console.print(f"\n[bold]points[/] (the first {SAMPLED_POINTS} of sampler {sweep.search.sampler.name})")
+    console.print(
+        f"\n[bold]points[/] (the first {SAMPLED_POINTS} of sampler {sweep.search.sampler.name})"
+    )
     for title in sample_titles(sweep, SAMPLED_POINTS):
         console.print(f"  {title}")
 
@@ -45,16 +47,16 @@ def sample_titles(sweep: Sweep, count: int) -> list[str]:
 
 def _lines(sweep: Sweep, results: Path, plan: Layout) -> list[tuple[str, str]]:
     size = sweep.search.space.size()
-    points = f"{size:.0f} points" if size != float("inf") else "endless points"
+    points = f"a space of {size:.0f} points" if size != float("inf") else "a continuous space"
     objective, schedule = sweep.search.objective, sweep.schedule
     files = checkpoint_files.find(sweep.model.base, sweep.model.revision)
     device = "GPU" if plan.gpus_per_host else "CPU"
     return [
         ("sweep", f"{sweep.name}: {sweep.task} with {sweep.model.base}"),
-        ("trials", f"{sweep.search.trials} of {sweep.most_epochs} epochs, from a space of {points}"),
+        ("trials", f"{sweep.search.trials} of {sweep.most_epochs} epochs each, {points}"),
         ("objective", f"{objective.metric} ({objective.mode}), scheduler {schedule.name}"),
         ("data", f"{sweep.data.source}{f' {sweep.data.path}' if sweep.data.path else ''}"),
-        ("hosts", f"{plan.hosts} ({device}, {plan.threads} threads each), {plan.slots} slot(s) each"),
+        ("hosts", f"{plan.hosts} with {plan.slots} slot(s) each; {device}, {plan.threads} threads"),
         ("base", _base(sweep, files)),
         ("memory", _memory(sweep, files, plan)),
         ("disk", _disk(sweep, files, results)),
@@ -66,7 +68,9 @@ def _base(sweep: Sweep, files: CheckpointFiles | None) -> str:
     if files is not None:
         return f"{base}: {files.weights:,} weights, {_size(files.file_bytes)}, on this machine"
     if base in tiny.BASES:
-        return f"{base}: {_size(tiny.BASES[base].bytes)}, built once by the first run (half a minute)"
+        return (
+            f"{base}: {_size(tiny.BASES[base].bytes)}, built once by the first run (half a minute)"
+        )
     return f"{base}: not on this machine; the first run fetches it from the model hub"
 
 

@@ -18,7 +18,10 @@ _CLOSE_SECONDS = 60.0
 class TrialTrainable(tune.Trainable):
     """One trial. ``config`` holds number, point and the name of the host."""
 
-    def setup(self, config: dict[str, Any], context: SweepContext) -> None:
+    _rung: int
+    _opened: bool
+
+    def setup(self, config: dict[str, Any], context: SweepContext) -> None:  # type: ignore[override]
         """Remember the trial; its slot is opened by the first step or by a snapshot."""
         self._context = context
         self._take(config)
@@ -32,8 +35,10 @@ class TrialTrainable(tune.Trainable):
     def step(self) -> dict[str, Any]:
         """Advance one rung; an error of the trial itself comes back as a result."""
         failure = None if self._opened else self._open(snapshot=None)
-        result = {FAILED: failure, "finished": False} if failure else self._advance()
-        self._rung = result.get("rung", self._rung)
+        result: dict[str, Any] = (
+            {FAILED: failure, "finished": False} if failure else self._advance()
+        )
+        self._rung = int(result.get("rung", self._rung))
         self._ended = bool(result["finished"] or result[FAILED])
         return {**result, "done": self._ended, "trial": trial_id(self._number)}
 
@@ -65,14 +70,14 @@ class TrialTrainable(tune.Trainable):
         self._ended = False
 
     def _open(self, snapshot: str | None) -> str | None:
-        failure: str | None = ray.get(
-            self._host.open.remote(self._number, self._point, snapshot)
-        )
+        opening: Any = self._host.open.remote(self._number, self._point, snapshot)
+        failure: str | None = ray.get(opening)
         self._opened = failure is None
         return failure
 
     def _advance(self) -> dict[str, Any]:
-        result: dict[str, Any] = ray.get(self._host.advance.remote(self._number))
+        advancing: Any = self._host.advance.remote(self._number)
+        result: dict[str, Any] = ray.get(advancing)
         return result
 
     def _release(self) -> None:

@@ -1,0 +1,1 @@
+"""The trial side: data, model families, adapters, training, generation, metrics."""

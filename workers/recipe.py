@@ -41,8 +41,9 @@ class Split(Section):
 
     @model_validator(mode="after")
     def _one_kind(self) -> "Split":
-        shares = [part for part in (self.train, self.validation, self.test)
-                  if not isinstance(part, str)]
+        shares = [
+            part for part in (self.train, self.validation, self.test) if not isinstance(part, str)
+        ]
         if 0 < len(shares) < 3:
             raise ValueError("either three shares or three files that list image names")
         if sum(shares) > 1.0 + 1e-9:
@@ -103,7 +104,10 @@ class Evaluate(Section):
     """Scoring of generated captions at each rung."""
 
     metrics: Annotated[tuple[str, ...], Field(min_length=1, strict=False)] = (
-        "bleu", "meteor", "rouge_l", "cider",
+        "bleu",
+        "meteor",
+        "rouge_l",
+        "cider",
     )
     """Names of metrics, see `workers.metrics`."""
     batch_size: Count = 16

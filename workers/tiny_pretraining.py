@@ -35,9 +35,7 @@ class Pretraining:
     seed: int = 1
 
 
-def build(
-    folder: Path, progress: Callable[[str], None], plan: Pretraining | None = None
-) -> None:
+def build(folder: Path, progress: Callable[[str], None], plan: Pretraining | None = None) -> None:
     """Pretrain on one thread and save model and processor in `folder`.
 
     The number of threads and torch's random state are the same afterwards as before.
@@ -65,9 +63,7 @@ def _reproducible(seed: int) -> Iterator[None]:
             torch.set_num_threads(threads)
 
 
-def _train(
-    model: Any, processor: Any, plan: Pretraining, progress: Callable[[str], None]
-) -> None:
+def _train(model: Any, processor: Any, plan: Pretraining, progress: Callable[[str], None]) -> None:
     chance = random.Random(plan.seed)
     scenes = chance.choices(known_scenes(), k=plan.images)
     pixels = _pixels(processor, scenes)
@@ -78,8 +74,7 @@ def _train(
         drawn = chance.choices(range(plan.images), k=plan.batch_size)
         spelled_share = 0.0 if step % plan.spelled_every else plan.spelled_share
         captions = [
-            pieces(_caption(scenes[index], plan, chance), spelled_share, chance)
-            for index in drawn
+            pieces(_caption(scenes[index], plan, chance), spelled_share, chance) for index in drawn
         ]
         loss = model(pixel_values=pixels[drawn], **text_batch(processor.tokenizer, captions)).loss
         loss.backward()

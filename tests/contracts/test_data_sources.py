@@ -37,7 +37,9 @@ def shapes(path: Path) -> Data:
 
 
 RECIPES: dict[str, Callable[[Path], Data]] = {
-    "folder": folder, "huggingface": huggingface, "shapes": shapes,
+    "folder": folder,
+    "huggingface": huggingface,
+    "shapes": shapes,
 }
 
 
@@ -98,8 +100,15 @@ def test_an_unknown_source_is_refused_with_the_known_ones() -> None:
 
 
 def test_naming_the_sources_imports_nothing_heavy() -> None:
-    program = ("import sys, workers.data; print(len(workers.data.NAMES), "
-               "[name for name in ('torch', 'PIL', 'datasets', 'numpy') if name in sys.modules])")
-    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True,
-                            check=True, cwd=Path(sources.__file__).parents[2])
+    program = (
+        "import sys, workers.data; print(len(workers.data.NAMES), "
+        "[name for name in ('torch', 'PIL', 'datasets', 'numpy') if name in sys.modules])"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(sources.__file__).parents[2],
+    )
     assert result.stdout.split() == [str(len(RECIPES)), "[]"]

@@ -89,8 +89,9 @@ def test_target_sets_match_leaf_linears_where_they_say(base):
     vision = {path for path in linears if "image_encoder" in path or "vision" in path}
     for name, paths in matched.items():
         assert paths <= vision if name == "vision" else not paths & vision
-        others = {n for n, _ in base.model.named_modules() if re.fullmatch(base.family.TARGETS[name], n)}
-        assert others == paths  # a container among them would make peft refuse the set
+        pattern = base.family.TARGETS[name]
+        every = {n for n, _ in base.model.named_modules() if re.fullmatch(pattern, n)}
+        assert every == paths  # a container among them would make peft refuse the set
     assert matched["text"] < matched["text_all"]
 
 

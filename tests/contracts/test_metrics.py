@@ -67,7 +67,8 @@ def test_yields_floats_under_the_declared_outputs(metric: Metric) -> None:
 
 
 @pytest.mark.parametrize(
-    "candidates", [PERFECT, CLOSE, SWAPPED, UNRELATED, EMPTY, ONE_EMPTY],
+    "candidates",
+    [PERFECT, CLOSE, SWAPPED, UNRELATED, EMPTY, ONE_EMPTY],
     ids=["perfect", "close", "swapped", "unrelated", "empty", "one empty"],
 )
 def test_stays_in_range_and_below_perfect(metric: Metric, candidates: Captions) -> None:

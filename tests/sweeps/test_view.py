@@ -142,9 +142,7 @@ def test_links_lead_to_the_pages(sweep, key):
     assert query_of(made.charts) == (runs, {**shared, "compareRunsMode": "CHART"})
     assert query_of(made.predictions) == (runs, {**shared, "compareRunsMode": "ARTIFACT"})
     assert query_of(made.sweep)[0] == f"{runs}/{sweep.run_id}"
-    assert made.model == (
-        "http://127.0.0.1:5000/#/models/a%2Fb%20c?workflowType=machine_learning"
-    )
+    assert made.model == ("http://127.0.0.1:5000/#/models/a%2Fb%20c?workflowType=machine_learning")
 
 
 def test_the_plain_link_finds_the_same_trials_without_a_view(sweep):

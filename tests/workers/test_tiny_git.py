@@ -49,5 +49,8 @@ def test_tokenizer_makes_what_generate_takes(tokenizer):
     encoded = tokenizer("red circle")
     assert set(encoded) == {"input_ids", "attention_mask"}
     assert tokenizer.convert_ids_to_tokens(encoded["input_ids"]) == [
-        "[CLS]", "red", "circle", "[SEP]"
+        "[CLS]",
+        "red",
+        "circle",
+        "[SEP]",
     ]

@@ -1,5 +1,7 @@
 """Schedules, order of examples, and the normalisation of accumulated losses."""
 
+from itertools import pairwise
+
 import pytest
 
 from workers.recipe import Train
@@ -12,12 +14,13 @@ def rates(decay, steps=10, warmup=0.2):
 
 
 def test_the_rate_rises_to_its_peak_and_then_decays():
-    assert rates("linear") == pytest.approx([0.5, 1, 1, 7 / 8, 6 / 8, 5 / 8, 4 / 8, 3 / 8, 2 / 8, 1 / 8])
+    falling = [left / 8 for left in range(8, 0, -1)]
+    assert rates("linear") == pytest.approx([0.5, 1, *falling])
     assert rates("constant") == [0.5] + [1.0] * 9
     cosine = rates("cosine")
     assert cosine[2] == 1.0
     assert cosine[6] == pytest.approx(0.5)
-    assert all(one > next for one, next in zip(cosine[2:], cosine[3:], strict=False))
+    assert all(one > later for one, later in pairwise(cosine[2:]))
 
 
 def test_no_warm_up_starts_at_the_peak():
@@ -38,6 +41,10 @@ def test_the_order_depends_on_seed_and_epoch_only():
     assert list(epoch_windows(32, 1, train)) == first
     assert list(epoch_windows(32, 2, train)) != first
     assert list(epoch_windows(32, 1, Train(batch_size=4, seed=4))) != first
-    regrouped = [row for w in epoch_windows(32, 1, Train(batch_size=2, accumulate=2, seed=3))
-                 for batch in w for row in batch]
+    regrouped = [
+        row
+        for w in epoch_windows(32, 1, Train(batch_size=2, accumulate=2, seed=3))
+        for batch in w
+        for row in batch
+    ]
     assert regrouped == [row for window in first for batch in window for row in batch]

@@ -44,7 +44,8 @@ def load(data: Data) -> DataSet:
         problems += faults
     candidates = [
         Candidate(id=id, captions=tuple(texts), read=(folder / id).read_bytes)
-        for id, texts in by_image.items() if texts
+        for id, texts in by_image.items()
+        if texts
     ]
     return gather(data, candidates, problems, listed)
 
@@ -120,7 +121,8 @@ def _without_caption(folder: Path, mentioned: Iterable[str]) -> list[str]:
     beside = {(folder / id).parent for id in mentioned}
     found = (
         path.relative_to(folder).as_posix()
-        for place in {folder, *_image_folders(folder), *beside} for path in place.iterdir()
+        for place in {folder, *_image_folders(folder), *beside}
+        for path in place.iterdir()
         if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
     )
     return sorted(set(found) - mentioned)

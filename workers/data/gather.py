@@ -61,7 +61,8 @@ def gather(
     drawn = splits.draw(known, data.limit, data.seed)
     contents, broken = _check([known[id] for id in drawn])
     split_of, clashes = (
-        (splits.by_shares(contents, data.split, data.seed), []) if listed is None
+        (splits.by_shares(contents, data.split, data.seed), [])
+        if listed is None
         else splits.by_lists(contents, listed)
     )
     found = (*problems, *broken, *clashes)
@@ -79,7 +80,8 @@ def digest(divided: Mapping[str, Sequence[Sample]], contents: Mapping[str, str])
     """
     entries = [
         [name, sample.id, contents[sample.id], sample.captions]
-        for name in SPLITS for sample in divided[name]
+        for name in SPLITS
+        for sample in divided[name]
     ]
     return sha256(json.dumps(entries).encode()).hexdigest()
 
@@ -94,7 +96,8 @@ def _check(candidates: Sequence[Candidate]) -> tuple[dict[str, str], list[str]]:
     """Return image id -> hash of its bytes for images that decode, and the other ones' faults."""
     found = in_threads(_content, candidates)
     contents = {
-        each.id: result for each, result in zip(candidates, found, strict=True)
+        each.id: result
+        for each, result in zip(candidates, found, strict=True)
         if isinstance(result, str)
     }
     return contents, [str(result) for result in found if isinstance(result, ImageError)]

@@ -47,9 +47,11 @@ def load(data: Data) -> DataSet:
         merged, faults = _merge(rows)
         candidates += merged
         problems += faults
-    listed = None if named is None else {
-        each.id: named[each.id.rpartition("/")[0]] for each in candidates
-    }
+    listed = (
+        None
+        if named is None
+        else {each.id: named[each.id.rpartition("/")[0]] for each in candidates}
+    )
     return gather(data, candidates, problems, listed)
 
 
@@ -122,8 +124,9 @@ def _merge(rows: Iterable[Candidate]) -> tuple[list[Candidate], list[str]]:
         if isinstance(content, ImageError):
             problems.append(str(content))
             continue
-        problems += [f"{row.id}: empty caption, or none that is text"
-                     for text in row.captions if not text]
+        problems += [
+            f"{row.id}: empty caption, or none that is text" for text in row.captions if not text
+        ]
         texts = [text for text in row.captions if text]
         if texts:
             first = merged.get(content, replace(row, captions=()))
@@ -160,8 +163,11 @@ def _caption_columns(features: Mapping[str, Any]) -> list[str]:
     """Return the usual column, or ``caption_0`` and so on, or the only column of strings."""
     usual = [name for name in CAPTION_NAMES if name in features][:1]
     numbered = [name for name in features if _NUMBERED.fullmatch(name)]
-    strings = [name for name, kind in features.items()
-               if getattr(kind, "dtype", "") in ("string", "large_string")]
+    strings = [
+        name
+        for name, kind in features.items()
+        if getattr(kind, "dtype", "") in ("string", "large_string")
+    ]
     found = usual or numbered or (strings if len(strings) == 1 else [])
     if not found:
         raise DataError(

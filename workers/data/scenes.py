@@ -23,14 +23,22 @@ HELD_OUT = 120
 
 # Each word of the base wording with its word in the target wording.
 COLORS = {
-    "red": "crimson", "green": "emerald", "blue": "azure",
-    "yellow": "golden", "purple": "violet", "black": "ebony",
+    "red": "crimson",
+    "green": "emerald",
+    "blue": "azure",
+    "yellow": "golden",
+    "purple": "violet",
+    "black": "ebony",
 }
 SHAPES = {"circle": "disc", "square": "box", "triangle": "wedge"}
 RELATIONS = {"left of": "beside", "above": "over"}
 PAINTS = {
-    "red": (210, 30, 40), "green": (30, 150, 60), "blue": (40, 80, 210),
-    "yellow": (235, 205, 40), "purple": (145, 50, 170), "black": (25, 25, 25),
+    "red": (210, 30, 40),
+    "green": (30, 150, 60),
+    "blue": (40, 80, 210),
+    "yellow": (235, 205, 40),
+    "purple": (145, 50, 170),
+    "black": (25, 25, 25),
 }
 
 
@@ -57,7 +65,8 @@ def scenes() -> tuple[Scene, ...]:
     figures = [Figure(color, shape) for color, shape in product(COLORS, SHAPES)]
     ordered = [
         Scene(first, relation, second)
-        for relation in RELATIONS for first, second in permutations(figures, 2)
+        for relation in RELATIONS
+        for first, second in permutations(figures, 2)
     ]
     random.Random("scenes").shuffle(ordered)
     return tuple(ordered)

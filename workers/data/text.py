@@ -22,7 +22,8 @@ def read_lines(path: Path) -> tuple[list[str], list[str]]:
     decoded = [_decode(line) for line in content.removeprefix(b"\xef\xbb\xbf").splitlines()]
     problems = [
         f"{path.name} line {number}: not UTF-8 text; save the file as UTF-8"
-        for number, line in enumerate(decoded, 1) if line is None
+        for number, line in enumerate(decoded, 1)
+        if line is None
     ]
     return [line or "" for line in decoded], problems
 

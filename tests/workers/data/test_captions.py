@@ -17,24 +17,40 @@ def read(folder: Path, name: str, content: str | bytes) -> tuple[list[tuple[str,
 TWO = [("a.png", "a dog"), ("a.png", "a hound"), ("b.png", "a cat, asleep")]
 
 
-@pytest.mark.parametrize(("name", "content"), [
-    ("metadata.jsonl", '{"file_name": "a.png", "captions": ["a dog", "a hound"]}\n'
-                       '{"file_name": "b.png", "text": "a cat, asleep"}\n'),
-    ("metadata.jsonl", '{"file_name": "a.png", "caption": ["a dog", "a hound"]}\n\n'
-                       '{"file_name": "b.png", "caption": "a cat, asleep", "size": 3}'),
-    ("captions.csv", 'image,caption\na.png,a dog\na.png,a hound\nb.png,"a cat, asleep"\n'),
-    ("captions.csv", "image,caption\na.png,a dog\na.png,a hound\nb.png,a cat, asleep\n"),
-    ("captions.csv", 'id,Caption,Image\n1,a dog,a.png\n2,a hound,a.png\n3,"a cat, asleep",b.png'),
-    ("captions.txt", 'image,caption\na.png,a dog\na.png,a hound\nb.png,"a cat, asleep"\n'),
-    ("captions.txt", "a.png,a dog\na.png,a hound\nb.png,a cat, asleep\n"),
-    ("captions.txt", "a.png#0\ta dog\na.png#1\ta hound\nb.png#0\ta cat, asleep\n"),
-])
-@pytest.mark.parametrize("written", [
-    lambda text: text.encode(),
-    lambda text: b"\xef\xbb\xbf" + text.encode(),
-    lambda text: text.replace("\n", "\r\n").encode(),
-    lambda text: text.replace("\n", "\r").encode(),
-], ids=["plain", "bom", "crlf", "cr"])
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        (
+            "metadata.jsonl",
+            '{"file_name": "a.png", "captions": ["a dog", "a hound"]}\n'
+            '{"file_name": "b.png", "text": "a cat, asleep"}\n',
+        ),
+        (
+            "metadata.jsonl",
+            '{"file_name": "a.png", "caption": ["a dog", "a hound"]}\n\n'
+            '{"file_name": "b.png", "caption": "a cat, asleep", "size": 3}',
+        ),
+        ("captions.csv", 'image,caption\na.png,a dog\na.png,a hound\nb.png,"a cat, asleep"\n'),
+        ("captions.csv", "image,caption\na.png,a dog\na.png,a hound\nb.png,a cat, asleep\n"),
+        (
+            "captions.csv",
+            'id,Caption,Image\n1,a dog,a.png\n2,a hound,a.png\n3,"a cat, asleep",b.png',
+        ),
+        ("captions.txt", 'image,caption\na.png,a dog\na.png,a hound\nb.png,"a cat, asleep"\n'),
+        ("captions.txt", "a.png,a dog\na.png,a hound\nb.png,a cat, asleep\n"),
+        ("captions.txt", "a.png#0\ta dog\na.png#1\ta hound\nb.png#0\ta cat, asleep\n"),
+    ],
+)
+@pytest.mark.parametrize(
+    "written",
+    [
+        lambda text: text.encode(),
+        lambda text: b"\xef\xbb\xbf" + text.encode(),
+        lambda text: text.replace("\n", "\r\n").encode(),
+        lambda text: text.replace("\n", "\r").encode(),
+    ],
+    ids=["plain", "bom", "crlf", "cr"],
+)
 def test_all_forms_give_the_same_rows(tmp_path: Path, name: str, content: str, written) -> None:
     assert read(tmp_path, name, written(content)) == (TWO, [])
 
@@ -48,20 +64,27 @@ def test_rows_know_their_lines_and_whitespace_is_reduced(tmp_path: Path) -> None
     ]
 
 
-@pytest.mark.parametrize(("name", "content", "problem"), [
-    ("metadata.jsonl", '{"file_name": "a.png", "text": "x"\n', "line 1: not JSON"),
-    ("metadata.jsonl", '["a.png", "x"]\n', "line 1: must be an object with file_name"),
-    ("metadata.jsonl", '{"file_name": "a.png"}\n', "line 1: must be an object with file_name"),
-    ("metadata.jsonl", '{"file_name": "a.png", "text": 3}', "line 1: must be an object"),
-    ("metadata.jsonl", '{"file_name": "a.png", "text": ["x", {}]}', "line 1: must be an object"),
-    ("metadata.jsonl", '{"file_name": 7, "text": "x"}', "line 1: must be an object"),
-    ("metadata.jsonl", '{"text": "x"}', "line 1: caption without an image name"),
-    ("captions.csv", "image,caption\na.png\n", "line 2: must have 2 columns, has 1"),
-    ("captions.csv", "image,caption,n\na.png,a,b,3\n", "line 2: must have 3 columns, has 4"),
-    ("captions.csv", "image,caption\n,a dog\n", "line 2: caption without an image name"),
-    ("captions.txt", "a.png,a dog\nb.png\n", "line 2: must have 2 columns, has 1"),
-    ("captions.txt", "a.png#0\ta dog\nb.png a cat\n", "line 2: must be written as name"),
-])
+@pytest.mark.parametrize(
+    ("name", "content", "problem"),
+    [
+        ("metadata.jsonl", '{"file_name": "a.png", "text": "x"\n', "line 1: not JSON"),
+        ("metadata.jsonl", '["a.png", "x"]\n', "line 1: must be an object with file_name"),
+        ("metadata.jsonl", '{"file_name": "a.png"}\n', "line 1: must be an object with file_name"),
+        ("metadata.jsonl", '{"file_name": "a.png", "text": 3}', "line 1: must be an object"),
+        (
+            "metadata.jsonl",
+            '{"file_name": "a.png", "text": ["x", {}]}',
+            "line 1: must be an object",
+        ),
+        ("metadata.jsonl", '{"file_name": 7, "text": "x"}', "line 1: must be an object"),
+        ("metadata.jsonl", '{"text": "x"}', "line 1: caption without an image name"),
+        ("captions.csv", "image,caption\na.png\n", "line 2: must have 2 columns, has 1"),
+        ("captions.csv", "image,caption,n\na.png,a,b,3\n", "line 2: must have 3 columns, has 4"),
+        ("captions.csv", "image,caption\n,a dog\n", "line 2: caption without an image name"),
+        ("captions.txt", "a.png,a dog\nb.png\n", "line 2: must have 2 columns, has 1"),
+        ("captions.txt", "a.png#0\ta dog\nb.png a cat\n", "line 2: must be written as name"),
+    ],
+)
 def test_malformed_rows_are_named_with_their_line(
     tmp_path: Path, name: str, content: str, problem: str
 ) -> None:

@@ -24,8 +24,11 @@ def write_rows(folder: Path, rows: Iterable[tuple[str, str]]) -> None:
 
 
 def rows_for(count: int) -> list[tuple[str, str]]:
-    return [(f"{index}.png", f"{word} {index}") for index in range(count)
-            for word in ("picture", "drawing")]
+    return [
+        (f"{index}.png", f"{word} {index}")
+        for index in range(count)
+        for word in ("picture", "drawing")
+    ]
 
 
 @pytest.fixture
@@ -143,14 +146,20 @@ def damage_bare(album: Path) -> None:
     write_rows(album, rows_for(10)[2:])
 
 
-@pytest.mark.parametrize(("damage", "problem"), [
-    (damage_truncated, "images/0.png: cannot be decoded: "),
-    (damage_text, "images/0.png: not an image of a known format"),
-    (damage_missing, "0.png: no such image in the folder or in images/ (captions.csv line 2)"),
-    (damage_directory, "0.png: no such image in the folder or in images/ (captions.csv line 2)"),
-    (damage_empty, "images/0.png: empty caption (captions.csv line 20)"),
-    (damage_bare, "images/0.png: image without a caption in captions.csv"),
-])
+@pytest.mark.parametrize(
+    ("damage", "problem"),
+    [
+        (damage_truncated, "images/0.png: cannot be decoded: "),
+        (damage_text, "images/0.png: not an image of a known format"),
+        (damage_missing, "0.png: no such image in the folder or in images/ (captions.csv line 2)"),
+        (
+            damage_directory,
+            "0.png: no such image in the folder or in images/ (captions.csv line 2)",
+        ),
+        (damage_empty, "images/0.png: empty caption (captions.csv line 20)"),
+        (damage_bare, "images/0.png: image without a caption in captions.csv"),
+    ],
+)
 def test_a_bad_image_is_refused_or_skipped_by_name(
     album: Path, damage: Callable[[Path], None], problem: str
 ) -> None:
@@ -191,8 +200,13 @@ def test_all_problems_are_listed_at_once(album: Path) -> None:
         load(data(album))
     message = str(refused.value)
     assert message.startswith(f"data.path {album} has 5 problems:")
-    for part in ("images/0.png: cannot", "\n  1.png: no such", "images/new.png: image without",
-                 "images/2.png: empty caption", "line 23: caption without an image name"):
+    for part in (
+        "images/0.png: cannot",
+        "\n  1.png: no such",
+        "images/new.png: image without",
+        "images/2.png: empty caption",
+        "line 23: caption without an image name",
+    ):
         assert part in message
     assert message.endswith("leave them out with data.on_bad_sample: skip.")
 

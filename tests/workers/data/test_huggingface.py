@@ -74,12 +74,15 @@ def test_what_the_library_writes_loads(
     assert sample.open().getpixel((0, 0)) == (7, 0, 0)
 
 
-@pytest.mark.parametrize("columns", [
-    {"captions": [["one", "two"]] * 5},
-    {"caption": [["one", "two"]] * 5, "text": ["other"] * 5},
-    {"sentences": [[{"raw": "one", "id": 1}, {"raw": "two", "id": 2}]] * 5},
-    {"caption_0": ["one"] * 5, "caption_1": ["two"] * 5},
-])
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"captions": [["one", "two"]] * 5},
+        {"caption": [["one", "two"]] * 5, "text": ["other"] * 5},
+        {"sentences": [[{"raw": "one", "id": 1}, {"raw": "two", "id": 2}]] * 5},
+        {"caption_0": ["one"] * 5, "caption_1": ["two"] * 5},
+    ],
+)
 def test_caption_columns_are_recognized(tmp_path: Path, columns: Mapping[str, list[Any]]) -> None:
     dataset = load(data(save(tmp_path, table(range(5), **columns))))
     assert {sample.captions for sample in samples(dataset).values()} == {("one", "two")}
@@ -153,10 +156,16 @@ def test_limit_counts_images(tmp_path: Path) -> None:
     assert all(len(sample.captions) == 2 for sample in samples(dataset).values())
 
 
-@pytest.mark.parametrize(("columns", "message"), [
-    ({"text": ["a"] * 4}, "no column of images; its columns are text"),
-    ({"image": [{"bytes": png(0), "path": None}] * 4, "number": [1] * 4}, "that is known to hold"),
-])
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"text": ["a"] * 4}, "no column of images; its columns are text"),
+        (
+            {"image": [{"bytes": png(0), "path": None}] * 4, "number": [1] * 4},
+            "that is known to hold",
+        ),
+    ],
+)
 def test_a_set_without_the_needed_columns_is_refused(
     tmp_path: Path, columns: Mapping[str, list[Any]], message: str
 ) -> None:

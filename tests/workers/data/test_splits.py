@@ -10,14 +10,17 @@ def contents(count: int) -> dict[str, str]:
     return {f"{index}.png": f"hash {index}" for index in range(count)}
 
 
-@pytest.mark.parametrize(("total", "split", "expected"), [
-    (264, Split(), (212, 26, 26)),
-    (10, Split(), (8, 1, 1)),
-    (5, Split(), (3, 1, 1)),
-    (3, Split(), (1, 1, 1)),
-    (100, Split(train=0.7, validation=0.3, test=0.0), (70, 30, 0)),
-    (100, Split(train=0.2, validation=0.1, test=0.1), (20, 10, 10)),
-])
+@pytest.mark.parametrize(
+    ("total", "split", "expected"),
+    [
+        (264, Split(), (212, 26, 26)),
+        (10, Split(), (8, 1, 1)),
+        (5, Split(), (3, 1, 1)),
+        (3, Split(), (1, 1, 1)),
+        (100, Split(train=0.7, validation=0.3, test=0.0), (70, 30, 0)),
+        (100, Split(train=0.2, validation=0.1, test=0.1), (20, 10, 10)),
+    ],
+)
 def test_shares_are_kept(total: int, split: Split, expected: tuple[int, ...]) -> None:
     counts = Counter(splits.by_shares(contents(total), split, 0).values())
     assert (counts["train"], counts["validation"], counts["test"]) == expected
@@ -58,7 +61,8 @@ def test_draw_is_a_sorted_subset_that_depends_on_the_seed_only() -> None:
 def test_lists_are_followed() -> None:
     listed = {"a": ["train"], "b": ["validation"], "c": ["test"]}
     assert splits.by_lists({id: id for id in listed}, listed) == (
-        {"a": "train", "b": "validation", "c": "test"}, []
+        {"a": "train", "b": "validation", "c": "test"},
+        [],
     )
 
 

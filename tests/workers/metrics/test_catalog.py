@@ -8,7 +8,11 @@ from workers.metrics import catalog
 
 def test_outputs_keep_the_order_of_the_names() -> None:
     assert catalog.outputs(["meteor", "bleu"]) == (
-        "meteor", "bleu_1", "bleu_2", "bleu_3", "bleu_4",
+        "meteor",
+        "bleu_1",
+        "bleu_2",
+        "bleu_3",
+        "bleu_4",
     )
 
 

@@ -30,9 +30,7 @@ def test_path_chooses_another_java(
     assert java.java_version()
 
 
-def test_system_takes_the_java_on_the_path(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_system_takes_the_java_on_the_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "java").symlink_to(JAVA)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv(java.VARIABLE, "system")
@@ -74,7 +72,9 @@ def test_options_bear_with_those_of_the_user(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("JAVA_TOOL_OPTIONS", "-XX:+UseG1GC -Duser.language=de")
     settings = subprocess.run(
         java.command("-XshowSettings:properties", "-XX:+PrintFlagsFinal", "-version"),
-        capture_output=True, text=True, check=True,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert "user.language = en" in settings.stderr
     assert "UseG1GC                                  = true" in settings.stdout

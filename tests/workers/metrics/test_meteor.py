@@ -85,8 +85,14 @@ def life() -> Iterator[dict[str, Any]]:
     ran = _runs(java)
     process.kill()
     process.wait()
-    yield {"error": error, "after_error": after_error, "after_fork": after_fork,
-           "ran": ran, "gone": _gone_within(10, java), "child_lives": _runs(child)}
+    yield {
+        "error": error,
+        "after_error": after_error,
+        "after_fork": after_fork,
+        "ran": ran,
+        "gone": _gone_within(10, java),
+        "child_lives": _runs(child),
+    }
     os.kill(child, signal.SIGKILL)
     process.stdout.close()
 

@@ -14,8 +14,23 @@ from workers.metrics.tokenizer import tokenize
 
 METRICS = ("bleu", "meteor", "rouge_l", "cider", "exact_match")
 WORDS = (
-    "a", "the", "dog", "dogs", "cat", "runs", "running", "sits", "on", "in", "park", "street",
-    "quickly", "big", "bigger", "red", "man's",
+    "a",
+    "the",
+    "dog",
+    "dogs",
+    "cat",
+    "runs",
+    "running",
+    "sits",
+    "on",
+    "in",
+    "park",
+    "street",
+    "quickly",
+    "big",
+    "bigger",
+    "red",
+    "man's",
 )
 
 

@@ -14,7 +14,7 @@ def test_equals_the_stock_tokenizer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", os.environ["PATH"])
     put_java_on_path()
     captions = {
-        "1": ["A man's dog isn't running; it sits.", "Two (small) cats - \"asleep\" - at 5 p.m."],
+        "1": ["A man's dog isn't running; it sits.", 'Two (small) cats - "asleep" - at 5 p.m.'],
         "2": ["café crème, $3.50 & more...", "no.", "5 dogs"],
         "3": ["U.S. flag in St. Louis, etc.", "<b>bold</b> e-mail me@example.com!"],
     }
@@ -48,8 +48,9 @@ def test_any_characters_keep_one_line_each() -> None:
 
 def test_any_punctuation_keeps_one_line_each() -> None:
     draw = random.Random(0)
-    noise = {str(n): ["".join(draw.choices("<>!-/?=\"'& aB.()019|\\", k=20)), "end"]
-             for n in range(5000)}
+    noise = {
+        str(n): ["".join(draw.choices("<>!-/?=\"'& aB.()019|\\", k=20)), "end"] for n in range(5000)
+    }
     assert {end for _, end in tokenize(noise).values()} == {"end"}
 
 
