@@ -25,7 +25,8 @@ class Follow(tune.Callback):
 
     def on_trial_start(self, iteration: int, trials: Sequence[Any], trial: Any, **_: Any) -> None:
         """A trial begins, or goes on after its host died."""
-        self._board.start(trial.config["number"], trial.config["point"])
+        row = self._board.start(trial.config["number"], trial.config["point"])
+        self._view.changed(row)
 
     def on_trial_result(
         self, iteration: int, trials: Sequence[Any], trial: Any, result: dict[str, Any], **_: Any

@@ -43,7 +43,9 @@ class LiveTable:
 
     def __init__(self, board: Board, console: Console) -> None:
         self._board = board
-        self._live = Live(table(board), console=console, refresh_per_second=4)
+        self._console = console
+        # Transient: the leaderboard takes the table's place in the end.
+        self._live = Live(table(board), console=console, refresh_per_second=4, transient=True)
 
     def __enter__(self) -> "LiveTable":
         self._live.start()
@@ -55,8 +57,10 @@ class LiveTable:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._live.update(table(self._board), refresh=True)
         self._live.stop()
+        self._console.print(status(self._board))
+        for line in failures(self._board):
+            self._console.print(line, style="red")
 
     def changed(self, row: Row) -> None:
         """Redraw."""
@@ -106,12 +110,14 @@ def table(board: Board) -> Group:
             _number(row.best),
             Text(row.state, style=_COLOURS.get(row.state, "cyan")),
         )
-    failures = [
-        Text(f"{row.title}: {last_line(row.error)}", style="red")
-        for row in board.rows.values()
-        if row.error
-    ]
-    return Group(Text(status(board), style="bold"), grid, *failures)
+    errors = [Text(line, style="red") for line in failures(board)]
+    return Group(Text(status(board), style="bold"), grid, *errors)
+
+
+def failures(board: Board) -> list[str]:
+    """Return a line for each trial that failed: the error without its traceback."""
+    rows = board.rows.values()
+    return [f"{row.title}: {last_line(row.error)}" for row in rows if row.error]
 
 
 def shown_rows(board: Board) -> list[Row]:

@@ -1,0 +1,63 @@
+"""``sweeps doctor``: looks for what stops a sweep on this machine, and says how to mend it."""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+from platformdirs import user_cache_dir
+from rich.console import Console
+from rich.text import Text
+
+from sweeps import machine_checks, package_checks
+from sweeps.finding import Finding
+from workers.tiny import CACHE_VARIABLE
+
+HEALTHY, BROKEN = 0, 1
+"""Exit codes."""
+_COLOURS = {"ok": "green", "note": "yellow", "broken": "bold red"}
+_PARALLEL = 2  # most checks wait for an import in another process
+
+
+def examine(results: Path, console: Console) -> int:
+    """Print one line per check; return `BROKEN` when one of them would stop a sweep."""
+    named = checks(results)
+    broken = 0
+    with ThreadPoolExecutor(_PARALLEL) as pool:
+        for name, finding in zip(named, pool.map(outcome, named.values()), strict=True):
+            console.print(_line(name, finding), soft_wrap=True)
+            broken += finding.state == "broken"
+    console.print(f"{broken} broken: a sweep would stop there" if broken else "ready for a sweep")
+    return BROKEN if broken else HEALTHY
+
+
+def checks(results: Path) -> dict[str, Callable[[], Finding]]:
+    """Return all checks by name, for sweeps whose results go to `results`."""
+    cache = Path(os.environ.get(CACHE_VARIABLE) or user_cache_dir("caption-sweeps"))
+    return {
+        "java": machine_checks.java,
+        "gpus": machine_checks.gpus,
+        "bitsandbytes": package_checks.bitsandbytes,
+        "torchvision": package_checks.torchvision,
+        "results": partial(machine_checks.disk, results, "name another folder with --results"),
+        "cache": partial(machine_checks.disk, cache, f"name another folder with {CACHE_VARIABLE}"),
+        "ray": machine_checks.ray,
+        "tracking": partial(package_checks.tracking, results),
+        "versions": package_checks.versions,
+    }
+
+
+def outcome(check: Callable[[], Finding]) -> Finding:
+    """Return what a check finds; one that raises has found something broken."""
+    try:
+        return check()
+    except Exception as error:  # whatever it is, the other checks go on
+        return Finding("broken", f"{type(error).__name__}: {error}")
+
+
+def _line(name: str, finding: Finding) -> Text:
+    mend = f" -> {finding.mend}" if finding.mend else ""
+    return Text.assemble(
+        (f"{finding.state:<7}", _COLOURS[finding.state]), f" {name:<13} {finding.text}{mend}"
+    )

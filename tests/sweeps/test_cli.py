@@ -1,0 +1,152 @@
+"""The command line as a person meets it: what it says, its exit codes, what it leaves behind."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from sweeps import cli
+from sweeps.files import recipe_text
+
+COMMANDS = ("run", "resume", "plan", "compare", "promote", "ui", "init", "doctor")
+
+BROKEN = """\
+name: shapes
+model: {base: tiny:shapes}
+data: {source: shapez}
+train: {epochs: 0}
+search:
+  space: {adapter.rnk: {choice: [4, 8]}}
+"""
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    """An empty folder to be in, and a terminal of one width."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("NO_COLOR", "1")
+    return tmp_path
+
+
+@pytest.fixture
+def sweeps(monkeypatch, capsys):
+    """Return a function that calls the command: arguments -> exit code, output, errors."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["sweeps", *arguments])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        out, err = capsys.readouterr()
+        return end.value.code, out, err
+
+    return call
+
+
+def left(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_help_lists_every_command_with_a_line(sweeps):
+    code, out, _ = sweeps("--help")
+    assert code == 0
+    assert {
+        command.name or command.callback.__name__ for command in cli.app.registered_commands
+    } == (set(COMMANDS))
+    lines = [line.strip("│ ").split(maxsplit=1) for line in out.splitlines() if "│" in line]
+    helped = {words[0] for words in lines if len(words) == 2}
+    assert set(COMMANDS) <= helped
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(sweeps, command):
+    code, out, _ = sweeps(command, "--help")
+    assert code == 0
+    assert f"sweeps {command}" in out
+
+
+@pytest.mark.parametrize("command", ["run", "plan"])
+def test_all_problems_of_a_file_are_told_before_anything_starts(sweeps, folder, command):
+    Path("mine.yaml").write_text(BROKEN)
+    code, out, err = sweeps(command, "mine.yaml", "--set", "train.warmup=2", "--set", "oops")
+    assert (code, out) == (2, "")
+    *problems, last = err.splitlines()
+    assert last == "5 problems; nothing was started"
+    assert [line.split("  ")[:2] for line in problems[:3]] == [
+        ["mine.yaml:3", "data.source"],
+        ["mine.yaml:4", "train.epochs"],
+        ["mine.yaml:6", "search.space.adapter.rnk"],
+    ]
+    assert "(did you mean shapes?)" in problems[0]
+    assert sorted(line.split("  ")[0] for line in problems[3:]) == ["--set", "--set"]
+    assert left(folder) == ["mine.yaml"]
+
+
+@pytest.mark.parametrize("command", ["run", "plan"])
+def test_an_unknown_recipe_gets_the_nearest_name(sweeps, folder, command):
+    code, out, err = sweeps(command, "quickstrat")
+    assert (code, out) == (2, "")
+    assert "no recipe 'quickstrat'" in err
+    assert "did you mean quickstart?" in err
+    assert left(folder) == []
+
+
+def test_a_missing_file_is_not_taken_for_a_recipe(sweeps):
+    code, _, err = sweeps("plan", "quickstart.yml")
+    assert (code, err) == (2, "error: no file quickstart.yml\n")
+
+
+def test_init_writes_a_recipe_that_plans_and_never_replaces_a_file(sweeps):
+    code, out, _ = sweeps("init", "quickstart")
+    assert (code, "quickstart.yaml" in out) == (0, True)
+    file = Path("quickstart.yaml")
+    assert file.read_text() == recipe_text("quickstart")
+    assert sweeps("plan", "quickstart.yaml")[0] == 0
+
+    file.write_text("mine")
+    code, _, err = sweeps("init", "quickstart")
+    assert (code, err) == (1, "error: quickstart.yaml is there already; --force replaces it\n")
+    assert file.read_text() == "mine"
+    assert sweeps("init", "quickstart", "--force")[0] == 0
+    assert file.read_text() == recipe_text("quickstart")
+
+
+def test_init_of_an_unknown_recipe_writes_nothing(sweeps, folder):
+    code, _, err = sweeps("init", "quickstrat")
+    assert (code != 0, "did you mean quickstart?" in err) == (True, True)
+    assert left(folder) == []
+
+
+def test_plan_shows_the_sweep_and_writes_nothing(sweeps, folder, monkeypatch):
+    monkeypatch.setenv("SWEEPS_CACHE", str(folder / "cache"))
+    code, out, err = sweeps("plan", "quickstart")
+    assert (code, err) == (0, "")
+    assert "16 of 6 epochs" in out
+    assert "0.0003 to 0.05, log scale" in out
+    assert len([line for line in out.splitlines() if line.startswith("  trial-")]) == 5
+    assert left(folder) == []
+
+
+def test_set_replaces_fields_in_order(sweeps):
+    overrides = ["search.trials=9", "search.trials=3", "train.epochs=2"]
+    arguments = [word for override in overrides for word in ("--set", override)]
+    code, out, _ = sweeps("plan", "quickstart", *arguments)
+    assert code == 0
+    assert "3 of 2 epochs" in out
+
+
+@pytest.mark.parametrize("command", ["compare", "resume", "promote"])
+def test_an_unknown_sweep_is_answered_with_those_there_are(sweeps, folder, command):
+    for sweep in ("shapes-2", "shapes-1"):
+        (folder / "there" / sweep).mkdir(parents=True)
+        (folder / "there" / sweep / "sweep.yaml").write_text("")
+    code, out, err = sweeps(command, "shapes-3", "--results", "there")
+    assert (code, out) == (1, "")
+    assert err == "error: no sweep 'shapes-3' in there; there are shapes-1, shapes-2\n"
+
+
+def test_ui_without_a_store_says_how_to_get_one(sweeps, folder):
+    code, _, err = sweeps("ui")
+    assert code == 1
+    assert "no sweep is tracked" in err
+    assert left(folder) == []

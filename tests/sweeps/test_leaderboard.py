@@ -1,0 +1,71 @@
+import pytest
+
+from sweeps.leaderboard import Entry, Leaderboard, markdown, ranked
+
+
+def entry(number, rung=1, state="completed", **best):
+    name = f"trial-{number:03d}"
+    return Entry(
+        trial=name, title=f"{name} r8", run_id=f"run{number}", state=state, params={},
+        best=best, rung=rung, rungs=3, final={},
+    )  # fmt: skip
+
+
+def board(*entries, objective="cider", mode="max", zero_shot=0.01):
+    return Leaderboard(
+        sweep_id="s-1", objective=objective, mode=mode, entries=ranked(entries, objective, mode),
+        zero_shot=zero_shot,
+    )  # fmt: skip
+
+
+def order(made):
+    return [int(row.trial[-3:]) for row in made.entries]
+
+
+@pytest.mark.parametrize(("mode", "expected"), [("max", [2, 0, 3, 1]), ("min", [1, 3, 0, 2])])
+def test_the_best_comes_first(mode, expected):
+    scores = [0.5, -1.0, 2.0, 0.0]
+    entries = [entry(number, cider=score) for number, score in enumerate(scores)]
+    assert order(board(*entries, mode=mode)) == expected
+
+
+@pytest.mark.parametrize("mode", ["max", "min"])
+def test_of_equals_the_earlier_trial_is_first(mode):
+    made = board(entry(2, cider=0.5), entry(0, cider=0.5), entry(1, cider=0.5), mode=mode)
+    assert order(made) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("mode", ["max", "min"])
+def test_trials_without_a_score_come_last(mode):
+    unscored, other = entry(0, rung=None, state="failed"), entry(1, bleu_4=0.9)
+    made = board(unscored, other, entry(2, cider=0.0), entry(3, cider=-5.0), mode=mode)
+    assert order(made)[2:] == [0, 1]
+
+
+def test_the_winner_is_the_first_that_has_a_score():
+    assert board(entry(0, cider=0.1), entry(1, cider=0.2)).winner.trial == "trial-001"
+    assert board(entry(0), entry(1, bleu_4=0.2)).winner is None
+    assert board().winner is None
+
+
+def test_the_objective_is_the_first_column_and_bleu_4_stands_for_all_four():
+    scores = {"bleu_1": 0.1, "bleu_2": 0.1, "bleu_3": 0.1, "bleu_4": 0.1, "loss": 2.0}
+    assert board(entry(0, **scores), entry(1, cider=0.1)).shown == ("cider", "bleu_4", "loss")
+    assert board(entry(0, **scores), objective="bleu_1").shown == ("bleu_1", "bleu_4", "loss")
+
+
+def test_markdown_is_a_table_with_one_line_per_trial():
+    made = board(entry(0, rung=None, state="failed"), entry(1, rung=3, cider=0.5, loss=1.25))
+    assert markdown(made).splitlines() == [
+        "**cider** (max), zero-shot 0.0100",
+        "",
+        "| trial | state | cider | loss | rung |",
+        "|---|---|---|---|---|",
+        "| trial-001 r8 | completed | 0.5000 | 1.2500 | 3 |",
+        "| trial-000 r8 | failed |  |  |  |",
+    ]
+
+
+def test_markdown_of_a_sweep_without_trials():
+    lines = markdown(board(zero_shot=None)).splitlines()
+    assert lines[2:] == ["| trial | state | cider | rung |", "|---|---|---|---|"]
