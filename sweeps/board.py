@@ -36,18 +36,19 @@ class Board:
     epochs: int
     started: float = field(default_factory=time.monotonic)
     rows: dict[int, Row] = field(default_factory=dict)
-    _recovered: int = 0
+    _recovered: set[int] = field(default_factory=set)
 
     def start(self, number: int, point: Mapping[str, Any]) -> Row:
         """Add a trial, or set one running that is retried."""
         row = self.rows.setdefault(number, Row(title=trial_title(number, point), number=number))
         row.state = "running"
+        self._recovered.discard(number)
         return row
 
     def recover(self, number: int, title: str, state: str, rung: int, best: float | None) -> None:
         """Add a trial that ended before the sweep was resumed."""
         self.rows[number] = Row(title=title, number=number, state=state, rung=rung, best=best)
-        self._recovered += 1
+        self._recovered.add(number)
 
     def result(self, number: int, result: Mapping[str, Any]) -> Row:
         """Take the result of a rung."""
@@ -85,7 +86,7 @@ class Board:
     def trials_per_minute(self) -> float | None:
         """Ended trials per minute since the first one began; None before the first end."""
         minutes = (time.monotonic() - self.started) / 60.0
-        ended = self.ended - self._recovered
+        ended = self.ended - len(self._recovered)
         return ended / minutes if ended else None
 
     @property

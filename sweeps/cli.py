@@ -95,7 +95,11 @@ def init(
     from sweeps.files import recipe_text
 
     target = Path(f"{recipe}.yaml")
-    text = recipe_text(recipe)
+    try:
+        text = recipe_text(recipe)
+    except FileNotFoundError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise typer.Exit(INVALID) from None
     if target.exists() and not force:
         raise FileExistsError(f"{target} is there already; --force replaces it")
     target.write_text(text, encoding="utf-8")
@@ -143,5 +147,6 @@ def _run(sweep: "Sweep", results: Path, resume: str | None) -> None:
 def _console() -> "Console":
     from rich.console import Console
 
-    # A file has no width: wide enough for every column of the leaderboard.
-    return Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+    # A file has no width: wide enough for every column of the leaderboard. No markup: names,
+    # paths and errors may hold brackets.
+    return Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 160)

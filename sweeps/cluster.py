@@ -29,7 +29,7 @@ _LOCAL = {"RAY_AUTH_MODE": "disabled"}
 
 def connect() -> None:
     """Join the cluster that RAY_ADDRESS names, or start Ray on this machine alone."""
-    local = "RAY_ADDRESS" not in os.environ
+    local = os.environ.get("RAY_ADDRESS", "") in ("", "local")
     for key, value in {**_ENVIRONMENT, **(_LOCAL if local else {})}.items():
         os.environ.setdefault(key, value)
     if ray.is_initialized():

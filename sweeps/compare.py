@@ -27,7 +27,7 @@ def show(sweep_id: str, results: Path, console: Console) -> None:
     console.print(table(leaderboard.read(run, sweep.search.objective), console.width))
     shares = importances(sweep, folder)
     if shares:
-        console.print("\n[bold]importance[/] (share of the variation explained, fANOVA)")
+        console.print("\nimportance, the share of the variation explained (fANOVA)", style="bold")
         for field, share in shares.items():
             console.print(f"  {field:<24} {share:6.1%}  {'█' * round(share * 40)}")
     say_links(run, sweep, sweep.promote.model if sweep.promote else None, console)

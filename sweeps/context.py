@@ -51,7 +51,7 @@ def trial_number(trial: str) -> int:
 
 
 def trial_title(number: int, point: Point) -> str:
-    """Return a short distinctive title such as ``trial-009 r16 lr3e-4 nf4``."""
+    """Return a short distinctive title such as ``trial-009 r16 lr0.0003 nf4``."""
     labels = [_label(path.rpartition(".")[2], value) for path, value in point.items()]
     return " ".join([trial_id(number), *(label for label in labels if label)])
 
@@ -63,5 +63,5 @@ def _label(field: str, value: Any) -> str:
     if isinstance(value, str):
         return "" if value == "none" else value
     if isinstance(value, float):
-        value = f"{value:.2g}".replace("e-0", "e-")
+        value = f"{value:.3g}".replace("e-0", "e-")
     return f"{_SHORT[field]}{value}" if field in _SHORT else f"{field}={value}"

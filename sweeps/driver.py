@@ -55,7 +55,7 @@ def run(sweep: Sweep, root: Path, console: Console, resume: str | None = None) -
     tracking = Tracking(
         uri=sweep.tracking.uri, experiment=sweep.tracking.experiment, root=root.absolute()
     )
-    console.print(f"[bold]{folder.sweep_id}[/] in {folder.path}")
+    console.print(f"{folder.sweep_id} in {folder.path}", style="bold")
     parent = _start(folder, tracking)
     try:
         interrupted = _search(sweep, folder, parent, console, resuming=resume is not None)

@@ -1,5 +1,6 @@
 """The leaderboard of a sweep, read back from MLflow: pure values once read."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -49,16 +50,18 @@ class Leaderboard:
     def winner(self) -> Entry | None:
         """The best trial; None when none was scored."""
         first = self.entries[0] if self.entries else None
-        return first if first and self.objective in first.best else None
+        scored = first is not None and not math.isnan(first.best.get(self.objective, math.nan))
+        return first if scored else None
 
 
 def ranked(entries: Sequence[Entry], objective: str, mode: str) -> tuple[Entry, ...]:
-    """Sort by the objective, best first; of equals the earlier trial; unscored ones last."""
+    """Sort by the objective, best first; of equals the earlier trial; unscored and NaN last."""
     sign = -1.0 if mode == "max" else 1.0
 
     def key(entry: Entry) -> tuple[bool, float, str]:
-        value = entry.best.get(objective)
-        return (value is None, sign * (value or 0.0), entry.trial)
+        value = entry.best.get(objective, math.nan)
+        scored = not math.isnan(value)
+        return (not scored, sign * value if scored else 0.0, entry.trial)
 
     return tuple(sorted(entries, key=key))
 

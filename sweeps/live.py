@@ -1,6 +1,7 @@
 """What a person sees while a sweep runs: a live table, or plain lines without a terminal."""
 
 from collections.abc import Callable
+from functools import partial
 from types import TracebackType
 from typing import Protocol
 
@@ -35,7 +36,10 @@ class View(Protocol):
 
 def view(board: Board, console: Console) -> View:
     """Return the view that fits the console."""
-    return LiveTable(board, console) if console.is_terminal else PlainLines(board, console.print)
+    if console.is_terminal:
+        return LiveTable(board, console)
+    # An error may hold what looks like markup: [/INST].
+    return PlainLines(board, partial(console.print, markup=False, soft_wrap=True))
 
 
 class LiveTable:

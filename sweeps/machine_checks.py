@@ -34,7 +34,7 @@ def gpus() -> Finding:
     if not cards and not usable:
         return Finding("ok", "none: sweeps run on the CPU")
     named = "; ".join(cards) or f"{usable} NVIDIA device(s)"
-    if not usable and "CUDA_VISIBLE_DEVICES" in os.environ:
+    if os.environ.get("CUDA_VISIBLE_DEVICES", "0").strip() in ("", "-1"):
         text = f"{named}; hidden by CUDA_VISIBLE_DEVICES, so sweeps run on the CPU"
         return Finding("note", text, "unset CUDA_VISIBLE_DEVICES to use them")
     version, cuda, seen = probe(_TORCH).split()

@@ -27,7 +27,7 @@ def finish(sweep: Sweep, results: Path, resume: str | None, console: Console) ->
         _say_resume(outcome, console)
         return INTERRUPTED
     if board.winner is None:
-        console.print("[red]no trial has a score;[/] the errors stand above and in MLflow")
+        console.print("no trial has a score; the errors stand above and in MLflow", style="red")
         return NO_WINNER
     model = sweep.promote.model if sweep.promote else None
     if model:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from rich.console import Console
+from rich.text import Text
 
 from sweeps.context import trial_title
 from sweeps.resources import Layout, layout, local_cpus, local_gpus
@@ -22,13 +23,12 @@ def show(sweep: Sweep, results: Path, console: Console) -> None:
         sweep.resources.hosts, sweep.resources.slots, cpus=local_cpus(), gpus=local_gpus()
     )
     for name, value in _lines(sweep, results, plan):
-        console.print(f"[bold]{name:<10}[/] {value}")
-    console.print("\n[bold]space[/]")
+        console.print(Text.assemble((f"{name:<10}", "bold"), f" {value}"), soft_wrap=True)
+    console.print("\nspace", style="bold")
     for field, domain in sweep.search.space.describe().items():
         console.print(f"  {field:<24} {domain}")
-    console.print(
-        f"\n[bold]points[/] (the first {SAMPLED_POINTS} of sampler {sweep.search.sampler.name})"
-    )
+    sampler = sweep.search.sampler.name
+    console.print(f"\npoints, the first {SAMPLED_POINTS} of sampler {sampler}", style="bold")
     for title in sample_titles(sweep, SAMPLED_POINTS):
         console.print(f"  {title}")
 

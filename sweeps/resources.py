@@ -59,9 +59,12 @@ def local_cpus() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def local_gpus() -> int:
-    """Return the number of NVIDIA GPUs here, without importing torch."""
+def local_gpus(device_files: Path = Path("/dev")) -> int:
+    """Return the number of NVIDIA GPUs that this process may use, without importing torch."""
+    devices = len(list(device_files.glob("nvidia[0-9]*")))
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        return len([part for part in visible.split(",") if part.strip() not in ("", "-1")])
-    return len(list(Path("/dev").glob("nvidia[0-9]*")))
+    if visible is None:
+        return devices
+    return min(
+        devices, len([part for part in visible.split(",") if part.strip() not in ("", "-1")])
+    )

@@ -97,3 +97,12 @@ def test_trials_from_before_a_resume_count_but_not_for_the_pace():
 )
 def test_the_last_line_of_a_traceback_names_the_error(error, line):
     assert last_line(error) == line
+
+
+def test_a_trial_that_runs_once_more_after_a_resume_does_not_turn_the_pace_around():
+    made = board(started=minutes_ago(1))
+    made.recover(0, "trial-000 r8", "completed", 3, 0.7)
+    made.start(0, {"adapter.rank": 8})
+    assert (made.ended, made.trials_per_minute, made.minutes_left) == (0, None, None)
+    made.end(0, "completed")
+    assert made.trials_per_minute == pytest.approx(1.0, abs=0.02)

@@ -36,7 +36,8 @@ def test_trial_names_sort_by_number():
         ({}, "trial-009"),
         ({"adapter.rank": 16, "adapter.alpha": 32, "quantization": "nf4"}, "trial-009 r16 a32 nf4"),
         ({"quantization": "none", "adapter.rank": 4}, "trial-009 r4"),
-        ({"train.learning_rate": 1.234e-5}, "trial-009 lr1.2e-5"),
+        ({"train.learning_rate": 1.234e-5}, "trial-009 lr1.23e-5"),
+        ({"train.learning_rate": 3e-4, "adapter.alpha": 128.0}, "trial-009 lr0.0003 a128"),
         ({"adapter.dropout": 0.05, "train.epochs": 3}, "trial-009 d0.05 epochs=3"),
     ],
 )

@@ -2,6 +2,8 @@ import pytest
 
 from sweeps.leaderboard import Entry, Leaderboard, markdown, ranked
 
+NAN = float("nan")
+
 
 def entry(number, rung=1, state="completed", **best):
     name = f"trial-{number:03d}"
@@ -69,3 +71,12 @@ def test_markdown_is_a_table_with_one_line_per_trial():
 def test_markdown_of_a_sweep_without_trials():
     lines = markdown(board(zero_shot=None)).splitlines()
     assert lines[2:] == ["| trial | state | cider | rung |", "|---|---|---|---|"]
+
+
+@pytest.mark.parametrize("mode", ["max", "min"])
+@pytest.mark.parametrize("scores", [[NAN, 0.5, 0.9], [0.5, NAN, 0.9], [0.9, 0.5, NAN]])
+def test_nan_is_no_score(mode, scores):
+    made = board(*(entry(number, cider=score) for number, score in enumerate(scores)), mode=mode)
+    ranking = [row.best["cider"] for row in made.entries]
+    assert ranking[:2] == sorted([0.5, 0.9], reverse=mode == "max")
+    assert board(entry(0, cider=NAN)).winner is None

@@ -93,3 +93,10 @@ def test_the_console_decides_the_view(board):
         screen.changed(board.rows[3])
     assert "4/6 trials" in console.file.getvalue()
     assert isinstance(view(board, Console(file=StringIO())), PlainLines)
+
+
+def test_an_error_is_not_read_as_markup(board):
+    console = Console(file=StringIO(), width=40)
+    board.end(2, "failed", "ValueError: the template has no [/INST] after [INST]")
+    view(board, console).changed(board.rows[2])
+    assert console.file.getvalue().endswith("the template has no [/INST] after [INST]\n")

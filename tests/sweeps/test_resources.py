@@ -67,6 +67,11 @@ def test_a_process_bound_to_a_core_has_one():
 @pytest.mark.parametrize(
     ("visible", "count"), [("", 0), ("-1", 0), ("0", 1), ("0, 3", 2), ("GPU-1a,GPU-2b,", 2)]
 )
-def test_visible_gpus_are_counted(visible, count, monkeypatch):
+def test_visible_gpus_are_counted(visible, count, monkeypatch, tmp_path):
+    for name in ("nvidia0", "nvidia1", "nvidia2", "nvidia3", "nvidiactl"):
+        (tmp_path / name).touch()
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    assert local_gpus() == count
+    assert local_gpus(tmp_path) == count
+    assert local_gpus(tmp_path / "none") == 0
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    assert local_gpus(tmp_path) == 4
