@@ -79,6 +79,16 @@ def start_hosts(context: SweepContext, plan: Layout) -> list[Any]:
     ]
 
 
+def results(calls: list[Any]) -> list[Any]:
+    """Wait for calls of hosts; raise what a host raised as if it had been raised here."""
+    try:
+        return list(ray.get(calls))
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, (ValueError, OSError)):  # a person can mend it: no traceback
+            raise error.cause from None
+        raise
+
+
 def stop_hosts(hosts: list[Any]) -> None:
     """Let the hosts release what they hold, then end them."""
     for host in hosts:

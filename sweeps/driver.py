@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-import ray
 from ray import tune
 from rich.console import Console
 
@@ -91,7 +90,7 @@ def _search(
     try:
         warming = [host.warm_up.remote() for host in hosts]
         _publish_view(sweep, folder, parent)
-        for line in ray.get(warming)[0]:
+        for line in cluster.results(warming)[0]:
             console.print(line)
         board = _board(sweep, folder)
         if resuming:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from functools import partial
-from types import TracebackType
 from typing import Protocol
 
 from rich.console import Console, Group
@@ -22,12 +21,7 @@ class View(Protocol):
     def __enter__(self) -> "View":
         """Begin to show."""
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Leave what was shown last."""
 
     def changed(self, row: Row) -> None:
@@ -55,12 +49,7 @@ class LiveTable:
         self._live.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._live.stop()
         self._console.print(status(self._board))
         for line in failures(self._board):
@@ -81,12 +70,7 @@ class PlainLines:
     def __enter__(self) -> "PlainLines":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._write(status(self._board))
 
     def changed(self, row: Row) -> None:

@@ -1,6 +1,6 @@
 """Optuna's study of a sweep, in a journal file beside the results."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from sweeps import samplers
 from sweeps.paths import SweepFolder
@@ -21,7 +21,7 @@ def open_study(sweep: Sweep, folder: SweepFolder) -> "optuna.Study":
     return optuna.create_study(
         storage=JournalStorage(JournalFileBackend(str(folder.study))),
         study_name=folder.sweep_id,
-        direction="maximize" if sweep.search.objective.mode == "max" else "minimize",
+        direction=direction(sweep),
         load_if_exists=True,
     )
 
@@ -52,16 +52,36 @@ def recipe_of(sweep: Sweep, folder: SweepFolder, trial: str) -> Recipe:
 
 
 def importances(sweep: Sweep, folder: SweepFolder) -> dict[str, float]:
-    """Return how much of the objective's variation each field explains (fANOVA), largest first.
+    """Return how much of the scores' variation each field explains (fANOVA), largest first.
 
-    Over the trials that ran to their end; empty when those are too few or all alike.
+    Over all trials with a score, by their best one: Optuna alone would leave out the stopped
+    ones, and with them the points that are bad. Empty when there is too little to tell.
     """
     import optuna
 
+    study = open_study(sweep, folder)
+    scored = optuna.create_study(direction=direction(sweep))
+    scored.add_trials(
+        optuna.trial.create_trial(
+            params=trial.params, distributions=trial.distributions, value=value
+        )
+        for trial in study.get_trials(deepcopy=False)
+        if (value := _best_value(trial, direction(sweep))) is not None
+    )
     evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
     try:
-        return optuna.importance.get_param_importances(
-            open_study(sweep, folder), evaluator=evaluator
-        )
+        return optuna.importance.get_param_importances(scored, evaluator=evaluator)
     except (ValueError, RuntimeError):  # fewer than two trials, or no variation
         return {}
+
+
+def direction(sweep: Sweep) -> Literal["maximize", "minimize"]:
+    """Return Optuna's word for the objective's mode."""
+    return "maximize" if sweep.search.objective.mode == "max" else "minimize"
+
+
+def _best_value(trial: "optuna.trial.FrozenTrial", direction: str) -> float | None:
+    rungs = [value for value in trial.intermediate_values.values() if value == value]  # no NaN
+    if not rungs:
+        return None
+    return max(rungs) if direction == "maximize" else min(rungs)
