@@ -15,6 +15,15 @@ LOSS = "loss"
 """The objective that needs no metric: validation loss, smaller is better."""
 
 
+def _mode(metric: Any) -> Literal["max", "min"]:
+    """Return which way an objective is better; for an unknown one, what most metrics say."""
+    from workers.metrics.catalog import METRICS
+
+    if metric == LOSS:
+        return "min"
+    return next((m.direction for m in METRICS.values() if metric in m.outputs), "max")
+
+
 class Sampler(Section):
     """Proposes points."""
 
@@ -31,9 +40,8 @@ class Objective(Section):
 
     metric: str = "cider"
     """An output of one of ``evaluate.metrics``, or ``loss``."""
-    mode: Literal["max", "min"] = Field(
-        default_factory=lambda objective: "min" if objective.get("metric") == LOSS else "max"
-    )
+    mode: Literal["max", "min"] = Field(default_factory=lambda values: _mode(values.get("metric")))
+    """The metric's own direction unless given."""
 
 
 class Search(Section):

@@ -46,6 +46,10 @@ def _sessions() -> Iterator[None]:
         yield
 
 
+def sign(metric: Metric) -> float:
+    return 1.0 if metric.direction == "max" else -1.0
+
+
 def test_is_filed_under_its_name(metric: Metric) -> None:
     assert METRICS[metric.name] is metric
 
@@ -71,21 +75,23 @@ def test_yields_floats_under_the_declared_outputs(metric: Metric) -> None:
     [PERFECT, CLOSE, SWAPPED, UNRELATED, EMPTY, ONE_EMPTY],
     ids=["perfect", "close", "swapped", "unrelated", "empty", "one empty"],
 )
-def test_stays_in_range_and_below_perfect(metric: Metric, candidates: Captions) -> None:
+def test_stays_in_range_and_no_better_than_perfect(metric: Metric, candidates: Captions) -> None:
     best = metric.compute(REFERENCES, PERFECT)
     for output, value in metric.compute(REFERENCES, candidates).items():
         assert metric.low <= value <= metric.high + TOLERANCE
-        assert value <= best[output] + TOLERANCE
+        assert sign(metric) * value <= sign(metric) * best[output] + TOLERANCE
 
 
 def test_tells_perfect_from_swapped(metric: Metric) -> None:
     best = metric.compute(REFERENCES, PERFECT)
     for output, value in metric.compute(REFERENCES, SWAPPED).items():
-        assert value < best[output]
+        assert sign(metric) * value < sign(metric) * best[output]
 
 
-def test_empty_captions_score_lowest(metric: Metric) -> None:
-    assert metric.compute(REFERENCES, EMPTY) == dict.fromkeys(metric.outputs, metric.low)
+def test_empty_captions_score_worst(metric: Metric) -> None:
+    """The worst of the range; an error rate has no worst, but says that every word is missing."""
+    worst = metric.low if metric.direction == "max" else min(metric.high, 1.0)
+    assert metric.compute(REFERENCES, EMPTY) == dict.fromkeys(metric.outputs, worst)
 
 
 def test_is_deterministic(metric: Metric) -> None:

@@ -202,3 +202,12 @@ def test_reading_a_sweep_file_imports_nothing_heavy(tmp_path: Path) -> None:
         capture_output=True, text=True, check=True, cwd=Path(sweeps.__file__).parents[1],
     )  # fmt: skip
     assert result.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("metric", "mode"), [("loss", "min"), ("cider", "max"), ("word_error_rate", "min")]
+)
+def test_the_mode_is_the_metric_s_own(metric: str, mode: str) -> None:
+    file = f"{SHORT}evaluate: {{metrics: [cider, word_error_rate]}}\n"
+    sweep = parse(file + f"search: {{objective: {{metric: {metric}}}}}\n")
+    assert sweep.search.objective.mode == mode

@@ -6,7 +6,7 @@ it in milliseconds.
 
 from collections.abc import Iterable, Mapping
 
-from workers.metrics import bleu, cider, exact_match, meteor, rouge_l
+from workers.metrics import bleu, cider, exact_match, meteor, rouge_l, word_error_rate
 from workers.metrics.metric import Metric
 
 METRICS: Mapping[str, Metric] = {
@@ -15,6 +15,7 @@ METRICS: Mapping[str, Metric] = {
     "rouge_l": rouge_l.METRIC,
     "cider": cider.METRIC,
     "exact_match": exact_match.METRIC,
+    "word_error_rate": word_error_rate.METRIC,
 }
 
 

@@ -17,7 +17,7 @@ def test_outputs_keep_the_order_of_the_names() -> None:
 
 
 def test_unknown_metric_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(ValueError, match=r"bleu, meteor, rouge_l, cider, exact_match; got 'spice'"):
+    with pytest.raises(ValueError, match=r"bleu, meteor, .*exact_match.*; got 'spice'"):
         catalog.get("spice")
 
 
