@@ -61,11 +61,11 @@ def start(workplace, *arguments):
 def finish(workplace, *arguments):
     """Run a command of the CLI to its end: (exit code, output)."""
     process = start(workplace, *arguments)
-    output, _ = process.communicate(timeout=240)
+    output, _ = process.communicate(timeout=900)
     return process.returncode, output
 
 
-def wait_for(workplace, pattern, seconds=120.0):
+def wait_for(workplace, pattern, seconds=400.0):
     """Wait until a file appears below the results."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -131,7 +131,7 @@ def test_a_stopped_sweep_goes_on_as_if_nothing_had_happened(workplace, undisturb
     process = start(workplace, "run", "kept.yaml")
     wait_for(workplace, "kept-1/trials/trial-001/rung-002")
     process.send_signal(stop)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=300)
     if stop != signal.SIGKILL:
         assert process.returncode == 130, output
         assert "sweeps resume kept-1" in output
@@ -146,6 +146,6 @@ def test_trials_go_on_when_their_host_dies(workplace, undisturbed):
     wait_for(workplace, "kept-1/trials/trial-001/rung-002")
     (host,) = descendants(process.pid, "ray::HostActor")
     os.kill(host, signal.SIGKILL)
-    output, _ = process.communicate(timeout=240)
+    output, _ = process.communicate(timeout=900)
     assert process.returncode == 0, output
     assert curves(workplace, "kept-1") == undisturbed
