@@ -69,7 +69,7 @@ class Downloader:
                 return self._follow(link, attempt)
             except RefusedError:
                 raise
-            except (HTTPError, OSError) as error:
+            except (HTTPError, OSError, ValueError) as error:  # headers may say anything
                 reason = self._reason(error)
         raise OSError(f"{reason}, {self._rules.attempts} times")
 
@@ -123,7 +123,7 @@ class Downloader:
         if answer.status != HTTPStatus.OK:
             temporary = answer.status >= 500 or answer.status in _TEMPORARY
             raise (OSError if temporary else RefusedError)(f"HTTP {answer.status} {answer.reason}")
-        self._refuse_large(int(answer.headers.get("Content-Length", 0)))
+        self._refuse_large(answer.length_remaining or 0)
         end = time.monotonic() + self._rules.total_seconds
         content = bytearray()
         while piece := answer.read1(2**16, decode_content=False):

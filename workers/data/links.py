@@ -13,6 +13,7 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 
 from workers.data.download import Downloader, Rules
 from workers.data.images import ImageError, open_rgb
+from workers.data.problems import DataError
 
 CACHE_VARIABLE = "SWEEPS_CACHE"
 """Environment variable that names another cache folder."""
@@ -49,12 +50,12 @@ class Links:
         `progress` is called with the number of links that have just become done; when it is
         left out a progress bar is shown where there is a terminal.
 
-        Raises OSError when the folder cannot be written.
+        Raises `DataError` when the folder cannot be written.
         """
         wanted = [link for link in dict.fromkeys(links) if not self._file(link).is_file()]
         if not wanted:
             return
-        self._folder.mkdir(parents=True, exist_ok=True)
+        self._make_folder()
         if progress:
             progress(len(links) - len(wanted))
             self._fetch(wanted, progress)
@@ -66,6 +67,18 @@ class Links:
     def reader(self, link: str) -> Callable[[], bytes]:
         """Return a function that reads the fetched image, or raises OSError with the reason."""
         return partial(_read, self._file(link), self.failures, link)
+
+    def _make_folder(self) -> None:
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            writable = os.access(self._folder, os.W_OK)
+        except OSError:
+            writable = False
+        if not writable:
+            raise DataError(
+                f"images behind links cannot be kept in {self._folder}; set {CACHE_VARIABLE} to a "
+                "folder that can be written"
+            )
 
     def _fetch(self, links: Iterable[str], progress: Callable[[int], object]) -> None:
         download = Downloader(self._rules)
