@@ -16,6 +16,7 @@ from sweeps.board import Board
 from sweeps.bridge import OptunaBridge
 from sweeps.callback import Follow
 from sweeps.context import EXAMPLE_IMAGES, SweepContext, trial_number
+from sweeps.files import located
 from sweeps.fleet import Fleet
 from sweeps.leaderboard import Leaderboard
 from sweeps.leaderboard_view import publish_view
@@ -49,6 +50,7 @@ def run(sweep: Sweep, root: Path, console: Console, resume: str | None = None) -
     Ctrl-C and SIGTERM stop it cleanly: what was reported is kept and the sweep can go on.
     Raises ValueError or OSError for what a person can mend.
     """
+    sweep = located(sweep)
     folder = SweepFolder.find(root, resume) if resume else SweepFolder.create(root, sweep.name)
     folder.spec.write_text(dump(sweep))
     tracking = Tracking(

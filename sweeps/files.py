@@ -36,3 +36,20 @@ def read(file_or_recipe: str, overrides: Iterable[str]) -> Sweep:
     if "/" in file_or_recipe or file_or_recipe.endswith((".yaml", ".yml")):
         raise FileNotFoundError(f"no file {file_or_recipe}")
     return parse(recipe_text(file_or_recipe), f"{file_or_recipe}.yaml", overrides)
+
+
+def located(sweep: Sweep) -> Sweep:
+    """Return the sweep with its files and folders named from the root.
+
+    Hosts, and a later `sweeps resume`, may run in another folder.
+    """
+    data = sweep.data.model_copy(update={"path": _absolute(sweep.data.path)})
+    model = sweep.model.model_copy(update={"base": _absolute(sweep.model.base)})
+    return sweep.model_copy(update={"data": data, "model": model})
+
+
+def _absolute(name: str | None) -> str | None:
+    """Return the path of what is on this machine; a hub name stays as it is."""
+    if name is None or not Path(name).expanduser().exists():
+        return name
+    return str(Path(name).expanduser().absolute())

@@ -230,7 +230,8 @@ def test_grace_is_compared_with_swept_epochs() -> None:
 def test_required_parts_are_asked_for_together() -> None:
     assert problems("task: captioning") == [
         "sweep.yaml  model  must be a section with the keys base, revision, dtype, got nothing",
-        "sweep.yaml  data  must be a section with the keys source, path, limit, split, seed, "
+        "sweep.yaml  data  must be a section with the keys source, path, revision, images, "
+        "columns, allow_private_links, allow_redirected_links, limit, split, seed, "
         "on_bad_sample, got nothing",
         "sweep.yaml  name  must be a name for a folder: up to 100 letters, digits and . _ -, "
         "no . _ - in front, got nothing",
