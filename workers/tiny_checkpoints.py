@@ -120,7 +120,12 @@ def _blip2_model(text: Any, tokenizer: Any) -> Any:
     config = Blip2Config(
         vision_config=Blip2VisionConfig(**_VISION),
         qformer_config=Blip2QFormerConfig(
-            **_SIZES, vocab_size=32, encoder_hidden_size=HIDDEN, cross_attention_frequency=1
+            **_SIZES,
+            vocab_size=32,
+            encoder_hidden_size=HIDDEN,
+            cross_attention_frequency=1,
+            hidden_dropout_prob=0.0,
+            attention_probs_dropout_prob=0.0,
         ),
         text_config=text,
         num_query_tokens=QUERIES,

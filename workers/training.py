@@ -181,6 +181,8 @@ def _checkpointing(base: Base, wanted: bool) -> Iterator[None]:
         yield
         return
     base.model.activation_checkpointing_enable({"use_reentrant": False})
+    # With an adapter attached the line above makes inputs require gradients all the same.
+    base.model.disable_input_require_grads()
     try:
         yield
     finally:

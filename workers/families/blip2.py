@@ -27,7 +27,7 @@ _TEXT_ALL = (
     rf"|{_T5}(SelfAttention|EncDecAttention)\.(q|k|v|o)|{_T5}DenseReluDense\.(wi|wi_0|wi_1|wo)"
 )
 _VISION = r"vision_model\.encoder\.layers\.\d+\.(self_attn\.(qkv|projection)|mlp\.(fc1|fc2))"
-_QFORMER = r"qformer\.encoder\.layer\.\d+\..*(query|key|value|dense)"
+_QFORMER = r"qformer\.encoder\.layer\.\d+\..*\.(query|key|value|dense)"
 TARGETS: Mapping[str, str] = {
     "text": rf"{_OPT}self_attn\.(q_proj|v_proj)|{_T5}(SelfAttention|EncDecAttention)\.(q|v)",
     "text_all": _TEXT_ALL,
