@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
-from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
+from peft.utils import ModulesToSaveWrapper, get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors.torch import load_file, save_file
 
 from workers.biases import Biases
@@ -149,6 +149,9 @@ class AdaptedBase:
         self._biases.remove(name)
         del self._adapters[name]
         if not self._adapters:
+            for module in peft.modules():
+                if isinstance(module, ModulesToSaveWrapper):
+                    module.set_adapter([])  # else `unload` leaves the trained copy in the base
             peft.unload()
             self._peft = None
             return
@@ -214,15 +217,16 @@ class AdaptedBase:
         return f"base_model.model.{path}{layer}.bias"
 
     def _check_neighbours(self, new: Adapter) -> None:
-        """Refuse to copy a module of which another adapter adapts a layer, and the reverse."""
+        """Refuse to copy a module in which another adapter has something, and the reverse."""
         for name, other in self._adapters.items():
-            for copying, adapting in ((new, other), (other, new)):
-                layers = adapted_layers(adapting, self.base)
+            for copying, inside in ((new, other), (other, new)):
+                used = {*adapted_layers(inside, self.base), *inside.trained_modules}
                 for path in copying.trained_modules:
-                    if any(f"{layer}.".startswith(path + ".") for layer in layers):
+                    if any(f"{one}.".startswith(f"{path}.") for one in used - {path}):
                         raise ValueError(
-                            f"adapter.trained_modules: {path!r} is copied by one trial and adapted "
-                            f"by another on the same base (open is {name!r}); sweep one of the two"
+                            f"adapter.trained_modules: {path!r} is copied by one trial and "
+                            f"changed in parts by another on the same base (open is {name!r}); "
+                            "do not sweep over the two"
                         )
 
     def _attached(self, name: str) -> PeftModel:

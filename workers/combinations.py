@@ -26,6 +26,15 @@ def _orthogonal(recipe: Recipe) -> Iterator[Flaw]:
         )
 
 
+def _dora(recipe: Recipe) -> Iterator[Flaw]:
+    if recipe.adapter.variant == "dora" and recipe.quantization == "int8":
+        yield (
+            "adapter.variant",
+            "must be lora or rslora with quantization int8: dora reads the base's weights, whose "
+            "scales bitsandbytes moves away when an int8 layer first runs",
+        )
+
+
 def _question(recipe: Recipe) -> Iterator[Flaw]:
     text = recipe.prompt.text
     if recipe.task == "vqa" and text is not None and QUESTION not in text:
@@ -45,6 +54,7 @@ def _repeated_modules(recipe: Recipe) -> Iterator[Flaw]:
 
 _CHECKS: tuple[Callable[[Recipe], Iterator[Flaw]], ...] = (
     _orthogonal,
+    _dora,
     _question,
     _repeated_modules,
 )

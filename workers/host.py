@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from workers import data
+from workers import combinations, data
 from workers.adapters import AdaptedBase, read_weights
 from workers.data.sample import DataSet, Sample
 from workers.evaluation import Evaluator, scored_samples, started_scorer
@@ -61,6 +61,8 @@ class Host:
 
         Raises ValueError for a recipe that this host cannot train, naming the field.
         """
+        for field_name, reason in combinations.flaws(recipe):
+            raise ValueError(f"{field_name} {reason}")
         self._scorer(recipe)  # its Java process starts while the base loads
         resident = self._resident(recipe)
         self._slots[name] = Slot.new(name, recipe, resident.adapted)

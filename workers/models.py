@@ -1,5 +1,6 @@
 """Loading of base models: from a folder, the model hub, or a built-in base."""
 
+import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -84,9 +85,14 @@ def load_base(model: Model, quantization: str, device: torch.device) -> Base:
     from transformers import AutoModelForImageTextToText
 
     source = resolve(model.base)
+    if model.revision is not None and Path(source).is_dir():
+        raise ValueError(
+            f"model.revision must be null where model.base is a folder, got {model.revision!r}"
+        )
     config = _config(model, source)
     family = families.get(config.model_type)
     processor = _processor(model, source, family)
+    _check_vocabulary(model, processor, config)
     dtype = compute_dtype(model, device)
     storage = quantizations.get(quantization)
     loaded = AutoModelForImageTextToText.from_pretrained(
@@ -113,22 +119,30 @@ def _config(model: Model, source: str) -> Any:
     except OSError as error:
         raise _missing(model, error) from error
     except ValueError as error:  # a model_type that transformers does not know, or none
-        raise ValueError(f"model.base: the config of {model.base!r} cannot be used: {error}") from (
-            error
-        )
+        kind = _saved_type(source)
+        raise families.unsupported(kind, f"transformers cannot read its config: {error}") from error
     if config.model_type not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES:
         raise families.unsupported(config.model_type, "transformers does not load it so")
     return config
 
 
+def _saved_type(source: str) -> str:
+    """Return the model_type of a saved config, or ``unknown``."""
+    try:
+        return str(json.loads((Path(source) / "config.json").read_text())["model_type"])
+    except (OSError, ValueError, KeyError):
+        return "unknown"
+
+
 def _missing(model: Model, error: OSError) -> ValueError:
-    if model.revision is not None and "revision" in str(error).lower():
+    if model.revision is not None and "git identifier" in str(error):  # the hub's own words
         return ValueError(
             f"model.revision must be a commit, branch or tag of {model.base!r}, "
             f"got {model.revision!r}: {error}"
         )
+    where = repr(model.base) if model.revision is None else f"{model.base!r} {model.revision!r}"
     return ValueError(
-        f"model.base: no checkpoint at {model.base!r} (neither a folder with a config.json "
+        f"model.base: no checkpoint at {where} (neither a folder with a config.json "
         f"nor a reachable hub model; offline, only what was downloaded before): {error}"
     )
 
@@ -150,3 +164,13 @@ def _processor(model: Model, source: str, family: Family) -> Any:
             "missing"
         )
     return processor
+
+
+def _check_vocabulary(model: Model, processor: Any, config: Any) -> None:
+    """Refuse the nearly empty tokenizer that transformers makes where its files are missing."""
+    tokens, known = len(processor.tokenizer), config.get_text_config().vocab_size
+    if tokens < known / 2:
+        raise ValueError(
+            f"model.base: the tokenizer of {model.base!r} knows {tokens} tokens, the model "
+            f"{known}; the tokenizer's files (tokenizer.json, or its vocabulary) are missing"
+        )

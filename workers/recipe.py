@@ -120,8 +120,8 @@ class Adapter(Section):
     """rslora scales by alpha / sqrt(rank) (Kalajdzievski 2023); dora learns the length of each
     column of W besides (Liu et al. 2024)."""
     init: Literal["default", "gaussian", "orthogonal"] = "default"
-    """First weights of A and B, as peft calls them; B A is 0 in each. orthogonal has no zeros in
-    B and needs an even rank."""
+    """First weights of A and B, as peft calls them; B A is 0 in each, up to rounding. orthogonal
+    has no zeros in B and needs an even rank."""
     rank: Count = 16
     alpha: Annotated[float, Field(gt=0.0)] = 32.0
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.05

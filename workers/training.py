@@ -113,17 +113,17 @@ def train_epoch(
     model.train()
     per_epoch = steps_per_epoch(len(examples.pairs), train)
     losses = []
-    for step, window in enumerate(epoch_windows(len(examples.pairs), epoch, train)):
-        done = epoch * per_epoch + step
-        _set_learning_rate(optimizer, learning_rate(done, train.epochs * per_epoch, train))
-        batches = [examples.batch(base, chosen) for chosen in window]
-        with _checkpointing(base, train.activation_checkpointing):
+    with checkpointing(base, train.activation_checkpointing):
+        for step, window in enumerate(epoch_windows(len(examples.pairs), epoch, train)):
+            done = epoch * per_epoch + step
+            _set_learning_rate(optimizer, learning_rate(done, train.epochs * per_epoch, train))
+            batches = [examples.batch(base, chosen) for chosen in window]
             losses.append(_optimizer_step(base, model, optimizer, batches, train))
-        if not math.isfinite(losses[-1]):
-            raise NonFiniteLossError(
-                f"train/loss is {losses[-1]} at step {done + 1} (epoch {epoch + 1}); "
-                f"lower train.learning_rate (it is {train.learning_rate:g})"
-            )
+            if not math.isfinite(losses[-1]):
+                raise NonFiniteLossError(
+                    f"train/loss is {losses[-1]} at step {done + 1} (epoch {epoch + 1}); "
+                    f"lower train.learning_rate (it is {train.learning_rate:g})"
+                )
     return sum(losses) / len(losses)
 
 
@@ -172,7 +172,7 @@ def _smoothed(
 
 
 @contextmanager
-def _checkpointing(base: Base, wanted: bool) -> Iterator[None]:
+def checkpointing(base: Base, wanted: bool) -> Iterator[None]:
     """Turn activation checkpointing on for a while; generation wants its cache back.
 
     Not reentrant: the other kind needs inputs that require gradients, which GIT cannot take.

@@ -61,7 +61,9 @@ def test_images_of_different_sizes_share_a_batch(base):
     counts = (batch["input_ids"] == base.processor.image_token_id).sum(dim=1)
     assert counts.tolist() == [size // 4 for size in sizes]
     together = generate(base, base.model, images, [PROMPT] * 2, beams=1, max_new_tokens=4)
-    alone = [generate(base, base.model, [i], [PROMPT], beams=1, max_new_tokens=4)[0] for i in images]
+    alone = [
+        generate(base, base.model, [i], [PROMPT], beams=1, max_new_tokens=4)[0] for i in images
+    ]
     assert together == alone
 
 
