@@ -79,7 +79,7 @@ class NoSuchRevision(BaseHTTPRequestHandler):
         self.send_header("X-Error-Code", "RevisionNotFound")
         self.end_headers()
 
-    do_GET = do_HEAD
+    do_GET = do_HEAD  # noqa: N815
 
     def log_message(self, *args):
         pass
