@@ -5,6 +5,7 @@ import re
 import pytest
 import torch
 from peft import PeftModel
+from PIL import Image
 from transformers import AutoModelForImageTextToText
 
 from workers import collation, data, families
@@ -31,13 +32,13 @@ ENDS = {
 """Variant -> the token that ends its text."""
 
 
-def load(request, variant, quantization="none"):
+def load(request, variant, quantization="none", dtype="auto"):
     folder = (
         request.getfixturevalue("llava")
         if variant == "generic"
         else request.getfixturevalue("checkpoints")(variant)
     )
-    return load_base(Model(base=str(folder)), quantization, CPU)
+    return load_base(Model(base=str(folder), dtype=dtype), quantization, CPU)
 
 
 @pytest.fixture(scope="module")
@@ -296,6 +297,27 @@ def test_other_kinds_train_on_after_scoring(request, variant, quantization, imag
     never, scored = quantized_losses(request, variant, quantization, images, prompts)
     assert scored == never
     assert never[-1] < never[0]
+
+
+@pytest.mark.parametrize("quantization", ["none", "nf4"])
+def test_bases_in_bfloat16_train_adapters_in_float32(
+    request, variant, images, prompts, quantization
+):
+    adapted = AdaptedBase(load(request, variant, quantization, dtype="bfloat16"))
+    adapted.attach("one", adapter(), seed=1)
+    assert adapted.base.model.dtype == torch.bfloat16
+    assert {weight.dtype for weight in adapted.weights("one").values()} == {torch.float32}
+    losses = trained(adapted, images, prompts, CAPTIONS, steps=4, evaluate=True)
+    assert losses[-1] < losses[0]
+
+
+@pytest.mark.parametrize("size", [(1, 1), (300, 10), (10, 300)])
+def test_images_of_any_shape_are_read(base, prompts, size):
+    picture = Image.new("RGB", size, "red")
+    image = base.family.encode(base, picture)
+    made = collation.training_batch(base, [image], prompts[:1], CAPTIONS[:1]).batch
+    with torch.no_grad():
+        assert torch.isfinite(base.model(**made).loss)
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])

@@ -6,6 +6,7 @@ import io
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import mlflow
 import pytest
@@ -21,7 +22,7 @@ from sweeps.trial_run import TrialRun
 from workers.adapters import AdaptedBase
 from workers.generation import generate
 from workers.models import load_base
-from workers.prompts import Asking
+from workers.prompts import Asking, Prompt
 from workers.recipe import Recipe
 
 NAME = "shapes-captioner"
@@ -235,10 +236,37 @@ def test_the_server_answers_a_good_request(registered, server):
     assert answer.json()["predictions"] == expected(registered[3], [picture], 5)
 
 
-def test_batches_hold_equal_lengths_and_at_most_sixteen():
+@pytest.fixture(scope="module")
+def captioner():
+    """The captioner's file as a module."""
     spec = importlib.util.spec_from_file_location("captioner", registry.captioner_file())
-    captioner = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(captioner)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_a_model_for_questions_is_asked_them(registered, captioner):
+    adapted, recipe, adapter = registered[3:]
+    config = registry.model_config(recipe) | {
+        "task": "vqa", "prompt": {"system": None, "text": "{question} please"},
+    }  # fmt: skip
+    model = captioner.Captioner()
+    model.load_context(SimpleNamespace(model_config=config, artifacts={"adapter": str(adapter)}))
+    request = captioner.CaptionRequest(
+        image=encoded(image("red")), max_new_tokens=8, question="a disc?"
+    )
+    base = adapted.base
+    answer = generate(
+        base, adapted.model.eval(), [base.family.encode(base, image("red"))],
+        [Prompt(system=None, text="a disc? please")], beams=2, max_new_tokens=8,
+    )  # fmt: skip
+    assert model.predict([request]) == answer
+    assert answer != expected(adapted, [image("red")], 8)
+    with pytest.raises(captioner.Refusal, match=r"inputs\[0\]\.question must be the question"):
+        model.predict([captioner.CaptionRequest(image=encoded(image("red")))])
+
+
+def test_batches_hold_equal_lengths_and_at_most_sixteen(captioner):
     lengths = [5] * 18 + [7, 5]
     requests = [captioner.CaptionRequest(image="", max_new_tokens=tokens) for tokens in lengths]
 
