@@ -6,6 +6,7 @@ import io
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import mlflow
 import pytest
@@ -21,6 +22,7 @@ from sweeps.trial_run import TrialRun
 from workers.adapters import AdaptedBase
 from workers.generation import generate
 from workers.models import load_base
+from workers.prompts import Asking, Prompt
 from workers.recipe import Recipe
 
 NAME = "shapes-captioner"
@@ -91,8 +93,9 @@ def server(loaded):
 
 def expected(adapted, pictures, tokens):
     base = adapted.base
-    pixels = torch.stack([base.family.pixels(base.processor, picture) for picture in pictures])
-    return generate(base, adapted.model.eval(), pixels, beams=2, max_new_tokens=tokens)
+    images = [base.family.encode(base, picture) for picture in pictures]
+    prompts = [Asking().about(base.family, None, "picture")] * len(pictures)
+    return generate(base, adapted.model.eval(), images, prompts, beams=2, max_new_tokens=tokens)
 
 
 def test_a_fresh_process_elsewhere_loads_the_champion_and_captions(registered, tmp_path):
@@ -203,6 +206,9 @@ BAD_REQUESTS = {
     "truncated": ({"image": encoded(image())[:100]}, "cannot be decoded"),
     "too many pixels": ({"image": encoded(BOMB)}, "at most 50000000 pixels, got 9000 x 9000"),
     "too long": ({"image": "A" * 28_000_004}, "at most 28000000 characters of base64"),
+    "a question": (
+        {"image": encoded(image()), "question": "why?"}, "question must be left out",
+    ),
     "too many tokens": (
         {"image": encoded(image()), "max_new_tokens": 10_000}, "must be from 1 to 256, got 10000",
     ),
@@ -230,10 +236,37 @@ def test_the_server_answers_a_good_request(registered, server):
     assert answer.json()["predictions"] == expected(registered[3], [picture], 5)
 
 
-def test_batches_hold_equal_lengths_and_at_most_sixteen():
+@pytest.fixture(scope="module")
+def captioner():
+    """The captioner's file as a module."""
     spec = importlib.util.spec_from_file_location("captioner", registry.captioner_file())
-    captioner = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(captioner)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_a_model_for_questions_is_asked_them(registered, captioner):
+    adapted, recipe, adapter = registered[3:]
+    config = registry.model_config(recipe) | {
+        "task": "vqa", "prompt": {"system": None, "text": "{question} please"},
+    }  # fmt: skip
+    model = captioner.Captioner()
+    model.load_context(SimpleNamespace(model_config=config, artifacts={"adapter": str(adapter)}))
+    request = captioner.CaptionRequest(
+        image=encoded(image("red")), max_new_tokens=8, question="a disc?"
+    )
+    base = adapted.base
+    answer = generate(
+        base, adapted.model.eval(), [base.family.encode(base, image("red"))],
+        [Prompt(system=None, text="a disc? please")], beams=2, max_new_tokens=8,
+    )  # fmt: skip
+    assert model.predict([request]) == answer
+    assert answer != expected(adapted, [image("red")], 8)
+    with pytest.raises(captioner.Refusal, match=r"inputs\[0\]\.question must be the question"):
+        model.predict([captioner.CaptionRequest(image=encoded(image("red")))])
+
+
+def test_batches_hold_equal_lengths_and_at_most_sixteen(captioner):
     lengths = [5] * 18 + [7, 5]
     requests = [captioner.CaptionRequest(image="", max_new_tokens=tokens) for tokens in lengths]
 

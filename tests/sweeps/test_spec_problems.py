@@ -46,26 +46,29 @@ SINGLE = {
         "4  train.max_grad_norm  must be a number above 0 or null, got -1",
     "train:\n  learning_rte: 1":
         "5  train.learning_rte  must be one of the keys epochs, batch_size, accumulate, "
-        "learning_rate, warmup, decay, weight_decay, max_grad_norm, seed, got learning_rte "
+        "learning_rate, warmup, warmup_steps, decay, weight_decay, max_grad_norm, "
+        "label_smoothing, activation_checkpointing, patience, seed, got learning_rte "
         "(did you mean train.learning_rate?)",
     "learning_rate: 1":
-        "4  learning_rate  must be one of the keys task, model, data, train, adapter, "
+        "4  learning_rate  must be one of the keys task, model, data, prompt, train, adapter, "
         "quantization, evaluate, name, search, schedule, resources, tracking, promote, "
         "got learning_rate (did you mean train.learning_rate?)",
     "train.epochs: 1":
         "4  train.epochs  must be written as a section, train: {epochs: ...}, got train.epochs",
-    "task: vqa":
-        '4  task  must be captioning, got "vqa"',
+    "task: vqb":
+        '4  task  must be one of captioning, vqa, got "vqb" (did you mean vqa?)',
     "train: 5":
         "4  train  must be a section with the keys epochs, batch_size, accumulate, "
-        "learning_rate, warmup, decay, weight_decay, max_grad_norm, seed, got 5",
+        "learning_rate, warmup, warmup_steps, decay, weight_decay, max_grad_norm, "
+        "label_smoothing, activation_checkpointing, patience, seed, got 5",
     "adapter: {dropout: 1}":
         "4  adapter.dropout  must be a number of at least 0 and below 1, got 1",
     "adapter: {targets: text_al}":
-        '4  adapter.targets  must be one of text, text_all, text_all_head, vision, '
+        '4  adapter.targets  must be one of text, text_all, text_all_head, vision, all, '
         'got "text_al" (did you mean text_all?)',
-    "quantization: fp4":
-        '4  quantization  must be one of none, int8, nf4, got "fp4" (did you mean nf4?)',
+    "quantization: nf":
+        '4  quantization  must be one of none, int8, nf4, nf4-single, fp4, fp4-single, '
+        'got "nf" (did you mean nf4?)',
     "evaluate: {metrics: []}":
         "4  evaluate.metrics  must be a list of text that is not empty, got []",
     "evaluate: {metrics: [cider, 5]}":
@@ -191,9 +194,10 @@ SWEPT = {
         "adapter.dropout  must have values that fit adapter.dropout: a number of at least 0 and "
         "below 1, got 1.0",
     "quantization: {choice: [none, nf5]}":
-        'quantization  must be one of none, int8, nf4, got "nf5" (did you mean nf4?)',
+        'quantization  must be one of none, int8, nf4, nf4-single, fp4, fp4-single, '
+        'got "nf5" (did you mean nf4?)',
     "adapter.targets: {choice: [txt]}":
-        "adapter.targets  must be one of text, text_all, text_all_head, vision, "
+        "adapter.targets  must be one of text, text_all, text_all_head, vision, all, "
         'got "txt" (did you mean text?)',
     "adapter.alpha: {choice: [8], when: {quantization: nf4}}":
         "adapter.alpha.when.quantization  must name a path that is swept too, got quantization",
@@ -316,7 +320,8 @@ OVERRIDES = {
     "train={epochs: 0}": "--set  train.epochs  must be a whole number of at least 1, got 0",
     "train.epcohs=3":
         "--set  train.epcohs  must be one of the keys epochs, batch_size, accumulate, "
-        "learning_rate, warmup, decay, weight_decay, max_grad_norm, seed, got epcohs "
+        "learning_rate, warmup, warmup_steps, decay, weight_decay, max_grad_norm, "
+        "label_smoothing, activation_checkpointing, patience, seed, got epcohs "
         "(did you mean train.epochs?)",
     "name.first=x":
         '--set  name.first  must name a field, but name is a value, not a section, got "shapes"',

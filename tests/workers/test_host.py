@@ -215,3 +215,15 @@ def test_wrong_targets_and_bases_name_their_field(host, recipe):
         host.admit("one", recipe.with_point({"adapter.targets": "legs"}))
     with pytest.raises(ValueError, match=r"model\.base"):
         host.admit("one", recipe.with_point({"model.base": "/nowhere/at-all"}))
+
+
+def test_recipes_with_other_prompts_share_a_base_and_nothing_else(host, recipe):
+    asked = recipe.with_point({"prompt.text": "a disc beside"})
+    plain, prompted = host.admit("plain", recipe), host.admit("prompted", asked)
+    assert plain.metrics["val/loss"] != prompted.metrics["val/loss"]
+    together = [metrics(host.advance(name)) for name in ("plain", "prompted")]
+    for name, one, expected in zip(("plain", "prompted"), (recipe, asked), together, strict=True):
+        alone = Host(device="cpu", threads=1)
+        alone.admit(name, one)
+        assert metrics(alone.advance(name)) == expected
+    assert len(host._residents) == 1
