@@ -11,6 +11,7 @@ from sweeps import plugins
 from sweeps.fields import Keys, leaves, must_be
 from sweeps.sweep import LOSS, Sweep
 from sweeps.validation import flaws_of
+from workers import combinations
 from workers.recipe import Recipe
 
 SPACE = ("search", "space")
@@ -149,6 +150,25 @@ def _grace_flaws(sweep: Sweep) -> Iterator[Flaw]:
         yield Flaw(("schedule", "grace"), must, show(sweep.schedule.grace))
 
 
+def _combination_flaws(sweep: Sweep) -> Iterator[Flaw]:
+    """Check fields that do not go together, as written and with each value of a swept field.
+
+    A flaw in a field that is swept itself is left to the trials: another value may mend it.
+    """
+    space = sweep.search.space
+    written = combinations.flaws(sweep.recipe)
+    for field, must in written:
+        if field not in space:
+            yield Flaw(tuple(field.split(".")), must, "")
+    for path, domain in space.items():
+        for value in domain.edges() if path in _sweepable() else ():
+            if not _fits(sweep, path, value):
+                continue  # said by another check
+            for field, must in combinations.flaws(sweep.with_point({path: value})):
+                if (field, must) not in written and (field == path or field not in space):
+                    yield Flaw((*SPACE, path), f"{field} {must}", show(value))
+
+
 CHECKS: Mapping[Callable[[Sweep], Iterator[Flaw]], tuple[Keys, ...]] = {
     _plugin_flaws: (),
     _swept_value_flaws: (),
@@ -156,6 +176,7 @@ CHECKS: Mapping[Callable[[Sweep], Iterator[Flaw]], tuple[Keys, ...]] = {
     _metric_flaws: (("task",),),
     _objective_flaws: (METRICS, (*OBJECTIVE, "metric")),
     _mode_flaws: (OBJECTIVE,),
+    _combination_flaws: (("task",), ("adapter",), ("quantization",), ("prompt",)),
     _grace_flaws: (("train", "epochs"), ("schedule",), (*SPACE, "train.epochs")),
 }
 """Check -> the fields whose defaults would mislead it."""

@@ -3,15 +3,15 @@
 Heavy packages are imported inside the actor's process only.
 """
 
-import json
 import os
 import shutil
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from sweeps.best import Best, keep, read
 from sweeps.context import EXAMPLE_IMAGES, FAILED, Point, SweepContext, trial_id, trial_title
 from sweeps.trial_run import TrialRun
 from workers.recipe import Recipe
@@ -27,8 +27,13 @@ class _Open:
 
     run: TrialRun
     recipe: Recipe
-    best: float | None = None
+    best: Best | None = None
     predictions: tuple[Prediction, ...] = ()
+
+    def out_of_patience(self, rung: int) -> bool:
+        """Say whether the objective has not become better for too many rungs."""
+        patience = self.recipe.train.patience
+        return patience is not None and rung - (self.best.rung if self.best else 0) >= patience
 
 
 class HostActor:
@@ -100,16 +105,17 @@ class HostActor:
             self._log_examples(trial, baseline.predictions, step=0)
         else:
             self._host.restore(name, recipe, Path(snapshot))
-            trial.best = _read_best(context.folder.best_adapter(name))
+            trial.best = read(context.folder.best_adapter(name))
         self._trials[name] = trial
 
     def _advance(self, name: str) -> dict[str, Any]:
         trial = self._trials[name]
         report = self._host.advance(name)
         value = report.metrics[self._context.objective]
-        if self._context.better(value, trial.best):
-            trial.best = value
-            self._keep_best(name, trial, report)
+        if self._context.better(value, trial.best.value if trial.best else None):
+            self._keep_best(name, trial, Best(value=value, rung=report.rung), report)
+        if trial.out_of_patience(report.rung):
+            report = replace(report, finished=True)
         if report.finished:
             report = self._with_final_scores(name, trial, report)
         else:
@@ -118,22 +124,20 @@ class HostActor:
         return {
             "rung": report.rung,
             "objective": value,
-            "best": trial.best,
+            "best": trial.best.value if trial.best else None,
             "finished": report.finished,
             FAILED: None,
             "metrics": dict(report.metrics),
         }
 
-    def _keep_best(self, name: str, trial: _Open, report: Report) -> None:
-        folder = self._context.folder.best_adapter(name)
-        partial = folder.with_name("best.partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        self._host.export(name, partial)
-        best = {"rung": report.rung, "value": trial.best, "metrics": dict(report.metrics)}
-        (partial / "best.json").write_text(json.dumps(best, indent=1))
-        shutil.rmtree(folder, ignore_errors=True)
-        partial.rename(folder)
-        trial.predictions = report.predictions
+    def _keep_best(self, name: str, trial: _Open, best: Best, report: Report) -> None:
+        keep(
+            self._context.folder.best_adapter(name),
+            best,
+            report.metrics,
+            lambda folder: self._host.export(name, folder),
+        )
+        trial.best, trial.predictions = best, report.predictions
         trial.run.best(report.metrics, report.rung)
 
     def _with_final_scores(self, name: str, trial: _Open, report: Report) -> Report:
@@ -142,12 +146,10 @@ class HostActor:
             return report
         final = self._host.score(name, folder)
         trial.predictions = final.predictions
-        return Report(
-            rung=report.rung,
+        return replace(
+            report,
             metrics={**report.metrics, **final.metrics},
-            finished=True,
             seconds=report.seconds + final.seconds,
-            predictions=report.predictions,
         )
 
     def _snapshot(self, name: str, rung: int) -> None:
@@ -181,14 +183,6 @@ class HostActor:
             self._trials.pop(name, None)
             return traceback.format_exc()
         return None
-
-
-def _read_best(folder: Path) -> float | None:
-    try:
-        value = json.loads((folder / "best.json").read_text())["value"]
-    except FileNotFoundError:
-        return None
-    return float(value)
 
 
 def _quiet_libraries() -> None:

@@ -418,3 +418,12 @@ def test_whatever_stands_in_a_field_is_accepted_or_refused_there(value: str) -> 
         assert any(problem.path.startswith(dotted) for problem in error.problems)
         assert all(problem.source == "--set" for problem in error.problems)
     assert accepted == []
+
+
+def test_fields_that_do_not_go_together_are_refused_before_anything_starts() -> None:
+    (problem,) = problems(HEAD + "quantization: int8\nadapter: {variant: dora}")
+    assert "adapter.variant  must be lora or rslora with quantization int8" in problem
+    swept = "adapter: {variant: dora}\nsearch: {space: {quantization: {choice: [none, int8]}}}"
+    (problem,) = problems(HEAD + swept)
+    assert "search.space.quantization  adapter.variant must be lora or rslora" in problem
+    assert problem.endswith('got "int8"')
