@@ -71,6 +71,8 @@ def model_config(recipe: Recipe) -> dict[str, Any]:
     """
     base = Path(recipe.model.base).expanduser()
     return {
+        "task": recipe.task,
+        "prompt": recipe.prompt.model_dump(),
         "base": str(base.resolve()) if base.is_dir() else recipe.model.base,
         "revision": recipe.model.revision,
         "dtype": recipe.model.dtype,

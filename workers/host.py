@@ -80,7 +80,8 @@ class Host:
         """
         slot, started = self._slot(name), time.monotonic()
         resident = self._resident(slot.recipe)
-        loss = slot.train(self._examples(resident, slot.recipe))
+        examples = self._examples(resident, slot.recipe)
+        loss = slot.train(examples)
         seconds = time.monotonic() - started
         evaluator = self._evaluator(resident, slot.recipe)
         model = slot.activate()
@@ -90,6 +91,7 @@ class Host:
         metrics["train/loss"] = loss
         metrics["train/seconds"] = seconds
         metrics["train/epochs"] = float(slot.rung)
+        metrics["train/truncated_captions"] = float(examples.truncated)
         return Report(
             rung=slot.rung,
             metrics=metrics,

@@ -211,3 +211,10 @@ def test_the_mode_is_the_metric_s_own(metric: str, mode: str) -> None:
     file = f"{SHORT}evaluate: {{metrics: [cider, word_error_rate]}}\n"
     sweep = parse(file + f"search: {{objective: {{metric: {metric}}}}}\n")
     assert sweep.search.objective.mode == mode
+
+
+def test_target_sets_may_be_a_regular_expression_of_one_s_own() -> None:
+    fixed = parse(SHORT + "adapter: {targets: 're:.*query'}")
+    assert fixed.adapter.targets == "re:.*query"
+    swept = "search: {space: {adapter.targets: {choice: [text, 're:.*query']}}}"
+    assert parse(SHORT + swept).search.space["adapter.targets"].contains("re:.*query")
