@@ -24,11 +24,13 @@ BATCH = 16
 
 
 class CaptionRequest(BaseModel):
-    """One image to caption."""
+    """One image to caption or to ask about."""
 
     image: str
     """A JPEG, PNG or other usual image file in base64."""
     max_new_tokens: int = 40
+    question: str | None = None
+    """What is asked about the image; needed by, and only by, a model that answers questions."""
 
 
 class Refusal(MlflowException):
@@ -56,12 +58,16 @@ class Captioner(mlflow.pyfunc.PythonModel):
         from peft import PeftModel
 
         from workers.models import load_base
-        from workers.recipe import Model
+        from workers.prompts import Asking
+        from workers.recipe import Model, PromptText
 
         config = context.model_config
         model = Model(base=config["base"], revision=config["revision"], dtype=config["dtype"])
         device = torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
         self._beams = config["beams"]
+        self._asking = Asking(
+            task=config.get("task", "captioning"), prompt=PromptText(**config.get("prompt", {}))
+        )
         self._base = load_base(model, config["quantization"], device)
         adapted = PeftModel.from_pretrained(self._base.model, context.artifacts["adapter"])
         self._model = adapted.eval()
@@ -69,20 +75,30 @@ class Captioner(mlflow.pyfunc.PythonModel):
     def predict(self, model_input: list[CaptionRequest]) -> list[str]:
         """Return one caption per request, in order. Raises `Refusal` for an unusable one."""
         images = [decode(request, number) for number, request in enumerate(model_input)]
+        prompts = [self._prompt(request, number) for number, request in enumerate(model_input)]
         captions: list[str] = []
         for start, end, max_new_tokens in batches(model_input):
-            captions += self._captions(images[start:end], max_new_tokens)
+            captions += self._captions(images[start:end], prompts[start:end], max_new_tokens)
         return captions
 
-    def _captions(self, images: list[Any], max_new_tokens: int) -> list[str]:
-        import torch
+    def _prompt(self, request: CaptionRequest, number: int) -> Any:
+        name = f"inputs[{number}].question"
+        if request.question is not None and self._asking.task == "captioning":
+            raise Refusal(f"{name} must be left out: this model captions and is asked nothing")
+        if not request.question and self._asking.task == "vqa":
+            raise Refusal(f"{name} must be the question about the image")
+        return self._asking.about(self._base.family, request.question, name)
 
+    def _captions(self, images: list[Any], prompts: list[Any], max_new_tokens: int) -> list[str]:
         from workers.generation import generate
 
-        family, processor = self._base.family, self._base.processor
-        pixels = torch.stack([family.pixels(processor, image) for image in images])
         return generate(
-            self._base, self._model, pixels, beams=self._beams, max_new_tokens=max_new_tokens
+            self._base,
+            self._model,
+            [self._base.family.encode(self._base, image) for image in images],
+            prompts,
+            beams=self._beams,
+            max_new_tokens=max_new_tokens,
         )
 
 

@@ -34,7 +34,7 @@ class CheckpointFiles:
 
     def adapter_weights(self, targets: str, rank: int) -> int:
         """Return the trained weights of LoRA: rank * (inputs + outputs) per target layer."""
-        pattern = re.compile(families.get(self.model_type).TARGETS[targets])
+        pattern = re.compile(families.target_pattern(families.get(self.model_type), targets))
         return sum(
             rank * sum(shape)
             for name, shape in self.shapes.items()

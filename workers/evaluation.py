@@ -8,6 +8,7 @@ from workers.data.sample import Sample
 from workers.generation import generate
 from workers.metrics.scorer import Scorer
 from workers.models import Base
+from workers.prompts import Asking
 from workers.recipe import Evaluate
 from workers.report import Prediction
 from workers.training import Examples, mean_loss
@@ -37,12 +38,17 @@ class Evaluator:
     """Scores one base with any adapter on one set of images, all of them always."""
 
     def __init__(
-        self, base: Base, samples: Sequence[Sample], scorer: Scorer, evaluate: Evaluate
+        self,
+        base: Base,
+        samples: Sequence[Sample],
+        scorer: Scorer,
+        evaluate: Evaluate,
+        asking: Asking | None = None,
     ) -> None:
         self._base = base
         self._evaluate = evaluate
         self._scorer = scorer
-        self._examples = Examples.of(base, samples)
+        self._examples = Examples.of(base, samples, asking)
         self.samples = tuple(samples)
 
     def loss(self, model: Any) -> float:
@@ -50,7 +56,7 @@ class Evaluator:
         return mean_loss(self._base, model, self._examples, self._evaluate.batch_size)
 
     def predict(self, model: Any, beams: int) -> tuple[Prediction, ...]:
-        """Write a caption for every image."""
+        """Write a caption or an answer for every image."""
         model.eval()
         captions: list[str] = []
         for start in range(0, len(self.samples), self._evaluate.batch_size):
@@ -58,7 +64,8 @@ class Evaluator:
             captions += generate(
                 self._base,
                 model,
-                self._examples.pixels.batch(range(start, stop)),
+                self._examples.pixels.of(range(start, stop)),
+                self._examples.prompts[start:stop],
                 beams=beams,
                 max_new_tokens=self._evaluate.max_new_tokens,
             )

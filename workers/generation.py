@@ -1,26 +1,36 @@
-"""Captions for images: one batched `generate` for every family."""
+"""Captions and answers for images: one batched `generate` for every family."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 
+from workers import collation
+from workers.families import Encoded
 from workers.models import Base
+from workers.prompts import Prompt
 
 
 @torch.inference_mode()
 def generate(
-    base: Base, model: Any, pixels: torch.Tensor, *, beams: int, max_new_tokens: int
+    base: Base,
+    model: Any,
+    images: Sequence[Encoded],
+    prompts: Sequence[Prompt],
+    *,
+    beams: int,
+    max_new_tokens: int,
 ) -> list[str]:
-    """Return one caption per image.
+    """Return one text per image.
 
-    `pixels` is (batch, channels, height, width). `model` is `base.model` or the same model
-    with an adapter; it must be in eval mode. Sampling is off, so captions are repeatable.
+    `model` is `base.model` or the same model with an adapter; it must be in eval mode.
+    Sampling is off, so texts are repeatable.
     """
-    inputs = base.family.generation_inputs(base.processor, pixels)
+    inputs = collation.generation_inputs(base, images, prompts)
     output = model.generate(
         **{name: tensor.to(base.device) for name, tensor in inputs.items()},
         num_beams=beams,
         max_new_tokens=max_new_tokens,
         do_sample=False,
     )
-    return base.family.decode(base.processor, inputs, output)
+    return collation.decode(base, inputs, output)

@@ -16,6 +16,7 @@ from workers.data.sample import DataSet, Sample
 from workers.evaluation import Evaluator, scored_samples, started_scorer
 from workers.metrics.scorer import Scorer
 from workers.models import load_base
+from workers.prompts import Asking
 from workers.recipe import Data, Evaluate, Model, Recipe
 from workers.report import Prediction, Report
 from workers.slot import Slot
@@ -24,15 +25,18 @@ from workers.training import Examples
 Group = tuple[Model, str]
 """Slots of one group share a base: the model with its revision and type, and quantization."""
 
+Asked = tuple[Data, Evaluate, Asking]
+"""What decides the scores of one adapter."""
+
 
 @dataclass(kw_only=True)
 class _Resident:
     """What the slots of one group share, loaded on first use."""
 
     adapted: AdaptedBase
-    examples: dict[Data, Examples] = field(default_factory=dict)
-    evaluators: dict[tuple[Data, Evaluate], Evaluator] = field(default_factory=dict)
-    zero_shot: dict[tuple[Data, Evaluate], Report] = field(default_factory=dict)
+    examples: dict[tuple[Data, Asking], Examples] = field(default_factory=dict)
+    evaluators: dict[Asked, Evaluator] = field(default_factory=dict)
+    zero_shot: dict[Asked, Report] = field(default_factory=dict)
 
 
 class Host:
@@ -160,19 +164,21 @@ class Host:
         return self._residents[group]
 
     def _examples(self, resident: _Resident, recipe: Recipe) -> Examples:
-        if recipe.data not in resident.examples:
+        key = (recipe.data, _asking(recipe))
+        if key not in resident.examples:
             samples = self.data_set(recipe).splits["train"]
-            resident.examples[recipe.data] = Examples.of(resident.adapted.base, samples)
-        return resident.examples[recipe.data]
+            resident.examples[key] = Examples.of(resident.adapted.base, samples, key[1])
+        return resident.examples[key]
 
     def _evaluator(self, resident: _Resident, recipe: Recipe) -> Evaluator:
-        key = (recipe.data, recipe.evaluate)
+        key = _asked(recipe)
         if key not in resident.evaluators:
             resident.evaluators[key] = Evaluator(
                 resident.adapted.base,
                 self.scored_samples(recipe),
                 self._scorer(recipe),
                 recipe.evaluate,
+                _asking(recipe),
             )
         return resident.evaluators[key]
 
@@ -184,7 +190,7 @@ class Host:
         return self._scorers[key]
 
     def _zero_shot(self, resident: _Resident, recipe: Recipe) -> Report:
-        key = (recipe.data, recipe.evaluate)
+        key = _asked(recipe)
         if key not in resident.zero_shot:
             evaluator = self._evaluator(resident, recipe)
             resident.zero_shot[key] = _zero_shot_report(resident.adapted, evaluator, recipe)
@@ -204,6 +210,14 @@ def _zero_shot_report(adapted: AdaptedBase, evaluator: Evaluator, recipe: Recipe
         seconds=time.monotonic() - started,
         predictions=predictions,
     )
+
+
+def _asking(recipe: Recipe) -> Asking:
+    return Asking(task=recipe.task, prompt=recipe.prompt)
+
+
+def _asked(recipe: Recipe) -> Asked:
+    return recipe.data, recipe.evaluate, _asking(recipe)
 
 
 def _named(prefix: str, scores: dict[str, float]) -> dict[str, float]:

@@ -1,6 +1,7 @@
 """Loading of base models: from a folder, the model hub, or a built-in base."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from workers.families import Family
 from workers.recipe import Model
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+_NO_LIMIT = 1_000_000
+"""Tokenizers without a limit give a number far above."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +25,36 @@ class Base:
     processor: Any
     family: Family
     device: torch.device
+
+    @cached_property
+    def encoder_decoder(self) -> bool:
+        """Whether prompt and target are two sequences, as with T5."""
+        text = self.model.config.get_text_config()
+        return bool(getattr(text, "is_encoder_decoder", False))
+
+    @cached_property
+    def modules(self) -> tuple[str, ...]:
+        """Paths of all modules. First read it before an adapter wraps some of them."""
+        return tuple(path for path, _ in self.model.named_modules() if path)
+
+    @cached_property
+    def linear_layers(self) -> tuple[str, ...]:
+        """Paths of all linear layers. First read it before an adapter wraps some of them."""
+        return tuple(
+            path
+            for path, module in self.model.named_modules()
+            if isinstance(module, torch.nn.Linear)
+        )
+
+    @cached_property
+    def positions(self) -> int:
+        """Most tokens of one sequence: the model's positions or the tokenizer's own limit."""
+        text = self.model.config.get_text_config()
+        limits = (
+            getattr(text, "max_position_embeddings", None),
+            self.processor.tokenizer.model_max_length,
+        )
+        return min(limit for limit in (*limits, _NO_LIMIT) if limit is not None)
 
 
 def resolve(base: str) -> str:
@@ -45,20 +78,15 @@ def compute_dtype(model: Model, device: torch.device) -> torch.dtype:
 def load_base(model: Model, quantization: str, device: torch.device) -> Base:
     """Load, quantize and freeze a base model.
 
-    Raises ValueError, naming ``model.base``, when there is no such checkpoint or its family
-    is not supported.
+    Raises ValueError, naming ``model.base`` or ``model.revision``, when there is no such
+    checkpoint, when it lacks a processor, or when no family fits it.
     """
-    from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
+    from transformers import AutoModelForImageTextToText
 
     source = resolve(model.base)
-    try:
-        config = AutoConfig.from_pretrained(source, revision=model.revision)
-    except OSError as error:
-        raise ValueError(
-            f"model.base: no checkpoint at {model.base!r} (neither a folder with a config.json "
-            f"nor a reachable hub model): {error}"
-        ) from error
+    config = _config(model, source)
     family = families.get(config.model_type)
+    processor = _processor(model, source, family)
     dtype = compute_dtype(model, device)
     storage = quantizations.get(quantization)
     loaded = AutoModelForImageTextToText.from_pretrained(
@@ -70,5 +98,55 @@ def load_base(model: Model, quantization: str, device: torch.device) -> Base:
     )
     storage.prepare(loaded)
     loaded.requires_grad_(False)
-    processor = AutoProcessor.from_pretrained(source, revision=model.revision)
-    return Base(model=loaded.eval(), processor=processor, family=family, device=device)
+    base = Base(model=loaded.eval(), processor=processor, family=family, device=device)
+    family.check(base)
+    return base
+
+
+def _config(model: Model, source: str) -> Any:
+    """Return the checkpoint's config, of an architecture that can be loaded."""
+    from transformers import AutoConfig
+    from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
+
+    try:
+        config = AutoConfig.from_pretrained(source, revision=model.revision)
+    except OSError as error:
+        raise _missing(model, error) from error
+    except ValueError as error:  # a model_type that transformers does not know, or none
+        raise ValueError(f"model.base: the config of {model.base!r} cannot be used: {error}") from (
+            error
+        )
+    if config.model_type not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES:
+        raise families.unsupported(config.model_type, "transformers does not load it so")
+    return config
+
+
+def _missing(model: Model, error: OSError) -> ValueError:
+    if model.revision is not None and "revision" in str(error).lower():
+        return ValueError(
+            f"model.revision must be a commit, branch or tag of {model.base!r}, "
+            f"got {model.revision!r}: {error}"
+        )
+    return ValueError(
+        f"model.base: no checkpoint at {model.base!r} (neither a folder with a config.json "
+        f"nor a reachable hub model; offline, only what was downloaded before): {error}"
+    )
+
+
+def _processor(model: Model, source: str, family: Family) -> Any:
+    """Return the checkpoint's processor, image processor and tokenizer in one."""
+    try:
+        processor = family.load_processor(source, model.revision)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, ImportError) as error:
+        raise ValueError(
+            f"model.base: {model.base!r} has no processor that can be loaded; it needs the files "
+            f"that the processor's save_pretrained writes (processor_config.json or "
+            f"preprocessor_config.json, and the tokenizer's): {error}"
+        ) from error
+    if not (hasattr(processor, "tokenizer") and hasattr(processor, "image_processor")):
+        raise ValueError(
+            f"model.base: {model.base!r} has no complete processor: found only "
+            f"{type(processor).__name__}; processor_config.json or preprocessor_config.json is "
+            "missing"
+        )
+    return processor

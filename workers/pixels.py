@@ -2,9 +2,8 @@
 
 from collections.abc import Sequence
 
-import torch
-
 from workers.data.sample import Sample
+from workers.families import Encoded
 from workers.models import Base
 
 LIMIT_BYTES = 2 * 1024**3
@@ -12,25 +11,24 @@ LIMIT_BYTES = 2 * 1024**3
 
 
 class Pixels:
-    """The images of `samples` as tensors (channels, height, width), each decoded on first use."""
+    """The images of `samples` as their model takes them, each decoded on first use."""
 
     def __init__(self, base: Base, samples: Sequence[Sample], limit: int = LIMIT_BYTES) -> None:
         self._base = base
         self._samples = samples
         self._left = limit
-        self._kept: dict[int, torch.Tensor] = {}
+        self._kept: dict[int, Encoded] = {}
 
-    def batch(self, indices: Sequence[int]) -> torch.Tensor:
-        """Return the images at `indices` as (batch, channels, height, width)."""
-        return torch.stack([self._one(index) for index in indices])
+    def of(self, indices: Sequence[int]) -> list[Encoded]:
+        """Return the images at `indices`."""
+        return [self._one(index) for index in indices]
 
-    def _one(self, index: int) -> torch.Tensor:
+    def _one(self, index: int) -> Encoded:
         if index in self._kept:
             return self._kept[index]
-        image = self._samples[index].open()
-        pixels = self._base.family.pixels(self._base.processor, image)
-        size = pixels.numel() * pixels.element_size()
+        encoded = self._base.family.encode(self._base, self._samples[index].open())
+        size = sum(tensor.numel() * tensor.element_size() for tensor in encoded.values())
         if size <= self._left:
             self._left -= size
-            self._kept[index] = pixels
-        return pixels
+            self._kept[index] = encoded
+        return encoded

@@ -7,11 +7,14 @@ plug-in, so the driver can read and check a sweep file in milliseconds.
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-Task = Literal["captioning"]
+Task = Literal["captioning", "vqa"]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Count = Annotated[int, Field(ge=1)]
+
+QUESTION = "{question}"
+"""Stands in ``prompt.text`` for the question of the sample."""
 
 
 class Section(BaseModel):
@@ -69,6 +72,15 @@ class Data(Section):
     """What to do with unreadable images, missing captions and the like; never silent."""
 
 
+class PromptText(Section):
+    """What the model is asked about each image; null is the default of its family."""
+
+    system: str | None = None
+    """System prompt, for models with a chat template."""
+    text: str | None = None
+    """Instruction; ``{question}`` is replaced by the question of the sample (task ``vqa``)."""
+
+
 class Train(Section):
     """Optimization by AdamW."""
 
@@ -81,23 +93,55 @@ class Train(Section):
     learning_rate: Annotated[float, Field(gt=0.0)] = 5e-5
     warmup: Fraction = 0.05
     """Share of all optimizer steps during which the learning rate rises from 0."""
+    warmup_steps: Annotated[int, Field(ge=0)] | None = None
+    """The same as a number of optimizer steps; null takes the share."""
     decay: Literal["constant", "linear", "cosine"] = "linear"
     """How the learning rate falls to 0 after the warm-up; constant does not."""
     weight_decay: Annotated[float, Field(ge=0.0)] = 0.0
     max_grad_norm: Annotated[float, Field(gt=0.0)] | None = 1.0
     """Largest L2 norm of the gradient over all adapter weights; null does not clip."""
+    label_smoothing: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    """Share of each target that is spread over the whole vocabulary; for the training loss only."""
+    activation_checkpointing: bool = False
+    """Keep few activations and compute the others again: less memory, more time, same result."""
+    patience: Count | None = None
+    """End a trial after this many rungs without a better objective; null trains all epochs."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Seed of the adapter's first weights, of the data order and of dropout."""
+
+
+_REWRITING = ("pissa", "olora", "loftq", "corda", "lora_ga")
 
 
 class Adapter(Section):
     """Low-rank adaptation (LoRA, Hu et al. 2021): W + alpha / rank * B A."""
 
+    variant: Literal["lora", "rslora", "dora"] = "lora"
+    """rslora scales by alpha / sqrt(rank) (Kalajdzievski 2023); dora learns the length of each
+    column of W besides (Liu et al. 2024)."""
+    init: Literal["default", "gaussian", "orthogonal"] = "default"
+    """First weights of A and B, as peft calls them; B A is 0 in each. orthogonal has no zeros in
+    B and needs an even rank."""
     rank: Count = 16
     alpha: Annotated[float, Field(gt=0.0)] = 32.0
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.05
     targets: str = "text_all"
-    """Name of a target set of the model family, see `workers.families`."""
+    """Name of a target set of the model family, see `workers.families`, or ``re:`` and a regular
+    expression over full paths of linear layers."""
+    bias: Literal["none", "all", "lora_only"] = "none"
+    """Biases of the base that are trained: none, all, or those of the adapted layers."""
+    trained_modules: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    """Full paths of modules of the base of which the adapter trains a whole copy."""
+
+    @field_validator("init", mode="before")
+    @classmethod
+    def _leaves_the_base_alone(cls, value: Any) -> Any:
+        if value in _REWRITING:
+            raise ValueError(
+                "default, gaussian or orthogonal: "
+                f"{value} rewrites the weights of the base, which trials share"
+            )
+        return value
 
 
 class Evaluate(Section):
@@ -127,6 +171,7 @@ class Recipe(Section):
     task: Task = "captioning"
     model: Model
     data: Data
+    prompt: PromptText = PromptText()
     train: Train = Train()
     adapter: Adapter = Adapter()
     quantization: str = "none"

@@ -6,17 +6,19 @@ on one base, and a trainer that owns the model cannot be asked for just one more
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
+from workers import collation
+from workers.collation import Batch
 from workers.data.sample import Sample
 from workers.models import Base
 from workers.pixels import Pixels
+from workers.prompts import Asking, Prompt
 from workers.recipe import Train
-
-Batch = dict[str, torch.Tensor]
 
 
 class NonFiniteLossError(ArithmeticError):
@@ -25,25 +27,42 @@ class NonFiniteLossError(ArithmeticError):
 
 @dataclass(frozen=True, kw_only=True)
 class Examples:
-    """Image-caption pairs of one split; an image with three captions makes three examples."""
+    """Image-text pairs of one split; an image with three captions makes three examples."""
 
     samples: Sequence[Sample]
     pixels: Pixels
+    prompts: tuple[Prompt, ...]
+    """What is asked about each sample."""
     pairs: tuple[tuple[int, str], ...]
-    """(index of the sample, caption)."""
+    """(index of the sample, caption or answer)."""
+    _cut: set[int] = field(default_factory=set, repr=False)
 
     @classmethod
-    def of(cls, base: Base, samples: Sequence[Sample]) -> "Examples":
-        """Return all pairs of `samples`, in their order."""
+    def of(cls, base: Base, samples: Sequence[Sample], asking: Asking | None = None) -> "Examples":
+        """Return all pairs of `samples`, in their order.
+
+        Raises ValueError for a prompt that cannot be made, naming the field or the sample.
+        """
+        asking = asking or Asking()
+        prompts = tuple(asking.about(base.family, sample.question, sample.id) for sample in samples)
         pairs = tuple(
             (index, caption) for index, sample in enumerate(samples) for caption in sample.captions
         )
-        return cls(samples=samples, pixels=Pixels(base, samples), pairs=pairs)
+        return cls(samples=samples, pixels=Pixels(base, samples), prompts=prompts, pairs=pairs)
+
+    @property
+    def truncated(self) -> int:
+        """Number of captions that were cut at the model's last position, as far as seen."""
+        return len(self._cut)
 
     def batch(self, base: Base, chosen: Sequence[int]) -> Batch:
         """Collate the pairs at the positions `chosen`."""
-        images, captions = zip(*(self.pairs[index] for index in chosen), strict=True)
-        return base.family.training_batch(base.processor, self.pixels.batch(images), captions)
+        indices, targets = zip(*(self.pairs[position] for position in chosen), strict=True)
+        prompts = [self.prompts[index] for index in indices]
+        collated = collation.training_batch(base, self.pixels.of(indices), prompts, targets)
+        cut = zip(chosen, collated.truncated, strict=True)
+        self._cut.update(position for position, is_cut in cut if is_cut)
+        return collated.batch
 
 
 def steps_per_epoch(examples: int, train: Train) -> int:
@@ -53,7 +72,7 @@ def steps_per_epoch(examples: int, train: Train) -> int:
 
 def learning_rate(step: int, steps: int, train: Train) -> float:
     """Return the learning rate of optimizer step `step` (from 0) out of `steps`."""
-    warmup = round(train.warmup * steps)
+    warmup = round(train.warmup * steps) if train.warmup_steps is None else train.warmup_steps
     if step < warmup:
         return train.learning_rate * (step + 1) / warmup
     progress = (step - warmup) / max(1, steps - warmup)
@@ -98,7 +117,8 @@ def train_epoch(
         done = epoch * per_epoch + step
         _set_learning_rate(optimizer, learning_rate(done, train.epochs * per_epoch, train))
         batches = [examples.batch(base, chosen) for chosen in window]
-        losses.append(_optimizer_step(base, model, optimizer, batches, train.max_grad_norm))
+        with _checkpointing(base, train.activation_checkpointing):
+            losses.append(_optimizer_step(base, model, optimizer, batches, train))
         if not math.isfinite(losses[-1]):
             raise NonFiniteLossError(
                 f"train/loss is {losses[-1]} at step {done + 1} (epoch {epoch + 1}); "
@@ -112,27 +132,61 @@ def _optimizer_step(
     model: Any,
     optimizer: torch.optim.Optimizer,
     batches: Sequence[Batch],
-    max_grad_norm: float | None,
+    train: Train,
 ) -> float:
-    tokens = [base.family.predicted_tokens(batch["labels"]) for batch in batches]
+    tokens = [collation.predicted_tokens(base, batch["labels"]) for batch in batches]
     total = 0.0
     for batch, count in zip(batches, tokens, strict=True):
-        loss = token_loss(base, model, batch) * (count / sum(tokens))
+        loss = token_loss(base, model, batch, train.label_smoothing) * (count / sum(tokens))
         loss.backward()  # type: ignore[no-untyped-call]
         total += loss.item()
-    if max_grad_norm is not None:
+    if train.max_grad_norm is not None:
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        torch.nn.utils.clip_grad_norm_(parameters, max_grad_norm)
+        torch.nn.utils.clip_grad_norm_(parameters, train.max_grad_norm)
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     return total
 
 
-def token_loss(base: Base, model: Any, batch: Batch) -> torch.Tensor:
-    """Return the model's own loss: the mean cross-entropy over the predicted tokens."""
+def token_loss(base: Base, model: Any, batch: Batch, smoothing: float = 0.0) -> torch.Tensor:
+    """Return the mean cross-entropy over the predicted tokens.
+
+    Without label smoothing that is the model's own loss.
+    """
     moved = {name: tensor.to(base.device) for name, tensor in batch.items()}
-    loss: torch.Tensor = model(**moved).loss
-    return loss
+    outputs = model(**moved)
+    loss: torch.Tensor = outputs.loss
+    return _smoothed(base, outputs.logits, moved["labels"], smoothing) if smoothing else loss
+
+
+def _smoothed(
+    base: Base, logits: torch.Tensor, labels: torch.Tensor, smoothing: float
+) -> torch.Tensor:
+    """Return the smoothed cross-entropy (Szegedy et al. 2016) of (batch, tokens, vocabulary)."""
+    learned = collation.learned_labels(base, labels)
+    # GIT puts the image, which has no labels, in front; a decoder's last output has none either.
+    logits = logits[:, -labels.shape[1] :][:, : learned.shape[1]]
+    return torch.nn.functional.cross_entropy(
+        logits.flatten(0, 1).float(), learned.flatten(), label_smoothing=smoothing
+    )
+
+
+@contextmanager
+def _checkpointing(base: Base, wanted: bool) -> Iterator[None]:
+    """Turn activation checkpointing on for a while; generation wants its cache back.
+
+    Not reentrant: the other kind needs inputs that require gradients, which GIT cannot take.
+    """
+    if not wanted:
+        yield
+        return
+    base.model.activation_checkpointing_enable({"use_reentrant": False})
+    # With an adapter attached the line above makes inputs require gradients all the same.
+    base.model.disable_input_require_grads()
+    try:
+        yield
+    finally:
+        base.model.activation_checkpointing_disable()
 
 
 @torch.inference_mode()
@@ -143,7 +197,7 @@ def mean_loss(base: Base, model: Any, examples: Examples, batch_size: int) -> fl
     for start in range(0, len(examples.pairs), batch_size):
         chosen = range(start, min(start + batch_size, len(examples.pairs)))
         batch = examples.batch(base, chosen)
-        count = base.family.predicted_tokens(batch["labels"])
+        count = collation.predicted_tokens(base, batch["labels"])
         total += token_loss(base, model, batch).item() * count
         tokens += count
     return total / tokens

@@ -21,6 +21,7 @@ from sweeps.trial_run import TrialRun
 from workers.adapters import AdaptedBase
 from workers.generation import generate
 from workers.models import load_base
+from workers.prompts import Asking
 from workers.recipe import Recipe
 
 NAME = "shapes-captioner"
@@ -91,8 +92,9 @@ def server(loaded):
 
 def expected(adapted, pictures, tokens):
     base = adapted.base
-    pixels = torch.stack([base.family.pixels(base.processor, picture) for picture in pictures])
-    return generate(base, adapted.model.eval(), pixels, beams=2, max_new_tokens=tokens)
+    images = [base.family.encode(base, picture) for picture in pictures]
+    prompts = [Asking().about(base.family, None, "picture")] * len(pictures)
+    return generate(base, adapted.model.eval(), images, prompts, beams=2, max_new_tokens=tokens)
 
 
 def test_a_fresh_process_elsewhere_loads_the_champion_and_captions(registered, tmp_path):
@@ -203,6 +205,9 @@ BAD_REQUESTS = {
     "truncated": ({"image": encoded(image())[:100]}, "cannot be decoded"),
     "too many pixels": ({"image": encoded(BOMB)}, "at most 50000000 pixels, got 9000 x 9000"),
     "too long": ({"image": "A" * 28_000_004}, "at most 28000000 characters of base64"),
+    "a question": (
+        {"image": encoded(image()), "question": "why?"}, "question must be left out",
+    ),
     "too many tokens": (
         {"image": encoded(image()), "max_new_tokens": 10_000}, "must be from 1 to 256, got 10000",
     ),

@@ -17,6 +17,8 @@ class Sample:
     open: Callable[[], Image.Image]
     """Decodes the image: mode RGB, upright (EXIF orientation applied)."""
     captions: tuple[str, ...]
+    question: str | None = None
+    """What is asked about the image, for task vqa."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,72 +1,70 @@
 """GIT (Wang et al. 2022): a decoder that reads image tokens and caption in one sequence.
 
-Training sequence: ``[CLS] caption [SEP]``. The model's own loss skips the image tokens and
-shifts the labels, so ``[CLS]`` is never predicted.
+Training sequence: ``[CLS] prompt caption [SEP]``. The model itself puts the image in front; its
+loss skips the image tokens and shifts the labels.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+
+from workers.families.processors import load as load_processor
 
 if TYPE_CHECKING:  # kept out at run time: target sets are read where torch is not loaded
     import torch
     from PIL import Image
 
+    from workers.families import Encoded
+    from workers.models import Base
+    from workers.prompts import Prompt
+
+__all__ = ["load_processor"]
+
 # Full paths: bare names such as `q_proj` or `dense` would also catch the vision tower.
 _TEXT = r"git\.encoder\.layer\.\d+\."
+_TEXT_ALL = _TEXT + r".*(query|key|value|dense)"
+_VISION = r"git\.image_encoder\..*(q_proj|k_proj|v_proj|out_proj|fc1|fc2)"
 TARGETS: Mapping[str, str] = {
     "text": _TEXT + r".*(query|value)",
-    "text_all": _TEXT + r".*(query|key|value|dense)",
+    "text_all": _TEXT_ALL,
     # The head by its top-level name: `modules_to_save=["output"]` would catch every block.
-    "text_all_head": _TEXT + r".*(query|key|value|dense)|output",
-    "vision": r"git\.image_encoder\..*(q_proj|k_proj|v_proj|out_proj|fc1|fc2)",
+    "text_all_head": f"{_TEXT_ALL}|output",
+    "vision": _VISION,
+    "all": rf"{_TEXT_ALL}|{_VISION}|git\.visual_projection\.visual_projection\.0",
 }
+PROMPTS: Mapping[str, str] = {"captioning": "", "vqa": "{question}"}
+SYSTEM_PROMPT = False
+VISION_END: str | None = "git.visual_projection"
 
 
-def pixels(processor: Any, image: "Image.Image") -> "torch.Tensor":
-    """Return (3, height, width), resized and normalised by the base's image processor."""
-    encoded = processor.image_processor(images=image, return_tensors="pt")
-    values: torch.Tensor = encoded["pixel_values"][0]
-    return values
+def check(base: "Base") -> None:
+    """Accept every GIT."""
 
 
-def training_batch(
-    processor: Any, pixels: "torch.Tensor", captions: Sequence[str]
+def encode(base: "Base", image: "Image.Image") -> "Encoded":
+    """Return pixel_values (1, 3, height, width), resized and normalised."""
+    return dict(base.processor.image_processor(images=image, return_tensors="pt"))
+
+
+def image_token(base: "Base") -> int | None:
+    """Return None: the image has no tokens in the text."""
+
+
+def prompt_tokens(base: "Base", image: "Encoded", prompt: "Prompt") -> list[int]:
+    """Return ``[CLS] prompt``."""
+    tokenizer: Any = base.processor.tokenizer
+    text: list[int] = tokenizer(prompt.text, add_special_tokens=False)["input_ids"]
+    return [tokenizer.cls_token_id, *text]
+
+
+def target_tokens(base: "Base", prompt: "Prompt", target: str) -> list[int]:
+    """Return ``caption [SEP]``."""
+    tokenizer: Any = base.processor.tokenizer
+    text: list[int] = tokenizer(target, add_special_tokens=False)["input_ids"]
+    return [*text, tokenizer.sep_token_id]
+
+
+def token_types(
+    base: "Base", ids: "torch.Tensor", predicted: "torch.Tensor"
 ) -> dict[str, "torch.Tensor"]:
-    """Return pixel_values, input_ids, attention_mask and labels of a batch.
-
-    `token_type_ids` stays out: `forward` takes it and `generate` refuses it.
-    """
-    text = processor.tokenizer(
-        list(captions), padding=True, padding_side="right", truncation=True, return_tensors="pt"
-    )
-    labels = text["input_ids"].masked_fill(text["attention_mask"] == 0, -100)
-    return {
-        "pixel_values": pixels,
-        "input_ids": text["input_ids"],
-        "attention_mask": text["attention_mask"],
-        "labels": labels,
-    }
-
-
-def predicted_tokens(labels: "torch.Tensor") -> int:
-    """Count the labels after the shift; the first position is never predicted."""
-    return int((labels[:, 1:] != -100).sum())
-
-
-def generation_inputs(processor: Any, pixels: "torch.Tensor") -> dict[str, "torch.Tensor"]:
-    """Return pixel_values and the start token ``[CLS]`` for each image."""
-    start = processor.tokenizer([""] * len(pixels), return_tensors="pt")  # [CLS] [SEP]
-    return {
-        "pixel_values": pixels,
-        "input_ids": start["input_ids"][:, :1],
-        "attention_mask": start["attention_mask"][:, :1],
-    }
-
-
-def decode(
-    processor: Any, inputs: Mapping[str, "torch.Tensor"], output: "torch.Tensor"
-) -> list[str]:
-    """Return the captions, without special tokens and the start token."""
-    new_tokens = output[:, inputs["input_ids"].shape[1] :]
-    captions = processor.tokenizer.batch_decode(new_tokens, skip_special_tokens=True)
-    return [caption.strip() for caption in captions]
+    """Return nothing: `forward` takes token_type_ids, but `generate` refuses them."""
+    return {}

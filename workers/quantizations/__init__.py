@@ -12,6 +12,9 @@ MODULES = {
     "none": "workers.quantizations.none",
     "int8": "workers.quantizations.int8",
     "nf4": "workers.quantizations.nf4",
+    "nf4-single": "workers.quantizations.nf4_single",
+    "fp4": "workers.quantizations.fp4",
+    "fp4-single": "workers.quantizations.fp4_single",
 }
 NAMES = tuple(MODULES)
 

@@ -1,34 +1,16 @@
 """4-bit NormalFloat with double quantization (QLoRA, Dettmers et al. 2023)."""
 
-import logging
 from typing import Any
 
-BYTES_PER_WEIGHT: float | None = 0.5625
+from workers.quantizations import _four_bit
+from workers.quantizations._four_bit import prepare
+
+__all__ = ["prepare"]
+
+BYTES_PER_WEIGHT: float | None = 0.516
 """4 bits, and a scale of 8 bits for each block of 64 weights, which is quantized again."""
 
 
 def config(dtype: Any) -> Any:
     """Return the bitsandbytes config; matrices are multiplied in `dtype`."""
-    from transformers import BitsAndBytesConfig
-
-    return BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type="nf4",
-        bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=dtype,
-    )
-
-
-def prepare(model: Any) -> None:
-    """Keep bitsandbytes from repacking 4-bit weights on CPUs with AVX512-BF16.
-
-    In eval mode `Linear4bit` repacks its weights in place into a format for inference only:
-    the next training step raises, or silently trains without gradients. A trial that is
-    scored at each rung does exactly that. The branch exists on CPUs only.
-    """
-    import bitsandbytes as bnb
-
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
-    for module in model.modules():
-        if isinstance(module, bnb.nn.Linear4bit):
-            module.support_avx512bf16_for_cpu = False
+    return _four_bit.config("nf4", dtype, double=True)

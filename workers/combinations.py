@@ -1,0 +1,50 @@
+"""Which fields of a recipe do not go together, known without loading anything."""
+
+from collections.abc import Callable, Iterator
+
+from workers.recipe import QUESTION, Recipe
+
+Flaw = tuple[str, str]
+"""(dotted field, what it must be and why)."""
+
+
+def flaws(recipe: Recipe) -> list[Flaw]:
+    """Return what this recipe asks for and cannot have; empty for a sound one."""
+    return [flaw for check in _CHECKS for flaw in check(recipe)]
+
+
+def _orthogonal(recipe: Recipe) -> Iterator[Flaw]:
+    if recipe.adapter.init != "orthogonal":
+        return
+    if recipe.adapter.rank % 2:
+        yield "adapter.rank", f"must be even with init orthogonal, got {recipe.adapter.rank}"
+    if recipe.quantization != "none":
+        yield (
+            "adapter.init",
+            f"must be default or gaussian with quantization {recipe.quantization}: peft gives "
+            "orthogonal weights the type of the base's, which is no number to train",
+        )
+
+
+def _question(recipe: Recipe) -> Iterator[Flaw]:
+    text = recipe.prompt.text
+    if recipe.task == "vqa" and text is not None and QUESTION not in text:
+        yield (
+            "prompt.text",
+            f"must contain {QUESTION} in task vqa, or nothing asks it; got {text!r}",
+        )
+    if recipe.task == "captioning" and text is not None and QUESTION in text:
+        yield "prompt.text", f"must not contain {QUESTION} in task captioning, which has none"
+
+
+def _repeated_modules(recipe: Recipe) -> Iterator[Flaw]:
+    repeated = len(set(recipe.adapter.trained_modules)) < len(recipe.adapter.trained_modules)
+    if repeated:
+        yield "adapter.trained_modules", "must be paths without repeats"
+
+
+_CHECKS: tuple[Callable[[Recipe], Iterator[Flaw]], ...] = (
+    _orthogonal,
+    _question,
+    _repeated_modules,
+)

@@ -1,0 +1,102 @@
+"""Qwen2.5-VL (Bai et al. 2025): images of any size become as many tokens as they need.
+
+The chat template renders system prompt, question and answer; it adds a system prompt of its own
+where none is given. Learned is the answer with the ``<|im_end|>`` behind it.
+"""
+
+from collections.abc import Mapping
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from workers.families import chat
+from workers.families.chat import target_tokens
+
+if TYPE_CHECKING:
+    import torch
+    from PIL import Image
+
+    from workers.families import Encoded
+    from workers.models import Base
+    from workers.prompts import Prompt
+
+__all__ = ["target_tokens"]
+
+# The vision blocks, too, have gate_proj, up_proj and down_proj.
+_TEXT = r"model\.language_model\.layers\.\d+\."
+_TEXT_ALL = _TEXT + r"(self_attn|mlp)\.(q|k|v|o|gate|up|down)_proj"
+_VISION = r"model\.visual\.blocks\.\d+\.(attn\.(qkv|proj)|mlp\.(gate|up|down)_proj)"
+TARGETS: Mapping[str, str] = {
+    "text": _TEXT + r"self_attn\.(q|v)_proj",
+    "text_all": _TEXT_ALL,
+    "vision": _VISION,
+    "all": rf"{_TEXT_ALL}|{_VISION}|model\.visual\.merger\.mlp\.(0|2)",
+}
+PROMPTS: Mapping[str, str] = chat.PROMPTS
+SYSTEM_PROMPT = True
+VISION_END: str | None = "model.visual"
+
+
+@cache
+def image_only_class() -> Any:
+    """Return the model's processor without its video part, which would need torchvision.
+
+    It has the original's name, which `save_pretrained` writes down: by any other name
+    `AutoProcessor` would load a bare tokenizer.
+    """
+    from transformers import Qwen2_5_VLProcessor as Original
+    from transformers.processing_utils import ProcessorMixin
+
+    class Qwen2_5_VLProcessor(Original):  # type: ignore[misc,valid-type]  # noqa: N801
+        """Images and text only."""
+
+        def __init__(
+            self, image_processor: Any = None, tokenizer: Any = None, chat_template: Any = None
+        ) -> None:
+            self.image_token, self.video_token = "<|image_pad|>", "<|video_pad|>"
+            self.image_token_id = tokenizer.convert_tokens_to_ids(self.image_token)
+            self.video_token_id = tokenizer.convert_tokens_to_ids(self.video_token)
+            ProcessorMixin.__init__(self, image_processor, tokenizer, chat_template=chat_template)
+
+    return Qwen2_5_VLProcessor
+
+
+def load_processor(source: str, revision: str | None) -> Any:
+    """Return the processor; its images are prepared by PIL."""
+    from transformers import AutoImageProcessor
+
+    processor = image_only_class().from_pretrained(source, revision=revision)
+    # `backend` cannot be handed through the processor.
+    processor.image_processor = AutoImageProcessor.from_pretrained(
+        source, revision=revision, backend="pil"
+    )
+    return processor
+
+
+def check(base: "Base") -> None:
+    """Accept every Qwen2.5-VL."""
+
+
+def encode(base: "Base", image: "Image.Image") -> "Encoded":
+    """Return pixel_values (patches, values) and image_grid_thw (1, 3)."""
+    return dict(base.processor.image_processor(images=image, return_tensors="pt"))
+
+
+def image_token(base: "Base") -> int | None:
+    """Return the number of ``<|image_pad|>``."""
+    return int(base.processor.image_token_id)
+
+
+def prompt_tokens(base: "Base", image: "Encoded", prompt: "Prompt") -> list[int]:
+    """Return the rendered conversation with one token for each merged patch of the image."""
+    processor: Any = base.processor
+    merged = int(image["image_grid_thw"].prod()) // processor.image_processor.merge_size**2
+    text = processor.tokenizer(chat.rendered(base, prompt), add_special_tokens=False)["input_ids"]
+    place = text.index(processor.image_token_id)
+    return [*text[:place], *[processor.image_token_id] * merged, *text[place + 1 :]]
+
+
+def token_types(
+    base: "Base", ids: "torch.Tensor", predicted: "torch.Tensor"
+) -> dict[str, "torch.Tensor"]:
+    """Return mm_token_type_ids: 1 on image tokens. Without them positions are silently wrong."""
+    return {"mm_token_type_ids": (ids == base.processor.image_token_id).long()}

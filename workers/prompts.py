@@ -1,0 +1,47 @@
+"""What a model is asked about an image: the recipe's prompt, the family's default, the question."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from workers.recipe import QUESTION, PromptText, Task
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prompt:
+    """What is asked about one image."""
+
+    system: str | None
+    """System prompt; None leaves it to the chat template."""
+    text: str
+    """Instruction or question; may be empty."""
+
+
+class Asked(Protocol):
+    """The part of a family that is needed here."""
+
+    PROMPTS: Mapping[str, str]
+    SYSTEM_PROMPT: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asking:
+    """How images are asked about: equal for all images but for their questions."""
+
+    task: Task = "captioning"
+    prompt: PromptText = field(default_factory=PromptText)
+
+    def about(self, family: Asked, question: str | None, image_id: str) -> Prompt:
+        """Return the prompt of one image.
+
+        Raises ValueError for an image without question where one is needed, naming it, and for
+        a system prompt that the family cannot take, naming ``prompt.system``.
+        """
+        if self.prompt.system is not None and not family.SYSTEM_PROMPT:
+            raise ValueError("prompt.system must be null: this model takes no system prompt")
+        text = self.prompt.text if self.prompt.text is not None else family.PROMPTS[self.task]
+        if QUESTION in text:
+            if not question:
+                raise ValueError(f"task {self.task}: {image_id} has no question")
+            text = text.replace(QUESTION, question)
+        return Prompt(system=self.prompt.system, text=text.strip())

@@ -1,0 +1,16 @@
+"""4-bit floating point with double quantization."""
+
+from typing import Any
+
+from workers.quantizations import _four_bit
+from workers.quantizations._four_bit import prepare
+
+__all__ = ["prepare"]
+
+BYTES_PER_WEIGHT: float | None = 0.516
+"""4 bits, and a scale of 8 bits for each block of 64 weights, which is quantized again."""
+
+
+def config(dtype: Any) -> Any:
+    """Return the bitsandbytes config; matrices are multiplied in `dtype`."""
+    return _four_bit.config("fp4", dtype, double=True)
