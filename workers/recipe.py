@@ -36,24 +36,47 @@ class Model(Section):
 
 
 class Split(Section):
-    """How images are divided: shares (0.8) or files that list image names (train.txt)."""
+    """How images are divided: shares (0.8), or names that the source defines (train.txt).
+
+    Beside names for train and test, a share for validation takes it from train's images.
+    """
 
     train: Fraction | str = 0.8
     validation: Fraction | str = 0.1
     test: Fraction | str = 0.1
+
+    @property
+    def named(self) -> bool:
+        """Whether train and test are names; otherwise all parts are shares."""
+        return isinstance(self.train, str)
 
     @model_validator(mode="after")
     def _one_kind(self) -> "Split":
         shares = [
             part for part in (self.train, self.validation, self.test) if not isinstance(part, str)
         ]
-        if 0 < len(shares) < 3:
+        if isinstance(self.train, str) != isinstance(self.test, str) or len(shares) == 2:
             raise ValueError("either three shares or three files that list image names")
         if sum(shares) > 1.0 + 1e-9:
             raise ValueError(f"shares that add up to at most 1, these add up to {sum(shares):g}")
         if shares and not (self.train and self.validation):
             raise ValueError("a train and a validation share above 0")
+        if shares and self.named and sum(shares) >= 1.0:
+            raise ValueError("a validation share below 1, for the rest stays with train")
         return self
+
+
+class Columns(Section):
+    """Names of a table's columns; null takes the first usual name that is there."""
+
+    image: str | None = None
+    """File name or link of the image, or the image itself in a Hugging Face data set."""
+    caption: str | None = None
+    """Caption, or the answer to the question."""
+    question: str | None = None
+    """Null: there are no questions."""
+    id: str | None = None
+    """What identifies a row in written predictions; null takes what the source defines."""
 
 
 class Data(Section):
@@ -63,9 +86,22 @@ class Data(Section):
     """Name of a data source, see `workers.data`."""
     path: str | None = None
     """Folder, file or hub name, as the source defines it."""
+    revision: str | None = None
+    """Commit, tag or branch of a data set on the hub; null takes the newest."""
+    images: str | None = None
+    """Folder of the images, absolute or relative to that of `path`; null looks in the usual
+    places beside the captions."""
+    columns: Columns = Columns()
+    allow_private_links: bool = False
+    """Whether images may be fetched from addresses that are not public (loopback, 10.0.0.0/8
+    and the like), which a data set of strangers could abuse to reach inner services."""
+    allow_redirected_links: bool = False
+    """Whether a link may lead on to another address, which is then checked like the first."""
     limit: Count | None = None
     """Use at most this many images (drawn with `seed`); null uses all."""
-    split: Split = Split()
+    split: Split | None = None
+    """Null keeps the division that comes with the data set, where the source knows one, and
+    otherwise takes shares of 0.8, 0.1 and 0.1."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Seed of the split and of `limit`; the same for all trials of a sweep."""
     on_bad_sample: Literal["error", "skip"] = "error"

@@ -12,22 +12,77 @@ from PIL import Image
 
 from workers import data as sources
 from workers.data.sample import SPLITS, DataSet, Sample
-from workers.recipe import Data
+from workers.recipe import Columns, Data, Split
+
+COUNT = 12
+
+
+def strips(path: Path) -> list[str]:
+    """Draw images that are all different; return their names."""
+    path.mkdir(parents=True, exist_ok=True)
+    names = [f"{index}.png" for index in range(COUNT)]
+    for index, name in enumerate(names):
+        Image.new("RGBA", (8, 5 + index), (index, 0, 0, 200)).save(path / name)
+    return names
+
+
+def amazon_vqa(path: Path) -> Data:
+    names = strips(path / "fetched")
+    rows = [
+        f"{row},https://m.example/I/{name},7,width,{row} inch" for row, name in enumerate(names)
+    ]
+    header = "index,image_link,group_id,entity_name,entity_value"
+    (path / "train.csv").write_text("\n".join([header, *rows]))
+    return Data(source="amazon-vqa", path=str(path / "train.csv"), images="fetched")
+
+
+def coco(path: Path) -> Data:
+    names = strips(path / "val2017")
+    value = {
+        "images": [{"id": row, "file_name": name} for row, name in enumerate(names)],
+        "annotations": [
+            {"image_id": row, "caption": f"strip {row}"} for row in range(COUNT) for _ in range(2)
+        ],
+    }
+    (path / "captions_val2017.json").write_text(json.dumps(value))
+    return Data(source="coco", path=str(path))
+
+
+def csv(path: Path) -> Data:
+    rows = [f"{name},strip {name}" for name in strips(path / "images")]
+    (path / "all.csv").write_text("\n".join(["photo,said", *rows]))
+    columns = Columns(image="photo", caption="said")
+    return Data(source="csv", path=str(path / "all.csv"), columns=columns)
+
+
+def flickr8k(path: Path) -> Data:
+    names = strips(path / "Flicker8k_Dataset")
+    lines = [f"{name}#{number}\tstrip {name} ." for name in names for number in range(5)]
+    (path / "Flickr8k.token.txt").write_text("\n".join(lines))
+    return Data(source="flickr8k", path=str(path), split=Split())
+
+
+def karpathy(path: Path) -> Data:
+    images = [
+        {"filename": name, "split": "train", "sentences": [{"raw": f"strip {name}"}]}
+        for name in strips(path / "images")
+    ]
+    (path / "dataset_own.json").write_text(json.dumps({"images": images}))
+    return Data(source="karpathy", path=str(path), split=Split())
 
 
 def folder(path: Path) -> Data:
-    lines = []
-    for index in range(12):
-        Image.new("RGBA", (8, 5 + index), (index, 0, 0, 200)).save(path / f"{index}.png")
-        lines.append(json.dumps({"file_name": f"{index}.png", "captions": [f"strip {index}"] * 2}))
+    lines = [
+        json.dumps({"file_name": name, "captions": [f"strip {name}"] * 2}) for name in strips(path)
+    ]
     (path / "metadata.jsonl").write_text("\n".join(lines))
     return Data(source="folder", path=str(path))
 
 
 def huggingface(path: Path) -> Data:
-    images = [Image.new("LA", (8, 5 + index), (index, 200)) for index in range(12)]
+    images = [Image.new("LA", (8, 5 + index), (index, 200)) for index in range(COUNT)]
     features = datasets.Features({"image": datasets.Image(), "text": datasets.Value("string")})
-    columns = {"image": images, "text": [f"strip {index}" for index in range(12)]}
+    columns = {"image": images, "text": [f"strip {index}" for index in range(COUNT)]}
     datasets.Dataset.from_dict(columns, features).save_to_disk(str(path / "saved"))
     return Data(source="huggingface", path=str(path / "saved"))
 
@@ -37,8 +92,13 @@ def shapes(path: Path) -> Data:
 
 
 RECIPES: dict[str, Callable[[Path], Data]] = {
+    "amazon-vqa": amazon_vqa,
+    "coco": coco,
+    "csv": csv,
+    "flickr8k": flickr8k,
     "folder": folder,
     "huggingface": huggingface,
+    "karpathy": karpathy,
     "shapes": shapes,
 }
 
@@ -74,6 +134,7 @@ def test_images_are_rgb_and_captions_say_something(dataset: DataSet) -> None:
         assert sample.open().mode == "RGB"
         assert sample.captions
         assert all(caption.strip() for caption in sample.captions)
+        assert sample.question is None or sample.question.strip()
 
 
 def test_loading_twice_gives_the_same_set(data: Data, dataset: DataSet) -> None:
@@ -95,14 +156,33 @@ def test_the_seed_changes_the_set(data: Data, dataset: DataSet) -> None:
 
 
 def test_an_unknown_source_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(ValueError, match=r"one of folder, huggingface, shapes; got 'foldr'"):
+    with pytest.raises(ValueError, match=r"one of amazon-vqa, coco, .*, shapes; got 'foldr'"):
         sources.load(Data(source="foldr"))
+
+
+def test_data_is_a_key_of_dictionaries(data: Data) -> None:
+    assert {data: 1}[data.model_copy(deep=True)] == 1
+
+
+@pytest.mark.parametrize(
+    ("source", "field", "value"),
+    [
+        ("folder", "columns", Columns(image="photo")),
+        ("shapes", "images", "pictures"),
+        ("csv", "revision", "v1"),
+        ("coco", "allow_private_links", True),
+        ("huggingface", "allow_redirected_links", True),
+    ],
+)
+def test_a_field_that_the_source_ignores_is_refused(source: str, field: str, value: object) -> None:
+    with pytest.raises(ValueError, match=rf"data\.{field} must be left out: the source {source}"):
+        sources.load(Data(source=source, path="anywhere", **{field: value}))
 
 
 def test_naming_the_sources_imports_nothing_heavy() -> None:
     program = (
-        "import sys, workers.data; print(len(workers.data.NAMES), "
-        "[name for name in ('torch', 'PIL', 'datasets', 'numpy') if name in sys.modules])"
+        "import sys, workers.data; heavy = ('torch', 'PIL', 'datasets', 'numpy', 'urllib3');"
+        "print(len(workers.data.NAMES), [name for name in heavy if name in sys.modules])"
     )
     result = subprocess.run(
         [sys.executable, "-c", program],

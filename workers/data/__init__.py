@@ -1,9 +1,11 @@
 """Data sources: one file and one line here per source.
 
-Each module offers ``load(data: Data) -> DataSet``. Nothing heavy is imported until a source
-is loaded, so a sweep file can be checked against `NAMES` in milliseconds.
+Each module offers ``load(data: Data) -> DataSet``, and names in ``OPTIONS`` those fields of
+`Data` that it uses and not every source does. Nothing heavy is imported until a source is
+loaded, so a sweep file can be checked against `NAMES` in milliseconds.
 """
 
+from collections.abc import Collection
 from importlib import import_module
 from typing import TYPE_CHECKING, cast
 
@@ -13,21 +15,43 @@ if TYPE_CHECKING:
     from workers.data.sample import DataSet
 
 MODULES = {
+    "amazon-vqa": "workers.data.amazon_vqa",
+    "coco": "workers.data.coco",
+    "csv": "workers.data.csv_files",
+    "flickr8k": "workers.data.flickr8k",
     "folder": "workers.data.folder",
     "huggingface": "workers.data.huggingface",
+    "karpathy": "workers.data.karpathy",
     "shapes": "workers.data.shapes",
 }
 NAMES = tuple(MODULES)
+SPECIAL = (
+    "revision",
+    "images",
+    "columns",
+    "allow_private_links",
+    "allow_redirected_links",
+)
+"""Fields of `Data` that only some sources use."""
 
 
 def load(data: Data) -> "DataSet":
     """Load the data set that `data` describes, from its source.
 
-    Raises ValueError for an unknown source, and `workers.data.problems.DataError` for a set
-    that cannot be used.
+    Raises ValueError for an unknown source or a field that it does not use, and
+    `workers.data.problems.DataError` for a set that cannot be used.
     """
     if data.source not in MODULES:
         raise ValueError(
             f"data.source must be one of {', '.join(sorted(MODULES))}; got {data.source!r}"
         )
-    return cast("DataSet", import_module(MODULES[data.source]).load(data))
+    module = import_module(MODULES[data.source])
+    _refuse_unused(data, getattr(module, "OPTIONS", ()))
+    return cast("DataSet", module.load(data))
+
+
+def _refuse_unused(data: Data, used: Collection[str]) -> None:
+    """Raise ValueError for a field that is set though the source would not look at it."""
+    for name in SPECIAL:
+        if name not in used and getattr(data, name) != Data.model_fields[name].get_default():
+            raise ValueError(f"data.{name} must be left out: the source {data.source} ignores it")

@@ -44,9 +44,18 @@ def read(path: Path) -> tuple[list[Row], list[str]]:
     Whitespace in captions, line breaks included, is reduced to single spaces.
     Raises `DataError` when the file as a whole cannot be understood.
     """
+    return _read(path, FORMATS[path.name])
+
+
+def read_tokens(path: Path) -> tuple[list[Row], list[str]]:
+    """Return the rows of a file in Flickr8k's own form, and its bad rows, as `read` does."""
+    return _read(path, _tokens)
+
+
+def _read(path: Path, parse: Callable[[Sequence[str]], Parsed]) -> tuple[list[Row], list[str]]:
     lines, problems = read_lines(path)
     rows = []
-    for item in FORMATS[path.name](lines):
+    for item in parse(lines):
         if not isinstance(item, Row):
             problems.append(f"{path.name} line {item[0]}: {item[1]}")
         elif not item.image:
@@ -99,7 +108,7 @@ def _pair(value: dict[str, Any]) -> tuple[str, list[str]] | None:
 
 
 def _table(lines: Sequence[str]) -> Parsed:
-    records = _records(lines)
+    records = read_records(lines)
     header = next((fields for _, fields in records if fields), [])
     columns = _columns(header) if isinstance(header, list) else None
     if isinstance(header, csv.Error) or columns is None:
@@ -110,10 +119,10 @@ def _table(lines: Sequence[str]) -> Parsed:
 def _text(lines: Sequence[str]) -> Parsed:
     if any(_TOKEN.match(line) for line in lines):
         return _tokens(lines)
-    first = next(iter(_records(lines)), (0, []))[1]
+    first = next(iter(read_records(lines)), (0, []))[1]
     if isinstance(first, list) and _columns(first):
         return _table(lines)
-    return _body(_records(lines), (0, 1), 2)
+    return _body(read_records(lines), (0, 1), 2)
 
 
 def _tokens(lines: Sequence[str]) -> Parsed:
@@ -148,7 +157,7 @@ def _body(
             yield number, f"must have {width} columns, has {len(fields)}"
 
 
-def _records(lines: Sequence[str]) -> Iterator[tuple[int, list[str] | csv.Error]]:
+def read_records(lines: Sequence[str]) -> Iterator[tuple[int, list[str] | csv.Error]]:
     """Yield each record with the line where it starts; a quoted field may hold line breaks.
 
     A record with a broken quote gives its error, and reading goes on in the next line, so

@@ -6,22 +6,22 @@ at the relative path that is written. ``data.split`` gives shares, or three file
 names, one per line, relative to the folder; images in none of the three are not used.
 """
 
-from collections.abc import Iterable, Sequence
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterable
+from pathlib import Path
 
 from workers.data import captions
 from workers.data.captions import Row
 from workers.data.gather import Candidate, gather
+from workers.data.lists import list_files, read_names
+from workers.data.locate import MISSING, Locator, folder_of, there
 from workers.data.problems import DataError
-from workers.data.sample import SPLITS, DataSet
-from workers.data.text import read_lines
+from workers.data.sample import DataSet
 from workers.recipe import Data, Split
 
 SUFFIXES = frozenset(
     (".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 )
 """What counts as an image when files without a caption are looked for."""
-MISSING = "no such image in the folder or in images/"
 
 
 def load(data: Data) -> DataSet:
@@ -30,7 +30,7 @@ def load(data: Data) -> DataSet:
     Raises `DataError` as `workers.data.gather.gather` does, and when the folder, its caption
     file or a split list is missing or ambiguous.
     """
-    folder = _folder(data.path)
+    folder = folder_of(data.path)
     metadata = _metadata(folder)
     rows, problems = captions.read(metadata)
     locate = Locator(folder)
@@ -38,44 +38,16 @@ def load(data: Data) -> DataSet:
     bare = _without_caption(folder, by_image)
     problems += [*faults, *(f"{id}: image without a caption in {metadata.name}" for id in bare)]
     listed = None
-    if isinstance(data.split.train, str):
+    if data.split and data.split.named:
         reported = {row.image for row in rows if locate(row.image) is None}
         listed, faults = _lists(folder, data.split, locate, {*by_image, *bare}, reported)
         problems += faults
     candidates = [
-        Candidate(id=id, captions=tuple(texts), read=(folder / id).read_bytes)
+        Candidate(id=id, image=id, captions=tuple(texts), read=(folder / id).read_bytes)
         for id, texts in by_image.items()
         if texts
     ]
     return gather(data, candidates, problems, listed)
-
-
-class Locator:
-    """Finds images by the names that people write, asking the disk once per name."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._places = ("", *(place.name for place in _image_folders(folder)))
-        self._ids: dict[str, str | None] = {}
-
-    def __call__(self, name: str) -> str | None:
-        """Return the image's path relative to the folder, or None where no file is there."""
-        if name not in self._ids:
-            self._ids[name] = self._find(PurePosixPath(name.replace("\\", "/")))
-        return self._ids[name]
-
-    def _find(self, name: PurePosixPath) -> str | None:
-        if name.is_absolute() or ".." in name.parts:
-            return None
-        places = (PurePosixPath(place) / name for place in self._places)
-        return next((str(path) for path in places if (self._folder / path).is_file()), None)
-
-
-def _folder(path: str | None) -> Path:
-    folder = Path(path or "").expanduser()
-    if not path or not folder.is_dir():
-        raise DataError(f"data.path must be a folder of images and captions; got {path!r}")
-    return folder
 
 
 def _metadata(folder: Path) -> Path:
@@ -87,12 +59,6 @@ def _metadata(folder: Path) -> Path:
         raise DataError(f"data.path {folder} must hold one of {expected}; it holds none")
     names = " and ".join(path.name for path in found)
     raise DataError(f"data.path {folder} must hold only one of {expected}; it holds {names}")
-
-
-def _image_folders(folder: Path) -> list[Path]:
-    return sorted(
-        path for path in folder.iterdir() if path.name in ("images", "Images") and path.is_dir()
-    )
 
 
 def _by_image(
@@ -121,7 +87,7 @@ def _without_caption(folder: Path, mentioned: Iterable[str]) -> list[str]:
     beside = {(folder / id).parent for id in mentioned}
     found = (
         path.relative_to(folder).as_posix()
-        for place in {folder, *_image_folders(folder), *beside}
+        for place in {folder, *there(folder), *beside}
         for path in place.iterdir()
         if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
     )
@@ -137,20 +103,13 @@ def _lists(
     """
     listed: dict[str, list[str]] = {}
     problems = []
-    for name in SPLITS:
-        file = folder / str(getattr(split, name))
-        if not file.is_file():
-            raise DataError(f"data.split.{name} must be a file of image names; {file} is none")
-        lines, faults = read_lines(file)
+    for name, file in list_files(folder, split).items():
+        names, faults = read_names(file)
         problems += faults
-        for number, image in _names(lines):
+        for number, image in names:
             id = locate(image)
             if id in known:
                 listed.setdefault(id, []).append(name)
             elif image not in reported:
                 problems.append(f"{image}: {MISSING} ({file.name} line {number})")
     return listed, problems
-
-
-def _names(lines: Sequence[str]) -> list[tuple[int, str]]:
-    return [(number, line.strip()) for number, line in enumerate(lines, 1) if line.strip()]

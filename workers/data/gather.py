@@ -14,7 +14,7 @@ from workers.data import splits
 from workers.data.images import ImageError, open_rgb
 from workers.data.problems import DataError, refusal
 from workers.data.sample import SPLITS, DataSet, Sample
-from workers.recipe import Data
+from workers.recipe import Data, Split
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -22,23 +22,29 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """An image with captions whose bytes have not been looked at yet."""
+    """A sample whose image has not been looked at yet."""
 
     id: str
+    image: str
+    """Name of the image; candidates with the same one ask about the same image."""
     captions: tuple[str, ...]
+    question: str | None = None
+    splits: tuple[str, ...] = ()
+    """The splits that name this sample, where they are told by sample and not by image."""
     read: Callable[[], bytes]
     """Returns the encoded image; may raise OSError."""
 
     def open(self) -> Image.Image:
         """Decode the image to upright RGB; raises `ImageError`."""
-        return open_rgb(self.encoded(), self.id)
+        return open_rgb(self.encoded(), self.image)
 
     def encoded(self) -> bytes:
         """Return the encoded image; raises `ImageError` where it cannot be read."""
         try:
             return self.read()
         except OSError as error:
-            raise ImageError(f"{self.id}: cannot be read: {error.strerror or error}") from error
+            reason = error.strerror or error
+            raise ImageError(f"{self.image}: cannot be read: {reason}") from error
 
 
 def gather(
@@ -46,40 +52,46 @@ def gather(
     candidates: Sequence[Candidate],
     problems: Sequence[str],
     listed: Mapping[str, Sequence[str]] | None = None,
+    prepare: Callable[[Sequence[str]], None] | None = None,
 ) -> DataSet:
     """Draw, check and divide the candidates.
 
-    `listed` is image id -> the splits that name it, or None to divide by shares; images that
-    no list names are not used. With ``data.limit`` only the images drawn are opened. Each of
-    those is read and fully decoded once, in threads: 1 to 2 ms of CPU per photo of 500 x 375
-    pixels, so about 12 s for 8,000 of them on one core.
+    `listed` is image -> the splits that name it, or None to divide by shares. Images that no
+    list names are not used; a list may name images for which there is no candidate. With
+    ``data.limit`` only the images drawn are opened, after `prepare` was called with their
+    names. Each of those is read and fully decoded once, in threads: 1 to 2 ms of CPU per photo
+    of 500 x 375 pixels, so about 12 s for 8,000 of them on one core.
 
     Raises `DataError` for any problem, all listed, unless ``data.on_bad_sample`` is skip, and
-    always when train or validation is empty.
+    always when a split is empty that ought to have images.
     """
-    known = {each.id: each for each in candidates if listed is None or each.id in listed}
-    drawn = splits.draw(known, data.limit, data.seed)
-    contents, broken = _check([known[id] for id in drawn])
-    split_of, clashes = (
-        (splits.by_shares(contents, data.split, data.seed), [])
-        if listed is None
-        else splits.by_lists(contents, listed)
-    )
-    found = (*problems, *broken, *clashes)
+    unique, repeated = _unique(candidates)
+    by_image: dict[str, list[Candidate]] = {}
+    for each in unique:
+        if listed is None or each.image in listed:
+            by_image.setdefault(each.image, []).append(each)
+    drawn = _draw(data, by_image, listed)
+    if prepare:
+        prepare(drawn)
+    contents, broken = _check([by_image[image][0] for image in drawn])
+    split_of, clashes = _assign(data, contents, listed)
+    found = (*problems, *repeated, *broken, *clashes)
     if found and data.on_bad_sample == "error":
         raise refusal(str(data.path), found)
-    divided = _divide([known[id] for id in contents], split_of)
-    _refuse_empty(data, divided, found)
-    return DataSet(splits=divided, digest=digest(divided, contents), problems=found)
+    checked = [each for image in contents for each in by_image[image]]
+    divided = _divide(data, checked, split_of, contents)
+    _refuse_empty(data, divided, found, listed)
+    by_id = {each.id: contents[each.image] for each in checked}
+    return DataSet(splits=divided, digest=digest(divided, by_id), problems=found)
 
 
 def digest(divided: Mapping[str, Sequence[Sample]], contents: Mapping[str, str]) -> str:
-    """Return a hex hash over split, id, image content and captions of every sample.
+    """Return a hex hash over split, id, image content, captions and question of every sample.
 
-    `contents` is image id -> hash of the image's bytes.
+    `contents` is sample id -> hash of the image's bytes.
     """
     entries = [
-        [name, sample.id, contents[sample.id], sample.captions]
+        [name, sample.id, contents[sample.id], sample.captions, sample.question]
         for name in SPLITS
         for sample in divided[name]
     ]
@@ -92,11 +104,39 @@ def in_threads(function: Callable[[T], R], items: Iterable[T]) -> list[R]:
         return list(pool.map(function, items))
 
 
+def _unique(candidates: Iterable[Candidate]) -> tuple[list[Candidate], list[str]]:
+    """Return the first candidate of each id, and a problem for each id that comes again."""
+    by_id: dict[str, Candidate] = {}
+    repeated = {
+        each.id: f"{each.id}: more than one sample has this id"
+        for each in candidates
+        if by_id.setdefault(each.id, each) is not each
+    }
+    return list(by_id.values()), list(repeated.values())
+
+
+def _draw(
+    data: Data, images: Iterable[str], listed: Mapping[str, Sequence[str]] | None
+) -> list[str]:
+    if listed is None:
+        return splits.draw(images, data.limit, data.seed)
+    return splits.draw_listed({name: listed[name] for name in images}, data.limit, data.seed)
+
+
+def _assign(
+    data: Data, contents: Mapping[str, str], listed: Mapping[str, Sequence[str]] | None
+) -> tuple[dict[str, str], list[str]]:
+    """Return image -> split, and a problem for each image that is listed for two."""
+    if listed is None:
+        return splits.by_shares(contents, data.split or Split(), data.seed), []
+    return splits.by_lists(contents, listed)
+
+
 def _check(candidates: Sequence[Candidate]) -> tuple[dict[str, str], list[str]]:
-    """Return image id -> hash of its bytes for images that decode, and the other ones' faults."""
+    """Return image -> hash of its bytes for images that decode, and the other ones' faults."""
     found = in_threads(_content, candidates)
     contents = {
-        each.id: result
+        each.image: result
         for each, result in zip(candidates, found, strict=True)
         if isinstance(result, str)
     }
@@ -106,27 +146,48 @@ def _check(candidates: Sequence[Candidate]) -> tuple[dict[str, str], list[str]]:
 def _content(candidate: Candidate) -> str | ImageError:
     try:
         encoded = candidate.encoded()
-        open_rgb(encoded, candidate.id)
+        open_rgb(encoded, candidate.image)
     except ImageError as error:
         return error
     return sha256(encoded).hexdigest()
 
 
 def _divide(
-    candidates: Iterable[Candidate], split_of: Mapping[str, str]
+    data: Data,
+    candidates: Iterable[Candidate],
+    split_of: Mapping[str, str],
+    contents: Mapping[str, str],
 ) -> dict[str, tuple[Sample, ...]]:
+    """Return split -> samples; a sample stays out where another split has kept its image."""
+    final = _hold_out(data, split_of, contents)
     divided: dict[str, list[Sample]] = {name: [] for name in SPLITS}
     for each in candidates:
-        if each.id in split_of:
-            sample = Sample(id=each.id, open=each.open, captions=each.captions)
-            divided[split_of[each.id]].append(sample)
+        split = split_of.get(each.image)
+        if split and (not each.splits or split in each.splits):
+            sample = Sample(
+                id=each.id, open=each.open, captions=each.captions, question=each.question
+            )
+            divided[final[each.image]].append(sample)
     return {name: tuple(samples) for name, samples in divided.items()}
 
 
+def _hold_out(
+    data: Data, split_of: Mapping[str, str], contents: Mapping[str, str]
+) -> Mapping[str, str]:
+    """Return `split_of` with validation taken from train, where the recipe says so."""
+    if data.split is None or not data.split.named or isinstance(data.split.validation, str):
+        return split_of
+    return splits.hold_out(split_of, contents, data.split.validation, data.seed)
+
+
 def _refuse_empty(
-    data: Data, divided: Mapping[str, Sequence[Sample]], problems: Sequence[str]
+    data: Data,
+    divided: Mapping[str, Sequence[Sample]],
+    problems: Sequence[str],
+    listed: Mapping[str, Sequence[str]] | None,
 ) -> None:
-    empty = [name for name in ("train", "validation") if not divided[name]]
+    wanted = {"train", "validation", *(name for names in (listed or {}).values() for name in names)}
+    empty = [name for name in SPLITS if name in wanted and not divided[name]]
     if empty:
         counts = ", ".join(f"{name} {len(divided[name])}" for name in SPLITS)
         raise DataError(

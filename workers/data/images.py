@@ -6,6 +6,11 @@ from typing import BinaryIO
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+MAX_PIXELS = 89_478_485
+"""Pixels of the largest image that is decoded: a quarter of a gigabyte in RGB. A small file
+can claim to be of any size, and decoding it would take the memory."""
+_TOO_LARGE = f"too large to be decoded: {{}}, the limit is {MAX_PIXELS} in all; scale it down"
+
 
 class ImageError(ValueError):
     """An image that cannot be decoded completely; the message starts with its name."""
@@ -17,19 +22,32 @@ def open_rgb(source: str | Path | bytes | BinaryIO, name: str | None = None) -> 
     `source` is a path, the encoded bytes or an open binary file; `name` is what an error
     calls it (the path when left out). An animation gives its first frame.
 
-    Raises `ImageError` when the file is missing, truncated, or no image.
+    Raises `ImageError` when the file is missing, truncated, no image, or of more than
+    `MAX_PIXELS` pixels.
     """
     label = name or (str(source) if isinstance(source, str | Path) else "image")
     try:
         with Image.open(BytesIO(source) if isinstance(source, bytes) else source) as image:
+            _refuse_huge(image, label)
             image.load()
             return _to_rgb(ImageOps.exif_transpose(image))
+    except ImageError:
+        raise
+    except Image.DecompressionBombError as error:  # at twice the limit Pillow itself refuses
+        size = str(error).partition(" exceeds")[0]
+        raise ImageError(f"{label}: {_TOO_LARGE.format(size)}") from error
     except UnidentifiedImageError as error:
         raise ImageError(f"{label}: not an image of a known format") from error
     except OSError as error:
         raise ImageError(f"{label}: cannot be decoded: {error.strerror or error}") from error
     except Exception as error:  # on damaged bytes Pillow's decoders raise nearly anything
         raise ImageError(f"{label}: cannot be decoded: {error}") from error
+
+
+def _refuse_huge(image: Image.Image, label: str) -> None:
+    if image.width * image.height > MAX_PIXELS:
+        size = f"{image.width} x {image.height} pixels"
+        raise ImageError(f"{label}: {_TOO_LARGE.format(size)}")
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

@@ -10,24 +10,27 @@ SPLITS = ("train", "validation", "test")
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """One image with its reference captions."""
+    """One image with its reference captions, or with a question and its answers."""
 
     id: str
     """Unique in the data set and stable over runs, such as a file name."""
     open: Callable[[], Image.Image]
     """Decodes the image: mode RGB, upright (EXIF orientation applied)."""
     captions: tuple[str, ...]
+    """References, or answers to the question; empty only in the test split, for images whose
+    captions are not known (the test file of a contest)."""
     question: str | None = None
-    """What is asked about the image, for task vqa."""
+    """What is asked about the image; None when it is to be captioned."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataSet:
-    """All splits of one data set; no image is in two of them."""
+    """All splits of one data set; no image is in two of them, though several samples of one
+    split may ask about the same image."""
 
     splits: Mapping[str, tuple[Sample, ...]]
     """Keys are `SPLITS`; test may be empty."""
     digest: str
-    """Hex hash over ids, captions and image bytes of all splits, and over which is where."""
+    """Hex hash over ids, captions, questions and image bytes of all splits, and which is where."""
     problems: tuple[str, ...] = ()
     """What was skipped and why, one line each, by name."""

@@ -20,7 +20,7 @@ from workers.data.scenes import (
     known_scenes,
     target_captions,
 )
-from workers.recipe import Data
+from workers.recipe import Data, Split
 
 DEFAULT_IMAGES = 220
 """Images of all splits together when ``data.limit`` is null."""
@@ -48,9 +48,10 @@ def _counts(data: Data) -> dict[str, int]:
             "data.path must be left out: the source shapes draws its images; "
             f"got {data.path!r}. For files of your own use data.source: folder"
         )
+    split = data.split or Split()
     limit, counts, total = data.limit or DEFAULT_IMAGES, {}, 0.0
     for name in SPLITS:
-        share = getattr(data.split, name)
+        share = getattr(split, name)
         if isinstance(share, str):
             raise DataError(
                 f"data.split.{name} must be a share such as 0.8: the source shapes has no files "
@@ -59,16 +60,16 @@ def _counts(data: Data) -> dict[str, int]:
         # Rounding the running total and not each share keeps the sum within the limit.
         counts[name] = round((total + share) * limit) - round(total * limit)
         total += share
-    _refuse_empty(data, limit, counts)
+    _refuse_empty(split, limit, counts)
     return counts
 
 
-def _refuse_empty(data: Data, limit: int, counts: Mapping[str, int]) -> None:
+def _refuse_empty(split: Split, limit: int, counts: Mapping[str, int]) -> None:
     for name in ("train", "validation"):
         if not counts[name]:
             raise DataError(
                 f"data.limit must be larger: of {limit} images a share of "
-                f"{getattr(data.split, name):g} leaves none for {name}"
+                f"{getattr(split, name):g} leaves none for {name}"
             )
 
 

@@ -22,6 +22,24 @@ def draw(ids: Iterable[str], limit: int | None, seed: int) -> list[str]:
     return sorted(_shuffled(ids, f"limit {seed}")[:limit])
 
 
+def draw_listed(listed: Mapping[str, Iterable[str]], limit: int | None, seed: int) -> list[str]:
+    """Return `limit` of the listed ids as `draw` does, of each split in its proportion.
+
+    A split keeps one id at least while the limit allows it, however few are drawn.
+    """
+    if limit is None or limit >= len(listed):
+        return sorted(listed)
+    ids_of: dict[str, list[str]] = {name: [] for name in HELD_OUT_FIRST}
+    for id, names in listed.items():
+        ids_of[next(name for name in HELD_OUT_FIRST if name in names)].append(id)
+    drawn: list[str] = []
+    for name, ids in ids_of.items():
+        fair = max(1, round(limit * len(ids) / len(listed)))
+        share = limit - len(drawn) if name == "train" else min(fair, len(ids))
+        drawn += draw(ids, share, seed)
+    return sorted(drawn)
+
+
 def counts(total: int, split: Split) -> dict[str, int]:
     """Return images per split: all of ``total * (sum of shares)``, rounded.
 
@@ -68,6 +86,22 @@ def by_lists(
             same = "also listed for" if first == id else f"the same image as {first} in"
             problems.append(f"{id}: listed for {split}, but {same} {split_of[first]}")
     return split_of, problems
+
+
+def hold_out(
+    split_of: Mapping[str, str], contents: Mapping[str, str], share: float, seed: int
+) -> dict[str, str]:
+    """Return `split_of` with a share of train's images, one at least, moved to validation.
+
+    Copies of one image move together.
+    """
+    distinct = {contents[id] for id, split in split_of.items() if split == "train"}
+    count = max(1, round(len(distinct) * share))
+    moved = set(_shuffled(distinct, f"validation {seed}")[:count])
+    return {
+        id: "validation" if split == "train" and contents[id] in moved else split
+        for id, split in split_of.items()
+    }
 
 
 def _shuffled(texts: Iterable[str], salt: str) -> list[str]:

@@ -10,7 +10,7 @@ from PIL import Image
 from workers.data.huggingface import load
 from workers.data.problems import DataError
 from workers.data.sample import SPLITS, DataSet, Sample
-from workers.recipe import Data, Split
+from workers.recipe import Columns, Data, Split
 
 OWN = Split(train="train", validation="dev", test="test")
 
@@ -179,3 +179,73 @@ def test_a_path_that_holds_no_set_is_refused(tmp_path: Path) -> None:
         load(data(str(tmp_path / "empty")))
     with pytest.raises(DataError, match="must be a hub name, folder or file; got None"):
         load(Data(source="huggingface"))
+
+
+def test_columns_can_be_named(tmp_path: Path) -> None:
+    rows = {"said": words(range(6)), "asked": ["what?"] * 6, "key": list(range(100, 106))}
+    part = table(range(6), "photo", caption=["wrong"] * 6, **rows)
+    columns = Columns(image="photo", caption="said", question="asked", id="key")
+    found = samples(load(data(save(tmp_path, part), columns=columns)))
+    assert found["train/103"].captions == ("red 3",)
+    assert found["train/103"].question == "what?"
+
+
+@pytest.mark.parametrize("field", ["image", "caption", "question", "id"])
+def test_a_wrong_column_is_refused_with_those_found(tmp_path: Path, field: str) -> None:
+    path = save(tmp_path, table(range(4), text=words(range(4))))
+    with pytest.raises(DataError, match=rf"columns\.{field} must be .*'nme', .* are image, text"):
+        load(data(path, columns=Columns(**{field: "nme"})))
+
+
+def test_questions_about_one_image_are_samples_of_one_split(tmp_path: Path) -> None:
+    colors = [*range(6), *range(6)]
+    asked = ["what?"] * 6 + ["where?"] * 6
+    path = save(tmp_path, table(colors, answer=words(colors), asked=asked))
+    columns = Columns(caption="answer", question="asked")
+    for seed in range(3):
+        dataset = load(data(path, columns=columns, seed=seed))
+        assert sum(sizes(dataset)) == 12
+        assert all(size % 2 == 0 for size in sizes(dataset))
+
+
+def test_an_empty_question_is_refused_by_name(tmp_path: Path) -> None:
+    path = save(tmp_path, table(range(5), text=words(range(5)), q=["a?", None, "", "b?", "c?"]))
+    with pytest.raises(DataError) as refused:
+        load(data(path, columns=Columns(question="q")))
+    assert refused.value.problems == (
+        "train/000001: empty question",
+        "train/000002: empty question",
+    )
+
+
+def test_an_id_that_comes_again_is_refused(tmp_path: Path) -> None:
+    path = save(tmp_path, table(range(5), text=words(range(5)), key=[1, 2, 3, 3, 4]))
+    with pytest.raises(DataError, match="train/3: more than one sample has this id"):
+        load(data(path, columns=Columns(id="key")))
+
+
+def test_only_test_may_be_without_captions(tmp_path: Path) -> None:
+    parts = datasets.DatasetDict(train=table(range(6), text=words(range(6))), test=table([8, 9, 8]))
+    path = save(tmp_path, parts)
+    dataset = load(data(path, split=Split(train="train", validation=0.2, test="test")))
+    assert sizes(dataset) == [5, 1, 3]
+    assert {sample.captions for sample in dataset.splits["test"]} == {()}
+    with pytest.raises(DataError, match="no column that is known to hold captions"):
+        load(data(path))
+
+
+def test_a_hub_name_that_cannot_be_reached_says_what_to_do(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    with pytest.raises(
+        DataError, match=r"data\.path nobody/nothing at data\.revision v9 cannot .*"
+    ):
+        load(data("nobody/nothing", revision="v9"))
+    with pytest.raises(DataError, match=r"as a hub name it needs a connection, or a copy from"):
+        load(data("nobody/nothing"))
+
+
+def test_a_revision_of_a_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"data\.revision is for sets on the hub"):
+        load(data(str(tmp_path), revision="v1"))

@@ -1,11 +1,12 @@
 import struct
 from io import BytesIO
 from pathlib import Path
+from zlib import crc32
 
 import pytest
 from PIL import Image
 
-from workers.data.images import ImageError, open_rgb
+from workers.data.images import MAX_PIXELS, ImageError, open_rgb
 
 RED, WHITE = (255, 0, 0), (255, 255, 255)
 
@@ -114,3 +115,18 @@ def test_stubs_of_images_are_refused(content: bytes) -> None:
 def test_missing_file_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match=r"gone\.png: cannot be decoded: No such file"):
         open_rgb(tmp_path / "gone.png")
+
+
+def claiming(width: int, height: int) -> bytes:
+    """A small PNG whose header says another size."""
+    content = encoded(Image.new("L", (1, 1)))
+    header = b"IHDR" + struct.pack(">2I", width, height) + content[24:29]
+    return content[:12] + header + struct.pack(">I", crc32(header)) + content[33:]
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+@pytest.mark.parametrize(("width", "size"), [(10_000, "10000 x 10000"), (60_000, "600000000")])
+def test_an_image_too_large_for_memory_is_refused_by_name(width: int, size: str) -> None:
+    refusal = rf"bomb\.png: too large to be decoded: .*{size}.* the limit is {MAX_PIXELS} in all"
+    with pytest.raises(ImageError, match=refusal):
+        open_rgb(claiming(width, 10_000), "bomb.png")

@@ -1,9 +1,12 @@
 from collections import Counter
 
 import pytest
+from pydantic import ValidationError
 
 from workers.data import splits
 from workers.recipe import Split
+
+LISTED = {"train": 70, "validation": 20, "test": 10}
 
 
 def contents(count: int) -> dict[str, str]:
@@ -77,3 +80,50 @@ def test_a_copy_in_another_split_is_left_out_of_train() -> None:
     split_of, problems = splits.by_lists({"a": "x", "b": "x", "c": "y", "d": "y"}, listed)
     assert split_of == {"b": "validation", "c": "train", "d": "train"}
     assert problems == ["a: listed for train, but the same image as b in validation"]
+
+
+def test_a_limit_is_divided_like_the_lists() -> None:
+    listed = {
+        f"{split}{index}": [split] for split, count in LISTED.items() for index in range(count)
+    }
+    for seed in range(5):
+        drawn = splits.draw_listed(listed, 10, seed)
+        parts = Counter(listed[id][0] for id in drawn)
+        assert parts == {"train": 7, "validation": 2, "test": 1}
+        assert drawn == sorted(drawn)
+    assert splits.draw_listed(listed, 10, 0) != splits.draw_listed(listed, 10, 1)
+    assert splits.draw_listed(listed, None, 0) == sorted(listed)
+    assert len(splits.draw_listed(listed, 3, 0)) == 3
+    assert len(splits.draw_listed(listed, 101, 0)) == len(listed)
+
+
+def test_copies_are_held_out_together() -> None:
+    copies = {f"{index}-{copy}": str(index) for index in range(10) for copy in "ab"}
+    copies["t"] = "test"
+    split_of = dict.fromkeys(copies, "train") | {"t": "test"}
+    for seed in range(5):
+        held_out = splits.hold_out(split_of, copies, 0.3, seed)
+        assert Counter(held_out.values()) == {"train": 14, "validation": 6, "test": 1}
+        assert all(held_out[id] == held_out[f"{id[0]}-a"] for id in copies if id != "t")
+    assert Counter(splits.hold_out(split_of, copies, 0.01, 0).values())["validation"] == 2
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ({"train": "a"}, "either three shares or three files"),
+        ({"train": "a", "test": "b", "validation": 0.0}, "a validation share above 0"),
+        ({"train": "a", "test": "b", "validation": 1.0}, "a validation share below 1"),
+        ({"train": 0.8, "test": 0.1, "validation": "c"}, "either three shares or three files"),
+        ({"train": 0.8, "test": "b", "validation": "c"}, "either three shares or three files"),
+    ],
+)
+def test_parts_of_different_kinds_are_refused(parts: dict[str, object], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        Split(**parts)
+
+
+def test_only_validation_may_be_a_share_beside_names() -> None:
+    assert Split(train="a", validation=0.1, test="b").named
+    assert Split(train="a", validation="c", test="b").named
+    assert not Split().named

@@ -1,0 +1,331 @@
+import socket
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from workers.data.addresses import RefusedError, is_public, resolve
+from workers.data.download import Downloader, Rules
+from workers.data.links import Links, cache_folder, is_link
+
+RULES = Rules(private=True, silence_seconds=0.3, total_seconds=0.5, pause_seconds=0.001)
+
+
+def png(color: int = 0, size: int = 6) -> bytes:
+    buffer = BytesIO()
+    Image.new("RGB", (size, 4), (color, 0, 0)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers as the path says."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        name = self.path.partition("?")[0].strip("/")
+        with self.server.lock:
+            self.server.asked[name] += 1
+        getattr(self, f"do_{name.split('-')[0]}", self.do_missing)(name)
+
+    def answer(self, status: int, body: bytes = b"", **headers: str) -> None:
+        self.send_response(status)
+        for key, value in {"Content-Length": str(len(body)), **headers}.items():
+            self.send_header(key.replace("_", "-"), value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_good(self, name: str) -> None:
+        self.answer(200, png(int(name.partition("-")[2] or 0)))
+
+    def do_missing(self, name: str) -> None:
+        self.answer(404, b"no")
+
+    def do_busy(self, name: str) -> None:
+        status = int(name.split("-")[1])
+        self.answer(status if self.server.asked[name] < 3 else 200, png())
+
+    def do_down(self, name: str) -> None:
+        self.answer(500)
+
+    def do_page(self, name: str) -> None:
+        self.answer(200, b"<html>Sorry</html>")
+
+    def do_large(self, name: str) -> None:
+        self.answer(200, bytes(2000))
+
+    def do_endless(self, name: str) -> None:
+        self.send_response(200)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        for _ in range(50):
+            self.wfile.write(b"64\r\n" + bytes(100) + b"\r\n")
+
+    def do_chunked(self, name: str) -> None:
+        self.send_response(200)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        for start in range(0, len(png()), 10):
+            piece = png()[start : start + 10]
+            self.wfile.write(b"%x\r\n" % len(piece) + piece + b"\r\n")
+        self.wfile.write(b"0\r\n\r\n")
+
+    def do_short(self, name: str) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(png())))
+        self.end_headers()
+        self.wfile.write(png()[:20])
+        self.close_connection = True
+
+    def do_silent(self, name: str) -> None:
+        self.server.over.wait(5)
+
+    def do_drip(self, name: str) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "1000")
+        self.end_headers()
+        for _ in range(40):
+            if self.server.over.wait(0.05):
+                return
+            self.wfile.write(b"x")
+
+    def do_redirect(self, name: str) -> None:
+        self.answer(302, b"gone", Location=self.server.target)
+
+    def log_message(self, *args: object) -> None:
+        return
+
+
+class Server(ThreadingHTTPServer):
+    """Counts what it is asked for."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.lock, self.over = threading.Lock(), threading.Event()
+        self.asked: Counter[str] = Counter()
+        self.target = ""
+        """Where redirects lead."""
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing of clients that hang up, as they are made to do here."""
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    server = Server()
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield server
+    server.over.set()
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture(autouse=True)
+def _nothing_asked(server: Server) -> None:
+    server.asked.clear()
+
+
+@pytest.fixture
+def site(server: Server) -> str:
+    return f"http://127.0.0.1:{server.server_port}"
+
+
+def download(link: str, rules: Rules = RULES) -> bytes:
+    return Downloader(rules)(link)
+
+
+@pytest.mark.parametrize("name", ["good", "chunked", "busy-500", "busy-503", "busy-429"])
+def test_a_file_is_downloaded_whole(server: Server, site: str, name: str) -> None:
+    assert download(f"{site}/{name}") == png()
+    assert server.asked[name] == (3 if name.startswith("busy") else 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason", "asked"),
+    [
+        ("missing", "HTTP 404 Not Found", 1),
+        ("busy-403", "HTTP 403 Forbidden", 1),
+        ("large", "2000 bytes or more, the limit is 1000", 1),
+        ("short", "the connection broke before the end, 2 times", 2),
+        ("silent", "no answer within 0.3 s, 2 times", 2),
+        ("drip", "not complete within 0.5 s, 2 times", 2),
+    ],
+)
+def test_a_failure_says_why_and_is_tried_again_where_that_helps(
+    server: Server, site: str, name: str, reason: str, asked: int
+) -> None:
+    rules = replace(RULES, attempts=2, max_bytes=1000)
+    with pytest.raises(OSError, match=rf"^{reason}$"):
+        download(f"{site}/{name}", rules)
+    assert server.asked[name] == asked
+
+
+def test_an_endless_answer_stops_at_the_limit(site: str) -> None:
+    with pytest.raises(RefusedError, match="bytes or more, the limit is 1000"):
+        download(f"{site}/endless", Rules(private=True, max_bytes=1000))
+
+
+def test_pauses_grow_from_attempt_to_attempt(site: str) -> None:
+    pauses: list[float] = []
+    with pytest.raises(OSError, match="HTTP 500"):
+        Downloader(Rules(private=True, attempts=3), pauses.append)(f"{site}/down-500")
+    assert 1.0 <= pauses[0] <= 1.5
+    assert 2.0 <= pauses[1] <= 3.0
+    assert len(pauses) == 2
+
+
+def test_nobody_listening_is_a_failure_in_one_line() -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        link = f"http://127.0.0.1:{closed.getsockname()[1]}/a.png"
+        with pytest.raises(OSError, match=r"^no connection, 4 times$"):
+            download(link)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "0.0.0.0", "2130706433"])
+def test_private_addresses_are_not_asked(server: Server, host: str) -> None:
+    with pytest.raises(OSError, match=r"which is not public; .*data\.allow_private_links: true"):
+        download(f"http://{host}:{server.server_port}/good", Rules())
+    assert not server.asked
+
+
+@pytest.mark.parametrize(
+    "link",
+    ["ftp://example.org/a.png", "file:///etc/passwd", "gopher://x", "http://", "http://a b:c/d"],
+)
+def test_only_web_links_are_followed(link: str) -> None:
+    with pytest.raises(RefusedError, match=r"only http and https links|not a link"):
+        download(link)
+
+
+def test_redirects_are_followed_only_where_allowed(server: Server, site: str) -> None:
+    server.target = "/good-7"
+    with pytest.raises(RefusedError, match=r"redirected to .*/good-7; .*allow_redirected_links"):
+        download(f"{site}/redirect")
+    allowed = Rules(private=True, redirected=True)
+    assert download(f"{site}/redirect", allowed) == png(7)
+    server.target = "/redirect"
+    with pytest.raises(RefusedError, match="more than 4 redirections"):
+        download(f"{site}/redirect", allowed)
+    server.target = "file:///etc/passwd"
+    with pytest.raises(RefusedError, match="only http and https links"):
+        download(f"{site}/redirect", allowed)
+
+
+def test_a_redirect_to_a_private_address_is_refused(
+    server: Server, site: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first host is taken for a public one, as a host out there would be."""
+    public = {"127.0.0.1"}
+    monkeypatch.setattr(
+        "workers.data.addresses.is_public", lambda address: address in public or is_public(address)
+    )
+    rules = Rules(redirected=True)
+    assert download(f"{site}/good", rules) == png()
+    server.target = f"http://127.0.0.2:{server.server_port}/good"
+    with pytest.raises(RefusedError, match=r"127\.0\.0\.2 has the address .* not public"):
+        download(f"{site}/redirect", rules)
+    assert server.asked == {"good": 1, "redirect": 1}
+
+
+def test_the_checked_address_is_the_one_connected_to(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name server that gives another address when asked again is not asked again."""
+    asked = []
+    lookup = socket.getaddrinfo
+
+    def rebinding(host: str, port: int, *args: object, **options: object) -> object:
+        if host == "rebinding.example":
+            asked.append(host)
+            host = "127.0.0.1" if len(asked) == 1 else "127.0.0.9"
+        return lookup(host, port, *args, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", rebinding)
+    link = f"http://rebinding.example:{server.server_port}/good"
+    assert download(link) == png()
+    assert asked == ["rebinding.example"]
+
+
+def test_one_private_address_among_public_ones_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = [(0, 0, 0, "", (ip, 80)) for ip in ("93.184.215.14", "10.0.0.1")]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **options: answer)
+    with pytest.raises(RefusedError, match=r"mixed\.example has the address 10\.0\.0\.1"):
+        resolve("mixed.example", 80, private=False)
+    assert resolve("mixed.example", 80, private=True) == ["93.184.215.14", "10.0.0.1"]
+
+
+@pytest.mark.parametrize(
+    ("address", "public"),
+    [
+        *(
+            (ip, True)
+            for ip in ("8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808")
+        ),
+        *((ip, False) for ip in ("127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "0.0.0.0")),
+        *((ip, False) for ip in ("169.254.169.254", "100.64.0.1", "224.0.0.1", "255.255.255.255")),
+        *((ip, False) for ip in ("::1", "::", "fe80::1%eth0", "fd00::1", "ff0e::1")),
+        *((ip, False) for ip in ("::ffff:127.0.0.1", "64:ff9b::7f00:1", "2002:7f00:1::")),
+    ],
+)
+def test_public_addresses(address: str, public: bool) -> None:
+    assert is_public(address) == public
+
+
+def test_images_are_fetched_once_and_failures_are_told(
+    server: Server, site: str, tmp_path: Path
+) -> None:
+    links = Links(folder=tmp_path / "cache", rules=RULES)
+    wanted = [f"{site}/{name}" for name in ("good-1", "good-2", "missing", "page", "good-1")]
+    done: list[int] = []
+    links.fetch(wanted, done.append)
+    assert sum(done) == 5
+    assert links.reader(wanted[1])() == png(2)
+    assert links.failures == {
+        f"{site}/missing": "HTTP 404 Not Found",
+        f"{site}/page": "the answer: not an image of a known format",
+    }
+    with pytest.raises(OSError, match=r"^HTTP 404 Not Found$"):
+        links.reader(f"{site}/missing")()
+    assert len(list((tmp_path / "cache").iterdir())) == 2
+    assert server.asked == {"good-1": 1, "good-2": 1, "missing": 1, "page": 1}
+
+
+def test_an_interrupted_run_goes_on_where_it_stopped(
+    server: Server, site: str, tmp_path: Path
+) -> None:
+    wanted = [f"{site}/good-{number}" for number in range(30)]
+
+    def interrupt(count: int) -> None:
+        if count and len(list(tmp_path.iterdir())) >= 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Links(folder=tmp_path, rules=RULES).fetch(wanted, interrupt)
+    before = len(list(tmp_path.iterdir()))
+    assert before >= 5
+    asked = sum(server.asked.values())
+    links = Links(folder=tmp_path, rules=RULES)
+    links.fetch(wanted, lambda count: None)
+    assert sum(server.asked.values()) == asked + 30 - before
+    assert [links.reader(link)() for link in wanted] == [png(number) for number in range(30)]
+
+
+def test_an_image_removed_from_the_cache_is_told(site: str, tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="not fetched, or removed from"):
+        Links(folder=tmp_path, rules=RULES).reader(f"{site}/good")()
+
+
+def test_the_cache_can_be_moved(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SWEEPS_CACHE", str(tmp_path))
+    assert cache_folder() == tmp_path / "images"
+    assert is_link("HTTPS://example.org/a.png")
+    assert not is_link("C:\\photos\\a.png")

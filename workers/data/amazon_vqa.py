@@ -1,0 +1,76 @@
+"""Data source `amazon-vqa`: questions about product images, as in the Amazon ML Challenge 2024.
+
+``data.path`` is a folder with ``train.csv`` and ``test.csv``, or one file, of the columns
+``index,image_link,group_id,entity_name,entity_value``; ``index`` may be missing where no
+predictions are handed in, ``entity_value`` in a test file. The question is "What is the item
+weight?" for the entity ``item_weight``, and the answer is the value, such as ``34 gram``.
+
+An empty ``entity_value`` is an answer too: by the challenge's rule it says that the image
+shows no value, and predicting one is a false positive. Such a sample has the one caption "".
+
+With ``data.images`` nothing is fetched: images lie in that folder under the last part of their
+link, as the challenge's own download script leaves them.
+"""
+
+from collections.abc import Mapping
+
+from workers.data.contest import UNITS, question
+from workers.data.entries import Entry, load_entries
+from workers.data.locate import Locator, images_folder
+from workers.data.sample import DataSet
+from workers.data.table import Table, read_tables
+from workers.recipe import Data
+
+OPTIONS = ("images", "allow_private_links", "allow_redirected_links")
+
+
+def load(data: Data) -> DataSet:
+    """Load the files; a sample's id is its ``index``, led by the file's name but in test.
+
+    Raises `DataError` as `workers.data.gather.gather` does, and when a file or a column is
+    missing.
+    """
+    data, tables, problems = read_tables(data)
+    entries: list[Entry] = []
+    for table in tables:
+        found, faults = _entries(table, local=data.images is not None)
+        entries += found
+        problems += faults
+    locate = Locator(images_folder(data.images, tables[0].path.parent))
+    return load_entries(data, entries, problems, locate)
+
+
+def _entries(table: Table, local: bool) -> tuple[list[Entry], list[str]]:
+    link, entity = (table.fixed(name) for name in ("image_link", "entity_name"))
+    value = None
+    if not table.unlabelled or "entity_value" in table.columns:
+        value = table.fixed("entity_value")
+    entries: list[Entry] = []
+    problems = []
+    for number, (line, row) in enumerate(table.rows):
+        place = f"{table.path.name} line {line}"
+        image, name = row[link].strip(), row[entity].strip()
+        if not image or name not in UNITS:
+            problems.append(f"{place}: {_fault(image, name)}")
+            continue
+        entries.append(
+            Entry(
+                id=table.id(_index(row, number)),
+                image=image.rpartition("/")[2] if local else image,
+                captions=(" ".join(row[value].split()),) if value else (),
+                question=question(name),
+                place=place,
+                splits=table.splits,
+            )
+        )
+    return entries, problems
+
+
+def _index(row: Mapping[str, str], number: int) -> str:
+    return row.get("index", "").strip() or str(number)
+
+
+def _fault(image: str, entity: str) -> str:
+    if not image:
+        return "row without an image_link"
+    return f"entity_name must be one of {', '.join(UNITS)}; got {entity!r}"

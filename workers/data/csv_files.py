@@ -1,0 +1,91 @@
+"""Data source `csv`: tables of images and captions, with any names of columns.
+
+``data.path`` is one file, divided by shares, or a folder with files of its own for the splits,
+such as a contest's ``train.csv`` and ``test.csv`` (see `workers.data.table`); the test file
+may be without captions. ``data.columns`` names the columns. An image is an http or https link,
+or a file beside the table, in ``images/`` or in ``data.images``.
+
+Rows of one file with the same image and the same question are one sample with all their
+captions; rows without a caption are each a sample of their own.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from workers.data.captions import CAPTION_KEYS, IMAGE_KEYS
+from workers.data.entries import Entry, load_entries, with_text
+from workers.data.locate import Locator, images_folder
+from workers.data.sample import DataSet
+from workers.data.table import Table, read_tables
+from workers.recipe import Columns, Data
+
+OPTIONS = ("columns", "images", "allow_private_links", "allow_redirected_links")
+IMAGE_NAMES = (*IMAGE_KEYS, "image_path", "image_link", "image_url", "image_id")
+
+
+def load(data: Data) -> DataSet:
+    """Load the tables; a sample's id is that of its first row, or else the image's name.
+
+    With several files the ids of all but the test file are led by the file's name: ``train/7``.
+
+    Raises `DataError` as `workers.data.gather.gather` does, and when a file or a column is
+    missing.
+    """
+    data, tables, problems = read_tables(data)
+    entries: list[Entry] = []
+    for table in tables:
+        found, faults = _entries(table, data.columns)
+        entries += found
+        problems += faults
+    locate = Locator(images_folder(data.images, tables[0].path.parent))
+    return load_entries(data, entries, problems, locate)
+
+
+def _entries(table: Table, columns: Columns) -> tuple[list[Entry], list[str]]:
+    image = table.needed("image", columns.image, IMAGE_NAMES)
+    caption = _caption_column(table, columns)
+    question = table.column("question", columns.question)
+    id = table.column("id", columns.id) or image
+    entries: list[Entry] = []
+    problems: list[str] = []
+    for line, row in table.rows:
+        entry = Entry(
+            id=table.id(row[id].strip()),
+            image=row[image].strip(),
+            captions=(row[caption],) if caption else (),
+            question=" ".join(row[question].split()) if question else None,
+            place=f"{table.path.name} line {line}",
+            splits=table.splits,
+        )
+        lacking = _lacking(entry, row, id)
+        if lacking:
+            problems.append(f"{entry.place}: row without {lacking}")
+        else:
+            entries.append(entry)
+    entries, faults = with_text(entries)
+    return _merged(entries), [*problems, *faults]
+
+
+def _caption_column(table: Table, columns: Columns) -> str | None:
+    if table.unlabelled and columns.caption not in table.columns:
+        return table.column("caption", None, () if columns.caption else CAPTION_KEYS)
+    return table.needed("caption", columns.caption, CAPTION_KEYS)
+
+
+def _lacking(entry: Entry, row: Mapping[str, str], id: str) -> str | None:
+    """Return what the row must say and does not."""
+    if not entry.image:
+        return "an image"
+    if not row[id].strip():
+        return f"a value in {id}"
+    return "a question" if entry.question == "" else None
+
+
+def _merged(entries: list[Entry]) -> list[Entry]:
+    """Return one entry per image and question, with all captions, of those that have some."""
+    merged: dict[tuple[str, str | None, str], Entry] = {}
+    for entry in entries:
+        key = (entry.image, entry.question, "" if entry.captions else entry.place)
+        first = merged.get(key, replace(entry, captions=()))
+        merged[key] = replace(first, captions=(*first.captions, *entry.captions))
+    return list(merged.values())

@@ -1,0 +1,91 @@
+"""Where images lie: found by the names that people write."""
+
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+from workers.data.problems import DataError
+
+IMAGE_FOLDERS = ("images", "Images")
+"""Usual names of a folder of images beside its captions."""
+MISSING = "no such image in the folder or in images/"
+_ENDINGS = ("", ".jpg", ".jpeg", ".png", ".webp")
+"""Tables of contests name images by number; the file has an ending all the same."""
+
+
+class Locator:
+    """Finds images by the names that people write, asking the disk once per name."""
+
+    def __init__(self, folder: Path, places: Sequence[str] = IMAGE_FOLDERS) -> None:
+        self.folder = folder
+        self._places = (
+            "",
+            *(path.relative_to(folder).as_posix() for path in there(folder, places)),
+        )
+        self._found: dict[str, str | None] = {}
+
+    def __call__(self, name: str) -> str | None:
+        """Return the image's path relative to the folder, or None where no file is there."""
+        if name not in self._found:
+            self._found[name] = self._find(PurePosixPath(name.replace("\\", "/")))
+        return self._found[name]
+
+    def _find(self, name: PurePosixPath) -> str | None:
+        if not name.name or name.is_absolute() or ".." in name.parts:
+            return None
+        paths = (
+            PurePosixPath(place) / f"{name}{ending}"
+            for ending in _ENDINGS
+            for place in self._places
+        )
+        return next((str(path) for path in paths if self._is_file(path)), None)
+
+    def _is_file(self, path: PurePosixPath) -> bool:
+        try:
+            return (self.folder / path).is_file()
+        except (OSError, ValueError):  # longer than a file name can be, or with a zero byte
+            return False
+
+
+def there(folder: Path, places: Sequence[str] = IMAGE_FOLDERS) -> list[Path]:
+    """Return those of `places` that are folders in `folder`, spelled as they are on the disk.
+
+    Where case makes no difference, images/ and Images/ are one folder and must not be two.
+    """
+    spelled = {path.name for path in folder.iterdir()}
+    paths = (folder / place for place in places if place.split("/")[0] in spelled)
+    return [path for path in paths if path.is_dir()]
+
+
+def folder_of(path: str | None) -> Path:
+    """Return ``data.path`` as a folder; raises `DataError` when it is none."""
+    folder = Path(path or "").expanduser()
+    if not path or not folder.is_dir():
+        raise DataError(f"data.path must be a folder of images and captions; got {path!r}")
+    return folder
+
+
+def file_of(path: str | None, *patterns: str) -> Path:
+    """Return the file that ``data.path`` is, or the only one like `patterns` in that folder.
+
+    Raises `DataError` when there is none, or more than one.
+    """
+    given = Path(path or "").expanduser()
+    if path and given.is_file():
+        return given
+    folder, expected = folder_of(path), " or ".join(patterns)
+    found = sorted(file for pattern in patterns for file in folder.glob(pattern) if file.is_file())
+    if len(found) == 1:
+        return found[0]
+    names = " and ".join(file.name for file in found) or "none"
+    raise DataError(f"data.path {folder} must hold one file {expected}; it holds {names}")
+
+
+def images_folder(images: str | None, beside: Path) -> Path:
+    """Return the folder ``data.images``, relative to `beside`; that itself for None.
+
+    Raises `DataError` when it is no folder.
+    """
+    folder = beside / Path(images or "").expanduser()
+    if not folder.is_dir():
+        raise DataError(f"data.images must be a folder of images; {folder} is none")
+    return folder

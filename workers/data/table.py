@@ -1,0 +1,131 @@
+"""CSV files with a header, and which of them holds which split."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from workers.data.captions import read_records
+from workers.data.lists import list_files
+from workers.data.locate import file_of, folder_of
+from workers.data.problems import DataError
+from workers.data.text import read_lines
+from workers.recipe import Data, Split
+
+CONTEST = Split(train="train.csv", validation=0.1, test="test.csv")
+"""The division of a folder that holds a contest's two files."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """The rows of one file."""
+
+    path: Path
+    columns: tuple[str, ...]
+    rows: tuple[tuple[int, Mapping[str, str]], ...]
+    """(line, counted from 1; column -> what is written there)."""
+    splits: tuple[str, ...]
+    """The splits that the file is named for; none where shares divide its rows."""
+    alone: bool
+    """Whether there is no other file."""
+
+    @property
+    def unlabelled(self) -> bool:
+        """Whether captions may be missing: nothing is learned or chosen by the test split."""
+        return self.splits == ("test",)
+
+    def id(self, written: str) -> str:
+        """Return the sample id for what identifies a row.
+
+        Two files may both count from 0, so ids are led by the name of the file; those of the
+        test file stay as written, for predictions are handed in under them.
+        """
+        return written if self.alone or self.unlabelled else f"{self.path.stem}/{written}"
+
+    def column(self, field: str, name: str | None, usual: Sequence[str] = ()) -> str | None:
+        """Return the configured column, or the first usual one that is there, or None.
+
+        Raises `DataError`, listing the columns found, when a configured one is missing.
+        """
+        if name is None:
+            return next((each for each in usual if each in self.columns), None)
+        if name not in self.columns:
+            raise DataError(
+                f"data.columns.{field} must be a column of {self.path}; got {name!r}, "
+                f"its columns are {', '.join(self.columns)}"
+            )
+        return name
+
+    def needed(self, field: str, name: str | None, usual: Sequence[str]) -> str:
+        """Return the column as `column` does; raises `DataError` when there is none."""
+        column = self.column(field, name, usual)
+        if column is None:
+            raise DataError(
+                f"{self.path} must have a column {' or '.join(usual)}; its columns are "
+                f"{', '.join(self.columns)}; data.columns.{field} names another one"
+            )
+        return column
+
+    def fixed(self, name: str) -> str:
+        """Return `name`; raises `DataError` when there is no such column."""
+        if name not in self.columns:
+            raise DataError(
+                f"{self.path} must have a column {name}; its columns are {', '.join(self.columns)}"
+            )
+        return name
+
+
+def read_tables(data: Data) -> tuple[Data, list[Table], list[str]]:
+    """Return the files that ``data.path`` and ``data.split`` name, and their bad rows.
+
+    The path is one file, or a folder with the files that the split names, or with one file,
+    or with ``train.csv`` and ``test.csv``, of which the first then gives a tenth of its
+    images to validation. The `Data` returned has that split.
+
+    Raises `DataError` when a file is missing, has no header or no row.
+    """
+    data, files = _files(data)
+    tables, problems = [], []
+    for path, splits in files.items():
+        columns, rows, faults = _read(path)
+        problems += faults
+        tables.append(
+            Table(path=path, columns=columns, rows=rows, splits=splits, alone=len(files) == 1)
+        )
+    return data, tables, problems
+
+
+def _files(data: Data) -> tuple[Data, dict[Path, tuple[str, ...]]]:
+    folder = Path(data.path or "").expanduser()
+    contest = all((folder / str(own)).is_file() for own in (CONTEST.train, CONTEST.test))
+    if data.split is None and contest:
+        data = data.model_copy(update={"split": CONTEST})
+    if data.split is None or not data.split.named:
+        return data, {file_of(data.path, "*.csv"): ()}
+    files: dict[Path, tuple[str, ...]] = {}
+    for name, path in list_files(folder_of(data.path), data.split, "a CSV file").items():
+        files[path] = (*files.get(path, ()), name)
+    return data, files
+
+
+def _read(
+    path: Path,
+) -> tuple[tuple[str, ...], tuple[tuple[int, Mapping[str, str]], ...], list[str]]:
+    """Return the columns, the rows and the bad rows of a file."""
+    lines, problems = read_lines(path)
+    columns: tuple[str, ...] = ()
+    rows = []
+    for line, fields in read_records(lines):
+        if isinstance(fields, csv.Error):
+            problems.append(f"{path.name} line {line}: unbalanced quotes: {fields}")
+        elif not columns:
+            columns = tuple(field.strip() for field in fields)
+        elif len(fields) == len(columns):
+            rows.append((line, dict(zip(columns, fields, strict=True))))
+        elif fields:
+            problems.append(
+                f"{path.name} line {line}: must have {len(columns)} columns, has {len(fields)}"
+            )
+    if not rows:
+        raise DataError(f"{path} must have a header and rows; its header is {', '.join(columns)!r}")
+    return columns, tuple(rows), problems
