@@ -76,6 +76,33 @@ def promote(
 
 
 @app.command()
+def predict(
+    source: Annotated[
+        str, typer.Argument(help="A sweep, models:/NAME@alias, or an adapter's folder.")
+    ],
+    data: Annotated[
+        str | None, typer.Option(help="A sweep file, recipe or sweep whose data to use.")
+    ] = None,
+    split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    out: Annotated[Path, typer.Option(help="A .csv or .json file.")] = Path("predictions.csv"),
+    beams: Annotated[int | None, typer.Option(help="For evaluate.final_beams.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="For evaluate.batch_size.")] = None,
+    max_new_tokens: Annotated[int | None, typer.Option(help="For evaluate.max_new_tokens.")] = None,
+    overrides: Overrides = None,
+    results: Results = RESULTS,
+) -> None:
+    """Write captions or answers of a trained adapter as a file to hand in."""
+    from sweeps.predict import write_predictions
+
+    short = {"final_beams": beams, "batch_size": batch_size, "max_new_tokens": max_new_tokens}
+    given = [f"evaluate.{name}={value}" for name, value in short.items() if value is not None]
+    write_predictions(
+        source, out, _console(), results=results, split=split, data=data,
+        overrides=[*(overrides or ()), *given],
+    )  # fmt: skip
+
+
+@app.command()
 def ui(
     port: Annotated[int, typer.Option(help="Port on this machine.")] = 5000,
     results: Results = RESULTS,

@@ -15,9 +15,7 @@ Outcome = Literal["true positive", "false positive", "false negative", "true neg
 
 def _compute(references: Captions, candidates: Captions) -> dict[str, float]:
     """Return the F1 over all questions; 0 where no answer is right, even if none is asked for."""
-    counts = Counter(
-        _outcome(answer, references[image]) for image, (answer,) in candidates.items()
-    )
+    counts = Counter(_outcome(answer, references[image]) for image, (answer,) in candidates.items())
     hits = 2 * counts["true positive"]
     wrong = counts["false positive"] + counts["false negative"]
     return {"challenge_f1": hits / (hits + wrong) if hits else 0.0}
