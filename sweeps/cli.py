@@ -33,9 +33,22 @@ INVALID, FAILED, INTERRUPTED = 2, 1, 130
 
 
 @app.command()
-def run(file: File, overrides: Overrides = None, results: Results = RESULTS) -> None:
+def run(
+    file: File,
+    overrides: Overrides = None,
+    results: Results = RESULTS,
+    rehearse: Annotated[
+        bool,
+        typer.Option("--rehearse", help="Try it small: a tiny base, few images, two trials."),
+    ] = False,
+) -> None:
     """Run a sweep: search, leaderboard, and the best adapter in the registry."""
-    _run(_read(file, overrides), results, resume=None)
+    sweep = _read(file, overrides)
+    if rehearse:
+        from sweeps.rehearsing import rehearse as run_small
+
+        raise typer.Exit(run_small(sweep, results, _console()))
+    _run(sweep, results, resume=None)
 
 
 @app.command()
