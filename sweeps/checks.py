@@ -119,9 +119,13 @@ def _sampler_option_flaws(sweep: Sweep) -> Iterator[Flaw]:
 def _metric_flaws(sweep: Sweep) -> Iterator[Flaw]:
     catalog, names = plugins.metrics(), sweep.evaluate.metrics
     usable = [name for name, metric in catalog.items() if sweep.task in metric.tasks]
+    must = f"must name metrics of {sweep.task}: {', '.join(usable)}"
+    # The default is for captions: a file of another task is told so once, not for each of them.
+    foreign = [name for name in names if name in catalog and name not in usable]
+    if foreign:
+        yield Flaw(METRICS, must, ", ".join(map(show, foreign)))
     for index, name in enumerate(names):
-        if name not in usable:
-            must = f"must name metrics of {sweep.task}: {', '.join(usable)}"
+        if name not in catalog:
             yield Flaw(METRICS, must, show(name), nearest(name, usable))
         elif name in names[:index]:
             yield Flaw(METRICS, "must be a list without repeats", show(name))

@@ -33,9 +33,22 @@ INVALID, FAILED, INTERRUPTED = 2, 1, 130
 
 
 @app.command()
-def run(file: File, overrides: Overrides = None, results: Results = RESULTS) -> None:
+def run(
+    file: File,
+    overrides: Overrides = None,
+    results: Results = RESULTS,
+    rehearse: Annotated[
+        bool,
+        typer.Option("--rehearse", help="Try it small: a tiny base, few images, two trials."),
+    ] = False,
+) -> None:
     """Run a sweep: search, leaderboard, and the best adapter in the registry."""
-    _run(_read(file, overrides), results, resume=None)
+    sweep = _read(file, overrides)
+    if rehearse:
+        from sweeps.rehearsing import rehearse as run_small
+
+        raise typer.Exit(run_small(sweep, results, _console()))
+    _run(sweep, results, resume=None)
 
 
 @app.command()
@@ -73,6 +86,33 @@ def promote(
     from sweeps.promote import promote_winner
 
     promote_winner(sweep, results, to, _console())
+
+
+@app.command()
+def predict(
+    source: Annotated[
+        str, typer.Argument(help="A sweep, models:/NAME@alias, or an adapter's folder.")
+    ],
+    data: Annotated[
+        str | None, typer.Option(help="A sweep file, recipe or sweep whose data to use.")
+    ] = None,
+    split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    out: Annotated[Path, typer.Option(help="A .csv or .json file.")] = Path("predictions.csv"),
+    beams: Annotated[int | None, typer.Option(help="For evaluate.final_beams.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="For evaluate.batch_size.")] = None,
+    max_new_tokens: Annotated[int | None, typer.Option(help="For evaluate.max_new_tokens.")] = None,
+    overrides: Overrides = None,
+    results: Results = RESULTS,
+) -> None:
+    """Write captions or answers of a trained adapter as a file to hand in."""
+    from sweeps.predict import write_predictions
+
+    short = {"final_beams": beams, "batch_size": batch_size, "max_new_tokens": max_new_tokens}
+    given = [f"evaluate.{name}={value}" for name, value in short.items() if value is not None]
+    write_predictions(
+        source, out, _console(), results=results, split=split, data=data,
+        overrides=[*(overrides or ()), *given],
+    )  # fmt: skip
 
 
 @app.command()

@@ -36,11 +36,16 @@ class SweepFolder:
         Raises FileNotFoundError, naming the sweeps that are there.
         """
         folder = cls(root=root.absolute(), sweep_id=sweep_id)
-        if not folder.spec.is_file():
+        if not folder.is_there:
             there = sorted(path.parent.name for path in root.glob("*/sweep.yaml"))
             known = f"there are {', '.join(there)}" if there else "there is none yet"
             raise FileNotFoundError(f"no sweep {sweep_id!r} in {root}; {known}")
         return folder
+
+    @property
+    def is_there(self) -> bool:
+        """Whether there is such a sweep."""
+        return self.spec.is_file()
 
     @property
     def path(self) -> Path:

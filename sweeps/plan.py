@@ -63,6 +63,16 @@ def _lines(sweep: Sweep, results: Path, plan: Layout) -> list[tuple[str, str]]:
     ]  # fmt: skip
 
 
+def memory_note(sweep: Sweep) -> str:
+    """Return what one host of a sweep needs on this machine, in words; imports torch."""
+    plan = layout(
+        sweep.resources.hosts, sweep.resources.slots, cpus=local_cpus(), gpus=local_gpus()
+    )
+    folder = checkpoint_files.local_folder(sweep.model.base, sweep.model.revision)
+    files = None if folder is None else checkpoint_files.from_config(folder)
+    return _memory(sweep, files, plan)
+
+
 def _base(sweep: Sweep, files: CheckpointFiles | None) -> str:
     base = sweep.model.base
     if files is not None:

@@ -4,12 +4,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from sweeps import leaderboard, registry
+from sweeps import registry
+from sweeps.earlier import EarlierSweep, best_adapter
 from sweeps.leaderboard import Leaderboard
 from sweeps.paths import SweepFolder
-from sweeps.spec import Sweep, load
+from sweeps.spec import Sweep
 from sweeps.study import recipe_of
-from sweeps.sweep_run import SweepRun
 from sweeps.tracking import Tracking
 
 
@@ -20,12 +20,7 @@ def register_winner(
 
     Raises ValueError when no trial was scored or the adapter is gone.
     """
-    winner = board.winner
-    if winner is None:
-        raise ValueError(f"{board.sweep_id}: no trial has a score, so there is nothing to promote")
-    adapter = folder.best_adapter(winner.trial)
-    if not adapter.is_dir():
-        raise ValueError(f"the adapter of {winner.trial} is gone: there is no {adapter}")
+    winner, adapter = best_adapter(folder, board)
     return registry.register(
         tracking, winner.run_id, adapter, recipe_of(sweep, folder, winner.trial), model,
         tags={"sweep.id": board.sweep_id, "trial.id": winner.trial,
@@ -38,15 +33,10 @@ def promote_winner(sweep_id: str, results: Path, model: str | None, console: Con
 
     Raises ValueError when neither the call nor the sweep file names a model.
     """
-    folder = SweepFolder.find(results, sweep_id)
-    sweep = load(folder.spec)
+    earlier = EarlierSweep.find(results, sweep_id)
+    sweep = earlier.sweep
     name = model or (sweep.promote.model if sweep.promote else None)
     if name is None:
         raise ValueError("the sweep file has no promote.model; name one with --to")
-    tracking = Tracking(
-        uri=sweep.tracking.uri, experiment=sweep.tracking.experiment, root=folder.root
-    )
-    run = SweepRun.find(tracking, sweep_id)
-    board = leaderboard.read(run, sweep.search.objective)
-    version = register_winner(sweep, folder, tracking, board, name)
+    version = register_winner(sweep, earlier.folder, earlier.run.tracking, earlier.board, name)
     console.print(f"{name} version {version} is the champion: models:/{name}@champion")

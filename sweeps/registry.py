@@ -15,6 +15,9 @@ from workers.recipe import Recipe
 CHAMPION = "champion"
 """The alias under which a model is loaded: ``models:/NAME@champion``."""
 
+RECIPE = "recipe"
+"""Key of the model's metadata under which its whole recipe stands."""
+
 REQUIRED = (
     "mlflow", "torch", "transformers", "peft", "bitsandbytes", "accelerate", "safetensors",
     "pillow", "pydantic", "filelock", "platformdirs",
@@ -35,9 +38,7 @@ def register(
     `adapter` is a folder as peft saves it. Returns the new version of the model `name`.
     Raises FileNotFoundError when the folder holds no adapter.
     """
-    for file in ("adapter_config.json", "adapter_model.safetensors"):
-        if not (adapter / file).is_file():
-            raise FileNotFoundError(f"{adapter} must be an adapter saved by peft; it has no {file}")
+    check_adapter(adapter)
     client = tracking.client()
     run = client.get_run(run_id)
     model = client.create_logged_model(
@@ -48,12 +49,19 @@ def register(
         params=run.data.params,
         model_type="captioner",
     )
-    with _global_store(tracking):
+    with global_store(tracking):
         _log_files(model.model_id, adapter, recipe)
         made = _register(model.model_id, name, tags)
     _link(client, run, model.model_id)
     client.set_registered_model_alias(name, CHAMPION, made)
     return int(made)
+
+
+def check_adapter(folder: Path) -> None:
+    """Raise FileNotFoundError when `folder` holds no adapter as peft saves it."""
+    for file in ("adapter_config.json", "adapter_model.safetensors"):
+        if not (folder / file).is_file():
+            raise FileNotFoundError(f"{folder} must be an adapter saved by peft; it has no {file}")
 
 
 def captioner_file() -> Path:
@@ -78,6 +86,8 @@ def model_config(recipe: Recipe) -> dict[str, Any]:
         "dtype": recipe.model.dtype,
         "quantization": recipe.quantization,
         "beams": recipe.evaluate.final_beams,
+        "task": recipe.task,
+        "prompt": recipe.prompt.model_dump(),
     }
 
 
@@ -95,6 +105,7 @@ def _log_files(model_id: str, adapter: Path, recipe: Recipe) -> None:
         artifacts={"adapter": str(adapter)},
         code_paths=[str(Path(workers.__file__).parent)],
         model_config=model_config(recipe),
+        metadata={RECIPE: recipe.model_dump(mode="json")},
         pip_requirements=requirements(),
     )
 
@@ -131,8 +142,8 @@ def _link(client: Any, run: Any, model_id: str) -> None:
 
 
 @contextlib.contextmanager
-def _global_store(tracking: Tracking) -> Iterator[None]:
-    """Point MLflow's global functions at the store: `log_model` has no client form."""
+def global_store(tracking: Tracking) -> Iterator[None]:
+    """Point MLflow's global functions at the store: not all that is needed has a client form."""
     import mlflow
 
     # MLflow keeps what was set in these too; its getters answer with defaults instead.

@@ -44,7 +44,7 @@ class CheckpointFiles:
 
 def find(base: str, revision: str | None) -> CheckpointFiles | None:
     """Return the files of ``model.base``, or None when they are not on this machine."""
-    folder = _folder(base, revision)
+    folder = local_folder(base, revision)
     if folder is None:
         return None
     files = sorted(folder.glob("*.safetensors"))
@@ -56,7 +56,26 @@ def find(base: str, revision: str | None) -> CheckpointFiles | None:
     )
 
 
-def _folder(base: str, revision: str | None) -> Path | None:
+def from_config(folder: Path) -> CheckpointFiles:
+    """Return what the checkpoint of the config in `folder` holds, without its weights' files.
+
+    Names are those of the loaded model's modules. Takes a second or two, for it imports torch.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModelForImageTextToText
+
+    config = AutoConfig.from_pretrained(folder)
+    with torch.device("meta"):
+        model = AutoModelForImageTextToText.from_config(config)
+    shapes = {name: tuple(weight.shape) for name, weight in model.named_parameters()}
+    return CheckpointFiles(model_type=config.model_type, shapes=shapes, file_bytes=0)
+
+
+def local_folder(base: str, revision: str | None) -> Path | None:
+    """Return where the config of ``model.base`` lies on this machine, or None.
+
+    A folder of the hub's cache may lack the other files.
+    """
     if base in tiny.BASES:
         return tiny.base_folder(base) if tiny.is_cached(base) else None
     path = Path(base).expanduser()

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from workers.data.sample import Sample
-from workers.generation import generate
+from workers.generation import texts
 from workers.metrics.scorer import Scorer
 from workers.models import Base
 from workers.prompts import Asking
@@ -57,18 +57,15 @@ class Evaluator:
 
     def predict(self, model: Any, beams: int) -> tuple[Prediction, ...]:
         """Write a caption or an answer for every image."""
-        model.eval()
-        captions: list[str] = []
-        for start in range(0, len(self.samples), self._evaluate.batch_size):
-            stop = min(start + self._evaluate.batch_size, len(self.samples))
-            captions += generate(
-                self._base,
-                model,
-                self._examples.pixels.of(range(start, stop)),
-                self._examples.prompts[start:stop],
-                beams=beams,
-                max_new_tokens=self._evaluate.max_new_tokens,
-            )
+        captions = texts(
+            self._base,
+            model,
+            self._examples.pixels,
+            self._examples.prompts,
+            beams=beams,
+            batch_size=self._evaluate.batch_size,
+            max_new_tokens=self._evaluate.max_new_tokens,
+        )
         return tuple(
             Prediction(image_id=sample.id, caption=caption, references=sample.captions)
             for sample, caption in zip(self.samples, captions, strict=True)

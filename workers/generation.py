@@ -1,6 +1,6 @@
 """Captions and answers for images: one batched `generate` for every family."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -8,6 +8,7 @@ import torch
 from workers import collation
 from workers.families import Encoded
 from workers.models import Base
+from workers.pixels import Pixels
 from workers.prompts import Prompt
 
 
@@ -34,3 +35,30 @@ def generate(
         do_sample=False,
     )
     return collation.decode(base, inputs, output)
+
+
+def texts(
+    base: Base,
+    model: Any,
+    pixels: Pixels,
+    prompts: Sequence[Prompt],
+    *,
+    beams: int,
+    batch_size: int,
+    max_new_tokens: int,
+) -> Iterator[str]:
+    """Yield one text per prompt, about the image at its place in `pixels`, batch by batch.
+
+    The model is put into eval mode.
+    """
+    model.eval()
+    for start in range(0, len(prompts), batch_size):
+        chosen = range(start, min(start + batch_size, len(prompts)))
+        yield from generate(
+            base,
+            model,
+            pixels.of(chosen),
+            [prompts[index] for index in chosen],
+            beams=beams,
+            max_new_tokens=max_new_tokens,
+        )

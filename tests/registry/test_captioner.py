@@ -12,6 +12,7 @@ import mlflow
 import pytest
 import torch
 from mlflow.exceptions import MlflowException
+from mlflow.models import Model
 from mlflow.pyfunc import scoring_server
 from PIL import Image
 
@@ -177,6 +178,18 @@ def test_nothing_stored_is_pickled_and_everything_needed_is_pinned(registered):
     pins = (folder / "artifacts" / "requirements.txt").read_text().splitlines()
     assert len(pins) == len(registry.REQUIRED)
     assert all(pin.count("==") == 1 and "+" not in pin and "://" not in pin for pin in pins)
+
+
+def test_a_model_knows_its_task_its_prompt_and_its_whole_recipe(registered):
+    tracking, _, _, _, recipe, _ = registered
+    asked = recipe.with_point({"task": "vqa", "prompt.text": "answer en {question}"})
+    config = registry.model_config(asked)
+    assert config["task"] == "vqa"
+    assert config["prompt"] == {"system": None, "text": "answer en {question}"}
+    made = tracking.client().get_model_version_by_alias(NAME, "champion")
+    folder = next((tracking.root / "artifacts").rglob(made.source.removeprefix("models:/")))
+    stored = Model.load(folder / "artifacts").metadata[registry.RECIPE]
+    assert Recipe.model_validate(stored) == recipe
 
 
 def test_a_second_registration_takes_the_alias(registered):

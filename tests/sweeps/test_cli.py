@@ -8,7 +8,7 @@ import pytest
 from sweeps import cli
 from sweeps.files import recipe_text
 
-COMMANDS = ("run", "resume", "plan", "compare", "promote", "ui", "init", "doctor")
+COMMANDS = ("run", "resume", "plan", "compare", "promote", "predict", "ui", "init", "doctor")
 
 BROKEN = """\
 name: shapes
@@ -135,7 +135,7 @@ def test_set_replaces_fields_in_order(sweeps):
     assert "3 of 2 epochs" in out
 
 
-@pytest.mark.parametrize("command", ["compare", "resume", "promote"])
+@pytest.mark.parametrize("command", ["compare", "resume", "promote", "predict"])
 def test_an_unknown_sweep_is_answered_with_those_there_are(sweeps, folder, command):
     for sweep in ("shapes-2", "shapes-1"):
         (folder / "there" / sweep).mkdir(parents=True)

@@ -82,7 +82,9 @@ def gather(
     divided = _divide(data, checked, split_of, contents)
     _refuse_empty(data, divided, found, listed)
     by_id = {each.id: contents[each.image] for each in checked}
-    return DataSet(splits=divided, digest=digest(divided, by_id), problems=found)
+    hashed = digest(divided, by_id)
+    divided["test"] = _as_listed(divided["test"], unique)
+    return DataSet(splits=divided, digest=hashed, problems=found)
 
 
 def digest(divided: Mapping[str, Sequence[Sample]], contents: Mapping[str, str]) -> str:
@@ -169,6 +171,12 @@ def _divide(
             )
             divided[final[each.image]].append(sample)
     return {name: tuple(samples) for name, samples in divided.items()}
+
+
+def _as_listed(samples: Iterable[Sample], candidates: Iterable[Candidate]) -> tuple[Sample, ...]:
+    """Return the samples in the order of the candidates, in which predictions are handed in."""
+    places = {each.id: place for place, each in enumerate(candidates)}
+    return tuple(sorted(samples, key=lambda sample: places[sample.id]))
 
 
 def _hold_out(

@@ -29,7 +29,7 @@ class DataSet:
     split may ask about the same image."""
 
     splits: Mapping[str, tuple[Sample, ...]]
-    """Keys are `SPLITS`; test may be empty."""
+    """Keys are `SPLITS`; test may be empty and is in the order of the source."""
     digest: str
     """Hex hash over ids, captions, questions and image bytes of all splits, and which is where."""
     problems: tuple[str, ...] = ()

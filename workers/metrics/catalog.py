@@ -6,7 +6,18 @@ it in milliseconds.
 
 from collections.abc import Iterable, Mapping
 
-from workers.metrics import bleu, cider, exact_match, meteor, rouge_l, word_error_rate
+from workers.metrics import (
+    anls,
+    bleu,
+    challenge_f1,
+    cider,
+    exact_match,
+    meteor,
+    numeric_match,
+    rouge_l,
+    valid_format,
+    word_error_rate,
+)
 from workers.metrics.metric import Metric
 
 METRICS: Mapping[str, Metric] = {
@@ -16,6 +27,10 @@ METRICS: Mapping[str, Metric] = {
     "cider": cider.METRIC,
     "exact_match": exact_match.METRIC,
     "word_error_rate": word_error_rate.METRIC,
+    "challenge_f1": challenge_f1.METRIC,
+    "valid_format": valid_format.METRIC,
+    "numeric_match": numeric_match.METRIC,
+    "anls": anls.METRIC,
 }
 
 

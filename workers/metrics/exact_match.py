@@ -1,18 +1,24 @@
-"""Share of images whose caption is one of their references, up to case and white space."""
+"""Share of images whose caption or answer is one of their references.
+
+Up to case and white space, and nothing else: "12.5 gram" is not "125 gram".
+"""
 
 from workers.metrics.metric import Captions, Metric
+from workers.metrics.texts import plain
 
 
 def _compute(references: Captions, candidates: Captions) -> dict[str, float]:
     hits = [
-        _plain(caption) in {_plain(reference) for reference in references[image]}
+        plain(caption) in {plain(reference) for reference in references[image]}
         for image, (caption,) in candidates.items()
     ]
     return {"exact_match": sum(hits) / len(hits)}
 
 
-def _plain(caption: str) -> str:
-    return " ".join(caption.lower().split())
-
-
-METRIC = Metric(name="exact_match", outputs=("exact_match",), compute=_compute, reads="text")
+METRIC = Metric(
+    name="exact_match",
+    outputs=("exact_match",),
+    compute=_compute,
+    reads="text",
+    tasks=("captioning", "vqa"),
+)

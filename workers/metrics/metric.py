@@ -10,7 +10,8 @@ Captions = Mapping[str, list[str]]
 
 Compute = Callable[[Captions, Captions], dict[str, float]]
 """(references, candidates) -> output -> value over all images. Both have the same images in the
-same order, every image has a reference, and every reference has a word."""
+same order and every image has a reference. References as tokens have a word each; as text one may
+be empty, which says that the question has no answer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +23,7 @@ class Metric:
     """Keys of the values that `compute` returns."""
     compute: Compute = field(repr=False)
     reads: Literal["tokens", "text"] = "tokens"
-    """What `compute` takes: PTB tokens joined by spaces, or captions as they were written."""
+    """What `compute` takes: PTB tokens joined by spaces, or texts as they were written."""
     tasks: tuple[str, ...] = ("captioning",)
     direction: Literal["max", "min"] = "max"
     """Which way is better."""

@@ -17,17 +17,17 @@ class Scorer:
     def __init__(self, metrics: Sequence[str], references: Mapping[str, Sequence[str]]) -> None:
         """Take the names of metrics, and the references of each image by its id.
 
-        References without a word (blank, or only punctuation) are left out: an empty caption
-        would match them.
+        As tokens, references without a word (blank, or only punctuation) are left out: an empty
+        caption would match them. As text they stay: an empty answer is to match them.
 
         Raises ValueError for an unknown metric or images without references, and
         `workers.metrics.java.JavaMissingError`.
         """
         self._metrics = tuple(catalog.get(name) for name in metrics)
         self._tokenized = any(metric.reads == "tokens" for metric in self._metrics)
-        self._references = {"text": _nonempty(references)}
+        self._references = {"text": _given(references)}
         if self._tokenized:
-            self._references["tokens"] = _nonempty(tokenize(references))
+            self._references["tokens"] = _with_words(tokenize(references))
         self._sessions: ExitStack | None = None
 
     def start(self) -> None:
@@ -72,10 +72,18 @@ class Scorer:
             raise ValueError(f"captions of images without references: {_some(unknown)}")
 
 
-def _nonempty(references: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
-    """Return the references that have a word; raises ValueError if an image keeps none."""
+def _given(references: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    """Return the references as they are; raises ValueError if an image has none."""
     if not references:
         raise ValueError("at least one image with references is needed to score captions")
+    bare = [image for image, texts in references.items() if not texts]
+    if bare:
+        raise ValueError(f"every image must have a reference; not so: {_some(bare)}")
+    return {image: list(texts) for image, texts in references.items()}
+
+
+def _with_words(references: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    """Return the references that have a word; raises ValueError if an image keeps none."""
     kept = {image: [text for text in texts if text.strip()] for image, texts in references.items()}
     bare = [image for image, texts in kept.items() if not texts]
     if bare:

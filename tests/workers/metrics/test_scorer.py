@@ -128,11 +128,26 @@ def test_captions_of_unknown_images_are_named_up_to_five() -> None:
 
 
 @pytest.mark.parametrize(
-    "captions", [[], [" \n"], ["...", "!"]], ids=["none", "blank", "punctuation"]
+    ("metrics", "captions", "lacking"),
+    [
+        (["exact_match"], [], "a reference"),
+        (["bleu"], [], "a reference"),
+        (["bleu"], [" \n"], "a reference with a word"),
+        (["bleu"], ["...", "!"], "a reference with a word"),
+    ],
+    ids=["none", "none as tokens", "blank", "punctuation"],
 )
-def test_images_without_references_are_named(captions: list[str]) -> None:
-    with pytest.raises(ValueError, match=r"a reference with a word; not so: 'bad\.png'"):
-        _light({"good.png": ["a dog"], "bad.png": captions})
+def test_images_without_references_are_named(
+    metrics: list[str], captions: list[str], lacking: str
+) -> None:
+    with pytest.raises(ValueError, match=rf"must have {lacking}; not so: 'bad\.png'"):
+        Scorer(metrics, {"good.png": ["a dog"], "bad.png": captions})
+
+
+def test_an_empty_reference_is_an_answer_for_metrics_of_answers() -> None:
+    scorer = Scorer(["challenge_f1", "exact_match", "anls"], {"a": [""], "b": ["34 gram"]})
+    assert set(scorer.score({"a": "", "b": "34 gram"}).values()) == {1.0}
+    assert scorer.score({"a": "1 gram", "b": ""})["challenge_f1"] == 0.0
 
 
 def test_no_images_are_refused() -> None:

@@ -1,0 +1,54 @@
+"""An earlier sweep, found again by its id: its file, its folder, its runs and its winner."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from sweeps import leaderboard
+from sweeps.leaderboard import Entry, Leaderboard
+from sweeps.paths import SweepFolder
+from sweeps.spec import Sweep, load
+from sweeps.sweep_run import SweepRun
+from sweeps.tracking import Tracking
+
+
+@dataclass(frozen=True, kw_only=True)
+class EarlierSweep:
+    """A sweep that was run, or still runs."""
+
+    sweep: Sweep
+    folder: SweepFolder
+    run: SweepRun
+
+    @classmethod
+    def find(cls, results: Path, sweep_id: str) -> "EarlierSweep":
+        """Return the sweep called `sweep_id`.
+
+        Raises FileNotFoundError, naming the sweeps there are, and ValueError for one that is not
+        tracked where its file says.
+        """
+        folder = SweepFolder.find(results, sweep_id)
+        sweep = load(folder.spec)
+        tracking = Tracking(
+            uri=sweep.tracking.uri, experiment=sweep.tracking.experiment, root=folder.root
+        )
+        return cls(sweep=sweep, folder=folder, run=SweepRun.find(tracking, sweep_id))
+
+    @cached_property
+    def board(self) -> Leaderboard:
+        """The leaderboard, as MLflow has it now."""
+        return leaderboard.read(self.run, self.sweep.search.objective)
+
+
+def best_adapter(folder: SweepFolder, board: Leaderboard) -> tuple[Entry, Path]:
+    """Return the winner of a sweep and the folder of its adapter.
+
+    Raises ValueError when no trial was scored or the adapter is gone.
+    """
+    winner = board.winner
+    if winner is None:
+        raise ValueError(f"{board.sweep_id}: no trial has a score, so there is no best adapter")
+    adapter = folder.best_adapter(winner.trial)
+    if not adapter.is_dir():
+        raise ValueError(f"the adapter of {winner.trial} is gone: there is no {adapter}")
+    return winner, adapter

@@ -1,0 +1,137 @@
+"""A trained adapter by what names it: a sweep, a registered model, a folder."""
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from sweeps.earlier import EarlierSweep, best_adapter
+from sweeps.paths import SweepFolder
+from sweeps.registry import RECIPE, check_adapter, global_store
+from sweeps.study import recipe_of
+from sweeps.tracking import Tracking
+from workers.recipe import Recipe
+
+SCHEME = "models:/"
+NAMED = re.compile(rf"{SCHEME}([^/@]+)(?:@(.+)|/([0-9]+))")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """An adapter on this machine."""
+
+    title: str
+    """What a person calls it."""
+    adapter: Path
+    """Folder as peft saves it."""
+    recipe: Recipe | None
+    """What it was trained by; None for a folder, which says nothing of it."""
+    base: str | None = None
+    """The base that a folder without recipe was trained on, where it says so."""
+
+
+@contextmanager
+def trained(source: str, results: Path) -> Iterator[Trained]:
+    """Give the adapter that `source` names, as long as the block lasts.
+
+    `source` is a sweep (its winner), ``models:/NAME@alias`` or ``models:/NAME/version`` of the
+    store that MLFLOW_TRACKING_URI names, else of the embedded one in `results`, or a folder.
+
+    Raises FileNotFoundError or ValueError in one line when there is no such thing.
+    """
+    if source.startswith(SCHEME):
+        with TemporaryDirectory() as folder:
+            yield _registered(source, results, folder)
+    elif _is_folder(source, results):
+        yield _saved(Path(source))
+    else:
+        yield _winner(source, results)
+
+
+def _is_folder(source: str, results: Path) -> bool:
+    """Tell a folder from a sweep, which is never written with a slash and goes first."""
+    sweep = SweepFolder(root=results.absolute(), sweep_id=source)
+    return "/" in source or (Path(source).is_dir() and not sweep.is_there)
+
+
+def _saved(folder: Path) -> Trained:
+    if not folder.is_dir():
+        raise FileNotFoundError(f"there is no folder {folder}")
+    check_adapter(folder)
+    config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+    base = config.get("base_model_name_or_path")
+    return Trained(title=str(folder), adapter=folder, recipe=None, base=base)
+
+
+def _winner(sweep_id: str, results: Path) -> Trained:
+    earlier = EarlierSweep.find(results, sweep_id)
+    winner, adapter = best_adapter(earlier.folder, earlier.board)
+    return Trained(
+        title=f"{winner.title} of {sweep_id}",
+        adapter=adapter,
+        recipe=recipe_of(earlier.sweep, earlier.folder, winner.trial),
+    )
+
+
+def _registered(source: str, results: Path, folder: str) -> Trained:
+    tracking = _registry(results)
+    client = tracking.client()
+    from mlflow.artifacts import download_artifacts
+    from mlflow.models import Model
+
+    version = _version(client, source, tracking.address)
+    with global_store(tracking):
+        place = download_artifacts(f"{SCHEME}{version.name}/{version.version}", dst_path=folder)
+    model = Model.load(place)
+    recipe = (model.metadata or {}).get(RECIPE)
+    if recipe is None:
+        raise ValueError(f"{source} was not registered by sweeps: it has no recipe")
+    return Trained(
+        title=f"{version.name} version {version.version}",
+        adapter=Path(place) / model.flavors["python_function"]["artifacts"]["adapter"]["path"],
+        recipe=Recipe.model_validate(recipe),
+    )
+
+
+def _registry(results: Path) -> Tracking:
+    """Return the store of registered models; raises FileNotFoundError when there is none yet."""
+    uri = os.environ.get("MLFLOW_TRACKING_URI")
+    tracking = Tracking(uri=uri, experiment="", root=results.absolute())
+    if uri is None and not (tracking.root / "tracking.db").exists():
+        raise FileNotFoundError(
+            f"no model is registered in {tracking.root}; `sweeps promote` registers one, and "
+            "MLFLOW_TRACKING_URI names another store"
+        )
+    return tracking
+
+
+def _version(client: Any, source: str, address: str) -> Any:
+    """Return the version that ``models:/NAME@alias`` or ``models:/NAME/version`` names."""
+    from mlflow.exceptions import MlflowException
+
+    match = NAMED.fullmatch(source)
+    if match is None:
+        raise ValueError(f"a model must be {SCHEME}NAME@alias or {SCHEME}NAME/version: {source!r}")
+    name, alias, number = match.groups()
+    try:
+        if alias:
+            return client.get_model_version_by_alias(name, alias)
+        return client.get_model_version(name, number)
+    except MlflowException as error:
+        raise ValueError(f"no {source} in {address}; {_there(client, name)}") from error
+
+
+def _there(client: Any, name: str) -> str:
+    """Say what can be named instead: the versions and aliases of the model, or all models."""
+    models = {model.name: model for model in client.search_registered_models()}
+    if name not in models:
+        return f"there are models {', '.join(sorted(models))}" if models else "there is no model"
+    versions = client.search_model_versions(f"name = '{name}'")
+    numbers = ", ".join(str(each.version) for each in versions)
+    aliases = ", ".join(f"@{alias}" for alias in models[name].aliases) or "none"
+    return f"{name} has versions {numbers} and aliases {aliases}"
