@@ -13,6 +13,7 @@ from typing import Any
 
 from sweeps.best import Best, keep, read
 from sweeps.context import EXAMPLE_IMAGES, FAILED, Point, SweepContext, trial_id, trial_title
+from sweeps.quiet import quiet_libraries
 from sweeps.trial_run import TrialRun
 from workers.recipe import Recipe
 from workers.report import Prediction, Report
@@ -40,7 +41,7 @@ class HostActor:
     """One `workers.host.Host` of one sweep; becomes an actor by `ray.remote`."""
 
     def __init__(self, context: SweepContext, name: str) -> None:
-        _quiet_libraries()
+        quiet_libraries()
         from workers.host import Host
 
         self._context = context
@@ -183,10 +184,3 @@ class HostActor:
             self._trials.pop(name, None)
             return traceback.format_exc()
         return None
-
-
-def _quiet_libraries() -> None:
-    import transformers
-
-    transformers.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()

@@ -56,11 +56,25 @@ def write_predictions(
                 soft_wrap=True,
             )
         predictions = _predict(found, recipe, samples, console)
+    if all(sample.captions for sample in samples):
+        console.print(f"scores on {split}: {scores(predictions, recipe)}", soft_wrap=True)
     kept, emptied = prediction_files.by_the_rules(predictions, samples, recipe)
     prediction_files.write(out, kept, recipe)
     console.print(f"wrote {len(kept)} predictions to {out}", soft_wrap=True)
     if recipe.data.source == prediction_files.CONTEST:
         console.print(f"emptied {emptied} that broke the challenge's format rule")
+
+
+def scores(predictions: Sequence[Prediction], recipe: Recipe) -> str:
+    """Return the recipe's metrics of the predictions in words; all must have references."""
+    from workers.metrics.scorer import Scorer
+
+    scorer = Scorer(recipe.evaluate.metrics, {p.image_id: p.references for p in predictions})
+    try:
+        found = scorer.score({p.image_id: p.caption for p in predictions})
+    finally:
+        scorer.close()
+    return ", ".join(f"{name} {value:.4f}" for name, value in found.items())
 
 
 def overridden(recipe: Recipe, assignments: Iterable[str]) -> Recipe:

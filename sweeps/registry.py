@@ -86,8 +86,6 @@ def model_config(recipe: Recipe) -> dict[str, Any]:
         "dtype": recipe.model.dtype,
         "quantization": recipe.quantization,
         "beams": recipe.evaluate.final_beams,
-        "task": recipe.task,
-        "prompt": recipe.prompt.model_dump(),
     }
 
 

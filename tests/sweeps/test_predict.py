@@ -107,6 +107,10 @@ def test_a_sweep_predicts_with_its_winner_in_the_order_of_the_data(swept, predic
     assert "trial-000 r2 of shapes-1: 6 samples of test" in said
     assert "predicted 6 of 6" in said
     assert "wrote 6 predictions to" in said
+    hits = sum(
+        caption in sample.captions for (_, caption), sample in zip(rows[1:], samples, strict=True)
+    )
+    assert f"scores on test: exact_match {hits / 6:.4f}" in said
 
 
 def test_model_alias_version_and_folder_say_the_same(swept, predicted):
@@ -142,7 +146,8 @@ def test_a_contest_gets_its_two_columns_in_the_order_of_its_file(folder, predict
     (folder / "test.csv").write_text("photo\n" + "".join(f"{name}\n" for name in names))
     mine = ["data.source=csv", f"data.path={folder}", "data.limit=null", "data.split=null"]
     columns = "data.columns={image: photo, caption: text}"
-    rows, _ = predicted("shapes-1", overrides=[*mine, columns])
+    rows, said = predicted("shapes-1", overrides=[*mine, columns])
+    assert "scores" not in said  # nobody but the contest knows the captions
     assert rows[0] == ["photo", "text"]
     assert [row[0] for row in rows[1:]] == names
 
