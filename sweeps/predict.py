@@ -123,10 +123,10 @@ def _samples(recipe: Recipe, split: str, console: Console) -> Sequence[Sample]:
 def _predict(
     found: Trained, recipe: Recipe, samples: Sequence[Sample], console: Console
 ) -> list[Prediction]:
+    quiet_libraries()  # before their first import, which is when they talk
     from workers.predict import Adapted, predict
     from workers.prompts import Asking
 
-    quiet_libraries()
     adapted = Adapted.load(recipe.model, recipe.quantization, found.adapter)
     asking = Asking(task=recipe.task, prompt=recipe.prompt)
     predictions = predict(adapted, samples, asking, recipe.evaluate)
