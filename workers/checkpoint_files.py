@@ -48,10 +48,11 @@ def find(base: str, revision: str | None) -> CheckpointFiles | None:
     if folder is None:
         return None
     files = sorted(folder.glob("*.safetensors"))
-    config = json.loads((folder / "config.json").read_text())
+    model_type = json.loads((folder / "config.json").read_text())["model_type"]
+    renames = families.get(model_type).SAVED_NAMES
     return CheckpointFiles(
-        model_type=config["model_type"],
-        shapes={name: shape for file in files for name, shape in _shapes(file)},
+        model_type=model_type,
+        shapes={_loaded(name, renames): shape for file in files for name, shape in _shapes(file)},
         file_bytes=sum(file.stat().st_size for file in files),
     )
 
@@ -88,6 +89,13 @@ def local_folder(base: str, revision: str | None) -> Path | None:
     except ValueError:  # not even the form of a hub name
         return None
     return Path(config).parent if isinstance(config, str) else None
+
+
+def _loaded(name: str, renames: Mapping[str, str]) -> str:
+    """Return the name that a saved weight has in the loaded model."""
+    for pattern, replacement in renames.items():
+        name = re.sub(pattern, replacement, name)
+    return name
 
 
 def _shapes(file: Path) -> Iterator[tuple[str, tuple[int, ...]]]:

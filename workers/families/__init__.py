@@ -51,6 +51,9 @@ class Family(Protocol):
     VISION_END: str | None
     """Path of the module whose output the language model reads. What comes before sees the image
     only: while nothing trains there, its output can be kept. None if unknown."""
+    SAVED_NAMES: Mapping[str, str]
+    """Regular expression -> replacement, which make the names of weights in a checkpoint's files
+    those of the loaded model, where transformers still saves older ones."""
 
     def load_processor(self, source: str, revision: str | None) -> Any:
         """Return the base's own processor, with images prepared by PIL."""

@@ -41,6 +41,7 @@ PROMPTS: Mapping[str, str] = {
 }
 SYSTEM_PROMPT = False
 VISION_END: str | None = "language_projection"
+SAVED_NAMES: Mapping[str, str] = {}
 
 
 def check(base: "Base") -> None:

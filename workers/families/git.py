@@ -34,6 +34,7 @@ TARGETS: Mapping[str, str] = {
 PROMPTS: Mapping[str, str] = {"captioning": "", "vqa": "{question}"}
 SYSTEM_PROMPT = False
 VISION_END: str | None = "git.visual_projection"
+SAVED_NAMES: Mapping[str, str] = {}
 
 
 def check(base: "Base") -> None:

@@ -34,6 +34,10 @@ TARGETS: Mapping[str, str] = {
 PROMPTS: Mapping[str, str] = {"captioning": "caption en", "vqa": "answer en {question}"}
 SYSTEM_PROMPT = False
 VISION_END: str | None = "model.multi_modal_projector"
+SAVED_NAMES: Mapping[str, str] = {
+    r"^language_model\.model\.": "model.language_model.",
+    r"^(vision_tower|multi_modal_projector)\.": r"model.\1.",
+}
 
 
 def check(base: "Base") -> None:

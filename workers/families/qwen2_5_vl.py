@@ -34,6 +34,10 @@ TARGETS: Mapping[str, str] = {
 PROMPTS: Mapping[str, str] = chat.PROMPTS
 SYSTEM_PROMPT = True
 VISION_END: str | None = "model.visual"
+SAVED_NAMES: Mapping[str, str] = {
+    r"^model\.(embed_tokens|layers|norm)\.": r"model.language_model.\1.",
+    r"^visual\.": "model.visual.",
+}
 
 
 @cache
