@@ -16,6 +16,7 @@ FACTS = {
         "model.base": "microsoft/git-base",
         "data.source": "huggingface",
         "data.path": "reach-vb/pokemon-blip-captions",
+        "data.limit": 700,
         "data.split.train": 0.8,
         "data.split.validation": 0.1,
         "data.split.test": 0.1,
