@@ -1,7 +1,8 @@
 """What a rung is judged by: validation loss, generated captions and their scores."""
 
 import hashlib
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from workers.data.sample import Sample
@@ -25,6 +26,14 @@ def scored_samples(samples: Sequence[Sample], limit: int | None) -> tuple[Sample
     by_hash = sorted(samples, key=lambda s: hashlib.sha256(s.id.encode()).hexdigest())
     kept = {sample.id for sample in by_hash[:limit]}
     return tuple(sample for sample in samples if sample.id in kept)
+
+
+def digest_of_ids(ids: Iterable[str]) -> str:
+    """Return the SHA-256 of image ids in their order, as 64 hexadecimal digits.
+
+    Scores are comparable only where this is the same: they were taken on the same images.
+    """
+    return hashlib.sha256(json.dumps(list(ids)).encode()).hexdigest()
 
 
 def started_scorer(samples: Sequence[Sample], metrics: Sequence[str]) -> Scorer:

@@ -27,3 +27,12 @@ class Report:
     """Wall time of this rung, training and scoring."""
     predictions: tuple[Prediction, ...] = field(default=(), repr=False)
     """Captions of the validation images, in the order of the split."""
+    symptoms: tuple[str, ...] = ()
+    """What is wrong with the captions or the loss, in words; empty for a healthy rung."""
+    collapsed: bool = False
+    """The guard stops the trial here."""
+
+    @property
+    def diagnosis(self) -> str:
+        """The symptoms in one line, with their rung; empty for a healthy rung."""
+        return f"rung {self.rung}: {'; '.join(self.symptoms)}" if self.symptoms else ""
