@@ -12,7 +12,7 @@ import optuna
 from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
-from sweeps.context import FAILED, trial_id
+from sweeps.context import FAILED, GUARD, trial_id
 from sweeps.fleet import Fleet
 from sweeps.paths import SweepFolder
 from sweeps.spec import Sweep
@@ -23,7 +23,7 @@ class OptunaBridge(Searcher):
     """Proposes the points of one sweep and tells Optuna truthfully how each trial ended.
 
     COMPLETE only when the trial says that it finished; PRUNED, with the value of every rung,
-    when the scheduler stopped it; FAIL when it could not go on.
+    when the scheduler stopped it, or the guard; FAIL when it could not go on.
     """
 
     def __init__(self, sweep: Sweep, folder: SweepFolder, fleet: Fleet) -> None:
@@ -66,6 +66,8 @@ class OptunaBridge(Searcher):
         self._fleet.release(number)
         if result:
             self._report_number(number, result)
+        if result and result.get(GUARD) and not error:
+            self._mark_guarded(number, result[GUARD])
         state, value = _ending(result, error)
         self._study.tell(number, value, state=state, skip_if_finished=True)
 
@@ -96,12 +98,27 @@ class OptunaBridge(Searcher):
             storage_id = frozen._trial_id
             optuna.Trial(self._study, storage_id).report(value, rung)
 
+    def _mark_guarded(self, number: int, reason: str) -> None:
+        """Say that the trial's point is one that must not be, besides that it was PRUNED.
+
+        TPE ranks pruned trials by how many rungs they did, before it looks at their values. So
+        a trial that collapsed at rung 4 would be better than all that the scheduler stopped at
+        rung 1. One that violates a constraint comes after them; other samplers do not read it.
+        """
+        frozen = self._study.get_trials(deepcopy=False)[number]
+        if not frozen.state.is_finished():
+            trial = optuna.Trial(self._study, frozen._trial_id)
+            trial.set_user_attr("guard", reason)
+            trial.set_constraint("guard", 1.0)
+
 
 def _ending(result: dict[str, Any] | None, error: bool) -> tuple[TrialState, float | None]:
     """Return the state and the value that Optuna is told."""
-    best = (result or {}).get("best")
-    if error or not result or result.get(FAILED) or best is None or math.isnan(best):
+    if error or not result or result.get(FAILED):
         return TrialState.FAIL, None
-    if result.get("finished"):
-        return TrialState.COMPLETE, best
-    return TrialState.PRUNED, None
+    if not result.get("finished"):
+        return TrialState.PRUNED, None
+    best = result.get("best")
+    if best is None or math.isnan(best):
+        return TrialState.FAIL, None
+    return TrialState.COMPLETE, best

@@ -22,6 +22,7 @@ NOT_SWEPT = {
     "task": "one sweep is about one task",
     "data": "trials on different images cannot be compared",
     "evaluate": "scores that were taken in different ways cannot be compared",
+    "guard": "what a collapse is must be the same for all trials",
 }
 """Sections of the recipe that must not be swept, and why."""
 

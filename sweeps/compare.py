@@ -3,8 +3,10 @@
 from pathlib import Path
 
 from rich.console import Console
+from rich.text import Text
 
 from sweeps.earlier import EarlierSweep
+from sweeps.leaderboard import guarded
 from sweeps.outcome import say_links, table
 from sweeps.study import importances
 
@@ -17,6 +19,8 @@ def show(sweep_id: str, results: Path, console: Console) -> None:
     earlier = EarlierSweep.find(results, sweep_id)
     sweep = earlier.sweep
     console.print(table(earlier.board, console.width))
+    for line in guarded(earlier.board):
+        console.print(Text(line, style="red"), soft_wrap=True)
     shares = importances(sweep, earlier.folder)
     if shares:
         console.print("\nimportance, the share of the variation explained (fANOVA)", style="bold")

@@ -166,7 +166,7 @@ def _board(sweep: Sweep, folder: SweepFolder) -> Board:
 def _recover(board: Board, earlier: Leaderboard) -> None:
     """Put the trials on the board that ended before the sweep was resumed."""
     for entry in earlier.entries:
-        if entry.state in ("completed", "stopped", "failed"):
+        if entry.state in ("completed", "stopped", "failed", "failed-by-guard"):
             best = entry.best.get(board.objective)
             board.recover(trial_number(entry.trial), entry.title, entry.state, entry.rungs, best)
 

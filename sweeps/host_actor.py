@@ -3,6 +3,7 @@
 Heavy packages are imported inside the actor's process only.
 """
 
+import math
 import os
 import shutil
 import traceback
@@ -12,8 +13,19 @@ from pathlib import Path
 from typing import Any
 
 from sweeps.best import Best, keep, read
-from sweeps.context import EXAMPLE_IMAGES, FAILED, Point, SweepContext, trial_id, trial_title
+from sweeps.context import (
+    EXAMPLE_IMAGES,
+    FAILED,
+    GUARD,
+    SYMPTOMS,
+    Point,
+    SweepContext,
+    trial_id,
+    trial_title,
+)
+from sweeps.inputs import eval_tags
 from sweeps.quiet import quiet_libraries
+from sweeps.tracking import set_tags
 from sweeps.trial_run import TrialRun
 from workers.recipe import Recipe
 from workers.report import Prediction, Report
@@ -36,6 +48,19 @@ class _Open:
         patience = self.recipe.train.patience
         return patience is not None and rung - (self.best.rung if self.best else 0) >= patience
 
+    def may_be_best(self, report: Report) -> bool:
+        """Say whether the guard lets a rung become the best one.
+
+        A collapsed model can have the lowest loss; what it writes is of no use all the same.
+        """
+        return not (report.symptoms and self.recipe.guard.stop)
+
+    def judged(self, report: Report) -> Report:
+        """Return the report of a trial that ends here: out of patience, or never healthy."""
+        finished = report.finished or self.out_of_patience(report.rung)
+        hopeless = finished and self.best is None and not self.may_be_best(report)
+        return replace(report, finished=finished, collapsed=report.collapsed or hopeless)
+
 
 class HostActor:
     """One `workers.host.Host` of one sweep; becomes an actor by `ray.remote`."""
@@ -56,6 +81,8 @@ class HostActor:
         """
         recipe = self._context.sweep.recipe
         data_set = self._host.data_set(recipe)
+        tags = eval_tags(self._host.scored_samples(recipe))
+        set_tags(self._context.tracking.client(), self._context.parent_run_id, tags)
         self._host.admit("warm-up", recipe)
         self._host.evict("warm-up")
         counts = ", ".join(f"{len(part)} {split}" for split, part in data_set.splits.items())
@@ -101,7 +128,7 @@ class HostActor:
         trial = _Open(run=run, recipe=recipe)
         if snapshot is None:
             baseline = self._host.admit(name, recipe)
-            run.inputs(recipe.data, self._host.data_set(recipe))
+            run.inputs(recipe.data, self._host.data_set(recipe), self._host.scored_samples(recipe))
             run.report(baseline, sweep.search.objective.metric)
             self._log_examples(trial, baseline.predictions, step=0)
         else:
@@ -112,22 +139,24 @@ class HostActor:
     def _advance(self, name: str) -> dict[str, Any]:
         trial = self._trials[name]
         report = self._host.advance(name)
-        value = report.metrics[self._context.objective]
-        if self._context.better(value, trial.best.value if trial.best else None):
+        value = report.metrics.get(self._context.objective, math.nan)
+        better = self._context.better(value, trial.best.value if trial.best else None)
+        if better and trial.may_be_best(report):
             self._keep_best(name, trial, Best(value=value, rung=report.rung), report)
-        if trial.out_of_patience(report.rung):
-            report = replace(report, finished=True)
-        if report.finished:
+        report = trial.judged(report)
+        if report.finished and not report.collapsed:
             report = self._with_final_scores(name, trial, report)
-        else:
+        elif not report.collapsed:
             self._snapshot(name, report.rung)
         trial.run.report(report, self._context.sweep.search.objective.metric)
         return {
             "rung": report.rung,
             "objective": value,
             "best": trial.best.value if trial.best else None,
-            "finished": report.finished,
+            "finished": report.finished and not report.collapsed,
             FAILED: None,
+            GUARD: report.diagnosis if report.collapsed else None,
+            SYMPTOMS: report.diagnosis,
             "metrics": dict(report.metrics),
         }
 

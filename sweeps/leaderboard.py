@@ -26,6 +26,8 @@ class Entry:
     """Rungs that the trial did."""
     final: Mapping[str, float]
     """Metrics of the best adapter with the final beams; empty for stopped trials."""
+    guard: str | None = None
+    """Why the guard stopped the trial."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +94,12 @@ def markdown(board: Leaderboard) -> str:
         values = [_number(entry.best.get(name)) for name in names]
         rung = "" if entry.rung is None else str(entry.rung)
         lines.append("| " + " | ".join([entry.title, entry.state, *values, rung]) + " |")
-    return "\n".join(lines)
+    return "\n".join([*lines, *(f"\n{line}" for line in guarded(board))])
+
+
+def guarded(board: Leaderboard) -> list[str]:
+    """Return a line for each trial that the guard stopped, with the reason."""
+    return [f"{entry.title}: {entry.guard}" for entry in board.entries if entry.guard]
 
 
 def _entry(run: Any) -> Entry:
@@ -109,6 +116,7 @@ def _entry(run: Any) -> Entry:
         rung=None if rung is None else int(rung),
         rungs=int(metrics.get("train/epochs", 0)),
         final=_below(metrics, "final/"),
+        guard=tags.get("trial.guard"),
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import ray
 from ray import tune
 
-from sweeps.context import FAILED, SweepContext, trial_id
+from sweeps.context import FAILED, GUARD, SweepContext, trial_id
 
 _CLOSE_SECONDS = 60.0
 
@@ -39,7 +39,7 @@ class TrialTrainable(tune.Trainable):
             {FAILED: failure, "finished": False} if failure else self._advance()
         )
         self._rung = int(result.get("rung", self._rung))
-        self._ended = bool(result["finished"] or result[FAILED])
+        self._ended = bool(result["finished"] or result[FAILED] or result.get(GUARD))
         return {**result, "done": self._ended, "trial": trial_id(self._number)}
 
     def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
