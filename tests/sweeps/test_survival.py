@@ -24,6 +24,7 @@ data: {{source: shapes, limit: 60, split: {{train: 0.5, validation: 0.25, test: 
 train: {{epochs: 6, batch_size: 4}}
 adapter: {{dropout: 0.1}}
 evaluate: {{metrics: [exact_match], max_new_tokens: 4}}
+guard: {{stop: false}}                    # the base is untrained and has few words
 search:
   space:
     adapter.rank: {{choice: [2, 4, 8]}}
