@@ -103,7 +103,7 @@ class OptunaBridge(Searcher):
 
         TPE ranks pruned trials by how many rungs they did, before it looks at their values. So
         a trial that collapsed at rung 4 would be better than all that the scheduler stopped at
-        rung 1. One that violates a constraint comes after them; other samplers do not read it.
+        rung 1. One that violates a constraint comes after them.
         """
         frozen = self._study.get_trials(deepcopy=False)[number]
         if not frozen.state.is_finished():
