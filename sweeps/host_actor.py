@@ -5,12 +5,14 @@ Heavy packages are imported inside the actor's process only.
 
 import os
 import shutil
+import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from sweeps import record
 from sweeps.best import Best, keep, read
 from sweeps.context import EXAMPLE_IMAGES, FAILED, Point, SweepContext, trial_id, trial_title
 from sweeps.quiet import quiet_libraries
@@ -61,10 +63,10 @@ class HostActor:
         counts = ", ".join(f"{len(part)} {split}" for split, part in data_set.splits.items())
         return [f"images: {counts}", *(f"skipped: {problem}" for problem in data_set.problems)]
 
-    def open(self, number: int, point: Point, snapshot: str | None) -> str | None:
-        """Give a trial a slot, from a snapshot if there is one; return why it cannot have one."""
+    def open(self, number: int, point: Point) -> str | None:
+        """Give a trial a slot, which goes on after the rungs on record; or say why it cannot."""
         name = trial_id(number)
-        return self._guarded(name, lambda: self._open(name, number, point, snapshot))
+        return self._guarded(name, lambda: self._open(name, number, point))
 
     def advance(self, number: int) -> dict[str, Any]:
         """Train a trial for one rung and return Tune's result."""
@@ -86,7 +88,7 @@ class HostActor:
         """Release bases and scorers."""
         self._host.close()
 
-    def _open(self, name: str, number: int, point: Point, snapshot: str | None) -> None:
+    def _open(self, name: str, number: int, point: Point) -> None:
         sweep, context = self._context.sweep, self._context
         recipe = sweep.recipe.with_point(point)
         run = TrialRun.open(
@@ -99,21 +101,34 @@ class HostActor:
             tags={"trial.number": str(number), "host": self._name, "node": os.uname().nodename},
         )
         trial = _Open(run=run, recipe=recipe)
-        if snapshot is None:
-            baseline = self._host.admit(name, recipe)
-            run.inputs(recipe.data, self._host.data_set(recipe))
-            run.report(baseline, sweep.search.objective.metric)
-            self._log_examples(trial, baseline.predictions, step=0)
+        past = record.usable(context.folder, name)
+        if past:
+            self._go_on(name, trial, past)
         else:
-            self._host.restore(name, recipe, Path(snapshot))
-            trial.best = read(context.folder.best_adapter(name))
+            self._begin(name, trial)
         self._trials[name] = trial
+
+    def _begin(self, name: str, trial: _Open) -> None:
+        baseline = self._host.admit(name, trial.recipe)
+        trial.run.inputs(trial.recipe.data, self._host.data_set(trial.recipe))
+        trial.run.report(baseline, self._context.sweep.search.objective.metric)
+        self._log_examples(trial, baseline.predictions, step=0)
+
+    def _go_on(self, name: str, trial: _Open, past: list[dict[str, Any]]) -> None:
+        """Take the trial up after its last rung on record; MLflow hears what it has missed."""
+        trial.best = read(self._context.folder.best_adapter(name))
+        for result in past:
+            trial.run.report(_reported(result), self._context.sweep.search.objective.metric)
+        last = past[-1]
+        if not last["finished"]:
+            snapshot = self._context.folder.snapshot(name, last["rung"])
+            self._host.restore(name, trial.recipe, snapshot)
 
     def _advance(self, name: str) -> dict[str, Any]:
         trial = self._trials[name]
         report = self._host.advance(name)
         value = report.metrics[self._context.objective]
-        if self._context.better(value, trial.best.value if trial.best else None):
+        if self._is_best(trial, report.rung, value):
             self._keep_best(name, trial, Best(value=value, rung=report.rung), report)
         if trial.out_of_patience(report.rung):
             report = replace(report, finished=True)
@@ -121,15 +136,26 @@ class HostActor:
             report = self._with_final_scores(name, trial, report)
         else:
             self._snapshot(name, report.rung)
-        trial.run.report(report, self._context.sweep.search.objective.metric)
-        return {
+        result = {
             "rung": report.rung,
             "objective": value,
             "best": trial.best.value if trial.best else None,
             "finished": report.finished,
             FAILED: None,
             "metrics": dict(report.metrics),
+            "seconds": report.seconds,
+            "time": time.time(),
         }
+        # On record before anybody hears of it: what is heard is never trained again.
+        record.append(self._context.folder, name, result)
+        trial.run.report(report, self._context.sweep.search.objective.metric)
+        return result
+
+    def _is_best(self, trial: _Open, rung: int, value: float) -> bool:
+        """Say whether a rung is the trial's best; one that was cut off by a crash is so again."""
+        if trial.best is None or trial.best.rung == rung:
+            return self._context.better(value, None)
+        return self._context.better(value, trial.best.value)
 
     def _keep_best(self, name: str, trial: _Open, best: Best, report: Report) -> None:
         keep(
@@ -184,3 +210,13 @@ class HostActor:
             self._trials.pop(name, None)
             return traceback.format_exc()
         return None
+
+
+def _reported(result: record.Result) -> Report:
+    """Return the report that a rung on record came from, without its captions."""
+    return Report(
+        rung=result["rung"],
+        metrics=result["metrics"],
+        finished=result["finished"],
+        seconds=result["seconds"],
+    )

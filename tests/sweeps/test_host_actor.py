@@ -3,7 +3,7 @@
 import pytest
 from safetensors.torch import load_file
 
-from sweeps import best
+from sweeps import best, record
 from sweeps.best import Best
 from sweeps.context import FAILED, SweepContext
 from sweeps.host_actor import KEPT_SNAPSHOTS, HostActor
@@ -56,7 +56,7 @@ def run_out(actor, number):
 
 
 def test_the_best_rung_is_kept_with_its_adapter(actor, context):
-    assert actor.open(0, {"train.learning_rate": 1e-2}, None) is None
+    assert actor.open(0, {"train.learning_rate": 1e-2}) is None
     results = run_out(actor, 0)
     losses = [result["objective"] for result in results]
     folder = context.folder.best_adapter("trial-000")
@@ -69,7 +69,7 @@ def test_the_best_rung_is_kept_with_its_adapter(actor, context):
 @pytest.mark.parametrize("context", ["exact_match"], indirect=True)
 def test_patience_ends_a_trial_that_does_not_get_better(actor):
     """So low a rate changes no caption: rung 1 stays the best, and two rungs of patience follow."""
-    actor.open(0, {"train.learning_rate": 1e-6}, None)
+    actor.open(0, {"train.learning_rate": 1e-6})
     results = run_out(actor, 0)
     assert [result["rung"] for result in results] == [1, 2, 3]
     assert results[-1]["finished"]
@@ -77,19 +77,20 @@ def test_patience_ends_a_trial_that_does_not_get_better(actor):
 
 
 def test_a_trial_that_gets_better_is_not_ended_by_patience(actor):
-    actor.open(0, {"train.learning_rate": 1e-3}, None)
+    actor.open(0, {"train.learning_rate": 1e-3})
     assert len(run_out(actor, 0)) == 6
 
 
 def test_an_error_of_the_trial_is_a_result_and_the_next_trial_works(actor):
-    assert "exact" not in str(actor.open(0, {"train.learning_rate": 1e-2}, None))
-    failure = actor.open(1, {"train.learning_rate": "fast"}, None)
+    assert "exact" not in str(actor.open(0, {"train.learning_rate": 1e-2}))
+    failure = actor.open(1, {"train.learning_rate": "fast"})
     assert "train.learning_rate" in failure
     assert actor.advance(0)[FAILED] is None
 
 
-def test_old_snapshots_go_and_the_newest_restores(actor, context):
-    actor.open(0, {"train.learning_rate": 1e-3}, None)
+def test_old_snapshots_go_and_a_trial_goes_on_after_the_newest(actor, context):
+    point = {"train.learning_rate": 1e-3}
+    actor.open(0, point)
     for _ in range(5):
         actor.advance(0)
     kept = sorted(folder.name for folder in context.folder.trial("trial-000").glob("rung-*"))
@@ -97,10 +98,41 @@ def test_old_snapshots_go_and_the_newest_restores(actor, context):
     assert len(kept) == KEPT_SNAPSHOTS
     through = actor.advance(0)
     actor.close(0)
-    snapshot = context.folder.snapshot("trial-000", 5)
-    assert actor.open(0, {"train.learning_rate": 1e-3}, str(snapshot)) is None
+    forget_last_rung(context)
+    assert actor.open(0, point) is None
     again = actor.advance(0)
     assert (again["rung"], again["objective"]) == (6, through["objective"])
+
+
+def forget_last_rung(context):
+    """Leave the record as a process does that is killed while it writes the last line."""
+    path = context.folder.record("trial-000")
+    *lines, last = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines) + last[: len(last) // 2])
+
+
+def test_rungs_on_record_are_told_to_mlflow_once_when_it_had_not_heard_of_them(actor, context):
+    point = {"train.learning_rate": 1e-3}
+    actor.open(0, point)
+    losses = [actor.advance(0)["objective"] for _ in range(3)]
+    actor.close(0)
+    client = context.tracking.client()
+    run = SweepRun.find(context.tracking, context.folder.sweep_id).trials()[0]
+    client.delete_run(run.info.run_id)  # as if the host had died before it wrote
+    assert actor.open(0, point) is None
+    (run,) = SweepRun.find(context.tracking, context.folder.sweep_id).trials()
+    heard = client.get_metric_history(run.info.run_id, "val/loss")
+    assert [(metric.step, metric.value) for metric in heard] == list(enumerate(losses, start=1))
+
+
+def test_a_trial_that_had_finished_needs_no_slot_again(actor, context):
+    actor.open(0, {"train.learning_rate": 1e-2})
+    results = run_out(actor, 0)
+    actor.close(0)
+    assert record.read(context.folder, "trial-000") == results
+    assert actor.open(0, {"train.learning_rate": 1e-2}) is None
+    actor.close(0)
+    assert record.read(context.folder, "trial-000") == results
 
 
 def test_closing_an_unknown_trial_does_nothing(actor):
