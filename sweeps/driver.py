@@ -90,10 +90,11 @@ def _search(
     )  # fmt: skip
     if sweep.model.base in tiny.BASES and not tiny.is_cached(sweep.model.base):
         console.print(f"building {sweep.model.base}, once, about half a minute")
-    hosts = cluster.start_hosts(context, plan)
+    actors = hosts = cluster.start_hosts(context, plan)
     try:
-        warming = [host.warm_up.remote() for host in hosts]
         _publish_view(sweep, folder, parent)
+        actors = [*hosts, *cluster.start_scorers(context, hosts)]
+        warming = [host.warm_up.remote() for host in hosts]
         for line in cluster.results(warming)[0]:
             console.print(line)
         board = _board(sweep, folder)
@@ -103,7 +104,7 @@ def _search(
                 _tune(context, plan, Follow(board, screen, parent, folder), over)
         return board.interrupted
     finally:
-        cluster.stop_hosts(hosts)
+        cluster.stop(actors)
 
 
 def _tune(context: SweepContext, plan: Layout, callback: Follow, over: Sequence[str]) -> None:

@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sweeps import record
 from sweeps.best import Best, keep, read
@@ -19,6 +19,9 @@ from sweeps.quiet import quiet_libraries
 from sweeps.trial_run import TrialRun
 from workers.recipe import Recipe
 from workers.report import Prediction, Report
+
+if TYPE_CHECKING:
+    from workers.evaluation import MakeScorer
 
 KEPT_SNAPSHOTS = 3
 """Snapshots of a running trial; Tune may go back by one or two after a crash of the driver."""
@@ -42,14 +45,24 @@ class _Open:
 class HostActor:
     """One `workers.host.Host` of one sweep; becomes an actor by `ray.remote`."""
 
-    def __init__(self, context: SweepContext, name: str) -> None:
+    def __init__(
+        self, context: SweepContext, name: str, make_scorer: "MakeScorer | None" = None
+    ) -> None:
+        """Take what makes scorers, if not each host is to have its own."""
         quiet_libraries()
         from workers.host import Host
 
         self._context = context
         self._name = name
-        self._host = Host(threads=context.threads)
+        shared: dict[str, Any] = {"make_scorer": make_scorer} if make_scorer else {}
+        self._host = Host(threads=context.threads, **shared)
         self._trials: dict[str, _Open] = {}
+
+    def node(self) -> str:
+        """Return the id of Ray's node that this host runs on."""
+        import ray
+
+        return str(ray.get_runtime_context().get_node_id())
 
     def warm_up(self) -> list[str]:
         """Load data and base and score zero-shot once, so that the first trial need not wait.

@@ -1,7 +1,7 @@
 """What a rung is judged by: validation loss, generated captions and their scores."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from workers.data.sample import Sample
@@ -12,6 +12,9 @@ from workers.prompts import Asking
 from workers.recipe import Evaluate
 from workers.report import Prediction
 from workers.training import Examples, mean_loss
+
+MakeScorer = Callable[..., Scorer]
+"""Takes what `Scorer` takes, and returns one or what is used like one."""
 
 
 def scored_samples(samples: Sequence[Sample], limit: int | None) -> tuple[Sample, ...]:
@@ -27,9 +30,9 @@ def scored_samples(samples: Sequence[Sample], limit: int | None) -> tuple[Sample
     return tuple(sample for sample in samples if sample.id in kept)
 
 
-def started_scorer(samples: Sequence[Sample], metrics: Sequence[str]) -> Scorer:
+def started_scorer(make: MakeScorer, samples: Sequence[Sample], metrics: Sequence[str]) -> Scorer:
     """Return a scorer of the images whose Java process loads while other work goes on."""
-    scorer = Scorer(metrics, {sample.id: sample.captions for sample in samples})
+    scorer = make(metrics, {sample.id: sample.captions for sample in samples})
     scorer.start()
     return scorer
 
