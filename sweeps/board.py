@@ -59,7 +59,7 @@ class Board:
         row.rung = result.get("rung", row.rung)
         row.objective = result.get("objective", row.objective)
         row.best = result.get("best", row.best)
-        row.symptoms = result.get(SYMPTOMS, "")
+        row.symptoms = "; ".join(result.get(SYMPTOMS, ()))
         row.error = result.get(FAILED)
         return row
 

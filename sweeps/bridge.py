@@ -5,7 +5,7 @@ leaves a failed one RUNNING for ever, and cannot be restored with a persistent s
 """
 
 import math
-import pickle
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -16,7 +16,7 @@ from sweeps.context import FAILED, GUARD, trial_id
 from sweeps.fleet import Fleet
 from sweeps.paths import SweepFolder
 from sweeps.spec import Sweep
-from sweeps.study import ask, open_study
+from sweeps.study import ask, open_study, unfinished
 
 
 class OptunaBridge(Searcher):
@@ -32,6 +32,8 @@ class OptunaBridge(Searcher):
         self._folder = folder
         self._fleet = fleet
         self._study = open_study(sweep, folder)
+        self._unfinished = unfinished(self._study)
+        """Trials that an earlier driver left running; they go on first."""
         self._numbers: dict[str, int] = {}
         """Tune's id of a trial -> Optuna's number of it."""
 
@@ -43,7 +45,8 @@ class OptunaBridge(Searcher):
 
     def suggest(self, tune_id: str) -> dict[str, Any] | None:
         """Return the config of the next trial: its number, its point and its host."""
-        trial, point = ask(self._study, self._sweep)
+        again = self._unfinished.pop(0) if self._unfinished else None
+        trial, point = ask(self._study, self._sweep, again)
         trial.set_user_attr("trial", trial_id(trial.number))
         self._numbers[tune_id] = trial.number
         return {
@@ -72,18 +75,11 @@ class OptunaBridge(Searcher):
         self._study.tell(number, value, state=state, skip_if_finished=True)
 
     def save(self, checkpoint_path: str) -> None:
-        """Write which trials are in flight; everything else is in the study."""
-        with open(checkpoint_path, "wb") as file:
-            pickle.dump((self._numbers, self._fleet), file)
+        """Leave the empty file that Tune expects: all that there is to know is in the study."""
+        Path(checkpoint_path).touch()
 
     def restore(self, checkpoint_path: str) -> None:
-        """Take up an earlier state; trials that Tune has forgotten since then end as FAIL."""
-        with open(checkpoint_path, "rb") as file:
-            self._numbers, self._fleet = pickle.load(file)
-        known = set(self._numbers.values())
-        for trial in self._study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
-            if trial.number not in known:
-                self._study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+        """Do nothing: a sweep goes on from the study, not from Tune's state."""
 
     def _report(self, tune_id: str, result: dict[str, Any]) -> None:
         if tune_id in self._numbers:
@@ -106,7 +102,7 @@ class OptunaBridge(Searcher):
         rung 1. One that violates a constraint comes after them.
         """
         frozen = self._study.get_trials(deepcopy=False)[number]
-        if not frozen.state.is_finished():
+        if not frozen.state.is_finished() and not frozen.constraints:
             trial = optuna.Trial(self._study, frozen._trial_id)
             trial.set_user_attr("guard", reason)
             trial.set_constraint("guard", 1.0)

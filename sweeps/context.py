@@ -20,7 +20,7 @@ FAILED = "failed"
 GUARD = "guard"
 """Key of a result: why the guard stopped the trial, or None."""
 SYMPTOMS = "symptoms"
-"""Key of a result: what is wrong with the rung in words; empty for a healthy one."""
+"""Key of a result: list of what is wrong with the rung, in words; empty for a healthy one."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,12 +6,14 @@ Heavy packages are imported inside the actor's process only.
 import math
 import os
 import shutil
+import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from sweeps import record
 from sweeps.best import Best, keep, read
 from sweeps.context import (
     EXAMPLE_IMAGES,
@@ -29,6 +31,9 @@ from sweeps.tracking import set_tags
 from sweeps.trial_run import TrialRun
 from workers.recipe import Recipe
 from workers.report import Prediction, Report
+
+if TYPE_CHECKING:
+    from workers.evaluation import MakeScorer
 
 KEPT_SNAPSHOTS = 3
 """Snapshots of a running trial; Tune may go back by one or two after a crash of the driver."""
@@ -65,14 +70,24 @@ class _Open:
 class HostActor:
     """One `workers.host.Host` of one sweep; becomes an actor by `ray.remote`."""
 
-    def __init__(self, context: SweepContext, name: str) -> None:
+    def __init__(
+        self, context: SweepContext, name: str, make_scorer: "MakeScorer | None" = None
+    ) -> None:
+        """Take what makes scorers, if not each host is to have its own."""
         quiet_libraries()
         from workers.host import Host
 
         self._context = context
         self._name = name
-        self._host = Host(threads=context.threads)
+        shared: dict[str, Any] = {"make_scorer": make_scorer} if make_scorer else {}
+        self._host = Host(threads=context.threads, **shared)
         self._trials: dict[str, _Open] = {}
+
+    def node(self) -> str:
+        """Return the id of Ray's node that this host runs on."""
+        import ray
+
+        return str(ray.get_runtime_context().get_node_id())
 
     def warm_up(self) -> list[str]:
         """Load data and base and score zero-shot once, so that the first trial need not wait.
@@ -88,10 +103,10 @@ class HostActor:
         counts = ", ".join(f"{len(part)} {split}" for split, part in data_set.splits.items())
         return [f"images: {counts}", *(f"skipped: {problem}" for problem in data_set.problems)]
 
-    def open(self, number: int, point: Point, snapshot: str | None) -> str | None:
-        """Give a trial a slot, from a snapshot if there is one; return why it cannot have one."""
+    def open(self, number: int, point: Point) -> str | None:
+        """Give a trial a slot, which goes on after the rungs on record; or say why it cannot."""
         name = trial_id(number)
-        return self._guarded(name, lambda: self._open(name, number, point, snapshot))
+        return self._guarded(name, lambda: self._open(name, number, point))
 
     def advance(self, number: int) -> dict[str, Any]:
         """Train a trial for one rung and return Tune's result."""
@@ -113,7 +128,7 @@ class HostActor:
         """Release bases and scorers."""
         self._host.close()
 
-    def _open(self, name: str, number: int, point: Point, snapshot: str | None) -> None:
+    def _open(self, name: str, number: int, point: Point) -> None:
         sweep, context = self._context.sweep, self._context
         recipe = sweep.recipe.with_point(point)
         run = TrialRun.open(
@@ -126,39 +141,66 @@ class HostActor:
             tags={"trial.number": str(number), "host": self._name, "node": os.uname().nodename},
         )
         trial = _Open(run=run, recipe=recipe)
-        if snapshot is None:
-            baseline = self._host.admit(name, recipe)
-            run.inputs(recipe.data, self._host.data_set(recipe), self._host.scored_samples(recipe))
-            run.report(baseline, sweep.search.objective.metric)
-            self._log_examples(trial, baseline.predictions, step=0)
+        past = record.usable(context.folder, name)
+        if past:
+            self._go_on(name, trial, past)
         else:
-            self._host.restore(name, recipe, Path(snapshot))
-            trial.best = read(context.folder.best_adapter(name))
+            self._begin(name, trial)
         self._trials[name] = trial
+
+    def _begin(self, name: str, trial: _Open) -> None:
+        baseline = self._host.admit(name, trial.recipe)
+        data_set, scored = (
+            self._host.data_set(trial.recipe),
+            self._host.scored_samples(trial.recipe),
+        )
+        trial.run.inputs(trial.recipe.data, data_set, scored)
+        trial.run.report(baseline, self._context.sweep.search.objective.metric)
+        self._log_examples(trial, baseline.predictions, step=0)
+
+    def _go_on(self, name: str, trial: _Open, past: list[dict[str, Any]]) -> None:
+        """Take the trial up after its last rung on record; MLflow hears what it has missed."""
+        trial.best = read(self._context.folder.best_adapter(name))
+        for result in past:
+            trial.run.report(_reported(result), self._context.sweep.search.objective.metric)
+        last = past[-1]
+        if not record.is_over(last):
+            snapshot = self._context.folder.snapshot(name, last["rung"])
+            self._host.restore(name, trial.recipe, snapshot)
 
     def _advance(self, name: str) -> dict[str, Any]:
         trial = self._trials[name]
         report = self._host.advance(name)
         value = report.metrics.get(self._context.objective, math.nan)
-        better = self._context.better(value, trial.best.value if trial.best else None)
-        if better and trial.may_be_best(report):
+        if trial.may_be_best(report) and self._is_best(trial, report.rung, value):
             self._keep_best(name, trial, Best(value=value, rung=report.rung), report)
         report = trial.judged(report)
         if report.finished and not report.collapsed:
             report = self._with_final_scores(name, trial, report)
         elif not report.collapsed:
             self._snapshot(name, report.rung)
-        trial.run.report(report, self._context.sweep.search.objective.metric)
-        return {
+        result = {
             "rung": report.rung,
             "objective": value,
             "best": trial.best.value if trial.best else None,
             "finished": report.finished and not report.collapsed,
             FAILED: None,
             GUARD: report.diagnosis if report.collapsed else None,
-            SYMPTOMS: report.diagnosis,
+            SYMPTOMS: list(report.symptoms),
             "metrics": dict(report.metrics),
+            "seconds": report.seconds,
+            "time": time.time(),
         }
+        # On record before anybody hears of it: what is heard is never trained again.
+        record.append(self._context.folder, name, result)
+        trial.run.report(report, self._context.sweep.search.objective.metric)
+        return result
+
+    def _is_best(self, trial: _Open, rung: int, value: float) -> bool:
+        """Say whether a rung is the trial's best; one that was cut off by a crash is so again."""
+        if trial.best is None or trial.best.rung == rung:
+            return self._context.better(value, None)
+        return self._context.better(value, trial.best.value)
 
     def _keep_best(self, name: str, trial: _Open, best: Best, report: Report) -> None:
         keep(
@@ -213,3 +255,14 @@ class HostActor:
             self._trials.pop(name, None)
             return traceback.format_exc()
         return None
+
+
+def _reported(result: record.Result) -> Report:
+    """Return the report that a rung on record came from, without its captions."""
+    return Report(
+        rung=result["rung"],
+        metrics=result["metrics"],
+        finished=result["finished"],
+        seconds=result["seconds"],
+        symptoms=tuple(result[SYMPTOMS]),
+    )

@@ -116,7 +116,7 @@ def failures(board: Board) -> list[str]:
 def ailments(board: Board) -> list[str]:
     """Return a line for each trial that runs on although its last rung has symptoms."""
     rows = [row for row in board.rows.values() if row.state == "running" and row.symptoms]
-    return [f"{row.title}: {row.symptoms}" for row in rows]
+    return [f"{row.title}: rung {row.rung}: {row.symptoms}" for row in rows]
 
 
 def shown_rows(board: Board) -> list[Row]:

@@ -2,17 +2,20 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from workers.data.sample import Sample
 from workers.generation import texts
-from workers.metrics.scorer import Scorer
+from workers.metrics.scorer import Scored, Scorer
 from workers.models import Base
 from workers.prompts import Asking
 from workers.recipe import Evaluate
 from workers.report import Prediction
 from workers.training import Examples, mean_loss
+
+MakeScorer = Callable[..., Scorer]
+"""Takes what `Scorer` takes, and returns one or what is used like one."""
 
 
 def scored_samples(samples: Sequence[Sample], limit: int | None) -> tuple[Sample, ...]:
@@ -36,11 +39,23 @@ def digest_of_ids(ids: Iterable[str]) -> str:
     return hashlib.sha256(json.dumps(list(ids)).encode()).hexdigest()
 
 
-def started_scorer(samples: Sequence[Sample], metrics: Sequence[str]) -> Scorer:
-    """Return a scorer of the images whose Java process loads while other work goes on."""
-    scorer = Scorer(metrics, {sample.id: sample.captions for sample in samples})
+def started_scorer(
+    make: MakeScorer,
+    samples: Sequence[Sample],
+    metrics: Sequence[str],
+    whole: Sequence[Sample],
+) -> Scorer:
+    """Return a scorer of the images whose Java process loads while other work goes on.
+
+    `whole` is the split that the images are from, see `Scorer`.
+    """
+    scorer = make(metrics, _references(samples), _references(whole))
     scorer.start()
     return scorer
+
+
+def _references(samples: Sequence[Sample]) -> dict[str, tuple[str, ...]]:
+    return {sample.id: sample.captions for sample in samples}
 
 
 class Evaluator:
@@ -80,6 +95,6 @@ class Evaluator:
             for sample, caption in zip(self.samples, captions, strict=True)
         )
 
-    def score(self, predictions: Sequence[Prediction]) -> dict[str, float]:
-        """Return the metrics of the captions, such as ``cider``."""
+    def score(self, predictions: Sequence[Prediction]) -> Scored:
+        """Return the metrics of the captions, such as ``cider``, over all images and of each."""
         return self._scorer.score({p.image_id: p.caption for p in predictions})

@@ -14,7 +14,7 @@ import torch
 from workers import collapse, combinations, data
 from workers.adapters import AdaptedBase, read_weights
 from workers.data.sample import DataSet, Sample
-from workers.evaluation import Evaluator, scored_samples, started_scorer
+from workers.evaluation import Evaluator, MakeScorer, scored_samples, started_scorer
 from workers.metrics.scorer import Scorer
 from workers.models import load_base
 from workers.prompts import Asking
@@ -46,12 +46,19 @@ class Host:
     Args:
         device: where the bases live; None takes the first GPU, or the CPU.
         threads: threads of torch on the CPU; None leaves torch's own choice.
+        make_scorer: makes the scorers; hosts of one node may share what is behind them.
     """
 
-    def __init__(self, device: str | None = None, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        device: str | None = None,
+        threads: int | None = None,
+        make_scorer: MakeScorer = Scorer,
+    ) -> None:
         self.device = torch.device(device or ("cuda:0" if torch.cuda.is_available() else "cpu"))
         if threads is not None:
             torch.set_num_threads(threads)
+        self._make_scorer = make_scorer
         self._data: dict[Data, DataSet] = {}
         self._scorers: dict[tuple[Data, Evaluate], Scorer] = {}
         self._residents: dict[Group, _Resident] = {}
@@ -93,7 +100,7 @@ class Host:
         evaluator = self._evaluator(resident, slot.recipe)
         model = slot.activate()
         predictions = evaluator.predict(model, slot.recipe.evaluate.beams)
-        metrics = _named("val", evaluator.score(predictions))
+        metrics = _named("val", evaluator.score(predictions).corpus)
         metrics["val/loss"] = evaluator.loss(model)
         metrics["train/loss"] = loss
         metrics["train/seconds"] = seconds
@@ -125,7 +132,7 @@ class Host:
             slot.adapted.load_weights(name, own)
         return Report(
             rung=slot.rung,
-            metrics=_named("final", evaluator.score(predictions)),
+            metrics=_named("final", evaluator.score(predictions).corpus),
             finished=True,
             seconds=time.monotonic() - started,
             predictions=predictions,
@@ -200,7 +207,10 @@ class Host:
         key = (recipe.data, recipe.evaluate)
         if key not in self._scorers:
             samples = self.scored_samples(recipe)
-            self._scorers[key] = started_scorer(samples, recipe.evaluate.metrics)
+            whole = self.data_set(recipe).splits["validation"]
+            self._scorers[key] = started_scorer(
+                self._make_scorer, samples, recipe.evaluate.metrics, whole
+            )
         return self._scorers[key]
 
     def _zero_shot(self, resident: _Resident, recipe: Recipe) -> Report:
@@ -216,7 +226,7 @@ def _zero_shot_report(adapted: AdaptedBase, evaluator: Evaluator, recipe: Recipe
     with adapted.bare() as model:
         predictions: tuple[Prediction, ...] = evaluator.predict(model, recipe.evaluate.beams)
         loss = evaluator.loss(model)
-    metrics = _named("val", evaluator.score(predictions))
+    metrics = _named("val", evaluator.score(predictions).corpus)
     return Report(
         rung=0,
         metrics={**metrics, "val/loss": loss},

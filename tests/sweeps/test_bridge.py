@@ -11,7 +11,7 @@ from sweeps.bridge import OptunaBridge
 from sweeps.fleet import Fleet
 from sweeps.paths import SweepFolder
 from sweeps.spec import parse
-from sweeps.study import importances, open_study, recipe_of
+from sweeps.study import how_ended, importances, open_study, recipe_of
 
 FILE = """
 name: bridge
@@ -92,13 +92,14 @@ REASON = "rung 2: 100 % of 64 images got the same caption 'a a'"
 
 def test_a_trial_that_the_guard_stopped_is_pruned_as_one_that_must_not_be(bridge, sweep, folder):
     bridge.suggest("a")
-    bridge.on_trial_result("a", rung(1, 0.1, symptoms="rung 1: ..."))
+    bridge.on_trial_result("a", rung(1, 0.1, symptoms=["..."]))
     bridge.on_trial_complete("a", rung(2, 0.2, best=None, guard=REASON))
     trial = told(sweep, folder, 0)
     assert trial.state == TrialState.PRUNED
     assert trial.intermediate_values == {1: 0.1, 2: 0.2}
     assert trial.user_attrs["guard"] == REASON
     assert trial.constraints == {"guard": 1.0}
+    assert how_ended(trial) == ("failed-by-guard", REASON)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
@@ -112,7 +113,7 @@ def test_a_loss_that_is_no_number_is_pruned_with_its_rung(bridge, sweep, folder,
 
 def test_a_sick_trial_that_the_scheduler_stopped_is_pruned_like_any_other(bridge, sweep, folder):
     bridge.suggest("a")
-    bridge.on_trial_complete("a", rung(1, 0.1, best=None, symptoms="rung 1: ..."))
+    bridge.on_trial_complete("a", rung(1, 0.1, best=None, symptoms=["..."]))
     trial = told(sweep, folder, 0)
     assert (trial.state, trial.constraints) == (TrialState.PRUNED, {})
 
@@ -199,23 +200,30 @@ def test_the_same_seed_proposes_the_same_points(sweep, tmp_path):
     assert len({str(point) for point in first}) == 3
 
 
-def test_a_restored_bridge_goes_on_and_forgets_no_point(bridge, sweep, folder, tmp_path):
-    """Tune's state may be older than the study: what Tune forgot ends as FAIL."""
-    first = bridge.suggest("a")
-    bridge.on_trial_result("a", rung(1, 0.3))
-    bridge.save(str(tmp_path / "state"))
-    forgotten = bridge.suggest("b")
-    again = OptunaBridge(sweep, folder, Fleet(hosts=("host",)))
-    again.restore(str(tmp_path / "state"))
-    assert told(sweep, folder, 1).state == TrialState.FAIL
-    next_one = again.suggest("c")
-    assert next_one["number"] == 2
-    assert next_one["point"] not in (first["point"], forgotten["point"])
-    again.on_trial_result("a", rung(1, 0.3))  # the rung is reported again after a restore
-    again.on_trial_complete("a", rung(2, 0.6, finished=True))
-    trial = told(sweep, folder, 0)
+def test_a_new_bridge_goes_on_with_the_trials_that_nobody_ended(bridge, sweep, folder):
+    over = bridge.suggest("a")
+    bridge.on_trial_complete("a", rung(1, 0.3, finished=True))
+    running = [bridge.suggest("b"), bridge.suggest("c")]
+    bridge.on_trial_result("b", rung(1, 0.3))
+    again = OptunaBridge(sweep, folder, Fleet(hosts=("one/host-0", "one/host-1")))
+    assert [again.suggest("d"), again.suggest("e")] == running
+    next_one = again.suggest("f")
+    assert next_one["number"] == 3
+    assert next_one["point"] not in [config["point"] for config in (over, *running)]
+    again.on_trial_result("d", rung(1, 0.3))  # a rung on record is reported again
+    again.on_trial_complete("d", rung(2, 0.6, finished=True))
+    trial = told(sweep, folder, 1)
     assert (trial.state, trial.value) == (TrialState.COMPLETE, 0.6)
     assert trial.intermediate_values == {1: 0.3, 2: 0.6}
+
+
+def test_a_trial_whose_driver_died_while_drawing_keeps_what_it_had_drawn(sweep, folder):
+    cut_off = open_study(sweep, folder).ask()
+    rank = sweep.search.space["adapter.rank"].suggest(cut_off, "adapter.rank")
+    config = OptunaBridge(sweep, folder, Fleet(hosts=("host",))).suggest("a")
+    assert config["number"] == 0
+    assert config["point"]["adapter.rank"] == rank
+    assert "train.learning_rate" in config["point"]
 
 
 def test_ending_twice_or_an_unknown_trial_does_no_harm(bridge, sweep, folder):

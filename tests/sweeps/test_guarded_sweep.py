@@ -59,7 +59,7 @@ def test_the_sweep_succeeds_and_shows_the_symptoms_as_they_come(ended):
     code, printed, _ = ended
     assert code == 0
     assert "3/3 trials" in printed
-    assert "running: rung 1: 100 % of 8 images got " in printed
+    assert "running: 100 % of 8 images got " in printed
     assert "failed-by-guard: rung 2: 100 % of 8 images got " in printed
 
 

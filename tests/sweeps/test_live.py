@@ -65,15 +65,16 @@ def test_the_table_shows_scores_and_each_failure(board):
 
 
 def test_symptoms_are_shown_while_the_trial_runs_and_the_guards_reason_at_its_end(board):
-    said = "rung 2: 97 % of 120 images got the same caption 'a a'"
-    board.result(3, {"rung": 2, "objective": 0.1, "best": 0.1, "symptoms": said})
+    symptom = "97 % of 120 images got the same caption 'a a'"
+    said = f"rung 2: {symptom}"
+    board.result(3, {"rung": 2, "objective": 0.1, "best": 0.1, "symptoms": [symptom]})
     assert f"trial-003 r3: {said}" in printed(table(board))
     lines = []
     PlainLines(board, lines.append).changed(board.rows[3])
     board.end(3, "failed-by-guard", said)
     PlainLines(board, lines.append).changed(board.rows[3])
     assert lines == [
-        f"trial-003 r3  rung 2/3 cider 0.1000  running: {said}",
+        f"trial-003 r3  rung 2/3 cider 0.1000  running: {symptom}",
         f"trial-003 r3  rung 2/3 cider 0.1000  failed-by-guard: {said}",
     ]
     assert ailments(board) == []
