@@ -82,7 +82,8 @@ def table(board: Leaderboard, width: int) -> Table:
     grid = Table(box=None, pad_edge=False, header_style="bold")
     for column in header(board, metrics):
         justify = "left" if column in ("trial", "state", "vs best") else "right"
-        grid.add_column(column, justify=justify, no_wrap=True)  # type: ignore[arg-type]
+        # Where it is too narrow for all, titles go over two lines, and no digit is lost.
+        grid.add_column(column, justify=justify, no_wrap=column != "trial")  # type: ignore[arg-type]
     for entry in board.entries[:_SHOWN]:
         grid.add_row(*row(board, entry, metrics))
     if len(board.entries) > _SHOWN:
