@@ -13,7 +13,7 @@ from search_spaces.expressions import Arithmetic, Comparison, Expression, Field,
 from search_spaces.flaws import Flaw, SpaceError, show
 from search_spaces.values import is_value
 
-LONGEST, DEEPEST = 1000, 20
+LONGEST, DEEPEST = 1000, 50
 """Characters of a rule, and how deep its parts may lie in each other."""
 EXAMPLE = "adapter.alpha <= 4 * adapter.rank"
 
