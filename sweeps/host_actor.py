@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sweeps import record
-from sweeps.best import Best, keep, read
+from sweeps import best, record, scores_file
+from sweeps.best import Best
 from sweeps.context import (
     EXAMPLE_IMAGES,
     FAILED,
@@ -27,6 +27,7 @@ from sweeps.context import (
 )
 from sweeps.inputs import eval_tags
 from sweeps.quiet import quiet_libraries
+from sweeps.scores_file import Captions, Scores
 from sweeps.tracking import set_tags
 from sweeps.trial_run import TrialRun
 from workers.recipe import Recipe
@@ -47,6 +48,8 @@ class _Open:
     recipe: Recipe
     best: Best | None = None
     predictions: tuple[Prediction, ...] = ()
+    scores: Scores | None = None
+    """Of the best rung's captions, and of the final ones when there are some."""
 
     def out_of_patience(self, rung: int) -> bool:
         """Say whether the objective has not become better for too many rungs."""
@@ -150,17 +153,16 @@ class HostActor:
 
     def _begin(self, name: str, trial: _Open) -> None:
         baseline = self._host.admit(name, trial.recipe)
-        data_set, scored = (
-            self._host.data_set(trial.recipe),
-            self._host.scored_samples(trial.recipe),
-        )
-        trial.run.inputs(trial.recipe.data, data_set, scored)
+        scored = self._host.scored_samples(trial.recipe)
+        trial.run.inputs(trial.recipe.data, self._host.data_set(trial.recipe), scored)
         trial.run.report(baseline, self._context.sweep.search.objective.metric)
         self._log_examples(trial, baseline.predictions, step=0)
 
     def _go_on(self, name: str, trial: _Open, past: list[dict[str, Any]]) -> None:
         """Take the trial up after its last rung on record; MLflow hears what it has missed."""
-        trial.best = read(self._context.folder.best_adapter(name))
+        trial.best = best.read(self._context.folder.best_adapter(name))
+        trial.predictions = best.read_predictions(self._context.folder.best_adapter(name))
+        trial.scores = scores_file.read(trial.run.client, trial.run.run_id)
         for result in past:
             trial.run.report(_reported(result), self._context.sweep.search.objective.metric)
         last = past[-1]
@@ -173,7 +175,7 @@ class HostActor:
         report = self._host.advance(name)
         value = report.metrics.get(self._context.objective, math.nan)
         if trial.may_be_best(report) and self._is_best(trial, report.rung, value):
-            self._keep_best(name, trial, Best(value=value, rung=report.rung), report)
+            self._keep_best(name, trial, value, report)
         report = trial.judged(report)
         if report.finished and not report.collapsed:
             report = self._with_final_scores(name, trial, report)
@@ -202,15 +204,19 @@ class HostActor:
             return self._context.better(value, None)
         return self._context.better(value, trial.best.value)
 
-    def _keep_best(self, name: str, trial: _Open, best: Best, report: Report) -> None:
-        keep(
+    def _keep_best(self, name: str, trial: _Open, value: float, report: Report) -> None:
+        trial.best = Best(value=value, rung=report.rung)
+        trial.predictions = report.predictions
+        best.keep(
             self._context.folder.best_adapter(name),
-            best,
-            report.metrics,
+            trial.best,
+            report,
             lambda folder: self._host.export(name, folder),
         )
-        trial.best, trial.predictions = best, report.predictions
         trial.run.best(report.metrics, report.rung)
+        scored = _captions(report, trial.recipe.evaluate.beams)
+        trial.scores = Scores(references=scores_file.digest(report.predictions), best=scored)
+        trial.run.scores(trial.scores)
 
     def _with_final_scores(self, name: str, trial: _Open, report: Report) -> Report:
         folder = self._context.folder.best_adapter(name)
@@ -218,6 +224,11 @@ class HostActor:
             return report
         final = self._host.score(name, folder)
         trial.predictions = final.predictions
+        evaluate = trial.recipe.evaluate
+        if trial.scores and evaluate.final_beams != evaluate.beams:
+            scored = _captions(final, evaluate.final_beams)
+            trial.scores = replace(trial.scores, final=scored)
+            trial.run.scores(trial.scores)
         return replace(
             report,
             metrics={**report.metrics, **final.metrics},
@@ -266,3 +277,8 @@ def _reported(result: record.Result) -> Report:
         seconds=result["seconds"],
         symptoms=tuple(result[SYMPTOMS]),
     )
+
+
+def _captions(report: Report, beams: int) -> Captions:
+    assert report.scored, "a host scores the captions that it reports"
+    return Captions(beams=beams, scored=report.scored)

@@ -13,7 +13,7 @@ import ray
 from optuna.trial import TrialState
 from rich.console import Console
 
-from sweeps import outcome
+from sweeps import outcome, scores_file
 from sweeps.leaderboard import markdown
 from sweeps.spec import load, parse
 from sweeps.study import open_study
@@ -112,6 +112,10 @@ def test_artifacts_show_what_the_trial_wrote(run, trials, sweep):
         with open(path) as file:
             table = json.load(file)
         assert [row[0] for row in table["data"]] == [sample.id for sample in validation]
+        scores = scores_file.read(run.client, run_id)
+        assert scores.best.scored.ids == tuple(sample.id for sample in validation)
+        assert scores.best.scored.corpus["cider"] == trial.data.metrics["best/cider"]
+        assert (scores.final is not None) == ("final/cider" in trial.data.metrics)
         images = [artifact.path for artifact in run.client.list_artifacts(run_id, "images")]
         assert any("+step+0+" in name.replace("~", "+").replace("%", "+") for name in images)
 
