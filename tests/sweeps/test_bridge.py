@@ -7,7 +7,7 @@ from sweeps.bridge import OptunaBridge
 from sweeps.fleet import Fleet
 from sweeps.paths import SweepFolder
 from sweeps.spec import parse
-from sweeps.study import importances, open_study, recipe_of
+from sweeps.study import importances, open_study, own_trials, recipe_of
 
 FILE = """
 name: bridge
@@ -44,7 +44,7 @@ def rung(number, value, **more):
 
 def told(sweep, folder, number):
     """The trial as Optuna has it, read from the file anew."""
-    return open_study(sweep, folder).trials[number]
+    return own_trials(open_study(sweep, folder))[f"trial-{number:03d}"]
 
 
 def test_a_finished_trial_is_complete_with_its_best_value(bridge, sweep, folder):

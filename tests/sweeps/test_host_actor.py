@@ -84,7 +84,7 @@ def test_a_trial_that_gets_better_is_not_ended_by_patience(actor):
 def test_an_error_of_the_trial_is_a_result_and_the_next_trial_works(actor):
     assert "exact" not in str(actor.open(0, {"train.learning_rate": 1e-2}))
     failure = actor.open(1, {"train.learning_rate": "fast"})
-    assert "train.learning_rate" in failure
+    assert "train.learning_rate" in failure["failed"]
     assert actor.advance(0)[FAILED] is None
 
 
