@@ -7,11 +7,10 @@ higher: refused draws, points to start with and trials of earlier sweeps take nu
 import json
 import random
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from search_spaces.walk import every_point
 from sweeps import samplers
 from sweeps.context import trial_id
 from sweeps.samplers.draw import Draw
@@ -23,9 +22,6 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 Point = Mapping[str, Any]
-Refusal = Callable[[Point], str | None]
-"""Point -> the rule that forbids it, or None."""
-
 ATTEMPTS = 100
 """Draws for one trial before it is said that rules leave no room."""
 _OWN_ATTEMPTS = 20
@@ -48,21 +44,17 @@ class Drawn:
     """Rungs whose objective the study has already."""
 
 
-def _allowed(point: Point) -> None:
-    """Refuse nothing."""
-
-
 class Draws:
     """Hands out the points of one study: first those of trials that nobody ended.
 
     No point is handed out twice. What the study says is read once, when this is made.
     """
 
-    def __init__(self, study: "optuna.Study", sweep: Sweep, refusal: Refusal = _allowed) -> None:
+    def __init__(self, study: "optuna.Study", sweep: Sweep) -> None:
         self._study = study
         self._sampler = sweep.search.sampler
         self._space = sweep.search.space
-        self._refusal = refusal
+        self._refusal = sweep.refusal
         self._size = self._space.size()
         self._seed = sweep_seed(study, sweep)
         own = own_trials(study)
@@ -108,10 +100,11 @@ class Draws:
         raise ValueError(_no_room(rejected))
 
     def _draw(self) -> "optuna.Trial":
+        trial = self._taken_up()
         name = self._sampler.name if self._attempt < _OWN_ATTEMPTS else "random"
         options = self._sampler.options if name == self._sampler.name else {}
         self._study.sampler = samplers.make(name, self._this_draw(), options)
-        return self._taken_up() or self._study.ask()
+        return trial or self._study.ask()
 
     def _taken_up(self) -> "optuna.Trial | None":
         """Go on with a point to start with whose drawing an earlier driver did not end.
@@ -189,7 +182,7 @@ class Draws:
             return True
         untried = [
             point
-            for point in every_point(self._space)
+            for point in self._space.points()
             if _key(point) not in self._seen and self._refusal(point) is None
         ]
         if untried:

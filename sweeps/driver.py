@@ -76,10 +76,10 @@ def run(sweep: Sweep, root: Path, console: Console, resume: str | None = None) -
 def _prepare(sweep: Sweep, folder: SweepFolder, console: Console, *, resuming: bool) -> None:
     """Check the study, mend it, and put into it what the search begins with."""
     try:
-        study = prepare_study(sweep, folder, resuming=resuming)
+        study, wider = prepare_study(sweep, folder, resuming=resuming)
         for point in starts.points(sweep):
             enqueue(study, point)
-        for line in warm_start.begin(study, sweep, folder.root):
+        for line in (*wider, *warm_start.begin(study, sweep, folder.root)):
             console.print(line)
     except (OSError, ValueError):
         if not resuming:

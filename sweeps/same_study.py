@@ -38,14 +38,14 @@ def refuse_another(study: "optuna.Study", sweep: Sweep, direction: str) -> None:
         raise ValueError(f"{study.study_name} cannot go on with another search:\n{lines}\n{advice}")
 
 
-def widened(study: "optuna.Study", sweep: Sweep) -> dict[str, str]:
-    """Return the fields whose ranges are wider than before, with both in words."""
-    before, now = study.user_attrs.get("space", {}), sweep.search.space.form()
-    return {
-        path: f"{read_domain(before[path])} is now {sweep.search.space[path]}"
-        for path in before
-        if path in now and before[path] != now[path]
-    }
+def widened(study: "optuna.Study", sweep: Sweep) -> list[str]:
+    """Return a line for each field whose range is wider than it was in the study."""
+    before, now = study.user_attrs.get("space", {}), sweep.search.space
+    return [
+        f"{path}: {read_domain(form)} before, {now[path]} now"
+        for path, form in before.items()
+        if form != now[path].form()
+    ]
 
 
 def _facts(sweep: Sweep) -> dict[str, Any]:

@@ -37,7 +37,7 @@ def storage_flaws(sweep: Sweep) -> Iterator[Flaw]:
 
 def start_flaws(sweep: Sweep) -> Iterator[Flaw]:
     """Yield points to start with that lie outside the space."""
-    for flaw in starts.flaws(sweep.search.space, sweep.search.start):
+    for flaw in starts.flaws(sweep):
         yield flaw.below("search", "start")
 
 

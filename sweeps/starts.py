@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 from search_spaces.domains import Domain
 from search_spaces.flaws import Flaw, nearest, show
 from search_spaces.space import Space
-from search_spaces.values import is_number
+from search_spaces.values import is_number, plain
 from search_spaces.walk import Given, placed
 from sweeps.fields import dotted
 from sweeps.sweep import Sweep
@@ -31,14 +31,20 @@ def own_point(sweep: Sweep) -> tuple[dict[str, Any] | None, str]:
     for path, value in point.items():
         if not space[path].contains(value):
             return None, f"{path} {show(value)} is outside {space[path]}"
+    rule = sweep.refusal(point)
+    if rule is not None:
+        return None, f"they break {rule}"
     return point, "the recipe's own values"
 
 
-def flaws(space: Space, given: Any) -> Iterator[Flaw]:
-    """Yield what is wrong with points to start with, by their index in the list."""
-    for index, point in enumerate(given or ()):
-        for flaw in _point_flaws(space, point):
-            yield flaw.below(str(index))
+def flaws(sweep: Sweep) -> Iterator[Flaw]:
+    """Yield what is wrong with the points to start with, by their index in the list."""
+    for index, point in enumerate(sweep.search.start or ()):
+        found = list(_point_flaws(sweep.search.space, point))
+        rule = None if found else sweep.refusal(_settled(sweep.search.space, point))
+        if rule is not None:
+            found = [Flaw((), "must keep the rules", rule)]
+        yield from (flaw.below(str(index)) for flaw in found)
 
 
 def _point_flaws(space: Space, point: Mapping[str, Any]) -> Iterator[Flaw]:
@@ -71,6 +77,6 @@ def _nearest(domain: Domain, value: Any) -> str | None:
     """Return the value of a domain that lies nearest to one outside."""
     edges = domain.edges()
     if not is_number(value):
-        return nearest(value, map(show, edges))
+        return nearest(value, map(plain, edges))
     numbers: list[Any] = [edge for edge in edges if is_number(edge)]
     return show(min(numbers, key=lambda edge: abs(float(edge) - value))) if numbers else None

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from sweeps import storage
 from sweeps.paths import SweepFolder
-from sweeps.same_study import refuse_another, remember
+from sweeps.same_study import refuse_another, remember, widened
 from sweeps.spec import Sweep
 from sweeps.trial_run import Ending
 from workers.recipe import Recipe
@@ -35,19 +35,24 @@ def open_study(sweep: Sweep, folder: SweepFolder) -> "optuna.Study":
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(
-        storage=storage.opened(sweep.search.storage, folder),
-        study_name=folder.sweep_id,
-        direction=direction(sweep),
-        load_if_exists=True,
-    )
+    place = storage.opened(sweep.search.storage, folder)
+    # Not create_study(load_if_exists=True): it writes a line even when it only loads.
+    if folder.sweep_id in optuna.get_all_study_names(place):
+        study = optuna.load_study(study_name=folder.sweep_id, storage=place)
+    else:
+        study = optuna.create_study(
+            storage=place, study_name=folder.sweep_id, direction=direction(sweep)
+        )
     refuse_another(study, sweep, direction(sweep))
     return study
 
 
-def prepare_study(sweep: Sweep, folder: SweepFolder, *, resuming: bool) -> "optuna.Study":
+def prepare_study(
+    sweep: Sweep, folder: SweepFolder, *, resuming: bool
+) -> "tuple[optuna.Study, list[str]]":
     """Open the study for the driver: a line cut off by a crash is mended first.
 
+    Returns the study, and lines that say which ranges are wider than they were.
     Raises ValueError as `open_study` does, and for a new sweep whose name a shared storage has.
     """
     storage.heal(sweep.search.storage, folder)
@@ -57,8 +62,9 @@ def prepare_study(sweep: Sweep, folder: SweepFolder, *, resuming: bool) -> "optu
             f"search.storage: {sweep.search.storage} has a study {study.study_name} already, of "
             "another folder of results; give the sweep another name"
         )
+    wider = widened(study, sweep)
     remember(study, sweep)
-    return study
+    return study, wider
 
 
 def sweep_seed(study: "optuna.Study", sweep: Sweep) -> int:

@@ -81,12 +81,14 @@ SINGLE = {
     "search: {trials: 0}":
         "4  search.trials  must be a whole number of at least 1, got 0",
     "search: {sampler: {name: tpo}}":
-        '4  search.sampler.name  must be one of random, tpe, got "tpo" (did you mean tpe?)',
+        '4  search.sampler.name  must be one of random, grid, tpe, cmaes, gp, nsga2, qmc, '
+        'got "tpo" (did you mean tpe?)',
     "search: {sampler: {options: {startup: 3}}}":
         "4  search.sampler.options.startup  must be one of the keys startup_trials, candidates, "
         "got startup (did you mean startup_trials?)",
     "search: {sampler: {options: {candidates: many}}}":
-        '4  search.sampler.options.candidates  must be a whole number, got "many"',
+        '4  search.sampler.options.candidates  must be a whole number of at least 1, '
+        'got "many"',
     "search: {objective: {metric: bleu4}}":
         "4  search.objective.metric  must be loss or an output of evaluate.metrics: bleu_1, "
         'bleu_2, bleu_3, bleu_4, meteor, rouge_l, cider, got "bleu4" (did you mean bleu_4?)',
@@ -217,8 +219,8 @@ def test_one_problem_of_the_space(line: str) -> None:
 def test_a_space_is_a_preset_or_a_mapping(space: str) -> None:
     (problem,) = problems(f"{HEAD}search: {{space: {space}}}")
     assert problem.startswith(
-        "sweep.yaml:4  search.space  must be a preset (lora, qlora) or a mapping from fields to "
-        "domains, got"
+        "sweep.yaml:4  search.space  must be a preset (lora, qlora, lora-plus-targets, "
+        "optimizer, full) or a mapping from fields to domains, got"
     )
 
 
