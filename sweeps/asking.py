@@ -1,7 +1,6 @@
-"""``sweeps stop``, ``pause``, ``continue`` and ``add``: check a request, send it, say the answer."""
+"""``sweeps stop``, ``pause``, ``continue``, ``add``: check a request, send it, say the answer."""
 
 from collections.abc import Iterable
-from pathlib import Path
 
 from rich.console import Console
 
@@ -16,14 +15,13 @@ WAIT_SECONDS = 20.0
 BEST = "best"
 
 
-def ask(sweep_id: str, results: Path, kind: Kind, console: Console, trial: str | None = None) -> int:
+def ask(folder: SweepFolder, kind: Kind, console: Console, trial: str | None = None) -> int:
     """Ask the driver of a sweep for what needs no more than a trial; return the exit code."""
-    return _send(SweepFolder.find(results, sweep_id), Request(kind=kind, trial=trial), console)
+    return _send(folder, Request(kind=kind, trial=trial), console)
 
 
 def add(
-    sweep_id: str,
-    results: Path,
+    folder: SweepFolder,
     console: Console,
     *,
     assignments: Iterable[str],
@@ -31,7 +29,6 @@ def add(
     snapshot: str | None,
 ) -> int:
     """Ask for one more trial of a sweep; return the exit code."""
-    folder = SweepFolder.find(results, sweep_id)
     request = Request(
         kind="add", trial=origin, point=requests.point_of(assignments), rung=_rung(snapshot)
     )
@@ -48,8 +45,8 @@ def _send(folder: SweepFolder, request: Request, console: Console) -> int:
     driver = lease.living(folder)
     if driver is None and request.kind != "add":
         raise ValueError(
-            f"{folder.sweep_id} is not running, so there is nothing to {request.kind.split('-')[0]};"
-            f" go on with: sweeps resume {folder.sweep_id}"
+            f"{folder.sweep_id} is not running, so there is nothing to "
+            f"{request.kind.split('-')[0]}; go on with: sweeps resume {folder.sweep_id}"
         )
     control.post(folder, request)
     if driver is None:

@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
 
 from sweeps import changes, lease
 from sweeps.files import located
@@ -11,8 +10,6 @@ from sweeps.paths import SweepFolder
 from sweeps.spec import Sweep, load
 from sweeps.study import wanted
 from sweeps.trials import known
-
-Choice = Literal["resume", "fresh"]
 
 
 def half_finished(sweep: Sweep, results: Path) -> SweepFolder | None:
@@ -30,24 +27,27 @@ def half_finished(sweep: Sweep, results: Path) -> SweepFolder | None:
 
 
 def where_to_go_on(
-    sweep: Sweep, results: Path, choice: Choice | None, ask: Callable[[str], str] | None
+    sweep: Sweep, results: Path, resume: bool | None, ask: Callable[[str], str] | None
 ) -> str | None:
     """Return the id of the sweep to go on with, or None to begin a new one.
 
-    `ask` puts a question to a person and returns the answer; None where there is nobody.
+    `resume` is what the command line says, if it says something; `ask` puts a question to a
+    person and returns the answer; None where there is nobody.
     Raises ValueError when nobody decides, and for a file that the half-finished sweep cannot
     go on with.
     """
-    if choice == "fresh":
+    if resume is False:
         return None
     folder = half_finished(sweep, results)
     if folder is None:
-        if choice == "resume":
-            raise ValueError(f"--resume: there is no half-finished sweep {sweep.name!r} in {results}")
+        if resume:
+            raise ValueError(
+                f"--resume: there is no half-finished sweep {sweep.name!r} in {results}"
+            )
         return None
-    if choice is None and ask is None:
+    if resume is None and ask is None:
         raise ValueError(_undecided(folder))
-    if choice is None and ask is not None and not _wants_to_resume(folder, ask):
+    if resume is None and ask is not None and not _wants_to_resume(folder, ask):
         return None
     changes.refuse(load(folder.spec), located(sweep), folder.sweep_id)
     return folder.sweep_id
@@ -75,7 +75,9 @@ def _state(folder: SweepFolder) -> str:
     sweep = load(folder.spec)
     trials = known(sweep, folder)
     over = sum(not trial.runs for trial in trials.values())
-    return f"{folder.sweep_id} is half-finished: {over} of {wanted(sweep, folder)} trials have ended"
+    return (
+        f"{folder.sweep_id} is half-finished: {over} of {wanted(sweep, folder)} trials have ended"
+    )
 
 
 def _undecided(folder: SweepFolder) -> str:
@@ -83,4 +85,3 @@ def _undecided(folder: SweepFolder) -> str:
         f"{_state(folder)}. Go on with it: sweeps resume {folder.sweep_id} (or add --resume); "
         "begin a new one: add --fresh"
     )
-

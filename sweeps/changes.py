@@ -105,4 +105,3 @@ def _flaw(path: str, old: Any, new: Any, sweep_id: str) -> Flaw:
     reason = _REASONS.get(path.split(".")[0], _COMPARABLE)
     must = f"must stay {show(old)} in {sweep_id}: {reason}; start a new sweep for another value"
     return Flaw(tuple(path.split(".")), must, show(new))
-

@@ -1,30 +1,29 @@
 """The driver's side of live control: looks for requests and carries them out."""
 
 import shutil
-import signal
-import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-from sweeps import control, requests
+from sweeps import control, requests, starts
 from sweeps.board import Board
 from sweeps.context import Start
 from sweeps.control import Answer, Kind, Request
 from sweeps.paths import SweepFolder
 from sweeps.problems import SpecError
 from sweeps.spec import Sweep
-from sweeps.study import add
+from sweeps.supervise import interrupt
 from sweeps.sweep_run import SweepRun
 from sweeps.tracking import set_tags
 from sweeps.trials import Known, known
 
-if TYPE_CHECKING:
-    import optuna
-
 POLL_SECONDS = 1.0
 _TAG_CHARACTERS = 500
+
+
+Adds = Callable[[Mapping[str, Any], Start | None], None]
+"""Takes a point, and the state to begin from, and makes it the next trial."""
 
 
 class Controller:
@@ -38,12 +37,12 @@ class Controller:
         self,
         sweep: Sweep,
         folder: SweepFolder,
-        study: "optuna.Study",
+        adds: Adds,
         board: Board,
         run: SweepRun,
         say: Callable[[str], None],
     ) -> None:
-        self._sweep, self._folder, self._study = sweep, folder, study
+        self._sweep, self._folder, self._adds = sweep, folder, adds
         self._board, self._run, self._say = board, run, say
         self._looked = float("-inf")
         self._kinds: Mapping[Kind, Callable[[Request], str]] = {
@@ -71,7 +70,7 @@ class Controller:
         tag = asked.stem if isinstance(asked, Path) else asked.id
         set_tags(self._run.client, self._run.run_id, {f"control.{tag}": said[:_TAG_CHARACTERS]})
         if answer.done and isinstance(asked, Request) and asked.kind == "stop":
-            _interrupt()
+            interrupt()
 
     def _carried_out(self, asked: Request | Path) -> Answer:
         if isinstance(asked, Path) or asked.kind not in self._kinds:
@@ -109,9 +108,11 @@ class Controller:
 
     def _add(self, request: Request) -> str:
         trials = self._known()
-        point = requests.full_point(request, self._sweep, trials)
+        point = starts.settled(
+            self._sweep.search.space, requests.full_point(request, self._sweep, trials)
+        )
         start = None if request.rung is None else self._start(request, trials[str(request.trial)])
-        add(self._study, point, start)
+        self._adds(point, start)
         self._board.trials += 1
         return f"one more trial, {self._board.trials} in all; it is the next to start"
 
@@ -125,9 +126,3 @@ class Controller:
             rung = origin.best.rung if origin.best else 0
         shutil.copytree(source, copy)
         return Start(trial=origin.name, rung=rung, folder=copy.name)
-
-
-def _interrupt() -> None:
-    """Stop the sweep as Ctrl-C does, where there is a main thread to stop."""
-    if threading.current_thread() is threading.main_thread():
-        signal.raise_signal(signal.SIGINT)

@@ -32,17 +32,18 @@ def kept_adapters(sweep: Sweep, ranked: Sequence[str]) -> frozenset[str]:
     return frozenset(ranked if sweep.disk.keep is None else ranked[: sweep.disk.keep])
 
 
-def tidy(sweep: Sweep, folder: SweepFolder, running: frozenset[str]) -> list[str]:
-    """Remove what trials that are over need no more; return whose adapters went.
+def tidy(sweep: Sweep, folder: SweepFolder, over: frozenset[str]) -> list[str]:
+    """Remove what trials that are `over` need no more; return whose adapters went.
 
-    Snapshots of all of them, and the adapters of those that are not among the best.
+    Snapshots of all of them, and the adapters of those that are not among the best. All other
+    trials may run, or wait to be gone on with after a crash.
     """
     for snapshot in folder.path.glob("trials/*/rung-*"):
-        if snapshot.parent.name not in running:
+        if snapshot.parent.name in over:
             shutil.rmtree(snapshot, ignore_errors=True)
     # A running trial takes no place of the best ones before it is over.
-    over = [name for name in ranked_adapters(sweep, folder) if name not in running]
-    gone = [name for name in over if name not in kept_adapters(sweep, over)]
+    ranked = [name for name in ranked_adapters(sweep, folder) if name in over]
+    gone = [name for name in ranked if name not in kept_adapters(sweep, ranked)]
     for name in gone:
         shutil.rmtree(folder.best_adapter(name), ignore_errors=True)
     return gone
@@ -54,8 +55,8 @@ class Limit:
     def __init__(self, sweep: Sweep, folder: SweepFolder) -> None:
         self._sweep, self._folder = sweep, folder
 
-    def enforce(self, running: frozenset[str]) -> str | None:
-        """Remove the least useful until there is room for one more trial.
+    def enforce(self, over: frozenset[str]) -> str | None:
+        """Remove the least useful until there is room for one more trial; `over` are the ended.
 
         Returns why no further trial may start; None when one may.
         """
@@ -63,7 +64,7 @@ class Limit:
         if limit is None:
             return None
         used, room = size_of(self._folder.path), self._one_trial()
-        for least in self._droppable(running):
+        for least in self._droppable(over):
             if used + room <= limit * GB:
                 return None
             used -= size_of(least)
@@ -81,13 +82,13 @@ class Limit:
         folders = (self._folder.path / "trials").glob("*")
         return max((size_of(trial) for trial in folders), default=0.0)
 
-    def _droppable(self, running: frozenset[str]) -> Iterator[Path]:
+    def _droppable(self, over: frozenset[str]) -> Iterator[Path]:
         """Yield what may go, the least useful first; neither resume nor promotion needs it."""
-        for name in sorted(running):
-            snapshots = sorted(self._folder.trial(name).glob("rung-*"))
+        for trial in sorted((self._folder.path / "trials").glob("*")):
+            snapshots = sorted(trial.glob("rung-*"))
             yield from snapshots[:-2]  # the newest one may be half written
-        over = [n for n in ranked_adapters(self._sweep, self._folder) if n not in running]
-        for name in reversed(over[1:]):
+        ranked = [name for name in ranked_adapters(self._sweep, self._folder) if name in over]
+        for name in reversed(ranked[1:]):
             yield self._folder.best_adapter(name)
 
 

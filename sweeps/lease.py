@@ -91,9 +91,10 @@ def held(folder: SweepFolder) -> Iterator[None]:
     finally:
         ended.set()
         beating.join()
-        with _locked(folder):
-            if read(folder) == own:
-                folder.driver.unlink()
+        if folder.path.exists():  # not so when the sweep was refused before it began
+            with _locked(folder):
+                if read(folder) == own:
+                    folder.driver.unlink()
 
 
 def _take(folder: SweepFolder) -> Driver:

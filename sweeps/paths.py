@@ -30,6 +30,14 @@ class SweepFolder:
             return folder
 
     @classmethod
+    def newest(cls, root: Path, name: str) -> "SweepFolder | None":
+        """Return the folder of the last sweep called `name`, or None when there is none."""
+        root = root.absolute()
+        folders = [cls(root=root, sweep_id=path.parent.name) for path in root.glob("*/sweep.yaml")]
+        own = [folder for folder in folders if _number(folder.sweep_id, name)]
+        return max(own, key=lambda folder: _number(folder.sweep_id, name), default=None)
+
+    @classmethod
     def find(cls, root: Path, sweep_id: str) -> "SweepFolder":
         """Return the folder of an earlier sweep.
 
@@ -98,9 +106,9 @@ class SweepFolder:
         """Is there when somebody wants the trial to end after its rung."""
         return self.trial(trial) / "stop"
 
-    def start(self, trial: str) -> Path:
-        """The state of another trial that this one goes on from."""
-        return self.trial(trial) / "start"
+    def start(self, name: str) -> Path:
+        """A copy of the state of a trial, from which another trial begins."""
+        return self.control / "starts" / name
 
     def snapshot(self, trial: str, rung: int) -> Path:
         """The state of a trial at the end of a rung."""

@@ -34,9 +34,7 @@ def point_of(assignments: Iterable[str]) -> dict[str, Any]:
     return point
 
 
-def check(
-    request: Request, sweep: Sweep, folder: SweepFolder, trials: Mapping[str, Known]
-) -> None:
+def check(request: Request, sweep: Sweep, folder: SweepFolder, trials: Mapping[str, Known]) -> None:
     """Raise `SpecError` with all that is wrong with a request."""
     flaws = list(_flaws(request, sweep, folder, trials))
     if flaws:
@@ -52,12 +50,11 @@ def full_point(request: Request, sweep: Sweep, trials: Mapping[str, Known]) -> d
     origin = trials[request.trial].point if request.trial else {}
     point = {**origin, **request.point}
     space = sweep.search.space
-    active = {
+    return {
         path: value
         for path, value in point.items()
         if path in request.point or path not in space or _holds(space[path].when, point)
     }
-    return active
 
 
 def _holds(when: Mapping[str, tuple[Any, ...]], point: Mapping[str, Any]) -> bool:
@@ -91,8 +88,7 @@ def _add_flaws(
         yield Flaw((), "must change a field, as in --set adapter.rank=64")
         return
     point = full_point(request, sweep, trials)
-    flaws = [Flaw(flaw.at[1:], flaw.must, flaw.got, flaw.nearest)
-             for flaw in starts.flaws(sweep.search.space, [point])]  # fmt: skip
+    flaws = starts.point_flaws(sweep, point)
     yield from flaws
     twin = _twin(point, trials)
     if twin and not flaws:
@@ -104,9 +100,10 @@ def _add_flaws(
 def _twin(point: Mapping[str, Any], trials: Mapping[str, Known]) -> str | None:
     """Return the trial that has the very point already."""
     for trial in trials.values():
-        if point.keys() == trial.point.keys():
-            if all(same(value, trial.point[path]) for path, value in point.items()):
-                return trial.name
+        if point.keys() == trial.point.keys() and all(
+            same(value, trial.point[path]) for path, value in point.items()
+        ):
+            return trial.name
     return None
 
 
