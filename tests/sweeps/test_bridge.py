@@ -7,12 +7,12 @@ import pytest
 from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
-from sweeps import samplers
 from sweeps.bridge import OptunaBridge
+from sweeps.context import Start
 from sweeps.fleet import Fleet
 from sweeps.paths import SweepFolder
 from sweeps.spec import parse
-from sweeps.study import ended, ending, importances, open_study, own_trials, recipe_of
+from sweeps.study import ended, ending, importances, open_study, own_trials, recipe_of, wanted
 
 FILE = """
 name: bridge
@@ -144,7 +144,7 @@ def collapse_above(bridge, limit, count):
 def test_tpe_keeps_away_from_where_trials_collapse(tmp_path):
     """For TPE rung 3 with 5.0 would be better than rung 1 with 0.1."""
     sampler = "{name: tpe, seed: 3, options: {startup_trials: 6}}"
-    sweep = parse(FILE.replace("{name: random, seed: 3}", sampler))
+    sweep = parse(FILE.replace("{name: random, seed: 3}", sampler) + "  trials: 30\n")
     folder = SweepFolder.create(tmp_path, "guarded")
     rates = collapse_above(OptunaBridge(sweep, folder, Fleet(hosts=("host",))), 3e-3, 30)
     early, late = (sum(rate > 3e-3 for rate in part) for part in (rates[:10], rates[20:]))
@@ -270,8 +270,35 @@ def test_a_space_without_more_points_ends_the_search(folder):
     points = [bridge.suggest(name)["point"]["adapter.rank"] for name in "ab"]
     assert sorted(points) == [2, 4]
     assert not bridge.exhausted
-    assert bridge.suggest("c") == Searcher.FINISHED
+    assert bridge.suggest("c") is None  # somebody may ask for one more while others run
     assert bridge.exhausted
+    for name in "ab":
+        bridge.on_trial_complete(name, rung(1, 0.1, finished=True))
+    assert bridge.suggest("c") == Searcher.FINISHED
+
+
+def test_a_trial_that_is_asked_for_comes_on_top_and_next_also_after_a_crash(folder):
+    sweep = parse(FILE + "  trials: 2\n")
+    bridge = OptunaBridge(sweep, folder, Fleet(hosts=("host",)))
+    bridge.suggest("a")
+    point = {"adapter.rank": 8, "train.learning_rate": 0.05}
+    bridge.add(point, Start(trial="trial-000", rung=2, folder="copied"))
+    asked = bridge.suggest("b")
+    assert asked["point"] == point
+    assert asked["start"] == {"trial": "trial-000", "rung": 2, "folder": "copied"}
+    again = OptunaBridge(sweep, folder, Fleet(hosts=("host",)))
+    assert [again.suggest(name)["start"] for name in "abc"] == [None, asked["start"], None]
+    assert again.suggest("d") is None
+    assert wanted(sweep, folder) == 3
+
+
+def test_no_trial_begins_while_the_bridge_is_held(bridge):
+    bridge.suggest("a")
+    bridge.hold = "no room"
+    assert bridge.suggest("b") is None
+    bridge.on_trial_complete("a", rung(1, 0.1, finished=True))
+    assert bridge.suggest("b") == Searcher.FINISHED
+    assert not bridge.is_over
 
 
 def test_ending_twice_or_an_unknown_trial_does_no_harm(bridge, sweep, folder):
