@@ -299,12 +299,11 @@ def same(one, other):
 def test_a_trial_begins_where_another_one_stood(actor, context, kind):
     actor.open(0, {"train.learning_rate": 1e-2})
     actor.advance(0)
-    origin = (
-        context.folder.snapshot("trial-000", 1)
-        if kind == "snapshot"
-        else context.folder.best_adapter("trial-000")
-    )
-    shutil.copytree(origin, context.folder.start("copied"))
+    origin, copied = context.folder.snapshot("trial-000", 1), context.folder.start("copied")
+    shutil.copytree(origin, copied)
+    if kind == "best":  # an adapter alone
+        (copied / "optimizer.pt").unlink()
+        (copied / "best.json").write_text('{"rung": 1, "value": 0.5}')
     start = Start(trial="trial-000", rung=1, folder="copied")
     assert actor.open(1, {"train.learning_rate": 1e-6}, start) is None
     result = actor.advance(1)
