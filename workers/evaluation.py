@@ -6,7 +6,7 @@ from typing import Any
 
 from workers.data.sample import Sample
 from workers.generation import texts
-from workers.metrics.scorer import Scorer
+from workers.metrics.scorer import Scored, Scorer
 from workers.models import Base
 from workers.prompts import Asking
 from workers.recipe import Evaluate
@@ -27,11 +27,20 @@ def scored_samples(samples: Sequence[Sample], limit: int | None) -> tuple[Sample
     return tuple(sample for sample in samples if sample.id in kept)
 
 
-def started_scorer(samples: Sequence[Sample], metrics: Sequence[str]) -> Scorer:
-    """Return a scorer of the images whose Java process loads while other work goes on."""
-    scorer = Scorer(metrics, {sample.id: sample.captions for sample in samples})
+def started_scorer(
+    samples: Sequence[Sample], metrics: Sequence[str], whole: Sequence[Sample]
+) -> Scorer:
+    """Return a scorer of the images whose Java process loads while other work goes on.
+
+    `whole` is the split that the images are from, see `Scorer`.
+    """
+    scorer = Scorer(metrics, _references(samples), _references(whole))
     scorer.start()
     return scorer
+
+
+def _references(samples: Sequence[Sample]) -> dict[str, tuple[str, ...]]:
+    return {sample.id: sample.captions for sample in samples}
 
 
 class Evaluator:
@@ -71,6 +80,6 @@ class Evaluator:
             for sample, caption in zip(self.samples, captions, strict=True)
         )
 
-    def score(self, predictions: Sequence[Prediction]) -> dict[str, float]:
-        """Return the metrics of the captions, such as ``cider``."""
+    def score(self, predictions: Sequence[Prediction]) -> Scored:
+        """Return the metrics of the captions, such as ``cider``, over all images and of each."""
         return self._scorer.score({p.image_id: p.caption for p in predictions})

@@ -86,7 +86,7 @@ class Host:
         evaluator = self._evaluator(resident, slot.recipe)
         model = slot.activate()
         predictions = evaluator.predict(model, slot.recipe.evaluate.beams)
-        metrics = _named("val", evaluator.score(predictions))
+        metrics = _named("val", evaluator.score(predictions).corpus)
         metrics["val/loss"] = evaluator.loss(model)
         metrics["train/loss"] = loss
         metrics["train/seconds"] = seconds
@@ -115,7 +115,7 @@ class Host:
             slot.adapted.load_weights(name, own)
         return Report(
             rung=slot.rung,
-            metrics=_named("final", evaluator.score(predictions)),
+            metrics=_named("final", evaluator.score(predictions).corpus),
             finished=True,
             seconds=time.monotonic() - started,
             predictions=predictions,
@@ -190,7 +190,8 @@ class Host:
         key = (recipe.data, recipe.evaluate)
         if key not in self._scorers:
             samples = self.scored_samples(recipe)
-            self._scorers[key] = started_scorer(samples, recipe.evaluate.metrics)
+            whole = self.data_set(recipe).splits["validation"]
+            self._scorers[key] = started_scorer(samples, recipe.evaluate.metrics, whole)
         return self._scorers[key]
 
     def _zero_shot(self, resident: _Resident, recipe: Recipe) -> Report:
@@ -206,7 +207,7 @@ def _zero_shot_report(adapted: AdaptedBase, evaluator: Evaluator, recipe: Recipe
     with adapted.bare() as model:
         predictions: tuple[Prediction, ...] = evaluator.predict(model, recipe.evaluate.beams)
         loss = evaluator.loss(model)
-    metrics = _named("val", evaluator.score(predictions))
+    metrics = _named("val", evaluator.score(predictions).corpus)
     return Report(
         rung=0,
         metrics={**metrics, "val/loss": loss},

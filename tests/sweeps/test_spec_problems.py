@@ -75,7 +75,7 @@ SINGLE = {
         '4  evaluate.metrics  must be a list of text that is not empty, got ["cider", 5]',
     "evaluate: {metrics: [cider, cidr]}":
         "4  evaluate.metrics  must name metrics of captioning: bleu, meteor, rouge_l, cider, "
-        'exact_match, word_error_rate, got "cidr" (did you mean cider?)',
+        'cider_fixed_idf, exact_match, word_error_rate, got "cidr" (did you mean cider?)',
     "evaluate: {metrics: [cider, cider]}":
         '4  evaluate.metrics  must be a list without repeats, got "cider"',
     "search: {trials: 0}":

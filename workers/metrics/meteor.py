@@ -10,14 +10,23 @@ import os
 import subprocess
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from typing import TypeVar
 
 from workers.metrics.java import command, jar_folder
-from workers.metrics.metric import Captions, Metric
+from workers.metrics.meteor_formula import STATISTICS, pool, summable
+from workers.metrics.metric import Array, Captions, Metric, Rows
+from workers.metrics.rows import table
+
+T = TypeVar("T")
 
 _ARGUMENTS = ("-Xmx2G", "-jar", "meteor-1.5.jar", "-", "-", "-stdio", "-l", "en", "-norm")
 _SEPARATOR = " ||| "
+
+
+class JavaDiedError(RuntimeError):
+    """METEOR's Java ended before it answered."""
 
 
 class _Jvm:
@@ -48,7 +57,7 @@ class _Jvm:
         return self.read()
 
     def read(self) -> str:
-        """Return one more line of the answer; raises RuntimeError when Java has ended."""
+        """Return one more line of the answer; raises JavaDiedError when Java has ended."""
         line = self._stdout.readline()
         if not line:
             raise self._death()
@@ -69,13 +78,13 @@ class _Jvm:
             for pipe in (self._stdin, self._stdout):  # closing them would send what is unsent
                 os.dup2(null.fileno(), pipe.fileno(), inheritable=False)
 
-    def _death(self) -> RuntimeError:
+    def _death(self) -> "JavaDiedError":
         code = self._process.wait()
         self._stderr.seek(0)
         said = self._stderr.read().decode(errors="replace").strip()[-500:]
-        return RuntimeError(
-            f"METEOR's Java ended with code {code}, it said {said!r}; "
-            "it needs 0.6 GiB of free memory and is started anew for the next score"
+        return JavaDiedError(
+            f"METEOR's Java ended with code {code}, also after a fresh start; it said {said!r}. "
+            "It needs 0.7 GiB of free memory: code -9 mostly means that the system took it away"
         )
 
 
@@ -101,14 +110,16 @@ class _SharedJvm:
                 if not self._sessions:
                     self.close()
 
-    def score(self, references: Captions, candidates: Captions) -> float:
-        """Return the corpus score, which is not the mean over the images."""
+    def do(self, work: Callable[[_Jvm], T]) -> T:
+        """Return what `work` gets from the JVM; should it die, from a new one, once.
+
+        Raises JavaDiedError when the new one dies too.
+        """
         with self._lock:
             try:
-                return _score(self._started(), references, candidates)
-            except BaseException:  # half an answer may be left in the pipe, after Ctrl-C too
-                self.close()
-                raise
+                return self._once(work)
+            except JavaDiedError:
+                return self._once(work)
 
     def close(self) -> None:
         """Kill the JVM, if any. Takes no lock, so that it cannot hang at interpreter exit."""
@@ -122,18 +133,17 @@ class _SharedJvm:
             self._jvm.abandon()
         self._jvm, self._lock = None, threading.Lock()
 
+    def _once(self, work: Callable[[_Jvm], T]) -> T:
+        try:
+            return work(self._started())
+        except BaseException:  # half an answer may be left in the pipe, after Ctrl-C too
+            self.close()
+            raise
+
     def _started(self) -> _Jvm:
         if self._jvm is None:
             self._jvm = _Jvm()
         return self._jvm
-
-
-def _score(jvm: _Jvm, references: Captions, candidates: Captions) -> float:
-    statistics = [
-        jvm.ask("SCORE", *references[image], caption) for image, (caption,) in candidates.items()
-    ]
-    jvm.ask("EVAL", *statistics)  # answers with one line per image, then one for all
-    return float([jvm.read() for _ in statistics][-1])
 
 
 _shared = _SharedJvm()
@@ -141,8 +151,43 @@ atexit.register(_shared.close)
 os.register_at_fork(after_in_child=_shared.forget)
 
 
-def _compute(references: Captions, candidates: Captions) -> dict[str, float]:
-    return {"meteor": _shared.score(references, candidates)}
+def _bind(references: Captions, whole: Captions) -> Rows:
+    def rows(candidates: Captions) -> Array:
+        """Return the jar's statistics of each image, and behind them its score."""
+
+        def ask(jvm: _Jvm) -> Array:
+            answers = [
+                jvm.ask("SCORE", *references[image], caption)
+                for image, (caption,) in candidates.items()
+            ]
+            scores = _evaluated(jvm, answers)[:-1]
+            return table(
+                [*summable(answer), score] for answer, score in zip(answers, scores, strict=True)
+            )
+
+        return _shared.do(ask)
+
+    return rows
 
 
-METRIC = Metric(name="meteor", outputs=("meteor",), compute=_compute, session=_shared.session)
+def _evaluated(jvm: _Jvm, statistics: Sequence[str]) -> list[float]:
+    """Return the jar's score of each row of statistics, and at last that of all together."""
+    first = jvm.ask("EVAL", *statistics)
+    return [float(first), *(float(jvm.read()) for _ in statistics)]
+
+
+def _finish(statistics: Array) -> tuple[dict[str, float], dict[str, Array]]:
+    """Return the jar's own scores: that of the corpus is the one of the summed statistics."""
+    total = " ".join(map(str, statistics[:, :STATISTICS].sum(axis=0).tolist()))
+    corpus = _shared.do(lambda jvm: _evaluated(jvm, [total])[-1])
+    return {"meteor": corpus}, {"meteor": statistics[:, STATISTICS]}
+
+
+METRIC = Metric(
+    name="meteor",
+    outputs=("meteor",),
+    bind=_bind,
+    pool=pool,
+    finish=_finish,
+    session=_shared.session,
+)

@@ -1,13 +1,13 @@
 """ROUGE-L (Lin 2004): F-measure of the longest common subsequence, mean over the images."""
 
-from workers.metrics.metric import Captions, Metric
+from workers.metrics.metric import Metric
+from workers.metrics.rows import each, ratio
 
 
-def _compute(references: Captions, candidates: Captions) -> dict[str, float]:
+def _row(references: list[str], caption: str) -> tuple[float, float]:
     from pycocoevalcap.rouge.rouge import Rouge  # here, because the catalog must stay light
 
-    value, _ = Rouge().compute_score(references, candidates)
-    return {"rouge_l": float(value)}
+    return Rouge().calc_score([caption], references), 1.0
 
 
-METRIC = Metric(name="rouge_l", outputs=("rouge_l",), compute=_compute)
+METRIC = Metric(name="rouge_l", outputs=("rouge_l",), bind=each(_row), pool=ratio("rouge_l"))

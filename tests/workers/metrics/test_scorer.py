@@ -75,12 +75,12 @@ def test_equals_the_stock_scorers(scorer: Scorer, monkeypatch: pytest.MonkeyPatc
     expected["rouge_l"], _ = Rouge().compute_score(references, candidates)
     expected["cider"], _ = Cider().compute_score(references, candidates)
     expected["exact_match"] = 0.0  # the references end with a full stop
-    assert scorer.score(CANDIDATES) == expected
+    assert scorer.score(CANDIDATES).corpus == expected
 
 
 def test_order_of_the_candidates_does_not_matter(scorer: Scorer) -> None:
     backwards = {image: CANDIDATES[image] for image in reversed(CANDIDATES)}
-    assert scorer.score(backwards) == scorer.score(CANDIDATES)
+    assert scorer.score(backwards).corpus == scorer.score(CANDIDATES).corpus
 
 
 def test_nothing_is_printed(scorer: Scorer, capfd: pytest.CaptureFixture[str]) -> None:
@@ -89,30 +89,32 @@ def test_nothing_is_printed(scorer: Scorer, capfd: pytest.CaptureFixture[str]) -
 
 
 def test_a_second_scorer_shares_the_jvm_and_leaves_it_running(scorer: Scorer) -> None:
-    before = scorer.score(CANDIDATES)
+    before = scorer.score(CANDIDATES).corpus
     other = Scorer(["meteor"], {"x": ["a dog"]})
-    assert other.score({"x": "A dog!"}) == {"meteor": 1.0}
+    assert other.score({"x": "A dog!"}).corpus == {"meteor": 1.0}
     other.close()
     other.close()
-    assert scorer.score(CANDIDATES) == before
+    assert scorer.score(CANDIDATES).corpus == before
 
 
 def test_exact_match_ignores_case_and_white_space() -> None:
     scorer = _light({"a": ["A red  dog", "b"], "b": ["a cat"], "c": ["it"], "d": ["x y"]})
     captions = {"a": " a Red\u2028dog ", "b": "a cat.", "c": "", "d": "x y"}
-    assert scorer.score(captions)["exact_match"] == 0.5
+    assert scorer.score(captions).corpus["exact_match"] == 0.5
 
 
 def test_line_separators_shift_no_caption() -> None:
     references = {"a": ["one\rdog"], "b": ["two\u2028cats"], "c": ["three\nbirds"]}
-    scores = _light(references).score({"a": "one\ndog", "b": "two cats", "c": "three\fbirds"})
+    scores = (
+        _light(references).score({"a": "one\ndog", "b": "two cats", "c": "three\fbirds"}).corpus
+    )
     assert scores["exact_match"] == scores["rouge_l"] == 1.0
 
 
 def test_references_without_words_do_not_count() -> None:
     scorer = _light({"a": ["", "...", "a dog"]})
-    assert scorer.score({"a": ""})["rouge_l"] == 0.0
-    assert scorer.score({"a": "a dog"})["rouge_l"] == 1.0
+    assert scorer.score({"a": ""}).corpus["rouge_l"] == 0.0
+    assert scorer.score({"a": "a dog"}).corpus["rouge_l"] == 1.0
 
 
 def test_missing_captions_are_named() -> None:
@@ -146,8 +148,8 @@ def test_images_without_references_are_named(
 
 def test_an_empty_reference_is_an_answer_for_metrics_of_answers() -> None:
     scorer = Scorer(["challenge_f1", "exact_match", "anls"], {"a": [""], "b": ["34 gram"]})
-    assert set(scorer.score({"a": "", "b": "34 gram"}).values()) == {1.0}
-    assert scorer.score({"a": "1 gram", "b": ""})["challenge_f1"] == 0.0
+    assert set(scorer.score({"a": "", "b": "34 gram"}).corpus.values()) == {1.0}
+    assert scorer.score({"a": "1 gram", "b": ""}).corpus["challenge_f1"] == 0.0
 
 
 def test_no_images_are_refused() -> None:
@@ -157,6 +159,6 @@ def test_no_images_are_refused() -> None:
 
 def test_java_is_needed_only_by_metrics_on_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, "/nowhere")
-    assert Scorer(["exact_match"], {"a": ["x"]}).score({"a": "X"}) == {"exact_match": 1.0}
+    assert Scorer(["exact_match"], {"a": ["x"]}).score({"a": "X"}).corpus == {"exact_match": 1.0}
     with pytest.raises(JavaMissingError, match="/nowhere"):
         Scorer(["bleu"], {"a": ["x"]})
