@@ -19,7 +19,7 @@ from pycocoevalcap.meteor.meteor import Meteor
 from pycocoevalcap.rouge.rouge import Rouge
 from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
 
-from workers.metrics import coco_caption
+from workers.metrics import coco_caption, meteor
 from workers.metrics.coco_caption import CocoCaption
 from workers.metrics.java import put_java_on_path
 from workers.metrics.scorer import Scorer
@@ -133,6 +133,7 @@ def test_padding_counts_once_and_the_order_of_rows_does_not_matter() -> None:
     assert len(per_image["bleu_4"]) == IMAGES
 
 
+@pytest.mark.slow
 def test_two_processes_give_one_result(tmp_path: Path) -> None:
     options = {"num_process": 2, "experiment_id": "two", "cache_dir": str(tmp_path)}
     arguments = f"metrics={LIGHT}, image_ids=True, process_id=1, **{options}"
@@ -165,34 +166,41 @@ def test_the_same_references_are_tokenized_once() -> None:
     assert swapped != first
 
 
-def _jvms() -> set[int]:
-    children = psutil.Process().children(recursive=True)
-    return {child.pid for child in children if "meteor-1.5.jar" in " ".join(child.cmdline())}
-
-
-def test_java_lives_between_computes_and_ends_with_the_object() -> None:
-    gc.collect()
-    before = _jvms()  # of fixtures and of tests elsewhere in this process
-    metric = CocoCaption(keep_in_memory=True, metrics=["meteor"])
+def test_java_is_held_between_computes_and_let_go_with_the_object(metric: CocoCaption) -> None:
     metric.compute(**ROWS)
-    held = _jvms()
-    assert held
-    metric.compute(predictions=["a dog"], references=[["a cat"]])
-    assert _jvms() == held
-    del metric
+    before = meteor._shared._sessions
+    other = CocoCaption(keep_in_memory=True, metrics=["meteor"])
+    other.compute(**ROWS)
+    assert meteor._shared._sessions == before + 1
+    other.compute(predictions=["a dog"], references=[["a cat"]])
+    assert meteor._shared._sessions == before + 1
+    del other
     gc.collect()
-    assert _jvms() == before
+    assert meteor._shared._sessions == before
 
 
-def test_java_ends_with_the_interpreter() -> None:
-    code = """
-import psutil
+LIFE = """
+import gc, psutil
 from workers.metrics.coco_caption import CocoCaption
+
+def score(metric):
+    metric.compute(predictions=["a dog"], references=[["a dog"]])
+    return [child.pid for child in psutil.Process().children(recursive=True)]
+
 metric = CocoCaption(keep_in_memory=True, metrics=["meteor"])
-metric.compute(predictions=["a dog"], references=[["a dog"]])
-print(*(child.pid for child in psutil.Process().children(recursive=True)))
+held = score(metric)
+assert len(held) == 1 and score(metric) == held
+del metric
+gc.collect()
+assert not psutil.pid_exists(held[0])
+metric = CocoCaption(keep_in_memory=True, metrics=["meteor"])
+print(*score(metric))
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.slow
+def test_java_ends_with_the_object_and_with_the_interpreter() -> None:
+    done = subprocess.run([sys.executable, "-c", LIFE], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     pids = [int(pid) for pid in done.stdout.split()]
     assert pids
