@@ -69,11 +69,30 @@ def plan(file: File, overrides: Overrides = None, results: Results = RESULTS) ->
 
 
 @app.command()
-def compare(sweep: SweepId, results: Results = RESULTS) -> None:
-    """Show a sweep's leaderboard, which parameters mattered, and the links into MLflow."""
-    from sweeps.compare import show
+def compare(
+    one: Annotated[
+        str,
+        typer.Argument(metavar="A", help="A sweep such as quickstart-1: its leaderboard."),
+    ],
+    other: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[B]",
+            help="With A and B: their differences. Each is a trial (quickstart-1/trial-003), "
+            "a sweep (its winner), or the id of an MLflow run.",
+        ),
+    ] = None,
+    results: Results = RESULTS,
+) -> None:
+    """Show a sweep's leaderboard and what mattered, or the differences of two trials."""
+    if other is None:
+        from sweeps.compare import show
 
-    show(sweep, results, _console())
+        show(one, results, _console())
+    else:
+        from sweeps.versus import show as show_both
+
+        show_both(one, other, results, _console())
 
 
 @app.command()

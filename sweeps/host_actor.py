@@ -11,9 +11,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from sweeps import scores_file
 from sweeps.best import Best, keep, read
 from sweeps.context import EXAMPLE_IMAGES, FAILED, Point, SweepContext, trial_id, trial_title
 from sweeps.quiet import quiet_libraries
+from sweeps.scores_file import Captions, Scores
 from sweeps.trial_run import TrialRun
 from workers.recipe import Recipe
 from workers.report import Prediction, Report
@@ -30,6 +32,8 @@ class _Open:
     recipe: Recipe
     best: Best | None = None
     predictions: tuple[Prediction, ...] = ()
+    scores: Scores | None = None
+    """Of the best rung's captions, and of the final ones when there are some."""
 
     def out_of_patience(self, rung: int) -> bool:
         """Say whether the objective has not become better for too many rungs."""
@@ -107,6 +111,7 @@ class HostActor:
         else:
             self._host.restore(name, recipe, Path(snapshot))
             trial.best = read(context.folder.best_adapter(name))
+            trial.scores = scores_file.read(run.client, run.run_id)
         self._trials[name] = trial
 
     def _advance(self, name: str) -> dict[str, Any]:
@@ -140,6 +145,9 @@ class HostActor:
         )
         trial.best, trial.predictions = best, report.predictions
         trial.run.best(report.metrics, report.rung)
+        scored = _captions(report, trial.recipe.evaluate.beams)
+        trial.scores = Scores(references=scores_file.digest(report.predictions), best=scored)
+        trial.run.scores(trial.scores)
 
     def _with_final_scores(self, name: str, trial: _Open, report: Report) -> Report:
         folder = self._context.folder.best_adapter(name)
@@ -147,6 +155,11 @@ class HostActor:
             return report
         final = self._host.score(name, folder)
         trial.predictions = final.predictions
+        evaluate = trial.recipe.evaluate
+        if trial.scores and evaluate.final_beams != evaluate.beams:
+            scored = _captions(final, evaluate.final_beams)
+            trial.scores = replace(trial.scores, final=scored)
+            trial.run.scores(trial.scores)
         return replace(
             report,
             metrics={**report.metrics, **final.metrics},
@@ -184,3 +197,8 @@ class HostActor:
             self._trials.pop(name, None)
             return traceback.format_exc()
         return None
+
+
+def _captions(report: Report, beams: int) -> Captions:
+    assert report.scored, "a host scores the captions that it reports"
+    return Captions(beams=beams, scored=report.scored)

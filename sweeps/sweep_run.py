@@ -24,6 +24,9 @@ VERSIONED = (
 )  # fmt: skip
 """Packages whose version every sweep records."""
 
+NOTE = "mlflow.note.content"
+"""The tag that MLflow shows as markdown on top of a run."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class SweepRun:
@@ -99,7 +102,7 @@ class SweepRun:
         markdown, shown on top of the run.
         """
         self.close_running()
-        tags = {"sweep.state": str(state), "mlflow.note.content": note}
+        tags = {"sweep.state": str(state), NOTE: note}
         set_tags(self.client, self.run_id, {**tags, **self._best_tags(best_trial)})
         log_metrics(self.client, self.run_id, best_keys(best), step=0)
         self.client.set_terminated(self.run_id, STATUS[state], now())

@@ -6,7 +6,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from sweeps import scores_file
 from sweeps.examples import captioned, thumbnail
+from sweeps.scores_file import Scores
 from sweeps.tracking import (
     Tracking,
     find_trials,
@@ -161,6 +163,10 @@ class TrialRun:
         self.client.log_dict(self.run_id, table, PREDICTIONS)
         shown_as = json.dumps([{"path": PREDICTIONS, "type": "table"}])
         self.client.set_tag(self.run_id, "mlflow.loggedArtifacts", shown_as)
+
+    def scores(self, scores: Scores) -> None:
+        """Write scores and statistics per image, in place of earlier ones."""
+        self.client.log_text(self.run_id, scores_file.dump(scores), scores_file.SCORES)
 
     def end(self, state: Ending, error: str | None = None) -> None:
         """End the run with the state, and with the error when it failed."""

@@ -86,7 +86,8 @@ class Host:
         evaluator = self._evaluator(resident, slot.recipe)
         model = slot.activate()
         predictions = evaluator.predict(model, slot.recipe.evaluate.beams)
-        metrics = _named("val", evaluator.score(predictions).corpus)
+        scored = evaluator.score(predictions)
+        metrics = _named("val", scored.corpus)
         metrics["val/loss"] = evaluator.loss(model)
         metrics["train/loss"] = loss
         metrics["train/seconds"] = seconds
@@ -98,6 +99,7 @@ class Host:
             finished=slot.rung >= slot.recipe.train.epochs,
             seconds=time.monotonic() - started,
             predictions=predictions,
+            scored=scored,
         )
 
     def score(self, name: str, folder: Path) -> Report:
@@ -113,12 +115,14 @@ class Host:
             predictions = evaluator.predict(model, slot.recipe.evaluate.final_beams)
         finally:
             slot.adapted.load_weights(name, own)
+        scored = evaluator.score(predictions)
         return Report(
             rung=slot.rung,
-            metrics=_named("final", evaluator.score(predictions).corpus),
+            metrics=_named("final", scored.corpus),
             finished=True,
             seconds=time.monotonic() - started,
             predictions=predictions,
+            scored=scored,
         )
 
     def snapshot(self, name: str, folder: Path) -> None:
@@ -207,13 +211,14 @@ def _zero_shot_report(adapted: AdaptedBase, evaluator: Evaluator, recipe: Recipe
     with adapted.bare() as model:
         predictions: tuple[Prediction, ...] = evaluator.predict(model, recipe.evaluate.beams)
         loss = evaluator.loss(model)
-    metrics = _named("val", evaluator.score(predictions).corpus)
+    scored = evaluator.score(predictions)
     return Report(
         rung=0,
-        metrics={**metrics, "val/loss": loss},
+        metrics={**_named("val", scored.corpus), "val/loss": loss},
         finished=False,
         seconds=time.monotonic() - started,
         predictions=predictions,
+        scored=scored,
     )
 
 

@@ -3,7 +3,7 @@
 import pytest
 from safetensors.torch import load_file
 
-from sweeps import best
+from sweeps import best, scores_file
 from sweeps.best import Best
 from sweeps.context import FAILED, SweepContext
 from sweeps.host_actor import KEPT_SNAPSHOTS, HostActor
@@ -101,6 +101,44 @@ def test_old_snapshots_go_and_the_newest_restores(actor, context):
     assert actor.open(0, {"train.learning_rate": 1e-3}, str(snapshot)) is None
     again = actor.advance(0)
     assert (again["rung"], again["objective"]) == (6, through["objective"])
+
+
+def runs(context):
+    """The runs of the sweep's trials, by trial."""
+    run = SweepRun.find(context.tracking, context.folder.sweep_id)
+    return {trial.data.tags["trial.id"]: trial for trial in run.trials()}, run.client
+
+
+def test_the_scores_of_the_best_and_the_final_captions_are_kept(actor, context):
+    actor.open(0, {"train.learning_rate": 1e-3}, None)
+    actor.advance(0)
+    trials, client = runs(context)
+    first = scores_file.read(client, trials["trial-000"].info.run_id)
+    assert (first.best.beams, first.final) == (1, None)
+    run_out(actor, 0)
+    trials, client = runs(context)
+    kept = scores_file.read(client, trials["trial-000"].info.run_id)
+    metrics = trials["trial-000"].data.metrics
+    assert kept.best.scored.corpus == {"exact_match": metrics["best/exact_match"]}
+    assert kept.final.scored.corpus == {"exact_match": metrics["final/exact_match"]}
+    assert kept.final.beams == 3
+    assert len(kept.final.scored.ids) == 6
+    assert kept.references == first.references
+
+
+@pytest.mark.parametrize("context", ["exact_match"], indirect=True)
+def test_a_trial_that_goes_on_elsewhere_keeps_the_scores_of_its_best_rung(actor, context):
+    """So low a rate changes no caption: rung 1 stays the best, and the final ones are added."""
+    actor.open(0, {"train.learning_rate": 1e-6}, None)
+    actor.advance(0)
+    actor.close(0)
+    trials, client = runs(context)
+    before = scores_file.read(client, trials["trial-000"].info.run_id)
+    actor.open(0, {"train.learning_rate": 1e-6}, str(context.folder.snapshot("trial-000", 1)))
+    run_out(actor, 0)
+    after = scores_file.read(client, trials["trial-000"].info.run_id)
+    assert after.best.scored.ids == before.best.scored.ids
+    assert after.final is not None
 
 
 def test_closing_an_unknown_trial_does_nothing(actor):
