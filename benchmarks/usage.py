@@ -45,7 +45,8 @@ def java_peaks(pids: Iterable[int]) -> float:
 def peak_memory() -> Iterator[list[float]]:
     """Measure by how many MiB this process grows at most within the block; the list gets it."""
     Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts anew
-    before, grown = _status(os.getpid(), "VmRSS"), []
+    grown: list[float] = []
+    before = _status(os.getpid(), "VmRSS")
     yield grown
     grown.append(_status(os.getpid(), "VmHWM") - before)
 
@@ -55,7 +56,7 @@ def _cpu() -> float:
     for child in psutil.Process().children(recursive=True):
         with suppress(psutil.NoSuchProcess):
             times.append(child.cpu_times())
-    return sum(t.user + t.system + t.children_user + t.children_system for t in times)
+    return sum(float(t.user + t.system + t.children_user + t.children_system) for t in times)
 
 
 def _status(pid: int, field: str) -> float:
