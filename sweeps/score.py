@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
-from sweeps.prediction_files import check_out, json_text, number, table_text, write_whole
 from sweeps.caption_files import Names, read_predictions, read_references, some
+from sweeps.prediction_files import check_out, json_text, number, table_text, write_whole
 
 if TYPE_CHECKING:
     from workers.metrics.scorer import Scored
