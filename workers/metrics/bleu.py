@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from workers.metrics.metric import Array, Captions, Metric, Rows
+from workers.metrics.metric import Array, Bound, Captions, Metric
 from workers.metrics.rows import table
 
 OUTPUTS = ("bleu_1", "bleu_2", "bleu_3", "bleu_4")
@@ -11,7 +11,7 @@ _ORDERS = len(OUTPUTS)
 _TINY, _SMALL = 1e-15, 1e-9
 
 
-def _bind(references: Captions, whole: Captions) -> Rows:
+def _bind(references: Captions, whole: Captions) -> Bound:
     """Count the n-grams of the references once."""
     from pycocoevalcap.bleu.bleu_scorer import cook_refs, cook_test  # the catalog stays light
 
@@ -22,7 +22,7 @@ def _bind(references: Captions, whole: Captions) -> Rows:
             _row(cook_test(text, cooked[image], "closest")) for image, (text,) in candidates.items()
         )
 
-    return rows
+    return Bound(rows=rows, finish=_finish)
 
 
 def _row(counts: dict[str, Any]) -> list[int]:
@@ -61,4 +61,4 @@ def _pool(totals: Array) -> dict[str, Array]:
     return {output: scores[..., order] for order, output in enumerate(OUTPUTS)}
 
 
-METRIC = Metric(name="bleu", outputs=OUTPUTS, bind=_bind, pool=_pool, finish=_finish)
+METRIC = Metric(name="bleu", outputs=OUTPUTS, bind=_bind, pool=_pool)

@@ -5,14 +5,14 @@ length. Its document frequencies come from the references at hand: values are co
 the same set of images, and a set of one image scores 0 whatever its caption.
 """
 
-from workers.metrics.metric import Captions, Metric, Rows
+from workers.metrics.metric import Bound, Captions, Metric
 from workers.metrics.rows import ratio
 
 
-def _bind(references: Captions, whole: Captions) -> Rows:
+def _bind(references: Captions, whole: Captions) -> Bound:
     from workers.metrics.cider_d import CiderD  # here, because the catalog must stay light
 
-    return CiderD(references, documents=references).rows
+    return Bound(rows=CiderD(references, documents=references).rows)
 
 
 METRIC = Metric(name="cider", outputs=("cider",), bind=_bind, pool=ratio("cider"), high=10.0)

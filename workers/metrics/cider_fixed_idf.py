@@ -5,14 +5,14 @@ of 1000 it is 0.06 higher than on all of them. Fixed, the values of subsets of d
 can be compared. It equals `cider` where the whole split is scored.
 """
 
-from workers.metrics.metric import Captions, Metric, Rows
+from workers.metrics.metric import Bound, Captions, Metric
 from workers.metrics.rows import ratio
 
 
-def _bind(references: Captions, whole: Captions) -> Rows:
+def _bind(references: Captions, whole: Captions) -> Bound:
     from workers.metrics.cider_d import CiderD  # here, because the catalog must stay light
 
-    return CiderD(references, documents=whole).rows
+    return Bound(rows=CiderD(references, documents=whole).rows)
 
 
 METRIC = Metric(

@@ -27,6 +27,8 @@ _OPTIONS = (
     # Half the memory: with one processor Java takes its serial collector. Naming that collector
     # would clash with one that the user's own Java options name.
     "-XX:ActiveProcessorCount=1",
+    # Only the quick compiler: the better code of the other one does not pay for its compilation.
+    "-XX:TieredStopAtLevel=1",
 )
 
 

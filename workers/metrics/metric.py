@@ -23,17 +23,29 @@ Array: TypeAlias = "NDArray[np.float64]"
 Rows = Callable[[Captions], Array]
 """Candidates of some of the images -> statistics (images, k), in the order of the candidates."""
 
-Bind = Callable[[Captions, Captions], Rows]
-"""(references of the scored images, references of the whole split) -> the function that scores.
-
-Every image has a reference. References as tokens have a word each; as text one may be empty,
-which says that the question has no answer."""
-
 Pool = Callable[[Array], dict[str, Array]]
 """Sums of statistics (..., k) -> output -> scores (...)."""
 
 Finish = Callable[[Array], tuple[dict[str, float], dict[str, Array]]]
 """Statistics of all images (images, k) -> corpus scores, and scores (images,), by output."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bound:
+    """A metric that is ready to score captions of some images."""
+
+    rows: Rows
+    finish: Finish | None = None
+    """Scores to the last bit as their authors' program has them, where `pool` only comes near."""
+    session: Callable[[], AbstractContextManager[None]] = nullcontext
+    """Holds what scoring needs running between calls; entering does not wait for it."""
+
+
+Bind = Callable[[Captions, Captions], Bound]
+"""(references of the scored images, references of the whole split) -> the metric, bound to them.
+
+Every image has a reference. References as tokens have a word each; as text one may be empty,
+which says that the question has no answer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,8 +57,6 @@ class Metric:
     """Keys of the scores."""
     bind: Bind = field(repr=False)
     pool: Pool = field(repr=False)
-    finish: Finish | None = field(default=None, repr=False)
-    """Scores to the last bit as their authors' program has them, where `pool` only comes near."""
     alone: bool = True
     """An image's statistics depend on no other image's caption, so that they can be kept."""
     whole: bool = False
@@ -60,18 +70,19 @@ class Metric:
     """Smallest possible value of each output."""
     high: float = 1.0
     """Largest possible value of each output."""
-    session: Callable[[], AbstractContextManager[None]] = field(default=nullcontext, repr=False)
-    """Holds what scoring needs running between calls; entering does not wait for it."""
 
     def compute(self, references: Captions, candidates: Captions) -> dict[str, float]:
         """Return the corpus scores and keep nothing: the plain way, for a single set."""
-        corpus, _ = self.finished(self.bind(references, references)(candidates))
-        return corpus
+        bound = self.bind(references, references)
+        with bound.session():
+            return self.finished(bound, bound.rows(candidates))[0]
 
-    def finished(self, statistics: Array) -> tuple[dict[str, float], dict[str, Array]]:
+    def finished(
+        self, bound: Bound, statistics: Array
+    ) -> tuple[dict[str, float], dict[str, Array]]:
         """Return the corpus scores and those of each image (images,), by output."""
-        if self.finish:
-            return self.finish(statistics)
+        if bound.finish:
+            return bound.finish(statistics)
         totals = statistics.T.copy().sum(axis=1)  # summed in pairs, as numpy's mean does
         corpus = {output: float(value) for output, value in self.pool(totals).items()}
         return corpus, self.pool(statistics)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 
-from workers.metrics.metric import Array, Bind, Captions, Pool, Rows
+from workers.metrics.metric import Array, Bind, Bound, Captions, Pool
 
 Row = Callable[[list[str], str], Sequence[float]]
 """(references of an image, its caption) -> its row of statistics."""
@@ -11,11 +11,11 @@ Row = Callable[[list[str], str], Sequence[float]]
 def each(row: Row) -> Bind:
     """Return the binding of a metric that needs no more than the image's own references."""
 
-    def bind(references: Captions, whole: Captions) -> Rows:
+    def bind(references: Captions, whole: Captions) -> Bound:
         def rows(candidates: Captions) -> Array:
             return table(row(references[image], text) for image, (text,) in candidates.items())
 
-        return rows
+        return Bound(rows=rows)
 
     return bind
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from workers.metrics import catalog
 from workers.metrics import references as checks
-from workers.metrics.bound import Bound, Forms
 from workers.metrics.metric import Array, Captions
+from workers.metrics.remembered import Forms, Remembered
 from workers.metrics.tokenizer import tokenize
 
 
@@ -29,8 +29,7 @@ class Scored:
 class Scorer:
     """Holds the references of a set of images, tokenized once, and what it has scored before.
 
-    Threads may share one; they take turns. Scorers of one process share METEOR's JVM; it ends
-    when the last of them is closed.
+    Threads may share one; they take turns.
     """
 
     def __init__(
@@ -56,7 +55,8 @@ class Scorer:
         part = whole is not None and whole.keys() != references.keys()
         if whole is not None and part and any(metric.whole for metric in self._metrics):
             documents = self._read(checks.given(whole))
-        self._bound = Bound(self._metrics, scored, documents)
+        self._bound = {m: m.bind(scored[m.reads], documents[m.reads]) for m in self._metrics}
+        self._remembered = Remembered(self._bound)
         self._lock = threading.Lock()
         self._sessions: ExitStack | None = None
 
@@ -67,22 +67,22 @@ class Scorer:
         """
         if self._sessions is None:
             with ExitStack() as sessions:
-                for metric in self._metrics:
-                    sessions.enter_context(metric.session())
+                for bound in self._bound.values():
+                    sessions.enter_context(bound.session())
                 self._sessions = sessions.pop_all()
 
     def score(self, candidates: Mapping[str, str]) -> Scored:
         """Return the scores of one caption per image.
 
         Raises ValueError unless the ids of `candidates` are those of the references, and
-        `workers.metrics.meteor.JavaDiedError`.
+        `workers.metrics.meteor_jvm.JavaDiedError`.
         """
         checks.check_ids(candidates, self._given)
         texts = {image: [candidates[image]] for image in self._given}
         with self._lock:
             self.start()
-            statistics = self._bound.statistics(self._forms(texts))
-            finished = [metric.finished(statistics[metric.name]) for metric in self._metrics]
+            statistics = self._remembered.statistics(self._forms(texts))
+            finished = [m.finished(bound, statistics[m.name]) for m, bound in self._bound.items()]
         return Scored(
             ids=tuple(self._given),
             corpus={key: value for corpus, _ in finished for key, value in corpus.items()},

@@ -1,12 +1,12 @@
-"""Metrics bound to the references of a set of images, with what they have computed before."""
+"""Statistics of captions by several metrics, with those that were computed before."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
 import numpy as np
 
-from workers.metrics.metric import Array, Captions, Metric
+from workers.metrics.metric import Array, Bound, Captions, Metric
 
 Forms: TypeAlias = dict[str, Captions]
 """``text`` or ``tokens``, as `Metric.reads` -> the captions in that form."""
@@ -18,23 +18,22 @@ _KEPT = 50_000
 """Captions whose statistics are kept, the longest unused leave first: about 40 MiB."""
 
 
-class Bound:
-    """Metrics that are ready to score captions of some images.
+class Remembered:
+    """Computes statistics of captions of some images once.
 
-    The statistics of a caption depend on nothing but its image, for nearly all metrics; those
-    of captions that come back, as most do from one rung to the next, are not computed again.
+    They depend on nothing but the caption and its image, for nearly all metrics; and most
+    captions come back at the next rung.
     """
 
-    def __init__(self, metrics: Sequence[Metric], references: Forms, whole: Forms) -> None:
-        self._rows = {m.name: m.bind(references[m.reads], whole[m.reads]) for m in metrics}
+    def __init__(self, metrics: Mapping[Metric, Bound]) -> None:
+        self._metrics = metrics
         self._alone = [metric for metric in metrics if metric.alone]
-        self._together = [metric for metric in metrics if not metric.alone]
         self._widths: list[int] = []
         self._memo = _Memo()
 
     def statistics(self, candidates: Forms) -> dict[str, Array]:
         """Return the statistics of all images (images, k) by name of the metric."""
-        found = {m.name: self._compute(m, candidates) for m in self._together}
+        found = {m.name: self._compute(m, candidates) for m in self._metrics if not m.alone}
         if self._alone:
             found |= self._remembered(candidates)
         return found
@@ -59,7 +58,7 @@ class Bound:
         return np.hstack(parts)
 
     def _compute(self, metric: Metric, candidates: Forms) -> Array:
-        return self._rows[metric.name](candidates[metric.reads])
+        return self._metrics[metric].rows(candidates[metric.reads])
 
 
 class _Memo:
