@@ -1,13 +1,16 @@
 """One scorer kept over all rounds beside the stock scorers composed anew in each."""
 
+import os
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from tempfile import TemporaryDirectory
 
 from benchmarks import stock, texts
 from benchmarks.tables import corpus_difference, image_difference, print_table
 from benchmarks.usage import Usage, java_peaks, javas, measured
 from workers.metrics.coco_caption import COCO
+from workers.metrics.paraphrases import CACHE_VARIABLE
 from workers.metrics.scorer import Scorer
 
 COLUMNS = (
@@ -34,8 +37,17 @@ def play(
 ) -> list[Round]:
     """Score `rounds` sets of captions, each with a `share` of the former one's changed.
 
-    The first round has all that the scorer does once: tokenizing references, starting Java.
+    The first round has all that the scorer does once. Side-effect: `SWEEPS_CACHE` names a new
+    folder, so that nothing is there from an earlier run.
     """
+    with TemporaryDirectory() as cache:
+        os.environ[CACHE_VARIABLE] = cache
+        return _play(references, rounds, share, draw)
+
+
+def _play(
+    references: Mapping[str, Sequence[str]], rounds: int, share: float, draw: random.Random
+) -> list[Round]:
     candidates = texts.guesses(references, draw)
     scorer: Scorer | None = None
     done = []

@@ -31,9 +31,10 @@ Args:
 
 
 class CocoCaption(evaluate.Metric):  # type: ignore[misc]  # evaluate has no types
-    """Scores captions against references; METEOR's Java lives as long as the object.
+    """Scores captions against references.
 
-    Further `compute` calls with the same references reuse their tokens.
+    What the references alone decide, METEOR's Java among it, is kept for further `compute` calls
+    with the same ones, until the object goes.
     """
 
     def __init__(
@@ -104,11 +105,9 @@ class CocoCaption(evaluate.Metric):  # type: ignore[misc]  # evaluate has no typ
     def _scorer_of(self, references: Mapping[str, list[str]]) -> Scorer:
         """Return the scorer of these references, which is the last one if they are the same."""
         if self._scorer is None or references != self._references:
-            scorer = Scorer(self._metrics, references)
-            scorer.start()  # before the former one ends: they share METEOR's Java
-            self._held.close()
-            self._held.callback(scorer.close)
-            self._scorer, self._references = scorer, references
+            self._held.close()  # ends the Java of other references
+            self._scorer, self._references = Scorer(self._metrics, references), references
+            self._held.callback(self._scorer.close)
         return self._scorer
 
 

@@ -19,7 +19,7 @@ from pycocoevalcap.meteor.meteor import Meteor
 from pycocoevalcap.rouge.rouge import Rouge
 from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
 
-from workers.metrics import coco_caption, meteor
+from workers.metrics import coco_caption
 from workers.metrics.coco_caption import CocoCaption
 from workers.metrics.java import put_java_on_path
 from workers.metrics.scorer import Scorer
@@ -50,9 +50,8 @@ ROWS = {"predictions": PREDICTIONS, "references": REFERENCES}
 
 
 @pytest.fixture(scope="module")
-def metric() -> Iterator[CocoCaption]:
-    yield CocoCaption(keep_in_memory=True)
-    gc.collect()
+def metric() -> CocoCaption:
+    return CocoCaption(keep_in_memory=True)
 
 
 def light(**options: Any) -> CocoCaption:
@@ -166,41 +165,34 @@ def test_the_same_references_are_tokenized_once() -> None:
     assert swapped != first
 
 
-def test_java_is_held_between_computes_and_let_go_with_the_object(metric: CocoCaption) -> None:
+def _javas() -> set[int]:
+    return {child.pid for child in psutil.Process().children() if child.name() == "java"}
+
+
+def test_java_is_held_between_computes_and_ends_with_the_object() -> None:
+    before = _javas()
+    metric = CocoCaption(keep_in_memory=True, metrics=["meteor"])
     metric.compute(**ROWS)
-    before = meteor._shared._sessions
-    other = CocoCaption(keep_in_memory=True, metrics=["meteor"])
-    other.compute(**ROWS)
-    assert meteor._shared._sessions == before + 1
-    other.compute(predictions=["a dog"], references=[["a cat"]])
-    assert meteor._shared._sessions == before + 1
-    del other
+    (held,) = _javas() - before
+    metric.compute(predictions=PREDICTIONS[::-1], references=REFERENCES)
+    assert _javas() - before == {held}
+    metric.compute(predictions=["a dog"], references=[["a cat"]])
+    assert len(_javas() - before) == 1
+    del metric
     gc.collect()
-    assert meteor._shared._sessions == before
-
-
-LIFE = """
-import gc, psutil
-from workers.metrics.coco_caption import CocoCaption
-
-def score(metric):
-    metric.compute(predictions=["a dog"], references=[["a dog"]])
-    return [child.pid for child in psutil.Process().children(recursive=True)]
-
-metric = CocoCaption(keep_in_memory=True, metrics=["meteor"])
-held = score(metric)
-assert len(held) == 1 and score(metric) == held
-del metric
-gc.collect()
-assert not psutil.pid_exists(held[0])
-metric = CocoCaption(keep_in_memory=True, metrics=["meteor"])
-print(*score(metric))
-"""
+    assert _javas() == before
 
 
 @pytest.mark.slow
-def test_java_ends_with_the_object_and_with_the_interpreter() -> None:
-    done = subprocess.run([sys.executable, "-c", LIFE], capture_output=True, text=True, check=False)
+def test_java_ends_with_the_interpreter() -> None:
+    code = """
+import psutil
+from workers.metrics.coco_caption import CocoCaption
+metric = CocoCaption(keep_in_memory=True, metrics=["meteor"])
+metric.compute(predictions=["a dog"], references=[["a dog"]])
+print(*(child.pid for child in psutil.Process().children()))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     pids = [int(pid) for pid in done.stdout.split()]
     assert pids
