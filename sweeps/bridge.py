@@ -5,25 +5,25 @@ leaves a failed one RUNNING for ever, and cannot be restored with a persistent s
 """
 
 import math
-import pickle
+from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
-from sweeps.context import FAILED, trial_id
+from sweeps.context import FAILED, GUARD, trial_id
 from sweeps.fleet import Fleet
 from sweeps.paths import SweepFolder
 from sweeps.spec import Sweep
-from sweeps.study import ask, open_study
+from sweeps.study import ask, open_study, unfinished
 
 
 class OptunaBridge(Searcher):
     """Proposes the points of one sweep and tells Optuna truthfully how each trial ended.
 
     COMPLETE only when the trial says that it finished; PRUNED, with the value of every rung,
-    when the scheduler stopped it; FAIL when it could not go on.
+    when the scheduler stopped it, or the guard; FAIL when it could not go on.
     """
 
     def __init__(self, sweep: Sweep, folder: SweepFolder, fleet: Fleet) -> None:
@@ -32,6 +32,8 @@ class OptunaBridge(Searcher):
         self._folder = folder
         self._fleet = fleet
         self._study = open_study(sweep, folder)
+        self._unfinished = unfinished(self._study)
+        """Trials that an earlier driver left running; they go on first."""
         self._numbers: dict[str, int] = {}
         """Tune's id of a trial -> Optuna's number of it."""
 
@@ -43,7 +45,8 @@ class OptunaBridge(Searcher):
 
     def suggest(self, tune_id: str) -> dict[str, Any] | None:
         """Return the config of the next trial: its number, its point and its host."""
-        trial, point = ask(self._study, self._sweep)
+        again = self._unfinished.pop(0) if self._unfinished else None
+        trial, point = ask(self._study, self._sweep, again)
         trial.set_user_attr("trial", trial_id(trial.number))
         self._numbers[tune_id] = trial.number
         return {
@@ -66,22 +69,17 @@ class OptunaBridge(Searcher):
         self._fleet.release(number)
         if result:
             self._report_number(number, result)
+        if result and result.get(GUARD) and not error:
+            self._mark_guarded(number, result[GUARD])
         state, value = _ending(result, error)
         self._study.tell(number, value, state=state, skip_if_finished=True)
 
     def save(self, checkpoint_path: str) -> None:
-        """Write which trials are in flight; everything else is in the study."""
-        with open(checkpoint_path, "wb") as file:
-            pickle.dump((self._numbers, self._fleet), file)
+        """Leave the empty file that Tune expects: all that there is to know is in the study."""
+        Path(checkpoint_path).touch()
 
     def restore(self, checkpoint_path: str) -> None:
-        """Take up an earlier state; trials that Tune has forgotten since then end as FAIL."""
-        with open(checkpoint_path, "rb") as file:
-            self._numbers, self._fleet = pickle.load(file)
-        known = set(self._numbers.values())
-        for trial in self._study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
-            if trial.number not in known:
-                self._study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+        """Do nothing: a sweep goes on from the study, not from Tune's state."""
 
     def _report(self, tune_id: str, result: dict[str, Any]) -> None:
         if tune_id in self._numbers:
@@ -96,12 +94,27 @@ class OptunaBridge(Searcher):
             storage_id = frozen._trial_id
             optuna.Trial(self._study, storage_id).report(value, rung)
 
+    def _mark_guarded(self, number: int, reason: str) -> None:
+        """Say that the trial's point is one that must not be, besides that it was PRUNED.
+
+        TPE ranks pruned trials by how many rungs they did, before it looks at their values. So
+        a trial that collapsed at rung 4 would be better than all that the scheduler stopped at
+        rung 1. One that violates a constraint comes after them.
+        """
+        frozen = self._study.get_trials(deepcopy=False)[number]
+        if not frozen.state.is_finished() and not frozen.constraints:
+            trial = optuna.Trial(self._study, frozen._trial_id)
+            trial.set_user_attr("guard", reason)
+            trial.set_constraint("guard", 1.0)
+
 
 def _ending(result: dict[str, Any] | None, error: bool) -> tuple[TrialState, float | None]:
     """Return the state and the value that Optuna is told."""
-    best = (result or {}).get("best")
-    if error or not result or result.get(FAILED) or best is None or math.isnan(best):
+    if error or not result or result.get(FAILED):
         return TrialState.FAIL, None
-    if result.get("finished"):
-        return TrialState.COMPLETE, best
-    return TrialState.PRUNED, None
+    if not result.get("finished"):
+        return TrialState.PRUNED, None
+    best = result.get("best")
+    if best is None or math.isnan(best):
+        return TrialState.FAIL, None
+    return TrialState.COMPLETE, best

@@ -17,6 +17,11 @@ EXAMPLE_IMAGES = 2
 FAILED = "failed"
 """Key of a result: why the trial cannot go on, or None."""
 
+GUARD = "guard"
+"""Key of a result: why the guard stopped the trial, or None."""
+SYMPTOMS = "symptoms"
+"""Key of a result: list of what is wrong with the rung, in words; empty for a healthy one."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class SweepContext:

@@ -1,21 +1,22 @@
 """The driver: one sweep from its file to its leaderboard, on Ray Tune."""
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from ray import tune
 from rich.console import Console
 
-from sweeps import cluster, leaderboard, schedulers
+from sweeps import cluster, leaderboard, record, schedulers
 from sweeps.board import Board
 from sweeps.bridge import OptunaBridge
 from sweeps.callback import Follow
-from sweeps.context import EXAMPLE_IMAGES, SweepContext, trial_number
+from sweeps.context import EXAMPLE_IMAGES, SweepContext, trial_id, trial_number
 from sweeps.files import located
 from sweeps.fleet import Fleet
 from sweeps.leaderboard import Leaderboard
@@ -24,6 +25,7 @@ from sweeps.live import view
 from sweeps.paths import SweepFolder
 from sweeps.resources import Layout
 from sweeps.spec import Sweep, dump
+from sweeps.study import ended, how_ended, open_study
 from sweeps.sweep_run import SweepRun
 from sweeps.tracking import Tracking
 from sweeps.trainable import TrialTrainable
@@ -88,41 +90,36 @@ def _search(
     )  # fmt: skip
     if sweep.model.base in tiny.BASES and not tiny.is_cached(sweep.model.base):
         console.print(f"building {sweep.model.base}, once, about half a minute")
-    hosts = cluster.start_hosts(context, plan)
+    actors = hosts = cluster.start_hosts(context, plan)
     try:
-        warming = [host.warm_up.remote() for host in hosts]
         _publish_view(sweep, folder, parent)
+        actors = [*hosts, *cluster.start_scorers(context, hosts)]
+        warming = [host.warm_up.remote() for host in hosts]
         for line in cluster.results(warming)[0]:
             console.print(line)
         board = _board(sweep, folder)
-        if resuming:
-            _recover(board, leaderboard.read(parent, sweep.search.objective))
+        over = _recover(sweep, folder, parent, board)
         with view(board, console) as screen:
-            callback = Follow(board, screen, parent, folder)
-            _tune(context, plan, callback, resuming=resuming)
+            if len(over) < sweep.search.trials:
+                _tune(context, plan, Follow(board, screen, parent, folder), over)
         return board.interrupted
     finally:
-        cluster.stop_hosts(hosts)
+        cluster.stop(actors)
 
 
-def _tune(context: SweepContext, plan: Layout, callback: Follow, *, resuming: bool) -> None:
+def _tune(context: SweepContext, plan: Layout, callback: Follow, over: Sequence[str]) -> None:
+    """Run the trials that are not `over`; none of Tune's own state is read back."""
     sweep, folder = context.sweep, context.folder
+    scheduler = _scheduler(sweep, record.in_order(folder, over))
     names = cluster.host_names(context, plan.hosts)
     with _sigterm_as_ctrl_c():
         tune.run(
             tune.with_parameters(TrialTrainable, context=context),
             name=folder.tune.name,
             storage_path=str(folder.path),
-            metric="objective",
-            mode=sweep.search.objective.mode,
-            num_samples=sweep.search.trials,
+            num_samples=sweep.search.trials - len(over),
             search_alg=OptunaBridge(sweep, folder, Fleet(hosts=names)),
-            scheduler=schedulers.make(
-                sweep.schedule.name,
-                epochs=sweep.most_epochs,
-                grace=sweep.schedule.grace,
-                reduction=sweep.schedule.reduction,
-            ),
+            scheduler=scheduler,
             # Tune refuses a trial without any resource.
             resources_per_trial={"cpu": 0.001},
             max_concurrent_trials=plan.concurrent_trials,
@@ -131,10 +128,21 @@ def _tune(context: SweepContext, plan: Layout, callback: Follow, *, resuming: bo
             raise_on_failed_trial=False,
             checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=1),
             callbacks=[callback],
-            # A driver killed in its first seconds has left no state of Tune's to go on from.
-            resume=resuming and any(folder.tune.glob("experiment_state*")),
             verbose=0,
         )
+
+
+def _scheduler(sweep: Sweep, past: Iterable[tuple[str, record.Result]]) -> Any:
+    """Return the sweep's scheduler, which knows the rungs of the trials that are over."""
+    scheduler = schedulers.make(
+        sweep.schedule.name,
+        mode=sweep.search.objective.mode,
+        epochs=sweep.most_epochs,
+        grace=sweep.schedule.grace,
+        reduction=sweep.schedule.reduction,
+    )
+    schedulers.remember(scheduler, past)
+    return scheduler
 
 
 def _publish_view(sweep: Sweep, folder: SweepFolder, parent: SweepRun) -> None:
@@ -163,12 +171,17 @@ def _board(sweep: Sweep, folder: SweepFolder) -> Board:
     )
 
 
-def _recover(board: Board, earlier: Leaderboard) -> None:
-    """Put the trials on the board that ended before the sweep was resumed."""
-    for entry in earlier.entries:
-        if entry.state in ("completed", "stopped", "failed"):
+def _recover(sweep: Sweep, folder: SweepFolder, parent: SweepRun, board: Board) -> list[str]:
+    """Return the trials that are over by the study, and let tracking and screen agree with it."""
+    study = open_study(sweep, folder)
+    over = {trial_id(trial.number): how_ended(trial) for trial in ended(study)}
+    for name, (state, reason) in over.items():
+        parent.close_trial(name, state, reason)
+    for entry in leaderboard.read(parent, sweep.search.objective).entries:
+        if entry.trial in over:
             best = entry.best.get(board.objective)
             board.recover(trial_number(entry.trial), entry.title, entry.state, entry.rungs, best)
+    return list(over)
 
 
 def _conclude(sweep: Sweep, parent: SweepRun, state: str) -> Leaderboard:

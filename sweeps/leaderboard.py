@@ -44,6 +44,8 @@ class Entry:
     """Rungs that the trial did."""
     final: Mapping[str, float]
     """Metrics of the best adapter with the final beams; empty for stopped trials."""
+    guard: str | None = None
+    """Why the guard stopped the trial."""
     standing: Standing | None = None
     """None where no scores per image are kept."""
 
@@ -158,7 +160,13 @@ def markdown(board: Leaderboard) -> str:
         "|" + "---|" * len(names),
         *below,
     ]
-    return "\n".join([*lines, "", said] if said else lines)
+    closing = [said] if said else []
+    return "\n".join([*lines, *(f"\n{line}" for line in [*closing, *guarded(board)])])
+
+
+def guarded(board: Leaderboard) -> list[str]:
+    """Return a line for each trial that the guard stopped, with the reason."""
+    return [f"{entry.title}: {entry.guard}" for entry in board.entries if entry.guard]
 
 
 def _entry(run: Any) -> Entry:
@@ -175,6 +183,7 @@ def _entry(run: Any) -> Entry:
         rung=None if rung is None else int(rung),
         rungs=int(metrics.get("train/epochs", 0)),
         final=_below(metrics, "final/"),
+        guard=tags.get("trial.guard"),
     )
 
 

@@ -4,9 +4,10 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from sweeps.driver import Outcome, run
-from sweeps.leaderboard import Leaderboard, header, number, row, verdict
+from sweeps.leaderboard import Leaderboard, guarded, header, number, row, verdict
 from sweeps.leaderboard_view import EMBEDDED_UI, Links, links
 from sweeps.promote import register_winner
 from sweeps.spec import Sweep
@@ -73,6 +74,8 @@ def say_board(board: Leaderboard, console: Console) -> None:
     said = verdict(board)
     if said:
         console.print(said, soft_wrap=True)
+    for line in guarded(board):
+        console.print(Text(line, style="red"), soft_wrap=True)
 
 
 def table(board: Leaderboard, width: int) -> Table:
@@ -82,7 +85,8 @@ def table(board: Leaderboard, width: int) -> Table:
     grid = Table(box=None, pad_edge=False, header_style="bold")
     for column in header(board, metrics):
         justify = "left" if column in ("trial", "state", "vs best") else "right"
-        grid.add_column(column, justify=justify, no_wrap=True)  # type: ignore[arg-type]
+        # Where it is too narrow for all, titles go over two lines, and no digit is lost.
+        grid.add_column(column, justify=justify, no_wrap=column != "trial")  # type: ignore[arg-type]
     for entry in board.entries[:_SHOWN]:
         grid.add_row(*row(board, entry, metrics))
     if len(board.entries) > _SHOWN:

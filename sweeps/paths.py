@@ -64,12 +64,16 @@ class SweepFolder:
 
     @property
     def tune(self) -> Path:
-        """Ray Tune's own state, from which a stopped sweep is resumed."""
+        """Ray Tune's own files; nothing is read back from them."""
         return self.path / "tune"
 
     def trial(self, trial: str) -> Path:
         """Everything of one trial."""
         return self.path / "trials" / trial
+
+    def record(self, trial: str) -> Path:
+        """The trial's rungs so far, a line each."""
+        return self.trial(trial) / "rungs.jsonl"
 
     def snapshot(self, trial: str, rung: int) -> Path:
         """The state of a trial at the end of a rung."""

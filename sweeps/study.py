@@ -1,10 +1,12 @@
 """Optuna's study of a sweep, in a journal file beside the results."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from sweeps import samplers
 from sweeps.paths import SweepFolder
 from sweeps.spec import Sweep
+from sweeps.trial_run import Ending
 from workers.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -26,18 +28,35 @@ def open_study(sweep: Sweep, folder: SweepFolder) -> "optuna.Study":
     )
 
 
-def ask(study: "optuna.Study", sweep: Sweep) -> tuple["optuna.Trial", dict[str, Any]]:
-    """Ask for the next trial; return it with its point.
+def ask(
+    study: "optuna.Study", sweep: Sweep, again: "optuna.trial.FrozenTrial | None" = None
+) -> tuple["optuna.Trial", dict[str, Any]]:
+    """Ask for the next trial, or for an unfinished one `again`; return it with its point.
 
     The sampler is made anew with a seed of its own for each trial, so a sweep that was stopped
     and resumed goes on with the points that it would have had, and never repeats itself.
     """
+    import optuna
+
     sampler = sweep.search.sampler
-    number = len(study.get_trials(deepcopy=False))
+    number = again.number if again else len(study.get_trials(deepcopy=False))
     seed = None if sampler.seed is None else sampler.seed * 1_000_003 + number
     study.sampler = samplers.make(sampler.name, seed, sampler.options)
-    trial = study.ask()
+    # What an unfinished trial has drawn is stored; only what it had not drawn is drawn now.
+    trial = optuna.Trial(study, again._trial_id) if again else study.ask()
     return trial, sweep.search.space.suggest(trial)
+
+
+def unfinished(study: "optuna.Study") -> "list[optuna.trial.FrozenTrial]":
+    """Return the trials that nobody has ended."""
+    from optuna.trial import TrialState
+
+    return study.get_trials(deepcopy=False, states=[TrialState.RUNNING])
+
+
+def ended(study: "optuna.Study") -> "list[optuna.trial.FrozenTrial]":
+    """Return the trials that are over, in whatever way."""
+    return [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
 
 
 def recipe_of(sweep: Sweep, folder: SweepFolder, trial: str) -> Recipe:
@@ -73,6 +92,16 @@ def importances(sweep: Sweep, folder: SweepFolder) -> dict[str, float]:
         return optuna.importance.get_param_importances(scored, evaluator=evaluator)
     except (ValueError, RuntimeError):  # fewer than two trials, or no variation
         return {}
+
+
+def how_ended(trial: "optuna.trial.FrozenTrial") -> tuple[Ending, str | None]:
+    """Return what the run of an ended trial says in MLflow, and the guard's reason if it did it."""
+    reason = trial.user_attrs.get("guard")
+    return ("failed-by-guard", reason) if reason else (ENDINGS[trial.state.name], None)
+
+
+ENDINGS: Mapping[str, Ending] = {"COMPLETE": "completed", "PRUNED": "stopped", "FAIL": "failed"}
+"""Optuna's state of an ended trial -> what its run in MLflow says."""
 
 
 def direction(sweep: Sweep) -> Literal["maximize", "minimize"]:

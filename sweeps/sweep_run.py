@@ -77,11 +77,11 @@ class SweepRun:
         for run in self._trials("attributes.status = 'RUNNING'"):
             TrialRun(run_id=run.info.run_id, client=self.client).end("interrupted")
 
-    def close_trial(self, trial_id: str, state: Ending, error: str | None = None) -> None:
+    def close_trial(self, trial_id: str, state: Ending, reason: str | None = None) -> None:
         """End a trial's run, once: an ended run stays as it is.
 
-        A trial that failed before its host could open a run gets one here, so that its
-        error is not lost.
+        A trial that failed before its host could open a run gets one here, so that the
+        reason is not lost.
         """
         found = self._trials(f"tags.`trial.id` = '{trial_id}'")
         if found and found[0].info.status != "RUNNING":
@@ -91,7 +91,7 @@ class SweepRun:
             if found
             else TrialRun.open(self.tracking, self.run_id, trial_id, trial_id, params={}, tags={})
         )
-        trial.end(state, error)
+        trial.end(state, reason)
 
     def close(
         self, state: Ending, *, best_trial: str | None, best: Mapping[str, float], note: str

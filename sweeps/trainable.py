@@ -10,7 +10,8 @@ from typing import Any
 import ray
 from ray import tune
 
-from sweeps.context import FAILED, SweepContext, trial_id
+from sweeps import record
+from sweeps.context import FAILED, GUARD, SweepContext, trial_id
 
 _CLOSE_SECONDS = 60.0
 
@@ -22,7 +23,7 @@ class TrialTrainable(tune.Trainable):
     _opened: bool
 
     def setup(self, config: dict[str, Any], context: SweepContext) -> None:  # type: ignore[override]
-        """Remember the trial; its slot is opened by the first step or by a snapshot."""
+        """Remember the trial; its slot is opened by the first step."""
         self._context = context
         self._take(config)
 
@@ -34,28 +35,19 @@ class TrialTrainable(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         """Advance one rung; an error of the trial itself comes back as a result."""
-        failure = None if self._opened else self._open(snapshot=None)
-        result: dict[str, Any] = (
-            {FAILED: failure, "finished": False} if failure else self._advance()
-        )
+        failure = None if self._opened else self._open()
+        result: dict[str, Any] = {FAILED: failure, "finished": False} if failure else self._next()
         self._rung = int(result.get("rung", self._rung))
-        self._ended = bool(result["finished"] or result[FAILED])
+        self._ended = bool(result["finished"] or result[FAILED] or result.get(GUARD))
         return {**result, "done": self._ended, "trial": trial_id(self._number)}
 
     def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
-        """Return the rung of the snapshot that the host has already written."""
+        """Return the last rung that Tune has heard of; the host keeps the snapshots."""
         return {"rung": self._rung}
 
     def load_checkpoint(self, checkpoint: dict[str, Any] | None) -> None:
-        """Go on from the snapshot of a rung."""
-        rung = checkpoint["rung"] if checkpoint else 0
-        if rung == 0:
-            return
-        folder = self._context.folder.snapshot(trial_id(self._number), rung)
-        failure = self._open(snapshot=str(folder))
-        if failure:
-            raise RuntimeError(failure)
-        self._rung = rung
+        """Go on after the last rung that Tune has heard of."""
+        self._rung = checkpoint["rung"] if checkpoint else 0
 
     def cleanup(self) -> None:
         """Give the slot back."""
@@ -68,12 +60,20 @@ class TrialTrainable(tune.Trainable):
         self._rung = 0
         self._opened = False
         self._ended = False
+        self._past: list[dict[str, Any]] = []
 
-    def _open(self, snapshot: str | None) -> str | None:
-        opening: Any = self._host.open.remote(self._number, self._point, snapshot)
+    def _open(self) -> str | None:
+        opening: Any = self._host.open.remote(self._number, self._point)
         failure: str | None = ray.get(opening)
         self._opened = failure is None
+        if self._opened:
+            recorded = record.read(self._context.folder, trial_id(self._number))
+            self._past = [result for result in recorded if result["rung"] > self._rung]
         return failure
+
+    def _next(self) -> dict[str, Any]:
+        """Return the next rung: from the record if it is there, otherwise by training."""
+        return self._past.pop(0) if self._past else self._advance()
 
     def _advance(self) -> dict[str, Any]:
         advancing: Any = self._host.advance.remote(self._number)

@@ -59,7 +59,7 @@ def show(one: str, other: str, results: Path, console: Console) -> None:
         console.print(f"{letter}  {side.title}", soft_wrap=True)
     console.print(
         f"{len(pair.one.ids)} images, captions by {pair.beams} beam{'s' * (pair.beams > 1)}; "
-        f"paired bootstrap, {RESAMPLES:,} resamples, {CONFIDENCE:.0%} intervals\n"
+        f"paired bootstrap, {RESAMPLES:,} resamples, {CONFIDENCE * 100:.0f} % intervals\n"
     )
     console.print(_table(pair, differences))
     for letter, mine, others in (("A", pair.one, pair.other), ("B", pair.other, pair.one)):

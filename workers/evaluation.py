@@ -1,7 +1,8 @@
 """What a rung is judged by: validation loss, generated captions and their scores."""
 
 import hashlib
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from workers.data.sample import Sample
@@ -12,6 +13,9 @@ from workers.prompts import Asking
 from workers.recipe import Evaluate
 from workers.report import Prediction
 from workers.training import Examples, mean_loss
+
+MakeScorer = Callable[..., Scorer]
+"""Takes what `Scorer` takes, and returns one or what is used like one."""
 
 
 def scored_samples(samples: Sequence[Sample], limit: int | None) -> tuple[Sample, ...]:
@@ -27,14 +31,25 @@ def scored_samples(samples: Sequence[Sample], limit: int | None) -> tuple[Sample
     return tuple(sample for sample in samples if sample.id in kept)
 
 
+def digest_of_ids(ids: Iterable[str]) -> str:
+    """Return the SHA-256 of image ids in their order, as 64 hexadecimal digits.
+
+    Scores are comparable only where this is the same: they were taken on the same images.
+    """
+    return hashlib.sha256(json.dumps(list(ids)).encode()).hexdigest()
+
+
 def started_scorer(
-    samples: Sequence[Sample], metrics: Sequence[str], whole: Sequence[Sample]
+    make: MakeScorer,
+    samples: Sequence[Sample],
+    metrics: Sequence[str],
+    whole: Sequence[Sample],
 ) -> Scorer:
     """Return a scorer of the images whose Java process loads while other work goes on.
 
     `whole` is the split that the images are from, see `Scorer`.
     """
-    scorer = Scorer(metrics, _references(samples), _references(whole))
+    scorer = make(metrics, _references(samples), _references(whole))
     scorer.start()
     return scorer
 

@@ -33,3 +33,12 @@ class Report:
     """Captions of the validation images, in the order of the split."""
     scored: "Scored | None" = field(default=None, repr=False)
     """Scores of these captions, and their statistics per image."""
+    symptoms: tuple[str, ...] = ()
+    """What is wrong with the captions or the loss, in words; empty for a healthy rung."""
+    collapsed: bool = False
+    """The guard stops the trial here."""
+
+    @property
+    def diagnosis(self) -> str:
+        """The symptoms in one line, with their rung; empty for a healthy rung."""
+        return f"rung {self.rung}: {'; '.join(self.symptoms)}" if self.symptoms else ""

@@ -3,6 +3,8 @@
 Each module offers ``make(epochs, grace, reduction)`` and returns one of Ray Tune's own.
 """
 
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
@@ -13,6 +15,28 @@ MODULES = {
 NAMES = tuple(MODULES)
 
 
-def make(name: str, *, epochs: int, grace: int, reduction: float) -> Any:
+def make(name: str, *, mode: str, epochs: int, grace: int, reduction: float) -> Any:
     """Return Tune's scheduler called `name`, which compares ``objective`` at equal ``rung``."""
-    return import_module(MODULES[name]).make(epochs, grace, reduction)
+    scheduler = import_module(MODULES[name]).make(epochs, grace, reduction)
+    scheduler.set_search_properties("objective", mode)
+    return scheduler
+
+
+@dataclass(frozen=True)
+class _PastTrial:
+    """All that a scheduler reads of a trial."""
+
+    trial_id: str
+
+
+def remember(scheduler: Any, rungs: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
+    """Show a new scheduler the rungs of trials that are over, in the order in which they ended.
+
+    Tune itself forgets them when a sweep is resumed, and its cutoffs would begin from nothing.
+    """
+    shown: dict[str, _PastTrial] = {}
+    for name, result in rungs:
+        if name not in shown:
+            shown[name] = _PastTrial(name)
+            scheduler.on_trial_add(None, shown[name])
+        scheduler.on_trial_result(None, shown[name], result)

@@ -17,6 +17,10 @@ class NamedTrial:
     trial_id: str
 
 
+def make(name):
+    return schedulers.make(name, mode="max", epochs=EPOCHS, grace=2, reduction=3)
+
+
 def rungs(scheduler, name, values):
     """Report values rung by rung until the scheduler stops the trial; return how many it took."""
     trial = NamedTrial(name)
@@ -30,9 +34,7 @@ def rungs(scheduler, name, values):
 
 @pytest.fixture(params=schedulers.NAMES)
 def scheduler(request):
-    made = schedulers.make(request.param, epochs=EPOCHS, grace=2, reduction=3)
-    assert made.set_search_properties("objective", "max")
-    return made
+    return make(request.param)
 
 
 def test_the_best_trial_so_far_is_never_stopped_early(scheduler):
@@ -55,8 +57,22 @@ def test_a_result_without_an_objective_does_no_harm(scheduler):
 def test_asha_stops_the_worst_at_a_rung_and_fifo_nobody():
     stopped = {}
     for name in schedulers.NAMES:
-        made = schedulers.make(name, epochs=EPOCHS, grace=2, reduction=3)
-        made.set_search_properties("objective", "max")
+        made = make(name)
         for number in range(5):
             stopped[name] = rungs(made, f"trial-{number}", [float(-number)] * EPOCHS)
     assert stopped == {"asha": 2, "fifo": EPOCHS}
+
+
+def test_a_new_scheduler_that_was_shown_the_past_decides_as_the_old_one():
+    past = [("a", 5.0), ("b", 4.0), ("c", 3.0)]
+    for name in schedulers.NAMES:
+        old, new = make(name), make(name)
+        for trial, value in past:
+            rungs(old, trial, [value] * EPOCHS)
+        shown = [
+            (trial, {"rung": rung, "training_iteration": rung, "objective": value})
+            for trial, value in past
+            for rung in (1, 2)
+        ]
+        schedulers.remember(new, shown)
+        assert rungs(new, "next", [1.0] * EPOCHS) == rungs(old, "next", [1.0] * EPOCHS)

@@ -1,13 +1,17 @@
 """What Optuna is told about every way in which a trial can end."""
 
+import math
+
+import optuna
 import pytest
 from optuna.trial import TrialState
 
+from sweeps import samplers
 from sweeps.bridge import OptunaBridge
 from sweeps.fleet import Fleet
 from sweeps.paths import SweepFolder
 from sweeps.spec import parse
-from sweeps.study import importances, open_study, recipe_of
+from sweeps.study import how_ended, importances, open_study, recipe_of
 
 FILE = """
 name: bridge
@@ -83,6 +87,92 @@ def test_a_trial_that_could_not_go_on_is_fail_and_never_running(
     assert told(sweep, folder, 0).state == TrialState.FAIL
 
 
+REASON = "rung 2: 100 % of 64 images got the same caption 'a a'"
+
+
+def test_a_trial_that_the_guard_stopped_is_pruned_as_one_that_must_not_be(bridge, sweep, folder):
+    bridge.suggest("a")
+    bridge.on_trial_result("a", rung(1, 0.1, symptoms=["..."]))
+    bridge.on_trial_complete("a", rung(2, 0.2, best=None, guard=REASON))
+    trial = told(sweep, folder, 0)
+    assert trial.state == TrialState.PRUNED
+    assert trial.intermediate_values == {1: 0.1, 2: 0.2}
+    assert trial.user_attrs["guard"] == REASON
+    assert trial.constraints == {"guard": 1.0}
+    assert how_ended(trial) == ("failed-by-guard", REASON)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_loss_that_is_no_number_is_pruned_with_its_rung(bridge, sweep, folder, value):
+    bridge.suggest("a")
+    bridge.on_trial_complete("a", rung(1, value, best=None, guard="rung 1: train/loss is nan"))
+    trial = told(sweep, folder, 0)
+    assert trial.state == TrialState.PRUNED
+    assert str(trial.intermediate_values) == str({1: value})
+
+
+def test_a_sick_trial_that_the_scheduler_stopped_is_pruned_like_any_other(bridge, sweep, folder):
+    bridge.suggest("a")
+    bridge.on_trial_complete("a", rung(1, 0.1, best=None, symptoms=["..."]))
+    trial = told(sweep, folder, 0)
+    assert (trial.state, trial.constraints) == (TrialState.PRUNED, {})
+
+
+def test_dying_is_fail_whatever_the_guard_said(bridge, sweep, folder):
+    bridge.suggest("a")
+    bridge.on_trial_complete("a", rung(2, 0.2, guard=REASON), error=True)
+    assert told(sweep, folder, 0).state == TrialState.FAIL
+
+
+def collapse_above(bridge, limit, count):
+    """Run trials of which the scheduler stops most at rung 1; large rates collapse at rung 3.
+
+    A collapsed trial has the better objective, as it can be with loss. The drawn rates.
+    """
+    rates = []
+    for number in range(count):
+        rates.append(bridge.suggest(str(number))["point"]["train.learning_rate"])
+        if rates[-1] > limit:
+            bridge.on_trial_complete(str(number), rung(3, 5.0, best=None, guard=REASON))
+        else:
+            bridge.on_trial_complete(str(number), rung(1, 0.1))
+    return rates
+
+
+def test_tpe_keeps_away_from_where_trials_collapse(tmp_path):
+    """For TPE rung 3 with 5.0 would be better than rung 1 with 0.1."""
+    sampler = "{name: tpe, seed: 3, options: {startup_trials: 6}}"
+    sweep = parse(FILE.replace("{name: random, seed: 3}", sampler))
+    folder = SweepFolder.create(tmp_path, "guarded")
+    rates = collapse_above(OptunaBridge(sweep, folder, Fleet(hosts=("host",))), 3e-3, 30)
+    early, late = (sum(rate > 3e-3 for rate in part) for part in (rates[:10], rates[20:]))
+    assert early >= 3
+    assert late <= 1
+    assert not [t for t in open_study(sweep, folder).trials if t.state == TrialState.RUNNING]
+
+
+@pytest.mark.parametrize("name", samplers.NAMES)
+def test_every_sampler_goes_on_when_all_trials_collapse(name, tmp_path):
+    sweep = parse(FILE.replace("name: random", f"name: {name}"))
+    folder = SweepFolder.create(tmp_path, "guarded")
+    bridge = OptunaBridge(sweep, folder, Fleet(hosts=("host",)))
+    assert len(collapse_above(bridge, 0.0, 14)) == 14
+
+
+def test_a_sampler_that_learns_from_finished_trials_alone_does_not_mind(bridge, sweep, folder):
+    for number in range(8):
+        bridge.suggest(str(number))
+        ending = {"finished": True} if number % 2 else {"best": None, "guard": REASON}
+        bridge.on_trial_complete(str(number), rung(2, float(number), **ending))
+    study = open_study(sweep, folder)
+    study.sampler = optuna.samplers.NSGAIISampler(population_size=2, seed=0)
+    for _ in range(4):
+        trial = study.ask()
+        sweep.search.space.suggest(trial)
+        study.tell(trial, 1.0)
+    assert study.best_trial.number == 7
+
+
 def test_the_best_rung_before_nan_counts(bridge, sweep, folder):
     bridge.suggest("a")
     bridge.on_trial_complete("a", rung(3, float("nan"), best=0.7, finished=True))
@@ -110,23 +200,30 @@ def test_the_same_seed_proposes_the_same_points(sweep, tmp_path):
     assert len({str(point) for point in first}) == 3
 
 
-def test_a_restored_bridge_goes_on_and_forgets_no_point(bridge, sweep, folder, tmp_path):
-    """Tune's state may be older than the study: what Tune forgot ends as FAIL."""
-    first = bridge.suggest("a")
-    bridge.on_trial_result("a", rung(1, 0.3))
-    bridge.save(str(tmp_path / "state"))
-    forgotten = bridge.suggest("b")
-    again = OptunaBridge(sweep, folder, Fleet(hosts=("host",)))
-    again.restore(str(tmp_path / "state"))
-    assert told(sweep, folder, 1).state == TrialState.FAIL
-    next_one = again.suggest("c")
-    assert next_one["number"] == 2
-    assert next_one["point"] not in (first["point"], forgotten["point"])
-    again.on_trial_result("a", rung(1, 0.3))  # the rung is reported again after a restore
-    again.on_trial_complete("a", rung(2, 0.6, finished=True))
-    trial = told(sweep, folder, 0)
+def test_a_new_bridge_goes_on_with_the_trials_that_nobody_ended(bridge, sweep, folder):
+    over = bridge.suggest("a")
+    bridge.on_trial_complete("a", rung(1, 0.3, finished=True))
+    running = [bridge.suggest("b"), bridge.suggest("c")]
+    bridge.on_trial_result("b", rung(1, 0.3))
+    again = OptunaBridge(sweep, folder, Fleet(hosts=("one/host-0", "one/host-1")))
+    assert [again.suggest("d"), again.suggest("e")] == running
+    next_one = again.suggest("f")
+    assert next_one["number"] == 3
+    assert next_one["point"] not in [config["point"] for config in (over, *running)]
+    again.on_trial_result("d", rung(1, 0.3))  # a rung on record is reported again
+    again.on_trial_complete("d", rung(2, 0.6, finished=True))
+    trial = told(sweep, folder, 1)
     assert (trial.state, trial.value) == (TrialState.COMPLETE, 0.6)
     assert trial.intermediate_values == {1: 0.3, 2: 0.6}
+
+
+def test_a_trial_whose_driver_died_while_drawing_keeps_what_it_had_drawn(sweep, folder):
+    cut_off = open_study(sweep, folder).ask()
+    rank = sweep.search.space["adapter.rank"].suggest(cut_off, "adapter.rank")
+    config = OptunaBridge(sweep, folder, Fleet(hosts=("host",))).suggest("a")
+    assert config["number"] == 0
+    assert config["point"]["adapter.rank"] == rank
+    assert "train.learning_rate" in config["point"]
 
 
 def test_ending_twice_or_an_unknown_trial_does_no_harm(bridge, sweep, folder):

@@ -9,8 +9,17 @@ from sweeps import cli
 from sweeps.files import recipe_text
 
 COMMANDS = (
-    *("run", "resume", "plan", "compare", "promote", "predict", "score"),
-    *("ui", "init", "doctor"),
+    "run",
+    "resume",
+    "plan",
+    "space",
+    "compare",
+    "promote",
+    "predict",
+    "score",
+    "ui",
+    "init",
+    "doctor",
 )
 
 BROKEN = """\

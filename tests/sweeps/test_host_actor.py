@@ -1,16 +1,20 @@
 """The host actor's own class, called without Ray: best adapter, patience, failures, tracking."""
 
+import math
+import re
+
 import pytest
 from safetensors.torch import load_file
 
-from sweeps import best, scores_file
+from sweeps import best, record, scores_file
 from sweeps.best import Best
-from sweeps.context import FAILED, SweepContext
+from sweeps.context import FAILED, GUARD, SYMPTOMS, SweepContext
 from sweeps.host_actor import KEPT_SNAPSHOTS, HostActor
 from sweeps.paths import SweepFolder
 from sweeps.spec import parse
 from sweeps.sweep_run import SweepRun
 from sweeps.tracking import Tracking
+from workers.evaluation import digest_of_ids
 
 FILE = """
 name: acted
@@ -56,7 +60,7 @@ def run_out(actor, number):
 
 
 def test_the_best_rung_is_kept_with_its_adapter(actor, context):
-    assert actor.open(0, {"train.learning_rate": 1e-2}, None) is None
+    assert actor.open(0, {"train.learning_rate": 1e-2}) is None
     results = run_out(actor, 0)
     losses = [result["objective"] for result in results]
     folder = context.folder.best_adapter("trial-000")
@@ -69,7 +73,7 @@ def test_the_best_rung_is_kept_with_its_adapter(actor, context):
 @pytest.mark.parametrize("context", ["exact_match"], indirect=True)
 def test_patience_ends_a_trial_that_does_not_get_better(actor):
     """So low a rate changes no caption: rung 1 stays the best, and two rungs of patience follow."""
-    actor.open(0, {"train.learning_rate": 1e-6}, None)
+    actor.open(0, {"train.learning_rate": 1e-6})
     results = run_out(actor, 0)
     assert [result["rung"] for result in results] == [1, 2, 3]
     assert results[-1]["finished"]
@@ -77,19 +81,20 @@ def test_patience_ends_a_trial_that_does_not_get_better(actor):
 
 
 def test_a_trial_that_gets_better_is_not_ended_by_patience(actor):
-    actor.open(0, {"train.learning_rate": 1e-3}, None)
+    actor.open(0, {"train.learning_rate": 1e-3})
     assert len(run_out(actor, 0)) == 6
 
 
 def test_an_error_of_the_trial_is_a_result_and_the_next_trial_works(actor):
-    assert "exact" not in str(actor.open(0, {"train.learning_rate": 1e-2}, None))
-    failure = actor.open(1, {"train.learning_rate": "fast"}, None)
+    assert "exact" not in str(actor.open(0, {"train.learning_rate": 1e-2}))
+    failure = actor.open(1, {"train.learning_rate": "fast"})
     assert "train.learning_rate" in failure
     assert actor.advance(0)[FAILED] is None
 
 
-def test_old_snapshots_go_and_the_newest_restores(actor, context):
-    actor.open(0, {"train.learning_rate": 1e-3}, None)
+def test_old_snapshots_go_and_a_trial_goes_on_after_the_newest(actor, context):
+    point = {"train.learning_rate": 1e-3}
+    actor.open(0, point)
     for _ in range(5):
         actor.advance(0)
     kept = sorted(folder.name for folder in context.folder.trial("trial-000").glob("rung-*"))
@@ -97,10 +102,132 @@ def test_old_snapshots_go_and_the_newest_restores(actor, context):
     assert len(kept) == KEPT_SNAPSHOTS
     through = actor.advance(0)
     actor.close(0)
-    snapshot = context.folder.snapshot("trial-000", 5)
-    assert actor.open(0, {"train.learning_rate": 1e-3}, str(snapshot)) is None
+    forget_last_rung(context)
+    assert actor.open(0, point) is None
     again = actor.advance(0)
     assert (again["rung"], again["objective"]) == (6, through["objective"])
+
+
+COLLAPSING = {"train.learning_rate": 10.0, "data.limit": 32}
+"""Every image gets the same words, or none; 8 images are enough to tell."""
+
+
+def run_of(context, number=0):
+    parent = SweepRun.find(context.tracking, context.folder.sweep_id)
+    return next(
+        run for run in parent.trials() if run.data.tags["trial.id"] == f"trial-{number:03d}"
+    )
+
+
+def test_a_collapsed_trial_is_stopped_by_the_guard_without_a_best_rung(actor, context):
+    """Its loss falls all the same: only what it writes tells."""
+    assert actor.open(0, COLLAPSING) is None
+    results = [actor.advance(0) for _ in range(2)]
+    assert [result[FAILED] for result in results] == [None, None]
+    assert all(result[SYMPTOMS] for result in results)
+    assert results[0][GUARD] is None
+    assert results[1][GUARD].startswith("rung 2: 100 % of 8 images got ")
+    assert not any(result["finished"] for result in results)
+    assert [result["best"] for result in results] == [None, None]
+    assert not context.folder.best_adapter("trial-000").exists()
+    run = run_of(context)
+    assert run.data.tags["trial.symptoms"] == results[1][GUARD]
+    assert run.data.metrics["val/loss"] == results[1]["objective"]
+
+
+def test_the_best_adapter_of_a_healthy_rung_stays(actor, context):
+    actor.open(0, {**COLLAPSING, "train.learning_rate": 1e-4})
+    healthy = actor.advance(0)
+    slot = actor._host._slot("trial-000")
+    slot.recipe = slot.recipe.with_point({**COLLAPSING, "guard.rungs": 1})
+    result = actor.advance(0)
+    assert (result["best"], result["finished"]) == (healthy["objective"], False)
+    assert "rung 2" in result[GUARD]
+    assert best.read(context.folder.best_adapter("trial-000")).rung == 1
+    actor.close(0)
+    run = run_of(context)
+    assert run.data.metrics["best/loss"] == healthy["objective"]
+
+
+def test_a_loss_that_is_no_number_is_the_guards_business(actor):
+    actor.open(0, {"train.learning_rate": 1e30, "train.max_grad_norm": None})
+    result = actor.advance(0)
+    assert (result["rung"], result[FAILED], result["best"]) == (1, None, None)
+    assert math.isnan(result["objective"])
+    assert re.match(r"rung 1: train/loss is (nan|inf) at step \d+ \(epoch 1\)", result[GUARD])
+
+
+def test_without_the_guard_such_a_loss_is_an_error_and_a_collapse_runs_on(actor):
+    off = {"guard.stop": False}
+    actor.open(0, {"train.learning_rate": 1e30, "train.max_grad_norm": None, **off})
+    assert "NonFiniteLossError" in actor.advance(0)[FAILED]
+    actor.open(1, {**COLLAPSING, **off, "train.epochs": 3, "train.patience": None})
+    results = run_out(actor, 1)
+    assert [result["rung"] for result in results] == [1, 2, 3]
+    assert results[-1]["finished"]
+    assert results[1][SYMPTOMS][0].startswith("100 % of 8 images got ")
+    assert results[-1]["best"] == min(result["objective"] for result in results)
+
+
+def test_a_trial_that_ends_without_a_healthy_rung_was_stopped_by_the_guard(actor):
+    actor.open(0, {**COLLAPSING, "train.epochs": 1})
+    result = actor.advance(0)
+    assert not result["finished"]
+    assert result[GUARD] == "rung 1: " + "; ".join(result[SYMPTOMS])
+    assert not any(name.startswith("final/") for name in result["metrics"])
+
+
+def test_trial_and_sweep_say_which_images_score_them(actor, context):
+    actor.warm_up()
+    actor.open(0, {"train.learning_rate": 1e-3})
+    parent = SweepRun.find(context.tracking, context.folder.sweep_id)
+    samples = actor._host.scored_samples(context.sweep.recipe)
+    expected = {"eval.images": "6", "eval.digest": digest_of_ids(one.id for one in samples)}
+    for tags in (run_of(context).data.tags, parent.client.get_run(parent.run_id).data.tags):
+        assert {key: tags[key] for key in expected} == expected
+
+
+def forget_last_rung(context):
+    """Leave the record as a process does that is killed while it writes the last line."""
+    path = context.folder.record("trial-000")
+    *lines, last = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines) + last[: len(last) // 2])
+
+
+def test_rungs_on_record_are_told_to_mlflow_once_when_it_had_not_heard_of_them(actor, context):
+    point = {"train.learning_rate": 1e-3}
+    actor.open(0, point)
+    losses = [actor.advance(0)["objective"] for _ in range(3)]
+    actor.close(0)
+    client = context.tracking.client()
+    run = SweepRun.find(context.tracking, context.folder.sweep_id).trials()[0]
+    client.delete_run(run.info.run_id)  # as if the host had died before it wrote
+    assert actor.open(0, point) is None
+    (run,) = SweepRun.find(context.tracking, context.folder.sweep_id).trials()
+    heard = client.get_metric_history(run.info.run_id, "val/loss")
+    assert [(metric.step, metric.value) for metric in heard] == list(enumerate(losses, start=1))
+
+
+def test_a_trial_that_had_finished_needs_no_slot_again(actor, context):
+    actor.open(0, {"train.learning_rate": 1e-2})
+    results = run_out(actor, 0)
+    actor.close(0)
+    assert record.read(context.folder, "trial-000") == results
+    assert actor.open(0, {"train.learning_rate": 1e-2}) is None
+    actor.close(0)
+    assert record.read(context.folder, "trial-000") == results
+
+
+def test_a_trial_that_the_guard_stopped_needs_no_slot_again(actor, context):
+    actor.open(0, COLLAPSING)
+    results = [actor.advance(0) for _ in range(2)]
+    actor.close(0)
+    client = context.tracking.client()
+    client.delete_run(run_of(context).info.run_id)  # as if the host had died before it wrote
+    assert actor.open(0, COLLAPSING) is None
+    actor.close(0)
+    assert record.read(context.folder, "trial-000") == results
+    assert run_of(context).data.tags["trial.symptoms"] == results[1][GUARD]
 
 
 def runs(context):
@@ -110,7 +237,7 @@ def runs(context):
 
 
 def test_the_scores_of_the_best_and_the_final_captions_are_kept(actor, context):
-    actor.open(0, {"train.learning_rate": 1e-3}, None)
+    actor.open(0, {"train.learning_rate": 1e-3})
     actor.advance(0)
     trials, client = runs(context)
     first = scores_file.read(client, trials["trial-000"].info.run_id)
@@ -129,12 +256,12 @@ def test_the_scores_of_the_best_and_the_final_captions_are_kept(actor, context):
 @pytest.mark.parametrize("context", ["exact_match"], indirect=True)
 def test_a_trial_that_goes_on_elsewhere_keeps_the_scores_of_its_best_rung(actor, context):
     """So low a rate changes no caption: rung 1 stays the best, and the final ones are added."""
-    actor.open(0, {"train.learning_rate": 1e-6}, None)
+    actor.open(0, {"train.learning_rate": 1e-6})
     actor.advance(0)
     actor.close(0)
     trials, client = runs(context)
     before = scores_file.read(client, trials["trial-000"].info.run_id)
-    actor.open(0, {"train.learning_rate": 1e-6}, str(context.folder.snapshot("trial-000", 1)))
+    actor.open(0, {"train.learning_rate": 1e-6})
     run_out(actor, 0)
     after = scores_file.read(client, trials["trial-000"].info.run_id)
     assert after.best.scored.ids == before.best.scored.ids

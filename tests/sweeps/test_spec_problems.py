@@ -51,7 +51,7 @@ SINGLE = {
         "(did you mean train.learning_rate?)",
     "learning_rate: 1":
         "4  learning_rate  must be one of the keys task, model, data, prompt, train, adapter, "
-        "quantization, evaluate, name, search, schedule, resources, tracking, promote, "
+        "quantization, evaluate, guard, name, search, schedule, resources, tracking, promote, "
         "got learning_rate (did you mean train.learning_rate?)",
     "train.epochs: 1":
         "4  train.epochs  must be written as a section, train: {epochs: ...}, got train.epochs",
@@ -78,6 +78,22 @@ SINGLE = {
         'cider_fixed_idf, exact_match, word_error_rate, got "cidr" (did you mean cider?)',
     "evaluate: {metrics: [cider, cider]}":
         '4  evaluate.metrics  must be a list without repeats, got "cider"',
+    "guard: {same_caption: 0}":
+        "4  guard.same_caption  must be a number above 0 and at most 1 or null, got 0",
+    "guard: {repetition: 1.5}":
+        "4  guard.repetition  must be a number above 0 and at most 1 or null, got 1.5",
+    "guard: {empty: none}":
+        '4  guard.empty  must be a number above 0 and at most 1 or null, got "none"',
+    "guard: {rungs: 0}":
+        "4  guard.rungs  must be a whole number of at least 1, got 0",
+    "guard: {stop: maybe}":
+        '4  guard.stop  must be true or false, got "maybe"',
+    "guard: {same_captions: 0.9}":
+        "4  guard.same_captions  must be one of the keys stop, same_caption, repetition, empty, "
+        "rungs, got same_captions (did you mean guard.same_caption?)",
+    "guard: false":
+        "4  guard  must be a section with the keys stop, same_caption, repetition, empty, rungs, "
+        "got false",
     "search: {trials: 0}":
         "4  search.trials  must be a whole number of at least 1, got 0",
     "search: {sampler: {name: tpo}}":
@@ -161,6 +177,8 @@ SWEPT = {
     "evaluate.beams: {choice: [1, 2]}":
         "evaluate.beams  must not be swept: scores that were taken in different ways cannot be "
         "compared",
+    "guard.rungs: {choice: [1, 2]}":
+        "guard.rungs  must not be swept: what a collapse is must be the same for all trials",
     "adapter.rank: [4, 8]":
         "adapter.rank  must be a domain such as {choice: [4, 8]}, got [4, 8]",
     "adapter.rank: {choice: []}":
@@ -217,8 +235,8 @@ def test_one_problem_of_the_space(line: str) -> None:
 def test_a_space_is_a_preset_or_a_mapping(space: str) -> None:
     (problem,) = problems(f"{HEAD}search: {{space: {space}}}")
     assert problem.startswith(
-        "sweep.yaml:4  search.space  must be a preset (lora, qlora) or a mapping from fields to "
-        "domains, got"
+        "sweep.yaml:4  search.space  must be a preset (lora, qlora, lora-plus-targets, "
+        "optimizer, full) or a mapping from fields to domains, got"
     )
 
 

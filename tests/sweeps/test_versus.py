@@ -77,7 +77,7 @@ def test_a_trial_a_sweep_and_a_run_can_be_named(trial, shown):
     assert lines[0][:3] == [
         "A  trial-000 r8 of pair-1",
         "B  trial-001 r8 of pair-1",
-        "60 images, captions by 3 beams; paired bootstrap, 10,000 resamples, 95% intervals",
+        "60 images, captions by 3 beams; paired bootstrap, 10,000 resamples, 95 % intervals",
     ]
 
 

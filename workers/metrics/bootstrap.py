@@ -68,7 +68,7 @@ class Resampled:
         """Return the difference to captions that were resampled in the same call."""
         draws = self.draws[output] - other.draws[output]
         low, high = _percentiles(draws, confidence)
-        rarer = min(np.count_nonzero(draws <= 0), np.count_nonzero(draws >= 0))
+        rarer = int(min(np.count_nonzero(draws <= 0), np.count_nonzero(draws >= 0)))
         return Difference(
             value=self.values[output] - other.values[output], low=low, high=high,
             # plus 1: the captions at hand are one more resample, so that p is never 0

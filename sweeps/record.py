@@ -1,0 +1,72 @@
+"""A trial's own record: a line per rung, written once the rung's snapshot is on disk.
+
+It is the truth from which a sweep is resumed. Whatever Tune, Optuna or MLflow had not yet heard
+when a process died is told to them again from here; no rung on record is trained twice.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from sweeps.context import GUARD
+from sweeps.paths import SweepFolder
+
+Result = Mapping[str, Any]
+"""What a host returns for a rung: ``rung``, ``objective``, ``best``, ``finished``, ``metrics``,
+``seconds`` that it took, and ``time`` at which it ended, in seconds since 1970."""
+
+
+def append(folder: SweepFolder, trial: str, result: Result) -> None:
+    """Add a rung to the trial's record."""
+    # A trial that the guard stopped at once has neither a snapshot nor a best adapter.
+    folder.trial(trial).mkdir(parents=True, exist_ok=True)
+    with folder.record(trial).open("a") as file:
+        file.write(json.dumps(result) + "\n")
+
+
+def read(folder: SweepFolder, trial: str) -> list[dict[str, Any]]:
+    """Return the trial's rungs in their order; a line cut off by a crash is left out."""
+    try:
+        lines = folder.record(trial).read_text().splitlines()
+    except FileNotFoundError:
+        return []
+    return [result for line in lines if (result := _parsed(line)) is not None]
+
+
+def usable(folder: SweepFolder, trial: str) -> list[dict[str, Any]]:
+    """Return the rungs that need not be trained again, and forget the others.
+
+    They end with the newest rung that has a snapshot to go on from, or that ended the trial.
+    """
+    every = read(folder, trial)
+    kept = every
+    while kept and not (is_over(kept[-1]) or folder.snapshot(trial, kept[-1]["rung"]).is_dir()):
+        kept = kept[:-1]
+    if folder.record(trial).exists():  # rewritten: a line cut off would spoil the next one
+        _write(folder, trial, kept)
+    return kept
+
+
+def is_over(result: Result) -> bool:
+    """Tell whether the trial ended with this rung, by itself or by the guard."""
+    return bool(result["finished"] or result.get(GUARD))
+
+
+def in_order(folder: SweepFolder, trials: Sequence[str]) -> Iterable[tuple[str, dict[str, Any]]]:
+    """Return the rungs of several trials in the order in which they ended."""
+    rungs = [(trial, result) for trial in trials for result in read(folder, trial)]
+    return sorted(rungs, key=lambda rung: float(rung[1]["time"]))
+
+
+def _write(folder: SweepFolder, trial: str, results: Sequence[Result]) -> None:
+    partial = folder.record(trial).with_suffix(".partial")
+    partial.write_text("".join(json.dumps(result) + "\n" for result in results))
+    partial.replace(folder.record(trial))
+
+
+def _parsed(line: str) -> dict[str, Any] | None:
+    try:
+        result: dict[str, Any] = json.loads(line)
+    except ValueError:
+        return None
+    return result
