@@ -19,10 +19,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from platformdirs import user_cache_dir
-
+from workers import cache
 from workers.metrics.java import jar_folder
-from workers.tiny import CACHE_VARIABLE
 
 _VERSION = 1
 """Raise it when other pairs are kept: older files are not used again."""
@@ -47,8 +45,7 @@ def table_for(references: Iterable[str]) -> Path:
     That is the whole one where the cache folder cannot be written.
     """
     texts = sorted(set(references))
-    cache = Path(os.environ.get(CACHE_VARIABLE) or user_cache_dir("caption-sweeps")).expanduser()
-    folder = cache / "paraphrases"
+    folder = cache.folder() / "paraphrases"
     table = folder / f"{_name(texts)}.gz"
     if not os.access(table, os.R_OK):
         try:

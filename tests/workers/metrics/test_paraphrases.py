@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from workers.metrics import paraphrases
+from workers import cache
 from workers.metrics.meteor_jvm import Jvm, Server
 from workers.metrics.paraphrases import phrases, table_for, whole_table
 
@@ -28,7 +28,7 @@ CAPTIONS = [
 @pytest.fixture(scope="module")
 def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(paraphrases.CACHE_VARIABLE, str(tmp_path_factory.mktemp("cache")))
+        patch.setenv(cache.VARIABLE, str(tmp_path_factory.mktemp("cache")))
         return table_for(REFERENCES)
 
 
@@ -61,7 +61,7 @@ def test_far_fewer_pairs_are_kept(table: Path) -> None:
 
 
 def test_a_table_is_written_once(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(paraphrases.CACHE_VARIABLE, str(table.parent.parent))
+    monkeypatch.setenv(cache.VARIABLE, str(table.parent.parent))
     before = table.stat()
     assert table_for([*reversed(REFERENCES), REFERENCES[0]]) == table
     assert (table.stat().st_ino, table.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
@@ -72,5 +72,5 @@ def test_a_cache_that_cannot_be_written_costs_only_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").touch()
-    monkeypatch.setenv(paraphrases.CACHE_VARIABLE, str(tmp_path / "file"))
+    monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "file"))
     assert table_for(REFERENCES) == whole_table()
