@@ -1,9 +1,9 @@
 """How long each sampler takes for the next point after many finished trials.
 
-    python benchmarks/suggest.py [TRIALS [SAMPLER ...]]
+    python -m benchmarks.suggest [TRIALS [SAMPLER ...]]
 
 Prints a table in milliseconds, with a study in a journal file that holds so many finished trials
-(2,000 unless given): to open the study, and for each of nine points (median and longest).
+(2,000 unless given): to open the study, and for each of nine points (medians, and the longest).
 The cost of gp grows with the cube of completed trials: give it a few hundred.
 """
 
@@ -21,7 +21,7 @@ from search_spaces.walk import placed
 from sweeps import samplers
 from sweeps.draws import Draws
 from sweeps.paths import SweepFolder
-from sweeps.spec import parse
+from sweeps.spec import Sweep, parse
 from sweeps.study import open_study, prepare_study, tell
 
 FILE = """
@@ -42,7 +42,7 @@ search:
 POINTS = 9
 
 
-def prepared(name, trials, root):
+def prepared(name: str, trials: int, root: Path) -> tuple[Sweep, SweepFolder]:
     """A sweep, and its folder with so many finished trials at random points."""
     grid = "{choice: [0.00001, 0.00003, 0.0001, 0.0003]}"
     rates = grid if name == "grid" else "{log_uniform: [0.00001, 0.001]}"
@@ -52,7 +52,7 @@ def prepared(name, trials, root):
     random = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     for number in range(trials):
         point, given = placed(sweep.search.space, sweep.search.space.suggest(random.ask()))
-        value = -point["adapter.dropout"]
+        value = -float(str(point["adapter.dropout"]))
         study.add_trial(
             create_trial(
                 params=point,
@@ -65,30 +65,32 @@ def prepared(name, trials, root):
     return sweep, folder
 
 
-def measure(sweep, folder):
-    """Return milliseconds: to open the study, and for each of some points."""
+def measure(sweep: Sweep, folder: SweepFolder) -> tuple[float, list[float], list[float]]:
+    """Return milliseconds: to open the study, and of wall clock and CPU for each of some points."""
     begun = time.perf_counter()
     study = open_study(sweep, folder)
     draws = Draws(study, sweep)
-    opening, points = time.perf_counter() - begun, []
+    opening, wall, cpu = time.perf_counter() - begun, [], []
     for _ in range(POINTS):
-        begun = time.perf_counter()
+        begun, busy = time.perf_counter(), time.process_time()
         drawn = draws.next()
-        points.append(1000 * (time.perf_counter() - begun))
+        wall.append(1000 * (time.perf_counter() - begun))
+        cpu.append(1000 * (time.process_time() - busy))
+        assert drawn is not None
         tell(study, drawn.trial, TrialState.COMPLETE, value=0.0)
-    return 1000 * opening, points
+    return 1000 * opening, wall, cpu
 
 
-def main():
+def main() -> None:
     warnings.simplefilter("ignore")
     trials = int(sys.argv[1]) if len(sys.argv) > 1 else 2000
-    print(f"{trials} finished trials in a journal file; milliseconds")
-    print(f"{'sampler':<10}{'open':>8}{'median':>10}{'longest':>10}")
+    print("| sampler | finished trials | open | CPU | wall | longest |")
+    print("| --- | --- | --- | --- | --- | --- |")
     for name in sys.argv[2:] or samplers.NAMES:
         with tempfile.TemporaryDirectory() as root:
-            opening, points = measure(*prepared(name, trials, Path(root)))
-        median, longest = statistics.median(points), max(points)
-        print(f"{name:<10}{opening:8.0f}{median:10.1f}{longest:10.1f}", flush=True)
+            opening, wall, cpu = measure(*prepared(name, trials, Path(root)))
+        figures = (opening, statistics.median(cpu), statistics.median(wall), max(wall))
+        print(f"| {name} | {trials} |", " | ".join(f"{ms:.0f}" for ms in figures), "|", flush=True)
 
 
 if __name__ == "__main__":

@@ -14,12 +14,12 @@ from optuna.trial import Trial, TrialState
 from ray.tune.search import Searcher
 
 from sweeps.board import last_line
-from sweeps.context import FAILED, VIOLATIONS
+from sweeps.context import FAILED, GUARD, VIOLATIONS
 from sweeps.draws import Drawn, Draws
 from sweeps.fleet import Fleet
 from sweeps.paths import SweepFolder
 from sweeps.spec import Sweep
-from sweeps.study import open_study, tell
+from sweeps.study import GUARDED, open_study, tell
 
 
 @dataclass(kw_only=True)
@@ -47,8 +47,8 @@ class OptunaBridge(Searcher):
     """Proposes the points of one sweep and tells Optuna truthfully how each trial ended.
 
     COMPLETE only when the trial says that it finished; PRUNED, with the value of every rung,
-    when the scheduler stopped it; FAIL when it could not go on. What a trial violates is told
-    as constraints, whichever way it ended.
+    when the scheduler stopped it, or the guard; FAIL when it could not go on. What a trial
+    violates is told as constraints, whichever way it ended.
     """
 
     def __init__(self, sweep: Sweep, folder: SweepFolder, fleet: Fleet) -> None:
@@ -94,8 +94,10 @@ class OptunaBridge(Searcher):
         self._fleet.release(running.number)
         if result:
             running.report(result)
-        for name, violation in violations(result).items():
+        for name, violation in violations(None if error else result).items():
             running.trial.set_constraint(name, violation)
+        if result and result.get(GUARD) and not error:
+            running.trial.set_user_attr(GUARDED, result[GUARD])
         state, value = _ending(result, error)
         tell(self._study, running.trial, state, _reason(result, error), value)
 
@@ -119,7 +121,11 @@ def violations(result: Mapping[str, Any] | None) -> dict[str, float]:
         for name, value in (result or {}).items()
         if name.startswith(prefix)
     }
-    return {name: float(value) for name, value in {**nested, **flat}.items()}
+    found = {name: float(value) for name, value in {**nested, **flat}.items()}
+    # TPE ranks pruned trials by how many rungs they did, before it looks at their values. So a
+    # trial that collapsed at rung 4 would be better than all that the scheduler stopped at
+    # rung 1. One that violates a constraint comes after them.
+    return {**found, "guard": 1.0} if (result or {}).get(GUARD) else found
 
 
 def _ending(result: dict[str, Any] | None, error: bool) -> tuple[TrialState, float | None]:

@@ -82,11 +82,30 @@ def space(
 
 
 @app.command()
-def compare(sweep: SweepId, results: Results = RESULTS) -> None:
-    """Show a sweep's leaderboard, which parameters mattered, and the links into MLflow."""
-    from sweeps.compare import show
+def compare(
+    one: Annotated[
+        str,
+        typer.Argument(metavar="A", help="A sweep such as quickstart-1: its leaderboard."),
+    ],
+    other: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[B]",
+            help="With A and B: their differences. Each is a trial (quickstart-1/trial-003), "
+            "a sweep (its winner), or the id of an MLflow run.",
+        ),
+    ] = None,
+    results: Results = RESULTS,
+) -> None:
+    """Show a sweep's leaderboard and what mattered, or the differences of two trials."""
+    if other is None:
+        from sweeps.compare import show
 
-    show(sweep, results, _console())
+        show(one, results, _console())
+    else:
+        from sweeps.versus import show as show_both
+
+        show_both(one, other, results, _console())
 
 
 @app.command()
@@ -125,6 +144,38 @@ def predict(
     write_predictions(
         source, out, _console(), results=results, split=split, data=data,
         overrides=[*(overrides or ()), *given],
+    )  # fmt: skip
+
+
+@app.command()
+def score(
+    predictions: Annotated[
+        Path, typer.Argument(help="COCO results (.json), or a .csv of images and captions.")
+    ],
+    references: Annotated[
+        Path, typer.Option(help="COCO annotations (.json), a .csv, or Flickr8k's token .txt.")
+    ],
+    metrics: Annotated[
+        str, typer.Option(help="Names with commas between them.")
+    ] = "bleu,meteor,rouge_l,cider",
+    columns: Annotated[
+        str | None, typer.Option(metavar="IMAGE,CAPTION", help="Where a .csv names them otherwise.")
+    ] = None,
+    only_predicted: Annotated[
+        bool, typer.Option("--only-predicted", help="Leave out images without a prediction.")
+    ] = False,
+    per_image: Annotated[
+        Path | None, typer.Option(help="Write each image's scores to this .csv or .json file.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")] = False,
+) -> None:
+    """Score captions of any origin against references, exactly as COCO does."""
+    from sweeps.score import score_files
+
+    score_files(
+        predictions, references, _console(),
+        metrics=[name.strip() for name in metrics.split(",")], columns=columns,
+        only_predicted=only_predicted, per_image=per_image, as_json=as_json,
     )  # fmt: skip
 
 

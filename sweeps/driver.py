@@ -106,10 +106,11 @@ def _search(
     )  # fmt: skip
     if sweep.model.base in tiny.BASES and not tiny.is_cached(sweep.model.base):
         console.print(f"building {sweep.model.base}, once, about half a minute")
-    hosts = cluster.start_hosts(context, plan)
+    actors = hosts = cluster.start_hosts(context, plan)
     try:
-        warming = [host.warm_up.remote() for host in hosts]
         _publish_view(sweep, folder, parent)
+        actors = [*hosts, *cluster.start_scorers(context, hosts)]
+        warming = [host.warm_up.remote() for host in hosts]
         for line in cluster.results(warming)[0]:
             console.print(line)
         board = _board(sweep, folder)
@@ -122,7 +123,7 @@ def _search(
             console.print(f"all {board.trials} points of the space were tried: the sweep ends")
         return board.interrupted
     finally:
-        cluster.stop_hosts(hosts)
+        cluster.stop(actors)
 
 
 def _tune(context: SweepContext, plan: Layout, callback: Follow, over: Sequence[str]) -> bool:
@@ -197,8 +198,8 @@ def _board(sweep: Sweep, folder: SweepFolder) -> Board:
 def _recover(sweep: Sweep, folder: SweepFolder, parent: SweepRun, board: Board) -> list[str]:
     """Return the trials that are over by the study, and let tracking and screen agree with it."""
     over = ended(open_study(sweep, folder))
-    for name, state in over.items():
-        parent.close_trial(name, state)
+    for name, (state, reason) in over.items():
+        parent.close_trial(name, state, reason)
     for entry in leaderboard.read(parent, sweep.search.objective).entries:
         if entry.trial in over:
             best = entry.best.get(board.objective)

@@ -35,6 +35,8 @@ def rehearsal(sweep: Sweep, base: str) -> Sweep:
         "batch_size": min(sweep.train.batch_size, BATCH),
     }
     values["evaluate"] |= _evaluate(sweep)
+    # A stand-in knows no words: what it writes is no reason to stop before the last rung.
+    values["guard"] |= {"stop": False}
     values["search"] |= {"space": _space(values["search"]["space"]), "trials": TRIALS}
     values["search"] |= _rules(sweep.search)
     # Both trials are to reach their end, by whatever scheduler.

@@ -30,7 +30,7 @@ def _mode(metric: Any) -> Literal["max", "min"]:
 
     if metric == LOSS:
         return "min"
-    return next((m.direction for m in METRICS.values() if metric in m.outputs), "max")
+    return next((m.direction or "max" for m in METRICS.values() if metric in m.outputs), "max")
 
 
 class Sampler(Section):

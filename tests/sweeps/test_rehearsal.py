@@ -37,6 +37,7 @@ def test_is_small_whatever_the_sweep(sweep):
     assert small.evaluate.limit <= 8
     assert max(small.train.batch_size, small.evaluate.batch_size) <= 2
     assert small.schedule.grace == small.most_epochs
+    assert small.guard == sweep.guard.model_copy(update={"stop": False})
 
 
 def test_keeps_what_it_is_to_prove(sweep):
