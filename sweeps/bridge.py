@@ -19,7 +19,7 @@ from sweeps.draws import Drawn, Draws
 from sweeps.fleet import Fleet
 from sweeps.paths import SweepFolder
 from sweeps.spec import Sweep
-from sweeps.study import add, open_study, tell
+from sweeps.study import GUARDED, add, open_study, tell
 
 
 @dataclass(kw_only=True)
@@ -118,10 +118,10 @@ class OptunaBridge(Searcher):
         self._fleet.release(running.number)
         if result:
             running.report(result)
-        if result and result.get(GUARD) and not error:
-            _mark_guarded(running.trial, result[GUARD])
-        for name, violation in violations(result).items():
+        for name, violation in violations(None if error else result).items():
             running.trial.set_constraint(name, violation)
+        if result and result.get(GUARD) and not error:
+            running.trial.set_user_attr(GUARDED, result[GUARD])
         state, value = _ending(result, error)
         tell(self._study, running.trial, state, _reason(result, error), value)
 
@@ -145,18 +145,11 @@ def violations(result: Mapping[str, Any] | None) -> dict[str, float]:
         for name, value in (result or {}).items()
         if name.startswith(prefix)
     }
-    return {name: float(value) for name, value in {**nested, **flat}.items()}
-
-
-def _mark_guarded(trial: Trial, reason: str) -> None:
-    """Say that the trial's point is one that must not be, besides that it was PRUNED.
-
-    TPE ranks pruned trials by how many rungs they did, before it looks at their values. So a
-    trial that collapsed at rung 4 would be better than all that the scheduler stopped at rung 1.
-    One that violates a constraint comes after them.
-    """
-    trial.set_user_attr(GUARD, reason)
-    trial.set_constraint(GUARD, 1.0)
+    found = {name: float(value) for name, value in {**nested, **flat}.items()}
+    # TPE ranks pruned trials by how many rungs they did, before it looks at their values. So a
+    # trial that collapsed at rung 4 would be better than all that the scheduler stopped at
+    # rung 1. One that violates a constraint comes after them.
+    return {**found, "guard": 1.0} if (result or {}).get(GUARD) else found
 
 
 def _ending(result: dict[str, Any] | None, error: bool) -> tuple[TrialState, float | None]:

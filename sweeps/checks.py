@@ -138,19 +138,23 @@ def _metric_flaws(sweep: Sweep) -> Iterator[Flaw]:
 def _objective_flaws(sweep: Sweep) -> Iterator[Flaw]:
     catalog, objective = plugins.metrics(), sweep.search.objective
     chosen = [catalog[name] for name in sweep.evaluate.metrics if name in catalog]
-    outputs = [LOSS, *(output for metric in chosen for output in metric.outputs)]
+    judging = [output for m in chosen if m.direction for output in m.outputs]
+    describing = [output for m in chosen if not m.direction for output in m.outputs]
     # With a misspelled metric nobody knows what its outputs would have been.
     misspelled = len(chosen) < len(sweep.evaluate.metrics)
-    if objective.metric not in outputs and not misspelled:
-        must = f"must be {LOSS} or an output of evaluate.metrics: {', '.join(outputs[1:])}"
-        near = nearest(objective.metric, outputs)
-        yield Flaw((*OBJECTIVE, "metric"), must, show(objective.metric), near)
+    if objective.metric in describing:
+        must = "must say which caption is better, which more or less of this does not"
+        yield Flaw((*OBJECTIVE, "metric"), must, show(objective.metric))
+    elif objective.metric not in (LOSS, *judging) and not misspelled:
+        scores = f" or an output of evaluate.metrics: {', '.join(judging)}" if judging else ""
+        near = nearest(objective.metric, (LOSS, *judging))
+        yield Flaw((*OBJECTIVE, "metric"), f"must be {LOSS}{scores}", show(objective.metric), near)
 
 
 def _mode_flaws(sweep: Sweep) -> Iterator[Flaw]:
     metric, mode = sweep.search.objective.metric, sweep.search.objective.mode
     better = {output: m.direction for m in plugins.metrics().values() for output in m.outputs}
-    right = "min" if metric == LOSS else better.get(metric, mode)
+    right = "min" if metric == LOSS else better.get(metric) or mode
     if mode != right:
         yield Flaw((*OBJECTIVE, "mode"), f"must be {right} for {metric}", mode)
 

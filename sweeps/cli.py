@@ -169,6 +169,38 @@ def predict(
 
 
 @app.command()
+def score(
+    predictions: Annotated[
+        Path, typer.Argument(help="COCO results (.json), or a .csv of images and captions.")
+    ],
+    references: Annotated[
+        Path, typer.Option(help="COCO annotations (.json), a .csv, or Flickr8k's token .txt.")
+    ],
+    metrics: Annotated[
+        str, typer.Option(help="Names with commas between them.")
+    ] = "bleu,meteor,rouge_l,cider",
+    columns: Annotated[
+        str | None, typer.Option(metavar="IMAGE,CAPTION", help="Where a .csv names them otherwise.")
+    ] = None,
+    only_predicted: Annotated[
+        bool, typer.Option("--only-predicted", help="Leave out images without a prediction.")
+    ] = False,
+    per_image: Annotated[
+        Path | None, typer.Option(help="Write each image's scores to this .csv or .json file.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")] = False,
+) -> None:
+    """Score captions of any origin against references, exactly as COCO does."""
+    from sweeps.score import score_files
+
+    score_files(
+        predictions, references, _console(),
+        metrics=[name.strip() for name in metrics.split(",")], columns=columns,
+        only_predicted=only_predicted, per_image=per_image, as_json=as_json,
+    )  # fmt: skip
+
+
+@app.command()
 def ui(
     port: Annotated[int, typer.Option(help="Port on this machine.")] = 5000,
     results: Results = RESULTS,

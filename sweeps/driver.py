@@ -40,7 +40,7 @@ from sweeps.paths import SweepFolder
 from sweeps.resources import Layout
 from sweeps.spec import Sweep
 from sweeps.stopping import StopAsked
-from sweeps.study import ended, enqueue, guard_reasons, open_study, prepare_study, wanted
+from sweeps.study import ended, enqueue, open_study, prepare_study, wanted
 from sweeps.supervise import Supervise
 from sweeps.sweep_run import SweepRun
 from sweeps.tracking import Tracking
@@ -230,10 +230,9 @@ def _board(sweep: Sweep, folder: SweepFolder) -> Board:
 
 def _recover(sweep: Sweep, folder: SweepFolder, parent: SweepRun, board: Board) -> list[str]:
     """Return the trials that are over by the study, and let tracking and screen agree with it."""
-    study = open_study(sweep, folder)
-    over, reasons = ended(study), guard_reasons(study)
-    for name, state in over.items():
-        parent.close_trial(name, state, reasons.get(name))
+    over = ended(open_study(sweep, folder))
+    for name, (state, reason) in over.items():
+        parent.close_trial(name, state, reason)
     for entry in leaderboard.read(parent, sweep.search.objective).entries:
         if entry.trial in over:
             best = entry.best.get(board.objective)

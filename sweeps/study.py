@@ -27,10 +27,10 @@ ADDED = "added"
 """User attribute: somebody asked for this trial while the sweep ran, beyond ``search.trials``."""
 START = "start"
 """User attribute: the state of another trial from which this one begins."""
-GUARD = "guard"
-"""User attribute: why the guard stopped a trial."""
 ERROR = "error"
 """User attribute: why a trial failed."""
+GUARDED = "guard"
+"""User attribute: why the guard stopped a trial."""
 ORIGIN = "from"
 """User attribute: sweep and trial from which a warm start took it."""
 
@@ -147,27 +147,23 @@ def cut_off(study: "optuna.Study") -> "list[FrozenTrial]":
     return [frozen for frozen in running if TRIAL not in frozen.user_attrs]
 
 
-def ended(study: "optuna.Study") -> dict[str, Ending]:
-    """Return the trials that are over, in whatever way, and how they ended."""
+def ended(study: "optuna.Study") -> dict[str, tuple[Ending, str | None]]:
+    """Return how each trial that is over ended, in whatever way, and why."""
     own = own_trials(study)
-    return {name: ending(frozen) for name, frozen in own.items() if frozen.state.is_finished()}
+    return {name: how_ended(frozen) for name, frozen in own.items() if frozen.state.is_finished()}
 
 
-def guard_reasons(study: "optuna.Study") -> dict[str, str]:
-    """Return why the guard stopped the trials that it stopped, by name."""
-    own = own_trials(study)
-    return {
-        name: frozen.user_attrs[GUARD] for name, frozen in own.items() if GUARD in frozen.user_attrs
-    }
+def how_ended(frozen: "FrozenTrial") -> tuple[Ending, str | None]:
+    """Return what the run of an ended trial says in MLflow, and why it failed if it did."""
+    if GUARDED in frozen.user_attrs:
+        return "failed-by-guard", frozen.user_attrs[GUARDED]
+    if ERROR in frozen.user_attrs:  # also what did not fit in memory, which is PRUNED
+        return "failed", frozen.user_attrs[ERROR]
+    return _ENDINGS[frozen.state.name], None
 
 
-def ending(frozen: "FrozenTrial") -> Ending:
-    """Return what the run of an ended trial says in MLflow."""
-    if GUARD in frozen.user_attrs:
-        return "failed-by-guard"
-    if ERROR in frozen.user_attrs or frozen.state.name == "FAIL":
-        return "failed"  # also what did not fit in memory, which samplers know as PRUNED
-    return "completed" if frozen.state.name == "COMPLETE" else "stopped"
+_ENDINGS: Mapping[str, Ending] = {"COMPLETE": "completed", "PRUNED": "stopped", "FAIL": "failed"}
+"""Optuna's state of an ended trial -> what its run in MLflow says."""
 
 
 def recipe_of(sweep: Sweep, folder: SweepFolder, trial: str) -> Recipe:

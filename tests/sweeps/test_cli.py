@@ -21,6 +21,7 @@ COMMANDS = (
     "compare",
     "promote",
     "predict",
+    "score",
     "ui",
     "init",
     "doctor",
