@@ -194,7 +194,7 @@ def score(
     from sweeps.score import score_files
 
     score_files(
-        predictions, references, _console(),
+        predictions, references, console(),
         metrics=[name.strip() for name in metrics.split(",")], columns=columns,
         only_predicted=only_predicted, per_image=per_image, as_json=as_json,
     )  # fmt: skip

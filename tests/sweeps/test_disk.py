@@ -5,8 +5,9 @@ import json
 
 import pytest
 
-from sweeps import disk
+from sweeps import disk, room
 from sweeps.paths import SweepFolder
+from sweeps.resources import layout
 from sweeps.spec import parse
 
 FILE = """
@@ -129,3 +130,19 @@ def test_a_library_that_says_nothing_is_believed_only_where_no_room_is_left(tmp_
 
 def test_room_is_asked_for_also_where_no_folder_is_yet(tmp_path):
     assert disk.free(tmp_path / "not" / "yet") > 0
+
+
+def test_the_plan_counts_what_is_kept_and_what_trials_in_flight_write():
+    plan = layout(2, 1, cpus=8, gpus=0)
+    per_weight = 2 * (2 * 4 + 4 * 12)
+    assert disk.expected_bytes(sweep(keep=3), 1000, plan) == 1000 * (3 * 4 + per_weight)
+    assert disk.expected_bytes(sweep(keep=None), 1000, plan) == 1000 * (16 * 4 + per_weight)
+
+
+def test_too_small_a_disk_is_said_before_the_start(untrained_base, tmp_path, monkeypatch):
+    values = parse(FILE.replace("tiny:shapes", str(untrained_base)).format(disk="{}"))
+    assert room.warning(values, tmp_path) is None
+    monkeypatch.setattr(disk, "free", lambda folder: 17e6)
+    said = room.warning(values, tmp_path)
+    for word in (str(tmp_path), "17 MB free", "disk.keep", "--results"):
+        assert word in said

@@ -11,7 +11,8 @@ from safetensors.torch import load_file
 from sweeps import best, record, scores_file
 from sweeps.best import Best
 from sweeps.context import FAILED, FULL, GUARD, SYMPTOMS, Start, SweepContext
-from sweeps.host_actor import KEPT_SNAPSHOTS, HostActor
+from sweeps.disk import KEPT_SNAPSHOTS
+from sweeps.host_actor import HostActor
 from sweeps.paths import SweepFolder
 from sweeps.spec import parse
 from sweeps.sweep_run import SweepRun
@@ -297,7 +298,8 @@ def same(one, other):
 
 @pytest.mark.parametrize("kind", ["snapshot", "best"])
 def test_a_trial_begins_where_another_one_stood(actor, context, kind):
-    actor.open(0, {"train.learning_rate": 1e-2})
+    off = {"guard.stop": False}
+    actor.open(0, {"train.learning_rate": 1e-2, **off})
     actor.advance(0)
     origin, copied = context.folder.snapshot("trial-000", 1), context.folder.start("copied")
     shutil.copytree(origin, copied)
@@ -305,7 +307,7 @@ def test_a_trial_begins_where_another_one_stood(actor, context, kind):
         (copied / "optimizer.pt").unlink()
         (copied / "best.json").write_text('{"rung": 1, "value": 0.5}')
     start = Start(trial="trial-000", rung=1, folder="copied")
-    assert actor.open(1, {"train.learning_rate": 1e-6}, start) is None
+    assert actor.open(1, {"train.learning_rate": 1e-6, **off}, start) is None
     result = actor.advance(1)
     assert result["rung"] == 2
     trained, there = (weights(folder) for folder in
