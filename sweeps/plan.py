@@ -151,7 +151,8 @@ def _disk(sweep: Sweep, files: CheckpointFiles | None, plan: Layout, results: Pa
     room = f"{size(disk.free(results))} free"
     if files is None:
         return f"adapters below {results}, {room}"
-    return f"up to {size(disk.expected_bytes(sweep, largest_adapter(sweep, files), plan))} below {results}, {room}"
+    expected = disk.expected_bytes(sweep, largest_adapter(sweep, files), plan)
+    return f"up to {size(expected)} below {results}, {room}"
 
 
 def size(count: float) -> str:
