@@ -37,6 +37,8 @@ class Board:
     trials: int
     """Trials that the sweep is to run."""
     epochs: int
+    paused: bool = False
+    """No further rung begins."""
     started: float = field(default_factory=time.monotonic)
     rows: dict[int, Row] = field(default_factory=dict)
     _recovered: set[int] = field(default_factory=set)

@@ -12,7 +12,7 @@ from sweeps.bridge import OptunaBridge
 from sweeps.fleet import Fleet
 from sweeps.paths import SweepFolder
 from sweeps.spec import parse
-from sweeps.study import ended, how_ended, importances, open_study, own_trials, recipe_of
+from sweeps.study import ended, ending, importances, open_study, own_trials, recipe_of
 
 FILE = """
 name: bridge
@@ -101,7 +101,7 @@ def test_a_trial_that_the_guard_stopped_is_pruned_as_one_that_must_not_be(bridge
     assert trial.intermediate_values == {1: 0.1, 2: 0.2}
     assert trial.user_attrs["guard"] == REASON
     assert trial.constraints == {"guard": 1.0}
-    assert how_ended(trial) == ("failed-by-guard", REASON)
+    assert ending(trial) == "failed-by-guard"
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
@@ -247,7 +247,7 @@ def test_what_does_not_fit_in_memory_is_a_constraint_and_no_failure(bridge, swee
     assert trial.constraints == {"memory": 1.0}
     assert trial.intermediate_values == {1: 0.4}
     assert trial.user_attrs["error"] == "OutOfMemoryError: 2 GiB"
-    assert ended(open_study(sweep, folder)) == {"trial-000": ("failed", "OutOfMemoryError: 2 GiB")}
+    assert ended(open_study(sweep, folder)) == {"trial-000": "failed"}
 
 
 def test_a_limit_that_a_finished_trial_broke_is_told_beside_its_score(bridge, sweep, folder):
@@ -258,10 +258,7 @@ def test_a_limit_that_a_finished_trial_broke_is_told_beside_its_score(bridge, sw
     assert told(sweep, folder, 0).state == TrialState.COMPLETE
     assert told(sweep, folder, 0).constraints == {"peak_memory_gb": 1.5}
     assert open_study(sweep, folder).best_trial.user_attrs["trial"] == "trial-001"
-    assert ended(open_study(sweep, folder)) == {
-        "trial-000": ("completed", None),
-        "trial-001": ("completed", None),
-    }
+    assert ended(open_study(sweep, folder)) == {"trial-000": "completed", "trial-001": "completed"}
 
 
 def test_a_space_without_more_points_ends_the_search(folder):
