@@ -7,9 +7,10 @@ from pydantic import ValidationError
 
 from search_spaces.domains import Domain, Range
 from search_spaces.flaws import Flaw, nearest, show
-from sweeps import plugins
+from sweeps import objective_checks, plugins
 from sweeps.fields import Keys, leaves, must_be
-from sweeps.sweep import LOSS, Sweep
+from sweeps.objective_checks import CONSTRAINTS, OBJECTIVE
+from sweeps.sweep import Sweep
 from sweeps.validation import flaws_of
 from workers import combinations
 from workers.families import REGEX
@@ -17,7 +18,6 @@ from workers.recipe import Recipe
 
 SPACE = ("search", "space")
 METRICS = ("evaluate", "metrics")
-OBJECTIVE = ("search", "objective")
 NOT_SWEPT = {
     "task": "one sweep is about one task",
     "data": "trials on different images cannot be compared",
@@ -132,26 +132,6 @@ def _metric_flaws(sweep: Sweep) -> Iterator[Flaw]:
             yield Flaw(METRICS, "must be a list without repeats", show(name))
 
 
-def _objective_flaws(sweep: Sweep) -> Iterator[Flaw]:
-    catalog, objective = plugins.metrics(), sweep.search.objective
-    chosen = [catalog[name] for name in sweep.evaluate.metrics if name in catalog]
-    outputs = [LOSS, *(output for metric in chosen for output in metric.outputs)]
-    # With a misspelled metric nobody knows what its outputs would have been.
-    misspelled = len(chosen) < len(sweep.evaluate.metrics)
-    if objective.metric not in outputs and not misspelled:
-        must = f"must be {LOSS} or an output of evaluate.metrics: {', '.join(outputs[1:])}"
-        near = nearest(objective.metric, outputs)
-        yield Flaw((*OBJECTIVE, "metric"), must, show(objective.metric), near)
-
-
-def _mode_flaws(sweep: Sweep) -> Iterator[Flaw]:
-    metric, mode = sweep.search.objective.metric, sweep.search.objective.mode
-    better = {output: m.direction for m in plugins.metrics().values() for output in m.outputs}
-    right = "min" if metric == LOSS else better.get(metric, mode)
-    if mode != right:
-        yield Flaw((*OBJECTIVE, "mode"), f"must be {right} for {metric}", mode)
-
-
 def _grace_flaws(sweep: Sweep) -> Iterator[Flaw]:
     swept = sweep.search.space.get("train.epochs")
     epochs = swept.edges() if swept else (sweep.train.epochs,)
@@ -185,8 +165,10 @@ CHECKS: Mapping[Callable[[Sweep], Iterator[Flaw]], tuple[Keys, ...]] = {
     _swept_value_flaws: (),
     _sampler_option_flaws: (("search", "sampler", "name"),),
     _metric_flaws: (("task",),),
-    _objective_flaws: (METRICS, (*OBJECTIVE, "metric")),
-    _mode_flaws: (OBJECTIVE,),
+    objective_checks.objective_flaws: (METRICS, OBJECTIVE),
+    objective_checks.mode_flaws: (OBJECTIVE,),
+    objective_checks.constraint_flaws: (METRICS, CONSTRAINTS),
+    objective_checks.several_flaws: (OBJECTIVE, ("schedule", "name")),
     _combination_flaws: (("task",), ("adapter",), ("quantization",), ("prompt",)),
     _grace_flaws: (("train", "epochs"), ("schedule",), (*SPACE, "train.epochs")),
 }

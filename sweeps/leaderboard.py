@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sweeps.sweep import Objective
+from sweeps.objectives import Objective
 from sweeps.sweep_run import SweepRun
 
 _NAMED = 8  # trials that a line names

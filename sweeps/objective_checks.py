@@ -1,0 +1,72 @@
+"""Checks of objectives and constraints: what they name, and who can work with several."""
+
+from collections.abc import Iterator
+
+from search_spaces.flaws import Flaw, nearest, show
+from sweeps import plugins, schedulers
+from sweeps.objectives import LOSS, directions
+from sweeps.sweep import Sweep
+from workers.measures import MEASURES
+
+OBJECTIVE = ("search", "objective")
+CONSTRAINTS = ("search", "constraints")
+
+
+def objective_flaws(sweep: Sweep) -> Iterator[Flaw]:
+    """Yield objectives that nobody reports, that stand twice, and a leading one without scores."""
+    scores = _scores(sweep)
+    if scores is None:
+        return
+    names = [objective.metric for objective in sweep.search.objectives]
+    for index, name in enumerate(names):
+        at = (*_at(sweep, index), "metric")
+        if name in names[:index]:
+            yield Flaw(at, "must be another one: it stands in the list already", show(name))
+        elif index == 0 and name in MEASURES:
+            must = "must be a score when it is the first, which decides what rung of a trial counts"
+            yield Flaw(at, must, show(name))
+        elif name not in scores and (index == 0 or name not in MEASURES):
+            must = f"must be {LOSS} or an output of evaluate.metrics: {', '.join(scores[1:])}"
+            more = f"; or {', '.join(MEASURES)}" if index else ""
+            yield Flaw(at, must + more, show(name), nearest(name, [*scores, *MEASURES]))
+
+
+def mode_flaws(sweep: Sweep) -> Iterator[Flaw]:
+    """Yield modes that are not the quantity's own direction."""
+    for index, objective in enumerate(sweep.search.objectives):
+        right = directions().get(objective.metric, objective.mode)
+        if objective.mode != right:
+            at = (*_at(sweep, index), "mode")
+            yield Flaw(at, f"must be {right} for {objective.metric}", objective.mode)
+
+
+def constraint_flaws(sweep: Sweep) -> Iterator[Flaw]:
+    """Yield limits of quantities that nobody reports."""
+    scores = _scores(sweep)
+    for constraint in sweep.search.constraints if scores else ():
+        name, known = constraint.quantity, [*MEASURES, *(scores or ())]
+        if name not in known:
+            must = f"must limit one of {', '.join(known)}"
+            yield Flaw((*CONSTRAINTS, name), must, name, nearest(name, known))
+
+
+def several_flaws(sweep: Sweep) -> Iterator[Flaw]:
+    """Yield a scheduler that cannot work with several objectives."""
+    schedule = sweep.schedule.name
+    if len(sweep.search.objectives) < 2 or schedule not in plugins.schedulers():
+        return
+    if schedule not in schedulers.SEVERAL:
+        must = f"must be one of {', '.join(schedulers.SEVERAL)} for several objectives"
+        yield Flaw(("schedule", "name"), must, show(schedule))
+
+
+def _at(sweep: Sweep, index: int) -> tuple[str, ...]:
+    return (*OBJECTIVE, str(index)) if len(sweep.search.objectives) > 1 else OBJECTIVE
+
+
+def _scores(sweep: Sweep) -> list[str] | None:
+    """Return what trials are scored by; None where a metric is misspelled: nobody knows then."""
+    catalog = plugins.metrics()
+    if any(name not in catalog for name in sweep.evaluate.metrics):
+        return None
+    return [LOSS, *sweep.outputs()]
