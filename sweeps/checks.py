@@ -1,12 +1,14 @@
 """Checks of a sweep that no single field can make: names of plug-ins, swept fields, objective."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from pydantic import ValidationError
 
 from search_spaces.domains import Domain, Range
 from search_spaces.flaws import Flaw, nearest, show
+from search_spaces.forms import PRESET
 from sweeps import objective_checks, plugins
 from sweeps.fields import Keys, leaves, must_be
 from sweeps.objective_checks import CONSTRAINTS, OBJECTIVE
@@ -52,6 +54,9 @@ def _swept_path_flaws(sweep: Sweep, values: Mapping[str, Any]) -> Iterator[Flaw]
     """Check swept paths as they were written, even those whose domains are broken."""
     search = values.get("search")
     written = search.get("space") if isinstance(search, Mapping) else None
+    if isinstance(written, Mapping) and PRESET in written:
+        changed = [path for path, domain in written.items() if domain is not None]
+        written = dict.fromkeys(path for path in changed if path != PRESET)
     for path in written if isinstance(written, Mapping) else sweep.search.space:
         section = path.split(".")[0]
         if section in NOT_SWEPT:
@@ -75,13 +80,19 @@ def _swept_value_flaws(sweep: Sweep) -> Iterator[Flaw]:
     for path, domain in sweep.search.space.items():
         if path not in _sweepable():
             continue
-        keys = tuple(path.split("."))
-        bad = [value for value in domain.edges() if not _fits(sweep, path, value)]
-        if bad:
-            must = f"must have values that fit {path}: {must_be(leaves(Recipe)[path])}"
-            yield Flaw((*SPACE, path), must + _advice(domain, path), ", ".join(map(show, bad)))
-        elif keys in plugins.NAMES:
-            yield from _name_flaws((*SPACE, path), domain.edges(), plugins.NAMES[keys]())
+        for flaw in value_flaws(sweep, path, domain.edges()):
+            yield replace(flaw, must=flaw.must + _advice(domain, path)).below(*SPACE)
+
+
+def value_flaws(sweep: Sweep, path: str, values: Collection[Any]) -> Iterator[Flaw]:
+    """Yield which values do not fit a field of the recipe."""
+    keys = tuple(path.split("."))
+    bad = [value for value in values if not _fits(sweep, path, value)]
+    if bad:
+        must = f"must have values that fit {path}: {must_be(leaves(Recipe)[path])}"
+        yield Flaw((path,), must, ", ".join(map(show, bad)))
+    elif keys in plugins.NAMES:
+        yield from _name_flaws((path,), values, plugins.NAMES[keys]())
 
 
 def _fits(sweep: Sweep, path: str, value: Any) -> bool:

@@ -41,6 +41,14 @@ def _walk(model: type[BaseModel], at: Keys) -> Iterator[tuple[Keys, FieldInfo]]:
             yield from _walk(section, (*at, name))
 
 
+def value_at(section: BaseModel, path: str) -> Any:
+    """Return the value of a dotted field; null where a section on the way to it is null."""
+    value: Any = section
+    for name in path.split("."):
+        value = None if value is None else getattr(value, name)
+    return value
+
+
 def field_at(model: type[BaseModel], loc: Iterable[Any]) -> tuple[Keys, FieldInfo | None]:
     """Return the field that a pydantic location lies in, and its keys.
 

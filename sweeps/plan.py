@@ -7,6 +7,7 @@ from rich.text import Text
 
 from sweeps.context import trial_title
 from sweeps.resources import Layout, layout, local_cpus, local_gpus
+from sweeps.spaces import show_sweep
 from sweeps.spec import Sweep
 from sweeps.study import ask
 from workers import checkpoint_files, quantizations, tiny
@@ -25,8 +26,7 @@ def show(sweep: Sweep, results: Path, console: Console) -> None:
     for name, value in _lines(sweep, results, plan):
         console.print(Text.assemble((f"{name:<10}", "bold"), f" {value}"), soft_wrap=True)
     console.print("\nspace", style="bold")
-    for field, domain in sweep.search.space.describe().items():
-        console.print(f"  {field:<24} {domain}")
+    show_sweep(sweep, console)
     sampler = sweep.search.sampler.name
     console.print(f"\npoints, the first {SAMPLED_POINTS} of sampler {sampler}", style="bold")
     for title in sample_titles(sweep, SAMPLED_POINTS):

@@ -1,18 +1,28 @@
 """The sweep: one frozen value that says everything a sweep file says."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, field_serializer, model_validator
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    InstanceOf,
+    field_serializer,
+    model_validator,
+)
 
 from search_spaces.domains import IntLogUniform, LogUniform
-from search_spaces.forms import read_space
+from search_spaces.forms import preset_of, read_space
 from search_spaces.presets import lora
+from search_spaces.rules import AnyRule, Forbidden, Rule, broken, read_forbidden, read_rules
 from search_spaces.space import Space
 from sweeps import constraints, objectives
 from sweeps.constraints import Constraint, read_constraints
+from sweeps.fields import value_at
 from sweeps.objectives import Objective, read_objectives
 from workers.recipe import Count, Recipe, Section
+
 
 class Sampler(Section):
     """Proposes points."""
@@ -30,8 +40,14 @@ class Search(Section):
 
     model_config = ConfigDict(arbitrary_types_allowed=True, serialize_by_alias=True)
 
-    space: Annotated[Space, BeforeValidator(read_space)] = Field(default_factory=lora)
-    """Dotted recipe field -> domain, or the name of a preset."""
+    space: Annotated[Space, BeforeValidator(read_space)] = Field(
+        default_factory=lambda: lora().space
+    )
+    """Dotted recipe field -> domain, or the name of a preset, or a preset with changes."""
+    rules: Annotated[tuple[InstanceOf[Rule], ...], BeforeValidator(read_rules)] = ()
+    """What every point keeps, such as ``adapter.alpha <= 4 * adapter.rank``."""
+    forbidden: Annotated[tuple[InstanceOf[Forbidden], ...], BeforeValidator(read_forbidden)] = ()
+    """Values of fields that must not come together."""
     sampler: Sampler = Sampler()
     objectives: Annotated[tuple[Objective, ...], BeforeValidator(read_objectives)] = Field(
         default=(Objective(),), alias="objective"
@@ -40,6 +56,21 @@ class Search(Section):
     constraints: Annotated[tuple[Constraint, ...], BeforeValidator(read_constraints)] = ()
     """Limits that a trial must keep to win."""
     trials: Count = 16
+
+    @model_validator(mode="before")
+    @classmethod
+    def _rules_of_the_preset(cls, values: Any) -> Any:
+        """Add the rules that the preset of the space brings."""
+        preset = preset_of(values.get("space")) if isinstance(values, Mapping) else None
+        if preset is None or not isinstance(values.get("rules", []), list):
+            return values
+        written = values.get("rules", [])
+        return {**values, "rules": [*written, *(str(rule) for rule in preset.rules)]}
+
+    @property
+    def all_rules(self) -> tuple[AnyRule, ...]:
+        """The rules, and the forbidden combinations after them."""
+        return (*self.rules, *self.forbidden)
 
     @field_serializer("space")
     def _space_form(self, space: Space) -> dict[str, dict[str, Any]]:
@@ -64,6 +95,14 @@ class Search(Section):
         limited = [constraint.quantity for constraint in self.constraints]
         names = [*(objective.metric for objective in self.objectives[1:]), *limited]
         return tuple(dict.fromkeys(name for name in names if name != self.objective.metric))
+
+    @field_serializer("rules")
+    def _rules_form(self, rules: tuple[Rule, ...]) -> list[str]:
+        return [str(rule) for rule in rules]
+
+    @field_serializer("forbidden")
+    def _forbidden_form(self, forbidden: tuple[Forbidden, ...]) -> list[dict[str, Any]]:
+        return [combination.form() for combination in forbidden]
 
 
 class Schedule(Section):
@@ -135,6 +174,17 @@ class Sweep(Recipe):
     def recipe(self) -> Recipe:
         """The recipe, into which the sweep's points are put."""
         return self.with_point({})
+
+    def fixed(self, fields: Iterable[str]) -> dict[str, Any]:
+        """Return the values of those of the recipe's dotted `fields` that are not swept."""
+        space = self.search.space
+        return {path: value_at(self, path) for path in fields if path not in space}
+
+    def refusal(self, point: Mapping[str, Any]) -> str | None:
+        """Return the first rule that a point breaks, as text; None for an allowed point."""
+        rules = self.search.all_rules
+        first = broken(rules, point, self.fixed(path for rule in rules for path in rule.fields))
+        return None if first is None else str(first)
 
     def logarithmic_fields(self) -> tuple[str, ...]:
         """Return the swept fields whose domain has a logarithmic scale."""

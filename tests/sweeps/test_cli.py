@@ -8,7 +8,19 @@ import pytest
 from sweeps import cli
 from sweeps.files import recipe_text
 
-COMMANDS = ("run", "resume", "plan", "compare", "promote", "predict", "ui", "init", "doctor")
+COMMANDS = (
+    "run",
+    "resume",
+    "plan",
+    "space",
+    "compare",
+    "promote",
+    "predict",
+    "score",
+    "ui",
+    "init",
+    "doctor",
+)
 
 BROKEN = """\
 name: shapes

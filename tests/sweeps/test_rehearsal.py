@@ -107,6 +107,19 @@ def test_swept_epochs_are_held_and_conditions_stay():
     }  # fmt: skip
 
 
+def test_rules_over_what_a_rehearsal_changes_are_left_out():
+    search = """
+  space: {preset: full, train.epochs: {choice: [4, 8]}}
+  rules: [train.epochs >= 4, train.batch_size * train.accumulate >= 2, adapter.rank <= 16]
+  forbidden: [{train.epochs: 8, adapter.rank: 4}, {adapter.rank: 8, adapter.targets: all}]"""
+    small = rehearsal(sweep_of(search=search), "tiny").search
+    assert [str(rule) for rule in small.all_rules] == [
+        "adapter.rank <= 16",
+        "not (quantization == 'int8' and adapter.variant == 'dora')",
+        "forbidden: adapter.rank 8, adapter.targets all",
+    ]
+
+
 @pytest.mark.parametrize(
     ("adapter", "expected"),
     [

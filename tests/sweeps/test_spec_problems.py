@@ -235,8 +235,8 @@ def test_one_problem_of_the_space(line: str) -> None:
 def test_a_space_is_a_preset_or_a_mapping(space: str) -> None:
     (problem,) = problems(f"{HEAD}search: {{space: {space}}}")
     assert problem.startswith(
-        "sweep.yaml:4  search.space  must be a preset (lora, qlora) or a mapping from fields to "
-        "domains, got"
+        "sweep.yaml:4  search.space  must be a preset (lora, qlora, lora-plus-targets, "
+        "optimizer, full) or a mapping from fields to domains, got"
     )
 
 
