@@ -25,7 +25,7 @@ def fronts(found: Costs) -> list[list[int]]:
 
     A row dominates another that is as good nowhere better, and worse somewhere (Deb et al. 2002).
     """
-    as_good = (found[:, None] <= found[None]).all(axis=-1)
+    as_good: NDArray[np.bool_] = np.all(found[:, None] <= found[None], axis=-1)
     dominates = as_good & ~as_good.T  # rows that are equal do not dominate each other
     left = np.ones(len(found), dtype=bool)
     made = []

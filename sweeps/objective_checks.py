@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from search_spaces.flaws import Flaw, nearest, show
 from sweeps import plugins, schedulers
 from sweeps.objectives import LOSS, directions
+from sweeps.resources import Layout
 from sweeps.sweep import Sweep
 from workers.measures import MEASURES
 
@@ -58,6 +59,19 @@ def several_flaws(sweep: Sweep) -> Iterator[Flaw]:
     if schedule not in schedulers.SEVERAL:
         must = f"must be one of {', '.join(schedulers.SEVERAL)} for several objectives"
         yield Flaw(("schedule", "name"), must, show(schedule))
+
+
+def refuse_unmeasured(sweep: Sweep, plan: Layout) -> None:
+    """Raise ValueError for an objective or a limit of what these hosts do not measure."""
+    if plan.gpus_per_host:
+        return
+    for name in sweep.search.quantities:
+        if name in MEASURES and MEASURES[name].gpu:
+            at = CONSTRAINTS if name in sweep.search.limited else OBJECTIVE
+            raise ValueError(
+                f"{'.'.join(at)}: {name} is measured on GPUs only, and the hosts have none; "
+                "take it out, or run the sweep on GPUs"
+            )
 
 
 def _at(sweep: Sweep, index: int) -> tuple[str, ...]:

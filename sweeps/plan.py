@@ -48,19 +48,26 @@ def sample_titles(sweep: Sweep, count: int) -> list[str]:
 def _lines(sweep: Sweep, results: Path, plan: Layout) -> list[tuple[str, str]]:
     size = sweep.search.space.size()
     points = f"a space of {size:.0f} points" if size != float("inf") else "a continuous space"
-    objective, schedule = sweep.search.objective, sweep.schedule
+    schedule = sweep.schedule
     files = checkpoint_files.find(sweep.model.base, sweep.model.revision)
     device = "GPU" if plan.gpus_per_host else "CPU"
     return [
         ("sweep", f"{sweep.name}: {sweep.task} with {sweep.model.base}"),
         ("trials", f"{sweep.search.trials} of {sweep.most_epochs} epochs each, {points}"),
-        ("objective", f"{objective.metric} ({objective.mode}), scheduler {schedule.name}"),
+        ("objective", f"{_objectives(sweep)}, scheduler {schedule.name}"),
         ("data", f"{sweep.data.source}{f' {sweep.data.path}' if sweep.data.path else ''}"),
         ("hosts", f"{plan.hosts} with {plan.slots} slot(s) each; {device}, {plan.threads} threads"),
         ("base", _base(sweep, files)),
         ("memory", _memory(sweep, files, plan)),
         ("disk", _disk(sweep, files, results)),
     ]  # fmt: skip
+
+
+def _objectives(sweep: Sweep) -> str:
+    search = sweep.search
+    wanted = ", ".join(f"{each.metric} ({each.mode})" for each in search.objectives)
+    limits = ", ".join(f"{each.quantity} {each}" for each in search.constraints)
+    return f"{wanted}; {limits}" if limits else wanted
 
 
 def memory_note(sweep: Sweep) -> str:

@@ -90,11 +90,16 @@ class Search(Section):
         return self.objectives[0]
 
     @property
-    def measured(self) -> tuple[str, ...]:
-        """Quantities beside the leading objective that decide anything, each once."""
-        limited = [constraint.quantity for constraint in self.constraints]
-        names = [*(objective.metric for objective in self.objectives[1:]), *limited]
-        return tuple(dict.fromkeys(name for name in names if name != self.objective.metric))
+    def limited(self) -> tuple[str, ...]:
+        """The quantities that have a limit."""
+        return tuple(constraint.quantity for constraint in self.constraints)
+
+    @property
+    def quantities(self) -> tuple[str, ...]:
+        """All that decides anything, each once: the objectives, the leading one first, and the
+        limited ones."""
+        names = (*(objective.metric for objective in self.objectives), *self.limited)
+        return tuple(dict.fromkeys(names))
 
     @field_serializer("rules")
     def _rules_form(self, rules: tuple[Rule, ...]) -> list[str]:

@@ -11,7 +11,7 @@ import ray
 from ray import tune
 
 from sweeps import record
-from sweeps.context import FAILED, GUARD, SweepContext, trial_id
+from sweeps.context import FAILED, SweepContext, trial_id
 
 _CLOSE_SECONDS = 60.0
 
@@ -38,7 +38,7 @@ class TrialTrainable(tune.Trainable):
         failure = None if self._opened else self._open()
         result: dict[str, Any] = {FAILED: failure, "finished": False} if failure else self._next()
         self._rung = int(result.get("rung", self._rung))
-        self._ended = bool(result["finished"] or result[FAILED] or result.get(GUARD))
+        self._ended = bool(result[FAILED] or record.is_over(result))
         return {**result, "done": self._ended, "trial": trial_id(self._number)}
 
     def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:

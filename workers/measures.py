@@ -4,7 +4,6 @@ Hosts report each quantity as ``measured/<name>``. A sweep may have it as a furt
 set a limit for it. This module imports nothing heavy: a sweep file is checked against it.
 """
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -40,7 +39,7 @@ MEASURES: Mapping[str, Measure] = {
     ),
     "trainable_parameters": Measure(unit="", meaning="weights that are trained", course="constant"),
     "latency_ms": Measure(
-        unit="ms", meaning="time to generate one caption, see `latency_ms`", course="varies"
+        unit="ms", meaning="time to write a caption, see `latency_ms`", course="varies"
     ),
     "seconds_per_epoch": Measure(unit="s", meaning="time to train a rung", course="varies"),
     "peak_memory_gb": Measure(
@@ -68,15 +67,26 @@ def adapter(parameters: Iterable["torch.nn.Parameter"]) -> dict[str, float]:
 
 
 def latency_ms(seconds: Sequence[float], batch_size: int) -> float:
-    """Return the median time of an image in milliseconds, NaN without images.
+    """Return the median time of an image in milliseconds.
 
     Args:
         seconds: each image's share of the seconds that its batch took, in order.
         batch_size: images of the first batch, which is left out if there are others: in it
             kernels are chosen and caches filled.
     """
-    warmed = seconds[batch_size:] or seconds
-    return median(warmed) * 1e3 if warmed else math.nan
+    return median(seconds[batch_size:] or seconds) * 1e3
+
+
+def times(*, training: float, writing: Sequence[float], batch_size: int) -> dict[str, float]:
+    """Return the times of a rung, by keys of a report.
+
+    Args:
+        training: seconds.
+        writing: see `latency_ms`; empty where no captions were written.
+        batch_size: see `latency_ms`.
+    """
+    latency = {f"{PREFIX}latency_ms": latency_ms(writing, batch_size)} if writing else {}
+    return {f"{PREFIX}seconds_per_epoch": training, **latency}
 
 
 def peak_memory(device: "torch.device") -> dict[str, float]:
