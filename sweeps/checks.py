@@ -9,11 +9,10 @@ from pydantic import ValidationError
 from search_spaces.domains import Domain, Range
 from search_spaces.flaws import Flaw, nearest, show
 from search_spaces.forms import PRESET
-from sweeps import objective_checks, plugins
+from sweeps import objective_checks, plugins, search_checks
 from sweeps.fields import Keys, leaves, must_be
 from sweeps.objective_checks import CONSTRAINTS, OBJECTIVE
 from sweeps.sweep import Sweep
-from sweeps.validation import flaws_of
 from workers import combinations
 from workers.families import REGEX
 from workers.recipe import Recipe
@@ -121,13 +120,6 @@ def _is_own_regex(at: Keys, value: Any) -> bool:
     return at[-1].endswith("targets") and isinstance(value, str) and value.startswith(REGEX)
 
 
-def _sampler_option_flaws(sweep: Sweep) -> Iterator[Flaw]:
-    sampler = sweep.search.sampler
-    if sampler.name in plugins.samplers():
-        for flaw in flaws_of(plugins.sampler_options(sampler.name), sampler.options):
-            yield flaw.below("search", "sampler", "options")
-
-
 def _metric_flaws(sweep: Sweep) -> Iterator[Flaw]:
     catalog, names = plugins.metrics(), sweep.evaluate.metrics
     usable = [name for name, metric in catalog.items() if sweep.task in metric.tasks]
@@ -174,12 +166,19 @@ def _combination_flaws(sweep: Sweep) -> Iterator[Flaw]:
 CHECKS: Mapping[Callable[[Sweep], Iterator[Flaw]], tuple[Keys, ...]] = {
     _plugin_flaws: (),
     _swept_value_flaws: (),
-    _sampler_option_flaws: (("search", "sampler", "name"),),
+    search_checks.sampler_flaws: (("search", "sampler", "name"), SPACE),
+    search_checks.storage_flaws: (),
+    search_checks.start_flaws: (SPACE, ("search", "start")),
+    search_checks.warm_start_flaws: (("search", "warm_start"),),
     _metric_flaws: (("task",),),
     objective_checks.objective_flaws: (METRICS, OBJECTIVE),
     objective_checks.mode_flaws: (OBJECTIVE,),
     objective_checks.constraint_flaws: (METRICS, CONSTRAINTS),
-    objective_checks.several_flaws: (OBJECTIVE, ("schedule", "name")),
+    objective_checks.several_flaws: (
+        OBJECTIVE,
+        ("schedule", "name"),
+        ("search", "sampler", "name"),
+    ),
     _combination_flaws: (("task",), ("adapter",), ("quantization",), ("prompt",)),
     _grace_flaws: (("train", "epochs"), ("schedule",), (*SPACE, "train.epochs")),
 }

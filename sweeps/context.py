@@ -18,6 +18,8 @@ EXAMPLE_IMAGES = 2
 
 FAILED = "failed"
 """Key of a result: why the trial cannot go on, or None."""
+VIOLATIONS = "violations"
+"""Key of a result: name of a limit -> by how much the trial violates it; above 0 is too much."""
 
 GUARD = "guard"
 """Key of a result: why the guard stopped the trial, or None."""

@@ -114,8 +114,11 @@ class HostActor:
         counts = ", ".join(f"{len(part)} {split}" for split, part in data_set.splits.items())
         return [f"images: {counts}", *(f"skipped: {problem}" for problem in data_set.problems)]
 
-    def open(self, number: int, point: Point) -> str | None:
-        """Give a trial a slot, which goes on after the rungs on record; or say why it cannot."""
+    def open(self, number: int, point: Point) -> dict[str, Any] | None:
+        """Give a trial a slot, which goes on after the rungs on record.
+
+        Returns None, or the result of a trial that cannot go on.
+        """
         name = trial_id(number)
         return self._guarded(name, lambda: self._open(name, number, point))
 
@@ -123,8 +126,7 @@ class HostActor:
         """Train a trial for one rung and return Tune's result."""
         name = trial_id(number)
         result: dict[str, Any] = {}
-        failure = self._guarded(name, lambda: result.update(self._advance(name)))
-        return result if failure is None else {FAILED: failure, "finished": False}
+        return self._guarded(name, lambda: result.update(self._advance(name))) or result
 
     def close(self, number: int) -> None:
         """Take a trial's slot away and write its best captions; its snapshots stay."""
@@ -291,19 +293,27 @@ class HostActor:
         captions = [prediction.caption for prediction in predictions[: len(samples)]]
         trial.run.images(samples, captions, step)
 
-    def _guarded(self, name: str, work: Callable[[], None]) -> str | None:
-        """Run `work`; return None, or the traceback of what it raised, cause last.
+    def _guarded(self, name: str, work: Callable[[], None]) -> dict[str, Any] | None:
+        """Run `work`; return None, or the result of a trial that cannot go on.
 
         An error raised by the trial's own code would be raised again by a retry, so it ends
         the trial. Tune retries what never gets here: the death of this process.
         """
         try:
             work()
-        except Exception:
+        except Exception as error:
             self._host.evict(name)
             self._trials.pop(name, None)
-            return traceback.format_exc()
+            return _failure(error)
         return None
+
+
+def _failure(error: Exception) -> dict[str, Any]:
+    """Return the result of a trial that raised `error`, with the traceback, cause last."""
+    from workers.memory import is_out_of_memory
+
+    violations = {"memory": 1.0} if is_out_of_memory(error) else {}
+    return {FAILED: traceback.format_exc(), "finished": False, VIOLATIONS: violations}
 
 
 def _reported(result: record.Result) -> Report:

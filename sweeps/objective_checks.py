@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from search_spaces.flaws import Flaw, nearest, show
-from sweeps import plugins, schedulers
+from sweeps import plugins, samplers, schedulers
 from sweeps.objectives import LOSS, directions
 from sweeps.resources import Layout
 from sweeps.sweep import Sweep
@@ -11,6 +11,7 @@ from workers.measures import MEASURES
 
 OBJECTIVE = ("search", "objective")
 CONSTRAINTS = ("search", "constraints")
+SAMPLER, SCHEDULE = ("search", "sampler", "name"), ("schedule", "name")
 
 
 def objective_flaws(sweep: Sweep) -> Iterator[Flaw]:
@@ -52,13 +53,16 @@ def constraint_flaws(sweep: Sweep) -> Iterator[Flaw]:
 
 
 def several_flaws(sweep: Sweep) -> Iterator[Flaw]:
-    """Yield a scheduler that cannot work with several objectives."""
-    schedule = sweep.schedule.name
-    if len(sweep.search.objectives) < 2 or schedule not in plugins.schedulers():
+    """Yield a sampler and a scheduler that cannot work with several objectives."""
+    if len(sweep.search.objectives) < 2:
         return
-    if schedule not in schedulers.SEVERAL:
-        must = f"must be one of {', '.join(schedulers.SEVERAL)} for several objectives"
-        yield Flaw(("schedule", "name"), must, show(schedule))
+    able = [name for name in plugins.samplers() if samplers.module(name).SEVERAL_OBJECTIVES]
+    for at, name, names, may in (
+        (SAMPLER, sweep.search.sampler.name, plugins.samplers(), able),
+        (SCHEDULE, sweep.schedule.name, plugins.schedulers(), schedulers.SEVERAL),
+    ):
+        if name in names and name not in may:
+            yield Flaw(at, f"must be one of {', '.join(may)} for several objectives", show(name))
 
 
 def refuse_unmeasured(sweep: Sweep, plan: Layout) -> None:

@@ -1,62 +1,143 @@
-"""Optuna's study of a sweep, in a journal file beside the results."""
+"""Optuna's study of a sweep: what was drawn, how it ended, and what that teaches."""
 
-from collections.abc import Mapping
+import secrets
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from sweeps import samplers
+from sweeps import storage
+from sweeps.context import BESTS
 from sweeps.paths import SweepFolder
+from sweeps.same_study import refuse_another, remember, widened
 from sweeps.spec import Sweep
 from sweeps.trial_run import Ending
 from workers.recipe import Recipe
 
 if TYPE_CHECKING:
     import optuna
+    from optuna.trial import FrozenTrial, Trial, TrialState
+
+TRIAL = "trial"
+"""User attribute: name of a trial that was given out."""
+GIVEN = "given"
+"""User attribute: the part of a point that was not drawn."""
+REFUSED = "refused"
+"""User attribute: why a drawn point was not given out."""
+ERROR = "error"
+"""User attribute: why a trial failed."""
+GUARDED = "guard"
+"""User attribute and constraint: why the guard stopped a trial."""
+ORIGIN = "from"
+"""User attribute: sweep and trial from which a warm start took it."""
 
 
 def open_study(sweep: Sweep, folder: SweepFolder) -> "optuna.Study":
-    """Open the sweep's study, or create it; any Optuna tool reads the journal file."""
-    import optuna
-    from optuna.storages import JournalStorage
-    from optuna.storages.journal import JournalFileBackend
+    """Open the sweep's study, or create it; any Optuna tool reads it too.
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    return optuna.create_study(
-        storage=JournalStorage(JournalFileBackend(str(folder.study))),
-        study_name=folder.sweep_id,
-        direction=direction(sweep),
-        load_if_exists=True,
-    )
-
-
-def ask(
-    study: "optuna.Study", sweep: Sweep, again: "optuna.trial.FrozenTrial | None" = None
-) -> tuple["optuna.Trial", dict[str, Any]]:
-    """Ask for the next trial, or for an unfinished one `again`; return it with its point.
-
-    The sampler is made anew with a seed of its own for each trial, so a sweep that was stopped
-    and resumed goes on with the points that it would have had, and never repeats itself.
+    Raises ValueError for a storage that cannot be used and for a study of another search.
     """
     import optuna
 
-    sampler = sweep.search.sampler
-    number = again.number if again else len(study.get_trials(deepcopy=False))
-    seed = None if sampler.seed is None else sampler.seed * 1_000_003 + number
-    study.sampler = samplers.make(sampler.name, seed, sampler.options)
-    # What an unfinished trial has drawn is stored; only what it had not drawn is drawn now.
-    trial = optuna.Trial(study, again._trial_id) if again else study.ask()
-    return trial, sweep.search.space.suggest(trial)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    place = storage.opened(sweep.search.storage, folder)
+    # Not create_study(load_if_exists=True): it writes a line even when it only loads.
+    if folder.sweep_id in optuna.get_all_study_names(place):
+        study = optuna.load_study(study_name=folder.sweep_id, storage=place)
+    else:
+        study = optuna.create_study(
+            storage=place, study_name=folder.sweep_id, directions=directions(sweep)
+        )
+    refuse_another(study, sweep, directions(sweep))
+    return study
 
 
-def unfinished(study: "optuna.Study") -> "list[optuna.trial.FrozenTrial]":
-    """Return the trials that nobody has ended."""
+def prepare_study(
+    sweep: Sweep, folder: SweepFolder, *, resuming: bool
+) -> "tuple[optuna.Study, list[str]]":
+    """Open the study for the driver: a line cut off by a crash is mended first.
+
+    Returns the study, and lines that say which ranges are wider than they were.
+    Raises ValueError as `open_study` does, and for a new sweep whose name a shared storage has.
+    """
+    storage.heal(sweep.search.storage, folder)
+    study = open_study(sweep, folder)
+    if study.get_trials(deepcopy=False) and not resuming:
+        raise ValueError(
+            f"search.storage: {sweep.search.storage} has a study {study.study_name} already, of "
+            "another folder of results; give the sweep another name"
+        )
+    wider = widened(study, sweep)
+    remember(study, sweep)
+    return study, wider
+
+
+def sweep_seed(study: "optuna.Study", sweep: Sweep) -> int:
+    """Return the seed of all draws; a sweep without one gets one, which its study keeps."""
+    if sweep.search.sampler.seed is not None:
+        return sweep.search.sampler.seed
+    if "seed" not in study.user_attrs:
+        study.set_user_attr("seed", secrets.randbelow(2**31))
+    return int(study.user_attrs["seed"])
+
+
+def enqueue(study: "optuna.Study", point: Mapping[str, Any], *, again: bool = False) -> None:
+    """Make a point, or a part of one, the next draw; `again` also if the study had it already."""
+    study.enqueue_trial(dict(point), user_attrs={GIVEN: dict(point)}, skip_if_exists=not again)
+
+
+def tell(
+    study: "optuna.Study",
+    trial: "Trial",
+    state: "TrialState",
+    error: str | None = None,
+    value: float | Sequence[float] | None = None,
+) -> None:
+    """Tell the study how a trial ended, and why it failed.
+
+    `value` is the objective, or the values of several.
+    """
+    from optuna.samplers import RandomSampler
+
+    # What samplers do after a trial is not for us: to end the study, to warn of constraints.
+    study.sampler = RandomSampler()
+    if error is not None:
+        trial.set_user_attr(ERROR, error)
+    study.tell(trial, value, state=state)
+
+
+def own_trials(study: "optuna.Study") -> "dict[str, FrozenTrial]":
+    """Return the trials that were given out, by name, in the order of their numbers.
+
+    Refused draws and trials of earlier sweeps are left out.
+    """
+    trials = study.get_trials(deepcopy=False)
+    return {frozen.user_attrs[TRIAL]: frozen for frozen in trials if TRIAL in frozen.user_attrs}
+
+
+def cut_off(study: "optuna.Study") -> "list[FrozenTrial]":
+    """Return the draws that a driver neither gave out nor refused before it died."""
     from optuna.trial import TrialState
 
-    return study.get_trials(deepcopy=False, states=[TrialState.RUNNING])
+    running = study.get_trials(deepcopy=False, states=[TrialState.RUNNING])
+    return [frozen for frozen in running if TRIAL not in frozen.user_attrs]
 
 
-def ended(study: "optuna.Study") -> "list[optuna.trial.FrozenTrial]":
-    """Return the trials that are over, in whatever way."""
-    return [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
+def ended(study: "optuna.Study") -> dict[str, tuple[Ending, str | None]]:
+    """Return the trials that are over, in whatever way: how they ended, and why if they failed."""
+    own = own_trials(study)
+    return {
+        name: (ending(frozen), frozen.user_attrs.get(GUARDED) or frozen.user_attrs.get(ERROR))
+        for name, frozen in own.items()
+        if frozen.state.is_finished()
+    }
+
+
+def ending(frozen: "FrozenTrial") -> Ending:
+    """Return what the run of an ended trial says in MLflow."""
+    if GUARDED in frozen.user_attrs:
+        return "failed-by-guard"
+    if ERROR in frozen.user_attrs or frozen.state.name == "FAIL":
+        return "failed"  # also what did not fit in memory, which samplers know as PRUNED
+    return "completed" if frozen.state.name == "COMPLETE" else "stopped"
 
 
 def recipe_of(sweep: Sweep, folder: SweepFolder, trial: str) -> Recipe:
@@ -64,28 +145,28 @@ def recipe_of(sweep: Sweep, folder: SweepFolder, trial: str) -> Recipe:
 
     Raises KeyError for a trial that the study does not have.
     """
-    for frozen in open_study(sweep, folder).get_trials(deepcopy=False):
-        if frozen.user_attrs.get("trial") == trial:
-            return sweep.recipe.with_point(frozen.params)
-    raise KeyError(f"{folder.study} has no {trial}")
+    own = own_trials(open_study(sweep, folder))
+    if trial not in own:
+        raise KeyError(f"the study of {folder.sweep_id} has no {trial}")
+    return sweep.recipe.with_point(own[trial].params)
 
 
 def importances(sweep: Sweep, folder: SweepFolder) -> dict[str, float]:
     """Return how much of the scores' variation each field explains (fANOVA), largest first.
 
-    Over all trials with a score, by their best one: Optuna alone would leave out the stopped
-    ones, and with them the points that are bad. Empty when there is too little to tell.
+    Of several objectives it is the first one's. Over all trials with a score, by their best one:
+    Optuna alone would leave out the stopped ones, and with them the points that are bad. Empty when there is too little to tell.
     """
     import optuna
 
     study = open_study(sweep, folder)
-    scored = optuna.create_study(direction=direction(sweep))
+    scored = optuna.create_study(direction=directions(sweep)[0])
     scored.add_trials(
         optuna.trial.create_trial(
             params=trial.params, distributions=trial.distributions, value=value
         )
         for trial in study.get_trials(deepcopy=False)
-        if (value := _best_value(trial, direction(sweep))) is not None
+        if (value := _best_value(trial, directions(sweep)[0])) is not None
     )
     evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
     try:
@@ -94,23 +175,16 @@ def importances(sweep: Sweep, folder: SweepFolder) -> dict[str, float]:
         return {}
 
 
-def how_ended(trial: "optuna.trial.FrozenTrial") -> tuple[Ending, str | None]:
-    """Return what the run of an ended trial says in MLflow, and the guard's reason if it did it."""
-    reason = trial.user_attrs.get("guard")
-    return ("failed-by-guard", reason) if reason else (ENDINGS[trial.state.name], None)
+def directions(sweep: Sweep) -> list[Literal["maximize", "minimize"]]:
+    """Return Optuna's words for the objectives' modes."""
+    modes = [objective.mode for objective in sweep.search.objectives]
+    return ["maximize" if mode == "max" else "minimize" for mode in modes]
 
 
-ENDINGS: Mapping[str, Ending] = {"COMPLETE": "completed", "PRUNED": "stopped", "FAIL": "failed"}
-"""Optuna's state of an ended trial -> what its run in MLflow says."""
-
-
-def direction(sweep: Sweep) -> Literal["maximize", "minimize"]:
-    """Return Optuna's word for the objective's mode."""
-    return "maximize" if sweep.search.objective.mode == "max" else "minimize"
-
-
-def _best_value(trial: "optuna.trial.FrozenTrial", direction: str) -> float | None:
-    rungs = [value for value in trial.intermediate_values.values() if value == value]  # no NaN
+def _best_value(trial: "FrozenTrial", direction: str) -> float | None:
+    leading: list[float] = trial.user_attrs.get(BESTS, [])[:1]
+    values = [*trial.intermediate_values.values(), *leading]
+    rungs = [value for value in values if value == value]  # no NaN
     if not rungs:
         return None
     return max(rungs) if direction == "maximize" else min(rungs)

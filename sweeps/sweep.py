@@ -56,6 +56,13 @@ class Search(Section):
     constraints: Annotated[tuple[Constraint, ...], BeforeValidator(read_constraints)] = ()
     """Limits that a trial must keep to win."""
     trials: Count = 16
+    start: Annotated[tuple[dict[str, Any], ...], Field(strict=False)] | None = None
+    """Points that are tried first, of which fields may be left out; null is the recipe's own
+    values if they lie in the space."""
+    warm_start: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    """Earlier sweeps in the same folder of results, from whose trials the sampler learns."""
+    storage: Annotated[str, Field(min_length=1)] | None = None
+    """Where the study lies: a ``.log`` file or a database; null is beside the results."""
 
     @model_validator(mode="before")
     @classmethod

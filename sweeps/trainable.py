@@ -36,7 +36,7 @@ class TrialTrainable(tune.Trainable):
     def step(self) -> dict[str, Any]:
         """Advance one rung; an error of the trial itself comes back as a result."""
         failure = None if self._opened else self._open()
-        result: dict[str, Any] = {FAILED: failure, "finished": False} if failure else self._next()
+        result = failure or self._next()
         self._rung = int(result.get("rung", self._rung))
         self._ended = bool(result[FAILED] or record.is_over(result))
         return {**result, "done": self._ended, "trial": trial_id(self._number)}
@@ -62,9 +62,9 @@ class TrialTrainable(tune.Trainable):
         self._ended = False
         self._past: list[dict[str, Any]] = []
 
-    def _open(self) -> str | None:
+    def _open(self) -> dict[str, Any] | None:
         opening: Any = self._host.open.remote(self._number, self._point)
-        failure: str | None = ray.get(opening)
+        failure: dict[str, Any] | None = ray.get(opening)
         self._opened = failure is None
         if self._opened:
             recorded = record.read(self._context.folder, trial_id(self._number))

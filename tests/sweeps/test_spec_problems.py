@@ -97,12 +97,14 @@ SINGLE = {
     "search: {trials: 0}":
         "4  search.trials  must be a whole number of at least 1, got 0",
     "search: {sampler: {name: tpo}}":
-        '4  search.sampler.name  must be one of random, tpe, got "tpo" (did you mean tpe?)',
+        '4  search.sampler.name  must be one of random, grid, tpe, cmaes, gp, nsga2, qmc, '
+        'got "tpo" (did you mean tpe?)',
     "search: {sampler: {options: {startup: 3}}}":
         "4  search.sampler.options.startup  must be one of the keys startup_trials, candidates, "
         "got startup (did you mean startup_trials?)",
     "search: {sampler: {options: {candidates: many}}}":
-        '4  search.sampler.options.candidates  must be a whole number, got "many"',
+        '4  search.sampler.options.candidates  must be a whole number of at least 1, '
+        'got "many"',
     "search: {objective: {metric: bleu4}}":
         "4  search.objective.metric  must be loss or an output of evaluate.metrics: bleu_1, "
         'bleu_2, bleu_3, bleu_4, meteor, rouge_l, cider, got "bleu4" (did you mean bleu_4?)',
