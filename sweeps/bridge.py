@@ -166,7 +166,7 @@ def _reason(result: dict[str, Any] | None, error: bool) -> str | None:
         return "the trial's processes died"
     if result.get(FAILED):
         return last_line(result[FAILED])
-    return "no rung had all its scores" if _ending(result, error)[0] is TrialState.FAIL else None
+    return "no rung had a score" if _ending(result, error)[0] is TrialState.FAIL else None
 
 
 def _violates(result: Mapping[str, Any]) -> bool:

@@ -155,7 +155,8 @@ def importances(sweep: Sweep, folder: SweepFolder) -> dict[str, float]:
     """Return how much of the scores' variation each field explains (fANOVA), largest first.
 
     Of several objectives it is the first one's. Over all trials with a score, by their best one:
-    Optuna alone would leave out the stopped ones, and with them the points that are bad. Empty when there is too little to tell.
+    Optuna alone would leave out the stopped ones, and with them the points that are bad. Empty
+    when there is too little to tell.
     """
     import optuna
 

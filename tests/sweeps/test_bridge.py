@@ -155,7 +155,8 @@ def test_tpe_keeps_away_from_where_trials_collapse(tmp_path):
 
 @pytest.mark.parametrize("name", samplers.NAMES)
 def test_every_sampler_goes_on_when_all_trials_collapse(name, tmp_path):
-    sweep = parse(FILE.replace("name: random", f"name: {name}"))
+    finite = FILE.replace("{log_uniform: [1e-4, 1e-1]}", "{uniform: [0.001, 0.1], step: 0.001}")
+    sweep = parse(finite.replace("name: random", f"name: {name}"))
     folder = SweepFolder.create(tmp_path, "guarded")
     bridge = OptunaBridge(sweep, folder, Fleet(hosts=("host",)))
     assert len(collapse_above(bridge, 0.0, 14)) == 14
@@ -245,9 +246,7 @@ def test_what_does_not_fit_in_memory_is_a_constraint_and_no_failure(bridge, swee
     assert trial.constraints == {"memory": 1.0}
     assert trial.intermediate_values == {1: 0.4}
     assert trial.user_attrs["error"] == "OutOfMemoryError: 2 GiB"
-    assert ended(open_study(sweep, folder)) == {
-        "trial-000": ("failed", "RuntimeError: CUDA out of memory")
-    }
+    assert ended(open_study(sweep, folder)) == {"trial-000": ("failed", "OutOfMemoryError: 2 GiB")}
 
 
 def test_a_limit_that_a_finished_trial_broke_is_told_beside_its_score(bridge, sweep, folder):
@@ -258,9 +257,8 @@ def test_a_limit_that_a_finished_trial_broke_is_told_beside_its_score(bridge, sw
     assert told(sweep, folder, 0).state == TrialState.COMPLETE
     assert told(sweep, folder, 0).constraints == {"peak_memory_gb": 1.5}
     assert open_study(sweep, folder).best_trial.user_attrs["trial"] == "trial-001"
-    assert ended(open_study(sweep, folder)) == {
-        name: ("completed", None) for name in ("trial-000", "trial-001")
-    }
+    over = ("completed", None)
+    assert ended(open_study(sweep, folder)) == {"trial-000": over, "trial-001": over}
 
 
 def test_a_space_without_more_points_ends_the_search(folder):
