@@ -50,16 +50,6 @@ class _Running:
             self.rungs.add(rung)
             self.trial.report(value, rung)
 
-    def mark_guarded(self, reason: str) -> None:
-        """Say that the trial's point is one that must not be, besides that it was PRUNED.
-
-        TPE ranks pruned trials by how many rungs they did, before it looks at their values. So
-        a trial that collapsed at rung 4 would be better than all that the scheduler stopped at
-        rung 1. One that violates a constraint comes after them.
-        """
-        self.trial.set_user_attr(GUARDED, reason)
-        self.trial.set_constraint(GUARDED, 1.0)
-
 
 class OptunaBridge(Searcher):
     """Proposes the points of one sweep and tells Optuna truthfully how each trial ended.
@@ -137,10 +127,10 @@ class OptunaBridge(Searcher):
         self._fleet.release(running.number)
         if result:
             running.report(result)
-        for name, violation in violations(result).items():
+        for name, violation in violations(None if error else result).items():
             running.trial.set_constraint(name, violation)
         if result and result.get(GUARD) and not error:
-            running.mark_guarded(result[GUARD])
+            running.trial.set_user_attr(GUARDED, result[GUARD])
         if running.several and result and result.get(BESTS):
             running.trial.set_user_attr(BESTS, result[BESTS])
         state, values = _ending(result, error)
@@ -166,7 +156,11 @@ def violations(result: Mapping[str, Any] | None) -> dict[str, float]:
         for name, value in (result or {}).items()
         if name.startswith(prefix)
     }
-    return {name: float(value) for name, value in {**nested, **flat}.items()}
+    found = {name: float(value) for name, value in {**nested, **flat}.items()}
+    # TPE ranks pruned trials by how many rungs they did, before it looks at their values. So a
+    # trial that collapsed at rung 4 would be better than all that the scheduler stopped at
+    # rung 1. One that violates a constraint comes after them.
+    return {**found, "guard": 1.0} if (result or {}).get(GUARD) else found
 
 
 def _ending(result: dict[str, Any] | None, error: bool) -> tuple[TrialState, list[float] | None]:

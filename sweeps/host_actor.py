@@ -45,9 +45,6 @@ from workers.report import Prediction, Report
 if TYPE_CHECKING:
     from workers.evaluation import MakeScorer
 
-KEPT_SNAPSHOTS = 3
-"""Snapshots of a running trial; Tune may go back by one or two after a crash of the driver."""
-
 
 @dataclass(kw_only=True)
 class _Open:
@@ -57,6 +54,8 @@ class _Open:
     recipe: Recipe
     untrained: Report | None = None
     """Rung 0 of a trial that has not been trained yet."""
+    began: int = 0
+    """Rung after which it began; above 0 for one that began from another trial's state."""
     best: Best | None = None
     predictions: tuple[Prediction, ...] = ()
     scores: Scores | None = None
@@ -65,7 +64,8 @@ class _Open:
     def out_of_patience(self, rung: int) -> bool:
         """Say whether the objective has not become better for too many rungs."""
         patience = self.recipe.train.patience
-        return patience is not None and rung - (self.best.rung if self.best else 0) >= patience
+        last = self.best.rung if self.best else self.began
+        return patience is not None and rung - last >= patience
 
     def may_be_best(self, report: Report) -> bool:
         """Say whether the guard lets a rung become the best one.
@@ -163,7 +163,7 @@ class HostActor:
                 **({"trial.from": f"{start.trial} rung {start.rung}"} if start else {}),
             },
         )
-        trial = _Open(run=run, recipe=recipe)
+        trial = _Open(run=run, recipe=recipe, began=start.rung if start else 0)
         past = record.usable(context.folder, name)
         if past:
             self._go_on(name, trial, past)
@@ -298,7 +298,7 @@ class HostActor:
 
     def _snapshot(self, name: str, rung: int) -> None:
         self._host.snapshot(name, self._context.folder.snapshot(name, rung))
-        for old in self._snapshots(name)[:-KEPT_SNAPSHOTS]:
+        for old in self._snapshots(name)[: -disk.KEPT_SNAPSHOTS]:
             shutil.rmtree(old, ignore_errors=True)
 
     def _snapshots(self, name: str) -> list[Path]:

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sweeps import front_view
+from sweeps import front_view, room
 from sweeps.driver import Outcome, run
 from sweeps.leaderboard import Leaderboard, guarded, header, no_winner, number, row, verdict
 from sweeps.leaderboard_view import EMBEDDED_UI, Links, links
@@ -24,6 +24,9 @@ _TITLE_WIDTH, _STANDING_WIDTH, _FRONT_WIDTH, _METRIC_WIDTH = 54, 26, 7, 13
 
 def finish(sweep: Sweep, results: Path, resume: str | None, console: Console) -> int:
     """Run a sweep and return the exit code of the command."""
+    short = room.warning(sweep, results)
+    if short:
+        console.print(f"warning: {short}", style="yellow", soft_wrap=True)
     outcome = run(sweep, results, console, resume)
     board = judged(outcome.run, outcome.leaderboard)
     record(outcome.run, board)

@@ -5,7 +5,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from sweeps import samplers, starts, storage
+from sweeps import disk, samplers, starts, storage
 from sweeps.context import trial_title
 from sweeps.draws import Draws
 from sweeps.resources import Layout, layout, local_cpus, local_gpus
@@ -63,7 +63,7 @@ def _lines(sweep: Sweep, results: Path, plan: Layout) -> list[tuple[str, str]]:
         ("hosts", f"{plan.hosts} with {plan.slots} slot(s) each; {device}, {plan.threads} threads"),
         ("base", _base(sweep, files)),
         ("memory", _memory(sweep, files, plan)),
-        ("disk", _disk(sweep, files, results)),
+        ("disk", _disk(sweep, files, plan, results)),
     ]  # fmt: skip
 
 
@@ -115,10 +115,10 @@ def memory_note(sweep: Sweep) -> str:
 def _base(sweep: Sweep, files: CheckpointFiles | None) -> str:
     base = sweep.model.base
     if files is not None:
-        return f"{base}: {files.weights:,} weights, {_size(files.file_bytes)}, on this machine"
+        return f"{base}: {files.weights:,} weights, {size(files.file_bytes)}, on this machine"
     if base in tiny.BASES:
         return (
-            f"{base}: {_size(tiny.BASES[base].bytes)}, built once by the first run (half a minute)"
+            f"{base}: {size(tiny.BASES[base].bytes)}, built once by the first run (half a minute)"
         )
     return f"{base}: not on this machine; the first run fetches it from the model hub"
 
@@ -129,9 +129,9 @@ def _memory(sweep: Sweep, files: CheckpointFiles | None, plan: Layout) -> str:
     java = _JAVA_BYTES if "meteor" in sweep.evaluate.metrics else 0.0
     on_device = base_bytes(sweep, files, gpu=bool(plan.gpus_per_host))
     adapters = plan.slots * largest_adapter(sweep, files) * OPTIMIZER_BYTES
-    process = _size(_PROCESS_BYTES + java)
+    process = size(_PROCESS_BYTES + java)
     return (
-        f"per host about {_size(on_device)} for the bases, {_size(adapters)} for adapters with "
+        f"per host about {size(on_device)} for the bases, {size(adapters)} for adapters with "
         f"optimizer, {process} for the processes; activations come on top"
     )
 
@@ -154,15 +154,16 @@ def largest_adapter(sweep: Sweep, files: CheckpointFiles) -> int:
     return max(files.adapter_weights(target, int(max(ranks))) for target in targets)
 
 
-def _disk(sweep: Sweep, files: CheckpointFiles | None, results: Path) -> str:
+def _disk(sweep: Sweep, files: CheckpointFiles | None, plan: Layout, results: Path) -> str:
+    room = f"{size(disk.free(results))} free"
     if files is None:
-        return f"adapters below {results}"
-    # Per trial the best adapter stays (4 bytes a weight); a running one has four snapshots.
-    kept = sweep.search.trials * largest_adapter(sweep, files) * 4
-    return f"up to {_size(kept)} of adapters below {results}"
+        return f"adapters below {results}, {room}"
+    most = disk.expected_bytes(sweep, largest_adapter(sweep, files), plan)
+    return f"up to {size(most)} below {results}, {room}"
 
 
-def _size(count: float) -> str:
+def size(count: float) -> str:
+    """Return a number of bytes in words."""
     for unit in ("B", "kB", "MB"):
         if count < 1000:
             return f"{count:.0f} {unit}"

@@ -151,22 +151,22 @@ def cut_off(study: "optuna.Study") -> "list[FrozenTrial]":
 
 
 def ended(study: "optuna.Study") -> dict[str, tuple[Ending, str | None]]:
-    """Return the trials that are over, in whatever way: how they ended, and why if they failed."""
+    """Return how each trial that is over ended, in whatever way, and why."""
     own = own_trials(study)
-    return {
-        name: (ending(frozen), frozen.user_attrs.get(GUARDED) or frozen.user_attrs.get(ERROR))
-        for name, frozen in own.items()
-        if frozen.state.is_finished()
-    }
+    return {name: how_ended(frozen) for name, frozen in own.items() if frozen.state.is_finished()}
 
 
-def ending(frozen: "FrozenTrial") -> Ending:
-    """Return what the run of an ended trial says in MLflow."""
+def how_ended(frozen: "FrozenTrial") -> tuple[Ending, str | None]:
+    """Return what the run of an ended trial says in MLflow, and why it failed if it did."""
     if GUARDED in frozen.user_attrs:
-        return "failed-by-guard"
-    if ERROR in frozen.user_attrs or frozen.state.name == "FAIL":
-        return "failed"  # also what did not fit in memory, which samplers know as PRUNED
-    return "completed" if frozen.state.name == "COMPLETE" else "stopped"
+        return "failed-by-guard", frozen.user_attrs[GUARDED]
+    if ERROR in frozen.user_attrs:  # also what did not fit in memory, which is PRUNED
+        return "failed", frozen.user_attrs[ERROR]
+    return _ENDINGS[frozen.state.name], None
+
+
+_ENDINGS: Mapping[str, Ending] = {"COMPLETE": "completed", "PRUNED": "stopped", "FAIL": "failed"}
+"""Optuna's state of an ended trial -> what its run in MLflow says."""
 
 
 def recipe_of(sweep: Sweep, folder: SweepFolder, trial: str) -> Recipe:

@@ -9,10 +9,20 @@ from ray.tune.search import Searcher
 
 from sweeps import samplers
 from sweeps.bridge import OptunaBridge
+from sweeps.context import Start
 from sweeps.fleet import Fleet
 from sweeps.paths import SweepFolder
 from sweeps.spec import parse
-from sweeps.study import ended, importances, open_study, own_trials, prepare_study, recipe_of
+from sweeps.study import (
+    ended,
+    how_ended,
+    importances,
+    open_study,
+    own_trials,
+    prepare_study,
+    recipe_of,
+    wanted,
+)
 
 FILE = """
 name: bridge
@@ -101,7 +111,7 @@ def test_a_trial_that_the_guard_stopped_is_pruned_as_one_that_must_not_be(bridge
     assert trial.intermediate_values == {1: 0.1, 2: 0.2}
     assert trial.user_attrs["guard"] == REASON
     assert trial.constraints == {"guard": 1.0}
-    assert ended(open_study(sweep, folder)) == {"trial-000": ("failed-by-guard", REASON)}
+    assert how_ended(trial) == ("failed-by-guard", REASON)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
@@ -339,8 +349,35 @@ def test_a_space_without_more_points_ends_the_search(folder):
     points = [bridge.suggest(name)["point"]["adapter.rank"] for name in "ab"]
     assert sorted(points) == [2, 4]
     assert not bridge.exhausted
-    assert bridge.suggest("c") == Searcher.FINISHED
+    assert bridge.suggest("c") is None  # somebody may ask for one more while others run
     assert bridge.exhausted
+    for name in "ab":
+        bridge.on_trial_complete(name, rung(1, 0.1, finished=True))
+    assert bridge.suggest("c") == Searcher.FINISHED
+
+
+def test_a_trial_that_is_asked_for_comes_on_top_and_next_also_after_a_crash(folder):
+    sweep = parse(FILE + "  trials: 2\n")
+    bridge = OptunaBridge(sweep, folder, Fleet(hosts=("host",)))
+    bridge.suggest("a")
+    point = {"adapter.rank": 8, "train.learning_rate": 0.05}
+    bridge.add(point, Start(trial="trial-000", rung=2, folder="copied"))
+    asked = bridge.suggest("b")
+    assert asked["point"] == point
+    assert asked["start"] == {"trial": "trial-000", "rung": 2, "folder": "copied"}
+    again = OptunaBridge(sweep, folder, Fleet(hosts=("host",)))
+    assert [again.suggest(name)["start"] for name in "abc"] == [None, asked["start"], None]
+    assert again.suggest("d") is None
+    assert wanted(sweep, folder) == 3
+
+
+def test_no_trial_begins_while_the_bridge_is_held(bridge):
+    bridge.suggest("a")
+    bridge.hold = "no room"
+    assert bridge.suggest("b") is None
+    bridge.on_trial_complete("a", rung(1, 0.1, finished=True))
+    assert bridge.suggest("b") == Searcher.FINISHED
+    assert not bridge.is_over
 
 
 def test_ending_twice_or_an_unknown_trial_does_no_harm(bridge, sweep, folder):
