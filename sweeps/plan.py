@@ -11,7 +11,7 @@ from sweeps.draws import Draws
 from sweeps.resources import Layout, layout, local_cpus, local_gpus
 from sweeps.spaces import show_sweep
 from sweeps.spec import Sweep
-from sweeps.study import enqueue
+from sweeps.study import directions, enqueue
 from workers import checkpoint_files, quantizations, tiny
 from workers.checkpoint_files import OPTIMIZER_BYTES, CheckpointFiles
 
@@ -40,7 +40,7 @@ def sample_titles(sweep: Sweep, count: int) -> list[str]:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study()
+    study = optuna.create_study(directions=directions(sweep))
     for point in starts.points(sweep):
         enqueue(study, point)
     draws = Draws(study, sweep)
@@ -49,13 +49,13 @@ def sample_titles(sweep: Sweep, count: int) -> list[str]:
 
 
 def _lines(sweep: Sweep, results: Path, plan: Layout) -> list[tuple[str, str]]:
-    objective, schedule = sweep.search.objective, sweep.schedule
+    schedule = sweep.schedule
     files = checkpoint_files.find(sweep.model.base, sweep.model.revision)
     device = "GPU" if plan.gpus_per_host else "CPU"
     return [
         ("sweep", f"{sweep.name}: {sweep.task} with {sweep.model.base}"),
         ("trials", _trials(sweep)),
-        ("objective", f"{objective.metric} ({objective.mode}), scheduler {schedule.name}"),
+        ("objective", f"{_objectives(sweep)}, scheduler {schedule.name}"),
         ("sampler", _sampler(sweep)),
         ("start", _start(sweep)),
         ("study", _study(sweep)),
@@ -65,6 +65,13 @@ def _lines(sweep: Sweep, results: Path, plan: Layout) -> list[tuple[str, str]]:
         ("memory", _memory(sweep, files, plan)),
         ("disk", _disk(sweep, files, plan, results)),
     ]  # fmt: skip
+
+
+def _objectives(sweep: Sweep) -> str:
+    search = sweep.search
+    wanted = ", ".join(f"{each.metric} ({each.mode})" for each in search.objectives)
+    limits = ", ".join(f"{each.quantity} {each}" for each in search.constraints)
+    return f"{wanted}; {limits}" if limits else wanted
 
 
 def _trials(sweep: Sweep) -> str:
@@ -151,8 +158,8 @@ def _disk(sweep: Sweep, files: CheckpointFiles | None, plan: Layout, results: Pa
     room = f"{size(disk.free(results))} free"
     if files is None:
         return f"adapters below {results}, {room}"
-    expected = disk.expected_bytes(sweep, largest_adapter(sweep, files), plan)
-    return f"up to {size(expected)} below {results}, {room}"
+    most = disk.expected_bytes(sweep, largest_adapter(sweep, files), plan)
+    return f"up to {size(most)} below {results}, {room}"
 
 
 def size(count: float) -> str:

@@ -19,6 +19,7 @@ from sweeps.study import (
     importances,
     open_study,
     own_trials,
+    prepare_study,
     recipe_of,
     wanted,
 )
@@ -164,9 +165,8 @@ def test_tpe_keeps_away_from_where_trials_collapse(tmp_path):
 
 @pytest.mark.parametrize("name", samplers.NAMES)
 def test_every_sampler_goes_on_when_all_trials_collapse(name, tmp_path):
-    ends = "{uniform: [0.1, 1.0], step: 0.05}" if name == "grid" else "{uniform: [0.1, 1.0]}"
-    text = FILE.replace("{log_uniform: [1e-4, 1e-1]}", ends)
-    sweep = parse(text.replace("name: random", f"name: {name}"))
+    finite = FILE.replace("{log_uniform: [1e-4, 1e-1]}", "{uniform: [0.001, 0.1], step: 0.001}")
+    sweep = parse(finite.replace("name: random", f"name: {name}"))
     folder = SweepFolder.create(tmp_path, "guarded")
     bridge = OptunaBridge(sweep, folder, Fleet(hosts=("host",)))
     assert len(collapse_above(bridge, 0.0, 14)) == 14
@@ -267,10 +267,75 @@ def test_a_limit_that_a_finished_trial_broke_is_told_beside_its_score(bridge, sw
     assert told(sweep, folder, 0).state == TrialState.COMPLETE
     assert told(sweep, folder, 0).constraints == {"peak_memory_gb": 1.5}
     assert open_study(sweep, folder).best_trial.user_attrs["trial"] == "trial-001"
-    assert ended(open_study(sweep, folder)) == {
-        "trial-000": ("completed", None),
-        "trial-001": ("completed", None),
-    }
+    over = ("completed", None)
+    assert ended(open_study(sweep, folder)) == {"trial-000": over, "trial-001": over}
+
+
+SEVERAL = FILE.replace("{metric: cider}", "[{metric: cider}, {metric: adapter_mb}]")
+
+
+@pytest.fixture
+def several(folder):
+    sweep = parse(SEVERAL)
+    return sweep, OptunaBridge(sweep, folder, Fleet(hosts=("one/host-0",)))
+
+
+def test_several_objectives_are_told_as_values_in_their_directions(several, folder):
+    sweep, bridge = several
+    bests = {"a": [0.5, 3.0], "b": [0.7, 9.0], "c": [0.4, 4.0]}
+    for name, values in bests.items():
+        bridge.suggest(name)
+        bridge.on_trial_result(name, rung(1, values[0], objectives=values, bests=values))
+        bridge.on_trial_complete(name, rung(2, 0.1, bests=values, finished=True))
+    study = optuna.load_study(
+        study_name=folder.sweep_id, storage=optuna.storages.JournalStorage(
+            optuna.storages.journal.JournalFileBackend(str(folder.study)))
+    )  # fmt: skip
+    assert [trial.values for trial in study.trials] == list(bests.values())
+    best = {trial.user_attrs["trial"] for trial in study.best_trials}
+    assert best == {"trial-000", "trial-001"}
+    assert open_study(sweep, folder).directions == study.directions
+
+
+def test_a_stopped_trial_of_several_objectives_has_no_values_but_its_best_as_an_attribute(
+    several, folder
+):
+    sweep, bridge = several
+    bridge.suggest("a")
+    bridge.on_trial_complete("a", rung(1, 0.5, bests=[0.5, 3.0]))
+    trial = told(sweep, folder, 0)
+    assert (trial.state, trial.values, trial.intermediate_values) == (TrialState.PRUNED, None, {})
+    assert trial.user_attrs["bests"] == [0.5, 3.0]
+
+
+def test_a_finished_trial_without_one_of_its_objectives_is_fail(several, folder):
+    sweep, bridge = several
+    bridge.suggest("a")
+    bridge.on_trial_complete("a", rung(1, 0.5, bests=[0.5, math.nan], finished=True))
+    assert told(sweep, folder, 0).state == TrialState.FAIL
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ((SEVERAL, FILE), "search.objective.mode must stay max, min, as its study has it, got max"),
+        (("adapter_mb", "latency_ms"), "metric must stay cider, adapter_mb, got cider, latency_ms"),
+        (("start: []", "start: []\n  constraints: {loss: '< 3'}"), "constraints must stay empty"),
+    ],
+)
+def test_a_sweep_goes_on_with_its_own_objectives_and_limits_only(folder, change, message):
+    prepare_study(parse(SEVERAL), folder, resuming=False)
+    with pytest.raises(ValueError, match=message):
+        open_study(parse(SEVERAL.replace(*change)), folder)
+
+
+def test_importance_of_several_objectives_is_the_first_one_s(several, folder):
+    sweep, bridge = several
+    for number in range(12):
+        point = bridge.suggest(str(number))["point"]
+        bests = [float(point["adapter.rank"]), 1.0]
+        bridge.on_trial_complete(str(number), rung(1, bests[0], bests=bests))
+    assert importances(sweep, folder)["adapter.rank"] > 0.8
 
 
 def test_a_space_without_more_points_ends_the_search(folder):
