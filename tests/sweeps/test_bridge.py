@@ -12,7 +12,16 @@ from sweeps.bridge import OptunaBridge
 from sweeps.fleet import Fleet
 from sweeps.paths import SweepFolder
 from sweeps.spec import parse
-from sweeps.study import ended, ending, importances, open_study, own_trials, recipe_of
+from sweeps.study import (
+    ended,
+    ending,
+    importances,
+    open_study,
+    own_trials,
+    prepare_study,
+    recipe_of,
+    wanted,
+)
 
 FILE = """
 name: bridge
@@ -274,9 +283,12 @@ def test_a_space_without_more_points_ends_the_search(folder):
     assert not bridge.exhausted
     assert bridge.suggest("c") is None  # somebody may ask for one more while these run
     assert bridge.exhausted
+    assert wanted(sweep, folder) == 2
     for name in "ab":
         bridge.on_trial_complete(name, rung(1, 0.1, finished=True))
     assert bridge.suggest("c") == Searcher.FINISHED
+    prepare_study(sweep, folder, resuming=True)
+    assert wanted(sweep, folder) == 16
 
 
 def test_ending_twice_or_an_unknown_trial_does_no_harm(bridge, sweep, folder):
