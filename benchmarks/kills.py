@@ -101,7 +101,8 @@ def command(workplace: Path, *arguments: str) -> tuple[int, str]:
 def killed(workplace: Path, kills: int, seed: int) -> Iterator[int]:
     """Run the sweep to its end with its driver killed `kills` times; yield the rungs at each."""
     draws = random.Random(seed)
-    whole, arguments = expected_rungs(workplace), ("run", "killed.yaml")
+    whole = expected_rungs(workplace)
+    arguments: tuple[str, ...] = ("run", "killed.yaml")
     for number in range(kills):
         process = start(workplace, *arguments)
         # The moments are spread over the sweep, and some come before the first new rung.
