@@ -19,7 +19,7 @@ from sweeps.draws import Drawn, Draws
 from sweeps.fleet import Fleet
 from sweeps.paths import SweepFolder
 from sweeps.spec import Sweep
-from sweeps.study import GUARDED, add, open_study, tell
+from sweeps.study import EXHAUSTED, GUARDED, add, open_study, tell
 
 
 @dataclass(kw_only=True)
@@ -93,6 +93,7 @@ class OptunaBridge(Searcher):
         drawn = self._draws.next()
         if drawn is None:
             self.exhausted = True
+            self._study.set_user_attr(EXHAUSTED, True)
             return self._nothing_more()
         self._running[tune_id] = _Running.of(drawn)
         host = self._fleet.place(drawn.number)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import optuna
     from optuna.trial import FrozenTrial, Trial, TrialState
 
+EXHAUSTED = "exhausted"
+"""User attribute of a study: whether every point of the space was tried."""
 TRIAL = "trial"
 """User attribute: name of a trial that was given out."""
 GIVEN = "given"
@@ -70,6 +72,8 @@ def prepare_study(
             f"search.storage: {sweep.search.storage} has a study {study.study_name} already, of "
             "another folder of results; give the sweep another name"
         )
+    if study.user_attrs.get(EXHAUSTED):  # with other rules there may be more points
+        study.set_user_attr(EXHAUSTED, False)
     wider = widened(study, sweep)
     remember(study, sweep)
     return study, wider
@@ -103,8 +107,14 @@ def add(study: "optuna.Study", point: Mapping[str, Any], start: Start | None) ->
 
 
 def wanted(sweep: Sweep, folder: SweepFolder) -> int:
-    """Return how many trials the sweep is to run, with those that were asked for."""
-    return sweep.search.trials + added(open_study(sweep, folder))
+    """Return how many trials the sweep is to run, with those that were asked for.
+
+    Not more than there are once every point of the space was tried.
+    """
+    study = open_study(sweep, folder)
+    if study.user_attrs.get(EXHAUSTED):
+        return len(own_trials(study))
+    return sweep.search.trials + added(study)
 
 
 def added(study: "optuna.Study") -> int:

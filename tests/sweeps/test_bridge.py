@@ -349,11 +349,14 @@ def test_a_space_without_more_points_ends_the_search(folder):
     points = [bridge.suggest(name)["point"]["adapter.rank"] for name in "ab"]
     assert sorted(points) == [2, 4]
     assert not bridge.exhausted
-    assert bridge.suggest("c") is None  # somebody may ask for one more while others run
+    assert bridge.suggest("c") is None  # somebody may ask for one more while these run
     assert bridge.exhausted
+    assert wanted(sweep, folder) == 2
     for name in "ab":
         bridge.on_trial_complete(name, rung(1, 0.1, finished=True))
     assert bridge.suggest("c") == Searcher.FINISHED
+    prepare_study(sweep, folder, resuming=True)
+    assert wanted(sweep, folder) == 16
 
 
 def test_a_trial_that_is_asked_for_comes_on_top_and_next_also_after_a_crash(folder):
