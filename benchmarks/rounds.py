@@ -9,8 +9,8 @@ from tempfile import TemporaryDirectory
 from benchmarks import stock, texts
 from benchmarks.tables import corpus_difference, image_difference, print_table
 from benchmarks.usage import Usage, java_peaks, javas, measured
+from workers import cache
 from workers.metrics.coco_caption import COCO
-from workers.metrics.paraphrases import CACHE_VARIABLE
 from workers.metrics.scorer import Scorer
 
 COLUMNS = (
@@ -40,8 +40,8 @@ def play(
     The first round has all that the scorer does once. Side-effect: `SWEEPS_CACHE` names a new
     folder, so that nothing is there from an earlier run.
     """
-    with TemporaryDirectory() as cache:
-        os.environ[CACHE_VARIABLE] = cache
+    with TemporaryDirectory() as folder:
+        os.environ[cache.VARIABLE] = folder
         return _play(references, rounds, share, draw)
 
 

@@ -45,6 +45,8 @@ class Board:
     epochs: int
     further: tuple[Objective, ...] = ()
     """The objectives after the first."""
+    paused: bool = False
+    """No further rung begins."""
     started: float = field(default_factory=time.monotonic)
     rows: dict[int, Row] = field(default_factory=dict)
     _recovered: set[int] = field(default_factory=set)

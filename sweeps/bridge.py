@@ -5,8 +5,8 @@ leaves a failed one RUNNING for ever, and cannot be restored with a persistent s
 """
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,12 @@ from optuna.trial import Trial, TrialState
 from ray.tune.search import Searcher
 
 from sweeps.board import last_line
-from sweeps.context import BESTS, FAILED, GUARD, VIOLATIONS
+from sweeps.context import BESTS, FAILED, GUARD, VIOLATIONS, Start
 from sweeps.draws import Drawn, Draws
 from sweeps.fleet import Fleet
 from sweeps.paths import SweepFolder
 from sweeps.spec import Sweep
-from sweeps.study import GUARDED, open_study, tell
+from sweeps.study import add, open_study, tell
 
 
 @dataclass(kw_only=True)
@@ -50,16 +50,6 @@ class _Running:
             self.rungs.add(rung)
             self.trial.report(value, rung)
 
-    def mark_guarded(self, reason: str) -> None:
-        """Say that the trial's point is one that must not be, besides that it was PRUNED.
-
-        TPE ranks pruned trials by how many rungs they did, before it looks at their values. So
-        a trial that collapsed at rung 4 would be better than all that the scheduler stopped at
-        rung 1. One that violates a constraint comes after them.
-        """
-        self.trial.set_user_attr(GUARDED, reason)
-        self.trial.set_constraint(GUARDED, 1.0)
-
 
 class OptunaBridge(Searcher):
     """Proposes the points of one sweep and tells Optuna truthfully how each trial ended.
@@ -77,6 +67,10 @@ class OptunaBridge(Searcher):
         self._draws = Draws(self._study, sweep)
         self._running: dict[str, _Running] = {}
         """By Tune's ids."""
+        self.poll: Callable[[], None] = lambda: None
+        """Is called before each point: while nothing runs, Tune calls no callback."""
+        self.hold: str | None = None
+        """Why no further trial may begin; None when one may."""
         self.exhausted = False
         """Whether every point of the space was tried before the sweep had all its trials."""
 
@@ -88,15 +82,35 @@ class OptunaBridge(Searcher):
 
     def suggest(  # type: ignore[override]  # Tune's own type leaves FINISHED out
         self, tune_id: str
-    ) -> dict[str, Any] | str:
-        """Return the config of the next trial: its number, its point and its host."""
+    ) -> dict[str, Any] | str | None:
+        """Return the config of the next trial: its number, its point, its host, its start.
+
+        None while no trial is left to begin but some run: one more may be asked for meanwhile.
+        """
+        self.poll()
+        if self._draws.is_over or self.hold or self.exhausted:
+            return self._nothing_more()
         drawn = self._draws.next()
         if drawn is None:
             self.exhausted = True
-            return str(Searcher.FINISHED)
+            return self._nothing_more()
         self._running[tune_id] = _Running.of(drawn)
         host = self._fleet.place(drawn.number)
-        return {"number": drawn.number, "point": drawn.point, "host": host}
+        start = asdict(drawn.start) if drawn.start else None
+        return {"number": drawn.number, "point": drawn.point, "host": host, "start": start}
+
+    @property
+    def is_over(self) -> bool:
+        """Whether every trial that the sweep is to run has begun and ended."""
+        return self._draws.is_over and not self._running
+
+    def add(self, point: Mapping[str, Any], start: Start | None) -> None:
+        """Let one more trial be the next to begin."""
+        add(self._study, point, start)
+        self._draws.one_more()
+
+    def _nothing_more(self) -> str | None:
+        return None if self._running else str(Searcher.FINISHED)
 
     def on_trial_result(self, tune_id: str, result: dict[str, Any]) -> None:
         """Keep the objective of a rung."""
@@ -113,10 +127,10 @@ class OptunaBridge(Searcher):
         self._fleet.release(running.number)
         if result:
             running.report(result)
+        if result and result.get(GUARD) and not error:
+            _mark_guarded(running.trial, result[GUARD])
         for name, violation in violations(result).items():
             running.trial.set_constraint(name, violation)
-        if result and result.get(GUARD) and not error:
-            running.mark_guarded(result[GUARD])
         if running.several and result and result.get(BESTS):
             running.trial.set_user_attr(BESTS, result[BESTS])
         state, values = _ending(result, error)
@@ -143,6 +157,17 @@ def violations(result: Mapping[str, Any] | None) -> dict[str, float]:
         if name.startswith(prefix)
     }
     return {name: float(value) for name, value in {**nested, **flat}.items()}
+
+
+def _mark_guarded(trial: Trial, reason: str) -> None:
+    """Say that the trial's point is one that must not be, besides that it was PRUNED.
+
+    TPE ranks pruned trials by how many rungs they did, before it looks at their values. So a
+    trial that collapsed at rung 4 would be better than all that the scheduler stopped at rung 1.
+    One that violates a constraint comes after them.
+    """
+    trial.set_user_attr(GUARD, reason)
+    trial.set_constraint(GUARD, 1.0)
 
 
 def _ending(result: dict[str, Any] | None, error: bool) -> tuple[TrialState, list[float] | None]:

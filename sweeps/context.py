@@ -38,6 +38,20 @@ HOPELESS = "hopeless"
 """Key of a result: whether the trial ends because no later rung can keep these limits."""
 
 
+FULL = "full"
+"""Key of a result: the disk is full, in words; the rung is not on record."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """The state of another trial from which a trial begins."""
+
+    trial: str
+    rung: int
+    folder: str
+    """Name of the copy, see `sweeps.paths.SweepFolder.start`."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class SweepContext:
     """One sweep, as its hosts know it."""

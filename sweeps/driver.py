@@ -4,8 +4,9 @@ import shutil
 import signal
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -13,11 +14,23 @@ from typing import Any
 from ray import tune
 from rich.console import Console
 
-from sweeps import cluster, leaderboard, record, schedulers, starts, warm_start
+from sweeps import (
+    changes,
+    cluster,
+    control,
+    disk,
+    leaderboard,
+    lease,
+    record,
+    schedulers,
+    starts,
+    warm_start,
+)
 from sweeps.board import Board
 from sweeps.bridge import OptunaBridge
 from sweeps.callback import Follow
 from sweeps.context import EXAMPLE_IMAGES, SweepContext, trial_number
+from sweeps.controller import Controller
 from sweeps.files import located
 from sweeps.fleet import Fleet
 from sweeps.front_view import FRONT
@@ -27,8 +40,10 @@ from sweeps.live import view
 from sweeps.objective_checks import refuse_unmeasured
 from sweeps.paths import SweepFolder
 from sweeps.resources import Layout
-from sweeps.spec import Sweep, dump
-from sweeps.study import ended, enqueue, open_study, prepare_study
+from sweeps.spec import Sweep
+from sweeps.stopping import StopAsked
+from sweeps.study import ended, enqueue, guard_reasons, open_study, prepare_study, wanted
+from sweeps.supervise import Supervise
 from sweeps.sweep_run import SweepRun
 from sweeps.tracking import Tracking
 from sweeps.trainable import TrialTrainable
@@ -57,17 +72,27 @@ def run(sweep: Sweep, root: Path, console: Console, resume: str | None = None) -
     """
     sweep = located(sweep)
     folder = SweepFolder.find(root, resume) if resume else SweepFolder.create(root, sweep.name)
-    _prepare(sweep, folder, console, resuming=resume is not None)
-    folder.spec.write_text(dump(sweep))
+    with lease.held(folder):
+        return _run(sweep, folder, console, resuming=resume is not None)
+
+
+def _run(sweep: Sweep, folder: SweepFolder, console: Console, *, resuming: bool) -> Outcome:
+    _prepare(sweep, folder, console, resuming=resuming)
+    changes.keep(folder, sweep)
+    control.unpause(folder)
     tracking = Tracking(
-        uri=sweep.tracking.uri, experiment=sweep.tracking.experiment, root=root.absolute()
+        uri=sweep.tracking.uri, experiment=sweep.tracking.experiment, root=folder.root
     )
     console.print(f"{folder.sweep_id} in {folder.path}", style="bold")
     parent = _start(folder, tracking)
     try:
-        interrupted = _search(sweep, folder, parent, console, resuming=resume is not None)
-    except BaseException:
-        _conclude(sweep, parent, "failed")
+        interrupted = _search(sweep, folder, parent, console)
+    except BaseException as error:
+        full = disk.is_full(error, folder.path)
+        with suppress(Exception) if full else nullcontext():
+            _conclude(sweep, parent, "failed")
+        if full:
+            raise OSError(disk.full_message(folder)) from error
         raise
     board = _conclude(sweep, parent, "interrupted" if interrupted else "completed")
     return Outcome(
@@ -97,9 +122,7 @@ def _start(folder: SweepFolder, tracking: Tracking) -> SweepRun:
         return opening.result()
 
 
-def _search(
-    sweep: Sweep, folder: SweepFolder, parent: SweepRun, console: Console, *, resuming: bool
-) -> bool:
+def _search(sweep: Sweep, folder: SweepFolder, parent: SweepRun, console: Console) -> bool:
     """Run all trials; return whether somebody stopped the sweep before its end."""
     plan = cluster.cluster_layout(sweep)
     refuse_unmeasured(sweep, plan)
@@ -118,32 +141,43 @@ def _search(
             console.print(line)
         board = _board(sweep, folder)
         over = _recover(sweep, folder, parent, board)
+        fleet = Fleet(hosts=cluster.host_names(context, plan.hosts))
+        bridge = OptunaBridge(sweep, folder, fleet)
         with view(board, console) as screen:
-            if len(over) < sweep.search.trials:
-                exhausted = _tune(context, plan, Follow(board, screen, parent, folder), over)
-                board.trials = len(board.rows) if exhausted else board.trials
-        if board.trials < sweep.search.trials and not board.interrupted:
+            say = partial(console.print, soft_wrap=True)
+            controller = Controller(sweep, folder, bridge.add, board, parent, say)
+            bridge.poll = controller.poll
+            controller.poll()
+            if not bridge.is_over:
+                follow = Follow(board, screen, parent, folder)
+                supervise = Supervise(sweep, folder, board, bridge, controller.poll, say)
+                _tune(context, plan, bridge, [follow, supervise], over)
+        if bridge.exhausted:
+            board.trials = len(board.rows)
+        if bridge.exhausted and not board.interrupted:
             console.print(f"all {board.trials} points of the space were tried: the sweep ends")
         return board.interrupted
     finally:
         cluster.stop(actors)
 
 
-def _tune(context: SweepContext, plan: Layout, callback: Follow, over: Sequence[str]) -> bool:
-    """Run the trials that are not `over`; none of Tune's own state is read back.
-
-    Returns whether the space has no more points.
-    """
+def _tune(
+    context: SweepContext,
+    plan: Layout,
+    bridge: OptunaBridge,
+    callbacks: list[tune.Callback],
+    over: Sequence[str],
+) -> None:
+    """Run the trials that are not `over`; none of Tune's own state is read back."""
     sweep, folder = context.sweep, context.folder
     scheduler = _scheduler(sweep, record.in_order(folder, over))
-    names = cluster.host_names(context, plan.hosts)
-    bridge = OptunaBridge(sweep, folder, Fleet(hosts=names))
     with _sigterm_as_ctrl_c():
         tune.run(
             tune.with_parameters(TrialTrainable, context=context),
             name=folder.tune.name,
             storage_path=str(folder.path),
-            num_samples=sweep.search.trials - len(over),
+            num_samples=-1,  # the bridge says when it is over: trials may be added
+            stop=StopAsked(folder),
             search_alg=bridge,
             scheduler=scheduler,
             # Tune refuses a trial without any resource.
@@ -153,10 +187,9 @@ def _tune(context: SweepContext, plan: Layout, callback: Follow, over: Sequence[
             max_failures=RETRIES,
             raise_on_failed_trial=False,
             checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=1),
-            callbacks=[callback],
+            callbacks=callbacks,
             verbose=0,
         )
-    return bridge.exhausted
 
 
 def _scheduler(sweep: Sweep, past: Iterable[tuple[str, record.Result]]) -> Any:
@@ -201,7 +234,7 @@ def _board(sweep: Sweep, folder: SweepFolder) -> Board:
         sweep_id=folder.sweep_id,
         objective=objective.metric,
         mode=objective.mode,
-        trials=sweep.search.trials,
+        trials=wanted(sweep, folder),
         epochs=sweep.most_epochs,
         further=sweep.search.objectives[1:],
     )
@@ -209,9 +242,10 @@ def _board(sweep: Sweep, folder: SweepFolder) -> Board:
 
 def _recover(sweep: Sweep, folder: SweepFolder, parent: SweepRun, board: Board) -> list[str]:
     """Return the trials that are over by the study, and let tracking and screen agree with it."""
-    over = ended(open_study(sweep, folder))
-    for name, (state, reason) in over.items():
-        parent.close_trial(name, state, reason)
+    study = open_study(sweep, folder)
+    over, reasons = ended(study), guard_reasons(study)
+    for name, state in over.items():
+        parent.close_trial(name, state, reasons.get(name))
     found = leaderboard.of_search(parent, sweep.search)
     for entry in found.entries:
         if entry.trial in over:

@@ -54,5 +54,8 @@ def adapter_of(folder: SweepFolder, entry: Entry) -> Path:
     """Return the folder of a trial's best adapter; raises ValueError when it is gone."""
     adapter = folder.best_adapter(entry.trial)
     if not adapter.is_dir():
-        raise ValueError(f"the adapter of {entry.trial} is gone: there is no {adapter}")
+        raise ValueError(
+            f"the adapter of {entry.trial} is gone: there is no {adapter}; disk.keep in "
+            f"{folder.spec.name} says of how many of the best trials adapters stay"
+        )
     return adapter

@@ -13,13 +13,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sweeps import best, constraints, record, scores_file
+from sweeps import best, constraints, disk, record, scores_file
 from sweeps.best import Best
 from sweeps.constraints import Judgement
 from sweeps.context import (
     BESTS,
     EXAMPLE_IMAGES,
     FAILED,
+    FULL,
     GUARD,
     HOPELESS,
     OBJECTIVES,
@@ -27,8 +28,10 @@ from sweeps.context import (
     VIOLATES,
     VIOLATIONS,
     Point,
+    Start,
     SweepContext,
     trial_id,
+    trial_number,
     trial_title,
 )
 from sweeps.inputs import eval_tags
@@ -114,13 +117,13 @@ class HostActor:
         counts = ", ".join(f"{len(part)} {split}" for split, part in data_set.splits.items())
         return [f"images: {counts}", *(f"skipped: {problem}" for problem in data_set.problems)]
 
-    def open(self, number: int, point: Point) -> dict[str, Any] | None:
-        """Give a trial a slot, which goes on after the rungs on record.
+    def open(self, number: int, point: Point, start: Start | None = None) -> dict[str, Any] | None:
+        """Give a trial a slot, which goes on after the rungs on record, else from `start`.
 
         Returns None, or the result of a trial that cannot go on.
         """
         name = trial_id(number)
-        return self._guarded(name, lambda: self._open(name, number, point))
+        return self._guarded(name, lambda: self._open(name, number, point, start))
 
     def advance(self, number: int) -> dict[str, Any]:
         """Train a trial for one rung and return Tune's result."""
@@ -138,10 +141,12 @@ class HostActor:
         self._guarded(name, lambda: self._log_predictions(trial))
 
     def shutdown(self) -> None:
-        """Release bases and scorers."""
+        """Write the best captions of the trials that nobody closed; release bases and scorers."""
+        for name in list(self._trials):
+            self.close(trial_number(name))
         self._host.close()
 
-    def _open(self, name: str, number: int, point: Point) -> None:
+    def _open(self, name: str, number: int, point: Point, start: Start | None) -> None:
         sweep, context = self._context.sweep, self._context
         recipe = sweep.recipe.with_point(point)
         run = TrialRun.open(
@@ -151,7 +156,12 @@ class HostActor:
             trial_title(number, point),
             params={**point, "train.seed": recipe.train.seed, "model.base": recipe.model.base},
             logarithmic=sweep.logarithmic_fields(),
-            tags={"trial.number": str(number), "host": self._name, "node": os.uname().nodename},
+            tags={
+                "trial.number": str(number),
+                "host": self._name,
+                "node": os.uname().nodename,
+                **({"trial.from": f"{start.trial} rung {start.rung}"} if start else {}),
+            },
         )
         trial = _Open(run=run, recipe=recipe)
         past = record.usable(context.folder, name)
@@ -159,6 +169,8 @@ class HostActor:
             self._go_on(name, trial, past)
         else:
             self._begin(name, trial)
+            if start:
+                self._begin_from(name, trial, start)
         self._trials[name] = trial
 
     def _begin(self, name: str, trial: _Open) -> None:
@@ -167,6 +179,15 @@ class HostActor:
         trial.run.inputs(trial.recipe.data, self._host.data_set(trial.recipe), scored)
         trial.run.report(baseline, self._context.sweep.search.objective.metric)
         self._log_examples(trial, baseline.predictions, step=0)
+
+    def _begin_from(self, name: str, trial: _Open, start: Start) -> None:
+        """Put the state of another trial in place of the fresh one."""
+        self._host.evict(name)
+        folder = self._context.folder.start(start.folder)
+        if best.read(folder):  # an adapter; otherwise a whole snapshot
+            self._host.graft(name, trial.recipe, folder, start.rung)
+        else:
+            self._host.restore(name, trial.recipe, folder)
 
     def _go_on(self, name: str, trial: _Open, past: list[dict[str, Any]]) -> None:
         """Take the trial up after its last rung on record; MLflow hears what it has missed."""
@@ -304,6 +325,9 @@ class HostActor:
         except Exception as error:
             self._host.evict(name)
             self._trials.pop(name, None)
+            if disk.is_full(error, self._context.folder.path):
+                return {FULL: disk.full_message(self._context.folder), FAILED: None,
+                        "finished": False}  # fmt: skip
             return _failure(error)
         return None
 

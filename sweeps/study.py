@@ -2,10 +2,11 @@
 
 import secrets
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Literal
 
 from sweeps import storage
-from sweeps.context import BESTS
+from sweeps.context import BESTS, Start
 from sweeps.paths import SweepFolder
 from sweeps.same_study import refuse_another, remember, widened
 from sweeps.spec import Sweep
@@ -22,10 +23,14 @@ GIVEN = "given"
 """User attribute: the part of a point that was not drawn."""
 REFUSED = "refused"
 """User attribute: why a drawn point was not given out."""
+ADDED = "added"
+"""User attribute: somebody asked for this trial while the sweep ran, beyond ``search.trials``."""
+START = "start"
+"""User attribute: the state of another trial from which this one begins."""
+GUARD = "guard"
+"""User attribute: why the guard stopped a trial."""
 ERROR = "error"
 """User attribute: why a trial failed."""
-GUARDED = "guard"
-"""User attribute and constraint: why the guard stopped a trial."""
 ORIGIN = "from"
 """User attribute: sweep and trial from which a warm start took it."""
 
@@ -79,9 +84,33 @@ def sweep_seed(study: "optuna.Study", sweep: Sweep) -> int:
     return int(study.user_attrs["seed"])
 
 
-def enqueue(study: "optuna.Study", point: Mapping[str, Any], *, again: bool = False) -> None:
+def enqueue(
+    study: "optuna.Study",
+    point: Mapping[str, Any],
+    *,
+    again: bool = False,
+    attributes: Mapping[str, Any] | None = None,
+) -> None:
     """Make a point, or a part of one, the next draw; `again` also if the study had it already."""
-    study.enqueue_trial(dict(point), user_attrs={GIVEN: dict(point)}, skip_if_exists=not again)
+    every = {**(attributes or {}), GIVEN: dict(point)}
+    study.enqueue_trial(dict(point), user_attrs=every, skip_if_exists=not again)
+
+
+def add(study: "optuna.Study", point: Mapping[str, Any], start: Start | None) -> None:
+    """Make a point the next draw, of a trial that comes on top of ``search.trials``."""
+    attributes = {GIVEN: dict(point), ADDED: True, START: asdict(start) if start else None}
+    study.enqueue_trial(dict(point), user_attrs=attributes)
+
+
+def wanted(sweep: Sweep, folder: SweepFolder) -> int:
+    """Return how many trials the sweep is to run, with those that were asked for."""
+    return sweep.search.trials + added(open_study(sweep, folder))
+
+
+def added(study: "optuna.Study") -> int:
+    """Return how many trials were asked for on top of ``search.trials``."""
+    trials = study.get_trials(deepcopy=False)
+    return sum(ADDED in frozen.user_attrs and REFUSED not in frozen.user_attrs for frozen in trials)
 
 
 def tell(
@@ -121,19 +150,23 @@ def cut_off(study: "optuna.Study") -> "list[FrozenTrial]":
     return [frozen for frozen in running if TRIAL not in frozen.user_attrs]
 
 
-def ended(study: "optuna.Study") -> dict[str, tuple[Ending, str | None]]:
-    """Return the trials that are over, in whatever way: how they ended, and why if they failed."""
+def ended(study: "optuna.Study") -> dict[str, Ending]:
+    """Return the trials that are over, in whatever way, and how they ended."""
+    own = own_trials(study)
+    return {name: ending(frozen) for name, frozen in own.items() if frozen.state.is_finished()}
+
+
+def guard_reasons(study: "optuna.Study") -> dict[str, str]:
+    """Return why the guard stopped the trials that it stopped, by name."""
     own = own_trials(study)
     return {
-        name: (ending(frozen), frozen.user_attrs.get(GUARDED) or frozen.user_attrs.get(ERROR))
-        for name, frozen in own.items()
-        if frozen.state.is_finished()
+        name: frozen.user_attrs[GUARD] for name, frozen in own.items() if GUARD in frozen.user_attrs
     }
 
 
 def ending(frozen: "FrozenTrial") -> Ending:
     """Return what the run of an ended trial says in MLflow."""
-    if GUARDED in frozen.user_attrs:
+    if GUARD in frozen.user_attrs:
         return "failed-by-guard"
     if ERROR in frozen.user_attrs or frozen.state.name == "FAIL":
         return "failed"  # also what did not fit in memory, which samplers know as PRUNED

@@ -137,6 +137,16 @@ class Resources(Section):
     """Trials that a host holds at a time."""
 
 
+class Disk(Section):
+    """What of the trials stays on disk."""
+
+    keep: Count | None = 10
+    """Adapters of so many of the best trials; those of the others go as the sweep runs. Null
+    keeps all."""
+    limit_gb: Annotated[float, Field(gt=0.0)] | None = None
+    """Most that the sweep's folder may hold, in 1e9 bytes; null is no limit."""
+
+
 class Tracked(Section):
     """Where the sweep is tracked."""
 
@@ -165,6 +175,7 @@ class Sweep(Recipe):
     search: Search = Search()
     schedule: Schedule = Schedule()
     resources: Resources = Resources()
+    disk: Disk = Disk()
     tracking: Tracked
     promote: Promote | None = None
     """Null registers nothing."""

@@ -75,7 +75,8 @@ SINGLE = {
         '4  evaluate.metrics  must be a list of text that is not empty, got ["cider", 5]',
     "evaluate: {metrics: [cider, cidr]}":
         "4  evaluate.metrics  must name metrics of captioning: bleu, meteor, rouge_l, cider, "
-        'cider_fixed_idf, exact_match, word_error_rate, got "cidr" (did you mean cider?)',
+        "cider_fixed_idf, exact_match, word_error_rate, distinct_captions, length_ratio, "
+        'repetition, got "cidr" (did you mean cider?)',
     "evaluate: {metrics: [cider, cider]}":
         '4  evaluate.metrics  must be a list without repeats, got "cider"',
     "guard: {same_caption: 0}":
@@ -114,6 +115,11 @@ SINGLE = {
     "evaluate: {metrics: [bleu]}":
         "search.objective.metric  must be loss or an output of evaluate.metrics: bleu_1, bleu_2, "
         'bleu_3, bleu_4, got "cider"',
+    "evaluate: {metrics: [length_ratio]}":
+        'search.objective.metric  must be loss, got "cider"',
+    "evaluate: {metrics: [length_ratio]}\nsearch: {objective: {metric: length_ratio, mode: max}}":
+        "5  search.objective.metric  must say which caption is better, which more or less of this "
+        'does not, got "length_ratio"',
     "search: {objective: {metric: cider, mode: min}}":
         "4  search.objective.mode  must be max for cider, got min",
     "search: {objective: {metric: loss, mode: max}}":

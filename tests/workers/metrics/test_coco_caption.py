@@ -170,6 +170,7 @@ def _javas() -> set[int]:
 
 
 def test_java_is_held_between_computes_and_ends_with_the_object() -> None:
+    gc.collect()  # metrics of other tests, and their Java
     before = _javas()
     metric = CocoCaption(keep_in_memory=True, metrics=["meteor"])
     metric.compute(**ROWS)
