@@ -10,8 +10,9 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 from rich.console import Console
 
-from sweeps import compare, outcome, record
+from sweeps import checkup, compare, outcome, record
 from sweeps.earlier import EarlierSweep
+from sweeps.paths import SweepFolder
 from sweeps.promote import promote_trial
 
 FILE = """
@@ -124,6 +125,16 @@ def test_a_point_of_the_front_is_promoted_by_name_only(ended, earlier, by_rank):
     version = earlier.run.client.get_model_version_by_alias("small-captioner", "champion")
     assert version.tags["trial.id"] == by_rank["1"].trial
     assert {"best.loss", "best.adapter_mb"} <= set(version.tags)
+
+
+def test_study_records_and_mlflow_agree(ended):
+    written = io.StringIO()
+    code = checkup.examine("front-1", ended[2], Console(file=written, width=200))
+    assert (code, written.getvalue()) == (
+        checkup.AGREED, "4 trials, {} rungs: study, records and MLflow agree\n".format(
+            sum(len(record.read(SweepFolder(root=ended[2], sweep_id="front-1"), f"trial-{n:03d}"))
+                for n in range(4))),
+    )  # fmt: skip
 
 
 def test_resuming_an_ended_sweep_changes_nothing(ended, earlier):
