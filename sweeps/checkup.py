@@ -9,10 +9,14 @@ from rich.text import Text
 
 from sweeps import lease
 from sweeps.agreement import OnDisk, Tracked, differences
+from sweeps.context import BESTS
+from sweeps.disk import kept_adapters
 from sweeps.earlier import EarlierSweep
 from sweeps.paths import SweepFolder
+from sweeps.record import violates
 from sweeps.registry import check_adapter
 from sweeps.trials import Known, known
+from sweeps.worth import by_worth
 
 AGREED, DIFFERENT = 0, 1
 """Exit codes."""
@@ -67,17 +71,18 @@ def _on_disk(earlier: EarlierSweep, trials: dict[str, Known]) -> OnDisk:
 
 def _expected(earlier: EarlierSweep, trials: dict[str, Known]) -> list[str]:
     """Return the trials whose adapters `disk.tidy` would leave, by the records alone."""
-    sign = -1.0 if earlier.sweep.search.objective.mode == "max" else 1.0
-    values = {
-        trial.name: best
+    bests = {
+        trial.name: bests
         for trial in trials.values()
-        if trial.rungs and (best := trial.rungs[-1].get("best")) is not None
+        if trial.rungs and (bests := trial.rungs[-1].get(BESTS)) is not None
     }
-    over = [name for name in values if not trials[name].runs]
-    ranked = sorted(over, key=lambda name: (sign * values[name], name))
+    over = {name: values for name, values in bests.items() if not trials[name].runs}
+    violating = {name for name in over if violates(trials[name].rungs)}
+    ranked, needed = by_worth(earlier.sweep.search, over, violating)
     # A limit may have taken all but the best one.
-    keep = 1 if earlier.sweep.disk.limit_gb else earlier.sweep.disk.keep
-    return [*ranked[:keep], *(name for name in values if trials[name].runs)]
+    limited = earlier.sweep.disk.limit_gb is not None
+    kept = ranked[:1] if limited else kept_adapters(earlier.sweep, ranked, needed)
+    return [*kept, *(name for name in bests if trials[name].runs)]
 
 
 def _is_whole(folder: SweepFolder, name: str) -> bool:

@@ -1,19 +1,22 @@
 """What of a sweep stays on disk: what resume and promotion need, then what is most useful.
 
 Needed are the newest snapshot and the best adapter of every trial that runs, and the adapter of
-the best trial. All else goes as soon as it is of no use, or when a limit would be exceeded.
+the best trial. With several objectives ``disk.keep`` leaves the whole front. All else goes as soon
+as it is of no use, or when a limit would be exceeded.
 """
 
 import errno
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
-from sweeps import best
+from sweeps import best, record
+from sweeps.context import values_of
 from sweeps.paths import SweepFolder
 from sweeps.resources import Layout
 from sweeps.sweep import Sweep
+from sweeps.worth import by_worth
 
 GB = 1e9
 KEPT_SNAPSHOTS = 3
@@ -24,17 +27,23 @@ MARGIN_BYTES = 16e6
 """A disk with less room than this is full: libraries that write to it do not always say so."""
 
 
-def ranked_adapters(sweep: Sweep, folder: SweepFolder) -> list[str]:
-    """Return the trials with a best adapter on disk, best first."""
-    sign = -1.0 if sweep.search.objective.mode == "max" else 1.0
-    found = {path.parent.name: best.read(path) for path in folder.path.glob("trials/*/best")}
-    values = {name: kept.value for name, kept in found.items() if kept is not None}
-    return sorted(values, key=lambda name: (sign * values[name], name))
+def ranked_adapters(
+    sweep: Sweep, folder: SweepFolder, over: Collection[str]
+) -> tuple[list[str], int]:
+    """Return those of the trials `over` that have a best adapter, see `sweeps.worth`."""
+    found = {name: best.read(folder.best_adapter(name)) for name in over}
+    bests = {name: values_of(sweep, kept.metrics) for name, kept in found.items() if kept}
+    violating = {name for name in bests if record.violates(record.read(folder, name))}
+    return by_worth(sweep.search, bests, violating)
 
 
-def kept_adapters(sweep: Sweep, ranked: Sequence[str]) -> frozenset[str]:
-    """Return the trials of `ranked` whose adapters stay after their end."""
-    return frozenset(ranked if sweep.disk.keep is None else ranked[: sweep.disk.keep])
+def kept_adapters(sweep: Sweep, ranked: Sequence[str], needed: int) -> frozenset[str]:
+    """Return the trials of `ranked` whose adapters stay after their end.
+
+    The first `needed` ones do in any case.
+    """
+    keep = sweep.disk.keep
+    return frozenset(ranked if keep is None else ranked[: max(keep, needed)])
 
 
 def tidy(sweep: Sweep, folder: SweepFolder, over: frozenset[str]) -> list[str]:
@@ -47,8 +56,8 @@ def tidy(sweep: Sweep, folder: SweepFolder, over: frozenset[str]) -> list[str]:
         if snapshot.parent.name in over:
             shutil.rmtree(snapshot, ignore_errors=True)
     # A running trial takes no place of the best ones before it is over.
-    ranked = [name for name in ranked_adapters(sweep, folder) if name in over]
-    gone = [name for name in ranked if name not in kept_adapters(sweep, ranked)]
+    ranked, needed = ranked_adapters(sweep, folder, over)
+    gone = [name for name in ranked if name not in kept_adapters(sweep, ranked, needed)]
     for name in gone:
         shutil.rmtree(folder.best_adapter(name), ignore_errors=True)
     return gone
@@ -92,7 +101,7 @@ class Limit:
         for trial in sorted((self._folder.path / "trials").glob("*")):
             snapshots = sorted(trial.glob("rung-*"))
             yield from snapshots[:-2]  # the newest one may be half written
-        ranked = [name for name in ranked_adapters(self._sweep, self._folder) if name in over]
+        ranked, _ = ranked_adapters(self._sweep, self._folder, over)
         for name in reversed(ranked[1:]):
             yield self._folder.best_adapter(name)
 

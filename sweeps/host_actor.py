@@ -33,6 +33,7 @@ from sweeps.context import (
     trial_id,
     trial_number,
     trial_title,
+    values_of,
 )
 from sweeps.inputs import eval_tags
 from sweeps.quiet import quiet_libraries
@@ -197,7 +198,7 @@ class HostActor:
         for result in past:
             trial.run.report(_reported(result), self._context.sweep.search.objective.metric)
         last = past[-1]
-        self._mark(trial, last[VIOLATES])
+        self._mark(trial, last.get(VIOLATES))
         if not record.is_over(last):
             snapshot = self._context.folder.snapshot(name, last["rung"])
             self._host.restore(name, trial.recipe, snapshot)
@@ -244,8 +245,9 @@ class HostActor:
 
     def _values(self, report: Report, trial: _Open) -> dict[str, Any]:
         """Return the objectives of a rung, and of the best one so far."""
-        values = self._context.values(report.metrics)
-        bests = self._context.values(trial.best.metrics) if trial.best else None
+        sweep = self._context.sweep
+        values = values_of(sweep, report.metrics)
+        bests = values_of(sweep, trial.best.metrics) if trial.best else None
         return {
             "rung": report.rung,
             "objective": values[0],

@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sweeps.context import GUARD, HOPELESS
+from sweeps.context import GUARD, HOPELESS, VIOLATES
 from sweeps.paths import SweepFolder
 
 Result = Mapping[str, Any]
@@ -50,6 +50,12 @@ def usable(folder: SweepFolder, trial: str) -> list[dict[str, Any]]:
 def is_over(result: Result) -> bool:
     """Tell whether the trial ended with this rung: by itself, the guard, or a limit."""
     return bool(result["finished"] or result.get(GUARD) or result.get(HOPELESS))
+
+
+def violates(results: Sequence[Result]) -> str | None:
+    """Return which limits a trial with these rungs violates, in words."""
+    said: str | None = results[-1].get(VIOLATES) if results else None
+    return said
 
 
 def in_order(folder: SweepFolder, trials: Sequence[str]) -> Iterable[tuple[str, dict[str, Any]]]:
