@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from sweeps.budget import Spent
 from sweeps.context import FAILED, SYMPTOMS, trial_title
 
 STATES = ("running", "completed", "stopped", "failed", "failed-by-guard", "interrupted")
@@ -37,6 +38,8 @@ class Board:
     trials: int
     """Trials that the sweep is to run."""
     epochs: int
+    spent: Spent | None = None
+    """The clock of a sweep that may have a budget."""
     started: float = field(default_factory=time.monotonic)
     rows: dict[int, Row] = field(default_factory=dict)
     _recovered: set[int] = field(default_factory=set)
@@ -76,8 +79,9 @@ class Board:
 
     @property
     def interrupted(self) -> bool:
-        """Somebody stopped the sweep before its last trial ended."""
-        return self.ended < self.trials
+        """Somebody stopped the sweep before its last trial, or its budget, ended."""
+        due = len(self.rows) if self.spent and self.spent.used_up else self.trials
+        return self.ended < due
 
     @property
     def best(self) -> Row | None:

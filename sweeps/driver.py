@@ -1,20 +1,21 @@
 """The driver: one sweep from its file to its leaderboard, on Ray Tune."""
 
 import signal
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 from ray import tune
 from rich.console import Console
 
-from sweeps import cluster, leaderboard, record, schedulers
+from sweeps import cluster, leaderboard, record
+from sweeps.admission import Admission
 from sweeps.board import Board
 from sweeps.bridge import OptunaBridge
+from sweeps.budget import Spent, refuse
 from sweeps.callback import Follow
 from sweeps.context import EXAMPLE_IMAGES, SweepContext, trial_id, trial_number
 from sweeps.files import located
@@ -23,10 +24,12 @@ from sweeps.leaderboard import Leaderboard
 from sweeps.leaderboard_view import publish_view
 from sweeps.live import view
 from sweeps.paths import SweepFolder
+from sweeps.remarks import remarks
 from sweeps.resources import Layout
 from sweeps.spec import Sweep, dump
 from sweeps.study import ended, how_ended, open_study
 from sweeps.sweep_run import SweepRun
+from sweeps.sweep_scheduler import SweepScheduler
 from sweeps.tracking import Tracking
 from sweeps.trainable import TrialTrainable
 from workers import tiny
@@ -63,9 +66,9 @@ def run(sweep: Sweep, root: Path, console: Console, resume: str | None = None) -
     try:
         interrupted = _search(sweep, folder, parent, console, resuming=resume is not None)
     except BaseException:
-        _conclude(sweep, parent, "failed")
+        _conclude(sweep, folder, parent, "failed")
         raise
-    board = _conclude(sweep, parent, "interrupted" if interrupted else "completed")
+    board = _conclude(sweep, folder, parent, "interrupted" if interrupted else "completed")
     return Outcome(
         folder=folder, tracking=tracking, run=parent, leaderboard=board, interrupted=interrupted
     )
@@ -84,6 +87,7 @@ def _search(
 ) -> bool:
     """Run all trials; return whether somebody stopped the sweep before its end."""
     plan = cluster.cluster_layout(sweep)
+    refuse(sweep, plan)
     context = SweepContext(
         sweep=sweep, folder=folder, tracking=parent.tracking,
         parent_run_id=parent.run_id, threads=plan.threads,
@@ -97,32 +101,36 @@ def _search(
         warming = [host.warm_up.remote() for host in hosts]
         for line in cluster.results(warming)[0]:
             console.print(line)
-        board = _board(sweep, folder)
+        spent = Spent.open(folder, sweep.search.budget, folder.trials())
+        board = _board(sweep, folder, spent)
         over = _recover(sweep, folder, parent, board)
         with view(board, console) as screen:
             if len(over) < sweep.search.trials:
-                _tune(context, plan, Follow(board, screen, parent, folder), over)
+                _tune(context, plan, Follow(board, screen, parent, folder), over, spent)
         return board.interrupted
     finally:
         cluster.stop(actors)
 
 
-def _tune(context: SweepContext, plan: Layout, callback: Follow, over: Sequence[str]) -> None:
+def _tune(
+    context: SweepContext, plan: Layout, callback: Follow, over: Sequence[str], spent: Spent
+) -> None:
     """Run the trials that are not `over`; none of Tune's own state is read back."""
-    sweep, folder = context.sweep, context.folder
-    scheduler = _scheduler(sweep, record.in_order(folder, over))
+    sweep, folder, slots = context.sweep, context.folder, plan.concurrent_trials
+    past = {trial: record.read(folder, trial) for trial in over}
     names = cluster.host_names(context, plan.hosts)
+    bridge = OptunaBridge(sweep, folder, Fleet(hosts=names))
     with _sigterm_as_ctrl_c():
         tune.run(
             tune.with_parameters(TrialTrainable, context=context),
             name=folder.tune.name,
             storage_path=str(folder.path),
             num_samples=sweep.search.trials - len(over),
-            search_alg=OptunaBridge(sweep, folder, Fleet(hosts=names)),
-            scheduler=scheduler,
+            search_alg=Admission(bridge, slots, spent),
+            scheduler=SweepScheduler(sweep, spent, slots, past),
             # Tune refuses a trial without any resource.
             resources_per_trial={"cpu": 0.001},
-            max_concurrent_trials=plan.concurrent_trials,
+            max_concurrent_trials=slots,
             reuse_actors=True,
             max_failures=RETRIES,
             raise_on_failed_trial=False,
@@ -130,19 +138,6 @@ def _tune(context: SweepContext, plan: Layout, callback: Follow, over: Sequence[
             callbacks=[callback],
             verbose=0,
         )
-
-
-def _scheduler(sweep: Sweep, past: Iterable[tuple[str, record.Result]]) -> Any:
-    """Return the sweep's scheduler, which knows the rungs of the trials that are over."""
-    scheduler = schedulers.make(
-        sweep.schedule.name,
-        mode=sweep.search.objective.mode,
-        epochs=sweep.most_epochs,
-        grace=sweep.schedule.grace,
-        reduction=sweep.schedule.reduction,
-    )
-    schedulers.remember(scheduler, past)
-    return scheduler
 
 
 def _publish_view(sweep: Sweep, folder: SweepFolder, parent: SweepRun) -> None:
@@ -160,7 +155,7 @@ def _publish_view(sweep: Sweep, folder: SweepFolder, parent: SweepRun) -> None:
     )
 
 
-def _board(sweep: Sweep, folder: SweepFolder) -> Board:
+def _board(sweep: Sweep, folder: SweepFolder, spent: Spent) -> Board:
     objective = sweep.search.objective
     return Board(
         sweep_id=folder.sweep_id,
@@ -168,6 +163,7 @@ def _board(sweep: Sweep, folder: SweepFolder) -> Board:
         mode=objective.mode,
         trials=sweep.search.trials,
         epochs=sweep.most_epochs,
+        spent=spent,
     )
 
 
@@ -184,10 +180,11 @@ def _recover(sweep: Sweep, folder: SweepFolder, parent: SweepRun, board: Board) 
     return list(over)
 
 
-def _conclude(sweep: Sweep, parent: SweepRun, state: str) -> Leaderboard:
+def _conclude(sweep: Sweep, folder: SweepFolder, parent: SweepRun, state: str) -> Leaderboard:
     """End the sweep's run with its leaderboard as a note."""
     parent.close_running()
     board = leaderboard.read(parent, sweep.search.objective)
+    board = replace(board, remarks=remarks(sweep, folder, board))
     winner = board.winner
     parent.close(
         state,  # type: ignore[arg-type]

@@ -62,6 +62,8 @@ class Leaderboard:
     """The objective of the base before any training."""
     images: int | None = None
     """Images behind the standings; None without standings."""
+    remarks: tuple[str, ...] = ()
+    """What else there is to say, in sentences."""
 
     @property
     def shown(self) -> tuple[str, ...]:
@@ -161,7 +163,9 @@ def markdown(board: Leaderboard) -> str:
         *below,
     ]
     closing = [said] if said else []
-    return "\n".join([*lines, *(f"\n{line}" for line in [*closing, *guarded(board)])])
+    return "\n".join(
+        [*lines, *(f"\n{line}" for line in [*closing, *board.remarks, *guarded(board)])]
+    )
 
 
 def guarded(board: Leaderboard) -> list[str]:

@@ -5,7 +5,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
+from sweeps.budget import described, refuse
 from sweeps.context import trial_title
+from sweeps.fidelity import unpruned
 from sweeps.resources import Layout, layout, local_cpus, local_gpus
 from sweeps.spaces import show_sweep
 from sweeps.spec import Sweep
@@ -23,6 +25,7 @@ def show(sweep: Sweep, results: Path, console: Console) -> None:
     plan = layout(
         sweep.resources.hosts, sweep.resources.slots, cpus=local_cpus(), gpus=local_gpus()
     )
+    refuse(sweep, plan)
     for name, value in _lines(sweep, results, plan):
         console.print(Text.assemble((f"{name:<10}", "bold"), f" {value}"), soft_wrap=True)
     console.print("\nspace", style="bold")
@@ -48,19 +51,27 @@ def sample_titles(sweep: Sweep, count: int) -> list[str]:
 def _lines(sweep: Sweep, results: Path, plan: Layout) -> list[tuple[str, str]]:
     size = sweep.search.space.size()
     points = f"a space of {size:.0f} points" if size != float("inf") else "a continuous space"
-    objective, schedule = sweep.search.objective, sweep.schedule
+    objective = sweep.search.objective
     files = checkpoint_files.find(sweep.model.base, sweep.model.revision)
     device = "GPU" if plan.gpus_per_host else "CPU"
     return [
         ("sweep", f"{sweep.name}: {sweep.task} with {sweep.model.base}"),
         ("trials", f"{sweep.search.trials} of {sweep.most_epochs} epochs each, {points}"),
-        ("objective", f"{objective.metric} ({objective.mode}), scheduler {schedule.name}"),
+        ("budget", described(sweep.search.budget) or "no limit besides the trials"),
+        ("objective", f"{objective.metric} ({objective.mode})"),
+        ("schedule", _schedule(sweep)),
         ("data", f"{sweep.data.source}{f' {sweep.data.path}' if sweep.data.path else ''}"),
         ("hosts", f"{plan.hosts} with {plan.slots} slot(s) each; {device}, {plan.threads} threads"),
         ("base", _base(sweep, files)),
         ("memory", _memory(sweep, files, plan)),
         ("disk", _disk(sweep, files, results)),
     ]  # fmt: skip
+
+
+def _schedule(sweep: Sweep) -> str:
+    whole = unpruned(sweep)
+    first = f", the first {whole} trials run to their end to measure the rungs" if whole else ""
+    return f"{sweep.schedule.name}, grace {sweep.schedule.grace}{first}"
 
 
 def memory_note(sweep: Sweep) -> str:

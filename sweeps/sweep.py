@@ -18,7 +18,7 @@ from search_spaces.presets import lora
 from search_spaces.rules import AnyRule, Forbidden, Rule, broken, read_forbidden, read_rules
 from search_spaces.space import Space
 from sweeps.fields import value_at
-from workers.recipe import Count, Recipe, Section
+from workers.recipe import Count, Recipe, Section, Threshold
 
 LOSS = "loss"
 """The objective that needs no metric: validation loss, smaller is better."""
@@ -53,6 +53,22 @@ class Objective(Section):
     """The metric's own direction unless given."""
 
 
+class Budget(Section):
+    """What a sweep may use over all its drivers; null is without limit."""
+
+    hours: Annotated[float, Field(gt=0.0)] | None = None
+    """Wall time from the first trial on, without the time between a stop and a resume."""
+    gpu_hours: Annotated[float, Field(gt=0.0)] | None = None
+    """Seconds of all rungs times the GPUs that each of them holds."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _trials_stand_elsewhere(cls, values: Any) -> Any:
+        if isinstance(values, Mapping) and "trials" in values:
+            raise ValueError("hours and gpu_hours; the number of trials is search.trials")
+        return values
+
+
 class Search(Section):
     """The search over the recipe's fields."""
 
@@ -69,6 +85,7 @@ class Search(Section):
     sampler: Sampler = Sampler()
     objective: Objective = Objective()
     trials: Count = 16
+    budget: Budget = Budget()
 
     @model_validator(mode="before")
     @classmethod
@@ -107,6 +124,13 @@ class Schedule(Section):
     """Rungs (epochs) that every trial gets."""
     reduction: Annotated[int, Field(ge=2)] = 3
     """At each halving one in this many trials goes on."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """What else the scheduler takes, such as ``samples`` of median."""
+    unpruned: Annotated[int, Field(ge=0)] | None = None
+    """First trials that no scheduler stops, to measure how well rungs predict final scores; null
+    is one in 16 of ``search.trials``, at most 8, and none where that is too few to tell."""
+    correlation: Threshold = 0.8
+    """Rank correlation of a rung with the final scores below which rungs are not trusted."""
 
 
 class Resources(Section):
@@ -195,6 +219,11 @@ class Sweep(Recipe):
     def most_epochs(self) -> int:
         """Rungs of the longest trial."""
         return int(max(self.swept("train.epochs", self.train.epochs)))
+
+    @property
+    def first_judged_rung(self) -> int:
+        """The first rung with an objective: losses are there from the start, captions later."""
+        return 1 if self.search.objective.metric == LOSS else self.evaluate.from_rung
 
     def outputs(self) -> tuple[str, ...]:
         """Return the names of all scores of a rung, such as ``bleu_4`` and ``cider``."""

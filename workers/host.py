@@ -6,7 +6,7 @@ for one rung while the others wait with their state kept.
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -97,22 +97,34 @@ class Host:
                 raise
             return _broken_off(slot, error, time.monotonic() - started)
         seconds = time.monotonic() - started
-        evaluator = self._evaluator(resident, slot.recipe)
-        model = slot.activate()
-        predictions = evaluator.predict(model, slot.recipe.evaluate.beams)
-        scored = evaluator.score(predictions)
-        metrics = _named("val", scored.corpus)
-        metrics["val/loss"] = evaluator.loss(model)
-        metrics["train/loss"] = loss
-        metrics["train/seconds"] = seconds
-        metrics["train/epochs"] = float(slot.rung)
-        metrics["train/truncated_captions"] = float(examples.truncated)
-        symptoms, collapsed = _examined(slot, predictions, metrics["val/loss"])
+        metrics = {
+            "train/loss": loss,
+            "train/seconds": seconds,
+            "train/epochs": float(slot.rung),
+            "train/truncated_captions": float(examples.truncated),
+        }
+        report = self._evaluated(slot, self._evaluator(resident, slot.recipe))
+        return replace(
+            report,
+            metrics={**report.metrics, **metrics},
+            seconds=time.monotonic() - started,
+        )
+
+    def _evaluated(self, slot: Slot, evaluator: Evaluator) -> Report:
+        """Return the report of a rung after its training: loss, captions if due, symptoms."""
+        model, finished = slot.activate(), slot.rung >= slot.recipe.train.epochs
+        predictions: tuple[Prediction, ...] = ()
+        scored = None
+        if finished or slot.rung >= slot.recipe.evaluate.from_rung:
+            predictions = evaluator.predict(model, slot.recipe.evaluate.beams)
+            scored = evaluator.score(predictions)
+        loss = evaluator.loss(model)
+        symptoms, collapsed = _examined(slot, predictions, loss)
         return Report(
             rung=slot.rung,
-            metrics=metrics,
-            finished=slot.rung >= slot.recipe.train.epochs,
-            seconds=time.monotonic() - started,
+            metrics={**_named("val", scored.corpus if scored else {}), "val/loss": loss},
+            finished=finished,
+            seconds=0.0,
             predictions=predictions,
             scored=scored,
             symptoms=symptoms,
@@ -120,12 +132,13 @@ class Host:
         )
 
     def score(self, name: str, folder: Path) -> Report:
-        """Score the adapter saved in `folder` with ``evaluate.final_beams``, as ``final/*``.
+        """Score the adapter saved in `folder` as a finished trial's, as ``final/*``.
 
-        The slot's own weights are put back afterwards.
+        With ``evaluate.final_beams`` on ``evaluate.final_limit`` images. The slot's own weights
+        are put back afterwards.
         """
         slot, started = self._slot(name), time.monotonic()
-        evaluator = self._evaluator(self._resident(slot.recipe), slot.recipe)
+        evaluator = self._evaluator(self._resident(slot.recipe), self._final(slot.recipe))
         model, own = slot.activate(), slot.adapted.weights(name)
         slot.adapted.load_weights(name, read_weights(folder))
         try:
@@ -166,6 +179,10 @@ class Host:
     def scored_samples(self, recipe: Recipe) -> tuple[Sample, ...]:
         """Return the validation images that the recipe's trials are scored on."""
         return scored_samples(self.data_set(recipe).splits["validation"], recipe.evaluate.limit)
+
+    def final_samples(self, recipe: Recipe) -> tuple[Sample, ...]:
+        """Return the validation images that finished trials are scored on in the end."""
+        return self.scored_samples(self._final(recipe))
 
     def close(self) -> None:
         """Close all slots and release scorers and bases."""
@@ -216,6 +233,15 @@ class Host:
                 self._make_scorer, samples, recipe.evaluate.metrics, whole
             )
         return self._scorers[key]
+
+    def _final(self, recipe: Recipe) -> Recipe:
+        """Return the recipe by which a finished trial is scored."""
+        limit = recipe.evaluate.final_limit
+        evaluate = recipe.evaluate.model_copy(update={"limit": limit})
+        final = recipe.model_copy(update={"evaluate": evaluate})
+        # Equally many are the same ones: then one evaluator and its scorer do for both.
+        same = len(self.scored_samples(final)) == len(self.scored_samples(recipe))
+        return recipe if same else final
 
     def _zero_shot(self, resident: _Resident, recipe: Recipe) -> Report:
         key = _asked(recipe)

@@ -1,0 +1,34 @@
+"""HyperBand (Li et al. 2018), Tune's own in the form in which trials wait for each other.
+
+Tune has two. `HyperBandScheduler` halves a bracket as soon as the trials that it has so far did
+their rungs: where fewer trials run at a time than a bracket holds, it halves one or two of them,
+so it stops nobody. `HyperBandForBOHB` pauses trials until their bracket is full. A paused trial
+holds no slot, so any number of slots will do.
+"""
+
+from typing import Any
+
+STOPS = True
+PAUSES = True
+
+
+def make(epochs: int, grace: int, reduction: int) -> Any:
+    """Return HyperBand, the bracket with most trials first; the last one stops nobody.
+
+    Brackets whose first halving would be before rung grace are left out.
+    """
+    from ray.tune.schedulers.hb_bohb import HyperBandForBOHB
+
+    class HyperBand(HyperBandForBOHB):
+        """Leaves out what would be halved within the grace."""
+
+        def __init__(self) -> None:
+            # The last of a bracket ends with its own last epoch, which rounding may miss.
+            super().__init__(  # type: ignore[no-untyped-call]
+                time_attr="rung", max_t=epochs, reduction_factor=reduction, stop_last_trials=False
+            )
+            first_rung = self._get_r0
+            # Tune leaves out a bracket that begins at rung 0.
+            self._get_r0 = lambda s: first_rung(s) if first_rung(s) >= grace else 0
+
+    return HyperBand()
