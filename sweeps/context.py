@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sweeps.paths import SweepFolder
-from sweeps.spec import Sweep
+from sweeps.sweep import Sweep
 from sweeps.tracking import Tracking
 
 Point = Mapping[str, Any]

@@ -18,17 +18,29 @@ def make(epochs: int, grace: int, reduction: int) -> Any:
     Brackets whose first halving would be before rung grace are left out.
     """
     from ray.tune.schedulers.hb_bohb import HyperBandForBOHB
+    from ray.tune.schedulers.hyperband import _Bracket
+
+    class Bracket(_Bracket):
+        """Takes no new trial in the place of one that is over: it would miss the halvings."""
+
+        def filled(self) -> bool:
+            return len(self._all_trials) >= self._n0
 
     class HyperBand(HyperBandForBOHB):
         """Leaves out what would be halved within the grace."""
 
         def __init__(self) -> None:
-            # The last of a bracket ends with its own last epoch, which rounding may miss.
-            super().__init__(  # type: ignore[no-untyped-call]
-                time_attr="rung", max_t=epochs, reduction_factor=reduction, stop_last_trials=False
-            )
+            super().__init__(time_attr="rung", max_t=epochs, reduction_factor=reduction)  # type: ignore[no-untyped-call]
             first_rung = self._get_r0
             # Tune leaves out a bracket that begins at rung 0.
             self._get_r0 = lambda s: first_rung(s) if first_rung(s) >= grace else 0
+
+        def _create_bracket(self, s: int) -> Bracket:
+            return Bracket(  # type: ignore[no-untyped-call]
+                time_attr="rung", max_trials=self._get_n0(s), init_t_attr=self._get_r0(s),
+                max_t_attr=epochs, eta=reduction, s=s,
+                # The last of a bracket ends with its own last epoch, which rounding may miss.
+                stop_last_trials=False,
+            )  # fmt: skip
 
     return HyperBand()
