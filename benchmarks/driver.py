@@ -38,8 +38,8 @@ schedule: {{name: {scheduler}}}
 class CurveHost:
     """Answers as a host does; the curves are a formula of the point."""
 
-    def __init__(self, folder: SweepFolder, epochs: int) -> None:
-        self._folder, self._epochs = folder, epochs
+    def __init__(self, folder: SweepFolder, epochs: int, seconds: float) -> None:
+        self._folder, self._epochs, self._seconds = folder, epochs, seconds
         self._points: dict[int, dict[str, float]] = {}
         self._rungs: dict[int, int] = {}
 
@@ -49,7 +49,8 @@ class CurveHost:
         self._points[number], self._rungs[number] = point, len(past)
 
     def advance(self, number: int) -> dict[str, object]:
-        """Return the next rung."""
+        """Return the next rung; several trials at a time, as on several hosts."""
+        time.sleep(self._seconds)
         self._rungs[number] += 1
         rung, rate = self._rungs[number], math.log10(self._points[number]["train.learning_rate"])
         value = math.exp(-((rate + 3.7) ** 2)) * (1 - math.exp(-rung / 4))
@@ -112,8 +113,8 @@ def measure(options: argparse.Namespace, root: Path) -> Meter:
     )  # fmt: skip
     plan = Layout(hosts=1, slots=options.slots, gpus_per_host=0, cpus_per_host=0.0, threads=1)
     name = cluster.host_names(context, 1)[0]
-    host = ray.remote(CurveHost).options(name=name, num_cpus=0)
-    kept = host.remote(folder, options.epochs)  # noqa: F841  # an actor ends with its last handle
+    host = ray.remote(CurveHost).options(name=name, num_cpus=0, max_concurrency=options.slots)
+    kept = host.remote(folder, options.epochs, options.seconds)  # noqa: F841  # an actor ends with its last handle
     meter = Meter()
     _timed(meter)
     driver._tune(context, plan, meter, (), Spent.open(folder, sweep.search.budget, ()))  # type: ignore[arg-type]
@@ -126,6 +127,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=1000)
     parser.add_argument("--slots", type=int, default=32)
     parser.add_argument("--epochs", type=int, default=9)
+    parser.add_argument("--seconds", type=float, default=0.5, help="that a rung takes")
     parser.add_argument("--scheduler", default="asha")
     parser.add_argument("--sampler", default="tpe")
     options = parser.parse_args()

@@ -15,9 +15,15 @@ _FROM_RUNG = ("evaluate", "from_rung")
 def option_flaws(sweep: Sweep) -> Iterator[Flaw]:
     """Yield options that the scheduler has not."""
     schedule = sweep.schedule
-    if schedule.name in plugins.schedulers():
-        for flaw in flaws_of(plugins.scheduler_options(schedule.name), schedule.options):
-            yield flaw.below("schedule", "options")
+    if schedule.name not in plugins.schedulers():
+        return
+    takes = plugins.scheduler_options(schedule.name)
+    if schedule.options and not takes.model_fields:
+        must = f"must be left out: {schedule.name} has none"
+        yield Flaw(("schedule", "options"), must, show(schedule.options))
+        return
+    for flaw in flaws_of(takes, schedule.options):
+        yield flaw.below("schedule", "options")
 
 
 def grace_flaws(sweep: Sweep) -> Iterator[Flaw]:

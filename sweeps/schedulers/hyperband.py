@@ -6,6 +6,7 @@ so it stops nobody. `HyperBandForBOHB` pauses trials until their bracket is full
 holds no slot, so any number of slots will do.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 STOPS = True
@@ -30,15 +31,18 @@ def make(epochs: int, grace: int, reduction: int) -> Any:
         """Leaves out what would be halved within the grace."""
 
         def __init__(self) -> None:
-            super().__init__(time_attr="rung", max_t=epochs, reduction_factor=reduction)  # type: ignore[no-untyped-call]
-            first_rung = self._get_r0
+            super().__init__(  # type: ignore[no-untyped-call]
+                time_attr="rung", max_t=epochs, reduction_factor=reduction
+            )
+            first_rung: Callable[[int], int] = self._get_r0
             # Tune leaves out a bracket that begins at rung 0.
             self._get_r0 = lambda s: first_rung(s) if first_rung(s) >= grace else 0
 
         def _create_bracket(self, s: int) -> Bracket:
+            trials, rung = self._get_n0(s), self._get_r0(s)  # type: ignore[no-untyped-call]
             return Bracket(  # type: ignore[no-untyped-call]
-                time_attr="rung", max_trials=self._get_n0(s), init_t_attr=self._get_r0(s),
-                max_t_attr=epochs, eta=reduction, s=s,
+                time_attr="rung", max_trials=trials, init_t_attr=rung, max_t_attr=epochs,
+                eta=reduction, s=s,
                 # The last of a bracket ends with its own last epoch, which rounding may miss.
                 stop_last_trials=False,
             )  # fmt: skip

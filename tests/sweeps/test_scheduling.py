@@ -41,7 +41,9 @@ def ray_here():
 def host_class():
     """Return the class of a host whose trials are the better the higher their numbers.
 
-    At the first rungs, as many as are `misleading`, they are the worse. Made in a function, because Ray's processes cannot import test modules.
+    At the first rungs, as many as are `misleading`, they are the worse.
+
+    Made in a function, because Ray's processes cannot import test modules.
     """
 
     class CurveHost:
@@ -63,7 +65,8 @@ def host_class():
             if rung <= self.misleading:
                 value = -value
             result = {
-                "rung": rung, "objective": value, "best": float(number + rung / 10), "failed": None, "guard": None,
+                "rung": rung, "objective": value, "best": float(number + rung / 10),
+                "failed": None, "guard": None,
                 "finished": rung == self.epochs, "seconds": self.seconds, "time": float(rung),
             }  # fmt: skip
             record.append(self.folder, name, result)
