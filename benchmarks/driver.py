@@ -20,6 +20,7 @@ from ray import tune
 from sweeps import bridge, cluster, driver, record
 from sweeps.budget import Spent
 from sweeps.context import SweepContext
+from sweeps.fleet import Fleet
 from sweeps.paths import SweepFolder
 from sweeps.resources import Layout
 from sweeps.spec import parse
@@ -43,7 +44,7 @@ class CurveHost:
         self._points: dict[int, dict[str, float]] = {}
         self._rungs: dict[int, int] = {}
 
-    def open(self, number: int, point: dict[str, float]) -> None:
+    def open(self, number: int, point: dict[str, float], start: None) -> None:
         """Take a trial."""
         past = record.read(self._folder, f"trial-{number:03d}")
         self._points[number], self._rungs[number] = point, len(past)
@@ -54,7 +55,7 @@ class CurveHost:
         self._rungs[number] += 1
         rung, rate = self._rungs[number], math.log10(self._points[number]["train.learning_rate"])
         value = math.exp(-((rate + 3.7) ** 2)) * (1 - math.exp(-rung / 4))
-        result = {
+        result: dict[str, object] = {
             "rung": rung, "objective": value, "best": value, "failed": None, "guard": None,
             "finished": rung == self._epochs, "seconds": 1.0, "time": time.time(),
         }  # fmt: skip
@@ -117,7 +118,9 @@ def measure(options: argparse.Namespace, root: Path) -> Meter:
     kept = host.remote(folder, options.epochs, options.seconds)  # noqa: F841  # an actor ends with its last handle
     meter = Meter()
     _timed(meter)
-    driver._tune(context, plan, meter, (), Spent.open(folder, sweep.search.budget, ()))  # type: ignore[arg-type]
+    spent = Spent.open(folder, sweep.search.budget, ())
+    asked = bridge.OptunaBridge(sweep, folder, Fleet(hosts=(name,)))
+    driver._tune(context, plan, asked, [meter], (), spent)
     return meter
 
 

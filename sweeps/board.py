@@ -40,6 +40,8 @@ class Board:
     epochs: int
     spent: Spent | None = None
     """The clock of a sweep that may have a budget."""
+    paused: bool = False
+    """No further rung begins."""
     started: float = field(default_factory=time.monotonic)
     rows: dict[int, Row] = field(default_factory=dict)
     _recovered: set[int] = field(default_factory=set)

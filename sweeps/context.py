@@ -16,11 +16,27 @@ EXAMPLE_IMAGES = 2
 
 FAILED = "failed"
 """Key of a result: why the trial cannot go on, or None."""
+VIOLATIONS = "violations"
+"""Key of a result: name of a limit -> by how much the trial violates it; above 0 is too much."""
 
 GUARD = "guard"
 """Key of a result: why the guard stopped the trial, or None."""
 SYMPTOMS = "symptoms"
 """Key of a result: list of what is wrong with the rung, in words; empty for a healthy one."""
+
+
+FULL = "full"
+"""Key of a result: the disk is full, in words; the rung is not on record."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """The state of another trial from which a trial begins."""
+
+    trial: str
+    rung: int
+    folder: str
+    """Name of the copy, see `sweeps.paths.SweepFolder.start`."""
 
 
 @dataclass(frozen=True, kw_only=True)

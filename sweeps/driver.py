@@ -1,23 +1,36 @@
 """The driver: one sweep from its file to its leaderboard, on Ray Tune."""
 
+import shutil
 import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
 from ray import tune
 from rich.console import Console
 
-from sweeps import cluster, leaderboard, record
+from sweeps import (
+    changes,
+    cluster,
+    control,
+    disk,
+    leaderboard,
+    lease,
+    record,
+    starts,
+    warm_start,
+)
 from sweeps.admission import Admission
 from sweeps.board import Board
 from sweeps.bridge import OptunaBridge
 from sweeps.budget import Spent, refuse
 from sweeps.callback import Follow
-from sweeps.context import EXAMPLE_IMAGES, SweepContext, trial_id, trial_number
+from sweeps.context import EXAMPLE_IMAGES, SweepContext, trial_number
+from sweeps.controller import Controller
 from sweeps.files import located
 from sweeps.fleet import Fleet
 from sweeps.leaderboard import Leaderboard
@@ -26,8 +39,10 @@ from sweeps.live import view
 from sweeps.paths import SweepFolder
 from sweeps.remarks import remarks
 from sweeps.resources import Layout
-from sweeps.spec import Sweep, dump
-from sweeps.study import ended, how_ended, open_study
+from sweeps.spec import Sweep
+from sweeps.stopping import StopAsked
+from sweeps.study import ended, enqueue, guard_reasons, open_study, prepare_study, wanted
+from sweeps.supervise import Supervise
 from sweeps.sweep_run import SweepRun
 from sweeps.sweep_scheduler import SweepScheduler
 from sweeps.tracking import Tracking
@@ -57,21 +72,46 @@ def run(sweep: Sweep, root: Path, console: Console, resume: str | None = None) -
     """
     sweep = located(sweep)
     folder = SweepFolder.find(root, resume) if resume else SweepFolder.create(root, sweep.name)
-    folder.spec.write_text(dump(sweep))
+    with lease.held(folder):
+        return _run(sweep, folder, console, resuming=resume is not None)
+
+
+def _run(sweep: Sweep, folder: SweepFolder, console: Console, *, resuming: bool) -> Outcome:
+    _prepare(sweep, folder, console, resuming=resuming)
+    changes.keep(folder, sweep)
+    control.unpause(folder)
     tracking = Tracking(
-        uri=sweep.tracking.uri, experiment=sweep.tracking.experiment, root=root.absolute()
+        uri=sweep.tracking.uri, experiment=sweep.tracking.experiment, root=folder.root
     )
     console.print(f"{folder.sweep_id} in {folder.path}", style="bold")
     parent = _start(folder, tracking)
     try:
-        interrupted = _search(sweep, folder, parent, console, resuming=resume is not None)
-    except BaseException:
-        _conclude(sweep, folder, parent, "failed")
+        interrupted = _search(sweep, folder, parent, console)
+    except BaseException as error:
+        full = disk.is_full(error, folder.path)
+        with suppress(Exception) if full else nullcontext():
+            _conclude(sweep, folder, parent, "failed")
+        if full:
+            raise OSError(disk.full_message(folder)) from error
         raise
     board = _conclude(sweep, folder, parent, "interrupted" if interrupted else "completed")
     return Outcome(
         folder=folder, tracking=tracking, run=parent, leaderboard=board, interrupted=interrupted
     )
+
+
+def _prepare(sweep: Sweep, folder: SweepFolder, console: Console, *, resuming: bool) -> None:
+    """Check the study, mend it, and put into it what the search begins with."""
+    try:
+        study, wider = prepare_study(sweep, folder, resuming=resuming)
+        for point in starts.points(sweep):
+            enqueue(study, point)
+        for line in (*wider, *warm_start.begin(study, sweep, folder.root)):
+            console.print(line)
+    except (OSError, ValueError):
+        if not resuming:
+            shutil.rmtree(folder.path)
+        raise
 
 
 def _start(folder: SweepFolder, tracking: Tracking) -> SweepRun:
@@ -82,9 +122,7 @@ def _start(folder: SweepFolder, tracking: Tracking) -> SweepRun:
         return opening.result()
 
 
-def _search(
-    sweep: Sweep, folder: SweepFolder, parent: SweepRun, console: Console, *, resuming: bool
-) -> bool:
+def _search(sweep: Sweep, folder: SweepFolder, parent: SweepRun, console: Console) -> bool:
     """Run all trials; return whether somebody stopped the sweep before its end."""
     plan = cluster.cluster_layout(sweep)
     refuse(sweep, plan)
@@ -104,28 +142,44 @@ def _search(
         spent = Spent.open(folder, sweep.search.budget, folder.trials())
         board = _board(sweep, folder, spent)
         over = _recover(sweep, folder, parent, board)
+        fleet = Fleet(hosts=cluster.host_names(context, plan.hosts))
+        bridge = OptunaBridge(sweep, folder, fleet)
         with view(board, console) as screen:
-            if len(over) < sweep.search.trials:
-                _tune(context, plan, Follow(board, screen, parent, folder), over, spent)
+            say = partial(console.print, soft_wrap=True)
+            controller = Controller(sweep, folder, bridge.add, board, parent, say)
+            bridge.poll = controller.poll
+            controller.poll()
+            if not bridge.is_over:
+                follow = Follow(board, screen, parent, folder)
+                supervise = Supervise(sweep, folder, board, bridge, controller.poll, say)
+                _tune(context, plan, bridge, [follow, supervise], over, spent)
+        if bridge.exhausted:
+            board.trials = len(board.rows)
+        if bridge.exhausted and not board.interrupted:
+            console.print(f"all {board.trials} points of the space were tried: the sweep ends")
         return board.interrupted
     finally:
         cluster.stop(actors)
 
 
 def _tune(
-    context: SweepContext, plan: Layout, callback: Follow, over: Sequence[str], spent: Spent
+    context: SweepContext,
+    plan: Layout,
+    bridge: OptunaBridge,
+    callbacks: list[tune.Callback],
+    over: Sequence[str],
+    spent: Spent,
 ) -> None:
     """Run the trials that are not `over`; none of Tune's own state is read back."""
     sweep, folder, slots = context.sweep, context.folder, plan.concurrent_trials
     past = {trial: record.read(folder, trial) for trial in over}
-    names = cluster.host_names(context, plan.hosts)
-    bridge = OptunaBridge(sweep, folder, Fleet(hosts=names))
     with _sigterm_as_ctrl_c():
         tune.run(
             tune.with_parameters(TrialTrainable, context=context),
             name=folder.tune.name,
             storage_path=str(folder.path),
-            num_samples=sweep.search.trials - len(over),
+            num_samples=-1,  # the bridge says when it is over: trials may be added
+            stop=StopAsked(folder),
             search_alg=Admission(bridge, slots, spent),
             scheduler=SweepScheduler(sweep, spent, slots, past),
             # Tune refuses a trial without any resource.
@@ -135,7 +189,7 @@ def _tune(
             max_failures=RETRIES,
             raise_on_failed_trial=False,
             checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=1),
-            callbacks=[callback],
+            callbacks=callbacks,
             verbose=0,
         )
 
@@ -161,7 +215,7 @@ def _board(sweep: Sweep, folder: SweepFolder, spent: Spent) -> Board:
         sweep_id=folder.sweep_id,
         objective=objective.metric,
         mode=objective.mode,
-        trials=sweep.search.trials,
+        trials=wanted(sweep, folder),
         epochs=sweep.most_epochs,
         spent=spent,
     )
@@ -170,9 +224,9 @@ def _board(sweep: Sweep, folder: SweepFolder, spent: Spent) -> Board:
 def _recover(sweep: Sweep, folder: SweepFolder, parent: SweepRun, board: Board) -> list[str]:
     """Return the trials that are over by the study, and let tracking and screen agree with it."""
     study = open_study(sweep, folder)
-    over = {trial_id(trial.number): how_ended(trial) for trial in ended(study)}
-    for name, (state, reason) in over.items():
-        parent.close_trial(name, state, reason)
+    over, reasons = ended(study), guard_reasons(study)
+    for name, state in over.items():
+        parent.close_trial(name, state, reasons.get(name))
     for entry in leaderboard.read(parent, sweep.search.objective).entries:
         if entry.trial in over:
             best = entry.best.get(board.objective)

@@ -52,5 +52,8 @@ def best_adapter(folder: SweepFolder, board: Leaderboard) -> tuple[Entry, Path]:
         raise ValueError(f"{board.sweep_id}: no trial has a score, so there is no best adapter")
     adapter = folder.best_adapter(winner.trial)
     if not adapter.is_dir():
-        raise ValueError(f"the adapter of {winner.trial} is gone: there is no {adapter}")
+        raise ValueError(
+            f"the adapter of {winner.trial} is gone: there is no {adapter}; disk.keep in "
+            f"{folder.spec.name} says of how many of the best trials adapters stay"
+        )
     return winner, adapter

@@ -27,6 +27,11 @@ def leaves(model: type[BaseModel]) -> dict[str, FieldInfo]:
     return {".".join(keys): field for keys, field in _walk(model, ())}
 
 
+def dotted(section: BaseModel) -> dict[str, Any]:
+    """Return the plain values that a section and those in it hold, by dotted path."""
+    return {path: value_at(section, path) for path in leaves(type(section))}
+
+
 def _walk(model: type[BaseModel], at: Keys) -> Iterator[tuple[Keys, FieldInfo]]:
     for name, field in model.model_fields.items():
         section = section_of(field)

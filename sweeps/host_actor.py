@@ -13,16 +13,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sweeps import best, record, scores_file
+from sweeps import best, disk, record, scores_file
 from sweeps.best import Best
 from sweeps.context import (
     EXAMPLE_IMAGES,
     FAILED,
+    FULL,
     GUARD,
     SYMPTOMS,
+    VIOLATIONS,
     Point,
+    Start,
     SweepContext,
     trial_id,
+    trial_number,
     trial_title,
 )
 from sweeps.inputs import eval_tags
@@ -110,17 +114,19 @@ class HostActor:
         counts = ", ".join(f"{len(part)} {split}" for split, part in data_set.splits.items())
         return [f"images: {counts}", *(f"skipped: {problem}" for problem in data_set.problems)]
 
-    def open(self, number: int, point: Point) -> str | None:
-        """Give a trial a slot, which goes on after the rungs on record; or say why it cannot."""
+    def open(self, number: int, point: Point, start: Start | None = None) -> dict[str, Any] | None:
+        """Give a trial a slot, which goes on after the rungs on record, else from `start`.
+
+        Returns None, or the result of a trial that cannot go on.
+        """
         name = trial_id(number)
-        return self._guarded(name, lambda: self._open(name, number, point))
+        return self._guarded(name, lambda: self._open(name, number, point, start))
 
     def advance(self, number: int) -> dict[str, Any]:
         """Train a trial for one rung and return Tune's result."""
         name = trial_id(number)
         result: dict[str, Any] = {}
-        failure = self._guarded(name, lambda: result.update(self._advance(name)))
-        return result if failure is None else {FAILED: failure, "finished": False}
+        return self._guarded(name, lambda: result.update(self._advance(name))) or result
 
     def close(self, number: int) -> None:
         """Take a trial's slot away and write its best captions; its snapshots stay."""
@@ -132,10 +138,12 @@ class HostActor:
         self._guarded(name, lambda: self._log_predictions(trial))
 
     def shutdown(self) -> None:
-        """Release bases and scorers."""
+        """Write the best captions of the trials that nobody closed; release bases and scorers."""
+        for name in list(self._trials):
+            self.close(trial_number(name))
         self._host.close()
 
-    def _open(self, name: str, number: int, point: Point) -> None:
+    def _open(self, name: str, number: int, point: Point, start: Start | None) -> None:
         sweep, context = self._context.sweep, self._context
         recipe = sweep.recipe.with_point(point)
         run = TrialRun.open(
@@ -145,7 +153,12 @@ class HostActor:
             trial_title(number, point),
             params={**point, "train.seed": recipe.train.seed, "model.base": recipe.model.base},
             logarithmic=sweep.logarithmic_fields(),
-            tags={"trial.number": str(number), "host": self._name, "node": os.uname().nodename},
+            tags={
+                "trial.number": str(number),
+                "host": self._name,
+                "node": os.uname().nodename,
+                **({"trial.from": f"{start.trial} rung {start.rung}"} if start else {}),
+            },
         )
         trial = _Open(run=run, recipe=recipe, first_rung=sweep.first_judged_rung)
         past = record.usable(context.folder, name)
@@ -153,6 +166,8 @@ class HostActor:
             self._go_on(name, trial, past)
         else:
             self._begin(name, trial)
+            if start:
+                self._begin_from(name, trial, start)
         self._trials[name] = trial
 
     def _begin(self, name: str, trial: _Open) -> None:
@@ -161,6 +176,15 @@ class HostActor:
         trial.run.inputs(trial.recipe.data, self._host.data_set(trial.recipe), scored)
         trial.run.report(baseline, self._context.sweep.search.objective.metric)
         self._log_examples(trial, baseline.predictions, step=0)
+
+    def _begin_from(self, name: str, trial: _Open, start: Start) -> None:
+        """Put the state of another trial in place of the fresh one."""
+        self._host.evict(name)
+        folder = self._context.folder.start(start.folder)
+        if best.read(folder):  # an adapter; otherwise a whole snapshot
+            self._host.graft(name, trial.recipe, folder, start.rung)
+        else:
+            self._host.restore(name, trial.recipe, folder)
 
     def _go_on(self, name: str, trial: _Open, past: list[dict[str, Any]]) -> None:
         """Take the trial up after its last rung on record; MLflow hears what it has missed."""
@@ -277,19 +301,30 @@ class HostActor:
         by_id = {sample.id: sample for sample in validation}
         return [by_id[prediction.image_id] for prediction in trial.predictions]
 
-    def _guarded(self, name: str, work: Callable[[], None]) -> str | None:
-        """Run `work`; return None, or the traceback of what it raised, cause last.
+    def _guarded(self, name: str, work: Callable[[], None]) -> dict[str, Any] | None:
+        """Run `work`; return None, or the result of a trial that cannot go on.
 
         An error raised by the trial's own code would be raised again by a retry, so it ends
         the trial. Tune retries what never gets here: the death of this process.
         """
         try:
             work()
-        except Exception:
+        except Exception as error:
             self._host.evict(name)
             self._trials.pop(name, None)
-            return traceback.format_exc()
+            if disk.is_full(error, self._context.folder.path):
+                return {FULL: disk.full_message(self._context.folder), FAILED: None,
+                        "finished": False}  # fmt: skip
+            return _failure(error)
         return None
+
+
+def _failure(error: Exception) -> dict[str, Any]:
+    """Return the result of a trial that raised `error`, with the traceback, cause last."""
+    from workers.memory import is_out_of_memory
+
+    violations = {"memory": 1.0} if is_out_of_memory(error) else {}
+    return {FAILED: traceback.format_exc(), "finished": False, VIOLATIONS: violations}
 
 
 def _reported(result: record.Result) -> Report:

@@ -134,6 +134,8 @@ def shown_rows(board: Board) -> list[Row]:
 def status(board: Board) -> str:
     """Return the line that sums the sweep up."""
     parts = [f"{board.sweep_id}: {board.ended}/{board.trials} trials"]
+    if board.paused:
+        parts.append("paused")
     if board.best is not None:
         trial = board.best.title.split()[0]
         parts.append(f"best {board.objective} {board.best.best:.4f} ({trial})")

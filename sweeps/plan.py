@@ -5,13 +5,15 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
+from sweeps import samplers, starts, storage
 from sweeps.budget import described, refuse
 from sweeps.context import trial_title
+from sweeps.draws import Draws
 from sweeps.fidelity import unpruned
 from sweeps.resources import Layout, layout, local_cpus, local_gpus
 from sweeps.spaces import show_sweep
 from sweeps.spec import Sweep
-from sweeps.study import ask
+from sweeps.study import enqueue
 from workers import checkpoint_files, quantizations, tiny
 from workers.checkpoint_files import OPTIMIZER_BYTES, CheckpointFiles
 
@@ -42,24 +44,26 @@ def sample_titles(sweep: Sweep, count: int) -> list[str]:
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study()
-    return [
-        trial_title(number, ask(study, sweep)[1])
-        for number in range(min(count, sweep.search.trials))
-    ]
+    for point in starts.points(sweep):
+        enqueue(study, point)
+    draws = Draws(study, sweep)
+    drawn = [draws.next() for _ in range(min(count, sweep.search.trials))]
+    return [trial_title(one.number, one.point) for one in drawn if one is not None]
 
 
 def _lines(sweep: Sweep, results: Path, plan: Layout) -> list[tuple[str, str]]:
-    size = sweep.search.space.size()
-    points = f"a space of {size:.0f} points" if size != float("inf") else "a continuous space"
     objective = sweep.search.objective
     files = checkpoint_files.find(sweep.model.base, sweep.model.revision)
     device = "GPU" if plan.gpus_per_host else "CPU"
     return [
         ("sweep", f"{sweep.name}: {sweep.task} with {sweep.model.base}"),
-        ("trials", f"{sweep.search.trials} of {sweep.most_epochs} epochs each, {points}"),
+        ("trials", _trials(sweep)),
         ("budget", described(sweep.search.budget) or "no limit besides the trials"),
         ("objective", f"{objective.metric} ({objective.mode})"),
         ("schedule", _schedule(sweep)),
+        ("sampler", _sampler(sweep)),
+        ("start", _start(sweep)),
+        ("study", _study(sweep)),
         ("data", f"{sweep.data.source}{f' {sweep.data.path}' if sweep.data.path else ''}"),
         ("hosts", f"{plan.hosts} with {plan.slots} slot(s) each; {device}, {plan.threads} threads"),
         ("base", _base(sweep, files)),
@@ -72,6 +76,34 @@ def _schedule(sweep: Sweep) -> str:
     whole = unpruned(sweep)
     first = f", the first {whole} trials run to their end to measure the rungs" if whole else ""
     return f"{sweep.schedule.name}, grace {sweep.schedule.grace}{first}"
+
+
+def _trials(sweep: Sweep) -> str:
+    trials, size = sweep.search.trials, sweep.search.space.size()
+    points = f"a space of {size:.0f} points" if size != float("inf") else "a continuous space"
+    early = "; the sweep ends when all are tried" if size < trials else ""
+    return f"{trials} of {sweep.most_epochs} epochs each, {points}{early}"
+
+
+def _sampler(sweep: Sweep) -> str:
+    name, schedule = sweep.search.sampler.name, sweep.schedule.name
+    if samplers.module(name).LEARNS_FROM_STOPPED or schedule == "fifo":
+        return name
+    return f"{name}; it learns from completed trials only, and {schedule} stops most before"
+
+
+def _start(sweep: Sweep) -> str:
+    if sweep.search.start is not None:
+        return f"{len(sweep.search.start)} given points"
+    point, why = starts.own_point(sweep)
+    return why if point is not None else f"not with the recipe's own values: {why}"
+
+
+def _study(sweep: Sweep) -> str:
+    address = sweep.search.storage
+    place = "beside the results" if address is None else storage.hidden(address)
+    earlier = ", ".join(sweep.search.warm_start)
+    return place + (f"; begins with what {earlier} learned" if earlier else "")
 
 
 def memory_note(sweep: Sweep) -> str:

@@ -86,6 +86,13 @@ class Search(Section):
     objective: Objective = Objective()
     trials: Count = 16
     budget: Budget = Budget()
+    start: Annotated[tuple[dict[str, Any], ...], Field(strict=False)] | None = None
+    """Points that are tried first, of which fields may be left out; null is the recipe's own
+    values if they lie in the space."""
+    warm_start: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    """Earlier sweeps in the same folder of results, from whose trials the sampler learns."""
+    storage: Annotated[str, Field(min_length=1)] | None = None
+    """Where the study lies: a ``.log`` file or a database; null is beside the results."""
 
     @model_validator(mode="before")
     @classmethod
@@ -142,6 +149,16 @@ class Resources(Section):
     """Trials that a host holds at a time."""
 
 
+class Disk(Section):
+    """What of the trials stays on disk."""
+
+    keep: Count | None = 10
+    """Adapters of so many of the best trials; those of the others go as the sweep runs. Null
+    keeps all."""
+    limit_gb: Annotated[float, Field(gt=0.0)] | None = None
+    """Most that the sweep's folder may hold, in 1e9 bytes; null is no limit."""
+
+
 class Tracked(Section):
     """Where the sweep is tracked."""
 
@@ -170,6 +187,7 @@ class Sweep(Recipe):
     search: Search = Search()
     schedule: Schedule = Schedule()
     resources: Resources = Resources()
+    disk: Disk = Disk()
     tracking: Tracked
     promote: Promote | None = None
     """Null registers nothing."""

@@ -5,19 +5,21 @@ trial.
 """
 
 import contextlib
+import time
 from typing import Any
 
 import ray
 from ray import tune
 
 from sweeps import record
-from sweeps.context import FAILED, GUARD, SweepContext, trial_id
+from sweeps.context import FAILED, FULL, GUARD, Start, SweepContext, trial_id
 
 _CLOSE_SECONDS = 60.0
+_PAUSE_SECONDS = 0.5
 
 
 class TrialTrainable(tune.Trainable):
-    """One trial. ``config`` holds number, point and the name of the host."""
+    """One trial. ``config`` holds number, point, the name of the host, and what to begin from."""
 
     _rung: int
     _opened: bool
@@ -36,7 +38,9 @@ class TrialTrainable(tune.Trainable):
     def step(self) -> dict[str, Any]:
         """Advance one rung; an error of the trial itself comes back as a result."""
         failure = None if self._opened else self._open()
-        result: dict[str, Any] = {FAILED: failure, "finished": False} if failure else self._next()
+        result = failure or self._next()
+        if result.get(FULL):
+            self._release()  # whoever goes on does so from the record
         self._rung = int(result.get("rung", self._rung))
         self._ended = bool(result["finished"] or result[FAILED] or result.get(GUARD))
         return {**result, "done": self._ended, "trial": trial_id(self._number)}
@@ -56,15 +60,16 @@ class TrialTrainable(tune.Trainable):
     def _take(self, config: dict[str, Any]) -> None:
         self._number: int = config["number"]
         self._point: dict[str, Any] = config["point"]
+        self._start = Start(**config["start"]) if config.get("start") else None
         self._host = ray.get_actor(config["host"])
         self._rung = 0
         self._opened = False
         self._ended = False
         self._past: list[dict[str, Any]] = []
 
-    def _open(self) -> str | None:
-        opening: Any = self._host.open.remote(self._number, self._point)
-        failure: str | None = ray.get(opening)
+    def _open(self) -> dict[str, Any] | None:
+        opening: Any = self._host.open.remote(self._number, self._point, self._start)
+        failure: dict[str, Any] | None = ray.get(opening)
         self._opened = failure is None
         if self._opened:
             recorded = record.read(self._context.folder, trial_id(self._number))
@@ -76,6 +81,8 @@ class TrialTrainable(tune.Trainable):
         return self._past.pop(0) if self._past else self._advance()
 
     def _advance(self) -> dict[str, Any]:
+        while self._context.folder.paused.exists():
+            time.sleep(_PAUSE_SECONDS)
         advancing: Any = self._host.advance.remote(self._number)
         result: dict[str, Any] = ray.get(advancing)
         return result

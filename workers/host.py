@@ -81,6 +81,11 @@ class Host:
         resident = self._resident(recipe)
         self._slots[name] = Slot.restored(name, recipe, resident.adapted, folder)
 
+    def graft(self, name: str, recipe: Recipe, folder: Path, rung: int) -> None:
+        """Open a slot that begins with an adapter which was trained for `rung` epochs."""
+        resident = self._resident(recipe)
+        self._slots[name] = Slot.grafted(name, recipe, resident.adapted, folder, rung)
+
     def advance(self, name: str) -> Report:
         """Train the slot for one rung, score it, and report.
 

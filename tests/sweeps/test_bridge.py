@@ -5,13 +5,13 @@ import math
 import optuna
 import pytest
 from optuna.trial import TrialState
+from ray.tune.search import Searcher
 
-from sweeps import samplers
 from sweeps.bridge import OptunaBridge
 from sweeps.fleet import Fleet
 from sweeps.paths import SweepFolder
 from sweeps.spec import parse
-from sweeps.study import how_ended, importances, open_study, recipe_of
+from sweeps.study import ended, ending, importances, open_study, own_trials, recipe_of
 
 FILE = """
 name: bridge
@@ -22,6 +22,7 @@ search:
     adapter.rank: {choice: [2, 4, 8]}
     train.learning_rate: {log_uniform: [1e-4, 1e-1]}
   sampler: {name: random, seed: 3}
+  start: []
   objective: {metric: cider}
 """
 
@@ -48,7 +49,7 @@ def rung(number, value, **more):
 
 def told(sweep, folder, number):
     """The trial as Optuna has it, read from the file anew."""
-    return open_study(sweep, folder).trials[number]
+    return own_trials(open_study(sweep, folder))[f"trial-{number:03d}"]
 
 
 def test_a_finished_trial_is_complete_with_its_best_value(bridge, sweep, folder):
@@ -99,7 +100,7 @@ def test_a_trial_that_the_guard_stopped_is_pruned_as_one_that_must_not_be(bridge
     assert trial.intermediate_values == {1: 0.1, 2: 0.2}
     assert trial.user_attrs["guard"] == REASON
     assert trial.constraints == {"guard": 1.0}
-    assert how_ended(trial) == ("failed-by-guard", REASON)
+    assert ending(trial) == "failed-by-guard"
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
@@ -151,7 +152,7 @@ def test_tpe_keeps_away_from_where_trials_collapse(tmp_path):
     assert not [t for t in open_study(sweep, folder).trials if t.state == TrialState.RUNNING]
 
 
-@pytest.mark.parametrize("name", samplers.NAMES)
+@pytest.mark.parametrize("name", ["random", "tpe"])
 def test_every_sampler_goes_on_when_all_trials_collapse(name, tmp_path):
     sweep = parse(FILE.replace("name: random", f"name: {name}"))
     folder = SweepFolder.create(tmp_path, "guarded")
@@ -217,13 +218,59 @@ def test_a_new_bridge_goes_on_with_the_trials_that_nobody_ended(bridge, sweep, f
     assert trial.intermediate_values == {1: 0.3, 2: 0.6}
 
 
-def test_a_trial_whose_driver_died_while_drawing_keeps_what_it_had_drawn(sweep, folder):
-    cut_off = open_study(sweep, folder).ask()
-    rank = sweep.search.space["adapter.rank"].suggest(cut_off, "adapter.rank")
-    config = OptunaBridge(sweep, folder, Fleet(hosts=("host",))).suggest("a")
-    assert config["number"] == 0
-    assert config["point"]["adapter.rank"] == rank
-    assert "train.learning_rate" in config["point"]
+def test_why_a_trial_failed_is_told_in_one_line(bridge, sweep, folder):
+    bridge.suggest("a")
+    trace = "Traceback (most recent call last):\n  File x\nValueError: loss is nan\n"
+    bridge.on_trial_complete("a", {"failed": trace, "finished": False})
+    bridge.suggest("b")
+    bridge.on_trial_complete("b", None, error=True)
+    bridge.suggest("c")
+    bridge.on_trial_complete("c", rung(1, float("nan"), finished=True))
+    errors = [told(sweep, folder, number).user_attrs["error"] for number in range(3)]
+    assert errors == [
+        "ValueError: loss is nan",
+        "the trial's processes died",
+        "no rung had a score",
+    ]
+
+
+@pytest.mark.parametrize("key", [{"violations": {"memory": 1.0}}, {"violations/memory": 1.0}])
+def test_what_does_not_fit_in_memory_is_a_constraint_and_no_failure(bridge, sweep, folder, key):
+    bridge.suggest("a")
+    bridge.on_trial_result("a", rung(1, 0.4))
+    bridge.on_trial_complete("a", {"failed": "OutOfMemoryError: 2 GiB", "finished": False, **key})
+    trial = told(sweep, folder, 0)
+    assert trial.state == TrialState.PRUNED
+    assert trial.constraints == {"memory": 1.0}
+    assert trial.intermediate_values == {1: 0.4}
+    assert trial.user_attrs["error"] == "OutOfMemoryError: 2 GiB"
+    assert ended(open_study(sweep, folder)) == {"trial-000": "failed"}
+
+
+def test_a_limit_that_a_finished_trial_broke_is_told_beside_its_score(bridge, sweep, folder):
+    for name, violation in {"a": 1.5, "b": -3.0}.items():
+        bridge.suggest(name)
+        measured = {"violations": {"peak_memory_gb": violation}}
+        bridge.on_trial_complete(name, rung(2, 0.6, finished=True, **measured))
+    assert told(sweep, folder, 0).state == TrialState.COMPLETE
+    assert told(sweep, folder, 0).constraints == {"peak_memory_gb": 1.5}
+    assert open_study(sweep, folder).best_trial.user_attrs["trial"] == "trial-001"
+    assert ended(open_study(sweep, folder)) == {"trial-000": "completed", "trial-001": "completed"}
+
+
+def test_a_space_without_more_points_ends_the_search(folder):
+    space = "{adapter.rank: {choice: [2, 4]}}"
+    sweep = parse(FILE.replace("search:", f"search:\n  space: {space}", 1).replace(
+        """  space:
+    adapter.rank: {choice: [2, 4, 8]}
+    train.learning_rate: {log_uniform: [1e-4, 1e-1]}
+""", ""))  # fmt: skip
+    bridge = OptunaBridge(sweep, folder, Fleet(hosts=("host",)))
+    points = [bridge.suggest(name)["point"]["adapter.rank"] for name in "ab"]
+    assert sorted(points) == [2, 4]
+    assert not bridge.exhausted
+    assert bridge.suggest("c") == Searcher.FINISHED
+    assert bridge.exhausted
 
 
 def test_ending_twice_or_an_unknown_trial_does_no_harm(bridge, sweep, folder):

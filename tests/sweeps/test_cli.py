@@ -16,6 +16,7 @@ COMMANDS = (
     "compare",
     "promote",
     "predict",
+    "score",
     "ui",
     "init",
     "doctor",

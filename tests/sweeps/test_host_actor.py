@@ -90,8 +90,21 @@ def test_a_trial_that_gets_better_is_not_ended_by_patience(actor):
 def test_an_error_of_the_trial_is_a_result_and_the_next_trial_works(actor):
     assert "exact" not in str(actor.open(0, {"train.learning_rate": 1e-2}))
     failure = actor.open(1, {"train.learning_rate": "fast"})
-    assert "train.learning_rate" in failure
+    assert "train.learning_rate" in failure["failed"]
     assert actor.advance(0)[FAILED] is None
+
+
+def test_what_does_not_fit_in_memory_is_marked_as_such(actor):
+    """A batch of 2**50 examples' worth of memory, asked of torch in the middle of a rung."""
+    import torch
+
+    assert actor.open(0, {"train.learning_rate": 1e-2}) is None
+    actor._host.advance = lambda name: torch.empty(2**55, dtype=torch.uint8)
+    result = actor.advance(0)
+    assert "DefaultCPUAllocator" in result[FAILED]
+    assert result["violations"] == {"memory": 1.0}
+    failure = actor.open(1, {"train.learning_rate": "fast"})
+    assert failure["violations"] == {}
 
 
 def test_old_snapshots_go_and_a_trial_goes_on_after_the_newest(actor, context):

@@ -1,12 +1,16 @@
 """Schedulers, slots and budget on real Ray and Optuna, with hosts that know the curves already."""
 
+import contextlib
+
 import pytest
 import ray
 from optuna.trial import TrialState
 
 from sweeps import cluster, driver, record
+from sweeps.bridge import OptunaBridge
 from sweeps.budget import Spent
 from sweeps.context import SweepContext
+from sweeps.fleet import Fleet
 from sweeps.paths import SweepFolder
 from sweeps.resources import Layout
 from sweeps.spec import parse
@@ -52,7 +56,7 @@ def host_class():
             self.misleading, self.seconds = misleading, seconds
             self.open_trials, self.most, self.trained = {}, 0, []
 
-        def open(self, number, point):
+        def open(self, number, point, start):
             past = record.usable(self.folder, f"trial-{number:03d}")
             self.open_trials[number] = len(past)
             self.most = max(self.most, len(self.open_trials))
@@ -82,6 +86,19 @@ def host_class():
     return CurveHost
 
 
+class Death(ray.tune.Callback):
+    """Ends the driver with an error after so many rungs; None never does."""
+
+    def __init__(self, rungs):
+        self.rungs = rungs
+
+    def on_trial_result(self, iteration, trials, trial, result, **info):
+        if self.rungs is not None:
+            self.rungs -= 1
+            if not self.rungs:
+                raise RuntimeError("the driver dies")
+
+
 class Sweep:
     """A sweep of curves in a folder, run by the driver's own function."""
 
@@ -89,14 +106,15 @@ class Sweep:
         text = FILE.format(schedule=schedule, trials=trials, budget=budget, slots=slots)
         self.text, self.slots = text, slots
         self.folder = SweepFolder.create(root, "curves")
+        self.name = f"{self.folder.sweep_id}/host-0"
         self.host = (
             ray.remote(host_class())
-            .options(name=f"{self.folder.sweep_id}/host-0", num_cpus=0, max_restarts=-1)
+            .options(name=self.name, num_cpus=0, max_restarts=-1)
             .remote(self.folder, 4, misleading, seconds)
         )
 
-    def run(self, *changes):
-        """Run what is not over, as a driver does; return the clock."""
+    def run(self, *changes, dies_at=None):
+        """Run what is not over, as a driver does that may die at a rung; return the clock."""
         self.sweep = parse(self.text, overrides=changes)
         context = SweepContext(
             sweep=self.sweep, folder=self.folder, parent_run_id="", threads=1,
@@ -105,7 +123,9 @@ class Sweep:
         plan = Layout(hosts=1, slots=self.slots, gpus_per_host=0, cpus_per_host=0.0, threads=1)
         over = [name for name, state in self.states().items() if state.is_finished()]
         spent = Spent.open(self.folder, self.sweep.search.budget, self.folder.trials())
-        driver._tune(context, plan, ray.tune.Callback(), over, spent)
+        bridge = OptunaBridge(self.sweep, self.folder, Fleet(hosts=(self.name,)))
+        with contextlib.suppress(ray.tune.error.TuneError if dies_at else ()):
+            driver._tune(context, plan, bridge, [Death(dies_at)], over, spent)
         return spent
 
     def states(self):
@@ -190,3 +210,23 @@ def test_a_resumed_scheduler_knows_the_trials_before(sweep_of, name):
     sweep.run("search.trials=4")
     sweep.run()
     assert sweep.rungs()[4] == 1
+
+
+def test_trials_that_wait_when_the_driver_dies_go_on_from_their_records(sweep_of):
+    sweep = sweep_of(schedule="name: hyperband, reduction: 2", slots=2)
+    sweep.run(dies_at=8)
+    assert TrialState.RUNNING in sweep.states().values()
+    sweep.run()
+    states, rungs = sweep.states(), sweep.rungs()
+    assert set(states.values()) == {TrialState.COMPLETE, TrialState.PRUNED}
+    assert [state is TrialState.COMPLETE for state in states.values()] == [n == 4 for n in rungs]
+    _, trained = ray.get(sweep.host.seen.remote())
+    assert len(trained) == len(set(trained)) == sum(rungs)
+
+
+def test_a_sweep_without_anything_left_of_its_budget_ends_at_once(sweep_of):
+    sweep = sweep_of(schedule="name: fifo", trials=3, slots=1, budget="gpu_hours: 0.0012")
+    sweep.run()
+    before = sweep.rungs()
+    sweep.run()
+    assert sweep.rungs() == before == [4, 1]

@@ -75,7 +75,8 @@ SINGLE = {
         '4  evaluate.metrics  must be a list of text that is not empty, got ["cider", 5]',
     "evaluate: {metrics: [cider, cidr]}":
         "4  evaluate.metrics  must name metrics of captioning: bleu, meteor, rouge_l, cider, "
-        'cider_fixed_idf, exact_match, word_error_rate, got "cidr" (did you mean cider?)',
+        "cider_fixed_idf, exact_match, word_error_rate, distinct_captions, length_ratio, "
+        'repetition, got "cidr" (did you mean cider?)',
     "evaluate: {metrics: [cider, cider]}":
         '4  evaluate.metrics  must be a list without repeats, got "cider"',
     "guard: {same_caption: 0}":
@@ -97,12 +98,14 @@ SINGLE = {
     "search: {trials: 0}":
         "4  search.trials  must be a whole number of at least 1, got 0",
     "search: {sampler: {name: tpo}}":
-        '4  search.sampler.name  must be one of random, tpe, got "tpo" (did you mean tpe?)',
+        '4  search.sampler.name  must be one of random, grid, tpe, cmaes, gp, nsga2, qmc, '
+        'got "tpo" (did you mean tpe?)',
     "search: {sampler: {options: {startup: 3}}}":
         "4  search.sampler.options.startup  must be one of the keys startup_trials, candidates, "
         "got startup (did you mean startup_trials?)",
     "search: {sampler: {options: {candidates: many}}}":
-        '4  search.sampler.options.candidates  must be a whole number, got "many"',
+        '4  search.sampler.options.candidates  must be a whole number of at least 1, '
+        'got "many"',
     "search: {objective: {metric: bleu4}}":
         "4  search.objective.metric  must be loss or an output of evaluate.metrics: bleu_1, "
         'bleu_2, bleu_3, bleu_4, meteor, rouge_l, cider, got "bleu4" (did you mean bleu_4?)',
@@ -112,6 +115,11 @@ SINGLE = {
     "evaluate: {metrics: [bleu]}":
         "search.objective.metric  must be loss or an output of evaluate.metrics: bleu_1, bleu_2, "
         'bleu_3, bleu_4, got "cider"',
+    "evaluate: {metrics: [length_ratio]}":
+        'search.objective.metric  must be loss, got "cider"',
+    "evaluate: {metrics: [length_ratio]}\nsearch: {objective: {metric: length_ratio, mode: max}}":
+        "5  search.objective.metric  must say which caption is better, which more or less of this "
+        'does not, got "length_ratio"',
     "search: {objective: {metric: cider, mode: min}}":
         "4  search.objective.mode  must be max for cider, got min",
     "search: {objective: {metric: loss, mode: max}}":

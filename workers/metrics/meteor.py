@@ -2,11 +2,16 @@
 
 Its corpus value is not the mean over the images. Starting the jar and scoring 1000 captions take
 about one CPU-second each, so the Java process stays alive as long as its scorer.
+
+Of a caption or reference the first 1000 words count. The jar's memory grows with the square of
+their number, and its heap of 2 GiB would end with a caption of 20,000 words that goes on for ever.
 """
 
 from workers.metrics.meteor_formula import STATISTICS, pool, summable
 from workers.metrics.metric import Array, Bound, Captions, Metric
 from workers.metrics.rows import table
+
+_WORDS = 1000
 
 
 def _bind(references: Captions, whole: Captions) -> Bound:
@@ -15,10 +20,11 @@ def _bind(references: Captions, whole: Captions) -> Bound:
     from workers.metrics.paraphrases import table_for
 
     server = Server(table_for(text for captions in references.values() for text in captions))
+    expected = {image: [_cut(text) for text in texts] for image, texts in references.items()}
 
     def rows(candidates: Captions) -> Array:
         """Return the jar's statistics of each image, and behind them its score."""
-        asked = [(references[image], caption) for image, (caption,) in candidates.items()]
+        asked = [(expected[image], _cut(caption)) for image, (caption,) in candidates.items()]
 
         def ask(jvm: Jvm) -> Array:
             answers = jvm.score(asked)
@@ -35,6 +41,11 @@ def _bind(references: Captions, whole: Captions) -> Bound:
         return {"meteor": corpus}, {"meteor": statistics[:, STATISTICS]}
 
     return Bound(rows=rows, finish=finish, session=server.session)
+
+
+def _cut(text: str) -> str:
+    words = text.split(" ", _WORDS)
+    return text if len(words) <= _WORDS else " ".join(words[:_WORDS])
 
 
 METRIC = Metric(name="meteor", outputs=("meteor",), bind=_bind, pool=pool)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 from weakref import WeakSet
 
-from workers.metrics.java import command, jar_folder
+from workers.metrics.java import command, environment, jar_folder
 
 T = TypeVar("T")
 
@@ -42,6 +42,7 @@ class Jvm:
         self._process = subprocess.Popen(
             command(*_ARGUMENTS, *_LANGUAGE, "-a", str(paraphrases)),
             cwd=jar_folder("pycocoevalcap.meteor"),
+            env=environment(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._stderr,

@@ -19,12 +19,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from platformdirs import user_cache_dir
-
+from workers import cache
 from workers.metrics.java import jar_folder
-
-CACHE_VARIABLE = "SWEEPS_CACHE"
-"""Environment variable that names another cache folder."""
 
 _VERSION = 1
 """Raise it when other pairs are kept: older files are not used again."""
@@ -49,10 +45,9 @@ def table_for(references: Iterable[str]) -> Path:
     That is the whole one where the cache folder cannot be written.
     """
     texts = sorted(set(references))
-    cache = Path(os.environ.get(CACHE_VARIABLE) or user_cache_dir("caption-sweeps")).expanduser()
-    folder = cache / "paraphrases"
+    folder = cache.folder() / "paraphrases"
     table = folder / f"{_name(texts)}.gz"
-    if not table.is_file():
+    if not os.access(table, os.R_OK):
         try:
             folder.mkdir(parents=True, exist_ok=True)
             _write(table, texts)
@@ -74,6 +69,7 @@ def _write(table: Path, texts: list[str]) -> None:
             with gzip.open(file, "wb", compresslevel=1) as packed:
                 packed.writelines(_kept(phrases(texts)))
             file.close()
+            os.chmod(file.name, 0o644)  # a cache may be shared with other users
             os.replace(file.name, table)
         except BaseException:
             with suppress(OSError):
