@@ -21,6 +21,8 @@ class _Live:
     """A trial that Tune has."""
 
     trial: Any
+    recorded: int
+    """The last rung that it did under an earlier driver."""
     rung: int = 0
     """The last one that the scheduler was shown."""
 
@@ -69,16 +71,20 @@ class SweepScheduler(TrialScheduler):
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
         """Take a trial, a new one or one that was open under an earlier driver."""
-        self._live[_name(trial)] = _Live(trial)
+        rungs = record.read(self._spent.folder, _name(trial))
+        self._live[_name(trial)] = _Live(trial, rungs[-1]["rung"] if rungs else 0)
         self._scheduler.on_trial_add(tune_controller, trial)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        """Decide on a trial after a rung."""
+        """Decide on a trial after a rung; rungs that it did long ago are all told first."""
         self._count(trial, result)
         decision = str(TrialScheduler.CONTINUE)
-        if _comparable(result):
+        told_again = result.get("rung", 0) < self._live[_name(trial)].recorded
+        if _comparable(result) and not (told_again and self._pauses):
             self._show(trial, result)
             decision = self._scheduler.on_trial_result(tune_controller, trial, result)
+        if told_again:
+            return str(TrialScheduler.CONTINUE)
         if self._spent.used_up:
             return str(TrialScheduler.STOP)
         if decision == TrialScheduler.STOP and _name(trial) in self._first:

@@ -14,7 +14,7 @@ from sweeps.fleet import Fleet
 from sweeps.paths import SweepFolder
 from sweeps.resources import Layout
 from sweeps.spec import parse
-from sweeps.study import open_study
+from sweeps.study import open_study, own_trials
 from sweeps.tracking import Tracking
 
 FILE = """
@@ -23,7 +23,7 @@ model: {{base: nothing}}
 data: {{source: shapes}}
 train: {{epochs: 4}}
 search:
-  space: {{adapter.rank: {{choice: [2, 4, 8]}}}}
+  space: {{train.learning_rate: {{log_uniform: [1e-5, 1e-3]}}}}
   sampler: {{name: random}}
   trials: {trials}
   budget: {{{budget}}}
@@ -129,8 +129,8 @@ class Sweep:
         return spent
 
     def states(self):
-        trials = open_study(self.sweep, self.folder).trials
-        return {trial.user_attrs["trial"]: trial.state for trial in trials}
+        trials = own_trials(open_study(self.sweep, self.folder))
+        return {name: trial.state for name, trial in trials.items()}
 
     def rungs(self):
         """Rungs that each trial did, in the order of their numbers."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import pytest
 from ray.tune.schedulers import TrialScheduler
 
+from sweeps import record
 from sweeps.budget import Spent
 from sweeps.paths import SweepFolder
 from sweeps.spec import parse
@@ -153,6 +154,21 @@ def test_a_used_up_budget_stops_every_trial_after_its_rung_and_those_that_wait(m
     waiting.status, controller = "PAUSED", Controller()
     assert scheduler.choose_trial_to_run(controller) is None
     assert controller.stopped == [1]
+
+
+def test_a_trial_that_did_more_rungs_before_is_not_stopped_while_they_are_told_again(make):
+    scheduler = make("name: asha, reduction: 2")
+    folder = scheduler._spent.folder
+    for rung in (1, 2, 3):
+        record.append(folder, "trial-002", result_of(rung, 1.0))
+    for number in (0, 1):
+        rungs(scheduler, number, flat(5.0))
+    again = trial_of(2)
+    scheduler.on_trial_add(None, again)
+    for rung in (1, 2, 3):
+        decision = scheduler.on_trial_result(None, again, result_of(rung, 1.0))
+        assert decision == TrialScheduler.CONTINUE
+    assert rungs(scheduler, 3, flat(1.0)) == 1
 
 
 def test_of_trials_that_are_ready_the_first_starts(make):
