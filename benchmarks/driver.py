@@ -3,8 +3,9 @@
     python benchmarks/driver.py --trials 1000 --slots 32 --scheduler asha
 
 Real Ray Tune, real Trainables in processes of their own, real Optuna with its journal; no torch,
-no MLflow. Prints CPU seconds of the driver's process per trial and per rung, for each quarter of
-the trials and in all, and the share of what the sampler took to propose a point.
+no MLflow. Prints CPU milliseconds of the driver's process per trial and per rung, for each quarter
+of the trials, and what of it the sampler took to propose a point. With ``--without-ray`` bridge,
+scheduler and records are asked in Tune's order but without Tune.
 """
 
 import argparse
@@ -12,18 +13,23 @@ import math
 import resource
 import tempfile
 import time
+from collections import deque
 from pathlib import Path
+from types import SimpleNamespace
 
 import ray
 from ray import tune
+from ray.tune.schedulers import TrialScheduler
 
 from sweeps import bridge, cluster, driver, record
+from sweeps.admission import Admission
 from sweeps.budget import Spent
 from sweeps.context import SweepContext
 from sweeps.fleet import Fleet
 from sweeps.paths import SweepFolder
 from sweeps.resources import Layout
 from sweeps.spec import parse
+from sweeps.sweep_scheduler import SweepScheduler
 from sweeps.tracking import Tracking
 
 FILE = """
@@ -124,6 +130,41 @@ def measure(options: argparse.Namespace, root: Path) -> Meter:
     return meter
 
 
+def play(options: argparse.Namespace, root: Path) -> Meter:
+    """Do the same without Ray's processes: ask and tell in Tune's order, slot after slot."""
+    sweep, folder = parse(FILE.format(**vars(options))), SweepFolder.create(root, "simulated")
+    spent, meter = Spent.open(folder, sweep.search.budget, ()), Meter()
+    _timed(meter)
+    asked = bridge.OptunaBridge(sweep, folder, Fleet(hosts=("host",)))
+    admission = Admission(asked, options.slots, spent)
+    scheduler = SweepScheduler(sweep, spent, options.slots, {})
+    host, live = CurveHost(folder, options.epochs, 0.0), deque[SimpleNamespace]()
+    while True:
+        while len(live) < options.slots:
+            name = str(len(meter.ends) + len(live))
+            config = admission.suggest(name)
+            if not isinstance(config, dict):
+                break
+            live.append(SimpleNamespace(trial_id=name, config=config, status="RUNNING"))
+            host.open(config["number"], config["point"], None)
+            scheduler.on_trial_add(None, live[-1])
+        if not live:
+            return meter
+        trial = live.popleft()
+        result = host.advance(trial.config["number"])
+        meter.on_trial_result()
+        if (
+            not result["finished"]
+            and scheduler.on_trial_result(None, trial, result) == TrialScheduler.CONTINUE
+        ):
+            admission.on_trial_result(trial.trial_id, result)
+            live.append(trial)
+            continue
+        scheduler.on_trial_complete(None, trial, result)
+        admission.on_trial_complete(trial.trial_id, result)
+        meter.on_trial_complete()
+
+
 def main() -> None:
     """Measure and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -133,11 +174,13 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=0.5, help="that a rung takes")
     parser.add_argument("--scheduler", default="asha")
     parser.add_argument("--sampler", default="tpe")
+    parser.add_argument("--without-ray", action="store_true", help="Tune's own share left out")
     options = parser.parse_args()
-    cluster.connect()
+    if not options.without_ray:
+        cluster.connect()
     with tempfile.TemporaryDirectory() as root:
         started = time.monotonic()
-        meter = measure(options, Path(root))
+        meter = (play if options.without_ray else measure)(options, Path(root))
     seconds = time.monotonic() - started
     print(f"{options.sampler}, {options.scheduler}, {options.slots} slots, {options.trials} trials")
     print(f"{meter.rungs} rungs in {seconds:.0f} s of wall time")
