@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sweeps.paths import SweepFolder
-from sweeps.spec import Sweep
+from sweeps.sweep import Sweep
 from sweeps.tracking import Tracking
 from workers.measures import reported_as
 

@@ -5,7 +5,7 @@ when a process died is told to them again from here; no rung on record is traine
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sweeps.context import GUARD, HOPELESS, VIOLATES
@@ -58,9 +58,9 @@ def violates(results: Sequence[Result]) -> str | None:
     return said
 
 
-def in_order(folder: SweepFolder, trials: Sequence[str]) -> Iterable[tuple[str, dict[str, Any]]]:
-    """Return the rungs of several trials in the order in which they ended."""
-    rungs = [(trial, result) for trial in trials for result in read(folder, trial)]
+def in_order(trials: Mapping[str, Sequence[Result]]) -> list[tuple[str, Result]]:
+    """Return the rungs of several trials, by name, in the order in which they ended."""
+    rungs = [(trial, result) for trial, results in trials.items() for result in results]
     return sorted(rungs, key=lambda rung: float(rung[1]["time"]))
 
 
