@@ -14,12 +14,12 @@ from optuna.trial import Trial, TrialState
 from ray.tune.search import Searcher
 
 from sweeps.board import last_line
-from sweeps.context import FAILED, GUARD, VIOLATIONS, Start
+from sweeps.context import BESTS, FAILED, GUARD, VIOLATIONS, Start
 from sweeps.draws import Drawn, Draws
 from sweeps.fleet import Fleet
 from sweeps.paths import SweepFolder
 from sweeps.spec import Sweep
-from sweeps.study import EXHAUSTED, add, open_study, tell
+from sweeps.study import EXHAUSTED, GUARDED, add, open_study, tell
 
 
 @dataclass(kw_only=True)
@@ -28,16 +28,24 @@ class _Running:
 
     number: int
     trial: Trial
+    several: bool
+    """Whether the study has several objectives."""
     rungs: set[int] = field(default_factory=set)
     """Rungs whose objective Optuna has."""
 
     @classmethod
     def of(cls, drawn: Drawn) -> "_Running":
-        return cls(number=drawn.number, trial=drawn.trial, rungs=set(drawn.rungs))
+        several = len(drawn.trial.study.directions) > 1
+        return cls(number=drawn.number, trial=drawn.trial, several=several, rungs=set(drawn.rungs))
 
     def report(self, result: Mapping[str, Any]) -> None:
-        """Keep the objective of a rung as Optuna's intermediate value, once."""
+        """Keep the objective of a rung as Optuna's intermediate value, once.
+
+        Optuna keeps none for several objectives.
+        """
         value, rung = result.get("objective"), result.get("rung")
+        if self.several:
+            return
         if value is not None and rung is not None and rung not in self.rungs:
             self.rungs.add(rung)
             self.trial.report(value, rung)
@@ -47,8 +55,9 @@ class OptunaBridge(Searcher):
     """Proposes the points of one sweep and tells Optuna truthfully how each trial ended.
 
     COMPLETE only when the trial says that it finished; PRUNED, with the value of every rung,
-    when the scheduler stopped it, or the guard; FAIL when it could not go on. What a trial
-    violates is told as constraints, whichever way it ended.
+    when the scheduler, the guard or a limit stopped it; FAIL when it could not go on. What a
+    trial violates is told as constraints, whichever way it ended. With several objectives Optuna
+    takes no values of rungs: a trial that was stopped has none there.
     """
 
     def __init__(self, sweep: Sweep, folder: SweepFolder, fleet: Fleet) -> None:
@@ -119,12 +128,14 @@ class OptunaBridge(Searcher):
         self._fleet.release(running.number)
         if result:
             running.report(result)
-        if result and result.get(GUARD) and not error:
-            _mark_guarded(running.trial, result[GUARD])
-        for name, violation in violations(result).items():
+        for name, violation in violations(None if error else result).items():
             running.trial.set_constraint(name, violation)
-        state, value = _ending(result, error)
-        tell(self._study, running.trial, state, _reason(result, error), value)
+        if result and result.get(GUARD) and not error:
+            running.trial.set_user_attr(GUARDED, result[GUARD])
+        if running.several and result and result.get(BESTS):
+            running.trial.set_user_attr(BESTS, result[BESTS])
+        state, values = _ending(result, error)
+        tell(self._study, running.trial, state, _reason(result, error), values)
 
     def save(self, checkpoint_path: str) -> None:
         """Leave the empty file that Tune expects: all that there is to know is in the study."""
@@ -146,22 +157,15 @@ def violations(result: Mapping[str, Any] | None) -> dict[str, float]:
         for name, value in (result or {}).items()
         if name.startswith(prefix)
     }
-    return {name: float(value) for name, value in {**nested, **flat}.items()}
+    found = {name: float(value) for name, value in {**nested, **flat}.items()}
+    # TPE ranks pruned trials by how many rungs they did, before it looks at their values. So a
+    # trial that collapsed at rung 4 would be better than all that the scheduler stopped at
+    # rung 1. One that violates a constraint comes after them.
+    return {**found, "guard": 1.0} if (result or {}).get(GUARD) else found
 
 
-def _mark_guarded(trial: Trial, reason: str) -> None:
-    """Say that the trial's point is one that must not be, besides that it was PRUNED.
-
-    TPE ranks pruned trials by how many rungs they did, before it looks at their values. So a
-    trial that collapsed at rung 4 would be better than all that the scheduler stopped at rung 1.
-    One that violates a constraint comes after them.
-    """
-    trial.set_user_attr(GUARD, reason)
-    trial.set_constraint(GUARD, 1.0)
-
-
-def _ending(result: dict[str, Any] | None, error: bool) -> tuple[TrialState, float | None]:
-    """Return the state and the value that Optuna is told.
+def _ending(result: dict[str, Any] | None, error: bool) -> tuple[TrialState, list[float] | None]:
+    """Return the state and the values that Optuna is told.
 
     A point that does not fit in memory is PRUNED: of FAIL no sampler learns anything.
     """
@@ -169,10 +173,10 @@ def _ending(result: dict[str, Any] | None, error: bool) -> tuple[TrialState, flo
         return TrialState.FAIL, None
     if not result.get("finished"):
         return TrialState.PRUNED, None
-    best = result.get("best")
-    if best is None or math.isnan(best):
+    bests = result.get(BESTS) or [result.get("best")]
+    if any(value is None or math.isnan(value) for value in bests):
         return TrialState.FAIL, None
-    return TrialState.COMPLETE, best
+    return TrialState.COMPLETE, bests
 
 
 def _reason(result: dict[str, Any] | None, error: bool) -> str | None:

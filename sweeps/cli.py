@@ -131,14 +131,17 @@ def compare(
 
 @app.command()
 def promote(
-    sweep: SweepId,
+    sweep: Annotated[
+        str,
+        typer.Argument(metavar="SWEEP[/TRIAL]", help="A sweep's winner, or one of its trials."),
+    ],
     to: Annotated[str | None, typer.Option(help="Registered model; else the file's.")] = None,
     results: Results = RESULTS,
 ) -> None:
-    """Register a sweep's best adapter and make it the champion."""
-    from sweeps.promote import promote_winner
+    """Register an adapter of a sweep and make it the champion: the best one, or a trial's."""
+    from sweeps.promote import promote_trial
 
-    promote_winner(sweep, results, to, console())
+    promote_trial(sweep, results, to, console())
 
 
 @app.command()

@@ -12,9 +12,14 @@ from pathlib import Path
 
 from sweeps import best
 from sweeps.paths import SweepFolder
+from sweeps.resources import Layout
 from sweeps.sweep import Sweep
 
 GB = 1e9
+KEPT_SNAPSHOTS = 3
+"""Snapshots of a running trial; Tune may go back by one or two after a crash of the driver."""
+ADAPTER_BYTES, SNAPSHOT_BYTES = 4, 12
+"""Bytes on disk of a weight; with Adam's two moments."""
 MARGIN_BYTES = 16e6
 """A disk with less room than this is full: libraries that write to it do not always say so."""
 
@@ -90,6 +95,14 @@ class Limit:
         ranked = [name for name in ranked_adapters(self._sweep, self._folder) if name in over]
         for name in reversed(ranked[1:]):
             yield self._folder.best_adapter(name)
+
+
+def expected_bytes(sweep: Sweep, weights: int, plan: Layout) -> float:
+    """Return the most that a sweep has on disk at a time, with adapters of so many weights."""
+    kept = min(sweep.search.trials, sweep.disk.keep or sweep.search.trials)
+    # One more of each is there while the next one is written.
+    running = 2 * ADAPTER_BYTES + (KEPT_SNAPSHOTS + 1) * SNAPSHOT_BYTES
+    return float(weights) * (kept * ADAPTER_BYTES + plan.concurrent_trials * running)
 
 
 def size_of(folder: Path) -> float:

@@ -33,14 +33,16 @@ from sweeps.context import EXAMPLE_IMAGES, SweepContext, trial_number
 from sweeps.controller import Controller
 from sweeps.files import located
 from sweeps.fleet import Fleet
+from sweeps.front_view import FRONT
 from sweeps.leaderboard import Leaderboard
 from sweeps.leaderboard_view import publish_view
 from sweeps.live import view
+from sweeps.objective_checks import refuse_unmeasured
 from sweeps.paths import SweepFolder
 from sweeps.resources import Layout
 from sweeps.spec import Sweep
 from sweeps.stopping import StopAsked
-from sweeps.study import ended, enqueue, guard_reasons, open_study, prepare_study, wanted
+from sweeps.study import ended, enqueue, open_study, prepare_study, wanted
 from sweeps.supervise import Supervise
 from sweeps.sweep_run import SweepRun
 from sweeps.tracking import Tracking
@@ -123,6 +125,7 @@ def _start(folder: SweepFolder, tracking: Tracking) -> SweepRun:
 def _search(sweep: Sweep, folder: SweepFolder, parent: SweepRun, console: Console) -> bool:
     """Run all trials; return whether somebody stopped the sweep before its end."""
     plan = cluster.cluster_layout(sweep)
+    refuse_unmeasured(sweep, plan)
     context = SweepContext(
         sweep=sweep, folder=folder, tracking=parent.tracking,
         parent_run_id=parent.run_id, threads=plan.threads,
@@ -194,6 +197,7 @@ def _scheduler(sweep: Sweep, past: Iterable[tuple[str, record.Result]]) -> Any:
     scheduler = schedulers.make(
         sweep.schedule.name,
         mode=sweep.search.objective.mode,
+        further_modes=[objective.mode for objective in sweep.search.objectives[1:]],
         epochs=sweep.most_epochs,
         grace=sweep.schedule.grace,
         reduction=sweep.schedule.reduction,
@@ -211,10 +215,17 @@ def _publish_view(sweep: Sweep, folder: SweepFolder, parent: SweepRun) -> None:
         logarithmic=sweep.logarithmic_fields(),
         objective=sweep.search.objective.metric,
         mode=sweep.search.objective.mode,
-        metrics=[name for name in sweep.outputs() if name != sweep.search.objective.metric],
+        metrics=list(dict.fromkeys([*sweep.search.quantities, *sweep.outputs()]))[1:],
         conditional=[path for path, domain in sweep.search.space.items() if domain.when],
         examples={f"examples/{number}": sweep.train.epochs for number in range(EXAMPLE_IMAGES)},
+        tags=_tags(sweep),
     )
+
+
+def _tags(sweep: Sweep) -> list[str]:
+    """Return the tags of trials that only some sweeps have."""
+    front = [FRONT] if len(sweep.search.objectives) > 1 else []
+    return [*front, "trial.violates"] if sweep.search.constraints else front
 
 
 def _board(sweep: Sweep, folder: SweepFolder) -> Board:
@@ -225,26 +236,30 @@ def _board(sweep: Sweep, folder: SweepFolder) -> Board:
         mode=objective.mode,
         trials=wanted(sweep, folder),
         epochs=sweep.most_epochs,
+        further=sweep.search.objectives[1:],
     )
 
 
 def _recover(sweep: Sweep, folder: SweepFolder, parent: SweepRun, board: Board) -> list[str]:
     """Return the trials that are over by the study, and let tracking and screen agree with it."""
-    study = open_study(sweep, folder)
-    over, reasons = ended(study), guard_reasons(study)
-    for name, state in over.items():
-        parent.close_trial(name, state, reasons.get(name))
-    for entry in leaderboard.read(parent, sweep.search.objective).entries:
+    over = ended(open_study(sweep, folder))
+    for name, (state, reason) in over.items():
+        parent.close_trial(name, state, reason)
+    found = leaderboard.of_search(parent, sweep.search)
+    for entry in found.entries:
         if entry.trial in over:
-            best = entry.best.get(board.objective)
-            board.recover(trial_number(entry.trial), entry.title, entry.state, entry.rungs, best)
+            board.recover(
+                trial_number(entry.trial), entry.title, entry.state, entry.rungs,
+                entry.best.get(board.objective),
+                bests=found.values(entry), violates=entry.violates,
+            )  # fmt: skip
     return list(over)
 
 
 def _conclude(sweep: Sweep, parent: SweepRun, state: str) -> Leaderboard:
     """End the sweep's run with its leaderboard as a note."""
     parent.close_running()
-    board = leaderboard.read(parent, sweep.search.objective)
+    board = leaderboard.of_search(parent, sweep.search)
     winner = board.winner
     parent.close(
         state,  # type: ignore[arg-type]

@@ -13,14 +13,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sweeps import best, disk, record, scores_file
+from sweeps import best, constraints, disk, record, scores_file
 from sweeps.best import Best
+from sweeps.constraints import Judgement
 from sweeps.context import (
+    BESTS,
     EXAMPLE_IMAGES,
     FAILED,
     FULL,
     GUARD,
+    HOPELESS,
+    OBJECTIVES,
     SYMPTOMS,
+    VIOLATES,
     VIOLATIONS,
     Point,
     Start,
@@ -40,9 +45,6 @@ from workers.report import Prediction, Report
 if TYPE_CHECKING:
     from workers.evaluation import MakeScorer
 
-KEPT_SNAPSHOTS = 3
-"""Snapshots of a running trial; Tune may go back by one or two after a crash of the driver."""
-
 
 @dataclass(kw_only=True)
 class _Open:
@@ -50,6 +52,10 @@ class _Open:
 
     run: TrialRun
     recipe: Recipe
+    untrained: Report | None = None
+    """Rung 0 of a trial that has not been trained yet."""
+    began: int = 0
+    """Rung after which it began; above 0 for one that began from another trial's state."""
     best: Best | None = None
     predictions: tuple[Prediction, ...] = ()
     scores: Scores | None = None
@@ -58,7 +64,8 @@ class _Open:
     def out_of_patience(self, rung: int) -> bool:
         """Say whether the objective has not become better for too many rungs."""
         patience = self.recipe.train.patience
-        return patience is not None and rung - (self.best.rung if self.best else 0) >= patience
+        last = self.best.rung if self.best else self.began
+        return patience is not None and rung - last >= patience
 
     def may_be_best(self, report: Report) -> bool:
         """Say whether the guard lets a rung become the best one.
@@ -156,7 +163,7 @@ class HostActor:
                 **({"trial.from": f"{start.trial} rung {start.rung}"} if start else {}),
             },
         )
-        trial = _Open(run=run, recipe=recipe)
+        trial = _Open(run=run, recipe=recipe, began=start.rung if start else 0)
         past = record.usable(context.folder, name)
         if past:
             self._go_on(name, trial, past)
@@ -167,7 +174,7 @@ class HostActor:
         self._trials[name] = trial
 
     def _begin(self, name: str, trial: _Open) -> None:
-        baseline = self._host.admit(name, trial.recipe)
+        baseline = trial.untrained = self._host.admit(name, trial.recipe)
         scored = self._host.scored_samples(trial.recipe)
         trial.run.inputs(trial.recipe.data, self._host.data_set(trial.recipe), scored)
         trial.run.report(baseline, self._context.sweep.search.objective.metric)
@@ -190,12 +197,16 @@ class HostActor:
         for result in past:
             trial.run.report(_reported(result), self._context.sweep.search.objective.metric)
         last = past[-1]
+        self._mark(trial, last[VIOLATES])
         if not record.is_over(last):
             snapshot = self._context.folder.snapshot(name, last["rung"])
             self._host.restore(name, trial.recipe, snapshot)
 
     def _advance(self, name: str) -> dict[str, Any]:
         trial = self._trials[name]
+        untrained, trial.untrained = trial.untrained, None
+        if untrained and self._judge(untrained, trial).for_good:
+            return self._tell(name, trial, untrained)
         report = self._host.advance(name)
         value = report.metrics.get(self._context.objective, math.nan)
         if trial.may_be_best(report) and self._is_best(trial, report.rung, value):
@@ -205,14 +216,18 @@ class HostActor:
             report = self._with_final_scores(name, trial, report)
         elif not report.collapsed:
             self._snapshot(name, report.rung)
+        return self._tell(name, trial, report)
+
+    def _tell(self, name: str, trial: _Open, report: Report) -> dict[str, Any]:
+        """Put a rung on record, then into MLflow, and return it as Tune's result."""
+        judgement = self._judge(report, trial)
         result = {
-            "rung": report.rung,
-            "objective": value,
-            "best": trial.best.value if trial.best else None,
-            "finished": report.finished and not report.collapsed,
+            **self._values(report, trial),
+            **_endings(report, judgement),
             FAILED: None,
-            GUARD: report.diagnosis if report.collapsed else None,
             SYMPTOMS: list(report.symptoms),
+            VIOLATIONS: dict(judgement.excesses),
+            VIOLATES: judgement.violates,
             "metrics": dict(report.metrics),
             "seconds": report.seconds,
             "time": time.time(),
@@ -220,7 +235,29 @@ class HostActor:
         # On record before anybody hears of it: what is heard is never trained again.
         record.append(self._context.folder, name, result)
         trial.run.report(report, self._context.sweep.search.objective.metric)
+        self._mark(trial, judgement.violates)
         return result
+
+    def _mark(self, trial: _Open, violated: str | None) -> None:
+        if self._context.sweep.search.constraints:  # else there is no tag to write or to take away
+            trial.run.violates(violated)
+
+    def _values(self, report: Report, trial: _Open) -> dict[str, Any]:
+        """Return the objectives of a rung, and of the best one so far."""
+        values = self._context.values(report.metrics)
+        bests = self._context.values(trial.best.metrics) if trial.best else None
+        return {
+            "rung": report.rung,
+            "objective": values[0],
+            OBJECTIVES: values,
+            "best": trial.best.value if trial.best else None,
+            BESTS: bests,
+        }
+
+    def _judge(self, report: Report, trial: _Open) -> Judgement:
+        best_metrics = trial.best.metrics if trial.best else {}
+        limits = self._context.sweep.search.constraints
+        return constraints.judge(limits, report.metrics, best_metrics)
 
     def _is_best(self, trial: _Open, rung: int, value: float) -> bool:
         """Say whether a rung is the trial's best; one that was cut off by a crash is so again."""
@@ -229,7 +266,7 @@ class HostActor:
         return self._context.better(value, trial.best.value)
 
     def _keep_best(self, name: str, trial: _Open, value: float, report: Report) -> None:
-        trial.best = Best(value=value, rung=report.rung)
+        trial.best = Best(value=value, rung=report.rung, metrics=dict(report.metrics))
         trial.predictions = report.predictions
         best.keep(
             self._context.folder.best_adapter(name),
@@ -261,7 +298,7 @@ class HostActor:
 
     def _snapshot(self, name: str, rung: int) -> None:
         self._host.snapshot(name, self._context.folder.snapshot(name, rung))
-        for old in self._snapshots(name)[:-KEPT_SNAPSHOTS]:
+        for old in self._snapshots(name)[: -disk.KEPT_SNAPSHOTS]:
             shutil.rmtree(old, ignore_errors=True)
 
     def _snapshots(self, name: str) -> list[Path]:
@@ -312,6 +349,16 @@ def _reported(result: record.Result) -> Report:
         seconds=result["seconds"],
         symptoms=tuple(result[SYMPTOMS]),
     )
+
+
+def _endings(report: Report, judgement: Judgement) -> dict[str, Any]:
+    """Return whether a trial ends with this rung, and how."""
+    going = not report.collapsed
+    return {
+        "finished": report.finished and going,
+        GUARD: None if going else report.diagnosis,
+        HOPELESS: judgement.for_good and going and not report.finished,
+    }
 
 
 def _captions(report: Report, beams: int) -> Captions:

@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sweeps.context import GUARD
+from sweeps.context import GUARD, HOPELESS
 from sweeps.paths import SweepFolder
 
 Result = Mapping[str, Any]
@@ -48,8 +48,8 @@ def usable(folder: SweepFolder, trial: str) -> list[dict[str, Any]]:
 
 
 def is_over(result: Result) -> bool:
-    """Tell whether the trial ended with this rung, by itself or by the guard."""
-    return bool(result["finished"] or result.get(GUARD))
+    """Tell whether the trial ended with this rung: by itself, the guard, or a limit."""
+    return bool(result["finished"] or result.get(GUARD) or result.get(HOPELESS))
 
 
 def in_order(folder: SweepFolder, trials: Sequence[str]) -> Iterable[tuple[str, dict[str, Any]]]:

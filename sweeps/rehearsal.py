@@ -7,6 +7,7 @@ from typing import Any
 from search_spaces.rules import Forbidden, Rule
 from sweeps.sweep import Search, Sweep
 from workers.families import REGEX
+from workers.measures import MEASURES
 
 IMAGES, TRIALS, EPOCHS, BATCH, NEW_TOKENS = 32, 2, 2, 2, 16
 """At most so many of each; a real vocabulary is large, so batches are small."""
@@ -39,6 +40,8 @@ def rehearsal(sweep: Sweep, base: str) -> Sweep:
     values["guard"] |= {"stop": False}
     values["search"] |= {"space": _space(values["search"]["space"]), "trials": TRIALS}
     values["search"] |= _rules(sweep.search)
+    # What is measured of a stand-in says nothing of the base itself.
+    values["search"] |= {"constraints": {}, "objective": _scored(sweep)}
     # Both trials are to reach their end, by whatever scheduler.
     values["schedule"] |= {"grace": values["train"]["epochs"]}
     values["resources"] = {"hosts": 1, "slots": 1}
@@ -52,6 +55,15 @@ def names_layers(sweep: Sweep) -> bool:
     """Tell whether the sweep names modules of the base by path, which may name single layers."""
     targets = sweep.swept("adapter.targets", sweep.adapter.targets)
     return bool(sweep.adapter.trained_modules) or any(each.startswith(REGEX) for each in targets)
+
+
+def _scored(sweep: Sweep) -> list[dict[str, Any]]:
+    """Return the objectives without those that only a GPU measures."""
+    return [
+        objective.model_dump()
+        for objective in sweep.search.objectives
+        if objective.metric not in MEASURES or not MEASURES[objective.metric].gpu
+    ]
 
 
 def _data(sweep: Sweep) -> dict[str, Any]:

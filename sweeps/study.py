@@ -1,12 +1,12 @@
 """Optuna's study of a sweep: what was drawn, how it ended, and what that teaches."""
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Literal
 
 from sweeps import storage
-from sweeps.context import Start
+from sweeps.context import BESTS, Start
 from sweeps.paths import SweepFolder
 from sweeps.same_study import refuse_another, remember, widened
 from sweeps.spec import Sweep
@@ -29,10 +29,10 @@ ADDED = "added"
 """User attribute: somebody asked for this trial while the sweep ran, beyond ``search.trials``."""
 START = "start"
 """User attribute: the state of another trial from which this one begins."""
-GUARD = "guard"
-"""User attribute: why the guard stopped a trial."""
 ERROR = "error"
 """User attribute: why a trial failed."""
+GUARDED = "guard"
+"""User attribute and constraint: why the guard stopped a trial."""
 ORIGIN = "from"
 """User attribute: sweep and trial from which a warm start took it."""
 
@@ -51,9 +51,9 @@ def open_study(sweep: Sweep, folder: SweepFolder) -> "optuna.Study":
         study = optuna.load_study(study_name=folder.sweep_id, storage=place)
     else:
         study = optuna.create_study(
-            storage=place, study_name=folder.sweep_id, direction=direction(sweep)
+            storage=place, study_name=folder.sweep_id, directions=directions(sweep)
         )
-    refuse_another(study, sweep, direction(sweep))
+    refuse_another(study, sweep, directions(sweep))
     return study
 
 
@@ -128,9 +128,12 @@ def tell(
     trial: "Trial",
     state: "TrialState",
     error: str | None = None,
-    value: float | None = None,
+    value: float | Sequence[float] | None = None,
 ) -> None:
-    """Tell the study how a trial ended, and why it failed."""
+    """Tell the study how a trial ended, and why it failed.
+
+    `value` is the objective, or the values of several.
+    """
     from optuna.samplers import RandomSampler
 
     # What samplers do after a trial is not for us: to end the study, to warn of constraints.
@@ -157,27 +160,23 @@ def cut_off(study: "optuna.Study") -> "list[FrozenTrial]":
     return [frozen for frozen in running if TRIAL not in frozen.user_attrs]
 
 
-def ended(study: "optuna.Study") -> dict[str, Ending]:
-    """Return the trials that are over, in whatever way, and how they ended."""
+def ended(study: "optuna.Study") -> dict[str, tuple[Ending, str | None]]:
+    """Return how each trial that is over ended, in whatever way, and why."""
     own = own_trials(study)
-    return {name: ending(frozen) for name, frozen in own.items() if frozen.state.is_finished()}
+    return {name: how_ended(frozen) for name, frozen in own.items() if frozen.state.is_finished()}
 
 
-def guard_reasons(study: "optuna.Study") -> dict[str, str]:
-    """Return why the guard stopped the trials that it stopped, by name."""
-    own = own_trials(study)
-    return {
-        name: frozen.user_attrs[GUARD] for name, frozen in own.items() if GUARD in frozen.user_attrs
-    }
+def how_ended(frozen: "FrozenTrial") -> tuple[Ending, str | None]:
+    """Return what the run of an ended trial says in MLflow, and why it failed if it did."""
+    if GUARDED in frozen.user_attrs:
+        return "failed-by-guard", frozen.user_attrs[GUARDED]
+    if ERROR in frozen.user_attrs:  # also what did not fit in memory, which is PRUNED
+        return "failed", frozen.user_attrs[ERROR]
+    return _ENDINGS[frozen.state.name], None
 
 
-def ending(frozen: "FrozenTrial") -> Ending:
-    """Return what the run of an ended trial says in MLflow."""
-    if GUARD in frozen.user_attrs:
-        return "failed-by-guard"
-    if ERROR in frozen.user_attrs or frozen.state.name == "FAIL":
-        return "failed"  # also what did not fit in memory, which samplers know as PRUNED
-    return "completed" if frozen.state.name == "COMPLETE" else "stopped"
+_ENDINGS: Mapping[str, Ending] = {"COMPLETE": "completed", "PRUNED": "stopped", "FAIL": "failed"}
+"""Optuna's state of an ended trial -> what its run in MLflow says."""
 
 
 def recipe_of(sweep: Sweep, folder: SweepFolder, trial: str) -> Recipe:
@@ -194,19 +193,20 @@ def recipe_of(sweep: Sweep, folder: SweepFolder, trial: str) -> Recipe:
 def importances(sweep: Sweep, folder: SweepFolder) -> dict[str, float]:
     """Return how much of the scores' variation each field explains (fANOVA), largest first.
 
-    Over all trials with a score, by their best one: Optuna alone would leave out the stopped
-    ones, and with them the points that are bad. Empty when there is too little to tell.
+    Of several objectives it is the first one's. Over all trials with a score, by their best one:
+    Optuna alone would leave out the stopped ones, and with them the points that are bad. Empty
+    when there is too little to tell.
     """
     import optuna
 
     study = open_study(sweep, folder)
-    scored = optuna.create_study(direction=direction(sweep))
+    scored = optuna.create_study(direction=directions(sweep)[0])
     scored.add_trials(
         optuna.trial.create_trial(
             params=trial.params, distributions=trial.distributions, value=value
         )
         for trial in study.get_trials(deepcopy=False)
-        if (value := _best_value(trial, direction(sweep))) is not None
+        if (value := _best_value(trial, directions(sweep)[0])) is not None
     )
     evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
     try:
@@ -215,13 +215,16 @@ def importances(sweep: Sweep, folder: SweepFolder) -> dict[str, float]:
         return {}
 
 
-def direction(sweep: Sweep) -> Literal["maximize", "minimize"]:
-    """Return Optuna's word for the objective's mode."""
-    return "maximize" if sweep.search.objective.mode == "max" else "minimize"
+def directions(sweep: Sweep) -> list[Literal["maximize", "minimize"]]:
+    """Return Optuna's words for the objectives' modes."""
+    modes = [objective.mode for objective in sweep.search.objectives]
+    return ["maximize" if mode == "max" else "minimize" for mode in modes]
 
 
 def _best_value(trial: "FrozenTrial", direction: str) -> float | None:
-    rungs = [value for value in trial.intermediate_values.values() if value == value]  # no NaN
+    leading: list[float] = trial.user_attrs.get(BESTS, [])[:1]
+    values = [*trial.intermediate_values.values(), *leading]
+    rungs = [value for value in values if value == value]  # no NaN
     if not rungs:
         return None
     return max(rungs) if direction == "maximize" else min(rungs)

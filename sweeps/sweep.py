@@ -17,20 +17,11 @@ from search_spaces.forms import preset_of, read_space
 from search_spaces.presets import lora
 from search_spaces.rules import AnyRule, Forbidden, Rule, broken, read_forbidden, read_rules
 from search_spaces.space import Space
+from sweeps import constraints, objectives
+from sweeps.constraints import Constraint, read_constraints
 from sweeps.fields import value_at
+from sweeps.objectives import Objective, read_objectives
 from workers.recipe import Count, Recipe, Section
-
-LOSS = "loss"
-"""The objective that needs no metric: validation loss, smaller is better."""
-
-
-def _mode(metric: Any) -> Literal["max", "min"]:
-    """Return which way an objective is better; for an unknown one, what most metrics say."""
-    from workers.metrics.catalog import METRICS
-
-    if metric == LOSS:
-        return "min"
-    return next((m.direction or "max" for m in METRICS.values() if metric in m.outputs), "max")
 
 
 class Sampler(Section):
@@ -44,19 +35,10 @@ class Sampler(Section):
     """What else the sampler takes, such as ``startup_trials`` of tpe."""
 
 
-class Objective(Section):
-    """What the sweep optimizes."""
-
-    metric: str = "cider"
-    """An output of one of ``evaluate.metrics``, or ``loss``."""
-    mode: Literal["max", "min"] = Field(default_factory=lambda values: _mode(values.get("metric")))
-    """The metric's own direction unless given."""
-
-
 class Search(Section):
     """The search over the recipe's fields."""
 
-    model_config = ConfigDict(arbitrary_types_allowed=True)
+    model_config = ConfigDict(arbitrary_types_allowed=True, serialize_by_alias=True)
 
     space: Annotated[Space, BeforeValidator(read_space)] = Field(
         default_factory=lambda: lora().space
@@ -67,7 +49,12 @@ class Search(Section):
     forbidden: Annotated[tuple[InstanceOf[Forbidden], ...], BeforeValidator(read_forbidden)] = ()
     """Values of fields that must not come together."""
     sampler: Sampler = Sampler()
-    objective: Objective = Objective()
+    objectives: Annotated[tuple[Objective, ...], BeforeValidator(read_objectives)] = Field(
+        default=(Objective(),), alias="objective"
+    )
+    """One or several; a file calls them ``objective``."""
+    constraints: Annotated[tuple[Constraint, ...], BeforeValidator(read_constraints)] = ()
+    """Limits that a trial must keep to win."""
     trials: Count = 16
     start: Annotated[tuple[dict[str, Any], ...], Field(strict=False)] | None = None
     """Points that are tried first, of which fields may be left out; null is the recipe's own
@@ -95,6 +82,31 @@ class Search(Section):
     @field_serializer("space")
     def _space_form(self, space: Space) -> dict[str, dict[str, Any]]:
         return space.form()
+
+    @field_serializer("objectives")
+    def _objectives_form(self, value: tuple[Objective, ...]) -> Any:
+        return objectives.form(value)
+
+    @field_serializer("constraints")
+    def _constraints_form(self, value: tuple[Constraint, ...]) -> dict[str, str]:
+        return constraints.form(value)
+
+    @property
+    def objective(self) -> Objective:
+        """The leading objective: it decides which rung counts and which trial is the best."""
+        return self.objectives[0]
+
+    @property
+    def limited(self) -> tuple[str, ...]:
+        """The quantities that have a limit."""
+        return tuple(constraint.quantity for constraint in self.constraints)
+
+    @property
+    def quantities(self) -> tuple[str, ...]:
+        """All that decides anything, each once: the objectives, the leading one first, and the
+        limited ones."""
+        names = (*(objective.metric for objective in self.objectives), *self.limited)
+        return tuple(dict.fromkeys(names))
 
     @field_serializer("rules")
     def _rules_form(self, rules: tuple[Rule, ...]) -> list[str]:

@@ -12,7 +12,7 @@ import ray
 from ray import tune
 
 from sweeps import record
-from sweeps.context import FAILED, FULL, GUARD, Start, SweepContext, trial_id
+from sweeps.context import FAILED, FULL, Start, SweepContext, trial_id
 
 _CLOSE_SECONDS = 60.0
 _PAUSE_SECONDS = 0.5
@@ -42,7 +42,7 @@ class TrialTrainable(tune.Trainable):
         if result.get(FULL):
             self._release()  # whoever goes on does so from the record
         self._rung = int(result.get("rung", self._rung))
-        self._ended = bool(result["finished"] or result[FAILED] or result.get(GUARD))
+        self._ended = bool(result[FAILED] or record.is_over(result))
         return {**result, "done": self._ended, "trial": trial_id(self._number)}
 
     def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:

@@ -51,7 +51,7 @@ def known(sweep: Sweep, folder: SweepFolder) -> dict[str, Known]:
     return {
         name: Known(
             name=name,
-            state=str(over.get(name, RUNNING)),
+            state=over[name][0] if name in over else RUNNING,
             point=frozen.params,
             rungs=record.read(folder, name),
             told=frozen.intermediate_values,

@@ -6,12 +6,12 @@ for one rung while the others wait with their state kept.
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
 
-from workers import collapse, combinations, data
+from workers import collapse, combinations, data, measures
 from workers.adapters import AdaptedBase, read_weights
 from workers.data.sample import DataSet, Sample
 from workers.evaluation import Evaluator, MakeScorer, scored_samples, started_scorer
@@ -67,14 +67,16 @@ class Host:
     def admit(self, name: str, recipe: Recipe) -> Report:
         """Open a slot for a new trial and return rung 0: the base's own scores.
 
+        With them comes what is known of the adapter before it is trained.
         Raises ValueError for a recipe that this host cannot train, naming the field.
         """
         for field_name, reason in combinations.flaws(recipe):
             raise ValueError(f"{field_name} {reason}")
         self._scorer(recipe)  # its Java process starts while the base loads
         resident = self._resident(recipe)
-        self._slots[name] = Slot.new(name, recipe, resident.adapted)
-        return self._zero_shot(resident, recipe)
+        slot = self._slots[name] = Slot.new(name, recipe, resident.adapted)
+        baseline = self._zero_shot(resident, recipe)
+        return replace(baseline, metrics={**baseline.metrics, **_adapter(slot)})
 
     def restore(self, name: str, recipe: Recipe, folder: Path) -> None:
         """Open a slot that goes on from a snapshot, bit-identically on a CPU."""
@@ -95,6 +97,7 @@ class Host:
         slot, started = self._slot(name), time.monotonic()
         resident = self._resident(slot.recipe)
         examples = self._examples(resident, slot.recipe)
+        measures.forget_peak_memory(self.device)
         try:
             loss = slot.train(examples)
         except NonFiniteLossError as error:
@@ -104,14 +107,17 @@ class Host:
         seconds = time.monotonic() - started
         evaluator = self._evaluator(resident, slot.recipe)
         model = slot.activate()
-        predictions = evaluator.predict(model, slot.recipe.evaluate.beams)
+        writing: list[float] = []
+        predictions = evaluator.predict(model, slot.recipe.evaluate.beams, writing)
         scored = evaluator.score(predictions)
         metrics = _named("val", scored.corpus)
         metrics["val/loss"] = evaluator.loss(model)
         metrics["train/loss"] = loss
-        metrics["train/seconds"] = seconds
         metrics["train/epochs"] = float(slot.rung)
         metrics["train/truncated_captions"] = float(examples.truncated)
+        batch = slot.recipe.evaluate.batch_size
+        metrics |= measures.times(training=seconds, writing=writing, batch_size=batch)
+        metrics |= {**_adapter(slot), **measures.peak_memory(self.device)}
         symptoms, collapsed = _examined(slot, predictions, metrics["val/loss"])
         return Report(
             rung=slot.rung,
@@ -228,6 +234,10 @@ class Host:
             evaluator = self._evaluator(resident, recipe)
             resident.zero_shot[key] = _zero_shot_report(resident.adapted, evaluator, recipe)
         return resident.zero_shot[key]
+
+
+def _adapter(slot: Slot) -> dict[str, float]:
+    return measures.adapter(slot.adapted.parameters(slot.name))
 
 
 def _zero_shot_report(adapted: AdaptedBase, evaluator: Evaluator, recipe: Recipe) -> Report:

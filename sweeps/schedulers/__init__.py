@@ -3,7 +3,7 @@
 Each module offers ``make(epochs, grace, reduction)`` and returns one of Ray Tune's own.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -14,9 +14,27 @@ MODULES = {
 }
 NAMES = tuple(MODULES)
 
+SEVERAL = ("asha", "fifo")
+"""Those that can work with several objectives."""
 
-def make(name: str, *, mode: str, epochs: int, grace: int, reduction: float) -> Any:
-    """Return Tune's scheduler called `name`, which compares ``objective`` at equal ``rung``."""
+
+def make(
+    name: str,
+    *,
+    mode: str,
+    further_modes: Sequence[str] = (),
+    epochs: int,
+    grace: int,
+    reduction: float,
+) -> Any:
+    """Return Tune's scheduler called `name`, which compares ``objective`` at equal ``rung``.
+
+    With `further_modes`, of the objectives after the first, asha compares all of them.
+    """
+    if further_modes and name == "asha":
+        from sweeps.schedulers.mo_asha import MultiObjectiveAsha
+
+        return MultiObjectiveAsha((mode, *further_modes), epochs, grace, reduction)
     scheduler = import_module(MODULES[name]).make(epochs, grace, reduction)
     scheduler.set_search_properties("objective", mode)
     return scheduler

@@ -2,14 +2,17 @@
 
 import math
 import re
+import shutil
 
 import pytest
+import torch
 from safetensors.torch import load_file
 
 from sweeps import best, record, scores_file
 from sweeps.best import Best
-from sweeps.context import FAILED, GUARD, SYMPTOMS, SweepContext
-from sweeps.host_actor import KEPT_SNAPSHOTS, HostActor
+from sweeps.context import FAILED, FULL, GUARD, SYMPTOMS, Start, SweepContext
+from sweeps.disk import KEPT_SNAPSHOTS
+from sweeps.host_actor import HostActor
 from sweeps.paths import SweepFolder
 from sweeps.spec import parse
 from sweeps.sweep_run import SweepRun
@@ -64,7 +67,11 @@ def test_the_best_rung_is_kept_with_its_adapter(actor, context):
     results = run_out(actor, 0)
     losses = [result["objective"] for result in results]
     folder = context.folder.best_adapter("trial-000")
-    assert best.read(folder) == Best(value=min(losses), rung=losses.index(min(losses)) + 1)
+    first = losses.index(min(losses))
+    scores = results[first]["metrics"].items()
+    metrics = {name: value for name, value in scores if not name.startswith("final/")}
+    kept = Best(value=losses[first], rung=first + 1, metrics=metrics)
+    assert best.read(folder) == kept
     assert results[-1]["best"] == min(losses)
     assert load_file(folder / "adapter_model.safetensors")
     assert "final/exact_match" in results[-1]["metrics"]
@@ -283,3 +290,52 @@ def test_a_trial_that_goes_on_elsewhere_keeps_the_scores_of_its_best_rung(actor,
 
 def test_closing_an_unknown_trial_does_nothing(actor):
     actor.close(99)
+
+
+def weights(folder):
+    return load_file(folder / "adapter_model.safetensors")
+
+
+def same(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
+
+
+@pytest.mark.parametrize("kind", ["snapshot", "best"])
+def test_a_trial_begins_where_another_one_stood(actor, context, kind):
+    off = {"guard.stop": False}
+    actor.open(0, {"train.learning_rate": 1e-2, **off})
+    actor.advance(0)
+    origin, copied = context.folder.snapshot("trial-000", 1), context.folder.start("copied")
+    shutil.copytree(origin, copied)
+    if kind == "best":  # an adapter alone
+        (copied / "optimizer.pt").unlink()
+        (copied / "best.json").write_text('{"rung": 1, "value": 0.5}')
+    start = Start(trial="trial-000", rung=1, folder="copied")
+    assert actor.open(1, {"train.learning_rate": 1e-6, **off}, start) is None
+    result = actor.advance(1)
+    assert result["rung"] == 2
+    trained, there = (weights(folder) for folder in
+                      (context.folder.snapshot("trial-001", 2), origin))  # fmt: skip
+    # So low a rate moves no weight far from where it began.
+    assert all(torch.allclose(trained[key], there[key], atol=1e-4) for key in there)
+    assert not same(trained, there)
+    run = SweepRun.find(context.tracking, context.folder.sweep_id)
+    tags = {trial.data.tags["trial.id"]: trial.data.tags for trial in run.trials()}
+    assert tags["trial-001"]["trial.from"] == "trial-000 rung 1"
+
+
+def test_a_full_disk_is_no_failure_of_the_trial_and_names_the_folder(actor, context):
+    actor.open(0, {"train.learning_rate": 1e-2})
+    assert actor.advance(0)["rung"] == 1
+    file = context.folder.record("trial-000")
+    kept = file.read_text()
+    file.unlink()
+    file.symlink_to("/dev/full")
+    result = actor.advance(0)
+    assert (result[FAILED], result["finished"], "rung" in result) == (None, False, False)
+    assert str(context.folder.path) in result[FULL]
+    assert "sweeps resume" in result[FULL]
+    file.unlink()
+    file.write_text(kept)
+    assert actor.open(0, {"train.learning_rate": 1e-2}) is None
+    assert actor.advance(0)["rung"] == 2

@@ -124,6 +124,51 @@ SINGLE = {
         "4  search.objective.mode  must be max for cider, got min",
     "search: {objective: {metric: loss, mode: max}}":
         "4  search.objective.mode  must be min for loss, got max",
+    "search: {objective: []}":
+        "4  search.objective  must be a section with the keys metric, mode, or a list of such "
+        "sections, got []",
+    "search: {objective: cider}":
+        "4  search.objective  must be a section with the keys metric, mode, or a list of such "
+        'sections, got "cider"',
+    "search: {objective: [{metric: cider}, adapter_mb]}":
+        '4  search.objective.1  must be a section with the keys metric, mode, got "adapter_mb"',
+    "search: {objective: [{metric: cider}, {metrc: loss}]}":
+        "4  search.objective.1.metrc  must be one of the keys metric, mode, got metrc "
+        "(did you mean metric?)",
+    "search: {objective: {metric: adapter_mb}}":
+        "4  search.objective.metric  must be a score when it is the first, which decides what "
+        'rung of a trial counts, got "adapter_mb"',
+    "search: {objective: [{metric: latency_ms}, {metric: cider}]}":
+        "4  search.objective.0.metric  must be a score when it is the first, which decides what "
+        'rung of a trial counts, got "latency_ms"',
+    "search: {objective: [{metric: loss}, {metric: loss}]}":
+        "4  search.objective.1.metric  must be another one: it stands in the list already, "
+        'got "loss"',
+    "search: {objective: [{metric: loss}, {metric: latency}]}":
+        "4  search.objective.1.metric  must be loss or an output of evaluate.metrics: bleu_1, "
+        "bleu_2, bleu_3, bleu_4, meteor, rouge_l, cider; or adapter_mb, trainable_parameters, "
+        'latency_ms, seconds_per_epoch, peak_memory_gb, got "latency" (did you mean latency_ms?)',
+    "search: {objective: [{metric: cider}, {metric: adapter_mb, mode: max}]}":
+        "4  search.objective.1.mode  must be min for adapter_mb, got max",
+    "search: {sampler: {name: cmaes}, objective: [{metric: cider}, {metric: adapter_mb}]}":
+        "4  search.sampler.name  must be one of random, grid, tpe, gp, nsga2, qmc for several "
+        'objectives, got "cmaes"',
+    "search: {constraints: {adapter_mb: 50}}":
+        '4  search.constraints.adapter_mb  must be a limit such as "< 22": <, <=, > or >= and a '
+        "number, got 50",
+    "search: {constraints: {adapter_mb: '== 50'}}":
+        '4  search.constraints.adapter_mb  must be a limit such as "< 22": <, <=, > or >= and a '
+        'number, got "== 50"',
+    "search: {constraints: {adapter_mb: '< inf'}}":
+        '4  search.constraints.adapter_mb  must be a limit such as "< 22": <, <=, > or >= and a '
+        'number, got "< inf"',
+    "search: {constraints: [adapter_mb]}":
+        '4  search.constraints  must be a mapping such as {adapter_mb: "<= 50"}, '
+        'got ["adapter_mb"]',
+    "search: {constraints: {memory: '< 22'}}":
+        "4  search.constraints.memory  must limit one of adapter_mb, trainable_parameters, "
+        "latency_ms, seconds_per_epoch, peak_memory_gb, loss, bleu_1, bleu_2, bleu_3, bleu_4, "
+        "meteor, rouge_l, cider, got memory (did you mean meteor?)",
     "search: {objective: {metric: [cider]}}":
         '4  search.objective.metric  must be text, got ["cider"]',
     "schedule: {name: ahsa}":
