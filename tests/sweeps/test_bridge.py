@@ -348,7 +348,7 @@ def test_a_space_without_more_points_ends_the_search(folder):
     points = [bridge.suggest(name)["point"]["adapter.rank"] for name in "ab"]
     assert sorted(points) == [2, 4]
     assert not bridge.exhausted
-    assert bridge.suggest("c") is None  # somebody may ask for one more while these run
+    assert bridge.suggest("c") is None  # somebody may ask for one more while others run
     assert bridge.exhausted
     assert wanted(sweep, folder) == 2
     for name in "ab":
