@@ -120,6 +120,8 @@ def _record(trial: Known, disk: OnDisk, resume: str) -> Iterator[Difference]:
     if twice:
         yield Difference(trial.name, f"rungs {_listed(twice)} are twice on record",
                          "remove the later line of rungs.jsonl")  # fmt: skip
+    if trial.told is None:
+        return
     untold = sorted(set(counted) - set(trial.told))
     scored = {int(rung["rung"]) for rung in trial.rungs if rung.get("objective") is not None}
     if scored & set(untold) and not disk.driven and not trial.runs:

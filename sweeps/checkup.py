@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from sweeps import lease
+from sweeps import disk, lease
 from sweeps.agreement import OnDisk, Tracked, differences
 from sweeps.earlier import EarlierSweep
 from sweeps.paths import SweepFolder
@@ -66,18 +66,14 @@ def _on_disk(earlier: EarlierSweep, trials: dict[str, Known]) -> OnDisk:
 
 
 def _expected(earlier: EarlierSweep, trials: dict[str, Known]) -> list[str]:
-    """Return the trials whose adapters `disk.tidy` would leave, by the records alone."""
-    sign = -1.0 if earlier.sweep.search.objective.mode == "max" else 1.0
-    values = {
-        trial.name: best
-        for trial in trials.values()
-        if trial.rungs and (best := trial.rungs[-1].get("best")) is not None
-    }
-    over = [name for name in values if not trials[name].runs]
-    ranked = sorted(over, key=lambda name: (sign * values[name], name))
+    """Return the trials whose adapters must be there: those that run, and that are kept."""
+    last = {trial.name: trial.rungs[-1] for trial in trials.values() if trial.rungs}
+    running = [name for name in disk.ranked(earlier.sweep, last) if trials[name].runs]
+    over = {name: result for name, result in last.items() if not trials[name].runs}
     # A limit may have taken all but the best one.
-    keep = 1 if earlier.sweep.disk.limit_gb else earlier.sweep.disk.keep
-    return [*ranked[:keep], *(name for name in values if trials[name].runs)]
+    limited = disk.ranked(earlier.sweep, over)[:1]
+    kept = limited if earlier.sweep.disk.limit_gb else disk.kept_adapters(earlier.sweep, over)
+    return [*running, *kept]
 
 
 def _is_whole(folder: SweepFolder, name: str) -> bool:

@@ -7,11 +7,14 @@ the best trial. All else goes as soon as it is of no use, or when a limit would 
 import errno
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from sweeps import best
+from sweeps import record
+from sweeps.context import BESTS, VIOLATES
+from sweeps.front import costs, fronts
 from sweeps.paths import SweepFolder
+from sweeps.record import Result
 from sweeps.resources import Layout
 from sweeps.sweep import Sweep
 
@@ -24,17 +27,32 @@ MARGIN_BYTES = 16e6
 """A disk with less room than this is full: libraries that write to it do not always say so."""
 
 
-def ranked_adapters(sweep: Sweep, folder: SweepFolder) -> list[str]:
-    """Return the trials with a best adapter on disk, best first."""
+def ranked(sweep: Sweep, last: Mapping[str, Result]) -> list[str]:
+    """Return the trials that have a best rung, best first, by the last rung on their records.
+
+    Those that violate a limit come after all others.
+    """
     sign = -1.0 if sweep.search.objective.mode == "max" else 1.0
-    found = {path.parent.name: best.read(path) for path in folder.path.glob("trials/*/best")}
-    values = {name: kept.value for name, kept in found.items() if kept is not None}
-    return sorted(values, key=lambda name: (sign * values[name], name))
+    values = {name: result["best"] for name, result in last.items() if result["best"] is not None}
+    return sorted(
+        values, key=lambda name: (bool(last[name].get(VIOLATES)), sign * values[name], name)
+    )
 
 
-def kept_adapters(sweep: Sweep, ranked: Sequence[str]) -> frozenset[str]:
-    """Return the trials of `ranked` whose adapters stay after their end."""
-    return frozenset(ranked if sweep.disk.keep is None else ranked[: sweep.disk.keep])
+def kept_adapters(sweep: Sweep, last: Mapping[str, Result]) -> frozenset[str]:
+    """Return the trials whose adapters stay after their end: the best, and the Pareto front."""
+    order = ranked(sweep, last)
+    allowed = [name for name in order if not last[name].get(VIOLATES) and last[name].get(BESTS)]
+    modes = [objective.mode for objective in sweep.search.objectives]
+    found = fronts(costs([last[name][BESTS] for name in allowed], modes))
+    front = [allowed[place] for place in found[0]] if found and len(modes) > 1 else []
+    return frozenset([*order[: sweep.disk.keep], *front])
+
+
+def last_rungs(folder: SweepFolder, trials: Iterable[str]) -> dict[str, Result]:
+    """Return the last rung on record of each of the trials that have one."""
+    rungs = {name: record.read(folder, name) for name in trials}
+    return {name: own[-1] for name, own in rungs.items() if own}
 
 
 def tidy(sweep: Sweep, folder: SweepFolder, over: frozenset[str]) -> list[str]:
@@ -47,8 +65,9 @@ def tidy(sweep: Sweep, folder: SweepFolder, over: frozenset[str]) -> list[str]:
         if snapshot.parent.name in over:
             shutil.rmtree(snapshot, ignore_errors=True)
     # A running trial takes no place of the best ones before it is over.
-    ranked = [name for name in ranked_adapters(sweep, folder) if name in over]
-    gone = [name for name in ranked if name not in kept_adapters(sweep, ranked)]
+    there = [name for name in over if folder.best_adapter(name).is_dir()]
+    last = last_rungs(folder, there)
+    gone = [name for name in ranked(sweep, last) if name not in kept_adapters(sweep, last)]
     for name in gone:
         shutil.rmtree(folder.best_adapter(name), ignore_errors=True)
     return gone
@@ -77,8 +96,8 @@ class Limit:
         if used + room <= limit * GB:
             return None
         return (
-            f"{self._folder.path} holds {used / GB:.2f} GB and a trial needs {room / GB:.2f} GB, "
-            f"more than disk.limit_gb: {limit:g} leaves; no further trial starts. Go on with: "
+            f"{self._folder.path} holds {in_words(used)} and a trial needs {in_words(room)}, more "
+            f"than disk.limit_gb: {limit:g} leaves; no further trial starts. Go on with: "
             f"sweeps resume {self._folder.sweep_id} --set disk.limit_gb=MORE"
         )
 
@@ -92,8 +111,8 @@ class Limit:
         for trial in sorted((self._folder.path / "trials").glob("*")):
             snapshots = sorted(trial.glob("rung-*"))
             yield from snapshots[:-2]  # the newest one may be half written
-        ranked = [name for name in ranked_adapters(self._sweep, self._folder) if name in over]
-        for name in reversed(ranked[1:]):
+        there = [name for name in over if self._folder.best_adapter(name).is_dir()]
+        for name in reversed(ranked(self._sweep, last_rungs(self._folder, there))[1:]):
             yield self._folder.best_adapter(name)
 
 
@@ -115,6 +134,15 @@ def size_of(folder: Path) -> float:
             except OSError:
                 continue
     return total
+
+
+def in_words(count: float) -> str:
+    """Return a number of bytes as text."""
+    for unit in ("B", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}"
+        count /= 1000
+    return f"{count:.1f} GB"
 
 
 def is_full(error: BaseException, folder: Path) -> bool:

@@ -24,12 +24,10 @@ class Known:
     point: Mapping[str, Any]
     rungs: Sequence[Mapping[str, Any]]
     """Its record."""
-    told: Mapping[int, float]
-    """Rung -> objective, as the study has it."""
+    told: Mapping[int, float] | None
+    """Rung -> objective, as the study has it; None where Optuna keeps none, see the bridge."""
     best: best.Best | None
     """Of the adapter on disk."""
-    values: tuple[float, ...] = ()
-    """What the study has as its result; empty unless it is complete."""
 
     @property
     def title(self) -> str:
@@ -54,9 +52,8 @@ def known(sweep: Sweep, folder: SweepFolder) -> dict[str, Known]:
             state=over[name][0] if name in over else RUNNING,
             point=frozen.params,
             rungs=record.read(folder, name),
-            told=frozen.intermediate_values,
+            told=frozen.intermediate_values if len(study.directions) == 1 else None,
             best=best.read(folder.best_adapter(name)),
-            values=tuple(frozen.values or ()),
         )
         for name, frozen in own_trials(study).items()
     }

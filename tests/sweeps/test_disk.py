@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from sweeps import disk, room
+from sweeps import disk, record, room
 from sweeps.paths import SweepFolder
 from sweeps.resources import layout
 from sweeps.spec import parse
@@ -17,6 +17,7 @@ data: {{source: shapes}}
 search: {{space: {{adapter.rank: {{choice: [2, 4]}}}}, objective: {{metric: cider}}}}
 disk: {disk}
 """
+SIZES = {"trial-000": 4.0, "trial-001": 8.0, "trial-002": 8.0, "trial-003": 2.0}
 VALUES = {"trial-000": 0.3, "trial-001": 0.9, "trial-002": 0.5, "trial-003": 0.1}
 
 
@@ -27,7 +28,8 @@ def folder(tmp_path):
     for name, value in VALUES.items():
         best = made.best_adapter(name)
         best.mkdir(parents=True)
-        (best / "best.json").write_text(json.dumps({"rung": 1, "value": value}))
+        line = {"rung": 1, "best": value, "bests": [value, SIZES[name]]}
+        record.append(made, name, {**line, "violates": None})
         (best / "adapter.bin").write_bytes(b"0" * 1000)
         for rung in (1, 2, 3):
             made.snapshot(name, rung).mkdir()
@@ -70,6 +72,19 @@ def test_small_is_best_for_a_loss(folder):
     assert adapters(folder) == {"trial-003"}
 
 
+def test_the_whole_front_stays_and_what_violates_a_limit_is_last(folder):
+    text = FILE.format(disk="{keep: 1}")
+    several = parse(
+        text.replace("{metric: cider}", "[{metric: cider}, {metric: adapter_mb, mode: min}]")
+    )
+    last = disk.last_rungs(folder, VALUES)
+    # trial-002 is as large as the best one, and worse.
+    assert disk.kept_adapters(several, last) == set(VALUES) - {"trial-002"}
+    last["trial-001"]["violates"] = "adapter_mb is 8, must be < 5"
+    assert disk.ranked(several, last)[-1] == "trial-001"
+    assert "trial-001" not in disk.kept_adapters(several, last)
+
+
 def test_without_a_limit_nothing_goes(folder):
     before = snapshots(folder), adapters(folder)
     assert disk.Limit(sweep(), folder).enforce(frozenset(VALUES)) is None
@@ -77,8 +92,8 @@ def test_without_a_limit_nothing_goes(folder):
 
 
 def test_the_least_useful_goes_first_and_only_as_much_as_is_needed(folder):
-    # 16.1 kB are there; a trial needs 4 kB: the oldest snapshots go, then the worst adapter.
-    limit = disk.Limit(sweep(limit_gb=15.3e-6), folder)
+    # 16.4 kB are there; a trial needs 4.1 kB: the oldest snapshots go, then the worst adapter.
+    limit = disk.Limit(sweep(limit_gb=15.8e-6), folder)
     assert limit.enforce(frozenset({"trial-000", "trial-001"})) is None
     assert {name[-3:] for name in snapshots(folder)} == {"002", "003"}
     assert adapters(folder) == {"trial-001", "trial-002", "trial-003"}
@@ -86,7 +101,7 @@ def test_the_least_useful_goes_first_and_only_as_much_as_is_needed(folder):
 
 def test_what_resume_and_promotion_need_never_goes_and_the_message_says_what_to_do(folder):
     said = disk.Limit(sweep(limit_gb=1e-6), folder).enforce(frozenset({"trial-000", "trial-001"}))
-    for word in (str(folder.path), "disk.limit_gb: 1e-06", "sweeps resume stored-1"):
+    for word in (str(folder.path), "holds 11 kB", "sweeps resume stored-1"):
         assert word in said
     assert adapters(folder) == {"trial-001", "trial-002", "trial-003"}
     assert len(snapshots(folder)) == 8
