@@ -1,6 +1,6 @@
 """kill -9 of the driver at random moments, then resume: is anything lost or done twice?
 
-    python benchmarks/kills.py [--kills 20] [--trials 12] [--seed 0]
+    python -m benchmarks.kills [--kills 20] [--trials 12] [--seed 0]
 
 Runs a serial seeded sweep undisturbed, then the same sweep with its driver killed again and again,
 and compares the two. A moment is drawn as a number of rungs on record and a delay after that, so

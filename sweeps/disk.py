@@ -86,8 +86,8 @@ class Limit:
         if used + room <= limit * GB:
             return None
         return (
-            f"{self._folder.path} holds {used / GB:.2f} GB and a trial needs {room / GB:.2f} GB, "
-            f"more than disk.limit_gb: {limit:g} leaves; no further trial starts. Go on with: "
+            f"{self._folder.path} holds {in_words(used)} and a trial needs {in_words(room)}, more "
+            f"than disk.limit_gb: {limit:g} leaves; no further trial starts. Go on with: "
             f"sweeps resume {self._folder.sweep_id} --set disk.limit_gb=MORE"
         )
 
@@ -124,6 +124,15 @@ def size_of(folder: Path) -> float:
             except OSError:
                 continue
     return total
+
+
+def in_words(count: float) -> str:
+    """Return a number of bytes as text."""
+    for unit in ("B", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}"
+        count /= 1000
+    return f"{count:.1f} GB"
 
 
 def is_full(error: BaseException, folder: Path) -> bool:

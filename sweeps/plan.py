@@ -8,6 +8,7 @@ from rich.text import Text
 from sweeps import disk, samplers, starts, storage
 from sweeps.budget import described, refuse
 from sweeps.context import trial_title
+from sweeps.disk import in_words
 from sweeps.draws import Draws
 from sweeps.fidelity import unpruned
 from sweeps.resources import Layout, layout, local_cpus, local_gpus
@@ -125,11 +126,11 @@ def memory_note(sweep: Sweep) -> str:
 def _base(sweep: Sweep, files: CheckpointFiles | None) -> str:
     base = sweep.model.base
     if files is not None:
-        return f"{base}: {files.weights:,} weights, {size(files.file_bytes)}, on this machine"
+        stored = in_words(files.file_bytes)
+        return f"{base}: {files.weights:,} weights, {stored}, on this machine"
     if base in tiny.BASES:
-        return (
-            f"{base}: {size(tiny.BASES[base].bytes)}, built once by the first run (half a minute)"
-        )
+        stored = in_words(tiny.BASES[base].bytes)
+        return f"{base}: {stored}, built once by the first run (half a minute)"
     return f"{base}: not on this machine; the first run fetches it from the model hub"
 
 
@@ -139,10 +140,10 @@ def _memory(sweep: Sweep, files: CheckpointFiles | None, plan: Layout) -> str:
     java = _JAVA_BYTES if "meteor" in sweep.evaluate.metrics else 0.0
     on_device = base_bytes(sweep, files, gpu=bool(plan.gpus_per_host))
     adapters = plan.slots * largest_adapter(sweep, files) * OPTIMIZER_BYTES
-    process = size(_PROCESS_BYTES + java)
+    process = in_words(_PROCESS_BYTES + java)
     return (
-        f"per host about {size(on_device)} for the bases, {size(adapters)} for adapters with "
-        f"optimizer, {process} for the processes; activations come on top"
+        f"per host about {in_words(on_device)} for the bases, {in_words(adapters)} for adapters "
+        f"with optimizer, {process} for the processes; activations come on top"
     )
 
 
@@ -165,17 +166,8 @@ def largest_adapter(sweep: Sweep, files: CheckpointFiles) -> int:
 
 
 def _disk(sweep: Sweep, files: CheckpointFiles | None, plan: Layout, results: Path) -> str:
-    room = f"{size(disk.free(results))} free"
+    room = f"{in_words(disk.free(results))} free"
     if files is None:
         return f"adapters below {results}, {room}"
     most = disk.expected_bytes(sweep, largest_adapter(sweep, files), plan)
-    return f"up to {size(most)} below {results}, {room}"
-
-
-def size(count: float) -> str:
-    """Return a number of bytes in words."""
-    for unit in ("B", "kB", "MB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}"
-        count /= 1000
-    return f"{count:.1f} GB"
+    return f"up to {in_words(most)} below {results}, {room}"

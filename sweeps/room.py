@@ -4,7 +4,8 @@ import math
 from pathlib import Path
 
 from sweeps import disk
-from sweeps.plan import largest_adapter, size
+from sweeps.disk import in_words
+from sweeps.plan import largest_adapter
 from sweeps.resources import layout, local_cpus, local_gpus
 from sweeps.spec import Sweep
 from workers import checkpoint_files
@@ -26,6 +27,6 @@ def warning(sweep: Sweep, results: Path) -> str | None:
     if min(expected, limit) + disk.MARGIN_BYTES <= free:
         return None
     return (
-        f"the disk of {results} has {size(free)} free, and adapters and snapshots may take "
-        f"{size(expected)}: keep fewer with disk.keep, or name another folder with --results"
+        f"the disk of {results} has {in_words(free)} free, and adapters and snapshots may take "
+        f"{in_words(expected)}: keep fewer with disk.keep, or name another folder with --results"
     )

@@ -28,8 +28,6 @@ class Known:
     """Rung -> objective, as the study has it; None where it keeps none (several objectives)."""
     best: best.Best | None
     """Of the adapter on disk."""
-    values: tuple[float, ...] = ()
-    """What the study has as its result; empty unless it is complete."""
 
     @property
     def title(self) -> str:
@@ -56,7 +54,6 @@ def known(sweep: Sweep, folder: SweepFolder) -> dict[str, Known]:
             rungs=record.read(folder, name),
             told=None if len(study.directions) > 1 else frozen.intermediate_values,
             best=best.read(folder.best_adapter(name)),
-            values=tuple(frozen.values or ()),
         )
         for name, frozen in own_trials(study).items()
     }

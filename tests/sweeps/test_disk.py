@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from sweeps import disk, room
+from sweeps import disk, record, room
 from sweeps.paths import SweepFolder
 from sweeps.resources import layout
 from sweeps.spec import parse
@@ -17,6 +17,7 @@ data: {{source: shapes}}
 search: {{space: {{adapter.rank: {{choice: [2, 4]}}}}, objective: {{metric: cider}}}}
 disk: {disk}
 """
+SIZES = {"trial-000": 4.0, "trial-001": 8.0, "trial-002": 8.0, "trial-003": 2.0}
 VALUES = {"trial-000": 0.3, "trial-001": 0.9, "trial-002": 0.5, "trial-003": 0.1}
 
 
@@ -27,7 +28,9 @@ def folder(tmp_path):
     for name, value in VALUES.items():
         best = made.best_adapter(name)
         best.mkdir(parents=True)
-        (best / "best.json").write_text(json.dumps({"rung": 1, "value": value}))
+        metrics = {"val/cider": value, "val/loss": value, "measured/adapter_mb": SIZES[name]}
+        kept = {"rung": 1, "value": value, "metrics": metrics}
+        (best / "best.json").write_text(json.dumps(kept))
         (best / "adapter.bin").write_bytes(b"0" * 1000)
         for rung in (1, 2, 3):
             made.snapshot(name, rung).mkdir()
@@ -70,6 +73,20 @@ def test_small_is_best_for_a_loss(folder):
     assert adapters(folder) == {"trial-003"}
 
 
+def test_the_whole_front_stays_and_what_violates_a_limit_is_last(folder):
+    text = FILE.format(disk="{keep: 1}")
+    several = parse(
+        text.replace("{metric: cider}", "[{metric: cider}, {metric: adapter_mb, mode: min}]")
+    )
+    # trial-002 is as large as the best one, and worse.
+    ranked, needed = disk.ranked_adapters(several, folder, VALUES)
+    assert disk.kept_adapters(several, ranked, needed) == set(VALUES) - {"trial-002"}
+    record.append(folder, "trial-001", {"rung": 1, "violates": "adapter_mb is 8, must be < 5"})
+    ranked, needed = disk.ranked_adapters(several, folder, VALUES)
+    assert ranked[-1] == "trial-001"
+    assert "trial-001" not in disk.kept_adapters(several, ranked, needed)
+
+
 def test_without_a_limit_nothing_goes(folder):
     before = snapshots(folder), adapters(folder)
     assert disk.Limit(sweep(), folder).enforce(frozenset(VALUES)) is None
@@ -77,8 +94,8 @@ def test_without_a_limit_nothing_goes(folder):
 
 
 def test_the_least_useful_goes_first_and_only_as_much_as_is_needed(folder):
-    # 16.1 kB are there; a trial needs 4 kB: the oldest snapshots go, then the worst adapter.
-    limit = disk.Limit(sweep(limit_gb=15.3e-6), folder)
+    # 16.4 kB are there; a trial needs 4.1 kB: the oldest snapshots go, then the worst adapter.
+    limit = disk.Limit(sweep(limit_gb=15.6e-6), folder)
     assert limit.enforce(frozenset({"trial-000", "trial-001"})) is None
     assert {name[-3:] for name in snapshots(folder)} == {"002", "003"}
     assert adapters(folder) == {"trial-001", "trial-002", "trial-003"}
