@@ -29,6 +29,7 @@ evaluate: {{metrics: [exact_match], max_new_tokens: 4{evaluate}}}
 search:
   space: {{train.learning_rate: {{log_uniform: [1e-6, 1e2]}}}}
   objective: {{metric: {metric}}}
+schedule: {{name: fifo}}
 """
 
 
