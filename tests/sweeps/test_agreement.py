@@ -16,7 +16,7 @@ def known(name, rungs=(1, 2), state="completed", told=(1, 2), best=0.5):
         point={},
         rungs=[{"rung": rung, "objective": 0.5, "best": best} for rung in rungs],
         told=dict.fromkeys(told, 0.5),
-        best=Best(value=best, rung=1),
+        best=Best(value=best, rung=1, metrics={}),
     )
 
 

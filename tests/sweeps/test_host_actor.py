@@ -352,7 +352,7 @@ def test_a_trial_begins_where_another_one_stood(actor, context, kind):
     shutil.copytree(origin, copied)
     if kind == "best":  # an adapter alone
         (copied / "optimizer.pt").unlink()
-        (copied / "best.json").write_text('{"rung": 1, "value": 0.5}')
+        (copied / "best.json").write_text('{"rung": 1, "value": 0.5, "metrics": {}}')
     start = Start(trial="trial-000", rung=1, folder="copied")
     assert actor.open(1, {"train.learning_rate": 1e-6, **off}, start) is None
     result = actor.advance(1)

@@ -30,7 +30,8 @@ POINT = {"adapter.rank": 4, "train.learning_rate": 1e-3, "quantization": "none"}
 
 def known(name, state, rungs, point=POINT):
     return Known(
-        name=name, state=state, point=point, told={}, best=Best(value=0.5, rung=rungs - 1),
+        name=name, state=state, point=point, told={},
+        best=Best(value=0.5, rung=rungs - 1, metrics={}),
         rungs=[{"rung": rung} for rung in range(1, rungs + 1)],
     )  # fmt: skip
 
@@ -103,7 +104,11 @@ def test_what_makes_none_is_refused_in_words(request_, words, sweep, folder):
 
 
 def test_a_state_after_the_last_epoch_leaves_nothing_to_train(sweep, folder):
-    done = {"trial-000": Known(**{**vars(TRIALS["trial-000"]), "best": Best(value=0.5, rung=4)})}
+    done = {
+        "trial-000": Known(
+            **{**vars(TRIALS["trial-000"]), "best": Best(value=0.5, rung=4, metrics={})}
+        )
+    }
     with pytest.raises(SpecError, match="below the 4 epochs"):
         requests.check(
             add({"train.learning_rate": 5e-3}, trial="trial-000", rung=0), sweep, folder, done
