@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from workers.report import Prediction, Report
@@ -19,7 +19,7 @@ class Best:
     value: float
     """Of the leading objective."""
     rung: int
-    metrics: Mapping[str, float] = field(default_factory=dict)
+    metrics: Mapping[str, float]
     """All that the rung reported."""
 
 
