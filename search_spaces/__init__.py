@@ -1,1 +1,1 @@
-"""Search spaces: domains, conditional spaces and presets on Optuna's define-by-run interface."""
+"""Search spaces: domains, conditions, rules and presets on Optuna's define-by-run interface."""

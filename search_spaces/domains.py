@@ -43,16 +43,20 @@ class Choice:
         """Return the number of values."""
         return len(self.values)
 
+    def grid(self) -> tuple[Value, ...]:
+        """Return all values."""
+        return self.values
+
     def contains(self, value: Any) -> bool:
         """Tell whether the domain can draw `value`."""
         return any(same(value, own) for own in self.values)
 
     def form(self) -> dict[str, Any]:
         """Return the domain as it is written in a sweep file."""
-        return {self.kind: list(self.values), **_when_form(self.when)}
+        return {self.kind: list(self.values), **_extra_form(self.when)}
 
     def __str__(self) -> str:
-        return ", ".join(map(plain, self.values)) + _when_text(self.when)
+        return ", ".join(map(plain, self.values)) + _extra_text(self.when)
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,15 @@ class Range:
         step = self.step or (1 if self.whole else None)
         return math.inf if step is None else round(_steps(self.low, self.high, step)) + 1
 
+    def grid(self) -> tuple[Value, ...]:
+        """Return all values from the low to the high end; raises ValueError if continuous."""
+        if math.isinf(self.size()):
+            raise ValueError(f"a continuous range has no grid: {self}")
+        if self.whole:
+            return tuple(range(int(self.low), int(self.high) + 1, int(self.step or 1)))
+        low, step = Decimal(str(self.low)), Decimal(str(self.step))
+        return tuple(float(low + index * step) for index in range(int(self.size())))
+
     def contains(self, value: Any) -> bool:
         """Tell whether the domain can draw `value`."""
         fits = is_whole(value) if self.whole else is_number(value)
@@ -100,12 +113,12 @@ class Range:
     def form(self) -> dict[str, Any]:
         """Return the domain as it is written in a sweep file."""
         step = {} if self.step is None else {"step": self.step}
-        return {self.kind: [self.low, self.high], **step, **_when_form(self.when)}
+        return {self.kind: [self.low, self.high], **step, **_extra_form(self.when)}
 
     def __str__(self) -> str:
         step = "" if self.step is None else f" by {show(self.step)}"
         scale = ", log scale" if self.log else ""
-        return f"{show(self.low)} to {show(self.high)}{step}{scale}" + _when_text(self.when)
+        return f"{show(self.low)} to {show(self.high)}{step}{scale}" + _extra_text(self.when)
 
 
 class Uniform(Range):
@@ -213,13 +226,21 @@ def _is_integral(number: Decimal) -> bool:
     return abs(number - number.to_integral_value()) < Decimal("1e-9")
 
 
-def _when_form(when: When) -> dict[str, Any]:
-    if not when:
-        return {}
+def when_form(when: When) -> dict[str, Any]:
+    """Return conditions as they are written in a sweep file: a single value without a list."""
     values = {path: list(allowed) for path, allowed in when.items()}
-    return {"when": {path: v[0] if len(v) == 1 else v for path, v in values.items()}}
+    return {path: v[0] if len(v) == 1 else v for path, v in values.items()}
 
 
-def _when_text(when: When) -> str:
+def when_text(when: When) -> str:
+    """Return conditions in words, such as ``quantization is nf4 or int8``."""
     conditions = (f"{path} is {' or '.join(map(plain, v))}" for path, v in when.items())
-    return f", when {' and '.join(conditions)}" if when else ""
+    return " and ".join(conditions)
+
+
+def _extra_form(when: When) -> dict[str, Any]:
+    return {"when": when_form(when)} if when else {}
+
+
+def _extra_text(when: When) -> str:
+    return f", when {when_text(when)}" if when else ""

@@ -5,6 +5,12 @@ A space is the name of a preset or a mapping from dotted paths to domains::
     adapter.rank: {choice: [4, 8, 16]}
     train.learning_rate: {log_uniform: [1e-5, 1e-3]}
     adapter.dropout: {uniform: [0.0, 0.2], step: 0.05, when: {quantization: [nf4, int8]}}
+
+or both, a preset with fields added, replaced, or removed by null::
+
+    preset: lora
+    adapter.rank: null
+    adapter.dropout: {choice: [0.0, 0.1]}
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,11 +18,13 @@ from typing import Any
 
 from search_spaces.domains import KINDS, RANGES, Choice, Domain
 from search_spaces.flaws import Flaw, SpaceError, nearest, show
-from search_spaces.presets import PRESETS
+from search_spaces.presets import PRESETS, Preset
 from search_spaces.space import Space, condition_flaws
-from search_spaces.values import is_value
+from search_spaces.values import is_value, listed
 
 EXTRAS = ("step", "when")
+PRESET = "preset"
+"""Key of a space's form beside which fields change the preset that it names."""
 
 
 def read_space(form: Any) -> Space:
@@ -24,10 +32,12 @@ def read_space(form: Any) -> Space:
     if isinstance(form, Space):
         return form
     if isinstance(form, str) and form in PRESETS:
-        return PRESETS[form]()
+        return PRESETS[form]().space
     if not isinstance(form, Mapping):
         must = f"must be a preset ({', '.join(PRESETS)}) or a mapping from fields to domains"
         raise SpaceError([Flaw((), must, show(form), nearest(form, PRESETS))])
+    if PRESET in form:
+        form = _with_changes(form)
     domains, flaws = {}, []
     for path, domain in form.items():
         try:
@@ -38,6 +48,28 @@ def read_space(form: Any) -> Space:
         unread = [path for path in form if path not in domains]
         raise SpaceError([*flaws, *condition_flaws(domains, unread)])
     return Space(domains)
+
+
+def preset_of(form: Any) -> Preset | None:
+    """Return the preset that `form` names, alone or beside changes to it; None without one."""
+    name = form.get(PRESET) if isinstance(form, Mapping) else form
+    return PRESETS[name]() if isinstance(name, str) and name in PRESETS else None
+
+
+def _with_changes(form: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the form of the space that a preset and the changes beside it are together."""
+    preset = preset_of(form)
+    if preset is None:
+        name = form[PRESET]
+        must = f"must be one of {', '.join(PRESETS)}"
+        raise SpaceError([Flaw((PRESET,), must, show(name), nearest(name, PRESETS))])
+    changes = {path: domain for path, domain in form.items() if path != PRESET}
+    own = preset.space.form()
+    strangers = [path for path in changes if changes[path] is None and path not in own]
+    if strangers:
+        must = f"must be a field of the preset to be removed: {', '.join(own)}"
+        raise SpaceError(Flaw((path,), must, path, nearest(path, own)) for path in strangers)
+    return {path: domain for path, domain in (own | changes).items() if domain is not None}
 
 
 def read_domain(form: Any) -> Domain:
@@ -82,7 +114,7 @@ def _extra_flaws(kind: str, form: Mapping[str, Any]) -> Iterator[Flaw]:
         yield Flaw(("when",), must, show(when))
         return
     for path, allowed in when.items():
-        if not all(map(is_value, _listed(allowed))):
+        if not all(map(is_value, listed(allowed))):
             must = "must be a value or a list of values"
             yield Flaw(("when", path), must, show(allowed))
 
@@ -90,7 +122,7 @@ def _extra_flaws(kind: str, form: Mapping[str, Any]) -> Iterator[Flaw]:
 def _build(kind: str, form: Mapping[str, Any]) -> Domain:
     when = form.get("when")
     conditions = (
-        {path: _listed(allowed) for path, allowed in when.items()}
+        {path: listed(allowed) for path, allowed in when.items()}
         if isinstance(when, Mapping)
         else {}
     )
@@ -103,7 +135,3 @@ def _build(kind: str, form: Mapping[str, Any]) -> Domain:
         raise SpaceError([Flaw((kind,), must, show(given))])
     low, high = given
     return RANGES[kind](low, high, form.get("step"), when=conditions)
-
-
-def _listed(allowed: Any) -> tuple[Any, ...]:
-    return tuple(allowed) if isinstance(allowed, (list, tuple)) else (allowed,)

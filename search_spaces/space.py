@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING, Any
 
-from search_spaces.domains import Domain
+from search_spaces.domains import Choice, Domain
 from search_spaces.flaws import Flaw, SpaceError, nearest, show
 from search_spaces.values import Value, same
 
@@ -55,6 +55,34 @@ class Space(Mapping[str, Domain]):
     def size(self) -> float:
         """Return the number of different points, infinite if any domain is continuous."""
         return _count(self, self._parents_first(), {})
+
+    def combinations(self) -> float:
+        """Return the number of points that differ in more than a continuous domain."""
+        single = {
+            path: Choice((0,), when=domain.when) if math.isinf(domain.size()) else domain
+            for path, domain in self.items()
+        }
+        return Space(single).size()
+
+    def points(self) -> Iterator[dict[str, Value]]:
+        """Yield all different points of a finite space; raises ValueError for another one."""
+        return self._grow({}, self._parents_first())
+
+    def _grow(self, point: dict[str, Value], paths: tuple[str, ...]) -> Iterator[dict[str, Value]]:
+        if not paths:
+            yield {path: point[path] for path in self if path in point}
+        elif not _active(self[paths[0]], point):
+            yield from self._grow(point, paths[1:])
+        else:
+            for value in self[paths[0]].grid():
+                yield from self._grow({**point, paths[0]: value}, paths[1:])
+
+    def part(self, paths: Collection[str]) -> dict[str, Domain]:
+        """Return the domains of `paths`, as far as they are swept, and of all they depend on."""
+        needed = set(paths)
+        for path in reversed(self._parents_first()):
+            needed |= set(self[path].when) if path in needed else set()
+        return {path: domain for path, domain in self.items() if path in needed}
 
     def describe(self) -> dict[str, str]:
         """Return each path with its domain in words, such as ``1e-05 to 0.001, log scale``."""

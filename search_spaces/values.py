@@ -14,7 +14,10 @@ def same(one: Any, other: Any) -> bool:
     Numbers may differ by rounding, as 0.15 and the third step of 0.05 do.
     """
     if is_number(one) and is_number(other):
-        return math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-12)
+        try:
+            return math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-12)
+        except OverflowError:  # a whole number of more than 308 digits
+            return bool(one == other)
     return type(one) is type(other) and bool(one == other)
 
 
@@ -36,3 +39,8 @@ def is_value(value: Any) -> bool:
 def plain(value: Value) -> str:
     """Return a value as text, without quotes."""
     return value if isinstance(value, str) else show(value)
+
+
+def listed(values: Any) -> tuple[Any, ...]:
+    """Return the values of a list, or a single value as the only one."""
+    return tuple(values) if isinstance(values, (list, tuple)) else (values,)

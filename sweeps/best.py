@@ -1,12 +1,15 @@
-"""The best rung of a trial: its adapter on disk, with the score that made it the best."""
+"""The best rung of a trial: its adapter on disk, with its captions and the score that counts."""
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from workers.report import Prediction, Report
+
 _SCORE = "best.json"
+_CAPTIONS = "captions.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,9 +29,21 @@ def read(folder: Path) -> Best | None:
     return Best(value=float(written["value"]), rung=int(written["rung"]))
 
 
-def keep(
-    folder: Path, best: Best, metrics: Mapping[str, float], export: Callable[[Path], None]
-) -> None:
+def read_predictions(folder: Path) -> tuple[Prediction, ...]:
+    """Return the captions that came with the best rung; none when there is none yet."""
+    try:
+        written = json.loads((folder / _CAPTIONS).read_text())
+    except FileNotFoundError:
+        return ()
+    return tuple(
+        Prediction(
+            image_id=one["image_id"], caption=one["caption"], references=tuple(one["references"])
+        )
+        for one in written
+    )
+
+
+def keep(folder: Path, best: Best, report: Report, export: Callable[[Path], None]) -> None:
     """Put an adapter in place of the former best one; `export` writes it to a folder.
 
     Whoever is killed on the way leaves either adapter whole, or none and the former's snapshot.
@@ -36,7 +51,9 @@ def keep(
     partial = folder.with_name(f"{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     export(partial)
-    score = {"rung": best.rung, "value": best.value, "metrics": dict(metrics)}
+    score = {"rung": best.rung, "value": best.value, "metrics": dict(report.metrics)}
     (partial / _SCORE).write_text(json.dumps(score, indent=1))
+    captions = [asdict(prediction) for prediction in report.predictions]
+    (partial / _CAPTIONS).write_text(json.dumps(captions))
     shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)

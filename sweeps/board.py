@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sweeps.context import FAILED, trial_title
+from sweeps.context import FAILED, SYMPTOMS, trial_title
 
-STATES = ("running", "completed", "stopped", "failed", "interrupted")
+STATES = ("running", "completed", "stopped", "failed", "failed-by-guard", "interrupted")
 
 
 @dataclass(kw_only=True)
@@ -21,7 +21,10 @@ class Row:
     objective: float | None = None
     """Of the last rung."""
     best: float | None = None
+    symptoms: str = ""
+    """What is wrong with the last rung, in words."""
     error: str | None = None
+    """Why the trial failed, by itself or by the guard."""
 
 
 @dataclass(kw_only=True)
@@ -56,6 +59,7 @@ class Board:
         row.rung = result.get("rung", row.rung)
         row.objective = result.get("objective", row.objective)
         row.best = result.get("best", row.best)
+        row.symptoms = "; ".join(result.get(SYMPTOMS, ()))
         row.error = result.get(FAILED)
         return row
 

@@ -5,37 +5,61 @@ leaves a failed one RUNNING for ever, and cannot be restored with a persistent s
 """
 
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import optuna
-from optuna.trial import TrialState
+from optuna.trial import Trial, TrialState
 from ray.tune.search import Searcher
 
-from sweeps.context import FAILED, trial_id
+from sweeps.board import last_line
+from sweeps.context import FAILED, GUARD, VIOLATIONS
+from sweeps.draws import Drawn, Draws
 from sweeps.fleet import Fleet
 from sweeps.paths import SweepFolder
 from sweeps.spec import Sweep
-from sweeps.study import ask, open_study, unfinished
+from sweeps.study import GUARDED, open_study, tell
+
+
+@dataclass(kw_only=True)
+class _Running:
+    """A trial that Tune runs."""
+
+    number: int
+    trial: Trial
+    rungs: set[int] = field(default_factory=set)
+    """Rungs whose objective Optuna has."""
+
+    @classmethod
+    def of(cls, drawn: Drawn) -> "_Running":
+        return cls(number=drawn.number, trial=drawn.trial, rungs=set(drawn.rungs))
+
+    def report(self, result: Mapping[str, Any]) -> None:
+        """Keep the objective of a rung as Optuna's intermediate value, once."""
+        value, rung = result.get("objective"), result.get("rung")
+        if value is not None and rung is not None and rung not in self.rungs:
+            self.rungs.add(rung)
+            self.trial.report(value, rung)
 
 
 class OptunaBridge(Searcher):
     """Proposes the points of one sweep and tells Optuna truthfully how each trial ended.
 
     COMPLETE only when the trial says that it finished; PRUNED, with the value of every rung,
-    when the scheduler stopped it; FAIL when it could not go on.
+    when the scheduler stopped it, or the guard; FAIL when it could not go on. What a trial
+    violates is told as constraints, whichever way it ended.
     """
 
     def __init__(self, sweep: Sweep, folder: SweepFolder, fleet: Fleet) -> None:
         super().__init__()
-        self._sweep = sweep
-        self._folder = folder
         self._fleet = fleet
         self._study = open_study(sweep, folder)
-        self._unfinished = unfinished(self._study)
-        """Trials that an earlier driver left running; they go on first."""
-        self._numbers: dict[str, int] = {}
-        """Tune's id of a trial -> Optuna's number of it."""
+        self._draws = Draws(self._study, sweep)
+        self._running: dict[str, _Running] = {}
+        """By Tune's ids."""
+        self.exhausted = False
+        """Whether every point of the space was tried before the sweep had all its trials."""
 
     def set_search_properties(
         self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any
@@ -43,34 +67,39 @@ class OptunaBridge(Searcher):
         """Accept Tune's metric; the space and the direction come from the sweep."""
         return not config
 
-    def suggest(self, tune_id: str) -> dict[str, Any] | None:
+    def suggest(  # type: ignore[override]  # Tune's own type leaves FINISHED out
+        self, tune_id: str
+    ) -> dict[str, Any] | str:
         """Return the config of the next trial: its number, its point and its host."""
-        again = self._unfinished.pop(0) if self._unfinished else None
-        trial, point = ask(self._study, self._sweep, again)
-        trial.set_user_attr("trial", trial_id(trial.number))
-        self._numbers[tune_id] = trial.number
-        return {
-            "number": trial.number,
-            "point": point,
-            "host": self._fleet.place(trial.number),
-        }
+        drawn = self._draws.next()
+        if drawn is None:
+            self.exhausted = True
+            return str(Searcher.FINISHED)
+        self._running[tune_id] = _Running.of(drawn)
+        host = self._fleet.place(drawn.number)
+        return {"number": drawn.number, "point": drawn.point, "host": host}
 
     def on_trial_result(self, tune_id: str, result: dict[str, Any]) -> None:
-        """Keep the objective of a rung as Optuna's intermediate value."""
-        self._report(tune_id, result)
+        """Keep the objective of a rung."""
+        if tune_id in self._running:
+            self._running[tune_id].report(result)
 
     def on_trial_complete(
         self, tune_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
         """Tell Optuna how a trial ended."""
-        if tune_id not in self._numbers:
+        running = self._running.pop(tune_id, None)
+        if running is None:
             return
-        number = self._numbers.pop(tune_id)
-        self._fleet.release(number)
+        self._fleet.release(running.number)
         if result:
-            self._report_number(number, result)
+            running.report(result)
+        for name, violation in violations(None if error else result).items():
+            running.trial.set_constraint(name, violation)
+        if result and result.get(GUARD) and not error:
+            running.trial.set_user_attr(GUARDED, result[GUARD])
         state, value = _ending(result, error)
-        self._study.tell(number, value, state=state, skip_if_finished=True)
+        tell(self._study, running.trial, state, _reason(result, error), value)
 
     def save(self, checkpoint_path: str) -> None:
         """Leave the empty file that Tune expects: all that there is to know is in the study."""
@@ -79,25 +108,49 @@ class OptunaBridge(Searcher):
     def restore(self, checkpoint_path: str) -> None:
         """Do nothing: a sweep goes on from the study, not from Tune's state."""
 
-    def _report(self, tune_id: str, result: dict[str, Any]) -> None:
-        if tune_id in self._numbers:
-            self._report_number(self._numbers[tune_id], result)
 
-    def _report_number(self, number: int, result: dict[str, Any]) -> None:
-        value, rung = result.get("objective"), result.get("rung")
-        frozen = self._study.get_trials(deepcopy=False)[number]
-        if value is None or rung is None or frozen.state.is_finished():
-            return
-        if rung not in frozen.intermediate_values:
-            storage_id = frozen._trial_id
-            optuna.Trial(self._study, storage_id).report(value, rung)
+def violations(result: Mapping[str, Any] | None) -> dict[str, float]:
+    """Return by how much a trial violates each limit, by its name; 0 or less is within it.
+
+    Tune hands nested results over flat: ``{"violations/memory": 1.0}``.
+    """
+    nested = (result or {}).get(VIOLATIONS) or {}
+    prefix = f"{VIOLATIONS}/"
+    flat = {
+        name.removeprefix(prefix): value
+        for name, value in (result or {}).items()
+        if name.startswith(prefix)
+    }
+    found = {name: float(value) for name, value in {**nested, **flat}.items()}
+    # TPE ranks pruned trials by how many rungs they did, before it looks at their values. So a
+    # trial that collapsed at rung 4 would be better than all that the scheduler stopped at
+    # rung 1. One that violates a constraint comes after them.
+    return {**found, "guard": 1.0} if (result or {}).get(GUARD) else found
 
 
 def _ending(result: dict[str, Any] | None, error: bool) -> tuple[TrialState, float | None]:
-    """Return the state and the value that Optuna is told."""
-    best = (result or {}).get("best")
-    if error or not result or result.get(FAILED) or best is None or math.isnan(best):
+    """Return the state and the value that Optuna is told.
+
+    A point that does not fit in memory is PRUNED: of FAIL no sampler learns anything.
+    """
+    if error or not result or (result.get(FAILED) and not _violates(result)):
         return TrialState.FAIL, None
-    if result.get("finished"):
-        return TrialState.COMPLETE, best
-    return TrialState.PRUNED, None
+    if not result.get("finished"):
+        return TrialState.PRUNED, None
+    best = result.get("best")
+    if best is None or math.isnan(best):
+        return TrialState.FAIL, None
+    return TrialState.COMPLETE, best
+
+
+def _reason(result: dict[str, Any] | None, error: bool) -> str | None:
+    """Return why a trial could not go on, in one line; None for one that could."""
+    if error or not result:
+        return "the trial's processes died"
+    if result.get(FAILED):
+        return last_line(result[FAILED])
+    return "no rung had a score" if _ending(result, error)[0] is TrialState.FAIL else None
+
+
+def _violates(result: Mapping[str, Any]) -> bool:
+    return any(value > 0 for value in violations(result).values())

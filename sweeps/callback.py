@@ -7,7 +7,7 @@ from typing import Any
 from ray import tune
 
 from sweeps.board import Board
-from sweeps.context import FAILED, trial_id
+from sweeps.context import FAILED, GUARD, trial_id
 from sweeps.live import View
 from sweeps.paths import SweepFolder
 from sweeps.sweep_run import SweepRun
@@ -37,10 +37,12 @@ class Follow(tune.Callback):
     def on_trial_complete(
         self, iteration: int, trials: Sequence[Any], trial: Any, **_: Any
     ) -> None:
-        """A trial finished, was stopped by the scheduler, or said that it cannot go on."""
+        """A trial finished, was stopped by scheduler or guard, or said that it cannot go on."""
         result = trial.last_result or {}
         if result.get(FAILED):
             self._end(trial, "failed", result[FAILED])
+        elif result.get(GUARD):
+            self._end(trial, "failed-by-guard", result[GUARD])
         else:
             self._end(trial, "completed" if result.get("finished") else "stopped")
 
@@ -49,10 +51,10 @@ class Follow(tune.Callback):
         error = trial.get_error()
         self._end(trial, "failed", str(error) if error else "the trial's process died")
 
-    def _end(self, trial: Any, state: Ending, error: str | None = None) -> None:
+    def _end(self, trial: Any, state: Ending, reason: str | None = None) -> None:
         number = trial.config["number"]
         self._board.start(number, trial.config["point"])
-        self._run.close_trial(trial_id(number), state, error)
-        self._view.changed(self._board.end(number, state, error))
+        self._run.close_trial(trial_id(number), state, reason)
+        self._view.changed(self._board.end(number, state, reason))
         for snapshot in self._folder.trial(trial_id(number)).glob("rung-*"):
             shutil.rmtree(snapshot, ignore_errors=True)

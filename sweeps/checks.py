@@ -1,16 +1,17 @@
 """Checks of a sweep that no single field can make: names of plug-ins, swept fields, objective."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from pydantic import ValidationError
 
 from search_spaces.domains import Domain, Range
 from search_spaces.flaws import Flaw, nearest, show
-from sweeps import plugins
+from search_spaces.forms import PRESET
+from sweeps import plugins, search_checks
 from sweeps.fields import Keys, leaves, must_be
 from sweeps.sweep import LOSS, Sweep
-from sweeps.validation import flaws_of
 from workers import combinations
 from workers.families import REGEX
 from workers.recipe import Recipe
@@ -22,6 +23,7 @@ NOT_SWEPT = {
     "task": "one sweep is about one task",
     "data": "trials on different images cannot be compared",
     "evaluate": "scores that were taken in different ways cannot be compared",
+    "guard": "what a collapse is must be the same for all trials",
 }
 """Sections of the recipe that must not be swept, and why."""
 
@@ -51,6 +53,9 @@ def _swept_path_flaws(sweep: Sweep, values: Mapping[str, Any]) -> Iterator[Flaw]
     """Check swept paths as they were written, even those whose domains are broken."""
     search = values.get("search")
     written = search.get("space") if isinstance(search, Mapping) else None
+    if isinstance(written, Mapping) and PRESET in written:
+        changed = [path for path, domain in written.items() if domain is not None]
+        written = dict.fromkeys(path for path in changed if path != PRESET)
     for path in written if isinstance(written, Mapping) else sweep.search.space:
         section = path.split(".")[0]
         if section in NOT_SWEPT:
@@ -74,13 +79,19 @@ def _swept_value_flaws(sweep: Sweep) -> Iterator[Flaw]:
     for path, domain in sweep.search.space.items():
         if path not in _sweepable():
             continue
-        keys = tuple(path.split("."))
-        bad = [value for value in domain.edges() if not _fits(sweep, path, value)]
-        if bad:
-            must = f"must have values that fit {path}: {must_be(leaves(Recipe)[path])}"
-            yield Flaw((*SPACE, path), must + _advice(domain, path), ", ".join(map(show, bad)))
-        elif keys in plugins.NAMES:
-            yield from _name_flaws((*SPACE, path), domain.edges(), plugins.NAMES[keys]())
+        for flaw in value_flaws(sweep, path, domain.edges()):
+            yield replace(flaw, must=flaw.must + _advice(domain, path)).below(*SPACE)
+
+
+def value_flaws(sweep: Sweep, path: str, values: Collection[Any]) -> Iterator[Flaw]:
+    """Yield which values do not fit a field of the recipe."""
+    keys = tuple(path.split("."))
+    bad = [value for value in values if not _fits(sweep, path, value)]
+    if bad:
+        must = f"must have values that fit {path}: {must_be(leaves(Recipe)[path])}"
+        yield Flaw((path,), must, ", ".join(map(show, bad)))
+    elif keys in plugins.NAMES:
+        yield from _name_flaws((path,), values, plugins.NAMES[keys]())
 
 
 def _fits(sweep: Sweep, path: str, value: Any) -> bool:
@@ -109,13 +120,6 @@ def _is_own_regex(at: Keys, value: Any) -> bool:
     return at[-1].endswith("targets") and isinstance(value, str) and value.startswith(REGEX)
 
 
-def _sampler_option_flaws(sweep: Sweep) -> Iterator[Flaw]:
-    sampler = sweep.search.sampler
-    if sampler.name in plugins.samplers():
-        for flaw in flaws_of(plugins.sampler_options(sampler.name), sampler.options):
-            yield flaw.below("search", "sampler", "options")
-
-
 def _metric_flaws(sweep: Sweep) -> Iterator[Flaw]:
     catalog, names = plugins.metrics(), sweep.evaluate.metrics
     usable = [name for name, metric in catalog.items() if sweep.task in metric.tasks]
@@ -134,19 +138,23 @@ def _metric_flaws(sweep: Sweep) -> Iterator[Flaw]:
 def _objective_flaws(sweep: Sweep) -> Iterator[Flaw]:
     catalog, objective = plugins.metrics(), sweep.search.objective
     chosen = [catalog[name] for name in sweep.evaluate.metrics if name in catalog]
-    outputs = [LOSS, *(output for metric in chosen for output in metric.outputs)]
+    judging = [output for m in chosen if m.direction for output in m.outputs]
+    describing = [output for m in chosen if not m.direction for output in m.outputs]
     # With a misspelled metric nobody knows what its outputs would have been.
     misspelled = len(chosen) < len(sweep.evaluate.metrics)
-    if objective.metric not in outputs and not misspelled:
-        must = f"must be {LOSS} or an output of evaluate.metrics: {', '.join(outputs[1:])}"
-        near = nearest(objective.metric, outputs)
-        yield Flaw((*OBJECTIVE, "metric"), must, show(objective.metric), near)
+    if objective.metric in describing:
+        must = "must say which caption is better, which more or less of this does not"
+        yield Flaw((*OBJECTIVE, "metric"), must, show(objective.metric))
+    elif objective.metric not in (LOSS, *judging) and not misspelled:
+        scores = f" or an output of evaluate.metrics: {', '.join(judging)}" if judging else ""
+        near = nearest(objective.metric, (LOSS, *judging))
+        yield Flaw((*OBJECTIVE, "metric"), f"must be {LOSS}{scores}", show(objective.metric), near)
 
 
 def _mode_flaws(sweep: Sweep) -> Iterator[Flaw]:
     metric, mode = sweep.search.objective.metric, sweep.search.objective.mode
     better = {output: m.direction for m in plugins.metrics().values() for output in m.outputs}
-    right = "min" if metric == LOSS else better.get(metric, mode)
+    right = "min" if metric == LOSS else better.get(metric) or mode
     if mode != right:
         yield Flaw((*OBJECTIVE, "mode"), f"must be {right} for {metric}", mode)
 
@@ -182,7 +190,10 @@ def _combination_flaws(sweep: Sweep) -> Iterator[Flaw]:
 CHECKS: Mapping[Callable[[Sweep], Iterator[Flaw]], tuple[Keys, ...]] = {
     _plugin_flaws: (),
     _swept_value_flaws: (),
-    _sampler_option_flaws: (("search", "sampler", "name"),),
+    search_checks.sampler_flaws: (("search", "sampler", "name"), SPACE),
+    search_checks.storage_flaws: (),
+    search_checks.start_flaws: (SPACE, ("search", "start")),
+    search_checks.warm_start_flaws: (("search", "warm_start"),),
     _metric_flaws: (("task",),),
     _objective_flaws: (METRICS, (*OBJECTIVE, "metric")),
     _mode_flaws: (OBJECTIVE,),

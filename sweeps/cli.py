@@ -1,6 +1,8 @@
 """The command line: each command imports what it needs when it is called."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -69,11 +71,41 @@ def plan(file: File, overrides: Overrides = None, results: Results = RESULTS) ->
 
 
 @app.command()
-def compare(sweep: SweepId, results: Results = RESULTS) -> None:
-    """Show a sweep's leaderboard, which parameters mattered, and the links into MLflow."""
-    from sweeps.compare import show
+def space(
+    name: Annotated[str, typer.Argument(help="A preset, a sweep file, or the name of a recipe.")],
+) -> None:
+    """Show a search space: its fields, rules and size, and why a preset is as it is."""
+    from sweeps.spaces import show
 
-    show(sweep, results, _console())
+    with _problems():
+        show(name, _console())
+
+
+@app.command()
+def compare(
+    one: Annotated[
+        str,
+        typer.Argument(metavar="A", help="A sweep such as quickstart-1: its leaderboard."),
+    ],
+    other: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[B]",
+            help="With A and B: their differences. Each is a trial (quickstart-1/trial-003), "
+            "a sweep (its winner), or the id of an MLflow run.",
+        ),
+    ] = None,
+    results: Results = RESULTS,
+) -> None:
+    """Show a sweep's leaderboard and what mattered, or the differences of two trials."""
+    if other is None:
+        from sweeps.compare import show
+
+        show(one, results, _console())
+    else:
+        from sweeps.versus import show as show_both
+
+        show_both(one, other, results, _console())
 
 
 @app.command()
@@ -112,6 +144,38 @@ def predict(
     write_predictions(
         source, out, _console(), results=results, split=split, data=data,
         overrides=[*(overrides or ()), *given],
+    )  # fmt: skip
+
+
+@app.command()
+def score(
+    predictions: Annotated[
+        Path, typer.Argument(help="COCO results (.json), or a .csv of images and captions.")
+    ],
+    references: Annotated[
+        Path, typer.Option(help="COCO annotations (.json), a .csv, or Flickr8k's token .txt.")
+    ],
+    metrics: Annotated[
+        str, typer.Option(help="Names with commas between them.")
+    ] = "bleu,meteor,rouge_l,cider",
+    columns: Annotated[
+        str | None, typer.Option(metavar="IMAGE,CAPTION", help="Where a .csv names them otherwise.")
+    ] = None,
+    only_predicted: Annotated[
+        bool, typer.Option("--only-predicted", help="Leave out images without a prediction.")
+    ] = False,
+    per_image: Annotated[
+        Path | None, typer.Option(help="Write each image's scores to this .csv or .json file.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")] = False,
+) -> None:
+    """Score captions of any origin against references, exactly as COCO does."""
+    from sweeps.score import score_files
+
+    score_files(
+        predictions, references, _console(),
+        metrics=[name.strip() for name in metrics.split(",")], columns=columns,
+        only_predicted=only_predicted, per_image=per_image, as_json=as_json,
     )  # fmt: skip
 
 
@@ -165,17 +229,26 @@ def main() -> None:
 
 def _read(file: str, overrides: list[str] | None) -> "Sweep":
     from sweeps.files import read
-    from sweeps.spec import SpecError
+
+    with _problems():
+        return read(file, overrides or ())
+
+
+@contextmanager
+def _problems() -> Iterator[None]:
+    """Say what is wrong with a sweep file that is read inside, and leave."""
+    from sweeps.problems import SpecError
 
     try:
-        return read(file, overrides or ())
+        yield
     except SpecError as error:
         count = len(error.problems)
         print(error, file=sys.stderr)
         print(f"{count} problem{'s' if count > 1 else ''}; nothing was started", file=sys.stderr)
+        raise typer.Exit(INVALID) from None
     except FileNotFoundError as error:
         print(f"error: {error}", file=sys.stderr)
-    raise typer.Exit(INVALID)
+        raise typer.Exit(INVALID) from None
 
 
 def _run(sweep: "Sweep", results: Path, resume: str | None) -> None:

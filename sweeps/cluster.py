@@ -3,11 +3,14 @@
 import logging
 import os
 import warnings
+from functools import partial
 from typing import Any
 
 import ray
 
+from sweeps import node_scorer
 from sweeps.context import SweepContext
+from sweeps.node_scorer import NodeScorer
 from sweeps.resources import Layout, layout, local_cpus, local_gpus
 from sweeps.spec import Sweep
 
@@ -74,9 +77,16 @@ def start_hosts(context: SweepContext, plan: Layout) -> list[Any]:
             num_cpus=plan.cpus_per_host,
             num_gpus=plan.gpus_per_host,
             max_restarts=-1,
-        ).remote(context, name.rpartition("/")[2])
+        ).remote(context, name.rpartition("/")[2], partial(NodeScorer, context.folder.sweep_id))
         for name in host_names(context, plan.hosts)
     ]
+
+
+def start_scorers(context: SweepContext, hosts: list[Any]) -> list[Any]:
+    """Start a scorer on every node that has a host."""
+    return node_scorer.start_scorers(
+        context.folder.sweep_id, results([host.node.remote() for host in hosts])
+    )
 
 
 def results(calls: list[Any]) -> list[Any]:
@@ -89,12 +99,12 @@ def results(calls: list[Any]) -> list[Any]:
         raise
 
 
-def stop_hosts(hosts: list[Any]) -> None:
-    """Let the hosts release what they hold, then end them."""
-    for host in hosts:
+def stop(actors: list[Any]) -> None:
+    """Let hosts and scorers release what they hold, then end them."""
+    for actor in actors:
         try:
-            ray.get(host.shutdown.remote(), timeout=30)
+            ray.get(actor.shutdown.remote(), timeout=30)
         except ray.exceptions.RayError:
             continue  # dead already
         finally:
-            ray.kill(host, no_restart=True)
+            ray.kill(actor, no_restart=True)

@@ -1,11 +1,12 @@
-"""``sweeps compare``: the leaderboard, what mattered, and the links into MLflow."""
+"""``sweeps compare SWEEP``: the leaderboard, what mattered, and the links into MLflow."""
 
 from pathlib import Path
 
 from rich.console import Console
 
 from sweeps.earlier import EarlierSweep
-from sweeps.outcome import say_links, table
+from sweeps.outcome import say_board, say_links
+from sweeps.standings import judged
 from sweeps.study import importances
 
 
@@ -16,7 +17,7 @@ def show(sweep_id: str, results: Path, console: Console) -> None:
     """
     earlier = EarlierSweep.find(results, sweep_id)
     sweep = earlier.sweep
-    console.print(table(earlier.board, console.width))
+    say_board(judged(earlier.run, earlier.board), console)
     shares = importances(sweep, earlier.folder)
     if shares:
         console.print("\nimportance, the share of the variation explained (fANOVA)", style="bold")

@@ -16,6 +16,13 @@ EXAMPLE_IMAGES = 2
 
 FAILED = "failed"
 """Key of a result: why the trial cannot go on, or None."""
+VIOLATIONS = "violations"
+"""Key of a result: name of a limit -> by how much the trial violates it; above 0 is too much."""
+
+GUARD = "guard"
+"""Key of a result: why the guard stopped the trial, or None."""
+SYMPTOMS = "symptoms"
+"""Key of a result: list of what is wrong with the rung, in words; empty for a healthy one."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,18 +1,16 @@
 """``sweeps doctor``: looks for what stops a sweep on this machine, and says how to mend it."""
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from platformdirs import user_cache_dir
 from rich.console import Console
 from rich.text import Text
 
 from sweeps import machine_checks, package_checks
 from sweeps.finding import Finding
-from workers.tiny import CACHE_VARIABLE
+from workers import cache
 
 HEALTHY, BROKEN = 0, 1
 """Exit codes."""
@@ -34,14 +32,14 @@ def examine(results: Path, console: Console) -> int:
 
 def checks(results: Path) -> dict[str, Callable[[], Finding]]:
     """Return all checks by name, for sweeps whose results go to `results`."""
-    cache = Path(os.environ.get(CACHE_VARIABLE) or user_cache_dir("caption-sweeps"))
+    another = f"name another folder with {cache.VARIABLE}"
     return {
         "java": machine_checks.java,
         "gpus": machine_checks.gpus,
         "bitsandbytes": package_checks.bitsandbytes,
         "torchvision": package_checks.torchvision,
         "results": partial(machine_checks.disk, results, "name another folder with --results"),
-        "cache": partial(machine_checks.disk, cache, f"name another folder with {CACHE_VARIABLE}"),
+        "cache": partial(machine_checks.disk, cache.folder(), another),
         "ray": machine_checks.ray,
         "tracking": partial(package_checks.tracking, results),
         "versions": package_checks.versions,

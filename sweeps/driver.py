@@ -1,5 +1,6 @@
 """The driver: one sweep from its file to its leaderboard, on Ray Tune."""
 
+import shutil
 import signal
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,11 +13,11 @@ from typing import Any
 from ray import tune
 from rich.console import Console
 
-from sweeps import cluster, leaderboard, record, schedulers
+from sweeps import cluster, leaderboard, record, schedulers, starts, warm_start
 from sweeps.board import Board
 from sweeps.bridge import OptunaBridge
 from sweeps.callback import Follow
-from sweeps.context import EXAMPLE_IMAGES, SweepContext, trial_id, trial_number
+from sweeps.context import EXAMPLE_IMAGES, SweepContext, trial_number
 from sweeps.files import located
 from sweeps.fleet import Fleet
 from sweeps.leaderboard import Leaderboard
@@ -25,7 +26,7 @@ from sweeps.live import view
 from sweeps.paths import SweepFolder
 from sweeps.resources import Layout
 from sweeps.spec import Sweep, dump
-from sweeps.study import ENDINGS, ended, open_study
+from sweeps.study import ended, enqueue, open_study, prepare_study
 from sweeps.sweep_run import SweepRun
 from sweeps.tracking import Tracking
 from sweeps.trainable import TrialTrainable
@@ -54,6 +55,7 @@ def run(sweep: Sweep, root: Path, console: Console, resume: str | None = None) -
     """
     sweep = located(sweep)
     folder = SweepFolder.find(root, resume) if resume else SweepFolder.create(root, sweep.name)
+    _prepare(sweep, folder, console, resuming=resume is not None)
     folder.spec.write_text(dump(sweep))
     tracking = Tracking(
         uri=sweep.tracking.uri, experiment=sweep.tracking.experiment, root=root.absolute()
@@ -69,6 +71,20 @@ def run(sweep: Sweep, root: Path, console: Console, resume: str | None = None) -
     return Outcome(
         folder=folder, tracking=tracking, run=parent, leaderboard=board, interrupted=interrupted
     )
+
+
+def _prepare(sweep: Sweep, folder: SweepFolder, console: Console, *, resuming: bool) -> None:
+    """Check the study, mend it, and put into it what the search begins with."""
+    try:
+        study, wider = prepare_study(sweep, folder, resuming=resuming)
+        for point in starts.points(sweep):
+            enqueue(study, point)
+        for line in (*wider, *warm_start.begin(study, sweep, folder.root)):
+            console.print(line)
+    except (OSError, ValueError):
+        if not resuming:
+            shutil.rmtree(folder.path)
+        raise
 
 
 def _start(folder: SweepFolder, tracking: Tracking) -> SweepRun:
@@ -90,34 +106,42 @@ def _search(
     )  # fmt: skip
     if sweep.model.base in tiny.BASES and not tiny.is_cached(sweep.model.base):
         console.print(f"building {sweep.model.base}, once, about half a minute")
-    hosts = cluster.start_hosts(context, plan)
+    actors = hosts = cluster.start_hosts(context, plan)
     try:
-        warming = [host.warm_up.remote() for host in hosts]
         _publish_view(sweep, folder, parent)
+        actors = [*hosts, *cluster.start_scorers(context, hosts)]
+        warming = [host.warm_up.remote() for host in hosts]
         for line in cluster.results(warming)[0]:
             console.print(line)
         board = _board(sweep, folder)
         over = _recover(sweep, folder, parent, board)
         with view(board, console) as screen:
             if len(over) < sweep.search.trials:
-                _tune(context, plan, Follow(board, screen, parent, folder), over)
+                exhausted = _tune(context, plan, Follow(board, screen, parent, folder), over)
+                board.trials = len(board.rows) if exhausted else board.trials
+        if board.trials < sweep.search.trials and not board.interrupted:
+            console.print(f"all {board.trials} points of the space were tried: the sweep ends")
         return board.interrupted
     finally:
-        cluster.stop_hosts(hosts)
+        cluster.stop(actors)
 
 
-def _tune(context: SweepContext, plan: Layout, callback: Follow, over: Sequence[str]) -> None:
-    """Run the trials that are not `over`; none of Tune's own state is read back."""
+def _tune(context: SweepContext, plan: Layout, callback: Follow, over: Sequence[str]) -> bool:
+    """Run the trials that are not `over`; none of Tune's own state is read back.
+
+    Returns whether the space has no more points.
+    """
     sweep, folder = context.sweep, context.folder
     scheduler = _scheduler(sweep, record.in_order(folder, over))
     names = cluster.host_names(context, plan.hosts)
+    bridge = OptunaBridge(sweep, folder, Fleet(hosts=names))
     with _sigterm_as_ctrl_c():
         tune.run(
             tune.with_parameters(TrialTrainable, context=context),
             name=folder.tune.name,
             storage_path=str(folder.path),
             num_samples=sweep.search.trials - len(over),
-            search_alg=OptunaBridge(sweep, folder, Fleet(hosts=names)),
+            search_alg=bridge,
             scheduler=scheduler,
             # Tune refuses a trial without any resource.
             resources_per_trial={"cpu": 0.001},
@@ -129,6 +153,7 @@ def _tune(context: SweepContext, plan: Layout, callback: Follow, over: Sequence[
             callbacks=[callback],
             verbose=0,
         )
+    return bridge.exhausted
 
 
 def _scheduler(sweep: Sweep, past: Iterable[tuple[str, record.Result]]) -> Any:
@@ -172,10 +197,9 @@ def _board(sweep: Sweep, folder: SweepFolder) -> Board:
 
 def _recover(sweep: Sweep, folder: SweepFolder, parent: SweepRun, board: Board) -> list[str]:
     """Return the trials that are over by the study, and let tracking and screen agree with it."""
-    study = open_study(sweep, folder)
-    over = {trial_id(trial.number): ENDINGS[trial.state.name] for trial in ended(study)}
-    for name, state in over.items():
-        parent.close_trial(name, state)
+    over = ended(open_study(sweep, folder))
+    for name, (state, reason) in over.items():
+        parent.close_trial(name, state, reason)
     for entry in leaderboard.read(parent, sweep.search.objective).entries:
         if entry.trial in over:
             best = entry.best.get(board.objective)

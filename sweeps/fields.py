@@ -27,6 +27,11 @@ def leaves(model: type[BaseModel]) -> dict[str, FieldInfo]:
     return {".".join(keys): field for keys, field in _walk(model, ())}
 
 
+def dotted(section: BaseModel) -> dict[str, Any]:
+    """Return the plain values that a section and those in it hold, by dotted path."""
+    return {path: value_at(section, path) for path in leaves(type(section))}
+
+
 def _walk(model: type[BaseModel], at: Keys) -> Iterator[tuple[Keys, FieldInfo]]:
     for name, field in model.model_fields.items():
         section = section_of(field)
@@ -34,6 +39,14 @@ def _walk(model: type[BaseModel], at: Keys) -> Iterator[tuple[Keys, FieldInfo]]:
             yield (*at, name), field
         else:
             yield from _walk(section, (*at, name))
+
+
+def value_at(section: BaseModel, path: str) -> Any:
+    """Return the value of a dotted field; null where a section on the way to it is null."""
+    value: Any = section
+    for name in path.split("."):
+        value = None if value is None else getattr(value, name)
+    return value
 
 
 def field_at(model: type[BaseModel], loc: Iterable[Any]) -> tuple[Keys, FieldInfo | None]:

@@ -6,6 +6,7 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
+from sweeps import storage
 from sweeps.spec import Sweep, load, parse
 
 
@@ -45,7 +46,8 @@ def located(sweep: Sweep) -> Sweep:
     """
     data = sweep.data.model_copy(update={"path": _absolute(sweep.data.path)})
     model = sweep.model.model_copy(update={"base": _absolute(sweep.model.base)})
-    return sweep.model_copy(update={"data": data, "model": model})
+    search = sweep.search.model_copy(update={"storage": storage.located(sweep.search.storage)})
+    return sweep.model_copy(update={"data": data, "model": model, "search": search})
 
 
 def _absolute(name: str | None) -> str | None:

@@ -3,6 +3,7 @@
 Heavy packages are imported inside the actor's process only.
 """
 
+import math
 import os
 import shutil
 import time
@@ -10,15 +11,31 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sweeps import record
-from sweeps.best import Best, keep, read
-from sweeps.context import EXAMPLE_IMAGES, FAILED, Point, SweepContext, trial_id, trial_title
+from sweeps import best, record, scores_file
+from sweeps.best import Best
+from sweeps.context import (
+    EXAMPLE_IMAGES,
+    FAILED,
+    GUARD,
+    SYMPTOMS,
+    VIOLATIONS,
+    Point,
+    SweepContext,
+    trial_id,
+    trial_title,
+)
+from sweeps.inputs import eval_tags
 from sweeps.quiet import quiet_libraries
+from sweeps.scores_file import Captions, Scores
+from sweeps.tracking import set_tags
 from sweeps.trial_run import TrialRun
 from workers.recipe import Recipe
 from workers.report import Prediction, Report
+
+if TYPE_CHECKING:
+    from workers.evaluation import MakeScorer
 
 KEPT_SNAPSHOTS = 3
 """Snapshots of a running trial; Tune may go back by one or two after a crash of the driver."""
@@ -32,24 +49,49 @@ class _Open:
     recipe: Recipe
     best: Best | None = None
     predictions: tuple[Prediction, ...] = ()
+    scores: Scores | None = None
+    """Of the best rung's captions, and of the final ones when there are some."""
 
     def out_of_patience(self, rung: int) -> bool:
         """Say whether the objective has not become better for too many rungs."""
         patience = self.recipe.train.patience
         return patience is not None and rung - (self.best.rung if self.best else 0) >= patience
 
+    def may_be_best(self, report: Report) -> bool:
+        """Say whether the guard lets a rung become the best one.
+
+        A collapsed model can have the lowest loss; what it writes is of no use all the same.
+        """
+        return not (report.symptoms and self.recipe.guard.stop)
+
+    def judged(self, report: Report) -> Report:
+        """Return the report of a trial that ends here: out of patience, or never healthy."""
+        finished = report.finished or self.out_of_patience(report.rung)
+        hopeless = finished and self.best is None and not self.may_be_best(report)
+        return replace(report, finished=finished, collapsed=report.collapsed or hopeless)
+
 
 class HostActor:
     """One `workers.host.Host` of one sweep; becomes an actor by `ray.remote`."""
 
-    def __init__(self, context: SweepContext, name: str) -> None:
+    def __init__(
+        self, context: SweepContext, name: str, make_scorer: "MakeScorer | None" = None
+    ) -> None:
+        """Take what makes scorers, if not each host is to have its own."""
         quiet_libraries()
         from workers.host import Host
 
         self._context = context
         self._name = name
-        self._host = Host(threads=context.threads)
+        shared: dict[str, Any] = {"make_scorer": make_scorer} if make_scorer else {}
+        self._host = Host(threads=context.threads, **shared)
         self._trials: dict[str, _Open] = {}
+
+    def node(self) -> str:
+        """Return the id of Ray's node that this host runs on."""
+        import ray
+
+        return str(ray.get_runtime_context().get_node_id())
 
     def warm_up(self) -> list[str]:
         """Load data and base and score zero-shot once, so that the first trial need not wait.
@@ -58,13 +100,18 @@ class HostActor:
         """
         recipe = self._context.sweep.recipe
         data_set = self._host.data_set(recipe)
+        tags = eval_tags(self._host.scored_samples(recipe))
+        set_tags(self._context.tracking.client(), self._context.parent_run_id, tags)
         self._host.admit("warm-up", recipe)
         self._host.evict("warm-up")
         counts = ", ".join(f"{len(part)} {split}" for split, part in data_set.splits.items())
         return [f"images: {counts}", *(f"skipped: {problem}" for problem in data_set.problems)]
 
-    def open(self, number: int, point: Point) -> str | None:
-        """Give a trial a slot, which goes on after the rungs on record; or say why it cannot."""
+    def open(self, number: int, point: Point) -> dict[str, Any] | None:
+        """Give a trial a slot, which goes on after the rungs on record.
+
+        Returns None, or the result of a trial that cannot go on.
+        """
         name = trial_id(number)
         return self._guarded(name, lambda: self._open(name, number, point))
 
@@ -72,8 +119,7 @@ class HostActor:
         """Train a trial for one rung and return Tune's result."""
         name = trial_id(number)
         result: dict[str, Any] = {}
-        failure = self._guarded(name, lambda: result.update(self._advance(name)))
-        return result if failure is None else {FAILED: failure, "finished": False}
+        return self._guarded(name, lambda: result.update(self._advance(name))) or result
 
     def close(self, number: int) -> None:
         """Take a trial's slot away and write its best captions; its snapshots stay."""
@@ -110,38 +156,42 @@ class HostActor:
 
     def _begin(self, name: str, trial: _Open) -> None:
         baseline = self._host.admit(name, trial.recipe)
-        trial.run.inputs(trial.recipe.data, self._host.data_set(trial.recipe))
+        scored = self._host.scored_samples(trial.recipe)
+        trial.run.inputs(trial.recipe.data, self._host.data_set(trial.recipe), scored)
         trial.run.report(baseline, self._context.sweep.search.objective.metric)
         self._log_examples(trial, baseline.predictions, step=0)
 
     def _go_on(self, name: str, trial: _Open, past: list[dict[str, Any]]) -> None:
         """Take the trial up after its last rung on record; MLflow hears what it has missed."""
-        trial.best = read(self._context.folder.best_adapter(name))
+        trial.best = best.read(self._context.folder.best_adapter(name))
+        trial.predictions = best.read_predictions(self._context.folder.best_adapter(name))
+        trial.scores = scores_file.read(trial.run.client, trial.run.run_id)
         for result in past:
             trial.run.report(_reported(result), self._context.sweep.search.objective.metric)
         last = past[-1]
-        if not last["finished"]:
+        if not record.is_over(last):
             snapshot = self._context.folder.snapshot(name, last["rung"])
             self._host.restore(name, trial.recipe, snapshot)
 
     def _advance(self, name: str) -> dict[str, Any]:
         trial = self._trials[name]
         report = self._host.advance(name)
-        value = report.metrics[self._context.objective]
-        if self._is_best(trial, report.rung, value):
-            self._keep_best(name, trial, Best(value=value, rung=report.rung), report)
-        if trial.out_of_patience(report.rung):
-            report = replace(report, finished=True)
-        if report.finished:
+        value = report.metrics.get(self._context.objective, math.nan)
+        if trial.may_be_best(report) and self._is_best(trial, report.rung, value):
+            self._keep_best(name, trial, value, report)
+        report = trial.judged(report)
+        if report.finished and not report.collapsed:
             report = self._with_final_scores(name, trial, report)
-        else:
+        elif not report.collapsed:
             self._snapshot(name, report.rung)
         result = {
             "rung": report.rung,
             "objective": value,
             "best": trial.best.value if trial.best else None,
-            "finished": report.finished,
+            "finished": report.finished and not report.collapsed,
             FAILED: None,
+            GUARD: report.diagnosis if report.collapsed else None,
+            SYMPTOMS: list(report.symptoms),
             "metrics": dict(report.metrics),
             "seconds": report.seconds,
             "time": time.time(),
@@ -157,15 +207,19 @@ class HostActor:
             return self._context.better(value, None)
         return self._context.better(value, trial.best.value)
 
-    def _keep_best(self, name: str, trial: _Open, best: Best, report: Report) -> None:
-        keep(
+    def _keep_best(self, name: str, trial: _Open, value: float, report: Report) -> None:
+        trial.best = Best(value=value, rung=report.rung)
+        trial.predictions = report.predictions
+        best.keep(
             self._context.folder.best_adapter(name),
-            best,
-            report.metrics,
+            trial.best,
+            report,
             lambda folder: self._host.export(name, folder),
         )
-        trial.best, trial.predictions = best, report.predictions
         trial.run.best(report.metrics, report.rung)
+        scored = _captions(report, trial.recipe.evaluate.beams)
+        trial.scores = Scores(references=scores_file.digest(report.predictions), best=scored)
+        trial.run.scores(trial.scores)
 
     def _with_final_scores(self, name: str, trial: _Open, report: Report) -> Report:
         folder = self._context.folder.best_adapter(name)
@@ -173,6 +227,11 @@ class HostActor:
             return report
         final = self._host.score(name, folder)
         trial.predictions = final.predictions
+        evaluate = trial.recipe.evaluate
+        if trial.scores and evaluate.final_beams != evaluate.beams:
+            scored = _captions(final, evaluate.final_beams)
+            trial.scores = replace(trial.scores, final=scored)
+            trial.run.scores(trial.scores)
         return replace(
             report,
             metrics={**report.metrics, **final.metrics},
@@ -197,19 +256,27 @@ class HostActor:
         captions = [prediction.caption for prediction in predictions[: len(samples)]]
         trial.run.images(samples, captions, step)
 
-    def _guarded(self, name: str, work: Callable[[], None]) -> str | None:
-        """Run `work`; return None, or the traceback of what it raised, cause last.
+    def _guarded(self, name: str, work: Callable[[], None]) -> dict[str, Any] | None:
+        """Run `work`; return None, or the result of a trial that cannot go on.
 
         An error raised by the trial's own code would be raised again by a retry, so it ends
         the trial. Tune retries what never gets here: the death of this process.
         """
         try:
             work()
-        except Exception:
+        except Exception as error:
             self._host.evict(name)
             self._trials.pop(name, None)
-            return traceback.format_exc()
+            return _failure(error)
         return None
+
+
+def _failure(error: Exception) -> dict[str, Any]:
+    """Return the result of a trial that raised `error`, with the traceback, cause last."""
+    from workers.memory import is_out_of_memory
+
+    violations = {"memory": 1.0} if is_out_of_memory(error) else {}
+    return {FAILED: traceback.format_exc(), "finished": False, VIOLATIONS: violations}
 
 
 def _reported(result: record.Result) -> Report:
@@ -219,4 +286,10 @@ def _reported(result: record.Result) -> Report:
         metrics=result["metrics"],
         finished=result["finished"],
         seconds=result["seconds"],
+        symptoms=tuple(result[SYMPTOMS]),
     )
+
+
+def _captions(report: Report, beams: int) -> Captions:
+    assert report.scored, "a host scores the captions that it reports"
+    return Captions(beams=beams, scored=report.scored)

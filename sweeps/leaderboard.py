@@ -3,10 +3,28 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from sweeps.sweep import Objective
 from sweeps.sweep_run import SweepRun
+
+_NAMED = 8  # trials that a line names
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """How sure a trial's objective is, and whether the images tell it from the best trial's."""
+
+    low: float
+    """The objective lies between `low` and `high` with 95 % confidence."""
+    high: float
+    vs_best: Literal["best", "tied", "behind"]
+    """Tied: it cannot be told from the best."""
+
+    @property
+    def interval(self) -> str:
+        """The interval as people read it."""
+        return f"{number(self.low)} to {number(self.high)}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +44,10 @@ class Entry:
     """Rungs that the trial did."""
     final: Mapping[str, float]
     """Metrics of the best adapter with the final beams; empty for stopped trials."""
+    guard: str | None = None
+    """Why the guard stopped the trial."""
+    standing: Standing | None = None
+    """None where no scores per image are kept."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +60,8 @@ class Leaderboard:
     entries: tuple[Entry, ...]
     zero_shot: float | None
     """The objective of the base before any training."""
+    images: int | None = None
+    """Images behind the standings; None without standings."""
 
     @property
     def shown(self) -> tuple[str, ...]:
@@ -45,6 +69,13 @@ class Leaderboard:
         others = {name for entry in self.entries for name in entry.best}
         hidden = {self.objective, "bleu_1", "bleu_2", "bleu_3"}
         return (self.objective, *sorted(others - hidden))
+
+    @property
+    def tied(self) -> tuple[Entry, ...]:
+        """The trials that cannot be told from the best."""
+        return tuple(
+            entry for entry in self.entries if entry.standing and entry.standing.vs_best == "tied"
+        )
 
     @property
     def winner(self) -> Entry | None:
@@ -79,20 +110,63 @@ def read(parent: SweepRun, objective: Objective) -> Leaderboard:
     )
 
 
+def number(value: float | None) -> str:
+    """Return a score as people read it; nothing for None."""
+    return "" if value is None else f"{value:.4f}"
+
+
+def header(board: Leaderboard, metrics: Sequence[str]) -> list[str]:
+    """Return the names of the columns, with `metrics` after the objective."""
+    standing = ["95 % interval", "vs best"] if board.images else []
+    return ["trial", "state", board.objective, *standing, *metrics, "rung"]
+
+
+def row(board: Leaderboard, entry: Entry, metrics: Sequence[str]) -> list[str]:
+    """Return the cells of a trial below `header`."""
+    standing = (entry.standing.interval, entry.standing.vs_best) if entry.standing else ("", "")
+    return [
+        entry.title,
+        entry.state,
+        number(entry.best.get(board.objective)),
+        *(standing if board.images else ()),
+        *(number(entry.best.get(name)) for name in metrics),
+        "" if entry.rung is None else str(entry.rung),
+    ]
+
+
+def verdict(board: Leaderboard) -> str | None:
+    """Say in a line which trials cannot be told from the best; None without standings."""
+    if not board.images or not board.winner:
+        return None
+    tied = [entry.trial for entry in board.tied]
+    names = ", ".join(tied[:_NAMED]) or "no other trial"
+    more = f" and {len(tied) - _NAMED} more" if len(tied) > _NAMED else ""
+    return (
+        f"cannot be told from {board.winner.trial} by these {board.images} images "
+        f"(paired bootstrap, 95 %): {names}{more}"
+    )
+
+
 def markdown(board: Leaderboard) -> str:
     """Return the leaderboard as the note of the sweep's run."""
-    names = board.shown
+    metrics = board.shown[1:]
+    names, said = header(board, metrics), verdict(board)
+    rows = [names, *(row(board, entry, metrics) for entry in board.entries)]
+    top, *below = ["| " + " | ".join(cells) + " |" for cells in rows]
     lines = [
-        f"**{board.objective}** ({board.mode}), zero-shot {_number(board.zero_shot)}",
+        f"**{board.objective}** ({board.mode}), zero-shot {number(board.zero_shot)}",
         "",
-        "| " + " | ".join(["trial", "state", *names, "rung"]) + " |",
-        "|" + "---|" * (len(names) + 3),
+        top,
+        "|" + "---|" * len(names),
+        *below,
     ]
-    for entry in board.entries:
-        values = [_number(entry.best.get(name)) for name in names]
-        rung = "" if entry.rung is None else str(entry.rung)
-        lines.append("| " + " | ".join([entry.title, entry.state, *values, rung]) + " |")
-    return "\n".join(lines)
+    closing = [said] if said else []
+    return "\n".join([*lines, *(f"\n{line}" for line in [*closing, *guarded(board)])])
+
+
+def guarded(board: Leaderboard) -> list[str]:
+    """Return a line for each trial that the guard stopped, with the reason."""
+    return [f"{entry.title}: {entry.guard}" for entry in board.entries if entry.guard]
 
 
 def _entry(run: Any) -> Entry:
@@ -109,6 +183,7 @@ def _entry(run: Any) -> Entry:
         rung=None if rung is None else int(rung),
         rungs=int(metrics.get("train/epochs", 0)),
         final=_below(metrics, "final/"),
+        guard=tags.get("trial.guard"),
     )
 
 
@@ -126,7 +201,3 @@ def _zero_shot(parent: SweepRun, runs: Sequence[Any], objective: str) -> float |
             if point.step == 0:
                 return float(point.value)
     return None
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.4f}"

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from sweeps.standings import INTERVAL, VS_BEST
 from sweeps.tracking import Tracking, now
 
 EMBEDDED_UI = "http://127.0.0.1:5000"
@@ -138,6 +139,8 @@ def _columns(params: Sequence[str], metrics: Sequence[str]) -> list[str]:
         *(_column("metrics", f"best/{name}") for name in metrics),
         *(_column("params", name) for name in params),
         _column("metrics", "best/rung"),
+        _column("tags", VS_BEST),
+        _column("tags", INTERVAL),
         _column("tags", "trial.state"),
         _column("attributes", "Duration"),
     ]

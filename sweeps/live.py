@@ -11,7 +11,10 @@ from rich.text import Text
 
 from sweeps.board import Board, Row, last_line
 
-_COLOURS = {"completed": "green", "stopped": "yellow", "failed": "red", "interrupted": "magenta"}
+_COLOURS = {
+    "completed": "green", "stopped": "yellow", "failed": "red", "failed-by-guard": "red",
+    "interrupted": "magenta",
+}  # fmt: skip
 _SHOWN = 20  # rows of the table: the best ones and those that run
 
 
@@ -77,7 +80,8 @@ class PlainLines:
         """Write what happened to a trial."""
         value = "" if row.objective is None else f" {self._board.objective} {row.objective:.4f}"
         rung = f"rung {row.rung}/{self._board.epochs}"
-        why = f": {last_line(row.error)}" if row.error else ""
+        said = last_line(row.error) if row.error else row.symptoms
+        why = f": {said}" if said else ""
         self._write(f"{row.title}  {rung}{value}  {row.state}{why}")
 
 
@@ -99,13 +103,20 @@ def table(board: Board) -> Group:
             Text(row.state, style=_COLOURS.get(row.state, "cyan")),
         )
     errors = [Text(line, style="red") for line in failures(board)]
-    return Group(Text(status(board), style="bold"), grid, *errors)
+    warnings = [Text(line, style="yellow") for line in ailments(board)]
+    return Group(Text(status(board), style="bold"), grid, *errors, *warnings)
 
 
 def failures(board: Board) -> list[str]:
     """Return a line for each trial that failed: the error without its traceback."""
     rows = board.rows.values()
     return [f"{row.title}: {last_line(row.error)}" for row in rows if row.error]
+
+
+def ailments(board: Board) -> list[str]:
+    """Return a line for each trial that runs on although its last rung has symptoms."""
+    rows = [row for row in board.rows.values() if row.state == "running" and row.symptoms]
+    return [f"{row.title}: rung {row.rung}: {row.symptoms}" for row in rows]
 
 
 def shown_rows(board: Board) -> list[Row]:

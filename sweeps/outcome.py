@@ -4,25 +4,29 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from sweeps.driver import Outcome, run
-from sweeps.leaderboard import Leaderboard
+from sweeps.leaderboard import Leaderboard, guarded, header, number, row, verdict
 from sweeps.leaderboard_view import EMBEDDED_UI, Links, links
 from sweeps.promote import register_winner
 from sweeps.spec import Sweep
+from sweeps.standings import judged, record
 from sweeps.sweep_run import SweepRun
 
 COMPLETED, NO_WINNER, INTERRUPTED = 0, 1, 130
 """Exit codes."""
 _SHOWN = 10
-_TITLE_WIDTH, _METRIC_WIDTH = 54, 13  # characters, of all that is no metric and of one metric
+# In characters: all that is neither metric nor standing, a standing, a metric.
+_TITLE_WIDTH, _STANDING_WIDTH, _METRIC_WIDTH = 54, 26, 13
 
 
 def finish(sweep: Sweep, results: Path, resume: str | None, console: Console) -> int:
     """Run a sweep and return the exit code of the command."""
     outcome = run(sweep, results, console, resume)
-    board = outcome.leaderboard
-    console.print(table(board, console.width))
+    board = judged(outcome.run, outcome.leaderboard)
+    record(outcome.run, board)
+    say_board(board, console)
     if outcome.interrupted:
         _say_resume(outcome, console)
         return INTERRUPTED
@@ -64,21 +68,30 @@ def say_links(parent: SweepRun, sweep: Sweep, model: str | None, console: Consol
         console.print(f"  model        {addresses.model}", soft_wrap=True)
 
 
+def say_board(board: Leaderboard, console: Console) -> None:
+    """Print the leaderboard, and which trials cannot be told from the best."""
+    console.print(table(board, console.width))
+    said = verdict(board)
+    if said:
+        console.print(said, soft_wrap=True)
+    for line in guarded(board):
+        console.print(Text(line, style="red"), soft_wrap=True)
+
+
 def table(board: Leaderboard, width: int) -> Table:
     """Return the best trials and the base, with as many metrics as `width` characters hold."""
-    names = board.shown[: max(1, (width - _TITLE_WIDTH) // _METRIC_WIDTH)]
+    taken = _TITLE_WIDTH + (_STANDING_WIDTH if board.images else 0)
+    metrics = board.shown[1 : max(1, (width - taken) // _METRIC_WIDTH)]
     grid = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("trial", "state", *names, "rung"):
-        justify = "left" if column in ("trial", "state") else "right"
-        grid.add_column(column, justify=justify, no_wrap=True)  # type: ignore[arg-type]
+    for column in header(board, metrics):
+        justify = "left" if column in ("trial", "state", "vs best") else "right"
+        # Where it is too narrow for all, titles go over two lines, and no digit is lost.
+        grid.add_column(column, justify=justify, no_wrap=column != "trial")  # type: ignore[arg-type]
     for entry in board.entries[:_SHOWN]:
-        values = [_number(entry.best.get(name)) for name in names]
-        grid.add_row(
-            entry.title, entry.state, *values, "" if entry.rung is None else str(entry.rung)
-        )
+        grid.add_row(*row(board, entry, metrics))
     if len(board.entries) > _SHOWN:
         grid.add_row(f"... and {len(board.entries) - _SHOWN} more", style="dim")
-    grid.add_row("zero-shot", "", _number(board.zero_shot), style="dim")
+    grid.add_row("zero-shot", "", number(board.zero_shot), style="dim")
     return grid
 
 
@@ -88,7 +101,3 @@ def _say_resume(outcome: Outcome, console: Console) -> None:
         f"\nstopped. Kept in {outcome.folder.path}: every reported rung, the study, "
         f"snapshots and best adapters.\nGo on with: sweeps resume {sweep_id}"
     )
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.4f}"

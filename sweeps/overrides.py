@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from search_spaces.flaws import Flaw, show
+from search_spaces.forms import PRESET
 from search_spaces.presets import PRESETS
 from sweeps.problems import Problem, SpecError
 from sweeps.yaml_file import OVERRIDE, Document, Keys, read_text
@@ -50,7 +51,7 @@ def _section(values: dict[str, Any], keys: Keys) -> dict[str, Any]:
         if inner is None:
             inner = {}
         elif keys[:depth] == SPACE and isinstance(inner, str) and inner in PRESETS:
-            inner = PRESETS[inner]().form()
+            inner = {PRESET: inner}
         elif not isinstance(inner, dict):
             must = f"must name a field, but {'.'.join(keys[:depth])} is a value, not a section"
             raise SpecError([Problem.of(Flaw(keys, must, show(inner)), OVERRIDE, None)])

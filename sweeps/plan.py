@@ -5,10 +5,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
+from sweeps import samplers, starts, storage
 from sweeps.context import trial_title
+from sweeps.draws import Draws
 from sweeps.resources import Layout, layout, local_cpus, local_gpus
+from sweeps.spaces import show_sweep
 from sweeps.spec import Sweep
-from sweeps.study import ask
+from sweeps.study import enqueue
 from workers import checkpoint_files, quantizations, tiny
 from workers.checkpoint_files import OPTIMIZER_BYTES, CheckpointFiles
 
@@ -25,8 +28,7 @@ def show(sweep: Sweep, results: Path, console: Console) -> None:
     for name, value in _lines(sweep, results, plan):
         console.print(Text.assemble((f"{name:<10}", "bold"), f" {value}"), soft_wrap=True)
     console.print("\nspace", style="bold")
-    for field, domain in sweep.search.space.describe().items():
-        console.print(f"  {field:<24} {domain}")
+    show_sweep(sweep, console)
     sampler = sweep.search.sampler.name
     console.print(f"\npoints, the first {SAMPLED_POINTS} of sampler {sampler}", style="bold")
     for title in sample_titles(sweep, SAMPLED_POINTS):
@@ -39,28 +41,58 @@ def sample_titles(sweep: Sweep, count: int) -> list[str]:
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study()
-    return [
-        trial_title(number, ask(study, sweep)[1])
-        for number in range(min(count, sweep.search.trials))
-    ]
+    for point in starts.points(sweep):
+        enqueue(study, point)
+    draws = Draws(study, sweep)
+    drawn = [draws.next() for _ in range(min(count, sweep.search.trials))]
+    return [trial_title(one.number, one.point) for one in drawn if one is not None]
 
 
 def _lines(sweep: Sweep, results: Path, plan: Layout) -> list[tuple[str, str]]:
-    size = sweep.search.space.size()
-    points = f"a space of {size:.0f} points" if size != float("inf") else "a continuous space"
     objective, schedule = sweep.search.objective, sweep.schedule
     files = checkpoint_files.find(sweep.model.base, sweep.model.revision)
     device = "GPU" if plan.gpus_per_host else "CPU"
     return [
         ("sweep", f"{sweep.name}: {sweep.task} with {sweep.model.base}"),
-        ("trials", f"{sweep.search.trials} of {sweep.most_epochs} epochs each, {points}"),
+        ("trials", _trials(sweep)),
         ("objective", f"{objective.metric} ({objective.mode}), scheduler {schedule.name}"),
+        ("sampler", _sampler(sweep)),
+        ("start", _start(sweep)),
+        ("study", _study(sweep)),
         ("data", f"{sweep.data.source}{f' {sweep.data.path}' if sweep.data.path else ''}"),
         ("hosts", f"{plan.hosts} with {plan.slots} slot(s) each; {device}, {plan.threads} threads"),
         ("base", _base(sweep, files)),
         ("memory", _memory(sweep, files, plan)),
         ("disk", _disk(sweep, files, results)),
     ]  # fmt: skip
+
+
+def _trials(sweep: Sweep) -> str:
+    trials, size = sweep.search.trials, sweep.search.space.size()
+    points = f"a space of {size:.0f} points" if size != float("inf") else "a continuous space"
+    early = "; the sweep ends when all are tried" if size < trials else ""
+    return f"{trials} of {sweep.most_epochs} epochs each, {points}{early}"
+
+
+def _sampler(sweep: Sweep) -> str:
+    name, schedule = sweep.search.sampler.name, sweep.schedule.name
+    if samplers.module(name).LEARNS_FROM_STOPPED or schedule == "fifo":
+        return name
+    return f"{name}; it learns from completed trials only, and {schedule} stops most before"
+
+
+def _start(sweep: Sweep) -> str:
+    if sweep.search.start is not None:
+        return f"{len(sweep.search.start)} given points"
+    point, why = starts.own_point(sweep)
+    return why if point is not None else f"not with the recipe's own values: {why}"
+
+
+def _study(sweep: Sweep) -> str:
+    address = sweep.search.storage
+    place = "beside the results" if address is None else storage.hidden(address)
+    earlier = ", ".join(sweep.search.warm_start)
+    return place + (f"; begins with what {earlier} learned" if earlier else "")
 
 
 def memory_note(sweep: Sweep) -> str:

@@ -74,7 +74,7 @@ def scores(predictions: Sequence[Prediction], recipe: Recipe) -> str:
         found = scorer.score({p.image_id: p.caption for p in predictions})
     finally:
         scorer.close()
-    return ", ".join(f"{name} {value:.4f}" for name, value in found.items())
+    return ", ".join(f"{name} {value:.4f}" for name, value in found.corpus.items())
 
 
 def overridden(recipe: Recipe, assignments: Iterable[str]) -> Recipe:

@@ -17,27 +17,46 @@ CONTEST = "amazon-vqa"
 """The data source whose challenge has a format rule for answers."""
 
 
-def check_out(out: Path) -> None:
-    """Refuse a file that could not be written in the end.
+def check_out(out: Path, option: str = "--out") -> None:
+    """Refuse a file that could not be written in the end; `option` is what names it.
 
     Raises ValueError for an ending that is not known, FileNotFoundError for a missing folder.
     """
     if out.suffix not in FORMS:
         endings = " or ".join(FORMS)
-        raise ValueError(f"--out must end with {endings}, got {str(out)!r}")
+        raise ValueError(f"{option} must end with {endings}, got {str(out)!r}")
     if not out.parent.is_dir():
-        raise FileNotFoundError(f"--out: there is no folder {out.parent}")
+        raise FileNotFoundError(f"{option}: there is no folder {out.parent}")
 
 
 def write(out: Path, predictions: Sequence[Prediction], recipe: Recipe) -> None:
     """Write the whole file or leave what was there, in the form that its ending names."""
+    write_whole(out, FORMS[out.suffix](predictions, recipe))
+
+
+def write_whole(out: Path, text: str) -> None:
+    """Write the whole file or leave what was there."""
     partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
     try:
         # newline: as made here; a carriage return in a caption must stay one
-        partial.write_text(FORMS[out.suffix](predictions, recipe), encoding="utf-8", newline="")
+        partial.write_text(text, encoding="utf-8", newline="")
         partial.replace(out)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def table_text(columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
+    """Return a CSV file with a header."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def json_text(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Return a JSON file with a list of objects."""
+    return json.dumps(list(rows), ensure_ascii=False, indent=1) + "\n"
 
 
 def by_the_rules(
@@ -64,11 +83,7 @@ def by_the_rules(
 
 def _csv(predictions: Sequence[Prediction], recipe: Recipe) -> str:
     """Return two columns, called as in the data that they belong to."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_columns(recipe))
-    writer.writerows((each.image_id, each.caption) for each in predictions)
-    return text.getvalue()
+    return table_text(_columns(recipe), ((each.image_id, each.caption) for each in predictions))
 
 
 def _columns(recipe: Recipe) -> tuple[str, str]:
@@ -83,13 +98,10 @@ def _json(predictions: Sequence[Prediction], recipe: Recipe) -> str:
     """Return a list of results as COCO's evaluation reads captions, and VQA's reads answers."""
     captioning = recipe.task == "captioning"
     id, text = ("image_id", "caption") if captioning else ("question_id", "answer")
-    rows: list[Mapping[str, Any]] = [
-        {id: _number(each.image_id), text: each.caption} for each in predictions
-    ]
-    return json.dumps(rows, ensure_ascii=False, indent=1) + "\n"
+    return json_text({id: number(each.image_id), text: each.caption} for each in predictions)
 
 
-def _number(id: str) -> int | str:
+def number(id: str) -> int | str:
     """Return an id as a number where it is written as one: COCO's files have numbers."""
     return int(id) if id.isascii() and id.isdigit() and str(int(id)) == id else id
 

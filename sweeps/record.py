@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from sweeps.context import GUARD
 from sweeps.paths import SweepFolder
 
 Result = Mapping[str, Any]
@@ -17,6 +18,8 @@ Result = Mapping[str, Any]
 
 def append(folder: SweepFolder, trial: str, result: Result) -> None:
     """Add a rung to the trial's record."""
+    # A trial that the guard stopped at once has neither a snapshot nor a best adapter.
+    folder.trial(trial).mkdir(parents=True, exist_ok=True)
     with folder.record(trial).open("a") as file:
         file.write(json.dumps(result) + "\n")
 
@@ -33,15 +36,20 @@ def read(folder: SweepFolder, trial: str) -> list[dict[str, Any]]:
 def usable(folder: SweepFolder, trial: str) -> list[dict[str, Any]]:
     """Return the rungs that need not be trained again, and forget the others.
 
-    They end with the newest rung that has a snapshot to go on from, or that finished the trial.
+    They end with the newest rung that has a snapshot to go on from, or that ended the trial.
     """
     every = read(folder, trial)
     kept = every
-    while kept and not (kept[-1]["finished"] or folder.snapshot(trial, kept[-1]["rung"]).is_dir()):
+    while kept and not (is_over(kept[-1]) or folder.snapshot(trial, kept[-1]["rung"]).is_dir()):
         kept = kept[:-1]
     if folder.record(trial).exists():  # rewritten: a line cut off would spoil the next one
         _write(folder, trial, kept)
     return kept
+
+
+def is_over(result: Result) -> bool:
+    """Tell whether the trial ended with this rung, by itself or by the guard."""
+    return bool(result["finished"] or result.get(GUARD))
 
 
 def in_order(folder: SweepFolder, trials: Sequence[str]) -> Iterable[tuple[str, dict[str, Any]]]:

@@ -1,9 +1,11 @@
 """The rehearsal of a sweep: the same sweep, so small that it ends in about a minute."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
-from sweeps.sweep import Sweep
+from search_spaces.rules import Forbidden, Rule
+from sweeps.sweep import Search, Sweep
 from workers.families import REGEX
 
 IMAGES, TRIALS, EPOCHS, BATCH, NEW_TOKENS = 32, 2, 2, 2, 16
@@ -33,7 +35,10 @@ def rehearsal(sweep: Sweep, base: str) -> Sweep:
         "batch_size": min(sweep.train.batch_size, BATCH),
     }
     values["evaluate"] |= _evaluate(sweep)
+    # A stand-in knows no words: what it writes is no reason to stop before the last rung.
+    values["guard"] |= {"stop": False}
     values["search"] |= {"space": _space(values["search"]["space"]), "trials": TRIALS}
+    values["search"] |= _rules(sweep.search)
     # Both trials are to reach their end, by whatever scheduler.
     values["schedule"] |= {"grace": values["train"]["epochs"]}
     values["resources"] = {"hosts": 1, "slots": 1}
@@ -70,6 +75,16 @@ def _evaluate(sweep: Sweep) -> dict[str, Any]:
         "limit": min(evaluate.limit or SCORED, SCORED),
         "batch_size": min(evaluate.batch_size, BATCH),
         "max_new_tokens": min(evaluate.max_new_tokens, NEW_TOKENS),
+    }
+
+
+def _rules(search: Search) -> dict[str, Any]:
+    """Return the rules without those that name what a rehearsal changes."""
+    changed = re.compile(r"model\.|data\.|evaluate\.|train\.(epochs|batch_size)$")
+    kept = [rule for rule in search.all_rules if not any(map(changed.match, rule.fields))]
+    return {
+        "rules": [rule for rule in kept if isinstance(rule, Rule)],
+        "forbidden": [rule for rule in kept if isinstance(rule, Forbidden)],
     }
 
 

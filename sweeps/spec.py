@@ -7,6 +7,7 @@ from search_spaces.flaws import Flaw, show
 from sweeps.checks import cross_flaws
 from sweeps.overrides import override
 from sweeps.problems import Problem, SpecError
+from sweeps.rule_checks import rule_flaws
 from sweeps.sweep import Sweep
 from sweeps.validation import flaws_of, mended
 from sweeps.yaml_file import Document, read_file, read_text, write
@@ -50,6 +51,7 @@ def _checked(document: Document, overrides: Iterable[str]) -> Sweep:
     sweep = mended(Sweep, document.values, _REQUIRED)
     if sweep is not None:
         flaws += tuple(cross_flaws(sweep, document.values, flaws))
+        flaws += tuple(rule_flaws(sweep, document.values, flaws))
     problems = [*document.problems, *map(document.place, flaws)]
     if problems or sweep is None:
         raise SpecError(problems)

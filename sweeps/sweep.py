@@ -1,14 +1,23 @@
 """The sweep: one frozen value that says everything a sweep file says."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, field_serializer, model_validator
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    InstanceOf,
+    field_serializer,
+    model_validator,
+)
 
 from search_spaces.domains import IntLogUniform, LogUniform
-from search_spaces.forms import read_space
+from search_spaces.forms import preset_of, read_space
 from search_spaces.presets import lora
+from search_spaces.rules import AnyRule, Forbidden, Rule, broken, read_forbidden, read_rules
 from search_spaces.space import Space
+from sweeps.fields import value_at
 from workers.recipe import Count, Recipe, Section
 
 LOSS = "loss"
@@ -21,7 +30,7 @@ def _mode(metric: Any) -> Literal["max", "min"]:
 
     if metric == LOSS:
         return "min"
-    return next((m.direction for m in METRICS.values() if metric in m.outputs), "max")
+    return next((m.direction or "max" for m in METRICS.values() if metric in m.outputs), "max")
 
 
 class Sampler(Section):
@@ -49,15 +58,51 @@ class Search(Section):
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
-    space: Annotated[Space, BeforeValidator(read_space)] = Field(default_factory=lora)
-    """Dotted recipe field -> domain, or the name of a preset."""
+    space: Annotated[Space, BeforeValidator(read_space)] = Field(
+        default_factory=lambda: lora().space
+    )
+    """Dotted recipe field -> domain, or the name of a preset, or a preset with changes."""
+    rules: Annotated[tuple[InstanceOf[Rule], ...], BeforeValidator(read_rules)] = ()
+    """What every point keeps, such as ``adapter.alpha <= 4 * adapter.rank``."""
+    forbidden: Annotated[tuple[InstanceOf[Forbidden], ...], BeforeValidator(read_forbidden)] = ()
+    """Values of fields that must not come together."""
     sampler: Sampler = Sampler()
     objective: Objective = Objective()
     trials: Count = 16
+    start: Annotated[tuple[dict[str, Any], ...], Field(strict=False)] | None = None
+    """Points that are tried first, of which fields may be left out; null is the recipe's own
+    values if they lie in the space."""
+    warm_start: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    """Earlier sweeps in the same folder of results, from whose trials the sampler learns."""
+    storage: Annotated[str, Field(min_length=1)] | None = None
+    """Where the study lies: a ``.log`` file or a database; null is beside the results."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _rules_of_the_preset(cls, values: Any) -> Any:
+        """Add the rules that the preset of the space brings."""
+        preset = preset_of(values.get("space")) if isinstance(values, Mapping) else None
+        if preset is None or not isinstance(values.get("rules", []), list):
+            return values
+        written = values.get("rules", [])
+        return {**values, "rules": [*written, *(str(rule) for rule in preset.rules)]}
+
+    @property
+    def all_rules(self) -> tuple[AnyRule, ...]:
+        """The rules, and the forbidden combinations after them."""
+        return (*self.rules, *self.forbidden)
 
     @field_serializer("space")
     def _space_form(self, space: Space) -> dict[str, dict[str, Any]]:
         return space.form()
+
+    @field_serializer("rules")
+    def _rules_form(self, rules: tuple[Rule, ...]) -> list[str]:
+        return [str(rule) for rule in rules]
+
+    @field_serializer("forbidden")
+    def _forbidden_form(self, forbidden: tuple[Forbidden, ...]) -> list[dict[str, Any]]:
+        return [combination.form() for combination in forbidden]
 
 
 class Schedule(Section):
@@ -129,6 +174,17 @@ class Sweep(Recipe):
     def recipe(self) -> Recipe:
         """The recipe, into which the sweep's points are put."""
         return self.with_point({})
+
+    def fixed(self, fields: Iterable[str]) -> dict[str, Any]:
+        """Return the values of those of the recipe's dotted `fields` that are not swept."""
+        space = self.search.space
+        return {path: value_at(self, path) for path in fields if path not in space}
+
+    def refusal(self, point: Mapping[str, Any]) -> str | None:
+        """Return the first rule that a point breaks, as text; None for an allowed point."""
+        rules = self.search.all_rules
+        first = broken(rules, point, self.fixed(path for rule in rules for path in rule.fields))
+        return None if first is None else str(first)
 
     def logarithmic_fields(self) -> tuple[str, ...]:
         """Return the swept fields whose domain has a logarithmic scale."""

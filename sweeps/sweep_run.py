@@ -24,6 +24,9 @@ VERSIONED = (
 )  # fmt: skip
 """Packages whose version every sweep records."""
 
+NOTE = "mlflow.note.content"
+"""The tag that MLflow shows as markdown on top of a run."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class SweepRun:
@@ -74,11 +77,11 @@ class SweepRun:
         for run in self._trials("attributes.status = 'RUNNING'"):
             TrialRun(run_id=run.info.run_id, client=self.client).end("interrupted")
 
-    def close_trial(self, trial_id: str, state: Ending, error: str | None = None) -> None:
+    def close_trial(self, trial_id: str, state: Ending, reason: str | None = None) -> None:
         """End a trial's run, once: an ended run stays as it is.
 
-        A trial that failed before its host could open a run gets one here, so that its
-        error is not lost.
+        A trial that failed before its host could open a run gets one here, so that the
+        reason is not lost.
         """
         found = self._trials(f"tags.`trial.id` = '{trial_id}'")
         if found and found[0].info.status != "RUNNING":
@@ -88,7 +91,7 @@ class SweepRun:
             if found
             else TrialRun.open(self.tracking, self.run_id, trial_id, trial_id, params={}, tags={})
         )
-        trial.end(state, error)
+        trial.end(state, reason)
 
     def close(
         self, state: Ending, *, best_trial: str | None, best: Mapping[str, float], note: str
@@ -99,7 +102,7 @@ class SweepRun:
         markdown, shown on top of the run.
         """
         self.close_running()
-        tags = {"sweep.state": str(state), "mlflow.note.content": note}
+        tags = {"sweep.state": str(state), NOTE: note}
         set_tags(self.client, self.run_id, {**tags, **self._best_tags(best_trial)})
         log_metrics(self.client, self.run_id, best_keys(best), step=0)
         self.client.set_terminated(self.run_id, STATUS[state], now())

@@ -11,7 +11,7 @@ import ray
 from ray import tune
 
 from sweeps import record
-from sweeps.context import FAILED, SweepContext, trial_id
+from sweeps.context import FAILED, GUARD, SweepContext, trial_id
 
 _CLOSE_SECONDS = 60.0
 
@@ -36,9 +36,9 @@ class TrialTrainable(tune.Trainable):
     def step(self) -> dict[str, Any]:
         """Advance one rung; an error of the trial itself comes back as a result."""
         failure = None if self._opened else self._open()
-        result: dict[str, Any] = {FAILED: failure, "finished": False} if failure else self._next()
+        result = failure or self._next()
         self._rung = int(result.get("rung", self._rung))
-        self._ended = bool(result["finished"] or result[FAILED])
+        self._ended = bool(result["finished"] or result[FAILED] or result.get(GUARD))
         return {**result, "done": self._ended, "trial": trial_id(self._number)}
 
     def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
@@ -62,9 +62,9 @@ class TrialTrainable(tune.Trainable):
         self._ended = False
         self._past: list[dict[str, Any]] = []
 
-    def _open(self) -> str | None:
+    def _open(self) -> dict[str, Any] | None:
         opening: Any = self._host.open.remote(self._number, self._point)
-        failure: str | None = ray.get(opening)
+        failure: dict[str, Any] | None = ray.get(opening)
         self._opened = failure is None
         if self._opened:
             recorded = record.read(self._context.folder, trial_id(self._number))

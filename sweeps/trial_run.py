@@ -6,7 +6,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from sweeps import scores_file
 from sweeps.examples import captioned, thumbnail
+from sweeps.inputs import data_inputs, eval_tags
+from sweeps.scores_file import Scores
 from sweeps.tracking import (
     Tracking,
     find_trials,
@@ -21,12 +24,13 @@ from workers.data.sample import DataSet, Sample
 from workers.recipe import Data
 from workers.report import Prediction, Report
 
-Ending = Literal["completed", "stopped", "failed", "interrupted"]
+Ending = Literal["completed", "stopped", "failed", "failed-by-guard", "interrupted"]
 """The ways in which a trial or a sweep ends."""
 STATUS: Mapping[Ending, str] = {
     "completed": "FINISHED",
     "stopped": "KILLED",
     "failed": "FAILED",
+    "failed-by-guard": "FAILED",
     "interrupted": "KILLED",
 }
 """MLflow's run status for each of them."""
@@ -34,9 +38,9 @@ STATUS: Mapping[Ending, str] = {
 PREDICTIONS = "eval/predictions.json"
 """The same name in every trial: MLflow compares tables of one name side by side."""
 
+_ERROR, _GUARD, _SYMPTOMS = "trial.error", "trial.guard", "trial.symptoms"
 _SECONDS = "time/rung_seconds"  # in every report, so it tells which rungs are stored
 _ERROR_TAG_CHARACTERS = 5000  # MLflow cuts a tag's end off at 8000, where the cause stands
-_DIGEST_CHARACTERS = 12  # MLflow allows 36; the whole digest stands in the profile
 _THUMBNAILS = 8  # rows of the predictions table that show their image
 
 
@@ -79,33 +83,19 @@ class TrialRun:
         }
         run = found[0] if found else None
         run_id = open_run(client, experiment_id, run, name, {**tags, **own})
-        if run and "trial.error" in run.data.tags:
-            client.delete_tag(run_id, "trial.error")
+        for tag in (_ERROR, _GUARD):
+            if run and tag in run.data.tags:
+                client.delete_tag(run_id, tag)
         log_params(client, run_id, with_log10(params, logarithmic))
         return cls(run_id=run_id, client=client)
 
-    def inputs(self, data: Data, data_set: DataSet) -> None:
-        """Record which images and captions the trial is trained on, by digest."""
-        from mlflow.entities import Dataset, DatasetInput, InputTag
-
-        origin = data.path or data.source
-        counts = {f"{split}_images": len(part) for split, part in data_set.splits.items()}
-        dataset = Dataset(
-            name=origin.rstrip("/").rsplit("/", 1)[-1],
-            digest=data_set.digest[:_DIGEST_CHARACTERS],
-            source_type=data.source,
-            source=json.dumps({"source": data.source, "path": data.path}),
-            schema=json.dumps({"mlflow_colspec": [
-                {"name": "image", "type": "binary", "required": True},
-                {"name": "captions", "type": "string", "required": True},
-            ]}),
-            profile=json.dumps({**counts, "digest": data_set.digest}),
-        )  # fmt: skip
-        context = InputTag("mlflow.data.context", "training")
-        self.client.log_inputs(self.run_id, [DatasetInput(dataset, [context])])
+    def inputs(self, data: Data, data_set: DataSet, scored: Sequence[Sample]) -> None:
+        """Record by digest on which images the trial is trained, and on which it is `scored`."""
+        self.client.log_inputs(self.run_id, data_inputs(data, data_set, scored))
+        set_tags(self.client, self.run_id, eval_tags(scored))
 
     def report(self, report: Report, objective: str) -> None:
-        """Log a rung's metrics at the step `report.rung`.
+        """Log a rung's metrics at the step `report.rung`, and its symptoms as a tag.
 
         A rung that is already stored (its trial was retried from an older snapshot) stays as
         it is. The objective (``cider``) comes first: MLflow's comparison page opens with the
@@ -118,6 +108,8 @@ class TrialRun:
         ordered = dict(sorted(report.metrics.items(), key=lambda item: item[0] != first))
         metrics = {**ordered, _SECONDS: report.seconds}
         log_metrics(self.client, self.run_id, metrics, step=report.rung)
+        if report.symptoms:
+            set_tags(self.client, self.run_id, {_SYMPTOMS: report.diagnosis})
 
     def best(self, metrics: Mapping[str, float], rung: int) -> None:
         """Log the metrics (``val/cider``) of the best rung so far as ``best/cider``.
@@ -162,12 +154,18 @@ class TrialRun:
         shown_as = json.dumps([{"path": PREDICTIONS, "type": "table"}])
         self.client.set_tag(self.run_id, "mlflow.loggedArtifacts", shown_as)
 
-    def end(self, state: Ending, error: str | None = None) -> None:
-        """End the run with the state, and with the error when it failed."""
+    def scores(self, scores: Scores) -> None:
+        """Write scores and statistics per image, in place of earlier ones."""
+        self.client.log_text(self.run_id, scores_file.dump(scores), scores_file.SCORES)
+
+    def end(self, state: Ending, reason: str | None = None) -> None:
+        """End the run with the state, and with the error or the guard's words when it failed."""
         tags = {"trial.state": str(state)}
-        if error:
-            tags["trial.error"] = error[-_ERROR_TAG_CHARACTERS:]
-            self.client.log_text(self.run_id, error, "error.txt")
+        if reason and state == "failed-by-guard":
+            tags[_GUARD] = reason
+        elif reason:
+            tags[_ERROR] = reason[-_ERROR_TAG_CHARACTERS:]
+            self.client.log_text(self.run_id, reason, "error.txt")
         set_tags(self.client, self.run_id, tags)
         self.client.set_terminated(self.run_id, STATUS[state], now())
 

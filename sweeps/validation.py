@@ -36,9 +36,9 @@ def mended(model: type[M], data: Any, required: Mapping[str, Any]) -> M | None:
         try:
             return model.model_validate(data)
         except ValidationError as error:
-            steps = [_mend(data, keys, required) for keys in _broken(error)]
-        if not any(steps):
-            return None
+            # One part at a time: with it others may be gone, as rules of one list are.
+            if not any(_mend(data, keys, required) for keys in _broken(error)):
+                return None
 
 
 def _flaws(model: type[BaseModel], data: Any, detail: Any) -> list[Flaw]:

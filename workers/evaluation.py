@@ -1,17 +1,21 @@
 """What a rung is judged by: validation loss, generated captions and their scores."""
 
 import hashlib
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from workers.data.sample import Sample
 from workers.generation import texts
-from workers.metrics.scorer import Scorer
+from workers.metrics.scorer import Scored, Scorer
 from workers.models import Base
 from workers.prompts import Asking
 from workers.recipe import Evaluate
 from workers.report import Prediction
 from workers.training import Examples, mean_loss
+
+MakeScorer = Callable[..., Scorer]
+"""Takes what `Scorer` takes, and returns one or what is used like one."""
 
 
 def scored_samples(samples: Sequence[Sample], limit: int | None) -> tuple[Sample, ...]:
@@ -27,11 +31,31 @@ def scored_samples(samples: Sequence[Sample], limit: int | None) -> tuple[Sample
     return tuple(sample for sample in samples if sample.id in kept)
 
 
-def started_scorer(samples: Sequence[Sample], metrics: Sequence[str]) -> Scorer:
-    """Return a scorer of the images whose Java process loads while other work goes on."""
-    scorer = Scorer(metrics, {sample.id: sample.captions for sample in samples})
+def digest_of_ids(ids: Iterable[str]) -> str:
+    """Return the SHA-256 of image ids in their order, as 64 hexadecimal digits.
+
+    Scores are comparable only where this is the same: they were taken on the same images.
+    """
+    return hashlib.sha256(json.dumps(list(ids)).encode()).hexdigest()
+
+
+def started_scorer(
+    make: MakeScorer,
+    samples: Sequence[Sample],
+    metrics: Sequence[str],
+    whole: Sequence[Sample],
+) -> Scorer:
+    """Return a scorer of the images whose Java process loads while other work goes on.
+
+    `whole` is the split that the images are from, see `Scorer`.
+    """
+    scorer = make(metrics, _references(samples), _references(whole))
     scorer.start()
     return scorer
+
+
+def _references(samples: Sequence[Sample]) -> dict[str, tuple[str, ...]]:
+    return {sample.id: sample.captions for sample in samples}
 
 
 class Evaluator:
@@ -71,6 +95,6 @@ class Evaluator:
             for sample, caption in zip(self.samples, captions, strict=True)
         )
 
-    def score(self, predictions: Sequence[Prediction]) -> dict[str, float]:
-        """Return the metrics of the captions, such as ``cider``."""
+    def score(self, predictions: Sequence[Prediction]) -> Scored:
+        """Return the metrics of the captions, such as ``cider``, over all images and of each."""
         return self._scorer.score({p.image_id: p.caption for p in predictions})

@@ -5,22 +5,23 @@ for one rung while the others wait with their state kept.
 """
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 
-from workers import combinations, data
+from workers import collapse, combinations, data
 from workers.adapters import AdaptedBase, read_weights
 from workers.data.sample import DataSet, Sample
-from workers.evaluation import Evaluator, scored_samples, started_scorer
+from workers.evaluation import Evaluator, MakeScorer, scored_samples, started_scorer
 from workers.metrics.scorer import Scorer
 from workers.models import load_base
 from workers.prompts import Asking
 from workers.recipe import Data, Evaluate, Model, Recipe
 from workers.report import Prediction, Report
 from workers.slot import Slot
-from workers.training import Examples
+from workers.training import Examples, NonFiniteLossError
 
 Group = tuple[Model, str]
 """Slots of one group share a base: the model with its revision and type, and quantization."""
@@ -45,12 +46,19 @@ class Host:
     Args:
         device: where the bases live; None takes the first GPU, or the CPU.
         threads: threads of torch on the CPU; None leaves torch's own choice.
+        make_scorer: makes the scorers; hosts of one node may share what is behind them.
     """
 
-    def __init__(self, device: str | None = None, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        device: str | None = None,
+        threads: int | None = None,
+        make_scorer: MakeScorer = Scorer,
+    ) -> None:
         self.device = torch.device(device or ("cuda:0" if torch.cuda.is_available() else "cpu"))
         if threads is not None:
             torch.set_num_threads(threads)
+        self._make_scorer = make_scorer
         self._data: dict[Data, DataSet] = {}
         self._scorers: dict[tuple[Data, Evaluate], Scorer] = {}
         self._residents: dict[Group, _Resident] = {}
@@ -76,28 +84,39 @@ class Host:
     def advance(self, name: str) -> Report:
         """Train the slot for one rung, score it, and report.
 
-        Raises `workers.training.NonFiniteLossError` when the loss leaves the finite numbers.
+        Raises `workers.training.NonFiniteLossError` when the loss leaves the finite numbers,
+        unless the guard is to stop such a trial: then the report says so.
         """
         slot, started = self._slot(name), time.monotonic()
         resident = self._resident(slot.recipe)
         examples = self._examples(resident, slot.recipe)
-        loss = slot.train(examples)
+        try:
+            loss = slot.train(examples)
+        except NonFiniteLossError as error:
+            if not slot.recipe.guard.stop:
+                raise
+            return _broken_off(slot, error, time.monotonic() - started)
         seconds = time.monotonic() - started
         evaluator = self._evaluator(resident, slot.recipe)
         model = slot.activate()
         predictions = evaluator.predict(model, slot.recipe.evaluate.beams)
-        metrics = _named("val", evaluator.score(predictions))
+        scored = evaluator.score(predictions)
+        metrics = _named("val", scored.corpus)
         metrics["val/loss"] = evaluator.loss(model)
         metrics["train/loss"] = loss
         metrics["train/seconds"] = seconds
         metrics["train/epochs"] = float(slot.rung)
         metrics["train/truncated_captions"] = float(examples.truncated)
+        symptoms, collapsed = _examined(slot, predictions, metrics["val/loss"])
         return Report(
             rung=slot.rung,
             metrics=metrics,
             finished=slot.rung >= slot.recipe.train.epochs,
             seconds=time.monotonic() - started,
             predictions=predictions,
+            scored=scored,
+            symptoms=symptoms,
+            collapsed=collapsed,
         )
 
     def score(self, name: str, folder: Path) -> Report:
@@ -113,12 +132,14 @@ class Host:
             predictions = evaluator.predict(model, slot.recipe.evaluate.final_beams)
         finally:
             slot.adapted.load_weights(name, own)
+        scored = evaluator.score(predictions)
         return Report(
             rung=slot.rung,
-            metrics=_named("final", evaluator.score(predictions)),
+            metrics=_named("final", scored.corpus),
             finished=True,
             seconds=time.monotonic() - started,
             predictions=predictions,
+            scored=scored,
         )
 
     def snapshot(self, name: str, folder: Path) -> None:
@@ -190,7 +211,10 @@ class Host:
         key = (recipe.data, recipe.evaluate)
         if key not in self._scorers:
             samples = self.scored_samples(recipe)
-            self._scorers[key] = started_scorer(samples, recipe.evaluate.metrics)
+            whole = self.data_set(recipe).splits["validation"]
+            self._scorers[key] = started_scorer(
+                self._make_scorer, samples, recipe.evaluate.metrics, whole
+            )
         return self._scorers[key]
 
     def _zero_shot(self, resident: _Resident, recipe: Recipe) -> Report:
@@ -206,13 +230,37 @@ def _zero_shot_report(adapted: AdaptedBase, evaluator: Evaluator, recipe: Recipe
     with adapted.bare() as model:
         predictions: tuple[Prediction, ...] = evaluator.predict(model, recipe.evaluate.beams)
         loss = evaluator.loss(model)
-    metrics = _named("val", evaluator.score(predictions))
+    scored = evaluator.score(predictions)
     return Report(
         rung=0,
-        metrics={**metrics, "val/loss": loss},
+        metrics={**_named("val", scored.corpus), "val/loss": loss},
         finished=False,
         seconds=time.monotonic() - started,
         predictions=predictions,
+        scored=scored,
+    )
+
+
+def _examined(
+    slot: Slot, predictions: Sequence[Prediction], loss: float
+) -> tuple[tuple[str, ...], bool]:
+    """Return the symptoms of a rung and whether the guard stops the slot; it keeps the count."""
+    guard, captions = slot.recipe.guard, [prediction.caption for prediction in predictions]
+    broken = collapse.not_finite("val/loss", loss)
+    symptoms = (*collapse.symptoms(captions, [p.references for p in predictions], guard), *broken)
+    slot.ailing = slot.ailing + 1 if symptoms else 0
+    return symptoms, guard.stop and (slot.ailing >= guard.rungs or bool(broken))
+
+
+def _broken_off(slot: Slot, error: NonFiniteLossError, seconds: float) -> Report:
+    """Return the report of a rung whose training the loss ended: there is nothing to score."""
+    return Report(
+        rung=slot.rung + 1,
+        metrics={"train/loss": error.loss},
+        finished=False,
+        seconds=seconds,
+        symptoms=(str(error),),
+        collapsed=True,
     )
 
 

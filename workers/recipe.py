@@ -201,6 +201,28 @@ class Evaluate(Section):
     max_new_tokens: Count = 40
 
 
+Threshold = Annotated[float, Field(gt=0.0, le=1.0)]
+
+
+class Guard(Section):
+    """What counts as a collapsed trial, see `workers.collapse`, and whether it is stopped.
+
+    A threshold of null does not look for its symptom.
+    """
+
+    stop: bool = True
+    """Stop a collapsed trial as failed-by-guard; false only names the symptoms."""
+    same_caption: Threshold | None = 0.9
+    """Share of the images that got one and the same caption, which none of their references is."""
+    repetition: Threshold | None = 0.5
+    """Share of a caption's 4-grams that are repeats, beyond that of its references: mean."""
+    empty: Threshold | None = 0.5
+    """Share of the images that got an empty caption, though none of their references is empty."""
+    rungs: Count = 2
+    """Rungs with symptoms in a row after which the trial is stopped: a first epoch at a low rate
+    may still write as the base does. A loss that is no finite number stops it at once."""
+
+
 class Recipe(Section):
     """One fine-tuning: everything that decides its result."""
 
@@ -213,6 +235,7 @@ class Recipe(Section):
     quantization: str = "none"
     """Name of a quantization of the base, see `workers.quantizations`."""
     evaluate: Evaluate = Evaluate()
+    guard: Guard = Guard()
 
     def with_point(self, point: Mapping[str, Any]) -> "Recipe":
         """Return this recipe with the dotted fields of `point` replaced.

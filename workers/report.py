@@ -2,6 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # reports are read where nothing is scored
+    from workers.metrics.scorer import Scored
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,3 +31,14 @@ class Report:
     """Wall time of this rung, training and scoring."""
     predictions: tuple[Prediction, ...] = field(default=(), repr=False)
     """Captions of the validation images, in the order of the split."""
+    scored: "Scored | None" = field(default=None, repr=False)
+    """Scores of these captions, and their statistics per image."""
+    symptoms: tuple[str, ...] = ()
+    """What is wrong with the captions or the loss, in words; empty for a healthy rung."""
+    collapsed: bool = False
+    """The guard stops the trial here."""
+
+    @property
+    def diagnosis(self) -> str:
+        """The symptoms in one line, with their rung; empty for a healthy rung."""
+        return f"rung {self.rung}: {'; '.join(self.symptoms)}" if self.symptoms else ""

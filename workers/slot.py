@@ -29,6 +29,8 @@ class Slot:
     """The same of the GPU's generator; None on a CPU."""
     rung: int = 0
     """Epochs done: with the seed, the data cursor."""
+    ailing: int = 0
+    """Rungs with symptoms in a row, up to the last one."""
 
     @classmethod
     def new(cls, name: str, recipe: Recipe, adapted: AdaptedBase) -> "Slot":
@@ -80,7 +82,8 @@ class Slot:
         torch.save(state, folder / _OPTIMIZER)
         # Written last: its presence means that the snapshot is complete.
         partial = folder / (_STATE + ".partial")
-        partial.write_text(json.dumps({"rung": self.rung, "recipe": self.recipe.model_dump()}))
+        cursor = {"rung": self.rung, "ailing": self.ailing, "recipe": self.recipe.model_dump()}
+        partial.write_text(json.dumps(cursor))
         partial.replace(folder / _STATE)
 
     @classmethod
@@ -97,7 +100,8 @@ class Slot:
         state = torch.load(folder / _OPTIMIZER, weights_only=True, map_location="cpu")
         slot.optimizer.load_state_dict(state["optimizer"])
         slot.random, slot.device_random = state["random"], state["device_random"]
-        slot.rung = json.loads((folder / _STATE).read_text())["rung"]
+        cursor = json.loads((folder / _STATE).read_text())
+        slot.rung, slot.ailing = cursor["rung"], cursor["ailing"]
         return slot
 
     def _set_random(self, device: torch.device) -> None:

@@ -11,10 +11,8 @@ from importlib import import_module
 from pathlib import Path
 
 from filelock import FileLock
-from platformdirs import user_cache_dir
 
-CACHE_VARIABLE = "SWEEPS_CACHE"
-"""Environment variable that names another cache folder."""
+from workers import cache
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,8 +61,7 @@ def base_folder(name: str, progress: Callable[[str], None] | None = None) -> Pat
 def _folder(name: str) -> Path:
     if name not in BASES:
         raise ValueError(f"model.base: built-in are {', '.join(sorted(BASES))}; got {name!r}")
-    cache = Path(os.environ.get(CACHE_VARIABLE) or user_cache_dir("caption-sweeps")).expanduser()
-    return cache / f"{name.replace(':', '-')}-v{BASES[name].version}"
+    return cache.folder() / f"{name.replace(':', '-')}-v{BASES[name].version}"
 
 
 def _is_complete(folder: Path) -> bool:
@@ -74,15 +71,15 @@ def _is_complete(folder: Path) -> bool:
     )
 
 
-def _make_cache(cache: Path) -> None:
+def _make_cache(folder: Path) -> None:
     try:
-        cache.mkdir(parents=True, exist_ok=True)
-        writable = os.access(cache, os.W_OK)
+        folder.mkdir(parents=True, exist_ok=True)
+        writable = os.access(folder, os.W_OK)
     except OSError:
         writable = False
     if not writable:
         raise OSError(
-            f"the cache folder {cache} cannot be written; set {CACHE_VARIABLE} to one that can"
+            f"the cache folder {folder} cannot be written; set {cache.VARIABLE} to one that can"
         )
 
 

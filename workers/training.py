@@ -24,6 +24,10 @@ from workers.recipe import Train
 class NonFiniteLossError(ArithmeticError):
     """The loss became infinite or NaN; the trial cannot go on."""
 
+    def __init__(self, message: str, loss: float) -> None:
+        super().__init__(message)
+        self.loss = loss
+
 
 @dataclass(frozen=True, kw_only=True)
 class Examples:
@@ -122,7 +126,8 @@ def train_epoch(
             if not math.isfinite(losses[-1]):
                 raise NonFiniteLossError(
                     f"train/loss is {losses[-1]} at step {done + 1} (epoch {epoch + 1}); "
-                    f"lower train.learning_rate (it is {train.learning_rate:g})"
+                    f"lower train.learning_rate (it is {train.learning_rate:g})",
+                    losses[-1],
                 )
     return sum(losses) / len(losses)
 

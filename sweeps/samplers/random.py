@@ -1,10 +1,23 @@
 """Independent random points: the baseline that every other sampler must beat."""
 
+from collections.abc import Iterable
 from typing import Any
 
+from search_spaces.flaws import Flaw
+from search_spaces.space import Space
+from sweeps.samplers.draw import Draw
 
-def make(seed: int | None) -> Any:
+LEARNS_FROM_STOPPED = True  # it learns nothing anyway
+TAKES_WIDER_SPACE = True
+
+
+def make(draw: Draw) -> Any:
     """Return Optuna's random sampler."""
     from optuna.samplers import RandomSampler
 
-    return RandomSampler(seed=seed)
+    return RandomSampler(seed=draw.seed)
+
+
+def flaws(space: Space) -> Iterable[Flaw]:
+    """Return nothing: it samples every space."""
+    return ()

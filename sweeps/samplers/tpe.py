@@ -1,16 +1,35 @@
 """Tree-structured Parzen estimator (Bergstra et al. 2011), Optuna's own."""
 
+from collections.abc import Iterable
 from typing import Any
 
+from search_spaces.flaws import Flaw
+from search_spaces.space import Space
+from sweeps.samplers.draw import Draw
+from workers.recipe import Count
 
-def make(seed: int | None, *, startup_trials: int = 10, candidates: int = 24) -> Any:
+LEARNS_FROM_STOPPED = True
+TAKES_WIDER_SPACE = True
+
+
+def make(draw: Draw, *, startup_trials: Count = 10, candidates: Count = 24) -> Any:
     """Return Optuna's TPE; running trials count as bad ones (constant liar).
 
     Args:
-        seed: makes a sweep with one slot repeatable.
-        startup_trials: random points before the model is asked.
+        draw: which point it is for.
+        startup_trials: random points before the model is asked. Refused points say nothing
+            about scores and do not count.
         candidates: points of which the most promising one is proposed.
     """
     from optuna.samplers import TPESampler
 
-    return TPESampler(seed=seed, n_startup_trials=startup_trials, n_ei_candidates=candidates)
+    return TPESampler(
+        seed=draw.seed,
+        n_startup_trials=startup_trials + draw.refused,
+        n_ei_candidates=candidates,
+    )
+
+
+def flaws(space: Space) -> Iterable[Flaw]:
+    """Return nothing: it samples every space."""
+    return ()

@@ -1,13 +1,21 @@
 """What every preset keeps to; a new one joins with its line in `PRESETS`."""
 
+import inspect
 import pickle
 
 import optuna
 import pytest
 
-from search_spaces.presets import PRESETS
+from search_spaces.feasibility import feasible
+from search_spaces.forms import read_space
+from search_spaces.presets import PRESETS, Preset
+from search_spaces.rules import rule_flaws
 from search_spaces.space import Space
-from sweeps.spec import parse
+from search_spaces.values import Value
+from sweeps.fields import leaves, value_at
+from sweeps.files import read, recipes
+from sweeps.spec import dump, parse
+from workers.combinations import flaws
 from workers.recipe import Data, Model, Recipe
 
 RECIPE = Recipe(model=Model(base="tiny:shapes"), data=Data(source="shapes"))
@@ -20,35 +28,69 @@ def name(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def space(name: str) -> Space:
+def preset(name: str) -> Preset:
     return PRESETS[name]()
 
 
-def field(recipe: Recipe, path: str) -> object:
-    value: object = recipe
-    for key in path.split("."):
-        value = getattr(value, key)
-    return value
-
-
-def test_every_point_makes_a_recipe_that_holds_it(space: Space) -> None:
+def points(space: Space) -> list[dict[str, Value]]:
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
-    for _ in range(TRIALS):
-        point = space.suggest(study.ask())
+    return [space.suggest(study.ask()) for _ in range(TRIALS)]
+
+
+def test_every_point_makes_a_recipe_that_holds_it(preset: Preset) -> None:
+    for point in points(preset.space):
         recipe = RECIPE.with_point(point)
-        assert {path: field(recipe, path) for path in point} == point
+        assert {path: value_at(recipe, path) for path in point} == point
 
 
-def test_points_differ(space: Space) -> None:
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
-    points = {tuple(space.suggest(study.ask()).items()) for _ in range(TRIALS)}
-    assert len(points) > TRIALS / 2
+def test_every_allowed_point_can_train(preset: Preset) -> None:
+    refused = 0
+    for point in points(preset.space):
+        if all(rule.holds(point) for rule in preset.rules):
+            assert flaws(RECIPE.with_point(point)) == []
+        else:
+            refused += 1
+    assert refused < TRIALS / 2
+    assert bool(refused) is bool(preset.rules)
 
 
-def test_can_be_swept_by_name(name: str, space: Space) -> None:
+def test_its_rules_are_sound_and_leave_most_of_the_space(preset: Preset) -> None:
+    fixed = {path: value_at(RECIPE, path) for path in leaves(Recipe) if path not in preset.space}
+    assert [flaw for rule in preset.rules for flaw in rule_flaws(rule, preset.space, fixed)] == []
+    assert feasible(preset.space, preset.rules, fixed).share > 0.5
+
+
+def test_points_differ(preset: Preset) -> None:
+    assert len({tuple(point.items()) for point in points(preset.space)}) > TRIALS / 2
+
+
+def test_reads_back_from_its_form(preset: Preset) -> None:
+    assert read_space(preset.space.form()) == preset.space
+
+
+def test_can_be_swept_by_name_and_reads_back_from_the_file(name: str, preset: Preset) -> None:
     text = "name: a\nmodel: {base: tiny:shapes}\ndata: {source: shapes}\nsearch: {space: %s}"
-    assert parse(text % name).search.space == space
+    sweep = parse(text % name)
+    assert (sweep.search.space, sweep.search.all_rules) == (preset.space, preset.rules)
+    assert parse(dump(sweep)) == sweep
 
 
-def test_can_be_pickled(space: Space) -> None:
-    assert pickle.loads(pickle.dumps(space)) == space
+@pytest.mark.parametrize("recipe", recipes())
+def test_every_ready_recipe_can_be_searched_by_it(name: str, recipe: str) -> None:
+    sweep = read(recipe, [f"search.space={name}"])
+    trainable = 0
+    for point in points(sweep.search.space):
+        if sweep.refusal(point) is None:
+            assert flaws(sweep.with_point(point)) == []
+            trainable += 1
+    assert trainable > TRIALS / 2
+
+
+def test_gives_its_reasons(name: str) -> None:
+    what, _, why = (inspect.getdoc(PRESETS[name]) or "").partition("\n\n")
+    assert what.startswith("Return the space")
+    assert len(why.split()) > 20
+
+
+def test_can_be_pickled(preset: Preset) -> None:
+    assert pickle.loads(pickle.dumps(preset)) == preset

@@ -16,6 +16,7 @@ from search_spaces.domains import (
 )
 from search_spaces.flaws import SpaceError
 from search_spaces.forms import read_domain
+from search_spaces.values import same
 
 ALL = (
     Choice((4, 8, 16)),
@@ -55,6 +56,18 @@ def test_draws_as_many_values_as_it_says(domain: Domain) -> None:
         assert len(set(values)) == domain.size()
     else:
         assert len(set(values)) > 20
+
+
+@each_domain
+def test_its_grid_is_all_that_it_draws(domain: Domain) -> None:
+    if math.isinf(domain.size()):
+        with pytest.raises(ValueError, match="a continuous range has no grid"):
+            domain.grid()
+        return
+    grid = domain.grid()
+    assert len(grid) == domain.size()
+    assert all(domain.contains(value) for value in grid)
+    assert all(any(same(value, own) for own in grid) for value in drawn(domain))
 
 
 @each_domain

@@ -5,8 +5,8 @@ import pytest
 
 from search_spaces.domains import Choice, IntLogUniform, IntUniform, LogUniform, Uniform
 from search_spaces.flaws import SpaceError, nearest
-from search_spaces.forms import read_domain, read_space
-from search_spaces.presets import PRESETS, lora, qlora
+from search_spaces.forms import preset_of, read_domain, read_space
+from search_spaces.presets import lora, qlora
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_names_every_flaw_of_a_domain(form: Any, messages: list[str]) -> None:
 
 
 def test_reads_a_preset_by_name() -> None:
-    assert read_space("qlora") == qlora()
+    assert read_space("qlora") == qlora().space
 
 
 def test_an_unknown_preset_gets_the_nearest_name() -> None:
@@ -79,14 +79,52 @@ def test_a_broken_domain_does_not_hide_the_conditions_of_others() -> None:
     assert [flaw.at for flaw in caught.value.flaws] == [("a", "uniform"), ("c", "when", "nothing")]
 
 
-@pytest.mark.parametrize("name", PRESETS)
-def test_presets_read_back_from_their_form(name: str) -> None:
-    assert read_space(PRESETS[name]().form()) == PRESETS[name]()
-
-
 def test_qlora_is_lora_and_quantization() -> None:
-    assert set(qlora()) - set(lora()) == {"quantization"}
-    assert {path: qlora()[path] for path in lora()} == dict(lora())
+    assert set(qlora().space) - set(lora().space) == {"quantization"}
+    assert {path: qlora().space[path] for path in lora().space} == dict(lora().space)
+
+
+def test_fields_are_added_to_a_preset_replaced_and_removed() -> None:
+    form = {
+        "preset": "qlora",
+        "adapter.dropout": {"choice": [0.0, 0.1], "when": {"quantization": "nf4"}},
+        "train.learning_rate": {"log_uniform": [1e-6, 1e-4]},
+        "adapter.rank": None,
+    }
+    assert dict(read_space(form)) == {
+        "train.learning_rate": LogUniform(1e-6, 1e-4),
+        "quantization": qlora().space["quantization"],
+        "adapter.dropout": Choice((0.0, 0.1), when={"quantization": ("nf4",)}),
+    }
+    assert read_space({"preset": "lora"}) == lora().space
+
+
+@pytest.mark.parametrize(
+    ("form", "message"),
+    [
+        ({"preset": "lroa"}, 'preset  must be one of lora, qlora, lora-plus-targets, optimizer, '
+                             'full, got "lroa" (did you mean lora?)'),
+        ({"preset": None}, "preset  must be one of"),
+        ({"preset": ["lora"]}, "preset  must be one of"),
+        ({"preset": "lora", "adapter.rnk": None},
+         "adapter.rnk  must be a field of the preset to be removed: adapter.rank, "
+         "train.learning_rate, got adapter.rnk (did you mean adapter.rank?)"),
+        ({"preset": "lora", "adapter.rank": None, "train.learning_rate": None},
+         "must have at least one domain"),
+        ({"adapter.rank": None}, "adapter.rank  must be a domain such as"),
+        ({"preset": "lora", "adapter.dropout": 5}, "adapter.dropout  must be a domain such as"),
+    ],
+)  # fmt: skip
+def test_changes_that_no_preset_can_have_are_refused(form: Any, message: str) -> None:
+    with pytest.raises(SpaceError) as caught:
+        read_space(form)
+    assert message in str(caught.value)
+
+
+def test_the_preset_of_a_form() -> None:
+    assert preset_of("lora") == preset_of({"preset": "lora", "adapter.rank": None}) == lora()
+    for form in ("lroa", 5, ["lora"], {}, {"preset": ["lora"]}, lora().space):
+        assert preset_of(form) is None
 
 
 def test_errors_can_be_pickled() -> None:

@@ -70,6 +70,31 @@ def test_size_of_a_large_space_with_conditions_is_counted_at_once() -> None:
     assert Space({**parents, "child": child}).size() == 1000**5 + 2 * 1000**3
 
 
+def test_points_are_all_different_points() -> None:
+    found = [tuple(point.items()) for point in CONDITIONAL.points()]
+    assert len(found) == len(set(found)) == CONDITIONAL.size()
+    assert {tuple(point.items()) for point in points(CONDITIONAL, 1000)} == set(found)
+
+
+def test_a_continuous_space_has_no_list_of_points() -> None:
+    with pytest.raises(ValueError, match="a continuous range has no grid"):
+        list(Space({"a": Uniform(0.0, 1.0)}).points())
+
+
+def test_combinations_count_what_is_not_continuous() -> None:
+    rate = LogUniform(1e-5, 1e-3, when={"quantization": ("nf4",)})
+    assert Space({**CONDITIONAL, "train.learning_rate": rate}).combinations() == CONDITIONAL.size()
+    assert CONDITIONAL.combinations() == CONDITIONAL.size()
+
+
+def test_a_part_has_the_parents_of_its_fields() -> None:
+    assert set(CONDITIONAL.part({"adapter.dropout", "elsewhere"})) == {
+        "adapter.dropout", "adapter.rank", "quantization",
+    }  # fmt: skip
+    assert set(CONDITIONAL.part({"quantization"})) == {"quantization"}
+    assert CONDITIONAL.part(()) == {}
+
+
 def test_can_be_pickled() -> None:
     copy = pickle.loads(pickle.dumps(CONDITIONAL))
     assert copy == CONDITIONAL

@@ -36,6 +36,16 @@ def test_a_failure_keeps_what_was_reached_and_says_why():
     assert made.end(0, "failed", "died").error == "died"
 
 
+def test_symptoms_are_those_of_the_last_rung_and_the_guard_says_why():
+    made = board()
+    made.start(0, {})
+    row = made.result(0, {"rung": 1, "objective": 0.5, "best": None, "symptoms": ["x", "y"]})
+    assert (row.symptoms, row.error) == ("x; y", None)
+    assert made.result(0, {"rung": 2, "objective": 0.5, "symptoms": []}).symptoms == ""
+    made.end(0, "failed-by-guard", "rung 4: x")
+    assert (row.state, row.error, made.ended) == ("failed-by-guard", "rung 4: x", 1)
+
+
 def test_a_trial_that_is_retried_is_one_row():
     made = board()
     row = made.start(0, {"adapter.rank": 8})

@@ -1,13 +1,18 @@
 """What Optuna is told about every way in which a trial can end."""
 
+import math
+
+import optuna
 import pytest
 from optuna.trial import TrialState
+from ray.tune.search import Searcher
 
+from sweeps import samplers
 from sweeps.bridge import OptunaBridge
 from sweeps.fleet import Fleet
 from sweeps.paths import SweepFolder
 from sweeps.spec import parse
-from sweeps.study import importances, open_study, recipe_of
+from sweeps.study import ended, how_ended, importances, open_study, own_trials, recipe_of
 
 FILE = """
 name: bridge
@@ -18,6 +23,7 @@ search:
     adapter.rank: {choice: [2, 4, 8]}
     train.learning_rate: {log_uniform: [1e-4, 1e-1]}
   sampler: {name: random, seed: 3}
+  start: []
   objective: {metric: cider}
 """
 
@@ -44,7 +50,7 @@ def rung(number, value, **more):
 
 def told(sweep, folder, number):
     """The trial as Optuna has it, read from the file anew."""
-    return open_study(sweep, folder).trials[number]
+    return own_trials(open_study(sweep, folder))[f"trial-{number:03d}"]
 
 
 def test_a_finished_trial_is_complete_with_its_best_value(bridge, sweep, folder):
@@ -81,6 +87,94 @@ def test_a_trial_that_could_not_go_on_is_fail_and_never_running(
     bridge.suggest("a")
     bridge.on_trial_complete("a", result, error=error)
     assert told(sweep, folder, 0).state == TrialState.FAIL
+
+
+REASON = "rung 2: 100 % of 64 images got the same caption 'a a'"
+
+
+def test_a_trial_that_the_guard_stopped_is_pruned_as_one_that_must_not_be(bridge, sweep, folder):
+    bridge.suggest("a")
+    bridge.on_trial_result("a", rung(1, 0.1, symptoms=["..."]))
+    bridge.on_trial_complete("a", rung(2, 0.2, best=None, guard=REASON))
+    trial = told(sweep, folder, 0)
+    assert trial.state == TrialState.PRUNED
+    assert trial.intermediate_values == {1: 0.1, 2: 0.2}
+    assert trial.user_attrs["guard"] == REASON
+    assert trial.constraints == {"guard": 1.0}
+    assert how_ended(trial) == ("failed-by-guard", REASON)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_loss_that_is_no_number_is_pruned_with_its_rung(bridge, sweep, folder, value):
+    bridge.suggest("a")
+    bridge.on_trial_complete("a", rung(1, value, best=None, guard="rung 1: train/loss is nan"))
+    trial = told(sweep, folder, 0)
+    assert trial.state == TrialState.PRUNED
+    assert str(trial.intermediate_values) == str({1: value})
+
+
+def test_a_sick_trial_that_the_scheduler_stopped_is_pruned_like_any_other(bridge, sweep, folder):
+    bridge.suggest("a")
+    bridge.on_trial_complete("a", rung(1, 0.1, best=None, symptoms=["..."]))
+    trial = told(sweep, folder, 0)
+    assert (trial.state, trial.constraints) == (TrialState.PRUNED, {})
+
+
+def test_dying_is_fail_whatever_the_guard_said(bridge, sweep, folder):
+    bridge.suggest("a")
+    bridge.on_trial_complete("a", rung(2, 0.2, guard=REASON), error=True)
+    assert told(sweep, folder, 0).state == TrialState.FAIL
+
+
+def collapse_above(bridge, limit, count):
+    """Run trials of which the scheduler stops most at rung 1; large rates collapse at rung 3.
+
+    A collapsed trial has the better objective, as it can be with loss. The drawn rates.
+    """
+    rates = []
+    for number in range(count):
+        rates.append(bridge.suggest(str(number))["point"]["train.learning_rate"])
+        if rates[-1] > limit:
+            bridge.on_trial_complete(str(number), rung(3, 5.0, best=None, guard=REASON))
+        else:
+            bridge.on_trial_complete(str(number), rung(1, 0.1))
+    return rates
+
+
+def test_tpe_keeps_away_from_where_trials_collapse(tmp_path):
+    """For TPE rung 3 with 5.0 would be better than rung 1 with 0.1."""
+    sampler = "{name: tpe, seed: 3, options: {startup_trials: 6}}"
+    sweep = parse(FILE.replace("{name: random, seed: 3}", sampler))
+    folder = SweepFolder.create(tmp_path, "guarded")
+    rates = collapse_above(OptunaBridge(sweep, folder, Fleet(hosts=("host",))), 3e-3, 30)
+    early, late = (sum(rate > 3e-3 for rate in part) for part in (rates[:10], rates[20:]))
+    assert early >= 3
+    assert late <= 1
+    assert not [t for t in open_study(sweep, folder).trials if t.state == TrialState.RUNNING]
+
+
+@pytest.mark.parametrize("name", samplers.NAMES)
+def test_every_sampler_goes_on_when_all_trials_collapse(name, tmp_path):
+    ends = "{uniform: [0.1, 1.0], step: 0.05}" if name == "grid" else "{uniform: [0.1, 1.0]}"
+    text = FILE.replace("{log_uniform: [1e-4, 1e-1]}", ends)
+    sweep = parse(text.replace("name: random", f"name: {name}"))
+    folder = SweepFolder.create(tmp_path, "guarded")
+    bridge = OptunaBridge(sweep, folder, Fleet(hosts=("host",)))
+    assert len(collapse_above(bridge, 0.0, 14)) == 14
+
+
+def test_a_sampler_that_learns_from_finished_trials_alone_does_not_mind(bridge, sweep, folder):
+    for number in range(8):
+        bridge.suggest(str(number))
+        ending = {"finished": True} if number % 2 else {"best": None, "guard": REASON}
+        bridge.on_trial_complete(str(number), rung(2, float(number), **ending))
+    study = open_study(sweep, folder)
+    study.sampler = optuna.samplers.NSGAIISampler(population_size=2, seed=0)
+    for _ in range(4):
+        trial = study.ask()
+        sweep.search.space.suggest(trial)
+        study.tell(trial, 1.0)
+    assert study.best_trial.number == 7
 
 
 def test_the_best_rung_before_nan_counts(bridge, sweep, folder):
@@ -127,13 +221,62 @@ def test_a_new_bridge_goes_on_with_the_trials_that_nobody_ended(bridge, sweep, f
     assert trial.intermediate_values == {1: 0.3, 2: 0.6}
 
 
-def test_a_trial_whose_driver_died_while_drawing_keeps_what_it_had_drawn(sweep, folder):
-    cut_off = open_study(sweep, folder).ask()
-    rank = sweep.search.space["adapter.rank"].suggest(cut_off, "adapter.rank")
-    config = OptunaBridge(sweep, folder, Fleet(hosts=("host",))).suggest("a")
-    assert config["number"] == 0
-    assert config["point"]["adapter.rank"] == rank
-    assert "train.learning_rate" in config["point"]
+def test_why_a_trial_failed_is_told_in_one_line(bridge, sweep, folder):
+    bridge.suggest("a")
+    trace = "Traceback (most recent call last):\n  File x\nValueError: loss is nan\n"
+    bridge.on_trial_complete("a", {"failed": trace, "finished": False})
+    bridge.suggest("b")
+    bridge.on_trial_complete("b", None, error=True)
+    bridge.suggest("c")
+    bridge.on_trial_complete("c", rung(1, float("nan"), finished=True))
+    errors = [told(sweep, folder, number).user_attrs["error"] for number in range(3)]
+    assert errors == [
+        "ValueError: loss is nan",
+        "the trial's processes died",
+        "no rung had a score",
+    ]
+
+
+@pytest.mark.parametrize("key", [{"violations": {"memory": 1.0}}, {"violations/memory": 1.0}])
+def test_what_does_not_fit_in_memory_is_a_constraint_and_no_failure(bridge, sweep, folder, key):
+    bridge.suggest("a")
+    bridge.on_trial_result("a", rung(1, 0.4))
+    bridge.on_trial_complete("a", {"failed": "OutOfMemoryError: 2 GiB", "finished": False, **key})
+    trial = told(sweep, folder, 0)
+    assert trial.state == TrialState.PRUNED
+    assert trial.constraints == {"memory": 1.0}
+    assert trial.intermediate_values == {1: 0.4}
+    assert trial.user_attrs["error"] == "OutOfMemoryError: 2 GiB"
+    assert ended(open_study(sweep, folder)) == {"trial-000": ("failed", "OutOfMemoryError: 2 GiB")}
+
+
+def test_a_limit_that_a_finished_trial_broke_is_told_beside_its_score(bridge, sweep, folder):
+    for name, violation in {"a": 1.5, "b": -3.0}.items():
+        bridge.suggest(name)
+        measured = {"violations": {"peak_memory_gb": violation}}
+        bridge.on_trial_complete(name, rung(2, 0.6, finished=True, **measured))
+    assert told(sweep, folder, 0).state == TrialState.COMPLETE
+    assert told(sweep, folder, 0).constraints == {"peak_memory_gb": 1.5}
+    assert open_study(sweep, folder).best_trial.user_attrs["trial"] == "trial-001"
+    assert ended(open_study(sweep, folder)) == {
+        "trial-000": ("completed", None),
+        "trial-001": ("completed", None),
+    }
+
+
+def test_a_space_without_more_points_ends_the_search(folder):
+    space = "{adapter.rank: {choice: [2, 4]}}"
+    sweep = parse(FILE.replace("search:", f"search:\n  space: {space}", 1).replace(
+        """  space:
+    adapter.rank: {choice: [2, 4, 8]}
+    train.learning_rate: {log_uniform: [1e-4, 1e-1]}
+""", ""))  # fmt: skip
+    bridge = OptunaBridge(sweep, folder, Fleet(hosts=("host",)))
+    points = [bridge.suggest(name)["point"]["adapter.rank"] for name in "ab"]
+    assert sorted(points) == [2, 4]
+    assert not bridge.exhausted
+    assert bridge.suggest("c") == Searcher.FINISHED
+    assert bridge.exhausted
 
 
 def test_ending_twice_or_an_unknown_trial_does_no_harm(bridge, sweep, folder):

@@ -8,7 +8,19 @@ import pytest
 from sweeps import cli
 from sweeps.files import recipe_text
 
-COMMANDS = ("run", "resume", "plan", "compare", "promote", "predict", "ui", "init", "doctor")
+COMMANDS = (
+    "run",
+    "resume",
+    "plan",
+    "space",
+    "compare",
+    "promote",
+    "predict",
+    "score",
+    "ui",
+    "init",
+    "doctor",
+)
 
 BROKEN = """\
 name: shapes
@@ -143,6 +155,19 @@ def test_an_unknown_sweep_is_answered_with_those_there_are(sweeps, folder, comma
     code, out, err = sweeps(command, "shapes-3", "--results", "there")
     assert (code, out) == (1, "")
     assert err == "error: no sweep 'shapes-3' in there; there are shapes-1, shapes-2\n"
+
+
+def test_compare_explains_all_that_it_takes(sweeps):
+    _, out, _ = sweeps("compare", "--help")
+    words = " ".join(out.replace("│", " ").split())
+    for form in ("quickstart-1: its leaderboard", "quickstart-1/trial-003", "MLflow run"):
+        assert form in words
+
+
+def test_compare_of_two_says_which_is_not_there(sweeps):
+    code, out, err = sweeps("compare", "shapes-1/trial-000", "shapes-2")
+    assert (code, out) == (1, "")
+    assert err == "error: no sweep 'shapes-1' in sweep-results; there is none yet\n"
 
 
 def test_ui_without_a_store_says_how_to_get_one(sweeps, folder):

@@ -13,10 +13,10 @@ import ray
 from optuna.trial import TrialState
 from rich.console import Console
 
-from sweeps import outcome
+from sweeps import outcome, scores_file
 from sweeps.leaderboard import markdown
 from sweeps.spec import load, parse
-from sweeps.study import open_study
+from sweeps.study import open_study, own_trials
 from workers import data
 
 FILE = """
@@ -38,7 +38,7 @@ schedule: {{name: asha, grace: 1, reduction: 2}}
 resources: {{hosts: 1, slots: 1}}
 promote: {{model: tiny-captioner}}
 """
-SEED = 20  # draws trials that finish, are stopped, and fail
+SEED = 20  # draws trials that finish, are stopped, and whose loss is no number
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,7 @@ def test_every_trial_has_a_run_with_the_right_end(trials):
     assert {state: {run.info.status for run in runs} for state, runs in trials.items()} == {
         "completed": {"FINISHED"},
         "stopped": {"KILLED"},
-        "failed": {"FAILED"},
+        "failed-by-guard": {"FAILED"},
     }
     assert sum(map(len, trials.values())) == 4
 
@@ -112,14 +112,29 @@ def test_artifacts_show_what_the_trial_wrote(run, trials, sweep):
         with open(path) as file:
             table = json.load(file)
         assert [row[0] for row in table["data"]] == [sample.id for sample in validation]
+        scores = scores_file.read(run.client, run_id)
+        assert scores.best.scored.ids == tuple(sample.id for sample in validation)
+        assert scores.best.scored.corpus["cider"] == trial.data.metrics["best/cider"]
+        assert (scores.final is not None) == ("final/cider" in trial.data.metrics)
         images = [artifact.path for artifact in run.client.list_artifacts(run_id, "images")]
         assert any("+step+0+" in name.replace("~", "+").replace("%", "+") for name in images)
 
 
-def test_a_failed_trial_says_why(run, trials):
-    for trial in trials["failed"]:
-        assert "train/loss is" in trial.data.tags["trial.error"]
-        assert "train.learning_rate" in trial.data.tags["trial.error"]
+def test_a_trial_that_the_guard_stopped_says_why(ended, run, trials):
+    for trial in trials["failed-by-guard"]:
+        reason = trial.data.tags["trial.guard"]
+        assert reason.startswith("rung 1: train/loss is ")
+        assert "train.learning_rate" in reason
+        note = run.client.get_run(run.run_id).data.tags["mlflow.note.content"]
+        assert reason in note
+        assert f"failed-by-guard: {reason}" in ended[1]
+
+
+def test_every_run_names_the_images_that_score_it(run, trials):
+    parent = run.client.get_run(run.run_id).data.tags
+    assert parent["eval.images"] == "6"
+    for trial in (trial for runs in trials.values() for trial in runs):
+        assert trial.data.tags["eval.digest"] == parent["eval.digest"]
 
 
 def test_the_parent_run_sums_up(run, trials):
@@ -141,9 +156,9 @@ def test_the_leaderboard_is_sorted_and_the_unscored_come_last(run, sweep):
     board = leaderboard.read(run, sweep.search.objective)
     losses = [entry.best.get("loss", math.inf) for entry in board.entries]
     assert losses == sorted(losses)
-    assert board.entries[-1].state == "failed"
+    assert board.entries[-1].state == "failed-by-guard"
     assert board.zero_shot > board.winner.best["loss"]
-    assert markdown(board).count("\n") == 3 + len(board.entries)
+    assert markdown(board).count("\n|") == 2 + len(board.entries)
 
 
 def test_the_saved_view_is_there(run):
@@ -156,13 +171,13 @@ def test_optuna_was_told_the_truth(ended, sweep, trials):
     from sweeps.paths import SweepFolder
 
     study = open_study(sweep, SweepFolder(root=ended[2], sweep_id="tiny-1"))
-    names = {"completed": "COMPLETE", "stopped": "PRUNED", "failed": "FAIL"}
+    names = {"completed": "COMPLETE", "stopped": "PRUNED", "failed-by-guard": "PRUNED"}
     expected = {
         trial.data.tags["trial.id"]: TrialState[names[state]]
         for state, runs in trials.items()
         for trial in runs
     }
-    assert {trial.user_attrs["trial"]: trial.state for trial in study.trials} == expected
+    assert {name: trial.state for name, trial in own_trials(study).items()} == expected
 
 
 def test_only_what_is_needed_stays_on_disk(ended):

@@ -1,16 +1,20 @@
 """The host actor's own class, called without Ray: best adapter, patience, failures, tracking."""
 
+import math
+import re
+
 import pytest
 from safetensors.torch import load_file
 
-from sweeps import best, record
+from sweeps import best, record, scores_file
 from sweeps.best import Best
-from sweeps.context import FAILED, SweepContext
+from sweeps.context import FAILED, GUARD, SYMPTOMS, SweepContext
 from sweeps.host_actor import KEPT_SNAPSHOTS, HostActor
 from sweeps.paths import SweepFolder
 from sweeps.spec import parse
 from sweeps.sweep_run import SweepRun
 from sweeps.tracking import Tracking
+from workers.evaluation import digest_of_ids
 
 FILE = """
 name: acted
@@ -84,8 +88,21 @@ def test_a_trial_that_gets_better_is_not_ended_by_patience(actor):
 def test_an_error_of_the_trial_is_a_result_and_the_next_trial_works(actor):
     assert "exact" not in str(actor.open(0, {"train.learning_rate": 1e-2}))
     failure = actor.open(1, {"train.learning_rate": "fast"})
-    assert "train.learning_rate" in failure
+    assert "train.learning_rate" in failure["failed"]
     assert actor.advance(0)[FAILED] is None
+
+
+def test_what_does_not_fit_in_memory_is_marked_as_such(actor):
+    """A batch of 2**50 examples' worth of memory, asked of torch in the middle of a rung."""
+    import torch
+
+    assert actor.open(0, {"train.learning_rate": 1e-2}) is None
+    actor._host.advance = lambda name: torch.empty(2**55, dtype=torch.uint8)
+    result = actor.advance(0)
+    assert "DefaultCPUAllocator" in result[FAILED]
+    assert result["violations"] == {"memory": 1.0}
+    failure = actor.open(1, {"train.learning_rate": "fast"})
+    assert failure["violations"] == {}
 
 
 def test_old_snapshots_go_and_a_trial_goes_on_after_the_newest(actor, context):
@@ -102,6 +119,85 @@ def test_old_snapshots_go_and_a_trial_goes_on_after_the_newest(actor, context):
     assert actor.open(0, point) is None
     again = actor.advance(0)
     assert (again["rung"], again["objective"]) == (6, through["objective"])
+
+
+COLLAPSING = {"train.learning_rate": 10.0, "data.limit": 32}
+"""Every image gets the same words, or none; 8 images are enough to tell."""
+
+
+def run_of(context, number=0):
+    parent = SweepRun.find(context.tracking, context.folder.sweep_id)
+    return next(
+        run for run in parent.trials() if run.data.tags["trial.id"] == f"trial-{number:03d}"
+    )
+
+
+def test_a_collapsed_trial_is_stopped_by_the_guard_without_a_best_rung(actor, context):
+    """Its loss falls all the same: only what it writes tells."""
+    assert actor.open(0, COLLAPSING) is None
+    results = [actor.advance(0) for _ in range(2)]
+    assert [result[FAILED] for result in results] == [None, None]
+    assert all(result[SYMPTOMS] for result in results)
+    assert results[0][GUARD] is None
+    assert results[1][GUARD].startswith("rung 2: 100 % of 8 images got ")
+    assert not any(result["finished"] for result in results)
+    assert [result["best"] for result in results] == [None, None]
+    assert not context.folder.best_adapter("trial-000").exists()
+    run = run_of(context)
+    assert run.data.tags["trial.symptoms"] == results[1][GUARD]
+    assert run.data.metrics["val/loss"] == results[1]["objective"]
+
+
+def test_the_best_adapter_of_a_healthy_rung_stays(actor, context):
+    actor.open(0, {**COLLAPSING, "train.learning_rate": 1e-4})
+    healthy = actor.advance(0)
+    slot = actor._host._slot("trial-000")
+    slot.recipe = slot.recipe.with_point({**COLLAPSING, "guard.rungs": 1})
+    result = actor.advance(0)
+    assert (result["best"], result["finished"]) == (healthy["objective"], False)
+    assert "rung 2" in result[GUARD]
+    assert best.read(context.folder.best_adapter("trial-000")).rung == 1
+    actor.close(0)
+    run = run_of(context)
+    assert run.data.metrics["best/loss"] == healthy["objective"]
+
+
+def test_a_loss_that_is_no_number_is_the_guards_business(actor):
+    actor.open(0, {"train.learning_rate": 1e30, "train.max_grad_norm": None})
+    result = actor.advance(0)
+    assert (result["rung"], result[FAILED], result["best"]) == (1, None, None)
+    assert math.isnan(result["objective"])
+    assert re.match(r"rung 1: train/loss is (nan|inf) at step \d+ \(epoch 1\)", result[GUARD])
+
+
+def test_without_the_guard_such_a_loss_is_an_error_and_a_collapse_runs_on(actor):
+    off = {"guard.stop": False}
+    actor.open(0, {"train.learning_rate": 1e30, "train.max_grad_norm": None, **off})
+    assert "NonFiniteLossError" in actor.advance(0)[FAILED]
+    actor.open(1, {**COLLAPSING, **off, "train.epochs": 3, "train.patience": None})
+    results = run_out(actor, 1)
+    assert [result["rung"] for result in results] == [1, 2, 3]
+    assert results[-1]["finished"]
+    assert results[1][SYMPTOMS][0].startswith("100 % of 8 images got ")
+    assert results[-1]["best"] == min(result["objective"] for result in results)
+
+
+def test_a_trial_that_ends_without_a_healthy_rung_was_stopped_by_the_guard(actor):
+    actor.open(0, {**COLLAPSING, "train.epochs": 1})
+    result = actor.advance(0)
+    assert not result["finished"]
+    assert result[GUARD] == "rung 1: " + "; ".join(result[SYMPTOMS])
+    assert not any(name.startswith("final/") for name in result["metrics"])
+
+
+def test_trial_and_sweep_say_which_images_score_them(actor, context):
+    actor.warm_up()
+    actor.open(0, {"train.learning_rate": 1e-3})
+    parent = SweepRun.find(context.tracking, context.folder.sweep_id)
+    samples = actor._host.scored_samples(context.sweep.recipe)
+    expected = {"eval.images": "6", "eval.digest": digest_of_ids(one.id for one in samples)}
+    for tags in (run_of(context).data.tags, parent.client.get_run(parent.run_id).data.tags):
+        assert {key: tags[key] for key in expected} == expected
 
 
 def forget_last_rung(context):
@@ -133,6 +229,56 @@ def test_a_trial_that_had_finished_needs_no_slot_again(actor, context):
     assert actor.open(0, {"train.learning_rate": 1e-2}) is None
     actor.close(0)
     assert record.read(context.folder, "trial-000") == results
+
+
+def test_a_trial_that_the_guard_stopped_needs_no_slot_again(actor, context):
+    actor.open(0, COLLAPSING)
+    results = [actor.advance(0) for _ in range(2)]
+    actor.close(0)
+    client = context.tracking.client()
+    client.delete_run(run_of(context).info.run_id)  # as if the host had died before it wrote
+    assert actor.open(0, COLLAPSING) is None
+    actor.close(0)
+    assert record.read(context.folder, "trial-000") == results
+    assert run_of(context).data.tags["trial.symptoms"] == results[1][GUARD]
+
+
+def runs(context):
+    """The runs of the sweep's trials, by trial."""
+    run = SweepRun.find(context.tracking, context.folder.sweep_id)
+    return {trial.data.tags["trial.id"]: trial for trial in run.trials()}, run.client
+
+
+def test_the_scores_of_the_best_and_the_final_captions_are_kept(actor, context):
+    actor.open(0, {"train.learning_rate": 1e-3})
+    actor.advance(0)
+    trials, client = runs(context)
+    first = scores_file.read(client, trials["trial-000"].info.run_id)
+    assert (first.best.beams, first.final) == (1, None)
+    run_out(actor, 0)
+    trials, client = runs(context)
+    kept = scores_file.read(client, trials["trial-000"].info.run_id)
+    metrics = trials["trial-000"].data.metrics
+    assert kept.best.scored.corpus == {"exact_match": metrics["best/exact_match"]}
+    assert kept.final.scored.corpus == {"exact_match": metrics["final/exact_match"]}
+    assert kept.final.beams == 3
+    assert len(kept.final.scored.ids) == 6
+    assert kept.references == first.references
+
+
+@pytest.mark.parametrize("context", ["exact_match"], indirect=True)
+def test_a_trial_that_goes_on_elsewhere_keeps_the_scores_of_its_best_rung(actor, context):
+    """So low a rate changes no caption: rung 1 stays the best, and the final ones are added."""
+    actor.open(0, {"train.learning_rate": 1e-6})
+    actor.advance(0)
+    actor.close(0)
+    trials, client = runs(context)
+    before = scores_file.read(client, trials["trial-000"].info.run_id)
+    actor.open(0, {"train.learning_rate": 1e-6})
+    run_out(actor, 0)
+    after = scores_file.read(client, trials["trial-000"].info.run_id)
+    assert after.best.scored.ids == before.best.scored.ids
+    assert after.final is not None
 
 
 def test_closing_an_unknown_trial_does_nothing(actor):

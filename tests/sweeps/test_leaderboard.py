@@ -1,15 +1,15 @@
 import pytest
 
-from sweeps.leaderboard import Entry, Leaderboard, markdown, ranked
+from sweeps.leaderboard import Entry, Leaderboard, guarded, markdown, ranked
 
 NAN = float("nan")
 
 
-def entry(number, rung=1, state="completed", **best):
+def entry(number, rung=1, state="completed", guard=None, **best):
     name = f"trial-{number:03d}"
     return Entry(
         trial=name, title=f"{name} r8", run_id=f"run{number}", state=state, params={},
-        best=best, rung=rung, rungs=3, final={},
+        best=best, rung=rung, rungs=3, final={}, guard=guard,
     )  # fmt: skip
 
 
@@ -66,6 +66,21 @@ def test_markdown_is_a_table_with_one_line_per_trial():
         "| trial-001 r8 | completed | 0.5000 | 1.2500 | 3 |",
         "| trial-000 r8 | failed |  |  |  |",
     ]
+
+
+def test_what_the_guard_stopped_is_told_with_the_reason():
+    reason = "rung 2: 97 % of 120 images got the same caption 'a a'"
+    stopped = entry(0, state="failed-by-guard", guard=reason, rung=None)
+    made = board(stopped, entry(1, rung=3, cider=0.5))
+    assert guarded(made) == [f"trial-000 r8: {reason}"]
+    assert markdown(made).splitlines()[-3:] == [
+        "| trial-000 r8 | failed-by-guard |  |  |", "", f"trial-000 r8: {reason}",
+    ]  # fmt: skip
+
+
+def test_a_trial_that_the_guard_stopped_may_win_by_a_healthy_rung():
+    stopped = entry(0, state="failed-by-guard", guard="rung 4: ...", rung=2, cider=0.9)
+    assert board(stopped, entry(1, cider=0.5)).winner is stopped
 
 
 def test_markdown_of_a_sweep_without_trials():

@@ -5,7 +5,16 @@ import pytest
 from rich.console import Console
 
 from sweeps.board import Board
-from sweeps.live import LiveTable, PlainLines, shown_rows, status, table, view
+from sweeps.live import (
+    LiveTable,
+    PlainLines,
+    ailments,
+    failures,
+    shown_rows,
+    status,
+    table,
+    view,
+)
 
 
 @pytest.fixture
@@ -53,6 +62,24 @@ def test_the_table_shows_scores_and_each_failure(board):
     assert rows["trial-004"] == ["r4", "4/3", "0.3000", "0.3000", "running"]
     assert "trial-002 r2: ValueError: [oops]" in text
     assert text.splitlines()[0] == status(board)
+
+
+def test_symptoms_are_shown_while_the_trial_runs_and_the_guards_reason_at_its_end(board):
+    symptom = "97 % of 120 images got the same caption 'a a'"
+    said = f"rung 2: {symptom}"
+    board.result(3, {"rung": 2, "objective": 0.1, "best": 0.1, "symptoms": [symptom]})
+    assert f"trial-003 r3: {said}" in printed(table(board))
+    lines = []
+    PlainLines(board, lines.append).changed(board.rows[3])
+    board.end(3, "failed-by-guard", said)
+    PlainLines(board, lines.append).changed(board.rows[3])
+    assert lines == [
+        f"trial-003 r3  rung 2/3 cider 0.1000  running: {symptom}",
+        f"trial-003 r3  rung 2/3 cider 0.1000  failed-by-guard: {said}",
+    ]
+    assert ailments(board) == []
+    assert failures(board)[-1] == f"trial-003 r3: {said}"
+    assert "failed-by-guard" in printed(table(board))
 
 
 def test_an_empty_board_can_be_shown():

@@ -10,11 +10,12 @@ from PIL import Image
 from rich.console import Console
 
 from sweeps import cli, registry
+from sweeps.draws import Draws
 from sweeps.paths import SweepFolder
 from sweeps.predict import followed, overridden, write_predictions
 from sweeps.problems import SpecError
 from sweeps.spec import dump, parse
-from sweeps.study import ask, open_study
+from sweeps.study import open_study
 from sweeps.sweep_run import SweepRun
 from sweeps.tracking import Tracking
 from sweeps.trial_run import TrialRun
@@ -44,10 +45,7 @@ def swept(untrained_base, tmp_path_factory):
     sweep = parse(SWEEP.format(base=untrained_base))
     folder = SweepFolder.create(root, sweep.name)
     folder.spec.write_text(dump(sweep))
-    study = open_study(sweep, folder)
-    trial, point = ask(study, sweep)
-    trial.set_user_attr("trial", "trial-000")
-    recipe = sweep.recipe.with_point(point)
+    recipe = sweep.recipe.with_point(Draws(open_study(sweep, folder), sweep).next().point)
     host = Host(device="cpu", threads=1)
     host.admit("trial-000", recipe)
     report = host.advance("trial-000")

@@ -95,7 +95,7 @@ def test_a_recipe_runs_end_to_end(name, checkpoints, tmp_path):
     base = checkpoints(stand_in.variant_of(read(name, ()).model.base, None))
     sweep = read(name, [
         f"model.base={base}", f"data.path={tmp_path / 'data'}", "train.epochs=1",
-        "schedule.grace=1", "search.trials=2", "evaluate.max_new_tokens=6",
+        "schedule.grace=1", "search.trials=2", "evaluate.max_new_tokens=6", "guard.stop=false",
         *MORE.get(name, ["evaluate.metrics=[bleu,cider]"]),
     ])  # fmt: skip
     written = io.StringIO()

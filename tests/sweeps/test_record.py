@@ -33,6 +33,12 @@ def test_a_line_cut_off_by_a_crash_is_left_out_and_does_not_spoil_the_next(folde
     assert record.read(folder, "trial-000") == [rung(1), rung(2)]
 
 
+def test_a_trial_stopped_by_the_guard_is_over_without_a_snapshot(folder):
+    last = {**rung(1), "objective": float("inf"), "guard": "rung 1: train/loss is inf"}
+    record.append(folder, "trial-007", last)
+    assert record.usable(folder, "trial-007") == [last]
+
+
 def test_rungs_after_the_newest_snapshot_are_forgotten(folder):
     for number in (1, 2, 3):
         record.append(folder, "trial-000", rung(number))

@@ -37,6 +37,7 @@ def test_is_small_whatever_the_sweep(sweep):
     assert small.evaluate.limit <= 8
     assert max(small.train.batch_size, small.evaluate.batch_size) <= 2
     assert small.schedule.grace == small.most_epochs
+    assert small.guard == sweep.guard.model_copy(update={"stop": False})
 
 
 def test_keeps_what_it_is_to_prove(sweep):
@@ -104,6 +105,19 @@ def test_swept_epochs_are_held_and_conditions_stay():
     assert small.search.space["train.batch_size"].form() == {
         "choice": [2], "when": {"quantization": "nf4"},
     }  # fmt: skip
+
+
+def test_rules_over_what_a_rehearsal_changes_are_left_out():
+    search = """
+  space: {preset: full, train.epochs: {choice: [4, 8]}}
+  rules: [train.epochs >= 4, train.batch_size * train.accumulate >= 2, adapter.rank <= 16]
+  forbidden: [{train.epochs: 8, adapter.rank: 4}, {adapter.rank: 8, adapter.targets: all}]"""
+    small = rehearsal(sweep_of(search=search), "tiny").search
+    assert [str(rule) for rule in small.all_rules] == [
+        "adapter.rank <= 16",
+        "not (quantization == 'int8' and adapter.variant == 'dora')",
+        "forbidden: adapter.rank 8, adapter.targets all",
+    ]
 
 
 @pytest.mark.parametrize(

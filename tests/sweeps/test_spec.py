@@ -54,7 +54,7 @@ promote: {model: pokemon-captioner}
 
 def test_a_short_file_gets_defaults() -> None:
     sweep = parse(SHORT)
-    assert sweep.search.space == lora()
+    assert sweep.search.space == lora().space
     assert (sweep.search.sampler.name, sweep.search.sampler.seed) == ("tpe", 0)
     assert (sweep.search.objective.metric, sweep.search.objective.mode) == ("cider", "max")
     assert (sweep.resources.hosts, sweep.resources.slots) == ("auto", "auto")
@@ -177,7 +177,7 @@ def test_overrides_change_one_domain_of_a_preset() -> None:
 
 
 def test_overrides_set_the_whole_space() -> None:
-    assert overridden("search.space=lora", text=FULL).search.space == lora()
+    assert overridden("search.space=lora", text=FULL).search.space == lora().space
     only = overridden("search.space={train.seed: {choice: [1, 2]}}", text=FULL)
     assert only.search.space == Space({"train.seed": Choice((1, 2))})
 

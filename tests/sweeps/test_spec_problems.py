@@ -51,7 +51,7 @@ SINGLE = {
         "(did you mean train.learning_rate?)",
     "learning_rate: 1":
         "4  learning_rate  must be one of the keys task, model, data, prompt, train, adapter, "
-        "quantization, evaluate, name, search, schedule, resources, tracking, promote, "
+        "quantization, evaluate, guard, name, search, schedule, resources, tracking, promote, "
         "got learning_rate (did you mean train.learning_rate?)",
     "train.epochs: 1":
         "4  train.epochs  must be written as a section, train: {epochs: ...}, got train.epochs",
@@ -75,18 +75,37 @@ SINGLE = {
         '4  evaluate.metrics  must be a list of text that is not empty, got ["cider", 5]',
     "evaluate: {metrics: [cider, cidr]}":
         "4  evaluate.metrics  must name metrics of captioning: bleu, meteor, rouge_l, cider, "
-        'exact_match, word_error_rate, got "cidr" (did you mean cider?)',
+        "cider_fixed_idf, exact_match, word_error_rate, distinct_captions, length_ratio, "
+        'repetition, got "cidr" (did you mean cider?)',
     "evaluate: {metrics: [cider, cider]}":
         '4  evaluate.metrics  must be a list without repeats, got "cider"',
+    "guard: {same_caption: 0}":
+        "4  guard.same_caption  must be a number above 0 and at most 1 or null, got 0",
+    "guard: {repetition: 1.5}":
+        "4  guard.repetition  must be a number above 0 and at most 1 or null, got 1.5",
+    "guard: {empty: none}":
+        '4  guard.empty  must be a number above 0 and at most 1 or null, got "none"',
+    "guard: {rungs: 0}":
+        "4  guard.rungs  must be a whole number of at least 1, got 0",
+    "guard: {stop: maybe}":
+        '4  guard.stop  must be true or false, got "maybe"',
+    "guard: {same_captions: 0.9}":
+        "4  guard.same_captions  must be one of the keys stop, same_caption, repetition, empty, "
+        "rungs, got same_captions (did you mean guard.same_caption?)",
+    "guard: false":
+        "4  guard  must be a section with the keys stop, same_caption, repetition, empty, rungs, "
+        "got false",
     "search: {trials: 0}":
         "4  search.trials  must be a whole number of at least 1, got 0",
     "search: {sampler: {name: tpo}}":
-        '4  search.sampler.name  must be one of random, tpe, got "tpo" (did you mean tpe?)',
+        '4  search.sampler.name  must be one of random, grid, tpe, cmaes, gp, nsga2, qmc, '
+        'got "tpo" (did you mean tpe?)',
     "search: {sampler: {options: {startup: 3}}}":
         "4  search.sampler.options.startup  must be one of the keys startup_trials, candidates, "
         "got startup (did you mean startup_trials?)",
     "search: {sampler: {options: {candidates: many}}}":
-        '4  search.sampler.options.candidates  must be a whole number, got "many"',
+        '4  search.sampler.options.candidates  must be a whole number of at least 1, '
+        'got "many"',
     "search: {objective: {metric: bleu4}}":
         "4  search.objective.metric  must be loss or an output of evaluate.metrics: bleu_1, "
         'bleu_2, bleu_3, bleu_4, meteor, rouge_l, cider, got "bleu4" (did you mean bleu_4?)',
@@ -96,6 +115,11 @@ SINGLE = {
     "evaluate: {metrics: [bleu]}":
         "search.objective.metric  must be loss or an output of evaluate.metrics: bleu_1, bleu_2, "
         'bleu_3, bleu_4, got "cider"',
+    "evaluate: {metrics: [length_ratio]}":
+        'search.objective.metric  must be loss, got "cider"',
+    "evaluate: {metrics: [length_ratio]}\nsearch: {objective: {metric: length_ratio, mode: max}}":
+        "5  search.objective.metric  must say which caption is better, which more or less of this "
+        'does not, got "length_ratio"',
     "search: {objective: {metric: cider, mode: min}}":
         "4  search.objective.mode  must be max for cider, got min",
     "search: {objective: {metric: loss, mode: max}}":
@@ -161,6 +185,8 @@ SWEPT = {
     "evaluate.beams: {choice: [1, 2]}":
         "evaluate.beams  must not be swept: scores that were taken in different ways cannot be "
         "compared",
+    "guard.rungs: {choice: [1, 2]}":
+        "guard.rungs  must not be swept: what a collapse is must be the same for all trials",
     "adapter.rank: [4, 8]":
         "adapter.rank  must be a domain such as {choice: [4, 8]}, got [4, 8]",
     "adapter.rank: {choice: []}":
@@ -217,8 +243,8 @@ def test_one_problem_of_the_space(line: str) -> None:
 def test_a_space_is_a_preset_or_a_mapping(space: str) -> None:
     (problem,) = problems(f"{HEAD}search: {{space: {space}}}")
     assert problem.startswith(
-        "sweep.yaml:4  search.space  must be a preset (lora, qlora) or a mapping from fields to "
-        "domains, got"
+        "sweep.yaml:4  search.space  must be a preset (lora, qlora, lora-plus-targets, "
+        "optimizer, full) or a mapping from fields to domains, got"
     )
 
 

@@ -24,6 +24,7 @@ data: {{source: shapes, limit: 60, split: {{train: 0.5, validation: 0.25, test: 
 train: {{epochs: 6, batch_size: 4}}
 adapter: {{dropout: 0.1}}
 evaluate: {{metrics: [exact_match], max_new_tokens: 4}}
+guard: {{stop: false}}                    # the base is untrained and has few words
 search:
   space:
     adapter.rank: {{choice: [2, 4, 8]}}
@@ -77,6 +78,18 @@ def wait_for(workplace, pattern, seconds=400.0):
 
 def descendants(pid, name):
     """Return the processes below `pid` whose command line begins with `name`."""
+    return [child for child in children(pid) if command_line(child).startswith(name.encode())]
+
+
+def command_line(pid):
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:  # ended
+        return b""
+
+
+def children(pid):
+    """Return the processes below `pid`."""
     parents = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):  # ended meanwhile
@@ -87,11 +100,7 @@ def descendants(pid, name):
             child = parents[child]
         return child == pid
 
-    return [
-        child
-        for child in parents
-        if below(child) and Path(f"/proc/{child}/cmdline").read_bytes().startswith(name.encode())
-    ]
+    return [child for child in parents if below(child)]
 
 
 def curves(workplace, sweep_id):
@@ -149,3 +158,20 @@ def test_trials_go_on_when_their_host_dies(workplace, undisturbed):
     output, _ = process.communicate(timeout=900)
     assert process.returncode == 0, output
     assert curves(workplace, "kept-1") == undisturbed
+
+
+@pytest.mark.parametrize("stop", [None, signal.SIGINT, signal.SIGKILL])
+def test_no_java_outlives_its_sweep(workplace, stop):
+    file = workplace / "kept.yaml"
+    file.write_text(file.read_text().replace("[exact_match]", "[meteor]"))
+    process = start(workplace, "run", "kept.yaml", "--set", "search.trials=1")
+    wait_for(workplace, "kept-1/trials/trial-000/rung-002")
+    java = [pid for pid in children(process.pid) if b"meteor" in command_line(pid)]
+    assert len(java) == 1
+    if stop:
+        process.send_signal(stop)
+    process.communicate(timeout=900)
+    deadline = time.monotonic() + 60
+    while b"meteor" in command_line(java[0]):
+        assert time.monotonic() < deadline, "METEOR's Java is still there"
+        time.sleep(0.1)

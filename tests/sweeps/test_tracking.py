@@ -5,6 +5,7 @@ import math
 import pickle
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from sweeps.sweep_run import SweepRun, git_commit
 from sweeps.tracking import Tracking
 from sweeps.trial_run import PREDICTIONS, TrialRun
 from workers.data.sample import DataSet, Sample
+from workers.evaluation import digest_of_ids
 from workers.recipe import Data
 from workers.report import Prediction, Report
 
@@ -161,7 +163,13 @@ def test_trials_of_two_sweeps_do_not_mix(tracking, sweep):
 
 
 @pytest.mark.parametrize(
-    ("state", "status"), [("completed", "FINISHED"), ("stopped", "KILLED"), ("failed", "FAILED")]
+    ("state", "status"),
+    [
+        ("completed", "FINISHED"),
+        ("stopped", "KILLED"),
+        ("failed", "FAILED"),
+        ("failed-by-guard", "FAILED"),
+    ],
 )
 def test_the_ways_a_trial_ends(sweep, trial, state, status):
     sweep.close_trial("trial-000", state)
@@ -187,6 +195,22 @@ def test_a_long_error_keeps_its_cause_in_the_tag_and_all_of_it_in_a_file(sweep, 
     assert read(trial).data.tags["trial.error"].endswith("ValueError: boom")
     with open(artifact(trial, "error.txt")) as file:
         assert file.read() == error
+
+
+def test_what_the_guard_says_is_a_tag_and_no_error(sweep, trial):
+    sweep.close_trial("trial-000", "failed-by-guard", "rung 2: 'a a'")
+    tags = read(trial).data.tags
+    assert tags["trial.guard"] == "rung 2: 'a a'"
+    assert "trial.error" not in tags
+    assert trial.client.list_artifacts(trial.run_id) == []
+    assert "trial.guard" not in read(open_trial(sweep)).data.tags  # it runs once more
+
+
+def test_symptoms_of_the_last_sick_rung_are_a_tag(trial):
+    for rung, symptoms in enumerate([(), ("one",), ("one", "two"), ()]):
+        trial.report(replace(report(rung), symptoms=symptoms), "cider")
+    assert read(trial).data.tags["trial.symptoms"] == "rung 2: one; two"
+    assert [step for step, _ in history(trial, "val/cider")] == [0, 1, 2, 3]
 
 
 def test_a_trial_that_never_opened_a_run_still_shows_its_error(sweep):
@@ -285,21 +309,29 @@ def test_predictions_are_one_table_that_the_last_call_decides(trial):
     assert shown == [{"path": PREDICTIONS, "type": "table"}]
 
 
-def test_the_data_set_is_an_input_with_its_digest(trial):
+def test_the_images_are_inputs_with_their_digests(trial):
     data_set = DataSet(
         splits={"train": SAMPLES[:7], "validation": SAMPLES[7:], "test": ()}, digest="0123abcd" * 8
     )
     data = Data(source="folder", path="photos/holiday/")
-    trial.inputs(data, data_set)
-    trial.inputs(data, data_set)
+    trial.inputs(data, data_set, SAMPLES[8:])
+    trial.inputs(data, data_set, SAMPLES[8:])
 
-    (entry,) = read(trial).inputs.dataset_inputs
+    found = {entry.tags[0].value: entry for entry in read(trial).inputs.dataset_inputs}
+    assert set(found) == {"training", "validation"}
+    entry = found["training"]
     assert (entry.dataset.name, entry.dataset.source_type) == ("holiday", "folder")
     assert entry.dataset.digest == "0123abcd0123"
     profile = json.loads(entry.dataset.profile)
     assert profile["digest"] == data_set.digest
     assert (profile["train_images"], profile["validation_images"]) == (7, 3)
     assert [(tag.key, tag.value) for tag in entry.tags] == [("mlflow.data.context", "training")]
+
+    tags, scored = read(trial).data.tags, found["validation"].dataset
+    assert tags["eval.images"] == "2"
+    assert tags["eval.digest"] == digest_of_ids(["008.png", "009.png"])
+    assert (scored.name, scored.digest) == ("holiday", tags["eval.digest"][:12])
+    assert json.loads(scored.profile) == {"images": 2, "digest": tags["eval.digest"]}
 
 
 def test_another_process_writes_into_the_same_run(sweep, trial):

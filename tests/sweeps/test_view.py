@@ -100,6 +100,7 @@ def test_the_columns_are_scores_and_swept_fields(sweep, key):
     columns = state(sweep, key)["selectedColumns"]
     assert columns[:2] == ["metrics.`best/cider`", "metrics.`best/bleu4`"]
     assert [f"params.`{name}`" for name in PARAMS] == columns[2:6]
+    assert {"tags.`trial.vs_best`", "tags.`trial.interval`"} <= set(columns)
 
 
 def test_parallel_coordinates_lead_from_the_point_to_the_objective(sweep, key):

@@ -196,10 +196,56 @@ def test_final_scores_come_from_the_saved_adapter(host, recipe, tmp_path):
 
 
 def test_a_loss_that_leaves_the_numbers_is_named(host, recipe):
-    point = {"train.learning_rate": 1e30, "train.max_grad_norm": None}
+    point = {"train.learning_rate": 1e30, "train.max_grad_norm": None, "guard.stop": False}
     host.admit("one", recipe.with_point(point))
     with pytest.raises(NonFiniteLossError, match=r"train/loss is (nan|inf).*learning_rate"):
         host.advance("one")
+
+
+COLLAPSING = {"train.learning_rate": 10.0, "train.epochs": 4, "data.limit": 32}
+"""Every image gets the same words, or none; 8 images are enough to tell."""
+
+
+def test_the_guard_stops_at_once_on_such_a_loss(host, recipe):
+    host.admit("one", recipe.with_point({"train.learning_rate": 1e30, "train.max_grad_norm": None}))
+    report = host.advance("one")
+    assert (report.rung, report.collapsed, report.finished) == (1, True, False)
+    assert not math.isfinite(report.metrics["train/loss"])
+    assert report.diagnosis.startswith("rung 1: train/loss is ")
+    assert report.predictions == ()
+
+
+def test_a_collapse_is_named_and_stopped_at_its_second_rung(host, recipe):
+    before = host.admit("one", recipe.with_point(COLLAPSING))
+    assert (before.symptoms, before.collapsed) == ((), False)
+    reports = [host.advance("one") for _ in range(2)]
+    assert [report.collapsed for report in reports] == [False, True]
+    assert reports[1].diagnosis.startswith("rung 2: 100 % of 8 images got ")
+    assert "val/exact_match" in reports[1].metrics
+
+
+def test_the_guard_counts_on_after_a_resume(host, recipe, tmp_path):
+    recipe = recipe.with_point(COLLAPSING)
+    host.admit("one", recipe)
+    host.advance("one")
+    host.snapshot("one", tmp_path)
+    host.restore("again", recipe, tmp_path)
+    assert host.advance("again").collapsed
+
+
+def test_a_healthy_rung_ends_the_count(host, recipe):
+    host.admit("one", recipe.with_point({"adapter.dropout": 0.0}))
+    host._slot("one").ailing = 1
+    assert host.advance("one").symptoms == ()
+    assert host._slot("one").ailing == 0
+
+
+def test_without_its_stop_the_guard_only_names_the_symptoms(host, recipe):
+    host.admit("one", recipe.with_point({**COLLAPSING, "guard.stop": False}))
+    reports = [host.advance("one") for _ in range(4)]
+    assert not any(report.collapsed for report in reports)
+    assert reports[1].symptoms[0].startswith("100 % of 8 images got ")
+    assert reports[-1].finished
 
 
 def test_unknown_slots_and_incomplete_snapshots_are_named(host, recipe, tmp_path):

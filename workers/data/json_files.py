@@ -8,17 +8,22 @@ from typing import Any
 from workers.data.problems import DataError
 
 
+def read_json(path: Path) -> Any:
+    """Return what the file holds; raises `DataError` when it cannot be read or is not JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: must be JSON: {error}") from error
+
+
 def read_lists(path: Path, *keys: str) -> list[list[Mapping[str, Any]]]:
     """Return the lists under `keys`; an item of theirs that is no object is an empty one.
 
     Raises `DataError` when the file cannot be read or lacks one of the lists.
     """
-    try:
-        value = json.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: must be JSON: {error}") from error
+    value = read_json(path)
     found = value if isinstance(value, dict) else {}
     for key in keys:
         if not isinstance(found.get(key), list):

@@ -8,15 +8,13 @@ from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
-from platformdirs import user_cache_dir
 from tqdm import tqdm  # type: ignore[import-untyped]
 
+from workers import cache
 from workers.data.download import Downloader, Rules
 from workers.data.images import ImageError, open_rgb
 from workers.data.problems import DataError
 
-CACHE_VARIABLE = "SWEEPS_CACHE"
-"""Environment variable that names another cache folder."""
 THREADS = 16
 
 
@@ -27,8 +25,7 @@ def is_link(image: str) -> bool:
 
 def cache_folder() -> Path:
     """Return where fetched images are kept."""
-    cache = Path(os.environ.get(CACHE_VARIABLE) or user_cache_dir("caption-sweeps"))
-    return cache.expanduser() / "images"
+    return cache.folder() / "images"
 
 
 class Links:
@@ -76,7 +73,7 @@ class Links:
             writable = False
         if not writable:
             raise DataError(
-                f"images behind links cannot be kept in {self._folder}; set {CACHE_VARIABLE} to a "
+                f"images behind links cannot be kept in {self._folder}; set {cache.VARIABLE} to a "
                 "folder that can be written"
             )
 

@@ -87,7 +87,7 @@ def read_tables(data: Data) -> tuple[Data, list[Table], list[str]]:
     data, files = _files(data)
     tables, problems = [], []
     for path, splits in files.items():
-        columns, rows, faults = _read(path)
+        columns, rows, faults = read_table(path)
         problems += faults
         tables.append(
             Table(path=path, columns=columns, rows=rows, splits=splits, alone=len(files) == 1)
@@ -108,10 +108,13 @@ def _files(data: Data) -> tuple[Data, dict[Path, tuple[str, ...]]]:
     return data, files
 
 
-def _read(
+def read_table(
     path: Path,
 ) -> tuple[tuple[str, ...], tuple[tuple[int, Mapping[str, str]], ...], list[str]]:
-    """Return the columns, the rows and the bad rows of a file."""
+    """Return the columns, the rows with their lines, and the bad rows of a file.
+
+    Raises `DataError` when it cannot be read, has no header or no row.
+    """
     lines, problems = read_lines(path)
     columns: tuple[str, ...] = ()
     rows = []

@@ -5,19 +5,16 @@ to it, up to case and white space; half of the characters or more wrong scores 0
 with numbers: ``35 gram`` for ``34 gram`` has 0.857.
 """
 
-from workers.metrics.metric import Captions, Metric
+from workers.metrics.metric import Metric
+from workers.metrics.rows import each, ratio
 from workers.metrics.texts import edits, plain
 
 _THRESHOLD = 0.5
 """Share of wrong characters from which an answer counts as wrong (tau of the paper)."""
 
 
-def _compute(references: Captions, candidates: Captions) -> dict[str, float]:
-    scores = [
-        max(_similarity(plain(answer), plain(truth)) for truth in references[image])
-        for image, (answer,) in candidates.items()
-    ]
-    return {"anls": sum(scores) / len(scores)}
+def _row(truths: list[str], answer: str) -> tuple[float, float]:
+    return max(_similarity(plain(answer), plain(truth)) for truth in truths), 1.0
 
 
 def _similarity(answer: str, truth: str) -> float:
@@ -29,7 +26,8 @@ def _similarity(answer: str, truth: str) -> float:
 METRIC = Metric(
     name="anls",
     outputs=("anls",),
-    compute=_compute,
+    bind=each(_row),
+    pool=ratio("anls"),
     reads="text",
     tasks=("vqa",),
 )

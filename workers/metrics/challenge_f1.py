@@ -5,32 +5,27 @@ false positive, also where the truth is empty; an empty answer is a false negati
 truth is not. Texts are compared as they are written: ``34 gram`` is not ``34.0 gram``.
 """
 
-from collections import Counter
-from typing import Literal
-
-from workers.metrics.metric import Captions, Metric
-
-Outcome = Literal["true positive", "false positive", "false negative", "true negative"]
+from workers.metrics.metric import Array, Metric
+from workers.metrics.rows import each
 
 
-def _compute(references: Captions, candidates: Captions) -> dict[str, float]:
+def _row(truths: list[str], answer: str) -> tuple[bool, bool, bool]:
+    """Return whether it is a true positive, a false positive, a false negative."""
+    right = answer in truths
+    return right and bool(answer), not right and bool(answer), not right and not answer
+
+
+def _pool(totals: Array) -> dict[str, Array]:
     """Return the F1 over all questions; 0 where no answer is right, even if none is asked for."""
-    counts = Counter(_outcome(answer, references[image]) for image, (answer,) in candidates.items())
-    hits = 2 * counts["true positive"]
-    wrong = counts["false positive"] + counts["false negative"]
-    return {"challenge_f1": hits / (hits + wrong) if hits else 0.0}
-
-
-def _outcome(answer: str, truths: list[str]) -> Outcome:
-    if answer:
-        return "true positive" if answer in truths else "false positive"
-    return "true negative" if "" in truths else "false negative"
+    hits, wrong = 2 * totals[..., 0], totals[..., 1] + totals[..., 2]
+    return {"challenge_f1": hits / (hits + wrong + (hits == 0))}
 
 
 METRIC = Metric(
     name="challenge_f1",
     outputs=("challenge_f1",),
-    compute=_compute,
+    bind=each(_row),
+    pool=_pool,
     reads="text",
     tasks=("vqa",),
 )

@@ -5,14 +5,14 @@ length. Its document frequencies come from the references at hand: values are co
 the same set of images, and a set of one image scores 0 whatever its caption.
 """
 
-from workers.metrics.metric import Captions, Metric
+from workers.metrics.metric import Bound, Captions, Metric
+from workers.metrics.rows import ratio
 
 
-def _compute(references: Captions, candidates: Captions) -> dict[str, float]:
-    from pycocoevalcap.cider.cider import Cider  # here, because the catalog must stay light
+def _bind(references: Captions, whole: Captions) -> Bound:
+    from workers.metrics.cider_d import CiderD  # here, because the catalog must stay light
 
-    value, _ = Cider().compute_score(references, candidates)
-    return {"cider": float(value)}
+    return Bound(rows=CiderD(references, documents=references).rows)
 
 
-METRIC = Metric(name="cider", outputs=("cider",), compute=_compute, high=10.0)
+METRIC = Metric(name="cider", outputs=("cider",), bind=_bind, pool=ratio("cider"), high=10.0)

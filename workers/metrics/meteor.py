@@ -1,148 +1,51 @@
 """METEOR 1.5 (Denkowski and Lavie 2014) for English, by the jar that pycocoevalcap ships.
 
-Starting the jar costs about 7 CPU-seconds and 0.6 GiB, scoring 1000 captions about 1 CPU-second.
-So one JVM serves the whole process and stays alive between calls. pycocoevalcap's own wrapper
-speaks the same protocol, but after any error it holds its lock for ever and hangs at exit.
+Its corpus value is not the mean over the images. Starting the jar and scoring 1000 captions take
+about one CPU-second each, so the Java process stays alive as long as its scorer.
+
+Of a caption or reference the first 1000 words count. The jar's memory grows with the square of
+their number, and its heap of 2 GiB would end with a caption of 20,000 words that goes on for ever.
 """
 
-import atexit
-import os
-import subprocess
-import tempfile
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from workers.metrics.meteor_formula import STATISTICS, pool, summable
+from workers.metrics.metric import Array, Bound, Captions, Metric
+from workers.metrics.rows import table
 
-from workers.metrics.java import command, jar_folder
-from workers.metrics.metric import Captions, Metric
-
-_ARGUMENTS = ("-Xmx2G", "-jar", "meteor-1.5.jar", "-", "-", "-stdio", "-l", "en", "-norm")
-_SEPARATOR = " ||| "
+_WORDS = 1000
 
 
-class _Jvm:
-    """One run of the jar: a line in, a line out. It ends when its stdin is closed."""
+def _bind(references: Captions, whole: Captions) -> Bound:
+    # here, because the catalog must stay light
+    from workers.metrics.meteor_jvm import Jvm, Server
+    from workers.metrics.paraphrases import table_for
 
-    def __init__(self) -> None:
-        # A file: nobody reads a stderr pipe, and once full it would block Java for ever.
-        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115
-        self._process = subprocess.Popen(
-            command(*_ARGUMENTS),
-            cwd=jar_folder("pycocoevalcap.meteor"),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._stderr,
-            process_group=0,  # Ctrl-C in the terminal is for this process to handle
-        )
-        assert self._process.stdin
-        assert self._process.stdout
-        self._stdin, self._stdout = self._process.stdin, self._process.stdout
+    server = Server(table_for(text for captions in references.values() for text in captions))
+    expected = {image: [_cut(text) for text in texts] for image, texts in references.items()}
 
-    def ask(self, *fields: str) -> str:
-        """Send one request and return the first line of its answer."""
-        try:
-            self._stdin.write(f"{_SEPARATOR.join(fields)}\n".encode())
-            self._stdin.flush()
-        except BrokenPipeError:
-            raise self._death() from None
-        return self.read()
+    def rows(candidates: Captions) -> Array:
+        """Return the jar's statistics of each image, and behind them its score."""
+        asked = [(expected[image], _cut(caption)) for image, (caption,) in candidates.items()]
 
-    def read(self) -> str:
-        """Return one more line of the answer; raises RuntimeError when Java has ended."""
-        line = self._stdout.readline()
-        if not line:
-            raise self._death()
-        return line.decode().strip()
+        def ask(jvm: Jvm) -> Array:
+            answers = jvm.score(asked)
+            scores = jvm.evaluate(answers)[:-1]
+            pairs = zip(answers, scores, strict=True)
+            return table([*summable(answer), score] for answer, score in pairs)
 
-    def kill(self) -> None:
-        """End Java at once and wait until it is gone."""
-        self._process.kill()
-        self._process.wait()
-        with suppress(OSError):  # what was still unsent has no reader any more
-            self._stdin.close()
-        self._stdout.close()
-        self._stderr.close()
+        return server.do(ask)
 
-    def abandon(self) -> None:
-        """In a forked child: let go of the pipes without a word to the parent's Java."""
-        with open(os.devnull, "r+b") as null:
-            for pipe in (self._stdin, self._stdout):  # closing them would send what is unsent
-                os.dup2(null.fileno(), pipe.fileno(), inheritable=False)
+    def finish(statistics: Array) -> tuple[dict[str, float], dict[str, Array]]:
+        """Return the jar's own scores: that of the corpus is the one of the summed statistics."""
+        totals = statistics[:, :STATISTICS].sum(axis=0).tolist()
+        corpus = server.do(lambda jvm: jvm.evaluate([" ".join(map(str, totals))]))[-1]
+        return {"meteor": corpus}, {"meteor": statistics[:, STATISTICS]}
 
-    def _death(self) -> RuntimeError:
-        code = self._process.wait()
-        self._stderr.seek(0)
-        said = self._stderr.read().decode(errors="replace").strip()[-500:]
-        return RuntimeError(
-            f"METEOR's Java ended with code {code}, it said {said!r}; "
-            "it needs 0.6 GiB of free memory and is started anew for the next score"
-        )
+    return Bound(rows=rows, finish=finish, session=server.session)
 
 
-class _SharedJvm:
-    """The one JVM of this process: started when first needed, killed on any error."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._jvm: _Jvm | None = None
-        self._sessions = 0
-
-    @contextmanager
-    def session(self) -> Iterator[None]:
-        """Start the JVM without waiting for it, and close it with the last open session."""
-        with self._lock:
-            self._started()
-            self._sessions += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._sessions -= 1
-                if not self._sessions:
-                    self.close()
-
-    def score(self, references: Captions, candidates: Captions) -> float:
-        """Return the corpus score, which is not the mean over the images."""
-        with self._lock:
-            try:
-                return _score(self._started(), references, candidates)
-            except BaseException:  # half an answer may be left in the pipe, after Ctrl-C too
-                self.close()
-                raise
-
-    def close(self) -> None:
-        """Kill the JVM, if any. Takes no lock, so that it cannot hang at interpreter exit."""
-        jvm, self._jvm = self._jvm, None
-        if jvm:
-            jvm.kill()
-
-    def forget(self) -> None:
-        """In a forked child: the JVM is the parent's, and the lock may be held by nobody here."""
-        if self._jvm:
-            self._jvm.abandon()
-        self._jvm, self._lock = None, threading.Lock()
-
-    def _started(self) -> _Jvm:
-        if self._jvm is None:
-            self._jvm = _Jvm()
-        return self._jvm
+def _cut(text: str) -> str:
+    words = text.split(" ", _WORDS)
+    return text if len(words) <= _WORDS else " ".join(words[:_WORDS])
 
 
-def _score(jvm: _Jvm, references: Captions, candidates: Captions) -> float:
-    statistics = [
-        jvm.ask("SCORE", *references[image], caption) for image, (caption,) in candidates.items()
-    ]
-    jvm.ask("EVAL", *statistics)  # answers with one line per image, then one for all
-    return float([jvm.read() for _ in statistics][-1])
-
-
-_shared = _SharedJvm()
-atexit.register(_shared.close)
-os.register_at_fork(after_in_child=_shared.forget)
-
-
-def _compute(references: Captions, candidates: Captions) -> dict[str, float]:
-    return {"meteor": _shared.score(references, candidates)}
-
-
-METRIC = Metric(name="meteor", outputs=("meteor",), compute=_compute, session=_shared.session)
+METRIC = Metric(name="meteor", outputs=("meteor",), bind=_bind, pool=pool)

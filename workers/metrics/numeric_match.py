@@ -5,21 +5,19 @@ reference; one that is not a number and a unit matches nothing.
 """
 
 from workers.data.contest import same_quantity
-from workers.metrics.metric import Captions, Metric
+from workers.metrics.metric import Metric
+from workers.metrics.rows import each, ratio
 
 
-def _compute(references: Captions, candidates: Captions) -> dict[str, float]:
-    hits = [
-        any(same_quantity(answer, truth) for truth in references[image])
-        for image, (answer,) in candidates.items()
-    ]
-    return {"numeric_match": sum(hits) / len(hits)}
+def _row(truths: list[str], answer: str) -> tuple[float, float]:
+    return any(same_quantity(answer, truth) for truth in truths), 1.0
 
 
 METRIC = Metric(
     name="numeric_match",
     outputs=("numeric_match",),
-    compute=_compute,
+    bind=each(_row),
+    pool=ratio("numeric_match"),
     reads="text",
     tasks=("vqa",),
 )

@@ -1,33 +1,63 @@
 """Scores the captions of one set of images by any metrics of the catalog."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import threading
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass, field
 
 from workers.metrics import catalog
-from workers.metrics.metric import Captions
+from workers.metrics import references as checks
+from workers.metrics.metric import Array, Captions
+from workers.metrics.remembered import Forms, Remembered
 from workers.metrics.tokenizer import tokenize
 
 
-class Scorer:
-    """Holds the references of a set of images, tokenized once.
+@dataclass(frozen=True)
+class Scored:
+    """What the captions of one set of images are worth."""
 
-    Scorers of one process share METEOR's JVM; it ends when the last of them is closed.
+    ids: tuple[str, ...]
+    """The images, in the order of the references."""
+    corpus: dict[str, float]
+    """Output -> value over all images."""
+    images: dict[str, Array] = field(repr=False)
+    """Output -> value of each image (images,)."""
+    statistics: dict[str, Array] = field(repr=False)
+    """Name of the metric -> statistics (images, k), which `Metric.pool` makes values of."""
+
+
+class Scorer:
+    """Holds the references of a set of images, tokenized once, and what it has scored before.
+
+    Threads may share one; they take turns.
     """
 
-    def __init__(self, metrics: Sequence[str], references: Mapping[str, Sequence[str]]) -> None:
+    def __init__(
+        self,
+        metrics: Sequence[str],
+        references: Mapping[str, Sequence[str]],
+        whole: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
         """Take the names of metrics, and the references of each image by its id.
 
         As tokens, references without a word (blank, or only punctuation) are left out: an empty
         caption would match them. As text they stay: an empty answer is to match them.
 
+        `whole` has the references of the whole split where only a part of it is scored; document
+        frequencies that are to be fixed come from there.
+
         Raises ValueError for an unknown metric or images without references, and
         `workers.metrics.java.JavaMissingError`.
         """
         self._metrics = tuple(catalog.get(name) for name in metrics)
-        self._tokenized = any(metric.reads == "tokens" for metric in self._metrics)
-        self._references = {"text": _given(references)}
-        if self._tokenized:
-            self._references["tokens"] = _with_words(tokenize(references))
+        self._given = checks.given(references)
+        scored = documents = self._read(self._given)
+        part = whole is not None and whole.keys() != references.keys()
+        if whole is not None and part and any(metric.whole for metric in self._metrics):
+            documents = self._read(checks.given(whole))
+        self._bound = {m: m.bind(scored[m.reads], documents[m.reads]) for m in self._metrics}
+        self._remembered = Remembered(self._bound)
+        self._lock = threading.Lock()
         self._sessions: ExitStack | None = None
 
     def start(self) -> None:
@@ -37,25 +67,28 @@ class Scorer:
         """
         if self._sessions is None:
             with ExitStack() as sessions:
-                for metric in self._metrics:
-                    sessions.enter_context(metric.session())
+                for bound in self._bound.values():
+                    sessions.enter_context(bound.session())
                 self._sessions = sessions.pop_all()
 
-    def score(self, candidates: Mapping[str, str]) -> dict[str, float]:
-        """Return output -> value over all images, for one caption per image.
+    def score(self, candidates: Mapping[str, str]) -> Scored:
+        """Return the scores of one caption per image.
 
-        Raises ValueError unless the ids of `candidates` are those of the references.
+        Raises ValueError unless the ids of `candidates` are those of the references, and
+        `workers.metrics.meteor_jvm.JavaDiedError`.
         """
-        self._check_ids(candidates)
-        self.start()
-        texts = {image: [candidates[image]] for image in self._references["text"]}
-        given: dict[str, Captions] = {"text": texts}
-        if self._tokenized:
-            given["tokens"] = tokenize(texts)
-        scores: dict[str, float] = {}
-        for metric in self._metrics:
-            scores |= metric.compute(self._references[metric.reads], given[metric.reads])
-        return scores
+        checks.check_ids(candidates, self._given)
+        texts = {image: [candidates[image]] for image in self._given}
+        with self._lock:
+            self.start()
+            statistics = self._remembered.statistics(self._forms(texts))
+            finished = [m.finished(bound, statistics[m.name]) for m, bound in self._bound.items()]
+        return Scored(
+            ids=tuple(self._given),
+            corpus={key: value for corpus, _ in finished for key, value in corpus.items()},
+            images={key: value for _, images in finished for key, value in images.items()},
+            statistics=statistics,
+        )
 
     def close(self) -> None:
         """Let go of what `start` began; a later `score` starts it again."""
@@ -63,36 +96,14 @@ class Scorer:
             self._sessions.close()
             self._sessions = None
 
-    def _check_ids(self, candidates: Mapping[str, str]) -> None:
-        missing = self._references["text"].keys() - candidates.keys()
-        unknown = candidates.keys() - self._references["text"].keys()
-        if missing:
-            raise ValueError(f"every image must have a caption; missing: {_some(missing)}")
-        if unknown:
-            raise ValueError(f"captions of images without references: {_some(unknown)}")
+    def _forms(self, captions: Captions) -> Forms:
+        """Return the captions in the forms that the metrics read."""
+        if all(metric.reads == "text" for metric in self._metrics):
+            return {"text": captions}
+        return {"text": captions, "tokens": tokenize(captions)}
 
-
-def _given(references: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
-    """Return the references as they are; raises ValueError if an image has none."""
-    if not references:
-        raise ValueError("at least one image with references is needed to score captions")
-    bare = [image for image, texts in references.items() if not texts]
-    if bare:
-        raise ValueError(f"every image must have a reference; not so: {_some(bare)}")
-    return {image: list(texts) for image, texts in references.items()}
-
-
-def _with_words(references: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
-    """Return the references that have a word; raises ValueError if an image keeps none."""
-    kept = {image: [text for text in texts if text.strip()] for image, texts in references.items()}
-    bare = [image for image, texts in kept.items() if not texts]
-    if bare:
-        raise ValueError(f"every image must have a reference with a word; not so: {_some(bare)}")
-    return kept
-
-
-def _some(images: Iterable[str]) -> str:
-    """Name up to five images."""
-    names = sorted(images)
-    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    return ", ".join(map(repr, names[:5])) + more
+    def _read(self, references: Captions) -> Forms:
+        forms = self._forms(references)
+        if "tokens" in forms:
+            forms["tokens"] = checks.with_words(forms["tokens"])
+        return forms

@@ -5,28 +5,37 @@ carriage return or U+2028 in one caption moves all later captions to the wrong i
 because it writes its input into the installed package.
 """
 
+import re
 import subprocess
 from collections.abc import Mapping, Sequence
 
 from pycocoevalcap.tokenizer.ptbtokenizer import PUNCTUATIONS, STANFORD_CORENLP_3_4_1_JAR
 
-from workers.metrics.java import command, jar_folder
+from workers.metrics.java import command, environment, jar_folder
 
 _DROPPED = frozenset(PUNCTUATIONS)
 # The last line sent; getting it back as the last line shows that no line was split or joined.
 _SENTINEL = "endofcaptions"
+# The tokenizer's time grows with the square of a word's length: a minute for 50,000 emoji.
+_ENDLESS = re.compile(r"(\S{1000})(?=\S)")
 
 
 def tokenize(captions: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
     """Return the captions as tokens joined by single spaces, same images, same order.
 
-    A caption without words becomes the empty string. One run of Java, about 0.3 CPU-seconds.
+    A caption without words becomes the empty string, and what goes on for more than 1000
+    characters without white space is taken apart. One run of Java, about 0.3 CPU-seconds: what
+    becomes of a line depends a little on the next one, so that lines are not tokenized alone.
 
     Raises `workers.metrics.java.JavaMissingError`, and RuntimeError when the tokenizer fails.
     """
-    flat = [" ".join(caption.split()) for several in captions.values() for caption in several]
+    flat = [_one_line(caption) for several in captions.values() for caption in several]
     lines = iter(_run(flat))
     return {image: [next(lines) for _ in several] for image, several in captions.items()}
+
+
+def _one_line(caption: str) -> str:
+    return _ENDLESS.sub(r"\1 ", " ".join(caption.split()))
 
 
 def _run(captions: Sequence[str]) -> list[str]:
@@ -35,6 +44,7 @@ def _run(captions: Sequence[str]) -> list[str]:
     done = subprocess.run(
         command("-cp", STANFORD_CORENLP_3_4_1_JAR, *arguments),
         cwd=jar_folder("pycocoevalcap.tokenizer"),
+        env=environment(),
         # "replace" makes a lone surrogate a question mark, which is dropped with the punctuation.
         input="\n".join([*captions, _SENTINEL]).encode("utf-8", "replace"),
         capture_output=True,
@@ -51,4 +61,5 @@ def _run(captions: Sequence[str]) -> list[str]:
 
 
 def _words(line: str) -> str:
-    return " ".join(word for word in line.split() if word not in _DROPPED)
+    # At plain spaces only: the no-break space of "2 1/2" and of telephone numbers is within a word.
+    return " ".join(word for word in line.rstrip().split(" ") if word not in _DROPPED)

@@ -6,18 +6,19 @@ goes by the units of its entity. What the references say makes no difference.
 """
 
 from workers.data.contest import parse
-from workers.metrics.metric import Captions, Metric
+from workers.metrics.metric import Metric
+from workers.metrics.rows import each, ratio
 
 
-def _compute(references: Captions, candidates: Captions) -> dict[str, float]:
-    valid = [not answer or parse(answer) is not None for (answer,) in candidates.values()]
-    return {"valid_format": sum(valid) / len(valid)}
+def _row(truths: list[str], answer: str) -> tuple[float, float]:
+    return not answer or parse(answer) is not None, 1.0
 
 
 METRIC = Metric(
     name="valid_format",
     outputs=("valid_format",),
-    compute=_compute,
+    bind=each(_row),
+    pool=ratio("valid_format"),
     reads="text",
     tasks=("vqa",),
 )

@@ -6,23 +6,22 @@ longer than its references.
 
 import math
 
-from workers.metrics.metric import Captions, Metric
+from workers.metrics.metric import Metric
+from workers.metrics.rows import each, ratio
 from workers.metrics.texts import edits
 
 
-def _compute(references: Captions, candidates: Captions) -> dict[str, float]:
-    wrong, words = 0, 0
-    for image, (caption,) in candidates.items():
-        options = [(edits(caption.split(), r.split()), len(r.split())) for r in references[image]]
-        fewest, length = min(options, key=lambda option: option[0] / option[1])
-        wrong, words = wrong + fewest, words + length
-    return {"word_error_rate": wrong / words}
+def _row(references: list[str], caption: str) -> tuple[int, int]:
+    """Return the edits, and the words of the reference that they lead to."""
+    options = [(edits(caption.split(), r.split()), len(r.split())) for r in references]
+    return min(options, key=lambda option: option[0] / option[1])
 
 
 METRIC = Metric(
     name="word_error_rate",
     outputs=("word_error_rate",),
-    compute=_compute,
+    bind=each(_row),
+    pool=ratio("word_error_rate"),
     direction="min",
     high=math.inf,
 )

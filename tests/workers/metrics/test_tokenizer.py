@@ -15,7 +15,7 @@ def test_equals_the_stock_tokenizer(monkeypatch: pytest.MonkeyPatch) -> None:
     put_java_on_path()
     captions = {
         "1": ["A man's dog isn't running; it sits.", 'Two (small) cats - "asleep" - at 5 p.m.'],
-        "2": ["café crème, $3.50 & more...", "no.", "5 dogs"],
+        "2": ["café crème, $3.50 & more...", "no.", "5 dogs", "2 1/2 feet, call (555) 123-4567"],
         "3": ["U.S. flag in St. Louis, etc.", "<b>bold</b> e-mail me@example.com!"],
     }
     stock = PTBTokenizer().tokenize(
@@ -58,3 +58,10 @@ def test_failing_java_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, "/bin/false")
     with pytest.raises(RuntimeError, match=r"0 of 1 captions .* code 1"):
         tokenize({"a": ["a dog"]})
+
+
+def test_endless_words_are_taken_apart_in_time() -> None:
+    """As one word it would take the tokenizer a minute."""
+    tokens = tokenize({"a": ["\U0001f600" * 50_000, "x" * 2500, "x" * 1000], "b": ["end"]})
+    assert tokens["b"] == ["end"]
+    assert [len(word) for text in tokens["a"] for word in text.split()] == [1000, 1000, 500, 1000]

@@ -1,0 +1,169 @@
+"""Rules between fields: which points of a space are allowed.
+
+A rule is a condition such as ``adapter.alpha <= 4 * adapter.rank``, or a forbidden combination
+such as ``{quantization: int8, adapter.variant: dora}``. Where a field that it names has no value,
+because a condition of its domain does not hold, the rule holds.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from search_spaces.domains import Domain, When, when_form
+from search_spaces.expressions import Expression, evaluate, fields_of
+from search_spaces.flaws import Flaw, SpaceError, nearest, show
+from search_spaces.kinds import Kinds, kind_flaws, kinds_of
+from search_spaces.parsing import parse
+from search_spaces.values import is_value, listed, plain, same
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A condition that every point keeps; raises `SpaceError` for a text that is none."""
+
+    text: str
+    condition: Expression = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "condition", parse(self.text))
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The fields that it names."""
+        return fields_of(self.condition)
+
+    def holds(self, values: Mapping[str, Any]) -> bool:
+        """Tell whether it holds where fields have these values.
+
+        It is broken only by what is known to be false: ``train.patience < 3`` holds for null.
+        """
+        if any(path not in values for path in self.fields):
+            return True
+        return evaluate(self.condition, values) is not False
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True)
+class Forbidden:
+    """Values that must not come together."""
+
+    values: When = field(hash=False)
+    """Field -> its values, each of which is forbidden beside those of the other fields."""
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The fields that it names."""
+        return tuple(self.values)
+
+    def holds(self, values: Mapping[str, Any]) -> bool:
+        """Tell whether it holds where fields have these values."""
+        return not all(
+            path in values and any(same(values[path], each) for each in bad)
+            for path, bad in self.values.items()
+        )
+
+    def form(self) -> dict[str, Any]:
+        """Return it as it is written in a sweep file."""
+        return when_form(self.values)
+
+    def __str__(self) -> str:
+        bad = (f"{path} {' or '.join(map(plain, each))}" for path, each in self.values.items())
+        return f"forbidden: {', '.join(bad)}"
+
+
+AnyRule = Rule | Forbidden
+T = TypeVar("T")
+
+
+def broken(
+    rules: Iterable[AnyRule], point: Mapping[str, Any], fixed: Mapping[str, Any]
+) -> AnyRule | None:
+    """Return the first rule that a point breaks, or None.
+
+    `fixed` holds the values of fields that are not swept. A swept field that is not in the
+    point is inactive and must not be in `fixed` either.
+    """
+    values = {**fixed, **point}
+    return next((rule for rule in rules if not rule.holds(values)), None)
+
+
+def read_rules(form: Any) -> tuple[Rule, ...]:
+    """Return the rules that a list of texts is; raises `SpaceError` with all its flaws."""
+    if not isinstance(form, (list, tuple)):
+        must = 'must be a list of rules such as ["adapter.alpha <= 4 * adapter.rank"]'
+        raise SpaceError([Flaw((), must, show(form))])
+    return tuple(_each(form, _rule))
+
+
+def read_forbidden(form: Any) -> tuple[Forbidden, ...]:
+    """Return the combinations that a list of mappings is; raises `SpaceError` likewise."""
+    if not isinstance(form, (list, tuple)):
+        must = "must be a list of combinations such as [{quantization: int8, train.epochs: 9}]"
+        raise SpaceError([Flaw((), must, show(form))])
+    return tuple(_each(form, _combination))
+
+
+def _each(forms: Iterable[Any], read: Callable[[Any], T]) -> Iterator[T]:
+    """Yield what each form is; raises `SpaceError` with the flaws of all, under their indices."""
+    flaws: list[Flaw] = []
+    for index, form in enumerate(forms):
+        try:
+            yield read(form)
+        except SpaceError as error:
+            flaws += [flaw.below(str(index)) for flaw in error.flaws]
+    if flaws:
+        raise SpaceError(flaws)
+
+
+def _rule(form: Any) -> Rule:
+    return form if isinstance(form, Rule) else Rule(form)
+
+
+def _combination(form: Any) -> Forbidden:
+    if isinstance(form, Forbidden):
+        return form
+    if not isinstance(form, Mapping) or not form:
+        must = "must be a mapping from fields to values, such as {quantization: int8}"
+        raise SpaceError([Flaw((), must, show(form))])
+    flaws = [
+        Flaw((path,), "must be a value or a list of one or more values", show(bad))
+        for path, bad in form.items()
+        if not listed(bad) or not all(map(is_value, listed(bad)))
+    ]
+    if flaws:
+        raise SpaceError(flaws)
+    return Forbidden({path: listed(bad) for path, bad in form.items()})
+
+
+def rule_flaws(
+    rule: AnyRule, space: Mapping[str, Domain], fixed: Mapping[str, Any]
+) -> Iterator[Flaw]:
+    """Yield what is wrong with a rule between the fields of a space and the fixed ones."""
+    strangers = [path for path in rule.fields if path not in space and path not in fixed]
+    for path in strangers:
+        near = nearest(path, [*space, *fixed])
+        yield Flaw((), "must name fields of the recipe", path, near)
+    if isinstance(rule, Forbidden):
+        yield from _value_flaws(rule, space)
+    elif not strangers:
+        kinds = {path: kinds_of([value]) for path, value in fixed.items()}
+        kinds |= {path: kinds_of(domain.edges()) for path, domain in space.items()}
+        yield from _condition_flaws(rule, kinds)
+
+
+def _value_flaws(rule: Forbidden, space: Mapping[str, Domain]) -> Iterator[Flaw]:
+    for path, bad in rule.values.items():
+        for value in bad if path in space else ():
+            if not space[path].contains(value):
+                names = map(str, space[path].edges())
+                must = f"must be a value that {path} can take ({space[path]})"
+                yield Flaw((path,), must, show(value), nearest(value, names))
+
+
+def _condition_flaws(rule: Rule, kinds: Mapping[str, Kinds]) -> Iterator[Flaw]:
+    if not rule.fields:
+        yield Flaw((), "must name a field, such as adapter.rank", show(rule.text))
+    for must in kind_flaws(rule.condition, kinds):
+        yield Flaw((), must, show(rule.text))

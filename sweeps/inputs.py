@@ -1,0 +1,47 @@
+"""On which images a trial was trained and scored, as MLflow records it."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from workers.data.sample import DataSet, Sample
+from workers.recipe import Data
+
+EVAL_IMAGES, EVAL_DIGEST = "eval.images", "eval.digest"
+"""Tags of a trial and of its sweep: scores of runs with different digests cannot be compared."""
+
+_DIGEST_CHARACTERS = 12  # MLflow allows 36; the whole digest stands in the profile
+
+
+def eval_tags(scored: Sequence[Sample]) -> dict[str, str]:
+    """Return the tags that say on which images scores were taken."""
+    from workers.evaluation import digest_of_ids  # here, because torch comes with it
+
+    return {EVAL_IMAGES: str(len(scored)), EVAL_DIGEST: digest_of_ids(one.id for one in scored)}
+
+
+def data_inputs(data: Data, data_set: DataSet, scored: Sequence[Sample]) -> list[Any]:
+    """Return MLflow's records of what a trial is trained on, and on what it is `scored`."""
+    counts = {f"{split}_images": len(part) for split, part in data_set.splits.items()}
+    return [
+        _input("training", data, data_set.digest, counts),
+        _input("validation", data, eval_tags(scored)[EVAL_DIGEST], {"images": len(scored)}),
+    ]
+
+
+def _input(context: str, data: Data, digest: str, counts: Mapping[str, int]) -> Any:
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    origin = data.path or data.source
+    dataset = Dataset(
+        name=origin.rstrip("/").rsplit("/", 1)[-1],
+        digest=digest[:_DIGEST_CHARACTERS],
+        source_type=data.source,
+        source=json.dumps({"source": data.source, "path": data.path}),
+        schema=json.dumps({"mlflow_colspec": [
+            {"name": "image", "type": "binary", "required": True},
+            {"name": "captions", "type": "string", "required": True},
+        ]}),
+        profile=json.dumps({**counts, "digest": digest}),
+    )  # fmt: skip
+    return DatasetInput(dataset, [InputTag("mlflow.data.context", context)])

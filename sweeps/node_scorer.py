@@ -1,0 +1,106 @@
+"""One scorer per node: its hosts share METEOR's JVM and the tokenized references.
+
+An actor of the driver, so it ends with the sweep, however that ends, and its JVM with it. A
+host that finds none on its own node (it was started again on another one) takes any of the sweep's.
+"""
+
+import hashlib
+import json
+import threading
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+if TYPE_CHECKING:
+    from workers.metrics.scorer import Scored, Scorer
+
+_RETRIES = 2
+"""Scoring has no side effect: a call whose actor died is made again on the restarted one."""
+
+References = Mapping[str, Sequence[str]]
+
+
+class ScorerActor:
+    """The scorers of one node; becomes an actor by `ray.remote`."""
+
+    def __init__(self) -> None:
+        self._scorers: dict[str, Scorer] = {}
+        self._lock = threading.Lock()
+
+    def start(self, key: str, given: list[Any]) -> None:
+        """Begin to load what scoring against the references in `given` needs."""
+        self._scorer(key, given).start()
+
+    def score(self, key: str, given: list[Any], candidates: Mapping[str, str]) -> "Scored":
+        """Return the scores of one caption per image."""
+        return self._scorer(key, given).score(candidates)
+
+    def shutdown(self) -> None:
+        """Let go of the JVM."""
+        for scorer in self._scorers.values():
+            scorer.close()
+        self._scorers.clear()
+
+    def _scorer(self, key: str, given: list[Any]) -> "Scorer":
+        """Return the scorer; `given` holds a reference of Ray's, fetched for a new one only."""
+        from workers.metrics.scorer import Scorer
+
+        with self._lock:
+            if key not in self._scorers:
+                self._scorers[key] = Scorer(*ray.get(given[0]))
+            return self._scorers[key]
+
+
+class NodeScorer:
+    """A host's handle on the scorer of its node, used like `workers.metrics.scorer.Scorer`."""
+
+    def __init__(self, sweep_id: str, metrics: Sequence[str], *references: References) -> None:
+        arguments = (tuple(metrics), *references)
+        self._actor = _nearest(sweep_id)
+        self._key = hashlib.sha256(json.dumps(arguments).encode()).hexdigest()
+        self._given = [ray.put(arguments)]
+
+    def start(self) -> None:
+        """Begin to load what the metrics need running, and return at once."""
+        self._actor.start.remote(self._key, self._given)
+
+    def score(self, candidates: Mapping[str, str]) -> "Scored":
+        """Return the scores; raises what `Scorer` raises."""
+        scoring = self._actor.score.remote(self._key, self._given, dict(candidates))
+        try:
+            scored: Scored = ray.get(scoring)
+        except ray.exceptions.RayTaskError as error:
+            raise error.cause from None
+        return scored
+
+    def close(self) -> None:
+        """Do nothing: the scorer serves other hosts and ends with the sweep."""
+
+
+def start_scorers(sweep_id: str, nodes: Sequence[str]) -> list[Any]:
+    """Start one scorer on each of the nodes; they reserve nothing, hosts wait for them anyway."""
+    actor = ray.remote(ScorerActor)
+    return [
+        actor.options(
+            name=_name(sweep_id, node),
+            num_cpus=0,
+            max_restarts=-1,
+            max_task_retries=_RETRIES,
+            scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=True),
+        ).remote()
+        for node in dict.fromkeys(nodes)
+    ]
+
+
+def _nearest(sweep_id: str) -> Any:
+    """Return the scorer of this node, or else one of another node."""
+    own = _name(sweep_id, ray.get_runtime_context().get_node_id())
+    there = ray.util.list_named_actors()
+    others = sorted(name for name in there if name.startswith(_name(sweep_id, "")))
+    return ray.get_actor(own if own in there or not others else others[0])
+
+
+def _name(sweep_id: str, node: str) -> str:
+    return f"{sweep_id}/scorer-{node}"

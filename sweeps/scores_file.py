@@ -1,0 +1,120 @@
+"""What stays of a trial's captions beside the captions: their scores and statistics per image.
+
+They are kept with the trial's run, as JSON, so that trials can be compared without scoring again.
+Statistics add up over images: a metric's `pool` makes its scores from their sums.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from workers.report import Prediction
+
+if TYPE_CHECKING:  # numpy and all that scores are loaded where scores are read
+    from workers.metrics.scorer import Scored
+
+SCORES = "eval/scores.json"
+"""Where it lies among the artifacts of a run."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Captions:
+    """The scores of one set of captions, and how they were written."""
+
+    beams: int
+    scored: "Scored"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    """Scores of the captions that a trial's best adapter wrote."""
+
+    references: str
+    """Digest of the scored images and their references."""
+    best: Captions
+    """Written with ``evaluate.beams``: those by which the trial is ranked."""
+    final: Captions | None = None
+    """Written with ``evaluate.final_beams``; None when these are no other, or not written yet."""
+
+    @property
+    def by_beams(self) -> dict[int, "Scored"]:
+        """The captions by the beams that they were written with."""
+        return {each.beams: each.scored for each in (self.best, self.final) if each}
+
+
+def digest(predictions: Sequence[Prediction]) -> str:
+    """Return the SHA-256 of images and references, whatever their order and captions."""
+    judged = sorted((each.image_id, *each.references) for each in predictions)
+    return hashlib.sha256(json.dumps(judged).encode()).hexdigest()
+
+
+def dump(scores: Scores) -> str:
+    """Return the file's text."""
+    written = {
+        "references": scores.references,
+        "best": _plain(scores.best),
+        "final": _plain(scores.final) if scores.final else None,
+    }
+    return json.dumps(written, separators=(",", ":"), ensure_ascii=False)
+
+
+def parse(text: str) -> Scores:
+    """Return what `dump` wrote, to the last bit."""
+    written = json.loads(text)
+    return Scores(
+        references=written["references"],
+        best=_captions(written["best"]),
+        final=_captions(written["final"]) if written["final"] else None,
+    )
+
+
+def read(client: Any, run_id: str) -> Scores | None:
+    """Return what the run of a trial has; None before its first rung is scored."""
+    folder = str(Path(SCORES).parent)
+    if SCORES not in {artifact.path for artifact in client.list_artifacts(run_id, folder)}:
+        return None
+    with TemporaryDirectory() as local:
+        return parse(Path(client.download_artifacts(run_id, SCORES, local)).read_text("utf-8"))
+
+
+def _plain(captions: Captions) -> dict[str, Any]:
+    scored = captions.scored
+    return {
+        "beams": captions.beams,
+        "ids": scored.ids,
+        "corpus": scored.corpus,
+        "images": _lists(scored.images),
+        "statistics": _lists(scored.statistics),
+    }
+
+
+def _captions(written: Mapping[str, Any]) -> Captions:
+    import numpy as np
+
+    from workers.metrics.scorer import Scored
+
+    def arrays(lists: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: np.array(values, dtype=np.float64) for name, values in lists.items()}
+
+    scored = Scored(
+        ids=tuple(written["ids"]),
+        corpus=written["corpus"],
+        images=arrays(written["images"]),
+        statistics=arrays(written["statistics"]),
+    )
+    return Captions(beams=written["beams"], scored=scored)
+
+
+def _lists(arrays: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _short(values.tolist()) for name, values in arrays.items()}
+
+
+def _short(value: Any) -> Any:
+    """Return whole numbers without their ``.0``: most statistics are counts."""
+    if isinstance(value, list):
+        return [_short(each) for each in value]
+    return int(value) if value.is_integer() else value

@@ -1,0 +1,120 @@
+"""Where a sweep's study lies: a journal file beside the results, or a database of a team."""
+
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, urlsplit
+
+from sweeps import journal
+from sweeps.paths import SweepFolder
+
+if TYPE_CHECKING:
+    from optuna.storages import BaseStorage
+
+DATABASES = ("sqlite", "postgresql", "mysql")
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_SQLITE = "sqlite:///"
+
+
+def flaw(address: str) -> tuple[str, str] | None:
+    """Return what an address must be and what it is, or None when it can be used.
+
+    What it is never holds a password.
+    """
+    if "://" not in address:
+        if address.endswith(".log"):
+            return None
+        return "must be the path of a .log file, or the address of a database", address
+    scheme = address.partition("://")[0].partition("+")[0]
+    if scheme not in DATABASES:
+        return f"must be an address that begins with one of {', '.join(DATABASES)}", scheme
+    if _has_password(address):
+        must = (
+            "must not hold a password, because the sweep file is kept with the results; name a "
+            "variable of the environment instead, as in postgresql://me:${STUDY_PASSWORD}@host/db"
+        )
+        return must, hidden(address)
+    return None
+
+
+def located(address: str | None) -> str | None:
+    """Return the address with a file in it named from the root."""
+    if address is None:
+        return None
+    if "://" not in address:
+        return str(Path(address).expanduser().absolute())
+    file = address.removeprefix(_SQLITE)
+    if file != address and not file.startswith("/"):
+        return _SQLITE + str(Path(file).absolute())
+    return address
+
+
+def is_shared(address: str | None) -> bool:
+    """Tell whether others than the owner of the sweep may write to the storage."""
+    return address is not None and "://" in address and not address.startswith("sqlite")
+
+
+def opened(address: str | None, folder: SweepFolder) -> "BaseStorage":
+    """Return Optuna's storage; raises ValueError for one that cannot be opened."""
+    if address is None or "://" not in address:
+        from optuna.storages import JournalStorage
+        from optuna.storages.journal import JournalFileBackend
+
+        file = journal_file(address, folder)
+        journal.check(file)
+        return JournalStorage(JournalFileBackend(str(file)))
+    return _database(address)
+
+
+def heal(address: str | None, folder: SweepFolder) -> None:
+    """Take a line away that a crash has cut off; for the one process that writes the study."""
+    if address is None or "://" not in address:
+        journal.heal(journal_file(address, folder))
+
+
+def journal_file(address: str | None, folder: SweepFolder) -> Path:
+    """Return the journal file of a study that is not in a database."""
+    return folder.study if address is None else Path(address).expanduser()
+
+
+def hidden(address: str) -> str:
+    """Return an address without its password."""
+    address = re.sub(r"(://[^:/@]*:)(?!\$\{)[^@]+@", r"\1***@", address)
+    return re.sub(r"(password=)(?!\$\{)[^&]+", r"\1***", address)
+
+
+def expanded(address: str) -> str:
+    """Return an address with the variables of the environment put in.
+
+    Raises ValueError for one that is not set.
+    """
+
+    def value(match: re.Match[str]) -> str:
+        if match[1] not in os.environ:
+            raise ValueError(
+                f"search.storage: the environment has no variable {match[1]}, which {address} "
+                f"names; set it, as in {match[1]}=... sweeps run FILE"
+            )
+        return os.environ[match[1]]
+
+    return _VARIABLE.sub(value, address)
+
+
+def _database(address: str) -> "BaseStorage":
+    from optuna.storages import RDBStorage
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        return RDBStorage(expanded(address))
+    except ImportError as error:
+        reason = f"{error}; install the database's package for Python".replace("\n", " ")
+    except SQLAlchemyError as error:
+        reason = type(error).__name__  # its text may hold the address with the password
+    raise ValueError(f"search.storage: {address} cannot be opened: {reason}")
+
+
+def _has_password(address: str) -> bool:
+    parts = urlsplit(address)
+    given = [parts.password, *parse_qs(parts.query).get("password", [])]
+    return any(secret and not _VARIABLE.fullmatch(secret) for secret in given)

@@ -1,0 +1,24 @@
+"""Telling an error that means "too little memory" from all others."""
+
+import torch
+
+_CPU_ALLOCATOR = "DefaultCPUAllocator"
+"""Torch raises a plain RuntimeError that names its allocator when the machine's memory is full."""
+_LIBRARIES = ("CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
+"""What cuBLAS and cuDNN say when their own work space does not fit."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Say whether an error, or one that caused it, is a failed allocation of memory."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, (MemoryError, torch.OutOfMemoryError)):
+            return True
+        if isinstance(seen, RuntimeError) and _says_so(str(seen)):
+            return True
+        seen = seen.__cause__ or (None if seen.__suppress_context__ else seen.__context__)
+    return False
+
+
+def _says_so(text: str) -> bool:
+    return any(sign in text for sign in (_CPU_ALLOCATOR, *_LIBRARIES))
