@@ -142,7 +142,7 @@ SLOW: Mapping[str, Arm] = {
         stock=STOCK_5_1,
     ),
 }
-"""A Gaussian process takes a hundred times as long to suggest a point."""
+"""A Gaussian process takes tens of times as long to suggest a point."""
 DRAWN = (BASELINE, "random + ASHA", STOCK, "ours",
          "own values first, startup 5")  # fmt: skip
 """Arms of the figure."""

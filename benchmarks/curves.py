@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 WIDTH, HEIGHT = 760, 420
+FLOOR = 0.9
+"""The axis begins at this value; what lies below is drawn at its foot."""
 LEFT, RIGHT, TOP, BOTTOM = 60, 215, 20, 50
 COLOURS = ("#8a8a8a", "#d08a00", "#0072b2", "#b03060", "#009e73", "#5b4bb7")
 
@@ -30,7 +32,7 @@ def band(histories: NDArray[np.float64], resamples: int = 500) -> Band:
 
 
 def svg(bands: Mapping[str, Band], goal: float, y_label: str) -> str:
-    """Return the figure; the dashed line is at `goal`. All values lie between 0 and 1."""
+    """Return the figure; the dashed line is at `goal`. No value is above 1."""
     epochs = max(len(band.mean) for band in bands.values())
     parts = [*_axes(epochs, y_label), _line([(0, goal), (epochs, goal)], epochs, "#444", "4 4")]
     for index, (name, one) in enumerate(bands.items()):
@@ -47,7 +49,7 @@ def svg(bands: Mapping[str, Band], goal: float, y_label: str) -> str:
 def _place(x: float, y: float, epochs: int) -> tuple[float, float]:
     """Return the pixel of an epoch and a value."""
     across = LEFT + x / epochs * (WIDTH - LEFT - RIGHT)
-    down = TOP + (1 - y) * (HEIGHT - TOP - BOTTOM)
+    down = TOP + min(1.0, (1 - y) / (1 - FLOOR)) * (HEIGHT - TOP - BOTTOM)
     return round(across, 1), round(down, 1)
 
 
@@ -71,13 +73,13 @@ def _curve(one: Band, epochs: int, colour: str) -> Iterator[str]:
 
 
 def _axes(epochs: int, y_label: str) -> Iterator[str]:
-    yield _line([(0, 1), (0, 0), (epochs, 0)], epochs, "#000")
+    yield _line([(0, 1), (0, FLOOR), (epochs, FLOOR)], epochs, "#000")
     for tick in range(0, epochs + 1, 30):
-        x, y = _place(tick, 0, epochs)
+        x, y = _place(tick, FLOOR, epochs)
         yield f'<text x="{x}" y="{y + 16}" text-anchor="middle">{tick}</text>'
-    for tenth in range(0, 11, 2):
-        x, y = _place(0, tenth / 10, epochs)
-        yield f'<text x="{x - 6}" y="{y + 4}" text-anchor="end">{tenth * 10} %</text>'
+    for percent in range(round(FLOOR * 100), 101, 2):
+        x, y = _place(0, percent / 100, epochs)
+        yield f'<text x="{x - 6}" y="{y + 4}" text-anchor="end">{percent} %</text>'
     middle = (LEFT + WIDTH - RIGHT) / 2
     yield f'<text x="{middle}" y="{HEIGHT - 12}" text-anchor="middle">epochs spent</text>'
     turned = f"rotate(-90 14 {HEIGHT / 2})"

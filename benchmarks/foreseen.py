@@ -14,6 +14,8 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from search_spaces.space import Space
 
 Point = dict[str, Any]
+_END = 1_000_000
+"""A rung that comes after all others."""
 
 
 class Foreseeing:
@@ -62,9 +64,11 @@ def _foreseen(trial: FrozenTrial, past: list[FrozenTrial]) -> FrozenTrial:
 def _reached(trial: FrozenTrial, past: list[FrozenTrial]) -> float:
     """Return the best score so far and the median gain of finished trials from there on."""
     rung = max(trial.intermediate_values)
-    gains = [each.value - _best(each, rung) for each in past if each.state is TrialState.COMPLETE]
+    finished = [each for each in past if each.state is TrialState.COMPLETE]
+    gains = [_best(each, _END) - _best(each, rung) for each in finished]
     return _best(trial, rung) + (median(gains) if gains else 0.0)
 
 
 def _best(trial: FrozenTrial, rung: int) -> float:
+    """Return the best score up to a rung."""
     return max(value for step, value in trial.intermediate_values.items() if step <= rung)

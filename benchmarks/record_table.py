@@ -15,13 +15,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import sweeps
+from benchmarks.recorded import TABLE
 from sweeps.spec import load
 from workers.host import Host
 from workers.recipe import Recipe
 
-ROOT = Path(__file__).parent
-TABLE = ROOT / "table.jsonl"
-QUICK_START = ROOT.parent / "sweeps" / "recipes" / "quickstart.yaml"
+QUICK_START = Path(sweeps.__file__).parent / "recipes" / "quickstart.yaml"
 OVERRIDES = (
     "quantization=none",  # one base is enough here
     "evaluate.metrics=[cider, bleu, rouge_l, exact_match]",  # METEOR is slow and decides nothing
