@@ -31,7 +31,7 @@ class Flaw:
 
 
 class SpaceError(ValueError):
-    """A domain, space or preset cannot be; `flaws` holds all that is wrong with it."""
+    """A part of a search cannot be, such as a domain; `flaws` holds all that is wrong with it."""
 
     def __init__(self, flaws: Iterable[Flaw]) -> None:
         self.flaws = tuple(flaws)

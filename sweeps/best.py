@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -14,10 +14,13 @@ _CAPTIONS = "captions.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Best:
-    """The objective of a trial's best rung so far."""
+    """A trial's best rung so far."""
 
     value: float
+    """Of the leading objective."""
     rung: int
+    metrics: Mapping[str, float]
+    """All that the rung reported."""
 
 
 def read(folder: Path) -> Best | None:
@@ -26,7 +29,7 @@ def read(folder: Path) -> Best | None:
         written = json.loads((folder / _SCORE).read_text())
     except FileNotFoundError:
         return None
-    return Best(value=float(written["value"]), rung=int(written["rung"]))
+    return Best(**written)
 
 
 def read_predictions(folder: Path) -> tuple[Prediction, ...]:
@@ -51,8 +54,7 @@ def keep(folder: Path, best: Best, report: Report, export: Callable[[Path], None
     partial = folder.with_name(f"{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     export(partial)
-    score = {"rung": best.rung, "value": best.value, "metrics": dict(report.metrics)}
-    (partial / _SCORE).write_text(json.dumps(score, indent=1))
+    (partial / _SCORE).write_text(json.dumps(asdict(best), indent=1))
     captions = [asdict(prediction) for prediction in report.predictions]
     (partial / _CAPTIONS).write_text(json.dumps(captions))
     shutil.rmtree(folder, ignore_errors=True)

@@ -5,7 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sweeps.context import FAILED, SYMPTOMS, trial_title
+from sweeps.budget import Spent
+from sweeps.context import BESTS, FAILED, SYMPTOMS, VIOLATES, trial_title
+from sweeps.front import costs, fronts
+from sweeps.objectives import Objective
 
 STATES = ("running", "completed", "stopped", "failed", "failed-by-guard", "interrupted")
 
@@ -21,8 +24,12 @@ class Row:
     objective: float | None = None
     """Of the last rung."""
     best: float | None = None
+    bests: tuple[float, ...] = ()
+    """All objectives at the best rung; empty while there is none."""
     symptoms: str = ""
     """What is wrong with the last rung, in words."""
+    violates: str | None = None
+    """Which limits of the search the trial violates, in words: it cannot win."""
     error: str | None = None
     """Why the trial failed, by itself or by the guard."""
 
@@ -37,6 +44,12 @@ class Board:
     trials: int
     """Trials that the sweep is to run."""
     epochs: int
+    spent: Spent | None = None
+    """The clock of a sweep that may have a budget."""
+    paused: bool = False
+    """No further rung begins."""
+    further: tuple[Objective, ...] = ()
+    """The objectives after the first."""
     started: float = field(default_factory=time.monotonic)
     rows: dict[int, Row] = field(default_factory=dict)
     _recovered: set[int] = field(default_factory=set)
@@ -48,9 +61,22 @@ class Board:
         self._recovered.discard(number)
         return row
 
-    def recover(self, number: int, title: str, state: str, rung: int, best: float | None) -> None:
+    def recover(
+        self,
+        number: int,
+        title: str,
+        state: str,
+        rung: int,
+        best: float | None,
+        *,
+        bests: tuple[float, ...] = (),
+        violates: str | None = None,
+    ) -> None:
         """Add a trial that ended before the sweep was resumed."""
-        self.rows[number] = Row(title=title, number=number, state=state, rung=rung, best=best)
+        self.rows[number] = Row(
+            title=title, number=number, state=state, rung=rung, best=best,
+            bests=bests, violates=violates,
+        )  # fmt: skip
         self._recovered.add(number)
 
     def result(self, number: int, result: Mapping[str, Any]) -> Row:
@@ -59,7 +85,9 @@ class Board:
         row.rung = result.get("rung", row.rung)
         row.objective = result.get("objective", row.objective)
         row.best = result.get("best", row.best)
+        row.bests = tuple(result.get(BESTS) or row.bests)
         row.symptoms = "; ".join(result.get(SYMPTOMS, ()))
+        row.violates = result.get(VIOLATES)
         row.error = result.get(FAILED)
         return row
 
@@ -76,15 +104,25 @@ class Board:
 
     @property
     def interrupted(self) -> bool:
-        """Somebody stopped the sweep before its last trial ended."""
-        return self.ended < self.trials
+        """Somebody stopped the sweep before its last trial, or its budget, ended."""
+        due = len(self.rows) if self.spent and self.spent.used_up else self.trials
+        return self.ended < due
 
     @property
     def best(self) -> Row | None:
-        """The best trial so far."""
-        scored = [row for row in self.rows.values() if row.best is not None]
+        """The best trial so far of those that violate no limit."""
+        scored = [row for row in self.rows.values() if row.best is not None and not row.violates]
         sign = 1.0 if self.mode == "max" else -1.0
         return max(scored, key=lambda row: sign * float(row.best or 0.0), default=None)
+
+    @property
+    def on_front(self) -> int | None:
+        """Trials that no other dominates so far; None for a single objective."""
+        found = [row.bests for row in self.rows.values() if row.bests and not row.violates]
+        if not self.further:
+            return None
+        modes = (self.mode, *(objective.mode for objective in self.further))
+        return len(fronts(costs(found, modes))[0]) if found else 0
 
     @property
     def trials_per_minute(self) -> float | None:

@@ -5,8 +5,8 @@ leaves a failed one RUNNING for ever, and cannot be restored with a persistent s
 """
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,12 @@ from optuna.trial import Trial, TrialState
 from ray.tune.search import Searcher
 
 from sweeps.board import last_line
-from sweeps.context import FAILED, GUARD, VIOLATIONS
+from sweeps.context import BESTS, FAILED, GUARD, VIOLATIONS, Start
 from sweeps.draws import Drawn, Draws
 from sweeps.fleet import Fleet
 from sweeps.paths import SweepFolder
 from sweeps.spec import Sweep
-from sweeps.study import GUARDED, open_study, tell
+from sweeps.study import EXHAUSTED, GUARDED, add, open_study, tell
 
 
 @dataclass(kw_only=True)
@@ -28,16 +28,24 @@ class _Running:
 
     number: int
     trial: Trial
+    several: bool
+    """Whether the study has several objectives."""
     rungs: set[int] = field(default_factory=set)
     """Rungs whose objective Optuna has."""
 
     @classmethod
     def of(cls, drawn: Drawn) -> "_Running":
-        return cls(number=drawn.number, trial=drawn.trial, rungs=set(drawn.rungs))
+        several = len(drawn.trial.study.directions) > 1
+        return cls(number=drawn.number, trial=drawn.trial, several=several, rungs=set(drawn.rungs))
 
     def report(self, result: Mapping[str, Any]) -> None:
-        """Keep the objective of a rung as Optuna's intermediate value, once."""
+        """Keep the objective of a rung as Optuna's intermediate value, once.
+
+        Optuna keeps none for several objectives.
+        """
         value, rung = result.get("objective"), result.get("rung")
+        if self.several:
+            return
         if value is not None and rung is not None and rung not in self.rungs:
             self.rungs.add(rung)
             self.trial.report(value, rung)
@@ -47,8 +55,9 @@ class OptunaBridge(Searcher):
     """Proposes the points of one sweep and tells Optuna truthfully how each trial ended.
 
     COMPLETE only when the trial says that it finished; PRUNED, with the value of every rung,
-    when the scheduler stopped it, or the guard; FAIL when it could not go on. What a trial
-    violates is told as constraints, whichever way it ended.
+    when the scheduler, the guard or a limit stopped it; FAIL when it could not go on. What a
+    trial violates is told as constraints, whichever way it ended. With several objectives Optuna
+    takes no values of rungs: a trial that was stopped has none there.
     """
 
     def __init__(self, sweep: Sweep, folder: SweepFolder, fleet: Fleet) -> None:
@@ -58,6 +67,10 @@ class OptunaBridge(Searcher):
         self._draws = Draws(self._study, sweep)
         self._running: dict[str, _Running] = {}
         """By Tune's ids."""
+        self.poll: Callable[[], None] = lambda: None
+        """Is called before each point: while nothing runs, Tune calls no callback."""
+        self.hold: str | None = None
+        """Why no further trial may begin; None when one may."""
         self.exhausted = False
         """Whether every point of the space was tried before the sweep had all its trials."""
 
@@ -69,15 +82,36 @@ class OptunaBridge(Searcher):
 
     def suggest(  # type: ignore[override]  # Tune's own type leaves FINISHED out
         self, tune_id: str
-    ) -> dict[str, Any] | str:
-        """Return the config of the next trial: its number, its point and its host."""
+    ) -> dict[str, Any] | str | None:
+        """Return the config of the next trial: its number, its point, its host, its start.
+
+        None while no trial is left to begin but some run: one more may be asked for meanwhile.
+        """
+        self.poll()
+        if self._draws.is_over or self.hold or self.exhausted:
+            return self._nothing_more()
         drawn = self._draws.next()
         if drawn is None:
             self.exhausted = True
-            return str(Searcher.FINISHED)
+            self._study.set_user_attr(EXHAUSTED, True)
+            return self._nothing_more()
         self._running[tune_id] = _Running.of(drawn)
         host = self._fleet.place(drawn.number)
-        return {"number": drawn.number, "point": drawn.point, "host": host}
+        start = asdict(drawn.start) if drawn.start else None
+        return {"number": drawn.number, "point": drawn.point, "host": host, "start": start}
+
+    @property
+    def is_over(self) -> bool:
+        """Whether every trial that the sweep is to run has begun and ended."""
+        return self._draws.is_over and not self._running
+
+    def add(self, point: Mapping[str, Any], start: Start | None) -> None:
+        """Let one more trial be the next to begin."""
+        add(self._study, point, start)
+        self._draws.one_more()
+
+    def _nothing_more(self) -> str | None:
+        return None if self._running else str(Searcher.FINISHED)
 
     def on_trial_result(self, tune_id: str, result: dict[str, Any]) -> None:
         """Keep the objective of a rung."""
@@ -98,8 +132,10 @@ class OptunaBridge(Searcher):
             running.trial.set_constraint(name, violation)
         if result and result.get(GUARD) and not error:
             running.trial.set_user_attr(GUARDED, result[GUARD])
-        state, value = _ending(result, error)
-        tell(self._study, running.trial, state, _reason(result, error), value)
+        if running.several and result and result.get(BESTS):
+            running.trial.set_user_attr(BESTS, result[BESTS])
+        state, values = _ending(result, error)
+        tell(self._study, running.trial, state, _reason(result, error), values)
 
     def save(self, checkpoint_path: str) -> None:
         """Leave the empty file that Tune expects: all that there is to know is in the study."""
@@ -128,8 +164,8 @@ def violations(result: Mapping[str, Any] | None) -> dict[str, float]:
     return {**found, "guard": 1.0} if (result or {}).get(GUARD) else found
 
 
-def _ending(result: dict[str, Any] | None, error: bool) -> tuple[TrialState, float | None]:
-    """Return the state and the value that Optuna is told.
+def _ending(result: dict[str, Any] | None, error: bool) -> tuple[TrialState, list[float] | None]:
+    """Return the state and the values that Optuna is told.
 
     A point that does not fit in memory is PRUNED: of FAIL no sampler learns anything.
     """
@@ -137,10 +173,10 @@ def _ending(result: dict[str, Any] | None, error: bool) -> tuple[TrialState, flo
         return TrialState.FAIL, None
     if not result.get("finished"):
         return TrialState.PRUNED, None
-    best = result.get("best")
-    if best is None or math.isnan(best):
+    bests = result.get(BESTS) or [result.get("best")]
+    if any(value is None or math.isnan(value) for value in bests):
         return TrialState.FAIL, None
-    return TrialState.COMPLETE, best
+    return TrialState.COMPLETE, bests
 
 
 def _reason(result: dict[str, Any] | None, error: bool) -> str | None:

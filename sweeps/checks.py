@@ -9,16 +9,18 @@ from pydantic import ValidationError
 from search_spaces.domains import Domain, Range
 from search_spaces.flaws import Flaw, nearest, show
 from search_spaces.forms import PRESET
-from sweeps import plugins, search_checks
+from sweeps import objective_checks, plugins, schedule_checks, search_checks
 from sweeps.fields import Keys, leaves, must_be
-from sweeps.sweep import LOSS, Sweep
+from sweeps.objective_checks import CONSTRAINTS, OBJECTIVE
+from sweeps.sweep import Sweep
 from workers import combinations
 from workers.families import REGEX
 from workers.recipe import Recipe
 
 SPACE = ("search", "space")
+EPOCHS, SPACE_EPOCHS = ("train", "epochs"), (*SPACE, "train.epochs")
+SCHEDULE = ("schedule",)
 METRICS = ("evaluate", "metrics")
-OBJECTIVE = ("search", "objective")
 NOT_SWEPT = {
     "task": "one sweep is about one task",
     "data": "trials on different images cannot be compared",
@@ -135,39 +137,6 @@ def _metric_flaws(sweep: Sweep) -> Iterator[Flaw]:
             yield Flaw(METRICS, "must be a list without repeats", show(name))
 
 
-def _objective_flaws(sweep: Sweep) -> Iterator[Flaw]:
-    catalog, objective = plugins.metrics(), sweep.search.objective
-    chosen = [catalog[name] for name in sweep.evaluate.metrics if name in catalog]
-    judging = [output for m in chosen if m.direction for output in m.outputs]
-    describing = [output for m in chosen if not m.direction for output in m.outputs]
-    # With a misspelled metric nobody knows what its outputs would have been.
-    misspelled = len(chosen) < len(sweep.evaluate.metrics)
-    if objective.metric in describing:
-        must = "must say which caption is better, which more or less of this does not"
-        yield Flaw((*OBJECTIVE, "metric"), must, show(objective.metric))
-    elif objective.metric not in (LOSS, *judging) and not misspelled:
-        scores = f" or an output of evaluate.metrics: {', '.join(judging)}" if judging else ""
-        near = nearest(objective.metric, (LOSS, *judging))
-        yield Flaw((*OBJECTIVE, "metric"), f"must be {LOSS}{scores}", show(objective.metric), near)
-
-
-def _mode_flaws(sweep: Sweep) -> Iterator[Flaw]:
-    metric, mode = sweep.search.objective.metric, sweep.search.objective.mode
-    better = {output: m.direction for m in plugins.metrics().values() for output in m.outputs}
-    right = "min" if metric == LOSS else better.get(metric) or mode
-    if mode != right:
-        yield Flaw((*OBJECTIVE, "mode"), f"must be {right} for {metric}", mode)
-
-
-def _grace_flaws(sweep: Sweep) -> Iterator[Flaw]:
-    swept = sweep.search.space.get("train.epochs")
-    epochs = swept.edges() if swept else (sweep.train.epochs,)
-    longest = max((value for value in epochs if isinstance(value, int)), default=0)
-    if sweep.schedule.name == "asha" and 0 < longest < sweep.schedule.grace:
-        must = f"must be at most train.epochs, {longest}"
-        yield Flaw(("schedule", "grace"), must, show(sweep.schedule.grace))
-
-
 def _combination_flaws(sweep: Sweep) -> Iterator[Flaw]:
     """Check fields that do not go together, as written and with each value of a swept field.
 
@@ -195,9 +164,24 @@ CHECKS: Mapping[Callable[[Sweep], Iterator[Flaw]], tuple[Keys, ...]] = {
     search_checks.start_flaws: (SPACE, ("search", "start")),
     search_checks.warm_start_flaws: (("search", "warm_start"),),
     _metric_flaws: (("task",),),
-    _objective_flaws: (METRICS, (*OBJECTIVE, "metric")),
-    _mode_flaws: (OBJECTIVE,),
+    objective_checks.objective_flaws: (METRICS, OBJECTIVE),
+    objective_checks.mode_flaws: (OBJECTIVE,),
+    objective_checks.constraint_flaws: (METRICS, CONSTRAINTS),
+    objective_checks.several_flaws: (
+        OBJECTIVE,
+        ("schedule", "name"),
+        ("search", "sampler", "name"),
+    ),
     _combination_flaws: (("task",), ("adapter",), ("quantization",), ("prompt",)),
-    _grace_flaws: (("train", "epochs"), ("schedule",), (*SPACE, "train.epochs")),
+    schedule_checks.option_flaws: (("schedule", "name"),),
+    schedule_checks.grace_flaws: (EPOCHS, SCHEDULE, SPACE_EPOCHS),
+    schedule_checks.unpruned_flaws: (SCHEDULE, ("search", "trials")),
+    schedule_checks.rung_flaws: (
+        EPOCHS,
+        SCHEDULE,
+        SPACE_EPOCHS,
+        ("evaluate", "from_rung"),
+        (*OBJECTIVE, "metric"),
+    ),
 }
 """Check -> the fields whose defaults would mislead it."""

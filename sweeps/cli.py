@@ -1,16 +1,25 @@
 """The command line: each command imports what it needs when it is called."""
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from rich.console import Console
+from sweeps import live_commands
+from sweeps.arguments import (
+    FAILED,
+    INVALID,
+    RESULTS,
+    File,
+    Overrides,
+    Results,
+    SweepId,
+    console,
+    problems,
+)
 
+if TYPE_CHECKING:
     from sweeps.spec import Sweep
 
 app = typer.Typer(
@@ -21,17 +30,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-File = Annotated[str, typer.Argument(help="A sweep file, or the name of a recipe.")]
-SweepId = Annotated[str, typer.Argument(help="A sweep, such as quickstart-1.")]
-Results = Annotated[
-    Path, typer.Option("--results", help="Folder of all sweeps and of the embedded store.")
-]
-Overrides = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="FIELD=VALUE", help="Replace a field, such as train.epochs=3."),
-]
-RESULTS = Path("sweep-results")
-INVALID, FAILED, INTERRUPTED = 2, 1, 130
+app.command()(live_commands.status)
+app.command()(live_commands.stop)
+app.command()(live_commands.pause)
+app.command("continue")(live_commands.unpause)
+app.command()(live_commands.add)
 
 
 @app.command()
@@ -39,6 +42,10 @@ def run(
     file: File,
     overrides: Overrides = None,
     results: Results = RESULTS,
+    go_on: Annotated[
+        bool | None,
+        typer.Option("--resume/--fresh", help="With a half-finished sweep of this name; else ask."),
+    ] = None,
     rehearse: Annotated[
         bool,
         typer.Option("--rehearse", help="Try it small: a tiny base, few images, two trials."),
@@ -49,17 +56,31 @@ def run(
     if rehearse:
         from sweeps.rehearsing import rehearse as run_small
 
-        raise typer.Exit(run_small(sweep, results, _console()))
-    _run(sweep, results, resume=None)
+        raise typer.Exit(run_small(sweep, results, console()))
+    from sweeps.beginning import terminal, where_to_go_on
+
+    with problems():
+        earlier = where_to_go_on(sweep, results, go_on, terminal())
+    _run(sweep, results, resume=earlier)
 
 
 @app.command()
-def resume(sweep: SweepId, results: Results = RESULTS) -> None:
-    """Go on with a sweep that was stopped."""
+def resume(
+    sweep: SweepId,
+    trials: Annotated[
+        str | None, typer.Option(help="How many in all (60), or more than before (+20).")
+    ] = None,
+    overrides: Overrides = None,
+    results: Results = RESULTS,
+) -> None:
+    """Go on with a sweep that was stopped, or that wants more trials."""
+    from sweeps.changes import changed
     from sweeps.paths import SweepFolder
 
     folder = SweepFolder.find(results, sweep)
-    _run(_read(str(folder.spec), None), results, resume=sweep)
+    with problems():
+        wanted = changed(folder, trials, overrides or ())
+    _run(wanted, results, resume=sweep)
 
 
 @app.command()
@@ -67,7 +88,7 @@ def plan(file: File, overrides: Overrides = None, results: Results = RESULTS) ->
     """Show what a sweep would run; start and write nothing."""
     from sweeps.plan import show
 
-    show(_read(file, overrides), results, _console())
+    show(_read(file, overrides), results, console())
 
 
 @app.command()
@@ -77,8 +98,8 @@ def space(
     """Show a search space: its fields, rules and size, and why a preset is as it is."""
     from sweeps.spaces import show
 
-    with _problems():
-        show(name, _console())
+    with problems():
+        show(name, console())
 
 
 @app.command()
@@ -101,23 +122,26 @@ def compare(
     if other is None:
         from sweeps.compare import show
 
-        show(one, results, _console())
+        show(one, results, console())
     else:
         from sweeps.versus import show as show_both
 
-        show_both(one, other, results, _console())
+        show_both(one, other, results, console())
 
 
 @app.command()
 def promote(
-    sweep: SweepId,
+    sweep: Annotated[
+        str,
+        typer.Argument(metavar="SWEEP[/TRIAL]", help="A sweep's winner, or one of its trials."),
+    ],
     to: Annotated[str | None, typer.Option(help="Registered model; else the file's.")] = None,
     results: Results = RESULTS,
 ) -> None:
-    """Register a sweep's best adapter and make it the champion."""
-    from sweeps.promote import promote_winner
+    """Register an adapter of a sweep and make it the champion: the best one, or a trial's."""
+    from sweeps.promote import promote_trial
 
-    promote_winner(sweep, results, to, _console())
+    promote_trial(sweep, results, to, console())
 
 
 @app.command()
@@ -142,7 +166,7 @@ def predict(
     short = {"final_beams": beams, "batch_size": batch_size, "max_new_tokens": max_new_tokens}
     given = [f"evaluate.{name}={value}" for name, value in short.items() if value is not None]
     write_predictions(
-        source, out, _console(), results=results, split=split, data=data,
+        source, out, console(), results=results, split=split, data=data,
         overrides=[*(overrides or ()), *given],
     )  # fmt: skip
 
@@ -173,7 +197,7 @@ def score(
     from sweeps.score import score_files
 
     score_files(
-        predictions, references, _console(),
+        predictions, references, console(),
         metrics=[name.strip() for name in metrics.split(",")], columns=columns,
         only_predicted=only_predicted, per_image=per_image, as_json=as_json,
     )  # fmt: skip
@@ -207,15 +231,24 @@ def init(
     if target.exists() and not force:
         raise FileExistsError(f"{target} is there already; --force replaces it")
     target.write_text(text, encoding="utf-8")
-    _console().print(f"wrote {target}; edit it, then: sweeps run {target}")
+    console().print(f"wrote {target}; edit it, then: sweeps run {target}")
 
 
 @app.command()
-def doctor(results: Results = RESULTS) -> None:
+def doctor(
+    sweep: Annotated[
+        str | None, typer.Argument(help="A sweep whose study, files and runs to compare.")
+    ] = None,
+    results: Results = RESULTS,
+) -> None:
     """Check this machine: Java, GPUs, bitsandbytes, torchvision, disk, Ray, tracking."""
+    if sweep is not None:
+        from sweeps.checkup import examine as compare_records
+
+        raise typer.Exit(compare_records(sweep, results, console()))
     from sweeps.doctor import examine
 
-    raise typer.Exit(examine(results, _console()))
+    raise typer.Exit(examine(results, console()))
 
 
 def main() -> None:
@@ -230,36 +263,11 @@ def main() -> None:
 def _read(file: str, overrides: list[str] | None) -> "Sweep":
     from sweeps.files import read
 
-    with _problems():
+    with problems():
         return read(file, overrides or ())
-
-
-@contextmanager
-def _problems() -> Iterator[None]:
-    """Say what is wrong with a sweep file that is read inside, and leave."""
-    from sweeps.problems import SpecError
-
-    try:
-        yield
-    except SpecError as error:
-        count = len(error.problems)
-        print(error, file=sys.stderr)
-        print(f"{count} problem{'s' if count > 1 else ''}; nothing was started", file=sys.stderr)
-        raise typer.Exit(INVALID) from None
-    except FileNotFoundError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise typer.Exit(INVALID) from None
 
 
 def _run(sweep: "Sweep", results: Path, resume: str | None) -> None:
     from sweeps.outcome import finish
 
-    raise typer.Exit(finish(sweep, results, resume, _console()))
-
-
-def _console() -> "Console":
-    from rich.console import Console
-
-    # A file has no width: wide enough for every column of the leaderboard. No markup: names,
-    # paths and errors may hold brackets.
-    return Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 160)
+    raise typer.Exit(finish(sweep, results, resume, console()))

@@ -1,12 +1,14 @@
 """What the driver hands to its hosts and trials: one frozen value, cheap to pickle."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from sweeps.paths import SweepFolder
-from sweeps.spec import Sweep
+from sweeps.sweep import Sweep
 from sweeps.tracking import Tracking
+from workers.measures import reported_as
 
 Point = Mapping[str, Any]
 """Dotted field -> value, as the sampler proposed it."""
@@ -16,13 +18,36 @@ EXAMPLE_IMAGES = 2
 
 FAILED = "failed"
 """Key of a result: why the trial cannot go on, or None."""
-VIOLATIONS = "violations"
-"""Key of a result: name of a limit -> by how much the trial violates it; above 0 is too much."""
 
 GUARD = "guard"
 """Key of a result: why the guard stopped the trial, or None."""
 SYMPTOMS = "symptoms"
 """Key of a result: list of what is wrong with the rung, in words; empty for a healthy one."""
+
+OBJECTIVES = "objectives"
+"""Key of a result: values of all objectives at the rung, the leading one first."""
+BESTS = "bests"
+"""Key of a result: the same of the trial's best rung, or None while there is none."""
+VIOLATIONS = "violations"
+"""Key of a result: name of a limit -> by how much the trial violates it; above 0 is too much."""
+VIOLATES = "violates"
+"""Key of a result: which limits of the search the trial violates, in words, or None."""
+HOPELESS = "hopeless"
+"""Key of a result: whether the trial ends because no later rung can keep these limits."""
+
+
+FULL = "full"
+"""Key of a result: the disk is full, in words; the rung is not on record."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """The state of another trial from which a trial begins."""
+
+    trial: str
+    rung: int
+    folder: str
+    """Name of the copy, see `sweeps.paths.SweepFolder.start`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,13 +63,19 @@ class SweepContext:
     @property
     def objective(self) -> str:
         """The metric in a report that decides, such as ``val/cider``."""
-        return f"val/{self.sweep.search.objective.metric}"
+        return reported_as(self.sweep.search.objective.metric)
 
     def better(self, value: float, than: float | None) -> bool:
         """Say whether an objective value beats another; NaN never does."""
         if than is None:
             return value == value
         return value > than if self.sweep.search.objective.mode == "max" else value < than
+
+
+def values_of(sweep: Sweep, metrics: Mapping[str, float]) -> list[float]:
+    """Return what a report says of a sweep's objectives; NaN for what it does not say."""
+    names = [objective.metric for objective in sweep.search.objectives]
+    return [metrics.get(reported_as(name), math.nan) for name in names]
 
 
 def trial_id(number: int) -> str:

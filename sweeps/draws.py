@@ -12,9 +12,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sweeps import samplers
-from sweeps.context import trial_id
+from sweeps.context import Start, trial_id
 from sweeps.samplers.draw import Draw
-from sweeps.study import GIVEN, REFUSED, TRIAL, cut_off, enqueue, own_trials, sweep_seed, tell
+from sweeps.study import (
+    ADDED,
+    GIVEN,
+    REFUSED,
+    START,
+    TRIAL,
+    added,
+    cut_off,
+    enqueue,
+    own_trials,
+    sweep_seed,
+    tell,
+)
 from sweeps.sweep import Sweep
 
 if TYPE_CHECKING:
@@ -42,6 +54,8 @@ class Drawn:
     point: dict[str, Any]
     rungs: frozenset[int] = frozenset()
     """Rungs whose objective the study has already."""
+    start: Start | None = None
+    """The state of another trial from which this one begins."""
 
 
 class Draws:
@@ -58,11 +72,21 @@ class Draws:
         self._size = self._space.size()
         self._seed = sweep_seed(study, sweep)
         own = own_trials(study)
+        self._wanted = sweep.search.trials + added(study)
         self._unfinished = [frozen for frozen in own.values() if not frozen.state.is_finished()]
         self._seen = {_key(frozen.params): name for name, frozen in own.items()}
         self._count = len(own)
         self._cut_off = cut_off(study)
         self._refused, self._attempt = _refusals(study)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all trials that the sweep is to run were handed out."""
+        return not self._unfinished and self._count >= self._wanted
+
+    def one_more(self) -> None:
+        """Count a trial that was asked for on top of the others."""
+        self._wanted += 1
 
     def next(self) -> Drawn | None:
         """Return the next trial's point; None when all points of a finite space were tried.
@@ -140,12 +164,14 @@ class Draws:
             number=int(frozen.user_attrs[TRIAL].rpartition("-")[2]),
             point=self._space.suggest(trial),
             rungs=frozenset(frozen.intermediate_values),
+            start=_start(frozen.user_attrs),
         )
 
     def _accept(self, trial: "optuna.Trial", point: dict[str, Any]) -> Drawn:
         name = trial_id(self._count)
         trial.set_user_attr(TRIAL, name)
-        drawn = Drawn(trial=trial, number=self._count, point=point)
+        start = _start(trial.user_attrs)
+        drawn = Drawn(trial=trial, number=self._count, point=point, start=start)
         self._seen[_key(point)] = name
         self._count += 1
         self._attempt = 0
@@ -170,7 +196,9 @@ class Draws:
         given = trial.user_attrs.get(GIVEN, {})
         # What was drawn beside the given part of a point may fit next time.
         if given and given.keys() < point.keys() and self._attempt < ATTEMPTS // 2:
-            enqueue(self._study, given, again=True)
+            asked = {name: trial.user_attrs[name] for name in (ADDED, START)
+                     if name in trial.user_attrs}  # fmt: skip
+            enqueue(self._study, given, again=True, attributes=asked)
 
     def _enqueue_untried(self) -> bool:
         """Make an untried point of a finite space the next draw; return whether there is one.
@@ -189,6 +217,12 @@ class Draws:
             point = random.Random(self._this_draw().seed).choice(untried)
             enqueue(self._study, point, again=True)
         return bool(untried)
+
+
+def _start(attributes: Mapping[str, Any]) -> Start | None:
+    """Return from which state of another trial a trial begins, by its attributes in the study."""
+    start = attributes.get(START)
+    return Start(**start) if start else None
 
 
 def _key(point: Point) -> str:

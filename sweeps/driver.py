@@ -2,32 +2,51 @@
 
 import shutil
 import signal
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 from ray import tune
 from rich.console import Console
 
-from sweeps import cluster, leaderboard, record, schedulers, starts, warm_start
+from sweeps import (
+    changes,
+    cluster,
+    control,
+    disk,
+    leaderboard,
+    lease,
+    record,
+    starts,
+    warm_start,
+)
+from sweeps.admission import Admission
 from sweeps.board import Board
 from sweeps.bridge import OptunaBridge
+from sweeps.budget import Spent, refuse
 from sweeps.callback import Follow
 from sweeps.context import EXAMPLE_IMAGES, SweepContext, trial_number
+from sweeps.controller import Controller
 from sweeps.files import located
 from sweeps.fleet import Fleet
+from sweeps.front_view import FRONT
 from sweeps.leaderboard import Leaderboard
 from sweeps.leaderboard_view import publish_view
 from sweeps.live import view
+from sweeps.objective_checks import refuse_unmeasured
 from sweeps.paths import SweepFolder
+from sweeps.remarks import remarks
 from sweeps.resources import Layout
-from sweeps.spec import Sweep, dump
-from sweeps.study import ended, enqueue, open_study, prepare_study
+from sweeps.spec import Sweep
+from sweeps.stopping import StopAsked
+from sweeps.study import ended, enqueue, open_study, prepare_study, wanted
+from sweeps.supervise import Supervise
 from sweeps.sweep_run import SweepRun
+from sweeps.sweep_scheduler import SweepScheduler
 from sweeps.tracking import Tracking
 from sweeps.trainable import TrialTrainable
 from workers import tiny
@@ -55,19 +74,29 @@ def run(sweep: Sweep, root: Path, console: Console, resume: str | None = None) -
     """
     sweep = located(sweep)
     folder = SweepFolder.find(root, resume) if resume else SweepFolder.create(root, sweep.name)
-    _prepare(sweep, folder, console, resuming=resume is not None)
-    folder.spec.write_text(dump(sweep))
+    with lease.held(folder):
+        return _run(sweep, folder, console, resuming=resume is not None)
+
+
+def _run(sweep: Sweep, folder: SweepFolder, console: Console, *, resuming: bool) -> Outcome:
+    _prepare(sweep, folder, console, resuming=resuming)
+    changes.keep(folder, sweep)
+    control.unpause(folder)
     tracking = Tracking(
-        uri=sweep.tracking.uri, experiment=sweep.tracking.experiment, root=root.absolute()
+        uri=sweep.tracking.uri, experiment=sweep.tracking.experiment, root=folder.root
     )
     console.print(f"{folder.sweep_id} in {folder.path}", style="bold")
     parent = _start(folder, tracking)
     try:
-        interrupted = _search(sweep, folder, parent, console, resuming=resume is not None)
-    except BaseException:
-        _conclude(sweep, parent, "failed")
+        interrupted = _search(sweep, folder, parent, console)
+    except BaseException as error:
+        full = disk.is_full(error, folder.path)
+        with suppress(Exception) if full else nullcontext():
+            _conclude(sweep, folder, parent, "failed")
+        if full:
+            raise OSError(disk.full_message(folder)) from error
         raise
-    board = _conclude(sweep, parent, "interrupted" if interrupted else "completed")
+    board = _conclude(sweep, folder, parent, "interrupted" if interrupted else "completed")
     return Outcome(
         folder=folder, tracking=tracking, run=parent, leaderboard=board, interrupted=interrupted
     )
@@ -95,11 +124,11 @@ def _start(folder: SweepFolder, tracking: Tracking) -> SweepRun:
         return opening.result()
 
 
-def _search(
-    sweep: Sweep, folder: SweepFolder, parent: SweepRun, console: Console, *, resuming: bool
-) -> bool:
+def _search(sweep: Sweep, folder: SweepFolder, parent: SweepRun, console: Console) -> bool:
     """Run all trials; return whether somebody stopped the sweep before its end."""
     plan = cluster.cluster_layout(sweep)
+    refuse(sweep, plan)
+    refuse_unmeasured(sweep, plan)
     context = SweepContext(
         sweep=sweep, folder=folder, tracking=parent.tracking,
         parent_run_id=parent.run_id, threads=plan.threads,
@@ -113,60 +142,59 @@ def _search(
         warming = [host.warm_up.remote() for host in hosts]
         for line in cluster.results(warming)[0]:
             console.print(line)
-        board = _board(sweep, folder)
+        spent = Spent.open(folder, sweep.search.budget, folder.trials())
+        board = _board(sweep, folder, spent)
         over = _recover(sweep, folder, parent, board)
+        fleet = Fleet(hosts=cluster.host_names(context, plan.hosts))
+        bridge = OptunaBridge(sweep, folder, fleet)
         with view(board, console) as screen:
-            if len(over) < sweep.search.trials:
-                exhausted = _tune(context, plan, Follow(board, screen, parent, folder), over)
-                board.trials = len(board.rows) if exhausted else board.trials
-        if board.trials < sweep.search.trials and not board.interrupted:
+            say = partial(console.print, soft_wrap=True)
+            controller = Controller(sweep, folder, bridge.add, board, parent, say)
+            bridge.poll = controller.poll
+            controller.poll()
+            if not bridge.is_over:
+                follow = Follow(board, screen, parent, folder)
+                supervise = Supervise(sweep, folder, board, bridge, controller.poll, say)
+                _tune(context, plan, bridge, [follow, supervise], over, spent)
+        if bridge.exhausted:
+            board.trials = len(board.rows)
+        if bridge.exhausted and not board.interrupted:
             console.print(f"all {board.trials} points of the space were tried: the sweep ends")
         return board.interrupted
     finally:
         cluster.stop(actors)
 
 
-def _tune(context: SweepContext, plan: Layout, callback: Follow, over: Sequence[str]) -> bool:
-    """Run the trials that are not `over`; none of Tune's own state is read back.
-
-    Returns whether the space has no more points.
-    """
-    sweep, folder = context.sweep, context.folder
-    scheduler = _scheduler(sweep, record.in_order(folder, over))
-    names = cluster.host_names(context, plan.hosts)
-    bridge = OptunaBridge(sweep, folder, Fleet(hosts=names))
+def _tune(
+    context: SweepContext,
+    plan: Layout,
+    bridge: OptunaBridge,
+    callbacks: list[tune.Callback],
+    over: Sequence[str],
+    spent: Spent,
+) -> None:
+    """Run the trials that are not `over`; none of Tune's own state is read back."""
+    sweep, folder, slots = context.sweep, context.folder, plan.concurrent_trials
+    past = {trial: record.read(folder, trial) for trial in over}
     with _sigterm_as_ctrl_c():
         tune.run(
             tune.with_parameters(TrialTrainable, context=context),
             name=folder.tune.name,
             storage_path=str(folder.path),
-            num_samples=sweep.search.trials - len(over),
-            search_alg=bridge,
-            scheduler=scheduler,
+            num_samples=-1,  # the bridge says when it is over: trials may be added
+            stop=StopAsked(folder),
+            search_alg=Admission(bridge, slots, spent),
+            scheduler=SweepScheduler(sweep, spent, slots, past),
             # Tune refuses a trial without any resource.
             resources_per_trial={"cpu": 0.001},
-            max_concurrent_trials=plan.concurrent_trials,
+            max_concurrent_trials=slots,
             reuse_actors=True,
             max_failures=RETRIES,
             raise_on_failed_trial=False,
             checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=1),
-            callbacks=[callback],
+            callbacks=callbacks,
             verbose=0,
         )
-    return bridge.exhausted
-
-
-def _scheduler(sweep: Sweep, past: Iterable[tuple[str, record.Result]]) -> Any:
-    """Return the sweep's scheduler, which knows the rungs of the trials that are over."""
-    scheduler = schedulers.make(
-        sweep.schedule.name,
-        mode=sweep.search.objective.mode,
-        epochs=sweep.most_epochs,
-        grace=sweep.schedule.grace,
-        reduction=sweep.schedule.reduction,
-    )
-    schedulers.remember(scheduler, past)
-    return scheduler
 
 
 def _publish_view(sweep: Sweep, folder: SweepFolder, parent: SweepRun) -> None:
@@ -178,20 +206,29 @@ def _publish_view(sweep: Sweep, folder: SweepFolder, parent: SweepRun) -> None:
         logarithmic=sweep.logarithmic_fields(),
         objective=sweep.search.objective.metric,
         mode=sweep.search.objective.mode,
-        metrics=[name for name in sweep.outputs() if name != sweep.search.objective.metric],
+        metrics=list(dict.fromkeys([*sweep.search.quantities, *sweep.outputs()]))[1:],
         conditional=[path for path, domain in sweep.search.space.items() if domain.when],
         examples={f"examples/{number}": sweep.train.epochs for number in range(EXAMPLE_IMAGES)},
+        tags=_tags(sweep),
     )
 
 
-def _board(sweep: Sweep, folder: SweepFolder) -> Board:
+def _tags(sweep: Sweep) -> list[str]:
+    """Return the tags of trials that only some sweeps have."""
+    front = [FRONT] if len(sweep.search.objectives) > 1 else []
+    return [*front, "trial.violates"] if sweep.search.constraints else front
+
+
+def _board(sweep: Sweep, folder: SweepFolder, spent: Spent) -> Board:
     objective = sweep.search.objective
     return Board(
         sweep_id=folder.sweep_id,
         objective=objective.metric,
         mode=objective.mode,
-        trials=sweep.search.trials,
+        trials=wanted(sweep, folder),
         epochs=sweep.most_epochs,
+        further=sweep.search.objectives[1:],
+        spent=spent,
     )
 
 
@@ -200,17 +237,22 @@ def _recover(sweep: Sweep, folder: SweepFolder, parent: SweepRun, board: Board) 
     over = ended(open_study(sweep, folder))
     for name, (state, reason) in over.items():
         parent.close_trial(name, state, reason)
-    for entry in leaderboard.read(parent, sweep.search.objective).entries:
+    found = leaderboard.of_search(parent, sweep.search)
+    for entry in found.entries:
         if entry.trial in over:
-            best = entry.best.get(board.objective)
-            board.recover(trial_number(entry.trial), entry.title, entry.state, entry.rungs, best)
+            board.recover(
+                trial_number(entry.trial), entry.title, entry.state, entry.rungs,
+                entry.best.get(board.objective),
+                bests=found.values(entry), violates=entry.violates,
+            )  # fmt: skip
     return list(over)
 
 
-def _conclude(sweep: Sweep, parent: SweepRun, state: str) -> Leaderboard:
+def _conclude(sweep: Sweep, folder: SweepFolder, parent: SweepRun, state: str) -> Leaderboard:
     """End the sweep's run with its leaderboard as a note."""
     parent.close_running()
-    board = leaderboard.read(parent, sweep.search.objective)
+    board = leaderboard.of_search(parent, sweep.search)
+    board = replace(board, remarks=remarks(sweep, folder, board))
     winner = board.winner
     parent.close(
         state,  # type: ignore[arg-type]

@@ -1,12 +1,13 @@
 """An earlier sweep, found again by its id: its file, its folder, its runs and its winner."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 from sweeps import leaderboard
-from sweeps.leaderboard import Entry, Leaderboard
+from sweeps.leaderboard import Entry, Leaderboard, no_winner
 from sweeps.paths import SweepFolder
+from sweeps.remarks import remarks
 from sweeps.spec import Sweep, load
 from sweeps.sweep_run import SweepRun
 from sweeps.tracking import Tracking
@@ -37,18 +38,26 @@ class EarlierSweep:
     @cached_property
     def board(self) -> Leaderboard:
         """The leaderboard, as MLflow has it now."""
-        return leaderboard.read(self.run, self.sweep.search.objective)
+        board = leaderboard.of_search(self.run, self.sweep.search)
+        return replace(board, remarks=remarks(self.sweep, self.folder, board))
 
 
 def best_adapter(folder: SweepFolder, board: Leaderboard) -> tuple[Entry, Path]:
     """Return the winner of a sweep and the folder of its adapter.
 
-    Raises ValueError when no trial was scored or the adapter is gone.
+    Raises ValueError when nobody has won or the adapter is gone.
     """
-    winner = board.winner
-    if winner is None:
-        raise ValueError(f"{board.sweep_id}: no trial has a score, so there is no best adapter")
-    adapter = folder.best_adapter(winner.trial)
+    if board.winner is None:
+        raise ValueError(f"{board.sweep_id}: {no_winner(board)}, so there is no best adapter")
+    return board.winner, adapter_of(folder, board.winner)
+
+
+def adapter_of(folder: SweepFolder, entry: Entry) -> Path:
+    """Return the folder of a trial's best adapter; raises ValueError when it is gone."""
+    adapter = folder.best_adapter(entry.trial)
     if not adapter.is_dir():
-        raise ValueError(f"the adapter of {winner.trial} is gone: there is no {adapter}")
-    return winner, adapter
+        raise ValueError(
+            f"the adapter of {entry.trial} is gone: there is no {adapter}; disk.keep in "
+            f"{folder.spec.name} says of how many of the best trials adapters stay"
+        )
+    return adapter

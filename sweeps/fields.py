@@ -22,6 +22,11 @@ def section_of(field: FieldInfo) -> type[BaseModel] | None:
     return next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), None)
 
 
+def keyed(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    """Return the fields of a section by their keys in a file."""
+    return {field.alias or name: field for name, field in model.model_fields.items()}
+
+
 def leaves(model: type[BaseModel]) -> dict[str, FieldInfo]:
     """Return the fields of `model` and its sections that hold plain values, by dotted path."""
     return {".".join(keys): field for keys, field in _walk(model, ())}
@@ -33,7 +38,7 @@ def dotted(section: BaseModel) -> dict[str, Any]:
 
 
 def _walk(model: type[BaseModel], at: Keys) -> Iterator[tuple[Keys, FieldInfo]]:
-    for name, field in model.model_fields.items():
+    for name, field in keyed(model).items():
         section = section_of(field)
         if section is None:
             yield (*at, name), field
@@ -58,9 +63,9 @@ def field_at(model: type[BaseModel], loc: Iterable[Any]) -> tuple[Keys, FieldInf
     field: FieldInfo | None = None
     section: type[BaseModel] | None = model
     for key in loc:
-        if section is None or key not in section.model_fields:
+        if section is None or key not in keyed(section):
             break
-        keys, field = (*keys, key), section.model_fields[key]
+        keys, field = (*keys, key), keyed(section)[key]
         section = section_of(field)
     return keys, field
 
@@ -88,7 +93,7 @@ def _words(kind: Any, metadata: Iterable[Any]) -> str:
     if origin is tuple:
         return f"a list of {_words(args[0], ())}{_bounds(metadata)}"
     if isinstance(kind, type) and issubclass(kind, BaseModel):
-        return f"a section with the keys {', '.join(kind.model_fields)}"
+        return f"a section with the keys {', '.join(keyed(kind))}"
     return _NAMES.get(kind, "a mapping") + _bounds(metadata)
 
 

@@ -13,18 +13,27 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sweeps import best, record, scores_file
+from sweeps import best, constraints, disk, record, scores_file
 from sweeps.best import Best
+from sweeps.constraints import Judgement
 from sweeps.context import (
+    BESTS,
     EXAMPLE_IMAGES,
     FAILED,
+    FULL,
     GUARD,
+    HOPELESS,
+    OBJECTIVES,
     SYMPTOMS,
+    VIOLATES,
     VIOLATIONS,
     Point,
+    Start,
     SweepContext,
     trial_id,
+    trial_number,
     trial_title,
+    values_of,
 )
 from sweeps.inputs import eval_tags
 from sweeps.quiet import quiet_libraries
@@ -35,10 +44,8 @@ from workers.recipe import Recipe
 from workers.report import Prediction, Report
 
 if TYPE_CHECKING:
+    from workers.data.sample import Sample
     from workers.evaluation import MakeScorer
-
-KEPT_SNAPSHOTS = 3
-"""Snapshots of a running trial; Tune may go back by one or two after a crash of the driver."""
 
 
 @dataclass(kw_only=True)
@@ -47,6 +54,12 @@ class _Open:
 
     run: TrialRun
     recipe: Recipe
+    untrained: Report | None = None
+    """Rung 0 of a trial that has not been trained yet."""
+    began: int = 0
+    """Rung after which it began; above 0 for one that began from another trial's state."""
+    first_rung: int = 1
+    """The first one with an objective."""
     best: Best | None = None
     predictions: tuple[Prediction, ...] = ()
     scores: Scores | None = None
@@ -55,7 +68,12 @@ class _Open:
     def out_of_patience(self, rung: int) -> bool:
         """Say whether the objective has not become better for too many rungs."""
         patience = self.recipe.train.patience
-        return patience is not None and rung - (self.best.rung if self.best else 0) >= patience
+        since = self.best.rung if self.best else max(self.began, self.first_rung - 1)
+        return patience is not None and rung - since >= patience
+
+    def is_judged(self, report: Report) -> bool:
+        """Say whether a rung has an objective; the first ones may have no captions."""
+        return report.finished or report.rung == 0 or report.rung >= self.first_rung
 
     def may_be_best(self, report: Report) -> bool:
         """Say whether the guard lets a rung become the best one.
@@ -107,13 +125,13 @@ class HostActor:
         counts = ", ".join(f"{len(part)} {split}" for split, part in data_set.splits.items())
         return [f"images: {counts}", *(f"skipped: {problem}" for problem in data_set.problems)]
 
-    def open(self, number: int, point: Point) -> dict[str, Any] | None:
-        """Give a trial a slot, which goes on after the rungs on record.
+    def open(self, number: int, point: Point, start: Start | None = None) -> dict[str, Any] | None:
+        """Give a trial a slot, which goes on after the rungs on record, else from `start`.
 
         Returns None, or the result of a trial that cannot go on.
         """
         name = trial_id(number)
-        return self._guarded(name, lambda: self._open(name, number, point))
+        return self._guarded(name, lambda: self._open(name, number, point, start))
 
     def advance(self, number: int) -> dict[str, Any]:
         """Train a trial for one rung and return Tune's result."""
@@ -131,10 +149,12 @@ class HostActor:
         self._guarded(name, lambda: self._log_predictions(trial))
 
     def shutdown(self) -> None:
-        """Release bases and scorers."""
+        """Write the best captions of the trials that nobody closed; release bases and scorers."""
+        for name in list(self._trials):
+            self.close(trial_number(name))
         self._host.close()
 
-    def _open(self, name: str, number: int, point: Point) -> None:
+    def _open(self, name: str, number: int, point: Point, start: Start | None) -> None:
         sweep, context = self._context.sweep, self._context
         recipe = sweep.recipe.with_point(point)
         run = TrialRun.open(
@@ -144,22 +164,39 @@ class HostActor:
             trial_title(number, point),
             params={**point, "train.seed": recipe.train.seed, "model.base": recipe.model.base},
             logarithmic=sweep.logarithmic_fields(),
-            tags={"trial.number": str(number), "host": self._name, "node": os.uname().nodename},
+            tags={
+                "trial.number": str(number),
+                "host": self._name,
+                "node": os.uname().nodename,
+                **({"trial.from": f"{start.trial} rung {start.rung}"} if start else {}),
+            },
         )
-        trial = _Open(run=run, recipe=recipe)
+        began = start.rung if start else 0
+        trial = _Open(run=run, recipe=recipe, began=began, first_rung=sweep.first_judged_rung)
         past = record.usable(context.folder, name)
         if past:
             self._go_on(name, trial, past)
         else:
             self._begin(name, trial)
+            if start:
+                self._begin_from(name, trial, start)
         self._trials[name] = trial
 
     def _begin(self, name: str, trial: _Open) -> None:
-        baseline = self._host.admit(name, trial.recipe)
+        baseline = trial.untrained = self._host.admit(name, trial.recipe)
         scored = self._host.scored_samples(trial.recipe)
         trial.run.inputs(trial.recipe.data, self._host.data_set(trial.recipe), scored)
         trial.run.report(baseline, self._context.sweep.search.objective.metric)
         self._log_examples(trial, baseline.predictions, step=0)
+
+    def _begin_from(self, name: str, trial: _Open, start: Start) -> None:
+        """Put the state of another trial in place of the fresh one."""
+        self._host.evict(name)
+        folder = self._context.folder.start(start.folder)
+        if best.read(folder):  # an adapter; otherwise a whole snapshot
+            self._host.graft(name, trial.recipe, folder, start.rung)
+        else:
+            self._host.restore(name, trial.recipe, folder)
 
     def _go_on(self, name: str, trial: _Open, past: list[dict[str, Any]]) -> None:
         """Take the trial up after its last rung on record; MLflow hears what it has missed."""
@@ -169,29 +206,38 @@ class HostActor:
         for result in past:
             trial.run.report(_reported(result), self._context.sweep.search.objective.metric)
         last = past[-1]
+        self._mark(trial, last.get(VIOLATES))
         if not record.is_over(last):
             snapshot = self._context.folder.snapshot(name, last["rung"])
             self._host.restore(name, trial.recipe, snapshot)
 
     def _advance(self, name: str) -> dict[str, Any]:
         trial = self._trials[name]
+        untrained, trial.untrained = trial.untrained, None
+        if untrained and self._judge(untrained, trial).for_good:
+            return self._tell(name, trial, untrained)
         report = self._host.advance(name)
         value = report.metrics.get(self._context.objective, math.nan)
-        if trial.may_be_best(report) and self._is_best(trial, report.rung, value):
+        may_be = trial.is_judged(report) and trial.may_be_best(report)
+        if may_be and self._is_best(trial, report.rung, value):
             self._keep_best(name, trial, value, report)
         report = trial.judged(report)
         if report.finished and not report.collapsed:
             report = self._with_final_scores(name, trial, report)
         elif not report.collapsed:
             self._snapshot(name, report.rung)
+        return self._tell(name, trial, report)
+
+    def _tell(self, name: str, trial: _Open, report: Report) -> dict[str, Any]:
+        """Put a rung on record, then into MLflow, and return it as Tune's result."""
+        judgement = self._judge(report, trial)
         result = {
-            "rung": report.rung,
-            "objective": value,
-            "best": trial.best.value if trial.best else None,
-            "finished": report.finished and not report.collapsed,
+            **self._values(report, trial),
+            **_endings(report, judgement),
             FAILED: None,
-            GUARD: report.diagnosis if report.collapsed else None,
             SYMPTOMS: list(report.symptoms),
+            VIOLATIONS: dict(judgement.excesses),
+            VIOLATES: judgement.violates,
             "metrics": dict(report.metrics),
             "seconds": report.seconds,
             "time": time.time(),
@@ -199,7 +245,30 @@ class HostActor:
         # On record before anybody hears of it: what is heard is never trained again.
         record.append(self._context.folder, name, result)
         trial.run.report(report, self._context.sweep.search.objective.metric)
+        self._mark(trial, judgement.violates)
         return result
+
+    def _mark(self, trial: _Open, violated: str | None) -> None:
+        if self._context.sweep.search.constraints:  # else there is no tag to write or to take away
+            trial.run.violates(violated)
+
+    def _values(self, report: Report, trial: _Open) -> dict[str, Any]:
+        """Return the objectives of a rung, and of the best one so far."""
+        sweep = self._context.sweep
+        values = values_of(sweep, report.metrics)
+        bests = values_of(sweep, trial.best.metrics) if trial.best else None
+        return {
+            "rung": report.rung,
+            "objective": values[0] if trial.is_judged(report) else None,
+            OBJECTIVES: values,
+            "best": trial.best.value if trial.best else None,
+            BESTS: bests,
+        }
+
+    def _judge(self, report: Report, trial: _Open) -> Judgement:
+        best_metrics = trial.best.metrics if trial.best else {}
+        limits = self._context.sweep.search.constraints
+        return constraints.judge(limits, report.metrics, best_metrics)
 
     def _is_best(self, trial: _Open, rung: int, value: float) -> bool:
         """Say whether a rung is the trial's best; one that was cut off by a crash is so again."""
@@ -208,7 +277,7 @@ class HostActor:
         return self._context.better(value, trial.best.value)
 
     def _keep_best(self, name: str, trial: _Open, value: float, report: Report) -> None:
-        trial.best = Best(value=value, rung=report.rung)
+        trial.best = Best(value=value, rung=report.rung, metrics=dict(report.metrics))
         trial.predictions = report.predictions
         best.keep(
             self._context.folder.best_adapter(name),
@@ -217,6 +286,8 @@ class HostActor:
             lambda folder: self._host.export(name, folder),
         )
         trial.run.best(report.metrics, report.rung)
+        if report.scored is None:  # the best by its loss, of a rung without captions
+            return
         scored = _captions(report, trial.recipe.evaluate.beams)
         trial.scores = Scores(references=scores_file.digest(report.predictions), best=scored)
         trial.run.scores(trial.scores)
@@ -228,7 +299,10 @@ class HostActor:
         final = self._host.score(name, folder)
         trial.predictions = final.predictions
         evaluate = trial.recipe.evaluate
-        if trial.scores and evaluate.final_beams != evaluate.beams:
+        images = self._host.final_samples(trial.recipe)
+        if len(images) != len(self._host.scored_samples(trial.recipe)):
+            trial.run.final_images(images)
+        elif trial.scores and evaluate.final_beams != evaluate.beams:
             scored = _captions(final, evaluate.final_beams)
             trial.scores = replace(trial.scores, final=scored)
             trial.run.scores(trial.scores)
@@ -240,7 +314,7 @@ class HostActor:
 
     def _snapshot(self, name: str, rung: int) -> None:
         self._host.snapshot(name, self._context.folder.snapshot(name, rung))
-        for old in self._snapshots(name)[:-KEPT_SNAPSHOTS]:
+        for old in self._snapshots(name)[: -disk.KEPT_SNAPSHOTS]:
             shutil.rmtree(old, ignore_errors=True)
 
     def _snapshots(self, name: str) -> list[Path]:
@@ -248,13 +322,23 @@ class HostActor:
 
     def _log_predictions(self, trial: _Open) -> None:
         if trial.predictions:
-            trial.run.predictions(trial.predictions, self._host.scored_samples(trial.recipe))
+            trial.run.predictions(trial.predictions, self._samples(trial))
             self._log_examples(trial, trial.predictions, step=trial.recipe.train.epochs)
 
     def _log_examples(self, trial: _Open, predictions: tuple[Prediction, ...], step: int) -> None:
-        samples = self._host.scored_samples(trial.recipe)[:EXAMPLE_IMAGES]
-        captions = [prediction.caption for prediction in predictions[: len(samples)]]
-        trial.run.images(samples, captions, step)
+        captions = {prediction.image_id: prediction.caption for prediction in predictions}
+        samples = [
+            sample
+            for sample in self._host.scored_samples(trial.recipe)[:EXAMPLE_IMAGES]
+            if sample.id in captions
+        ]
+        trial.run.images(samples, [captions[sample.id] for sample in samples], step)
+
+    def _samples(self, trial: _Open) -> "list[Sample]":
+        """Return the images of the trial's captions: those of a rung, or of the last scoring."""
+        validation = self._host.data_set(trial.recipe).splits["validation"]
+        by_id = {sample.id: sample for sample in validation}
+        return [by_id[prediction.image_id] for prediction in trial.predictions]
 
     def _guarded(self, name: str, work: Callable[[], None]) -> dict[str, Any] | None:
         """Run `work`; return None, or the result of a trial that cannot go on.
@@ -267,6 +351,9 @@ class HostActor:
         except Exception as error:
             self._host.evict(name)
             self._trials.pop(name, None)
+            if disk.is_full(error, self._context.folder.path):
+                return {FULL: disk.full_message(self._context.folder), FAILED: None,
+                        "finished": False}  # fmt: skip
             return _failure(error)
         return None
 
@@ -288,6 +375,16 @@ def _reported(result: record.Result) -> Report:
         seconds=result["seconds"],
         symptoms=tuple(result[SYMPTOMS]),
     )
+
+
+def _endings(report: Report, judgement: Judgement) -> dict[str, Any]:
+    """Return whether a trial ends with this rung, and how."""
+    going = not report.collapsed
+    return {
+        "finished": report.finished and going,
+        GUARD: None if going else report.diagnosis,
+        HOPELESS: judgement.for_good and going and not report.finished,
+    }
 
 
 def _captions(report: Report, beams: int) -> Captions:

@@ -3,10 +3,14 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
-from sweeps.sweep import Objective
+from sweeps.front import costs, fronts
+from sweeps.objectives import Objective
+from sweeps.sweep import Search
 from sweeps.sweep_run import SweepRun
+from workers.measures import MEASURES
 
 _NAMED = 8  # trials that a line names
 
@@ -46,13 +50,18 @@ class Entry:
     """Metrics of the best adapter with the final beams; empty for stopped trials."""
     guard: str | None = None
     """Why the guard stopped the trial."""
+    violates: str | None = None
+    """Which limits of the search the trial violates, in words: it cannot win."""
     standing: Standing | None = None
     """None where no scores per image are kept."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Leaderboard:
-    """All trials of a sweep, best first; those without a score come last."""
+    """All trials of a sweep, best first.
+
+    After them come those that violate a limit, and last those without a score.
+    """
 
     sweep_id: str
     objective: str
@@ -60,15 +69,49 @@ class Leaderboard:
     entries: tuple[Entry, ...]
     zero_shot: float | None
     """The objective of the base before any training."""
+    further: tuple[Objective, ...] = ()
+    """The objectives after the first."""
+    limited: tuple[str, ...] = ()
+    """Quantities that have a limit."""
     images: int | None = None
     """Images behind the standings; None without standings."""
+    remarks: tuple[str, ...] = ()
+    """What else there is to say, in sentences."""
 
     @property
     def shown(self) -> tuple[str, ...]:
-        """The metrics worth a column: the objective first; BLEU-4 stands for BLEU-1 to -3."""
+        """What is worth a column: the objectives first; BLEU-4 stands for BLEU-1 to -3.
+
+        What was measured is when it is an objective or has a limit.
+        """
         others = {name for entry in self.entries for name in entry.best}
-        hidden = {self.objective, "bleu_1", "bleu_2", "bleu_3"}
-        return (self.objective, *sorted(others - hidden))
+        hidden = {"bleu_1", "bleu_2", "bleu_3", *MEASURES}
+        asked = [*(objective.metric for objective in self.objectives), *self.limited]
+        return tuple(dict.fromkeys([*asked, *sorted(others - hidden)]))
+
+    @property
+    def objectives(self) -> tuple[Objective, ...]:
+        """All objectives, the leading one first."""
+        mode: Any = self.mode
+        return (Objective(metric=self.objective, mode=mode), *self.further)
+
+    @cached_property
+    def front(self) -> tuple[Entry, ...]:
+        """The trials that no other dominates, best by the first objective first.
+
+        By their best rungs, however they ended.
+        """
+        found = [entry for entry in self.entries if not entry.violates and self.values(entry)]
+        if not found:
+            return ()
+        modes = [objective.mode for objective in self.objectives]
+        first = fronts(costs([self.values(entry) for entry in found], modes))[0]
+        return tuple(found[place] for place in first)
+
+    def values(self, entry: Entry) -> tuple[float, ...]:
+        """Return a trial's objectives at its best rung; none when one of them has no number."""
+        values = [entry.best.get(objective.metric, math.nan) for objective in self.objectives]
+        return () if any(map(math.isnan, values)) else tuple(values)
 
     @property
     def tied(self) -> tuple[Entry, ...]:
@@ -79,26 +122,38 @@ class Leaderboard:
 
     @property
     def winner(self) -> Entry | None:
-        """The best trial; None when none was scored."""
+        """The best trial; None when none was scored, or all that were violate a limit."""
         first = self.entries[0] if self.entries else None
-        scored = first is not None and not math.isnan(first.best.get(self.objective, math.nan))
-        return first if scored else None
+        if first is None or first.violates:
+            return None
+        return None if math.isnan(first.best.get(self.objective, math.nan)) else first
 
 
 def ranked(entries: Sequence[Entry], objective: str, mode: str) -> tuple[Entry, ...]:
-    """Sort by the objective, best first; of equals the earlier trial; unscored and NaN last."""
+    """Sort by the objective, best first; of equals the earlier trial.
+
+    Those that violate a limit come after all others, unscored ones and NaN last.
+    """
     sign = -1.0 if mode == "max" else 1.0
 
-    def key(entry: Entry) -> tuple[bool, float, str]:
+    def key(entry: Entry) -> tuple[bool, bool, float, str]:
         value = entry.best.get(objective, math.nan)
         scored = not math.isnan(value)
-        return (not scored, sign * value if scored else 0.0, entry.trial)
+        violating = entry.violates is not None
+        return (not scored, violating, sign * value if scored else 0.0, entry.trial)
 
     return tuple(sorted(entries, key=key))
 
 
-def read(parent: SweepRun, objective: Objective) -> Leaderboard:
-    """Read the trials of a sweep from MLflow."""
+def of_search(parent: SweepRun, search: Search) -> Leaderboard:
+    """Read the trials of a sweep from MLflow, as its search judges them."""
+    return read(parent, *search.objectives, limited=search.limited)
+
+
+def read(
+    parent: SweepRun, objective: Objective, *further: Objective, limited: Sequence[str] = ()
+) -> Leaderboard:
+    """Read the trials of a sweep from MLflow; `limited` are quantities that have a limit."""
     runs = parent.trials()
     entries = [_entry(run) for run in runs]
     return Leaderboard(
@@ -107,7 +162,16 @@ def read(parent: SweepRun, objective: Objective) -> Leaderboard:
         mode=objective.mode,
         entries=ranked(entries, objective.metric, objective.mode),
         zero_shot=_zero_shot(parent, runs, objective.metric),
+        further=further,
+        limited=tuple(limited),
     )
+
+
+def no_winner(board: Leaderboard) -> str:
+    """Say why nobody has won."""
+    if any(entry.violates and board.objective in entry.best for entry in board.entries):
+        return "no trial with a score keeps search.constraints"
+    return "no trial has a score"
 
 
 def number(value: float | None) -> str:
@@ -118,15 +182,18 @@ def number(value: float | None) -> str:
 def header(board: Leaderboard, metrics: Sequence[str]) -> list[str]:
     """Return the names of the columns, with `metrics` after the objective."""
     standing = ["95 % interval", "vs best"] if board.images else []
-    return ["trial", "state", board.objective, *standing, *metrics, "rung"]
+    front = ["front"] if board.further else []
+    return ["trial", "state", *front, board.objective, *standing, *metrics, "rung"]
 
 
 def row(board: Leaderboard, entry: Entry, metrics: Sequence[str]) -> list[str]:
     """Return the cells of a trial below `header`."""
     standing = (entry.standing.interval, entry.standing.vs_best) if entry.standing else ("", "")
+    front = ["yes" if entry in board.front else ""] if board.further else []
     return [
         entry.title,
-        entry.state,
+        f"{entry.state}, violates" if entry.violates else entry.state,
+        *front,
         number(entry.best.get(board.objective)),
         *(standing if board.images else ()),
         *(number(entry.best.get(name)) for name in metrics),
@@ -161,12 +228,15 @@ def markdown(board: Leaderboard) -> str:
         *below,
     ]
     closing = [said] if said else []
-    return "\n".join([*lines, *(f"\n{line}" for line in [*closing, *guarded(board)])])
+    return "\n".join(
+        [*lines, *(f"\n{line}" for line in [*closing, *board.remarks, *guarded(board)])]
+    )
 
 
 def guarded(board: Leaderboard) -> list[str]:
-    """Return a line for each trial that the guard stopped, with the reason."""
-    return [f"{entry.title}: {entry.guard}" for entry in board.entries if entry.guard]
+    """Return a line for each trial that the guard stopped, or that violates a limit, and why."""
+    reasons = [(entry.title, entry.guard or entry.violates) for entry in board.entries]
+    return [f"{title}: {reason}" for title, reason in reasons if reason]
 
 
 def _entry(run: Any) -> Entry:
@@ -184,6 +254,7 @@ def _entry(run: Any) -> Entry:
         rungs=int(metrics.get("train/epochs", 0)),
         final=_below(metrics, "final/"),
         guard=tags.get("trial.guard"),
+        violates=tags.get("trial.violates"),
     )
 
 

@@ -52,6 +52,7 @@ def publish_view(
     metrics: Sequence[str] = (),
     conditional: Collection[str] = (),
     examples: Mapping[str, int] = MappingProxyType({}),
+    tags: Sequence[str] = (),
 ) -> str:
     """Save the sweep's leaderboard view, in place of an earlier one, and return its key.
 
@@ -59,7 +60,8 @@ def publish_view(
     whose axis is logarithmic, `metrics` the names of the columns after the objective
     (``bleu4``, ``rouge_l``). `conditional` names the fields that only some trials have: they
     are columns but no axes, because the chart leaves out a trial that lacks an axis.
-    `examples` are keys of logged images with the step to show.
+    `examples` are keys of logged images with the step to show, `tags` further tags of trials to
+    show.
     """
     axes = [
         f"{name}_log10" if name in logarithmic else name
@@ -70,7 +72,7 @@ def publish_view(
         "searchFilter": _children(parent_run_id),
         "orderByKey": _column("metrics", f"best/{objective}"),
         "orderByAsc": mode == "min",
-        "selectedColumns": _columns(params, [objective, *metrics]),
+        "selectedColumns": _columns(params, [objective, *metrics], tags),
         "runsHiddenMode": "FIRST_20_RUNS",
         "hideEmptyCharts": True,
         "isAccordionReordered": True,
@@ -134,11 +136,12 @@ def _column(kind: str, name: str) -> str:
     return f"{kind}.`{name}`"
 
 
-def _columns(params: Sequence[str], metrics: Sequence[str]) -> list[str]:
+def _columns(params: Sequence[str], metrics: Sequence[str], tags: Sequence[str]) -> list[str]:
     return [
         *(_column("metrics", f"best/{name}") for name in metrics),
         *(_column("params", name) for name in params),
         _column("metrics", "best/rung"),
+        *(_column("tags", name) for name in tags),
         _column("tags", VS_BEST),
         _column("tags", INTERVAL),
         _column("tags", "trial.state"),

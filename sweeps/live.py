@@ -80,7 +80,7 @@ class PlainLines:
         """Write what happened to a trial."""
         value = "" if row.objective is None else f" {self._board.objective} {row.objective:.4f}"
         rung = f"rung {row.rung}/{self._board.epochs}"
-        said = last_line(row.error) if row.error else row.symptoms
+        said = last_line(row.error) if row.error else _ailment(row)
         why = f": {said}" if said else ""
         self._write(f"{row.title}  {rung}{value}  {row.state}{why}")
 
@@ -114,9 +114,13 @@ def failures(board: Board) -> list[str]:
 
 
 def ailments(board: Board) -> list[str]:
-    """Return a line for each trial that runs on although its last rung has symptoms."""
-    rows = [row for row in board.rows.values() if row.state == "running" and row.symptoms]
-    return [f"{row.title}: rung {row.rung}: {row.symptoms}" for row in rows]
+    """Return a line for each trial that runs on although something is wrong with its last rung."""
+    rows = [row for row in board.rows.values() if row.state == "running" and _ailment(row)]
+    return [f"{row.title}: rung {row.rung}: {_ailment(row)}" for row in rows]
+
+
+def _ailment(row: Row) -> str:
+    return "; ".join(said for said in (row.symptoms, row.violates) if said)
 
 
 def shown_rows(board: Board) -> list[Row]:
@@ -134,13 +138,19 @@ def shown_rows(board: Board) -> list[Row]:
 def status(board: Board) -> str:
     """Return the line that sums the sweep up."""
     parts = [f"{board.sweep_id}: {board.ended}/{board.trials} trials"]
+    if board.paused:
+        parts.append("paused")
     if board.best is not None:
         trial = board.best.title.split()[0]
         parts.append(f"best {board.objective} {board.best.best:.4f} ({trial})")
+    if board.on_front is not None:
+        parts.append(f"{board.on_front} on the front")
     if board.trials_per_minute is not None:
         parts.append(f"{board.trials_per_minute:.1f} trials/min")
     if board.minutes_left:
         parts.append(f"about {board.minutes_left:.1f} min left")
+    if board.spent and str(board.spent):
+        parts.append(f"budget: {board.spent} used")
     return ", ".join(parts)
 
 

@@ -6,8 +6,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from sweeps import front_view, room
 from sweeps.driver import Outcome, run
-from sweeps.leaderboard import Leaderboard, guarded, header, number, row, verdict
+from sweeps.leaderboard import Leaderboard, guarded, header, no_winner, number, row, verdict
 from sweeps.leaderboard_view import EMBEDDED_UI, Links, links
 from sweeps.promote import register_winner
 from sweeps.spec import Sweep
@@ -17,21 +18,25 @@ from sweeps.sweep_run import SweepRun
 COMPLETED, NO_WINNER, INTERRUPTED = 0, 1, 130
 """Exit codes."""
 _SHOWN = 10
-# In characters: all that is neither metric nor standing, a standing, a metric.
-_TITLE_WIDTH, _STANDING_WIDTH, _METRIC_WIDTH = 54, 26, 13
+# In characters: all that is neither metric nor standing, a standing, the front, a metric.
+_TITLE_WIDTH, _STANDING_WIDTH, _FRONT_WIDTH, _METRIC_WIDTH = 54, 26, 7, 13
 
 
 def finish(sweep: Sweep, results: Path, resume: str | None, console: Console) -> int:
     """Run a sweep and return the exit code of the command."""
+    short = room.warning(sweep, results)
+    if short:
+        console.print(f"warning: {short}", style="yellow", soft_wrap=True)
     outcome = run(sweep, results, console, resume)
     board = judged(outcome.run, outcome.leaderboard)
     record(outcome.run, board)
+    front_view.record(outcome.run, board)
     say_board(board, console)
     if outcome.interrupted:
         _say_resume(outcome, console)
         return INTERRUPTED
     if board.winner is None:
-        console.print("no trial has a score; the errors stand above and in MLflow", style="red")
+        console.print(f"{no_winner(board)}; the reasons stand above and in MLflow", style="red")
         return NO_WINNER
     model = sweep.promote.model if sweep.promote else None
     if model:
@@ -74,24 +79,29 @@ def say_board(board: Leaderboard, console: Console) -> None:
     said = verdict(board)
     if said:
         console.print(said, soft_wrap=True)
+    for line in board.remarks:
+        console.print(line, soft_wrap=True)
     for line in guarded(board):
         console.print(Text(line, style="red"), soft_wrap=True)
+    front_view.say(board, console)
 
 
 def table(board: Leaderboard, width: int) -> Table:
     """Return the best trials and the base, with as many metrics as `width` characters hold."""
     taken = _TITLE_WIDTH + (_STANDING_WIDTH if board.images else 0)
+    taken += _FRONT_WIDTH if board.further else 0
     metrics = board.shown[1 : max(1, (width - taken) // _METRIC_WIDTH)]
     grid = Table(box=None, pad_edge=False, header_style="bold")
     for column in header(board, metrics):
-        justify = "left" if column in ("trial", "state", "vs best") else "right"
+        justify = "left" if column in ("trial", "state", "front", "vs best") else "right"
         # Where it is too narrow for all, titles go over two lines, and no digit is lost.
         grid.add_column(column, justify=justify, no_wrap=column != "trial")  # type: ignore[arg-type]
     for entry in board.entries[:_SHOWN]:
         grid.add_row(*row(board, entry, metrics))
     if len(board.entries) > _SHOWN:
         grid.add_row(f"... and {len(board.entries) - _SHOWN} more", style="dim")
-    grid.add_row("zero-shot", "", number(board.zero_shot), style="dim")
+    front = [""] if board.further else []
+    grid.add_row("zero-shot", "", *front, number(board.zero_shot), style="dim")
     return grid
 
 

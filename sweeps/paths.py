@@ -30,6 +30,14 @@ class SweepFolder:
             return folder
 
     @classmethod
+    def newest(cls, root: Path, name: str) -> "SweepFolder | None":
+        """Return the folder of the last sweep called `name`, or None when there is none."""
+        root = root.absolute()
+        folders = [cls(root=root, sweep_id=path.parent.name) for path in root.glob("*/sweep.yaml")]
+        own = [folder for folder in folders if _number(folder.sweep_id, name)]
+        return max(own, key=lambda folder: _number(folder.sweep_id, name), default=None)
+
+    @classmethod
     def find(cls, root: Path, sweep_id: str) -> "SweepFolder":
         """Return the folder of an earlier sweep.
 
@@ -57,6 +65,25 @@ class SweepFolder:
         """The sweep file with every default written out."""
         return self.path / "sweep.yaml"
 
+    def earlier_spec(self, number: int) -> Path:
+        """The sweep file as it was before the `number`-th change, from 1."""
+        return self.path / f"sweep.{number}.yaml"
+
+    @property
+    def driver(self) -> Path:
+        """Who drives the sweep, see `sweeps.lease`."""
+        return self.path / "driver.json"
+
+    @property
+    def control(self) -> Path:
+        """Requests to the driver, see `sweeps.control`."""
+        return self.path / "control"
+
+    @property
+    def paused(self) -> Path:
+        """Is there while the sweep is paused."""
+        return self.control / "paused"
+
     @property
     def study(self) -> Path:
         """Optuna's journal file."""
@@ -67,13 +94,30 @@ class SweepFolder:
         """Ray Tune's own files; nothing is read back from them."""
         return self.path / "tune"
 
+    @property
+    def clock(self) -> Path:
+        """The wall time that the sweep's drivers have used."""
+        return self.path / "clock.json"
+
     def trial(self, trial: str) -> Path:
         """Everything of one trial."""
         return self.path / "trials" / trial
 
+    def trials(self) -> list[str]:
+        """The names of the trials that have done a rung."""
+        return sorted(path.parent.name for path in self.path.glob("trials/*/rungs.jsonl"))
+
     def record(self, trial: str) -> Path:
         """The trial's rungs so far, a line each."""
         return self.trial(trial) / "rungs.jsonl"
+
+    def stopping(self, trial: str) -> Path:
+        """Is there when somebody wants the trial to end after its rung."""
+        return self.trial(trial) / "stop"
+
+    def start(self, name: str) -> Path:
+        """A copy of the state of a trial, from which another trial begins."""
+        return self.control / "starts" / name
 
     def snapshot(self, trial: str, rung: int) -> Path:
         """The state of a trial at the end of a rung."""

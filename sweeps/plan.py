@@ -5,13 +5,15 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from sweeps import samplers, starts, storage
+from sweeps import disk, samplers, starts, storage
+from sweeps.budget import described, refuse
 from sweeps.context import trial_title
 from sweeps.draws import Draws
+from sweeps.fidelity import unpruned
 from sweeps.resources import Layout, layout, local_cpus, local_gpus
 from sweeps.spaces import show_sweep
 from sweeps.spec import Sweep
-from sweeps.study import enqueue
+from sweeps.study import directions, enqueue
 from workers import checkpoint_files, quantizations, tiny
 from workers.checkpoint_files import OPTIMIZER_BYTES, CheckpointFiles
 
@@ -25,6 +27,7 @@ def show(sweep: Sweep, results: Path, console: Console) -> None:
     plan = layout(
         sweep.resources.hosts, sweep.resources.slots, cpus=local_cpus(), gpus=local_gpus()
     )
+    refuse(sweep, plan)
     for name, value in _lines(sweep, results, plan):
         console.print(Text.assemble((f"{name:<10}", "bold"), f" {value}"), soft_wrap=True)
     console.print("\nspace", style="bold")
@@ -40,7 +43,7 @@ def sample_titles(sweep: Sweep, count: int) -> list[str]:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study()
+    study = optuna.create_study(directions=directions(sweep))
     for point in starts.points(sweep):
         enqueue(study, point)
     draws = Draws(study, sweep)
@@ -49,13 +52,14 @@ def sample_titles(sweep: Sweep, count: int) -> list[str]:
 
 
 def _lines(sweep: Sweep, results: Path, plan: Layout) -> list[tuple[str, str]]:
-    objective, schedule = sweep.search.objective, sweep.schedule
     files = checkpoint_files.find(sweep.model.base, sweep.model.revision)
     device = "GPU" if plan.gpus_per_host else "CPU"
     return [
         ("sweep", f"{sweep.name}: {sweep.task} with {sweep.model.base}"),
         ("trials", _trials(sweep)),
-        ("objective", f"{objective.metric} ({objective.mode}), scheduler {schedule.name}"),
+        ("budget", described(sweep.search.budget) or "no limit besides the trials"),
+        ("objective", _objectives(sweep)),
+        ("schedule", _schedule(sweep)),
         ("sampler", _sampler(sweep)),
         ("start", _start(sweep)),
         ("study", _study(sweep)),
@@ -63,8 +67,21 @@ def _lines(sweep: Sweep, results: Path, plan: Layout) -> list[tuple[str, str]]:
         ("hosts", f"{plan.hosts} with {plan.slots} slot(s) each; {device}, {plan.threads} threads"),
         ("base", _base(sweep, files)),
         ("memory", _memory(sweep, files, plan)),
-        ("disk", _disk(sweep, files, results)),
+        ("disk", _disk(sweep, files, plan, results)),
     ]  # fmt: skip
+
+
+def _objectives(sweep: Sweep) -> str:
+    search = sweep.search
+    wanted = ", ".join(f"{each.metric} ({each.mode})" for each in search.objectives)
+    limits = ", ".join(f"{each.quantity} {each}" for each in search.constraints)
+    return f"{wanted}; {limits}" if limits else wanted
+
+
+def _schedule(sweep: Sweep) -> str:
+    whole = unpruned(sweep)
+    first = f", the first {whole} trials run to their end to measure the rungs" if whole else ""
+    return f"{sweep.schedule.name}, grace {sweep.schedule.grace}{first}"
 
 
 def _trials(sweep: Sweep) -> str:
@@ -108,10 +125,10 @@ def memory_note(sweep: Sweep) -> str:
 def _base(sweep: Sweep, files: CheckpointFiles | None) -> str:
     base = sweep.model.base
     if files is not None:
-        return f"{base}: {files.weights:,} weights, {_size(files.file_bytes)}, on this machine"
+        return f"{base}: {files.weights:,} weights, {size(files.file_bytes)}, on this machine"
     if base in tiny.BASES:
         return (
-            f"{base}: {_size(tiny.BASES[base].bytes)}, built once by the first run (half a minute)"
+            f"{base}: {size(tiny.BASES[base].bytes)}, built once by the first run (half a minute)"
         )
     return f"{base}: not on this machine; the first run fetches it from the model hub"
 
@@ -122,9 +139,9 @@ def _memory(sweep: Sweep, files: CheckpointFiles | None, plan: Layout) -> str:
     java = _JAVA_BYTES if "meteor" in sweep.evaluate.metrics else 0.0
     on_device = base_bytes(sweep, files, gpu=bool(plan.gpus_per_host))
     adapters = plan.slots * largest_adapter(sweep, files) * OPTIMIZER_BYTES
-    process = _size(_PROCESS_BYTES + java)
+    process = size(_PROCESS_BYTES + java)
     return (
-        f"per host about {_size(on_device)} for the bases, {_size(adapters)} for adapters with "
+        f"per host about {size(on_device)} for the bases, {size(adapters)} for adapters with "
         f"optimizer, {process} for the processes; activations come on top"
     )
 
@@ -147,15 +164,16 @@ def largest_adapter(sweep: Sweep, files: CheckpointFiles) -> int:
     return max(files.adapter_weights(target, int(max(ranks))) for target in targets)
 
 
-def _disk(sweep: Sweep, files: CheckpointFiles | None, results: Path) -> str:
+def _disk(sweep: Sweep, files: CheckpointFiles | None, plan: Layout, results: Path) -> str:
+    room = f"{size(disk.free(results))} free"
     if files is None:
-        return f"adapters below {results}"
-    # Per trial the best adapter stays (4 bytes a weight); a running one has four snapshots.
-    kept = sweep.search.trials * largest_adapter(sweep, files) * 4
-    return f"up to {_size(kept)} of adapters below {results}"
+        return f"adapters below {results}, {room}"
+    most = disk.expected_bytes(sweep, largest_adapter(sweep, files), plan)
+    return f"up to {size(most)} below {results}, {room}"
 
 
-def _size(count: float) -> str:
+def size(count: float) -> str:
+    """Return a number of bytes in words."""
     for unit in ("B", "kB", "MB"):
         if count < 1000:
             return f"{count:.0f} {unit}"

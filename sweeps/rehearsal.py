@@ -7,6 +7,7 @@ from typing import Any
 from search_spaces.rules import Forbidden, Rule
 from sweeps.sweep import Search, Sweep
 from workers.families import REGEX
+from workers.measures import MEASURES
 
 IMAGES, TRIALS, EPOCHS, BATCH, NEW_TOKENS = 32, 2, 2, 2, 16
 """At most so many of each; a real vocabulary is large, so batches are small."""
@@ -38,9 +39,11 @@ def rehearsal(sweep: Sweep, base: str) -> Sweep:
     # A stand-in knows no words: what it writes is no reason to stop before the last rung.
     values["guard"] |= {"stop": False}
     values["search"] |= {"space": _space(values["search"]["space"]), "trials": TRIALS}
-    values["search"] |= _rules(sweep.search)
+    values["search"] |= {**_rules(sweep.search), "budget": {}}
+    # What is measured of a stand-in says nothing of the base itself.
+    values["search"] |= {"constraints": {}, "objective": _scored(sweep)}
     # Both trials are to reach their end, by whatever scheduler.
-    values["schedule"] |= {"grace": values["train"]["epochs"]}
+    values["schedule"] |= {"grace": values["train"]["epochs"], "unpruned": None}
     values["resources"] = {"hosts": 1, "slots": 1}
     values["tracking"] |= {"experiment": sweep.tracking.experiment + SUFFIX}
     if sweep.promote:
@@ -52,6 +55,15 @@ def names_layers(sweep: Sweep) -> bool:
     """Tell whether the sweep names modules of the base by path, which may name single layers."""
     targets = sweep.swept("adapter.targets", sweep.adapter.targets)
     return bool(sweep.adapter.trained_modules) or any(each.startswith(REGEX) for each in targets)
+
+
+def _scored(sweep: Sweep) -> list[dict[str, Any]]:
+    """Return the objectives without those that only a GPU measures."""
+    return [
+        objective.model_dump()
+        for objective in sweep.search.objectives
+        if objective.metric not in MEASURES or not MEASURES[objective.metric].gpu
+    ]
 
 
 def _data(sweep: Sweep) -> dict[str, Any]:
@@ -75,6 +87,8 @@ def _evaluate(sweep: Sweep) -> dict[str, Any]:
         "limit": min(evaluate.limit or SCORED, SCORED),
         "batch_size": min(evaluate.batch_size, BATCH),
         "max_new_tokens": min(evaluate.max_new_tokens, NEW_TOKENS),
+        "final_limit": min(evaluate.final_limit or SCORED, SCORED),
+        "from_rung": min(evaluate.from_rung, EPOCHS),
     }
 
 

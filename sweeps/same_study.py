@@ -1,6 +1,6 @@
 """Whether a study that is there belongs to a search: its objective, its direction, its space."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from search_spaces.domains import Domain, Range
@@ -23,13 +23,13 @@ def remember(study: "optuna.Study", sweep: Sweep) -> None:
             study.set_user_attr(name, value)
 
 
-def refuse_another(study: "optuna.Study", sweep: Sweep, direction: str) -> None:
+def refuse_another(study: "optuna.Study", sweep: Sweep, directions: Sequence[str]) -> None:
     """Raise ValueError, naming each difference, for a study that cannot go on as `sweep`."""
-    there = study.directions[0].name.lower()
-    if there != direction:
+    there = [direction.name.lower() for direction in study.directions]
+    if there != list(directions):
         raise ValueError(
-            f"{study.study_name}: search.objective.mode must stay {_WORDS[there]}, "
-            f"as its study has it, got {_WORDS[direction]}; " + _ANEW.format(name=study.study_name)
+            f"{study.study_name}: search.objective.mode must stay {_modes(there)}, "
+            f"as its study has it, got {_modes(directions)}; " + _ANEW.format(name=study.study_name)
         )
     problems = [*_objective_problems(study, sweep), *_space_problems(study, sweep)]
     if problems:
@@ -49,13 +49,23 @@ def widened(study: "optuna.Study", sweep: Sweep) -> list[str]:
 
 
 def _facts(sweep: Sweep) -> dict[str, Any]:
-    return {"objective": sweep.search.objective.metric, "space": sweep.search.space.form()}
+    names = ", ".join(objective.metric for objective in sweep.search.objectives)
+    limits = ", ".join(f"{each.quantity} {each}" for each in sweep.search.constraints)
+    return {"objective": names, "limits": limits, "space": sweep.search.space.form()}
 
 
 def _objective_problems(study: "optuna.Study", sweep: Sweep) -> Iterator[str]:
-    before, now = study.user_attrs.get("objective"), sweep.search.objective.metric
-    if before not in (None, now):
-        yield f"search.objective.metric must stay {before}, got {now}"
+    """Yield objectives and limits by which the trials so far were not judged."""
+    fields = {"objective": "search.objective.metric", "limits": "search.constraints"}
+    facts = _facts(sweep)
+    for fact, field in fields.items():
+        before, now = study.user_attrs.get(fact), facts[fact]
+        if before not in (None, now):
+            yield f"{field} must stay {before or 'empty'}, got {now or 'none'}"
+
+
+def _modes(directions: Sequence[str]) -> str:
+    return ", ".join(_WORDS[direction] for direction in directions)
 
 
 def _space_problems(study: "optuna.Study", sweep: Sweep) -> Iterator[str]:

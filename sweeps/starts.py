@@ -21,7 +21,7 @@ def points(sweep: Sweep) -> list[dict[str, Any]]:
     if given is None:
         own, _ = own_point(sweep)
         return [] if own is None else [own]
-    return [_settled(sweep.search.space, point) for point in given]
+    return [settled(sweep.search.space, point) for point in given]
 
 
 def own_point(sweep: Sweep) -> tuple[dict[str, Any] | None, str]:
@@ -40,14 +40,17 @@ def own_point(sweep: Sweep) -> tuple[dict[str, Any] | None, str]:
 def flaws(sweep: Sweep) -> Iterator[Flaw]:
     """Yield what is wrong with the points to start with, by their index in the list."""
     for index, point in enumerate(sweep.search.start or ()):
-        found = list(_point_flaws(sweep.search.space, point))
-        rule = None if found else sweep.refusal(_settled(sweep.search.space, point))
-        if rule is not None:
-            found = [Flaw((), "must keep the rules", rule)]
-        yield from (flaw.below(str(index)) for flaw in found)
+        yield from (flaw.below(str(index)) for flaw in point_flaws(sweep, point))
 
 
-def _point_flaws(space: Space, point: Mapping[str, Any]) -> Iterator[Flaw]:
+def point_flaws(sweep: Sweep, point: Mapping[str, Any]) -> list[Flaw]:
+    """Return what is wrong with a given point, of which fields may be left out."""
+    found = list(_field_flaws(sweep.search.space, point))
+    rule = None if found else sweep.refusal(settled(sweep.search.space, point))
+    return found if rule is None else [Flaw((), "must keep the rules", rule)]
+
+
+def _field_flaws(space: Space, point: Mapping[str, Any]) -> Iterator[Flaw]:
     for path, value in point.items():
         if path not in space:
             must = "must name a field of search.space"
@@ -67,7 +70,7 @@ def _inactive_flaws(space: Space, point: Mapping[str, Any], path: str) -> Iterat
             yield Flaw((path,), must, f"{parent} {show(point[parent])}")
 
 
-def _settled(space: Space, point: Mapping[str, Any]) -> dict[str, Any]:
+def settled(space: Space, point: Mapping[str, Any]) -> dict[str, Any]:
     """Return a point with its values as Optuna draws them: a choice itself, floats as such."""
     given = cast("BaseTrial", Given(point))
     return {path: space[path].suggest(given, path) for path in point}

@@ -1,10 +1,12 @@
 """Optuna's study of a sweep: what was drawn, how it ended, and what that teaches."""
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Literal
 
 from sweeps import storage
+from sweeps.context import BESTS, Start
 from sweeps.paths import SweepFolder
 from sweeps.same_study import refuse_another, remember, widened
 from sweeps.spec import Sweep
@@ -15,16 +17,22 @@ if TYPE_CHECKING:
     import optuna
     from optuna.trial import FrozenTrial, Trial, TrialState
 
+EXHAUSTED = "exhausted"
+"""User attribute of a study: whether every point of the space was tried."""
 TRIAL = "trial"
 """User attribute: name of a trial that was given out."""
 GIVEN = "given"
 """User attribute: the part of a point that was not drawn."""
 REFUSED = "refused"
 """User attribute: why a drawn point was not given out."""
+ADDED = "added"
+"""User attribute: somebody asked for this trial while the sweep ran, beyond ``search.trials``."""
+START = "start"
+"""User attribute: the state of another trial from which this one begins."""
 ERROR = "error"
 """User attribute: why a trial failed."""
 GUARDED = "guard"
-"""User attribute: why the guard stopped a trial."""
+"""User attribute and constraint: why the guard stopped a trial."""
 ORIGIN = "from"
 """User attribute: sweep and trial from which a warm start took it."""
 
@@ -43,9 +51,9 @@ def open_study(sweep: Sweep, folder: SweepFolder) -> "optuna.Study":
         study = optuna.load_study(study_name=folder.sweep_id, storage=place)
     else:
         study = optuna.create_study(
-            storage=place, study_name=folder.sweep_id, direction=direction(sweep)
+            storage=place, study_name=folder.sweep_id, directions=directions(sweep)
         )
-    refuse_another(study, sweep, direction(sweep))
+    refuse_another(study, sweep, directions(sweep))
     return study
 
 
@@ -64,6 +72,8 @@ def prepare_study(
             f"search.storage: {sweep.search.storage} has a study {study.study_name} already, of "
             "another folder of results; give the sweep another name"
         )
+    if study.user_attrs.get(EXHAUSTED):  # with other rules there may be more points
+        study.set_user_attr(EXHAUSTED, False)
     wider = widened(study, sweep)
     remember(study, sweep)
     return study, wider
@@ -78,9 +88,39 @@ def sweep_seed(study: "optuna.Study", sweep: Sweep) -> int:
     return int(study.user_attrs["seed"])
 
 
-def enqueue(study: "optuna.Study", point: Mapping[str, Any], *, again: bool = False) -> None:
+def enqueue(
+    study: "optuna.Study",
+    point: Mapping[str, Any],
+    *,
+    again: bool = False,
+    attributes: Mapping[str, Any] | None = None,
+) -> None:
     """Make a point, or a part of one, the next draw; `again` also if the study had it already."""
-    study.enqueue_trial(dict(point), user_attrs={GIVEN: dict(point)}, skip_if_exists=not again)
+    every = {**(attributes or {}), GIVEN: dict(point)}
+    study.enqueue_trial(dict(point), user_attrs=every, skip_if_exists=not again)
+
+
+def add(study: "optuna.Study", point: Mapping[str, Any], start: Start | None) -> None:
+    """Make a point the next draw, of a trial that comes on top of ``search.trials``."""
+    attributes = {GIVEN: dict(point), ADDED: True, START: asdict(start) if start else None}
+    study.enqueue_trial(dict(point), user_attrs=attributes)
+
+
+def wanted(sweep: Sweep, folder: SweepFolder) -> int:
+    """Return how many trials the sweep is to run, with those that were asked for.
+
+    Not more than there are once every point of the space was tried.
+    """
+    study = open_study(sweep, folder)
+    if study.user_attrs.get(EXHAUSTED):
+        return len(own_trials(study))
+    return sweep.search.trials + added(study)
+
+
+def added(study: "optuna.Study") -> int:
+    """Return how many trials were asked for on top of ``search.trials``."""
+    trials = study.get_trials(deepcopy=False)
+    return sum(ADDED in frozen.user_attrs and REFUSED not in frozen.user_attrs for frozen in trials)
 
 
 def tell(
@@ -88,9 +128,12 @@ def tell(
     trial: "Trial",
     state: "TrialState",
     error: str | None = None,
-    value: float | None = None,
+    value: float | Sequence[float] | None = None,
 ) -> None:
-    """Tell the study how a trial ended, and why it failed."""
+    """Tell the study how a trial ended, and why it failed.
+
+    `value` is the objective, or the values of several.
+    """
     from optuna.samplers import RandomSampler
 
     # What samplers do after a trial is not for us: to end the study, to warn of constraints.
@@ -150,19 +193,20 @@ def recipe_of(sweep: Sweep, folder: SweepFolder, trial: str) -> Recipe:
 def importances(sweep: Sweep, folder: SweepFolder) -> dict[str, float]:
     """Return how much of the scores' variation each field explains (fANOVA), largest first.
 
-    Over all trials with a score, by their best one: Optuna alone would leave out the stopped
-    ones, and with them the points that are bad. Empty when there is too little to tell.
+    Of several objectives it is the first one's. Over all trials with a score, by their best one:
+    Optuna alone would leave out the stopped ones, and with them the points that are bad. Empty
+    when there is too little to tell.
     """
     import optuna
 
     study = open_study(sweep, folder)
-    scored = optuna.create_study(direction=direction(sweep))
+    scored = optuna.create_study(direction=directions(sweep)[0])
     scored.add_trials(
         optuna.trial.create_trial(
             params=trial.params, distributions=trial.distributions, value=value
         )
         for trial in study.get_trials(deepcopy=False)
-        if (value := _best_value(trial, direction(sweep))) is not None
+        if (value := _best_value(trial, directions(sweep)[0])) is not None
     )
     evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
     try:
@@ -171,13 +215,16 @@ def importances(sweep: Sweep, folder: SweepFolder) -> dict[str, float]:
         return {}
 
 
-def direction(sweep: Sweep) -> Literal["maximize", "minimize"]:
-    """Return Optuna's word for the objective's mode."""
-    return "maximize" if sweep.search.objective.mode == "max" else "minimize"
+def directions(sweep: Sweep) -> list[Literal["maximize", "minimize"]]:
+    """Return Optuna's words for the objectives' modes."""
+    modes = [objective.mode for objective in sweep.search.objectives]
+    return ["maximize" if mode == "max" else "minimize" for mode in modes]
 
 
 def _best_value(trial: "FrozenTrial", direction: str) -> float | None:
-    rungs = [value for value in trial.intermediate_values.values() if value == value]  # no NaN
+    leading: list[float] = trial.user_attrs.get(BESTS, [])[:1]
+    values = [*trial.intermediate_values.values(), *leading]
+    rungs = [value for value in values if value == value]  # no NaN
     if not rungs:
         return None
     return max(rungs) if direction == "maximize" else min(rungs)

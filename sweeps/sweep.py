@@ -17,20 +17,11 @@ from search_spaces.forms import preset_of, read_space
 from search_spaces.presets import lora
 from search_spaces.rules import AnyRule, Forbidden, Rule, broken, read_forbidden, read_rules
 from search_spaces.space import Space
+from sweeps import constraints, objectives
+from sweeps.constraints import Constraint, read_constraints
 from sweeps.fields import value_at
-from workers.recipe import Count, Recipe, Section
-
-LOSS = "loss"
-"""The objective that needs no metric: validation loss, smaller is better."""
-
-
-def _mode(metric: Any) -> Literal["max", "min"]:
-    """Return which way an objective is better; for an unknown one, what most metrics say."""
-    from workers.metrics.catalog import METRICS
-
-    if metric == LOSS:
-        return "min"
-    return next((m.direction or "max" for m in METRICS.values() if metric in m.outputs), "max")
+from sweeps.objectives import Objective, read_objectives
+from workers.recipe import Count, Recipe, Section, Threshold
 
 
 class Sampler(Section):
@@ -44,19 +35,26 @@ class Sampler(Section):
     """What else the sampler takes, such as ``startup_trials`` of tpe."""
 
 
-class Objective(Section):
-    """What the sweep optimizes."""
+class Budget(Section):
+    """What a sweep may use over all its drivers; null is without limit."""
 
-    metric: str = "cider"
-    """An output of one of ``evaluate.metrics``, or ``loss``."""
-    mode: Literal["max", "min"] = Field(default_factory=lambda values: _mode(values.get("metric")))
-    """The metric's own direction unless given."""
+    hours: Annotated[float, Field(gt=0.0)] | None = None
+    """Wall time from the first trial on, without the time between a stop and a resume."""
+    gpu_hours: Annotated[float, Field(gt=0.0)] | None = None
+    """Seconds of all rungs times the GPUs that each of them holds."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _trials_stand_elsewhere(cls, values: Any) -> Any:
+        if isinstance(values, Mapping) and "trials" in values:
+            raise ValueError("hours and gpu_hours; the number of trials is search.trials")
+        return values
 
 
 class Search(Section):
     """The search over the recipe's fields."""
 
-    model_config = ConfigDict(arbitrary_types_allowed=True)
+    model_config = ConfigDict(arbitrary_types_allowed=True, serialize_by_alias=True)
 
     space: Annotated[Space, BeforeValidator(read_space)] = Field(
         default_factory=lambda: lora().space
@@ -67,8 +65,14 @@ class Search(Section):
     forbidden: Annotated[tuple[InstanceOf[Forbidden], ...], BeforeValidator(read_forbidden)] = ()
     """Values of fields that must not come together."""
     sampler: Sampler = Sampler()
-    objective: Objective = Objective()
+    objectives: Annotated[tuple[Objective, ...], BeforeValidator(read_objectives)] = Field(
+        default=(Objective(),), alias="objective"
+    )
+    """One or several; a file calls them ``objective``."""
+    constraints: Annotated[tuple[Constraint, ...], BeforeValidator(read_constraints)] = ()
+    """Limits that a trial must keep to win."""
     trials: Count = 16
+    budget: Budget = Budget()
     start: Annotated[tuple[dict[str, Any], ...], Field(strict=False)] | None = None
     """Points that are tried first, of which fields may be left out; null is the recipe's own
     values if they lie in the space."""
@@ -96,6 +100,31 @@ class Search(Section):
     def _space_form(self, space: Space) -> dict[str, dict[str, Any]]:
         return space.form()
 
+    @field_serializer("objectives")
+    def _objectives_form(self, value: tuple[Objective, ...]) -> Any:
+        return objectives.form(value)
+
+    @field_serializer("constraints")
+    def _constraints_form(self, value: tuple[Constraint, ...]) -> dict[str, str]:
+        return constraints.form(value)
+
+    @property
+    def objective(self) -> Objective:
+        """The leading objective: it decides which rung counts and which trial is the best."""
+        return self.objectives[0]
+
+    @property
+    def limited(self) -> tuple[str, ...]:
+        """The quantities that have a limit."""
+        return tuple(constraint.quantity for constraint in self.constraints)
+
+    @property
+    def quantities(self) -> tuple[str, ...]:
+        """All that decides anything, each once: the objectives, the leading one first, and the
+        limited ones."""
+        names = (*(objective.metric for objective in self.objectives), *self.limited)
+        return tuple(dict.fromkeys(names))
+
     @field_serializer("rules")
     def _rules_form(self, rules: tuple[Rule, ...]) -> list[str]:
         return [str(rule) for rule in rules]
@@ -114,6 +143,13 @@ class Schedule(Section):
     """Rungs (epochs) that every trial gets."""
     reduction: Annotated[int, Field(ge=2)] = 3
     """At each halving one in this many trials goes on."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """What else the scheduler takes, such as ``samples`` of median."""
+    unpruned: Annotated[int, Field(ge=0)] | None = None
+    """First trials that no scheduler stops, to measure how well rungs predict final scores; null
+    is one in 16 of ``search.trials``, at most 8, and none where that is too few to tell."""
+    correlation: Threshold = 0.8
+    """Rank correlation of a rung with the final scores below which rungs are not trusted."""
 
 
 class Resources(Section):
@@ -123,6 +159,16 @@ class Resources(Section):
     """Processes that hold a base model; auto is one per GPU, or one per few cores."""
     slots: Literal["auto"] | Count = "auto"
     """Trials that a host holds at a time."""
+
+
+class Disk(Section):
+    """What of the trials stays on disk."""
+
+    keep: Count | None = 10
+    """Adapters of so many of the best trials; those of the others go as the sweep runs. Null
+    keeps all."""
+    limit_gb: Annotated[float, Field(gt=0.0)] | None = None
+    """Most that the sweep's folder may hold, in 1e9 bytes; null is no limit."""
 
 
 class Tracked(Section):
@@ -153,6 +199,7 @@ class Sweep(Recipe):
     search: Search = Search()
     schedule: Schedule = Schedule()
     resources: Resources = Resources()
+    disk: Disk = Disk()
     tracking: Tracked
     promote: Promote | None = None
     """Null registers nothing."""
@@ -202,6 +249,11 @@ class Sweep(Recipe):
     def most_epochs(self) -> int:
         """Rungs of the longest trial."""
         return int(max(self.swept("train.epochs", self.train.epochs)))
+
+    @property
+    def first_judged_rung(self) -> int:
+        """The first rung with an objective: losses are there from the start, captions later."""
+        return 1 if self.search.objective.metric == objectives.LOSS else self.evaluate.from_rung
 
     def outputs(self) -> tuple[str, ...]:
         """Return the names of all scores of a rung, such as ``bleu_4`` and ``cider``."""

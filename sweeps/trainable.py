@@ -5,19 +5,21 @@ trial.
 """
 
 import contextlib
+import time
 from typing import Any
 
 import ray
 from ray import tune
 
 from sweeps import record
-from sweeps.context import FAILED, GUARD, SweepContext, trial_id
+from sweeps.context import FAILED, FULL, Start, SweepContext, trial_id
 
 _CLOSE_SECONDS = 60.0
+_PAUSE_SECONDS = 0.5
 
 
 class TrialTrainable(tune.Trainable):
-    """One trial. ``config`` holds number, point and the name of the host."""
+    """One trial. ``config`` holds number, point, the name of the host, and what to begin from."""
 
     _rung: int
     _opened: bool
@@ -37,8 +39,10 @@ class TrialTrainable(tune.Trainable):
         """Advance one rung; an error of the trial itself comes back as a result."""
         failure = None if self._opened else self._open()
         result = failure or self._next()
+        if result.get(FULL):
+            self._release()  # whoever goes on does so from the record
         self._rung = int(result.get("rung", self._rung))
-        self._ended = bool(result["finished"] or result[FAILED] or result.get(GUARD))
+        self._ended = bool(result[FAILED] or record.is_over(result))
         return {**result, "done": self._ended, "trial": trial_id(self._number)}
 
     def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
@@ -56,6 +60,7 @@ class TrialTrainable(tune.Trainable):
     def _take(self, config: dict[str, Any]) -> None:
         self._number: int = config["number"]
         self._point: dict[str, Any] = config["point"]
+        self._start = Start(**config["start"]) if config.get("start") else None
         self._host = ray.get_actor(config["host"])
         self._rung = 0
         self._opened = False
@@ -63,7 +68,7 @@ class TrialTrainable(tune.Trainable):
         self._past: list[dict[str, Any]] = []
 
     def _open(self) -> dict[str, Any] | None:
-        opening: Any = self._host.open.remote(self._number, self._point)
+        opening: Any = self._host.open.remote(self._number, self._point, self._start)
         failure: dict[str, Any] | None = ray.get(opening)
         self._opened = failure is None
         if self._opened:
@@ -76,6 +81,8 @@ class TrialTrainable(tune.Trainable):
         return self._past.pop(0) if self._past else self._advance()
 
     def _advance(self) -> dict[str, Any]:
+        while self._context.folder.paused.exists():
+            time.sleep(_PAUSE_SECONDS)
         advancing: Any = self._host.advance.remote(self._number)
         result: dict[str, Any] = ray.get(advancing)
         return result

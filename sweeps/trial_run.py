@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from sweeps import scores_file
 from sweeps.examples import captioned, thumbnail
-from sweeps.inputs import data_inputs, eval_tags
+from sweeps.inputs import data_inputs, eval_tags, final_tags
 from sweeps.scores_file import Scores
 from sweeps.tracking import (
     Tracking,
@@ -21,6 +21,7 @@ from sweeps.tracking import (
     user,
 )
 from workers.data.sample import DataSet, Sample
+from workers.measures import PREFIX
 from workers.recipe import Data
 from workers.report import Prediction, Report
 
@@ -39,6 +40,7 @@ PREDICTIONS = "eval/predictions.json"
 """The same name in every trial: MLflow compares tables of one name side by side."""
 
 _ERROR, _GUARD, _SYMPTOMS = "trial.error", "trial.guard", "trial.symptoms"
+_VIOLATES = "trial.violates"
 _SECONDS = "time/rung_seconds"  # in every report, so it tells which rungs are stored
 _ERROR_TAG_CHARACTERS = 5000  # MLflow cuts a tag's end off at 8000, where the cause stands
 _THUMBNAILS = 8  # rows of the predictions table that show their image
@@ -120,6 +122,14 @@ class TrialRun:
         if logged.get("best/rung") != rung:
             log_metrics(self.client, self.run_id, {**best_keys(metrics), "best/rung": rung}, step=0)
 
+    def violates(self, limits: str | None) -> None:
+        """Say by a tag which limits of the search the trial violates, or that it keeps them."""
+        tagged = self.client.get_run(self.run_id).data.tags.get(_VIOLATES)
+        if limits:
+            set_tags(self.client, self.run_id, {_VIOLATES: limits})
+        elif tagged:
+            self.client.delete_tag(self.run_id, _VIOLATES)
+
     def images(self, samples: Sequence[Sample], captions: Sequence[str], step: int) -> None:
         """Log a few images, each with the caption written under it, as ``examples/<n>``.
 
@@ -154,6 +164,10 @@ class TrialRun:
         shown_as = json.dumps([{"path": PREDICTIONS, "type": "table"}])
         self.client.set_tag(self.run_id, "mlflow.loggedArtifacts", shown_as)
 
+    def final_images(self, scored: Sequence[Sample]) -> None:
+        """Record on which images ``final/*`` was taken, where they are others than the rungs'."""
+        set_tags(self.client, self.run_id, final_tags(scored))
+
     def scores(self, scores: Scores) -> None:
         """Write scores and statistics per image, in place of earlier ones."""
         self.client.log_text(self.run_id, scores_file.dump(scores), scores_file.SCORES)
@@ -177,11 +191,12 @@ class TrialRun:
 
 
 def best_keys(metrics: Mapping[str, float]) -> dict[str, float]:
-    """Return the validation metrics under ``best/``: ``val/cider`` becomes ``best/cider``."""
+    """Return scores and measures under ``best/``: ``val/cider`` becomes ``best/cider``."""
     return {
-        f"best/{key.removeprefix('val/')}": value
+        f"best/{key.removeprefix(prefix)}": value
         for key, value in metrics.items()
-        if key.startswith("val/")
+        for prefix in ("val/", PREFIX)
+        if key.startswith(prefix)
     }
 
 

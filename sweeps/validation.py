@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from search_spaces.flaws import Flaw, SpaceError, nearest, show
-from sweeps.fields import Keys, field_at, leaves, must_be, options, section_of
+from sweeps.fields import Keys, field_at, keyed, leaves, must_be, options, section_of
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -65,9 +65,9 @@ def _unknown_key(model: type[BaseModel], loc: Keys) -> Flaw:
     *above, key = map(str, loc)
     section_keys, field = field_at(model, above)
     section = (section_of(field) if field else None) or model
-    sibling = nearest(key, section.model_fields)
+    sibling = nearest(key, keyed(section))
     near = ".".join((*section_keys, sibling)) if sibling else nearest(key, leaves(model))
-    must = f"must be one of the keys {', '.join(section.model_fields)}"
+    must = f"must be one of the keys {', '.join(keyed(section))}"
     if key in leaves(model):
         must = f"must be written as a section, {key.replace('.', ': {', 1)}: ...}}"
     return Flaw((*above, key), must, key, near)

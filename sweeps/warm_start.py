@@ -84,6 +84,9 @@ def _from(folder: SweepFolder, sweep: Sweep) -> Taken:
 
 def _differences(earlier: Sweep, sweep: Sweep) -> Iterator[str]:
     before, now = dotted(earlier), dotted(sweep)
+    further = [[each.metric for each in one.search.objectives[1:]] for one in (earlier, sweep)]
+    if further[0] != further[1]:
+        yield f"further objectives {show(further[0])} there, {show(further[1])} here"
     for path in now:
         section = path.split(".")[0]
         same = path in _OBJECTIVE or (section in _SAME and path not in sweep.search.space)
@@ -119,7 +122,7 @@ def _copy(frozen: "FrozenTrial", point: _Point, origin: str) -> "FrozenTrial":
     params, distributions = point
     return create_trial(
         state=frozen.state,
-        value=frozen.value,
+        values=frozen.values,
         params=params,
         distributions=distributions,
         intermediate_values=frozen.intermediate_values,

@@ -79,8 +79,10 @@ class Evaluator:
         """Return the mean loss over all captions of the images."""
         return mean_loss(self._base, model, self._examples, self._evaluate.batch_size)
 
-    def predict(self, model: Any, beams: int) -> tuple[Prediction, ...]:
-        """Write a caption or an answer for every image."""
+    def predict(
+        self, model: Any, beams: int, seconds: list[float] | None = None
+    ) -> tuple[Prediction, ...]:
+        """Write a caption or an answer for every image; its time is appended to `seconds`."""
         captions = texts(
             self._base,
             model,
@@ -89,6 +91,7 @@ class Evaluator:
             beams=beams,
             batch_size=self._evaluate.batch_size,
             max_new_tokens=self._evaluate.max_new_tokens,
+            seconds=seconds,
         )
         return tuple(
             Prediction(image_id=sample.id, caption=caption, references=sample.captions)

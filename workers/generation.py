@@ -1,5 +1,6 @@
 """Captions and answers for images: one batched `generate` for every family."""
 
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -46,15 +47,18 @@ def texts(
     beams: int,
     batch_size: int,
     max_new_tokens: int,
+    seconds: list[float] | None = None,
 ) -> Iterator[str]:
     """Yield one text per prompt, about the image at its place in `pixels`, batch by batch.
 
-    The model is put into eval mode.
+    The model is put into eval mode. Each image's share of the time of its batch is appended to
+    `seconds`.
     """
     model.eval()
     for start in range(0, len(prompts), batch_size):
         chosen = range(start, min(start + batch_size, len(prompts)))
-        yield from generate(
+        started = time.perf_counter()
+        written = generate(
             base,
             model,
             pixels.of(chosen),
@@ -62,3 +66,6 @@ def texts(
             beams=beams,
             max_new_tokens=max_new_tokens,
         )
+        if seconds is not None:
+            seconds += [(time.perf_counter() - started) / len(chosen)] * len(chosen)
+        yield from written

@@ -6,12 +6,12 @@ for one rung while the others wait with their state kept.
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
 
-from workers import collapse, combinations, data
+from workers import collapse, combinations, data, measures
 from workers.adapters import AdaptedBase, read_weights
 from workers.data.sample import DataSet, Sample
 from workers.evaluation import Evaluator, MakeScorer, scored_samples, started_scorer
@@ -67,19 +67,26 @@ class Host:
     def admit(self, name: str, recipe: Recipe) -> Report:
         """Open a slot for a new trial and return rung 0: the base's own scores.
 
+        With them comes what is known of the adapter before it is trained.
         Raises ValueError for a recipe that this host cannot train, naming the field.
         """
         for field_name, reason in combinations.flaws(recipe):
             raise ValueError(f"{field_name} {reason}")
         self._scorer(recipe)  # its Java process starts while the base loads
         resident = self._resident(recipe)
-        self._slots[name] = Slot.new(name, recipe, resident.adapted)
-        return self._zero_shot(resident, recipe)
+        slot = self._slots[name] = Slot.new(name, recipe, resident.adapted)
+        baseline = self._zero_shot(resident, recipe)
+        return replace(baseline, metrics={**baseline.metrics, **_adapter(slot)})
 
     def restore(self, name: str, recipe: Recipe, folder: Path) -> None:
         """Open a slot that goes on from a snapshot, bit-identically on a CPU."""
         resident = self._resident(recipe)
         self._slots[name] = Slot.restored(name, recipe, resident.adapted, folder)
+
+    def graft(self, name: str, recipe: Recipe, folder: Path, rung: int) -> None:
+        """Open a slot that begins with an adapter which was trained for `rung` epochs."""
+        resident = self._resident(recipe)
+        self._slots[name] = Slot.grafted(name, recipe, resident.adapted, folder, rung)
 
     def advance(self, name: str) -> Report:
         """Train the slot for one rung, score it, and report.
@@ -90,6 +97,7 @@ class Host:
         slot, started = self._slot(name), time.monotonic()
         resident = self._resident(slot.recipe)
         examples = self._examples(resident, slot.recipe)
+        measures.forget_peak_memory(self.device)
         try:
             loss = slot.train(examples)
         except NonFiniteLossError as error:
@@ -97,22 +105,40 @@ class Host:
                 raise
             return _broken_off(slot, error, time.monotonic() - started)
         seconds = time.monotonic() - started
-        evaluator = self._evaluator(resident, slot.recipe)
-        model = slot.activate()
-        predictions = evaluator.predict(model, slot.recipe.evaluate.beams)
-        scored = evaluator.score(predictions)
-        metrics = _named("val", scored.corpus)
-        metrics["val/loss"] = evaluator.loss(model)
-        metrics["train/loss"] = loss
-        metrics["train/seconds"] = seconds
-        metrics["train/epochs"] = float(slot.rung)
-        metrics["train/truncated_captions"] = float(examples.truncated)
-        symptoms, collapsed = _examined(slot, predictions, metrics["val/loss"])
+        report = self._evaluated(slot, self._evaluator(resident, slot.recipe), seconds)
+        metrics = {
+            "train/loss": loss,
+            "train/epochs": float(slot.rung),
+            "train/truncated_captions": float(examples.truncated),
+            **_adapter(slot),
+            **measures.peak_memory(self.device),
+        }
+        return replace(
+            report,
+            metrics={**report.metrics, **metrics},
+            seconds=time.monotonic() - started,
+        )
+
+    def _evaluated(self, slot: Slot, evaluator: Evaluator, training: float) -> Report:
+        """Return the report of a rung after its training, which took so many seconds.
+
+        With loss, captions if they are due, and symptoms.
+        """
+        model, finished = slot.activate(), slot.rung >= slot.recipe.train.epochs
+        evaluate, writing = slot.recipe.evaluate, list[float]()
+        predictions: tuple[Prediction, ...] = ()
+        scored = None
+        if finished or slot.rung >= evaluate.from_rung:
+            predictions = evaluator.predict(model, evaluate.beams, writing)
+            scored = evaluator.score(predictions)
+        loss = evaluator.loss(model)
+        times = measures.times(training=training, writing=writing, batch_size=evaluate.batch_size)
+        symptoms, collapsed = _examined(slot, predictions, loss)
         return Report(
             rung=slot.rung,
-            metrics=metrics,
-            finished=slot.rung >= slot.recipe.train.epochs,
-            seconds=time.monotonic() - started,
+            metrics={**_named("val", scored.corpus if scored else {}), "val/loss": loss, **times},
+            finished=finished,
+            seconds=0.0,
             predictions=predictions,
             scored=scored,
             symptoms=symptoms,
@@ -120,12 +146,13 @@ class Host:
         )
 
     def score(self, name: str, folder: Path) -> Report:
-        """Score the adapter saved in `folder` with ``evaluate.final_beams``, as ``final/*``.
+        """Score the adapter saved in `folder` as a finished trial's, as ``final/*``.
 
-        The slot's own weights are put back afterwards.
+        With ``evaluate.final_beams`` on ``evaluate.final_limit`` images. The slot's own weights
+        are put back afterwards.
         """
         slot, started = self._slot(name), time.monotonic()
-        evaluator = self._evaluator(self._resident(slot.recipe), slot.recipe)
+        evaluator = self._evaluator(self._resident(slot.recipe), self._final(slot.recipe))
         model, own = slot.activate(), slot.adapted.weights(name)
         slot.adapted.load_weights(name, read_weights(folder))
         try:
@@ -166,6 +193,10 @@ class Host:
     def scored_samples(self, recipe: Recipe) -> tuple[Sample, ...]:
         """Return the validation images that the recipe's trials are scored on."""
         return scored_samples(self.data_set(recipe).splits["validation"], recipe.evaluate.limit)
+
+    def final_samples(self, recipe: Recipe) -> tuple[Sample, ...]:
+        """Return the validation images that finished trials are scored on in the end."""
+        return self.scored_samples(self._final(recipe))
 
     def close(self) -> None:
         """Close all slots and release scorers and bases."""
@@ -217,12 +248,25 @@ class Host:
             )
         return self._scorers[key]
 
+    def _final(self, recipe: Recipe) -> Recipe:
+        """Return the recipe by which a finished trial is scored."""
+        limit = recipe.evaluate.final_limit
+        evaluate = recipe.evaluate.model_copy(update={"limit": limit})
+        final = recipe.model_copy(update={"evaluate": evaluate})
+        # Equally many are the same ones: then one evaluator and its scorer do for both.
+        same = len(self.scored_samples(final)) == len(self.scored_samples(recipe))
+        return recipe if same else final
+
     def _zero_shot(self, resident: _Resident, recipe: Recipe) -> Report:
         key = _asked(recipe)
         if key not in resident.zero_shot:
             evaluator = self._evaluator(resident, recipe)
             resident.zero_shot[key] = _zero_shot_report(resident.adapted, evaluator, recipe)
         return resident.zero_shot[key]
+
+
+def _adapter(slot: Slot) -> dict[str, float]:
+    return measures.adapter(slot.adapted.parameters(slot.name))
 
 
 def _zero_shot_report(adapted: AdaptedBase, evaluator: Evaluator, recipe: Recipe) -> Report:

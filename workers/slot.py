@@ -99,9 +99,24 @@ class Slot:
         # weights_only: tensors and plain values, no code is run from the file.
         state = torch.load(folder / _OPTIMIZER, weights_only=True, map_location="cpu")
         slot.optimizer.load_state_dict(state["optimizer"])
+        for group in slot.optimizer.param_groups:
+            group["weight_decay"] = recipe.train.weight_decay  # may be another trial's snapshot
         slot.random, slot.device_random = state["random"], state["device_random"]
         cursor = json.loads((folder / _STATE).read_text())
         slot.rung, slot.ailing = cursor["rung"], cursor["ailing"]
+        return slot
+
+    @classmethod
+    def grafted(
+        cls, name: str, recipe: Recipe, adapted: AdaptedBase, folder: Path, rung: int
+    ) -> "Slot":
+        """Return a slot that begins with the adapter in `folder`, trained for `rung` epochs.
+
+        Its optimizer is new and its random state that of its seed.
+        """
+        slot = cls.new(name, recipe, adapted)
+        adapted.load_weights(name, read_weights(folder))
+        slot.rung = rung
         return slot
 
     def _set_random(self, device: torch.device) -> None:

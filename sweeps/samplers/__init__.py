@@ -8,6 +8,8 @@ Each module offers
         domains that it cannot sample, by their paths
     LEARNS_FROM_STOPPED: bool
         whether it learns from trials that the scheduler stopped
+    SEVERAL_OBJECTIVES: bool
+        whether it can look for a Pareto front
     TAKES_WIDER_SPACE: bool
         whether it goes on when a resumed sweep has wider ranges than its earlier trials
 """

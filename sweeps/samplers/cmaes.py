@@ -15,6 +15,7 @@ from search_spaces.space import Space
 from sweeps.samplers.draw import Draw, conditional_flaws
 
 LEARNS_FROM_STOPPED = False
+SEVERAL_OBJECTIVES = False
 TAKES_WIDER_SPACE = False
 PICKLES = True
 """Whether its state is read back as a pickle."""

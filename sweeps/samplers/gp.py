@@ -9,6 +9,7 @@ from sweeps.samplers.draw import Draw, conditional_flaws
 from workers.recipe import Count
 
 LEARNS_FROM_STOPPED = False
+SEVERAL_OBJECTIVES = True
 TAKES_WIDER_SPACE = False
 
 

@@ -10,6 +10,7 @@ from search_spaces.space import Space
 from sweeps.samplers.draw import Draw, conditional_flaws
 
 LEARNS_FROM_STOPPED = False
+SEVERAL_OBJECTIVES = True
 TAKES_WIDER_SPACE = False
 
 

@@ -9,6 +9,7 @@ from sweeps.samplers.draw import Draw
 from workers.recipe import Count
 
 LEARNS_FROM_STOPPED = True
+SEVERAL_OBJECTIVES = True
 TAKES_WIDER_SPACE = True
 
 

@@ -174,6 +174,28 @@ def test_trials_that_were_stopped_or_violate_a_limit_do_no_harm(name, tmp_path):
     assert len(own_trials(study)) == 10
 
 
+def test_it_goes_on_with_several_objectives_or_says_that_it_cannot(name, tmp_path):
+    from optuna.trial import TrialState
+
+    several = "objective: [{metric: cider}, {metric: adapter_mb}]"
+    text = file(name, space_for(name)).replace("search:\n", f"search:\n  {several}\n", 1)
+    if not samplers.module(name).SEVERAL_OBJECTIVES:
+        with pytest.raises(SpecError, match=r"search\.sampler\.name  must be one of .*tpe"):
+            parse(text)
+        return
+    sweep = parse(text)
+    study, _ = prepare_study(sweep, SweepFolder.create(tmp_path, "contract"), resuming=False)
+    draws = Draws(study, sweep)
+    for number in range(14):
+        trial = draws.next().trial
+        trial.set_constraint("adapter_mb", 1.0 if number % 3 == 0 else -1.0)
+        if number % 4 == 0:
+            tell(study, trial, TrialState.PRUNED)
+        else:
+            tell(study, trial, TrialState.COMPLETE, value=[number / 14, float(number % 5)])
+    assert len(own_trials(study)) == 14
+
+
 def test_options_it_has_not_are_refused(name):
     with pytest.raises(TypeError, match="no_such_option"):
         samplers.make(name, Draw(sweep_seed=0), {"no_such_option": 1})

@@ -9,10 +9,20 @@ from ray.tune.search import Searcher
 
 from sweeps import samplers
 from sweeps.bridge import OptunaBridge
+from sweeps.context import Start
 from sweeps.fleet import Fleet
 from sweeps.paths import SweepFolder
 from sweeps.spec import parse
-from sweeps.study import ended, how_ended, importances, open_study, own_trials, recipe_of
+from sweeps.study import (
+    ended,
+    how_ended,
+    importances,
+    open_study,
+    own_trials,
+    prepare_study,
+    recipe_of,
+    wanted,
+)
 
 FILE = """
 name: bridge
@@ -144,7 +154,7 @@ def collapse_above(bridge, limit, count):
 def test_tpe_keeps_away_from_where_trials_collapse(tmp_path):
     """For TPE rung 3 with 5.0 would be better than rung 1 with 0.1."""
     sampler = "{name: tpe, seed: 3, options: {startup_trials: 6}}"
-    sweep = parse(FILE.replace("{name: random, seed: 3}", sampler))
+    sweep = parse(FILE.replace("{name: random, seed: 3}", sampler) + "  trials: 30\n")
     folder = SweepFolder.create(tmp_path, "guarded")
     rates = collapse_above(OptunaBridge(sweep, folder, Fleet(hosts=("host",))), 3e-3, 30)
     early, late = (sum(rate > 3e-3 for rate in part) for part in (rates[:10], rates[20:]))
@@ -155,9 +165,8 @@ def test_tpe_keeps_away_from_where_trials_collapse(tmp_path):
 
 @pytest.mark.parametrize("name", samplers.NAMES)
 def test_every_sampler_goes_on_when_all_trials_collapse(name, tmp_path):
-    ends = "{uniform: [0.1, 1.0], step: 0.05}" if name == "grid" else "{uniform: [0.1, 1.0]}"
-    text = FILE.replace("{log_uniform: [1e-4, 1e-1]}", ends)
-    sweep = parse(text.replace("name: random", f"name: {name}"))
+    finite = FILE.replace("{log_uniform: [1e-4, 1e-1]}", "{uniform: [0.001, 0.1], step: 0.001}")
+    sweep = parse(finite.replace("name: random", f"name: {name}"))
     folder = SweepFolder.create(tmp_path, "guarded")
     bridge = OptunaBridge(sweep, folder, Fleet(hosts=("host",)))
     assert len(collapse_above(bridge, 0.0, 14)) == 14
@@ -247,7 +256,7 @@ def test_what_does_not_fit_in_memory_is_a_constraint_and_no_failure(bridge, swee
     assert trial.constraints == {"memory": 1.0}
     assert trial.intermediate_values == {1: 0.4}
     assert trial.user_attrs["error"] == "OutOfMemoryError: 2 GiB"
-    assert ended(open_study(sweep, folder)) == {"trial-000": ("failed", "OutOfMemoryError: 2 GiB")}
+    assert ended(open_study(sweep, folder)) == {"trial-000": "failed"}
 
 
 def test_a_limit_that_a_finished_trial_broke_is_told_beside_its_score(bridge, sweep, folder):
@@ -258,10 +267,74 @@ def test_a_limit_that_a_finished_trial_broke_is_told_beside_its_score(bridge, sw
     assert told(sweep, folder, 0).state == TrialState.COMPLETE
     assert told(sweep, folder, 0).constraints == {"peak_memory_gb": 1.5}
     assert open_study(sweep, folder).best_trial.user_attrs["trial"] == "trial-001"
-    assert ended(open_study(sweep, folder)) == {
-        "trial-000": ("completed", None),
-        "trial-001": ("completed", None),
-    }
+    assert ended(open_study(sweep, folder)) == {"trial-000": "completed", "trial-001": "completed"}
+
+
+SEVERAL = FILE.replace("{metric: cider}", "[{metric: cider}, {metric: adapter_mb}]")
+
+
+@pytest.fixture
+def several(folder):
+    sweep = parse(SEVERAL)
+    return sweep, OptunaBridge(sweep, folder, Fleet(hosts=("one/host-0",)))
+
+
+def test_several_objectives_are_told_as_values_in_their_directions(several, folder):
+    sweep, bridge = several
+    bests = {"a": [0.5, 3.0], "b": [0.7, 9.0], "c": [0.4, 4.0]}
+    for name, values in bests.items():
+        bridge.suggest(name)
+        bridge.on_trial_result(name, rung(1, values[0], objectives=values, bests=values))
+        bridge.on_trial_complete(name, rung(2, 0.1, bests=values, finished=True))
+    study = optuna.load_study(
+        study_name=folder.sweep_id, storage=optuna.storages.JournalStorage(
+            optuna.storages.journal.JournalFileBackend(str(folder.study)))
+    )  # fmt: skip
+    assert [trial.values for trial in study.trials] == list(bests.values())
+    best = {trial.user_attrs["trial"] for trial in study.best_trials}
+    assert best == {"trial-000", "trial-001"}
+    assert open_study(sweep, folder).directions == study.directions
+
+
+def test_a_stopped_trial_of_several_objectives_has_no_values_but_its_best_as_an_attribute(
+    several, folder
+):
+    sweep, bridge = several
+    bridge.suggest("a")
+    bridge.on_trial_complete("a", rung(1, 0.5, bests=[0.5, 3.0]))
+    trial = told(sweep, folder, 0)
+    assert (trial.state, trial.values, trial.intermediate_values) == (TrialState.PRUNED, None, {})
+    assert trial.user_attrs["bests"] == [0.5, 3.0]
+
+
+def test_a_finished_trial_without_one_of_its_objectives_is_fail(several, folder):
+    sweep, bridge = several
+    bridge.suggest("a")
+    bridge.on_trial_complete("a", rung(1, 0.5, bests=[0.5, math.nan], finished=True))
+    assert told(sweep, folder, 0).state == TrialState.FAIL
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ((SEVERAL, FILE), "search.objective.mode must stay max, min, as its study has it, got max"),
+        (("adapter_mb", "latency_ms"), "metric must stay cider, adapter_mb, got cider, latency_ms"),
+        (("start: []", "start: []\n  constraints: {loss: '< 3'}"), "constraints must stay empty"),
+    ],
+)
+def test_a_sweep_goes_on_with_its_own_objectives_and_limits_only(folder, change, message):
+    prepare_study(parse(SEVERAL), folder, resuming=False)
+    with pytest.raises(ValueError, match=message):
+        open_study(parse(SEVERAL.replace(*change)), folder)
+
+
+def test_importance_of_several_objectives_is_the_first_one_s(several, folder):
+    sweep, bridge = several
+    for number in range(12):
+        point = bridge.suggest(str(number))["point"]
+        bests = [float(point["adapter.rank"]), 1.0]
+        bridge.on_trial_complete(str(number), rung(1, bests[0], bests=bests))
+    assert importances(sweep, folder)["adapter.rank"] > 0.8
 
 
 def test_a_space_without_more_points_ends_the_search(folder):
@@ -275,8 +348,38 @@ def test_a_space_without_more_points_ends_the_search(folder):
     points = [bridge.suggest(name)["point"]["adapter.rank"] for name in "ab"]
     assert sorted(points) == [2, 4]
     assert not bridge.exhausted
-    assert bridge.suggest("c") == Searcher.FINISHED
+    assert bridge.suggest("c") is None  # somebody may ask for one more while others run
     assert bridge.exhausted
+    assert wanted(sweep, folder) == 2
+    for name in "ab":
+        bridge.on_trial_complete(name, rung(1, 0.1, finished=True))
+    assert bridge.suggest("c") == Searcher.FINISHED
+    prepare_study(sweep, folder, resuming=True)
+    assert wanted(sweep, folder) == 16
+
+
+def test_a_trial_that_is_asked_for_comes_on_top_and_next_also_after_a_crash(folder):
+    sweep = parse(FILE + "  trials: 2\n")
+    bridge = OptunaBridge(sweep, folder, Fleet(hosts=("host",)))
+    bridge.suggest("a")
+    point = {"adapter.rank": 8, "train.learning_rate": 0.05}
+    bridge.add(point, Start(trial="trial-000", rung=2, folder="copied"))
+    asked = bridge.suggest("b")
+    assert asked["point"] == point
+    assert asked["start"] == {"trial": "trial-000", "rung": 2, "folder": "copied"}
+    again = OptunaBridge(sweep, folder, Fleet(hosts=("host",)))
+    assert [again.suggest(name)["start"] for name in "abc"] == [None, asked["start"], None]
+    assert again.suggest("d") is None
+    assert wanted(sweep, folder) == 3
+
+
+def test_no_trial_begins_while_the_bridge_is_held(bridge):
+    bridge.suggest("a")
+    bridge.hold = "no room"
+    assert bridge.suggest("b") is None
+    bridge.on_trial_complete("a", rung(1, 0.1, finished=True))
+    assert bridge.suggest("b") == Searcher.FINISHED
+    assert not bridge.is_over
 
 
 def test_ending_twice_or_an_unknown_trial_does_no_harm(bridge, sweep, folder):

@@ -11,6 +11,11 @@ from sweeps.files import recipe_text
 COMMANDS = (
     "run",
     "resume",
+    "status",
+    "stop",
+    "pause",
+    "continue",
+    "add",
     "plan",
     "space",
     "compare",

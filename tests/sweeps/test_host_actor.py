@@ -1,15 +1,19 @@
 """The host actor's own class, called without Ray: best adapter, patience, failures, tracking."""
 
+import json
 import math
 import re
+import shutil
 
 import pytest
+import torch
 from safetensors.torch import load_file
 
 from sweeps import best, record, scores_file
 from sweeps.best import Best
-from sweeps.context import FAILED, GUARD, SYMPTOMS, SweepContext
-from sweeps.host_actor import KEPT_SNAPSHOTS, HostActor
+from sweeps.context import FAILED, FULL, GUARD, SYMPTOMS, Start, SweepContext
+from sweeps.disk import KEPT_SNAPSHOTS
+from sweeps.host_actor import HostActor
 from sweeps.paths import SweepFolder
 from sweeps.spec import parse
 from sweeps.sweep_run import SweepRun
@@ -21,10 +25,11 @@ name: acted
 model: {{base: {base}}}
 data: {{source: shapes, limit: 24, split: {{train: 0.5, validation: 0.25, test: 0.25}}}}
 train: {{epochs: 6, batch_size: 8, learning_rate: 1e-2, patience: 2}}
-evaluate: {{metrics: [exact_match], max_new_tokens: 4}}
+evaluate: {{metrics: [exact_match], max_new_tokens: 4{evaluate}}}
 search:
   space: {{train.learning_rate: {{log_uniform: [1e-6, 1e2]}}}}
   objective: {{metric: {metric}}}
+schedule: {{name: fifo}}
 """
 
 
@@ -35,8 +40,9 @@ def tracking(tmp_path_factory):
 
 @pytest.fixture
 def context(tracking, untrained_base, request):
-    metric = getattr(request, "param", "loss")
-    sweep = parse(FILE.format(base=untrained_base, metric=metric))
+    metric, evaluate = [*getattr(request, "param", "loss").split(", ", 1), ""][:2]
+    text = FILE.format(base=untrained_base, metric=metric, evaluate=evaluate and f", {evaluate}")
+    sweep = parse(text)
     folder = SweepFolder.create(tracking.root, "acted")
     run = SweepRun.open(tracking, folder.sweep_id, "name: acted", {})
     return SweepContext(
@@ -64,7 +70,11 @@ def test_the_best_rung_is_kept_with_its_adapter(actor, context):
     results = run_out(actor, 0)
     losses = [result["objective"] for result in results]
     folder = context.folder.best_adapter("trial-000")
-    assert best.read(folder) == Best(value=min(losses), rung=losses.index(min(losses)) + 1)
+    first = losses.index(min(losses))
+    scores = results[first]["metrics"].items()
+    metrics = {name: value for name, value in scores if not name.startswith("final/")}
+    kept = Best(value=losses[first], rung=first + 1, metrics=metrics)
+    assert best.read(folder) == kept
     assert results[-1]["best"] == min(losses)
     assert load_file(folder / "adapter_model.safetensors")
     assert "final/exact_match" in results[-1]["metrics"]
@@ -200,6 +210,46 @@ def test_trial_and_sweep_say_which_images_score_them(actor, context):
         assert {key: tags[key] for key in expected} == expected
 
 
+@pytest.mark.parametrize("context", ["exact_match, from_rung: 3"], indirect=True)
+def test_rungs_before_the_first_captions_have_no_objective_and_cost_no_patience(actor, context):
+    """So low a rate changes no caption: rung 3 stays the best, and two rungs of patience follow."""
+    actor.open(0, {"train.learning_rate": 1e-6})
+    results = run_out(actor, 0)
+    assert [result["objective"] is None for result in results] == [True, True, False, False, False]
+    assert "val/exact_match" not in results[1]["metrics"]
+    assert "val/loss" in results[1]["metrics"]
+    assert best.read(context.folder.best_adapter("trial-000")).rung == 3
+    assert "final/exact_match" in results[-1]["metrics"]
+
+
+@pytest.mark.parametrize("context", ["loss, from_rung: 6"], indirect=True)
+def test_by_its_loss_a_rung_without_captions_can_be_the_best(actor, context):
+    actor.open(0, {"train.learning_rate": 1e-3})
+    first = actor.advance(0)
+    assert first["best"] == first["objective"] == first["metrics"]["val/loss"]
+    trials, client = runs(context)
+    assert scores_file.read(client, trials["trial-000"].info.run_id) is None
+    actor.close(0)
+
+
+@pytest.mark.parametrize("context", ["loss, limit: 4"], indirect=True)
+def test_a_finished_trial_is_scored_on_the_whole_split_and_says_so(actor, context):
+    actor.open(0, {"train.learning_rate": 1e-3})
+    run_out(actor, 0)
+    actor.close(0)
+    trials, client = runs(context)
+    run = trials["trial-000"]
+    tags = run.data.tags
+    assert (tags["eval.images"], tags["eval.final_images"]) == ("4", "6")
+    whole = actor._host.data_set(context.sweep.recipe).splits["validation"]
+    assert tags["eval.final_digest"] == digest_of_ids(sample.id for sample in whole)
+    kept = scores_file.read(client, run.info.run_id)
+    assert len(kept.best.scored.ids) == 4
+    assert kept.final is None  # scores of other images cannot be compared with those of a rung
+    with open(client.download_artifacts(run.info.run_id, "eval/predictions.json")) as file:
+        assert len(json.load(file)["data"]) == 6
+
+
 def forget_last_rung(context):
     """Leave the record as a process does that is killed while it writes the last line."""
     path = context.folder.record("trial-000")
@@ -283,3 +333,52 @@ def test_a_trial_that_goes_on_elsewhere_keeps_the_scores_of_its_best_rung(actor,
 
 def test_closing_an_unknown_trial_does_nothing(actor):
     actor.close(99)
+
+
+def weights(folder):
+    return load_file(folder / "adapter_model.safetensors")
+
+
+def same(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
+
+
+@pytest.mark.parametrize("kind", ["snapshot", "best"])
+def test_a_trial_begins_where_another_one_stood(actor, context, kind):
+    off = {"guard.stop": False}
+    actor.open(0, {"train.learning_rate": 1e-2, **off})
+    actor.advance(0)
+    origin, copied = context.folder.snapshot("trial-000", 1), context.folder.start("copied")
+    shutil.copytree(origin, copied)
+    if kind == "best":  # an adapter alone
+        (copied / "optimizer.pt").unlink()
+        (copied / "best.json").write_text('{"rung": 1, "value": 0.5, "metrics": {}}')
+    start = Start(trial="trial-000", rung=1, folder="copied")
+    assert actor.open(1, {"train.learning_rate": 1e-6, **off}, start) is None
+    result = actor.advance(1)
+    assert result["rung"] == 2
+    trained, there = (weights(folder) for folder in
+                      (context.folder.snapshot("trial-001", 2), origin))  # fmt: skip
+    # So low a rate moves no weight far from where it began.
+    assert all(torch.allclose(trained[key], there[key], atol=1e-4) for key in there)
+    assert not same(trained, there)
+    run = SweepRun.find(context.tracking, context.folder.sweep_id)
+    tags = {trial.data.tags["trial.id"]: trial.data.tags for trial in run.trials()}
+    assert tags["trial-001"]["trial.from"] == "trial-000 rung 1"
+
+
+def test_a_full_disk_is_no_failure_of_the_trial_and_names_the_folder(actor, context):
+    actor.open(0, {"train.learning_rate": 1e-2})
+    assert actor.advance(0)["rung"] == 1
+    file = context.folder.record("trial-000")
+    kept = file.read_text()
+    file.unlink()
+    file.symlink_to("/dev/full")
+    result = actor.advance(0)
+    assert (result[FAILED], result["finished"], "rung" in result) == (None, False, False)
+    assert str(context.folder.path) in result[FULL]
+    assert "sweeps resume" in result[FULL]
+    file.unlink()
+    file.write_text(kept)
+    assert actor.open(0, {"train.learning_rate": 1e-2}) is None
+    assert actor.advance(0)["rung"] == 2

@@ -1,22 +1,23 @@
 import pytest
 
-from sweeps.leaderboard import Entry, Leaderboard, guarded, markdown, ranked
+from sweeps.leaderboard import Entry, Leaderboard, guarded, markdown, no_winner, ranked
+from sweeps.objectives import Objective
 
 NAN = float("nan")
 
 
-def entry(number, rung=1, state="completed", guard=None, **best):
+def entry(number, rung=1, state="completed", guard=None, violates=None, **best):
     name = f"trial-{number:03d}"
     return Entry(
         trial=name, title=f"{name} r8", run_id=f"run{number}", state=state, params={},
-        best=best, rung=rung, rungs=3, final={}, guard=guard,
+        best=best, rung=rung, rungs=3, final={}, guard=guard, violates=violates,
     )  # fmt: skip
 
 
-def board(*entries, objective="cider", mode="max", zero_shot=0.01):
+def board(*entries, objective="cider", mode="max", zero_shot=0.01, further=(), limited=()):
     return Leaderboard(
         sweep_id="s-1", objective=objective, mode=mode, entries=ranked(entries, objective, mode),
-        zero_shot=zero_shot,
+        zero_shot=zero_shot, further=further, limited=limited,
     )  # fmt: skip
 
 
@@ -95,3 +96,39 @@ def test_nan_is_no_score(mode, scores):
     ranking = [row.best["cider"] for row in made.entries]
     assert ranking[:2] == sorted([0.5, 0.9], reverse=mode == "max")
     assert board(entry(0, cider=NAN)).winner is None
+
+
+SMALL = Objective(metric="adapter_mb")
+
+
+def test_the_front_is_what_no_other_trial_dominates():
+    made = board(
+        entry(0, cider=0.9, adapter_mb=9.0), entry(1, cider=0.5, adapter_mb=1.0),
+        entry(2, cider=0.5, adapter_mb=2.0), entry(3, state="stopped", cider=0.7, adapter_mb=3.0),
+        entry(4, cider=0.95), entry(5, rung=None, state="failed"),
+        entry(6, cider=0.99, adapter_mb=0.5, violates="adapter_mb is 0.5, must be > 1"),
+        further=(SMALL,),
+    )  # fmt: skip
+    assert [row.trial[-1] for row in made.front] == ["0", "3", "1"]
+    shown = [line.split(" | ")[2] for line in markdown(made).splitlines() if " | " in line]
+    assert shown[0] == "front"
+    assert shown.count("yes") == 3
+
+
+def test_who_violates_a_limit_comes_after_the_others_and_never_wins():
+    over = entry(0, cider=0.9, violates="adapter_mb is 9, must be <= 5")
+    made = board(over, entry(1, cider=0.1), entry(2, rung=None, state="failed"))
+    assert order(made) == [1, 0, 2]
+    assert made.winner.trial == "trial-001"
+    assert guarded(made) == ["trial-000 r8: adapter_mb is 9, must be <= 5"]
+    assert "| completed, violates |" in markdown(made)
+    assert board(over).winner is None
+    assert no_winner(board(over)) == "no trial with a score keeps search.constraints"
+    assert no_winner(board(entry(2, rung=None))) == "no trial has a score"
+
+
+def test_what_was_measured_has_a_column_when_it_is_asked_for():
+    made = entry(0, cider=0.9, bleu_4=0.5, adapter_mb=9.0, latency_ms=3.0, seconds_per_epoch=1.0)
+    assert board(made).shown == ("cider", "bleu_4")
+    asked = board(made, further=(SMALL,), limited=("latency_ms", "adapter_mb"))
+    assert asked.shown == ("cider", "adapter_mb", "latency_ms", "bleu_4")

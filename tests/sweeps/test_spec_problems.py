@@ -51,8 +51,8 @@ SINGLE = {
         "(did you mean train.learning_rate?)",
     "learning_rate: 1":
         "4  learning_rate  must be one of the keys task, model, data, prompt, train, adapter, "
-        "quantization, evaluate, guard, name, search, schedule, resources, tracking, promote, "
-        "got learning_rate (did you mean train.learning_rate?)",
+        "quantization, evaluate, guard, name, search, schedule, resources, disk, tracking, "
+        "promote, got learning_rate (did you mean train.learning_rate?)",
     "train.epochs: 1":
         "4  train.epochs  must be written as a section, train: {epochs: ...}, got train.epochs",
     "task: vqb":
@@ -124,12 +124,81 @@ SINGLE = {
         "4  search.objective.mode  must be max for cider, got min",
     "search: {objective: {metric: loss, mode: max}}":
         "4  search.objective.mode  must be min for loss, got max",
+    "search: {objective: []}":
+        "4  search.objective  must be a section with the keys metric, mode, or a list of such "
+        "sections, got []",
+    "search: {objective: cider}":
+        "4  search.objective  must be a section with the keys metric, mode, or a list of such "
+        'sections, got "cider"',
+    "search: {objective: [{metric: cider}, adapter_mb]}":
+        '4  search.objective.1  must be a section with the keys metric, mode, got "adapter_mb"',
+    "search: {objective: [{metric: cider}, {metrc: loss}]}":
+        "4  search.objective.1.metrc  must be one of the keys metric, mode, got metrc "
+        "(did you mean metric?)",
+    "search: {objective: {metric: adapter_mb}}":
+        "4  search.objective.metric  must be a score when it is the first, which decides what "
+        'rung of a trial counts, got "adapter_mb"',
+    "search: {objective: [{metric: latency_ms}, {metric: cider}]}":
+        "4  search.objective.0.metric  must be a score when it is the first, which decides what "
+        'rung of a trial counts, got "latency_ms"',
+    "search: {objective: [{metric: loss}, {metric: loss}]}":
+        "4  search.objective.1.metric  must be another one: it stands in the list already, "
+        'got "loss"',
+    "search: {objective: [{metric: loss}, {metric: latency}]}":
+        "4  search.objective.1.metric  must be loss or an output of evaluate.metrics: bleu_1, "
+        "bleu_2, bleu_3, bleu_4, meteor, rouge_l, cider; or adapter_mb, trainable_parameters, "
+        'latency_ms, seconds_per_epoch, peak_memory_gb, got "latency" (did you mean latency_ms?)',
+    "search: {objective: [{metric: cider}, {metric: adapter_mb, mode: max}]}":
+        "4  search.objective.1.mode  must be min for adapter_mb, got max",
+    "search: {sampler: {name: cmaes}, objective: [{metric: cider}, {metric: adapter_mb}]}":
+        "4  search.sampler.name  must be one of random, grid, tpe, gp, nsga2, qmc for several "
+        'objectives, got "cmaes"',
+    "search: {constraints: {adapter_mb: 50}}":
+        '4  search.constraints.adapter_mb  must be a limit such as "< 22": <, <=, > or >= and a '
+        "number, got 50",
+    "search: {constraints: {adapter_mb: '== 50'}}":
+        '4  search.constraints.adapter_mb  must be a limit such as "< 22": <, <=, > or >= and a '
+        'number, got "== 50"',
+    "search: {constraints: {adapter_mb: '< inf'}}":
+        '4  search.constraints.adapter_mb  must be a limit such as "< 22": <, <=, > or >= and a '
+        'number, got "< inf"',
+    "search: {constraints: [adapter_mb]}":
+        '4  search.constraints  must be a mapping such as {adapter_mb: "<= 50"}, '
+        'got ["adapter_mb"]',
+    "search: {constraints: {memory: '< 22'}}":
+        "4  search.constraints.memory  must limit one of adapter_mb, trainable_parameters, "
+        "latency_ms, seconds_per_epoch, peak_memory_gb, loss, bleu_1, bleu_2, bleu_3, bleu_4, "
+        "meteor, rouge_l, cider, got memory (did you mean meteor?)",
     "search: {objective: {metric: [cider]}}":
         '4  search.objective.metric  must be text, got ["cider"]',
     "schedule: {name: ahsa}":
-        '4  schedule.name  must be one of asha, fifo, got "ahsa" (did you mean asha?)',
+        '4  schedule.name  must be one of asha, fifo, hyperband, median, got "ahsa" '
+        "(did you mean asha?)",
     "schedule: {grace: 16}":
         "4  schedule.grace  must be at most train.epochs, 15, got 16",
+    "schedule: {name: median, options: {sample: 3}}":
+        "4  schedule.options.sample  must be one of the keys samples, got sample "
+        "(did you mean samples?)",
+    "schedule: {name: median, options: {samples: 0}}":
+        "4  schedule.options.samples  must be a whole number of at least 1, got 0",
+    "schedule: {options: {samples: 3}}":
+        '4  schedule.options  must be left out: asha has none, got {"samples": 3}',
+    "schedule: {unpruned: 4}":
+        "4  schedule.unpruned  must be 0, or at least 5 and at most search.trials, 16, got 4",
+    "schedule: {unpruned: 17}":
+        "4  schedule.unpruned  must be 0, or at least 5 and at most search.trials, 16, got 17",
+    "schedule: {name: hyperband, unpruned: 5}":
+        "4  schedule.unpruned  must be 0 for hyperband, whose trials wait for each other, got 5",
+    "schedule: {grace: 2}\nevaluate: {from_rung: 3}":
+        "4  schedule.grace  must be at least evaluate.from_rung, 3: before it there is no cider, "
+        "got 2",
+    "evaluate: {from_rung: 16}":
+        "4  evaluate.from_rung  must be at most train.epochs, 15, got 16",
+    "search: {budget: {trials: 7}}":
+        "4  search.budget  must be hours and gpu_hours; the number of trials is search.trials, "
+        'got {"trials": 7}',
+    "search: {budget: {hours: 0}}":
+        "4  search.budget.hours  must be a number above 0 or null, got 0",
     "schedule: {reduction: 1}":
         "4  schedule.reduction  must be a whole number of at least 2, got 1",
     "resources: {hosts: many}":
@@ -246,6 +315,12 @@ def test_a_space_is_a_preset_or_a_mapping(space: str) -> None:
         "sweep.yaml:4  search.space  must be a preset (lora, qlora, lora-plus-targets, "
         "optimizer, full) or a mapping from fields to domains, got"
     )
+
+
+def test_the_loss_and_fifo_do_not_wait_for_captions() -> None:
+    text = f"{HEAD}evaluate: {{from_rung: 3}}"
+    assert parse(text, overrides=["search.objective.metric=loss"]).schedule.grace == 1
+    assert parse(text, overrides=["schedule.name=fifo"]).evaluate.from_rung == 3
 
 
 def test_grace_is_compared_with_swept_epochs() -> None:

@@ -5,9 +5,9 @@ import pytest
 
 from sweeps import leaderboard
 from sweeps.leaderboard import Entry, Leaderboard, markdown, ranked
+from sweeps.objectives import Objective
 from sweeps.scores_file import Captions, Scores
 from sweeps.standings import INTERVAL, VS_BEST, judged, record, stand
-from sweeps.sweep import Objective
 from sweeps.sweep_run import NOTE, SweepRun
 from sweeps.trial_run import TrialRun
 from workers.metrics import catalog

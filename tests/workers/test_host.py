@@ -23,7 +23,8 @@ def host():
 
 def metrics(report):
     """A report's metrics without the times."""
-    return {name: v for name, v in report.metrics.items() if not name.endswith("seconds")}
+    times = ("measured/seconds_per_epoch", "measured/latency_ms")
+    return {name: v for name, v in report.metrics.items() if name not in times}
 
 
 def plain_peft_losses(recipe):
@@ -169,7 +170,9 @@ def test_rung_0_is_the_base_alone(host, recipe):
     report = host.admit("one", recipe)
     assert report.rung == 0
     assert not report.finished
-    assert set(report.metrics) == {"val/exact_match", "val/loss"}
+    assert set(report.metrics) == {
+        "val/exact_match", "val/loss", "measured/adapter_mb", "measured/trainable_parameters",
+    }  # fmt: skip
     assert [p.image_id for p in report.predictions] == [
         sample.id for sample in data.load(recipe.data).splits["validation"]
     ]
@@ -273,3 +276,25 @@ def test_recipes_with_other_prompts_share_a_base_and_nothing_else(host, recipe):
         alone.admit(name, one)
         assert metrics(alone.advance(name)) == expected
     assert len(host._residents) == 1
+
+
+def test_captions_are_written_from_their_first_rung_on_and_always_at_the_end(host, recipe):
+    quick = recipe.with_point({"train.epochs": 2, "evaluate.from_rung": 2})
+    host.admit("late", quick)
+    first, last = host.advance("late"), host.advance("late")
+    assert (first.predictions, first.scored) == ((), None)
+    assert "val/loss" in first.metrics
+    assert last.predictions
+    short = quick.with_point({"train.epochs": 1, "evaluate.from_rung": 5})
+    host.admit("short", short)
+    assert host.advance("short").predictions
+
+
+def test_the_last_scoring_takes_the_whole_split_or_its_own_limit(host, recipe, tmp_path):
+    few = recipe.with_point({"evaluate.limit": 3})
+    whole = host.data_set(recipe).splits["validation"]
+    assert host.final_samples(few) == whole == host.final_samples(recipe)
+    limited = few.with_point({"evaluate.final_limit": 4})
+    host.admit("few", limited)
+    host.export("few", tmp_path)
+    assert len(host.score("few", tmp_path).predictions) == 4

@@ -9,6 +9,8 @@ caption shares with a reference are weighed. The operations and their order are 
 import math
 from collections import Counter
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 
 import numpy as np
 from pycocoevalcap.cider.cider_scorer import precook
@@ -17,6 +19,7 @@ from workers.metrics.metric import Array, Captions
 from workers.metrics.rows import table
 
 Ngram = tuple[str, ...]
+Counts = dict[Ngram, int]
 
 _ORDERS = 4
 _SIGMA = 6.0
@@ -27,7 +30,7 @@ _SIGMA = 6.0
 class _Text:
     """One caption: its n-grams, the norm of their weights by order, and its length."""
 
-    counts: dict[Ngram, int]
+    counts: Counts
     norms: tuple[float, ...]
     length: int
     """In bigrams, as pycocoevalcap counts it."""
@@ -42,41 +45,41 @@ class CiderD:
     """
 
     def __init__(self, references: Captions, documents: Captions) -> None:
+        counted = _counted(references)
         frequencies = Counter(
             ngram
-            for captions in documents.values()
-            for ngram in {ngram for caption in captions for ngram in precook(caption)}
+            for captions in (counted if documents is references else _counted(documents)).values()
+            for ngram in set().union(*captions)
         )
         self._rarest = float(np.log(float(len(documents))))
         by_frequency = {f: self._rarest - float(np.log(float(f))) for f in frequencies.values()}
         self._idf = {ngram: by_frequency[f] for ngram, f in frequencies.items()}
-        self._references = {
-            image: [self._text(caption) for caption in captions]
-            for image, captions in references.items()
-        }
+        self._references = {image: list(map(self._text, texts)) for image, texts in counted.items()}
 
     def rows(self, candidates: Captions) -> Array:
         """Return the score of each caption, and 1 (images, 2)."""
         return table((self._score(image, text), 1.0) for image, (text,) in candidates.items())
 
-    def _text(self, caption: str) -> _Text:
-        counts = dict(precook(caption))
-        squares = [0.0] * _ORDERS
+    def _text(self, counts: Counts) -> _Text:
+        idf, rarest, squares, bigrams = self._idf, self._rarest, [0.0] * _ORDERS, 0
         for ngram, count in counts.items():
-            squares[len(ngram) - 1] += pow(self._weight(ngram, count), 2)
-        bigrams = sum(count for ngram, count in counts.items() if len(ngram) == 2)
+            order = len(ngram)
+            squares[order - 1] += (count * idf.get(ngram, rarest)) ** 2
+            if order == 2:
+                bigrams += count
         return _Text(counts, tuple(map(math.sqrt, squares)), bigrams)
 
     def _weight(self, ngram: Ngram, count: int) -> float:
-        return float(count) * self._idf.get(ngram, self._rarest)
+        return count * self._idf.get(ngram, self._rarest)
 
     def _score(self, image: str, caption: str) -> float:
-        text, references = self._text(caption), self._references[image]
+        text, references = self._text(precook(caption)), self._references[image]
         sums = [0.0] * _ORDERS
         for reference in references:
             for order, value in enumerate(self._similarity(text, reference)):
                 sums[order] += value
-        return sum(sums) / _ORDERS / len(references) * 10.0
+        # Not `sum`, which is more exact from Python 3.12 on, and so not equal.
+        return reduce(add, sums) / _ORDERS / len(references) * 10.0
 
     def _similarity(self, text: _Text, reference: _Text) -> list[float]:
         """Return the cosine by order of n-gram, with clipped counts and the length penalty."""
@@ -93,3 +96,10 @@ class CiderD:
             (value / norm if norm else value) * penalty
             for value, norm in zip(values, norms, strict=True)
         ]
+
+
+def _counted(texts: Captions) -> dict[str, list[Counts]]:
+    """Return the n-grams of all orders in each caption."""
+    return {
+        image: [dict(precook(caption)) for caption in captions] for image, captions in texts.items()
+    }

@@ -1,0 +1,51 @@
+"""Arguments that several commands take, and how what is wrong with them is said."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+File = Annotated[str, typer.Argument(help="A sweep file, or the name of a recipe.")]
+SweepId = Annotated[str, typer.Argument(help="A sweep, such as quickstart-1.")]
+Results = Annotated[
+    Path, typer.Option("--results", help="Folder of all sweeps and of the embedded store.")
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="FIELD=VALUE", help="Replace a field, such as train.epochs=3."),
+]
+RESULTS = Path("sweep-results")
+INVALID, FAILED = 2, 1
+"""Exit codes."""
+
+
+@contextmanager
+def problems() -> Iterator[None]:
+    """Say what is wrong with a sweep file or a request that is read inside, and leave."""
+    from sweeps.problems import SpecError
+
+    try:
+        yield
+    except SpecError as error:
+        count = len(error.problems)
+        print(error, file=sys.stderr)
+        print(f"{count} problem{'s' if count > 1 else ''}; nothing was started", file=sys.stderr)
+        raise typer.Exit(INVALID) from None
+    except FileNotFoundError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise typer.Exit(INVALID) from None
+
+
+def console() -> "Console":
+    """Return where a command writes to."""
+    from rich.console import Console
+
+    # A file has no width: wide enough for every column of the leaderboard. No markup: names,
+    # paths and errors may hold brackets.
+    return Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 160)

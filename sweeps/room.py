@@ -1,0 +1,31 @@
+"""Whether the disk has room for a sweep, said before it starts."""
+
+import math
+from pathlib import Path
+
+from sweeps import disk
+from sweeps.plan import largest_adapter, size
+from sweeps.resources import layout, local_cpus, local_gpus
+from sweeps.spec import Sweep
+from workers import checkpoint_files
+
+
+def warning(sweep: Sweep, results: Path) -> str | None:
+    """Return a warning when the disk of the results lacks room, else None.
+
+    Nothing is known before the base is on this machine.
+    """
+    files = checkpoint_files.find(sweep.model.base, sweep.model.revision)
+    if files is None:
+        return None
+    plan = layout(
+        sweep.resources.hosts, sweep.resources.slots, cpus=local_cpus(), gpus=local_gpus()
+    )
+    expected = disk.expected_bytes(sweep, largest_adapter(sweep, files), plan)
+    free, limit = disk.free(results), (sweep.disk.limit_gb or math.inf) * disk.GB
+    if min(expected, limit) + disk.MARGIN_BYTES <= free:
+        return None
+    return (
+        f"the disk of {results} has {size(free)} free, and adapters and snapshots may take "
+        f"{size(expected)}: keep fewer with disk.keep, or name another folder with --results"
+    )

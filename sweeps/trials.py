@@ -1,0 +1,80 @@
+"""The trials of a sweep as its study and their own records have them, with or without a driver."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sweeps import best, record
+from sweeps.board import Board
+from sweeps.context import BESTS, VIOLATES, trial_number, trial_title
+from sweeps.paths import SweepFolder
+from sweeps.spec import Sweep
+from sweeps.study import ended, open_study, own_trials
+
+RUNNING = "running"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """One trial that was given out."""
+
+    name: str
+    state: str
+    """How it ended, by the study; `RUNNING` for one that nobody has ended."""
+    point: Mapping[str, Any]
+    rungs: Sequence[Mapping[str, Any]]
+    """Its record."""
+    told: Mapping[int, float] | None
+    """Rung -> objective, as the study has it; None where it keeps none (several objectives)."""
+    best: best.Best | None
+    """Of the adapter on disk."""
+    values: tuple[float, ...] = ()
+    """What the study has as its result; empty unless it is complete."""
+
+    @property
+    def title(self) -> str:
+        """Return what a person calls it."""
+        return trial_title(trial_number(self.name), self.point)
+
+    @property
+    def runs(self) -> bool:
+        """Whether nobody has ended it."""
+        return self.state == RUNNING
+
+
+def known(sweep: Sweep, folder: SweepFolder) -> dict[str, Known]:
+    """Return the trials by name, in the order of their numbers; none where no study is yet."""
+    if sweep.search.storage is None and not folder.study.exists():
+        return {}
+    study = open_study(sweep, folder)
+    over = ended(study)
+    return {
+        name: Known(
+            name=name,
+            state=over[name][0] if name in over else RUNNING,
+            point=frozen.params,
+            rungs=record.read(folder, name),
+            told=None if len(study.directions) > 1 else frozen.intermediate_values,
+            best=best.read(folder.best_adapter(name)),
+            values=tuple(frozen.values or ()),
+        )
+        for name, frozen in own_trials(study).items()
+    }
+
+
+def board_of(sweep: Sweep, folder: SweepFolder, trials: Mapping[str, Known], wanted: int) -> Board:
+    """Return what a driver would show of the sweep now."""
+    objective = sweep.search.objective
+    board = Board(
+        sweep_id=folder.sweep_id, objective=objective.metric, mode=objective.mode,
+        trials=wanted, epochs=sweep.most_epochs, further=sweep.search.objectives[1:],
+    )  # fmt: skip
+    for trial in trials.values():
+        last = trial.rungs[-1] if trial.rungs else {}
+        number = trial_number(trial.name)
+        board.recover(
+            number, trial.title, trial.state, last.get("rung", 0), last.get("best"),
+            bests=tuple(last.get(BESTS) or ()), violates=last.get(VIOLATES),
+        )  # fmt: skip
+        board.rows[number].objective = last.get("objective")
+    return board
