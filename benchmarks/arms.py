@@ -24,7 +24,7 @@ class Arm:
     """Makes it from the table and a seed."""
     grace: int | None = 2
     """Epochs before ASHA may stop a trial, as in the quick start; None never stops one."""
-    reduction: float = 3.0
+    reduction: int = 3
     stock: str | None = "OptunaSearch + ASHA"
     """The arm of OptunaSearch with the same settings."""
     by_loss: bool = False
