@@ -120,14 +120,13 @@ def _record(trial: Known, disk: OnDisk, resume: str) -> Iterator[Difference]:
     if twice:
         yield Difference(trial.name, f"rungs {_listed(twice)} are twice on record",
                          "remove the later line of rungs.jsonl")  # fmt: skip
-    if trial.told is None:
-        return
-    untold = sorted(set(counted) - set(trial.told))
+    told = set(counted) if trial.told is None else set(trial.told)
+    untold = sorted(set(counted) - told)
     scored = {int(rung["rung"]) for rung in trial.rungs if rung.get("objective") is not None}
     if scored & set(untold) and not disk.driven and not trial.runs:
         yield Difference(trial.name, f"rungs {_listed(untold)} are on record, not in the study",
                          "none: the trial is over")  # fmt: skip
-    unknown = sorted(set(trial.told) - set(counted))
+    unknown = sorted(told - set(counted))
     if unknown and not disk.driven:
         mend = resume if trial.runs else "bring rungs.jsonl back from a copy"
         yield Difference(trial.name, f"rungs {_listed(unknown)} are in the study only", mend)

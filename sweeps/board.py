@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from sweeps.budget import Spent
 from sweeps.context import BESTS, FAILED, SYMPTOMS, VIOLATES, trial_title
 from sweeps.front import costs, fronts
 from sweeps.objectives import Objective
@@ -43,6 +44,8 @@ class Board:
     trials: int
     """Trials that the sweep is to run."""
     epochs: int
+    spent: Spent | None = None
+    """The clock of a sweep that may have a budget."""
     paused: bool = False
     """No further rung begins."""
     further: tuple[Objective, ...] = ()
@@ -101,8 +104,9 @@ class Board:
 
     @property
     def interrupted(self) -> bool:
-        """Somebody stopped the sweep before its last trial ended."""
-        return self.ended < self.trials
+        """Somebody stopped the sweep before its last trial, or its budget, ended."""
+        due = len(self.rows) if self.spent and self.spent.used_up else self.trials
+        return self.ended < due
 
     @property
     def best(self) -> Row | None:

@@ -12,8 +12,8 @@ from sweeps.spec import Sweep, dump, load
 from sweeps.yaml_file import OVERRIDE
 
 CHANGEABLE = (
-    "search.trials", "search.sampler", "search.space", "schedule", "budget", "resources", "disk",
-    "promote", "evaluate.batch_size", "train.activation_checkpointing",
+    "search.trials", "search.sampler", "search.space", "search.budget", "schedule", "resources",
+    "disk", "promote", "evaluate.batch_size", "train.activation_checkpointing",
 )  # fmt: skip
 """Fields, and sections with all their fields. Whether the study can go on with another space is
 for the study to say."""

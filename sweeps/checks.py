@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from search_spaces.domains import Domain, Range
 from search_spaces.flaws import Flaw, nearest, show
 from search_spaces.forms import PRESET
-from sweeps import objective_checks, plugins, search_checks
+from sweeps import objective_checks, plugins, schedule_checks, search_checks
 from sweeps.fields import Keys, leaves, must_be
 from sweeps.objective_checks import CONSTRAINTS, OBJECTIVE
 from sweeps.sweep import Sweep
@@ -18,6 +18,8 @@ from workers.families import REGEX
 from workers.recipe import Recipe
 
 SPACE = ("search", "space")
+EPOCHS, SPACE_EPOCHS = ("train", "epochs"), (*SPACE, "train.epochs")
+SCHEDULE = ("schedule",)
 METRICS = ("evaluate", "metrics")
 NOT_SWEPT = {
     "task": "one sweep is about one task",
@@ -135,15 +137,6 @@ def _metric_flaws(sweep: Sweep) -> Iterator[Flaw]:
             yield Flaw(METRICS, "must be a list without repeats", show(name))
 
 
-def _grace_flaws(sweep: Sweep) -> Iterator[Flaw]:
-    swept = sweep.search.space.get("train.epochs")
-    epochs = swept.edges() if swept else (sweep.train.epochs,)
-    longest = max((value for value in epochs if isinstance(value, int)), default=0)
-    if sweep.schedule.name == "asha" and 0 < longest < sweep.schedule.grace:
-        must = f"must be at most train.epochs, {longest}"
-        yield Flaw(("schedule", "grace"), must, show(sweep.schedule.grace))
-
-
 def _combination_flaws(sweep: Sweep) -> Iterator[Flaw]:
     """Check fields that do not go together, as written and with each value of a swept field.
 
@@ -180,6 +173,15 @@ CHECKS: Mapping[Callable[[Sweep], Iterator[Flaw]], tuple[Keys, ...]] = {
         ("search", "sampler", "name"),
     ),
     _combination_flaws: (("task",), ("adapter",), ("quantization",), ("prompt",)),
-    _grace_flaws: (("train", "epochs"), ("schedule",), (*SPACE, "train.epochs")),
+    schedule_checks.option_flaws: (("schedule", "name"),),
+    schedule_checks.grace_flaws: (EPOCHS, SCHEDULE, SPACE_EPOCHS),
+    schedule_checks.unpruned_flaws: (SCHEDULE, ("search", "trials")),
+    schedule_checks.rung_flaws: (
+        EPOCHS,
+        SCHEDULE,
+        SPACE_EPOCHS,
+        ("evaluate", "from_rung"),
+        (*OBJECTIVE, "metric"),
+    ),
 }
 """Check -> the fields whose defaults would mislead it."""

@@ -7,12 +7,16 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from sweeps import disk, lease
+from sweeps import lease
 from sweeps.agreement import OnDisk, Tracked, differences
+from sweeps.context import BESTS
+from sweeps.disk import kept_adapters
 from sweeps.earlier import EarlierSweep
 from sweeps.paths import SweepFolder
+from sweeps.record import violates
 from sweeps.registry import check_adapter
 from sweeps.trials import Known, known
+from sweeps.worth import by_worth
 
 AGREED, DIFFERENT = 0, 1
 """Exit codes."""
@@ -66,14 +70,19 @@ def _on_disk(earlier: EarlierSweep, trials: dict[str, Known]) -> OnDisk:
 
 
 def _expected(earlier: EarlierSweep, trials: dict[str, Known]) -> list[str]:
-    """Return the trials whose adapters must be there: those that run, and that are kept."""
-    last = {trial.name: trial.rungs[-1] for trial in trials.values() if trial.rungs}
-    running = [name for name in disk.ranked(earlier.sweep, last) if trials[name].runs]
-    over = {name: result for name, result in last.items() if not trials[name].runs}
+    """Return the trials whose adapters `disk.tidy` would leave, by the records alone."""
+    bests = {
+        trial.name: bests
+        for trial in trials.values()
+        if trial.rungs and (bests := trial.rungs[-1].get(BESTS)) is not None
+    }
+    over = {name: values for name, values in bests.items() if not trials[name].runs}
+    violating = {name for name in over if violates(trials[name].rungs)}
+    ranked, needed = by_worth(earlier.sweep.search, over, violating)
     # A limit may have taken all but the best one.
-    limited = disk.ranked(earlier.sweep, over)[:1]
-    kept = limited if earlier.sweep.disk.limit_gb else disk.kept_adapters(earlier.sweep, over)
-    return [*running, *kept]
+    limited = earlier.sweep.disk.limit_gb is not None
+    kept = ranked[:1] if limited else kept_adapters(earlier.sweep, ranked, needed)
+    return [*kept, *(name for name in bests if trials[name].runs)]
 
 
 def _is_whole(folder: SweepFolder, name: str) -> bool:

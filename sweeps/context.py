@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sweeps.paths import SweepFolder
-from sweeps.spec import Sweep
+from sweeps.sweep import Sweep
 from sweeps.tracking import Tracking
 from workers.measures import reported_as
 
@@ -18,8 +18,6 @@ EXAMPLE_IMAGES = 2
 
 FAILED = "failed"
 """Key of a result: why the trial cannot go on, or None."""
-VIOLATIONS = "violations"
-"""Key of a result: name of a limit -> by how much the trial violates it; above 0 is too much."""
 
 GUARD = "guard"
 """Key of a result: why the guard stopped the trial, or None."""
@@ -67,16 +65,17 @@ class SweepContext:
         """The metric in a report that decides, such as ``val/cider``."""
         return reported_as(self.sweep.search.objective.metric)
 
-    def values(self, metrics: Mapping[str, float]) -> list[float]:
-        """Return what a report says of all objectives; NaN for what it does not say."""
-        names = [objective.metric for objective in self.sweep.search.objectives]
-        return [metrics.get(reported_as(name), math.nan) for name in names]
-
     def better(self, value: float, than: float | None) -> bool:
         """Say whether an objective value beats another; NaN never does."""
         if than is None:
             return value == value
         return value > than if self.sweep.search.objective.mode == "max" else value < than
+
+
+def values_of(sweep: Sweep, metrics: Mapping[str, float]) -> list[float]:
+    """Return what a report says of a sweep's objectives; NaN for what it does not say."""
+    names = [objective.metric for objective in sweep.search.objectives]
+    return [metrics.get(reported_as(name), math.nan) for name in names]
 
 
 def trial_id(number: int) -> str:

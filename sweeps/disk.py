@@ -1,22 +1,22 @@
 """What of a sweep stays on disk: what resume and promotion need, then what is most useful.
 
 Needed are the newest snapshot and the best adapter of every trial that runs, and the adapter of
-the best trial. All else goes as soon as it is of no use, or when a limit would be exceeded.
+the best trial. With several objectives ``disk.keep`` leaves the whole front. All else goes as soon
+as it is of no use, or when a limit would be exceeded.
 """
 
 import errno
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
-from sweeps import record
-from sweeps.context import BESTS, VIOLATES
-from sweeps.front import costs, fronts
+from sweeps import best, record
+from sweeps.context import values_of
 from sweeps.paths import SweepFolder
-from sweeps.record import Result
 from sweeps.resources import Layout
 from sweeps.sweep import Sweep
+from sweeps.worth import by_worth
 
 GB = 1e9
 KEPT_SNAPSHOTS = 3
@@ -27,32 +27,23 @@ MARGIN_BYTES = 16e6
 """A disk with less room than this is full: libraries that write to it do not always say so."""
 
 
-def ranked(sweep: Sweep, last: Mapping[str, Result]) -> list[str]:
-    """Return the trials that have a best rung, best first, by the last rung on their records.
+def ranked_adapters(
+    sweep: Sweep, folder: SweepFolder, over: Collection[str]
+) -> tuple[list[str], int]:
+    """Return those of the trials `over` that have a best adapter, see `sweeps.worth`."""
+    found = {name: best.read(folder.best_adapter(name)) for name in over}
+    bests = {name: values_of(sweep, kept.metrics) for name, kept in found.items() if kept}
+    violating = {name for name in bests if record.violates(record.read(folder, name))}
+    return by_worth(sweep.search, bests, violating)
 
-    Those that violate a limit come after all others.
+
+def kept_adapters(sweep: Sweep, ranked: Sequence[str], needed: int) -> frozenset[str]:
+    """Return the trials of `ranked` whose adapters stay after their end.
+
+    The first `needed` ones do in any case.
     """
-    sign = -1.0 if sweep.search.objective.mode == "max" else 1.0
-    values = {name: result["best"] for name, result in last.items() if result["best"] is not None}
-    return sorted(
-        values, key=lambda name: (bool(last[name].get(VIOLATES)), sign * values[name], name)
-    )
-
-
-def kept_adapters(sweep: Sweep, last: Mapping[str, Result]) -> frozenset[str]:
-    """Return the trials whose adapters stay after their end: the best, and the Pareto front."""
-    order = ranked(sweep, last)
-    allowed = [name for name in order if not last[name].get(VIOLATES) and last[name].get(BESTS)]
-    modes = [objective.mode for objective in sweep.search.objectives]
-    found = fronts(costs([last[name][BESTS] for name in allowed], modes))
-    front = [allowed[place] for place in found[0]] if found and len(modes) > 1 else []
-    return frozenset([*order[: sweep.disk.keep], *front])
-
-
-def last_rungs(folder: SweepFolder, trials: Iterable[str]) -> dict[str, Result]:
-    """Return the last rung on record of each of the trials that have one."""
-    rungs = {name: record.read(folder, name) for name in trials}
-    return {name: own[-1] for name, own in rungs.items() if own}
+    keep = sweep.disk.keep
+    return frozenset(ranked if keep is None else ranked[: max(keep, needed)])
 
 
 def tidy(sweep: Sweep, folder: SweepFolder, over: frozenset[str]) -> list[str]:
@@ -65,9 +56,8 @@ def tidy(sweep: Sweep, folder: SweepFolder, over: frozenset[str]) -> list[str]:
         if snapshot.parent.name in over:
             shutil.rmtree(snapshot, ignore_errors=True)
     # A running trial takes no place of the best ones before it is over.
-    there = [name for name in over if folder.best_adapter(name).is_dir()]
-    last = last_rungs(folder, there)
-    gone = [name for name in ranked(sweep, last) if name not in kept_adapters(sweep, last)]
+    ranked, needed = ranked_adapters(sweep, folder, over)
+    gone = [name for name in ranked if name not in kept_adapters(sweep, ranked, needed)]
     for name in gone:
         shutil.rmtree(folder.best_adapter(name), ignore_errors=True)
     return gone
@@ -111,8 +101,8 @@ class Limit:
         for trial in sorted((self._folder.path / "trials").glob("*")):
             snapshots = sorted(trial.glob("rung-*"))
             yield from snapshots[:-2]  # the newest one may be half written
-        there = [name for name in over if self._folder.best_adapter(name).is_dir()]
-        for name in reversed(ranked(self._sweep, last_rungs(self._folder, there))[1:]):
+        ranked, _ = ranked_adapters(self._sweep, self._folder, over)
+        for name in reversed(ranked[1:]):
             yield self._folder.best_adapter(name)
 
 

@@ -2,14 +2,13 @@
 
 import shutil
 import signal
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 from ray import tune
 from rich.console import Console
@@ -22,12 +21,13 @@ from sweeps import (
     leaderboard,
     lease,
     record,
-    schedulers,
     starts,
     warm_start,
 )
+from sweeps.admission import Admission
 from sweeps.board import Board
 from sweeps.bridge import OptunaBridge
+from sweeps.budget import Spent, refuse
 from sweeps.callback import Follow
 from sweeps.context import EXAMPLE_IMAGES, SweepContext, trial_number
 from sweeps.controller import Controller
@@ -39,12 +39,14 @@ from sweeps.leaderboard_view import publish_view
 from sweeps.live import view
 from sweeps.objective_checks import refuse_unmeasured
 from sweeps.paths import SweepFolder
+from sweeps.remarks import remarks
 from sweeps.resources import Layout
 from sweeps.spec import Sweep
 from sweeps.stopping import StopAsked
 from sweeps.study import ended, enqueue, open_study, prepare_study, wanted
 from sweeps.supervise import Supervise
 from sweeps.sweep_run import SweepRun
+from sweeps.sweep_scheduler import SweepScheduler
 from sweeps.tracking import Tracking
 from sweeps.trainable import TrialTrainable
 from workers import tiny
@@ -90,11 +92,11 @@ def _run(sweep: Sweep, folder: SweepFolder, console: Console, *, resuming: bool)
     except BaseException as error:
         full = disk.is_full(error, folder.path)
         with suppress(Exception) if full else nullcontext():
-            _conclude(sweep, parent, "failed")
+            _conclude(sweep, folder, parent, "failed")
         if full:
             raise OSError(disk.full_message(folder)) from error
         raise
-    board = _conclude(sweep, parent, "interrupted" if interrupted else "completed")
+    board = _conclude(sweep, folder, parent, "interrupted" if interrupted else "completed")
     return Outcome(
         folder=folder, tracking=tracking, run=parent, leaderboard=board, interrupted=interrupted
     )
@@ -125,6 +127,7 @@ def _start(folder: SweepFolder, tracking: Tracking) -> SweepRun:
 def _search(sweep: Sweep, folder: SweepFolder, parent: SweepRun, console: Console) -> bool:
     """Run all trials; return whether somebody stopped the sweep before its end."""
     plan = cluster.cluster_layout(sweep)
+    refuse(sweep, plan)
     refuse_unmeasured(sweep, plan)
     context = SweepContext(
         sweep=sweep, folder=folder, tracking=parent.tracking,
@@ -139,7 +142,8 @@ def _search(sweep: Sweep, folder: SweepFolder, parent: SweepRun, console: Consol
         warming = [host.warm_up.remote() for host in hosts]
         for line in cluster.results(warming)[0]:
             console.print(line)
-        board = _board(sweep, folder)
+        spent = Spent.open(folder, sweep.search.budget, folder.trials())
+        board = _board(sweep, folder, spent)
         over = _recover(sweep, folder, parent, board)
         fleet = Fleet(hosts=cluster.host_names(context, plan.hosts))
         bridge = OptunaBridge(sweep, folder, fleet)
@@ -151,7 +155,7 @@ def _search(sweep: Sweep, folder: SweepFolder, parent: SweepRun, console: Consol
             if not bridge.is_over:
                 follow = Follow(board, screen, parent, folder)
                 supervise = Supervise(sweep, folder, board, bridge, controller.poll, say)
-                _tune(context, plan, bridge, [follow, supervise], over)
+                _tune(context, plan, bridge, [follow, supervise], over, spent)
         if bridge.exhausted:
             board.trials = len(board.rows)
         if bridge.exhausted and not board.interrupted:
@@ -167,10 +171,11 @@ def _tune(
     bridge: OptunaBridge,
     callbacks: list[tune.Callback],
     over: Sequence[str],
+    spent: Spent,
 ) -> None:
     """Run the trials that are not `over`; none of Tune's own state is read back."""
-    sweep, folder = context.sweep, context.folder
-    scheduler = _scheduler(sweep, record.in_order(folder, over))
+    sweep, folder, slots = context.sweep, context.folder, plan.concurrent_trials
+    past = {trial: record.read(folder, trial) for trial in over}
     with _sigterm_as_ctrl_c():
         tune.run(
             tune.with_parameters(TrialTrainable, context=context),
@@ -178,11 +183,11 @@ def _tune(
             storage_path=str(folder.path),
             num_samples=-1,  # the bridge says when it is over: trials may be added
             stop=StopAsked(folder),
-            search_alg=bridge,
-            scheduler=scheduler,
+            search_alg=Admission(bridge, slots, spent),
+            scheduler=SweepScheduler(sweep, spent, slots, past),
             # Tune refuses a trial without any resource.
             resources_per_trial={"cpu": 0.001},
-            max_concurrent_trials=plan.concurrent_trials,
+            max_concurrent_trials=slots,
             reuse_actors=True,
             max_failures=RETRIES,
             raise_on_failed_trial=False,
@@ -190,20 +195,6 @@ def _tune(
             callbacks=callbacks,
             verbose=0,
         )
-
-
-def _scheduler(sweep: Sweep, past: Iterable[tuple[str, record.Result]]) -> Any:
-    """Return the sweep's scheduler, which knows the rungs of the trials that are over."""
-    scheduler = schedulers.make(
-        sweep.schedule.name,
-        mode=sweep.search.objective.mode,
-        further_modes=[objective.mode for objective in sweep.search.objectives[1:]],
-        epochs=sweep.most_epochs,
-        grace=sweep.schedule.grace,
-        reduction=sweep.schedule.reduction,
-    )
-    schedulers.remember(scheduler, past)
-    return scheduler
 
 
 def _publish_view(sweep: Sweep, folder: SweepFolder, parent: SweepRun) -> None:
@@ -228,7 +219,7 @@ def _tags(sweep: Sweep) -> list[str]:
     return [*front, "trial.violates"] if sweep.search.constraints else front
 
 
-def _board(sweep: Sweep, folder: SweepFolder) -> Board:
+def _board(sweep: Sweep, folder: SweepFolder, spent: Spent) -> Board:
     objective = sweep.search.objective
     return Board(
         sweep_id=folder.sweep_id,
@@ -237,6 +228,7 @@ def _board(sweep: Sweep, folder: SweepFolder) -> Board:
         trials=wanted(sweep, folder),
         epochs=sweep.most_epochs,
         further=sweep.search.objectives[1:],
+        spent=spent,
     )
 
 
@@ -256,10 +248,11 @@ def _recover(sweep: Sweep, folder: SweepFolder, parent: SweepRun, board: Board) 
     return list(over)
 
 
-def _conclude(sweep: Sweep, parent: SweepRun, state: str) -> Leaderboard:
+def _conclude(sweep: Sweep, folder: SweepFolder, parent: SweepRun, state: str) -> Leaderboard:
     """End the sweep's run with its leaderboard as a note."""
     parent.close_running()
     board = leaderboard.of_search(parent, sweep.search)
+    board = replace(board, remarks=remarks(sweep, folder, board))
     winner = board.winner
     parent.close(
         state,  # type: ignore[arg-type]

@@ -1,12 +1,13 @@
 """An earlier sweep, found again by its id: its file, its folder, its runs and its winner."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 from sweeps import leaderboard
 from sweeps.leaderboard import Entry, Leaderboard, no_winner
 from sweeps.paths import SweepFolder
+from sweeps.remarks import remarks
 from sweeps.spec import Sweep, load
 from sweeps.sweep_run import SweepRun
 from sweeps.tracking import Tracking
@@ -37,7 +38,8 @@ class EarlierSweep:
     @cached_property
     def board(self) -> Leaderboard:
         """The leaderboard, as MLflow has it now."""
-        return leaderboard.of_search(self.run, self.sweep.search)
+        board = leaderboard.of_search(self.run, self.sweep.search)
+        return replace(board, remarks=remarks(self.sweep, self.folder, board))
 
 
 def best_adapter(folder: SweepFolder, board: Leaderboard) -> tuple[Entry, Path]:

@@ -33,6 +33,7 @@ from sweeps.context import (
     trial_id,
     trial_number,
     trial_title,
+    values_of,
 )
 from sweeps.inputs import eval_tags
 from sweeps.quiet import quiet_libraries
@@ -43,6 +44,7 @@ from workers.recipe import Recipe
 from workers.report import Prediction, Report
 
 if TYPE_CHECKING:
+    from workers.data.sample import Sample
     from workers.evaluation import MakeScorer
 
 
@@ -56,6 +58,8 @@ class _Open:
     """Rung 0 of a trial that has not been trained yet."""
     began: int = 0
     """Rung after which it began; above 0 for one that began from another trial's state."""
+    first_rung: int = 1
+    """The first one with an objective."""
     best: Best | None = None
     predictions: tuple[Prediction, ...] = ()
     scores: Scores | None = None
@@ -64,8 +68,12 @@ class _Open:
     def out_of_patience(self, rung: int) -> bool:
         """Say whether the objective has not become better for too many rungs."""
         patience = self.recipe.train.patience
-        last = self.best.rung if self.best else self.began
-        return patience is not None and rung - last >= patience
+        since = self.best.rung if self.best else max(self.began, self.first_rung - 1)
+        return patience is not None and rung - since >= patience
+
+    def is_judged(self, report: Report) -> bool:
+        """Say whether a rung has an objective; the first ones may have no captions."""
+        return report.finished or report.rung == 0 or report.rung >= self.first_rung
 
     def may_be_best(self, report: Report) -> bool:
         """Say whether the guard lets a rung become the best one.
@@ -163,7 +171,8 @@ class HostActor:
                 **({"trial.from": f"{start.trial} rung {start.rung}"} if start else {}),
             },
         )
-        trial = _Open(run=run, recipe=recipe, began=start.rung if start else 0)
+        began = start.rung if start else 0
+        trial = _Open(run=run, recipe=recipe, began=began, first_rung=sweep.first_judged_rung)
         past = record.usable(context.folder, name)
         if past:
             self._go_on(name, trial, past)
@@ -197,7 +206,7 @@ class HostActor:
         for result in past:
             trial.run.report(_reported(result), self._context.sweep.search.objective.metric)
         last = past[-1]
-        self._mark(trial, last[VIOLATES])
+        self._mark(trial, last.get(VIOLATES))
         if not record.is_over(last):
             snapshot = self._context.folder.snapshot(name, last["rung"])
             self._host.restore(name, trial.recipe, snapshot)
@@ -209,7 +218,8 @@ class HostActor:
             return self._tell(name, trial, untrained)
         report = self._host.advance(name)
         value = report.metrics.get(self._context.objective, math.nan)
-        if trial.may_be_best(report) and self._is_best(trial, report.rung, value):
+        may_be = trial.is_judged(report) and trial.may_be_best(report)
+        if may_be and self._is_best(trial, report.rung, value):
             self._keep_best(name, trial, value, report)
         report = trial.judged(report)
         if report.finished and not report.collapsed:
@@ -244,11 +254,12 @@ class HostActor:
 
     def _values(self, report: Report, trial: _Open) -> dict[str, Any]:
         """Return the objectives of a rung, and of the best one so far."""
-        values = self._context.values(report.metrics)
-        bests = self._context.values(trial.best.metrics) if trial.best else None
+        sweep = self._context.sweep
+        values = values_of(sweep, report.metrics)
+        bests = values_of(sweep, trial.best.metrics) if trial.best else None
         return {
             "rung": report.rung,
-            "objective": values[0],
+            "objective": values[0] if trial.is_judged(report) else None,
             OBJECTIVES: values,
             "best": trial.best.value if trial.best else None,
             BESTS: bests,
@@ -275,6 +286,8 @@ class HostActor:
             lambda folder: self._host.export(name, folder),
         )
         trial.run.best(report.metrics, report.rung)
+        if report.scored is None:  # the best by its loss, of a rung without captions
+            return
         scored = _captions(report, trial.recipe.evaluate.beams)
         trial.scores = Scores(references=scores_file.digest(report.predictions), best=scored)
         trial.run.scores(trial.scores)
@@ -286,7 +299,10 @@ class HostActor:
         final = self._host.score(name, folder)
         trial.predictions = final.predictions
         evaluate = trial.recipe.evaluate
-        if trial.scores and evaluate.final_beams != evaluate.beams:
+        images = self._host.final_samples(trial.recipe)
+        if len(images) != len(self._host.scored_samples(trial.recipe)):
+            trial.run.final_images(images)
+        elif trial.scores and evaluate.final_beams != evaluate.beams:
             scored = _captions(final, evaluate.final_beams)
             trial.scores = replace(trial.scores, final=scored)
             trial.run.scores(trial.scores)
@@ -306,13 +322,23 @@ class HostActor:
 
     def _log_predictions(self, trial: _Open) -> None:
         if trial.predictions:
-            trial.run.predictions(trial.predictions, self._host.scored_samples(trial.recipe))
+            trial.run.predictions(trial.predictions, self._samples(trial))
             self._log_examples(trial, trial.predictions, step=trial.recipe.train.epochs)
 
     def _log_examples(self, trial: _Open, predictions: tuple[Prediction, ...], step: int) -> None:
-        samples = self._host.scored_samples(trial.recipe)[:EXAMPLE_IMAGES]
-        captions = [prediction.caption for prediction in predictions[: len(samples)]]
-        trial.run.images(samples, captions, step)
+        captions = {prediction.image_id: prediction.caption for prediction in predictions}
+        samples = [
+            sample
+            for sample in self._host.scored_samples(trial.recipe)[:EXAMPLE_IMAGES]
+            if sample.id in captions
+        ]
+        trial.run.images(samples, [captions[sample.id] for sample in samples], step)
+
+    def _samples(self, trial: _Open) -> "list[Sample]":
+        """Return the images of the trial's captions: those of a rung, or of the last scoring."""
+        validation = self._host.data_set(trial.recipe).splits["validation"]
+        by_id = {sample.id: sample for sample in validation}
+        return [by_id[prediction.image_id] for prediction in trial.predictions]
 
     def _guarded(self, name: str, work: Callable[[], None]) -> dict[str, Any] | None:
         """Run `work`; return None, or the result of a trial that cannot go on.

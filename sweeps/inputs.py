@@ -9,6 +9,7 @@ from workers.recipe import Data
 
 EVAL_IMAGES, EVAL_DIGEST = "eval.images", "eval.digest"
 """Tags of a trial and of its sweep: scores of runs with different digests cannot be compared."""
+FINAL_IMAGES, FINAL_DIGEST = "eval.final_images", "eval.final_digest"
 
 _DIGEST_CHARACTERS = 12  # MLflow allows 36; the whole digest stands in the profile
 
@@ -18,6 +19,12 @@ def eval_tags(scored: Sequence[Sample]) -> dict[str, str]:
     from workers.evaluation import digest_of_ids  # here, because torch comes with it
 
     return {EVAL_IMAGES: str(len(scored)), EVAL_DIGEST: digest_of_ids(one.id for one in scored)}
+
+
+def final_tags(scored: Sequence[Sample]) -> dict[str, str]:
+    """Return the same for the last scoring of a trial, where it was on other images."""
+    images, digest = eval_tags(scored).values()
+    return {FINAL_IMAGES: images, FINAL_DIGEST: digest}
 
 
 def data_inputs(data: Data, data_set: DataSet, scored: Sequence[Sample]) -> list[Any]:

@@ -75,6 +75,8 @@ class Leaderboard:
     """Quantities that have a limit."""
     images: int | None = None
     """Images behind the standings; None without standings."""
+    remarks: tuple[str, ...] = ()
+    """What else there is to say, in sentences."""
 
     @property
     def shown(self) -> tuple[str, ...]:
@@ -226,7 +228,9 @@ def markdown(board: Leaderboard) -> str:
         *below,
     ]
     closing = [said] if said else []
-    return "\n".join([*lines, *(f"\n{line}" for line in [*closing, *guarded(board)])])
+    return "\n".join(
+        [*lines, *(f"\n{line}" for line in [*closing, *board.remarks, *guarded(board)])]
+    )
 
 
 def guarded(board: Leaderboard) -> list[str]:

@@ -149,6 +149,8 @@ def status(board: Board) -> str:
         parts.append(f"{board.trials_per_minute:.1f} trials/min")
     if board.minutes_left:
         parts.append(f"about {board.minutes_left:.1f} min left")
+    if board.spent and str(board.spent):
+        parts.append(f"budget: {board.spent} used")
     return ", ".join(parts)
 
 

@@ -16,12 +16,9 @@ SAMPLER, SCHEDULE = ("search", "sampler", "name"), ("schedule", "name")
 
 def objective_flaws(sweep: Sweep) -> Iterator[Flaw]:
     """Yield objectives that nobody reports, that stand twice, and a leading one without scores."""
-    scores = _scores(sweep)
-    if scores is None:
+    if _misspelled(sweep):
         return
     names = [objective.metric for objective in sweep.search.objectives]
-    describing = _describing(sweep)
-    judging = [name for name in scores if name not in describing]
     for index, name in enumerate(names):
         at = (*_at(sweep, index), "metric")
         if name in names[:index]:
@@ -29,15 +26,23 @@ def objective_flaws(sweep: Sweep) -> Iterator[Flaw]:
         elif index == 0 and name in MEASURES:
             must = "must be a score when it is the first, which decides what rung of a trial counts"
             yield Flaw(at, must, show(name))
-        elif name in describing:
+        elif name in sweep.outputs() and name not in directions():
             must = "must say which caption is better, which more or less of this does not"
             yield Flaw(at, must, show(name))
-        elif name not in scores and (index == 0 or name not in MEASURES):
-            outputs = ", ".join(judging[1:])
-            scored = f" or an output of evaluate.metrics: {outputs}" if outputs else ""
-            must = f"must be {LOSS}{scored}"
-            more = f"; or {', '.join(MEASURES)}" if index else ""
-            yield Flaw(at, must + more, show(name), nearest(name, [*judging, *MEASURES]))
+        else:
+            yield from _unknown_flaws(sweep, at, name, measures=index > 0)
+
+
+def _unknown_flaws(
+    sweep: Sweep, at: tuple[str, ...], name: str, *, measures: bool
+) -> Iterator[Flaw]:
+    judging = [output for output in sweep.outputs() if output in directions()]
+    measured = list(MEASURES) if measures else []
+    if name not in (LOSS, *judging, *measured):
+        scores = f" or an output of evaluate.metrics: {', '.join(judging)}" if judging else ""
+        more = f"; or {', '.join(measured)}" if measured else ""
+        near = nearest(name, (LOSS, *judging, *measured))
+        yield Flaw(at, f"must be {LOSS}{scores}{more}", show(name), near)
 
 
 def mode_flaws(sweep: Sweep) -> Iterator[Flaw]:
@@ -51,9 +56,11 @@ def mode_flaws(sweep: Sweep) -> Iterator[Flaw]:
 
 def constraint_flaws(sweep: Sweep) -> Iterator[Flaw]:
     """Yield limits of quantities that nobody reports."""
-    scores = _scores(sweep)
-    for constraint in sweep.search.constraints if scores else ():
-        name, known = constraint.quantity, [*MEASURES, *(scores or ())]
+    if _misspelled(sweep):
+        return
+    known = [*MEASURES, LOSS, *sweep.outputs()]
+    for constraint in sweep.search.constraints:
+        name = constraint.quantity
         if name not in known:
             must = f"must limit one of {', '.join(known)}"
             yield Flaw((*CONSTRAINTS, name), must, name, nearest(name, known))
@@ -89,15 +96,6 @@ def _at(sweep: Sweep, index: int) -> tuple[str, ...]:
     return (*OBJECTIVE, str(index)) if len(sweep.search.objectives) > 1 else OBJECTIVE
 
 
-def _scores(sweep: Sweep) -> list[str] | None:
-    """Return what trials are scored by; None where a metric is misspelled: nobody knows then."""
-    catalog = plugins.metrics()
-    if any(name not in catalog for name in sweep.evaluate.metrics):
-        return None
-    return [LOSS, *sweep.outputs()]
-
-
-def _describing(sweep: Sweep) -> set[str]:
-    """Return outputs of metrics of which neither more nor less is better."""
-    chosen = [plugins.metrics()[name] for name in sweep.evaluate.metrics]
-    return {output for metric in chosen if not metric.direction for output in metric.outputs}
+def _misspelled(sweep: Sweep) -> bool:
+    """Tell whether a metric is: nobody knows what its outputs would have been."""
+    return any(name not in plugins.metrics() for name in sweep.evaluate.metrics)

@@ -79,6 +79,8 @@ def say_board(board: Leaderboard, console: Console) -> None:
     said = verdict(board)
     if said:
         console.print(said, soft_wrap=True)
+    for line in board.remarks:
+        console.print(line, soft_wrap=True)
     for line in guarded(board):
         console.print(Text(line, style="red"), soft_wrap=True)
     front_view.say(board, console)

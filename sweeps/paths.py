@@ -94,9 +94,18 @@ class SweepFolder:
         """Ray Tune's own files; nothing is read back from them."""
         return self.path / "tune"
 
+    @property
+    def clock(self) -> Path:
+        """The wall time that the sweep's drivers have used."""
+        return self.path / "clock.json"
+
     def trial(self, trial: str) -> Path:
         """Everything of one trial."""
         return self.path / "trials" / trial
+
+    def trials(self) -> list[str]:
+        """The names of the trials that have done a rung."""
+        return sorted(path.parent.name for path in self.path.glob("trials/*/rungs.jsonl"))
 
     def record(self, trial: str) -> Path:
         """The trial's rungs so far, a line each."""

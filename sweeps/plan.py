@@ -6,9 +6,11 @@ from rich.console import Console
 from rich.text import Text
 
 from sweeps import disk, samplers, starts, storage
+from sweeps.budget import described, refuse
 from sweeps.context import trial_title
 from sweeps.disk import in_words
 from sweeps.draws import Draws
+from sweeps.fidelity import unpruned
 from sweeps.resources import Layout, layout, local_cpus, local_gpus
 from sweeps.spaces import show_sweep
 from sweeps.spec import Sweep
@@ -26,6 +28,7 @@ def show(sweep: Sweep, results: Path, console: Console) -> None:
     plan = layout(
         sweep.resources.hosts, sweep.resources.slots, cpus=local_cpus(), gpus=local_gpus()
     )
+    refuse(sweep, plan)
     for name, value in _lines(sweep, results, plan):
         console.print(Text.assemble((f"{name:<10}", "bold"), f" {value}"), soft_wrap=True)
     console.print("\nspace", style="bold")
@@ -50,13 +53,14 @@ def sample_titles(sweep: Sweep, count: int) -> list[str]:
 
 
 def _lines(sweep: Sweep, results: Path, plan: Layout) -> list[tuple[str, str]]:
-    schedule = sweep.schedule
     files = checkpoint_files.find(sweep.model.base, sweep.model.revision)
     device = "GPU" if plan.gpus_per_host else "CPU"
     return [
         ("sweep", f"{sweep.name}: {sweep.task} with {sweep.model.base}"),
         ("trials", _trials(sweep)),
-        ("objective", f"{_objectives(sweep)}, scheduler {schedule.name}"),
+        ("budget", described(sweep.search.budget) or "no limit besides the trials"),
+        ("objective", _objectives(sweep)),
+        ("schedule", _schedule(sweep)),
         ("sampler", _sampler(sweep)),
         ("start", _start(sweep)),
         ("study", _study(sweep)),
@@ -73,6 +77,12 @@ def _objectives(sweep: Sweep) -> str:
     wanted = ", ".join(f"{each.metric} ({each.mode})" for each in search.objectives)
     limits = ", ".join(f"{each.quantity} {each}" for each in search.constraints)
     return f"{wanted}; {limits}" if limits else wanted
+
+
+def _schedule(sweep: Sweep) -> str:
+    whole = unpruned(sweep)
+    first = f", the first {whole} trials run to their end to measure the rungs" if whole else ""
+    return f"{sweep.schedule.name}, grace {sweep.schedule.grace}{first}"
 
 
 def _trials(sweep: Sweep) -> str:

@@ -66,11 +66,23 @@ NAMES: Mapping[tuple[str, ...], Callable[[], tuple[str, ...]]] = {
 
 def sampler_options(name: str) -> type[Section]:
     """Return the section of options that the sampler called `name` takes."""
-    from importlib import import_module
-
     from sweeps.samplers import MODULES
 
-    parameters = signature(import_module(MODULES[name]).make).parameters.values()
+    return _options(name, MODULES)
+
+
+def scheduler_options(name: str) -> type[Section]:
+    """Return the section of options that the scheduler called `name` takes."""
+    from sweeps.schedulers import MODULES
+
+    return _options(name, MODULES)
+
+
+def _options(name: str, modules: Mapping[str, str]) -> type[Section]:
+    """Return a section with a field for each keyword-only parameter of a plug-in's `make`."""
+    from importlib import import_module
+
+    parameters = signature(import_module(modules[name]).make).parameters.values()
     fields: dict[str, Any] = {
         parameter.name: (parameter.annotation, parameter.default)
         for parameter in parameters

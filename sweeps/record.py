@@ -5,10 +5,10 @@ when a process died is told to them again from here; no rung on record is traine
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sweeps.context import GUARD, HOPELESS
+from sweeps.context import GUARD, HOPELESS, VIOLATES
 from sweeps.paths import SweepFolder
 
 Result = Mapping[str, Any]
@@ -52,9 +52,15 @@ def is_over(result: Result) -> bool:
     return bool(result["finished"] or result.get(GUARD) or result.get(HOPELESS))
 
 
-def in_order(folder: SweepFolder, trials: Sequence[str]) -> Iterable[tuple[str, dict[str, Any]]]:
-    """Return the rungs of several trials in the order in which they ended."""
-    rungs = [(trial, result) for trial in trials for result in read(folder, trial)]
+def violates(results: Sequence[Result]) -> str | None:
+    """Return which limits a trial with these rungs violates, in words."""
+    said: str | None = results[-1].get(VIOLATES) if results else None
+    return said
+
+
+def in_order(trials: Mapping[str, Sequence[Result]]) -> list[tuple[str, Result]]:
+    """Return the rungs of several trials, by name, in the order in which they ended."""
+    rungs = [(trial, result) for trial, results in trials.items() for result in results]
     return sorted(rungs, key=lambda rung: float(rung[1]["time"]))
 
 

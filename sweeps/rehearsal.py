@@ -39,11 +39,11 @@ def rehearsal(sweep: Sweep, base: str) -> Sweep:
     # A stand-in knows no words: what it writes is no reason to stop before the last rung.
     values["guard"] |= {"stop": False}
     values["search"] |= {"space": _space(values["search"]["space"]), "trials": TRIALS}
-    values["search"] |= _rules(sweep.search)
+    values["search"] |= {**_rules(sweep.search), "budget": {}}
     # What is measured of a stand-in says nothing of the base itself.
     values["search"] |= {"constraints": {}, "objective": _scored(sweep)}
     # Both trials are to reach their end, by whatever scheduler.
-    values["schedule"] |= {"grace": values["train"]["epochs"]}
+    values["schedule"] |= {"grace": values["train"]["epochs"], "unpruned": None}
     values["resources"] = {"hosts": 1, "slots": 1}
     values["tracking"] |= {"experiment": sweep.tracking.experiment + SUFFIX}
     if sweep.promote:
@@ -87,6 +87,8 @@ def _evaluate(sweep: Sweep) -> dict[str, Any]:
         "limit": min(evaluate.limit or SCORED, SCORED),
         "batch_size": min(evaluate.batch_size, BATCH),
         "max_new_tokens": min(evaluate.max_new_tokens, NEW_TOKENS),
+        "final_limit": min(evaluate.final_limit or SCORED, SCORED),
+        "from_rung": min(evaluate.from_rung, EPOCHS),
     }
 
 

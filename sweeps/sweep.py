@@ -21,7 +21,7 @@ from sweeps import constraints, objectives
 from sweeps.constraints import Constraint, read_constraints
 from sweeps.fields import value_at
 from sweeps.objectives import Objective, read_objectives
-from workers.recipe import Count, Recipe, Section
+from workers.recipe import Count, Recipe, Section, Threshold
 
 
 class Sampler(Section):
@@ -33,6 +33,22 @@ class Sampler(Section):
     """Null draws differently each time."""
     options: dict[str, Any] = Field(default_factory=dict)
     """What else the sampler takes, such as ``startup_trials`` of tpe."""
+
+
+class Budget(Section):
+    """What a sweep may use over all its drivers; null is without limit."""
+
+    hours: Annotated[float, Field(gt=0.0)] | None = None
+    """Wall time from the first trial on, without the time between a stop and a resume."""
+    gpu_hours: Annotated[float, Field(gt=0.0)] | None = None
+    """Seconds of all rungs times the GPUs that each of them holds."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _trials_stand_elsewhere(cls, values: Any) -> Any:
+        if isinstance(values, Mapping) and "trials" in values:
+            raise ValueError("hours and gpu_hours; the number of trials is search.trials")
+        return values
 
 
 class Search(Section):
@@ -56,6 +72,7 @@ class Search(Section):
     constraints: Annotated[tuple[Constraint, ...], BeforeValidator(read_constraints)] = ()
     """Limits that a trial must keep to win."""
     trials: Count = 16
+    budget: Budget = Budget()
     start: Annotated[tuple[dict[str, Any], ...], Field(strict=False)] | None = None
     """Points that are tried first, of which fields may be left out; null is the recipe's own
     values if they lie in the space."""
@@ -126,6 +143,13 @@ class Schedule(Section):
     """Rungs (epochs) that every trial gets."""
     reduction: Annotated[int, Field(ge=2)] = 3
     """At each halving one in this many trials goes on."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """What else the scheduler takes, such as ``samples`` of median."""
+    unpruned: Annotated[int, Field(ge=0)] | None = None
+    """First trials that no scheduler stops, to measure how well rungs predict final scores; null
+    is one in 16 of ``search.trials``, at most 8, and none where that is too few to tell."""
+    correlation: Threshold = 0.8
+    """Rank correlation of a rung with the final scores below which rungs are not trusted."""
 
 
 class Resources(Section):
@@ -225,6 +249,11 @@ class Sweep(Recipe):
     def most_epochs(self) -> int:
         """Rungs of the longest trial."""
         return int(max(self.swept("train.epochs", self.train.epochs)))
+
+    @property
+    def first_judged_rung(self) -> int:
+        """The first rung with an objective: losses are there from the start, captions later."""
+        return 1 if self.search.objective.metric == objectives.LOSS else self.evaluate.from_rung
 
     def outputs(self) -> tuple[str, ...]:
         """Return the names of all scores of a rung, such as ``bleu_4`` and ``cider``."""

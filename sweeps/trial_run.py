@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from sweeps import scores_file
 from sweeps.examples import captioned, thumbnail
-from sweeps.inputs import data_inputs, eval_tags
+from sweeps.inputs import data_inputs, eval_tags, final_tags
 from sweeps.scores_file import Scores
 from sweeps.tracking import (
     Tracking,
@@ -163,6 +163,10 @@ class TrialRun:
         self.client.log_dict(self.run_id, table, PREDICTIONS)
         shown_as = json.dumps([{"path": PREDICTIONS, "type": "table"}])
         self.client.set_tag(self.run_id, "mlflow.loggedArtifacts", shown_as)
+
+    def final_images(self, scored: Sequence[Sample]) -> None:
+        """Record on which images ``final/*`` was taken, where they are others than the rungs'."""
+        set_tags(self.client, self.run_id, final_tags(scored))
 
     def scores(self, scores: Scores) -> None:
         """Write scores and statistics per image, in place of earlier ones."""

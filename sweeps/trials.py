@@ -6,7 +6,7 @@ from typing import Any
 
 from sweeps import best, record
 from sweeps.board import Board
-from sweeps.context import trial_number, trial_title
+from sweeps.context import BESTS, VIOLATES, trial_number, trial_title
 from sweeps.paths import SweepFolder
 from sweeps.spec import Sweep
 from sweeps.study import ended, open_study, own_trials
@@ -25,7 +25,7 @@ class Known:
     rungs: Sequence[Mapping[str, Any]]
     """Its record."""
     told: Mapping[int, float] | None
-    """Rung -> objective, as the study has it; None where Optuna keeps none, see the bridge."""
+    """Rung -> objective, as the study has it; None where it keeps none (several objectives)."""
     best: best.Best | None
     """Of the adapter on disk."""
 
@@ -52,7 +52,7 @@ def known(sweep: Sweep, folder: SweepFolder) -> dict[str, Known]:
             state=over[name][0] if name in over else RUNNING,
             point=frozen.params,
             rungs=record.read(folder, name),
-            told=frozen.intermediate_values if len(study.directions) == 1 else None,
+            told=None if len(study.directions) > 1 else frozen.intermediate_values,
             best=best.read(folder.best_adapter(name)),
         )
         for name, frozen in own_trials(study).items()
@@ -64,11 +64,14 @@ def board_of(sweep: Sweep, folder: SweepFolder, trials: Mapping[str, Known], wan
     objective = sweep.search.objective
     board = Board(
         sweep_id=folder.sweep_id, objective=objective.metric, mode=objective.mode,
-        trials=wanted, epochs=sweep.most_epochs,
+        trials=wanted, epochs=sweep.most_epochs, further=sweep.search.objectives[1:],
     )  # fmt: skip
     for trial in trials.values():
         last = trial.rungs[-1] if trial.rungs else {}
         number = trial_number(trial.name)
-        board.recover(number, trial.title, trial.state, last.get("rung", 0), last.get("best"))
+        board.recover(
+            number, trial.title, trial.state, last.get("rung", 0), last.get("best"),
+            bests=tuple(last.get(BESTS) or ()), violates=last.get(VIOLATES),
+        )  # fmt: skip
         board.rows[number].objective = last.get("objective")
     return board

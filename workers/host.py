@@ -105,25 +105,40 @@ class Host:
                 raise
             return _broken_off(slot, error, time.monotonic() - started)
         seconds = time.monotonic() - started
-        evaluator = self._evaluator(resident, slot.recipe)
-        model = slot.activate()
-        writing: list[float] = []
-        predictions = evaluator.predict(model, slot.recipe.evaluate.beams, writing)
-        scored = evaluator.score(predictions)
-        metrics = _named("val", scored.corpus)
-        metrics["val/loss"] = evaluator.loss(model)
-        metrics["train/loss"] = loss
-        metrics["train/epochs"] = float(slot.rung)
-        metrics["train/truncated_captions"] = float(examples.truncated)
-        batch = slot.recipe.evaluate.batch_size
-        metrics |= measures.times(training=seconds, writing=writing, batch_size=batch)
-        metrics |= {**_adapter(slot), **measures.peak_memory(self.device)}
-        symptoms, collapsed = _examined(slot, predictions, metrics["val/loss"])
+        report = self._evaluated(slot, self._evaluator(resident, slot.recipe), seconds)
+        metrics = {
+            "train/loss": loss,
+            "train/epochs": float(slot.rung),
+            "train/truncated_captions": float(examples.truncated),
+            **_adapter(slot),
+            **measures.peak_memory(self.device),
+        }
+        return replace(
+            report,
+            metrics={**report.metrics, **metrics},
+            seconds=time.monotonic() - started,
+        )
+
+    def _evaluated(self, slot: Slot, evaluator: Evaluator, training: float) -> Report:
+        """Return the report of a rung after its training, which took so many seconds.
+
+        With loss, captions if they are due, and symptoms.
+        """
+        model, finished = slot.activate(), slot.rung >= slot.recipe.train.epochs
+        evaluate, writing = slot.recipe.evaluate, list[float]()
+        predictions: tuple[Prediction, ...] = ()
+        scored = None
+        if finished or slot.rung >= evaluate.from_rung:
+            predictions = evaluator.predict(model, evaluate.beams, writing)
+            scored = evaluator.score(predictions)
+        loss = evaluator.loss(model)
+        times = measures.times(training=training, writing=writing, batch_size=evaluate.batch_size)
+        symptoms, collapsed = _examined(slot, predictions, loss)
         return Report(
             rung=slot.rung,
-            metrics=metrics,
-            finished=slot.rung >= slot.recipe.train.epochs,
-            seconds=time.monotonic() - started,
+            metrics={**_named("val", scored.corpus if scored else {}), "val/loss": loss, **times},
+            finished=finished,
+            seconds=0.0,
             predictions=predictions,
             scored=scored,
             symptoms=symptoms,
@@ -131,12 +146,13 @@ class Host:
         )
 
     def score(self, name: str, folder: Path) -> Report:
-        """Score the adapter saved in `folder` with ``evaluate.final_beams``, as ``final/*``.
+        """Score the adapter saved in `folder` as a finished trial's, as ``final/*``.
 
-        The slot's own weights are put back afterwards.
+        With ``evaluate.final_beams`` on ``evaluate.final_limit`` images. The slot's own weights
+        are put back afterwards.
         """
         slot, started = self._slot(name), time.monotonic()
-        evaluator = self._evaluator(self._resident(slot.recipe), slot.recipe)
+        evaluator = self._evaluator(self._resident(slot.recipe), self._final(slot.recipe))
         model, own = slot.activate(), slot.adapted.weights(name)
         slot.adapted.load_weights(name, read_weights(folder))
         try:
@@ -177,6 +193,10 @@ class Host:
     def scored_samples(self, recipe: Recipe) -> tuple[Sample, ...]:
         """Return the validation images that the recipe's trials are scored on."""
         return scored_samples(self.data_set(recipe).splits["validation"], recipe.evaluate.limit)
+
+    def final_samples(self, recipe: Recipe) -> tuple[Sample, ...]:
+        """Return the validation images that finished trials are scored on in the end."""
+        return self.scored_samples(self._final(recipe))
 
     def close(self) -> None:
         """Close all slots and release scorers and bases."""
@@ -227,6 +247,15 @@ class Host:
                 self._make_scorer, samples, recipe.evaluate.metrics, whole
             )
         return self._scorers[key]
+
+    def _final(self, recipe: Recipe) -> Recipe:
+        """Return the recipe by which a finished trial is scored."""
+        limit = recipe.evaluate.final_limit
+        evaluate = recipe.evaluate.model_copy(update={"limit": limit})
+        final = recipe.model_copy(update={"evaluate": evaluate})
+        # Equally many are the same ones: then one evaluator and its scorer do for both.
+        same = len(self.scored_samples(final)) == len(self.scored_samples(recipe))
+        return recipe if same else final
 
     def _zero_shot(self, resident: _Resident, recipe: Recipe) -> Report:
         key = _asked(recipe)

@@ -194,6 +194,11 @@ class Evaluate(Section):
     """Images in one batch of generation or of validation loss."""
     limit: Count | None = None
     """Score at most this many validation images; the same ones for all trials and rungs."""
+    final_limit: Count | None = None
+    """The same for the last scoring of a finished trial; null scores the whole split."""
+    from_rung: Count = 1
+    """First rung whose captions are written and scored; before it there is validation loss only.
+    The last of all epochs always has captions."""
     beams: Count = 1
     """Beams at each rung; 1 is greedy."""
     final_beams: Count = 3

@@ -32,7 +32,7 @@ class Report:
     predictions: tuple[Prediction, ...] = field(default=(), repr=False)
     """Captions of the validation images, in the order of the split."""
     scored: "Scored | None" = field(default=None, repr=False)
-    """Scores of these captions, and their statistics per image."""
+    """Scores of these captions, and their statistics per image; None where none were written."""
     symptoms: tuple[str, ...] = ()
     """What is wrong with the captions or the loss, in words; empty for a healthy rung."""
     collapsed: bool = False

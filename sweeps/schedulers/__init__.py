@@ -1,6 +1,13 @@
 """Schedulers, which stop or continue trials: one file and one line here per scheduler.
 
-Each module offers ``make(epochs, grace, reduction)`` and returns one of Ray Tune's own.
+Each module offers
+
+    make(epochs, grace, reduction, *, ...) -> one of Ray Tune's own
+        its keyword-only parameters are what ``schedule.options`` may hold
+    STOPS: bool
+        whether it stops trials at all
+    PAUSES: bool
+        whether trials wait for each other: such a scheduler compares only what runs together
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,11 +18,18 @@ from typing import Any
 MODULES = {
     "asha": "sweeps.schedulers.asha",
     "fifo": "sweeps.schedulers.fifo",
+    "hyperband": "sweeps.schedulers.hyperband",
+    "median": "sweeps.schedulers.median",
 }
 NAMES = tuple(MODULES)
 
 SEVERAL = ("asha", "fifo")
 """Those that can work with several objectives."""
+
+
+def module(name: str) -> Any:
+    """Return the module of the scheduler called `name`; imports nothing heavy."""
+    return import_module(MODULES[name])
 
 
 def make(
@@ -25,36 +39,43 @@ def make(
     further_modes: Sequence[str] = (),
     epochs: int,
     grace: int,
-    reduction: float,
+    reduction: int,
+    options: Mapping[str, Any] | None = None,
 ) -> Any:
     """Return Tune's scheduler called `name`, which compares ``objective`` at equal ``rung``.
 
     With `further_modes`, of the objectives after the first, asha compares all of them.
+    Raises TypeError for an option that it has not.
     """
     if further_modes and name == "asha":
         from sweeps.schedulers.mo_asha import MultiObjectiveAsha
 
         return MultiObjectiveAsha((mode, *further_modes), epochs, grace, reduction)
-    scheduler = import_module(MODULES[name]).make(epochs, grace, reduction)
+    scheduler = module(name).make(epochs, grace, reduction, **(options or {}))
     scheduler.set_search_properties("objective", mode)
     return scheduler
 
 
 @dataclass(frozen=True)
-class _PastTrial:
-    """All that a scheduler reads of a trial."""
+class PastTrial:
+    """All that a scheduler reads of a trial that ended before it was made."""
 
     trial_id: str
 
 
-def remember(scheduler: Any, rungs: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
-    """Show a new scheduler the rungs of trials that are over, in the order in which they ended.
+def remember(
+    name: str, scheduler: Any, rungs: Iterable[tuple[PastTrial | Any, Mapping[str, Any]]]
+) -> None:
+    """Show a new scheduler called `name` the rungs of trials, in the order in which they ended.
 
     Tune itself forgets them when a sweep is resumed, and its cutoffs would begin from nothing.
+    A scheduler whose trials wait for each other is shown nothing: who is over waits for nobody.
     """
-    shown: dict[str, _PastTrial] = {}
-    for name, result in rungs:
-        if name not in shown:
-            shown[name] = _PastTrial(name)
-            scheduler.on_trial_add(None, shown[name])
-        scheduler.on_trial_result(None, shown[name], result)
+    if module(name).PAUSES:
+        return
+    added = set()
+    for trial, result in rungs:
+        if trial.trial_id not in added:
+            added.add(trial.trial_id)
+            scheduler.on_trial_add(None, trial)
+        scheduler.on_trial_result(None, trial, result)

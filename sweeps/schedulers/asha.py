@@ -2,8 +2,11 @@
 
 from typing import Any
 
+STOPS = True
+PAUSES = False
 
-def make(epochs: int, grace: int, reduction: float) -> Any:
+
+def make(epochs: int, grace: int, reduction: int) -> Any:
     """Return ASHA: at rung grace, grace * reduction, ... the best 1 / reduction go on."""
     from ray.tune.schedulers import AsyncHyperBandScheduler
 

@@ -2,8 +2,11 @@
 
 from typing import Any
 
+STOPS = False
+PAUSES = False
 
-def make(epochs: int, grace: int, reduction: float) -> Any:
+
+def make(epochs: int, grace: int, reduction: int) -> Any:
     """Return Tune's FIFO scheduler; it needs none of the values."""
     from ray.tune.schedulers import FIFOScheduler
 

@@ -3,6 +3,10 @@ import time
 import pytest
 
 from sweeps.board import Board, last_line
+from sweeps.budget import Spent
+from sweeps.live import status
+from sweeps.paths import SweepFolder
+from sweeps.sweep import Budget
 
 
 def board(**changes):
@@ -72,6 +76,20 @@ def test_a_sweep_is_interrupted_until_all_its_trials_ended():
     made.end(0, "completed")
     assert made.interrupted
     made.end(1, "failed")
+    assert not made.interrupted
+
+
+def test_a_used_up_budget_ends_a_sweep_whose_trials_have_all_ended(tmp_path):
+    folder = SweepFolder.create(tmp_path, "bound")
+    spent = Spent.open(folder, Budget(gpu_hours=1.0), ())
+    made = board(trials=5, spent=spent)
+    for number in (0, 1):
+        made.start(number, {})
+    made.end(0, "completed")
+    assert "budget: 0 of 1 GPU h used" in status(made)
+    spent.rung("trial-000", {"rung": 1, "seconds": 3600.0})
+    assert made.interrupted
+    made.end(1, "stopped")
     assert not made.interrupted
 
 

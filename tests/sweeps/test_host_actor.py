@@ -1,5 +1,6 @@
 """The host actor's own class, called without Ray: best adapter, patience, failures, tracking."""
 
+import json
 import math
 import re
 import shutil
@@ -24,10 +25,11 @@ name: acted
 model: {{base: {base}}}
 data: {{source: shapes, limit: 24, split: {{train: 0.5, validation: 0.25, test: 0.25}}}}
 train: {{epochs: 6, batch_size: 8, learning_rate: 1e-2, patience: 2}}
-evaluate: {{metrics: [exact_match], max_new_tokens: 4}}
+evaluate: {{metrics: [exact_match], max_new_tokens: 4{evaluate}}}
 search:
   space: {{train.learning_rate: {{log_uniform: [1e-6, 1e2]}}}}
   objective: {{metric: {metric}}}
+schedule: {{name: fifo}}
 """
 
 
@@ -38,8 +40,9 @@ def tracking(tmp_path_factory):
 
 @pytest.fixture
 def context(tracking, untrained_base, request):
-    metric = getattr(request, "param", "loss")
-    sweep = parse(FILE.format(base=untrained_base, metric=metric))
+    metric, evaluate = [*getattr(request, "param", "loss").split(", ", 1), ""][:2]
+    text = FILE.format(base=untrained_base, metric=metric, evaluate=evaluate and f", {evaluate}")
+    sweep = parse(text)
     folder = SweepFolder.create(tracking.root, "acted")
     run = SweepRun.open(tracking, folder.sweep_id, "name: acted", {})
     return SweepContext(
@@ -205,6 +208,46 @@ def test_trial_and_sweep_say_which_images_score_them(actor, context):
     expected = {"eval.images": "6", "eval.digest": digest_of_ids(one.id for one in samples)}
     for tags in (run_of(context).data.tags, parent.client.get_run(parent.run_id).data.tags):
         assert {key: tags[key] for key in expected} == expected
+
+
+@pytest.mark.parametrize("context", ["exact_match, from_rung: 3"], indirect=True)
+def test_rungs_before_the_first_captions_have_no_objective_and_cost_no_patience(actor, context):
+    """So low a rate changes no caption: rung 3 stays the best, and two rungs of patience follow."""
+    actor.open(0, {"train.learning_rate": 1e-6})
+    results = run_out(actor, 0)
+    assert [result["objective"] is None for result in results] == [True, True, False, False, False]
+    assert "val/exact_match" not in results[1]["metrics"]
+    assert "val/loss" in results[1]["metrics"]
+    assert best.read(context.folder.best_adapter("trial-000")).rung == 3
+    assert "final/exact_match" in results[-1]["metrics"]
+
+
+@pytest.mark.parametrize("context", ["loss, from_rung: 6"], indirect=True)
+def test_by_its_loss_a_rung_without_captions_can_be_the_best(actor, context):
+    actor.open(0, {"train.learning_rate": 1e-3})
+    first = actor.advance(0)
+    assert first["best"] == first["objective"] == first["metrics"]["val/loss"]
+    trials, client = runs(context)
+    assert scores_file.read(client, trials["trial-000"].info.run_id) is None
+    actor.close(0)
+
+
+@pytest.mark.parametrize("context", ["loss, limit: 4"], indirect=True)
+def test_a_finished_trial_is_scored_on_the_whole_split_and_says_so(actor, context):
+    actor.open(0, {"train.learning_rate": 1e-3})
+    run_out(actor, 0)
+    actor.close(0)
+    trials, client = runs(context)
+    run = trials["trial-000"]
+    tags = run.data.tags
+    assert (tags["eval.images"], tags["eval.final_images"]) == ("4", "6")
+    whole = actor._host.data_set(context.sweep.recipe).splits["validation"]
+    assert tags["eval.final_digest"] == digest_of_ids(sample.id for sample in whole)
+    kept = scores_file.read(client, run.info.run_id)
+    assert len(kept.best.scored.ids) == 4
+    assert kept.final is None  # scores of other images cannot be compared with those of a rung
+    with open(client.download_artifacts(run.info.run_id, "eval/predictions.json")) as file:
+        assert len(json.load(file)["data"]) == 6
 
 
 def forget_last_rung(context):

@@ -57,5 +57,6 @@ def test_the_rungs_of_several_trials_come_in_the_order_in_which_they_ended(folde
     record.append(folder, "trial-000", rung(1, time=1.0))
     record.append(folder, "trial-001", rung(1, time=2.0))
     record.append(folder, "trial-000", rung(2, time=3.0))
-    names = [name for name, _ in record.in_order(folder, ["trial-001", "trial-000"])]
+    trials = {name: record.read(folder, name) for name in ("trial-001", "trial-000")}
+    names = [name for name, _ in record.in_order(trials)]
     assert names == ["trial-000", "trial-001", "trial-000"]

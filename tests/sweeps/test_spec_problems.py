@@ -51,8 +51,8 @@ SINGLE = {
         "(did you mean train.learning_rate?)",
     "learning_rate: 1":
         "4  learning_rate  must be one of the keys task, model, data, prompt, train, adapter, "
-        "quantization, evaluate, guard, name, search, schedule, resources, tracking, promote, "
-        "got learning_rate (did you mean train.learning_rate?)",
+        "quantization, evaluate, guard, name, search, schedule, resources, disk, tracking, "
+        "promote, got learning_rate (did you mean train.learning_rate?)",
     "train.epochs: 1":
         "4  train.epochs  must be written as a section, train: {epochs: ...}, got train.epochs",
     "task: vqb":
@@ -172,9 +172,33 @@ SINGLE = {
     "search: {objective: {metric: [cider]}}":
         '4  search.objective.metric  must be text, got ["cider"]',
     "schedule: {name: ahsa}":
-        '4  schedule.name  must be one of asha, fifo, got "ahsa" (did you mean asha?)',
+        '4  schedule.name  must be one of asha, fifo, hyperband, median, got "ahsa" '
+        "(did you mean asha?)",
     "schedule: {grace: 16}":
         "4  schedule.grace  must be at most train.epochs, 15, got 16",
+    "schedule: {name: median, options: {sample: 3}}":
+        "4  schedule.options.sample  must be one of the keys samples, got sample "
+        "(did you mean samples?)",
+    "schedule: {name: median, options: {samples: 0}}":
+        "4  schedule.options.samples  must be a whole number of at least 1, got 0",
+    "schedule: {options: {samples: 3}}":
+        '4  schedule.options  must be left out: asha has none, got {"samples": 3}',
+    "schedule: {unpruned: 4}":
+        "4  schedule.unpruned  must be 0, or at least 5 and at most search.trials, 16, got 4",
+    "schedule: {unpruned: 17}":
+        "4  schedule.unpruned  must be 0, or at least 5 and at most search.trials, 16, got 17",
+    "schedule: {name: hyperband, unpruned: 5}":
+        "4  schedule.unpruned  must be 0 for hyperband, whose trials wait for each other, got 5",
+    "schedule: {grace: 2}\nevaluate: {from_rung: 3}":
+        "4  schedule.grace  must be at least evaluate.from_rung, 3: before it there is no cider, "
+        "got 2",
+    "evaluate: {from_rung: 16}":
+        "4  evaluate.from_rung  must be at most train.epochs, 15, got 16",
+    "search: {budget: {trials: 7}}":
+        "4  search.budget  must be hours and gpu_hours; the number of trials is search.trials, "
+        'got {"trials": 7}',
+    "search: {budget: {hours: 0}}":
+        "4  search.budget.hours  must be a number above 0 or null, got 0",
     "schedule: {reduction: 1}":
         "4  schedule.reduction  must be a whole number of at least 2, got 1",
     "resources: {hosts: many}":
@@ -291,6 +315,12 @@ def test_a_space_is_a_preset_or_a_mapping(space: str) -> None:
         "sweep.yaml:4  search.space  must be a preset (lora, qlora, lora-plus-targets, "
         "optimizer, full) or a mapping from fields to domains, got"
     )
+
+
+def test_the_loss_and_fifo_do_not_wait_for_captions() -> None:
+    text = f"{HEAD}evaluate: {{from_rung: 3}}"
+    assert parse(text, overrides=["search.objective.metric=loss"]).schedule.grace == 1
+    assert parse(text, overrides=["schedule.name=fifo"]).evaluate.from_rung == 3
 
 
 def test_grace_is_compared_with_swept_epochs() -> None:

@@ -276,3 +276,25 @@ def test_recipes_with_other_prompts_share_a_base_and_nothing_else(host, recipe):
         alone.admit(name, one)
         assert metrics(alone.advance(name)) == expected
     assert len(host._residents) == 1
+
+
+def test_captions_are_written_from_their_first_rung_on_and_always_at_the_end(host, recipe):
+    quick = recipe.with_point({"train.epochs": 2, "evaluate.from_rung": 2})
+    host.admit("late", quick)
+    first, last = host.advance("late"), host.advance("late")
+    assert (first.predictions, first.scored) == ((), None)
+    assert "val/loss" in first.metrics
+    assert last.predictions
+    short = quick.with_point({"train.epochs": 1, "evaluate.from_rung": 5})
+    host.admit("short", short)
+    assert host.advance("short").predictions
+
+
+def test_the_last_scoring_takes_the_whole_split_or_its_own_limit(host, recipe, tmp_path):
+    few = recipe.with_point({"evaluate.limit": 3})
+    whole = host.data_set(recipe).splits["validation"]
+    assert host.final_samples(few) == whole == host.final_samples(recipe)
+    limited = few.with_point({"evaluate.final_limit": 4})
+    host.admit("few", limited)
+    host.export("few", tmp_path)
+    assert len(host.score("few", tmp_path).predictions) == 4

@@ -1,0 +1,23 @@
+"""What there is to say about a sweep besides its leaderboard: the budget, and the grace."""
+
+from sweeps import fidelity
+from sweeps.budget import Spent
+from sweeps.leaderboard import Leaderboard
+from sweeps.paths import SweepFolder
+from sweeps.spec import Sweep
+
+_OPEN = ("running", "interrupted")
+"""States of trials that are not over."""
+
+
+def remarks(sweep: Sweep, folder: SweepFolder, board: Leaderboard) -> tuple[str, ...]:
+    """Return sentences, read from the sweep's folder."""
+    over = [entry.trial for entry in board.entries if entry.state not in _OPEN]
+    spent = Spent.open(folder, sweep.search.budget, (entry.trial for entry in board.entries))
+    said = []
+    if spent.used_up and len(over) < sweep.search.trials:
+        said.append(f"budget used up after {len(over)} of {sweep.search.trials} trials: {spent}")
+    found = fidelity.read(sweep, folder, over)
+    if found:
+        said.append(str(found))
+    return tuple(said)

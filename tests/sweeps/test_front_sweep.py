@@ -1,0 +1,147 @@
+"""A whole sweep with two objectives and a limit, read back from everything that it left."""
+
+import io
+
+import optuna
+import pytest
+import ray
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
+from rich.console import Console
+
+from sweeps import checkup, compare, outcome, record
+from sweeps.earlier import EarlierSweep
+from sweeps.paths import SweepFolder
+from sweeps.promote import promote_trial
+
+FILE = """
+name: front
+model: {{base: {base}}}
+data: {{source: shapes, limit: 24, split: {{train: 0.5, validation: 0.25, test: 0.25}}}}
+train: {{epochs: 2, batch_size: 8, learning_rate: 1e-2}}
+evaluate: {{metrics: [exact_match], max_new_tokens: 4, final_beams: 1}}
+search:
+  space: {{adapter.rank: {{choice: [1, 2, 4, 64]}}}}
+  sampler: {{name: grid}}
+  objective: [{{metric: loss}}, {{metric: adapter_mb}}]
+  constraints: {{adapter_mb: "< 0.1"}}
+  trials: 4
+schedule: {{name: asha, grace: 1, reduction: 2}}
+resources: {{hosts: 1, slots: 1}}
+promote: {{model: small-captioner}}
+"""
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory, untrained_base):
+    """The sweep, run as the command line runs it: (exit code, what it printed, results)."""
+    from sweeps.spec import parse
+
+    results = tmp_path_factory.mktemp("results")
+    written = io.StringIO()
+    sweep = parse(FILE.format(base=untrained_base))
+    code = outcome.finish(sweep, results, None, Console(file=written, width=200))
+    yield code, written.getvalue(), results
+    ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def earlier(ended):
+    return EarlierSweep.find(ended[2], "front-1")
+
+
+@pytest.fixture(scope="module")
+def by_rank(earlier):
+    return {entry.params["adapter.rank"]: entry for entry in earlier.board.entries}
+
+
+def test_the_front_is_printed_noted_tagged_and_drawn(ended, earlier):
+    code, printed, _ = ended
+    front = {entry.trial for entry in earlier.board.front}
+    assert code == 0
+    assert f"{len(front)} on the front" in printed
+    assert f"Pareto front: {len(front)} of 4 trials" in printed
+    tags = {run.data.tags["trial.id"]: run.data.tags["trial.front"] for run in earlier.run.trials()}
+    assert {trial for trial, tag in tags.items() if tag == "yes"} == front
+    client, run_id = earlier.run.client, earlier.run.run_id
+    assert "front.png" in {artifact.path for artifact in client.list_artifacts(run_id)}
+    assert "| front |" in client.get_run(run_id).data.tags["mlflow.note.content"]
+
+
+def test_the_smallest_adapter_is_on_the_front_and_the_winner_leads_it(earlier, by_rank):
+    board = earlier.board
+    assert by_rank["1"] in board.front
+    assert board.front[0] == board.winner
+
+
+def test_the_trial_that_breaks_the_limit_was_not_trained_and_comes_last(earlier, by_rank):
+    large = by_rank["64"]
+    assert earlier.board.entries[-1] == large
+    assert (large.state, large.rungs) == ("stopped", 0)
+    assert large.violates.startswith("adapter_mb is ")
+    (only,) = record.read(earlier.folder, large.trial)
+    assert only["rung"] == 0
+
+
+def test_plain_optuna_reads_directions_values_and_violations(earlier, by_rank):
+    storage = JournalStorage(JournalFileBackend(str(earlier.folder.study)))
+    study = optuna.load_study(study_name="front-1", storage=storage)
+    minimize = optuna.study.StudyDirection.MINIMIZE
+    assert study.directions == [minimize, minimize]
+    trials = {trial.user_attrs["trial"]: trial for trial in study.trials}
+    states = {"completed": TrialState.COMPLETE, "stopped": TrialState.PRUNED}
+    for rank, entry in by_rank.items():
+        trial = trials[entry.trial]
+        assert trial.state == states[entry.state]
+        assert (trial.constraints["adapter_mb"] > 0) == (rank == "64")
+        if trial.state == TrialState.COMPLETE:
+            assert trial.values == list(earlier.board.values(entry))
+    complete = [entry for entry in earlier.board.front if entry.state == "completed"]
+    assert {trial.user_attrs["trial"] for trial in study.best_trials} >= {
+        entry.trial for entry in complete
+    }
+
+
+def test_comparing_shows_the_front(ended):
+    written = io.StringIO()
+    compare.show("front-1", ended[2], Console(file=written, width=200))
+    assert "adapter_mb (min)" in written.getvalue()
+
+
+def test_a_point_of_the_front_is_promoted_by_name_only(ended, earlier, by_rank):
+    written = io.StringIO()
+    console = Console(file=written, width=200)
+    assert "small-captioner version 1, alias champion" in ended[1]
+    with pytest.raises(ValueError, match="has several objectives; choose a trial") as refused:
+        promote_trial("front-1", ended[2], None, console)
+    assert all(entry.trial in str(refused.value) for entry in earlier.board.front)
+    with pytest.raises(ValueError, match=r"cannot be promoted: adapter_mb is .*, must be < 0\.1"):
+        promote_trial(f"front-1/{by_rank['64'].trial}", ended[2], None, console)
+    with pytest.raises(ValueError, match=r"no trial 'trial-9' in front-1; there are trial-0"):
+        promote_trial("front-1/trial-9", ended[2], None, console)
+    promote_trial(f"front-1/{by_rank['1'].trial}", ended[2], None, console)
+    assert "is the champion, small-captioner version 2" in written.getvalue()
+    version = earlier.run.client.get_model_version_by_alias("small-captioner", "champion")
+    assert version.tags["trial.id"] == by_rank["1"].trial
+    assert {"best.loss", "best.adapter_mb"} <= set(version.tags)
+
+
+def test_study_records_and_mlflow_agree(ended):
+    written = io.StringIO()
+    code = checkup.examine("front-1", ended[2], Console(file=written, width=200))
+    assert (code, written.getvalue()) == (
+        checkup.AGREED, "4 trials, {} rungs: study, records and MLflow agree\n".format(
+            sum(len(record.read(SweepFolder(root=ended[2], sweep_id="front-1"), f"trial-{n:03d}"))
+                for n in range(4))),
+    )  # fmt: skip
+
+
+def test_resuming_an_ended_sweep_changes_nothing(ended, earlier):
+    before = [record.read(earlier.folder, f"trial-{number:03d}") for number in range(4)]
+    written = io.StringIO()
+    code = outcome.finish(earlier.sweep, ended[2], "front-1", Console(file=written, width=200))
+    assert code == 0
+    assert [record.read(earlier.folder, f"trial-{number:03d}") for number in range(4)] == before
+    again = EarlierSweep.find(ended[2], "front-1").board
+    assert [entry.trial for entry in again.front] == [e.trial for e in earlier.board.front]
