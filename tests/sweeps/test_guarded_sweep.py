@@ -10,7 +10,7 @@ from rich.console import Console
 from sweeps import compare, outcome
 from sweeps.earlier import EarlierSweep
 from sweeps.spec import parse
-from sweeps.study import open_study
+from sweeps.study import open_study, own_trials
 
 pytestmark = pytest.mark.slow
 
@@ -21,8 +21,8 @@ data: {{source: shapes, limit: 32, split: {{train: 0.5, validation: 0.25, test: 
 train: {{epochs: 3, batch_size: 8}}
 evaluate: {{metrics: [exact_match], max_new_tokens: 4, final_beams: 1}}
 search:
-  space: {{train.learning_rate: {{choice: [1e-5, 10.0]}}}}
-  sampler: {{name: random, seed: 1}}                       # draws both
+  space: {{train.learning_rate: {{choice: [1e-5, 2e-5, 10.0]}}}}
+  sampler: {{name: random, seed: 1}}                       # draws all
   objective: {{metric: loss}}
   trials: 3
 schedule: {{name: fifo}}
@@ -64,7 +64,7 @@ def test_the_sweep_succeeds_and_shows_the_symptoms_as_they_come(ended):
 
 
 def test_the_collapsed_trial_failed_by_the_guard_at_its_second_rung(earlier, by_rate):
-    assert set(by_rate) == {1e-5, 10.0}
+    assert set(by_rate) == {1e-5, 2e-5, 10.0}
     for run in by_rate[10.0]:
         tags = run.data.tags
         assert (run.info.status, tags["trial.state"]) == ("FAILED", "failed-by-guard")
@@ -72,7 +72,7 @@ def test_the_collapsed_trial_failed_by_the_guard_at_its_second_rung(earlier, by_
         history = earlier.run.client.get_metric_history(run.info.run_id, "val/loss")
         assert [point.step for point in history] == [0, 1, 2]
         assert not any(name.startswith("best/") for name in run.data.metrics)
-    for run in by_rate[1e-5]:
+    for run in (*by_rate[1e-5], *by_rate[2e-5]):
         assert (run.info.status, run.data.tags["trial.state"]) == ("FINISHED", "completed")
         assert "trial.symptoms" not in run.data.tags
 
@@ -84,7 +84,7 @@ def test_a_lower_loss_does_not_make_it_the_winner(earlier, by_rate):
 
 
 def test_optuna_was_told_of_a_bad_outcome(earlier):
-    for trial in open_study(earlier.sweep, earlier.folder).trials:
+    for trial in own_trials(open_study(earlier.sweep, earlier.folder)).values():
         if trial.params["train.learning_rate"] == 10.0:
             assert trial.state == TrialState.PRUNED
             assert set(trial.intermediate_values) == {1, 2}
