@@ -256,7 +256,7 @@ def test_what_does_not_fit_in_memory_is_a_constraint_and_no_failure(bridge, swee
     assert trial.constraints == {"memory": 1.0}
     assert trial.intermediate_values == {1: 0.4}
     assert trial.user_attrs["error"] == "OutOfMemoryError: 2 GiB"
-    assert ended(open_study(sweep, folder)) == {"trial-000": "failed"}
+    assert ended(open_study(sweep, folder)) == {"trial-000": ("failed", "OutOfMemoryError: 2 GiB")}
 
 
 def test_a_limit_that_a_finished_trial_broke_is_told_beside_its_score(bridge, sweep, folder):
@@ -267,7 +267,8 @@ def test_a_limit_that_a_finished_trial_broke_is_told_beside_its_score(bridge, sw
     assert told(sweep, folder, 0).state == TrialState.COMPLETE
     assert told(sweep, folder, 0).constraints == {"peak_memory_gb": 1.5}
     assert open_study(sweep, folder).best_trial.user_attrs["trial"] == "trial-001"
-    assert ended(open_study(sweep, folder)) == {"trial-000": "completed", "trial-001": "completed"}
+    over = ("completed", None)
+    assert ended(open_study(sweep, folder)) == {"trial-000": over, "trial-001": over}
 
 
 SEVERAL = FILE.replace("{metric: cider}", "[{metric: cider}, {metric: adapter_mb}]")

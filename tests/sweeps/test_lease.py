@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -99,6 +100,7 @@ def be_taken_over(folder):
 
 def test_a_driver_whose_sweep_was_taken_over_is_interrupted(folder, monkeypatch):
     monkeypatch.setattr(lease, "BEAT_SECONDS", 0.01)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with pytest.raises(KeyboardInterrupt), lease.held(folder):
         be_taken_over(folder)
     assert lease.read(folder).token == "another"
