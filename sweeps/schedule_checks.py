@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from search_spaces.flaws import Flaw, show
 from sweeps import plugins, schedulers
 from sweeps.fidelity import FEWEST
-from sweeps.objectives import LOSS
 from sweeps.sweep import Sweep
 from sweeps.validation import flaws_of
+from workers.measures import needs_captions
 
 _GRACE, _UNPRUNED = ("schedule", "grace"), ("schedule", "unpruned")
 _FROM_RUNG = ("evaluate", "from_rung")
@@ -50,11 +50,12 @@ def unpruned_flaws(sweep: Sweep) -> Iterator[Flaw]:
 def rung_flaws(sweep: Sweep) -> Iterator[Flaw]:
     """Yield a first rung with captions that comes too late for the trials or the scheduler."""
     first, shortest = sweep.evaluate.from_rung, min(_epochs(sweep), default=0)
-    metric, grace = sweep.search.objective.metric, sweep.schedule.grace
+    late = [each.metric for each in sweep.search.objectives if needs_captions(each.metric)]
+    grace = sweep.schedule.grace
     if 0 < shortest < first:
         yield Flaw(_FROM_RUNG, f"must be at most train.epochs, {shortest}", show(first))
-    elif _stops(sweep) and metric != LOSS and grace < first:
-        must = f"must be at least evaluate.from_rung, {first}: before it there is no {metric}"
+    elif _stops(sweep) and late and grace < first:
+        must = f"must be at least evaluate.from_rung, {first}: before it there is no {late[0]}"
         yield Flaw(_GRACE, must, show(grace))
 
 

@@ -21,6 +21,7 @@ from sweeps import constraints, objectives
 from sweeps.constraints import Constraint, read_constraints
 from sweeps.fields import value_at
 from sweeps.objectives import Objective, read_objectives
+from workers.measures import needs_captions
 from workers.recipe import Count, Recipe, Section, Threshold
 
 
@@ -252,8 +253,9 @@ class Sweep(Recipe):
 
     @property
     def first_judged_rung(self) -> int:
-        """The first rung with an objective: losses are there from the start, captions later."""
-        return 1 if self.search.objective.metric == objectives.LOSS else self.evaluate.from_rung
+        """The first rung with all objectives: losses are there from the start, captions later."""
+        late = any(needs_captions(objective.metric) for objective in self.search.objectives)
+        return self.evaluate.from_rung if late else 1
 
     def outputs(self) -> tuple[str, ...]:
         """Return the names of all scores of a rung, such as ``bleu_4`` and ``cider``."""

@@ -27,6 +27,8 @@ class Measure:
     """What it can do from rung to rung: a limit that a constant breaks is broken for good."""
     gpu: bool = False
     """It is measured on GPUs only."""
+    captions: bool = False
+    """It is measured at rungs with captions only."""
 
     def can_mend(self, *, upper: bool) -> bool:
         """Tell whether a later rung may keep a limit that is broken now; `upper` is a maximum."""
@@ -39,7 +41,10 @@ MEASURES: Mapping[str, Measure] = {
     ),
     "trainable_parameters": Measure(unit="", meaning="weights that are trained", course="constant"),
     "latency_ms": Measure(
-        unit="ms", meaning="time to write a caption, see `latency_ms`", course="varies"
+        unit="ms",
+        meaning="time to write a caption, see `latency_ms`",
+        course="varies",
+        captions=True,
     ),
     "seconds_per_epoch": Measure(unit="s", meaning="time to train a rung", course="varies"),
     "peak_memory_gb": Measure(
@@ -55,6 +60,11 @@ MEASURES: Mapping[str, Measure] = {
 def reported_as(name: str) -> str:
     """Return the key of a quantity or score in a report: ``measured/latency_ms``, ``val/cider``."""
     return f"{PREFIX}{name}" if name in MEASURES else f"val/{name}"
+
+
+def needs_captions(name: str) -> bool:
+    """Tell whether a quantity or score is there only at rungs with captions."""
+    return MEASURES[name].captions if name in MEASURES else name != "loss"
 
 
 def adapter(parameters: Iterable["torch.nn.Parameter"]) -> dict[str, float]:

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from sweeps import disk, room
+from sweeps import disk, record, room
 from sweeps.paths import SweepFolder
 from sweeps.resources import layout
 from sweeps.spec import parse
@@ -29,8 +29,8 @@ def folder(tmp_path):
         best = made.best_adapter(name)
         best.mkdir(parents=True)
         metrics = {"val/cider": value, "val/loss": value, "measured/adapter_mb": SIZES[name]}
-        written = {"rung": 1, "value": value, "metrics": metrics}
-        (best / "best.json").write_text(json.dumps(written))
+        kept = {"rung": 1, "value": value, "metrics": metrics}
+        (best / "best.json").write_text(json.dumps(kept))
         (best / "adapter.bin").write_bytes(b"0" * 1000)
         for rung in (1, 2, 3):
             made.snapshot(name, rung).mkdir()
@@ -73,12 +73,18 @@ def test_small_is_best_for_a_loss(folder):
     assert adapters(folder) == {"trial-003"}
 
 
-def test_the_whole_front_stays(folder):
+def test_the_whole_front_stays_and_what_violates_a_limit_is_last(folder):
     text = FILE.format(disk="{keep: 1}")
-    objectives = "[{metric: cider}, {metric: adapter_mb, mode: min}]"
-    several = parse(text.replace("{metric: cider}", objectives))
-    # As large as the best one, and worse.
-    assert disk.tidy(several, folder, frozenset(VALUES)) == ["trial-002"]
+    several = parse(
+        text.replace("{metric: cider}", "[{metric: cider}, {metric: adapter_mb, mode: min}]")
+    )
+    # trial-002 is as large as the best one, and worse.
+    ranked, needed = disk.ranked_adapters(several, folder, VALUES)
+    assert disk.kept_adapters(several, ranked, needed) == set(VALUES) - {"trial-002"}
+    record.append(folder, "trial-001", {"rung": 1, "violates": "adapter_mb is 8, must be < 5"})
+    ranked, needed = disk.ranked_adapters(several, folder, VALUES)
+    assert ranked[-1] == "trial-001"
+    assert "trial-001" not in disk.kept_adapters(several, ranked, needed)
 
 
 def test_without_a_limit_nothing_goes(folder):
@@ -89,7 +95,7 @@ def test_without_a_limit_nothing_goes(folder):
 
 def test_the_least_useful_goes_first_and_only_as_much_as_is_needed(folder):
     # 16.4 kB are there; a trial needs 4.1 kB: the oldest snapshots go, then the worst adapter.
-    limit = disk.Limit(sweep(limit_gb=16.1e-6), folder)
+    limit = disk.Limit(sweep(limit_gb=15.6e-6), folder)
     assert limit.enforce(frozenset({"trial-000", "trial-001"})) is None
     assert {name[-3:] for name in snapshots(folder)} == {"002", "003"}
     assert adapters(folder) == {"trial-001", "trial-002", "trial-003"}
@@ -97,7 +103,7 @@ def test_the_least_useful_goes_first_and_only_as_much_as_is_needed(folder):
 
 def test_what_resume_and_promotion_need_never_goes_and_the_message_says_what_to_do(folder):
     said = disk.Limit(sweep(limit_gb=1e-6), folder).enforce(frozenset({"trial-000", "trial-001"}))
-    for word in (str(folder.path), "holds 11 kB", "sweeps resume stored-1"):
+    for word in (str(folder.path), "disk.limit_gb: 1e-06", "sweeps resume stored-1"):
         assert word in said
     assert adapters(folder) == {"trial-001", "trial-002", "trial-003"}
     assert len(snapshots(folder)) == 8

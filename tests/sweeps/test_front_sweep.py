@@ -15,6 +15,8 @@ from sweeps.earlier import EarlierSweep
 from sweeps.paths import SweepFolder
 from sweeps.promote import promote_trial
 
+pytestmark = pytest.mark.slow  # a whole sweep on Ray
+
 FILE = """
 name: front
 model: {{base: {base}}}

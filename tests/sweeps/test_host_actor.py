@@ -42,7 +42,7 @@ def tracking(tmp_path_factory):
 def context(tracking, untrained_base, request):
     metric, evaluate = [*getattr(request, "param", "loss").split(", ", 1), ""][:2]
     text = FILE.format(base=untrained_base, metric=metric, evaluate=evaluate and f", {evaluate}")
-    sweep = parse(text)
+    sweep = parse(text, overrides=["schedule.name=fifo"])
     folder = SweepFolder.create(tracking.root, "acted")
     run = SweepRun.open(tracking, folder.sweep_id, "name: acted", {})
     return SweepContext(

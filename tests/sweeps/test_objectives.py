@@ -50,3 +50,20 @@ def test_what_only_a_gpu_measures_is_refused_without_one(objective, limits, fiel
             made, Layout(hosts=1, slots=1, gpus_per_host=0, threads=1, cpus_per_host=1.0)
         )
     refuse_unmeasured(made, Layout(hosts=1, slots=1, gpus_per_host=1, threads=1, cpus_per_host=1.0))
+
+
+@pytest.mark.parametrize(
+    ("objective", "rung"),
+    [
+        ("{metric: loss}", 1),
+        ("[{metric: loss}, {metric: adapter_mb}]", 1),
+        ("[{metric: loss}, {metric: cider}]", 2),
+        ("[{metric: loss}, {metric: latency_ms}]", 2),
+    ],
+)
+def test_a_rung_is_judged_when_all_objectives_are_there(objective, rung):
+    made = parse(
+        FILE.replace("OBJECTIVE", objective).replace("CONSTRAINTS", "{}"),
+        overrides=["evaluate.from_rung=2", "schedule.grace=2"],
+    )
+    assert made.first_judged_rung == rung
