@@ -14,7 +14,7 @@ import ray
 from optuna.trial import TrialState
 from rich.console import Console
 
-from sweeps import outcome, scores_file
+from sweeps import driver, outcome, scores_file
 from sweeps.leaderboard import markdown
 from sweeps.spec import load, parse
 from sweeps.study import open_study, own_trials
