@@ -176,7 +176,7 @@ def _tune(
     """Run the trials that are not `over`; none of Tune's own state is read back."""
     sweep, folder, slots = context.sweep, context.folder, plan.concurrent_trials
     past = {trial: record.read(folder, trial) for trial in over}
-    with _sigterm_as_ctrl_c():
+    with signals_stop_tune():
         tune.run(
             tune.with_parameters(TrialTrainable, context=context),
             name=folder.tune.name,
@@ -264,14 +264,18 @@ def _conclude(sweep: Sweep, folder: SweepFolder, parent: SweepRun, state: str) -
 
 
 @contextmanager
-def _sigterm_as_ctrl_c() -> Iterator[None]:
-    """Let SIGTERM stop Tune as cleanly as Ctrl-C does; Tune has no handler for it."""
+def signals_stop_tune() -> Iterator[None]:
+    """Let SIGTERM stop Tune as cleanly as Ctrl-C does; Tune has no handler for it.
+
+    Afterwards Ctrl-C is what it was before: Tune leaves its own handler, which no one reads then.
+    """
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         signal.raise_signal(signal.SIGINT)
 
     try:
         before = signal.signal(signal.SIGTERM, interrupt)
+        ctrl_c = signal.getsignal(signal.SIGINT)
     except ValueError:  # not the main thread: whoever embeds the driver handles signals
         yield
         return
@@ -279,3 +283,4 @@ def _sigterm_as_ctrl_c() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGINT, ctrl_c)
