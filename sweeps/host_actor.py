@@ -6,87 +6,36 @@ Heavy packages are imported inside the actor's process only.
 import math
 import os
 import shutil
-import time
-import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sweeps import best, constraints, disk, record, scores_file
+from sweeps import best, disk, record, scores_file
 from sweeps.best import Best
-from sweeps.constraints import Judgement
 from sweeps.context import (
-    BESTS,
     EXAMPLE_IMAGES,
     FAILED,
     FULL,
-    GUARD,
-    HOPELESS,
-    OBJECTIVES,
-    SYMPTOMS,
     VIOLATES,
-    VIOLATIONS,
     Point,
     Start,
     SweepContext,
     trial_id,
     trial_number,
     trial_title,
-    values_of,
 )
 from sweeps.inputs import eval_tags
+from sweeps.open_trial import OpenTrial, failure, reported
 from sweeps.quiet import quiet_libraries
 from sweeps.scores_file import Captions, Scores
 from sweeps.tracking import set_tags
 from sweeps.trial_run import TrialRun
-from workers.recipe import Recipe
 from workers.report import Prediction, Report
 
 if TYPE_CHECKING:
     from workers.data.sample import Sample
     from workers.evaluation import MakeScorer
-
-
-@dataclass(kw_only=True)
-class _Open:
-    """A trial in a slot."""
-
-    run: TrialRun
-    recipe: Recipe
-    untrained: Report | None = None
-    """Rung 0 of a trial that has not been trained yet."""
-    began: int = 0
-    """Rung after which it began; above 0 for one that began from another trial's state."""
-    first_rung: int = 1
-    """The first one with an objective."""
-    best: Best | None = None
-    predictions: tuple[Prediction, ...] = ()
-    scores: Scores | None = None
-    """Of the best rung's captions, and of the final ones when there are some."""
-
-    def out_of_patience(self, rung: int) -> bool:
-        """Say whether the objective has not become better for too many rungs."""
-        patience = self.recipe.train.patience
-        since = self.best.rung if self.best else max(self.began, self.first_rung - 1)
-        return patience is not None and rung - since >= patience
-
-    def is_judged(self, report: Report) -> bool:
-        """Say whether a rung has an objective; the first ones may have no captions."""
-        return report.finished or report.rung == 0 or report.rung >= self.first_rung
-
-    def may_be_best(self, report: Report) -> bool:
-        """Say whether the guard lets a rung become the best one.
-
-        A collapsed model can have the lowest loss; what it writes is of no use all the same.
-        """
-        return not (report.symptoms and self.recipe.guard.stop)
-
-    def judged(self, report: Report) -> Report:
-        """Return the report of a trial that ends here: out of patience, or never healthy."""
-        finished = report.finished or self.out_of_patience(report.rung)
-        hopeless = finished and self.best is None and not self.may_be_best(report)
-        return replace(report, finished=finished, collapsed=report.collapsed or hopeless)
 
 
 class HostActor:
@@ -103,7 +52,7 @@ class HostActor:
         self._name = name
         shared: dict[str, Any] = {"make_scorer": make_scorer} if make_scorer else {}
         self._host = Host(threads=context.threads, **shared)
-        self._trials: dict[str, _Open] = {}
+        self._trials: dict[str, OpenTrial] = {}
 
     def node(self) -> str:
         """Return the id of Ray's node that this host runs on."""
@@ -172,7 +121,7 @@ class HostActor:
             },
         )
         began = start.rung if start else 0
-        trial = _Open(run=run, recipe=recipe, began=began, first_rung=sweep.first_judged_rung)
+        trial = OpenTrial(run=run, recipe=recipe, began=began, first_rung=sweep.first_judged_rung)
         past = record.usable(context.folder, name)
         if past:
             self._go_on(name, trial, past)
@@ -182,14 +131,14 @@ class HostActor:
                 self._begin_from(name, trial, start)
         self._trials[name] = trial
 
-    def _begin(self, name: str, trial: _Open) -> None:
+    def _begin(self, name: str, trial: OpenTrial) -> None:
         baseline = trial.untrained = self._host.admit(name, trial.recipe)
         scored = self._host.scored_samples(trial.recipe)
         trial.run.inputs(trial.recipe.data, self._host.data_set(trial.recipe), scored)
         trial.run.report(baseline, self._context.sweep.search.objective.metric)
         self._log_examples(trial, baseline.predictions, step=0)
 
-    def _begin_from(self, name: str, trial: _Open, start: Start) -> None:
+    def _begin_from(self, name: str, trial: OpenTrial, start: Start) -> None:
         """Put the state of another trial in place of the fresh one."""
         self._host.evict(name)
         folder = self._context.folder.start(start.folder)
@@ -198,13 +147,13 @@ class HostActor:
         else:
             self._host.restore(name, trial.recipe, folder)
 
-    def _go_on(self, name: str, trial: _Open, past: list[dict[str, Any]]) -> None:
+    def _go_on(self, name: str, trial: OpenTrial, past: list[dict[str, Any]]) -> None:
         """Take the trial up after its last rung on record; MLflow hears what it has missed."""
         trial.best = best.read(self._context.folder.best_adapter(name))
         trial.predictions = best.read_predictions(self._context.folder.best_adapter(name))
         trial.scores = scores_file.read(trial.run.client, trial.run.run_id)
         for result in past:
-            trial.run.report(_reported(result), self._context.sweep.search.objective.metric)
+            trial.run.report(reported(result), self._context.sweep.search.objective.metric)
         last = past[-1]
         self._mark(trial, last.get(VIOLATES))
         if not record.is_over(last):
@@ -214,7 +163,7 @@ class HostActor:
     def _advance(self, name: str) -> dict[str, Any]:
         trial = self._trials[name]
         untrained, trial.untrained = trial.untrained, None
-        if untrained and self._judge(untrained, trial).for_good:
+        if untrained and trial.judgement(self._context.sweep, untrained).for_good:
             return self._tell(name, trial, untrained)
         report = self._host.advance(name)
         value = report.metrics.get(self._context.objective, math.nan)
@@ -228,55 +177,27 @@ class HostActor:
             self._snapshot(name, report.rung)
         return self._tell(name, trial, report)
 
-    def _tell(self, name: str, trial: _Open, report: Report) -> dict[str, Any]:
+    def _tell(self, name: str, trial: OpenTrial, report: Report) -> dict[str, Any]:
         """Put a rung on record, then into MLflow, and return it as Tune's result."""
-        judgement = self._judge(report, trial)
-        result = {
-            **self._values(report, trial),
-            **_endings(report, judgement),
-            FAILED: None,
-            SYMPTOMS: list(report.symptoms),
-            VIOLATIONS: dict(judgement.excesses),
-            VIOLATES: judgement.violates,
-            "metrics": dict(report.metrics),
-            "seconds": report.seconds,
-            "time": time.time(),
-        }
+        judgement = trial.judgement(self._context.sweep, report)
+        result = trial.result(self._context.sweep, report, judgement)
         # On record before anybody hears of it: what is heard is never trained again.
         record.append(self._context.folder, name, result)
         trial.run.report(report, self._context.sweep.search.objective.metric)
         self._mark(trial, judgement.violates)
         return result
 
-    def _mark(self, trial: _Open, violated: str | None) -> None:
+    def _mark(self, trial: OpenTrial, violated: str | None) -> None:
         if self._context.sweep.search.constraints:  # else there is no tag to write or to take away
             trial.run.violates(violated)
 
-    def _values(self, report: Report, trial: _Open) -> dict[str, Any]:
-        """Return the objectives of a rung, and of the best one so far."""
-        sweep = self._context.sweep
-        values = values_of(sweep, report.metrics)
-        bests = values_of(sweep, trial.best.metrics) if trial.best else None
-        return {
-            "rung": report.rung,
-            "objective": values[0] if trial.is_judged(report) else None,
-            OBJECTIVES: values,
-            "best": trial.best.value if trial.best else None,
-            BESTS: bests,
-        }
-
-    def _judge(self, report: Report, trial: _Open) -> Judgement:
-        best_metrics = trial.best.metrics if trial.best else {}
-        limits = self._context.sweep.search.constraints
-        return constraints.judge(limits, report.metrics, best_metrics)
-
-    def _is_best(self, trial: _Open, rung: int, value: float) -> bool:
+    def _is_best(self, trial: OpenTrial, rung: int, value: float) -> bool:
         """Say whether a rung is the trial's best; one that was cut off by a crash is so again."""
         if trial.best is None or trial.best.rung == rung:
             return self._context.better(value, None)
         return self._context.better(value, trial.best.value)
 
-    def _keep_best(self, name: str, trial: _Open, value: float, report: Report) -> None:
+    def _keep_best(self, name: str, trial: OpenTrial, value: float, report: Report) -> None:
         trial.best = Best(value=value, rung=report.rung, metrics=dict(report.metrics))
         trial.predictions = report.predictions
         best.keep(
@@ -292,7 +213,7 @@ class HostActor:
         trial.scores = Scores(references=scores_file.digest(report.predictions), best=scored)
         trial.run.scores(trial.scores)
 
-    def _with_final_scores(self, name: str, trial: _Open, report: Report) -> Report:
+    def _with_final_scores(self, name: str, trial: OpenTrial, report: Report) -> Report:
         folder = self._context.folder.best_adapter(name)
         if not folder.exists():  # every score was NaN
             return report
@@ -320,12 +241,14 @@ class HostActor:
     def _snapshots(self, name: str) -> list[Path]:
         return sorted(self._context.folder.trial(name).glob("rung-*"))
 
-    def _log_predictions(self, trial: _Open) -> None:
+    def _log_predictions(self, trial: OpenTrial) -> None:
         if trial.predictions:
             trial.run.predictions(trial.predictions, self._samples(trial))
             self._log_examples(trial, trial.predictions, step=trial.recipe.train.epochs)
 
-    def _log_examples(self, trial: _Open, predictions: tuple[Prediction, ...], step: int) -> None:
+    def _log_examples(
+        self, trial: OpenTrial, predictions: tuple[Prediction, ...], step: int
+    ) -> None:
         captions = {prediction.image_id: prediction.caption for prediction in predictions}
         samples = [
             sample
@@ -334,7 +257,7 @@ class HostActor:
         ]
         trial.run.images(samples, [captions[sample.id] for sample in samples], step)
 
-    def _samples(self, trial: _Open) -> "list[Sample]":
+    def _samples(self, trial: OpenTrial) -> "list[Sample]":
         """Return the images of the trial's captions: those of a rung, or of the last scoring."""
         validation = self._host.data_set(trial.recipe).splits["validation"]
         by_id = {sample.id: sample for sample in validation}
@@ -354,37 +277,8 @@ class HostActor:
             if disk.is_full(error, self._context.folder.path):
                 return {FULL: disk.full_message(self._context.folder), FAILED: None,
                         "finished": False}  # fmt: skip
-            return _failure(error)
+            return failure(error)
         return None
-
-
-def _failure(error: Exception) -> dict[str, Any]:
-    """Return the result of a trial that raised `error`, with the traceback, cause last."""
-    from workers.memory import is_out_of_memory
-
-    violations = {"memory": 1.0} if is_out_of_memory(error) else {}
-    return {FAILED: traceback.format_exc(), "finished": False, VIOLATIONS: violations}
-
-
-def _reported(result: record.Result) -> Report:
-    """Return the report that a rung on record came from, without its captions."""
-    return Report(
-        rung=result["rung"],
-        metrics=result["metrics"],
-        finished=result["finished"],
-        seconds=result["seconds"],
-        symptoms=tuple(result[SYMPTOMS]),
-    )
-
-
-def _endings(report: Report, judgement: Judgement) -> dict[str, Any]:
-    """Return whether a trial ends with this rung, and how."""
-    going = not report.collapsed
-    return {
-        "finished": report.finished and going,
-        GUARD: None if going else report.diagnosis,
-        HOPELESS: judgement.for_good and going and not report.finished,
-    }
 
 
 def _captions(report: Report, beams: int) -> Captions:

@@ -1,0 +1,121 @@
+"""A trial in a slot, and what its host says of a rung: pure values."""
+
+import time
+import traceback
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sweeps import constraints
+from sweeps.best import Best
+from sweeps.constraints import Judgement
+from sweeps.context import (
+    BESTS,
+    FAILED,
+    GUARD,
+    HOPELESS,
+    OBJECTIVES,
+    SYMPTOMS,
+    VIOLATES,
+    VIOLATIONS,
+    values_of,
+)
+from sweeps.record import Result
+from sweeps.scores_file import Scores
+from sweeps.sweep import Sweep
+from sweeps.trial_run import TrialRun
+from workers.recipe import Recipe
+from workers.report import Prediction, Report
+
+
+@dataclass(kw_only=True)
+class OpenTrial:
+    """A trial in a slot: what its host knows of it besides its weights."""
+
+    run: TrialRun
+    recipe: Recipe
+    untrained: Report | None = None
+    """Rung 0 of a trial that has not been trained yet."""
+    began: int = 0
+    """Rung after which it began; above 0 for one that began from another trial's state."""
+    first_rung: int = 1
+    """The first one with an objective."""
+    best: Best | None = None
+    predictions: tuple[Prediction, ...] = ()
+    scores: Scores | None = None
+    """Of the best rung's captions, and of the final ones when there are some."""
+
+    def out_of_patience(self, rung: int) -> bool:
+        """Say whether the objective has not become better for too many rungs."""
+        patience = self.recipe.train.patience
+        since = self.best.rung if self.best else max(self.began, self.first_rung - 1)
+        return patience is not None and rung - since >= patience
+
+    def is_judged(self, report: Report) -> bool:
+        """Say whether a rung has an objective; the first ones may have no captions."""
+        return report.finished or report.rung == 0 or report.rung >= self.first_rung
+
+    def may_be_best(self, report: Report) -> bool:
+        """Say whether the guard lets a rung become the best one.
+
+        A collapsed model can have the lowest loss; what it writes is of no use all the same.
+        """
+        return not (report.symptoms and self.recipe.guard.stop)
+
+    def judged(self, report: Report) -> Report:
+        """Return the report of a trial that ends here: out of patience, or never healthy."""
+        finished = report.finished or self.out_of_patience(report.rung)
+        hopeless = finished and self.best is None and not self.may_be_best(report)
+        return replace(report, finished=finished, collapsed=report.collapsed or hopeless)
+
+    def judgement(self, sweep: Sweep, report: Report) -> Judgement:
+        """Return what the sweep's limits say of the trial after a rung."""
+        best_metrics = self.best.metrics if self.best else {}
+        return constraints.judge(sweep.search.constraints, report.metrics, best_metrics)
+
+    def result(self, sweep: Sweep, report: Report, judgement: Judgement) -> dict[str, Any]:
+        """Return a rung as Tune, Optuna and the record are told of it, see `sweeps.record`."""
+        values = values_of(sweep, report.metrics)
+        return {
+            "rung": report.rung,
+            "objective": values[0] if self.is_judged(report) else None,
+            OBJECTIVES: values,
+            "best": self.best.value if self.best else None,
+            BESTS: values_of(sweep, self.best.metrics) if self.best else None,
+            **_endings(report, judgement),
+            FAILED: None,
+            SYMPTOMS: list(report.symptoms),
+            VIOLATIONS: dict(judgement.excesses),
+            VIOLATES: judgement.violates,
+            "metrics": dict(report.metrics),
+            "seconds": report.seconds,
+            "time": time.time(),
+        }
+
+
+def reported(result: Result) -> Report:
+    """Return the report that a rung on record came from, without its captions."""
+    return Report(
+        rung=result["rung"],
+        metrics=result["metrics"],
+        finished=result["finished"],
+        seconds=result["seconds"],
+        symptoms=tuple(result[SYMPTOMS]),
+    )
+
+
+def failure(error: Exception) -> dict[str, Any]:
+    """Return the result of a trial that raised `error`, with the traceback, cause last."""
+    from workers.memory import is_out_of_memory
+
+    violations = {"memory": 1.0} if is_out_of_memory(error) else {}
+    return {FAILED: traceback.format_exc(), "finished": False, VIOLATIONS: violations}
+
+
+def _endings(report: Report, judgement: Judgement) -> dict[str, Any]:
+    """Return whether a trial ends with this rung, and how."""
+    going = not report.collapsed
+    return {
+        "finished": report.finished and going,
+        GUARD: None if going else report.diagnosis,
+        HOPELESS: judgement.for_good and going and not report.finished,
+    }
