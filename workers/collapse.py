@@ -11,13 +11,12 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
+from workers.metrics.repetition import WORDS, repeated
 from workers.metrics.texts import plain
 from workers.recipe import Guard
 
 FEWEST_IMAGES = 8
 """Fewer images than this may have one and the same caption by chance."""
-NGRAM = 4
-"""Words of an n-gram; four words that come again are a loop and not a phrase."""
 _SHOWN = 40  # characters of a caption that are quoted
 
 
@@ -67,7 +66,7 @@ def _repetition(
         return ()
     _, worst = max(excess)
     return (
-        f"on average {_percent(mean)} of a caption's {NGRAM}-grams are repeats, "
+        f"on average {_percent(mean)} of a caption's {WORDS}-grams are repeats, "
         f"as in {_quoted(worst)}",
     )
 
@@ -83,13 +82,6 @@ def _empty(texts: Sequence[str], count: int, threshold: float | None) -> tuple[s
 def _excess(caption: str, references: Sequence[str]) -> float:
     usual = max(map(repeated, references), default=0.0)
     return max(0.0, repeated(caption) - usual)
-
-
-def repeated(text: str) -> float:
-    """Return the share of the n-grams that stood before: rep-n of Welleck et al. (2020)."""
-    words = plain(text).split()
-    grams = list(zip(*(words[start:] for start in range(NGRAM)), strict=False))
-    return 1.0 - len(set(grams)) / len(grams) if grams else 0.0
 
 
 def _percent(share: float) -> str:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from workers.collapse import FEWEST_IMAGES, not_finite, repeated, symptoms
+from workers.collapse import FEWEST_IMAGES, not_finite, symptoms
+from workers.metrics.repetition import repeated
 from workers.recipe import Guard
 
 GUARD = Guard()

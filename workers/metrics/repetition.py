@@ -7,13 +7,19 @@ word over and over. A caption of fewer than five words has no more than one run,
 from workers.metrics.metric import Metric
 from workers.metrics.rows import each, ratio
 
-_WORDS = 4
+WORDS = 4
+"""Words of a run; four words that come again are a loop and not a phrase."""
+
+
+def repeated(text: str) -> float:
+    """Return the share of the text's runs of words that stood in it before."""
+    words = text.lower().split()
+    runs = [tuple(words[n : n + WORDS]) for n in range(len(words) - WORDS + 1)]
+    return (len(runs) - len(set(runs))) / len(runs) if runs else 0.0
 
 
 def _row(references: list[str], caption: str) -> tuple[float, float]:
-    words = caption.lower().split()
-    runs = [tuple(words[n : n + _WORDS]) for n in range(len(words) - _WORDS + 1)]
-    return ((len(runs) - len(set(runs))) / len(runs) if runs else 0.0), 1.0
+    return repeated(caption), 1.0
 
 
 METRIC = Metric(
