@@ -60,6 +60,21 @@ def test_far_fewer_pairs_are_kept(table: Path) -> None:
     assert 50_000 < lines // 3 < 150_000
 
 
+@pytest.mark.slow
+def test_every_pair_that_can_match_is_kept(table: Path) -> None:
+    wanted, plain = phrases(REFERENCES), b"abcdefghijklmnopqrstuvwxyz0123456789 "
+    with gzip.open(whole_table()) as file:
+        lines = file.read().splitlines()
+    due = {
+        (one, other)
+        for one, other in zip(lines[1::3], lines[2::3], strict=True)
+        if one in wanted or other in wanted or (one + other).translate(None, plain)
+    }
+    with gzip.open(table) as file:
+        kept = file.read().splitlines()
+    assert due <= set(zip(kept[1::3], kept[2::3], strict=True))
+
+
 def test_a_table_is_written_once(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(cache.VARIABLE, str(table.parent.parent))
     before = table.stat()
