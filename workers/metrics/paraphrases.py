@@ -68,9 +68,9 @@ def _write(table: Path, texts: list[str]) -> None:
     with tempfile.NamedTemporaryFile(dir=table.parent, delete=False) as file:
         try:
             with gzip.open(file, "wb", compresslevel=1) as packed:
-                wanted = Phrases(phrases(texts))
+                wanted = Phrases(readings(texts), _LONGEST)
                 for block in _blocks():
-                    packed.writelines(wanted.kept(block))
+                    packed.write(b"".join(wanted.kept(block)))
             file.close()
             os.chmod(file.name, 0o644)  # a cache may be shared with other users
             os.replace(file.name, table)
@@ -80,21 +80,16 @@ def _write(table: Path, texts: list[str]) -> None:
             raise
 
 
-def phrases(texts: Iterable[str]) -> set[bytes]:
-    """Return all phrases of letters and digits that METEOR can find in `texts`.
+def readings(texts: Iterable[str]) -> Iterator[str]:
+    """Yield the words of letters and digits that METEOR can find in each text, once or twice.
 
     METEOR's normalization splits words at punctuation, or drops it: it may write ``u.s.`` as
     ``us``. Both readings are returned, with any punctuation between words left out.
     """
-    found: set[bytes] = set()
     for text in texts:
         plain = _ELLIPSIS.sub(" ", text.lower())
         for reading in {plain, plain.replace(".", "")}:
-            words = _RUN.findall(reading)
-            for start in range(len(words)):
-                stops = range(start + 1, min(start + _LONGEST, len(words)) + 1)
-                found.update(" ".join(words[start:stop]).encode() for stop in stops)
-    return found
+            yield " ".join(_RUN.findall(reading))
 
 
 def _blocks() -> Iterator[bytes]:

@@ -6,7 +6,7 @@ at once, from their first and last eight bytes and their length, and looked up i
 (Bloom 1970). It never overlooks a wanted phrase; the few others that it takes for one do no harm.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 _WORD = 8
 """Bytes that are hashed at either end of a phrase."""
 _PAD = b"\n" * _WORD
-_FILTER_BITS = np.uint64(22)
-_MASK = np.uint64((1 << 22) - 1)
+_ROOM = 32
+"""Places in the filter for each phrase; with two probes one other in 250 passes."""
 _HALF = np.uint64(32)
 _ODD = bytes(chr(byte) not in "abcdefghijklmnopqrstuvwxyz0123456789 \n" for byte in range(256))
 _FACTORS = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F], np.uint64)
@@ -23,13 +23,22 @@ Places = NDArray[np.int64]
 
 
 class Phrases:
-    """A set of phrases of lower-case letters, digits and blanks, made to filter blocks."""
+    """The phrases of some texts, made to filter blocks of the table.
 
-    def __init__(self, wanted: Collection[bytes]) -> None:
-        self._filter = np.zeros(_MASK + 1, np.bool_)
-        block = b"".join(phrase + b"\n" for phrase in wanted)
-        for probe in _probes(block, *_lines(block)):
-            self._filter[probe] = True
+    Args:
+        texts: words of lower-case letters and digits, with single blanks between them.
+        longest: words of the longest phrase.
+    """
+
+    def __init__(self, texts: Iterable[str], longest: int) -> None:
+        block = "".join(f"{text}\n" for text in texts if text).encode()
+        hashes = np.concatenate(
+            [_hashes(block, *_runs(block, words)) for words in range(1, longest + 1)]
+        )
+        room = _ROOM * len(np.unique(hashes))
+        self._filter = np.zeros(1 << max(20, room.bit_length()), np.bool_)
+        for places in self._probes(hashes):
+            self._filter[places] = True
 
     def kept(self, block: bytes) -> Iterator[bytes]:
         """Yield runs of the block's pairs that hold a wanted phrase, or one with other letters.
@@ -49,10 +58,15 @@ class Phrases:
 
     def _has(self, block: bytes, starts: Places, stops: Places) -> NDArray[np.bool_]:
         """Return which lines are in the filter: (lines,)."""
-        first, second = _probes(block, starts, stops)
+        first, second = self._probes(_hashes(block, starts, stops))
         found = self._filter[first]
         found[found] = self._filter[second[found]]
         return found
+
+    def _probes(self, hashes: NDArray[np.uint64]) -> tuple[Places, Places]:
+        """Return two places in the filter for each hash."""
+        mask = np.uint64(len(self._filter) - 1)
+        return (hashes >> _HALF & mask).view(np.int64), (hashes & mask).view(np.int64)
 
 
 def _lines(block: bytes) -> tuple[Places, Places]:
@@ -63,15 +77,28 @@ def _lines(block: bytes) -> tuple[Places, Places]:
     return starts, stops
 
 
-def _probes(block: bytes, starts: Places, stops: Places) -> tuple[Places, Places]:
-    """Return two places in the filter for each line: (lines,)."""
+def _runs(block: bytes, words: int) -> tuple[Places, Places]:
+    """Return where each run of so many words of one line starts and stops: (runs,)."""
+    letters = np.frombuffer(block, np.uint8)
+    stops = np.flatnonzero((letters == ord(" ")) | (letters == ord("\n")))
+    starts = np.roll(stops, 1) + 1
+    starts[:1] = 0
+    lines = np.cumsum(letters[stops] == ord("\n")) - (letters[stops] == ord("\n"))
+    last = max(0, len(stops) - words + 1)
+    whole = lines[:last] == lines[len(lines) - last :]
+    return starts[:last][whole], stops[len(stops) - last :][whole]
+
+
+def _hashes(block: bytes, starts: Places, stops: Places) -> NDArray[np.uint64]:
+    """Return a hash of each line's first and last bytes and its length: (lines,)."""
     padded = _PAD + block + _PAD
-    words = np.ndarray((len(padded) - _WORD + 1,), "<u8", padded, strides=(1,))
+    words: NDArray[np.uint64] = np.ndarray((len(padded) - _WORD + 1,), "<u8", padded, strides=(1,))
     # A line shorter than a word fills only part of it; what its neighbours left is shifted out.
     lengths = stops - starts
     spare = np.clip(8 * (_WORD - lengths), 0, 63).view(np.uint64)
     first, last = words[starts + _WORD] << spare, words[stops] >> spare
-    mixed = (first * _FACTORS[0] ^ last) * _FACTORS[1] + lengths.view(np.uint64) * _FACTORS[0]
+    mixed: NDArray[np.uint64] = (first * _FACTORS[0] ^ last) * _FACTORS[1] + lengths.view(
+        np.uint64
+    ) * _FACTORS[0]
     mixed = (mixed ^ (mixed >> _HALF)) * _FACTORS[1]
-    one, other = mixed >> (_HALF + _HALF - _FILTER_BITS), (mixed >> _FILTER_BITS) & _MASK
-    return one.view(np.int64), other.view(np.int64)
+    return mixed ^ (mixed >> _HALF)
