@@ -97,6 +97,6 @@ def _check_registered(ledger: "Ledger") -> None:
 
 def _left_behind(ledger: "Ledger") -> str:
     return (
-        f"its history is there (`sweeps history {ledger.model}`), so it was deleted or renamed; the "
-        f"history goes along when the experiment {ledger.tracking.experiment!r} is renamed, too"
+        f"its history is there (`sweeps history {ledger.model}`): it was deleted or renamed, and "
+        f"the history goes along when the experiment {ledger.tracking.experiment!r} is renamed, too"
     )

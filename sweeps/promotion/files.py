@@ -6,7 +6,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from sweeps.promotion.entries import LedgerError
-from sweeps.registry import global_store
+from sweeps.registry import check_adapter, global_store
 from sweeps.tracking import Tracking
 
 
@@ -33,15 +33,22 @@ def _check(folder: Path) -> None:
     from mlflow.models import Model
     from safetensors import safe_open
 
-    for part in _parts(Model.load(str(folder)).flavors["python_function"]):
+    flavor = Model.load(str(folder)).flavors["python_function"]
+    for part in _parts(flavor):
         if not (folder / part).exists():
             raise FileNotFoundError(f"{part} is missing")
+    adapter = flavor.get("artifacts", {}).get("adapter")
+    if adapter:
+        check_adapter(folder / adapter["path"])
     for weights in sorted(folder.rglob("*.safetensors")):
-        with safe_open(weights, framework="numpy") as opened:  # refuses a file that is cut off
-            opened.keys()
+        with safe_open(weights, framework="numpy"):  # refuses a file that is cut off
+            pass
 
 
 def _parts(flavor: dict[str, Any]) -> Iterator[str]:
     """Yield the paths, within the model, that loading it needs."""
-    yield from (flavor[key] for key in ("model_code_path", "code") if flavor.get(key))
+    if flavor.get("code"):
+        yield flavor["code"]
+    if flavor.get("model_code_path"):  # where it was when it was logged
+        yield Path(flavor["model_code_path"]).name
     yield from (artifact["path"] for artifact in flavor.get("artifacts", {}).values())
