@@ -101,7 +101,7 @@ def test_a_renamed_model_takes_its_history_along(call, store, ledger, client, pr
     new = f"{ledger.model}-renamed"
     client.rename_registered_model(ledger.model, new)
     assert "promotion" in call("history", ledger.model)
-    with pytest.raises(ValueError, match=r"no model .* deleted or renamed; .* is renamed, too"):
+    with pytest.raises(ValueError, match=r"no model .* deleted or renamed, .* is renamed, too"):
         call("rollback", ledger.model)
 
     experiment = client.get_experiment_by_name(f"ledger of {ledger.model}")
