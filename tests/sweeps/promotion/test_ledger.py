@@ -60,6 +60,23 @@ def test_the_loser_of_a_race_is_asked_again_about_the_new_champion(ledger, promo
     assert ledger.alias() == "3"
 
 
+def test_an_alias_set_late_does_not_hide_a_newer_entry(ledger, promote):
+    promote(ledger, "1")
+
+    class Late(Ledger):
+        """Is overtaken between its entry and its alias."""
+
+        def _set_alias(self, head):
+            if head.version == "2":
+                promote(ledger, "3")
+                assert ledger.alias() == "3"
+            super()._set_alias(head)
+
+    promote(Late(ledger.tracking, ledger.model), "2")
+    assert [entry.version for entry in ledger.entries()] == ["1", "2", "3"]
+    assert ledger.alias() == "3"
+
+
 def test_the_loser_may_decline_the_new_champion(ledger, promote):
     def beaten(head):
         if head is None:
