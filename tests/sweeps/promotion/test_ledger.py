@@ -141,6 +141,20 @@ def test_an_entry_damaged_from_outside_is_named(ledger, client, promote):
         promote(ledger, "2")
 
 
+def test_a_ledger_that_is_deleted_meanwhile_takes_no_entry(ledger, client, promote):
+    promote(ledger, "1")
+    run_id = run_of(client, ledger)
+
+    def judge(head):
+        client.delete_run(run_id)
+        return draft("2")
+
+    with pytest.raises(LedgerError, match=f"run {run_id} takes no entry: .* active"):
+        ledger.move(judge)
+    client.restore_run(run_id)
+    assert (ledger.head().version, ledger.alias()) == ("1", "1")
+
+
 def test_a_deleted_ledger_says_how_it_comes_back(ledger, client, promote):
     promote(ledger, "1")
     experiment = client.get_experiment_by_name(f"ledger of {ledger.model}").experiment_id
