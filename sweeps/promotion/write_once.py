@@ -101,6 +101,8 @@ def append(client: Any, run_id: str, number: int, value: str) -> bool:
         # Refused, or written without our hearing of it: what stands there decides.
         kept = values(client, run_id).get(number)
         if kept is None:
-            raise LedgerError(f"run {run_id} takes no entry: {error.message}") from error
+            raise LedgerError(
+                f"run {run_id} takes no entry: {error.message.splitlines()[0]}"
+            ) from error
         return kept == value
     return True
