@@ -18,6 +18,7 @@ from sweeps.arguments import (
     console,
     problems,
 )
+from sweeps.promotion import commands as promotion_commands
 
 if TYPE_CHECKING:
     from sweeps.spec import Sweep
@@ -35,6 +36,9 @@ app.command()(live_commands.stop)
 app.command()(live_commands.pause)
 app.command("continue")(live_commands.unpause)
 app.command()(live_commands.add)
+app.command()(promotion_commands.history)
+app.command()(promotion_commands.rollback)
+app.command()(promotion_commands.reconcile)
 
 
 @app.command()

@@ -79,7 +79,7 @@ def _winner(sweep_id: str, results: Path) -> Trained:
 
 
 def _registered(source: str, results: Path, folder: str) -> Trained:
-    tracking = _registry(results)
+    tracking = model_store(results)
     client = tracking.client()
     from mlflow.artifacts import download_artifacts
     from mlflow.models import Model
@@ -98,7 +98,7 @@ def _registered(source: str, results: Path, folder: str) -> Trained:
     )
 
 
-def _registry(results: Path) -> Tracking:
+def model_store(results: Path) -> Tracking:
     """Return the store of registered models; raises FileNotFoundError when there is none yet."""
     uri = os.environ.get("MLFLOW_TRACKING_URI")
     tracking = Tracking(uri=uri, experiment="", root=results.absolute())
@@ -123,10 +123,10 @@ def _version(client: Any, source: str, address: str) -> Any:
             return client.get_model_version_by_alias(name, alias)
         return client.get_model_version(name, number)
     except MlflowException as error:
-        raise ValueError(f"no {source} in {address}; {_there(client, name)}") from error
+        raise ValueError(f"no {source} in {address}; {known_models(client, name)}") from error
 
 
-def _there(client: Any, name: str) -> str:
+def known_models(client: Any, name: str) -> str:
     """Say what can be named instead: the versions and aliases of the model, or all models."""
     models = {model.name: model for model in client.search_registered_models()}
     if name not in models:
