@@ -18,6 +18,7 @@ from sweeps.arguments import (
     console,
     problems,
 )
+from sweeps.promotion import gate_command
 
 if TYPE_CHECKING:
     from sweeps.spec import Sweep
@@ -35,6 +36,7 @@ app.command()(live_commands.stop)
 app.command()(live_commands.pause)
 app.command("continue")(live_commands.unpause)
 app.command()(live_commands.add)
+app.command()(gate_command.promote)
 
 
 @app.command()
@@ -127,21 +129,6 @@ def compare(
         from sweeps.versus import show as show_both
 
         show_both(one, other, results, console())
-
-
-@app.command()
-def promote(
-    sweep: Annotated[
-        str,
-        typer.Argument(metavar="SWEEP[/TRIAL]", help="A sweep's winner, or one of its trials."),
-    ],
-    to: Annotated[str | None, typer.Option(help="Registered model; else the file's.")] = None,
-    results: Results = RESULTS,
-) -> None:
-    """Register an adapter of a sweep and make it the champion: the best one, or a trial's."""
-    from sweeps.promote import promote_trial
-
-    promote_trial(sweep, results, to, console())
 
 
 @app.command()
