@@ -8,6 +8,7 @@ promote a loss; so each score's own interval decides, as the table shows it.
 """
 
 from collections.abc import Sequence
+from dataclasses import asdict
 
 from sweeps.promotion.verdict import Change, Check, Evidence, Limits, Terms, Verdict
 from workers.metrics import catalog
@@ -20,13 +21,10 @@ def agreement(new: Terms, old: Terms | None, *, rescored: bool) -> tuple[Check, 
 
     With `rescored` both are scored anew by the challenger's terms, and differences are only said.
     """
+    names = {"images": "test images", "metrics": "metric version", "base": "base revision"}
+    now, before = asdict(new), asdict(old) if old else {}
     return tuple(
-        _agrees(name, now, before, rescored)
-        for name, now, before in (
-            ("test images", new.images, old and old.images),
-            ("metric version", new.metrics, old and old.metrics),
-            ("base revision", new.base, old and old.base),
-        )
+        _agrees(name, now[part], before.get(part), rescored) for part, name in names.items()
     )
 
 

@@ -13,7 +13,7 @@ from sweeps.promotion.champion import Champion
 from sweeps.promotion.entries import Draft, Entry
 from sweeps.promotion.evidence import Bench, Candidate
 from sweeps.promotion.evidence_file import Judged
-from sweeps.promotion.held_out import HeldOut
+from sweeps.promotion.held_out import HeldOut, count_uses
 from sweeps.promotion.judging import Judging
 from sweeps.promotion.ledger import Ledger
 from sweeps.promotion.limits import Wish, asked, limits

@@ -25,7 +25,7 @@ from workers.metrics import (
 from workers.metrics.metric import Metric
 
 VERSION = 1
-"""Counts up when any metric gives other scores than before: then old and new ones do not compare."""
+"""Counts up when any metric gives other scores than before: they do not compare with these."""
 
 METRICS: Mapping[str, Metric] = {
     "bleu": bleu.METRIC,
