@@ -15,6 +15,8 @@ from workers.metrics import catalog
 from workers.metrics.bootstrap import Difference, paired
 from workers.metrics.metric import Metric
 
+_NAMED = 3  # scores that a line names
+
 
 def agreement(new: Terms, old: Terms | None, *, rescored: bool) -> tuple[Check, ...]:
     """Check that a challenger is judged as the champion was; `old` None: that is not known.
@@ -42,7 +44,7 @@ def judge(
         _others(changes[1:]),
         _size(challenger, limits),
         _latency(challenger, limits),
-        _slowdown(challenger, champion, limits),
+        *_slowdown(challenger, champion, limits),
     )
     return Verdict(
         challenger=challenger.title,
@@ -111,7 +113,7 @@ def _gain(change: Change, limits: Limits) -> Check:
     return Check(
         name=f"gain in {change.output}",
         passed=change.low > limits.margin,
-        measured=f"{change.gain:+.4f}, {limits.confidence:.4g} interval "
+        measured=f"{change.gain:+.4f}, {limits.confidence * 100:g} % interval "
         f"{change.low:+.4f} to {change.high:+.4f}",
         asked=f"its lower end above {limits.margin:g}",
     )
@@ -120,10 +122,11 @@ def _gain(change: Change, limits: Limits) -> Check:
 def _others(changes: Sequence[Change]) -> Check:
     lost = [str(change) for change in changes if change.lost]
     judged = sum(change.mode is not None for change in changes)
+    named = "; ".join(lost[:_NAMED]) + (f"; and {len(lost) - _NAMED} more" * (len(lost) > _NAMED))
     return Check(
         name="other scores",
         passed=not lost,
-        measured=f"worse: {', '.join(lost)}" if lost else f"none of {judged} significantly worse",
+        measured=f"worse: {named}" if lost else f"none of {judged} significantly worse",
         asked="no significant loss",
     )
 
@@ -136,9 +139,12 @@ def _latency(challenger: Evidence, limits: Limits) -> Check:
     return _at_most("latency", challenger.latency_ms, limits.max_latency_ms, "ms per caption")
 
 
-def _slowdown(challenger: Evidence, champion: Evidence, limits: Limits) -> Check:
+def _slowdown(challenger: Evidence, champion: Evidence, limits: Limits) -> tuple[Check, ...]:
+    """Check it where it is limited: else the champion's latency may be of another day."""
+    if limits.max_slowdown is None:
+        return ()
     ratio = challenger.latency_ms / champion.latency_ms
-    return _at_most("slowdown", ratio, limits.max_slowdown, "x the champion's latency")
+    return (_at_most("slowdown", ratio, limits.max_slowdown, "x the champion's latency"),)
 
 
 def _at_most(name: str, value: float, limit: float | None, unit: str) -> Check:

@@ -67,7 +67,7 @@ class Case:
         with TemporaryDirectory() as folder:
             copy = Path(folder) / "model"
             registry.save(copy, self._adapter, self.side.recipe, self._tracking)
-            verdict = self._judging(str(copy)).against(self._champion(self._ledger.alias()))
+            verdict = self._judging(str(copy)).against(self._champion(self._reigning))
         self._say(verdict, self._count(verdict))
         self.bench.console.print("a dry run: nothing is registered and no champion changes")
         return PROMOTED if verdict.passed else REFUSED
@@ -112,7 +112,7 @@ class Case:
     def _concluded(self, version: int, moved: Entry | None) -> int:
         """Say how it ended; a champion is no challenger any more."""
         name = f"{self._model} version {version}"
-        champion = self._ledger.alias()
+        champion = self._reigning
         if champion != str(version):
             stays = f"version {champion} stays the champion" if champion else "there is no champion"
             self.bench.console.print(f"{name} is registered, alias challenger; {stays}")
@@ -140,7 +140,7 @@ class Case:
                 name="approval",
                 passed=by is not None,
                 measured=f"by {by}" if by else "nobody's",
-                asked="--approve-by NAME (promote.approval)" if self.wanted.approval else "no",
+                asked="--approve-by NAME" if self.wanted.approval else "none needed",
             ),
         )
 
@@ -160,6 +160,12 @@ class Case:
             f"these test images have judged {uses} time{'s' * (uses != 1)} so far; "
             "the more often, the less a narrow gain means"
         )
+
+    @property
+    def _reigning(self) -> str | None:
+        """The version that is the champion now: the ledger's, or the alias' before there is one."""
+        head = self._ledger.head()
+        return head.version if head else self._ledger.alias()
 
     @property
     def _adapter(self) -> Path:

@@ -13,7 +13,8 @@ from rich.console import Console
 from sweeps import checkup, compare, outcome, record
 from sweeps.earlier import EarlierSweep
 from sweeps.paths import SweepFolder
-from sweeps.promote import promote_trial
+from sweeps.promotion.limits import Wish
+from sweeps.promotion.promote import promote_named
 
 pytestmark = pytest.mark.slow  # a whole sweep on Ray
 
