@@ -18,6 +18,7 @@ from sweeps.arguments import (
     console,
     problems,
 )
+from sweeps.promotion import commands as promotion_commands
 from sweeps.promotion import gate_command
 
 if TYPE_CHECKING:
@@ -37,6 +38,9 @@ app.command()(live_commands.pause)
 app.command("continue")(live_commands.unpause)
 app.command()(live_commands.add)
 app.command()(gate_command.promote)
+app.command()(promotion_commands.history)
+app.command()(promotion_commands.rollback)
+app.command()(promotion_commands.reconcile)
 
 
 @app.command()

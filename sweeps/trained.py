@@ -46,7 +46,7 @@ def trained(source: str, results: Path) -> Iterator[Trained]:
     """
     if source.startswith(SCHEME):
         with TemporaryDirectory() as folder:
-            yield registered(source, store(results), folder)
+            yield registered(source, model_store(results), folder)
     elif _is_folder(source, results):
         yield _saved(Path(source))
     else:
@@ -102,7 +102,7 @@ def registered(source: str, tracking: Tracking, folder: str) -> Trained:
     )
 
 
-def store(results: Path) -> Tracking:
+def model_store(results: Path) -> Tracking:
     """Return the store of registered models; raises FileNotFoundError when there is none yet."""
     uri = os.environ.get("MLFLOW_TRACKING_URI")
     tracking = Tracking(uri=uri, experiment="", root=results.absolute())
@@ -127,10 +127,10 @@ def _version(client: Any, source: str, address: str) -> Any:
             return client.get_model_version_by_alias(name, alias)
         return client.get_model_version(name, number)
     except MlflowException as error:
-        raise ValueError(f"no {source} in {address}; {_there(client, name)}") from error
+        raise ValueError(f"no {source} in {address}; {known_models(client, name)}") from error
 
 
-def _there(client: Any, name: str) -> str:
+def known_models(client: Any, name: str) -> str:
     """Say what can be named instead: the versions and aliases of the model, or all models."""
     models = {model.name: model for model in client.search_registered_models()}
     if name not in models:

@@ -10,7 +10,7 @@ from sweeps.leaderboard import Entry, Leaderboard, no_winner
 from sweeps.promotion.evidence import Candidate
 from sweeps.study import recipe_of
 from sweeps.tracking import Tracking
-from sweeps.trained import store
+from sweeps.trained import model_store
 
 _RUN_ID = re.compile("[0-9a-f]{32}")
 
@@ -67,7 +67,7 @@ def _by_run(run_id: str, results: Path) -> str:
     """Return ``SWEEP/trial-003`` of a run, which must be a trial's."""
     from mlflow.exceptions import MlflowException
 
-    tracking = store(results)
+    tracking = model_store(results)
     try:
         tags = tracking.client().get_run(run_id).data.tags
     except MlflowException as error:

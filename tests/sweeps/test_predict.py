@@ -57,7 +57,9 @@ def swept(untrained_base, tmp_path_factory):
     run.best(report.metrics, report.rung)
     parent.close_trial("trial-000", "completed")
     adapter = folder.best_adapter("trial-000")
-    registry.register(tracking, run.run_id, adapter, recipe, "shapes-captioner", tags={})
+    made = registry.register(tracking, run.run_id, adapter, recipe, "shapes-captioner", tags={})
+    client = tracking.client()
+    client.set_registered_model_alias("shapes-captioner", "champion", str(made))
     return folder, recipe
 
 
