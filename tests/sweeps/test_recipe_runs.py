@@ -81,6 +81,9 @@ MORE = {
 }
 """Recipe -> what else differs from its file; no METEOR, whose Java process takes seconds."""
 
+HIDDEN = ("qwen2.5-vl-captions", "paligemma-product-vqa")
+"""Their test split has no captions, so nothing can be promoted."""
+
 
 @pytest.fixture(scope="module", autouse=True)
 def one_ray():
@@ -102,5 +105,6 @@ def test_a_recipe_runs_end_to_end(name, checkpoints, tmp_path):
     code = outcome.finish(sweep, tmp_path / "results", None, Console(file=written, width=200))
     assert code == 0, written.getvalue()
     assert "2/2 trials" in written.getvalue()
-    assert f"is {sweep.promote.model} version 1, alias champion" in written.getvalue()
+    judged = "captions equal, all" in written.getvalue()  # random weights: no gain is expected
+    assert judged == bool(sweep.promote) == (name not in HIDDEN)
     assert len(list((tmp_path / "results").glob("*/trials/*/best/adapter_model.safetensors"))) == 2

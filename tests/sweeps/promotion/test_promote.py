@@ -210,7 +210,7 @@ def test_a_worse_challenger_is_refused_by_the_stored_scores(first, reigning, pro
 @pytest.mark.slow
 def test_where_approval_is_demanded_a_person_decides(swept, promote):
     model = "approved-captioner"
-    run = swept("approved", model=model, approval="true")
+    run = swept("approved", seed=3, model=model, approval="true")
     code, printed = promote("approved-1/trial-001", margin=0.9)
     assert code == REFUSED
     assert "because of approval: nobody's; asked: --approve-by NAME" in printed
@@ -229,7 +229,7 @@ def test_where_approval_is_demanded_a_person_decides(swept, promote):
 @pytest.mark.slow
 def test_a_slowdown_limit_measures_the_champion_in_the_same_hour(swept, promote):
     model = "quick-captioner"
-    run = swept("quick", model=model)
+    run = swept("quick", seed=4, model=model)
     assert promote("quick-1")[0] == PROMOTED
     spec = SweepFolder(root=run.tracking.root, sweep_id="quick-1").spec
     sweep = parse(spec.read_text())
