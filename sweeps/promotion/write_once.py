@@ -91,16 +91,18 @@ def values(client: Any, run_id: str) -> dict[int, str]:
 def append(client: Any, run_id: str, number: int, value: str) -> bool:
     """Write value `number` of the list; return False when another process was first.
 
-    Values must differ from process to process. Raises MlflowException when nothing was written.
+    Values must differ from process to process. Raises `LedgerError` when nothing was written.
     """
     from mlflow.exceptions import MlflowException
 
     try:
         client.log_param(run_id, f"{_KEY}{number:06d}", value, synchronous=True)
-    except MlflowException:
+    except MlflowException as error:
         # Refused, or written without our hearing of it: what stands there decides.
         kept = values(client, run_id).get(number)
         if kept is None:
-            raise
+            raise LedgerError(
+                f"run {run_id} takes no entry: {error.message.splitlines()[0]}"
+            ) from error
         return kept == value
     return True

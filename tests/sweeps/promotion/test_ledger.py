@@ -60,6 +60,23 @@ def test_the_loser_of_a_race_is_asked_again_about_the_new_champion(ledger, promo
     assert ledger.alias() == "3"
 
 
+def test_an_alias_set_late_does_not_hide_a_newer_entry(ledger, promote):
+    promote(ledger, "1")
+
+    class Late(Ledger):
+        """Is overtaken between its entry and its alias."""
+
+        def _set_alias(self, head):
+            if head.version == "2":
+                promote(ledger, "3")
+                assert ledger.alias() == "3"
+            super()._set_alias(head)
+
+    promote(Late(ledger.tracking, ledger.model), "2")
+    assert [entry.version for entry in ledger.entries()] == ["1", "2", "3"]
+    assert ledger.alias() == "3"
+
+
 def test_the_loser_may_decline_the_new_champion(ledger, promote):
     def beaten(head):
         if head is None:
@@ -122,6 +139,20 @@ def test_an_entry_damaged_from_outside_is_named(ledger, client, promote):
         ledger.head()
     with pytest.raises(LedgerError, match="entry 2 is damaged"):
         promote(ledger, "2")
+
+
+def test_a_ledger_that_is_deleted_meanwhile_takes_no_entry(ledger, client, promote):
+    promote(ledger, "1")
+    run_id = run_of(client, ledger)
+
+    def judge(head):
+        client.delete_run(run_id)
+        return draft("2")
+
+    with pytest.raises(LedgerError, match=rf"run {run_id} takes no entry: .*'active'.* deleted\.$"):
+        ledger.move(judge)
+    client.restore_run(run_id)
+    assert (ledger.head().version, ledger.alias()) == ("1", "1")
 
 
 def test_a_deleted_ledger_says_how_it_comes_back(ledger, client, promote):
