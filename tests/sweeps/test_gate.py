@@ -110,19 +110,16 @@ def test_a_loss_that_may_be_chance_is_no_reason(evidence):
     assert verdict.passed
 
 
-def test_a_score_without_a_better_direction_is_shown_and_not_judged(evidence):
-    def described(side, length):
-        ratio = np.stack([np.full(IMAGES, length), np.ones(IMAGES)], axis=1)
-        scores = side.scored
-        return replace(
-            side,
-            scored=replace(
-                scores,
-                corpus={**scores.corpus, "length_ratio": length},
-                statistics={**scores.statistics, "length_ratio": ratio},
-            ),
-        )
+def described(side, length):
+    """Let every caption have `length` of its references' length."""
+    ratio = np.stack([np.full(IMAGES, length), np.ones(IMAGES)], axis=1)
+    scores = side.scored
+    corpus = {**scores.corpus, "length_ratio": length}
+    statistics = {**scores.statistics, "length_ratio": ratio}
+    return replace(side, scored=replace(scores, corpus=corpus, statistics=statistics))
 
+
+def test_a_score_without_a_better_direction_is_shown_and_not_judged(evidence):
     verdict = judge(described(evidence(hits(0.7)), 0.5), described(evidence(hits(0.5)), 1), LIMITS)
     shown = {change.output: change for change in verdict.changes}["length_ratio"]
     assert (shown.mode, shown.lost) == (None, False)
@@ -139,6 +136,12 @@ def test_an_objective_that_is_minimized_gains_by_falling(evidence):
     assert 0 < verdict.gain.low < verdict.gain.gain < verdict.gain.high
     assert verdict.passed
     assert failed(judge(worse, better, limits)) == ["gain in word_error_rate", "other scores"]
+
+
+def test_an_objective_without_a_direction_of_its_own_has_the_sweeps(evidence):
+    longer, shorter = described(evidence(hits(0.5)), 1.0), described(evidence(hits(0.5)), 0.5)
+    assert judge(shorter, longer, Limits(objective="length_ratio", mode="min")).passed
+    assert not judge(longer, shorter, Limits(objective="length_ratio", mode="min")).passed
 
 
 @pytest.mark.parametrize(
