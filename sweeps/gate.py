@@ -112,7 +112,7 @@ def _change(
 def _gain(change: Change, limits: Limits) -> Check:
     return Check(
         name=f"gain in {change.output}",
-        passed=change.low > limits.margin,
+        passed=change.won and change.low > limits.margin,
         measured=f"{change.gain:+.4f}, {limits.confidence * 100:g} % interval "
         f"{change.low:+.4f} to {change.high:+.4f}",
         asked=f"its lower end above {limits.margin:g}",

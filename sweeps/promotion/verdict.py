@@ -8,6 +8,10 @@ from workers.metrics.scorer import Scored
 FEW = 30
 """Images below which the bootstrap's intervals are too narrow to rely on."""
 
+NOTHING = 5e-5
+"""Differences up to it are none: four digits do not show them. Without a single match BLEU is no
+0 but a tiny number, which differs from captions to captions with all confidence."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Terms:
@@ -79,9 +83,14 @@ class Change:
     p: float
 
     @property
+    def won(self) -> bool:
+        """Whether the challenger is significantly better."""
+        return self.mode is not None and self.low > NOTHING
+
+    @property
     def lost(self) -> bool:
         """Whether the challenger is significantly worse."""
-        return self.mode is not None and self.high < 0
+        return self.mode is not None and self.high < -NOTHING
 
     def __str__(self) -> str:
         return f"{self.output} {self.gain:+.4f} ({self.low:+.4f} to {self.high:+.4f})"

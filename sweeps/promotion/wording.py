@@ -74,7 +74,7 @@ def _change_row(change: Change) -> list[str]:
 def _word(change: Change) -> str:
     if change.mode is None:
         return "not judged"
-    if change.low > 0:
+    if change.won:
         return "better"
     return "worse" if change.lost else "no significant difference"
 

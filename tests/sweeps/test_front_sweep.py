@@ -32,7 +32,7 @@ search:
   trials: 4
 schedule: {{name: asha, grace: 1, reduction: 2}}
 resources: {{hosts: 1, slots: 1}}
-promote: {{model: small-captioner}}
+promote: {{model: small-captioner, auto: true, margin: 0.9}}
 """
 
 
@@ -112,10 +112,17 @@ def test_comparing_shows_the_front(ended):
     assert "adapter_mb (min)" in written.getvalue()
 
 
+def test_a_winner_that_the_gate_refuses_is_a_challenger_and_the_sweep_ends_well(ended):
+    code, printed, _ = ended
+    assert code == 0
+    assert "because of gain in exact_match: " in printed
+    assert "asked: its lower end above 0.9" in printed
+    assert "small-captioner version 1 is registered, alias challenger" in printed
+
+
 def test_a_point_of_the_front_is_sent_to_the_gate_by_name_only(ended, earlier, by_rank):
     written = io.StringIO()
     console = Console(file=written, width=200)
-    assert "to make the winner the champion of small-captioner: sweeps promote front-1" in ended[1]
     with pytest.raises(ValueError, match="has several objectives; choose a trial") as refused:
         promote_named("front-1", ended[2], Wish(), console)
     assert all(entry.trial in str(refused.value) for entry in earlier.board.front)
@@ -124,8 +131,8 @@ def test_a_point_of_the_front_is_sent_to_the_gate_by_name_only(ended, earlier, b
     with pytest.raises(ValueError, match=r"no trial 'trial-9' in front-1; there are trial-0"):
         promote_named("front-1/trial-9", ended[2], Wish(), console)
     promote_named(f"front-1/{by_rank['1'].trial}", ended[2], Wish(), console)
-    assert "small-captioner version 1" in written.getvalue()
-    version = earlier.run.client.get_model_version("small-captioner", "1")
+    assert "small-captioner version" in written.getvalue()
+    version = earlier.run.client.get_model_version_by_alias("small-captioner", "challenger")
     assert version.tags["trial.id"] == by_rank["1"].trial
     assert {"best.loss", "best.adapter_mb"} <= set(version.tags)
 

@@ -127,6 +127,16 @@ def test_a_score_without_a_better_direction_is_shown_and_not_judged(evidence):
     assert verdict.passed
 
 
+def test_what_four_digits_do_not_show_is_neither_gain_nor_loss(evidence):
+    """All images differ by the same: of that the bootstrap is quite sure."""
+    longer, shorter = described(evidence(hits(0.5)), 1.0), described(evidence(hits(0.5)), 1 - 4e-5)
+    limits = Limits(objective="length_ratio")
+    assert failed(judge(longer, shorter, limits)) == ["gain in length_ratio"]
+    (change, *_) = judge(shorter, longer, limits).changes
+    assert change.high < 0
+    assert not change.lost
+
+
 def test_an_objective_that_is_minimized_gains_by_falling(evidence):
     limits = Limits(objective="word_error_rate", mode="min")
     better, worse = evidence(hits(0.7)), evidence(hits(0.5))
