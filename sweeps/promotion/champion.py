@@ -47,14 +47,33 @@ class Champion:
 
     @contextmanager
     def candidate(self) -> Iterator[Candidate]:
-        """Give it as it stands in the registry, as long as the block lasts."""
+        """Give it as it stands in the registry, as long as the block lasts.
+
+        Raises ValueError when it cannot be fetched.
+        """
+        from mlflow.exceptions import MlflowException
+
         with TemporaryDirectory() as folder:
             source = f"{SCHEME}{self.model}/{self.version}"
-            found = registered(source, self.tracking, folder)
+            try:
+                found = registered(source, self.tracking, folder)
+            except (OSError, MlflowException) as error:
+                raise self._gone(f"its files cannot be fetched ({error})") from error
             assert found.recipe is not None  # `registered` refuses versions without one
             yield Candidate(title=self.title, recipe=found.recipe, adapter=found.adapter)
 
     @property
     def _tags(self) -> dict[str, str]:
-        version = self.tracking.client().get_model_version(self.model, self.version)
-        return dict(version.tags)
+        from mlflow.exceptions import MlflowException
+
+        client = self.tracking.client()
+        try:
+            return dict(client.get_model_version(self.model, self.version).tags)
+        except MlflowException as error:
+            raise self._gone(f"it is not in the registry ({error.message})") from error
+
+    def _gone(self, why: str) -> ValueError:
+        return ValueError(
+            f"{self.title} is the champion, but {why}; `sweeps rollback {self.model}` returns to "
+            "the champion before it"
+        )

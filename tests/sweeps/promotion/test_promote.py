@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -9,6 +10,7 @@ from rich.console import Console
 from sweeps.draws import Draws
 from sweeps.paths import SweepFolder
 from sweeps.promotion import evidence_file
+from sweeps.promotion.champion import Champion
 from sweeps.promotion.ledger import Ledger
 from sweeps.promotion.limits import Wish
 from sweeps.promotion.promote import PROMOTED, REFUSED, promote_named
@@ -159,6 +161,24 @@ def test_the_evidence_is_read_back_to_the_last_bit(first, reigning):
         stored = json.load(file)
     assert stored["verdict"]["challenger"] == "trial-000 of shapes-1"
     assert {check["name"] for check in stored["verdict"]["checks"]} >= {"serve check", "latency"}
+
+
+def test_stored_evidence_holds_for_the_same_terms_and_metrics_only(first, reigning):
+    champion = Champion(tracking=first.tracking, model=MODEL, version="1")
+    terms, metrics = champion.terms, ("word_error_rate", "exact_match")
+    assert champion.evidence(terms, metrics[:1]).scored.ids
+    assert champion.evidence(terms, (*metrics, "cider")) is None
+    for part in ("images", "metrics", "base"):
+        assert champion.evidence(replace(terms, **{part: "other"}), metrics) is None
+    assert evidence_file.read(first.client, "runs:/nothing/v1.json") is None
+
+
+def test_a_champion_that_is_gone_is_named_with_the_way_back(first, reigning):
+    gone = Champion(tracking=first.tracking, model=MODEL, version="77")
+    with pytest.raises(ValueError, match=f"{MODEL} version 77 is the champion, but it is not in"):
+        assert gone.terms
+    with pytest.raises(ValueError, match=f"`sweeps rollback {MODEL}` returns"):
+        assert gone.terms
 
 
 def test_the_champion_is_not_judged_against_itself(first, reigning, promote):
