@@ -16,6 +16,7 @@ FOLDER = "promotion"
 """Among the artifacts of the trial's run."""
 EVIDENCE = "gate.evidence"
 """Tag of a version: where the evidence of its last verdict stands."""
+_OURS = "gate."
 _TERMS = ("images", "metrics", "base")
 _DESCRIPTION = 5000
 """Most characters of a description in MLflow's database."""
@@ -63,7 +64,11 @@ def read(client: Any, address: str) -> Evidence | None:
 def tag(client: Any, judged: Judged, address: str) -> None:
     """Say the verdict on the version's page: as tags, and with its table as the description."""
     name, version, verdict = judged.model, str(judged.version), judged.verdict
-    for key, value in {**_summary(judged), EVIDENCE: address}.items():
+    tags = {**_summary(judged), EVIDENCE: address}
+    before = client.get_model_version(name, version).tags
+    for key in [key for key in before if key.startswith(_OURS) and key not in tags]:
+        client.delete_model_version_tag(name, version, key)
+    for key, value in tags.items():
         client.set_model_version_tag(name, version, key, value)
     client.update_model_version(name, version, description=markdown(verdict)[:_DESCRIPTION])
 

@@ -113,7 +113,7 @@ class Case:
         """Say how it ended; a champion is no challenger any more."""
         name = f"{self._model} version {version}"
         champion = self._reigning
-        if champion != str(version):
+        if moved is None and champion != str(version):
             stays = f"version {champion} stays the champion" if champion else "there is no champion"
             self.bench.console.print(f"{name} is registered, alias challenger; {stays}")
             return REFUSED
@@ -133,12 +133,12 @@ class Case:
 
     def _approval(self) -> tuple[Check, ...]:
         by = self.wish.approved_by
-        if not (self.wanted.approval or by):
+        if not self.wanted.approval and by is None:
             return ()
         return (
             Check(
                 name="approval",
-                passed=by is not None,
+                passed=bool(by and by.strip()),
                 measured=f"by {by}" if by else "nobody's",
                 asked="--approve-by NAME" if self.wanted.approval else "none needed",
             ),

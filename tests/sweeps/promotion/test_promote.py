@@ -203,6 +203,21 @@ def test_other_test_images_are_refused_before_anything_is_measured(swept, first,
     assert aliases(first) == {"champion": 1, "challenger": 2}
 
 
+def test_a_second_verdict_replaces_the_first_one_on_the_same_version(swept, first, promote):
+    if not SweepFolder(root=first.tracking.root, sweep_id="reseeded-1").is_there:
+        swept("reseeded", seed=1)
+        promote("reseeded-1")
+    first.client.set_model_version_tag(MODEL, "2", "gate.gain", "of an earlier verdict")
+    code, printed = promote("reseeded-1", approved_by=" ")
+    assert code == REFUSED
+    assert f"{MODEL} version 2 is registered" in printed
+    assert "because of approval: by  ; asked: none needed" in printed
+    tags = first.client.get_model_version(MODEL, "2").tags
+    assert "gate.gain" not in tags
+    assert "approval" in tags["gate.reasons"]
+    assert tags["trial.id"] == "trial-000"
+
+
 @pytest.mark.slow
 def test_with_new_data_allowed_both_are_scored_anew(swept, first, reigning, promote):
     other = swept("anew", seed=2)
