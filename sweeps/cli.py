@@ -19,6 +19,7 @@ from sweeps.arguments import (
     problems,
 )
 from sweeps.promotion import commands as promotion_commands
+from sweeps.promotion import gate_command
 
 if TYPE_CHECKING:
     from sweeps.spec import Sweep
@@ -36,6 +37,7 @@ app.command()(live_commands.stop)
 app.command()(live_commands.pause)
 app.command("continue")(live_commands.unpause)
 app.command()(live_commands.add)
+app.command()(gate_command.promote)
 app.command()(promotion_commands.history)
 app.command()(promotion_commands.rollback)
 app.command()(promotion_commands.reconcile)
@@ -131,21 +133,6 @@ def compare(
         from sweeps.versus import show as show_both
 
         show_both(one, other, results, console())
-
-
-@app.command()
-def promote(
-    sweep: Annotated[
-        str,
-        typer.Argument(metavar="SWEEP[/TRIAL]", help="A sweep's winner, or one of its trials."),
-    ],
-    to: Annotated[str | None, typer.Option(help="Registered model; else the file's.")] = None,
-    results: Results = RESULTS,
-) -> None:
-    """Register an adapter of a sweep and make it the champion: the best one, or a trial's."""
-    from sweeps.promote import promote_trial
-
-    promote_trial(sweep, results, to, console())
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""A sweep from the command line: run it, say how it ended, promote its winner."""
+"""A sweep from the command line: run it, say how it ended, send its winner to the gate."""
 
 from pathlib import Path
 
@@ -8,9 +8,12 @@ from rich.text import Text
 
 from sweeps import front_view, room
 from sweeps.driver import Outcome, run
-from sweeps.leaderboard import Leaderboard, guarded, header, no_winner, number, row, verdict
+from sweeps.earlier import EarlierSweep
+from sweeps.leaderboard import Entry, Leaderboard, guarded, header, no_winner, number, row, verdict
 from sweeps.leaderboard_view import EMBEDDED_UI, Links, links
-from sweeps.promote import register_winner
+from sweeps.promotion.limits import Wish
+from sweeps.promotion.nominee import Nominee
+from sweeps.promotion.promote import promote
 from sweeps.spec import Sweep
 from sweeps.standings import judged, record
 from sweeps.sweep_run import SweepRun
@@ -38,12 +41,34 @@ def finish(sweep: Sweep, results: Path, resume: str | None, console: Console) ->
     if board.winner is None:
         console.print(f"{no_winner(board)}; the reasons stand above and in MLflow", style="red")
         return NO_WINNER
-    model = sweep.promote.model if sweep.promote else None
-    if model:
-        version = register_winner(sweep, outcome.folder, outcome.tracking, board, model)
-        console.print(f"{board.winner.title} is {model} version {version}, alias champion")
+    model = _promote(sweep, outcome, board.winner, console)
     say_links(outcome.run, sweep, model, console)
     return COMPLETED
+
+
+def _promote(sweep: Sweep, outcome: Outcome, winner: Entry, console: Console) -> str | None:
+    """Send the winner through the gate if the file says so; return its registered model.
+
+    Whatever comes of it, the sweep has ended well.
+    """
+    wanted = sweep.promote
+    if wanted is None:
+        return None
+    if not wanted.auto:
+        sweep_id = outcome.folder.sweep_id
+        console.print(
+            f"to make the winner the champion of {wanted.model}: sweeps promote {sweep_id}"
+        )
+        return None
+    earlier = EarlierSweep(sweep=sweep, folder=outcome.folder, run=outcome.run)
+    console.print(f"\npromote.auto: {winner.title} is judged on the test images", style="bold")
+    try:
+        promote(Nominee(earlier=earlier, entry=winner), Wish(), console)
+    except Exception as error:  # a sweep of hours has ended: what it found is not to be lost
+        reason = f"{type(error).__name__}: {error}"
+        console.print(f"not promoted, it could not be judged: {reason}", style="red")
+        return None
+    return wanted.model
 
 
 def sweep_links(parent: SweepRun, sweep: Sweep, model: str | None) -> Links:

@@ -46,7 +46,7 @@ def trained(source: str, results: Path) -> Iterator[Trained]:
     """
     if source.startswith(SCHEME):
         with TemporaryDirectory() as folder:
-            yield _registered(source, results, folder)
+            yield registered(source, model_store(results), folder)
     elif _is_folder(source, results):
         yield _saved(Path(source))
     else:
@@ -78,8 +78,12 @@ def _winner(sweep_id: str, results: Path) -> Trained:
     )
 
 
-def _registered(source: str, results: Path, folder: str) -> Trained:
-    tracking = model_store(results)
+def registered(source: str, tracking: Tracking, folder: str) -> Trained:
+    """Fetch the registered model that `source` names into `folder`.
+
+    `source` is ``models:/NAME@alias`` or ``models:/NAME/version``. Raises ValueError when there
+    is no such version, or one that holds no recipe.
+    """
     client = tracking.client()
     from mlflow.artifacts import download_artifacts
     from mlflow.models import Model

@@ -4,8 +4,10 @@ import base64
 import importlib.util
 import io
 import json
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import mlflow
@@ -15,6 +17,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 from mlflow.pyfunc import scoring_server
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from sweeps import registry
 from sweeps.sweep_run import SweepRun
@@ -74,6 +77,7 @@ def registered(tmp_path_factory, untrained_base):
     version = registry.register(
         tracking, trial.run_id, root / "adapter", recipe, NAME, tags={"sweep.id": "shapes-1"}
     )
+    tracking.client().set_registered_model_alias(NAME, registry.CHAMPION, str(version))
     return tracking, trial.run_id, version, adapted, recipe, root / "adapter"
 
 
@@ -140,7 +144,7 @@ def test_requests_of_different_lengths_keep_their_order(registered, loaded):
     assert len(captions[2]) > len(captions[3])
 
 
-def test_the_version_comes_from_the_logged_model_and_is_the_champion(registered):
+def test_the_version_comes_from_the_logged_model(registered):
     tracking, run_id, version, *_ = registered
     client = tracking.client()
     made = client.get_model_version_by_alias(NAME, "champion")
@@ -192,17 +196,29 @@ def test_a_model_knows_its_task_its_prompt_and_its_whole_recipe(registered):
     assert Recipe.model_validate(stored) == recipe
 
 
-def test_a_second_registration_takes_the_alias(registered):
+def test_an_adapter_is_registered_once_and_each_is_the_challenger_at_first(registered, tmp_path):
+    """No registration touches the champion."""
     tracking, run_id, version, _, recipe, adapter = registered
     client = tracking.client()
     before = mlflow.get_tracking_uri(), mlflow.get_registry_uri()
-    try:
-        second = registry.register(tracking, run_id, adapter, recipe, NAME, tags={})
-        assert second == version + 1
-        assert int(client.get_model_version_by_alias(NAME, "champion").version) == second
-        assert (mlflow.get_tracking_uri(), mlflow.get_registry_uri()) == before
-    finally:
-        client.set_registered_model_alias(NAME, "champion", str(version))
+    other = Path(shutil.copytree(adapter, tmp_path / "other"))
+    weights = load_file(other / "adapter_model.safetensors")
+    save_file(
+        {key: value + 1 for key, value in weights.items()}, other / "adapter_model.safetensors"
+    )
+
+    second = registry.register(tracking, run_id, other, recipe, NAME, tags={})
+    assert second == version + 1
+    assert int(client.get_model_version_by_alias(NAME, "challenger").version) == second
+    assert registry.register(tracking, run_id, adapter, recipe, NAME, tags={}) == version
+    assert int(client.get_model_version_by_alias(NAME, "challenger").version) == version
+    assert int(client.get_model_version_by_alias(NAME, "champion").version) == version
+    assert (mlflow.get_tracking_uri(), mlflow.get_registry_uri()) == before
+
+    registry.unchallenge(tracking, NAME, second)  # it no longer is
+    assert "challenger" in client.get_registered_model(NAME).aliases
+    registry.unchallenge(tracking, NAME, version)
+    assert set(client.get_registered_model(NAME).aliases) == {"champion"}
 
 
 def test_a_folder_without_an_adapter_is_refused(registered, tmp_path):
