@@ -13,7 +13,9 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from sweeps.spec import Sweep
 from sweeps.standings import INTERVAL, VS_BEST
+from sweeps.sweep_run import SweepRun
 from sweeps.tracking import Tracking, now
 
 EMBEDDED_UI = "http://127.0.0.1:5000"
@@ -120,6 +122,21 @@ def links(
         plain=_address(runs, plain),
         sweep=_address(f"{runs}/{parent_run_id}", kind),
         model=_address(f"{ui}/models/{quote(model, safe='')}", kind) if model else None,
+    )
+
+
+def sweep_links(
+    parent: SweepRun, sweep: Sweep, model: str | None, base_url: str | None = None
+) -> Links:
+    """Return the addresses of a sweep's pages below `base_url`, or where its UI is served."""
+    return links(
+        (sweep.tracking.uri or EMBEDDED_UI) if base_url is None else base_url,
+        parent.experiment_id,
+        parent.run_id,
+        parent.run_id,
+        objective=sweep.search.objective.metric,
+        mode=sweep.search.objective.mode,
+        model=model,
     )
 
 

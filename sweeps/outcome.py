@@ -9,7 +9,8 @@ from rich.text import Text
 from sweeps import front_view, room
 from sweeps.driver import Outcome, run
 from sweeps.leaderboard import Leaderboard, guarded, header, no_winner, number, row, verdict
-from sweeps.leaderboard_view import EMBEDDED_UI, Links, links
+from sweeps.leaderboard_view import sweep_links
+from sweeps.pages.publish import publish
 from sweeps.promote import register_winner
 from sweeps.spec import Sweep
 from sweeps.standings import judged, record
@@ -31,6 +32,7 @@ def finish(sweep: Sweep, results: Path, resume: str | None, console: Console) ->
     board = judged(outcome.run, outcome.leaderboard)
     record(outcome.run, board)
     front_view.record(outcome.run, board)
+    publish(sweep, outcome.folder, outcome.run, board, console)
     say_board(board, console)
     if outcome.interrupted:
         _say_resume(outcome, console)
@@ -44,19 +46,6 @@ def finish(sweep: Sweep, results: Path, resume: str | None, console: Console) ->
         console.print(f"{board.winner.title} is {model} version {version}, alias champion")
     say_links(outcome.run, sweep, model, console)
     return COMPLETED
-
-
-def sweep_links(parent: SweepRun, sweep: Sweep, model: str | None) -> Links:
-    """Return the addresses of the sweep's pages in MLflow's UI."""
-    return links(
-        sweep.tracking.uri or EMBEDDED_UI,
-        parent.experiment_id,
-        parent.run_id,
-        parent.run_id,
-        objective=sweep.search.objective.metric,
-        mode=sweep.search.objective.mode,
-        model=model,
-    )
 
 
 def say_links(parent: SweepRun, sweep: Sweep, model: str | None, console: Console) -> None:
