@@ -13,10 +13,12 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from sweeps.objectives import LOSS
 from sweeps.spec import Sweep
 from sweeps.standings import INTERVAL, VS_BEST
 from sweeps.sweep_run import SweepRun
 from sweeps.tracking import Tracking, now
+from workers.measures import reported_as
 
 EMBEDDED_UI = "http://127.0.0.1:5000"
 """Where the UI on the embedded store is served."""
@@ -79,7 +81,7 @@ def publish_view(
         "hideEmptyCharts": True,
         "isAccordionReordered": True,
         "compareRunSections": _sections(),
-        "compareRunCharts": _charts(axes, objective, examples),
+        "compareRunCharts": _charts(axes, [objective, *metrics], examples),
     }
     client, created = tracking.client(), now()
     view = {
@@ -178,16 +180,16 @@ def _sections() -> list[dict[str, Any]]:
 
 
 def _charts(
-    axes: Sequence[str], objective: str, examples: Mapping[str, int]
+    axes: Sequence[str], metrics: Sequence[str], examples: Mapping[str, int]
 ) -> list[dict[str, Any]]:
     parallel = _chart(
-        "PARALLEL", "Search", f"Parameters and {objective}",
-        selectedParams=list(axes), selectedMetrics=[f"best/{objective}"], showAllRuns=True,
+        "PARALLEL", "Search", f"Parameters and {metrics[0]}",
+        selectedParams=list(axes), selectedMetrics=[f"best/{metrics[0]}"], showAllRuns=True,
     )  # fmt: skip
     curves = [
         _chart("LINE", "Curves", key, metricKey=key, useGlobalXaxisKey=True, xAxisKey="step",
                scaleType="linear", xAxisScaleType="linear", lineSmoothness=0)
-        for key in (f"val/{objective}", "val/loss", "train/loss")
+        for key in dict.fromkeys([*map(reported_as, metrics), reported_as(LOSS), "train/loss"])
     ]  # fmt: skip
     images = [
         _chart("IMAGE", "Captions", key, imageKeys=[key], step=step, showRunParams=False)

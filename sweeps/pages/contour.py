@@ -86,8 +86,9 @@ def _axes(panel: "Axes", across: Scale, up: Scale) -> None:
     panel.set(xlim=(-0.05, 1.05), ylim=(-0.05, 1.05))
     for axis, scale in ((panel.xaxis, across), (panel.yaxis, up)):
         ticks = scale.ticks()
-        axis.set_ticks([place for place, _ in ticks], [text for _, text in ticks])
-        axis.set_label_text(scale.title, color=_GREY)
+        # Values and names are as a person wrote them: a $ in them begins no formula.
+        axis.set_ticks(*zip(*ticks, strict=True), parse_math=False)
+        axis.set_label_text(scale.title, color=_GREY, parse_math=False)
     panel.tick_params(colors=_GREY)
     panel.spines[:].set_color(_GREY)
 

@@ -20,7 +20,7 @@ _OFF = 1.5
 def read(folder: SweepFolder, keys: Sequence[str]) -> dict[str, dict[str, Curve]]:
     """Return the curves of the metrics `keys` from the trials' records; none without values."""
     rungs = {trial: record.read(folder, trial) for trial in folder.trials()}
-    made = {}
+    made: dict[str, dict[str, Curve]] = {}
     for key in keys:
         lines = {
             trial: [(each["rung"], each["metrics"][key]) for each in results
@@ -46,7 +46,7 @@ def draw(
         base: metric as reported -> its value of the base before training, a dashed line.
     """
     panel = _panel(key, lines, base)
-    ordered = [trial for trial in reversed(colours) if trial in lines]
+    ordered = [trial for trial in reversed(list(colours)) if trial in lines]
     marks = [_mark(panel, trial, lines[trial], colours[trial]) for trial in ordered]
     return svg.drawing(
         panel.width, panel.height, f"{key} of {len(ordered)} trials over the rungs",

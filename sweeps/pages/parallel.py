@@ -24,12 +24,12 @@ def draw(
         colours: trial -> its colour, best trial first.
     """
     unset = any(value is None for row in rows.values() for value in row)
-    ordered = [trial for trial in reversed(colours) if trial in rows]
+    ordered = [trial for trial in reversed(list(colours)) if trial in rows]
     marks = [_mark(scales, trial, rows[trial], colours[trial]) for trial in ordered]
     axes = [_axis(number, scale, unset) for number, scale in enumerate(scales)]
     width = 2 * _SIDE + _STEP * max(1, len(scales) - 1)
     title = f"{len(ordered)} trials, each a line from its parameters to {scales[-1].title}"
-    return svg.drawing(width, _TOP + _HEIGHT + 50, title, *axes, *marks)
+    return svg.drawing(width, _TOP + _HEIGHT + (40 if unset else 16), title, *axes, *marks)
 
 
 def _mark(scales: Sequence[Scale], trial: str, row: Sequence[Any], colour: str) -> str:
