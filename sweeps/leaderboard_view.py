@@ -106,8 +106,8 @@ def links(
     mode: str = "max",
     model: str | None = None,
 ) -> Links:
-    """Return the addresses of the sweep's pages below `base_url`."""
-    ui = f"{base_url.rstrip('/')}/#"
+    """Return the addresses of the sweep's pages below `base_url`; empty is within the UI itself."""
+    ui = f"{base_url.rstrip('/')}/#" if base_url else "#"
     runs = f"{ui}/experiments/{experiment_id}/runs"
     kind = {"workflowType": "machine_learning"}  # without it the UI opens a page for traces
     view = {**kind, "viewStateShareKey": key}

@@ -19,6 +19,7 @@ COMMANDS = (
     "plan",
     "space",
     "compare",
+    "report",
     "promote",
     "predict",
     "score",
