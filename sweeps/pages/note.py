@@ -7,6 +7,8 @@ from sweeps.pages.facts import Facts
 
 REPORT = "report.html"
 """Artifact of the sweep's run."""
+_METRICS = 3
+"""Beside the objective; the page has no room for more."""
 
 
 def note(facts: Facts, links: Links) -> str:
@@ -20,4 +22,4 @@ def note(facts: Facts, links: Links) -> str:
         f"{listed} · the report and the plots are among the artifacts (`{REPORT}`)",
         f"cost: {summary.cost(facts)}",
     ]
-    return "\n\n".join([*head, markdown(facts.board)])
+    return "\n\n".join([*head, markdown(facts.board, _METRICS)])

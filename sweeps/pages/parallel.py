@@ -29,7 +29,7 @@ def draw(
     axes = [_axis(number, scale, unset) for number, scale in enumerate(scales)]
     width = 2 * _SIDE + _STEP * max(1, len(scales) - 1)
     title = f"{len(ordered)} trials, each a line from its parameters to {scales[-1].title}"
-    return svg.drawing(width, _TOP + _HEIGHT + (40 if unset else 16), title, *axes, *marks)
+    return svg.drawing(width, _TOP + _HEIGHT + (40 if unset else 16), title, *marks, *axes)
 
 
 def _mark(scales: Sequence[Scale], trial: str, row: Sequence[Any], colour: str) -> str:
@@ -52,7 +52,10 @@ def _axis(number: int, scale: Scale, unset: bool) -> str:
     title = svg.label(
         (x, 12 + 13 * (number % 2)), scale.title, text_anchor="middle", font_weight=600
     )
-    texts = [svg.label((x - 6, _y(place) + 4), text, text_anchor="end") for place, text in ticks]
+    texts = [
+        svg.label((x - 6, _y(place) + 4), text, text_anchor="end", **svg.HALO)
+        for place, text in ticks
+    ]
     return "".join([stem, title, *texts])
 
 

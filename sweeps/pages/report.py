@@ -57,7 +57,7 @@ def render(facts: Facts, links: Links, kept: Keepsakes) -> str:
         drawn={n: Markup(each) for n, each in drawn.items() if isinstance(each, str)},
         pictures={n: _data(each, "png") for n, each in drawn.items() if isinstance(each, bytes)},
         images={id: _data(path.read_bytes(), "jpeg") for id, path in _shown(facts, kept).items()},
-        short=short,
+        dot=Markup(".<wbr>"),
         styles=Markup(styles),
         script=Markup(script),
     )

@@ -11,6 +11,8 @@ from html import escape
 from sweeps.pages.scales import Scale
 
 INK, FAINT = "var(--ink, #444)", "var(--faint, #8884)"
+HALO = {"stroke": "var(--page, #fff)", "stroke_width": 3, "paint_order": "stroke"}
+"""Around a text that lines pass behind."""
 FONT = "font: 11px system-ui, sans-serif"
 PALETTE = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9")
 """Of the best trials, first to last; distinct for the colour-blind (Okabe and Ito 2008)."""
