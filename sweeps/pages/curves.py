@@ -48,9 +48,10 @@ def draw(
     panel = _panel(key, lines, base)
     ordered = [trial for trial in reversed(list(colours)) if trial in lines]
     marks = [_mark(panel, trial, lines[trial], colours[trial]) for trial in ordered]
+    last = max(rung for line in lines.values() for rung, _ in line)
     return svg.drawing(
         panel.width, panel.height, f"{key} of {len(ordered)} trials over the rungs",
-        panel.axes(), _base(panel, base.get(key)), *marks,
+        panel.axes(), _base(panel, base.get(key), last), *marks,
     )  # fmt: skip
 
 
@@ -70,15 +71,14 @@ def _mark(panel: svg.Panel, trial: str, line: Curve, colour: str) -> str:
     if not found:  # no value is a number
         return ""
     rung, value = line[-1]
-    dots = [svg.dot(found[-1], colour, 2.5)]
     said = f"{trial}: {value:.4f} at rung {rung}"
-    return svg.mark(trial, said, svg.line(found, colour), *dots)
+    return svg.mark(trial, said, svg.line(found, colour), svg.dot(found[-1], colour, 2.5))
 
 
-def _base(panel: svg.Panel, value: float | None) -> str:
-    ends = [panel.point(rung, value) for rung in (panel.across.place(0), 1e9)]
-    found = [end for end in ends if end]
-    if value is None or len(found) < 2:
+def _base(panel: svg.Panel, value: float | None, last: int) -> str:
+    """Draw what the base has before training, from rung 0 to the last one."""
+    found = [at for at in (panel.point(rung, value) for rung in (0, last)) if at]
+    if value is None or not found:
         return ""
     said = svg.element("title", f"the base before training: {value:.4f}")
     return svg.element("g", said, svg.line(found, svg.INK, stroke_dasharray="2 4"))

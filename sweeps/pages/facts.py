@@ -11,7 +11,7 @@ from sweeps.pages import cost, curves, gallery, keepsakes, svg
 from sweeps.pages.cost import Cost
 from sweeps.pages.curves import Curve
 from sweeps.pages.gallery import Gallery
-from sweeps.pages.scales import Scale, of_field
+from sweeps.pages.scales import Scale, is_number, of_field
 from sweeps.paths import SweepFolder
 from sweeps.spec import Sweep
 from sweeps.study import importances, open_study, own_trials
@@ -65,7 +65,7 @@ class Facts:
         """Trial -> its objective, of the trials that have one and violate no limit."""
         name = self.board.objective
         found = [entry for entry in self.board.entries if not entry.violates]
-        return {entry.trial: entry.best[name] for entry in found if name in entry.best}
+        return {each.trial: each.best[name] for each in found if is_number(each.best.get(name))}
 
 
 def gather(sweep: Sweep, folder: SweepFolder, parent: SweepRun, board: Leaderboard) -> Facts:

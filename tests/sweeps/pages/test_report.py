@@ -33,7 +33,7 @@ class Page(HTMLParser):
         self.tags.append((tag, dict(attrs)))
         if tag == "tr":
             self.rows.append([])
-        self._cell = tag in ("td", "th", "span", "button") and bool(self.rows)
+        self._cell = tag in ("td", "th", "span", "button", "wbr") and bool(self.rows)
         if tag in ("td", "th"):
             self.rows[-1].append("")
 
