@@ -16,6 +16,7 @@ from urllib.parse import quote, urlencode
 from sweeps.objectives import LOSS
 from sweeps.spec import Sweep
 from sweeps.standings import INTERVAL, VS_BEST
+from sweeps.storage import hidden
 from sweeps.sweep_run import SweepRun
 from sweeps.tracking import Tracking, now
 from workers.measures import reported_as
@@ -132,7 +133,7 @@ def sweep_links(
 ) -> Links:
     """Return the addresses of a sweep's pages below `base_url`, or where its UI is served."""
     return links(
-        (sweep.tracking.uri or EMBEDDED_UI) if base_url is None else base_url,
+        hidden(sweep.tracking.uri or EMBEDDED_UI) if base_url is None else base_url,
         parent.experiment_id,
         parent.run_id,
         parent.run_id,

@@ -14,6 +14,7 @@ from sweeps.pages.gallery import Gallery
 from sweeps.pages.scales import Scale, is_number, of_field
 from sweeps.paths import SweepFolder
 from sweeps.spec import Sweep
+from sweeps.storage import hidden
 from sweeps.study import importances, open_study, own_trials
 from sweeps.sweep_run import SweepRun
 
@@ -41,7 +42,7 @@ class Facts:
     origin: Mapping[str, str]
     """Versions of packages, digests and the like, by name."""
     text: str
-    """The sweep file with every default written out."""
+    """The sweep file with every default written out; passwords in addresses are not shown."""
 
     @property
     def colours(self) -> Mapping[str, str]:
@@ -84,7 +85,7 @@ def gather(sweep: Sweep, folder: SweepFolder, parent: SweepRun, board: Leaderboa
         gallery=_gallery(sweep, folder, parent, board),
         cost=cost.read(folder, board),
         origin=_origin(sweep, run.data.tags),
-        text=folder.spec.read_text(encoding="utf-8"),
+        text="\n".join(map(hidden, folder.spec.read_text(encoding="utf-8").splitlines())),
     )
 
 

@@ -14,7 +14,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 
 from sweeps.earlier import EarlierSweep
 from sweeps.leaderboard_view import sweep_links
@@ -77,6 +77,7 @@ def links(earlier, server):
 def chromium():
     path = shutil.which("chromium") or shutil.which("chromium-browser")
     assert path, "there is no chromium: apt-get install chromium"
+    expect.set_options(timeout=PATIENCE * 1000)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
         yield browser

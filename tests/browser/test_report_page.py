@@ -23,7 +23,7 @@ def opened(page, report):
     """The page with the report; afterwards there was no error and nothing was fetched."""
     errors, requests = [], []
     page.on("console", lambda message: errors.append(message.text))
-    page.on("pageerror", errors.append)
+    page.on("pageerror", lambda error: errors.append(str(error)))
     page.on("request", lambda request: requests.append(request.url))
     page.set_viewport_size({"width": 1200, "height": 900})
     page.goto(report.as_uri())

@@ -14,7 +14,7 @@ from sweeps.fleet import Fleet
 from sweeps.pages.command import write
 from sweeps.pages.facts import gather
 from sweeps.pages.note import REPORT
-from sweeps.pages.publish import publish
+from sweeps.pages.publish import html, publish
 from sweeps.paths import SweepFolder
 from sweeps.scores_file import Captions, Scores
 from sweeps.spec import dump, parse
@@ -150,6 +150,20 @@ def test_the_command_writes_the_report_to_the_file_that_is_named(told, tmp_path)
     text = out.read_text(encoding="utf-8")
     assert text.startswith("<!doctype html>")
     assert "http://127.0.0.1:5000/#/experiments" in text
+
+
+def test_a_report_can_be_sent_around_without_a_password(earlier):
+    tracked = earlier.sweep.tracking.model_copy(update={"uri": "https://me:secret@host:8443"})
+    sweep = earlier.sweep.model_copy(update={"tracking": tracked})
+    before = earlier.folder.spec.read_text()
+    earlier.folder.spec.write_text(dump(sweep))
+    try:
+        facts = gather(sweep, earlier.folder, earlier.run, earlier.board)
+        text = html(facts, earlier.folder, earlier.run)
+    finally:
+        earlier.folder.spec.write_text(before)
+    assert "https://me:***@host:8443" in text
+    assert "secret" not in text
 
 
 def test_a_sweep_that_still_runs_has_a_report(told, earlier, tmp_path):
