@@ -53,6 +53,7 @@ def test_without_the_saved_view_the_trials_have_the_same_order(page, links, titl
 def test_parallel_coordinates_and_the_curves_of_every_metric_are_drawn(
     page, links, earlier, screenshots
 ):
+    page.set_viewport_size({"width": 1700, "height": 3600})
     page.goto(links.charts)
     axes = page.locator(".parcoords .dimension .label")
     expect(axes).to_have_count(len(earlier.sweep.search.space) + 1)
@@ -61,11 +62,9 @@ def test_parallel_coordinates_and_the_curves_of_every_metric_are_drawn(
         expect(page.get_by_text(f"val/{metric}", exact=True).first).to_be_visible()
     first = page.locator(".js-plotly-plot").first
     expect(first.locator(".scatterlayer .trace")).not_to_have_count(0)
-    page.screenshot(path=screenshots / "charts.png")
-    page.get_by_text("examples/0", exact=True).scroll_into_view_if_needed()
     picture = page.locator("img[src*='examples'], img[src^='blob:']").first
     expect(picture).to_be_visible()
-    page.screenshot(path=screenshots / "examples.png")
+    page.screenshot(path=screenshots / "charts.png")
 
 
 def test_the_curves_of_one_trial_are_drawn(page, links, earlier, screenshots):
