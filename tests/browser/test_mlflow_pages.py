@@ -70,7 +70,10 @@ def test_parallel_coordinates_and_the_curves_of_every_metric_are_drawn(
 def test_the_curves_of_one_trial_are_drawn(page, links, earlier, screenshots):
     runs = links.sweep.partition("?")[0].rpartition("/")[0]
     page.goto(f"{runs}/{earlier.board.winner.run_id}/model-metrics?workflowType=machine_learning")
-    page.get_by_text(re.compile(r"^val\s\(\d+\)")).scroll_into_view_if_needed()
+    section = page.get_by_role("button").filter(has_text=re.compile(r"val\s*\(\d+\)"))
+    section.last.scroll_into_view_if_needed()
+    for metric in earlier.sweep.outputs():
+        expect(page.get_by_text(f"(val/{metric})").first).to_be_visible()
     page.wait_for_function(LINE_OF_RUNGS)
     page.screenshot(path=screenshots / "trial.png")
 
