@@ -18,6 +18,7 @@ from sweeps.arguments import (
     console,
     problems,
 )
+from sweeps.pages.command import report
 from sweeps.promotion import commands as promotion_commands
 from sweeps.promotion import gate_command
 
@@ -41,6 +42,7 @@ app.command()(gate_command.promote)
 app.command()(promotion_commands.history)
 app.command()(promotion_commands.rollback)
 app.command()(promotion_commands.reconcile)
+app.command()(report)
 
 
 @app.command()

@@ -10,7 +10,8 @@ from sweeps import front_view, room
 from sweeps.driver import Outcome, run
 from sweeps.earlier import EarlierSweep
 from sweeps.leaderboard import Entry, Leaderboard, guarded, header, no_winner, number, row, verdict
-from sweeps.leaderboard_view import EMBEDDED_UI, Links, links
+from sweeps.leaderboard_view import sweep_links
+from sweeps.pages.publish import publish
 from sweeps.promotion.limits import Wish
 from sweeps.promotion.nominee import Nominee
 from sweeps.promotion.promote import promote
@@ -34,6 +35,7 @@ def finish(sweep: Sweep, results: Path, resume: str | None, console: Console) ->
     board = judged(outcome.run, outcome.leaderboard)
     record(outcome.run, board)
     front_view.record(outcome.run, board)
+    publish(sweep, outcome.folder, outcome.run, board, console)
     say_board(board, console)
     if outcome.interrupted:
         _say_resume(outcome, console)
@@ -69,19 +71,6 @@ def _promote(sweep: Sweep, outcome: Outcome, winner: Entry, console: Console) ->
         console.print(f"not promoted, it could not be judged: {reason}", style="red")
         return None
     return wanted.model
-
-
-def sweep_links(parent: SweepRun, sweep: Sweep, model: str | None) -> Links:
-    """Return the addresses of the sweep's pages in MLflow's UI."""
-    return links(
-        sweep.tracking.uri or EMBEDDED_UI,
-        parent.experiment_id,
-        parent.run_id,
-        parent.run_id,
-        objective=sweep.search.objective.metric,
-        mode=sweep.search.objective.mode,
-        model=model,
-    )
 
 
 def say_links(parent: SweepRun, sweep: Sweep, model: str | None, console: Console) -> None:

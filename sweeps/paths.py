@@ -99,6 +99,11 @@ class SweepFolder:
         """The wall time that the sweep's drivers have used."""
         return self.path / "clock.json"
 
+    @property
+    def keepsakes(self) -> Path:
+        """Small copies of scored images and the base's captions, see `sweeps.pages.keepsakes`."""
+        return self.path / "keepsakes"
+
     def trial(self, trial: str) -> Path:
         """Everything of one trial."""
         return self.path / "trials" / trial

@@ -19,6 +19,7 @@ COMMANDS = (
     "plan",
     "space",
     "compare",
+    "report",
     "promote",
     "history",
     "rollback",
@@ -155,7 +156,7 @@ def test_set_replaces_fields_in_order(sweeps):
     assert "3 of 2 epochs" in out
 
 
-@pytest.mark.parametrize("command", ["compare", "resume", "promote", "predict"])
+@pytest.mark.parametrize("command", ["compare", "report", "resume", "promote", "predict"])
 def test_an_unknown_sweep_is_answered_with_those_there_are(sweeps, folder, command):
     for sweep in ("shapes-2", "shapes-1"):
         (folder / "there" / sweep).mkdir(parents=True)

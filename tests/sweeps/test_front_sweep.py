@@ -68,7 +68,8 @@ def test_the_front_is_printed_noted_tagged_and_drawn(ended, earlier):
     tags = {run.data.tags["trial.id"]: run.data.tags["trial.front"] for run in earlier.run.trials()}
     assert {trial for trial, tag in tags.items() if tag == "yes"} == front
     client, run_id = earlier.run.client, earlier.run.run_id
-    assert "front.png" in {artifact.path for artifact in client.list_artifacts(run_id)}
+    plots = {artifact.path for artifact in client.list_artifacts(run_id, "plots")}
+    assert "plots/front.svg" in plots
     assert "| front |" in client.get_run(run_id).data.tags["mlflow.note.content"]
 
 
