@@ -88,7 +88,7 @@ class OptunaBridge(Searcher):
         None while no trial is left to begin but some run: one more may be asked for meanwhile.
         """
         self.poll()
-        if self._draws.is_over or self.hold or self.exhausted:
+        if not self.more_to_come:
             return self._nothing_more()
         drawn = self._draws.next()
         if drawn is None:
@@ -99,6 +99,11 @@ class OptunaBridge(Searcher):
         host = self._fleet.place(drawn.number)
         start = asdict(drawn.start) if drawn.start else None
         return {"number": drawn.number, "point": drawn.point, "host": host, "start": start}
+
+    @property
+    def more_to_come(self) -> bool:
+        """Whether further trials will begin, as far as can be seen now."""
+        return not (self._draws.is_over or self.hold or self.exhausted)
 
     @property
     def is_over(self) -> bool:
