@@ -35,6 +35,8 @@ VIOLATES = "violates"
 HOPELESS = "hopeless"
 """Key of a result: whether the trial ends because no later rung can keep these limits."""
 
+CHANGES = "changes"
+"""Key of a result: how often the trial had been given another point before the rung."""
 
 FULL = "full"
 """Key of a result: the disk is full, in words; the rung is not on record."""

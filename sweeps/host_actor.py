@@ -22,11 +22,12 @@ from sweeps.context import (
     Start,
     SweepContext,
     trial_id,
-    trial_number,
     trial_title,
 )
 from sweeps.inputs import eval_tags
 from sweeps.open_trial import OpenTrial, failure, reported
+from sweeps.population import segments, tracked
+from sweeps.population.segments import Segment
 from sweeps.quiet import quiet_libraries
 from sweeps.scores_file import Captions, Scores
 from sweeps.tracking import set_tags
@@ -74,13 +75,24 @@ class HostActor:
         counts = ", ".join(f"{len(part)} {split}" for split, part in data_set.splits.items())
         return [f"images: {counts}", *(f"skipped: {problem}" for problem in data_set.problems)]
 
-    def open(self, number: int, point: Point, start: Start | None = None) -> dict[str, Any] | None:
+    def open(
+        self, number: int, point: Point, start: Start | None = None, opening: str = ""
+    ) -> dict[str, Any] | None:
         """Give a trial a slot, which goes on after the rungs on record, else from `start`.
 
-        Returns None, or the result of a trial that cannot go on.
+        `opening` is what `close` must say: who gave a waiting trial up may be slower to close its
+        slot than the next one is to open it. Returns None, or the result of a trial that cannot
+        go on.
         """
         name = trial_id(number)
-        return self._guarded(name, lambda: self._open(name, number, point, start))
+        if name in self._trials:
+            self._shut(name)
+
+        def work() -> None:
+            self._open(name, number, point, start)
+            self._trials[name].opening = opening
+
+        return self._guarded(name, work)
 
     def advance(self, number: int) -> dict[str, Any]:
         """Train a trial for one rung and return Tune's result."""
@@ -88,41 +100,32 @@ class HostActor:
         result: dict[str, Any] = {}
         return self._guarded(name, lambda: result.update(self._advance(name))) or result
 
-    def close(self, number: int) -> None:
-        """Take a trial's slot away and write its best captions; its snapshots stay."""
+    def close(self, number: int, opening: str = "") -> None:
+        """Take a trial's slot away and write its best captions; its snapshots stay.
+
+        A slot that was opened with another word is left alone.
+        """
         name = trial_id(number)
-        trial = self._trials.pop(name, None)
-        if trial is None:
-            return
-        self._host.evict(name)
-        self._guarded(name, lambda: self._log_predictions(trial))
+        if name in self._trials and self._trials[name].opening == opening:
+            self._shut(name)
 
     def shutdown(self) -> None:
         """Write the best captions of the trials that nobody closed; release bases and scorers."""
         for name in list(self._trials):
-            self.close(trial_number(name))
+            self._shut(name)
         self._host.close()
 
+    def _shut(self, name: str) -> None:
+        trial = self._trials.pop(name)
+        self._host.evict(name)
+        self._guarded(name, lambda: self._log_predictions(trial))
+
     def _open(self, name: str, number: int, point: Point, start: Start | None) -> None:
-        sweep, context = self._context.sweep, self._context
-        recipe = sweep.recipe.with_point(point)
-        run = TrialRun.open(
-            context.tracking,
-            context.parent_run_id,
-            name,
-            trial_title(number, point),
-            params={**point, "train.seed": recipe.train.seed, "model.base": recipe.model.base},
-            logarithmic=sweep.logarithmic_fields(),
-            tags={
-                "trial.number": str(number),
-                "host": self._name,
-                "node": os.uname().nodename,
-                **({"trial.from": f"{start.trial} rung {start.rung}"} if start else {}),
-            },
-        )
-        began = start.rung if start else 0
-        trial = OpenTrial(run=run, recipe=recipe, began=began, first_rung=sweep.first_judged_rung)
-        past = record.usable(context.folder, name)
+        every = segments.every(self._context.folder)
+        own = [segment for segment in every if segment.trial == name]
+        trial = self._tracked(number, point, start, own, segments.lineage(every, name))
+        past = record.usable(self._context.folder, name)
+        _refuse_lost(own, past)
         if past:
             self._go_on(name, trial, past)
         else:
@@ -130,6 +133,39 @@ class HostActor:
             if start:
                 self._begin_from(name, trial, start)
         self._trials[name] = trial
+
+    def _tracked(
+        self, number: int, point: Point, start: Start | None, own: list[Segment], lineage: str
+    ) -> OpenTrial:
+        """Open the run of a trial, and those of its segments: it goes on with the last one's point.
+
+        `point` is what was drawn, `lineage` says whose weights it has.
+        """
+        sweep = self._context.sweep
+        recipe = sweep.recipe.with_point(segments.point_at(own, point))
+        fixed = {"train.seed": sweep.train.seed, "model.base": sweep.model.base}
+        run = TrialRun.open(
+            self._context.tracking,
+            self._context.parent_run_id,
+            trial_id(number),
+            trial_title(number, point),
+            params={**fixed, **point},
+            logarithmic=sweep.logarithmic_fields(),
+            tags={
+                "trial.number": str(number),
+                "host": self._name,
+                "node": os.uname().nodename,
+                **({"trial.from": f"{start.trial} rung {start.rung}"} if start else {}),
+                **({tracked.LINEAGE: lineage} if lineage else {}),
+            },
+        )
+        return OpenTrial(
+            run=run,
+            recipe=recipe,
+            began=start.rung if start else 0,
+            first_rung=sweep.first_judged_rung,
+            segments=tracked.opened(run, own, fixed, sweep.logarithmic_fields()),
+        )
 
     def _begin(self, name: str, trial: OpenTrial) -> None:
         baseline = trial.untrained = self._host.admit(name, trial.recipe)
@@ -153,7 +189,9 @@ class HostActor:
         trial.predictions = best.read_predictions(self._context.folder.best_adapter(name))
         trial.scores = scores_file.read(trial.run.client, trial.run.run_id)
         for result in past:
-            trial.run.report(reported(result), self._context.sweep.search.objective.metric)
+            trial.track(reported(result), self._context.sweep.search.objective.metric)
+        for former in trial.segments[:-1]:
+            former.run.end("stopped")
         last = past[-1]
         self._mark(trial, last.get(VIOLATES))
         if not record.is_over(last):
@@ -183,7 +221,7 @@ class HostActor:
         result = trial.result(self._context.sweep, report, judgement)
         # On record before anybody hears of it: what is heard is never trained again.
         record.append(self._context.folder, name, result)
-        trial.run.report(report, self._context.sweep.search.objective.metric)
+        trial.track(report, self._context.sweep.search.objective.metric)
         self._mark(trial, judgement.violates)
         return result
 
@@ -279,6 +317,15 @@ class HostActor:
                         "finished": False}  # fmt: skip
             return failure(error)
         return None
+
+
+def _refuse_lost(own: list[Segment], past: list[dict[str, Any]]) -> None:
+    """Raise FileNotFoundError for a trial whose newest segment has lost what it begins with."""
+    if own and (not past or past[-1]["rung"] < own[-1].rung):
+        raise FileNotFoundError(
+            f"{own[-1].trial} goes on from {own[-1].origin}, but its copy of that snapshot, "
+            f"rung-{own[-1].rung:03d} of the trial's folder, is missing"
+        )
 
 
 def _captions(report: Report, beams: int) -> Captions:

@@ -74,7 +74,7 @@ def explore(
 
 
 _ATTEMPTS = 20
-_FACTORS = (1.2, 0.8)
+_FACTORS: Any = (1.2, 0.8)
 
 
 def _drawn(domain: Range) -> float:

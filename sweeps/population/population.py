@@ -1,4 +1,4 @@
-"""The trials of one sweep that learn from each other: compared here, on record before they go on."""
+"""The trials of one sweep that take over from each other: compared, and on record at once."""
 
 import math
 from collections.abc import Callable, Collection, Mapping

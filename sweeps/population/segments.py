@@ -18,7 +18,7 @@ from sweeps.paths import SweepFolder
 
 @dataclass(frozen=True, kw_only=True)
 class Segment:
-    """The course of a trial from a rung on, with the state of another one and a point of its own."""
+    """The course of a trial from a rung on: with the state of another one and a changed point."""
 
     trial: str
     rung: int

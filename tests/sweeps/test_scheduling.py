@@ -56,7 +56,7 @@ def host_class():
             self.misleading, self.seconds = misleading, seconds
             self.open_trials, self.most, self.trained = {}, 0, []
 
-        def open(self, number, point, start):
+        def open(self, number, point, start, opening):
             past = record.usable(self.folder, f"trial-{number:03d}")
             self.open_trials[number] = len(past)
             self.most = max(self.most, len(self.open_trials))
@@ -77,7 +77,7 @@ def host_class():
             self.folder.snapshot(name, rung).mkdir()
             return result
 
-        def close(self, number):
+        def close(self, number, opening):
             self.open_trials.pop(number, None)
 
         def seen(self):
