@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sweeps import best, disk, record, scores_file
+from sweeps import best, disk, record, schedulers, scores_file
 from sweeps.best import Best
 from sweeps.context import (
     EXAMPLE_IMAGES,
@@ -26,7 +26,7 @@ from sweeps.context import (
 )
 from sweeps.inputs import eval_tags
 from sweeps.open_trial import OpenTrial, failure, reported
-from sweeps.population import segments, tracked
+from sweeps.population import perturbation, segments, tracked
 from sweeps.population.segments import Segment
 from sweeps.quiet import quiet_libraries
 from sweeps.scores_file import Captions, Scores
@@ -54,6 +54,8 @@ class HostActor:
         shared: dict[str, Any] = {"make_scorer": make_scorer} if make_scorer else {}
         self._host = Host(threads=context.threads, **shared)
         self._trials: dict[str, OpenTrial] = {}
+        self._waits = schedulers.module(context.sweep.schedule.name).PAUSES
+        """Whether a slot that is closed may be opened again."""
 
     def node(self) -> str:
         """Return the id of Ray's node that this host runs on."""
@@ -141,8 +143,8 @@ class HostActor:
 
         `point` is what was drawn, `lineage` says whose weights it has.
         """
-        sweep = self._context.sweep
-        recipe = sweep.recipe.with_point(segments.point_at(own, point))
+        sweep, now = self._context.sweep, segments.point_at(own, point)
+        recipe = sweep.recipe.with_point(now)
         fixed = {"train.seed": sweep.train.seed, "model.base": sweep.model.base}
         run = TrialRun.open(
             self._context.tracking,
@@ -165,6 +167,7 @@ class HostActor:
             began=start.rung if start else 0,
             first_rung=sweep.first_judged_rung,
             segments=tracked.opened(run, own, fixed, sweep.logarithmic_fields()),
+            moving=perturbation.moving(sweep, now),
         )
 
     def _begin(self, name: str, trial: OpenTrial) -> None:
@@ -217,10 +220,12 @@ class HostActor:
 
     def _tell(self, name: str, trial: OpenTrial, report: Report) -> dict[str, Any]:
         """Put a rung on record, then into MLflow, and return it as Tune's result."""
+        report = replace(report, metrics={**report.metrics, **trial.moving})
         judgement = trial.judgement(self._context.sweep, report)
         result = trial.result(self._context.sweep, report, judgement)
         # On record before anybody hears of it: what is heard is never trained again.
         record.append(self._context.folder, name, result)
+        trial.is_over = record.is_over(result)
         trial.track(report, self._context.sweep.search.objective.metric)
         self._mark(trial, judgement.violates)
         return result
@@ -282,6 +287,8 @@ class HostActor:
     def _log_predictions(self, trial: OpenTrial) -> None:
         if trial.predictions:
             trial.run.predictions(trial.predictions, self._samples(trial))
+        # Examples are stored once: those of a trial that only waits would stay for ever.
+        if trial.predictions and (trial.is_over or not self._waits):
             self._log_examples(trial, trial.predictions, step=trial.recipe.train.epochs)
 
     def _log_examples(

@@ -2,7 +2,8 @@
 
 import time
 import traceback
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sweeps import constraints
@@ -49,6 +50,10 @@ class OpenTrial:
     """Of the best rung's captions, and of the final ones when there are some."""
     segments: tuple[SegmentRun, ...] = ()
     """Of a trial that was given other points in its course."""
+    moving: Mapping[str, float] = field(default_factory=dict)
+    """Numbers of its point that may change in its course, as they are logged at each rung."""
+    is_over: bool = False
+    """Whether it ended by itself; otherwise it may only wait, or be stopped."""
 
     def track(self, report: Report, objective: str) -> None:
         """Log a rung in the trial's run, and in that of the segment that it belongs to."""

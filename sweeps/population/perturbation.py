@@ -8,6 +8,8 @@ from typing import Any
 from search_spaces.domains import Choice, Domain, Range
 from search_spaces.space import Space
 from search_spaces.values import is_number
+from sweeps import schedulers
+from sweeps.sweep import Sweep
 
 CHANGEABLE = (
     "train.learning_rate", "train.weight_decay", "train.batch_size", "train.accumulate",
@@ -29,6 +31,19 @@ def fields_of(space: Space, named: Collection[str] | None) -> tuple[str, ...]:
     """Return the fields to perturb: the named ones, or all that are swept and may change."""
     wanted = CHANGEABLE if named is None else named
     return tuple(path for path in space if path in wanted)
+
+
+def moving(sweep: Sweep, point: Mapping[str, Any]) -> dict[str, float]:
+    """Return the numbers of a point that may change in mid-training, as metrics of a rung.
+
+    Such as ``point/train.learning_rate``; none where the scheduler changes no point.
+    """
+    schedule = sweep.schedule
+    if not schedulers.module(schedule.name).CHANGES:
+        return {}
+    fields = fields_of(sweep.search.space, schedule.options.get("fields"))
+    values = {path: point[path] for path in fields if path in point}
+    return {f"point/{path}": float(value) for path, value in values.items() if is_number(value)}
 
 
 def mutation(domain: Domain) -> list[Any] | Callable[[], Any]:
