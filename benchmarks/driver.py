@@ -50,9 +50,7 @@ class CurveHost:
         self._points: dict[int, dict[str, float]] = {}
         self._rungs: dict[int, int] = {}
 
-    def open(
-        self, number: int, point: dict[str, float], start: None, opening: str = ""
-    ) -> None:
+    def open(self, number: int, point: dict[str, float], start: None, opening: str = "") -> None:
         """Take a trial."""
         past = record.read(self._folder, f"trial-{number:03d}")
         self._points[number], self._rungs[number] = point, len(past)
