@@ -110,17 +110,24 @@ def test_trials_wait_for_the_last_one_and_the_worst_takes_over_from_the_best(pla
     assert [play.whose(number, 2)[-1] for number in range(4)] == ["0", "1", "1", "3"]
 
 
-def test_each_interval_ends_in_a_comparison_but_not_the_last_rung(folder):
-    play = Play(folder, trials=2, perturbation_interval=2)
-    waited = {rung: play.report(0, rung, 1.0) == WAIT for rung in range(1, 7) if play.begin(0)}
-    assert waited == {1: False, 2: True, 3: False, 4: True, 5: False, 6: False}
-
-
-def test_the_grace_is_waited_for(folder):
+@pytest.mark.parametrize(
+    ("grace", "interval", "rungs"),
+    [(1, 2, [2, 4, 6, 8]), (3, 2, [3, 5, 7]), (1, 1, [*range(1, 9)]), (2, 8, [8]), (9, 1, [])],
+)
+def test_each_interval_after_the_grace_ends_in_a_comparison_but_not_the_last_rung(
+    folder, grace, interval, rungs
+):
     made = schedulers.make(
-        "pbt", mode="min", epochs=9, grace=3, reduction=3, options={"perturbation_interval": 2}
-    )
-    assert [rung for rung in range(1, 10) if made._selection.compares_at(rung)] == [3, 5, 7]
+        "pbt", mode="min", epochs=9, grace=grace, reduction=3,
+        options={"perturbation_interval": interval},
+    )  # fmt: skip
+    play = Play(folder, trials=0)
+    trial = play.begin(0)
+    decisions = {
+        rung: made.on_trial_result(play.controller, trial, {"rung": rung, "objective": 1.0})
+        for rung in range(1, 10)
+    }
+    assert [rung for rung, decision in decisions.items() if decision == WAIT] == rungs
 
 
 def test_nobody_is_compared_before_all_trials_have_begun(folder):
@@ -187,14 +194,14 @@ def test_an_earlier_drivers_comparison_is_not_made_again(play, folder):
     assert [one.rung for one in segments.generations(folder)] == [2, 4]
 
 
-def test_a_point_is_made_of_what_the_donor_has_now(play, folder):
+def test_a_point_is_made_of_what_the_donor_has_now(folder):
+    play = Play(folder, resample=0)
     for rung, losses in ((2, (1.0, 2.0, 3.0, 9.0)), (4, (2.0, 9.0, 3.0, 1.0))):
         for number, loss in enumerate(losses):
             play.report(number, rung, loss)
         play.chosen()
     first, second = segments.every(folder)
     assert (first.trial, second.donor) == ("trial-003", "trial-003")
-    for name in second.perturbed:
-        ratio = second.point[name] / first.point[name]
-        drawn_anew = ratio not in (pytest.approx(0.8), pytest.approx(1.2))
-        assert drawn_anew or first.point[name] != 1e-3
+    rates = [one.point["train.learning_rate"] for one in (first, second)]
+    assert rates[0] in (pytest.approx(8e-4), pytest.approx(1.2e-3))
+    assert rates[1] / rates[0] in (pytest.approx(0.8), pytest.approx(1.2))
