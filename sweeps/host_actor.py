@@ -4,7 +4,6 @@ Heavy packages are imported inside the actor's process only.
 """
 
 import math
-import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,16 +21,13 @@ from sweeps.context import (
     Start,
     SweepContext,
     trial_id,
-    trial_title,
 )
 from sweeps.inputs import eval_tags
 from sweeps.open_trial import OpenTrial, failure, reported
-from sweeps.population import perturbation, segments, tracked
-from sweeps.population.segments import Segment
+from sweeps.population.opening import opened, refuse_lost
 from sweeps.quiet import quiet_libraries
 from sweeps.scores_file import Captions, Scores
 from sweeps.tracking import set_tags
-from sweeps.trial_run import TrialRun
 from workers.report import Prediction, Report
 
 if TYPE_CHECKING:
@@ -123,11 +119,9 @@ class HostActor:
         self._guarded(name, lambda: self._log_predictions(trial))
 
     def _open(self, name: str, number: int, point: Point, start: Start | None) -> None:
-        every = segments.every(self._context.folder)
-        own = [segment for segment in every if segment.trial == name]
-        trial = self._tracked(number, point, start, own, segments.lineage(every, name))
+        trial = opened(self._context, self._name, number, point, start)
         past = record.usable(self._context.folder, name)
-        _refuse_lost(own, past)
+        refuse_lost(trial, past)
         if past:
             self._go_on(name, trial, past)
         else:
@@ -135,40 +129,6 @@ class HostActor:
             if start:
                 self._begin_from(name, trial, start)
         self._trials[name] = trial
-
-    def _tracked(
-        self, number: int, point: Point, start: Start | None, own: list[Segment], lineage: str
-    ) -> OpenTrial:
-        """Open the run of a trial, and those of its segments: it goes on with the last one's point.
-
-        `point` is what was drawn, `lineage` says whose weights it has.
-        """
-        sweep, now = self._context.sweep, segments.point_at(own, point)
-        recipe = sweep.recipe.with_point(now)
-        fixed = {"train.seed": sweep.train.seed, "model.base": sweep.model.base}
-        run = TrialRun.open(
-            self._context.tracking,
-            self._context.parent_run_id,
-            trial_id(number),
-            trial_title(number, point),
-            params={**fixed, **point},
-            logarithmic=sweep.logarithmic_fields(),
-            tags={
-                "trial.number": str(number),
-                "host": self._name,
-                "node": os.uname().nodename,
-                **({"trial.from": f"{start.trial} rung {start.rung}"} if start else {}),
-                **({tracked.LINEAGE: lineage} if lineage else {}),
-            },
-        )
-        return OpenTrial(
-            run=run,
-            recipe=recipe,
-            began=start.rung if start else 0,
-            first_rung=sweep.first_judged_rung,
-            segments=tracked.opened(run, own, fixed, sweep.logarithmic_fields()),
-            moving=perturbation.moving(sweep, now),
-        )
 
     def _begin(self, name: str, trial: OpenTrial) -> None:
         baseline = trial.untrained = self._host.admit(name, trial.recipe)
@@ -324,15 +284,6 @@ class HostActor:
                         "finished": False}  # fmt: skip
             return failure(error)
         return None
-
-
-def _refuse_lost(own: list[Segment], past: list[dict[str, Any]]) -> None:
-    """Raise FileNotFoundError for a trial whose newest segment has lost what it begins with."""
-    if own and (not past or past[-1]["rung"] < own[-1].rung):
-        raise FileNotFoundError(
-            f"{own[-1].trial} goes on from {own[-1].origin}, but its copy of that snapshot, "
-            f"rung-{own[-1].rung:03d} of the trial's folder, is missing"
-        )
 
 
 def _captions(report: Report, beams: int) -> Captions:

@@ -63,10 +63,14 @@ class OpenTrial:
             begun[-1].run.report(report, objective)
 
     def out_of_patience(self, rung: int) -> bool:
-        """Say whether the objective has not become better for too many rungs."""
+        """Say whether the objective has not become better for too many rungs.
+
+        They count from anew when the trial takes over another one's state.
+        """
         patience = self.recipe.train.patience
         since = self.best.rung if self.best else max(self.began, self.first_rung - 1)
-        return patience is not None and rung - since >= patience
+        taken_over = self.segments[-1].segment.rung if self.segments else 0
+        return patience is not None and rung - max(since, taken_over) >= patience
 
     def is_judged(self, report: Report) -> bool:
         """Say whether a rung has an objective; the first ones may have no captions."""

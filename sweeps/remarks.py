@@ -30,7 +30,4 @@ def _population(folder: SweepFolder) -> tuple[str, ...]:
         return ()
     rungs = ", ".join(map(str, sorted({one.rung for one in compared})))
     taken = sum(len(one.segments) for one in compared)
-    return (
-        f"trials were compared at rungs {rungs}, and {taken} times one went on with the state of a "
-        "better one",
-    )
+    return (f"trials were compared at rungs {rungs}; went on with a better one's state: {taken}",)

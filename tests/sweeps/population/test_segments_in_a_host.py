@@ -5,11 +5,14 @@ import torch
 from safetensors.torch import load_file
 
 from sweeps import leaderboard, record
+from sweeps.best import Best
 from sweeps.context import CHANGES, FAILED, SweepContext
 from sweeps.host_actor import HostActor
+from sweeps.open_trial import OpenTrial
 from sweeps.paths import SweepFolder
 from sweeps.population import segments, tracked
 from sweeps.population.segments import Generation, Segment
+from sweeps.population.tracked import SegmentRun
 from sweeps.spec import parse
 from sweeps.sweep_run import SweepRun
 from workers.host import Host
@@ -172,3 +175,13 @@ def test_examples_are_those_of_the_end_and_not_of_a_wait(actor, context):
         continue
     actor.close(1, "second")
     assert steps() == {"0", "4"}
+
+
+def test_patience_begins_anew_with_another_trials_state():
+    taken = SegmentRun(segment=SEGMENT, run=None)
+    recipe = parse(FILE.format(base="nothing"), overrides=["train.patience=2"]).recipe
+    best = Best(value=1.0, rung=1, metrics={})
+    alone = OpenTrial(run=None, recipe=recipe, best=best)
+    trial = OpenTrial(run=None, recipe=recipe, best=best, segments=(taken,))
+    assert [alone.out_of_patience(rung) for rung in (2, 3, 4)] == [False, True, True]
+    assert [trial.out_of_patience(rung) for rung in (2, 3, 4)] == [False, False, True]
