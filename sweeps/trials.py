@@ -33,11 +33,17 @@ class Known:
     """Of the adapter on disk."""
     segments: Sequence[Segment] = ()
     """Of a trial that was given other points in its course."""
+    drawn: Mapping[str, Any] | None = None
+    """The point that the sampler gave such a trial."""
 
     @property
     def title(self) -> str:
         """Return what a person calls it."""
         return trial_title(trial_number(self.name), self.point)
+
+    def point_at(self, rung: float) -> Mapping[str, Any]:
+        """Return the point with which it trained a rung."""
+        return segments.point_at(self.segments, self.drawn or self.point, rung)
 
     @property
     def runs(self) -> bool:
@@ -61,6 +67,7 @@ def known(sweep: Sweep, folder: SweepFolder) -> dict[str, Known]:
             told=None if len(study.directions) > 1 else frozen.intermediate_values,
             best=best.read(folder.best_adapter(name)),
             segments=own[name],
+            drawn=frozen.params,
         )
         for name, frozen in own_trials(study).items()
     }
