@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import workers
+from sweeps.fields import dotted
 from sweeps.tracking import Tracking
+from sweeps.trial_run import with_log10
 from workers.recipe import Recipe
 
 CHAMPION = "champion"
@@ -122,6 +124,14 @@ def _registered(client: Any, name: str, weights: str) -> str | None:
     return str(max(int(each.version) for each in found)) if found else None
 
 
+def _params(logged: Mapping[str, str], recipe: Recipe) -> dict[str, str]:
+    """Return the parameters of a trial's run as the recipe has them: its point may have changed."""
+    values = dotted(recipe)
+    own = {name: values[name] for name in logged if name in values}
+    logarithmic = [name for name in own if f"{name}_log10" in logged]
+    return {**logged, **with_log10(own, logarithmic)}
+
+
 def _new(
     tracking: Tracking, run_id: str, adapter: Path, recipe: Recipe, name: str,
     tags: Mapping[str, str],
@@ -135,7 +145,7 @@ def _new(
         name="captioner",
         source_run_id=run_id,
         tags=dict(tags),
-        params=run.data.params,
+        params=_params(run.data.params, recipe),
         model_type="captioner",
     )
     with global_store(tracking):

@@ -7,6 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from sweeps.population import tracked
 from sweeps.tracking import (
     Tracking,
     find_runs,
@@ -75,6 +76,7 @@ class SweepRun:
     def close_running(self) -> None:
         """End as interrupted every trial that nobody ended."""
         for run in self._trials("attributes.status = 'RUNNING'"):
+            tracked.end(self.client, run, "interrupted")
             TrialRun(run_id=run.info.run_id, client=self.client).end("interrupted")
 
     def close_trial(self, trial_id: str, state: Ending, reason: str | None = None) -> None:
@@ -91,6 +93,8 @@ class SweepRun:
             if found
             else TrialRun.open(self.tracking, self.run_id, trial_id, trial_id, params={}, tags={})
         )
+        if found:
+            tracked.end(self.client, found[0], state)
         trial.end(state, reason)
 
     def close(
