@@ -18,6 +18,7 @@ from sweeps.arguments import (
     console,
     problems,
 )
+from sweeps.serving import commands as serving_commands
 
 if TYPE_CHECKING:
     from sweeps.spec import Sweep
@@ -30,6 +31,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+app.command()(serving_commands.serve)
+app.command()(serving_commands.caption)
 app.command()(live_commands.status)
 app.command()(live_commands.stop)
 app.command()(live_commands.pause)
