@@ -27,7 +27,7 @@ MAX_PIXELS = 50_000_000
 MAX_NEW_TOKENS = 256
 MAX_QUESTION = 2000
 """Most characters of a question."""
-FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "MPO", "PNG", "TIFF", "WEBP")
+FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
 """Pillow reads more, one of which (EPS) by running a program on what was sent."""
 
 

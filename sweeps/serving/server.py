@@ -19,6 +19,8 @@ from sweeps.serving.served import Registered
 
 DRAIN = 30
 """Seconds that calls have to be answered after the process was asked to end."""
+BACKLOG = 256
+"""Connections that wait to be taken."""
 SWITCH = 0.0005
 """Seconds of Python code after which another thread has its turn. `generate` on a small model is
 mostly Python, and with the usual 5 ms every step of a call that comes meanwhile waits so long."""
@@ -34,7 +36,7 @@ def serve(model: Registered, host: str, port: int, console: Console) -> None:
     logging.getLogger("sweeps").setLevel(logging.INFO)
     sys.setswitchinterval(SWITCH)
     quiet_libraries()
-    with socket.create_server((host, port), backlog=256) as listening:
+    with listen(host, port) as listening:
         batcher = Batcher()
         keeper = Keeper(model, batcher)
         address = f"http://{host}:{listening.getsockname()[1]}"
@@ -42,6 +44,23 @@ def serve(model: Registered, host: str, port: int, console: Console) -> None:
         console.print(f"{model.name} version {version} ({model.alias}) on {address}")
         console.print(f"  try an image  {address}/\n  what answers  {address}/model")
         run(keeper, batcher, listening)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a listening socket; raises OSError, naming the address, when it is taken."""
+    family, kind, protocol, _, address = socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    # With the protocol named: asyncio turns Nagle's algorithm, 40 ms a call, off for TCP only.
+    listening = socket.socket(family, kind, protocol)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind(address)
+    except OSError as error:
+        listening.close()
+        raise OSError(f"cannot serve on {host} port {port}: {error.strerror}") from None
+    listening.listen(BACKLOG)
+    return listening
 
 
 def run(keeper: Keeper, batcher: Batcher, listening: socket.socket) -> None:
