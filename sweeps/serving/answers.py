@@ -2,8 +2,12 @@
 
 import asyncio
 import json
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+
+import torch
 
 from sweeps.serving.batcher import Batcher
 from sweeps.serving.keeper import Keeper
@@ -12,15 +16,31 @@ from workers.caption_requests import CaptionRequest, RequestError, parse
 from workers.captioner import Prepared
 
 
-async def captions(body: bytes, keeper: Keeper, batcher: Batcher) -> list[str]:
-    """Return a caption per image of a call, in order; raises `RequestError`.
+class Answers:
+    """Captions for calls: images are decoded in threads, several at a time, and batched."""
 
-    Images are decoded in threads, several at a time, and written by `batcher`.
-    """
-    with keeper.lease() as served:
-        prepared = await asyncio.to_thread(_prepare, body, served)
-        futures = [batcher.submit(served.captioner, one) for one in prepared]
-        return await asyncio.gather(*map(asyncio.wrap_future, futures))
+    def __init__(self, keeper: Keeper, batcher: Batcher) -> None:
+        self._keeper = keeper
+        self._batcher = batcher
+        threads = torch.get_num_threads()
+        batcher.run(lambda: torch.set_num_threads(threads))
+        # Each of these would else have as many threads of its own for torch, which then wait for
+        # each other, for seconds on a busy machine.
+        self._decoders = ThreadPoolExecutor(
+            os.cpu_count() or 1, "decoder", initializer=torch.set_num_threads, initargs=(1,)
+        )
+
+    async def captions(self, body: bytes) -> list[str]:
+        """Return a caption per image of a call, in order; raises `RequestError`."""
+        loop = asyncio.get_running_loop()
+        with self._keeper.lease() as served:
+            prepared = await loop.run_in_executor(self._decoders, _prepare, body, served)
+            futures = [self._batcher.submit(served.captioner, one) for one in prepared]
+            return await asyncio.gather(*map(asyncio.wrap_future, futures))
+
+    def close(self) -> None:
+        """End the threads."""
+        self._decoders.shutdown()
 
 
 def _prepare(body: bytes, served: Served) -> list[Prepared]:

@@ -6,7 +6,8 @@ from pathlib import Path
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 
-from sweeps.serving import answers, bodies
+from sweeps.serving import bodies
+from sweeps.serving.answers import Answers
 from sweeps.serving.batcher import Batcher
 from sweeps.serving.keeper import Keeper
 from workers.caption_requests import RequestError
@@ -27,9 +28,10 @@ POLICY = (
 class Front:
     """The answers to all routes."""
 
-    def __init__(self, keeper: Keeper, batcher: Batcher) -> None:
+    def __init__(self, keeper: Keeper, batcher: Batcher, answers: Answers) -> None:
         self._keeper = keeper
         self._batcher = batcher
+        self._answers = answers
         self._calls = 0
 
     async def invocations(self, request: Request) -> Response:
@@ -52,7 +54,7 @@ class Front:
             return refusal(415, f"the content type must be {JSON}, got {kind[:60] or 'none'}")
         try:
             body = await bodies.read(request)
-            written = await answers.captions(body, self._keeper, self._batcher)
+            written = await self._answers.captions(body)
         except bodies.TooLargeError as error:
             return refusal(413, str(error), {"Connection": "close"})
         except RequestError as error:
@@ -85,9 +87,9 @@ def refusal(status: int, message: str, headers: dict[str, str] | None = None) ->
     return JSONResponse(content, status_code=status, headers=headers)
 
 
-def make_app(keeper: Keeper, batcher: Batcher) -> FastAPI:
+def make_app(keeper: Keeper, batcher: Batcher, answers: Answers) -> FastAPI:
     """Return the application."""
-    front = Front(keeper, batcher)
+    front = Front(keeper, batcher, answers)
     app = FastAPI(title="sweeps serve", docs_url=None, redoc_url=None, openapi_url=None)
     app.router.add_route("/invocations", front.invocations, methods=["POST"])
     gets = {

@@ -24,6 +24,11 @@ class Resident:
         self._adapted = AdaptedBase(load_base(recipe.model, recipe.quantization, device))
         self._active: str | None = None
 
+    @property
+    def adapters(self) -> tuple[str, ...]:
+        """Names of the adapters on the base."""
+        return self._adapted.names
+
     def fits(self, recipe: Recipe) -> bool:
         """Tell whether an adapter of `recipe` can share this base with those it has.
 

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from sweeps.quiet import quiet_libraries
 from sweeps.serving.access_log import AccessLog
+from sweeps.serving.answers import Answers
 from sweeps.serving.app import make_app
 from sweeps.serving.batcher import Batcher
 from sweeps.serving.keeper import Keeper
@@ -65,15 +66,22 @@ def listen(host: str, port: int) -> socket.socket:
 
 def run(keeper: Keeper, batcher: Batcher, listening: socket.socket) -> None:
     """Serve on a socket until the process is asked to end, then answer what was taken."""
-    config = uvicorn.Config(
-        AccessLog(make_app(keeper, batcher)),
-        log_config=None, access_log=False, timeout_graceful_shutdown=DRAIN, lifespan="off",
-    )  # fmt: skip
+    answers = Answers(keeper, batcher)
     keeper.follow()
     with _signals_end_quietly():
-        uvicorn.Server(config).run(sockets=[listening])
+        http_server(keeper, batcher, answers).run(sockets=[listening])
     keeper.close()
+    answers.close()
     batcher.close()
+
+
+def http_server(keeper: Keeper, batcher: Batcher, answers: Answers) -> uvicorn.Server:
+    """Return the server; when it ends, it answers what was taken, but not longer than `DRAIN`."""
+    config = uvicorn.Config(
+        AccessLog(make_app(keeper, batcher, answers)),
+        log_config=None, access_log=False, timeout_graceful_shutdown=DRAIN, lifespan="off",
+    )  # fmt: skip
+    return uvicorn.Server(config)
 
 
 @contextmanager
