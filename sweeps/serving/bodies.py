@@ -1,6 +1,8 @@
 """Reading a request's body up to a limit."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import suppress
 
 from fastapi import Request
 
@@ -27,11 +29,12 @@ async def read(request: Request) -> bytes:
         raise TooLargeError
     chunks: list[bytes] = []
     size = 0
-    async for chunk in request.stream():
+    stream = request.stream()
+    async for chunk in stream:
         size += len(chunk)
         if size > MAX_BODY:
             chunks.clear()
-            await discard(request)
+            await _discard(stream)
             raise TooLargeError
         chunks.append(chunk)
     return b"".join(chunks)
@@ -39,17 +42,18 @@ async def read(request: Request) -> bytes:
 
 async def discard(request: Request) -> None:
     """Take what the client sends and keep nothing, unless it waits to be told to go on."""
-    if request.headers.get("expect", "").lower() == "100-continue":
-        return
+    if request.headers.get("expect", "").lower() != "100-continue":
+        await _discard(request.stream())
+
+
+async def _discard(stream: AsyncIterator[bytes]) -> None:
     size = 0
-    try:
+    with suppress(TimeoutError):
         async with asyncio.timeout(PATIENCE):
-            async for chunk in request.stream():
+            async for chunk in stream:
                 size += len(chunk)
                 if size > DISCARDED:
                     return
-    except TimeoutError:
-        return
 
 
 def declared(request: Request) -> int:

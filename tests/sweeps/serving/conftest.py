@@ -144,6 +144,7 @@ def serving(shop, name=NAME, images=None):
     model = Registered(name=name, alias="champion", results=shop.results, images=images)
     keeper = Keeper(model, batcher)
     answers = Answers(keeper, batcher)
+    keeper.follow()
     listening = server.listen("127.0.0.1", 0)
     http_server = server.http_server(keeper, batcher, answers)
     thread = threading.Thread(target=http_server.run, kwargs={"sockets": [listening]})

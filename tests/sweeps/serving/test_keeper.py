@@ -46,10 +46,12 @@ def test_the_alias_moves_under_load_and_no_call_fails(running, shop):
 
     with ThreadPoolExecutor(len(COLORS)) as pool:
         asking = [pool.submit(ask, index) for index in range(len(COLORS))]
-        for number in ("2", "1", "3", "2"):  # version 3 has another base
-            shop.alias(NAME, number)
-            until(version_is(client, number))
-        ended.set()
+        try:
+            for number in ("2", "1", "3", "2"):  # version 3 has another base
+                shop.alias(NAME, number)
+                until(version_is(client, number))
+        finally:
+            ended.set()
         answers = [answer for each in asking for answer in each.result()]
 
     says = {
