@@ -77,8 +77,9 @@ def captioned(captioner: Captioner, paths: Sequence[Path], question: str | None)
     captioner.check_question(question, "--question")
     for start in range(0, len(paths), BATCH):
         some = paths[start : start + BATCH]
-        ready = {path: _prepared(captioner, path, question) for path in some}
-        yield from _written(captioner, ready)
+        yield from _written(
+            captioner, [(path, _prepared(captioner, path, question)) for path in some]
+        )
 
 
 def _prepared(captioner: Captioner, path: Path, question: str | None) -> Prepared | str:
@@ -89,11 +90,11 @@ def _prepared(captioner: Captioner, path: Path, question: str | None) -> Prepare
         return str(error)
 
 
-def _written(captioner: Captioner, ready: dict[Path, Prepared | str]) -> Iterator[Line]:
-    images = {path: one for path, one in ready.items() if isinstance(one, Prepared)}
-    written = dict(zip(images, captioner.write_all(list(images.values())), strict=True))
-    for path, one in ready.items():
+def _written(captioner: Captioner, ready: Sequence[tuple[Path, Prepared | str]]) -> Iterator[Line]:
+    images = [one for _, one in ready if isinstance(one, Prepared)]
+    written = iter(captioner.write_all(images))
+    for path, one in ready:
         if isinstance(one, str):
             yield Line(path=path, error=one)
         else:
-            yield Line(path=path, caption=written[path])
+            yield Line(path=path, caption=next(written))
