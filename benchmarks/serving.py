@@ -25,6 +25,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
+
 from sweeps.tracking import Tracking
 from workers.data import load
 from workers.recipe import Data
@@ -88,8 +90,8 @@ def measured(port: int, requests: list[bytes], go_on: Callable[[int], bool]) -> 
 
 
 @contextmanager
-def server(code: str, *arguments: str, uri: str) -> Iterator[int]:
-    """Give the port of a server that answers."""
+def server(code: str, *arguments: str, uri: str) -> Iterator[tuple[int, psutil.Process]]:
+    """Give the port and the process of a server that answers."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     bin_folder = str(Path(sys.executable).parent)  # mlflow looks for uvicorn there
@@ -101,10 +103,16 @@ def server(code: str, *arguments: str, uri: str) -> Iterator[int]:
     )  # fmt: skip
     try:
         wait_for(port)
-        yield port
+        yield port, psutil.Process(process.pid)
     finally:
         os.killpg(process.pid, signal.SIGTERM)
         process.wait()
+
+
+def cpu_seconds(process: psutil.Process) -> float:
+    """Return the CPU time of a process and of those that it started."""
+    times = [each.cpu_times() for each in (process, *process.children(recursive=True))]
+    return sum(each.user + each.system for each in times)
 
 
 def wait_for(port: int) -> None:
@@ -160,12 +168,15 @@ def main() -> None:
         return sent < REQUESTS
 
     with server(MLFLOW, *stock, uri=uri) as other, server(SWEEPS, "serve", NAME, uri=uri) as own:
+        servers = {"mlflow models serve": other, "sweeps serve": own}
         for round_ in range(ROUNDS + 1):  # the first warms up
-            for label, port in (("mlflow models serve", other), ("sweeps serve", own)):
+            for label, (port, process) in servers.items():
+                before = cpu_seconds(process)
                 seen = measured(port, requests, enough)
+                seen["CPU ms"] = (cpu_seconds(process) - before) * 1000 / seen["answers"]
                 if round_:
                     print(label, round_, *(f"{key} {value:.0f}" for key, value in seen.items()))
-        seen = moving(own, requests, tracking)
+        seen = moving(own[0], requests, tracking)
         print(f"{MOVES} moves:", *(f"{key} {value:.0f}" for key, value in seen.items()))
 
 
