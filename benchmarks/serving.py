@@ -51,7 +51,8 @@ def bodies() -> list[bytes]:
 
 def client(port: int, requests: list[bytes], go_on: Callable[[int], bool]) -> list[float]:
     """Send requests over one connection; return the milliseconds of each. Raises on a failure."""
-    connection, took = http.client.HTTPConnection("127.0.0.1", port, timeout=60), []
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    took: list[float] = []
     while go_on(len(took)):
         started = time.perf_counter()
         body = requests[len(took) % len(requests)]
@@ -112,7 +113,7 @@ def server(code: str, *arguments: str, uri: str) -> Iterator[tuple[int, psutil.P
 def cpu_seconds(process: psutil.Process) -> float:
     """Return the CPU time of a process and of those that it started."""
     times = [each.cpu_times() for each in (process, *process.children(recursive=True))]
-    return sum(each.user + each.system for each in times)
+    return float(sum(each.user + each.system for each in times))
 
 
 def wait_for(port: int) -> None:
