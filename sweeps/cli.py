@@ -21,6 +21,7 @@ from sweeps.arguments import (
 from sweeps.pages.command import report
 from sweeps.promotion import commands as promotion_commands
 from sweeps.promotion import gate_command
+from sweeps.serving import commands as serving_commands
 
 if TYPE_CHECKING:
     from sweeps.spec import Sweep
@@ -33,6 +34,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+app.command()(serving_commands.serve)
+app.command()(serving_commands.caption)
 app.command()(live_commands.status)
 app.command()(live_commands.stop)
 app.command()(live_commands.pause)

@@ -13,6 +13,7 @@ import workers
 from sweeps.fields import dotted
 from sweeps.tracking import Tracking
 from sweeps.trial_run import with_log10
+from workers import tiny
 from workers.recipe import Recipe
 
 CHAMPION = "champion"
@@ -98,7 +99,7 @@ def captioner_file() -> Path:
 def model_config(recipe: Recipe) -> dict[str, Any]:
     """Return what the captioner must know to load the same base again.
 
-    A base that is a folder is recorded by its absolute path;
+    A base that is a folder is recorded by its absolute path, one of the hub by its commit;
     ``load_model(..., model_config={"base": ...})`` names another place.
     """
     base = Path(recipe.model.base).expanduser()
@@ -106,11 +107,27 @@ def model_config(recipe: Recipe) -> dict[str, Any]:
         "task": recipe.task,
         "prompt": recipe.prompt.model_dump(),
         "base": str(base.resolve()) if base.is_dir() else recipe.model.base,
-        "revision": recipe.model.revision,
+        "revision": recipe.model.revision or _commit(recipe.model.base),
         "dtype": recipe.model.dtype,
         "quantization": recipe.quantization,
         "beams": recipe.evaluate.final_beams,
+        "max_new_tokens": recipe.evaluate.max_new_tokens,
+        "images": None,
     }
+
+
+def _commit(base: str) -> str | None:
+    """Return the commit of a hub model that this machine holds as its newest, if it holds one.
+
+    A recipe without a revision was trained on that one; the hub's newest may be another by the
+    time the captioner is loaded.
+    """
+    from huggingface_hub import try_to_load_from_cache
+
+    if base in tiny.BASES or Path(base).expanduser().is_dir():
+        return None
+    config = try_to_load_from_cache(base, "config.json")
+    return Path(config).parent.name if isinstance(config, str) else None
 
 
 def requirements() -> list[str]:

@@ -251,6 +251,8 @@ BAD_REQUESTS = {
     "a question": (
         {"image": encoded(image()), "question": "why?"}, "question must be left out",
     ),
+    "a path": ({"path": "red.png"}, "path: this server reads no files"),
+    "a number": ({"image": 5}, "image must be a string, got a number"),
     "too many tokens": (
         {"image": encoded(image()), "max_new_tokens": 10_000}, "must be from 1 to 256, got 10000",
     ),
@@ -268,6 +270,15 @@ def test_an_unusable_image_is_refused_in_one_sentence(server, request_, reason):
     assert "stack_trace" not in answer.json()
     assert len(answer.text) < 400
     assert good["image"] not in answer.text
+
+
+@pytest.mark.parametrize("count", [0, 1000])
+def test_a_call_has_some_images_but_not_too_many(server, count):
+    good = {"image": encoded(image()), "max_new_tokens": 3}
+    answer = server.post("/invocations", json={"inputs": [good] * count})
+    assert answer.status_code == 400
+    assert answer.json()["message"].startswith(f"inputs must have from 1 to 64 images, got {count}")
+    assert "stack_trace" not in answer.json()
 
 
 def test_the_server_answers_a_good_request(registered, server):
@@ -308,12 +319,41 @@ def test_a_model_for_questions_is_asked_them(registered, captioner):
         model.predict([captioner.CaptionRequest(image=encoded(image("red")))])
 
 
-def test_batches_hold_equal_lengths_and_at_most_sixteen(captioner):
-    lengths = [5] * 18 + [7, 5]
-    requests = [captioner.CaptionRequest(image="", max_new_tokens=tokens) for tokens in lengths]
+def test_images_may_be_named_by_path_only_where_a_folder_is_allowed(registered, tmp_path):
+    tracking, _, _, adapted, _, _ = registered
+    image("red").save(tmp_path / "red.png")
+    uri = f"models:/{NAME}@champion"
+    mlflow.set_tracking_uri(tracking.address)
+    try:
+        closed = mlflow.pyfunc.load_model(uri)
+        allowed = mlflow.pyfunc.load_model(uri, model_config={"images": str(tmp_path)})
+    finally:
+        mlflow.set_tracking_uri(None)
+    by_path = [{"path": "red.png", "max_new_tokens": 5}]
+    assert allowed.predict(by_path) == expected(adapted, [image("red")], 5)
+    with pytest.raises(MlflowException, match="this server reads no files"):
+        closed.predict(by_path)
+    with pytest.raises(MlflowException, match="in the server's image folder"):
+        allowed.predict([{"path": "../red.png"}])
 
-    assert list(captioner.batches(requests)) == [(0, 16, 5), (16, 18, 5), (18, 19, 7), (19, 20, 5)]
-    assert list(captioner.batches([])) == []
+
+def test_a_base_of_the_hub_is_pinned_by_its_commit(registered, tmp_path, monkeypatch):
+    recipe, commit = registered[4], "a" * 40
+    repository = tmp_path / "models--some--base"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text(commit)
+    (repository / "snapshots" / commit).mkdir(parents=True)
+    (repository / "snapshots" / commit / "config.json").write_text("{}")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+
+    def revision(**model):
+        point = {f"model.{field}": value for field, value in model.items()}
+        return registry.model_config(recipe.with_point(point))["revision"]
+
+    assert revision(base="some/base") == commit
+    assert revision(base="some/base", revision="v1") == "v1"
+    assert revision(base="other/base") is None
+    assert revision() is None
 
 
 def test_a_refusal_is_an_mlflow_error_for_callers_in_the_process(loaded):
