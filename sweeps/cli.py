@@ -251,9 +251,19 @@ def main() -> None:
     """Run the command line; what a person can mend is one line and no traceback."""
     try:
         app()
-    except (OSError, ValueError) as error:
+    except Exception as error:
+        if not _tells_enough(error):
+            raise
         print(f"error: {error}", file=sys.stderr)
         sys.exit(FAILED if type(error).__name__ != "SpecError" else INVALID)
+
+
+def _tells_enough(error: Exception) -> bool:
+    """Return whether its message says what a person can mend: ours do, and what MLflow refuses."""
+    mlflow = sys.modules.get("mlflow.exceptions")  # not imported for this: that takes seconds
+    return isinstance(error, OSError | ValueError) or (
+        mlflow is not None and isinstance(error, mlflow.MlflowException)
+    )
 
 
 def _read(file: str, overrides: list[str] | None) -> "Sweep":

@@ -184,3 +184,13 @@ def test_ui_without_a_store_says_how_to_get_one(sweeps, folder):
     assert code == 1
     assert "no sweep is tracked" in err
     assert left(folder) == []
+
+
+def test_what_mlflow_refuses_is_a_line(sweeps, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    code, out, err = sweeps("history", "captioner")
+    assert (code, out) == (1, "")
+    assert err.startswith("error: ")
+    assert "127.0.0.1" in err
+    assert "Traceback" not in err
