@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sweeps import live_commands
+from sweeps import caption_commands, live_commands
 from sweeps.arguments import (
     FAILED,
     INVALID,
@@ -41,6 +41,8 @@ app.command()(live_commands.stop)
 app.command()(live_commands.pause)
 app.command("continue")(live_commands.unpause)
 app.command()(live_commands.add)
+app.command()(caption_commands.predict)
+app.command()(caption_commands.score)
 app.command()(gate_command.promote)
 app.command()(promotion_commands.history)
 app.command()(promotion_commands.rollback)
@@ -138,65 +140,6 @@ def compare(
         from sweeps.versus import show as show_both
 
         show_both(one, other, results, console())
-
-
-@app.command()
-def predict(
-    source: Annotated[
-        str, typer.Argument(help="A sweep, models:/NAME@alias, or an adapter's folder.")
-    ],
-    data: Annotated[
-        str | None, typer.Option(help="A sweep file, recipe or sweep whose data to use.")
-    ] = None,
-    split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
-    out: Annotated[Path, typer.Option(help="A .csv or .json file.")] = Path("predictions.csv"),
-    beams: Annotated[int | None, typer.Option(help="For evaluate.final_beams.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="For evaluate.batch_size.")] = None,
-    max_new_tokens: Annotated[int | None, typer.Option(help="For evaluate.max_new_tokens.")] = None,
-    overrides: Overrides = None,
-    results: Results = RESULTS,
-) -> None:
-    """Write captions or answers of a trained adapter as a file to hand in."""
-    from sweeps.predict import write_predictions
-
-    short = {"final_beams": beams, "batch_size": batch_size, "max_new_tokens": max_new_tokens}
-    given = [f"evaluate.{name}={value}" for name, value in short.items() if value is not None]
-    write_predictions(
-        source, out, console(), results=results, split=split, data=data,
-        overrides=[*(overrides or ()), *given],
-    )  # fmt: skip
-
-
-@app.command()
-def score(
-    predictions: Annotated[
-        Path, typer.Argument(help="COCO results (.json), or a .csv of images and captions.")
-    ],
-    references: Annotated[
-        Path, typer.Option(help="COCO annotations (.json), a .csv, or Flickr8k's token .txt.")
-    ],
-    metrics: Annotated[
-        str, typer.Option(help="Names with commas between them.")
-    ] = "bleu,meteor,rouge_l,cider",
-    columns: Annotated[
-        str | None, typer.Option(metavar="IMAGE,CAPTION", help="Where a .csv names them otherwise.")
-    ] = None,
-    only_predicted: Annotated[
-        bool, typer.Option("--only-predicted", help="Leave out images without a prediction.")
-    ] = False,
-    per_image: Annotated[
-        Path | None, typer.Option(help="Write each image's scores to this .csv or .json file.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")] = False,
-) -> None:
-    """Score captions of any origin against references, exactly as COCO does."""
-    from sweeps.score import score_files
-
-    score_files(
-        predictions, references, console(),
-        metrics=[name.strip() for name in metrics.split(",")], columns=columns,
-        only_predicted=only_predicted, per_image=per_image, as_json=as_json,
-    )  # fmt: skip
 
 
 @app.command()
