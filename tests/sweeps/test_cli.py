@@ -24,6 +24,8 @@ COMMANDS = (
     "history",
     "rollback",
     "reconcile",
+    "serve",
+    "caption",
     "predict",
     "score",
     "ui",
