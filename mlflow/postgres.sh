@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # postgres.sh start|stop: a Postgres of the team server's own, below TEAM_HOME, on loopback.
 set -euo pipefail
-: "${TEAM_HOME:?must be the folder of the server}" "${PGPORT:?must be a port of this machine}"
-: "${PGUSER:?must be the database user}" "${PGPASSWORD:?must be the password of the database}"
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source-path=SCRIPTDIR source=settings.sh
+source "$here/settings.sh"
 data=$TEAM_HOME/postgres
 
 bin=$(find /usr/lib/postgresql -maxdepth 2 -name bin 2>/dev/null | sort -V | tail -n 1)
@@ -35,8 +36,8 @@ start)
     "${as[@]}" "$bin/pg_ctl" --pgdata "$data" --log "$data/log" --wait --silent start \
         --options "-c listen_addresses=127.0.0.1 -c port=$PGPORT -c max_connections=200 -k ''"
     if ! psql --dbname postgres --tuples-only --command "SELECT datname FROM pg_database" |
-        grep -qw "${PGDATABASE:-mlflow}"; then
-        createdb "${PGDATABASE:-mlflow}"
+        grep -qw "$PGDATABASE"; then
+        createdb "$PGDATABASE"
     fi
     ;;
 stop) "${as[@]}" "$bin/pg_ctl" --pgdata "$data" --wait --silent --mode fast stop ;;

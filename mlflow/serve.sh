@@ -6,10 +6,10 @@ set -euo pipefail
 set -m # each job is a process group: uvicorn's workers outlive their parent otherwise
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
-: "${PGPASSWORD:?must be the password of the database; see .env.example}"
+# shellcheck source-path=SCRIPTDIR source=settings.sh
+source "$here/settings.sh"
 : "${MLFLOW_AUTH_ADMIN_PASSWORD:?must be the password of the first admin; see .env.example}"
 : "${MLFLOW_FLASK_SERVER_SECRET_KEY:?must be a long random text; see .env.example}"
-export TEAM_HOME=${TEAM_HOME:-$PWD/team-server} PGUSER=${PGUSER:-mlflow} PGDATABASE=${PGDATABASE:-mlflow}
 host=${MLFLOW_HOST:-127.0.0.1} port=${MLFLOW_PORT:-5000} server=""
 mkdir -p "$TEAM_HOME/metrics"
 
@@ -27,26 +27,22 @@ stop() {
     fi
 }
 
-own_postgres=no
-if [[ -z ${PGHOST:-} ]]; then
-    own_postgres=yes
-    export PGHOST=127.0.0.1 PGPORT=${PGPORT:-5433}
+if [[ $own_postgres = yes ]]; then
     "$here/postgres.sh" start
 fi
 trap stop EXIT
 trap 'exit 143' TERM HUP
 trap 'exit 130' INT
 
-# In no address and on no command line stands a password: libpq reads PGHOST and its like.
-export MLFLOW_BACKEND_STORE_URI=postgresql+psycopg2:// MLFLOW_AUTH_CONFIG_PATH=$here/basic_auth.ini
+export MLFLOW_AUTH_CONFIG_PATH=$here/basic_auth.ini
 export PYTHONPATH=$here${PYTHONPATH:+:$PYTHONPATH} # for access_rules.py
-export MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false MLFLOW_DISABLE_TELEMETRY=true
+export MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false # a queue of idle processes, for what nobody uses
 export MLFLOW_SQLALCHEMYSTORE_POOL_SIZE=${MLFLOW_SQLALCHEMYSTORE_POOL_SIZE:-20}
 export MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW=${MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW:-25}
 find "$TEAM_HOME/metrics" -name '*.db' -delete # counters of processes that are gone
 mlflow server --app-name basic-auth --host "$host" --port "$port" \
     --workers "${MLFLOW_WORKERS:-2}" \
-    --artifacts-destination "${ARTIFACTS:-$TEAM_HOME/artifacts}" \
+    --artifacts-destination "$ARTIFACTS" \
     --allowed-hosts "${ALLOWED_HOSTS:-localhost:$port,127.0.0.1:$port}" \
     --cors-allowed-origins "${ALLOWED_ORIGINS:-http://localhost:$port}" \
     --expose-prometheus "$TEAM_HOME/metrics" &

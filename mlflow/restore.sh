@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# restore.sh FOLDER: put a backup into an empty database and an empty place for artifacts, while
+# the server is not running. With a Postgres of its own: postgres.sh start, before.
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source-path=SCRIPTDIR source=settings.sh
+source "$here/settings.sh"
+backup=$(realpath "${1:?usage: restore.sh FOLDER}")
+export BACKUP=$backup
+
+(cd "$backup" && sha256sum --check --quiet SHA256SUMS)
+tables=$(psql --tuples-only --no-align \
+    --command "SELECT count(*) FROM information_schema.tables WHERE table_schema = 'public'")
+if [[ $tables != 0 ]]; then
+    echo "error: the database $PGDATABASE at $PGHOST:$PGPORT must be empty, it has $tables tables" >&2
+    exit 1
+fi
+
+# Files first: no row of the database ever names one that is not there.
+python - <<'PYTHON'
+import os
+import sys
+
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+place = os.environ["ARTIFACTS"]
+store = get_artifact_repository(place)
+if store.list_artifacts():
+    sys.exit(f"error: {place} must hold no artifacts; move them away first")
+store.log_artifacts(os.path.join(os.environ["BACKUP"], "artifacts"))
+PYTHON
+pg_restore --dbname "$PGDATABASE" --no-owner --exit-on-error --single-transaction \
+    "$backup/database.dump"
+echo "restored from $backup"
