@@ -11,10 +11,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.service_pb2 import CreateExperiment, UpdateExperiment
 from mlflow.server import auth
 from mlflow.server.handlers import _get_request_message
-
-TRAINERS, PROMOTERS = "trainers", "promoters"
-LEDGER = "ledger of "
-"""How the names of the experiments begin that hold the ledgers of registered models."""
+from roles import LEDGER, PROMOTERS, TRAINERS
 
 _READING = ("GET", "HEAD", "OPTIONS")
 _ADMINS: frozenset[str] = frozenset()

@@ -15,12 +15,11 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from access_rules import LEDGER, PROMOTERS, TRAINERS
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.server import get_app_client
+from roles import LEDGER, PROMOTERS, TRAINERS, VIEWERS
 
-VIEWERS = "viewers"
 GRANTS = {
     VIEWERS: {"experiment": "READ", "registered_model": "READ"},
     # A trainer owns the experiments that he makes, but not the files of the models in them:

@@ -8,10 +8,10 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from access_rules import LEDGER
 from mlflow import MlflowClient
 from mlflow.entities import ViewType
 from mlflow.exceptions import MlflowException
+from roles import LEDGER, NOT_YET
 
 
 def main() -> None:
@@ -29,7 +29,7 @@ def dangers(client: Any) -> Iterator[str]:
         if reason:
             yield f"{version.name} version {version.version} needs {version.source}: {reason}"
     for experiment in pages(client.search_experiments, view_type=ViewType.DELETED_ONLY):
-        if experiment.name.startswith(LEDGER) and "(begun " not in experiment.name:
+        if experiment.name.startswith(LEDGER) and NOT_YET not in experiment.name:
             yield f"the experiment {experiment.name!r} is deleted; {_restore(experiment)}"
 
 

@@ -256,8 +256,22 @@ def main() -> None:
     try:
         app()
     except (OSError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {_refused(error) or error}", file=sys.stderr)
         sys.exit(FAILED if type(error).__name__ != "SpecError" else INVALID)
+    except Exception as error:
+        said = _refused(error)
+        if said is None:
+            raise
+        print(f"error: {said}", file=sys.stderr)
+        sys.exit(FAILED)
+
+
+def _refused(error: Exception) -> str | None:
+    """Return a sentence when MLflow's server let this user not do something."""
+    from sweeps import access
+
+    said = None if isinstance(error, PermissionError) else access.refusal(error)
+    return said and f"MLflow's server {said}"
 
 
 def _read(file: str, overrides: list[str] | None) -> "Sweep":

@@ -5,13 +5,14 @@ Heavy packages are imported inside the actor's process only.
 
 import math
 import os
+import platform
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sweeps import best, disk, record, scores_file
+from sweeps import access, best, disk, record, scores_file
 from sweeps.best import Best
 from sweeps.context import (
     EXAMPLE_IMAGES,
@@ -68,7 +69,8 @@ class HostActor:
         recipe = self._context.sweep.recipe
         data_set = self._host.data_set(recipe)
         tags = eval_tags(self._host.scored_samples(recipe))
-        set_tags(self._context.tracking.client(), self._context.parent_run_id, tags)
+        with access.explained(f"{self._context.tracking.address}, from {platform.node()},"):
+            set_tags(self._context.tracking.client(), self._context.parent_run_id, tags)
         self._host.admit("warm-up", recipe)
         self._host.evict("warm-up")
         counts = ", ".join(f"{len(part)} {split}" for split, part in data_set.splits.items())
