@@ -8,7 +8,7 @@ import requests
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from sweeps import access, cli
+from sweeps import access, cli, package_checks
 
 
 @pytest.fixture
@@ -114,3 +114,12 @@ def test_a_refusal_in_any_command_is_a_sentence(server, monkeypatch, tmp_path, c
         cli.main()
     assert ended.value.code == 1
     assert capsys.readouterr().err.startswith("error: MLflow's server ")
+
+
+def test_the_doctor_asks_the_server_that_the_environment_names(server, monkeypatch, tmp_path):
+    address = server(401)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    finding = package_checks.tracking(tmp_path)
+    assert finding.state == "broken"
+    assert finding.text.startswith(f"MLflow at {address} ")
+    assert access.PASSWORD in finding.text
