@@ -12,16 +12,20 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
 
 ROOT = Path(__file__).parent.parent.parent
 MLFLOW = ROOT / "mlflow"
 BUCKET = "team"
 USERS = {"ann": "trainer", "al": "trainer", "bob": "promoter", "bea": "promoter", "eve": "viewer"}
-SECONDS = 120
+SECONDS = 150
 """How long anything here may take on a busy machine."""
 
 
@@ -60,33 +64,35 @@ class Team:
             "MLFLOW_FLASK_SERVER_SECRET_KEY": self.passwords["forms"],
         }
 
-    def as_user(self, name: str) -> dict[str, str]:
-        """The environment of a person who has an account, and no key of database or store."""
-        mine = ("PATH", "PYTHONPATH", "OMP_NUM_THREADS")
+    def login(self, name: str) -> dict[str, str]:
+        """What a person has in the environment: no key of the database or of the store."""
         return {
-            **os.environ,
-            **{key: self.settings[key] for key in mine},
-            "RAY_TMPDIR": str(self.folder / "ray"),
             "MLFLOW_TRACKING_URI": self.address,
             "MLFLOW_TRACKING_USERNAME": name,
             "MLFLOW_TRACKING_PASSWORD": self.passwords[name],
             "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
             "MLFLOW_DISABLE_TELEMETRY": "true",
-            "COLUMNS": "400",
+            "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
         }
+
+    @contextmanager
+    def user(self, name: str) -> Iterator[MlflowClient]:
+        """A client of that person, in this process."""
+        with pytest.MonkeyPatch.context() as patch:
+            for key, value in self.login(name).items():
+                patch.setenv(key, value)
+            yield MlflowClient()
 
     def script(self, name: str, *arguments: object, **more: str) -> subprocess.CompletedProcess:
         return run([MLFLOW / name, *arguments], {**self.settings, **more}, self.folder)
 
-    def sweeps(self, user: str, *arguments: object, **more: str) -> subprocess.CompletedProcess:
+    def sweeps(self, user: str, *arguments: object) -> subprocess.CompletedProcess:
+        """Run `sweeps` as that person, in a folder that keeps what Ray leaves, too."""
+        mine = {key: self.settings[key] for key in ("PATH", "PYTHONPATH", "OMP_NUM_THREADS")}
+        places = {"RAY_TMPDIR": str(self.folder / "ray"), "COLUMNS": "400"}
         code = "from sweeps.cli import main; main()"
-        command = [sys.executable, "-c", code, *arguments]
-        return run(command, {**self.as_user(user), **more}, self.folder)
-
-    def python(self, user: str, code: str) -> subprocess.CompletedProcess:
-        """Run code that has `client`, of that user."""
-        head = "import mlflow; client = mlflow.MlflowClient()\n"
-        return run([sys.executable, "-c", head + code], self.as_user(user), self.folder)
+        environment = {**os.environ, **mine, **places, **self.login(user)}
+        return run([sys.executable, "-c", code, *arguments], environment, self.folder)
 
     def status(self, path: str, user: str | None = None, **headers: str) -> int:
         """The HTTP status of a GET."""
@@ -107,6 +113,15 @@ class Team:
             )  # fmt: skip
         wait_for(self.answers, f"no answer:\n{(self.folder / 'server.log').read_text()[-3000:]}")
 
+    @contextmanager
+    def stopped(self, number: int = signal.SIGTERM) -> Iterator[None]:
+        """The server is away, and Postgres runs alone."""
+        self.end(number)
+        yield
+        stop = self.script("postgres.sh", "stop")
+        assert stop.returncode == 0, stop.stderr
+        self.start()
+
     def answers(self) -> bool:
         assert self.process.poll() is None, (self.folder / "server.log").read_text()[-3000:]
         try:
@@ -119,7 +134,7 @@ class Team:
         self.process.send_signal(number)
         self.process.wait(SECONDS)
         for port in (self.port, self.port + 1):
-            wait_for(lambda port=port: is_free(port), f"port {port} is still held")
+            wait_for(partial(is_free, port), f"port {port} is still held")
 
 
 def run(command: list, environment: dict, folder: Path) -> subprocess.CompletedProcess:
@@ -191,7 +206,7 @@ def bootstrap(team: Team) -> None:
     """Make roles and users; their passwords are those that are printed."""
     named = [part for name, role in USERS.items() for part in (f"--{role}", name)]
     command = [sys.executable, MLFLOW / "bootstrap_roles.py", *named, "--share", "shared"]
-    done = run(command, team.as_user("admin"), team.folder)
+    done = run(command, {**team.settings, **team.login("admin")}, team.folder)
     assert done.returncode == 0, done.stderr
     for line in done.stdout.splitlines():
         if ", password " in line:
