@@ -15,8 +15,7 @@ partial=$target.partial
 rm -rf "$partial"
 mkdir -p "$partial/artifacts"
 pg_dump --format custom --file "$partial/database.dump"
-[[ -n ${ARTIFACTS##/*} ]] || mkdir -p "$ARTIFACTS"
-mlflow artifacts download --artifact-uri "$ARTIFACTS" --dst-path "$partial/artifacts" >/dev/null
+python "$here/artifact_files.py" save "$partial/artifacts"
 
 pg_restore --file /dev/null "$partial/database.dump" # reads all of it
 (cd "$partial" && find database.dump artifacts -type f -exec sha256sum {} +) >"$partial/SHA256SUMS"

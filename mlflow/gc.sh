@@ -9,4 +9,4 @@ source "$here/settings.sh"
 : "${MLFLOW_TRACKING_URI:?must be the address of the server}"
 
 python "$here/gc_check.py"
-mlflow gc --older-than "${1:-30d}"
+mlflow gc --older-than "${1:-30d}" --backend-store-uri "$MLFLOW_BACKEND_STORE_URI"

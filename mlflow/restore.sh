@@ -6,7 +6,6 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source-path=SCRIPTDIR source=settings.sh
 source "$here/settings.sh"
 backup=$(realpath "${1:?usage: restore.sh FOLDER}")
-export BACKUP=$backup
 
 (cd "$backup" && sha256sum --check --quiet SHA256SUMS)
 tables=$(psql --tuples-only --no-align \
@@ -17,18 +16,7 @@ if [[ $tables != 0 ]]; then
 fi
 
 # Files first: no row of the database ever names one that is not there.
-python - <<'PYTHON'
-import os
-import sys
-
-from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
-
-place = os.environ["ARTIFACTS"]
-store = get_artifact_repository(place)
-if store.list_artifacts():
-    sys.exit(f"error: {place} must hold no artifacts; move them away first")
-store.log_artifacts(os.path.join(os.environ["BACKUP"], "artifacts"))
-PYTHON
+python "$here/artifact_files.py" restore "$backup/artifacts"
 pg_restore --dbname "$PGDATABASE" --no-owner --exit-on-error --single-transaction \
     "$backup/database.dump"
 echo "restored from $backup"

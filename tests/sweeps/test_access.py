@@ -1,5 +1,6 @@
 """What a user reads whom MLflow's server refuses."""
 
+import platform
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
@@ -9,6 +10,11 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from sweeps import access, cli, package_checks
+from sweeps.context import SweepContext
+from sweeps.host_actor import HostActor
+from sweeps.paths import SweepFolder
+from sweeps.spec import parse
+from sweeps.tracking import Tracking
 
 
 @pytest.fixture
@@ -123,3 +129,21 @@ def test_the_doctor_asks_the_server_that_the_environment_names(server, monkeypat
     assert finding.state == "broken"
     assert finding.text.startswith(f"MLflow at {address} ")
     assert access.PASSWORD in finding.text
+
+
+def test_a_host_that_the_server_does_not_know_is_named(server, tmp_path):
+    """A node whose environment lacks the user ends the sweep at its start, in a sentence."""
+    address = server(401)
+    sweep = parse(
+        "name: x\nmodel: {base: tiny:shapes}\ndata: {source: shapes, limit: 12}\n"
+        "evaluate: {metrics: [exact_match]}\n"
+        "search: {space: {adapter.rank: {choice: [2, 4]}}, objective: {metric: loss}}"
+    )
+    context = SweepContext(
+        sweep=sweep, folder=SweepFolder.create(tmp_path, "x"), parent_run_id="1", threads=1,
+        tracking=Tracking(uri=address, experiment="x", root=tmp_path),
+    )  # fmt: skip
+    actor = HostActor(context, "host-0")
+    with pytest.raises(PermissionError, match=f"MLflow at {address}, from {platform.node()}, "):
+        actor.warm_up()
+    actor.shutdown()

@@ -86,6 +86,11 @@ class Team:
     def script(self, name: str, *arguments: object, **more: str) -> subprocess.CompletedProcess:
         return run([MLFLOW / name, *arguments], {**self.settings, **more}, self.folder)
 
+    def bootstrap(self, *arguments: str, **more: str) -> subprocess.CompletedProcess:
+        """Make roles and users, as the admin."""
+        command = [sys.executable, MLFLOW / "bootstrap_roles.py", *arguments]
+        return run(command, {**self.settings, **self.login("admin"), **more}, self.folder)
+
     def sweeps(self, user: str, *arguments: object) -> subprocess.CompletedProcess:
         """Run `sweeps` as that person, in a folder that keeps what Ray leaves, too."""
         mine = {key: self.settings[key] for key in ("PATH", "PYTHONPATH", "OMP_NUM_THREADS")}
@@ -205,8 +210,7 @@ def team(store):
 def bootstrap(team: Team) -> None:
     """Make roles and users; their passwords are those that are printed."""
     named = [part for name, role in USERS.items() for part in (f"--{role}", name)]
-    command = [sys.executable, MLFLOW / "bootstrap_roles.py", *named, "--share", "shared"]
-    done = run(command, {**team.settings, **team.login("admin")}, team.folder)
+    done = team.bootstrap(*named, "--share", "shared")
     assert done.returncode == 0, done.stderr
     for line in done.stdout.splitlines():
         if ", password " in line:
