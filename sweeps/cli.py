@@ -195,18 +195,23 @@ def main() -> None:
     try:
         app()
     except Exception as error:
-        if not _tells_enough(error):
+        said = _said(error)
+        if said is None:
             raise
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {said}", file=sys.stderr)
         sys.exit(FAILED if type(error).__name__ != "SpecError" else INVALID)
 
 
-def _tells_enough(error: Exception) -> bool:
-    """Return whether its message says what a person can mend: ours do, and what MLflow refuses."""
+def _said(error: Exception) -> str | None:
+    """Return in words what a person can mend: our own errors and MLflow's; None for all others."""
+    from sweeps import access
+
+    refused = None if isinstance(error, PermissionError) else access.refusal(error)
     mlflow = sys.modules.get("mlflow.exceptions")  # not imported for this: that takes seconds
-    return isinstance(error, OSError | ValueError) or (
-        mlflow is not None and isinstance(error, mlflow.MlflowException)
-    )
+    told = (OSError, ValueError, *([mlflow.MlflowException] if mlflow else []))
+    if refused:
+        return f"MLflow's server {refused}"
+    return str(error) if isinstance(error, told) else None
 
 
 def _read(file: str, overrides: list[str] | None) -> "Sweep":

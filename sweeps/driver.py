@@ -14,6 +14,7 @@ from ray import tune
 from rich.console import Console
 
 from sweeps import (
+    access,
     changes,
     cluster,
     control,
@@ -75,6 +76,7 @@ def run(sweep: Sweep, root: Path, console: Console, resume: str | None = None) -
     Raises ValueError or OSError for what a person can mend.
     """
     sweep = located(sweep)
+    _knock(sweep, root)
     folder = SweepFolder.find(root, resume) if resume else SweepFolder.create(root, sweep.name)
     with lease.held(folder):
         return _run(sweep, folder, console, resuming=resume is not None)
@@ -104,6 +106,14 @@ def _run(sweep: Sweep, folder: SweepFolder, console: Console, *, resuming: bool)
     )
 
 
+def _knock(sweep: Sweep, root: Path) -> None:
+    """Reach the experiment on a server before anything is made here; raises OSError, ValueError."""
+    uri, experiment = sweep.tracking.uri, sweep.tracking.experiment
+    if uri is not None:
+        with access.explained(uri):
+            Tracking(uri=uri, experiment=experiment, root=root.absolute()).experiment_id()
+
+
 def _prepare(sweep: Sweep, folder: SweepFolder, console: Console, *, resuming: bool) -> None:
     """Check the study, mend it, and put into it what the search begins with."""
     try:
@@ -123,7 +133,8 @@ def _start(folder: SweepFolder, tracking: Tracking) -> SweepRun:
     with ThreadPoolExecutor(max_workers=1) as pool:
         opening = pool.submit(SweepRun.open, tracking, folder.sweep_id, folder.spec.read_text(), {})
         cluster.connect()
-        return opening.result()
+        with access.explained(tracking.address):
+            return opening.result()
 
 
 def _search(sweep: Sweep, folder: SweepFolder, parent: SweepRun, console: Console) -> bool:

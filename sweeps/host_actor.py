@@ -4,13 +4,14 @@ Heavy packages are imported inside the actor's process only.
 """
 
 import math
+import platform
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sweeps import best, disk, record, schedulers, scores_file
+from sweeps import access, best, disk, record, schedulers, scores_file
 from sweeps.best import Best
 from sweeps.context import (
     EXAMPLE_IMAGES,
@@ -68,8 +69,9 @@ class HostActor:
         recipe = self._context.sweep.recipe
         data_set = self._host.data_set(recipe)
         scored = self._host.scored_samples(recipe)
-        tags = eval_tags(scored)
-        set_tags(self._context.tracking.client(), self._context.parent_run_id, tags)
+        with access.explained(f"{self._context.tracking.address}, from {platform.node()},"):
+            client = self._context.tracking.client()
+            set_tags(client, self._context.parent_run_id, eval_tags(scored))
         untrained = self._host.admit("warm-up", recipe).predictions
         self._host.evict("warm-up")
         keepsakes.keep(self._context.folder.keepsakes, scored, untrained)

@@ -1,5 +1,6 @@
 """Checks of installed packages: those known to break a sweep. Each returns one `Finding`."""
 
+import os
 import sqlite3
 import sys
 from collections.abc import Iterable, Iterator
@@ -33,6 +34,15 @@ if not hasattr(mlflow, "start_run"):
     sys.exit(f"`import mlflow` finds {list(mlflow.__path__)[0]}, which is not MLflow")
 print(mlflow.__version__)
 """
+_SERVER = """
+import os, mlflow
+from sweeps import access
+os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
+uri = os.environ["MLFLOW_TRACKING_URI"]
+with access.explained(uri):
+    mlflow.MlflowClient(uri).search_experiments(max_results=1)
+print(f"MLflow {mlflow.__version__}; {uri} answers")
+"""
 
 
 def bitsandbytes() -> Finding:
@@ -63,11 +73,13 @@ def torchvision() -> Finding:
 
 
 def tracking(results: Path) -> Finding:
-    """Import MLflow, and read the embedded store below `results` if there is one."""
+    """Import MLflow, and ask the server of MLFLOW_TRACKING_URI or else the store in `results`."""
     try:
         number = probe(_MLFLOW)
     except ProbeError as error:
         return Finding("broken", str(error), _install("mlflow"))
+    if os.environ.get("MLFLOW_TRACKING_URI", "").startswith("http"):
+        return _server()
     store = Tracking(uri=None, experiment="", root=results.absolute())
     file = Path(store.address.removeprefix("sqlite:///"))
     if not file.exists():
@@ -77,6 +89,14 @@ def tracking(results: Path) -> Finding:
     except sqlite3.Error as error:
         mend = "put a backup in its place, or move it away: the next sweep makes a new one"
         return Finding("broken", f"{file} is not a store of MLflow: {error}", mend)
+
+
+def _server() -> Finding:
+    try:
+        return Finding("ok", probe(_SERVER))
+    except ProbeError as error:
+        mend = "start that server, correct what the message names, or unset MLFLOW_TRACKING_URI"
+        return Finding("broken", str(error).partition(": ")[2], mend)
 
 
 def versions() -> Finding:

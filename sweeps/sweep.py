@@ -24,6 +24,9 @@ from sweeps.objectives import Objective, read_objectives
 from workers.measures import needs_captions
 from workers.recipe import Count, Recipe, Section, Threshold
 
+WITHOUT_PASSWORD = r"^([^/]*//[^/@]*(/.*)?|[^/]*(/([^/].*)?)?)$"
+"""What an address must match: the file is stored with every sweep, for all to read."""
+
 
 class Sampler(Section):
     """Proposes points."""
@@ -175,7 +178,11 @@ class Disk(Section):
 class Tracked(Section):
     """Where the sweep is tracked."""
 
-    uri: Annotated[str, Field(min_length=1)] | None = None
+    uri: Annotated[str, Field(min_length=1, pattern=WITHOUT_PASSWORD)] | None = Field(
+        default=None,
+        description="an address without user and password, which stand in the environment as "
+        "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD; or null",
+    )
     """Address of an MLflow server or store; null is the embedded store."""
     experiment: str = Field(min_length=1)
     """The sweep's own name unless given."""

@@ -67,11 +67,14 @@ class Tracking:
 
 
 def quiet_mlflow() -> None:
-    """Keep MLflow from telemetry, chatter and pickles; works before its first import only."""
+    """Keep MLflow from telemetry, chatter, pickles and detours; works before its import only."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+    # A server whose files are in S3 would send clients there; many may reach the server alone.
+    os.environ.setdefault("MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD", "false")
+    os.environ.setdefault("MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD", "false")
     logging.getLogger("alembic").setLevel(logging.WARNING)
 
 

@@ -63,8 +63,9 @@ def test_holds_every_file_of_the_packages_and_no_other(wheel, checkout):
     found = {name for name in wheel.namelist() if ".dist-info/" not in name}
     files = [file for folder in PACKAGES for file in (checkout / folder).rglob("*.*")]
     expected = {str(file.relative_to(checkout)) for file in files if file.is_file()}
-    captioner = {f"sweeps/mlflow_files/{name}" for name in ("captioner.py", "README.md")}
-    assert found == expected | captioner
+    beside = [file for file in (checkout / "mlflow").iterdir() if file.is_file()]
+    assert found == expected | {f"sweeps/mlflow_files/{file.name}" for file in beside}
+    assert {"captioner.py", "compose.yaml", "serve.sh"} <= {file.name for file in beside}
     typed = {f"{package}/py.typed" for package in PACKAGES}
     assert {"sweeps/recipes/quickstart.yaml", *typed} <= found
 

@@ -207,6 +207,14 @@ SINGLE = {
         "4  resources.slots  must be auto or a whole number of at least 1, got 0",
     "tracking: {experiment: ''}":
         '4  tracking.experiment  must be text that is not empty, got ""',
+    "tracking: {uri: 'https://ann:secret@mlflow.example'}":
+        "4  tracking.uri  must be an address without user and password, which stand in the "
+        "environment as MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD; or null, "
+        'got "https://ann:secret@mlflow.example"',
+    "tracking: {uri: 'postgresql://ann@database/mlflow'}":
+        "4  tracking.uri  must be an address without user and password, which stand in the "
+        "environment as MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD; or null, "
+        'got "postgresql://ann@database/mlflow"',
     "promote: {model: ''}":
         "4  promote.model  must be the name of a registered model, without / and :, "
         'got ""',
