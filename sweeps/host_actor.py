@@ -29,7 +29,8 @@ from sweeps.inputs import eval_tags
 from sweeps.open_trial import OpenTrial, failure, reported
 from sweeps.quiet import quiet_libraries
 from sweeps.scores_file import Captions, Scores
-from sweeps.tracking import set_tags
+from sweeps.spool.entries import batch
+from sweeps.spool.outbox import of_sweep
 from sweeps.trial_run import TrialRun
 from workers.report import Prediction, Report
 
@@ -68,7 +69,7 @@ class HostActor:
         recipe = self._context.sweep.recipe
         data_set = self._host.data_set(recipe)
         tags = eval_tags(self._host.scored_samples(recipe))
-        set_tags(self._context.tracking.client(), self._context.parent_run_id, tags)
+        of_sweep(self._context.tracking, self._context.parent_run_id).put(batch(tags=tags))
         self._host.admit("warm-up", recipe)
         self._host.evict("warm-up")
         counts = ", ".join(f"{len(part)} {split}" for split, part in data_set.splits.items())
@@ -151,7 +152,9 @@ class HostActor:
         """Take the trial up after its last rung on record; MLflow hears what it has missed."""
         trial.best = best.read(self._context.folder.best_adapter(name))
         trial.predictions = best.read_predictions(self._context.folder.best_adapter(name))
-        trial.scores = scores_file.read(trial.run.client, trial.run.run_id)
+        trial.scores = trial.run.kept_scores()
+        if trial.best:
+            trial.run.best(trial.best.metrics, trial.best.rung)
         for result in past:
             trial.run.report(reported(result), self._context.sweep.search.objective.metric)
         last = past[-1]
@@ -183,7 +186,7 @@ class HostActor:
         result = trial.result(self._context.sweep, report, judgement)
         # On record before anybody hears of it: what is heard is never trained again.
         record.append(self._context.folder, name, result)
-        trial.run.report(report, self._context.sweep.search.objective.metric)
+        trial.run.report(report, self._context.sweep.search.objective.metric, trial.best)
         self._mark(trial, judgement.violates)
         return result
 
@@ -206,7 +209,6 @@ class HostActor:
             report,
             lambda folder: self._host.export(name, folder),
         )
-        trial.run.best(report.metrics, report.rung)
         if report.scored is None:  # the best by its loss, of a rung without captions
             return
         scored = _captions(report, trial.recipe.evaluate.beams)

@@ -99,6 +99,11 @@ class SweepFolder:
         """The wall time that the sweep's drivers have used."""
         return self.path / "clock.json"
 
+    @property
+    def spool(self) -> Path:
+        """What MLflow could not be told yet, see `sweeps.spool`."""
+        return self.path / "spool"
+
     def trial(self, trial: str) -> Path:
         """Everything of one trial."""
         return self.path / "trials" / trial

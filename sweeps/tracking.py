@@ -23,6 +23,13 @@ class Tracking:
     experiment: str
     root: Path
     """Absolute folder of the embedded store: a SQLite file and the artifacts."""
+    spool: Path | None = None
+    """Absolute folder for what the store cannot be told now; null is one below `root`."""
+
+    @property
+    def waiting(self) -> Path:
+        """The folder for what the store cannot be told now, see `sweeps.spool`."""
+        return self.spool or self.root / "spool"
 
     @property
     def address(self) -> str:
@@ -51,10 +58,11 @@ class Tracking:
     def experiment_id(self) -> str:
         """Return the id of the experiment, made if missing.
 
-        Raises ValueError when the experiment was deleted: MLflow keeps its name taken.
+        Raises ValueError when the experiment was deleted: MLflow keeps its name taken; and
+        ConnectionError when nothing answers.
         """
         client = self.client()
-        found = client.get_experiment_by_name(self.experiment)
+        found = self._answered(client)
         if found is None:
             return str(client.create_experiment(self.experiment, self.artifacts))
         if found.lifecycle_stage == "deleted":
@@ -65,6 +73,21 @@ class Tracking:
             )
         return str(found.experiment_id)
 
+    def _answered(self, client: Any) -> Any | None:
+        """Return MLflow's experiment, or None while there is none."""
+        from sweeps.spool.line import first_line, is_away
+
+        try:
+            return client.get_experiment_by_name(self.experiment)
+        except Exception as error:
+            if not is_away(error):
+                raise
+            raise ConnectionError(
+                f"tracking.uri: MLflow does not answer at {self.address} ({first_line(error)}); "
+                "start it, correct the address or the credentials, or remove tracking.uri to "
+                "track in a file"
+            ) from error
+
 
 def quiet_mlflow() -> None:
     """Keep MLflow from telemetry, chatter and pickles; works before its first import only."""
@@ -72,6 +95,9 @@ def quiet_mlflow() -> None:
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+    # MLflow's own 7 retries keep a person waiting for minutes.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
     logging.getLogger("alembic").setLevel(logging.WARNING)
 
 

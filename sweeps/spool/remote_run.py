@@ -1,0 +1,237 @@
+"""A run in MLflow, as far as this process knows it: found or made, and what it has already."""
+
+import io
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import MappingProxyType
+from typing import Any
+
+from sweeps.spool import entries, limits
+from sweeps.spool.entries import Entry
+from sweeps.tracking import find_trials, set_tags, user
+
+RUNG_SECONDS = "time/rung_seconds"
+"""A metric of every rung: it tells which rungs are stored."""
+BEST_RUNG = "best/rung"
+ERROR_TAGS = ("trial.error", "trial.guard")
+"""Of a run that ended badly; taken away when it runs again."""
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a trial's run is: below its sweep's run, by a tag."""
+
+    parent_run_id: str
+    trial: str
+    tag: str = "trial.id"
+
+
+@dataclass(kw_only=True)
+class Stored:
+    """What the run has already."""
+
+    rungs: set[int]
+    best_rung: int | None
+    tags: dict[str, str]
+
+
+class RemoteRun:
+    """Tells MLflow one entry after another; what it has already it is not told again."""
+
+    def __init__(self, address: Address | None, run_id: str | None = None) -> None:
+        """Take the run's address, or for a sweep's own run its id."""
+        self.address = address
+        self.run_id = run_id
+        self.stored: Stored | None = None
+        self._sweep: Any | None = None
+        self._tell: Mapping[entries.Kind, Callable[[Any, Entry], None]] = {
+            "open": self._open,
+            "batch": self._batch,
+            "untag": self._untag,
+            "inputs": self._inputs,
+            "artifact": self._artifact,
+            "image": self._image,
+            "end": self._end,
+        }
+
+    def tell(self, client: Any, entry: Entry) -> None:
+        """Write an entry to MLflow; told again after its answer was lost, it is stored once."""
+        self._tell[entry.kind](client, entry)
+
+    def find(self, client: Any) -> Any | None:
+        """Return MLflow's run, or None while there is none."""
+        if self.run_id is not None:
+            return client.get_run(self.run_id)
+        parent = self._parent(client)
+        assert self.address
+        condition = f"tags.`{self.address.tag}` = '{self.address.trial}'"
+        found = find_trials(client, parent.info.experiment_id, parent.info.run_id, condition)
+        if found:
+            self.run_id = str(found[0].info.run_id)
+        return found[0] if found else None
+
+    def _open(self, client: Any, entry: Entry) -> None:
+        tags, long_tags = limits.fit(entry.values["tags"], limits.TAG_CHARACTERS)
+        params, long_params = limits.fit(entry.values["params"], limits.PARAM_CHARACTERS)
+        run = self.find(client)
+        if run is None:
+            run_id = self._create(client, entry, tags, entry.values["name"])
+        else:
+            run_id = str(run.info.run_id)
+            self.stored = _stored(client, run)
+            client.update_run(run_id, status="RUNNING")
+            set_tags(client, run_id, tags)
+            for tag in ERROR_TAGS:
+                if tag in run.data.tags:
+                    client.delete_tag(run_id, tag)
+                    self.stored.tags.pop(tag, None)
+        _log(client, run_id, params=params)
+        _write(client, run_id, {**long_tags, **long_params})
+
+    def _create(self, client: Any, entry: Entry, tags: Mapping[str, str], name: str) -> str:
+        assert self.address, "the run of a sweep is there before its trials"
+        parent = self._parent(client)
+        own = {
+            "mlflow.parentRunId": self.address.parent_run_id,
+            "mlflow.user": user(),
+            "mlflow.source.name": "sweeps",
+            "sweep.id": parent.data.tags["sweep.id"],
+            self.address.tag: self.address.trial,
+        }
+        made = client.create_run(
+            parent.info.experiment_id, start_time=entry.time, run_name=name, tags={**tags, **own}
+        )
+        self.run_id = str(made.info.run_id)
+        self.stored = Stored(rungs=set(), best_rung=None, tags=dict(made.data.tags))
+        return self.run_id
+
+    def _parent(self, client: Any) -> Any:
+        if self._sweep is None:
+            assert self.address, "a run has an address or an id"
+            self._sweep = client.get_run(self.address.parent_run_id)
+        return self._sweep
+
+    def _batch(self, client: Any, entry: Entry) -> None:
+        run_id, stored = self._known(client)
+        rung, best = entry.values["rung"], entry.values["best"]
+        metrics = {} if rung in stored.rungs else entry.values["metrics"]
+        told_best = best and stored.best_rung == int(best[BEST_RUNG])
+        tags, whole = limits.fit(entry.values["tags"], limits.TAG_CHARACTERS)
+        _log(
+            client, run_id, tags=tags, time=entry.time,
+            metrics=[*_at(metrics, rung or 0), *_at({} if told_best else best, 0)],
+        )  # fmt: skip
+        _write(client, run_id, whole)
+        stored.tags.update(tags)
+        if rung is not None:
+            stored.rungs.add(rung)
+        stored.best_rung = int(best[BEST_RUNG]) if best else stored.best_rung
+
+    def _untag(self, client: Any, entry: Entry) -> None:
+        run_id, stored = self._known(client)
+        if entry.values["key"] in client.get_run(run_id).data.tags:
+            client.delete_tag(run_id, entry.values["key"])
+        stored.tags.pop(entry.values["key"], None)
+
+    def _inputs(self, client: Any, entry: Entry) -> None:
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        run_id, _ = self._known(client)
+        written = [
+            DatasetInput(
+                Dataset(**each["dataset"]), [InputTag(*tag) for tag in each["tags"].items()]
+            )
+            for each in entry.values["inputs"]
+        ]
+        client.log_inputs(run_id, written)
+
+    def _artifact(self, client: Any, entry: Entry) -> None:
+        run_id, _ = self._known(client)
+        _write(client, run_id, {entry.values["path"]: entries.content(entry)})
+
+    def _image(self, client: Any, entry: Entry) -> None:
+        from PIL import Image
+
+        run_id, _ = self._known(client)
+        key, step = entry.values["key"], entry.values["step"]
+        stored = {artifact.path for artifact in client.list_artifacts(run_id, "images")}
+        name = f"images/{key.replace('/', '~')}+step+{step}+"
+        # Of the two files of an image this is the one that MLflow writes last.
+        if any(path.startswith(name) and path.endswith(".webp") for path in stored):
+            return
+        picture = Image.open(io.BytesIO(entries.content(entry)))
+        # Asynchronous images are lost when the process is killed.
+        client.log_image(
+            run_id, picture, key=key, step=step, timestamp=entry.time, synchronous=True
+        )
+
+    def _end(self, client: Any, entry: Entry) -> None:
+        run = self.find(client)
+        if run is not None and entry.values["once"] and run.info.status != "RUNNING":
+            return
+        tags, whole = limits.fit(entry.values["tags"], limits.TAG_CHARACTERS)
+        error = entry.values["error"]
+        if run is None:  # the trial failed before it had one; the reason is not to be lost
+            assert self.address
+            self._create(client, entry, {}, self.address.trial)
+        run_id = str(self.run_id)
+        _write(client, run_id, {**whole, **({"error.txt": error} if error else {})})
+        _log(client, run_id, tags=tags)
+        client.set_terminated(run_id, entry.values["status"], entry.time)
+
+    def _known(self, client: Any) -> tuple[str, Stored]:
+        """Return the run's id and what it has; asked once, and again after a lost answer."""
+        if self.run_id is None or self.stored is None:
+            run = self.find(client)
+            if run is None:
+                raise LookupError("the trial has no run in MLflow, for none could be made")
+            self.stored = _stored(client, run)
+        assert self.run_id
+        return self.run_id, self.stored
+
+
+def _stored(client: Any, run: Any) -> Stored:
+    history = client.get_metric_history(run.info.run_id, RUNG_SECONDS)
+    best = run.data.metrics.get(BEST_RUNG)
+    return Stored(
+        rungs={int(point.step) for point in history},
+        best_rung=None if best is None else int(best),
+        tags=dict(run.data.tags),
+    )
+
+
+def _at(metrics: Mapping[str, float], step: int) -> list[tuple[str, float, int]]:
+    return [(key, value, step) for key, value in limits.names(metrics).items()]
+
+
+def _log(
+    client: Any,
+    run_id: str,
+    *,
+    time: int = 0,
+    metrics: Sequence[tuple[str, float, int]] = (),
+    tags: Mapping[str, str] = _NOTHING,
+    params: Mapping[str, str] = _NOTHING,
+) -> None:
+    """Log in one write; MLflow's client makes several of what is too much for one."""
+    from mlflow.entities import Metric, Param, RunTag
+
+    client.log_batch(
+        run_id,
+        metrics=[Metric(key, value, time, step) for key, value, step in metrics],
+        params=[Param(key, value) for key, value in params.items()],
+        tags=[RunTag(key, value) for key, value in tags.items()],
+    )
+
+
+def _write(client: Any, run_id: str, files: Mapping[str, str | bytes]) -> None:
+    """Write files among the run's artifacts, by their paths there."""
+    for path, data in files.items():
+        with TemporaryDirectory() as folder:
+            local = Path(folder) / Path(path).name
+            local.write_bytes(data.encode() if isinstance(data, str) else data)
+            parent = str(Path(path).parent)
+            client.log_artifact(run_id, local, None if parent == "." else parent)
