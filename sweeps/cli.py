@@ -18,6 +18,7 @@ from sweeps.arguments import (
     console,
     problems,
 )
+from sweeps.spool import commands as spool_commands
 
 if TYPE_CHECKING:
     from sweeps.spec import Sweep
@@ -35,6 +36,7 @@ app.command()(live_commands.stop)
 app.command()(live_commands.pause)
 app.command("continue")(live_commands.unpause)
 app.command()(live_commands.add)
+app.command()(spool_commands.sync)
 
 
 @app.command()

@@ -42,6 +42,9 @@ from sweeps.paths import SweepFolder
 from sweeps.remarks import remarks
 from sweeps.resources import Layout
 from sweeps.spec import Sweep
+from sweeps.spool.board import current
+from sweeps.spool.sync import send
+from sweeps.spool.waiting import waiting
 from sweeps.stopping import StopAsked
 from sweeps.study import ended, enqueue, open_study, prepare_study, wanted
 from sweeps.supervise import Supervise
@@ -63,6 +66,8 @@ class Outcome:
     tracking: Tracking
     run: SweepRun
     leaderboard: Leaderboard
+    tracked: bool
+    """Whether MLflow has all of it; otherwise the leaderboard is that of the records."""
     interrupted: bool
 
 
@@ -79,14 +84,16 @@ def run(sweep: Sweep, root: Path, console: Console, resume: str | None = None) -
 
 
 def _run(sweep: Sweep, folder: SweepFolder, console: Console, *, resuming: bool) -> Outcome:
-    _prepare(sweep, folder, console, resuming=resuming)
+    tracking = Tracking(
+        uri=sweep.tracking.uri, experiment=sweep.tracking.experiment, root=folder.root,
+        spool=folder.spool,
+    )  # fmt: skip
+    _prepare(sweep, folder, tracking, console, resuming=resuming)
     changes.keep(folder, sweep)
     control.unpause(folder)
-    tracking = Tracking(
-        uri=sweep.tracking.uri, experiment=sweep.tracking.experiment, root=folder.root
-    )
     console.print(f"{folder.sweep_id} in {folder.path}", style="bold")
     parent = _start(folder, tracking)
+    send(parent, folder)
     try:
         interrupted = _search(sweep, folder, parent, console)
     except BaseException as error:
@@ -96,15 +103,20 @@ def _run(sweep: Sweep, folder: SweepFolder, console: Console, *, resuming: bool)
         if full:
             raise OSError(disk.full_message(folder)) from error
         raise
-    board = _conclude(sweep, folder, parent, "interrupted" if interrupted else "completed")
+    board, tracked = _conclude(sweep, folder, parent, "interrupted" if interrupted else "completed")
     return Outcome(
-        folder=folder, tracking=tracking, run=parent, leaderboard=board, interrupted=interrupted
-    )
+        folder=folder, tracking=tracking, run=parent, leaderboard=board, tracked=tracked,
+        interrupted=interrupted,
+    )  # fmt: skip
 
 
-def _prepare(sweep: Sweep, folder: SweepFolder, console: Console, *, resuming: bool) -> None:
-    """Check the study, mend it, and put into it what the search begins with."""
+def _prepare(
+    sweep: Sweep, folder: SweepFolder, tracking: Tracking, console: Console, *, resuming: bool
+) -> None:
+    """See that MLflow answers, check and mend the study, and put into it what begins the search."""
     try:
+        if tracking.uri is not None:
+            tracking.experiment_id()
         study, wider = prepare_study(sweep, folder, resuming=resuming)
         for point in starts.points(sweep):
             enqueue(study, point)
@@ -237,7 +249,7 @@ def _recover(sweep: Sweep, folder: SweepFolder, parent: SweepRun, board: Board) 
     over = ended(open_study(sweep, folder))
     for name, (state, reason) in over.items():
         parent.close_trial(name, state, reason)
-    found = leaderboard.of_search(parent, sweep.search)
+    found, _ = current(sweep, folder, parent)
     for entry in found.entries:
         if entry.trial in over:
             board.recover(
@@ -248,10 +260,13 @@ def _recover(sweep: Sweep, folder: SweepFolder, parent: SweepRun, board: Board) 
     return list(over)
 
 
-def _conclude(sweep: Sweep, folder: SweepFolder, parent: SweepRun, state: str) -> Leaderboard:
-    """End the sweep's run with its leaderboard as a note."""
+def _conclude(
+    sweep: Sweep, folder: SweepFolder, parent: SweepRun, state: str
+) -> tuple[Leaderboard, bool]:
+    """End the sweep's run with its leaderboard as a note; say whether MLflow has all of it."""
+    send(parent, folder)
     parent.close_running()
-    board = leaderboard.of_search(parent, sweep.search)
+    board, tracked = current(sweep, folder, parent)
     board = replace(board, remarks=remarks(sweep, folder, board))
     winner = board.winner
     parent.close(
@@ -260,7 +275,7 @@ def _conclude(sweep: Sweep, folder: SweepFolder, parent: SweepRun, state: str) -
         best={f"val/{name}": value for name, value in winner.best.items()} if winner else {},
         note=leaderboard.markdown(board),
     )
-    return board
+    return board, tracked and not waiting(folder).count
 
 
 @contextmanager

@@ -10,8 +10,11 @@ from sweeps import front_view, room
 from sweeps.driver import Outcome, run
 from sweeps.leaderboard import Leaderboard, guarded, header, no_winner, number, row, verdict
 from sweeps.leaderboard_view import EMBEDDED_UI, Links, links
+from sweeps.paths import SweepFolder
 from sweeps.promote import register_winner
 from sweeps.spec import Sweep
+from sweeps.spool.line import AwayError
+from sweeps.spool.waiting import waiting
 from sweeps.standings import judged, record
 from sweeps.sweep_run import SweepRun
 
@@ -28,10 +31,9 @@ def finish(sweep: Sweep, results: Path, resume: str | None, console: Console) ->
     if short:
         console.print(f"warning: {short}", style="yellow", soft_wrap=True)
     outcome = run(sweep, results, console, resume)
-    board = judged(outcome.run, outcome.leaderboard)
-    record(outcome.run, board)
-    front_view.record(outcome.run, board)
+    board, tracked = _published(outcome)
     say_board(board, console)
+    _say_waiting(outcome, tracked, console)
     if outcome.interrupted:
         _say_resume(outcome, console)
         return INTERRUPTED
@@ -39,11 +41,45 @@ def finish(sweep: Sweep, results: Path, resume: str | None, console: Console) ->
         console.print(f"{no_winner(board)}; the reasons stand above and in MLflow", style="red")
         return NO_WINNER
     model = sweep.promote.model if sweep.promote else None
+    if model and not tracked:
+        console.print(
+            f"not promoted: the registry is MLflow's; when it is back: sweeps sync {board.sweep_id}"
+            f", then sweeps promote {board.sweep_id}", soft_wrap=True,
+        )  # fmt: skip
+        return COMPLETED
     if model:
         version = register_winner(sweep, outcome.folder, outcome.tracking, board, model)
         console.print(f"{board.winner.title} is {model} version {version}, alias champion")
     say_links(outcome.run, sweep, model, console)
     return COMPLETED
+
+
+def publish(folder: SweepFolder, parent: SweepRun, board: Leaderboard) -> Leaderboard:
+    """Write into MLflow what its own leaderboard tells; return it with standings."""
+    board = judged(parent, board)
+    record(parent, board)
+    front_view.record(parent, board)
+    return board
+
+
+def _published(outcome: Outcome) -> tuple[Leaderboard, bool]:
+    """Return the leaderboard, and whether MLflow has it; without MLflow it has no standings."""
+    board = outcome.leaderboard
+    if not outcome.tracked:
+        return board, False
+    try:
+        said = outcome.run.line.attempt(lambda _: publish(outcome.folder, outcome.run, board))
+    except AwayError:
+        return board, False
+    return said, True
+
+
+def _say_waiting(outcome: Outcome, tracked: bool, console: Console) -> None:
+    if not tracked:
+        said = "MLflow is away: the leaderboard is that of the records on disk"
+        console.print(said, style="yellow", soft_wrap=True)
+    for line in waiting(outcome.folder).lines():
+        console.print(line, style="yellow", soft_wrap=True)
 
 
 def sweep_links(parent: SweepRun, sweep: Sweep, model: str | None) -> Links:

@@ -78,6 +78,15 @@ class SweepRun:
         """Put tags on the sweep's run."""
         self._outbox.put(entries.batch(tags=tags))
 
+    @property
+    def is_running(self) -> bool:
+        """Whether MLflow takes the sweep for running."""
+        return str(self.client.get_run(self.run_id).info.status) == "RUNNING"
+
+    def interrupt(self) -> None:
+        """End the sweep's run whose driver died."""
+        self._outbox.put(entries.ended(STATUS["interrupted"], {"sweep.state": "interrupted"}))
+
     def close_running(self) -> None:
         """End as interrupted every trial that nobody ended; later, when MLflow is away."""
         with suppress(AwayError):
@@ -101,12 +110,11 @@ class SweepRun:
         markdown, shown on top of the run.
         """
         self.close_running()
-        self._outbox.put(
-            entries.batch(best_keys(best), {NOTE: note, **self._best_tags(best_trial)})
-        )
+        self._outbox.put(entries.batch(best_keys(best), {NOTE: note, **self.best_tags(best_trial)}))
         self._outbox.put(entries.ended(STATUS[state], {"sweep.state": str(state)}))
 
-    def _best_tags(self, best_trial: str | None) -> dict[str, str]:
+    def best_tags(self, best_trial: str | None) -> dict[str, str]:
+        """Return the tags that name the best trial, with its run if MLflow tells it."""
         if best_trial is None:
             return {}
         named = {"sweep.best_trial": best_trial}

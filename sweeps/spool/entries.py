@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-Kind = Literal["open", "batch", "untag", "inputs", "artifact", "image", "end"]
+Kind = Literal["open", "batch", "untag", "inputs", "artifact", "image", "end", "view"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +84,11 @@ def artifact(path: str, content: str | bytes) -> Entry:
 def image(key: str, step: int, picture: "Image") -> Entry:
     """Log an image of a step, once."""
     return Entry(kind="image", values={"key": key, "step": step, "content": _text(png(picture))})
+
+
+def view(key: str, text: str) -> Entry:
+    """Put a tag on the run's experiment, which is where MLflow keeps a saved view."""
+    return Entry(kind="view", values={"key": key, "text": text})
 
 
 def ended(

@@ -55,6 +55,7 @@ class RemoteRun:
             "artifact": self._artifact,
             "image": self._image,
             "end": self._end,
+            "view": self._view,
         }
 
     def tell(self, client: Any, entry: Entry) -> None:
@@ -115,31 +116,33 @@ class RemoteRun:
         return self._sweep
 
     def _batch(self, client: Any, entry: Entry) -> None:
-        run_id, stored = self._known(client)
+        run_id = self._id(client)
         rung, best = entry.values["rung"], entry.values["best"]
-        metrics = {} if rung in stored.rungs else entry.values["metrics"]
-        told_best = best and stored.best_rung == int(best[BEST_RUNG])
+        stored = self._has(client) if rung is not None or best else self.stored
+        metrics = {} if stored and rung in stored.rungs else entry.values["metrics"]
+        told_best = best and stored and stored.best_rung == int(best[BEST_RUNG])
         tags, whole = limits.fit(entry.values["tags"], limits.TAG_CHARACTERS)
         _log(
             client, run_id, tags=tags, time=entry.time,
             metrics=[*_at(metrics, rung or 0), *_at({} if told_best else best, 0)],
         )  # fmt: skip
         _write(client, run_id, whole)
-        stored.tags.update(tags)
-        if rung is not None:
-            stored.rungs.add(rung)
-        stored.best_rung = int(best[BEST_RUNG]) if best else stored.best_rung
+        if stored:
+            stored.tags.update(tags)
+            stored.rungs.update(() if rung is None else (rung,))
+            stored.best_rung = int(best[BEST_RUNG]) if best else stored.best_rung
 
     def _untag(self, client: Any, entry: Entry) -> None:
-        run_id, stored = self._known(client)
-        if entry.values["key"] in client.get_run(run_id).data.tags:
-            client.delete_tag(run_id, entry.values["key"])
-        stored.tags.pop(entry.values["key"], None)
+        run_id, key = self._id(client), entry.values["key"]
+        if key in client.get_run(run_id).data.tags:
+            client.delete_tag(run_id, key)
+        if self.stored:
+            self.stored.tags.pop(key, None)
 
     def _inputs(self, client: Any, entry: Entry) -> None:
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
-        run_id, _ = self._known(client)
+        run_id = self._id(client)
         written = [
             DatasetInput(
                 Dataset(**each["dataset"]), [InputTag(*tag) for tag in each["tags"].items()]
@@ -149,13 +152,13 @@ class RemoteRun:
         client.log_inputs(run_id, written)
 
     def _artifact(self, client: Any, entry: Entry) -> None:
-        run_id, _ = self._known(client)
+        run_id = self._id(client)
         _write(client, run_id, {entry.values["path"]: entries.content(entry)})
 
     def _image(self, client: Any, entry: Entry) -> None:
         from PIL import Image
 
-        run_id, _ = self._known(client)
+        run_id = self._id(client)
         key, step = entry.values["key"], entry.values["step"]
         stored = {artifact.path for artifact in client.list_artifacts(run_id, "images")}
         name = f"images/{key.replace('/', '~')}+step+{step}+"
@@ -182,15 +185,21 @@ class RemoteRun:
         _log(client, run_id, tags=tags)
         client.set_terminated(run_id, entry.values["status"], entry.time)
 
-    def _known(self, client: Any) -> tuple[str, Stored]:
-        """Return the run's id and what it has; asked once, and again after a lost answer."""
-        if self.run_id is None or self.stored is None:
-            run = self.find(client)
-            if run is None:
-                raise LookupError("the trial has no run in MLflow, for none could be made")
-            self.stored = _stored(client, run)
-        assert self.run_id
-        return self.run_id, self.stored
+    def _view(self, client: Any, entry: Entry) -> None:
+        run = client.get_run(self.run_id)
+        client.set_experiment_tag(run.info.experiment_id, entry.values["key"], entry.values["text"])
+
+    def _id(self, client: Any) -> str:
+        """Return the run's id; MLflow is asked once."""
+        if self.run_id is None and self.find(client) is None:
+            raise LookupError("the trial has no run in MLflow, for none could be made")
+        return str(self.run_id)
+
+    def _has(self, client: Any) -> Stored:
+        """Return what the run has; MLflow is asked once, for nobody else writes its rungs."""
+        if self.stored is None:
+            self.stored = _stored(client, client.get_run(self._id(client)))
+        return self.stored
 
 
 def _stored(client: Any, run: Any) -> Stored:
