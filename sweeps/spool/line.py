@@ -22,6 +22,9 @@ STRIKES = 3
 _QUICK_SECONDS = 1.0
 _WAIT_STATUS = (401, 403, 408, 429)  # a person or time mends these; other 4xx stay as they are
 
+_NETWORK = ("requests", "urllib3", "boto")
+"""Packages by which MLflow's client reaches servers and object stores."""
+
 
 class AwayError(ConnectionError):
     """MLflow cannot be reached, or cannot answer now."""
@@ -104,15 +107,12 @@ def line_to(tracking: Tracking) -> Line:
 
 def is_away(error: Exception) -> bool:
     """Tell an MLflow that cannot answer now from one that says that what it got is wrong."""
-    import requests
-    from mlflow.exceptions import MlflowException
-
     status = _status(error)
     if status is not None:
         busy = "QueuePool limit" in str(error)  # which MLflow calls a bad request
         return status >= 500 or status in _WAIT_STATUS or busy
-    networks = (requests.RequestException, ConnectionError, TimeoutError, MlflowException)
-    return isinstance(error, networks) or type(error).__module__.startswith(("boto", "urllib3"))
+    network = type(error).__module__.startswith(_NETWORK)
+    return network or isinstance(error, ConnectionError | TimeoutError)
 
 
 def first_line(error: Exception) -> str:

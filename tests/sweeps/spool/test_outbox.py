@@ -1,0 +1,291 @@
+"""What is reported while MLflow is away: kept in order, sent once, whatever dies meanwhile."""
+
+import math
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+from PIL import Image
+
+from sweeps.scores_file import SCORES
+from sweeps.spool import line, outbox
+from sweeps.spool.entries import batch
+from sweeps.trial_run import TrialRun
+from workers.data.sample import Sample
+from workers.report import Prediction, Report
+
+SAMPLES = [
+    Sample(id=f"{number}.png", open=lambda: Image.new("RGB", (30, 20), "red"), captions=("red",))
+    for number in range(2)
+]
+PREDICTIONS = [
+    Prediction(image_id=one.id, caption="a red square", references=one.captions) for one in SAMPLES
+]
+
+
+def report(rung, **more):
+    metrics = {"train/loss": 2.0, "val/cider": rung / 10, **more}
+    return Report(rung=rung, metrics=metrics, finished=False, seconds=1.25)
+
+
+def opened(sweep, name="trial-000"):
+    return TrialRun.open(
+        sweep.tracking, sweep.run_id, name, f"{name} r8",
+        params={"adapter.rank": 8}, tags={"host": "host-0"},
+    )  # fmt: skip
+
+
+def history(sweep, trial, key):
+    points = sweep.client.get_metric_history(trial.run_id, key)
+    return sorted((point.step, point.value) for point in points)
+
+
+def read(sweep, trial):
+    return sweep.client.get_run(trial.run_id)
+
+
+def waits(trial):
+    return len(list(trial.outbox.file.pending()))
+
+
+def artifacts(sweep, trial, folder):
+    return sorted(file.path for file in sweep.client.list_artifacts(trial.run_id, folder))
+
+
+def test_what_is_reported_while_mlflow_is_away_is_stored_in_order_when_it_is_back(
+    sweep, proxy, hurried
+):
+    trial = opened(sweep)
+    trial.report(report(0), "cider")
+    proxy.down()
+    for rung in (1, 2, 3):
+        trial.report(report(rung), "cider")
+    assert waits(trial) == 3
+    proxy.up()
+    hurried()
+    trial.report(report(4), "cider")
+    assert waits(trial) == 0
+    assert history(sweep, trial, "val/cider") == [(n, n / 10) for n in range(5)]
+    stored = [point.value for point in sweep.client.get_metric_history(trial.run_id, "val/cider")]
+    assert stored == [0, 0.1, 0.2, 0.3, 0.4]
+
+
+def test_a_trial_that_begins_while_mlflow_is_away_has_its_whole_run_later(sweep, proxy, hurried):
+    proxy.down()
+    before = int(time.time() * 1000)
+    trial = opened(sweep)
+    assert trial.run_id == ""
+    trial.report(report(0), "cider")
+    trial.images(SAMPLES, ["a red square", "red"], 0)
+    trial.report(report(1), "cider")
+    trial.best({"val/cider": 0.1}, 1)
+    trial.predictions(PREDICTIONS, SAMPLES)
+    sweep.close_trial("trial-000", "failed", "ValueError: boom")
+    after = int(time.time() * 1000)
+
+    proxy.up()
+    hurried()
+    trial.outbox.flush()
+    assert waits(trial) == 0
+    run = read(sweep, trial)
+    assert (run.info.run_name, run.info.status) == ("trial-000 r8", "FAILED")
+    assert before <= run.info.start_time <= run.info.end_time <= after
+    assert run.data.params == {"adapter.rank": "8"}
+    tags = run.data.tags
+    assert (tags["trial.id"], tags["trial.state"], tags["host"]) == ("trial-000", "failed", "host-0")
+    assert (tags["trial.error"], tags["sweep.id"]) == ("ValueError: boom", "s-1")
+    assert tags["mlflow.parentRunId"] == sweep.run_id
+    assert history(sweep, trial, "val/cider") == [(0, 0.0), (1, 0.1)]
+    assert run.data.metrics["best/rung"] == 1
+    assert artifacts(sweep, trial, "eval") == ["eval/predictions.json"]
+    assert len(artifacts(sweep, trial, "images")) == 4
+    assert [each.info.run_id for each in sweep.trials()] == [trial.run_id]
+
+
+def test_an_answer_that_was_lost_doubles_nothing(sweep, proxy, hurried):
+    proxy.lose = -1  # MLflow does what it is told, and nobody hears of it
+    trial = opened(sweep)
+    trial.report(report(0), "cider")
+    hurried()
+    trial.report(report(1), "cider")
+    trial.best({"val/cider": 0.1}, 1)
+    hurried()
+    trial.images(SAMPLES[:1], ["red"], 0)
+    assert waits(trial) > 0
+    proxy.lose = 0
+    hurried()
+    trial.outbox.flush()
+    assert waits(trial) == 0
+    (run,) = sweep.trials()
+    assert run.info.run_id == trial.run_id
+    for key, points in {"val/cider": 2, "time/rung_seconds": 2, "best/cider": 1}.items():
+        assert len(history(sweep, trial, key)) == points, key
+    assert len(artifacts(sweep, trial, "images")) == 2
+
+
+@pytest.mark.parametrize("lost", [1, 2, 3, 4])
+def test_any_single_lost_answer_doubles_nothing(sweep, proxy, hurried, lost):
+    trial = opened(sweep)
+    proxy.lose = lost  # of those that are sent next
+    trial.report(report(0), "cider")
+    hurried()
+    trial.report(report(1), "cider")
+    hurried()
+    trial.outbox.flush()
+    hurried()
+    trial.outbox.flush()
+    assert waits(trial) == 0
+    assert history(sweep, trial, "val/cider") == [(0, 0.0), (1, 0.1)]
+
+
+def test_a_retried_trial_tells_no_rung_twice_though_mlflow_was_away(sweep, proxy, hurried):
+    opened(sweep).report(report(0), "cider")
+    proxy.down()
+    again = opened(sweep)  # its host died: it cannot know what is stored
+    again.report(report(0), "cider")
+    again.report(report(1), "cider")
+    proxy.up()
+    hurried()
+    again.outbox.flush()
+    assert history(sweep, again, "val/cider") == [(0, 0.0), (1, 0.1)]
+
+
+def test_nobody_waits_long_for_an_mlflow_that_is_away(sweep, proxy):
+    trial = opened(sweep)
+    proxy.down()
+    trial.report(report(0), "cider")
+    proxy.up()  # it would answer, but is not asked at every rung
+    before = proxy.requests
+    trial.report(report(1), "cider")
+    assert (waits(trial), proxy.requests) == (2, before)
+    assert trial.outbox.line.is_away
+
+
+def test_an_error_of_the_server_is_no_loss(sweep, proxy, hurried):
+    trial = opened(sweep)
+    proxy.answer = b"HTTP/1.1 503 Away\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    trial.report(report(0), "cider")
+    assert (waits(trial), trial.outbox.file.refused()) == (1, [])
+    proxy.answer = None
+    hurried()
+    trial.outbox.flush()
+    assert history(sweep, trial, "val/cider") == [(0, 0.0)]
+
+
+def test_what_mlflow_refuses_is_put_aside_with_its_reason_and_stops_nothing(sweep, proxy):
+    trial = opened(sweep)
+    run_id = trial.run_id
+    trial.outbox.run.run_id = "0" * 32
+    trial.report(report(0), "cider")
+    assert waits(trial) == 0
+    (reason,) = trial.outbox.file.refused()
+    assert "not found" in reason
+    before = proxy.requests
+    trial.outbox.flush()
+    assert proxy.requests == before  # nor is it asked for ever
+    trial.outbox.run.run_id, trial.outbox.run.stored = run_id, None
+    trial.report(report(1), "cider")
+    assert history(sweep, trial, "val/cider") == [(1, 0.1)]
+
+
+def test_an_entry_that_breaks_the_server_does_not_hold_up_the_others(sweep, hurried, monkeypatch):
+    trial = opened(sweep)
+    tell = trial.outbox.run.tell
+
+    def breaking(client, entry):
+        if entry.values.get("rung") == 0:
+            raise ConnectionError("cut off")
+        tell(client, entry)
+
+    monkeypatch.setattr(trial.outbox.run, "tell", breaking)
+    for rung in range(4):
+        hurried()
+        trial.report(report(rung), "cider")
+    (reason,) = trial.outbox.file.refused()
+    assert reason == "ConnectionError: cut off"
+    assert history(sweep, trial, "val/cider") == [(n, n / 10) for n in (1, 2, 3)]
+
+
+def test_what_is_spooled_outlives_a_kill_of_its_host(sweep, proxy, served, hurried):
+    proxy.down()
+    code = (
+        "import sys, time\n"
+        "from pathlib import Path\n"
+        "from sweeps.tracking import Tracking\n"
+        "from sweeps.trial_run import TrialRun\n"
+        "from workers.report import Report\n"
+        f"tracking = Tracking(uri={served.uri!r}, experiment={served.experiment!r},\n"
+        f"                    root=Path({str(served.root)!r}), spool=Path({str(served.spool)!r}))\n"
+        f"run = TrialRun.open(tracking, {sweep.run_id!r}, 'trial-000', 't', params={{}}, tags={{}})\n"
+        "for rung in range(3):\n"
+        "    metrics = {'val/cider': rung / 10}\n"
+        "    run.report(Report(rung=rung, metrics=metrics, finished=False, seconds=1), 'cider')\n"
+        "print('told', flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    host = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert host.stdout.readline() == "told\n"
+    os.kill(host.pid, signal.SIGKILL)
+    host.wait()
+    proxy.up()
+    hurried()
+    box = outbox.of_trial(served, sweep.run_id, "trial-000")
+    assert box.flush() == 4
+    points = sweep.client.get_metric_history(box.run.run_id, "val/cider")
+    assert [(point.step, point.value) for point in points] == [(0, 0.0), (1, 0.1), (2, 0.2)]
+
+
+def test_two_who_send_at_once_send_each_entry_once(sweep, proxy, served, hurried):
+    trial = opened(sweep)
+    proxy.down()
+    for rung in range(6):
+        trial.report(report(rung), "cider")
+    proxy.up()
+    hurried()
+    boxes = [outbox.of_trial(served, sweep.run_id, "trial-000") for _ in range(2)]
+    sent = []
+    senders = [threading.Thread(target=lambda b=box: sent.append(b.flush())) for box in boxes]
+    for sender in senders:
+        sender.start()
+    for sender in senders:
+        sender.join()
+    assert sum(sent) == 6
+    assert history(sweep, trial, "val/cider") == [(n, n / 10) for n in range(6)]
+
+
+def test_diverged_metrics_reach_a_server_late_as_they_are(sweep, proxy, hurried):
+    trial = opened(sweep)
+    proxy.down()
+    trial.report(report(0, **{"val/loss": math.nan, "train/loss": math.inf}), "cider")
+    proxy.up()
+    hurried()
+    trial.outbox.flush()
+    assert trial.outbox.file.refused() == []
+    assert math.isnan(history(sweep, trial, "val/loss")[0][1])
+    assert history(sweep, trial, "train/loss")[0][1] > 1e300
+
+
+def test_scores_that_wait_are_the_ones_that_count(sweep, proxy):
+    trial = opened(sweep)
+    assert trial.kept_scores() is None
+    proxy.down()
+    trial.outbox.put(batch(tags={"a": "b"}))
+    assert trial.kept_scores() is None
+
+
+def test_a_rung_is_one_write(sweep, proxy):
+    trial = opened(sweep)
+    trial.report(report(0), "cider")
+    before = proxy.requests
+    best = line and trial  # the objects are warm
+    assert best
+    trial.report(report(1), "cider")
+    assert proxy.requests - before == 1
+
+
+def test_where_scores_lie_is_what_the_comparison_reads():
+    assert SCORES == "eval/scores.json"
