@@ -21,7 +21,8 @@ T = TypeVar("T")
 def name(written: str) -> str:
     """Return a name that MLflow takes: the same one, or one that only `written` becomes."""
     fit = _REFUSED.sub("_", written)
-    fit = "_".join(part for part in fit.split("/") if part) if _is_no_path(fit) else fit
+    if _is_no_path(fit):
+        fit = "_".join(part for part in fit.split("/") if part).lstrip(".")
     if fit == written and len(fit) <= NAME_CHARACTERS:
         return fit
     return f"{fit[: NAME_CHARACTERS - 9]}_{zlib.crc32(written.encode()):08x}"

@@ -24,6 +24,9 @@ def free_port():
         return probe.getsockname()[1]
 
 
+BROKEN = b"HTTP/1.1 503 Away\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
+
 class Proxy:
     """Passes TCP connections on to a port; can be away, or lose answers."""
 
@@ -32,8 +35,8 @@ class Proxy:
         self.requests = 0
         self.lose = 0
         """How many answers are thrown away next; -1 for all."""
-        self.answer = None
-        """What is answered in the server's place."""
+        self.breaks = None
+        """A server error is the answer to whatever holds these bytes."""
         self._server = None
         self.up()
 
@@ -69,8 +72,8 @@ class Proxy:
         if not request or self._server is None:
             return
         self.requests += 1
-        if self.answer is not None:
-            client.sendall(self.answer)
+        if self.breaks is not None and self.breaks in request:
+            client.sendall(BROKEN)
             return
         with socket.create_connection(("127.0.0.1", self.target)) as server:
             head, _, body = request.partition(b"\r\n\r\n")

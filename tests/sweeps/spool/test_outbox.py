@@ -7,13 +7,14 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 from PIL import Image
 
-from sweeps.scores_file import SCORES
-from sweeps.spool import line, outbox
-from sweeps.spool.entries import batch
+from sweeps.best import Best
+from sweeps.scores_file import Captions, Scores
+from sweeps.spool import outbox
 from sweeps.trial_run import TrialRun
 from workers.data.sample import Sample
 from workers.report import Prediction, Report
@@ -96,7 +97,11 @@ def test_a_trial_that_begins_while_mlflow_is_away_has_its_whole_run_later(sweep,
     assert before <= run.info.start_time <= run.info.end_time <= after
     assert run.data.params == {"adapter.rank": "8"}
     tags = run.data.tags
-    assert (tags["trial.id"], tags["trial.state"], tags["host"]) == ("trial-000", "failed", "host-0")
+    assert (tags["trial.id"], tags["trial.state"], tags["host"]) == (
+        "trial-000",
+        "failed",
+        "host-0",
+    )
     assert (tags["trial.error"], tags["sweep.id"]) == ("ValueError: boom", "s-1")
     assert tags["mlflow.parentRunId"] == sweep.run_id
     assert history(sweep, trial, "val/cider") == [(0, 0.0), (1, 0.1)]
@@ -167,10 +172,10 @@ def test_nobody_waits_long_for_an_mlflow_that_is_away(sweep, proxy):
 
 def test_an_error_of_the_server_is_no_loss(sweep, proxy, hurried):
     trial = opened(sweep)
-    proxy.answer = b"HTTP/1.1 503 Away\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    proxy.breaks = b"HTTP"
     trial.report(report(0), "cider")
     assert (waits(trial), trial.outbox.file.refused()) == (1, [])
-    proxy.answer = None
+    proxy.breaks = None
     hurried()
     trial.outbox.flush()
     assert history(sweep, trial, "val/cider") == [(0, 0.0)]
@@ -192,21 +197,15 @@ def test_what_mlflow_refuses_is_put_aside_with_its_reason_and_stops_nothing(swee
     assert history(sweep, trial, "val/cider") == [(1, 0.1)]
 
 
-def test_an_entry_that_breaks_the_server_does_not_hold_up_the_others(sweep, hurried, monkeypatch):
+def test_an_entry_that_breaks_the_server_does_not_hold_up_the_others(sweep, proxy, hurried):
     trial = opened(sweep)
-    tell = trial.outbox.run.tell
-
-    def breaking(client, entry):
-        if entry.values.get("rung") == 0:
-            raise ConnectionError("cut off")
-        tell(client, entry)
-
-    monkeypatch.setattr(trial.outbox.run, "tell", breaking)
-    for rung in range(4):
+    proxy.breaks = b"poison"
+    trial.report(report(0, poison=1.0), "cider")
+    for rung in (1, 2, 3):
         hurried()
         trial.report(report(rung), "cider")
     (reason,) = trial.outbox.file.refused()
-    assert reason == "ConnectionError: cut off"
+    assert "503" in reason
     assert history(sweep, trial, "val/cider") == [(n, n / 10) for n in (1, 2, 3)]
 
 
@@ -269,23 +268,28 @@ def test_diverged_metrics_reach_a_server_late_as_they_are(sweep, proxy, hurried)
     assert history(sweep, trial, "train/loss")[0][1] > 1e300
 
 
-def test_scores_that_wait_are_the_ones_that_count(sweep, proxy):
+def test_the_scores_that_count_are_those_that_wait(sweep, proxy, scored):
     trial = opened(sweep)
     assert trial.kept_scores() is None
+    scores = [
+        Scores(references="abc", best=Captions(beams=1, scored=scored(hits)))
+        for hits in ([1, 0], [1, 1])
+    ]
+    trial.scores(scores[0])
+    assert trial.kept_scores().best.scored.corpus == scores[0].best.scored.corpus
     proxy.down()
-    trial.outbox.put(batch(tags={"a": "b"}))
-    assert trial.kept_scores() is None
+    trial.scores(scores[1])
+    assert trial.kept_scores().best.scored.corpus == scores[1].best.scored.corpus
 
 
-def test_a_rung_is_one_write(sweep, proxy):
+def test_a_rung_with_its_symptoms_and_the_best_one_is_one_write(sweep, proxy):
     trial = opened(sweep)
     trial.report(report(0), "cider")
     before = proxy.requests
-    best = line and trial  # the objects are warm
-    assert best
-    trial.report(report(1), "cider")
-    assert proxy.requests - before == 1
-
-
-def test_where_scores_lie_is_what_the_comparison_reads():
-    assert SCORES == "eval/scores.json"
+    best = Best(value=0.1, rung=1, metrics={"val/cider": 0.1})
+    trial.report(replace(report(1), symptoms=("it repeats itself",)), "cider", best)
+    trial.violates(None)
+    assert proxy.requests == before + 1
+    run = read(sweep, trial)
+    assert run.data.tags["trial.symptoms"] == "rung 1: it repeats itself"
+    assert (run.data.metrics["best/cider"], run.data.metrics["best/rung"]) == (0.1, 1)
