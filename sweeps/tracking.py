@@ -95,6 +95,7 @@ def quiet_mlflow() -> None:
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     # MLflow's own 7 retries keep a person waiting for minutes.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
@@ -142,16 +143,6 @@ def log_params(client: Any, run_id: str, params: Mapping[str, str]) -> None:
     from mlflow.entities import Param
 
     client.log_batch(run_id, params=[Param(key, value) for key, value in params.items()])
-
-
-def log_metrics(client: Any, run_id: str, metrics: Mapping[str, float], step: int) -> None:
-    """Log several metrics in one write: all of them are stored, or none is."""
-    from mlflow.entities import Metric
-
-    time_ms = now()
-    client.log_batch(
-        run_id, metrics=[Metric(key, value, time_ms, step) for key, value in metrics.items()]
-    )
 
 
 def now() -> int:

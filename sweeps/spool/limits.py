@@ -23,7 +23,7 @@ def name(written: str) -> str:
     fit = _REFUSED.sub("_", written)
     if _is_no_path(fit):
         fit = "_".join(part for part in fit.split("/") if part).lstrip(".")
-    if fit == written and len(fit) <= NAME_CHARACTERS:
+    if fit and fit == written and len(fit) <= NAME_CHARACTERS:
         return fit
     return f"{fit[: NAME_CHARACTERS - 9]}_{zlib.crc32(written.encode()):08x}"
 

@@ -15,7 +15,7 @@ TIMEOUT_SECONDS = 15
 """MLflow under load answers within 8 seconds; what it answers later is asked again."""
 PROBE_SECONDS = 3
 """The same while MLflow was away when last asked."""
-FIRST_PAUSE, LONGEST_PAUSE = 2.0, 60.0
+FIRST_PAUSE, LONGEST_PAUSE = 2.0, 30.0
 """Seconds until an MLflow that is away is asked again; they double."""
 STRIKES = 3
 """So often an entry may fail at an MLflow that answers everything else."""

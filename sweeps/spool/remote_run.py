@@ -1,15 +1,13 @@
 """A run in MLflow, as far as this process knows it: found or made, and what it has already."""
 
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from types import MappingProxyType
 from typing import Any
 
 from sweeps.spool import entries, limits
 from sweeps.spool.entries import Entry
+from sweeps.spool.writes import at, log, write
 from sweeps.tracking import find_trials, set_tags, user
 
 RUNG_SECONDS = "time/rung_seconds"
@@ -17,7 +15,6 @@ RUNG_SECONDS = "time/rung_seconds"
 BEST_RUNG = "best/rung"
 ERROR_TAGS = ("trial.error", "trial.guard")
 """Of a run that ended badly; taken away when it runs again."""
-_NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -89,8 +86,8 @@ class RemoteRun:
                 if tag in run.data.tags:
                     client.delete_tag(run_id, tag)
                     self.stored.tags.pop(tag, None)
-        _log(client, run_id, params=params)
-        _write(client, run_id, {**long_tags, **long_params})
+        log(client, run_id, params=params)
+        write(client, run_id, {**long_tags, **long_params})
 
     def _create(self, client: Any, entry: Entry, tags: Mapping[str, str], name: str) -> str:
         assert self.address, "the run of a sweep is there before its trials"
@@ -122,11 +119,11 @@ class RemoteRun:
         metrics = {} if stored and rung in stored.rungs else entry.values["metrics"]
         told_best = best and stored and stored.best_rung == int(best[BEST_RUNG])
         tags, whole = limits.fit(entry.values["tags"], limits.TAG_CHARACTERS)
-        _log(
+        log(
             client, run_id, tags=tags, time=entry.time,
-            metrics=[*_at(metrics, rung or 0), *_at({} if told_best else best, 0)],
+            metrics=[*at(metrics, rung or 0), *at({} if told_best else best, 0)],
         )  # fmt: skip
-        _write(client, run_id, whole)
+        write(client, run_id, whole)
         if stored:
             stored.tags.update(tags)
             stored.rungs.update(() if rung is None else (rung,))
@@ -153,7 +150,7 @@ class RemoteRun:
 
     def _artifact(self, client: Any, entry: Entry) -> None:
         run_id = self._id(client)
-        _write(client, run_id, {entry.values["path"]: entries.content(entry)})
+        write(client, run_id, {entry.values["path"]: entries.content(entry)})
 
     def _image(self, client: Any, entry: Entry) -> None:
         from PIL import Image
@@ -181,8 +178,8 @@ class RemoteRun:
             assert self.address
             self._create(client, entry, {}, self.address.trial)
         run_id = str(self.run_id)
-        _write(client, run_id, {**whole, **({"error.txt": error} if error else {})})
-        _log(client, run_id, tags=tags)
+        write(client, run_id, {**whole, **({"error.txt": error} if error else {})})
+        log(client, run_id, tags=tags)
         client.set_terminated(run_id, entry.values["status"], entry.time)
 
     def _view(self, client: Any, entry: Entry) -> None:
@@ -210,37 +207,3 @@ def _stored(client: Any, run: Any) -> Stored:
         best_rung=None if best is None else int(best),
         tags=dict(run.data.tags),
     )
-
-
-def _at(metrics: Mapping[str, float], step: int) -> list[tuple[str, float, int]]:
-    return [(key, value, step) for key, value in limits.names(metrics).items()]
-
-
-def _log(
-    client: Any,
-    run_id: str,
-    *,
-    time: int = 0,
-    metrics: Sequence[tuple[str, float, int]] = (),
-    tags: Mapping[str, str] = _NOTHING,
-    params: Mapping[str, str] = _NOTHING,
-) -> None:
-    """Log in one write; MLflow's client makes several of what is too much for one."""
-    from mlflow.entities import Metric, Param, RunTag
-
-    client.log_batch(
-        run_id,
-        metrics=[Metric(key, value, time, step) for key, value, step in metrics],
-        params=[Param(key, value) for key, value in params.items()],
-        tags=[RunTag(key, value) for key, value in tags.items()],
-    )
-
-
-def _write(client: Any, run_id: str, files: Mapping[str, str | bytes]) -> None:
-    """Write files among the run's artifacts, by their paths there."""
-    for path, data in files.items():
-        with TemporaryDirectory() as folder:
-            local = Path(folder) / Path(path).name
-            local.write_bytes(data.encode() if isinstance(data, str) else data)
-            parent = str(Path(path).parent)
-            client.log_artifact(run_id, local, None if parent == "." else parent)

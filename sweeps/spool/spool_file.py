@@ -1,7 +1,7 @@
 """Entries of one run that wait on disk: written to the disk itself, sent in their order.
 
 A folder holds ``entries.jsonl``, to which lines are only added; ``sent.json``, how far they are
-sent; and ``refused.jsonl``, what MLflow will never take, with its reasons. Once all is sent the
+sent; and ``refused.jsonl``, what MLflow did not take, with its reasons. Once all is sent the
 first two are removed. Whoever adds or sends holds the lock, which dies with its process.
 """
 
@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock
 
@@ -72,11 +73,22 @@ class SpoolFile:
 
     def refused(self) -> list[str]:
         """Return why entries were refused, one reason each."""
+        return [each["reason"] for each in self._refusals()]
+
+    def reclaim(self) -> None:
+        """Let what was refused wait once more: somebody may have mended the reason."""
+        refusals = self._refusals()
+        for each in refusals:
+            self.append(Entry(**each["entry"]))
+        if refusals:
+            self._refused.unlink()
+
+    def _refusals(self) -> list[Any]:
         try:
             lines = self._refused.read_text().splitlines()
         except FileNotFoundError:
             return []
-        return [json.loads(line)["reason"] for line in lines if line.endswith("}")]
+        return [json.loads(line) for line in lines if line.endswith("}")]
 
     def _lines(self) -> Iterator[tuple[int, Entry | None]]:
         """Yield the lines that are not sent: where each ends, and its entry if it is whole."""

@@ -14,7 +14,7 @@ from sweeps.spool.waiting import waiting
 from sweeps.sweep_run import NOTE, SweepRun
 
 SENT, WAITS = 0, 1
-"""Exit codes."""
+"""Exit codes: nothing is left; something waits or was refused."""
 
 
 def sync(sweep_id: str | None, results: Path, console: Console) -> int:
@@ -34,19 +34,24 @@ def sync(sweep_id: str | None, results: Path, console: Console) -> int:
 
 
 def send(parent: SweepRun, folder: SweepFolder) -> int:
-    """Send what waits as far as MLflow takes it; return how many entries were sent.
+    """Send what waits as far as MLflow takes it now; return how many entries were settled.
 
-    The sweep's own run comes last: its end says that all is told.
+    What it refused before is tried once more. The sweep's own run comes last: its end says that
+    all is told.
     """
     parent.line.hurry()
     names = [path.name for path in sorted(folder.spool.glob("*"))]
     trials = [name for name in names if name != outbox.SWEEP]
     boxes = [outbox.of_trial(parent.tracking, parent.run_id, trial) for trial in trials]
-    return sum(box.flush() for box in [*boxes, outbox.of_sweep(parent.tracking, parent.run_id)])
+    sent = 0
+    for box in [*boxes, outbox.of_sweep(parent.tracking, parent.run_id)]:
+        box.file.reclaim()
+        sent += box.flush()
+    return sent
 
 
 def _sync(folder: SweepFolder, results: Path, console: Console) -> int:
-    if not _needs(folder):
+    if not _needs(folder) and not waiting(folder).refused:
         console.print(f"{folder.sweep_id}: nothing waits for MLflow")
         return SENT
     earlier = EarlierSweep.find(results, folder.sweep_id)
@@ -57,7 +62,8 @@ def _sync(folder: SweepFolder, results: Path, console: Console) -> int:
     console.print(f"{folder.sweep_id}: {sent} entries sent to {earlier.run.tracking.address}")
     for line in [*ended, *waiting(folder).lines()]:
         console.print(f"{folder.sweep_id}: {line}", soft_wrap=True)
-    if waiting(folder).count:
+    left = waiting(folder)
+    if left.count or left.refused:
         return WAITS
     if sent and not driven:
         _publish(earlier, console)

@@ -32,7 +32,8 @@ class Waiting:
             names = ", ".join(self.entries)
             said.append(f"{self.count} {plural} for MLflow ({names}): sweeps sync {self.sweep_id}")
         reasons = [f"{name}: {why}" for name, every in self.refused.items() for why in every]
-        said += [f"MLflow refused an entry of {reason}" for reason in reasons[:_NAMED]]
+        again = f"; once that is mended: sweeps sync {self.sweep_id}"
+        said += [f"MLflow refused an entry of {reason}{again}" for reason in reasons[:_NAMED]]
         if len(reasons) > _NAMED:
             said.append(f"MLflow refused {len(reasons) - _NAMED} more entries")
         return said

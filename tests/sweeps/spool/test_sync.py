@@ -211,6 +211,19 @@ def test_doctor_names_what_waits_and_its_mend(proxy, folder, parent, sweep):
     assert "rungs" not in text.split("trial-000")[1].splitlines()[0]
 
 
+def test_what_mlflow_refused_is_sent_once_its_reason_is_mended(proxy, folder, parent):
+    trial = train(folder, parent, "trial-000")
+    parent.close_trial("trial-000", "completed")
+    parent.client.delete_run(trial.run_id)
+    trial.best({"val/exact_match": 0.9}, 7)
+    assert "must be in the 'active' state" in said(status.show, "s-1", folder.root)[1]
+    code, text = said(sync, "s-1", folder.root)
+    assert (code, "MLflow refused an entry of trial-000" in text) == (WAITS, True)
+    parent.client.restore_run(trial.run_id)
+    assert said(sync, "s-1", folder.root)[0] == SENT
+    assert parent.client.get_run(trial.run_id).data.metrics["best/rung"] == 7
+
+
 def test_what_stays_away_still_waits(proxy, folder, parent, sweep):
     away_all_along(proxy, folder, parent, sweep)
     proxy.up()
