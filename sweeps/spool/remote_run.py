@@ -33,6 +33,8 @@ class Stored:
     rungs: set[int]
     best_rung: int | None
     tags: dict[str, str]
+    images: set[str] | None = None
+    """Keys and steps of logged images; None as long as nobody has looked."""
 
 
 class RemoteRun:
@@ -103,7 +105,8 @@ class RemoteRun:
             parent.info.experiment_id, start_time=entry.time, run_name=name, tags={**tags, **own}
         )
         self.run_id = str(made.info.run_id)
-        self.stored = Stored(rungs=set(), best_rung=None, tags=dict(made.data.tags))
+        tags = dict(made.data.tags)
+        self.stored = Stored(rungs=set(), best_rung=None, tags=tags, images=set())
         return self.run_id
 
     def _parent(self, client: Any) -> Any:
@@ -155,18 +158,19 @@ class RemoteRun:
     def _image(self, client: Any, entry: Entry) -> None:
         from PIL import Image
 
-        run_id = self._id(client)
+        run_id, stored = self._id(client), self._has(client)
+        there = _images(client, run_id) if stored.images is None else stored.images
         key, step = entry.values["key"], entry.values["step"]
-        stored = {artifact.path for artifact in client.list_artifacts(run_id, "images")}
-        name = f"images/{key.replace('/', '~')}+step+{step}+"
-        # Of the two files of an image this is the one that MLflow writes last.
-        if any(path.startswith(name) and path.endswith(".webp") for path in stored):
+        name = f"{key.replace('/', '~')}+step+{step}"
+        if name in there:
             return
+        stored.images = None  # unknown, should the answer be lost
         picture = Image.open(io.BytesIO(entries.content(entry)))
         # Asynchronous images are lost when the process is killed.
         client.log_image(
             run_id, picture, key=key, step=step, timestamp=entry.time, synchronous=True
         )
+        stored.images = {*there, name}
 
     def _end(self, client: Any, entry: Entry) -> None:
         run = self.find(client)
@@ -207,3 +211,13 @@ def _stored(client: Any, run: Any) -> Stored:
         best_rung=None if best is None else int(best),
         tags=dict(run.data.tags),
     )
+
+
+def _images(client: Any, run_id: str) -> set[str]:
+    """Return the images of a run; of the two files of each this is the one written last."""
+    paths = [artifact.path for artifact in client.list_artifacts(run_id, "images")]
+    return {
+        path.removeprefix("images/").partition("+timestamp")[0]
+        for path in paths
+        if path.endswith(".webp")
+    }
