@@ -50,7 +50,7 @@ class CurveHost:
         self._points: dict[int, dict[str, float]] = {}
         self._rungs: dict[int, int] = {}
 
-    def open(self, number: int, point: dict[str, float], start: None) -> None:
+    def open(self, number: int, point: dict[str, float], start: None, opening: str = "") -> None:
         """Take a trial."""
         past = record.read(self._folder, f"trial-{number:03d}")
         self._points[number], self._rungs[number] = point, len(past)
@@ -68,7 +68,7 @@ class CurveHost:
         record.append(self._folder, f"trial-{number:03d}", result)
         return result
 
-    def close(self, number: int) -> None:
+    def close(self, number: int, opening: str = "") -> None:
         """Let a trial go."""
         self._points.pop(number, None)
 
@@ -137,7 +137,7 @@ def play(options: argparse.Namespace, root: Path) -> Meter:
     _timed(meter)
     asked = bridge.OptunaBridge(sweep, folder, Fleet(hosts=("host",)))
     admission = Admission(asked, options.slots, spent)
-    scheduler = SweepScheduler(sweep, spent, options.slots, {})
+    scheduler = SweepScheduler(sweep, spent, options.slots, {}, lambda: asked.more_to_come)
     host, live = CurveHost(folder, options.epochs, 0.0), deque[SimpleNamespace]()
     while True:
         while len(live) < options.slots:

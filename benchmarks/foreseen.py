@@ -11,6 +11,7 @@ import optuna
 from optuna.samplers import GPSampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from benchmarks.told import Told
 from search_spaces.space import Space
 
 Point = dict[str, Any]
@@ -18,17 +19,16 @@ _END = 1_000_000
 """A rung that comes after all others."""
 
 
-class Foreseeing:
+class Foreseeing(Told):
     """Expected improvement over foreseen scores."""
 
     def __init__(self, space: Space, seed: int, startup: int) -> None:
+        super().__init__()
         self._space, self._seed, self._startup = space, seed, startup
-        self._study = optuna.create_study(direction="maximize")
-        self._trials: dict[str, optuna.Trial] = {}
 
     def suggest(self, trial_id: str) -> Point:
         """Return the point of a new trial."""
-        past = self._study.get_trials(deepcopy=False)
+        past = self.study.get_trials(deepcopy=False)
         model = optuna.create_study(
             direction="maximize",
             sampler=GPSampler(
@@ -36,20 +36,9 @@ class Foreseeing:
             ),
         )
         model.add_trials(_foreseen(trial, past) for trial in past)
-        self._study.enqueue_trial(self._space.suggest(model.ask()))
-        self._trials[trial_id] = self._study.ask()
-        return self._space.suggest(self._trials[trial_id])
-
-    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Keep the objective of a rung."""
-        self._trials[trial_id].report(result["objective"], result["rung"])
-
-    def on_trial_complete(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Tell COMPLETE with the best score, or PRUNED with that of every rung."""
-        self.on_trial_result(trial_id, result)
-        state = TrialState.COMPLETE if result["finished"] else TrialState.PRUNED
-        value = result["best"] if result["finished"] else None
-        self._study.tell(self._trials.pop(trial_id), value, state=state)
+        self.study.enqueue_trial(self._space.suggest(model.ask()))
+        self.trials[trial_id] = self.study.ask()
+        return self._space.suggest(self.trials[trial_id])
 
 
 def _foreseen(trial: FrozenTrial, past: list[FrozenTrial]) -> FrozenTrial:

@@ -42,7 +42,7 @@ search:
   sampler: {{name: tpe, seed: 0, options: {{startup_trials: 4}}}}
   objective: {{metric: loss}}
   trials: {trials}
-schedule: {{name: asha, grace: 1, reduction: 3}}
+schedule: {{{schedule}}}
 resources: {{hosts: 1, slots: {slots}}}
 disk: {{keep: 3}}
 """
@@ -74,10 +74,18 @@ def base_in(folder: Path) -> Path:
     return folder
 
 
-def prepare(workplace: Path, base: Path, *, trials: int, slots: int, epochs: int = 4) -> Path:
+def prepare(
+    workplace: Path,
+    base: Path,
+    *,
+    trials: int,
+    slots: int,
+    epochs: int = 4,
+    schedule: str = "name: asha, grace: 1, reduction: 3",
+) -> Path:
     """Write the sweep file into a new folder and return the folder."""
     workplace.mkdir(parents=True, exist_ok=True)
-    text = FILE.format(base=base, trials=trials, slots=slots, epochs=epochs)
+    text = FILE.format(base=base, trials=trials, slots=slots, epochs=epochs, schedule=schedule)
     (workplace / "killed.yaml").write_text(text)
     return workplace
 

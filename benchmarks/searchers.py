@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.trial import TrialState
 from ray.tune.search.optuna import OptunaSearch
 
 import sweeps
 from benchmarks.recorded import RATE, Table
+from benchmarks.told import Told
 from sweeps import spec, starts
 from sweeps.draws import Draws
 from sweeps.sweep import Sweep
@@ -27,37 +27,25 @@ def quick_start(table: Table, seed: int, overrides: Sequence[str] = ()) -> Sweep
     return spec.load(QUICK_START, own)
 
 
-class Ours:
+class Ours(Told):
     """The sweep's points as the driver draws them, and states told as the bridge tells them.
 
     On a study in memory: a journal file would cost more than the search.
     """
 
     def __init__(self, sweep: Sweep) -> None:
-        self.study = optuna.create_study(direction="maximize")
+        super().__init__()
         for point in starts.points(sweep):
             self.study.enqueue_trial(point)
         self._draws = Draws(self.study, sweep)
-        self._trials: dict[str, optuna.Trial] = {}
 
     def suggest(self, trial_id: str) -> Point | None:
         """Return the point of a new trial; None when a finite space is exhausted."""
         drawn = self._draws.next()
         if drawn is None:
             return None
-        self._trials[trial_id] = drawn.trial
+        self.trials[trial_id] = drawn.trial
         return drawn.point
-
-    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Keep the objective of a rung."""
-        self._trials[trial_id].report(result["objective"], result["rung"])
-
-    def on_trial_complete(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Tell COMPLETE with the best score, or PRUNED with that of every rung."""
-        self.on_trial_result(trial_id, result)
-        state = TrialState.COMPLETE if result["finished"] else TrialState.PRUNED
-        value = result["best"] if result["finished"] else None
-        self.study.tell(self._trials.pop(trial_id), value, state=state)
 
 
 class RelativeRate(Ours):

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from sweeps.context import CHANGES
 from sweeps.trials import RUNNING, Known
 
 _CLOSE = 1e-6  # MLflow and JSON keep doubles; a server may round
@@ -19,6 +20,8 @@ class Tracked:
     """Steps at which a rung is stored, as often as it is."""
     best: float | None
     """Objective of the best rung."""
+    segments: Sequence[int] = ()
+    """Rungs after which runs of segments begin."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +117,11 @@ def _against_mlflow(trial: Known, run: Tracked, disk: OnDisk, resume: str) -> It
     beyond = sorted(set(counted) - set(recorded) - {0})
     if beyond and not disk.driven:
         yield Difference(trial.name, f"rungs {_listed(beyond)} are in MLflow only", resume)
+    begun = [one.rung for one in trial.segments if one.rung < max(recorded, default=0)]
+    lost = sorted(set(begun) - set(run.segments))
+    if lost and not disk.driven:
+        what = f"its segments from rungs {_listed(lost)} on have no run in MLflow"
+        yield Difference(trial.name, what, resume if trial.runs else "none: the trial is over")
     told = trial.best.value if trial.best else None
     if None not in (told, run.best) and not _close(float(told or 0), float(run.best or 0)):
         what = f"its best value is {told:g} on disk and {run.best:g} in MLflow"
@@ -128,7 +136,9 @@ def _record(trial: Known, disk: OnDisk, resume: str) -> Iterator[Difference]:
         yield Difference(trial.name, f"rungs {_listed(twice)} are twice on record",
                          "remove the later line of rungs.jsonl")  # fmt: skip
     told = set(counted) if trial.told is None else set(trial.told)
-    untold = sorted(set(counted) - told)
+    # Rungs with a changed point say nothing of the one that the study knows.
+    own = {int(rung["rung"]) for rung in trial.rungs if not rung.get(CHANGES)}
+    untold = sorted(own - told)
     scored = {int(rung["rung"]) for rung in trial.rungs if rung.get("objective") is not None}
     if scored & set(untold) and not disk.driven and not trial.runs:
         yield Difference(trial.name, f"rungs {_listed(untold)} are on record, not in the study",

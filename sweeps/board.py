@@ -55,9 +55,9 @@ class Board:
     _recovered: set[int] = field(default_factory=set)
 
     def start(self, number: int, point: Mapping[str, Any]) -> Row:
-        """Add a trial, or set one running that is retried."""
-        row = self.rows.setdefault(number, Row(title=trial_title(number, point), number=number))
-        row.state = "running"
+        """Add a trial, or set one running that is retried, or goes on with another point."""
+        row = self.rows.setdefault(number, Row(title="", number=number))
+        row.title, row.state = trial_title(number, point), "running"
         self._recovered.discard(number)
         return row
 

@@ -14,12 +14,13 @@ from optuna.trial import Trial, TrialState
 from ray.tune.search import Searcher
 
 from sweeps.board import last_line
-from sweeps.context import BESTS, FAILED, GUARD, VIOLATIONS, Start
+from sweeps.context import BESTS, CHANGES, FAILED, GUARD, VIOLATIONS, Start, trial_id
 from sweeps.draws import Drawn, Draws
 from sweeps.fleet import Fleet
 from sweeps.paths import SweepFolder
+from sweeps.population import segments
 from sweeps.spec import Sweep
-from sweeps.study import EXHAUSTED, GUARDED, add, open_study, tell
+from sweeps.study import EXHAUSTED, FINISHED, GUARDED, SEGMENTS, add, open_study, tell
 
 
 @dataclass(kw_only=True)
@@ -41,10 +42,11 @@ class _Running:
     def report(self, result: Mapping[str, Any]) -> None:
         """Keep the objective of a rung as Optuna's intermediate value, once.
 
-        Optuna keeps none for several objectives.
+        Optuna keeps none for several objectives, and a rung with a changed point says nothing of
+        the point that it proposed.
         """
         value, rung = result.get("objective"), result.get("rung")
-        if self.several:
+        if self.several or result.get(CHANGES):
             return
         if value is not None and rung is not None and rung not in self.rungs:
             self.rungs.add(rung)
@@ -57,12 +59,13 @@ class OptunaBridge(Searcher):
     COMPLETE only when the trial says that it finished; PRUNED, with the value of every rung,
     when the scheduler, the guard or a limit stopped it; FAIL when it could not go on. What a
     trial violates is told as constraints, whichever way it ended. With several objectives Optuna
-    takes no values of rungs: a trial that was stopped has none there.
+    takes no values of rungs: a trial that was stopped has none there. A trial that went on with
+    another point is PRUNED with the rungs that it did with its own, however it ended.
     """
 
     def __init__(self, sweep: Sweep, folder: SweepFolder, fleet: Fleet) -> None:
         super().__init__()
-        self._fleet = fleet
+        self._fleet, self._folder = fleet, folder
         self._study = open_study(sweep, folder)
         self._draws = Draws(self._study, sweep)
         self._running: dict[str, _Running] = {}
@@ -88,7 +91,7 @@ class OptunaBridge(Searcher):
         None while no trial is left to begin but some run: one more may be asked for meanwhile.
         """
         self.poll()
-        if self._draws.is_over or self.hold or self.exhausted:
+        if not self.more_to_come:
             return self._nothing_more()
         drawn = self._draws.next()
         if drawn is None:
@@ -99,6 +102,11 @@ class OptunaBridge(Searcher):
         host = self._fleet.place(drawn.number)
         start = asdict(drawn.start) if drawn.start else None
         return {"number": drawn.number, "point": drawn.point, "host": host, "start": start}
+
+    @property
+    def more_to_come(self) -> bool:
+        """Whether further trials will begin, as far as can be seen now."""
+        return not (self._draws.is_over or self.hold or self.exhausted)
 
     @property
     def is_over(self) -> bool:
@@ -128,14 +136,24 @@ class OptunaBridge(Searcher):
         self._fleet.release(running.number)
         if result:
             running.report(result)
-        for name, violation in violations(None if error else result).items():
+        changed = bool(result and result.get(CHANGES))
+        for name, violation in violations(None if error or changed else result).items():
             running.trial.set_constraint(name, violation)
+        if changed:
+            self._tell_segments(running, result)
         if result and result.get(GUARD) and not error:
             running.trial.set_user_attr(GUARDED, result[GUARD])
         if running.several and result and result.get(BESTS):
             running.trial.set_user_attr(BESTS, result[BESTS])
         state, values = _ending(result, error)
         tell(self._study, running.trial, state, _reason(result, error), values)
+
+    def _tell_segments(self, running: _Running, result: Mapping[str, Any] | None) -> None:
+        """Keep with which points a trial went on, and whether it finished with the last one."""
+        own = segments.of(self._folder, trial_id(running.number))
+        running.trial.set_user_attr(SEGMENTS, [asdict(segment) for segment in own])
+        if result and result.get("finished"):
+            running.trial.set_user_attr(FINISHED, True)
 
     def save(self, checkpoint_path: str) -> None:
         """Leave the empty file that Tune expects: all that there is to know is in the study."""
@@ -171,7 +189,7 @@ def _ending(result: dict[str, Any] | None, error: bool) -> tuple[TrialState, lis
     """
     if error or not result or (result.get(FAILED) and not _violates(result)):
         return TrialState.FAIL, None
-    if not result.get("finished"):
+    if not result.get("finished") or result.get(CHANGES):
         return TrialState.PRUNED, None
     bests = result.get(BESTS) or [result.get("best")]
     if any(value is None or math.isnan(value) for value in bests):

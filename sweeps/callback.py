@@ -6,10 +6,11 @@ from typing import Any
 
 from ray import tune
 
-from sweeps.board import Board
+from sweeps.board import Board, Row
 from sweeps.context import FAILED, GUARD, trial_id
 from sweeps.live import View
 from sweeps.paths import SweepFolder
+from sweeps.population import segments
 from sweeps.sweep_run import SweepRun
 from sweeps.trial_run import Ending
 
@@ -25,8 +26,7 @@ class Follow(tune.Callback):
 
     def on_trial_start(self, iteration: int, trials: Sequence[Any], trial: Any, **_: Any) -> None:
         """A trial begins, or goes on after its host died."""
-        row = self._board.start(trial.config["number"], trial.config["point"])
-        self._view.changed(row)
+        self._view.changed(self._start(trial))
 
     def on_trial_result(
         self, iteration: int, trials: Sequence[Any], trial: Any, result: dict[str, Any], **_: Any
@@ -51,9 +51,15 @@ class Follow(tune.Callback):
         error = trial.get_error()
         self._end(trial, "failed", str(error) if error else "the trial's process died")
 
+    def _start(self, trial: Any) -> Row:
+        """Put a trial on the board, with the point that it goes on with."""
+        number = trial.config["number"]
+        own = segments.of(self._folder, trial_id(number))
+        return self._board.start(number, segments.point_at(own, trial.config["point"]))
+
     def _end(self, trial: Any, state: Ending, reason: str | None = None) -> None:
         number = trial.config["number"]
-        self._board.start(number, trial.config["point"])
+        self._start(trial)
         self._run.close_trial(trial_id(number), state, reason)
         self._view.changed(self._board.end(number, state, reason))
         for snapshot in self._folder.trial(trial_id(number)).glob("rung-*"):

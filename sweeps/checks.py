@@ -12,6 +12,7 @@ from search_spaces.forms import PRESET
 from sweeps import objective_checks, plugins, schedule_checks, search_checks
 from sweeps.fields import Keys, leaves, must_be
 from sweeps.objective_checks import CONSTRAINTS, OBJECTIVE
+from sweeps.population import checks as population_checks
 from sweeps.sweep import Sweep
 from workers import combinations
 from workers.families import REGEX
@@ -174,6 +175,15 @@ CHECKS: Mapping[Callable[[Sweep], Iterator[Flaw]], tuple[Keys, ...]] = {
     ),
     _combination_flaws: (("task",), ("adapter",), ("quantization",), ("prompt",)),
     schedule_checks.option_flaws: (("schedule", "name"),),
+    population_checks.field_flaws: (("schedule", "name"), SPACE),
+    population_checks.rung_flaws: (
+        EPOCHS,
+        SCHEDULE,
+        SPACE_EPOCHS,
+        ("search", "trials"),
+        ("evaluate", "from_rung"),
+        (*OBJECTIVE, "metric"),
+    ),
     schedule_checks.grace_flaws: (EPOCHS, SCHEDULE, SPACE_EPOCHS),
     schedule_checks.unpruned_flaws: (SCHEDULE, ("search", "trials")),
     schedule_checks.rung_flaws: (

@@ -13,6 +13,7 @@ from sweeps.context import BESTS
 from sweeps.disk import kept_adapters
 from sweeps.earlier import EarlierSweep
 from sweeps.paths import SweepFolder
+from sweeps.population import tracked
 from sweeps.record import violates
 from sweeps.registry import check_adapter
 from sweeps.spool import abandoned
@@ -61,7 +62,14 @@ def _tracked(client: Any, run: Any, objective: str) -> Tracked:
         state=run.data.tags.get("trial.state", "running"),
         rungs=[int(point.step) for point in history],
         best=run.data.metrics.get(f"best/{objective}"),
+        segments=_segments(client, run),
     )
+
+
+def _segments(client: Any, run: Any) -> list[int]:
+    if tracked.LINEAGE not in run.data.tags:
+        return []
+    return sorted(int(one.data.tags[tracked.RUNG]) for one in tracked.of(client, run))
 
 
 def _dead_driver(folder: SweepFolder) -> str | None:

@@ -35,6 +35,8 @@ VIOLATES = "violates"
 HOPELESS = "hopeless"
 """Key of a result: whether the trial ends because no later rung can keep these limits."""
 
+CHANGES = "changes"
+"""Key of a result: how often the trial had been given another point before the rung."""
 
 FULL = "full"
 """Key of a result: the disk is full, in words; the rung is not on record."""
@@ -90,14 +92,16 @@ def trial_number(trial: str) -> int:
 
 def trial_title(number: int, point: Point) -> str:
     """Return a short distinctive title such as ``trial-009 r16 lr0.0003 nf4``."""
-    labels = [_label(path.rpartition(".")[2], value) for path, value in point.items()]
-    return " ".join([trial_id(number), *(label for label in labels if label)])
+    labels = [label(path, value) for path, value in point.items()]
+    return " ".join([trial_id(number), *(text for text in labels if text)])
 
 
 _SHORT = {"rank": "r", "alpha": "a", "learning_rate": "lr", "dropout": "d"}
 
 
-def _label(field: str, value: Any) -> str:
+def label(path: str, value: Any) -> str:
+    """Return a value of a field in short, such as ``lr0.0003``; nothing for ``none``."""
+    field = path.rpartition(".")[2]
     if isinstance(value, str):
         return "" if value == "none" else value
     if isinstance(value, float):

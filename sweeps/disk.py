@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
-from sweeps import best, record
+from sweeps import best, record, schedulers
 from sweeps.context import values_of
 from sweeps.paths import SweepFolder
 from sweeps.resources import Layout
@@ -111,7 +111,10 @@ def expected_bytes(sweep: Sweep, weights: int, plan: Layout) -> float:
     kept = min(sweep.search.trials, sweep.disk.keep or sweep.search.trials)
     # One more of each is there while the next one is written.
     running = 2 * ADAPTER_BYTES + (KEPT_SNAPSHOTS + 1) * SNAPSHOT_BYTES
-    return float(weights) * (kept * ADAPTER_BYTES + plan.concurrent_trials * running)
+    # Trials that wait for each other keep their snapshots without a slot.
+    waits = schedulers.module(sweep.schedule.name).PAUSES
+    at_a_time = sweep.search.trials if waits else plan.concurrent_trials
+    return float(weights) * (kept * ADAPTER_BYTES + at_a_time * running)
 
 
 def size_of(folder: Path) -> float:

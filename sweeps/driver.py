@@ -21,6 +21,7 @@ from sweeps import (
     leaderboard,
     lease,
     record,
+    schedulers,
     starts,
     warm_start,
 )
@@ -39,6 +40,7 @@ from sweeps.leaderboard_view import publish_view
 from sweeps.live import view
 from sweeps.objective_checks import refuse_unmeasured
 from sweeps.paths import SweepFolder
+from sweeps.population.tracked import LINEAGE
 from sweeps.remarks import remarks
 from sweeps.resources import Layout
 from sweeps.spec import Sweep
@@ -196,7 +198,7 @@ def _tune(
             num_samples=-1,  # the bridge says when it is over: trials may be added
             stop=StopAsked(folder),
             search_alg=Admission(bridge, slots, spent),
-            scheduler=SweepScheduler(sweep, spent, slots, past),
+            scheduler=SweepScheduler(sweep, spent, slots, past, lambda: bridge.more_to_come),
             # Tune refuses a trial without any resource.
             resources_per_trial={"cpu": 0.001},
             max_concurrent_trials=slots,
@@ -228,7 +230,9 @@ def _publish_view(sweep: Sweep, folder: SweepFolder, parent: SweepRun) -> None:
 def _tags(sweep: Sweep) -> list[str]:
     """Return the tags of trials that only some sweeps have."""
     front = [FRONT] if len(sweep.search.objectives) > 1 else []
-    return [*front, "trial.violates"] if sweep.search.constraints else front
+    limits = ["trial.violates"] if sweep.search.constraints else []
+    lineage = [LINEAGE] if schedulers.module(sweep.schedule.name).CHANGES else []
+    return [*front, *limits, *lineage]
 
 
 def _board(sweep: Sweep, folder: SweepFolder, spent: Spent) -> Board:

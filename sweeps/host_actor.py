@@ -4,14 +4,13 @@ Heavy packages are imported inside the actor's process only.
 """
 
 import math
-import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sweeps import best, disk, record, scores_file
+from sweeps import best, disk, record, schedulers, scores_file
 from sweeps.best import Best
 from sweeps.context import (
     EXAMPLE_IMAGES,
@@ -22,16 +21,14 @@ from sweeps.context import (
     Start,
     SweepContext,
     trial_id,
-    trial_number,
-    trial_title,
 )
 from sweeps.inputs import eval_tags
 from sweeps.open_trial import OpenTrial, failure, reported
+from sweeps.population.opening import opened, refuse_lost
 from sweeps.quiet import quiet_libraries
 from sweeps.scores_file import Captions, Scores
 from sweeps.spool.entries import batch
 from sweeps.spool.outbox import of_sweep
-from sweeps.trial_run import TrialRun
 from workers.report import Prediction, Report
 
 if TYPE_CHECKING:
@@ -54,6 +51,8 @@ class HostActor:
         shared: dict[str, Any] = {"make_scorer": make_scorer} if make_scorer else {}
         self._host = Host(threads=context.threads, **shared)
         self._trials: dict[str, OpenTrial] = {}
+        self._waits = schedulers.module(context.sweep.schedule.name).PAUSES
+        """Whether a slot that is closed may be opened again."""
 
     def node(self) -> str:
         """Return the id of Ray's node that this host runs on."""
@@ -75,13 +74,24 @@ class HostActor:
         counts = ", ".join(f"{len(part)} {split}" for split, part in data_set.splits.items())
         return [f"images: {counts}", *(f"skipped: {problem}" for problem in data_set.problems)]
 
-    def open(self, number: int, point: Point, start: Start | None = None) -> dict[str, Any] | None:
+    def open(
+        self, number: int, point: Point, start: Start | None = None, opening: str = ""
+    ) -> dict[str, Any] | None:
         """Give a trial a slot, which goes on after the rungs on record, else from `start`.
 
-        Returns None, or the result of a trial that cannot go on.
+        `opening` is what `close` must say: who gave a waiting trial up may be slower to close its
+        slot than the next one is to open it. Returns None, or the result of a trial that cannot
+        go on.
         """
         name = trial_id(number)
-        return self._guarded(name, lambda: self._open(name, number, point, start))
+        if name in self._trials:
+            self._shut(name)
+
+        def work() -> None:
+            self._open(name, number, point, start)
+            self._trials[name].opening = opening
+
+        return self._guarded(name, work)
 
     def advance(self, number: int) -> dict[str, Any]:
         """Train a trial for one rung and return Tune's result."""
@@ -89,41 +99,30 @@ class HostActor:
         result: dict[str, Any] = {}
         return self._guarded(name, lambda: result.update(self._advance(name))) or result
 
-    def close(self, number: int) -> None:
-        """Take a trial's slot away and write its best captions; its snapshots stay."""
+    def close(self, number: int, opening: str = "") -> None:
+        """Take a trial's slot away and write its best captions; its snapshots stay.
+
+        A slot that was opened with another word is left alone.
+        """
         name = trial_id(number)
-        trial = self._trials.pop(name, None)
-        if trial is None:
-            return
-        self._host.evict(name)
-        self._guarded(name, lambda: self._log_predictions(trial))
+        if name in self._trials and self._trials[name].opening == opening:
+            self._shut(name)
 
     def shutdown(self) -> None:
         """Write the best captions of the trials that nobody closed; release bases and scorers."""
         for name in list(self._trials):
-            self.close(trial_number(name))
+            self._shut(name)
         self._host.close()
 
+    def _shut(self, name: str) -> None:
+        trial = self._trials.pop(name)
+        self._host.evict(name)
+        self._guarded(name, lambda: self._log_predictions(trial))
+
     def _open(self, name: str, number: int, point: Point, start: Start | None) -> None:
-        sweep, context = self._context.sweep, self._context
-        recipe = sweep.recipe.with_point(point)
-        run = TrialRun.open(
-            context.tracking,
-            context.parent_run_id,
-            name,
-            trial_title(number, point),
-            params={**point, "train.seed": recipe.train.seed, "model.base": recipe.model.base},
-            logarithmic=sweep.logarithmic_fields(),
-            tags={
-                "trial.number": str(number),
-                "host": self._name,
-                "node": os.uname().nodename,
-                **({"trial.from": f"{start.trial} rung {start.rung}"} if start else {}),
-            },
-        )
-        began = start.rung if start else 0
-        trial = OpenTrial(run=run, recipe=recipe, began=began, first_rung=sweep.first_judged_rung)
-        past = record.usable(context.folder, name)
+        trial = opened(self._context, self._name, number, point, start)
+        past = record.usable(self._context.folder, name)
+        refuse_lost(trial, past)
         if past:
             self._go_on(name, trial, past)
         else:
@@ -156,7 +155,9 @@ class HostActor:
         if trial.best:
             trial.run.best(trial.best.metrics, trial.best.rung)
         for result in past:
-            trial.run.report(reported(result), self._context.sweep.search.objective.metric)
+            trial.track(reported(result), self._context.sweep.search.objective.metric)
+        for former in trial.segments[:-1]:
+            former.run.end("stopped")
         last = past[-1]
         self._mark(trial, last.get(VIOLATES))
         if not record.is_over(last):
@@ -182,11 +183,13 @@ class HostActor:
 
     def _tell(self, name: str, trial: OpenTrial, report: Report) -> dict[str, Any]:
         """Put a rung on record, then into MLflow, and return it as Tune's result."""
+        report = replace(report, metrics={**report.metrics, **trial.moving})
         judgement = trial.judgement(self._context.sweep, report)
         result = trial.result(self._context.sweep, report, judgement)
         # On record before anybody hears of it: what is heard is never trained again.
         record.append(self._context.folder, name, result)
-        trial.run.report(report, self._context.sweep.search.objective.metric, trial.best)
+        trial.is_over = record.is_over(result)
+        trial.track(report, self._context.sweep.search.objective.metric)
         self._mark(trial, judgement.violates)
         return result
 
@@ -246,6 +249,8 @@ class HostActor:
     def _log_predictions(self, trial: OpenTrial) -> None:
         if trial.predictions:
             trial.run.predictions(trial.predictions, self._samples(trial))
+        # Examples are stored once: those of a trial that only waits would stay for ever.
+        if trial.predictions and (trial.is_over or not self._waits):
             self._log_examples(trial, trial.predictions, step=trial.recipe.train.epochs)
 
     def _log_examples(

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from sweeps.front import costs, fronts
 from sweeps.objectives import Objective
+from sweeps.population.tracked import LINEAGE
 from sweeps.sweep import Search
 from sweeps.sweep_run import SweepRun
 from workers.measures import MEASURES
@@ -52,6 +53,9 @@ class Entry:
     """Why the guard stopped the trial."""
     violates: str | None = None
     """Which limits of the search the trial violates, in words: it cannot win."""
+    lineage: str = ""
+    """Whose states its weights went through, such as ``lr0.003 <- trial-002@4``; none for its own.
+    """
     standing: Standing | None = None
     """None where no scores per image are kept."""
 
@@ -112,6 +116,11 @@ class Leaderboard:
         """Return a trial's objectives at its best rung; none when one of them has no number."""
         values = [entry.best.get(objective.metric, math.nan) for objective in self.objectives]
         return () if any(map(math.isnan, values)) else tuple(values)
+
+    @property
+    def changed(self) -> bool:
+        """Whether a trial was given other points in its course."""
+        return any(entry.lineage for entry in self.entries)
 
     @property
     def tied(self) -> tuple[Entry, ...]:
@@ -183,7 +192,8 @@ def header(board: Leaderboard, metrics: Sequence[str]) -> list[str]:
     """Return the names of the columns, with `metrics` after the objective."""
     standing = ["95 % interval", "vs best"] if board.images else []
     front = ["front"] if board.further else []
-    return ["trial", "state", *front, board.objective, *standing, *metrics, "rung"]
+    lineage = ["lineage"] if board.changed else []
+    return ["trial", "state", *front, board.objective, *standing, *metrics, "rung", *lineage]
 
 
 def row(board: Leaderboard, entry: Entry, metrics: Sequence[str]) -> list[str]:
@@ -198,6 +208,7 @@ def row(board: Leaderboard, entry: Entry, metrics: Sequence[str]) -> list[str]:
         *(standing if board.images else ()),
         *(number(entry.best.get(name)) for name in metrics),
         "" if entry.rung is None else str(entry.rung),
+        *([entry.lineage] if board.changed else []),
     ]
 
 
@@ -255,6 +266,7 @@ def _entry(run: Any) -> Entry:
         final=_below(metrics, "final/"),
         guard=tags.get("trial.guard"),
         violates=tags.get("trial.violates"),
+        lineage=tags.get(LINEAGE, ""),
     )
 
 

@@ -2,7 +2,8 @@
 
 import time
 import traceback
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sweeps import constraints
@@ -10,6 +11,7 @@ from sweeps.best import Best
 from sweeps.constraints import Judgement
 from sweeps.context import (
     BESTS,
+    CHANGES,
     FAILED,
     GUARD,
     HOPELESS,
@@ -19,6 +21,7 @@ from sweeps.context import (
     VIOLATIONS,
     values_of,
 )
+from sweeps.population.tracked import SegmentRun
 from sweeps.record import Result
 from sweeps.scores_file import Scores
 from sweeps.sweep import Sweep
@@ -35,6 +38,8 @@ class OpenTrial:
     recipe: Recipe
     untrained: Report | None = None
     """Rung 0 of a trial that has not been trained yet."""
+    opening: str = ""
+    """Tells who opened the slot: a trial that waited may be taken up by another process."""
     began: int = 0
     """Rung after which it began; above 0 for one that began from another trial's state."""
     first_rung: int = 1
@@ -43,12 +48,29 @@ class OpenTrial:
     predictions: tuple[Prediction, ...] = ()
     scores: Scores | None = None
     """Of the best rung's captions, and of the final ones when there are some."""
+    segments: tuple[SegmentRun, ...] = ()
+    """Of a trial that was given other points in its course."""
+    moving: Mapping[str, float] = field(default_factory=dict)
+    """Numbers of its point that may change in its course, as they are logged at each rung."""
+    is_over: bool = False
+    """Whether it ended by itself; otherwise it may only wait, or be stopped."""
+
+    def track(self, report: Report, objective: str) -> None:
+        """Log a rung in the trial's run, and in that of the segment that it belongs to."""
+        self.run.report(report, objective, self.best)
+        begun = [each for each in self.segments if each.segment.rung < report.rung]
+        if begun:
+            begun[-1].run.report(report, objective)
 
     def out_of_patience(self, rung: int) -> bool:
-        """Say whether the objective has not become better for too many rungs."""
+        """Say whether the objective has not become better for too many rungs.
+
+        They count from anew when the trial takes over another one's state.
+        """
         patience = self.recipe.train.patience
         since = self.best.rung if self.best else max(self.began, self.first_rung - 1)
-        return patience is not None and rung - since >= patience
+        taken_over = self.segments[-1].segment.rung if self.segments else 0
+        return patience is not None and rung - max(since, taken_over) >= patience
 
     def is_judged(self, report: Report) -> bool:
         """Say whether a rung has an objective; the first ones may have no captions."""
@@ -83,6 +105,7 @@ class OpenTrial:
             BESTS: values_of(sweep, self.best.metrics) if self.best else None,
             **_endings(report, judgement),
             FAILED: None,
+            CHANGES: len(self.segments),
             SYMPTOMS: list(report.symptoms),
             VIOLATIONS: dict(judgement.excesses),
             VIOLATES: judgement.violates,

@@ -104,6 +104,11 @@ class SweepFolder:
         """What MLflow could not be told yet, see `sweeps.spool`."""
         return self.path / "spool"
 
+    @property
+    def population(self) -> Path:
+        """What trials took over from each other, see `sweeps.population.segments`."""
+        return self.path / "population.jsonl"
+
     def trial(self, trial: str) -> Path:
         """Everything of one trial."""
         return self.path / "trials" / trial
@@ -127,6 +132,10 @@ class SweepFolder:
     def snapshot(self, trial: str, rung: int) -> Path:
         """The state of a trial at the end of a rung."""
         return self.trial(trial) / f"rung-{rung:03d}"
+
+    def donated(self, trial: str, rung: int) -> Path:
+        """A copy of another trial's snapshot that is to become the trial's own."""
+        return self.trial(trial) / f"donated-{rung:03d}"
 
     def best_adapter(self, trial: str) -> Path:
         """The adapter of the trial's best rung, as plain peft loads it."""

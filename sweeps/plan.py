@@ -5,7 +5,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from sweeps import disk, samplers, starts, storage
+from sweeps import disk, samplers, schedulers, starts, storage
 from sweeps.budget import described, refuse
 from sweeps.context import trial_title
 from sweeps.disk import in_words
@@ -94,7 +94,7 @@ def _trials(sweep: Sweep) -> str:
 
 def _sampler(sweep: Sweep) -> str:
     name, schedule = sweep.search.sampler.name, sweep.schedule.name
-    if samplers.module(name).LEARNS_FROM_STOPPED or schedule == "fifo":
+    if samplers.module(name).LEARNS_FROM_STOPPED or not schedulers.module(schedule).STOPS:
         return name
     return f"{name}; it learns from completed trials only, and {schedule} stops most before"
 

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import workers
+from sweeps.fields import dotted
 from sweeps.tracking import Tracking
+from sweeps.trial_run import with_log10
 from workers.recipe import Recipe
 
 CHAMPION = "champion"
@@ -46,7 +48,7 @@ def register(
         name="captioner",
         source_run_id=run_id,
         tags=dict(tags),
-        params=run.data.params,
+        params=_params(run.data.params, recipe),
         model_type="captioner",
     )
     with global_store(tracking):
@@ -55,6 +57,14 @@ def register(
     _link(client, run, model.model_id)
     client.set_registered_model_alias(name, CHAMPION, made)
     return int(made)
+
+
+def _params(logged: Mapping[str, str], recipe: Recipe) -> dict[str, str]:
+    """Return the parameters of a trial's run as the recipe has them: its point may have changed."""
+    values = dotted(recipe)
+    own = {name: values[name] for name in logged if name in values}
+    logarithmic = [name for name in own if f"{name}_log10" in logged]
+    return {**logged, **with_log10(own, logarithmic)}
 
 
 def check_adapter(folder: Path) -> None:

@@ -1,9 +1,10 @@
-"""What there is to say about a sweep besides its leaderboard: the budget, and the grace."""
+"""What there is to say about a sweep besides its leaderboard: budget, grace, population."""
 
 from sweeps import fidelity
 from sweeps.budget import Spent
 from sweeps.leaderboard import Leaderboard
 from sweeps.paths import SweepFolder
+from sweeps.population import segments
 from sweeps.spec import Sweep
 
 _OPEN = ("running", "interrupted")
@@ -20,4 +21,13 @@ def remarks(sweep: Sweep, folder: SweepFolder, board: Leaderboard) -> tuple[str,
     found = fidelity.read(sweep, folder, over)
     if found:
         said.append(str(found))
-    return tuple(said)
+    return (*said, *_population(folder))
+
+
+def _population(folder: SweepFolder) -> tuple[str, ...]:
+    compared = segments.generations(folder)
+    if not compared:
+        return ()
+    rungs = ", ".join(map(str, sorted({one.rung for one in compared})))
+    taken = sum(len(one.segments) for one in compared)
+    return (f"trials were compared at rungs {rungs}; went on with a better one's state: {taken}",)

@@ -116,9 +116,11 @@ def _state_flaws(
         yield Flaw(("--snapshot",), "must come with --from TRIAL, whose state it is")
         return
     origin = trials[request.trial]
+    # The next rung begins with a snapshot: it may have been taken over from another trial.
+    had = origin.point_at(request.rung + 1 if request.rung else _rung(origin, request))
     for path in SHAPE:
-        if path in point and not same(point[path], origin.point.get(path, point[path])):
-            must = f"must stay {show(origin.point[path])}, as the weights of {origin.name} have it"
+        if path in point and not same(point[path], had.get(path, point[path])):
+            must = f"must stay {show(had[path])}, as the weights of {origin.name} have it"
             yield Flaw((path,), must, show(point[path]))
     there = [rung["rung"] for rung in origin.rungs
              if folder.snapshot(origin.name, rung["rung"]).is_dir()]  # fmt: skip
@@ -132,10 +134,15 @@ def _state_flaws(
         yield from _rung_flaws(origin, request, sweep, point)
 
 
+def _rung(origin: Known, request: Request) -> int:
+    """Return the rung whose state is asked for; that of the best adapter where none is named."""
+    return request.rung or (origin.best.rung if origin.best else 0)
+
+
 def _rung_flaws(
     origin: Known, request: Request, sweep: Sweep, point: Mapping[str, Any]
 ) -> Iterator[Flaw]:
-    done = request.rung or (origin.best.rung if origin.best else 0)
+    done = _rung(origin, request)
     epochs = int(point.get("train.epochs", sweep.train.epochs))
     if done >= epochs:
         must = f"must be below the {epochs} epochs of the new trial, or nothing is left to train"

@@ -1,13 +1,15 @@
 """Optuna's study of a sweep: what was drawn, how it ended, and what that teaches."""
 
+import math
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Literal
 
-from sweeps import storage
+from sweeps import best, storage
 from sweeps.context import BESTS, Start
 from sweeps.paths import SweepFolder
+from sweeps.population import segments
 from sweeps.same_study import refuse_another, remember, widened
 from sweeps.spec import Sweep
 from sweeps.trial_run import Ending
@@ -33,6 +35,11 @@ ERROR = "error"
 """User attribute: why a trial failed."""
 GUARDED = "guard"
 """User attribute and constraint: why the guard stopped a trial."""
+SEGMENTS = "segments"
+"""User attribute: points with which a trial went on that had been given up, see
+`sweeps.population.segments`."""
+FINISHED = "finished"
+"""User attribute: whether such a trial did all its epochs."""
 ORIGIN = "from"
 """User attribute: sweep and trial from which a warm start took it."""
 
@@ -170,6 +177,8 @@ def how_ended(frozen: "FrozenTrial") -> tuple[Ending, str | None]:
     """Return what the run of an ended trial says in MLflow, and why it failed if it did."""
     if GUARDED in frozen.user_attrs:
         return "failed-by-guard", frozen.user_attrs[GUARDED]
+    if FINISHED in frozen.user_attrs:  # PRUNED, as its own point was given up
+        return "completed", None
     if ERROR in frozen.user_attrs:  # also what did not fit in memory, which is PRUNED
         return "failed", frozen.user_attrs[ERROR]
     return _ENDINGS[frozen.state.name], None
@@ -180,14 +189,18 @@ _ENDINGS: Mapping[str, Ending] = {"COMPLETE": "completed", "PRUNED": "stopped", 
 
 
 def recipe_of(sweep: Sweep, folder: SweepFolder, trial: str) -> Recipe:
-    """Return the recipe of a trial: the sweep's, with the trial's point put in.
+    """Return the recipe of a trial's best adapter: the sweep's, with the trial's point put in.
 
+    Of a trial that went on with other points it is the one that its best rung was trained with.
     Raises KeyError for a trial that the study does not have.
     """
     own = own_trials(open_study(sweep, folder))
     if trial not in own:
         raise KeyError(f"the study of {folder.sweep_id} has no {trial}")
-    return sweep.recipe.with_point(own[trial].params)
+    kept = best.read(folder.best_adapter(trial))
+    rung = kept.rung if kept else math.inf
+    point = segments.point_at(segments.of(folder, trial), own[trial].params, rung)
+    return sweep.recipe.with_point(point)
 
 
 def importances(sweep: Sweep, folder: SweepFolder) -> dict[str, float]:

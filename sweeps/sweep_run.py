@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from sweeps.population import tracked
 from sweeps.spool import entries, limits, outbox
 from sweeps.spool.line import AwayError, Line, line_to
 from sweeps.tracking import Tracking, find_runs, find_trials, open_run, user
@@ -91,7 +92,13 @@ class SweepRun:
         """End as interrupted every trial that nobody ended; later, when MLflow is away."""
         with suppress(AwayError):
             for run in self.line.attempt(lambda _: self._trials("attributes.status = 'RUNNING'")):
-                self._trial(run.data.tags["trial.id"]).end("interrupted", once=True)
+                self.close_trial(run.data.tags["trial.id"], "interrupted")
+
+    def close_segments(self) -> None:
+        """End the segments that a trial which has ended left running."""
+        for run in self.trials():
+            if run.info.status != "RUNNING":
+                tracked.end(self._trial(run.data.tags["trial.id"]), run.data.tags["trial.state"])
 
     def close_trial(self, trial_id: str, state: Ending, reason: str | None = None) -> None:
         """End a trial's run, once: an ended run stays as it is.
@@ -99,7 +106,10 @@ class SweepRun:
         A trial that failed before its host could open a run gets one here, so that the
         reason is not lost.
         """
-        self._trial(trial_id).end(state, reason, once=True)
+        trial = self._trial(trial_id)
+        with suppress(AwayError):
+            tracked.end(trial, state)
+        trial.end(state, reason, once=True)
 
     def close(
         self, state: Ending, *, best_trial: str | None, best: Mapping[str, float], note: str

@@ -1,7 +1,7 @@
 """One of Tune's schedulers under the rules of a sweep: what it is shown, and what is done then."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from ray.tune.schedulers import TrialScheduler
 from sweeps import fidelity, record, schedulers
 from sweeps.budget import Spent
 from sweeps.context import trial_id
+from sweeps.population.population import Population
 from sweeps.record import Result
 from sweeps.schedulers import PastTrial
 from sweeps.spec import Sweep
@@ -38,19 +39,27 @@ class SweepScheduler(TrialScheduler):
         spent: the clock.
         slots: trials in flight at a time.
         past: trials that ended under earlier drivers, by name, with their rungs.
+        to_come: tells whether further trials will begin.
     """
 
     # A decision counts for the rung that it was taken on.
     _supports_buffered_results = False
 
     def __init__(
-        self, sweep: Sweep, spent: Spent, slots: int, past: Mapping[str, Sequence[Result]]
+        self,
+        sweep: Sweep,
+        spent: Spent,
+        slots: int,
+        past: Mapping[str, Sequence[Result]],
+        to_come: Callable[[], bool],
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._sweep = sweep
         self._spent = spent
         self._slots = slots
+        self._to_come = to_come
         self._pauses = schedulers.module(sweep.schedule.name).PAUSES
+        self._changes = schedulers.module(sweep.schedule.name).CHANGES
         self._live: dict[str, _Live] = {}
         self._awaited = set(fidelity.first_trials(sweep)) - set(past)
         """Unpruned trials that are not over."""
@@ -80,7 +89,7 @@ class SweepScheduler(TrialScheduler):
         self._count(trial, result)
         decision = str(TrialScheduler.CONTINUE)
         told_again = result.get("rung", 0) < self._live[_name(trial)].recorded
-        if _comparable(result) and not (told_again and self._pauses):
+        if self._is_shown(result) and not (told_again and self._pauses):
             self._show(trial, result)
             decision = self._scheduler.on_trial_result(tune_controller, trial, result)
         if told_again:
@@ -94,7 +103,7 @@ class SweepScheduler(TrialScheduler):
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
         """Take the end of a trial; its last rung is news unless the scheduler stopped it there."""
         self._count(trial, result)
-        if _comparable(result) and result["rung"] > self._live[_name(trial)].rung:
+        if self._is_shown(result) and result["rung"] > self._live[_name(trial)].rung:
             self._show(trial, result)
             self._scheduler.on_trial_complete(tune_controller, trial, result)
         else:
@@ -142,8 +151,14 @@ class SweepScheduler(TrialScheduler):
             reduction=schedule.reduction,
             options=schedule.options,
         )
+        if self._changes:
+            made.join(Population(self._sweep, self._spent.folder, self._to_come))
         schedulers.remember(schedule.name, made, self._shown)
         return made
+
+    def _is_shown(self, result: Result) -> bool:
+        """Tell whether the scheduler is shown a rung; one that changes points waits for all."""
+        return result.get("rung") is not None and (self._changes or _comparable(result))
 
     def _count(self, trial: Any, result: Result) -> None:
         name = _name(trial)

@@ -5,6 +5,7 @@ trial.
 """
 
 import contextlib
+import secrets
 import time
 from typing import Any
 
@@ -23,6 +24,7 @@ class TrialTrainable(tune.Trainable):
 
     _rung: int
     _opened: bool
+    _opening: str
 
     def setup(self, config: dict[str, Any], context: SweepContext) -> None:  # type: ignore[override]
         """Remember the trial; its slot is opened by the first step."""
@@ -68,7 +70,8 @@ class TrialTrainable(tune.Trainable):
         self._past: list[dict[str, Any]] = []
 
     def _open(self) -> dict[str, Any] | None:
-        opening: Any = self._host.open.remote(self._number, self._point, self._start)
+        self._opening = secrets.token_hex(8)
+        opening: Any = self._host.open.remote(self._number, self._point, self._start, self._opening)
         failure: dict[str, Any] | None = ray.get(opening)
         self._opened = failure is None
         if self._opened:
@@ -92,4 +95,6 @@ class TrialTrainable(tune.Trainable):
             self._opened = False
             # Waited for: a call whose caller has died may never be carried out.
             with contextlib.suppress(ray.exceptions.RayError):
-                ray.get(self._host.close.remote(self._number), timeout=_CLOSE_SECONDS)
+                ray.get(
+                    self._host.close.remote(self._number, self._opening), timeout=_CLOSE_SECONDS
+                )

@@ -8,6 +8,9 @@ Each module offers
         whether it stops trials at all
     PAUSES: bool
         whether trials wait for each other: such a scheduler compares only what runs together
+    CHANGES: bool
+        whether it gives trials other points: such a scheduler is shown every rung, also one without
+        an objective, and takes the sweep's `sweeps.population.population.Population` by ``join``
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,6 +23,7 @@ MODULES = {
     "fifo": "sweeps.schedulers.fifo",
     "hyperband": "sweeps.schedulers.hyperband",
     "median": "sweeps.schedulers.median",
+    "pbt": "sweeps.schedulers.pbt",
 }
 NAMES = tuple(MODULES)
 

@@ -4,6 +4,7 @@ from typing import Any
 
 STOPS = True
 PAUSES = False
+CHANGES = False
 
 
 def make(epochs: int, grace: int, reduction: int) -> Any:

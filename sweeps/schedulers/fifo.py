@@ -4,6 +4,7 @@ from typing import Any
 
 STOPS = False
 PAUSES = False
+CHANGES = False
 
 
 def make(epochs: int, grace: int, reduction: int) -> Any:

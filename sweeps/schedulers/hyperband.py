@@ -11,6 +11,7 @@ from typing import Any
 
 STOPS = True
 PAUSES = True
+CHANGES = False
 
 
 def make(epochs: int, grace: int, reduction: int) -> Any:

@@ -7,6 +7,7 @@ from workers.recipe import Count
 
 STOPS = True
 PAUSES = False
+CHANGES = False
 
 
 def make(epochs: int, grace: int, reduction: int, *, samples: Count = 3) -> Any:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-Kind = Literal["open", "batch", "untag", "inputs", "artifact", "image", "end", "view"]
+Kind = Literal["open", "batch", "untag", "inputs", "artifact", "image", "end", "view", "name"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,9 +37,17 @@ def parse(line: bytes) -> Entry | None:
         return None
 
 
-def opened(name: str, tags: Mapping[str, str], params: Mapping[str, str]) -> Entry:
-    """Make the run, or set it running again."""
-    return Entry(kind="open", values={"name": name, "tags": dict(tags), "params": dict(params)})
+def opened(
+    name: str, tags: Mapping[str, str], params: Mapping[str, str], *, again: bool = True
+) -> Entry:
+    """Make the run, or set it running again; without `again` one that is there stays as it is."""
+    values = {"name": name, "tags": dict(tags), "params": dict(params), "again": again}
+    return Entry(kind="open", values=values)
+
+
+def named(name: str) -> Entry:
+    """Give the run another name."""
+    return Entry(kind="name", values={"name": name})
 
 
 def batch(

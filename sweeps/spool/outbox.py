@@ -5,7 +5,7 @@ from typing import Any
 
 from sweeps.spool.entries import Entry
 from sweeps.spool.line import AwayError, Line, first_line, line_to
-from sweeps.spool.remote_run import Address, RemoteRun
+from sweeps.spool.remote_run import Address, RemoteRun, address
 from sweeps.spool.spool_file import SpoolFile
 from sweeps.tracking import Tracking
 
@@ -18,7 +18,8 @@ _log = logging.getLogger(__name__)
 class Outbox:
     """The way of one run's entries to MLflow, in their order. Never raises for MLflow's sake."""
 
-    def __init__(self, line: Line, file: SpoolFile, run: RemoteRun) -> None:
+    def __init__(self, tracking: Tracking, line: Line, file: SpoolFile, run: RemoteRun) -> None:
+        self.tracking = tracking
         self.line = line
         self.file = file
         self.run = run
@@ -62,9 +63,17 @@ class Outbox:
         return True
 
 
-def of_trial(tracking: Tracking, parent_run_id: str, trial: str) -> Outbox:
-    """Return the outbox of a trial's run."""
-    return _outbox(tracking, trial, RemoteRun(Address(parent_run_id, trial)))
+def of_trial(
+    tracking: Tracking, sweep_run_id: str, trial: str, segment: int | None = None
+) -> Outbox:
+    """Return the outbox of a trial's run, or of the run of a segment of it."""
+    place = Address(sweep_run_id, trial, segment)
+    return _outbox(tracking, place.name, RemoteRun(place))
+
+
+def named(tracking: Tracking, sweep_run_id: str, name: str) -> Outbox:
+    """Return the outbox of a trial or a segment that is called so."""
+    return _outbox(tracking, name, RemoteRun(address(sweep_run_id, name)))
 
 
 def of_sweep(tracking: Tracking, run_id: str) -> Outbox:
@@ -73,4 +82,4 @@ def of_sweep(tracking: Tracking, run_id: str) -> Outbox:
 
 
 def _outbox(tracking: Tracking, name: str, run: RemoteRun) -> Outbox:
-    return Outbox(line_to(tracking), SpoolFile(tracking.waiting / name), run)
+    return Outbox(tracking, line_to(tracking), SpoolFile(tracking.waiting / name), run)

@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sweeps.spool import entries, limits
@@ -19,11 +19,30 @@ ERROR_TAGS = ("trial.error", "trial.guard")
 
 @dataclass(frozen=True)
 class Address:
-    """Where a trial's run is: below its sweep's run, by a tag."""
+    """Where a run is: a trial's below its sweep's, that of a trial's segment below the trial's."""
 
-    parent_run_id: str
+    sweep_run_id: str
     trial: str
-    tag: str = "trial.id"
+    segment: int | None = None
+    """The rung after which the segment begins."""
+
+    @property
+    def tag(self) -> tuple[str, str]:
+        """The tag by which the run is found below the one above it."""
+        if self.segment is None:
+            return "trial.id", self.trial
+        return "segment.rung", str(self.segment)
+
+    @property
+    def name(self) -> str:
+        """What the run's outbox is called."""
+        return self.trial if self.segment is None else f"{self.trial}.{self.segment}"
+
+
+def address(sweep_run_id: str, name: str) -> Address:
+    """Return the address of a run by what its outbox is called."""
+    trial, _, segment = name.partition(".")
+    return Address(sweep_run_id, trial, int(segment) if segment else None)
 
 
 @dataclass(kw_only=True)
@@ -45,7 +64,7 @@ class RemoteRun:
         self.address = address
         self.run_id = run_id
         self.stored: Stored | None = None
-        self._sweep: Any | None = None
+        self._above: Any | None = None
         self._tell: Mapping[entries.Kind, Callable[[Any, Entry], None]] = {
             "open": self._open,
             "batch": self._batch,
@@ -55,6 +74,7 @@ class RemoteRun:
             "image": self._image,
             "end": self._end,
             "view": self._view,
+            "name": self._name,
         }
 
     def tell(self, client: Any, entry: Entry) -> None:
@@ -67,7 +87,7 @@ class RemoteRun:
             return client.get_run(self.run_id)
         parent = self._parent(client)
         assert self.address
-        condition = f"tags.`{self.address.tag}` = '{self.address.trial}'"
+        condition = "tags.`{}` = '{}'".format(*self.address.tag)
         found = find_trials(client, parent.info.experiment_id, parent.info.run_id, condition)
         if found:
             self.run_id = str(found[0].info.run_id)
@@ -79,6 +99,8 @@ class RemoteRun:
         run = self.find(client)
         if run is None:
             run_id = self._create(client, entry, tags, entry.values["name"])
+        elif not entry.values["again"]:
+            return
         else:
             run_id = str(run.info.run_id)
             self.stored = _stored(client, run)
@@ -95,12 +117,13 @@ class RemoteRun:
         assert self.address, "the run of a sweep is there before its trials"
         parent = self._parent(client)
         own = {
-            "mlflow.parentRunId": self.address.parent_run_id,
+            "mlflow.parentRunId": parent.info.run_id,
             "mlflow.user": user(),
             "mlflow.source.name": "sweeps",
-            "sweep.id": parent.data.tags["sweep.id"],
-            self.address.tag: self.address.trial,
+            **dict([self.address.tag]),
         }
+        if self.address.segment is None:
+            own["sweep.id"] = parent.data.tags["sweep.id"]
         made = client.create_run(
             parent.info.experiment_id, start_time=entry.time, run_name=name, tags={**tags, **own}
         )
@@ -110,10 +133,16 @@ class RemoteRun:
         return self.run_id
 
     def _parent(self, client: Any) -> Any:
-        if self._sweep is None:
+        """Return the run above it; raises ConnectionError for a trial that has none yet."""
+        if self._above is None:
             assert self.address, "a run has an address or an id"
-            self._sweep = client.get_run(self.address.parent_run_id)
-        return self._sweep
+            above = client.get_run(self.address.sweep_run_id)
+            if self.address.segment is not None:
+                above = RemoteRun(replace(self.address, segment=None)).find(client)
+            if above is None:
+                raise ConnectionError(f"the run of {self.address.trial} is not stored yet")
+            self._above = above
+        return self._above
 
     def _batch(self, client: Any, entry: Entry) -> None:
         run_id = self._id(client)
@@ -189,6 +218,9 @@ class RemoteRun:
     def _view(self, client: Any, entry: Entry) -> None:
         run = client.get_run(self.run_id)
         client.set_experiment_tag(run.info.experiment_id, entry.values["key"], entry.values["text"])
+
+    def _name(self, client: Any, entry: Entry) -> None:
+        client.update_run(self._id(client), name=entry.values["name"])
 
     def _id(self, client: Any) -> str:
         """Return the run's id; MLflow is asked once."""

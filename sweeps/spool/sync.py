@@ -42,7 +42,7 @@ def send(parent: SweepRun, folder: SweepFolder) -> int:
     parent.line.hurry()
     names = [path.name for path in sorted(folder.spool.glob("*"))]
     trials = [name for name in names if name != outbox.SWEEP]
-    boxes = [outbox.of_trial(parent.tracking, parent.run_id, trial) for trial in trials]
+    boxes = [outbox.named(parent.tracking, parent.run_id, trial) for trial in trials]
     sent = 0
     for box in [*boxes, outbox.of_sweep(parent.tracking, parent.run_id)]:
         box.file.reclaim()

@@ -211,10 +211,13 @@ def test_a_new_scheduler_that_was_shown_the_past_decides_as_the_old_one(name):
 
 
 @pytest.mark.parametrize("name", WAITING)
-def test_trials_that_are_over_take_no_place_in_a_bracket(name):
-    made, fresh = make(name), make(name)
+def test_nobody_waits_for_trials_that_are_over(name):
+    made = make(name)
     schedulers.remember(name, made, [(PastTrial("over"), result_of(3, 1.0))])
-    assert made.state() == fresh.state()
+    trial, controller = NamedTrial("next", "PENDING"), Controller()
+    controller.trials.append(trial)
+    made.on_trial_add(controller, trial)
+    assert made.choose_trial_to_run(controller) is trial
 
 
 def test_an_option_that_a_scheduler_has_not_is_an_error():

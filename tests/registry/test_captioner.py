@@ -68,7 +68,11 @@ def registered(tmp_path_factory, untrained_base):
     adapted.save("trial", root / "adapter", recipe.model.base)
 
     sweep = SweepRun.open(tracking, "shapes-1", "name: shapes\n", {})
-    trial = TrialRun.open(tracking, sweep.run_id, "trial-000", "trial-000", params={}, tags={})
+    began = {"train.learning_rate": 1e-2, "swept": "before"}  # before it took over another state
+    trial = TrialRun.open(
+        tracking, sweep.run_id, "trial-000", "trial-000",
+        params=began, logarithmic=["train.learning_rate"], tags={},
+    )  # fmt: skip
     trial.best({"val/cider": 1.5}, 3)
     sweep.close_trial("trial-000", "completed")
     version = registry.register(
@@ -153,6 +157,15 @@ def test_the_version_comes_from_the_logged_model_and_is_the_champion(registered)
     assert str(model.status) == "READY"
     assert {metric.key: metric.value for metric in model.metrics} == {
         "best/cider": 1.5, "best/rung": 3.0,
+    }  # fmt: skip
+
+
+def test_a_models_parameters_are_those_of_its_recipe_whatever_its_run_began_with(registered):
+    client = registered[0].client()
+    made = client.get_model_version(NAME, str(registered[2]))
+    model = client.get_logged_model(made.source.removeprefix("models:/"))
+    assert model.params == {
+        "train.learning_rate": "5e-05", "train.learning_rate_log10": "-4.3010", "swept": "before",
     }  # fmt: skip
 
 

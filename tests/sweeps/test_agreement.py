@@ -6,6 +6,7 @@ import pytest
 
 from sweeps.agreement import OnDisk, Tracked, differences
 from sweeps.best import Best
+from sweeps.population.segments import Segment
 from sweeps.trials import Known
 
 
@@ -50,6 +51,25 @@ def found(trials=TRIALS, runs=RUNS, **disk):
 
 def test_a_sweep_in_good_order_has_no_differences():
     assert found() == []
+
+
+SEGMENT = Segment(trial="trial-000", rung=1, donor="trial-001", point={}, perturbed=())
+CHANGED = {
+    **TRIALS,
+    "trial-000": dataclasses.replace(
+        TRIALS["trial-000"],
+        segments=(SEGMENT,),
+        told={1: 0.5},
+        rungs=[{**rung, "changes": rung["rung"] - 1} for rung in TRIALS["trial-000"].rungs],
+    ),
+}
+
+
+def test_rungs_with_another_point_are_not_in_the_study_and_their_segment_has_a_run():
+    assert found(trials=CHANGED, runs=run("trial-000", segments=(1,))) == []
+    (difference,) = found(trials=CHANGED)
+    assert difference.where == "trial-000"
+    assert "segments from rungs 1 on have no run in MLflow" in difference.what
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,14 @@ import pytest
 from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
-from sweeps import samplers
+from sweeps import best, samplers
+from sweeps.best import Best
 from sweeps.bridge import OptunaBridge
 from sweeps.context import Start
 from sweeps.fleet import Fleet
 from sweeps.paths import SweepFolder
+from sweeps.population import segments
+from sweeps.population.segments import Generation, Segment
 from sweeps.spec import parse
 from sweeps.study import (
     ended,
@@ -23,6 +26,7 @@ from sweeps.study import (
     recipe_of,
     wanted,
 )
+from workers.report import Report
 
 FILE = """
 name: bridge
@@ -112,6 +116,63 @@ def test_a_trial_that_the_guard_stopped_is_pruned_as_one_that_must_not_be(bridge
     assert trial.user_attrs["guard"] == REASON
     assert trial.constraints == {"guard": 1.0}
     assert how_ended(trial) == ("failed-by-guard", REASON)
+
+
+def changed(folder, rung=1):
+    """Give the first trial another point and the state of the second one."""
+    segment = Segment(
+        trial="trial-000", rung=rung, donor="trial-001", perturbed=("train.learning_rate",),
+        point={"adapter.rank": 8, "train.learning_rate": 0.03},
+    )  # fmt: skip
+    folder.snapshot("trial-001", rung).mkdir(parents=True)
+    segments.keep(folder, Generation(rung=rung, scores={}, segments=(segment,)))
+
+
+def test_a_trial_that_went_on_with_another_point_is_pruned_where_its_own_ended(
+    bridge, sweep, folder
+):
+    drawn = bridge.suggest("a")["point"]
+    bridge.on_trial_result("a", rung(1, 0.1))
+    changed(folder)
+    bridge.on_trial_result("a", rung(2, 0.5, changes=1))
+    bridge.on_trial_complete("a", rung(3, 0.6, best=0.6, changes=1, finished=True))
+    trial = told(sweep, folder, 0)
+    assert (trial.state, trial.params) == (TrialState.PRUNED, drawn)
+    assert trial.intermediate_values == {1: 0.1}
+    (segment,) = trial.user_attrs["segments"]
+    assert (segment["rung"], segment["donor"]) == (1, "trial-001")
+    assert segment["point"] == {"adapter.rank": 8, "train.learning_rate": 0.03}
+    assert how_ended(trial) == ("completed", None)
+
+
+def test_what_another_point_breaks_is_not_held_against_the_own_one(bridge, sweep, folder):
+    bridge.suggest("a")
+    bridge.on_trial_result("a", rung(1, 0.1))
+    changed(folder)
+    bridge.on_trial_complete("a", rung(2, 0.2, changes=1, guard=REASON, violations={"size": 1.0}))
+    trial = told(sweep, folder, 0)
+    assert (trial.state, trial.constraints) == (TrialState.PRUNED, {})
+    assert how_ended(trial) == ("failed-by-guard", REASON)
+
+
+def test_a_trial_with_another_point_that_was_stopped_is_not_completed(bridge, sweep, folder):
+    bridge.suggest("a")
+    changed(folder)
+    bridge.on_trial_complete("a", rung(2, 0.2, changes=1))
+    assert how_ended(told(sweep, folder, 0)) == ("stopped", None)
+
+
+@pytest.mark.parametrize(("best_rung", "rate"), [(1, None), (2, 0.03)])
+def test_the_recipe_of_a_best_adapter_is_what_its_rung_was_trained_with(
+    bridge, sweep, folder, best_rung, rate
+):
+    drawn = bridge.suggest("a")["point"]
+    changed(folder)
+    kept = Best(value=0.5, rung=best_rung, metrics={})
+    report = Report(rung=best_rung, metrics={}, finished=False, seconds=0.0)
+    best.keep(folder.best_adapter("trial-000"), kept, report, lambda place: place.mkdir())
+    expected = rate or drawn["train.learning_rate"]
+    assert recipe_of(sweep, folder, "trial-000").train.learning_rate == expected
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])

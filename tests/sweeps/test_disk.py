@@ -7,6 +7,8 @@ import pytest
 
 from sweeps import disk, record, room
 from sweeps.paths import SweepFolder
+from sweeps.population import segments
+from sweeps.population.segments import Generation, Segment
 from sweeps.resources import layout
 from sweeps.spec import parse
 
@@ -154,6 +156,24 @@ def test_the_plan_counts_what_is_kept_and_what_trials_in_flight_write():
     per_weight = 2 * (2 * 4 + 4 * 12)
     assert disk.expected_bytes(sweep(keep=3), 1000, plan) == 1000 * (3 * 4 + per_weight)
     assert disk.expected_bytes(sweep(keep=None), 1000, plan) == 1000 * (16 * 4 + per_weight)
+
+
+@pytest.mark.parametrize("name", ["hyperband", "pbt"])
+def test_trials_that_wait_for_each_other_all_have_snapshots(name):
+    values = {**sweep(keep=3).model_dump(), "schedule": {"name": name}}
+    waiting = type(sweep()).model_validate(values)
+    expected = 1000 * (3 * 4 + 16 * (2 * 4 + 4 * 12))
+    assert disk.expected_bytes(waiting, 1000, layout(2, 1, cpus=8, gpus=0)) == expected
+
+
+def test_a_state_that_was_taken_over_stays_when_its_donor_is_over(folder):
+    """Neither tidying nor a limit may cost what a trial that has not gone on yet begins with."""
+    segment = Segment(trial="trial-003", rung=3, donor="trial-001", point={}, perturbed=())
+    segments.keep(folder, Generation(rung=3, scores={}, segments=(segment,)))
+    disk.tidy(sweep(), folder, frozenset({"trial-001"}))
+    disk.Limit(sweep(limit_gb=1e-9), folder).enforce(frozenset({"trial-001"}))
+    assert "trial-003/rung-003" in snapshots(folder)
+    assert not any(name.startswith("trial-001") for name in snapshots(folder))
 
 
 def test_too_small_a_disk_is_said_before_the_start(untrained_base, tmp_path, monkeypatch):

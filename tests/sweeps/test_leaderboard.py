@@ -1,6 +1,17 @@
+from dataclasses import replace
+
 import pytest
 
-from sweeps.leaderboard import Entry, Leaderboard, guarded, markdown, no_winner, ranked
+from sweeps.leaderboard import (
+    Entry,
+    Leaderboard,
+    guarded,
+    header,
+    markdown,
+    no_winner,
+    ranked,
+    row,
+)
 from sweeps.objectives import Objective
 
 NAN = float("nan")
@@ -55,6 +66,14 @@ def test_the_objective_is_the_first_column_and_bleu_4_stands_for_all_four():
     scores = {"bleu_1": 0.1, "bleu_2": 0.1, "bleu_3": 0.1, "bleu_4": 0.1, "loss": 2.0}
     assert board(entry(0, **scores), entry(1, cider=0.1)).shown == ("cider", "bleu_4", "loss")
     assert board(entry(0, **scores), objective="bleu_1").shown == ("bleu_1", "bleu_4", "loss")
+
+
+def test_a_population_has_a_column_of_lineages_and_other_sweeps_have_none():
+    plain, changed = entry(0, cider=0.1), replace(entry(1, cider=0.2), lineage="<- trial-000@2")
+    assert "lineage" not in markdown(board(plain))
+    made = board(plain, changed)
+    assert header(made, ())[-1] == "lineage"
+    assert [row(made, one, ())[-1] for one in made.entries] == ["<- trial-000@2", ""]
 
 
 def test_markdown_is_a_table_with_one_line_per_trial():

@@ -7,6 +7,8 @@ import pytest
 from sweeps import record
 from sweeps.leaderboard import Entry, Leaderboard, markdown
 from sweeps.paths import SweepFolder
+from sweeps.population import segments
+from sweeps.population.segments import Generation, Segment
 from sweeps.remarks import remarks
 from sweeps.spec import parse
 
@@ -67,3 +69,12 @@ def test_nothing_is_said_of_a_sweep_with_all_its_trials_and_none_unpruned(folder
 def test_the_rungs_are_not_judged_while_an_unpruned_trial_is_open(folder):
     sweep = parse(FILE, overrides=["search.budget.gpu_hours=1"])
     assert remarks(sweep, folder, board(*["completed"] * 4, "running")) == ()
+
+
+def test_a_population_says_when_it_compared_its_trials_and_what_came_of_it(folder):
+    segment = Segment(trial="trial-000", rung=2, donor="trial-001", point={}, perturbed=())
+    folder.snapshot("trial-001", 2).mkdir()
+    segments.keep(folder, Generation(rung=2, scores={}, segments=(segment,)))
+    segments.keep(folder, Generation(rung=4, scores={}, segments=()))
+    *_, said = remarks(parse(FILE), folder, board(*["completed"] * 5))
+    assert said == "trials were compared at rungs 2, 4; went on with a better one's state: 1"

@@ -1,6 +1,7 @@
 """Requests to a driver: what is refused, with the nearest name, and what becomes of the others."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -8,6 +9,7 @@ from sweeps import control, requests
 from sweeps.best import Best
 from sweeps.control import Answer, Request
 from sweeps.paths import SweepFolder
+from sweeps.population.segments import Segment
 from sweeps.problems import SpecError
 from sweeps.spec import parse
 from sweeps.stopping import StopAsked
@@ -101,6 +103,27 @@ def test_what_makes_sense_is_let_through(request_, sweep, folder):
 def test_what_makes_none_is_refused_in_words(request_, words, sweep, folder):
     said = refusals(request_, sweep, folder)
     assert [word for word in words if word not in said] == []
+
+
+@pytest.mark.parametrize(("rung", "shape"), [(0, 4), (2, 2), (3, 2)])
+def test_a_state_has_the_shape_of_whoever_trained_it(rung, shape, sweep, folder):
+    """Its best rung is the second, after which it took over the weights of a smaller one."""
+    point = {**POINT, "adapter.rank": 2}
+    segment = Segment(trial="trial-001", rung=2, donor="trial-000", point=point, perturbed=())
+    changed = replace(
+        known("trial-001", "running", 3), point=point, drawn=POINT, segments=(segment,)
+    )
+    folder.snapshot("trial-001", 2).mkdir()
+    for rank in (2, 4):
+        asked = add(
+            {"train.learning_rate": 5e-3, "adapter.rank": rank}, trial="trial-001", rung=rung
+        )
+        given = (asked, sweep, folder, {"trial-001": changed})
+        if rank == shape:
+            requests.check(*given)
+        else:
+            with pytest.raises(SpecError, match=f"must stay {shape}"):
+                requests.check(*given)
 
 
 def test_a_state_after_the_last_epoch_leaves_nothing_to_train(sweep, folder):

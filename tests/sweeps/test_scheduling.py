@@ -12,6 +12,7 @@ from sweeps.budget import Spent
 from sweeps.context import SweepContext
 from sweeps.fleet import Fleet
 from sweeps.paths import SweepFolder
+from sweeps.population import segments
 from sweeps.resources import Layout
 from sweeps.spec import parse
 from sweeps.study import open_study, own_trials
@@ -56,7 +57,7 @@ def host_class():
             self.misleading, self.seconds = misleading, seconds
             self.open_trials, self.most, self.trained = {}, 0, []
 
-        def open(self, number, point, start):
+        def open(self, number, point, start, opening):
             past = record.usable(self.folder, f"trial-{number:03d}")
             self.open_trials[number] = len(past)
             self.most = max(self.most, len(self.open_trials))
@@ -77,7 +78,7 @@ def host_class():
             self.folder.snapshot(name, rung).mkdir()
             return result
 
-        def close(self, number):
+        def close(self, number, opening):
             self.open_trials.pop(number, None)
 
         def seen(self):
@@ -222,6 +223,29 @@ def test_trials_that_wait_when_the_driver_dies_go_on_from_their_records(sweep_of
     assert [state is TrialState.COMPLETE for state in states.values()] == [n == 4 for n in rungs]
     _, trained = ray.get(sweep.host.seen.remote())
     assert len(trained) == len(set(trained)) == sum(rungs)
+
+
+@pytest.mark.parametrize("dies_at", [None, 9])
+def test_a_population_of_more_trials_than_slots_is_compared_once(sweep_of, dies_at):
+    sweep = sweep_of(schedule="name: pbt, options: {perturbation_interval: 2}", trials=6, slots=2)
+    if dies_at:
+        sweep.run(dies_at=dies_at)
+    sweep.run()
+    assert sweep.rungs() == [4] * 6
+    most, trained = ray.get(sweep.host.seen.remote())
+    assert len(trained) == len(set(trained)) == 24
+    assert dies_at or most <= 2
+    (generation,) = segments.generations(sweep.folder)
+    assert (generation.rung, len(generation.scores)) == (2, 6)
+    assert [one.trial for one in generation.segments] == ["trial-000", "trial-001"]
+    assert {one.donor for one in generation.segments} <= {"trial-004", "trial-005"}
+
+
+def test_a_population_that_waits_is_stopped_when_the_budget_is_used_up(sweep_of):
+    sweep = sweep_of(schedule="name: pbt", trials=6, slots=1)
+    sweep.run("search.budget.gpu_hours=0.0013")  # five rungs of a second
+    assert sweep.rungs() == [2, 2, 1]
+    assert set(sweep.states().values()) == {TrialState.PRUNED}
 
 
 def test_a_sweep_without_anything_left_of_its_budget_ends_at_once(sweep_of):

@@ -172,7 +172,7 @@ SINGLE = {
     "search: {objective: {metric: [cider]}}":
         '4  search.objective.metric  must be text, got ["cider"]',
     "schedule: {name: ahsa}":
-        '4  schedule.name  must be one of asha, fifo, hyperband, median, got "ahsa" '
+        '4  schedule.name  must be one of asha, fifo, hyperband, median, pbt, got "ahsa" '
         "(did you mean asha?)",
     "schedule: {grace: 16}":
         "4  schedule.grace  must be at most train.epochs, 15, got 16",

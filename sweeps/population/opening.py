@@ -1,0 +1,62 @@
+"""A trial as its host takes it up: with the point that it has now, and the runs that it logs to."""
+
+import os
+from collections.abc import Sequence
+
+from sweeps.context import Point, Start, SweepContext, trial_id, trial_title
+from sweeps.open_trial import OpenTrial
+from sweeps.population import segments, tracked
+from sweeps.population.perturbation import moving
+from sweeps.record import Result
+from sweeps.trial_run import TrialRun
+
+
+def opened(
+    context: SweepContext, host: str, number: int, point: Point, start: Start | None
+) -> OpenTrial:
+    """Open the runs of a trial, for which the sampler drew `point`, and of its segments.
+
+    `start` is the state of another trial from which it began, `host` the name of who opens it.
+    """
+    sweep, name = context.sweep, trial_id(number)
+    every = segments.every(context.folder)
+    own = [segment for segment in every if segment.trial == name]
+    now, lineage = segments.point_at(own, point), segments.lineage(every, name)
+    fixed = {"train.seed": sweep.train.seed, "model.base": sweep.model.base}
+    recipe = sweep.recipe.with_point(now)
+    run = TrialRun.open(
+        context.tracking,
+        context.parent_run_id,
+        name,
+        trial_title(number, point),
+        params={**fixed, **point},
+        logarithmic=sweep.logarithmic_fields(),
+        tags={
+            "trial.number": str(number),
+            "host": host,
+            "node": os.uname().nodename,
+            **({"trial.from": f"{start.trial} rung {start.rung}"} if start else {}),
+            **({tracked.LINEAGE: lineage} if lineage else {}),
+        },
+    )
+    return OpenTrial(
+        run=run,
+        recipe=recipe,
+        began=start.rung if start else 0,
+        first_rung=sweep.first_judged_rung,
+        segments=tracked.opened(run, own, fixed, sweep.logarithmic_fields()),
+        moving=moving(sweep, now),
+    )
+
+
+def refuse_lost(trial: OpenTrial, past: Sequence[Result]) -> None:
+    """Raise FileNotFoundError for a trial whose newest segment has lost what it begins with.
+
+    `past` are the rungs that it need not train again.
+    """
+    newest = trial.segments[-1].segment if trial.segments else None
+    if newest and (not past or past[-1]["rung"] < newest.rung):
+        raise FileNotFoundError(
+            f"{newest.trial} goes on from {newest.origin}, but its copy of that snapshot, "
+            f"rung-{newest.rung:03d} of the trial's folder, is missing"
+        )
