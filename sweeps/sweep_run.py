@@ -93,10 +93,11 @@ class SweepRun:
         with suppress(AwayError):
             for run in self.line.attempt(lambda _: self._trials("attributes.status = 'RUNNING'")):
                 self.close_trial(run.data.tags["trial.id"], "interrupted")
+            self.line.attempt(lambda _: self.close_segments())
 
     def close_segments(self) -> None:
         """End the segments that a trial which has ended left running."""
-        for run in self.trials():
+        for run in self._trials(f"tags.`{tracked.LINEAGE}` LIKE '%'"):
             if run.info.status != "RUNNING":
                 tracked.end(self._trial(run.data.tags["trial.id"]), run.data.tags["trial.state"])
 

@@ -22,7 +22,7 @@ def end(earlier: EarlierSweep) -> list[str]:
     for trial in running:
         state, reason = over.get(trial, ("interrupted", None))
         earlier.run.close_trial(trial, state, reason)
-    earlier.run.close_segments()
+    earlier.run.close_running()
     lines = [f"ended {len(running)} runs without a driver: {', '.join(running)}"] if running else []
     if earlier.run.is_running:
         earlier.run.interrupt()
