@@ -36,9 +36,7 @@ def _run(folder: Path, program: str, *arguments: str | Path) -> None:
     command = [str(PROGRAMS / program), *map(str, arguments)]
     if os.geteuid() == 0:
         command = ["runuser", "-u", USER, "--", *command]
-    done = subprocess.run(
-        command, cwd=folder, capture_output=program != "pg_ctl", check=False, timeout=120
-    )
+    # To no pipe: the server that `pg_ctl` starts would keep it open.
+    done = subprocess.run(command, cwd=folder, stdout=subprocess.DEVNULL, check=False, timeout=120)
     if done.returncode:
-        said = done.stderr.decode() if done.stderr else ""
-        raise RuntimeError(f"{program} failed with {done.returncode}: {said}")
+        raise RuntimeError(f"{program} failed with {done.returncode}")

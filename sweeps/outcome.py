@@ -10,7 +10,6 @@ from sweeps import front_view, room
 from sweeps.driver import Outcome, run
 from sweeps.leaderboard import Leaderboard, guarded, header, no_winner, number, row, verdict
 from sweeps.leaderboard_view import EMBEDDED_UI, Links, links
-from sweeps.paths import SweepFolder
 from sweeps.promote import register_winner
 from sweeps.spec import Sweep
 from sweeps.spool.line import AwayError
@@ -54,7 +53,7 @@ def finish(sweep: Sweep, results: Path, resume: str | None, console: Console) ->
     return COMPLETED
 
 
-def publish(folder: SweepFolder, parent: SweepRun, board: Leaderboard) -> Leaderboard:
+def record_standings(parent: SweepRun, board: Leaderboard) -> Leaderboard:
     """Write into MLflow what its own leaderboard tells; return it with standings."""
     board = judged(parent, board)
     record(parent, board)
@@ -68,10 +67,9 @@ def _published(outcome: Outcome) -> tuple[Leaderboard, bool]:
     if not outcome.tracked:
         return board, False
     try:
-        said = outcome.run.line.attempt(lambda _: publish(outcome.folder, outcome.run, board))
+        return outcome.run.line.attempt(lambda _: record_standings(outcome.run, board)), True
     except AwayError:
         return board, False
-    return said, True
 
 
 def _say_waiting(outcome: Outcome, tracked: bool, console: Console) -> None:

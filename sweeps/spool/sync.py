@@ -72,12 +72,12 @@ def _sync(folder: SweepFolder, results: Path, console: Console) -> int:
 
 def _publish(earlier: EarlierSweep, console: Console) -> None:
     """Write what only MLflow's own leaderboard tells: standings, and the note of the sweep."""
-    from sweeps.outcome import publish
+    from sweeps.outcome import record_standings
 
     run, board = earlier.run, earlier.board
     best = run.best_tags(board.winner.trial if board.winner else None)
     run.tag({NOTE: markdown(board), **best})
-    board = publish(earlier.folder, run, board)
+    board = record_standings(run, board)
     winner = f"; best is {board.winner.title}" if board.winner else ""
     console.print(f"{board.sweep_id}: leaderboard of {len(board.entries)} trials written{winner}")
 
