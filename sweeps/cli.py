@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sweeps import live_commands
+from sweeps import caption_commands, live_commands
 from sweeps.arguments import (
     FAILED,
     INVALID,
@@ -18,6 +18,10 @@ from sweeps.arguments import (
     console,
     problems,
 )
+from sweeps.pages.command import report
+from sweeps.promotion import commands as promotion_commands
+from sweeps.promotion import gate_command
+from sweeps.serving import commands as serving_commands
 from sweeps.spool import commands as spool_commands
 
 if TYPE_CHECKING:
@@ -31,12 +35,21 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+app.command()(serving_commands.serve)
+app.command()(serving_commands.caption)
 app.command()(live_commands.status)
 app.command()(live_commands.stop)
 app.command()(live_commands.pause)
 app.command("continue")(live_commands.unpause)
 app.command()(live_commands.add)
 app.command()(spool_commands.sync)
+app.command()(caption_commands.predict)
+app.command()(caption_commands.score)
+app.command()(gate_command.promote)
+app.command()(promotion_commands.history)
+app.command()(promotion_commands.rollback)
+app.command()(promotion_commands.reconcile)
+app.command()(report)
 
 
 @app.command()
@@ -132,80 +145,6 @@ def compare(
 
 
 @app.command()
-def promote(
-    sweep: Annotated[
-        str,
-        typer.Argument(metavar="SWEEP[/TRIAL]", help="A sweep's winner, or one of its trials."),
-    ],
-    to: Annotated[str | None, typer.Option(help="Registered model; else the file's.")] = None,
-    results: Results = RESULTS,
-) -> None:
-    """Register an adapter of a sweep and make it the champion: the best one, or a trial's."""
-    from sweeps.promote import promote_trial
-
-    promote_trial(sweep, results, to, console())
-
-
-@app.command()
-def predict(
-    source: Annotated[
-        str, typer.Argument(help="A sweep, models:/NAME@alias, or an adapter's folder.")
-    ],
-    data: Annotated[
-        str | None, typer.Option(help="A sweep file, recipe or sweep whose data to use.")
-    ] = None,
-    split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
-    out: Annotated[Path, typer.Option(help="A .csv or .json file.")] = Path("predictions.csv"),
-    beams: Annotated[int | None, typer.Option(help="For evaluate.final_beams.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="For evaluate.batch_size.")] = None,
-    max_new_tokens: Annotated[int | None, typer.Option(help="For evaluate.max_new_tokens.")] = None,
-    overrides: Overrides = None,
-    results: Results = RESULTS,
-) -> None:
-    """Write captions or answers of a trained adapter as a file to hand in."""
-    from sweeps.predict import write_predictions
-
-    short = {"final_beams": beams, "batch_size": batch_size, "max_new_tokens": max_new_tokens}
-    given = [f"evaluate.{name}={value}" for name, value in short.items() if value is not None]
-    write_predictions(
-        source, out, console(), results=results, split=split, data=data,
-        overrides=[*(overrides or ()), *given],
-    )  # fmt: skip
-
-
-@app.command()
-def score(
-    predictions: Annotated[
-        Path, typer.Argument(help="COCO results (.json), or a .csv of images and captions.")
-    ],
-    references: Annotated[
-        Path, typer.Option(help="COCO annotations (.json), a .csv, or Flickr8k's token .txt.")
-    ],
-    metrics: Annotated[
-        str, typer.Option(help="Names with commas between them.")
-    ] = "bleu,meteor,rouge_l,cider",
-    columns: Annotated[
-        str | None, typer.Option(metavar="IMAGE,CAPTION", help="Where a .csv names them otherwise.")
-    ] = None,
-    only_predicted: Annotated[
-        bool, typer.Option("--only-predicted", help="Leave out images without a prediction.")
-    ] = False,
-    per_image: Annotated[
-        Path | None, typer.Option(help="Write each image's scores to this .csv or .json file.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")] = False,
-) -> None:
-    """Score captions of any origin against references, exactly as COCO does."""
-    from sweeps.score import score_files
-
-    score_files(
-        predictions, references, console(),
-        metrics=[name.strip() for name in metrics.split(",")], columns=columns,
-        only_predicted=only_predicted, per_image=per_image, as_json=as_json,
-    )  # fmt: skip
-
-
-@app.command()
 def ui(
     port: Annotated[int, typer.Option(help="Port on this machine.")] = 5000,
     results: Results = RESULTS,
@@ -257,9 +196,19 @@ def main() -> None:
     """Run the command line; what a person can mend is one line and no traceback."""
     try:
         app()
-    except (OSError, ValueError) as error:
+    except Exception as error:
+        if not _tells_enough(error):
+            raise
         print(f"error: {error}", file=sys.stderr)
         sys.exit(FAILED if type(error).__name__ != "SpecError" else INVALID)
+
+
+def _tells_enough(error: Exception) -> bool:
+    """Return whether its message says what a person can mend: ours do, and what MLflow refuses."""
+    mlflow = sys.modules.get("mlflow.exceptions")  # not imported for this: that takes seconds
+    return isinstance(error, OSError | ValueError) or (
+        mlflow is not None and isinstance(error, mlflow.MlflowException)
+    )
 
 
 def _read(file: str, overrides: list[str] | None) -> "Sweep":

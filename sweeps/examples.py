@@ -13,13 +13,13 @@ _CHARACTERS = 28  # of the default font that fit into SIDE
 
 def thumbnail(image: Image.Image) -> Image.Image:
     """Return the image with its longer side half of `SIDE`; a smaller one is enlarged."""
-    return _fitted(image, SIDE // 2)
+    return fitted(image, SIDE // 2)
 
 
 def captioned(image: Image.Image, caption: str) -> Image.Image:
     """Return the image, `SIDE` wide, with the caption in lines on white below it."""
     lines = textwrap.wrap(caption, _CHARACTERS)[:4] or ["(empty)"]
-    picture = _fitted(image, SIDE)
+    picture = fitted(image, SIDE)
     canvas = Image.new("RGB", (SIDE, picture.height + _LINE * len(lines) + 8), "white")
     canvas.paste(picture, ((SIDE - picture.width) // 2, 0))
     draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(_FONT)
@@ -28,7 +28,7 @@ def captioned(image: Image.Image, caption: str) -> Image.Image:
     return canvas
 
 
-def _fitted(image: Image.Image, side: int) -> Image.Image:
+def fitted(image: Image.Image, side: int) -> Image.Image:
     """Return the image scaled so that its longer side is `side`, in its own proportions."""
     scale = side / max(image.size)
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))

@@ -1,22 +1,14 @@
-"""The Pareto front of a sweep with several objectives: a table, and in MLflow tags and a plot."""
-
-from typing import TYPE_CHECKING, Any
+"""The Pareto front of a sweep with several objectives: a table, and tags in MLflow."""
 
 from rich.console import Console
 from rich.table import Table
 
-from sweeps.leaderboard import Entry, Leaderboard, number
-from sweeps.objectives import Objective
+from sweeps.leaderboard import Leaderboard, number
 from sweeps.sweep_run import SweepRun
 from sweeps.tracking import set_tags
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 FRONT = "trial.front"
 """Tag of a trial's run: whether it lies on the front."""
-PLOT = "front.png"
-"""Artifact of the sweep's run."""
 
 
 def record(parent: SweepRun, board: Leaderboard) -> None:
@@ -25,8 +17,6 @@ def record(parent: SweepRun, board: Leaderboard) -> None:
         return
     for entry in board.entries:
         set_tags(parent.client, entry.run_id, {FRONT: "yes" if entry in board.front else "no"})
-    if board.front:
-        parent.client.log_figure(parent.run_id, plot(board), PLOT)
 
 
 def say(board: Leaderboard, console: Console) -> None:
@@ -56,34 +46,3 @@ def lines(board: Leaderboard) -> list[str]:
         )
         for entry in board.front
     ]
-
-
-def plot(board: Leaderboard) -> "Figure":
-    """Return a panel per further objective: it goes right, the leading objective goes up."""
-    from matplotlib.figure import Figure  # without pyplot: no display, no global state
-
-    figure = Figure(figsize=(5 * len(board.further), 4), layout="constrained")
-    panels = figure.subplots(1, len(board.further), sharey=True, squeeze=False)[0]
-    for panel, objective in zip(panels, board.further, strict=True):
-        _draw(panel, board, objective)
-    panels[0].set_ylabel(f"{board.objective} ({board.mode})")
-    figure.suptitle(f"{board.sweep_id}: Pareto front of {len(board.front)} trials")
-    return figure
-
-
-def _draw(panel: Any, board: Leaderboard, objective: Objective) -> None:
-    on_front = list(board.front)
-    others = [each for each in board.entries if board.values(each) and each not in on_front]
-    for entries, colour in ((others, "lightgrey"), (on_front, "tab:blue")):
-        across = [entry.best[objective.metric] for entry in entries]
-        up = [entry.best[board.objective] for entry in entries]
-        panel.scatter(across, up, color=colour)
-    for entry in on_front:
-        _name(panel, entry, entry.best[objective.metric], entry.best[board.objective])
-    panel.set_xlabel(f"{objective.metric} ({objective.mode})")
-
-
-def _name(panel: Any, entry: Entry, across: float, up: float) -> None:
-    panel.annotate(
-        entry.trial.rpartition("-")[2], (across, up), xytext=(4, 4), textcoords="offset points"
-    )

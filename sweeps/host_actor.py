@@ -24,6 +24,7 @@ from sweeps.context import (
 )
 from sweeps.inputs import eval_tags
 from sweeps.open_trial import OpenTrial, failure, reported
+from sweeps.pages import keepsakes
 from sweeps.population.opening import opened, refuse_lost
 from sweeps.quiet import quiet_libraries
 from sweeps.scores_file import Captions, Scores
@@ -67,10 +68,12 @@ class HostActor:
         """
         recipe = self._context.sweep.recipe
         data_set = self._host.data_set(recipe)
-        tags = eval_tags(self._host.scored_samples(recipe))
+        scored = self._host.scored_samples(recipe)
+        tags = eval_tags(scored)
         of_sweep(self._context.tracking, self._context.parent_run_id).put(batch(tags=tags))
-        self._host.admit("warm-up", recipe)
+        untrained = self._host.admit("warm-up", recipe).predictions
         self._host.evict("warm-up")
+        keepsakes.keep(self._context.folder.keepsakes, scored, untrained)
         counts = ", ".join(f"{len(part)} {split}" for split, part in data_set.splits.items())
         return [f"images: {counts}", *(f"skipped: {problem}" for problem in data_set.problems)]
 

@@ -225,9 +225,9 @@ def verdict(board: Leaderboard) -> str | None:
     )
 
 
-def markdown(board: Leaderboard) -> str:
-    """Return the leaderboard as the note of the sweep's run."""
-    metrics = board.shown[1:]
+def markdown(board: Leaderboard, most: int | None = None) -> str:
+    """Return the leaderboard as the note of the sweep's run, with `most` metrics or all."""
+    metrics = board.shown[1:][:most]
     names, said = header(board, metrics), verdict(board)
     rows = [names, *(row(board, entry, metrics) for entry in board.entries)]
     top, *below = ["| " + " | ".join(cells) + " |" for cells in rows]

@@ -13,10 +13,15 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from sweeps.objectives import LOSS
+from sweeps.spec import Sweep
 from sweeps.spool import entries
 from sweeps.spool.outbox import of_sweep
 from sweeps.standings import INTERVAL, VS_BEST
+from sweeps.storage import hidden
+from sweeps.sweep_run import SweepRun
 from sweeps.tracking import Tracking, now
+from workers.measures import reported_as
 
 EMBEDDED_UI = "http://127.0.0.1:5000"
 """Where the UI on the embedded store is served."""
@@ -79,7 +84,7 @@ def publish_view(
         "hideEmptyCharts": True,
         "isAccordionReordered": True,
         "compareRunSections": _sections(),
-        "compareRunCharts": _charts(axes, objective, examples),
+        "compareRunCharts": _charts(axes, [objective, *metrics], examples),
     }
     created = now()
     view = {
@@ -103,8 +108,8 @@ def links(
     mode: str = "max",
     model: str | None = None,
 ) -> Links:
-    """Return the addresses of the sweep's pages below `base_url`."""
-    ui = f"{base_url.rstrip('/')}/#"
+    """Return the addresses of the sweep's pages below `base_url`; empty is within the UI itself."""
+    ui = f"{base_url.rstrip('/')}/#" if base_url else "#"
     runs = f"{ui}/experiments/{experiment_id}/runs"
     kind = {"workflowType": "machine_learning"}  # without it the UI opens a page for traces
     view = {**kind, "viewStateShareKey": key}
@@ -121,6 +126,21 @@ def links(
         plain=_address(runs, plain),
         sweep=_address(f"{runs}/{parent_run_id}", kind),
         model=_address(f"{ui}/models/{quote(model, safe='')}", kind) if model else None,
+    )
+
+
+def sweep_links(
+    parent: SweepRun, sweep: Sweep, model: str | None, base_url: str | None = None
+) -> Links:
+    """Return the addresses of a sweep's pages below `base_url`, or where its UI is served."""
+    return links(
+        hidden(sweep.tracking.uri or EMBEDDED_UI) if base_url is None else base_url,
+        parent.experiment_id,
+        parent.run_id,
+        parent.run_id,
+        objective=sweep.search.objective.metric,
+        mode=sweep.search.objective.mode,
+        model=model,
     )
 
 
@@ -162,16 +182,16 @@ def _sections() -> list[dict[str, Any]]:
 
 
 def _charts(
-    axes: Sequence[str], objective: str, examples: Mapping[str, int]
+    axes: Sequence[str], metrics: Sequence[str], examples: Mapping[str, int]
 ) -> list[dict[str, Any]]:
     parallel = _chart(
-        "PARALLEL", "Search", f"Parameters and {objective}",
-        selectedParams=list(axes), selectedMetrics=[f"best/{objective}"], showAllRuns=True,
+        "PARALLEL", "Search", f"Parameters and {metrics[0]}",
+        selectedParams=list(axes), selectedMetrics=[f"best/{metrics[0]}"], showAllRuns=True,
     )  # fmt: skip
     curves = [
         _chart("LINE", "Curves", key, metricKey=key, useGlobalXaxisKey=True, xAxisKey="step",
                scaleType="linear", xAxisScaleType="linear", lineSmoothness=0)
-        for key in (f"val/{objective}", "val/loss", "train/loss")
+        for key in dict.fromkeys([*map(reported_as, metrics), reported_as(LOSS), "train/loss"])
     ]  # fmt: skip
     images = [
         _chart("IMAGE", "Captions", key, imageKeys=[key], step=step, showRunParams=False)

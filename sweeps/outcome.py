@@ -1,4 +1,4 @@
-"""A sweep from the command line: run it, say how it ended, promote its winner."""
+"""A sweep from the command line: run it, say how it ended, send its winner to the gate."""
 
 from pathlib import Path
 
@@ -8,9 +8,13 @@ from rich.text import Text
 
 from sweeps import front_view, room
 from sweeps.driver import Outcome, run
-from sweeps.leaderboard import Leaderboard, guarded, header, no_winner, number, row, verdict
-from sweeps.leaderboard_view import EMBEDDED_UI, Links, links
-from sweeps.promote import register_winner
+from sweeps.earlier import EarlierSweep
+from sweeps.leaderboard import Entry, Leaderboard, guarded, header, no_winner, number, row, verdict
+from sweeps.leaderboard_view import sweep_links
+from sweeps.pages.publish import publish
+from sweeps.promotion.limits import Wish
+from sweeps.promotion.nominee import Nominee
+from sweeps.promotion.promote import promote
 from sweeps.spec import Sweep
 from sweeps.spool.line import AwayError
 from sweeps.spool.waiting import waiting
@@ -31,6 +35,8 @@ def finish(sweep: Sweep, results: Path, resume: str | None, console: Console) ->
         console.print(f"warning: {short}", style="yellow", soft_wrap=True)
     outcome = run(sweep, results, console, resume)
     board, tracked = _published(outcome)
+    if tracked:
+        publish(sweep, outcome.folder, outcome.run, board, console)
     say_board(board, console)
     _say_waiting(outcome, tracked, console)
     if outcome.interrupted:
@@ -39,16 +45,7 @@ def finish(sweep: Sweep, results: Path, resume: str | None, console: Console) ->
     if board.winner is None:
         console.print(f"{no_winner(board)}; the reasons stand above and in MLflow", style="red")
         return NO_WINNER
-    model = sweep.promote.model if sweep.promote else None
-    if model and not tracked:
-        console.print(
-            f"not promoted: the registry is MLflow's; when it is back: sweeps sync {board.sweep_id}"
-            f", then sweeps promote {board.sweep_id}", soft_wrap=True,
-        )  # fmt: skip
-        return COMPLETED
-    if model:
-        version = register_winner(sweep, outcome.folder, outcome.tracking, board, model)
-        console.print(f"{board.winner.title} is {model} version {version}, alias champion")
+    model = _promote(sweep, outcome, board.winner, tracked, console)
     say_links(outcome.run, sweep, model, console)
     return COMPLETED
 
@@ -80,17 +77,37 @@ def _say_waiting(outcome: Outcome, tracked: bool, console: Console) -> None:
         console.print(line, style="yellow", soft_wrap=True)
 
 
-def sweep_links(parent: SweepRun, sweep: Sweep, model: str | None) -> Links:
-    """Return the addresses of the sweep's pages in MLflow's UI."""
-    return links(
-        sweep.tracking.uri or EMBEDDED_UI,
-        parent.experiment_id,
-        parent.run_id,
-        parent.run_id,
-        objective=sweep.search.objective.metric,
-        mode=sweep.search.objective.mode,
-        model=model,
-    )
+def _promote(
+    sweep: Sweep, outcome: Outcome, winner: Entry, tracked: bool, console: Console
+) -> str | None:
+    """Send the winner through the gate if the file says so; return its registered model.
+
+    Whatever comes of it, the sweep has ended well.
+    """
+    wanted = sweep.promote
+    if wanted is None:
+        return None
+    sweep_id = outcome.folder.sweep_id
+    if not tracked:
+        console.print(
+            f"not promoted, for the registry is MLflow's; when it is back: sweeps sync {sweep_id}, "
+            f"then sweeps promote {sweep_id}", soft_wrap=True,
+        )  # fmt: skip
+        return None
+    if not wanted.auto:
+        console.print(
+            f"to make the winner the champion of {wanted.model}: sweeps promote {sweep_id}"
+        )
+        return None
+    earlier = EarlierSweep(sweep=sweep, folder=outcome.folder, run=outcome.run)
+    console.print(f"\npromote.auto: {winner.title} is judged on the test images", style="bold")
+    try:
+        promote(Nominee(earlier=earlier, entry=winner), Wish(), console)
+    except Exception as error:  # a sweep of hours has ended: what it found is not to be lost
+        reason = f"{type(error).__name__}: {error}"
+        console.print(f"not promoted, it could not be judged: {reason}", style="red")
+        return None
+    return wanted.model
 
 
 def say_links(parent: SweepRun, sweep: Sweep, model: str | None, console: Console) -> None:

@@ -105,6 +105,11 @@ class SweepFolder:
         return self.path / "spool"
 
     @property
+    def keepsakes(self) -> Path:
+        """Small copies of scored images and the base's captions, see `sweeps.pages.keepsakes`."""
+        return self.path / "keepsakes"
+
+    @property
     def population(self) -> Path:
         """What trials took over from each other, see `sweeps.population.segments`."""
         return self.path / "population.jsonl"

@@ -1,6 +1,7 @@
 """Registering an adapter with its base as a captioner in MLflow's model registry."""
 
 import contextlib
+import hashlib
 import io
 import os
 from collections.abc import Iterator, Mapping
@@ -12,10 +13,17 @@ import workers
 from sweeps.fields import dotted
 from sweeps.tracking import Tracking
 from sweeps.trial_run import with_log10
+from workers import tiny
 from workers.recipe import Recipe
 
 CHAMPION = "champion"
 """The alias under which a model is loaded: ``models:/NAME@champion``."""
+
+CHALLENGER = "challenger"
+"""The alias of the version that was registered last and did not become the champion."""
+
+ADAPTER = "adapter.sha256"
+"""Tag of a version: digest of the adapter's weights."""
 
 RECIPE = "recipe"
 """Key of the model's metadata under which its whole recipe stands."""
@@ -35,36 +43,43 @@ def register(
     name: str,
     tags: Mapping[str, str],
 ) -> int:
-    """Log the adapter as a model of the run `run_id`, register it and make it the champion.
+    """Log the adapter as a model of the run `run_id`, register it and make it the challenger.
 
-    `adapter` is a folder as peft saves it. Returns the new version of the model `name`.
-    Raises FileNotFoundError when the folder holds no adapter.
+    `adapter` is a folder as peft saves it. Returns the version of the model `name`: a new one, or
+    the one that has this adapter already. Raises FileNotFoundError when the folder holds no
+    adapter.
     """
     check_adapter(adapter)
     client = tracking.client()
-    run = client.get_run(run_id)
-    model = client.create_logged_model(
-        run.info.experiment_id,
-        name="captioner",
-        source_run_id=run_id,
-        tags=dict(tags),
-        params=_params(run.data.params, recipe),
-        model_type="captioner",
+    weights = digest(adapter)
+    made = _registered(client, name, weights) or _new(
+        tracking, run_id, adapter, recipe, name, {**tags, ADAPTER: weights}
     )
-    with global_store(tracking):
-        _log_files(model.model_id, adapter, recipe)
-        made = _register(model.model_id, name, tags)
-    _link(client, run, model.model_id)
-    client.set_registered_model_alias(name, CHAMPION, made)
+    client.set_registered_model_alias(name, CHALLENGER, made)
     return int(made)
 
 
-def _params(logged: Mapping[str, str], recipe: Recipe) -> dict[str, str]:
-    """Return the parameters of a trial's run as the recipe has them: its point may have changed."""
-    values = dotted(recipe)
-    own = {name: values[name] for name in logged if name in values}
-    logarithmic = [name for name in own if f"{name}_log10" in logged]
-    return {**logged, **with_log10(own, logarithmic)}
+def digest(adapter: Path) -> str:
+    """Return the SHA-256 of the weights of an adapter, a folder as peft saves it."""
+    with (adapter / "adapter_model.safetensors").open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def unchallenge(tracking: Tracking, name: str, version: int) -> None:
+    """Take the alias of the challenger from a version, unless another one has it by now."""
+    client = tracking.client()
+    aliases = client.get_registered_model(name).aliases
+    if str(aliases.get(CHALLENGER)) == str(version):
+        client.delete_registered_model_alias(name, CHALLENGER)
+
+
+def save(folder: Path, adapter: Path, recipe: Recipe, tracking: Tracking) -> None:
+    """Write to `folder` what `register` would log, and register nothing."""
+    import mlflow
+
+    check_adapter(adapter)
+    with global_store(tracking):
+        mlflow.pyfunc.save_model(str(folder), **_files(adapter, recipe))
 
 
 def check_adapter(folder: Path) -> None:
@@ -84,7 +99,7 @@ def captioner_file() -> Path:
 def model_config(recipe: Recipe) -> dict[str, Any]:
     """Return what the captioner must know to load the same base again.
 
-    A base that is a folder is recorded by its absolute path;
+    A base that is a folder is recorded by its absolute path, one of the hub by its commit;
     ``load_model(..., model_config={"base": ...})`` names another place.
     """
     base = Path(recipe.model.base).expanduser()
@@ -92,11 +107,27 @@ def model_config(recipe: Recipe) -> dict[str, Any]:
         "task": recipe.task,
         "prompt": recipe.prompt.model_dump(),
         "base": str(base.resolve()) if base.is_dir() else recipe.model.base,
-        "revision": recipe.model.revision,
+        "revision": recipe.model.revision or _commit(recipe.model.base),
         "dtype": recipe.model.dtype,
         "quantization": recipe.quantization,
         "beams": recipe.evaluate.final_beams,
+        "max_new_tokens": recipe.evaluate.max_new_tokens,
+        "images": None,
     }
+
+
+def _commit(base: str) -> str | None:
+    """Return the commit of a hub model that this machine holds as its newest, if it holds one.
+
+    A recipe without a revision was trained on that one; the hub's newest may be another by the
+    time the captioner is loaded.
+    """
+    from huggingface_hub import try_to_load_from_cache
+
+    if base in tiny.BASES or Path(base).expanduser().is_dir():
+        return None
+    config = try_to_load_from_cache(base, "config.json")
+    return Path(config).parent.name if isinstance(config, str) else None
 
 
 def requirements() -> list[str]:
@@ -104,18 +135,53 @@ def requirements() -> list[str]:
     return [f"{package}=={version(package).partition('+')[0]}" for package in REQUIRED]
 
 
-def _log_files(model_id: str, adapter: Path, recipe: Recipe) -> None:
+def _registered(client: Any, name: str, weights: str) -> str | None:
+    """Return the newest version that has these weights."""
+    found = client.search_model_versions(f"name = '{name}' AND tags.`{ADAPTER}` = '{weights}'")
+    return str(max(int(each.version) for each in found)) if found else None
+
+
+def _params(logged: Mapping[str, str], recipe: Recipe) -> dict[str, str]:
+    """Return the parameters of a trial's run as the recipe has them: its point may have changed."""
+    values = dotted(recipe)
+    own = {name: values[name] for name in logged if name in values}
+    logarithmic = [name for name in own if f"{name}_log10" in logged]
+    return {**logged, **with_log10(own, logarithmic)}
+
+
+def _new(
+    tracking: Tracking, run_id: str, adapter: Path, recipe: Recipe, name: str,
+    tags: Mapping[str, str],
+) -> str:  # fmt: skip
     import mlflow
 
-    mlflow.pyfunc.log_model(
-        model_id=model_id,
-        python_model=str(captioner_file()),
-        artifacts={"adapter": str(adapter)},
-        code_paths=[str(Path(workers.__file__).parent)],
-        model_config=model_config(recipe),
-        metadata={RECIPE: recipe.model_dump(mode="json")},
-        pip_requirements=requirements(),
+    client = tracking.client()
+    run = client.get_run(run_id)
+    model = client.create_logged_model(
+        run.info.experiment_id,
+        name="captioner",
+        source_run_id=run_id,
+        tags=dict(tags),
+        params=_params(run.data.params, recipe),
+        model_type="captioner",
     )
+    with global_store(tracking):
+        mlflow.pyfunc.log_model(model_id=model.model_id, **_files(adapter, recipe))
+        made = _register(model.model_id, name, tags)
+    _link(client, run, model.model_id)
+    return made
+
+
+def _files(adapter: Path, recipe: Recipe) -> dict[str, Any]:
+    """Return what MLflow is to store of an adapter."""
+    return {
+        "python_model": str(captioner_file()),
+        "artifacts": {"adapter": str(adapter)},
+        "code_paths": [str(Path(workers.__file__).parent)],
+        "model_config": model_config(recipe),
+        "metadata": {RECIPE: recipe.model_dump(mode="json")},
+        "pip_requirements": requirements(),
+    }
 
 
 def _register(model_id: str, name: str, tags: Mapping[str, str]) -> str:

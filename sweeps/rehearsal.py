@@ -47,7 +47,7 @@ def rehearsal(sweep: Sweep, base: str) -> Sweep:
     values["resources"] = {"hosts": 1, "slots": 1}
     values["tracking"] |= {"experiment": sweep.tracking.experiment + SUFFIX}
     if sweep.promote:
-        values["promote"] = {"model": sweep.promote.model + SUFFIX}
+        values["promote"] |= {"model": sweep.promote.model + SUFFIX}
     return Sweep.model_validate(values)
 
 

@@ -56,8 +56,8 @@ def dump(scores: Scores) -> str:
     """Return the file's text."""
     written = {
         "references": scores.references,
-        "best": _plain(scores.best),
-        "final": _plain(scores.final) if scores.final else None,
+        "best": plain(scores.best),
+        "final": plain(scores.final) if scores.final else None,
     }
     return json.dumps(written, separators=(",", ":"), ensure_ascii=False)
 
@@ -67,8 +67,8 @@ def parse(text: str) -> Scores:
     written = json.loads(text)
     return Scores(
         references=written["references"],
-        best=_captions(written["best"]),
-        final=_captions(written["final"]) if written["final"] else None,
+        best=captions_of(written["best"]),
+        final=captions_of(written["final"]) if written["final"] else None,
     )
 
 
@@ -81,7 +81,8 @@ def read(client: Any, run_id: str) -> Scores | None:
         return parse(Path(client.download_artifacts(run_id, SCORES, local)).read_text("utf-8"))
 
 
-def _plain(captions: Captions) -> dict[str, Any]:
+def plain(captions: Captions) -> dict[str, Any]:
+    """Return captions' scores as JSON has them."""
     scored = captions.scored
     return {
         "beams": captions.beams,
@@ -92,7 +93,8 @@ def _plain(captions: Captions) -> dict[str, Any]:
     }
 
 
-def _captions(written: Mapping[str, Any]) -> Captions:
+def captions_of(written: Mapping[str, Any]) -> Captions:
+    """Return what `plain` made JSON of, to the last bit."""
     import numpy as np
 
     from workers.metrics.scorer import Scored

@@ -11,9 +11,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sweeps import scores_file
-from sweeps.leaderboard import Entry, Leaderboard, Standing, markdown
+from sweeps.leaderboard import Entry, Leaderboard, Standing
 from sweeps.scores_file import Scores
-from sweeps.sweep_run import NOTE, SweepRun
+from sweeps.sweep_run import SweepRun
 from sweeps.tracking import set_tags
 from workers.metrics import catalog
 from workers.metrics.metric import Metric
@@ -62,7 +62,7 @@ def stand(board: Leaderboard, kept: Mapping[str, Scores], metric: Metric) -> Lea
 
 
 def record(parent: SweepRun, board: Leaderboard) -> None:
-    """Write the standings into MLflow: tags of the trials' runs, and the note of the sweep's."""
+    """Write the standings into MLflow, as tags of the trials' runs."""
     for entry in board.entries:
         if entry.standing:
             tags = {
@@ -70,8 +70,6 @@ def record(parent: SweepRun, board: Leaderboard) -> None:
                 VS_BEST: entry.standing.vs_best,
             }
             set_tags(parent.client, entry.run_id, tags)
-    if board.images:
-        set_tags(parent.client, parent.run_id, {NOTE: markdown(board)})
 
 
 def _standing(entry: Entry, board: Leaderboard, resampled: Mapping[str, "Resampled"]) -> Standing:

@@ -182,12 +182,26 @@ class Tracked(Section):
 
 
 class Promote(Section):
-    """What becomes of the best adapter."""
+    """What becomes of the best adapter, and what the gate asks of it, see `sweeps.gate`."""
 
     model: str = Field(
         pattern=r"^[^/:]*[^/:\s][^/:]*$",
         description="the name of a registered model, without / and :",
     )
+    auto: bool = False
+    """Judge the winner when the sweep has ended; false leaves it to ``sweeps promote``."""
+    margin: Annotated[float, Field(ge=0.0)] = 0.0
+    """The gain in the objective must be above it, with `confidence`."""
+    confidence: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.95
+    """Of the intervals by which gains and losses are judged."""
+    max_adapter_mb: Annotated[float, Field(gt=0.0)] | None = None
+    """Most weights of the adapter, in 1e6 bytes; null is no limit."""
+    max_latency_ms: Annotated[float, Field(gt=0.0)] | None = None
+    """Most time of a caption on the test images; null is no limit."""
+    max_slowdown: Annotated[float, Field(gt=0.0)] | None = None
+    """The same as a multiple of the champion's; null is no limit."""
+    approval: bool = False
+    """A person must approve: the champion changes with ``--approve-by`` only."""
 
 
 class Sweep(Recipe):

@@ -10,7 +10,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from sweeps.earlier import EarlierSweep, best_adapter
+from sweeps.earlier import EarlierSweep, adapter_of, best_adapter
+from sweeps.leaderboard import Entry, Leaderboard
 from sweeps.paths import SweepFolder
 from sweeps.registry import RECIPE, check_adapter, global_store
 from sweeps.study import recipe_of
@@ -39,24 +40,30 @@ class Trained:
 def trained(source: str, results: Path) -> Iterator[Trained]:
     """Give the adapter that `source` names, as long as the block lasts.
 
-    `source` is a sweep (its winner), ``models:/NAME@alias`` or ``models:/NAME/version`` of the
-    store that MLFLOW_TRACKING_URI names, else of the embedded one in `results`, or a folder.
+    `source` is a sweep (its winner) or a trial of one (``SWEEP/trial-003``), ``NAME@alias``,
+    ``models:/NAME@alias`` or ``models:/NAME/version`` of the store that MLFLOW_TRACKING_URI names,
+    else of the embedded one in `results`, or a folder.
 
     Raises FileNotFoundError or ValueError in one line when there is no such thing.
     """
+    if "@" in source and not source.startswith(SCHEME) and not Path(source).is_dir():
+        source = f"{SCHEME}{source}"
     if source.startswith(SCHEME):
         with TemporaryDirectory() as folder:
-            yield _registered(source, results, folder)
+            yield registered(source, model_store(results), folder)
     elif _is_folder(source, results):
         yield _saved(Path(source))
     else:
-        yield _winner(source, results)
+        yield _swept(source, results)
 
 
 def _is_folder(source: str, results: Path) -> bool:
-    """Tell a folder from a sweep, which is never written with a slash and goes first."""
-    sweep = SweepFolder(root=results.absolute(), sweep_id=source)
-    return "/" in source or (Path(source).is_dir() and not sweep.is_there)
+    """Tell a folder from a sweep or a trial of one, which go first."""
+    sweep_id, _, trial = source.partition("/")
+    sweep = SweepFolder(root=results.absolute(), sweep_id=sweep_id)
+    if sweep_id and "/" not in trial and sweep.is_there:
+        return False
+    return "/" in source or Path(source).is_dir()
 
 
 def _saved(folder: Path) -> Trained:
@@ -68,37 +75,56 @@ def _saved(folder: Path) -> Trained:
     return Trained(title=str(folder), adapter=folder, recipe=None, base=base)
 
 
-def _winner(sweep_id: str, results: Path) -> Trained:
+def _swept(source: str, results: Path) -> Trained:
+    sweep_id, _, trial = source.partition("/")
     earlier = EarlierSweep.find(results, sweep_id)
-    winner, adapter = best_adapter(earlier.folder, earlier.board)
+    if trial:
+        entry = _entry(earlier.board, trial)
+        adapter = adapter_of(earlier.folder, entry)
+    else:
+        entry, adapter = best_adapter(earlier.folder, earlier.board)
     return Trained(
-        title=f"{winner.title} of {sweep_id}",
+        title=f"{entry.title} of {sweep_id}",
         adapter=adapter,
-        recipe=recipe_of(earlier.sweep, earlier.folder, winner.trial),
+        recipe=recipe_of(earlier.sweep, earlier.folder, entry.trial),
     )
 
 
-def _registered(source: str, results: Path, folder: str) -> Trained:
-    tracking = _registry(results)
+def _entry(board: Leaderboard, trial: str) -> Entry:
+    entries = {entry.trial: entry for entry in board.entries}
+    if trial not in entries:
+        raise ValueError(f"no trial {trial!r} in {board.sweep_id}; there are {', '.join(entries)}")
+    return entries[trial]
+
+
+def registered(source: str, tracking: Tracking, folder: str) -> Trained:
+    """Fetch the registered model that `source` names into `folder`.
+
+    `source` is ``models:/NAME@alias`` or ``models:/NAME/version``. Raises ValueError when there
+    is no such version, or one that holds no recipe.
+    """
     client = tracking.client()
     from mlflow.artifacts import download_artifacts
     from mlflow.models import Model
 
-    version = _version(client, source, tracking.address)
+    version = version_of(client, source, tracking.address)
     with global_store(tracking):
         place = download_artifacts(f"{SCHEME}{version.name}/{version.version}", dst_path=folder)
     model = Model.load(place)
     recipe = (model.metadata or {}).get(RECIPE)
     if recipe is None:
         raise ValueError(f"{source} was not registered by sweeps: it has no recipe")
+    flavor = model.flavors["python_function"]
+    # The commit that a recipe without revision was trained on stands with the captioner only.
+    revision = flavor.get("config", {}).get("revision")
     return Trained(
         title=f"{version.name} version {version.version}",
-        adapter=Path(place) / model.flavors["python_function"]["artifacts"]["adapter"]["path"],
-        recipe=Recipe.model_validate(recipe),
+        adapter=Path(place) / flavor["artifacts"]["adapter"]["path"],
+        recipe=Recipe.model_validate(recipe).with_point({"model.revision": revision}),
     )
 
 
-def _registry(results: Path) -> Tracking:
+def model_store(results: Path) -> Tracking:
     """Return the store of registered models; raises FileNotFoundError when there is none yet."""
     uri = os.environ.get("MLFLOW_TRACKING_URI")
     tracking = Tracking(uri=uri, experiment="", root=results.absolute())
@@ -110,8 +136,11 @@ def _registry(results: Path) -> Tracking:
     return tracking
 
 
-def _version(client: Any, source: str, address: str) -> Any:
-    """Return the version that ``models:/NAME@alias`` or ``models:/NAME/version`` names."""
+def version_of(client: Any, source: str, address: str) -> Any:
+    """Return the version that ``models:/NAME@alias`` or ``models:/NAME/version`` names.
+
+    Raises ValueError, naming what there is, for none.
+    """
     from mlflow.exceptions import MlflowException
 
     match = NAMED.fullmatch(source)
@@ -123,10 +152,10 @@ def _version(client: Any, source: str, address: str) -> Any:
             return client.get_model_version_by_alias(name, alias)
         return client.get_model_version(name, number)
     except MlflowException as error:
-        raise ValueError(f"no {source} in {address}; {_there(client, name)}") from error
+        raise ValueError(f"no {source} in {address}; {known_models(client, name)}") from error
 
 
-def _there(client: Any, name: str) -> str:
+def known_models(client: Any, name: str) -> str:
     """Say what can be named instead: the versions and aliases of the model, or all models."""
     models = {model.name: model for model in client.search_registered_models()}
     if name not in models:

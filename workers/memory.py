@@ -1,4 +1,6 @@
-"""Telling an error that means "too little memory" from all others."""
+"""Telling an error that means "too little memory" from all others, and giving memory back."""
+
+import gc
 
 import torch
 
@@ -22,3 +24,10 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def _says_so(text: str) -> bool:
     return any(sign in text for sign in (_CPU_ALLOCATOR, *_LIBRARIES))
+
+
+def release() -> None:
+    """Give back the memory of models that nobody refers to any more."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

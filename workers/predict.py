@@ -19,23 +19,25 @@ from workers.report import Prediction
 
 @dataclass(frozen=True, kw_only=True)
 class Adapted:
-    """A base model with one adapter, ready to generate."""
+    """A base model with one adapter or none, ready to generate."""
 
     base: Base
     model: Any
-    """The base wrapped by plain peft, in eval mode."""
+    """The base wrapped by plain peft, or the bare base; in eval mode."""
 
     @classmethod
     def load(
-        cls, model: Model, quantization: str, adapter: Path, device: str | None = None
+        cls, model: Model, quantization: str, adapter: Path | None, device: str | None = None
     ) -> "Adapted":
         """Load the base, and onto it the adapter in a folder as peft saves it.
 
-        `device` None takes the first GPU, or the CPU. Raises ValueError for a base that cannot
-        be loaded or that the adapter does not fit.
+        `adapter` None leaves the base bare. `device` None takes the first GPU, or the CPU.
+        Raises ValueError for a base that cannot be loaded or that the adapter does not fit.
         """
         chosen = torch.device(device or ("cuda:0" if torch.cuda.is_available() else "cpu"))
         base = load_base(model, quantization, chosen)
+        if adapter is None:
+            return cls(base=base, model=base.model)
         try:
             adapted = PeftModel.from_pretrained(base.model, str(adapter))
         except (RuntimeError, ValueError) as error:  # other shapes, or no such layers
@@ -47,12 +49,17 @@ class Adapted:
 
 
 def predict(
-    adapted: Adapted, samples: Sequence[Sample], asking: Asking, evaluate: Evaluate
+    adapted: Adapted,
+    samples: Sequence[Sample],
+    asking: Asking,
+    evaluate: Evaluate,
+    seconds: list[float] | None = None,
 ) -> Iterator[Prediction]:
     """Yield a caption or an answer for each sample, in order, batch by batch.
 
-    With ``final_beams``, ``batch_size`` and ``max_new_tokens`` of `evaluate`. Raises ValueError
-    at once for a sample without the question that it needs.
+    With ``final_beams``, ``batch_size`` and ``max_new_tokens`` of `evaluate`. Each one's share of
+    the time of its batch is appended to `seconds`. Raises ValueError at once for a sample without
+    the question that it needs.
     """
     family = adapted.base.family
     prompts = [asking.about(family, sample.question, sample.id) for sample in samples]
@@ -64,6 +71,7 @@ def predict(
         beams=evaluate.final_beams,
         batch_size=evaluate.batch_size,
         max_new_tokens=evaluate.max_new_tokens,
+        seconds=seconds,
     )
     return (
         Prediction(image_id=sample.id, caption=caption, references=sample.captions)

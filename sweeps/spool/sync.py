@@ -7,11 +7,10 @@ from rich.console import Console
 
 from sweeps import lease
 from sweeps.earlier import EarlierSweep
-from sweeps.leaderboard import markdown
 from sweeps.paths import SweepFolder
 from sweeps.spool import abandoned, outbox
 from sweeps.spool.waiting import waiting
-from sweeps.sweep_run import NOTE, SweepRun
+from sweeps.sweep_run import SweepRun
 
 SENT, WAITS = 0, 1
 """Exit codes: nothing is left; something waits or was refused."""
@@ -71,13 +70,15 @@ def _sync(folder: SweepFolder, results: Path, console: Console) -> int:
 
 
 def _publish(earlier: EarlierSweep, console: Console) -> None:
-    """Write what only MLflow's own leaderboard tells: standings, and the note of the sweep."""
+    """Write what only MLflow's own leaderboard tells: standings, note, plots and report."""
     from sweeps.outcome import record_standings
+    from sweeps.pages.publish import publish
 
     run, board = earlier.run, earlier.board
     best = run.best_tags(board.winner.trial if board.winner else None)
-    run.tag({NOTE: markdown(board), **best})
+    run.tag(best)
     board = record_standings(run, board)
+    publish(earlier.sweep, earlier.folder, run, board, console)
     winner = f"; best is {board.winner.title}" if board.winner else ""
     console.print(f"{board.sweep_id}: leaderboard of {len(board.entries)} trials written{winner}")
 

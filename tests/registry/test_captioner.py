@@ -4,8 +4,10 @@ import base64
 import importlib.util
 import io
 import json
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import mlflow
@@ -15,6 +17,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 from mlflow.pyfunc import scoring_server
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from sweeps import registry
 from sweeps.sweep_run import SweepRun
@@ -78,6 +81,7 @@ def registered(tmp_path_factory, untrained_base):
     version = registry.register(
         tracking, trial.run_id, root / "adapter", recipe, NAME, tags={"sweep.id": "shapes-1"}
     )
+    tracking.client().set_registered_model_alias(NAME, registry.CHAMPION, str(version))
     return tracking, trial.run_id, version, adapted, recipe, root / "adapter"
 
 
@@ -144,7 +148,7 @@ def test_requests_of_different_lengths_keep_their_order(registered, loaded):
     assert len(captions[2]) > len(captions[3])
 
 
-def test_the_version_comes_from_the_logged_model_and_is_the_champion(registered):
+def test_the_version_comes_from_the_logged_model(registered):
     tracking, run_id, version, *_ = registered
     client = tracking.client()
     made = client.get_model_version_by_alias(NAME, "champion")
@@ -205,17 +209,29 @@ def test_a_model_knows_its_task_its_prompt_and_its_whole_recipe(registered):
     assert Recipe.model_validate(stored) == recipe
 
 
-def test_a_second_registration_takes_the_alias(registered):
+def test_an_adapter_is_registered_once_and_each_is_the_challenger_at_first(registered, tmp_path):
+    """No registration touches the champion."""
     tracking, run_id, version, _, recipe, adapter = registered
     client = tracking.client()
     before = mlflow.get_tracking_uri(), mlflow.get_registry_uri()
-    try:
-        second = registry.register(tracking, run_id, adapter, recipe, NAME, tags={})
-        assert second == version + 1
-        assert int(client.get_model_version_by_alias(NAME, "champion").version) == second
-        assert (mlflow.get_tracking_uri(), mlflow.get_registry_uri()) == before
-    finally:
-        client.set_registered_model_alias(NAME, "champion", str(version))
+    other = Path(shutil.copytree(adapter, tmp_path / "other"))
+    weights = load_file(other / "adapter_model.safetensors")
+    save_file(
+        {key: value + 1 for key, value in weights.items()}, other / "adapter_model.safetensors"
+    )
+
+    second = registry.register(tracking, run_id, other, recipe, NAME, tags={})
+    assert second == version + 1
+    assert int(client.get_model_version_by_alias(NAME, "challenger").version) == second
+    assert registry.register(tracking, run_id, adapter, recipe, NAME, tags={}) == version
+    assert int(client.get_model_version_by_alias(NAME, "challenger").version) == version
+    assert int(client.get_model_version_by_alias(NAME, "champion").version) == version
+    assert (mlflow.get_tracking_uri(), mlflow.get_registry_uri()) == before
+
+    registry.unchallenge(tracking, NAME, second)  # it no longer is
+    assert "challenger" in client.get_registered_model(NAME).aliases
+    registry.unchallenge(tracking, NAME, version)
+    assert set(client.get_registered_model(NAME).aliases) == {"champion"}
 
 
 def test_a_folder_without_an_adapter_is_refused(registered, tmp_path):
@@ -235,6 +251,8 @@ BAD_REQUESTS = {
     "a question": (
         {"image": encoded(image()), "question": "why?"}, "question must be left out",
     ),
+    "a path": ({"path": "red.png"}, "path: this server reads no files"),
+    "a number": ({"image": 5}, "image must be a string, got a number"),
     "too many tokens": (
         {"image": encoded(image()), "max_new_tokens": 10_000}, "must be from 1 to 256, got 10000",
     ),
@@ -252,6 +270,15 @@ def test_an_unusable_image_is_refused_in_one_sentence(server, request_, reason):
     assert "stack_trace" not in answer.json()
     assert len(answer.text) < 400
     assert good["image"] not in answer.text
+
+
+@pytest.mark.parametrize("count", [0, 1000])
+def test_a_call_has_some_images_but_not_too_many(server, count):
+    good = {"image": encoded(image()), "max_new_tokens": 3}
+    answer = server.post("/invocations", json={"inputs": [good] * count})
+    assert answer.status_code == 400
+    assert answer.json()["message"].startswith(f"inputs must have from 1 to 64 images, got {count}")
+    assert "stack_trace" not in answer.json()
 
 
 def test_the_server_answers_a_good_request(registered, server):
@@ -292,12 +319,41 @@ def test_a_model_for_questions_is_asked_them(registered, captioner):
         model.predict([captioner.CaptionRequest(image=encoded(image("red")))])
 
 
-def test_batches_hold_equal_lengths_and_at_most_sixteen(captioner):
-    lengths = [5] * 18 + [7, 5]
-    requests = [captioner.CaptionRequest(image="", max_new_tokens=tokens) for tokens in lengths]
+def test_images_may_be_named_by_path_only_where_a_folder_is_allowed(registered, tmp_path):
+    tracking, _, _, adapted, _, _ = registered
+    image("red").save(tmp_path / "red.png")
+    uri = f"models:/{NAME}@champion"
+    mlflow.set_tracking_uri(tracking.address)
+    try:
+        closed = mlflow.pyfunc.load_model(uri)
+        allowed = mlflow.pyfunc.load_model(uri, model_config={"images": str(tmp_path)})
+    finally:
+        mlflow.set_tracking_uri(None)
+    by_path = [{"path": "red.png", "max_new_tokens": 5}]
+    assert allowed.predict(by_path) == expected(adapted, [image("red")], 5)
+    with pytest.raises(MlflowException, match="this server reads no files"):
+        closed.predict(by_path)
+    with pytest.raises(MlflowException, match="in the server's image folder"):
+        allowed.predict([{"path": "../red.png"}])
 
-    assert list(captioner.batches(requests)) == [(0, 16, 5), (16, 18, 5), (18, 19, 7), (19, 20, 5)]
-    assert list(captioner.batches([])) == []
+
+def test_a_base_of_the_hub_is_pinned_by_its_commit(registered, tmp_path, monkeypatch):
+    recipe, commit = registered[4], "a" * 40
+    repository = tmp_path / "models--some--base"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text(commit)
+    (repository / "snapshots" / commit).mkdir(parents=True)
+    (repository / "snapshots" / commit / "config.json").write_text("{}")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+
+    def revision(**model):
+        point = {f"model.{field}": value for field, value in model.items()}
+        return registry.model_config(recipe.with_point(point))["revision"]
+
+    assert revision(base="some/base") == commit
+    assert revision(base="some/base", revision="v1") == "v1"
+    assert revision(base="other/base") is None
+    assert revision() is None
 
 
 def test_a_refusal_is_an_mlflow_error_for_callers_in_the_process(loaded):

@@ -10,7 +10,7 @@ from workers.metrics import catalog
 from workers.metrics.scorer import Scored
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def scored():
     """Return a function: hits (images,) of exact match -> what scoring such captions gives.
 

@@ -20,7 +20,13 @@ COMMANDS = (
     "plan",
     "space",
     "compare",
+    "report",
     "promote",
+    "history",
+    "rollback",
+    "reconcile",
+    "serve",
+    "caption",
     "predict",
     "score",
     "ui",
@@ -153,7 +159,7 @@ def test_set_replaces_fields_in_order(sweeps):
     assert "3 of 2 epochs" in out
 
 
-@pytest.mark.parametrize("command", ["compare", "resume", "promote", "predict"])
+@pytest.mark.parametrize("command", ["compare", "report", "resume", "promote", "predict"])
 def test_an_unknown_sweep_is_answered_with_those_there_are(sweeps, folder, command):
     for sweep in ("shapes-2", "shapes-1"):
         (folder / "there" / sweep).mkdir(parents=True)
@@ -181,3 +187,13 @@ def test_ui_without_a_store_says_how_to_get_one(sweeps, folder):
     assert code == 1
     assert "no sweep is tracked" in err
     assert left(folder) == []
+
+
+def test_what_mlflow_refuses_is_a_line(sweeps, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    code, out, err = sweeps("history", "captioner")
+    assert (code, out) == (1, "")
+    assert err.startswith("error: ")
+    assert "127.0.0.1" in err
+    assert "Traceback" not in err

@@ -37,7 +37,7 @@ search:
   trials: 4
 schedule: {{name: asha, grace: 1, reduction: 2}}
 resources: {{hosts: 1, slots: 1}}
-promote: {{model: tiny-captioner}}
+promote: {{model: tiny-captioner, auto: true}}
 """
 SEED = 20  # draws trials that finish, are stopped, and whose loss is no number
 
@@ -80,8 +80,17 @@ def test_the_command_succeeds_and_says_where_to_look(ended):
     assert code == 0
     assert "4/4 trials" in printed
     assert "viewStateShareKey=" in printed
-    assert "tiny-captioner version 1, alias champion" in printed
     assert "zero-shot" in printed
+
+
+def test_the_winner_passes_the_gate_and_is_the_champion(ended, run):
+    """The objective is the loss, so the gate judges by CIDEr: a few words more are right."""
+    printed = ended[1]
+    assert "6 of 6 captions equal" in printed
+    assert "passed: cider 0." in printed
+    assert "tiny-captioner version 1, alias champion" in printed
+    version = run.client.get_model_version_by_alias("tiny-captioner", "champion")
+    assert version.tags["gate.verdict"] == "passed"
 
 
 def test_every_trial_has_a_run_with_the_right_end(trials):

@@ -13,7 +13,8 @@ from rich.console import Console
 from sweeps import checkup, compare, outcome, record
 from sweeps.earlier import EarlierSweep
 from sweeps.paths import SweepFolder
-from sweeps.promote import promote_trial
+from sweeps.promotion.limits import Wish
+from sweeps.promotion.promote import promote_named
 
 pytestmark = pytest.mark.slow  # a whole sweep on Ray
 
@@ -31,7 +32,7 @@ search:
   trials: 4
 schedule: {{name: asha, grace: 1, reduction: 2}}
 resources: {{hosts: 1, slots: 1}}
-promote: {{model: small-captioner}}
+promote: {{model: small-captioner, auto: true, margin: 0.9}}
 """
 
 
@@ -67,7 +68,8 @@ def test_the_front_is_printed_noted_tagged_and_drawn(ended, earlier):
     tags = {run.data.tags["trial.id"]: run.data.tags["trial.front"] for run in earlier.run.trials()}
     assert {trial for trial, tag in tags.items() if tag == "yes"} == front
     client, run_id = earlier.run.client, earlier.run.run_id
-    assert "front.png" in {artifact.path for artifact in client.list_artifacts(run_id)}
+    plots = {artifact.path for artifact in client.list_artifacts(run_id, "plots")}
+    assert "plots/front.svg" in plots
     assert "| front |" in client.get_run(run_id).data.tags["mlflow.note.content"]
 
 
@@ -111,20 +113,27 @@ def test_comparing_shows_the_front(ended):
     assert "adapter_mb (min)" in written.getvalue()
 
 
-def test_a_point_of_the_front_is_promoted_by_name_only(ended, earlier, by_rank):
+def test_a_winner_that_the_gate_refuses_is_a_challenger_and_the_sweep_ends_well(ended):
+    code, printed, _ = ended
+    assert code == 0
+    assert "because of gain in exact_match: " in printed
+    assert "asked: its lower end above 0.9" in printed
+    assert "small-captioner version 1 is registered, alias challenger" in printed
+
+
+def test_a_point_of_the_front_is_sent_to_the_gate_by_name_only(ended, earlier, by_rank):
     written = io.StringIO()
     console = Console(file=written, width=200)
-    assert "small-captioner version 1, alias champion" in ended[1]
     with pytest.raises(ValueError, match="has several objectives; choose a trial") as refused:
-        promote_trial("front-1", ended[2], None, console)
+        promote_named("front-1", ended[2], Wish(), console)
     assert all(entry.trial in str(refused.value) for entry in earlier.board.front)
     with pytest.raises(ValueError, match=r"cannot be promoted: adapter_mb is .*, must be < 0\.1"):
-        promote_trial(f"front-1/{by_rank['64'].trial}", ended[2], None, console)
+        promote_named(f"front-1/{by_rank['64'].trial}", ended[2], Wish(), console)
     with pytest.raises(ValueError, match=r"no trial 'trial-9' in front-1; there are trial-0"):
-        promote_trial("front-1/trial-9", ended[2], None, console)
-    promote_trial(f"front-1/{by_rank['1'].trial}", ended[2], None, console)
-    assert "is the champion, small-captioner version 2" in written.getvalue()
-    version = earlier.run.client.get_model_version_by_alias("small-captioner", "champion")
+        promote_named("front-1/trial-9", ended[2], Wish(), console)
+    promote_named(f"front-1/{by_rank['1'].trial}", ended[2], Wish(), console)
+    assert "small-captioner version" in written.getvalue()
+    version = earlier.run.client.get_model_version_by_alias("small-captioner", "challenger")
     assert version.tags["trial.id"] == by_rank["1"].trial
     assert {"best.loss", "best.adapter_mb"} <= set(version.tags)
 

@@ -27,6 +27,7 @@ search:
   trials: 3
 schedule: {{name: fifo}}
 resources: {{hosts: 1, slots: 1}}
+promote: {{model: later}}
 """
 
 
@@ -61,6 +62,11 @@ def test_the_sweep_succeeds_and_shows_the_symptoms_as_they_come(ended):
     assert "3/3 trials" in printed
     assert "running: 100 % of 8 images got " in printed
     assert "failed-by-guard: rung 2: 100 % of 8 images got " in printed
+
+
+def test_without_promote_auto_the_way_to_promote_is_said(ended, earlier):
+    assert "to make the winner the champion of later: sweeps promote guarded-1" in ended[1]
+    assert earlier.run.client.search_registered_models() == []
 
 
 def test_the_collapsed_trial_failed_by_the_guard_at_its_second_rung(earlier, by_rate):

@@ -14,6 +14,7 @@ from sweeps.best import Best
 from sweeps.context import FAILED, FULL, GUARD, SYMPTOMS, Start, SweepContext
 from sweeps.disk import KEPT_SNAPSHOTS
 from sweeps.host_actor import HostActor
+from sweeps.pages import keepsakes
 from sweeps.paths import SweepFolder
 from sweeps.spec import parse
 from sweeps.sweep_run import SweepRun
@@ -208,6 +209,13 @@ def test_trial_and_sweep_say_which_images_score_them(actor, context):
     expected = {"eval.images": "6", "eval.digest": digest_of_ids(one.id for one in samples)}
     for tags in (run_of(context).data.tags, parent.client.get_run(parent.run_id).data.tags):
         assert {key: tags[key] for key in expected} == expected
+
+
+def test_warming_up_keeps_small_copies_of_the_images_and_the_base_s_captions(actor, context):
+    actor.warm_up()
+    kept = keepsakes.read(context.folder.keepsakes)
+    ids = {one.id for one in actor._host.scored_samples(context.sweep.recipe)}
+    assert set(kept.pictures) == set(kept.untrained) == ids
 
 
 @pytest.mark.parametrize("context", ["exact_match, from_rung: 3"], indirect=True)

@@ -57,7 +57,9 @@ def swept(untrained_base, tmp_path_factory):
     run.best(report.metrics, report.rung)
     parent.close_trial("trial-000", "completed")
     adapter = folder.best_adapter("trial-000")
-    registry.register(tracking, run.run_id, adapter, recipe, "shapes-captioner", tags={})
+    made = registry.register(tracking, run.run_id, adapter, recipe, "shapes-captioner", tags={})
+    client = tracking.client()
+    client.set_registered_model_alias("shapes-captioner", "champion", str(made))
     return folder, recipe
 
 
@@ -223,7 +225,7 @@ def test_another_base_than_the_adapters_is_noted(swept, folder, predicted):
         (["shapes-2"], 1, "there are shapes-1\n"),
         (["no/folder"], 1, "there is no folder no/folder"),
         (["."], 1, "must be an adapter saved by peft; it has no adapter_config.json"),
-        (["models:/shapes-captioner/7"], 1, "has versions 1 and aliases @champion"),
+        (["models:/shapes-captioner/7"], 1, "has versions 1 and aliases @challenger, @champion"),
         (["models:/shapes-captioner@best"], 1, "no models:/shapes-captioner@best in "),
         (["models:/shapes"], 1, "a model must be models:/NAME@alias or models:/NAME/version"),
         (["models:/other@champion"], 1, "there are models shapes-captioner"),

@@ -55,7 +55,9 @@ def test_touches_nothing_under_the_sweeps_own_names(sweep):
     small = rehearsal(sweep, "folder/of/tiny")
     assert small.name == f"{sweep.name}-rehearsal"
     assert small.tracking.experiment == f"{sweep.tracking.experiment}-rehearsal"
-    assert small.promote.model == f"{sweep.promote.model}-rehearsal"
+    if sweep.promote:
+        assert small.promote.model == f"{sweep.promote.model}-rehearsal"
+        assert small.promote.auto == sweep.promote.auto
 
 
 def test_can_be_resumed_from_its_file(sweep):
@@ -201,7 +203,8 @@ def test_a_recipe_is_rehearsed_from_file_to_registry(rehearse, tmp_path):
         "<image> x 4 </s>a photo of",
         "int8: loads and trains a step",
         "nf4: loads and trains a step",
-        "folder-captioner-rehearsal version 1, alias champion",
+        "captions equal, all",
+        "folder-captioner-rehearsal version 1",
         "to mend before the sweep",
     ):
         assert said in out, (said, out)

@@ -13,6 +13,7 @@ from search_spaces.domains import Choice, IntUniform, LogUniform
 from search_spaces.presets import lora
 from search_spaces.space import Space
 from sweeps.spec import SpecError, dump, load, parse
+from sweeps.sweep import Promote
 from workers.recipe import Data, Model, Recipe
 
 SHORT = """\
@@ -48,7 +49,7 @@ search:
 schedule: {name: asha, grace: 2, reduction: 4}
 resources: {hosts: 2, slots: auto}
 tracking: {uri: "http://localhost:5000", experiment: mine}
-promote: {model: pokemon-captioner}
+promote: {model: pokemon-captioner, auto: true, margin: 0.01, max_slowdown: 1.2, approval: true}
 """
 
 
@@ -79,6 +80,13 @@ def test_a_full_file_is_read_as_written() -> None:
     assert sweep.search.sampler.options == {"startup_trials": 4}
     assert sweep.tracking.experiment == "mine"
     assert sweep.recipe.data.split.train == "train.txt"
+    assert sweep.promote == Promote(
+        model="pokemon-captioner", auto=True, margin=0.01, max_slowdown=1.2, approval=True
+    )
+
+
+def test_nothing_is_promoted_without_being_asked() -> None:
+    assert not parse(SHORT + "promote: {model: mine}").promote.auto
 
 
 def test_experiment_defaults_to_the_name_beside_an_address() -> None:

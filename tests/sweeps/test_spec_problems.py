@@ -215,6 +215,18 @@ SINGLE = {
         'got "a/b"',
     "promote: {}":
         "4  promote.model  must be the name of a registered model, without / and :, got nothing",
+    "promote: {model: a, auto: 1}":
+        "4  promote.auto  must be true or false, got 1",
+    "promote: {model: a, margin: -0.1}":
+        "4  promote.margin  must be a number of at least 0, got -0.1",
+    "promote: {model: a, confidence: 95}":
+        "4  promote.confidence  must be a number above 0 and below 1, got 95",
+    "promote: {model: a, max_adapter_mb: 0}":
+        "4  promote.max_adapter_mb  must be a number above 0 or null, got 0",
+    "promote: {model: a, max_latency: 5}":
+        "4  promote.max_latency  must be one of the keys model, auto, margin, confidence, "
+        "max_adapter_mb, max_latency_ms, max_slowdown, approval, got max_latency "
+        "(did you mean promote.max_latency_ms?)",
     "name: again":
         "4  name  must be given once, was on line 1 already",
     "a: &x 1\nb: *x":

@@ -8,7 +8,7 @@ from sweeps.leaderboard import Entry, Leaderboard, markdown, ranked
 from sweeps.objectives import Objective
 from sweeps.scores_file import Captions, Scores
 from sweeps.standings import INTERVAL, VS_BEST, judged, record, stand
-from sweeps.sweep_run import NOTE, SweepRun
+from sweeps.sweep_run import SweepRun
 from sweeps.trial_run import TrialRun
 from workers.metrics import catalog
 
@@ -125,7 +125,7 @@ def sweep(tracking, scored):
     return run
 
 
-def test_standings_come_from_what_the_runs_keep_and_go_back_as_tags_and_note(sweep):
+def test_standings_come_from_what_the_runs_keep_and_go_back_as_tags(sweep):
     board = judged(sweep, leaderboard.read(sweep, Objective(metric="exact_match")))
     assert verdicts(board) == {0: "best", 2: None, 1: "behind"}
     record(sweep, board)
@@ -135,14 +135,13 @@ def test_standings_come_from_what_the_runs_keep_and_go_back_as_tags_and_note(swe
     }  # fmt: skip
     low, high = map(float, tags["trial-001"][INTERVAL].split(" to "))
     assert low < 0.1 < high
-    assert sweep.client.get_run(sweep.run_id).data.tags[NOTE] == markdown(board)
 
 
 def test_a_sweep_by_its_loss_has_no_standings(sweep):
     board = leaderboard.read(sweep, Objective(metric="loss", mode="min"))
     assert judged(sweep, board) == board
     record(sweep, board)
-    assert NOTE not in sweep.client.get_run(sweep.run_id).data.tags
+    assert not any(VS_BEST in run.data.tags for run in sweep.trials())
 
 
 def test_without_the_scores_of_the_winner_there_are_no_standings(sweep, scored):

@@ -113,7 +113,9 @@ def test_parallel_coordinates_lead_from_the_point_to_the_objective(sweep, key):
 
 def test_curves_and_images_are_shown(sweep, key):
     curves = charts(state(sweep, key), "LINE")
-    assert [chart["metricKey"] for chart in curves] == ["val/cider", "val/loss", "train/loss"]
+    assert [chart["metricKey"] for chart in curves] == [
+        "val/cider", "val/bleu4", "val/loss", "train/loss",
+    ]  # fmt: skip
     (images,) = charts(state(sweep, key), "IMAGE")
     assert (images["imageKeys"], images["step"]) == (["examples/0"], 6)
 
@@ -124,6 +126,13 @@ def test_every_chart_has_its_own_id_in_a_section_that_exists(sweep, key):
     assert {chart["metricSectionId"] for chart in view["compareRunCharts"]} == sections
     ids = [chart["uuid"] for chart in view["compareRunCharts"]]
     assert len(set(ids)) == len(ids)
+
+
+def test_what_is_measured_has_its_curve_and_the_loss_has_one_only(sweep, key):
+    view = state(sweep, publish(sweep, objective="loss", metrics=["latency_ms"]))
+    curves = [chart["metricKey"] for chart in charts(view, "LINE")]
+    assert curves == ["val/loss", "measured/latency_ms", "train/loss"]
+    publish(sweep)
 
 
 def test_publishing_again_replaces_the_view(sweep, key):

@@ -1,0 +1,62 @@
+"""What a sweep has cost: hours, epochs, and how its trials ended."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sweeps import record
+from sweeps.budget import Spent
+from sweeps.leaderboard import Leaderboard
+from sweeps.paths import SweepFolder
+from sweeps.sweep import Budget
+
+_GPU = "measured/peak_memory_gb"
+"""Reported by hosts with a GPU and no others."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What a sweep has cost so far, over all its drivers."""
+
+    hours: float
+    """Wall time."""
+    rung_hours: float
+    """Time of all rungs; a host takes one at a time."""
+    gpu: bool
+    """Whether the hosts held a GPU each, so that `rung_hours` are GPU hours."""
+    epochs: int
+    """Rungs that were trained, over all trials."""
+    states: Mapping[str, int]
+    """How trials ended -> how many."""
+
+    @property
+    def lines(self) -> dict[str, str]:
+        """The same in words."""
+        ended = ", ".join(f"{count} {state}" for state, count in self.states.items())
+        return {
+            "wall time": duration(self.hours),
+            "GPU time" if self.gpu else "time of all rungs": duration(self.rung_hours),
+            "epochs": str(self.epochs),
+            "trials": f"{sum(self.states.values())}: {ended}" if ended else "none",
+        }
+
+
+def read(folder: SweepFolder, board: Leaderboard) -> Cost:
+    """Return the cost from the clock and the trials' records."""
+    spent = Spent.open(folder, Budget(), folder.trials())
+    rungs = [rung for trial in folder.trials() for rung in record.read(folder, trial)]
+    return Cost(
+        hours=spent.hours,
+        rung_hours=spent.gpu_hours,
+        gpu=any(_GPU in rung.get("metrics", ()) for rung in rungs),
+        epochs=sum(rung.get("rung", 0) > 0 for rung in rungs),
+        states=Counter(entry.state for entry in board.entries),
+    )
+
+
+def duration(hours: float) -> str:
+    """Return hours as people read them: ``3.2 h``, ``14 min`` or ``42 s``."""
+    if hours >= 1:
+        return f"{hours:.1f} h"
+    minutes = hours * 60
+    return f"{minutes:.0f} min" if minutes >= 2 else f"{minutes * 60:.0f} s"

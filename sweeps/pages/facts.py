@@ -1,0 +1,128 @@
+"""All that the pages of a sweep show, gathered once from its folder and from MLflow."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+from sweeps.leaderboard import Leaderboard
+from sweeps.objectives import LOSS, directions
+from sweeps.pages import cost, curves, gallery, keepsakes, svg
+from sweeps.pages.cost import Cost
+from sweeps.pages.curves import Curve
+from sweeps.pages.gallery import Gallery
+from sweeps.pages.scales import Scale, is_number, of_field
+from sweeps.paths import SweepFolder
+from sweeps.spec import Sweep
+from sweeps.storage import hidden
+from sweeps.study import importances, open_study, own_trials
+from sweeps.sweep_run import SweepRun
+
+_TRAIN_LOSS = "train/loss"
+_ORIGIN = ("version.", "eval.", "mlflow.source.git.commit")
+"""Beginnings of the tags that say what the scores depend on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """A sweep as it stands, ended or not."""
+
+    sweep: Sweep
+    board: Leaderboard
+    state: str
+    points: Mapping[str, Mapping[str, Any]]
+    """Trial -> swept field -> its value; a conditional field is left out where it is off."""
+    shares: Mapping[str, float]
+    """Importance of the fields, largest first; empty when there is too little to tell."""
+    curves: Mapping[str, Mapping[str, Curve]]
+    base: Mapping[str, float]
+    """Metric as reported (``val/cider``) -> its value of the base before training."""
+    gallery: Gallery
+    cost: Cost
+    origin: Mapping[str, str]
+    """Versions of packages, digests and the like, by name."""
+    text: str
+    """The sweep file with every default written out; passwords in addresses are not shown."""
+
+    @property
+    def colours(self) -> Mapping[str, str]:
+        """A colour for each trial, best first."""
+        return svg.colours([entry.trial for entry in self.board.entries])
+
+    @property
+    def scales(self) -> dict[str, Scale]:
+        """A scale for each swept field, the most important ones first."""
+        space = self.sweep.search.space
+        order = dict.fromkeys([*(path for path in self.shares if path in space), *space])
+        return {
+            path: of_field(
+                path, space[path], [point[path] for point in self.points.values() if path in point]
+            )
+            for path in order
+        }
+
+    @property
+    def values(self) -> dict[str, float]:
+        """Trial -> its objective, of the trials that have one and violate no limit."""
+        name = self.board.objective
+        found = [entry for entry in self.board.entries if not entry.violates]
+        return {each.trial: each.best[name] for each in found if is_number(each.best.get(name))}
+
+
+def gather(sweep: Sweep, folder: SweepFolder, parent: SweepRun, board: Leaderboard) -> Facts:
+    """Read what there is of a sweep; `board` has its standings where there are any."""
+    run = parent.client.get_run(parent.run_id)
+    trials = own_trials(open_study(sweep, folder))
+    keys = [*(f"val/{name}" for name in _ordered(sweep)), _TRAIN_LOSS]
+    return Facts(
+        sweep=sweep,
+        board=board,
+        state=run.data.tags.get("sweep.state", "running"),
+        points={name: dict(trial.params) for name, trial in trials.items()},
+        shares=importances(sweep, folder),
+        curves=curves.read(folder, keys),
+        base=_base(parent, board, keys),
+        gallery=_gallery(sweep, folder, parent, board),
+        cost=cost.read(folder, board),
+        origin=_origin(sweep, run.data.tags),
+        text="\n".join(map(hidden, folder.spec.read_text(encoding="utf-8").splitlines())),
+    )
+
+
+def _ordered(sweep: Sweep) -> Sequence[str]:
+    """Return the scores of a rung, the objective first."""
+    return tuple(dict.fromkeys([sweep.search.objective.metric, *sweep.outputs(), LOSS]))
+
+
+def _base(parent: SweepRun, board: Leaderboard, keys: Sequence[str]) -> dict[str, float]:
+    """Return the scores at rung 0, of the best trial whose run has them."""
+    for entry in board.entries:
+        first = {key: _at_rung_0(parent, entry.run_id, key) for key in keys}
+        found = {key: value for key, value in first.items() if value is not None}
+        if found:
+            return found
+    return {}
+
+
+def _at_rung_0(parent: SweepRun, run_id: str, key: str) -> float | None:
+    history = parent.client.get_metric_history(run_id, key)
+    return next((float(point.value) for point in history if point.step == 0), None)
+
+
+def _gallery(
+    sweep: Sweep, folder: SweepFolder, parent: SweepRun, board: Leaderboard
+) -> Gallery:  # fmt: skip
+    judging = [name for name in sweep.outputs() if name in directions()]
+    metric = gallery.metric_of(board, judging)
+    found = gallery.authors(parent, folder, board, metric)
+    higher = metric is None or directions()[metric] == "max"
+    return gallery.choose(found, keepsakes.read(folder.keepsakes), metric, higher=higher)
+
+
+def _origin(sweep: Sweep, tags: Mapping[str, str]) -> dict[str, str]:
+    model = sweep.model
+    return {
+        "base": f"{model.base}@{model.revision}" if model.revision else model.base,
+        "version.caption-sweeps": version("caption-sweeps"),
+        **{name: tags[name] for name in sorted(tags) if name.startswith(_ORIGIN)},
+    }

@@ -1,0 +1,1 @@
+"""Serving a registered captioner: over HTTP with ``sweeps serve``, or at the terminal."""

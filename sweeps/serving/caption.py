@@ -1,0 +1,100 @@
+"""``sweeps caption``: captions of image files at the terminal."""
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sweeps.quiet import quiet_libraries
+from sweeps.trained import trained
+from workers.caption_requests import RequestError
+from workers.captioner import BATCH, Captioner, Prepared
+from workers.data.images import ImageError
+from workers.predict import Adapted
+from workers.prompts import Asking
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """What is said of one file: its caption, or why it has none."""
+
+    path: Path
+    caption: str | None = None
+    error: str | None = None
+
+    def values(self) -> dict[str, str]:
+        """Return it as JSON has it."""
+        said = {"caption": self.caption} if self.error is None else {"error": self.error}
+        return {"path": str(self.path), **{key: str(value) for key, value in said.items()}}
+
+
+def caption_files(
+    paths: Sequence[Path], source: str, results: Path, question: str | None, as_json: bool
+) -> bool:
+    """Print a caption of each image, and say on stderr which have none; return whether all have.
+
+    `source` is what `sweeps.trained.trained` takes. Raises ValueError and OSError, before
+    anything is written, for a model that cannot be loaded or asked so.
+    """
+    captioner = load(source, results)
+    lines: list[Line] = []
+    for line in captioned(captioner, paths, question):
+        lines.append(line)
+        if line.error is not None:
+            print(f"error: {line.error}", file=sys.stderr, flush=True)
+        elif not as_json:
+            print(f"{line.path}\t{line.caption}", flush=True)
+    if as_json:
+        print(json.dumps([line.values() for line in lines], ensure_ascii=False, indent=2))
+    return all(line.error is None for line in lines)
+
+
+def load(source: str, results: Path) -> Captioner:
+    """Return the captioner that `source` names; raises ValueError or OSError."""
+    quiet_libraries()
+    with trained(source, results) as found:
+        recipe = found.recipe
+        if recipe is None:
+            raise ValueError(
+                f"{found.title} says nothing of its base model and prompt: name a sweep, a trial "
+                "or a registered model"
+            )
+        adapted = Adapted.load(recipe.model, recipe.quantization, found.adapter)
+    return Captioner.of(
+        adapted,
+        Asking(task=recipe.task, prompt=recipe.prompt),
+        beams=recipe.evaluate.final_beams,
+        max_new_tokens=recipe.evaluate.max_new_tokens,
+    )
+
+
+def captioned(captioner: Captioner, paths: Sequence[Path], question: str | None) -> Iterator[Line]:
+    """Yield a line per image, in order, writing `BATCH` images at a time.
+
+    Raises ValueError for a question to a model that takes none, or the reverse.
+    """
+    captioner.check_question(question, "--question")
+    for start in range(0, len(paths), BATCH):
+        some = paths[start : start + BATCH]
+        yield from _written(
+            captioner, [(path, _prepared(captioner, path, question)) for path in some]
+        )
+
+
+def _prepared(captioner: Captioner, path: Path, question: str | None) -> Prepared | str:
+    """Return the image as the model takes it, or why it cannot be read."""
+    try:
+        return captioner.prepare_file(path, question)
+    except (ImageError, RequestError) as error:
+        return str(error)
+
+
+def _written(captioner: Captioner, ready: Sequence[tuple[Path, Prepared | str]]) -> Iterator[Line]:
+    images = [one for _, one in ready if isinstance(one, Prepared)]
+    written = iter(captioner.write_all(images))
+    for path, one in ready:
+        if isinstance(one, str):
+            yield Line(path=path, error=one)
+        else:
+            yield Line(path=path, caption=next(written))

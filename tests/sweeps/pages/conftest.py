@@ -1,0 +1,75 @@
+"""Sweeps without training: facts made by hand, and a tracked sweep that trials were told to."""
+
+from dataclasses import replace
+
+import pytest
+
+from sweeps.leaderboard import Entry, Leaderboard, ranked
+from sweeps.leaderboard_view import links
+from sweeps.objectives import Objective
+from sweeps.pages.cost import Cost
+from sweeps.pages.facts import Facts
+from sweeps.pages.gallery import Gallery
+from sweeps.spec import dump, parse
+
+FILE = """
+name: made
+model: {base: tiny:shapes}
+data: {source: shapes}
+evaluate: {metrics: [exact_match, word_error_rate]}
+search:
+  space: %s
+  sampler: {name: random, seed: 0}
+  start: []
+  objective: %s
+"""
+SPACE = "{adapter.rank: {choice: [2, 4, 8]}, train.learning_rate: {log_uniform: [1e-4, 1e-1]}}"
+ONE = "{metric: exact_match}"
+
+
+@pytest.fixture
+def facts():
+    """Return a function: points, values of the objective -> facts of such a sweep.
+
+    A value of None is a trial that failed before it had a score.
+    """
+
+    def make(points, values, *, space=SPACE, objective=ONE, state="completed", **changes):
+        sweep = parse(FILE % (space, objective))
+        names = [f"trial-{number:03d}" for number in range(len(points))]
+        leading, *further = sweep.search.objectives
+        entries = [
+            Entry(
+                trial=name, title=f"{name} r{number}", run_id=f"run{number}",
+                state="failed" if value is None else "completed", params={},
+                best={} if value is None
+                else {leading.metric: value, "loss": 1.0, "adapter_mb": number},
+                rung=None if value is None else 2, rungs=2, final={},
+            )
+            for number, (name, value) in enumerate(zip(names, values, strict=True))
+        ]  # fmt: skip
+        board = Leaderboard(
+            sweep_id="made-1", objective=leading.metric, mode=leading.mode,
+            entries=ranked(entries, leading.metric, leading.mode), zero_shot=0.01,
+            further=tuple(Objective(metric=each.metric) for each in further),
+        )  # fmt: skip
+        lines = {
+            name: [(1, value / 2), (2, value)]
+            for name, value in zip(names, values, strict=True)
+            if value is not None
+        }
+        made = Facts(
+            sweep=sweep, board=board, state=state, points=dict(zip(names, points, strict=True)),
+            shares={}, curves={f"val/{leading.metric}": lines} if lines else {},
+            base={f"val/{leading.metric}": 0.01}, gallery=Gallery(metric=None, groups={}),
+            cost=Cost(hours=0.5, rung_hours=0.4, gpu=False, epochs=4, states={"completed": 2}),
+            origin={"base": "tiny:shapes"}, text=dump(sweep),
+        )  # fmt: skip
+        return replace(made, **changes)
+
+    return make
+
+
+@pytest.fixture
+def addresses():
+    return links("http://127.0.0.1:5000", "1", "key", "run", objective="exact_match", model="m")

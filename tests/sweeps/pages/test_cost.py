@@ -1,0 +1,52 @@
+import json
+
+import pytest
+
+from sweeps import record
+from sweeps.leaderboard import Entry, Leaderboard
+from sweeps.pages.cost import duration, read
+from sweeps.paths import SweepFolder
+
+
+def board(*states):
+    entries = [
+        Entry(trial=f"trial-{number:03d}", title="", run_id="", state=state, params={}, best={},
+              rung=None, rungs=0, final={})
+        for number, state in enumerate(states)
+    ]  # fmt: skip
+    return Leaderboard(
+        sweep_id="s-1", objective="cider", mode="max", entries=tuple(entries), zero_shot=None
+    )
+
+
+@pytest.fixture
+def folder(tmp_path):
+    made = SweepFolder.create(tmp_path, "s")
+    made.clock.write_text(json.dumps({"seconds": 5400}))
+    for rung, seconds in ((0, 10.0), (1, 1200.0), (2, 2390.0)):
+        record.append(made, "trial-000", {"rung": rung, "seconds": seconds, "metrics": {}})
+    return made
+
+
+def test_hours_are_the_clock_s_and_the_rungs_and_rung_0_is_no_epoch(folder):
+    cost = read(folder, board("completed", "stopped", "stopped"))
+    assert cost.lines == {
+        "wall time": "1.5 h",
+        "time of all rungs": "1.0 h",
+        "epochs": "2",
+        "trials": "3: 1 completed, 2 stopped",
+    }
+
+
+def test_where_memory_of_a_gpu_was_measured_the_rungs_are_gpu_time(folder):
+    metrics = {"measured/peak_memory_gb": 3.5}
+    record.append(folder, "trial-001", {"rung": 1, "seconds": 3600.0, "metrics": metrics})
+    assert read(folder, board()).lines["GPU time"] == "2.0 h"
+    assert read(folder, board()).lines["trials"] == "none"
+
+
+@pytest.mark.parametrize(
+    ("hours", "said"), [(3.25, "3.2 h"), (0.9, "54 min"), (0.03, "108 s"), (0, "0 s")]
+)
+def test_durations_have_the_unit_that_fits(hours, said):
+    assert duration(hours) == said

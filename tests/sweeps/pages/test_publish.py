@@ -1,0 +1,201 @@
+"""A tracked sweep, told to study, records and MLflow as hosts do it; its pages read back."""
+
+import io
+import shutil
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from sweeps import record
+from sweeps.bridge import OptunaBridge
+from sweeps.earlier import EarlierSweep
+from sweeps.fleet import Fleet
+from sweeps.pages.command import write
+from sweeps.pages.facts import gather
+from sweeps.pages.note import REPORT
+from sweeps.pages.publish import html, publish
+from sweeps.paths import SweepFolder
+from sweeps.scores_file import Captions, Scores
+from sweeps.spec import dump, parse
+from sweeps.standings import judged
+from sweeps.sweep_run import NOTE, SweepRun
+from sweeps.tracking import Tracking
+from sweeps.trial_run import TrialRun
+from workers.report import Prediction, Report
+
+FILE = """
+name: told
+model: {base: tiny:shapes}
+data: {source: shapes}
+evaluate: {metrics: [exact_match, word_error_rate]}
+search:
+  space:
+    adapter.rank: {choice: [2, 4, 8]}
+    train.learning_rate: {log_uniform: [1e-4, 1e-1]}
+  sampler: {name: random, seed: 3}
+  start: []
+  objective: {metric: exact_match}
+promote: {model: told-captioner}
+"""
+HITS = [3, 9, 6]  # images of 10 that a trial captions right
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory, empty_store, scored):
+    """Folder of results with one sweep of three trials and two rungs, as if it had just ended."""
+    root = tmp_path_factory.mktemp("results")
+    shutil.copy(empty_store, root)
+    sweep, folder = parse(FILE), SweepFolder.create(root, "told")
+    folder.spec.write_text(dump(sweep))
+    run = SweepRun.open(Tracking(uri=None, experiment="told", root=root), "told-1", "", {})
+    bridge = OptunaBridge(sweep, folder, Fleet(hosts=("host",)))
+    for hits in HITS:
+        _trial(folder, run, bridge, scored([1.0] * hits + [0.0] * (10 - hits)))
+    run.close("completed", best_trial="trial-001", best={}, note="as it was")
+    return root
+
+
+def _trial(folder, run, bridge, scored):
+    point = bridge.suggest("x")["point"]
+    name = f"trial-{len(run.trials()):03d}"
+    trial = TrialRun.open(run.tracking, run.run_id, name, name, params=point, tags={})
+    for rung in range(3):
+        metrics = {f"val/{key}": value * rung / 2 for key, value in scored.corpus.items()}
+        trial.report(Report(rung=rung, metrics={**metrics, "val/loss": 3.0 - rung},
+                            finished=rung == 2, seconds=9.0), "exact_match")  # fmt: skip
+        value = metrics["val/exact_match"]
+        result = {
+            "rung": rung, "objective": value, "best": value, "finished": rung == 2,
+            "metrics": metrics, "seconds": 9.0, "time": 0.0,
+        }  # fmt: skip
+        if rung:
+            record.append(folder, name, result)
+    trial.best(metrics, 2)
+    trial.scores(Scores(references="same", best=Captions(beams=1, scored=scored)))
+    trial.end("completed")
+    bridge.on_trial_complete("x", result)
+
+
+@pytest.fixture
+def earlier(told):
+    return EarlierSweep.find(told, "told-1")
+
+
+@pytest.fixture
+def published(earlier):
+    """Publish the sweep's pages: what was printed."""
+    written = io.StringIO()
+    board = judged(earlier.run, earlier.board)
+    publish(earlier.sweep, earlier.folder, earlier.run, board, Console(file=written, width=200))
+    return written.getvalue()
+
+
+def test_facts_are_what_study_records_and_runs_say(earlier):
+    facts = gather(earlier.sweep, earlier.folder, earlier.run, earlier.board)
+    assert facts.state == "completed"
+    assert [entry.trial for entry in facts.board.entries] == ["trial-001", "trial-002", "trial-000"]
+    point = facts.points["trial-001"]
+    assert isinstance(point["adapter.rank"], int)
+    assert facts.board.entries[0].params["train.learning_rate"] == str(point["train.learning_rate"])
+    assert list(facts.curves) == ["val/exact_match", "val/word_error_rate"]
+    assert facts.curves["val/exact_match"]["trial-001"] == [(1, 0.45), (2, 0.9)]
+    assert facts.base["val/exact_match"] == 0.0
+    assert facts.base["val/loss"] == 3.0
+    assert set(facts.shares) == set(facts.sweep.search.space)
+    assert (facts.cost.epochs, facts.cost.states) == (6, {"completed": 3})
+    assert facts.cost.rung_hours == pytest.approx(6 * 9 / 3600)
+    assert "version.torch" in facts.origin
+
+
+def test_the_note_has_verdict_links_cost_and_table(earlier, published):
+    assert published == ""
+    note = earlier.run.client.get_run(earlier.run.run_id).data.tags[NOTE]
+    verdict, links, cost, *table = note.split("\n\n")
+    assert verdict.startswith("**trial-001 wins with exact_match 0.9000 (95 % interval ")
+    assert links.startswith(f"[leaderboard](#/experiments/{earlier.run.experiment_id}/runs?")
+    assert "(#/models/told-captioner" in links
+    assert "epochs 6, trials 3: 3 completed" in cost
+    assert "| trial-001 | completed | 0.9000 |" in "\n".join(table)
+
+
+def test_plots_and_report_are_artifacts_of_the_sweep_s_run(earlier, published, tmp_path):
+    client, run_id = earlier.run.client, earlier.run.run_id
+    plots = {artifact.path for artifact in client.list_artifacts(run_id, "plots")}
+    assert plots == {"plots/contour.png", "plots/importance.svg"}
+    with open(client.download_artifacts(run_id, REPORT, tmp_path)) as file:
+        assert "trial-001 wins with exact_match 0.9000" in file.read()
+
+
+def test_a_page_that_cannot_be_made_is_a_warning_and_no_error(earlier):
+    written = io.StringIO()
+    elsewhere = replace(earlier.folder, sweep_id="told-9")  # there is no such folder
+    elsewhere.path.mkdir()
+    try:
+        publish(earlier.sweep, elsewhere, earlier.run, earlier.board,
+                Console(file=written, width=200))  # fmt: skip
+    finally:
+        shutil.rmtree(elsewhere.path)
+    assert written.getvalue().startswith(
+        "warning: no report of told-9 in MLflow: FileNotFoundError"
+    )
+    assert "sweep.yaml" in written.getvalue()
+
+
+def test_the_command_writes_the_report_to_the_file_that_is_named(told, tmp_path):
+    written = io.StringIO()
+    out = tmp_path / "a report.html"
+    write("told-1", out, told, Console(file=written, width=200))
+    assert written.getvalue().startswith(f"wrote {out} (0.")
+    text = out.read_text(encoding="utf-8")
+    assert text.startswith("<!doctype html>")
+    assert "http://127.0.0.1:5000/#/experiments" in text
+
+
+def test_a_report_can_be_sent_around_without_a_password(earlier):
+    tracked = earlier.sweep.tracking.model_copy(update={"uri": "https://me:secret@host:8443"})
+    sweep = earlier.sweep.model_copy(update={"tracking": tracked})
+    before = earlier.folder.spec.read_text()
+    earlier.folder.spec.write_text(dump(sweep))
+    try:
+        facts = gather(sweep, earlier.folder, earlier.run, earlier.board)
+        text = html(facts, earlier.folder, earlier.run)
+    finally:
+        earlier.folder.spec.write_text(before)
+    assert "https://me:***@host:8443" in text
+    assert "secret" not in text
+
+
+def test_a_sweep_that_still_runs_has_a_report(told, earlier, tmp_path):
+    client, run_id = earlier.run.client, earlier.run.run_id
+    client.set_tag(run_id, "sweep.state", "running")
+    try:
+        write("told-1", tmp_path / "now.html", told, Console(file=io.StringIO()))
+    finally:
+        client.set_tag(run_id, "sweep.state", "completed")
+    assert "trial-001 leads with" in (tmp_path / "now.html").read_text(encoding="utf-8")
+
+
+def test_captions_of_the_best_trials_come_with_their_scores(earlier):
+    for number, name in enumerate(["trial-001", "trial-000"]):
+        captions = [
+            Prediction(image_id=f"image-{n}", caption=f"{name} {n}", references=("ref",))
+            for n in range(10)
+        ]
+        _keep_captions(earlier.folder.best_adapter(name), captions, number)
+    facts = gather(earlier.sweep, earlier.folder, earlier.run, earlier.board)
+    gains = facts.gallery.groups["Where trial-001 gains most over trial-000"]
+    assert facts.gallery.metric == "exact_match"
+    assert gains[0].captions == (
+        ("trial-001", "trial-001 3", 1.0),
+        ("trial-000", "trial-000 3", 0.0),
+    )
+
+
+def _keep_captions(folder, captions, rung):
+    from sweeps import best
+    from sweeps.best import Best
+
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    report = Report(rung=rung, metrics={}, finished=True, seconds=1.0, predictions=tuple(captions))
+    best.keep(folder, Best(value=0.0, rung=rung, metrics={}), report, lambda path: path.mkdir())

@@ -1,0 +1,65 @@
+"""What the gate asks: the file's section, with a person's wishes on top."""
+
+import pytest
+from pydantic import ValidationError
+
+from sweeps.promotion.limits import Wish, asked, limits
+from sweeps.promotion.verdict import Limits
+from sweeps.spec import parse
+
+HEAD = "name: shapes\nmodel: {base: tiny:shapes}\ndata: {source: shapes}\n"
+
+
+def limits_of(text, **wishes):
+    sweep = parse(HEAD + text)
+    return limits(sweep, asked(sweep, Wish(to="model", **wishes)))
+
+
+def test_the_file_is_asked_and_wishes_come_on_top():
+    text = (
+        "promote: {model: mine, margin: 0.1, confidence: 0.9, max_adapter_mb: 5, "
+        "max_latency_ms: 100, max_slowdown: 1.5}"
+    )
+    assert limits_of(text, margin=0.2) == Limits(
+        objective="cider", mode="max", margin=0.2, confidence=0.9, max_adapter_mb=5.0,
+        max_latency_ms=100.0, max_slowdown=1.5,
+    )  # fmt: skip
+    sweep = parse(HEAD + text)
+    assert asked(sweep, Wish()).model == "mine"
+    assert asked(sweep, Wish(to="other")).model == "other"
+    assert asked(sweep, Wish(margin=0.0)).margin == 0.0
+
+
+@pytest.mark.parametrize(("wish", "field"), [({"to": "a/b"}, "model"), ({"margin": -1}, "margin")])
+def test_a_wish_that_no_file_could_have_is_refused(wish, field):
+    with pytest.raises(ValidationError, match=field):
+        asked(parse(HEAD), Wish(**{"to": "mine", **wish}))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("search: {objective: {metric: meteor}}", ("meteor", "max")),
+        (
+            "evaluate: {metrics: [word_error_rate, cider]}\n"
+            "search: {objective: {metric: word_error_rate}}",
+            ("word_error_rate", "min"),
+        ),
+        ("search: {objective: [{metric: bleu_4}, {metric: adapter_mb}]}", ("bleu_4", "max")),
+        ("search: {objective: {metric: loss}}", ("cider", "max")),
+        (
+            "evaluate: {metrics: [length_ratio, word_error_rate, meteor]}\n"
+            "search: {objective: {metric: loss}}",
+            ("word_error_rate", "min"),
+        ),
+    ],
+)
+def test_the_leading_objective_decides_and_a_score_of_captions_for_the_loss(text, expected):
+    found = limits_of(text)
+    assert (found.objective, found.mode) == expected
+
+
+def test_without_a_score_that_has_a_better_direction_nothing_can_be_judged():
+    text = "evaluate: {metrics: [length_ratio]}\nsearch: {objective: {metric: loss}}"
+    with pytest.raises(ValueError, match=r"evaluate\.metrics must have one .* got length_ratio"):
+        limits_of(text)
