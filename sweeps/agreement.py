@@ -37,6 +37,8 @@ class OnDisk:
     """Trials whose adapters should be there, see `sweeps.disk`."""
     driven: bool = False
     """A driver lives."""
+    waiting: Mapping[str, int] = field(default_factory=dict)
+    """Run -> entries that MLflow could not be told yet, see `sweeps.spool`."""
     stale_driver: str | None = None
     """A dead driver that left its file."""
 
@@ -59,6 +61,10 @@ def differences(
     found = list(_strangers(trials, runs, disk, sweep_id))
     for trial in trials.values():
         found += _trial(trial, runs.get(trial.name, ()), disk, resume)
+    for name, count in disk.waiting.items():
+        found.append(
+            Difference(name, f"{count} entries wait for MLflow", f"sweeps sync {sweep_id}")
+        )
     if disk.stale_driver:
         found.append(Difference(sweep_id, f"its driver died: {disk.stale_driver}",
                                 f"sweeps resume {sweep_id}"))  # fmt: skip
@@ -80,12 +86,13 @@ def _strangers(
 def _trial(
     trial: Known, runs: Sequence[Tracked], disk: OnDisk, resume: str
 ) -> Iterator[Difference]:
-    if not runs and trial.rungs:
+    told = trial.name not in disk.waiting
+    if not runs and trial.rungs and told:
         yield Difference(trial.name, "has no run in MLflow", resume)
     if len(runs) > 1:
         yield Difference(trial.name, f"has {len(runs)} runs in MLflow",
                          "delete all but the one with most rungs")  # fmt: skip
-    for run in runs[:1]:
+    for run in runs[: 1 if told else 0]:
         yield from _against_mlflow(trial, run, disk, resume)
     yield from _record(trial, disk, resume)
     yield from _files(trial, disk, resume)

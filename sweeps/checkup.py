@@ -16,6 +16,8 @@ from sweeps.paths import SweepFolder
 from sweeps.population import tracked
 from sweeps.record import violates
 from sweeps.registry import check_adapter
+from sweeps.spool import abandoned
+from sweeps.spool.waiting import waiting
 from sweeps.trials import Known, known
 from sweeps.worth import by_worth
 
@@ -24,14 +26,20 @@ AGREED, DIFFERENT = 0, 1
 
 
 def examine(sweep_id: str, results: Path, console: Console) -> int:
-    """Print a line per difference with what mends it; nothing is changed.
+    """Print a line per difference with what mends it.
 
+    Runs of a driver that was killed are ended; nothing else is changed.
     Raises FileNotFoundError for an unknown sweep, ValueError for one that MLflow does not know.
     """
     earlier = EarlierSweep.find(results, sweep_id)
+    driver = _dead_driver(earlier.folder)
+    for line in _end_abandoned(earlier):
+        console.print(line, soft_wrap=True)
     trials = known(earlier.sweep, earlier.folder)
     runs = _runs(earlier, earlier.sweep.search.objective.metric)
-    found = differences(trials, runs, _on_disk(earlier, trials), sweep_id)
+    found = differences(trials, runs, _on_disk(earlier, trials, driver), sweep_id)
+    for reason in waiting(earlier.folder).lines():
+        console.print(reason, soft_wrap=True)
     for one in found:
         console.print(Text.assemble((one.where, "bold red"), f": {one.what} -> {one.mend}"),
                       soft_wrap=True)  # fmt: skip
@@ -64,16 +72,28 @@ def _segments(client: Any, run: Any) -> list[int]:
     return sorted(int(one.data.tags[tracked.RUNG]) for one in tracked.of(client, run))
 
 
-def _on_disk(earlier: EarlierSweep, trials: dict[str, Known]) -> OnDisk:
-    folder, driver = earlier.folder, lease.read(earlier.folder)
+def _dead_driver(folder: SweepFolder) -> str | None:
+    return str(lease.read(folder)) if abandoned.has_dead_driver(folder) else None
+
+
+def _end_abandoned(earlier: EarlierSweep) -> list[str]:
+    if not abandoned.has_dead_driver(earlier.folder):
+        return []
+    with lease.held(earlier.folder):
+        return abandoned.end(earlier)
+
+
+def _on_disk(earlier: EarlierSweep, trials: dict[str, Known], dead_driver: str | None) -> OnDisk:
+    folder = earlier.folder
     living = lease.living(folder)
     return OnDisk(
         folders=frozenset(path.name for path in folder.path.glob("trials/*")),
         adapters=frozenset(name for name in trials if _is_whole(folder, name)),
         snapshots={name: _snapshots(folder, name) for name in trials},
         kept=frozenset(_expected(earlier, trials)),
+        waiting=waiting(folder).entries,
         driven=living is not None,
-        stale_driver=str(driver) if driver is not None and living is None else None,
+        stale_driver=dead_driver,
     )
 
 

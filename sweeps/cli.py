@@ -22,6 +22,7 @@ from sweeps.pages.command import report
 from sweeps.promotion import commands as promotion_commands
 from sweeps.promotion import gate_command
 from sweeps.serving import commands as serving_commands
+from sweeps.spool import commands as spool_commands
 
 if TYPE_CHECKING:
     from sweeps.spec import Sweep
@@ -41,6 +42,7 @@ app.command()(live_commands.stop)
 app.command()(live_commands.pause)
 app.command("continue")(live_commands.unpause)
 app.command()(live_commands.add)
+app.command()(spool_commands.sync)
 app.command()(caption_commands.predict)
 app.command()(caption_commands.score)
 app.command()(gate_command.promote)

@@ -15,7 +15,6 @@ from sweeps.problems import SpecError
 from sweeps.spec import Sweep
 from sweeps.supervise import interrupt
 from sweeps.sweep_run import SweepRun
-from sweeps.tracking import set_tags
 from sweeps.trials import Known, known
 
 POLL_SECONDS = 1.0
@@ -68,7 +67,7 @@ class Controller:
         said = f"{asked.name if isinstance(asked, Path) else asked}: {answer.said}"
         self._say(said)
         tag = asked.stem if isinstance(asked, Path) else asked.id
-        set_tags(self._run.client, self._run.run_id, {f"control.{tag}": said[:_TAG_CHARACTERS]})
+        self._run.tag({f"control.{tag}": said[:_TAG_CHARACTERS]})
         if answer.done and isinstance(asked, Request) and asked.kind == "stop":
             interrupt()
 

@@ -45,6 +45,9 @@ from sweeps.population.tracked import LINEAGE
 from sweeps.remarks import remarks
 from sweeps.resources import Layout
 from sweeps.spec import Sweep
+from sweeps.spool.board import current
+from sweeps.spool.sync import send
+from sweeps.spool.waiting import waiting
 from sweeps.stopping import StopAsked
 from sweeps.study import ended, enqueue, open_study, prepare_study, wanted
 from sweeps.supervise import Supervise
@@ -66,6 +69,8 @@ class Outcome:
     tracking: Tracking
     run: SweepRun
     leaderboard: Leaderboard
+    tracked: bool
+    """Whether MLflow has all of it; otherwise the leaderboard is that of the records."""
     interrupted: bool
 
 
@@ -83,14 +88,16 @@ def run(sweep: Sweep, root: Path, console: Console, resume: str | None = None) -
 
 
 def _run(sweep: Sweep, folder: SweepFolder, console: Console, *, resuming: bool) -> Outcome:
+    tracking = Tracking(
+        uri=sweep.tracking.uri, experiment=sweep.tracking.experiment, root=folder.root,
+        spool=folder.spool,
+    )  # fmt: skip
     _prepare(sweep, folder, console, resuming=resuming)
     changes.keep(folder, sweep)
     control.unpause(folder)
-    tracking = Tracking(
-        uri=sweep.tracking.uri, experiment=sweep.tracking.experiment, root=folder.root
-    )
     console.print(f"{folder.sweep_id} in {folder.path}", style="bold")
     parent = _start(folder, tracking)
+    send(parent, folder)
     try:
         interrupted = _search(sweep, folder, parent, console)
     except BaseException as error:
@@ -100,10 +107,11 @@ def _run(sweep: Sweep, folder: SweepFolder, console: Console, *, resuming: bool)
         if full:
             raise OSError(disk.full_message(folder)) from error
         raise
-    board = _conclude(sweep, folder, parent, "interrupted" if interrupted else "completed")
+    board, tracked = _conclude(sweep, folder, parent, "interrupted" if interrupted else "completed")
     return Outcome(
-        folder=folder, tracking=tracking, run=parent, leaderboard=board, interrupted=interrupted
-    )
+        folder=folder, tracking=tracking, run=parent, leaderboard=board, tracked=tracked,
+        interrupted=interrupted,
+    )  # fmt: skip
 
 
 def _knock(sweep: Sweep, root: Path) -> None:
@@ -252,7 +260,7 @@ def _recover(sweep: Sweep, folder: SweepFolder, parent: SweepRun, board: Board) 
     over = ended(open_study(sweep, folder))
     for name, (state, reason) in over.items():
         parent.close_trial(name, state, reason)
-    found = leaderboard.of_search(parent, sweep.search)
+    found, _ = current(sweep, folder, parent)
     for entry in found.entries:
         if entry.trial in over:
             board.recover(
@@ -263,10 +271,13 @@ def _recover(sweep: Sweep, folder: SweepFolder, parent: SweepRun, board: Board) 
     return list(over)
 
 
-def _conclude(sweep: Sweep, folder: SweepFolder, parent: SweepRun, state: str) -> Leaderboard:
-    """End the sweep's run with its leaderboard as a note."""
+def _conclude(
+    sweep: Sweep, folder: SweepFolder, parent: SweepRun, state: str
+) -> tuple[Leaderboard, bool]:
+    """End the sweep's run with its leaderboard as a note; say whether MLflow has all of it."""
+    send(parent, folder)
     parent.close_running()
-    board = leaderboard.of_search(parent, sweep.search)
+    board, tracked = current(sweep, folder, parent)
     board = replace(board, remarks=remarks(sweep, folder, board))
     winner = board.winner
     parent.close(
@@ -275,7 +286,7 @@ def _conclude(sweep: Sweep, folder: SweepFolder, parent: SweepRun, state: str) -
         best={f"val/{name}": value for name, value in winner.best.items()} if winner else {},
         note=leaderboard.markdown(board),
     )
-    return board
+    return board, tracked and not waiting(folder).count
 
 
 @contextmanager

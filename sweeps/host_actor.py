@@ -7,6 +7,7 @@ import math
 import platform
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,7 +30,9 @@ from sweeps.pages import keepsakes
 from sweeps.population.opening import opened, refuse_lost
 from sweeps.quiet import quiet_libraries
 from sweeps.scores_file import Captions, Scores
-from sweeps.tracking import set_tags
+from sweeps.spool.entries import batch
+from sweeps.spool.line import AwayError, line_to
+from sweeps.spool.outbox import of_sweep
 from workers.report import Prediction, Report
 
 if TYPE_CHECKING:
@@ -69,14 +72,26 @@ class HostActor:
         recipe = self._context.sweep.recipe
         data_set = self._host.data_set(recipe)
         scored = self._host.scored_samples(recipe)
-        with access.explained(f"{self._context.tracking.address}, from {platform.node()},"):
-            client = self._context.tracking.client()
-            set_tags(client, self._context.parent_run_id, eval_tags(scored))
+        self._greet()
+        tags = eval_tags(scored)
+        of_sweep(self._context.tracking, self._context.parent_run_id).put(batch(tags=tags))
         untrained = self._host.admit("warm-up", recipe).predictions
         self._host.evict("warm-up")
         keepsakes.keep(self._context.folder.keepsakes, scored, untrained)
         counts = ", ".join(f"{len(part)} {split}" for split, part in data_set.splits.items())
         return [f"images: {counts}", *(f"skipped: {problem}" for problem in data_set.problems)]
+
+    def _greet(self) -> None:
+        """Raise PermissionError, naming this node, when MLflow does not let this host in.
+
+        An MLflow that is away stops nothing: what is reported waits in the outbox.
+        """
+        tracking, run_id = self._context.tracking, self._context.parent_run_id
+        with (
+            suppress(AwayError),
+            access.explained(f"{tracking.address}, from {platform.node()},"),
+        ):
+            line_to(tracking).attempt(lambda client: client.get_run(run_id))
 
     def open(
         self, number: int, point: Point, start: Start | None = None, opening: str = ""
@@ -155,7 +170,9 @@ class HostActor:
         """Take the trial up after its last rung on record; MLflow hears what it has missed."""
         trial.best = best.read(self._context.folder.best_adapter(name))
         trial.predictions = best.read_predictions(self._context.folder.best_adapter(name))
-        trial.scores = scores_file.read(trial.run.client, trial.run.run_id)
+        trial.scores = trial.run.kept_scores()
+        if trial.best:
+            trial.run.best(trial.best.metrics, trial.best.rung)
         for result in past:
             trial.track(reported(result), self._context.sweep.search.objective.metric)
         for former in trial.segments[:-1]:
@@ -214,7 +231,6 @@ class HostActor:
             report,
             lambda folder: self._host.export(name, folder),
         )
-        trial.run.best(report.metrics, report.rung)
         if report.scored is None:  # the best by its loss, of a rung without captions
             return
         scored = _captions(report, trial.recipe.evaluate.beams)

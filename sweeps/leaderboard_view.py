@@ -15,6 +15,8 @@ from urllib.parse import quote, urlencode
 
 from sweeps.objectives import LOSS
 from sweeps.spec import Sweep
+from sweeps.spool import entries
+from sweeps.spool.outbox import of_sweep
 from sweeps.standings import INTERVAL, VS_BEST
 from sweeps.storage import hidden
 from sweeps.sweep_run import SweepRun
@@ -84,16 +86,15 @@ def publish_view(
         "compareRunSections": _sections(),
         "compareRunCharts": _charts(axes, [objective, *metrics], examples),
     }
-    client, created = tracking.client(), now()
+    created = now()
     view = {
         "name": f"Leaderboard {sweep_id}",
         "createdAt": created,
         "updatedAt": created,
         "state": "deflate;" + base64.b64encode(zlib.compress(json.dumps(state).encode())).decode(),
     }
-    client.set_experiment_tag(
-        tracking.experiment_id(), f"mlflow.sharedViewState.{parent_run_id}", json.dumps(view)
-    )
+    key = f"mlflow.sharedViewState.{parent_run_id}"
+    of_sweep(tracking, parent_run_id).put(entries.view(key, json.dumps(view)))
     return parent_run_id
 
 

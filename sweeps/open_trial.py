@@ -57,7 +57,7 @@ class OpenTrial:
 
     def track(self, report: Report, objective: str) -> None:
         """Log a rung in the trial's run, and in that of the segment that it belongs to."""
-        self.run.report(report, objective)
+        self.run.report(report, objective, self.best)
         begun = [each for each in self.segments if each.segment.rung < report.rung]
         if begun:
             begun[-1].run.report(report, objective)

@@ -16,6 +16,8 @@ from sweeps.promotion.limits import Wish
 from sweeps.promotion.nominee import Nominee
 from sweeps.promotion.promote import promote
 from sweeps.spec import Sweep
+from sweeps.spool.line import AwayError
+from sweeps.spool.waiting import waiting
 from sweeps.standings import judged, record
 from sweeps.sweep_run import SweepRun
 
@@ -32,23 +34,52 @@ def finish(sweep: Sweep, results: Path, resume: str | None, console: Console) ->
     if short:
         console.print(f"warning: {short}", style="yellow", soft_wrap=True)
     outcome = run(sweep, results, console, resume)
-    board = judged(outcome.run, outcome.leaderboard)
-    record(outcome.run, board)
-    front_view.record(outcome.run, board)
-    publish(sweep, outcome.folder, outcome.run, board, console)
+    board, tracked = _published(outcome)
+    if tracked:
+        publish(sweep, outcome.folder, outcome.run, board, console)
     say_board(board, console)
+    _say_waiting(outcome, tracked, console)
     if outcome.interrupted:
         _say_resume(outcome, console)
         return INTERRUPTED
     if board.winner is None:
         console.print(f"{no_winner(board)}; the reasons stand above and in MLflow", style="red")
         return NO_WINNER
-    model = _promote(sweep, outcome, board.winner, console)
+    model = _promote(sweep, outcome, board.winner, tracked, console)
     say_links(outcome.run, sweep, model, console)
     return COMPLETED
 
 
-def _promote(sweep: Sweep, outcome: Outcome, winner: Entry, console: Console) -> str | None:
+def record_standings(parent: SweepRun, board: Leaderboard) -> Leaderboard:
+    """Write into MLflow what its own leaderboard tells; return it with standings."""
+    board = judged(parent, board)
+    record(parent, board)
+    front_view.record(parent, board)
+    return board
+
+
+def _published(outcome: Outcome) -> tuple[Leaderboard, bool]:
+    """Return the leaderboard, and whether MLflow has it; without MLflow it has no standings."""
+    board = outcome.leaderboard
+    if not outcome.tracked:
+        return board, False
+    try:
+        return outcome.run.line.attempt(lambda _: record_standings(outcome.run, board)), True
+    except AwayError:
+        return board, False
+
+
+def _say_waiting(outcome: Outcome, tracked: bool, console: Console) -> None:
+    if not tracked:
+        said = "MLflow is away: the leaderboard is that of the records on disk"
+        console.print(said, style="yellow", soft_wrap=True)
+    for line in waiting(outcome.folder).lines():
+        console.print(line, style="yellow", soft_wrap=True)
+
+
+def _promote(
+    sweep: Sweep, outcome: Outcome, winner: Entry, tracked: bool, console: Console
+) -> str | None:
     """Send the winner through the gate if the file says so; return its registered model.
 
     Whatever comes of it, the sweep has ended well.
@@ -56,8 +87,14 @@ def _promote(sweep: Sweep, outcome: Outcome, winner: Entry, console: Console) ->
     wanted = sweep.promote
     if wanted is None:
         return None
+    sweep_id = outcome.folder.sweep_id
+    if not tracked:
+        console.print(
+            f"not promoted, for the registry is MLflow's; when it is back: sweeps sync {sweep_id}, "
+            f"then sweeps promote {sweep_id}", soft_wrap=True,
+        )  # fmt: skip
+        return None
     if not wanted.auto:
-        sweep_id = outcome.folder.sweep_id
         console.print(
             f"to make the winner the champion of {wanted.model}: sweeps promote {sweep_id}"
         )

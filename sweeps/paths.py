@@ -100,6 +100,11 @@ class SweepFolder:
         return self.path / "clock.json"
 
     @property
+    def spool(self) -> Path:
+        """What MLflow could not be told yet, see `sweeps.spool`."""
+        return self.path / "spool"
+
+    @property
     def keepsakes(self) -> Path:
         """Small copies of scored images and the base's captions, see `sweeps.pages.keepsakes`."""
         return self.path / "keepsakes"

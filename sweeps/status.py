@@ -10,6 +10,7 @@ from sweeps.live import status as summed_up
 from sweeps.live import table
 from sweeps.paths import SweepFolder
 from sweeps.spec import Sweep, load
+from sweeps.spool.waiting import waiting
 from sweeps.study import wanted
 from sweeps.trials import board_of, known
 
@@ -27,6 +28,8 @@ def show(sweep_id: str | None, results: Path, console: Console) -> None:
     board = _board(sweep, folder)
     console.print(table(board))
     console.print(_driven(folder, board), soft_wrap=True)
+    for line in waiting(folder).lines():
+        console.print(line, soft_wrap=True)
 
 
 def _show_all(results: Path, console: Console) -> None:
@@ -40,7 +43,8 @@ def _show_all(results: Path, console: Console) -> None:
         except ValueError as error:  # of an older version
             console.print(f"{folder.sweep_id}: cannot be read: {str(error).splitlines()[0]}")
             continue
-        console.print(f"{summed_up(board)}; {_driven(folder, board)}", soft_wrap=True)
+        said = "; ".join([summed_up(board), _driven(folder, board), *waiting(folder).lines()])
+        console.print(said, soft_wrap=True)
 
 
 def _board(sweep: Sweep, folder: SweepFolder) -> Board:

@@ -1,23 +1,20 @@
-"""A sweep's parent run, as the driver sees it: opened, its trials ended, closed."""
+"""A sweep's parent run, as the driver sees it: opened, its trials ended, closed.
+
+It is opened only where MLflow answers. What MLflow cannot be told after that waits in outboxes.
+"""
 
 import subprocess
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from sweeps.population import tracked
-from sweeps.tracking import (
-    Tracking,
-    find_runs,
-    find_trials,
-    log_metrics,
-    now,
-    open_run,
-    set_tags,
-    user,
-)
+from sweeps.spool import entries, limits, outbox
+from sweeps.spool.line import AwayError, Line, line_to
+from sweeps.tracking import Tracking, find_runs, find_trials, open_run, user
 from sweeps.trial_run import STATUS, Ending, TrialRun, best_keys
 
 VERSIONED = (
@@ -47,7 +44,7 @@ class SweepRun:
         client, experiment_id = tracking.client(), tracking.experiment_id()
         found = find_runs(client, experiment_id, _parent(sweep_id))
         own = {"sweep.id": sweep_id, "sweep.state": "running"}
-        every = {**_origin(), **tags, **own}
+        every, _ = limits.fit({**_origin(), **tags, **own}, limits.TAG_CHARACTERS)
         run_id = open_run(client, experiment_id, found[0] if found else None, sweep_id, every)
         client.log_text(run_id, sweep_yaml, "sweep.yaml")
         return cls(
@@ -73,11 +70,36 @@ class SweepRun:
         """Return the runs of all trials."""
         return self._trials("tags.`trial.id` LIKE '%'")
 
+    @property
+    def line(self) -> Line:
+        """The way to MLflow, to read where it may be away."""
+        return line_to(self.tracking)
+
+    def tag(self, tags: Mapping[str, str]) -> None:
+        """Put tags on the sweep's run."""
+        self._outbox.put(entries.batch(tags=tags))
+
+    @property
+    def is_running(self) -> bool:
+        """Whether MLflow takes the sweep for running."""
+        return str(self.client.get_run(self.run_id).info.status) == "RUNNING"
+
+    def interrupt(self) -> None:
+        """End the sweep's run whose driver died."""
+        self._outbox.put(entries.ended(STATUS["interrupted"], {"sweep.state": "interrupted"}))
+
     def close_running(self) -> None:
-        """End as interrupted every trial that nobody ended."""
-        for run in self._trials("attributes.status = 'RUNNING'"):
-            tracked.end(self.client, run, "interrupted")
-            TrialRun(run_id=run.info.run_id, client=self.client).end("interrupted")
+        """End as interrupted every trial that nobody ended; later, when MLflow is away."""
+        with suppress(AwayError):
+            for run in self.line.attempt(lambda _: self._trials("attributes.status = 'RUNNING'")):
+                self.close_trial(run.data.tags["trial.id"], "interrupted")
+            self.line.attempt(lambda _: self.close_segments())
+
+    def close_segments(self) -> None:
+        """End the segments that a trial which has ended left running."""
+        for run in self._trials(f"tags.`{tracked.LINEAGE}` LIKE '%'"):
+            if run.info.status != "RUNNING":
+                tracked.end(self._trial(run.data.tags["trial.id"]), run.data.tags["trial.state"])
 
     def close_trial(self, trial_id: str, state: Ending, reason: str | None = None) -> None:
         """End a trial's run, once: an ended run stays as it is.
@@ -85,17 +107,10 @@ class SweepRun:
         A trial that failed before its host could open a run gets one here, so that the
         reason is not lost.
         """
-        found = self._trials(f"tags.`trial.id` = '{trial_id}'")
-        if found and found[0].info.status != "RUNNING":
-            return
-        trial = (
-            TrialRun(run_id=found[0].info.run_id, client=self.client)
-            if found
-            else TrialRun.open(self.tracking, self.run_id, trial_id, trial_id, params={}, tags={})
-        )
-        if found:
-            tracked.end(self.client, found[0], state)
-        trial.end(state, reason)
+        trial = self._trial(trial_id)
+        with suppress(AwayError):
+            tracked.end(trial, state)
+        trial.end(state, reason, once=True)
 
     def close(
         self, state: Ending, *, best_trial: str | None, best: Mapping[str, float], note: str
@@ -106,17 +121,26 @@ class SweepRun:
         markdown, shown on top of the run.
         """
         self.close_running()
-        tags = {"sweep.state": str(state), NOTE: note}
-        set_tags(self.client, self.run_id, {**tags, **self._best_tags(best_trial)})
-        log_metrics(self.client, self.run_id, best_keys(best), step=0)
-        self.client.set_terminated(self.run_id, STATUS[state], now())
+        self._outbox.put(entries.batch(best_keys(best), {NOTE: note, **self.best_tags(best_trial)}))
+        self._outbox.put(entries.ended(STATUS[state], {"sweep.state": str(state)}))
 
-    def _best_tags(self, best_trial: str | None) -> dict[str, str]:
+    def best_tags(self, best_trial: str | None) -> dict[str, str]:
+        """Return the tags that name the best trial, with its run if MLflow tells it."""
         if best_trial is None:
             return {}
-        found = self._trials(f"tags.`trial.id` = '{best_trial}'")
-        run = {"sweep.best_run": found[0].info.run_id} if found else {}
-        return {"sweep.best_trial": best_trial, **run}
+        named = {"sweep.best_trial": best_trial}
+        try:
+            found = self.line.attempt(lambda _: self._trials(f"tags.`trial.id` = '{best_trial}'"))
+        except AwayError:
+            return named
+        return {**named, "sweep.best_run": found[0].info.run_id} if found else named
+
+    @property
+    def _outbox(self) -> outbox.Outbox:
+        return outbox.of_sweep(self.tracking, self.run_id)
+
+    def _trial(self, trial_id: str) -> TrialRun:
+        return TrialRun(outbox=outbox.of_trial(self.tracking, self.run_id, trial_id))
 
     def _trials(self, condition: str) -> list[Any]:
         return find_trials(self.client, self.experiment_id, self.run_id, condition)

@@ -23,6 +23,13 @@ class Tracking:
     experiment: str
     root: Path
     """Absolute folder of the embedded store: a SQLite file and the artifacts."""
+    spool: Path | None = None
+    """Absolute folder for what the store cannot be told now; null is one below `root`."""
+
+    @property
+    def waiting(self) -> Path:
+        """The folder for what the store cannot be told now, see `sweeps.spool`."""
+        return self.spool or self.root / "spool"
 
     @property
     def address(self) -> str:
@@ -51,10 +58,11 @@ class Tracking:
     def experiment_id(self) -> str:
         """Return the id of the experiment, made if missing.
 
-        Raises ValueError when the experiment was deleted: MLflow keeps its name taken.
+        Raises ValueError when the experiment was deleted: MLflow keeps its name taken; and
+        ConnectionError when nothing answers.
         """
         client = self.client()
-        found = client.get_experiment_by_name(self.experiment)
+        found = self._answered(client)
         if found is None:
             return str(client.create_experiment(self.experiment, self.artifacts))
         if found.lifecycle_stage == "deleted":
@@ -64,6 +72,21 @@ class Tracking:
                 "or give another name"
             )
         return str(found.experiment_id)
+
+    def _answered(self, client: Any) -> Any | None:
+        """Return MLflow's experiment, or None while there is none."""
+        from sweeps.spool.line import first_line, is_away
+
+        try:
+            return client.get_experiment_by_name(self.experiment)
+        except Exception as error:
+            if not is_away(error):
+                raise
+            raise ConnectionError(
+                f"tracking.uri: MLflow does not answer at {self.address} ({first_line(error)}); "
+                "start it, correct the address or the credentials, or remove tracking.uri to "
+                "track in a file"
+            ) from error
 
 
 def quiet_mlflow() -> None:
@@ -75,6 +98,10 @@ def quiet_mlflow() -> None:
     # A server whose files are in S3 would send clients there; many may reach the server alone.
     os.environ.setdefault("MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD", "false")
     os.environ.setdefault("MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD", "false")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    # MLflow's own 7 retries keep a person waiting for minutes.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
     logging.getLogger("alembic").setLevel(logging.WARNING)
 
 
@@ -119,16 +146,6 @@ def log_params(client: Any, run_id: str, params: Mapping[str, str]) -> None:
     from mlflow.entities import Param
 
     client.log_batch(run_id, params=[Param(key, value) for key, value in params.items()])
-
-
-def log_metrics(client: Any, run_id: str, metrics: Mapping[str, float], step: int) -> None:
-    """Log several metrics in one write: all of them are stored, or none is."""
-    from mlflow.entities import Metric
-
-    time_ms = now()
-    client.log_batch(
-        run_id, metrics=[Metric(key, value, time_ms, step) for key, value in metrics.items()]
-    )
 
 
 def now() -> int:

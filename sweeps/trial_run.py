@@ -3,23 +3,19 @@
 import json
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from sweeps import scores_file
+from sweeps.best import Best
 from sweeps.examples import captioned, thumbnail
 from sweeps.inputs import data_inputs, eval_tags, final_tags
 from sweeps.scores_file import Scores
-from sweeps.tracking import (
-    Tracking,
-    find_trials,
-    log_metrics,
-    log_params,
-    now,
-    open_run,
-    set_tags,
-    user,
-)
+from sweeps.spool import entries
+from sweeps.spool.line import AwayError
+from sweeps.spool.outbox import Outbox, of_trial
+from sweeps.spool.remote_run import BEST_RUNG, RUNG_SECONDS
+from sweeps.tracking import Tracking
 from workers.data.sample import DataSet, Sample
 from workers.measures import PREFIX
 from workers.recipe import Data
@@ -41,17 +37,25 @@ PREDICTIONS = "eval/predictions.json"
 
 _ERROR, _GUARD, _SYMPTOMS = "trial.error", "trial.guard", "trial.symptoms"
 _VIOLATES = "trial.violates"
-_SECONDS = "time/rung_seconds"  # in every report, so it tells which rungs are stored
 _ERROR_TAG_CHARACTERS = 5000  # MLflow cuts a tag's end off at 8000, where the cause stands
 _THUMBNAILS = 8  # rows of the predictions table that show their image
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrialRun:
-    """The child run of one trial."""
+    """The child run of one trial. What MLflow cannot be told now waits in its outbox."""
 
-    run_id: str
-    client: Any = field(repr=False)
+    outbox: Outbox
+
+    @property
+    def client(self) -> Any:
+        """An `MlflowClient`, to read with."""
+        return self.outbox.client
+
+    @property
+    def run_id(self) -> str:
+        """The run's id; empty as long as MLflow was away since the trial began."""
+        return self.outbox.run.run_id or ""
 
     @classmethod
     def open(
@@ -71,81 +75,59 @@ class TrialRun:
         `logarithmic` are logged a second time as ``<name>_log10``, because MLflow's axes are
         linear. `tags` say where it runs (``worker``, ``host``).
         """
-        client = tracking.client()
-        parent = client.get_run(parent_run_id)
-        experiment_id = parent.info.experiment_id
-        found = find_trials(client, experiment_id, parent_run_id, f"tags.`trial.id` = '{trial_id}'")
-        own = {
-            "mlflow.parentRunId": parent_run_id,
-            "mlflow.user": user(),
-            "mlflow.source.name": "sweeps",
-            "sweep.id": parent.data.tags["sweep.id"],
-            "trial.id": trial_id,
-            "trial.state": "running",
-        }
-        run = found[0] if found else None
-        run_id = open_run(client, experiment_id, run, name, {**tags, **own})
-        for tag in (_ERROR, _GUARD):
-            if run and tag in run.data.tags:
-                client.delete_tag(run_id, tag)
-        log_params(client, run_id, with_log10(params, logarithmic))
-        return cls(run_id=run_id, client=client)
+        outbox = of_trial(tracking, parent_run_id, trial_id)
+        every = {**tags, "trial.id": trial_id, "trial.state": "running"}
+        outbox.put(entries.opened(name, every, with_log10(params, logarithmic)))
+        return cls(outbox=outbox)
 
     def inputs(self, data: Data, data_set: DataSet, scored: Sequence[Sample]) -> None:
         """Record by digest on which images the trial is trained, and on which it is `scored`."""
-        self.client.log_inputs(self.run_id, data_inputs(data, data_set, scored))
-        set_tags(self.client, self.run_id, eval_tags(scored))
+        self.outbox.put(entries.inputs(data_inputs(data, data_set, scored)))
+        self.outbox.put(entries.batch(tags=eval_tags(scored)))
 
-    def report(self, report: Report, objective: str) -> None:
-        """Log a rung's metrics at the step `report.rung`, and its symptoms as a tag.
+    def report(self, report: Report, objective: str, best: Best | None = None) -> None:
+        """Log a rung's metrics at the step `report.rung` in one write, its symptoms as a tag.
 
-        A rung that is already stored (its trial was retried from an older snapshot) stays as
-        it is. The objective (``cider``) comes first: MLflow's comparison page opens with the
-        metric that was logged first.
+        With them goes the best rung so far. A rung that is already stored (its trial was retried
+        from an older snapshot) stays as it is. The objective (``cider``) comes first: MLflow's
+        comparison page opens with the metric that was logged first.
         """
-        stored = self.client.get_metric_history(self.run_id, _SECONDS)
-        if any(metric.step == report.rung for metric in stored):
-            return
         first = f"val/{objective}"
         ordered = dict(sorted(report.metrics.items(), key=lambda item: item[0] != first))
-        metrics = {**ordered, _SECONDS: report.seconds}
-        log_metrics(self.client, self.run_id, metrics, step=report.rung)
-        if report.symptoms:
-            set_tags(self.client, self.run_id, {_SYMPTOMS: report.diagnosis})
+        self.outbox.put(
+            entries.batch(
+                {**ordered, RUNG_SECONDS: report.seconds},
+                {_SYMPTOMS: report.diagnosis} if report.symptoms else {},
+                rung=report.rung,
+                best=_best_metrics(best.metrics, best.rung) if best else {},
+            )
+        )
 
     def best(self, metrics: Mapping[str, float], rung: int) -> None:
         """Log the metrics (``val/cider``) of the best rung so far as ``best/cider``.
 
         May be called again when a later rung is better; one and the same rung counts once.
         """
-        logged = self.client.get_run(self.run_id).data.metrics
-        if logged.get("best/rung") != rung:
-            log_metrics(self.client, self.run_id, {**best_keys(metrics), "best/rung": rung}, step=0)
+        self.outbox.put(entries.batch(best=_best_metrics(metrics, rung)))
 
     def violates(self, limits: str | None) -> None:
         """Say by a tag which limits of the search the trial violates, or that it keeps them."""
-        tagged = self.client.get_run(self.run_id).data.tags.get(_VIOLATES)
-        if limits:
-            set_tags(self.client, self.run_id, {_VIOLATES: limits})
-        elif tagged:
-            self.client.delete_tag(self.run_id, _VIOLATES)
+        told = self.outbox.run.stored
+        unknown = told is None or not self.outbox.file.is_empty
+        tagged = told.tags.get(_VIOLATES) if told else None
+        if limits and (unknown or tagged != limits):
+            self.outbox.put(entries.batch(tags={_VIOLATES: limits}))
+        elif not limits and (unknown or tagged):
+            self.outbox.put(entries.untag(_VIOLATES))
 
     def images(self, samples: Sequence[Sample], captions: Sequence[str], step: int) -> None:
         """Log a few images, each with the caption written under it, as ``examples/<n>``.
 
         A step that is already stored stays as it is.
         """
-        stored = {artifact.path for artifact in self.client.list_artifacts(self.run_id, "images")}
         for number, (sample, caption) in enumerate(zip(samples, captions, strict=True)):
-            if any(path.startswith(f"images/examples~{number}+step+{step}+") for path in stored):
-                continue
-            self.client.log_image(
-                self.run_id,
-                captioned(sample.open(), caption),
-                key=f"examples/{number}",
-                step=step,
-                synchronous=True,  # asynchronous images are lost when the process is killed
-            )
+            picture = captioned(sample.open(), caption)
+            self.outbox.put(entries.image(f"examples/{number}", step, picture))
 
     def predictions(self, predictions: Sequence[Prediction], samples: Sequence[Sample]) -> None:
         """Write the table of predictions, in place of an earlier one.
@@ -160,34 +142,55 @@ class TrialRun:
             for prediction, image in zip(predictions, images, strict=True)
         ]
         table = {"columns": ["image_id", "image", "caption", "references"], "data": rows}
-        self.client.log_dict(self.run_id, table, PREDICTIONS)
+        self.outbox.put(entries.artifact(PREDICTIONS, json.dumps(table)))
         shown_as = json.dumps([{"path": PREDICTIONS, "type": "table"}])
-        self.client.set_tag(self.run_id, "mlflow.loggedArtifacts", shown_as)
+        self.outbox.put(entries.batch(tags={"mlflow.loggedArtifacts": shown_as}))
 
     def final_images(self, scored: Sequence[Sample]) -> None:
         """Record on which images ``final/*`` was taken, where they are others than the rungs'."""
-        set_tags(self.client, self.run_id, final_tags(scored))
+        self.outbox.put(entries.batch(tags=final_tags(scored)))
 
     def scores(self, scores: Scores) -> None:
         """Write scores and statistics per image, in place of earlier ones."""
-        self.client.log_text(self.run_id, scores_file.dump(scores), scores_file.SCORES)
+        self.outbox.put(entries.artifact(scores_file.SCORES, scores_file.dump(scores)))
 
-    def end(self, state: Ending, reason: str | None = None) -> None:
-        """End the run with the state, and with the error or the guard's words when it failed."""
-        tags = {"trial.state": str(state)}
+    def kept_scores(self) -> Scores | None:
+        """Return the scores that were written last; None where there are none or nobody knows."""
+        waiting = [
+            each
+            for each in self.outbox.file.pending()
+            if each.kind == "artifact" and each.values["path"] == scores_file.SCORES
+        ]
+        if waiting:
+            return scores_file.parse(entries.content(waiting[-1]).decode())
+        if not self.run_id:
+            return None
+        try:
+            return self.outbox.line.attempt(lambda client: scores_file.read(client, self.run_id))
+        except AwayError:
+            return None
+
+    def end(self, state: Ending, reason: str | None = None, *, once: bool = False) -> None:
+        """End the run with the state, and with the error or the guard's words when it failed.
+
+        With `once`, a run that has ended stays as it is.
+        """
+        tags, error = {"trial.state": str(state)}, None
         if reason and state == "failed-by-guard":
             tags[_GUARD] = reason
         elif reason:
-            tags[_ERROR] = reason[-_ERROR_TAG_CHARACTERS:]
-            self.client.log_text(self.run_id, reason, "error.txt")
-        set_tags(self.client, self.run_id, tags)
-        self.client.set_terminated(self.run_id, STATUS[state], now())
+            tags[_ERROR], error = reason[-_ERROR_TAG_CHARACTERS:], reason
+        self.outbox.put(entries.ended(STATUS[state], tags, error, once=once))
 
     def _thumbnail(self, number: int, sample: Sample) -> dict[str, str]:
         """Store a small image for a row of the table; return the cell that shows it."""
         path = f"table_images/eval/predictions/{number}.png"
-        self.client.log_image(self.run_id, thumbnail(sample.open()), artifact_file=path)
+        self.outbox.put(entries.artifact(path, entries.png(thumbnail(sample.open()))))
         return {"type": "image", "filepath": path, "compressed_filepath": path}
+
+
+def _best_metrics(metrics: Mapping[str, float], rung: int) -> dict[str, float]:
+    return {**best_keys(metrics), BEST_RUNG: rung}
 
 
 def best_keys(metrics: Mapping[str, float]) -> dict[str, float]:

@@ -10,7 +10,9 @@ from typing import Any
 
 from sweeps.context import trial_number, trial_title
 from sweeps.population.segments import Segment
-from sweeps.tracking import find_trials, log_params, open_run, user
+from sweeps.spool import entries
+from sweeps.spool.outbox import of_trial
+from sweeps.tracking import find_trials
 from sweeps.trial_run import Ending, TrialRun, with_log10
 
 LINEAGE = "trial.lineage"
@@ -40,21 +42,15 @@ def opened(
     """
     if not segments:
         return ()
-    parent = trial.client.get_run(trial.run_id)
-    there = {run.data.tags[RUNG]: run for run in of(trial.client, parent)}
-    trial.client.update_run(trial.run_id, name=_title(segments[-1]))
+    trial.outbox.put(entries.named(_title(segments[-1])))
     runs = []
     for segment in segments:
-        found = there.get(str(segment.rung))
-        if found is not None and segment is not segments[-1]:  # ended for good
-            run_id = found.info.run_id
-        else:
-            run_id = open_run(
-                trial.client, parent.info.experiment_id, found, _name(segment),
-                _tags(parent, segment),
-            )  # fmt: skip
-            log_params(trial.client, run_id, with_log10({**params, **segment.point}, logarithmic))
-        runs.append(SegmentRun(segment=segment, run=TrialRun(run_id=run_id, client=trial.client)))
+        run = _run(trial, segment.rung)
+        every = with_log10({**params, **segment.point}, logarithmic)
+        # One that is over has ended for good.
+        again = segment is segments[-1]
+        run.outbox.put(entries.opened(_name(segment), _tags(segment), every, again=again))
+        runs.append(SegmentRun(segment=segment, run=run))
     return tuple(runs)
 
 
@@ -65,13 +61,27 @@ def of(client: Any, trial: Any) -> list[Any]:
     )
 
 
-def end(client: Any, trial: Any, state: Ending) -> None:
-    """End those runs of a trial's segments that nobody ended; most trials have none."""
-    if LINEAGE not in trial.data.tags:
-        return
-    for run in of(client, trial):
-        if run.info.status == "RUNNING":
-            TrialRun(run_id=run.info.run_id, client=client).end(state)
+def end(trial: TrialRun, state: Ending) -> None:
+    """End those runs of a trial's segments that nobody ended; most trials have none.
+
+    Raises AwayError when MLflow is away.
+    """
+    for rung in trial.outbox.line.attempt(lambda client: _running(client, trial)):
+        _run(trial, rung).end(state, once=True)
+
+
+def _running(client: Any, trial: TrialRun) -> list[int]:
+    run = trial.outbox.run.find(client)
+    if run is None or LINEAGE not in run.data.tags:
+        return []
+    every = of(client, run)
+    return [int(one.data.tags[RUNG]) for one in every if one.info.status == "RUNNING"]
+
+
+def _run(trial: TrialRun, rung: int) -> TrialRun:
+    box, address = trial.outbox, trial.outbox.run.address
+    assert address, "a trial's run has an address"
+    return TrialRun(outbox=of_trial(box.tracking, address.sweep_run_id, address.trial, rung))
 
 
 def _name(segment: Segment) -> str:
@@ -82,13 +92,9 @@ def _title(segment: Segment) -> str:
     return trial_title(trial_number(segment.trial), segment.point)
 
 
-def _tags(parent: Any, segment: Segment) -> dict[str, str]:
+def _tags(segment: Segment) -> dict[str, str]:
     return {
-        "mlflow.parentRunId": parent.info.run_id,
-        "mlflow.user": user(),
-        "mlflow.source.name": "sweeps",
         "segment.trial": segment.trial,
-        RUNG: str(segment.rung),
         "segment.from": segment.origin,
         "trial.state": "running",
     }

@@ -16,6 +16,7 @@ COMMANDS = (
     "pause",
     "continue",
     "add",
+    "sync",
     "plan",
     "space",
     "compare",

@@ -1,0 +1,128 @@
+"""Entries of one run that wait on disk: written to the disk itself, sent in their order.
+
+A folder holds ``entries.jsonl``, to which lines are only added; ``sent.json``, how far they are
+sent; and ``refused.jsonl``, what MLflow did not take, with its reasons. Once all is sent the
+first two are removed. Whoever adds or sends holds the lock, which dies with its process.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from sweeps.lease import write_json
+from sweeps.spool.entries import Entry, parse
+
+
+@dataclass(frozen=True)
+class SpoolFile:
+    """The entries of one run."""
+
+    folder: Path
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes and threads from adding and sending."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.folder / "lock"):
+            yield
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing waits."""
+        return not self._entries.exists() or next(self.pending(), None) is None
+
+    def append(self, entry: Entry) -> None:
+        """Add an entry; it is on the disk, whatever happens to the machine, when this returns."""
+        with self.locked(), self._entries.open("a+b") as file:
+            file.write((b"" if self._ends_in_a_line() else b"\n") + entry.line())
+            file.flush()
+            os.fsync(file.fileno())
+
+    def pending(self) -> Iterator[Entry]:
+        """Yield what waits, in its order; a line that a crash cut off was never reported."""
+        for _, entry in self._lines():
+            if entry is not None:
+                yield entry
+
+    def first(self) -> Entry | None:
+        """Return the entry to send next. To be called, like all below, while locked."""
+        return next(self.pending(), None)
+
+    def advance(self) -> None:
+        """Say that the first entry is settled."""
+        lines = self._lines()
+        end = next((end for end, entry in lines if entry is not None), None)
+        if end is not None:
+            write_json(self._sent, {"bytes": end})
+        if next((entry for _, entry in lines if entry is not None), None) is None:
+            # In this order: what is sent twice is stored once, what is skipped is lost.
+            self._sent.unlink(missing_ok=True)
+            self._entries.unlink(missing_ok=True)
+
+    def refuse(self, entry: Entry, reason: str) -> None:
+        """Keep an entry apart that MLflow does not take."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with self._refused.open("a") as file:
+            file.write(json.dumps({"reason": reason, "entry": asdict(entry)}) + "\n")
+
+    def refused(self) -> list[str]:
+        """Return why entries were refused, one reason each."""
+        return [each["reason"] for each in self._refusals()]
+
+    def reclaim(self) -> None:
+        """Let what was refused wait once more: somebody may have mended the reason."""
+        refusals = self._refusals()
+        for each in refusals:
+            self.append(Entry(**each["entry"]))
+        if refusals:
+            self._refused.unlink()
+
+    def _refusals(self) -> list[Any]:
+        try:
+            lines = self._refused.read_text().splitlines()
+        except FileNotFoundError:
+            return []
+        return [json.loads(line) for line in lines if line.endswith("}")]
+
+    def _lines(self) -> Iterator[tuple[int, Entry | None]]:
+        """Yield the lines that are not sent: where each ends, and its entry if it is whole."""
+        try:
+            with self._entries.open("rb") as file:
+                end = file.seek(self._offset())
+                for line in file:
+                    end += len(line)
+                    if line.endswith(b"\n"):
+                        yield end, parse(line)
+        except FileNotFoundError:  # all was sent meanwhile
+            return
+
+    def _offset(self) -> int:
+        try:
+            return int(json.loads(self._sent.read_text())["bytes"])
+        except FileNotFoundError:
+            return 0
+
+    def _ends_in_a_line(self) -> bool:
+        with self._entries.open("rb") as file:
+            if file.seek(0, os.SEEK_END) == 0:
+                return True
+            file.seek(-1, os.SEEK_END)
+            return file.read() == b"\n"
+
+    @property
+    def _entries(self) -> Path:
+        return self.folder / "entries.jsonl"
+
+    @property
+    def _sent(self) -> Path:
+        return self.folder / "sent.json"
+
+    @property
+    def _refused(self) -> Path:
+        return self.folder / "refused.jsonl"

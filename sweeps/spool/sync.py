@@ -1,0 +1,87 @@
+"""``sweeps sync``: tells MLflow what waits, and ends the runs that nobody runs any more."""
+
+from contextlib import nullcontext
+from pathlib import Path
+
+from rich.console import Console
+
+from sweeps import lease
+from sweeps.earlier import EarlierSweep
+from sweeps.paths import SweepFolder
+from sweeps.spool import abandoned, outbox
+from sweeps.spool.waiting import waiting
+from sweeps.sweep_run import SweepRun
+
+SENT, WAITS = 0, 1
+"""Exit codes: nothing is left; something waits or was refused."""
+
+
+def sync(sweep_id: str | None, results: Path, console: Console) -> int:
+    """Sync one sweep, or all of them; return `SENT` when nothing waits any more.
+
+    Raises FileNotFoundError for an unknown sweep, ConnectionError when MLflow does not answer.
+    """
+    if sweep_id is not None:
+        return _sync(SweepFolder.find(results, sweep_id), results, console)
+    names = sorted(path.parent.name for path in results.glob("*/sweep.yaml"))
+    found = [SweepFolder.find(results, name) for name in names]
+    needy = [folder for folder in found if _needs(folder)]
+    if not needy:
+        console.print("nothing waits for MLflow")
+    codes = [_sync(folder, results, console) for folder in needy]
+    return max(codes, default=SENT)
+
+
+def send(parent: SweepRun, folder: SweepFolder) -> int:
+    """Send what waits as far as MLflow takes it now; return how many entries were settled.
+
+    What it refused before is tried once more. The sweep's own run comes last: its end says that
+    all is told.
+    """
+    parent.line.hurry()
+    names = [path.name for path in sorted(folder.spool.glob("*"))]
+    trials = [name for name in names if name != outbox.SWEEP]
+    boxes = [outbox.named(parent.tracking, parent.run_id, trial) for trial in trials]
+    sent = 0
+    for box in [*boxes, outbox.of_sweep(parent.tracking, parent.run_id)]:
+        box.file.reclaim()
+        sent += box.flush()
+    return sent
+
+
+def _sync(folder: SweepFolder, results: Path, console: Console) -> int:
+    if not _needs(folder) and not waiting(folder).refused:
+        console.print(f"{folder.sweep_id}: nothing waits for MLflow")
+        return SENT
+    earlier = EarlierSweep.find(results, folder.sweep_id)
+    driven = lease.living(folder) is not None
+    with nullcontext() if driven else lease.held(folder):
+        sent = send(earlier.run, folder)
+        ended = [] if driven else abandoned.end(earlier)
+    console.print(f"{folder.sweep_id}: {sent} entries sent to {earlier.run.tracking.address}")
+    for line in [*ended, *waiting(folder).lines()]:
+        console.print(f"{folder.sweep_id}: {line}", soft_wrap=True)
+    left = waiting(folder)
+    if left.count or left.refused:
+        return WAITS
+    if sent and not driven:
+        _publish(earlier, console)
+    return SENT
+
+
+def _publish(earlier: EarlierSweep, console: Console) -> None:
+    """Write what only MLflow's own leaderboard tells: standings, note, plots and report."""
+    from sweeps.outcome import record_standings
+    from sweeps.pages.publish import publish
+
+    run, board = earlier.run, earlier.board
+    best = run.best_tags(board.winner.trial if board.winner else None)
+    run.tag(best)
+    board = record_standings(run, board)
+    publish(earlier.sweep, earlier.folder, run, board, console)
+    winner = f"; best is {board.winner.title}" if board.winner else ""
+    console.print(f"{board.sweep_id}: leaderboard of {len(board.entries)} trials written{winner}")
+
+
+def _needs(folder: SweepFolder) -> bool:
+    return bool(waiting(folder).count) or abandoned.has_dead_driver(folder)
