@@ -1,6 +1,7 @@
 """Requests per second of `sweeps serve` and of stock `mlflow models serve`, side by side.
 
-    sweeps run quickstart --set search.trials=2     # registers quickstart-captioner
+    sweeps run quickstart                           # registers quickstart-captioner
+    sweeps promote quickstart-1/trial-013           # a second version, even if it is refused
     python -m benchmarks.serving [--results sweep-results]
 
 Both servers answer the same eight clients, one after the other and in turns, each as its command
