@@ -1,9 +1,11 @@
 """Fixtures of the driver's tests."""
 
+import io
 import shutil
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from sweeps.tracking import Tracking
 from workers.metrics import catalog
@@ -51,3 +53,22 @@ def tracking(empty_store, tmp_path):
     root.mkdir()
     shutil.copy(empty_store, root)
     return Tracking(uri=None, experiment="tested", root=root)
+
+
+@pytest.fixture(scope="module")
+def ended(request, tmp_path_factory, untrained_base):
+    """The sweep of the module's `FILE`, run as the command line runs it.
+
+    Exit code, what it printed, results.
+    """
+    import ray
+
+    from sweeps import outcome
+    from sweeps.spec import parse
+
+    results = tmp_path_factory.mktemp("results")
+    written = io.StringIO()
+    sweep = parse(request.module.FILE.format(base=untrained_base))
+    code = outcome.finish(sweep, results, None, Console(file=written, width=200))
+    yield code, written.getvalue(), results
+    ray.shutdown()

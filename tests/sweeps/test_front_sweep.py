@@ -4,7 +4,6 @@ import io
 
 import optuna
 import pytest
-import ray
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
@@ -34,19 +33,6 @@ schedule: {{name: asha, grace: 1, reduction: 2}}
 resources: {{hosts: 1, slots: 1}}
 promote: {{model: small-captioner, auto: true, margin: 0.9}}
 """
-
-
-@pytest.fixture(scope="module")
-def ended(tmp_path_factory, untrained_base):
-    """The sweep, run as the command line runs it: (exit code, what it printed, results)."""
-    from sweeps.spec import parse
-
-    results = tmp_path_factory.mktemp("results")
-    written = io.StringIO()
-    sweep = parse(FILE.format(base=untrained_base))
-    code = outcome.finish(sweep, results, None, Console(file=written, width=200))
-    yield code, written.getvalue(), results
-    ray.shutdown()
 
 
 @pytest.fixture(scope="module")

@@ -3,13 +3,11 @@
 import io
 
 import pytest
-import ray
 from optuna.trial import TrialState
 from rich.console import Console
 
-from sweeps import compare, outcome
+from sweeps import compare
 from sweeps.earlier import EarlierSweep
-from sweeps.spec import parse
 from sweeps.study import open_study, own_trials
 
 pytestmark = pytest.mark.slow
@@ -29,17 +27,6 @@ schedule: {{name: fifo}}
 resources: {{hosts: 1, slots: 1}}
 promote: {{model: later}}
 """
-
-
-@pytest.fixture(scope="module")
-def ended(tmp_path_factory, untrained_base):
-    """The sweep, run as the command line runs it: (exit code, what it printed, results)."""
-    results = tmp_path_factory.mktemp("results")
-    written = io.StringIO()
-    sweep = parse(FILE.format(base=untrained_base))
-    code = outcome.finish(sweep, results, None, Console(file=written, width=200))
-    yield code, written.getvalue(), results
-    ray.shutdown()
 
 
 @pytest.fixture(scope="module")

@@ -3,16 +3,14 @@
 import io
 
 import pytest
-import ray
 from optuna.trial import TrialState
 from rich.console import Console
 
-from sweeps import outcome, record
+from sweeps import record
 from sweeps.checkup import AGREED, examine
 from sweeps.context import CHANGES
 from sweeps.earlier import EarlierSweep
 from sweeps.population import segments, tracked
-from sweeps.spec import parse
 from sweeps.study import open_study, own_trials, recipe_of
 from workers.host import Host
 
@@ -42,17 +40,6 @@ schedule: {{name: pbt, options: {{perturbation_interval: 2, resample: 0}}}}
 resources: {{hosts: 1, slots: 2}}
 """
 WORST, BEST = "trial-000", "trial-001"
-
-
-@pytest.fixture(scope="module")
-def ended(tmp_path_factory, untrained_base):
-    """The sweep, run as the command line runs it: (exit code, what it printed, results)."""
-    results = tmp_path_factory.mktemp("results")
-    written = io.StringIO()
-    sweep = parse(FILE.format(base=untrained_base))
-    code = outcome.finish(sweep, results, None, Console(file=written, width=200))
-    yield code, written.getvalue(), results
-    ray.shutdown()
 
 
 @pytest.fixture(scope="module")
