@@ -105,6 +105,11 @@ class Cluster:
                 return False
         return True
 
+    def log(self, job_id: str) -> str:
+        """Return all that a job has said so far."""
+        with _explained(self.address):
+            return str(self.client.get_job_logs(job_id))
+
     def stop(self, job_id: str) -> None:
         """Send SIGTERM to a job's driver; return at once."""
         with _explained(self.address):

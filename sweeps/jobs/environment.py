@@ -17,7 +17,7 @@ STOP_SECONDS = 30
 rung's writing and the sweep's records."""
 OFFLINE = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE")
 """Variables that a job has if its sender has them."""
-_SECRET = re.compile(r"(TOKEN|PASSW|SECRET|CREDENTIAL|_KEY$|^KEY$|API_?KEY)", re.IGNORECASE)
+_SECRET = re.compile(r"(TOKEN|PASSW|_PWD$|SECRET|CREDENTIAL|_KEY$|API_?KEY)", re.IGNORECASE)
 
 
 def sent(assignments: Iterable[str], own: Mapping[str, str]) -> dict[str, str]:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.live import Live
 
-from sweeps.jobs.cluster import Cluster, ClusterError, Job
+from sweeps.jobs.cluster import Cluster, Job
 from sweeps.jobs.lines import board_of, take
 from sweeps.live import table
 
@@ -25,9 +25,19 @@ Write = Callable[[str], None]
 
 def follow(cluster: Cluster, job: Job, console: Console) -> int:
     """Show a job's log from its beginning to its end; return the exit code of its sweep."""
-    with _screen(job, console) as write:
-        asyncio.run(_follow(cluster, job.id, write))
+    try:
+        with _screen(job, console) as write:
+            asyncio.run(_follow(cluster, job.id, write))
+    except KeyboardInterrupt:
+        console.print(f"the sweep goes on; {_coming_back(cluster, job.id)}", soft_wrap=True)
+        return INTERRUPTED
     return ended(cluster.job(job.id), console)
+
+
+def show(cluster: Cluster, job: Job, console: Console) -> int:
+    """Show a job's log so far; return 0."""
+    console.print(cluster.log(job.id), end="", soft_wrap=True)
+    return SUCCEEDED
 
 
 def ended(job: Job, console: Console) -> int:
@@ -66,7 +76,7 @@ def _screen(job: Job, console: Console) -> Iterator[Write]:
 
 
 async def _follow(cluster: Cluster, job_id: str, write: Write) -> None:
-    """Write the lines of a log, also over connections that break; raises `ClusterError`."""
+    """Write the lines of a log, also over connections that break; raises ConnectionError."""
     shown = failures = 0
     while True:
         try:
@@ -77,11 +87,15 @@ async def _follow(cluster: Cluster, job_id: str, write: Write) -> None:
         except Exception as error:  # whatever breaks between here and there
             failures += 1
             if failures > MOST_RETRIES:
-                raise ClusterError(
-                    f"the connection to {cluster.address} is lost ({error}); the sweep goes on. "
-                    f"Come back with: sweeps logs {job_id} --follow --address {cluster.address}"
+                raise ConnectionError(
+                    f"the connection to {cluster.address} is lost ({error}), which stops no sweep; "
+                    f"{_coming_back(cluster, job_id)}"
                 ) from error
             await asyncio.sleep(RETRY_SECONDS)
+
+
+def _coming_back(cluster: Cluster, job_id: str) -> str:
+    return f"come back with: sweeps logs {job_id} --follow --address {cluster.address}"
 
 
 async def _lines(chunks: AsyncIterator[str], skipped: int) -> AsyncIterator[str]:

@@ -44,7 +44,8 @@ class Ignored:
             file = folder / name
             lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
             rules += [Rule(line, f"{name}:{number}") for number, line in enumerate(lines, 1)]
-        return cls(rules)
+        # The library numbers no empty lines.
+        return cls([rule for rule in rules if rule.text.strip()])
 
     def rule(self, path: str) -> Rule | None:
         """Return the rule that leaves a path out; that of a folder ends with a slash."""

@@ -83,7 +83,7 @@ def _entry(name: str) -> zipfile.ZipInfo:
 
 
 def _files(one: Input, folder: Path, ignored: Ignored) -> Iterator[Path]:
-    """Yield the files of an input that no rule leaves out; links are followed, but not in circles."""
+    """Yield the files of an input that no rule leaves out; links are followed, never in circles."""
     if (folder / one.path).is_file():
         yield folder / one.path
         return
@@ -98,7 +98,7 @@ def _files(one: Input, folder: Path, ignored: Ignored) -> Iterator[Path]:
 
 
 def _refuse_ignored(one: Input, folder: Path, ignored: Ignored) -> None:
-    """Refuse a sweep whose own data an ignore rule leaves out: its job would look for it in vain."""
+    """Refuse a sweep whose own data a rule leaves out: its job would look for it in vain."""
     slash = "/" if (folder / one.path).is_dir() else ""
     rule = ignored.rule(f"{one.path}{slash}")
     if rule is not None and one.path != ".":

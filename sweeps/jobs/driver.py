@@ -1,0 +1,86 @@
+"""The driver of a submitted sweep, on the cluster: ``python -m sweeps.jobs.driver``.
+
+It runs in the folder into which Ray unpacked the parcel. All jobs of equal contents share that
+folder and Ray removes it later, so nothing is written there: what the sweep reads moves to the
+results first, under the digest of its contents. There every node finds it, and so does a later
+`--resume`. Then the sweep runs as ``sweeps run`` runs it.
+"""
+
+import argparse
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from sweeps.jobs.parcel import INPUTS, SPEC
+from sweeps.jobs.version import own, refuse_other
+
+
+def command(results: str, inputs: str, go_on: bool | None) -> tuple[str, ...]:
+    """Return the command of a job."""
+    choice = {True: ("--resume",), False: ("--fresh",), None: ()}[go_on]
+    sender = ("--sender", own()) if own() else ()
+    return (
+        "python", "-m", "sweeps.jobs.driver", "--results", results, "--inputs", inputs,
+        *sender, *choice,
+    )  # fmt: skip
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run the sweep of the parcel in this folder; exits as ``sweeps run`` does."""
+    asked = _read(arguments)
+    spec = Path(SPEC).absolute()
+    results = Path(asked.results).expanduser()
+    try:
+        refuse_other(asked.sender, own(), "the head node")
+        os.chdir(settled(Path(INPUTS).absolute(), results, asked.inputs))
+        _check(spec, results)
+    except (OSError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    from sweeps import cli
+
+    choice = [f"--{asked.go_on}"] if asked.go_on else []
+    sys.argv = ["sweeps", "run", str(spec), "--results", str(results), *choice]
+    cli.main()
+
+
+def settled(source: Path, results: Path, digest: str) -> Path:
+    """Return the folder of the sweep's files among the results, put there unless it is there."""
+    target = results / INPUTS / digest
+    if not target.exists():
+        partial = target.with_name(f".{digest}.{os.getpid()}.partial")
+        partial.mkdir(parents=True)
+        if source.exists():
+            shutil.copytree(source, partial, dirs_exist_ok=True)
+        try:
+            partial.rename(target)
+        except OSError:  # another driver was faster
+            shutil.rmtree(partial)
+            if not target.exists():
+                raise
+    return target
+
+
+def _check(spec: Path, results: Path) -> None:
+    """See that every node can run the sweep; raises ValueError."""
+    from sweeps.jobs.inputs import expected
+    from sweeps.jobs.nodes import refuse_unfit
+    from sweeps.spec import load
+
+    refuse_unfit(expected(load(spec)), results)
+
+
+def _read(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m sweeps.jobs.driver", description=__doc__)
+    parser.add_argument("--results", required=True, help="folder that all nodes see")
+    parser.add_argument("--inputs", required=True, help="digest of the files that came along")
+    parser.add_argument("--sender", default="", help="version of this package where it came from")
+    parser.add_argument("--resume", dest="go_on", action="store_const", const="resume")
+    parser.add_argument("--fresh", dest="go_on", action="store_const", const="fresh")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,81 @@
+import shlex
+import subprocess
+import sys
+
+import pytest
+
+from sweeps.jobs import driver
+from sweeps.jobs.inputs import Input
+from sweeps.jobs.nodes import faults_of, look
+from sweeps.jobs.version import own, refuse_other
+
+
+def test_what_came_along_moves_to_the_results_once(tmp_path):
+    source, results = tmp_path / "inputs", tmp_path / "results"
+    (source / "shots").mkdir(parents=True)
+    (source / "shots/a.png").write_text("x")
+    settled = driver.settled(source, results, "abc")
+    assert settled == results / "inputs/abc"
+    assert (settled / "shots/a.png").read_text() == "x"
+    (settled / "shots/mark").touch()
+    assert driver.settled(source, results, "abc") == settled
+    assert (settled / "shots/mark").exists()
+    assert list((results / "inputs").iterdir()) == [settled]
+
+
+def test_a_sweep_that_took_nothing_along_has_a_folder_too(tmp_path):
+    settled = driver.settled(tmp_path / "none", tmp_path / "results", "abc")
+    assert list(settled.iterdir()) == []
+
+
+@pytest.mark.parametrize(("go_on", "word"), [(True, "--resume"), (False, "--fresh"), (None, "")])
+def test_the_command_says_how_to_go_on(go_on, word):
+    command = driver.command("/my results", "abc", go_on)
+    asked = driver._read(shlex.split(shlex.join(command))[3:])
+    assert command[:3] == ("python", "-m", "sweeps.jobs.driver")
+    assert (asked.results, asked.inputs, asked.sender) == ("/my results", "abc", own())
+    assert asked.go_on == (word.removeprefix("--") or None)
+
+
+def test_a_driver_of_another_version_begins_nothing(tmp_path):
+    """Said in one line: it is all that the sender reads."""
+    (tmp_path / "sweep.yaml").write_text("name: shapes\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "sweeps.jobs.driver", "--results", str(tmp_path / "results"),
+         "--inputs", "abc", "--sender", "0.0.1"],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"error: the head node has caption-sweeps {own()}, and the sweep")
+    assert not (tmp_path / "results").exists()
+
+
+def test_versions_that_nobody_knows_pass():
+    refuse_other("", "1.0", "x")
+    refuse_other("1.0", "", "x")
+    refuse_other("1.0", "1.0", "x")
+    with pytest.raises(ValueError, match=r"install caption-sweeps==1\.1 on every node, or 1\.0"):
+        refuse_other("1.1", "1.0", "the head node")
+
+
+def test_a_node_says_what_it_lacks(tmp_path):
+    probe = tmp_path / "probe"
+    probe.mkdir()
+    inputs = [Input(field="data.path", path=str(tmp_path / "gone")),
+              Input(field="model.base", path=str(tmp_path))]  # fmt: skip
+    paths = [one.path for one in inputs]
+    seen = look("n1", str(probe), paths)
+    assert seen == (own(), True, [paths[0]])
+    assert [path.name for path in probe.iterdir()] == ["n1"]
+    assert list(faults_of("node a", seen, inputs, tmp_path)) == [
+        f"data.path: {paths[0]} must be on every node, and is not on node a"
+    ]
+
+
+def test_a_node_that_does_not_see_the_results_is_named(tmp_path):
+    seen = look("n1", str(tmp_path / "elsewhere"), [])
+    assert not (tmp_path / "elsewhere").exists()
+    faults = list(faults_of("node a", ("0.0.1", *seen[1:]), [], tmp_path))
+    assert faults[0].startswith("node a has version 0.0.1 of this package, the driver has")
+    assert faults[1].startswith(f"node a cannot write to {tmp_path}: --results must be a folder")
+    assert len(faults) == 2
