@@ -9,6 +9,7 @@ results first, under the digest of its contents. There every node finds it, and 
 import argparse
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,6 +31,7 @@ def command(results: str, inputs: str, go_on: bool | None) -> tuple[str, ...]:
 def main(arguments: Sequence[str]) -> None:
     """Run the sweep of the parcel in this folder; exits as ``sweeps run`` does."""
     asked = _read(arguments)
+    heed_interrupts()
     spec = Path(SPEC).absolute()
     results = Path(asked.results).expanduser()
     try:
@@ -44,6 +46,12 @@ def main(arguments: Sequence[str]) -> None:
     choice = [f"--{asked.go_on}"] if asked.go_on else []
     sys.argv = ["sweeps", "run", str(spec), "--results", str(results), *choice]
     cli.main()
+
+
+def heed_interrupts() -> None:
+    """Let SIGINT through, which Ray blocks in all that it starts: a sweep stops by it, also when
+    SIGTERM or a request says so."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def settled(source: Path, results: Path, digest: str) -> Path:

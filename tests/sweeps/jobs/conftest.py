@@ -40,7 +40,7 @@ def server():
 
     def start(answers):
         class Handler(BaseHTTPRequestHandler):
-            def do_GET(self):  # noqa: N802  the name that the library calls
+            def do_GET(self):
                 status, answer = answers.get(self.path, (404, "nothing here"))
                 self.send_response(status)
                 self.end_headers()

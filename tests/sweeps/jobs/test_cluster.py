@@ -1,6 +1,9 @@
 """What is told of a cluster that cannot be used; the one that can is in test_submitted_sweep."""
 
+import os
 import socket
+import subprocess
+import sys
 
 import pytest
 import ray
@@ -53,6 +56,16 @@ def test_a_cluster_that_wants_a_token(server, hidden):
     assert "RAY_AUTH_MODE=token" in said
 
 
+def test_a_token_that_is_not_here(server, tmp_path):
+    """In a process of its own, for Ray reads its settings once."""
+    address = server({"/api/version": (200, VERSION)})
+    code = f"from sweeps.jobs.cluster import Cluster; Cluster.at({address!r})"
+    env = {**os.environ, "HOME": str(tmp_path), "RAY_AUTH_MODE": "token"}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True,
+                          check=False)  # fmt: skip
+    assert "ClusterError: RAY_AUTH_MODE=token is set, but no token is here" in done.stderr
+
+
 def test_a_token_that_is_wrong(server):
     other = (403, "Forbidden: Invalid authentication token")
     said = refused(server({"/api/version": (200, VERSION), "/api/jobs/": other}))
@@ -84,5 +97,5 @@ def test_only_sweeps_are_listed_the_newest_first(server):
     assert (newest.started, newest.ended) == (2000.0, 2007.0)
     assert (oldest.id, oldest.is_over, oldest.code, oldest.ended) == ("shapes-a", False, None, None)
     assert cluster.job("shapes-a") == oldest
-    with pytest.raises(ClusterError, match="no submitted sweep 'x' .* shapes-b, shapes-a"):
+    with pytest.raises(ClusterError, match=r"no submitted sweep 'x' .* shapes-b, shapes-a"):
         cluster.job("x")

@@ -1,4 +1,5 @@
 import shlex
+import signal
 import subprocess
 import sys
 
@@ -48,6 +49,15 @@ def test_a_driver_of_another_version_begins_nothing(tmp_path):
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(f"error: the head node has caption-sweeps {own()}, and the sweep")
     assert not (tmp_path / "results").exists()
+
+
+def test_a_job_can_be_interrupted_although_ray_blocks_that():
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        driver.heed_interrupts()
+        assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def test_versions_that_nobody_knows_pass():

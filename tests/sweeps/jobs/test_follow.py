@@ -89,7 +89,9 @@ def test_a_log_without_terminal_is_as_the_driver_wrote_it():
 
 
 def test_a_terminal_has_the_table_in_place_of_the_trials_lines():
-    out = shown(Console(file=io.StringIO(), width=100, force_terminal=True), *LINES)
+    out = shown(
+        Console(file=io.StringIO(), width=100, force_terminal=True, highlight=False), *LINES
+    )
     assert LINES[0] in out
     assert LINES[1] not in out
     assert "shapes-1: 0/2 trials, best cider 0.5000 (trial-001)" in out
@@ -106,7 +108,7 @@ def test_a_terminal_has_the_table_in_place_of_the_trials_lines():
                                      "--results /shared/results --resume\n"),
     ],
 )  # fmt: skip
-def test_the_job_s_end_is_the_command_s(ending, code, said):
+def test_the_jobs_end_is_the_commands(ending, code, said):
     console = Console(file=io.StringIO(), width=200)
     assert follow.ended(job(**ending), console) == code
     assert console.file.getvalue() == said

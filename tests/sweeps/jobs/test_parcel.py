@@ -92,7 +92,7 @@ def test_too_much_names_the_largest_files_and_the_rule(sweep, folder, monkeypatc
     monkeypatch.setattr(parcels, "MOST_BYTES", 1000)
     fill(folder, "shots/a.png", "shots/b.png", text="x" * 400)
     fill(folder, "shots/raw.tar", text="x" * 500)
-    with pytest.raises(ValueError, match="the largest: shots/raw.tar") as said:
+    with pytest.raises(ValueError, match=r"the largest: shots/raw\.tar") as said:
         parcel(of_folder(sweep, "shots"), folder)
     assert "`/shots/raw.tar` into .sweepsignore" in str(said.value)
     fill(folder, ".sweepsignore", text="/shots/raw.tar\n")
