@@ -31,5 +31,5 @@ def stop(job_id: str, address: str, console: Console) -> int:
     if job.status != "STOPPED":
         console.print(f"{job_id} ended by itself meanwhile ({job.status.lower()})")
         return 0
-    console.print(f"stopped; go on with: {resuming(job)}", soft_wrap=True)
+    console.print(f"stopped; go on with: {resuming(job, cluster.address)}", soft_wrap=True)
     return 0

@@ -16,6 +16,8 @@ from sweeps.live import table
 
 SUCCEEDED, INTERRUPTED, FAILED = 0, 130, 1
 """Exit codes, where the job's own is not known."""
+NO_COMMAND = 127
+"""Exit code of a shell that does not find its command."""
 RETRY_SECONDS = 2.0
 MOST_RETRIES = 30
 """So often in a row a lost connection is tried again."""
@@ -31,7 +33,7 @@ def follow(cluster: Cluster, job: Job, console: Console) -> int:
     except KeyboardInterrupt:
         console.print(f"the sweep goes on; {_coming_back(cluster, job.id)}", soft_wrap=True)
         return INTERRUPTED
-    return ended(cluster.job(job.id), console)
+    return ended(cluster.job(job.id), cluster.address, console)
 
 
 def show(cluster: Cluster, job: Job, console: Console) -> int:
@@ -40,21 +42,31 @@ def show(cluster: Cluster, job: Job, console: Console) -> int:
     return SUCCEEDED
 
 
-def ended(job: Job, console: Console) -> int:
+def ended(job: Job, address: str, console: Console) -> int:
     """Say how a job ended and return the exit code of its sweep."""
     if job.status == "SUCCEEDED":
         return SUCCEEDED
     if job.status == "STOPPED":
-        console.print(f"{job.id} was stopped; go on with: {resuming(job)}", soft_wrap=True)
+        console.print(f"{job.id} was stopped; go on with: {resuming(job, address)}", soft_wrap=True)
         return INTERRUPTED
-    if job.code is None:  # the driver never ran, or Ray lost it: its log says nothing
-        console.print(f"{job.id} failed: {job.message}", soft_wrap=True)
+    said = _unable(job)
+    if said:
+        console.print(f"{job.id} failed: {said}", soft_wrap=True)
     return job.code or FAILED
 
 
-def resuming(job: Job) -> str:
+def resuming(job: Job, address: str) -> str:
     """Return the command that goes on with a sweep that was stopped."""
-    return f"sweeps submit FILE --results {job.metadata['results']} --resume"
+    return f"sweeps submit FILE --resume --results {job.metadata['results']} --address {address}"
+
+
+def _unable(job: Job) -> str:
+    """Return why a driver did not even begin; empty when it did, for then its log says all."""
+    if "No module named 'sweeps" in job.message:
+        return "this package is not installed there; install it on every node, for its `python`"
+    if job.code == NO_COMMAND:
+        return "it finds no `python` there; activate its environment before `ray start`"
+    return job.message if job.code is None else ""
 
 
 @contextmanager

@@ -98,20 +98,45 @@ def test_a_terminal_has_the_table_in_place_of_the_trials_lines():
     assert "2/3" in out
 
 
+LOST = "last logs: /usr/bin/python: (ModuleNotFoundError: No module named 'sweeps')"
+
+
 @pytest.mark.parametrize(
     ("ending", "code", "said"),
     [
         ({"status": "SUCCEEDED", "code": 0}, 0, ""),
-        ({"status": "FAILED", "code": 2}, 2, ""),
-        ({"status": "FAILED", "message": "no runtime_env"}, 1, "shapes-a failed: no runtime_env\n"),
-        ({"status": "STOPPED"}, 130, "shapes-a was stopped; go on with: sweeps submit FILE "
-                                     "--results /shared/results --resume\n"),
+        ({"status": "FAILED", "code": 2, "message": "last logs: error: ..."}, 2, ""),
+        ({"status": "FAILED", "message": "no worker"}, 1, "failed: no worker"),
+        ({"status": "FAILED", "code": 127}, 127, "failed: it finds no `python` there; activate"),
+        ({"status": "FAILED", "code": 1, "message": LOST}, 1, "failed: this package is not inst"),
+        (
+            {"status": "STOPPED"},
+            130,
+            "was stopped; go on with: sweeps submit FILE --resume --results /shared/results "
+            "--address http://head:8265",
+        ),
     ],
-)  # fmt: skip
+)
 def test_the_jobs_end_is_the_commands(ending, code, said):
-    console = Console(file=io.StringIO(), width=200)
-    assert follow.ended(job(**ending), console) == code
-    assert console.file.getvalue() == said
+    console = Console(file=io.StringIO(), width=20)
+    assert follow.ended(job(**ending), "http://head:8265", console) == code
+    written = console.file.getvalue()
+    assert written.startswith(f"shapes-a {said}" if said else "")
+    assert written.count("\n") == bool(said)
+
+
+def test_ctrl_c_leaves_the_sweep_alone_and_says_the_way_back():
+    class Away(Connections):
+        async def tail_job_logs(self, job_id):
+            yield "one\n"
+            raise KeyboardInterrupt
+
+    console = Console(file=io.StringIO(), width=20)
+    assert follow.follow(Away([]), job(), console) == 130
+    assert console.file.getvalue() == (
+        "one\nthe sweep goes on; come back with: sweeps logs shapes-a --follow "
+        "--address http://head:8265\n"
+    )
 
 
 @pytest.mark.parametrize(
