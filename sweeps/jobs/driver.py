@@ -10,12 +10,16 @@ import argparse
 import os
 import shutil
 import signal
+import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from sweeps.jobs.inputs import expected
 from sweeps.jobs.parcel import INPUTS, SPEC
 from sweeps.jobs.version import own, refuse_other
+from sweeps.spec import load
+from sweeps.sweep import Sweep
 
 
 def command(results: str, inputs: str, go_on: bool | None) -> tuple[str, ...]:
@@ -36,8 +40,8 @@ def main(arguments: Sequence[str]) -> None:
     results = Path(asked.results).expanduser()
     try:
         refuse_other(asked.sender, own(), "the head node")
+        refuse_absent(load(spec))
         os.chdir(settled(Path(INPUTS).absolute(), results, asked.inputs))
-        _check(spec, results)
     except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
@@ -71,13 +75,15 @@ def settled(source: Path, results: Path, digest: str) -> Path:
     return target
 
 
-def _check(spec: Path, results: Path) -> None:
-    """See that every node can run the sweep; raises ValueError."""
-    from sweeps.jobs.inputs import expected
-    from sweeps.jobs.nodes import refuse_unfit
-    from sweeps.spec import load
-
-    refuse_unfit(expected(load(spec)), results)
+def refuse_absent(sweep: Sweep) -> None:
+    """Raise ValueError for what the sweep file names on the cluster and what is not here."""
+    here = socket.gethostname()
+    absent = [one for one in expected(sweep) if not Path(one.path).exists()]
+    if absent:
+        raise ValueError("; ".join(
+            f"{one.field}: {one.path} must be on every node of the cluster, and is not on {here} "
+            "(a relative path is sent from where you submit)" for one in absent
+        ))  # fmt: skip
 
 
 def _read(arguments: Sequence[str]) -> argparse.Namespace:

@@ -6,8 +6,6 @@ import sys
 import pytest
 
 from sweeps.jobs import driver
-from sweeps.jobs.inputs import Input
-from sweeps.jobs.nodes import faults_of, look
 from sweeps.jobs.version import own, refuse_other
 
 
@@ -68,24 +66,20 @@ def test_versions_that_nobody_knows_pass():
         refuse_other("1.1", "1.0", "the head node")
 
 
-def test_a_node_says_what_it_lacks(tmp_path):
-    probe = tmp_path / "probe"
-    probe.mkdir()
-    inputs = [Input(field="data.path", path=str(tmp_path / "gone")),
-              Input(field="model.base", path=str(tmp_path))]  # fmt: skip
-    paths = [one.path for one in inputs]
-    seen = look("n1", str(probe), paths)
-    assert seen == (own(), True, [paths[0]])
-    assert [path.name for path in probe.iterdir()] == ["n1"]
-    assert list(faults_of("node a", seen, inputs, tmp_path)) == [
-        f"data.path: {paths[0]} must be on every node, and is not on node a"
-    ]
+def test_what_the_cluster_does_not_see_is_named_with_its_field(tmp_path, sweep):
+    (tmp_path / "table.csv").touch()
+    wanted = sweep(
+        "data.source=csv", "data.limit=null", f"data.path={tmp_path}/table.csv",
+        "data.images=shots", f"model.base={tmp_path}/base",
+    )  # fmt: skip
+    with pytest.raises(ValueError, match=rf"model\.base: {tmp_path}/base must be on every") as said:
+        driver.refuse_absent(wanted)
+    assert f"data.images: {tmp_path}/shots must be on every node" in str(said.value)
+    assert "data.path" not in str(said.value)
+    (tmp_path / "shots").mkdir()
+    (tmp_path / "base").mkdir()
+    driver.refuse_absent(wanted)
 
 
-def test_a_node_that_does_not_see_the_results_is_named(tmp_path):
-    seen = look("n1", str(tmp_path / "elsewhere"), [])
-    assert not (tmp_path / "elsewhere").exists()
-    faults = list(faults_of("node a", ("0.0.1", *seen[1:]), [], tmp_path))
-    assert faults[0].startswith("node a has version 0.0.1 of this package, the driver has")
-    assert faults[1].startswith(f"node a cannot write to {tmp_path}: --results must be a folder")
-    assert len(faults) == 2
+def test_names_on_the_hub_need_not_be_there(sweep):
+    driver.refuse_absent(sweep("model.base=someone/some-model"))
