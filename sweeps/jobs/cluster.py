@@ -5,6 +5,7 @@ token, another version) is raised as a `ClusterError`, in a sentence.
 """
 
 import json
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ SWEEP = "sweep"
 _SECONDS = 10.0  # so long an address may be silent
 _TOKEN = "`.ray/auth_token` of the head node's home folder"
 _REFUSED = (401, 403)
+_TALKATIVE = ("ray.dashboard.modules.dashboard_sdk", "ray.dashboard.modules.job.sdk")
+"""Ray's modules that tell of every package and connection."""
 
 
 class ClusterError(ValueError):
@@ -69,6 +72,8 @@ class Cluster:
         from ray.job_submission import JobSubmissionClient
 
         _refuse_other(version, ray.__version__, address)
+        for module in _TALKATIVE:
+            logging.getLogger(module).setLevel(logging.WARNING)
         with _explained(address):
             client = JobSubmissionClient(address)
             client.list_jobs()  # the version is told to everybody, jobs are not

@@ -92,7 +92,10 @@ def stop(job: str, trial: str | None, address: str) -> NoReturn:
 
     with refused():
         if trial is not None:
-            raise ValueError(f"--address stops a whole job; for {trial} leave it out, on the head")
+            raise ValueError(
+                "--address stops a whole job; a single trial is stopped on the head node: "
+                f"sweeps stop SWEEP {trial} --results FOLDER"
+            )
         code = end(job, address, console())
     raise typer.Exit(code)
 

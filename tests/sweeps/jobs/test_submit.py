@@ -86,6 +86,27 @@ def test_jobs_are_listed_with_their_states(command, server):
     assert (row.split()[:2], row.split()[-1]) == (["shapes-a", "running"], "/shared/results")
 
 
+def test_there_is_nothing_to_stop_in_a_job_that_has_ended(command, server):
+    address = server(jobs(("shapes-a", "FAILED", {"sweep": "shapes"})))
+    code, out, err = command("stop", "shapes-a", "--address", address)
+    assert (code, out) == (2, "")
+    assert err == "error: shapes-a has ended (failed): there is nothing to stop\n"
+
+
+def test_a_trial_of_a_job_is_stopped_on_the_head(command, server):
+    address = server(jobs(("shapes-a", "RUNNING", {"sweep": "shapes"})))
+    code, _, err = command("stop", "shapes-a", "trial-001", "--address", address)
+    assert code == 2
+    assert "on the head node: sweeps stop SWEEP trial-001 --results" in err
+
+
+def test_the_log_of_a_job_that_is_not_there_is_refused_with_those_that_are(command, server):
+    address = server(jobs(("shapes-a", "RUNNING", {"sweep": "shapes"})))
+    code, _, err = command("logs", "shapes-b", "--address", address)
+    assert code == 2
+    assert f"no submitted sweep 'shapes-b' at {address}; there are shapes-a" in err
+
+
 def test_a_second_sweep_of_the_name_is_refused_while_the_first_runs(command, server, folder):
     address = server(jobs(("quickstart-a", "PENDING", {"sweep": "quickstart"})))
     code, out, err = command("submit", "quickstart", "--address", address)
