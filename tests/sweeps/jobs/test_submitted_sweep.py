@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from benchmarks import kills
+from sweeps import control
 from sweeps.paths import SweepFolder
 
 pytestmark = pytest.mark.slow
@@ -58,7 +59,7 @@ def end(process):
     """End a process with all that it has started, and nothing else."""
     with contextlib.suppress(psutil.NoSuchProcess):
         found = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
-        for each in reversed(found):
+        for each in found:  # the first ones start others again
             with contextlib.suppress(psutil.NoSuchProcess):
                 each.kill()
         psutil.wait_procs(found, timeout=30)
@@ -105,7 +106,8 @@ def called(folder, *arguments):
 @pytest.fixture(scope="module")
 def working(tmp_path_factory, untrained_base):
     """A working folder with a sweep file and the base that it names by a relative path."""
-    folder = kills.prepare(tmp_path_factory.mktemp("working"), "base", trials=4, slots=1, epochs=6)
+    folder = tmp_path_factory.mktemp("working")
+    kills.prepare(folder, "base", trials=4, slots=1, epochs=6, schedule="name: fifo")
     shutil.copytree(untrained_base, folder / "base")
     return folder
 
@@ -126,12 +128,14 @@ def test_a_sweep_outlives_its_client_stops_and_goes_on(head, working):
     assert "submitted as killed-one" in shown
     assert "the same by Ray alone: ray job submit --address" in shown
 
-    # The sweep goes on, and is found again.
+    # The sweep goes on, and is found again. It is paused, lest it end before it is stopped.
     before = kills.recorded(working)
     until(
         lambda: kills.recorded(working) > before,
-        lambda: called(working, "jobs", "--address", head)[1],
+        lambda: called(working, "logs", "killed-one", "--address", head)[1],
     )
+    folder = SweepFolder.find(results, "killed-1")
+    control.pause(folder)
     code, listed = called(working, "jobs", "--address", head)
     assert code == 0
     assert re.search(r"killed-one +running", listed)
@@ -149,7 +153,6 @@ def test_a_sweep_outlives_its_client_stops_and_goes_on(head, working):
     log = called(working, "logs", "killed-one", "--address", head)[1]
     assert "Go on with: sweeps resume killed-1" in log, log
     kept = kills.recorded(working)
-    folder = SweepFolder.find(results, "killed-1")
     assert not folder.driver.exists()
     code, said = called(working, *send)
     assert (code, "error: killed-1 is half-finished" in said) == (1, True), said
