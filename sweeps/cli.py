@@ -18,6 +18,7 @@ from sweeps.arguments import (
     console,
     problems,
 )
+from sweeps.jobs import commands as job_commands
 from sweeps.pages.command import report
 from sweeps.promotion import commands as promotion_commands
 from sweeps.promotion import gate_command
@@ -42,6 +43,10 @@ app.command()(live_commands.stop)
 app.command()(live_commands.pause)
 app.command("continue")(live_commands.unpause)
 app.command()(live_commands.add)
+app.command()(job_commands.submit)
+app.command()(job_commands.jobs)
+app.command()(job_commands.logs)
+app.command()(job_commands.shell)
 app.command()(spool_commands.sync)
 app.command()(caption_commands.predict)
 app.command()(caption_commands.score)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sweeps.arguments import RESULTS, Overrides, Results, SweepId, console, problems
+from sweeps.jobs import commands as job_commands
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,8 +27,13 @@ def stop(
     sweep: SweepId,
     trial: Annotated[str | None, typer.Argument(help="One trial of it; else all.")] = None,
     results: Results = RESULTS,
+    address: Annotated[
+        str | None, typer.Option(help="Of a cluster's dashboard: stop a job of `sweeps jobs`.")
+    ] = None,
 ) -> None:
     """Stop a running sweep, which can go on later; or let one trial end after its rung."""
+    if address is not None:
+        job_commands.stop(sweep, trial, address)
     _ask(sweep, results, "stop-trial" if trial else "stop", trial)
 
 

@@ -84,6 +84,11 @@ def hidden(address: str) -> str:
     return re.sub(r"(password=)(?!\$\{)[^&]+", r"\1***", address)
 
 
+def variables(address: str) -> list[str]:
+    """Return the variables of the environment that an address names."""
+    return _VARIABLE.findall(address)
+
+
 def expanded(address: str) -> str:
     """Return an address with the variables of the environment put in.
 

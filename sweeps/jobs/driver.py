@@ -1,0 +1,100 @@
+"""The driver of a submitted sweep, on the cluster: ``python -m sweeps.jobs.driver``.
+
+It runs in the folder into which Ray unpacked the parcel. All jobs of equal contents share that
+folder and Ray removes it later, so nothing is written there: what the sweep reads moves to the
+results first, under the digest of its contents. There every node finds it, and so does a later
+`--resume`. Then the sweep runs as ``sweeps run`` runs it.
+"""
+
+import argparse
+import os
+import shutil
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from sweeps.jobs.inputs import expected
+from sweeps.jobs.parcel import INPUTS, SPEC
+from sweeps.jobs.version import own, refuse_other
+from sweeps.spec import load
+from sweeps.sweep import Sweep
+
+
+def command(results: str, inputs: str, go_on: bool | None) -> tuple[str, ...]:
+    """Return the command of a job."""
+    choice = {True: ("--resume",), False: ("--fresh",), None: ()}[go_on]
+    sender = ("--sender", own()) if own() else ()
+    return (
+        "python", "-m", "sweeps.jobs.driver", "--results", results, "--inputs", inputs,
+        *sender, *choice,
+    )  # fmt: skip
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run the sweep of the parcel in this folder; exits as ``sweeps run`` does."""
+    asked = _read(arguments)
+    heed_interrupts()
+    spec = Path(SPEC).absolute()
+    results = Path(asked.results).expanduser()
+    try:
+        refuse_other(asked.sender, own(), "the head node")
+        refuse_absent(load(spec))
+        os.chdir(settled(Path(INPUTS).absolute(), results, asked.inputs))
+    except (OSError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    from sweeps import cli
+
+    choice = [f"--{asked.go_on}"] if asked.go_on else []
+    sys.argv = ["sweeps", "run", str(spec), "--results", str(results), *choice]
+    cli.main()
+
+
+def heed_interrupts() -> None:
+    """Let SIGINT through, which Ray blocks in all that it starts: a sweep stops by it, also when
+    SIGTERM or a request says so."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
+def settled(source: Path, results: Path, digest: str) -> Path:
+    """Return the folder of the sweep's files among the results, put there unless it is there."""
+    target = results / INPUTS / digest
+    if not target.exists():
+        partial = target.with_name(f".{digest}.{os.getpid()}.partial")
+        partial.mkdir(parents=True)
+        if source.exists():
+            shutil.copytree(source, partial, dirs_exist_ok=True)
+        try:
+            partial.rename(target)
+        except OSError:  # another driver was faster
+            shutil.rmtree(partial)
+            if not target.exists():
+                raise
+    return target
+
+
+def refuse_absent(sweep: Sweep) -> None:
+    """Raise ValueError for what the sweep file names on the cluster and what is not here."""
+    here = socket.gethostname()
+    absent = [one for one in expected(sweep) if not Path(one.path).exists()]
+    if absent:
+        raise ValueError("; ".join(
+            f"{one.field}: {one.path} must be on every node of the cluster, and is not on {here} "
+            "(a relative path is sent from where you submit)" for one in absent
+        ))  # fmt: skip
+
+
+def _read(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m sweeps.jobs.driver", description=__doc__)
+    parser.add_argument("--results", required=True, help="folder that all nodes see")
+    parser.add_argument("--inputs", required=True, help="digest of the files that came along")
+    parser.add_argument("--sender", default="", help="version of this package where it came from")
+    parser.add_argument("--resume", dest="go_on", action="store_const", const="resume")
+    parser.add_argument("--fresh", dest="go_on", action="store_const", const="fresh")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

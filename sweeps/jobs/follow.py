@@ -1,0 +1,123 @@
+"""Following a job: its log as it grows, with the live table on a terminal.
+
+The job does not know who follows it: whoever goes away may come back.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.live import Live
+
+from sweeps.jobs.cluster import Cluster, Job
+from sweeps.jobs.lines import board_of, take
+from sweeps.live import table
+
+SUCCEEDED, INTERRUPTED, FAILED = 0, 130, 1
+"""Exit codes, where the job's own is not known."""
+NO_COMMAND = 127
+"""Exit code of a shell that does not find its command."""
+RETRY_SECONDS = 2.0
+MOST_RETRIES = 30
+"""So often in a row a lost connection is tried again."""
+
+Write = Callable[[str], None]
+
+
+def follow(cluster: Cluster, job: Job, console: Console) -> int:
+    """Show a job's log from its beginning to its end; return the exit code of its sweep."""
+    try:
+        with _screen(job, console) as write:
+            asyncio.run(_follow(cluster, job.id, write))
+    except KeyboardInterrupt:
+        console.print(f"the sweep goes on; {_coming_back(cluster, job.id)}", soft_wrap=True)
+        return INTERRUPTED
+    return ended(cluster.job(job.id), cluster.address, console)
+
+
+def show(cluster: Cluster, job: Job, console: Console) -> int:
+    """Show a job's log so far; return 0."""
+    console.print(cluster.log(job.id), end="", soft_wrap=True)
+    return SUCCEEDED
+
+
+def ended(job: Job, address: str, console: Console) -> int:
+    """Say how a job ended and return the exit code of its sweep."""
+    if job.status == "SUCCEEDED":
+        return SUCCEEDED
+    if job.status == "STOPPED":
+        console.print(f"{job.id} was stopped; go on with: {resuming(job, address)}", soft_wrap=True)
+        return INTERRUPTED
+    said = _unable(job)
+    if said:
+        console.print(f"{job.id} failed: {said}", soft_wrap=True)
+    return job.code or FAILED
+
+
+def resuming(job: Job, address: str) -> str:
+    """Return the command that goes on with a sweep that was stopped."""
+    return f"sweeps submit FILE --resume --results {job.metadata['results']} --address {address}"
+
+
+def _unable(job: Job) -> str:
+    """Return why a driver did not even begin; empty when it did, for then its log says all."""
+    if "No module named 'sweeps" in job.message:
+        return "this package is not installed there; install it on every node, for its `python`"
+    if job.code == NO_COMMAND:
+        return "it finds no `python` there; activate its environment before `ray start`"
+    return job.message if job.code is None else ""
+
+
+@contextmanager
+def _screen(job: Job, console: Console) -> Iterator[Write]:
+    """Yield where lines go: to a table that is redrawn, or as they are where no terminal is."""
+    board = board_of(job.metadata)
+    if board is None or not console.is_terminal:
+        yield lambda line: console.print(line, soft_wrap=True)
+        return
+    with Live(table(board), console=console, refresh_per_second=4, transient=True) as live:
+
+        def write(line: str) -> None:
+            if take(board, line):
+                live.update(table(board))
+            else:
+                console.print(line, soft_wrap=True)
+
+        yield write
+
+
+async def _follow(cluster: Cluster, job_id: str, write: Write) -> None:
+    """Write the lines of a log, also over connections that break; raises ConnectionError."""
+    shown = failures = 0
+    while True:
+        try:
+            async for line in _lines(cluster.client.tail_job_logs(job_id), shown):
+                write(line)
+                shown, failures = shown + 1, 0
+            return
+        except Exception as error:  # whatever breaks between here and there
+            failures += 1
+            if failures > MOST_RETRIES:
+                raise ConnectionError(
+                    f"the connection to {cluster.address} is lost ({error}), which stops no sweep; "
+                    f"{_coming_back(cluster, job_id)}"
+                ) from error
+            await asyncio.sleep(RETRY_SECONDS)
+
+
+def _coming_back(cluster: Cluster, job_id: str) -> str:
+    return f"come back with: sweeps logs {job_id} --follow --address {cluster.address}"
+
+
+async def _lines(chunks: AsyncIterator[str], skipped: int) -> AsyncIterator[str]:
+    """Yield whole lines of a log that comes in pieces, without the first ones."""
+    rest, number = "", 0
+    async for chunk in chunks:
+        *lines, rest = (rest + chunk).split("\n")
+        for line in lines:
+            number += 1
+            if number > skipped:
+                yield line
+    if rest and number >= skipped:
+        yield rest

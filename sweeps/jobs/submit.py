@@ -1,0 +1,163 @@
+"""``sweeps submit``: a sweep becomes a job of a Ray cluster, exactly once."""
+
+import json
+import os
+import re
+import shlex
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from sweeps.jobs import driver, environment
+from sweeps.jobs.cluster import SWEEP, Cluster, ClusterError, Job
+from sweeps.jobs.follow import follow
+from sweeps.jobs.parcel import packed, parcel
+from sweeps.sweep import Sweep
+
+DIGEST = "digest"
+"""Key of a job's metadata: tells what was submitted from anything else."""
+_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wish:
+    """How a sweep is to be submitted."""
+
+    address: str
+    """Of the cluster's dashboard."""
+    results: str
+    """Folder on the cluster, seen by every node; may begin with ``~``."""
+    key: str | None = None
+    """Two submissions with the same key are one; null is a new one each time."""
+    env: Iterable[str] = ()
+    """Variables of the job, as ``NAME=VALUE``."""
+    go_on: bool | None = None
+    """With a half-finished sweep of this name: go on with it, begin a new one, or refuse."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What is sent: the arguments of Ray's own ``ray job submit``."""
+
+    job_id: str
+    command: tuple[str, ...]
+    env: Mapping[str, Any]
+    metadata: Mapping[str, str]
+
+
+def submit(sweep: Sweep, wish: Wish, console: Console, *, wait: bool = True) -> int:
+    """Submit a sweep, or find the job that its key names; return the command's exit code.
+
+    Raises ValueError or OSError for what a person can mend; nothing is left behind then.
+    """
+    request = _request(sweep, wish)
+    cluster = Cluster.at(wish.address)
+    earlier = _earlier(cluster, request, wish)
+    if earlier is None:
+        job = _sent(cluster, request, sweep, console)
+    else:
+        console.print(f"{earlier.id} was submitted before and is {earlier.status.lower()}")
+        job = earlier
+    if not wait:
+        return 0
+    return follow(cluster, job, console)
+
+
+def stock_line(address: str, request: Request) -> str:
+    """Return the ``ray job submit`` that does the same, under an id that Ray makes up."""
+    return shlex.join([
+        "ray", "job", "submit", "--address", address,
+        "--runtime-env-json", json.dumps(request.env), "--metadata-json",
+        json.dumps(request.metadata), "--", *request.command,
+    ])  # fmt: skip
+
+
+def _request(sweep: Sweep, wish: Wish) -> Request:
+    """Pack what is sent; raises ValueError."""
+    if not wish.results.startswith(("/", "~")):
+        raise ValueError(
+            "--results must be an absolute folder on storage that every node of the cluster sees, "
+            f"such as /shared/sweep-results, got {wish.results!r}"
+        )
+    if wish.key is not None and not _KEY.fullmatch(wish.key):
+        raise ValueError(
+            f"--idempotency-key must be up to 64 letters, digits and . _ -, got {wish.key!r}"
+        )
+    content = parcel(sweep, Path.cwd())
+    command = driver.command(wish.results, content.inputs, wish.go_on)
+    variables = environment.sent(wish.env, os.environ)
+    digest = sha256(repr((content.digest, command, variables)).encode()).hexdigest()[:16]
+    key = wish.key or datetime.now().strftime("%Y%m%d-%H%M%S")
+    return Request(
+        job_id=f"{sweep.name}-{key}",
+        command=command,
+        env={"working_dir": str(packed(content)), "env_vars": variables},
+        metadata=_metadata(sweep, wish.results, digest),
+    )
+
+
+def _metadata(sweep: Sweep, results: str, digest: str) -> dict[str, str]:
+    """Return what whoever follows the job needs to know of the sweep."""
+    return {
+        SWEEP: sweep.name,
+        DIGEST: digest,
+        "results": results,
+        "objective": sweep.search.objective.metric,
+        "mode": str(sweep.search.objective.mode),
+        "trials": str(sweep.search.trials),
+        "epochs": str(sweep.most_epochs),
+    }
+
+
+def _earlier(cluster: Cluster, request: Request, wish: Wish) -> Job | None:
+    """Return the job that this submission repeats.
+
+    Raises `ClusterError` when its id is that of another one, or when a sweep of this name runs and
+    no key says that another one is meant.
+    """
+    jobs = cluster.jobs()
+    for job in jobs:
+        if job.id == request.job_id:
+            return _same(job, request)
+    name = request.metadata[SWEEP]
+    running = [job for job in jobs if job.sweep == name and not job.is_over]
+    if running and wish.key is None:
+        at = f"--address {cluster.address}"
+        raise ClusterError(
+            f"a sweep called {name} runs at {cluster.address} as {running[0].id}; see it with "
+            f"`sweeps logs {running[0].id} --follow {at}`, end it with `sweeps stop "
+            f"{running[0].id} {at}`, or submit one beside it with --idempotency-key KEY"
+        )
+    return None
+
+
+def _same(job: Job, request: Request) -> Job:
+    if job.metadata.get(DIGEST) != request.metadata[DIGEST]:
+        raise ClusterError(
+            f"{job.id} was submitted with another file, data or options; submit this with another "
+            "--idempotency-key"
+        )
+    return job
+
+
+def _sent(cluster: Cluster, request: Request, sweep: Sweep, console: Console) -> Job:
+    for name in environment.missing(sweep, os.environ):
+        console.print(
+            f"not sent, for Ray would show it to others: {name}; it must be set on the cluster's "
+            "nodes before `ray start`", style="yellow", soft_wrap=True,
+        )  # fmt: skip
+    new = cluster.submit(request.job_id, shlex.join(request.command), request.env, request.metadata)
+    job = cluster.job(request.job_id)
+    if not new:  # the same submission from elsewhere was faster
+        return _same(job, request)
+    at = f"--address {cluster.address}"
+    console.print(f"submitted as {job.id}", style="bold")
+    console.print(f"  follow  sweeps logs {job.id} --follow {at}", soft_wrap=True)
+    console.print(f"  stop    sweeps stop {job.id} {at}", soft_wrap=True)
+    console.print(f"the same by Ray alone: {stock_line(cluster.address, request)}", soft_wrap=True)
+    return job

@@ -1,0 +1,85 @@
+import shlex
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from sweeps.jobs import driver
+from sweeps.jobs.version import own, refuse_other
+
+
+def test_what_came_along_moves_to_the_results_once(tmp_path):
+    source, results = tmp_path / "inputs", tmp_path / "results"
+    (source / "shots").mkdir(parents=True)
+    (source / "shots/a.png").write_text("x")
+    settled = driver.settled(source, results, "abc")
+    assert settled == results / "inputs/abc"
+    assert (settled / "shots/a.png").read_text() == "x"
+    (settled / "shots/mark").touch()
+    assert driver.settled(source, results, "abc") == settled
+    assert (settled / "shots/mark").exists()
+    assert list((results / "inputs").iterdir()) == [settled]
+
+
+def test_a_sweep_that_took_nothing_along_has_a_folder_too(tmp_path):
+    settled = driver.settled(tmp_path / "none", tmp_path / "results", "abc")
+    assert list(settled.iterdir()) == []
+
+
+@pytest.mark.parametrize(("go_on", "word"), [(True, "--resume"), (False, "--fresh"), (None, "")])
+def test_the_command_says_how_to_go_on(go_on, word):
+    command = driver.command("/my results", "abc", go_on)
+    asked = driver._read(shlex.split(shlex.join(command))[3:])
+    assert command[:3] == ("python", "-m", "sweeps.jobs.driver")
+    assert (asked.results, asked.inputs, asked.sender) == ("/my results", "abc", own())
+    assert asked.go_on == (word.removeprefix("--") or None)
+
+
+def test_a_driver_of_another_version_begins_nothing(tmp_path):
+    """Said in one line: it is all that the sender reads."""
+    (tmp_path / "sweep.yaml").write_text("name: shapes\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "sweeps.jobs.driver", "--results", str(tmp_path / "results"),
+         "--inputs", "abc", "--sender", "0.0.1"],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"error: the head node has caption-sweeps {own()}, and the sweep")
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_job_can_be_interrupted_although_ray_blocks_that():
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        driver.heed_interrupts()
+        assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def test_versions_that_nobody_knows_pass():
+    refuse_other("", "1.0", "x")
+    refuse_other("1.0", "", "x")
+    refuse_other("1.0", "1.0", "x")
+    with pytest.raises(ValueError, match=r"install caption-sweeps==1\.1 on every node, or 1\.0"):
+        refuse_other("1.1", "1.0", "the head node")
+
+
+def test_what_the_cluster_does_not_see_is_named_with_its_field(tmp_path, sweep):
+    (tmp_path / "table.csv").touch()
+    wanted = sweep(
+        "data.source=csv", "data.limit=null", f"data.path={tmp_path}/table.csv",
+        "data.images=shots", f"model.base={tmp_path}/base",
+    )  # fmt: skip
+    with pytest.raises(ValueError, match=rf"model\.base: {tmp_path}/base must be on every") as said:
+        driver.refuse_absent(wanted)
+    assert f"data.images: {tmp_path}/shots must be on every node" in str(said.value)
+    assert "data.path" not in str(said.value)
+    (tmp_path / "shots").mkdir()
+    (tmp_path / "base").mkdir()
+    driver.refuse_absent(wanted)
+
+
+def test_names_on_the_hub_need_not_be_there(sweep):
+    driver.refuse_absent(sweep("model.base=someone/some-model"))

@@ -1,0 +1,146 @@
+"""Logs as they come: in pieces, over connections that break. A stand-in gives the pieces."""
+
+import asyncio
+import io
+from dataclasses import dataclass
+
+import pytest
+from rich.console import Console
+
+from sweeps.jobs import follow
+from sweeps.jobs.cluster import Job
+from sweeps.jobs.listing import duration
+
+METADATA = {
+    "sweep": "shapes", "objective": "cider", "mode": "max", "trials": "2", "epochs": "3",
+    "results": "/shared/results",
+}  # fmt: skip
+
+
+@dataclass
+class Connections:
+    """Stands for a cluster: each call of `tail_job_logs` gives the next of `logs`, from the log's
+    beginning, and breaks off at None."""
+
+    logs: list
+    address: str = "http://head:8265"
+    calls: int = 0
+
+    @property
+    def client(self):
+        return self
+
+    async def tail_job_logs(self, job_id):
+        pieces = self.logs[min(self.calls, len(self.logs) - 1)]
+        self.calls += 1
+        for piece in pieces:
+            if piece is None:
+                raise RuntimeError("gone")
+            yield piece
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch):
+    monkeypatch.setattr(follow, "RETRY_SECONDS", 0.0)
+
+
+def job(**changes):
+    values = {"id": "shapes-a", "status": "RUNNING", "metadata": METADATA, "started": 0.0,
+              "ended": None, "code": None}  # fmt: skip
+    return Job(**{**values, **changes})
+
+
+def lines_of(*logs):
+    written = []
+    asyncio.run(follow._follow(Connections(list(logs)), "shapes-a", written.append))
+    return written
+
+
+def test_pieces_become_lines():
+    assert lines_of(["one\ntw", "o\n", "\nlast"]) == ["one", "two", "", "last"]
+    assert lines_of([]) == []
+
+
+def test_a_connection_that_breaks_repeats_and_loses_no_line():
+    broken = [["one\ntw", None], ["one\n", "two\nthree", None], ["one\ntwo\nthree\nfour\n"]]
+    assert lines_of(*broken) == ["one", "two", "three", "four"]
+
+
+def test_a_connection_that_stays_away_is_said_with_the_way_back(monkeypatch):
+    monkeypatch.setattr(follow, "MOST_RETRIES", 2)
+    away = Connections([[None]])
+    with pytest.raises(ConnectionError, match="sweeps logs shapes-a --follow --address http://he"):
+        asyncio.run(follow._follow(away, "shapes-a", print))
+    assert away.calls == 3
+
+
+def shown(console, *lines):
+    with follow._screen(job(), console) as write:
+        for line in lines:
+            write(line)
+    return console.file.getvalue()
+
+
+LINES = ("shapes-1 in /shared/results/shapes-1", "trial-001 r4  rung 2/3 cider 0.5000  running")
+
+
+def test_a_log_without_terminal_is_as_the_driver_wrote_it():
+    assert shown(Console(file=io.StringIO(), width=20), *LINES) == "\n".join((*LINES, ""))
+
+
+def test_a_terminal_has_the_table_in_place_of_the_trials_lines():
+    out = shown(
+        Console(file=io.StringIO(), width=100, force_terminal=True, highlight=False), *LINES
+    )
+    assert LINES[0] in out
+    assert LINES[1] not in out
+    assert "shapes-1: 0/2 trials, best cider 0.5000 (trial-001)" in out
+    assert "2/3" in out
+
+
+LOST = "last logs: /usr/bin/python: (ModuleNotFoundError: No module named 'sweeps')"
+
+
+@pytest.mark.parametrize(
+    ("ending", "code", "said"),
+    [
+        ({"status": "SUCCEEDED", "code": 0}, 0, ""),
+        ({"status": "FAILED", "code": 2, "message": "last logs: error: ..."}, 2, ""),
+        ({"status": "FAILED", "message": "no worker"}, 1, "failed: no worker"),
+        ({"status": "FAILED", "code": 127}, 127, "failed: it finds no `python` there; activate"),
+        ({"status": "FAILED", "code": 1, "message": LOST}, 1, "failed: this package is not inst"),
+        (
+            {"status": "STOPPED"},
+            130,
+            "was stopped; go on with: sweeps submit FILE --resume --results /shared/results "
+            "--address http://head:8265",
+        ),
+    ],
+)
+def test_the_jobs_end_is_the_commands(ending, code, said):
+    console = Console(file=io.StringIO(), width=20)
+    assert follow.ended(job(**ending), "http://head:8265", console) == code
+    written = console.file.getvalue()
+    assert written.startswith(f"shapes-a {said}" if said else "")
+    assert written.count("\n") == bool(said)
+
+
+def test_ctrl_c_leaves_the_sweep_alone_and_says_the_way_back():
+    class Away(Connections):
+        async def tail_job_logs(self, job_id):
+            yield "one\n"
+            raise KeyboardInterrupt
+
+    console = Console(file=io.StringIO(), width=20)
+    assert follow.follow(Away([]), job(), console) == 130
+    assert console.file.getvalue() == (
+        "one\nthe sweep goes on; come back with: sweeps logs shapes-a --follow "
+        "--address http://head:8265\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"), [(-1, "0 s"), (40.4, "40 s"), (60, "1 min"), (7500, "2 h 05 min")]
+)
+def test_times_are_short(seconds, said):
+    assert duration(seconds) == said

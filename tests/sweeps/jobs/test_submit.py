@@ -1,0 +1,172 @@
+"""What is refused before anything is sent, and what would be sent."""
+
+import json
+import shlex
+import sys
+
+import pytest
+import ray
+
+from sweeps import cli
+from sweeps.jobs import submit as submission
+from sweeps.jobs.submit import Request, Wish, stock_line
+
+VERSION = (200, {"version": "4", "ray_version": ray.__version__})
+NOWHERE = "http://127.0.0.1:9"
+
+
+@pytest.fixture
+def command(monkeypatch, capsys):
+    """Return a function that calls the command: arguments -> exit code, output, errors."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["sweeps", *arguments])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        return (end.value.code, *capsys.readouterr())
+
+    return call
+
+
+def wish(**changes):
+    return Wish(**{"address": NOWHERE, "results": "/shared/results", **changes})
+
+
+def jobs(*made):
+    """Return what a server answers that has these jobs: (id, status, metadata)."""
+    listed = [
+        {"type": "SUBMISSION", "submission_id": name, "status": status, "entrypoint": "run",
+         "start_time": 1000, "end_time": None, "metadata": metadata}
+        for name, status, metadata in made
+    ]  # fmt: skip
+    return {"/api/version": VERSION, "/api/jobs/": (200, listed)}
+
+
+def test_a_broken_file_is_told_before_the_cluster_is_asked(command, folder):
+    (folder / "mine.yaml").write_text("name: shapes\ndata: {source: shapez}\n")
+    code, out, err = command("submit", "mine.yaml", "--address", NOWHERE)
+    assert (code, out) == (2, "")
+    assert "did you mean shapes" in err
+    assert "nothing was started" in err
+    assert "cluster" not in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--results", "here"], "--results must be an absolute folder"),
+        (["--idempotency-key", "a/b"], "--idempotency-key must be up to 64 letters"),
+        (["--env", "HF_TOKEN=hush"], "--env HF_TOKEN must not be a secret"),
+        (["--address", "ray://head:10001"], "--address must be that of the cluster's dashboard"),
+        ([], "no Ray cluster at"),
+    ],
+)
+def test_what_cannot_be_submitted_is_one_sentence(command, folder, arguments, said):
+    code, out, err = command("submit", "quickstart", "--address", NOWHERE, *arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith(f"error: {said}")
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["jobs", "logs", "stop"])
+def test_the_other_commands_say_so_too(command, name):
+    words = [name, *(["some-1"] if name != "jobs" else []), "--address", NOWHERE]
+    code, _, err = command(*words)
+    assert code == 2
+    assert err.startswith(f"error: no Ray cluster at {NOWHERE}")
+
+
+def test_jobs_are_listed_with_their_states(command, server):
+    meta = {"sweep": "shapes", "results": "/shared/results"}
+    address = server(jobs(("shapes-a", "RUNNING", meta)))
+    code, out, _ = command("jobs", "--address", address)
+    assert code == 0
+    heads, row = out.splitlines()
+    assert heads.split() == ["job", "state", "submitted", "time", "results"]
+    assert (row.split()[:2], row.split()[-1]) == (["shapes-a", "running"], "/shared/results")
+
+
+def test_there_is_nothing_to_stop_in_a_job_that_has_ended(command, server):
+    address = server(jobs(("shapes-a", "FAILED", {"sweep": "shapes"})))
+    code, out, err = command("stop", "shapes-a", "--address", address)
+    assert (code, out) == (2, "")
+    assert err == "error: shapes-a has ended (failed): there is nothing to stop\n"
+
+
+def test_a_trial_of_a_job_is_stopped_on_the_head(command, server):
+    address = server(jobs(("shapes-a", "RUNNING", {"sweep": "shapes"})))
+    code, _, err = command("stop", "shapes-a", "trial-001", "--address", address)
+    assert code == 2
+    assert "on the head node: sweeps stop SWEEP trial-001 --results" in err
+
+
+def test_the_log_of_a_job_that_is_not_there_is_refused_with_those_that_are(command, server):
+    address = server(jobs(("shapes-a", "RUNNING", {"sweep": "shapes"})))
+    code, _, err = command("logs", "shapes-b", "--address", address)
+    assert code == 2
+    assert f"no submitted sweep 'shapes-b' at {address}; there are shapes-a" in err
+
+
+def test_a_second_sweep_of_the_name_is_refused_while_the_first_runs(command, server, folder):
+    address = server(jobs(("quickstart-a", "PENDING", {"sweep": "quickstart"})))
+    code, out, err = command("submit", "quickstart", "--address", address)
+    assert (code, out) == (2, "")
+    assert f"a sweep called quickstart runs at {address} as quickstart-a" in err
+    assert "sweeps logs quickstart-a --follow" in err
+    assert "--idempotency-key KEY" in err
+
+
+def test_a_key_that_was_used_for_another_sweep_is_refused(command, server, folder):
+    meta = {"sweep": "quickstart", "digest": "another"}
+    address = server(jobs(("quickstart-k", "RUNNING", meta)))
+    words = ["submit", "quickstart", "--address", address, "--idempotency-key", "k"]
+    code, _, err = command(*words)
+    assert code == 2
+    assert "quickstart-k was submitted with another file, data or options" in err
+
+
+def test_the_same_key_finds_the_same_job(command, server, folder, sweep):
+    from sweeps.files import read
+
+    same = submission._request(read("quickstart", ()), wish(key="k"))
+    address = server(jobs((same.job_id, "RUNNING", dict(same.metadata))))
+    code, out, _ = command(
+        "submit", "quickstart", "--address", address, "--idempotency-key", "k",
+        "--results", "/shared/results", "--no-wait",
+    )  # fmt: skip
+    assert (code, out) == (0, "quickstart-k was submitted before and is running\n")
+
+
+def test_what_differs_is_another_submission(sweep, folder):
+    def digest(*overrides, **changes):
+        return submission._request(sweep(*overrides), wish(**changes)).metadata["digest"]
+
+    first = digest()
+    assert digest() == first
+    others = [digest("train.epochs=4"), digest(results="/other"), digest(go_on=True),
+              digest(env=["A=b"])]  # fmt: skip
+    assert len({first, *others}) == 5
+
+
+def test_the_request_holds_what_followers_need_and_no_secret(sweep, folder, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "hush")
+    monkeypatch.setenv("HF_TOKEN", "hush")
+    request = submission._request(sweep(), wish(key="k"))
+    assert request.job_id == "shapes-k"
+    assert {key: request.metadata[key] for key in ("sweep", "objective", "mode", "trials")} == {
+        "sweep": "shapes", "objective": "cider", "mode": "max", "trials": "4",
+    }  # fmt: skip
+    assert request.env["env_vars"] == {"RAY_JOB_STOP_WAIT_TIME_S": "30"}
+    assert "hush" not in repr(request)
+
+
+def test_the_line_for_ray_alone_reads_back():
+    request = Request(
+        job_id="shapes-k", command=("python", "-m", "x", "--results", "/my results"),
+        env={"working_dir": "/a b.zip", "env_vars": {"A": "it's"}}, metadata={"sweep": "shapes"},
+    )  # fmt: skip
+    words = shlex.split(stock_line("http://head:8265", request))
+    assert words[:5] == ["ray", "job", "submit", "--address", "http://head:8265"]
+    assert json.loads(words[6]) == request.env
+    assert json.loads(words[8]) == request.metadata
+    assert words[9:] == ["--", *request.command]

@@ -1,0 +1,193 @@
+"""A sweep on a real cluster of one node: submitted, left alone, found again, stopped, resumed."""
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+import psutil
+import pytest
+
+from benchmarks import kills
+from sweeps import control
+from sweeps.paths import SweepFolder
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[3]
+LONGEST_SECONDS = 300.0
+PORTS = (
+    "port", "dashboard-port", "dashboard-agent-listen-port", "dashboard-agent-grpc-port",
+    "runtime-env-agent-port", "ray-client-server-port", "metrics-export-port",
+    "node-manager-port", "object-manager-port",
+)  # fmt: skip
+
+
+def environment(**more):
+    """Return what processes of the test see: this checkout, its Python, and no cluster."""
+    names = ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS", "SWEEPS_RESULTS")
+    kept = {name: value for name, value in os.environ.items() if name not in names}
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    return {**kept, "RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", "PATH": path,
+            "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **more}  # fmt: skip
+
+
+def free_ports(count):
+    with contextlib.ExitStack() as stack:
+        opened = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in opened:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in opened]
+
+
+def until(true, what):
+    deadline = time.monotonic() + LONGEST_SECONDS
+    while not true():
+        assert time.monotonic() < deadline, what()
+        time.sleep(0.2)
+
+
+def end(process):
+    """End a process with all that it has started, and nothing else."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        found = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+        for each in found:  # the first ones start others again
+            with contextlib.suppress(psutil.NoSuchProcess):
+                each.kill()
+        psutil.wait_procs(found, timeout=30)
+    process.wait(timeout=30)
+
+
+@pytest.fixture(scope="module")
+def head(tmp_path_factory):
+    """The address of a cluster of one node."""
+    ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
+    temporary = tempfile.mkdtemp(prefix="ray-")  # short: sockets lie in it
+    log = tmp_path_factory.mktemp("head") / "log"
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block",
+             "--node-ip-address=127.0.0.1", "--dashboard-host=127.0.0.1", "--num-cpus=2",
+             "--num-gpus=0", f"--temp-dir={temporary}", "--disable-usage-stats",
+             "--object-store-memory=100000000",
+             *(f"--{name}={port}" for name, port in ports.items())],
+            stdout=output, stderr=subprocess.STDOUT, env=environment(), start_new_session=True,
+        )  # fmt: skip
+    address = f"http://127.0.0.1:{ports['dashboard-port']}"
+    try:
+        until(lambda: called(log.parent, "jobs", "--address", address)[0] == 0, log.read_text)
+        yield address
+    finally:
+        end(process)
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def start(folder, *arguments):
+    return subprocess.Popen(
+        [sys.executable, "-c", "from sweeps.cli import main; main()", *arguments],
+        cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment(),
+    )  # fmt: skip
+
+
+def called(folder, *arguments):
+    process = start(folder, *arguments)
+    output, _ = process.communicate(timeout=LONGEST_SECONDS)
+    return process.returncode, output
+
+
+@pytest.fixture(scope="module")
+def working(tmp_path_factory, untrained_base):
+    """A working folder with a sweep file and the base that it names by a relative path."""
+    folder = tmp_path_factory.mktemp("working")
+    kills.prepare(folder, "base", trials=4, slots=1, epochs=6, schedule="name: fifo")
+    shutil.copytree(untrained_base, folder / "base")
+    return folder
+
+
+def test_a_sweep_outlives_its_client_stops_and_goes_on(head, working):
+    results = working / "sweep-results"
+    send = ("submit", "killed.yaml", "--address", head, "--results", str(results))
+
+    # The client is killed as soon as it has shown a rung.
+    client = start(working, *send, "--idempotency-key", "one")
+    shown = ""
+    for line in client.stdout:
+        shown += line
+        if re.match(r"trial-\d+ .*  rung 1/6 loss", line):
+            client.send_signal(signal.SIGKILL)
+    client.wait()
+    assert client.returncode == -signal.SIGKILL, shown
+    assert "submitted as killed-one" in shown
+    assert "the same by Ray alone: ray job submit --address" in shown
+
+    # The sweep goes on, and is found again. It is paused, lest it end before it is stopped.
+    before = kills.recorded(working)
+    until(
+        lambda: kills.recorded(working) > before,
+        lambda: called(working, "logs", "killed-one", "--address", head)[1],
+    )
+    folder = SweepFolder.find(results, "killed-1")
+    control.pause(folder)
+    code, listed = called(working, "jobs", "--address", head)
+    assert code == 0
+    assert re.search(r"killed-one +running", listed)
+    assert "rung 1/6 loss" in called(working, "logs", "killed-one", "--address", head)[1]
+
+    # A second one of the name is refused; the same key is the same job.
+    code, said = called(working, *send)
+    assert (code, "a sweep called killed runs" in said) == (2, True), said
+    code, said = called(working, *send, "--idempotency-key", "one", "--no-wait")
+    assert (code, said) == (0, "killed-one was submitted before and is running\n")
+
+    # It is stopped, and keeps its state.
+    code, said = called(working, "stop", "killed-one", "--address", head)
+    assert (code, said.startswith("stopped; go on with: ")) == (0, True), said
+    log = called(working, "logs", "killed-one", "--address", head)[1]
+    assert "Go on with: sweeps resume killed-1" in log, log
+    kept = kills.recorded(working)
+    assert not folder.driver.exists()
+    code, said = called(working, *send)
+    assert (code, "error: killed-1 is half-finished" in said) == (1, True), said
+
+    # It goes on to its end, and nothing was done twice.
+    code, said = called(working, *send, "--resume")
+    assert code == 0, said
+    assert "killed-1: 4/4 trials" in said
+    assert sorted(path.parent.name for path in results.glob("*/sweep.yaml")) == ["killed-1"]
+    assert kills.recorded(working) > kept
+    left = kills.left(working)
+    assert (len(left.table), left.repeated, left.unequal, left.doctor) == (4, 0, 0, "")
+    assert len(list((results / "inputs").iterdir())) == 1
+
+
+def test_the_line_for_ray_alone_works(head, working, tmp_path):
+    """Pasted into a shell, it runs the same sweep."""
+    results = tmp_path / "results"
+    small = ("--set", "search.trials=1", "--set", "train.epochs=1", "--set", "name=pasted")
+    send = ("submit", "killed.yaml", *small, "--address", head, "--results", str(results))
+    code, said = called(working, *send)
+    assert code == 0, said
+    line = said.partition("the same by Ray alone: ")[2].splitlines()[0]
+    done = subprocess.run(line, shell=True, env=environment(), cwd=tmp_path, capture_output=True,
+                          text=True, check=False)  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    states = Counter(path.parent.name for path in results.glob("*/sweep.yaml"))
+    assert states == {"pasted-1": 1, "pasted-2": 1}
+
+
+def test_what_the_cluster_lacks_is_told_and_nothing_is_left(head, working, tmp_path):
+    code, said = called(
+        working, "submit", "killed.yaml", "--address", head, "--results", str(tmp_path),
+        "--set", "model.base=/shared/no-such-base", "--set", "name=lost",
+    )  # fmt: skip
+    assert code == 2, said
+    assert "error: model.base: /shared/no-such-base must be on every node of the cluster" in said
+    assert list(tmp_path.iterdir()) == []
