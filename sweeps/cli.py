@@ -21,6 +21,7 @@ from sweeps.arguments import (
 from sweeps.pages.command import report
 from sweeps.promotion import commands as promotion_commands
 from sweeps.promotion import gate_command
+from sweeps.rayfile import commands as rayfile_commands
 from sweeps.serving import commands as serving_commands
 from sweeps.spool import commands as spool_commands
 
@@ -42,6 +43,7 @@ app.command()(live_commands.stop)
 app.command()(live_commands.pause)
 app.command("continue")(live_commands.unpause)
 app.command()(live_commands.add)
+app.command()(rayfile_commands.launcher)
 app.command()(spool_commands.sync)
 app.command()(caption_commands.predict)
 app.command()(caption_commands.score)

@@ -7,7 +7,7 @@ user. What stands beside it is Ray's to check.
 from dataclasses import replace
 
 from search_spaces.flaws import Flaw, show
-from sweeps.problems import Problem, SpecError
+from sweeps.problems import SpecError
 from sweeps.yaml_file import Document
 
 SWEEP = ("metadata", "sweep")
@@ -42,6 +42,6 @@ def sweep_of(document: Document) -> Document:
         [
             replace(problem, path=problem.path.removeprefix(_PREFIX))
             for problem in document.problems
-            if problem.path.startswith(_PREFIX)
+            if f"{problem.path}.".startswith(_PREFIX) or problem.path == SWEEP[0]
         ],
     )

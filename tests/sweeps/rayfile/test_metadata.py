@@ -68,6 +68,16 @@ def test_what_is_wrong_beside_the_sweep_is_for_ray_to_say():
 
 
 @pytest.mark.parametrize(
+    ("second", "path"),
+    [("  sweep: {name: other}\n", "metadata.sweep"), ("metadata: {}\n", "metadata")],
+)
+def test_of_two_sweeps_none_is_chosen(second, path):
+    """Ray would take the second one."""
+    (problem,) = problems(clustered(SWEEP) + second)
+    assert f"  {path}  must be given once" in problem
+
+
+@pytest.mark.parametrize(
     ("metadata", "place"),
     [
         ("", "sweep.yaml  "),
