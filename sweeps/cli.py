@@ -159,22 +159,22 @@ def ui(
 
 @app.command()
 def init(
-    recipe: Annotated[str, typer.Argument(help="Name of a recipe, such as quickstart.")],
+    recipe: Annotated[
+        str, typer.Argument(help="A recipe such as quickstart, or a cluster such as cluster-aws.")
+    ],
     force: Annotated[bool, typer.Option(help="Replace a file that is there.")] = False,
 ) -> None:
-    """Write a ready sweep file to edit: RECIPE.yaml in this folder."""
-    from sweeps.files import recipe_text
+    """Write a ready sweep or cluster file to edit: RECIPE.yaml in this folder."""
+    from sweeps.files import clusters, ready_text
 
     target = Path(f"{recipe}.yaml")
-    try:
-        text = recipe_text(recipe)
-    except FileNotFoundError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise typer.Exit(INVALID) from None
+    with problems():
+        text = ready_text(recipe)
     if target.exists() and not force:
         raise FileExistsError(f"{target} is there already; --force replaces it")
     target.write_text(text, encoding="utf-8")
-    console().print(f"wrote {target}; edit it, then: sweeps run {target}")
+    then = "as its first lines say" if recipe in clusters() else f"then: sweeps run {target}"
+    console().print(f"wrote {target}; edit it, {then}")
 
 
 @app.command()

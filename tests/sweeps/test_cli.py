@@ -16,6 +16,7 @@ COMMANDS = (
     "pause",
     "continue",
     "add",
+    "launcher",
     "sync",
     "plan",
     "space",
