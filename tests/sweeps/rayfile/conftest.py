@@ -25,7 +25,7 @@ mkdir -p /tmp/ray && mount --bind {folder}/ray /tmp/ray
 mount -t tmpfs tmpfs /run && mkdir /run/sshd
 {sshd} -f {folder}/sshd_config -E {folder}/sshd.log
 touch {folder}/ready
-exec sleep infinity
+sleep infinity & wait  # bash stays, and reaps what Ray leaves behind
 """
 SSHD_CONFIG = """
 ListenAddress 127.0.0.1

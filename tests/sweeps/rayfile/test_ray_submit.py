@@ -14,7 +14,7 @@ from sweeps.study import open_study, own_trials
 pytestmark = pytest.mark.slow
 SMALL = (
     "data.limit=24 train.epochs=2 train.batch_size=4 evaluate.metrics=[exact_match] "
-    "evaluate.max_new_tokens=4 search.objective.metric=loss search.trials=8 schedule.name=fifo "
+    "evaluate.max_new_tokens=4 search.objective.metric=loss search.trials=6 schedule.name=fifo "
     "guard.stop=false resources.slots=1"
 )
 
@@ -62,7 +62,7 @@ def test_a_submitted_sweep_outlives_its_client(machine, untrained_base):
     until(lambda: len(list(folder.path.glob("trials/*/rungs.jsonl"))) > 1)
     machine.run(f"ray exec sweep.yaml {shlex.quote(stop)}")
     stopped = ended(folder)
-    assert 0 < len(stopped) < 8
+    assert 0 < len(stopped) < 6
     undecided = machine.run("ray submit sweep.yaml launch.py", code=1)
     assert "quickstart-1 is half-finished" in undecided
     assert "error: the driver ended with code 1" in undecided
@@ -71,7 +71,7 @@ def test_a_submitted_sweep_outlives_its_client(machine, untrained_base):
     assert "quickstart-1 is run by process" in resumed
     assert "go on after a stop: ray submit sweep.yaml launch.py --resume" in resumed
     submitted = ended(folder)
-    assert [state for state, *_ in submitted.values()] == ["COMPLETE"] * 8
+    assert [state for state, *_ in submitted.values()] == ["COMPLETE"] * 6
     assert len(list((machine.folder / "ray").glob("session_2*"))) == 1  # no driver had its own
 
     machine.run("ray down -y sweep.yaml")
