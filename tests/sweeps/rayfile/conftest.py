@@ -121,6 +121,7 @@ def ready_for(machine: Machine) -> str:
         r"worker_ips: .*": "worker_ips: []",
         r"ssh_user: .*": "ssh_user: root",
         r"ssh_private_key: .*": f"ssh_private_key: {machine.folder}/key",
+        r"    tracking: .*\n": "",  # one node: the embedded store
         r'  "~/wheels.*\n': "",
         r'  "~/constraints.*\n': "",
         r"setup_commands:\n(  - .*\n)+": "setup_commands: []\n",
