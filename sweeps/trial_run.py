@@ -14,7 +14,7 @@ from sweeps.scores_file import Scores
 from sweeps.spool import entries
 from sweeps.spool.line import AwayError
 from sweeps.spool.outbox import Outbox, of_trial
-from sweeps.spool.remote_run import BEST_RUNG, RUNG_SECONDS
+from sweeps.spool.stored import BEST_RUNG, RUNG_SECONDS
 from sweeps.tracking import Tracking
 from workers.data.sample import DataSet, Sample
 from workers.measures import PREFIX

@@ -3,9 +3,10 @@
 import logging
 from typing import Any
 
+from sweeps.spool.address import Address, address
 from sweeps.spool.entries import Entry
 from sweeps.spool.line import AwayError, Line, first_line, line_to
-from sweeps.spool.remote_run import Address, RemoteRun, address
+from sweeps.spool.remote_run import RemoteRun
 from sweeps.spool.spool_file import SpoolFile
 from sweeps.tracking import Tracking
 

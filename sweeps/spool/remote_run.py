@@ -2,58 +2,18 @@
 
 import io
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from sweeps.spool import entries, limits
+from sweeps.spool.address import Address
 from sweeps.spool.entries import Entry
+from sweeps.spool.stored import BEST_RUNG, Stored, logged_images
 from sweeps.spool.writes import at, log, write
 from sweeps.tracking import find_trials, set_tags, user
 
-RUNG_SECONDS = "time/rung_seconds"
-"""A metric of every rung: it tells which rungs are stored."""
-BEST_RUNG = "best/rung"
 ERROR_TAGS = ("trial.error", "trial.guard")
 """Of a run that ended badly; taken away when it runs again."""
-
-
-@dataclass(frozen=True)
-class Address:
-    """Where a run is: a trial's below its sweep's, that of a trial's segment below the trial's."""
-
-    sweep_run_id: str
-    trial: str
-    segment: int | None = None
-    """The rung after which the segment begins."""
-
-    @property
-    def tag(self) -> tuple[str, str]:
-        """The tag by which the run is found below the one above it."""
-        if self.segment is None:
-            return "trial.id", self.trial
-        return "segment.rung", str(self.segment)
-
-    @property
-    def name(self) -> str:
-        """What the run's outbox is called."""
-        return self.trial if self.segment is None else f"{self.trial}.{self.segment}"
-
-
-def address(sweep_run_id: str, name: str) -> Address:
-    """Return the address of a run by what its outbox is called."""
-    trial, _, segment = name.partition(".")
-    return Address(sweep_run_id, trial, int(segment) if segment else None)
-
-
-@dataclass(kw_only=True)
-class Stored:
-    """What the run has already."""
-
-    rungs: set[int]
-    best_rung: int | None
-    tags: dict[str, str]
-    images: set[str] | None = None
-    """Keys and steps of logged images; None as long as nobody has looked."""
 
 
 class RemoteRun:
@@ -103,7 +63,7 @@ class RemoteRun:
             return
         else:
             run_id = str(run.info.run_id)
-            self.stored = _stored(client, run)
+            self.stored = Stored.of(client, run)
             client.update_run(run_id, status="RUNNING")
             set_tags(client, run_id, tags)
             for tag in ERROR_TAGS:
@@ -188,7 +148,7 @@ class RemoteRun:
         from PIL import Image
 
         run_id, stored = self._id(client), self._has(client)
-        there = _images(client, run_id) if stored.images is None else stored.images
+        there = logged_images(client, run_id) if stored.images is None else stored.images
         key, step = entry.values["key"], entry.values["step"]
         name = f"{key.replace('/', '~')}+step+{step}"
         if name in there:
@@ -231,25 +191,5 @@ class RemoteRun:
     def _has(self, client: Any) -> Stored:
         """Return what the run has; MLflow is asked once, for nobody else writes its rungs."""
         if self.stored is None:
-            self.stored = _stored(client, client.get_run(self._id(client)))
+            self.stored = Stored.of(client, client.get_run(self._id(client)))
         return self.stored
-
-
-def _stored(client: Any, run: Any) -> Stored:
-    history = client.get_metric_history(run.info.run_id, RUNG_SECONDS)
-    best = run.data.metrics.get(BEST_RUNG)
-    return Stored(
-        rungs={int(point.step) for point in history},
-        best_rung=None if best is None else int(best),
-        tags=dict(run.data.tags),
-    )
-
-
-def _images(client: Any, run_id: str) -> set[str]:
-    """Return the images of a run; of the two files of each this is the one written last."""
-    paths = [artifact.path for artifact in client.list_artifacts(run_id, "images")]
-    return {
-        path.removeprefix("images/").partition("+timestamp")[0]
-        for path in paths
-        if path.endswith(".webp")
-    }

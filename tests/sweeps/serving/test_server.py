@@ -26,6 +26,7 @@ def started(shop, *arguments):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_sigterm_answers_what_was_taken_and_ends_well(shop):
     shop.alias(NAME, "1")
     process = started(shop, NAME, "--port", "0")
