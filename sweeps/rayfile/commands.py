@@ -28,10 +28,15 @@ def launcher(
 ) -> None:
     """Write the script with which `ray submit CLUSTER.yaml launch.py` runs a sweep."""
     from sweeps.files import read
-    from sweeps.rayfile.launcher import command, script_text, write
+    from sweeps.rayfile.launcher import command, left_behind, script_text, write
 
     with problems():
         sweep = read(file, overrides or ())
     submit = command(file, out)
     write(script_text(sweep, results, submit), out)
     console().print(f"wrote {out}, which carries {sweep.name}; run it: {submit}", soft_wrap=True)
+    for name in left_behind(sweep):
+        console().print(
+            f"note: {name} is not sent; all nodes must have it, and the home folder on the head is "
+            "where a relative path begins", soft_wrap=True,
+        )  # fmt: skip

@@ -75,6 +75,20 @@ def script_text(sweep: Sweep, results: str, command: str) -> str:
     )
 
 
+def left_behind(sweep: Sweep) -> list[str]:
+    """Return which fields name files of this machine, which a launcher does not bring along."""
+    named = {
+        "model.base": sweep.model.base,
+        "data.path": sweep.data.path,
+        "data.images": sweep.data.images,
+    }
+    return [
+        f"{field} {name}"
+        for field, name in named.items()
+        if name is not None and Path(name).expanduser().exists()
+    ]
+
+
 def write(text: str, script: Path) -> None:
     """Write a script; raises FileExistsError rather than replace what is no launcher."""
     if script.exists() and not script.read_text(encoding="utf-8").startswith(_MARK):

@@ -26,6 +26,8 @@ from sweeps.spec import parse
 
 ARGUMENTS = ("--resume", "--fresh")
 """What may follow the script, of ``sweeps run``: with a half-finished sweep of this name."""
+INTERRUPTED = 130
+"""Exit code after Ctrl-C."""
 _DRIVER = "from sweeps.cli import main; main()"
 _POLL_SECONDS = 0.2
 _SHOWN_LINES = 40
@@ -71,8 +73,8 @@ class Files:
 def start(launch: Launch, arguments: Sequence[str]) -> int:
     """Start the driver, wait until it has its sweep, and say how to follow and to stop it.
 
-    Returns the exit code: 0 when the driver runs, 2 when it was not started, else that of the
-    driver, which ended early.
+    Returns the exit code: 0 when the driver runs, 2 when it was not started, 130 after Ctrl-C,
+    else that of the driver, which ended early.
     """
     try:
         _check(launch, arguments)
@@ -88,6 +90,9 @@ def start(launch: Launch, arguments: Sequence[str]) -> int:
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return INVALID
+    except KeyboardInterrupt:
+        print("interrupted; a driver that was started goes on starting")
+        return INTERRUPTED
     if folder is None:
         return _ended(driver, files)
     print("\n".join(_advice(launch, files, folder, driver.pid)))

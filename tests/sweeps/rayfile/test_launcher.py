@@ -1,8 +1,12 @@
 """The script that `ray submit` runs: what it carries, and what it refuses before it starts."""
 
+import os
 import runpy
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -66,6 +70,14 @@ def test_knows_the_cluster_file_that_holds_the_sweep(here, launched):
     assert launched("start.py")[0].command == "ray submit 'my sweep.yaml' start.py"
 
 
+def test_says_what_it_does_not_bring_along(here):
+    Path("images").mkdir()
+    folder = ["--set", "data.source=folder", "--set", "data.path=images"]
+    said = invoke("quickstart", *folder, "--set", "model.base=microsoft/git-base")
+    assert "note: data.path images is not sent; all nodes must have it" in said
+    assert "model.base" not in said
+
+
 def test_writes_nothing_for_a_broken_sweep(here):
     invoke("quickstart", "--set", "train.epochs=0", code=2)
     assert list(here.iterdir()) == []
@@ -100,8 +112,6 @@ def test_a_machine_without_the_package_is_told_what_to_install(here):
 
 def launch(root, **changes):
     """A launcher of the quick start with its results below `root`."""
-    from importlib.metadata import version
-
     values = {"sweep": dump(read("quickstart", ())), "version": version("caption-sweeps")}
     return Launch(**{**values, "results": str(root), "command": SUBMIT, **changes})
 
@@ -151,6 +161,65 @@ def test_a_driver_that_ends_early_is_told_with_its_own_words_and_code(tmp_path, 
     assert str(log) in said.out
     assert "no half-finished" in log.read_text()
     assert parse(log.with_suffix(".yaml").read_text()) == read("quickstart", ())
+
+
+DRIVER = """
+import os, signal, sys, time
+from pathlib import Path
+from sweeps import lease
+from sweeps.paths import SweepFolder
+file, root = Path(sys.argv[2]), Path(sys.argv[4])
+if (root / "interrupt").exists():
+    os.kill(os.getppid(), signal.SIGINT)
+time.sleep(0.5)
+folder = SweepFolder.create(root, "quickstart")
+folder.spec.write_text(file.read_text())
+with lease.held(folder):
+    while not (root / "end").exists():
+        time.sleep(0.05)
+"""
+
+
+@pytest.fixture
+def results(tmp_path, monkeypatch):
+    """Folder of the results of a driver that only has its sweep, until a file `end` is there."""
+    monkeypatch.setattr(starting, "_DRIVER", DRIVER)
+    yield tmp_path
+    (tmp_path / "end").touch()
+
+
+def test_leaves_a_driver_in_a_session_of_its_own_and_says_how_to_go_on(results, capsys):
+    assert start(launch(results, command="ray submit 'my cluster.yaml' launch.py"), []) == 0
+    driver = lease.read(SweepFolder.find(results, "quickstart-1"))
+    assert os.getsid(driver.pid) == driver.pid
+    (log,) = results.glob("launched/*.log")
+    assert capsys.readouterr().out.splitlines() == [
+        f"starting quickstart; its log is {log}",
+        f"quickstart-1 is run by process {driver.pid} on {driver.host} and needs this terminal no "
+        "longer",
+        f"follow its log: ray exec 'my cluster.yaml' 'tail -n +1 -F {log}'",
+        "see how it stands: ray exec 'my cluster.yaml' "
+        f"'sweeps status quickstart-1 --results {results}'",
+        f"stop it: ray exec 'my cluster.yaml' 'sweeps stop quickstart-1 --results {results}'",
+        "go on after a stop: ray submit 'my cluster.yaml' launch.py --resume",
+    ]
+
+
+def test_of_two_starts_at_a_time_one_is_refused(results):
+    with ThreadPoolExecutor() as pool:
+        codes = [pool.submit(start, launch(results), []) for _ in range(2)]
+        assert sorted(code.result() for code in codes) == [0, 2]
+    assert [path.parent.name for path in results.glob("*/sweep.yaml")] == ["quickstart-1"]
+
+
+def test_ctrl_c_ends_the_waiting_and_not_the_driver(results, capsys):
+    (results / "interrupt").touch()
+    assert start(launch(results), []) == 130
+    assert "a driver that was started goes on starting" in capsys.readouterr().out
+    deadline = time.monotonic() + 20
+    while not list(results.glob("*/driver.json")):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_the_driver_joins_the_cluster_of_its_machine(tmp_path):
