@@ -1,5 +1,7 @@
 """The ready cluster files: Ray's own validator takes them, and the sweeps in them are sound."""
 
+import subprocess
+
 import pytest
 import yaml
 from ray import __version__ as ray_version
@@ -73,6 +75,17 @@ def test_every_start_of_ray_says_how_it_authenticates(name):
     assert len(starts) == 2
     assert all(command.startswith("RAY_AUTH_MODE=token ") for command in starts)
     assert "~/.ray/auth_token" in config["file_mounts"]
+
+
+@pytest.mark.parametrize("name", RAYS)
+def test_every_command_is_one_that_bash_can_read(name):
+    config = yaml.safe_load(ready_text(name))
+    lists = [commands for key, commands in config.items() if key.endswith("_commands")]
+    commands = [command for commands in lists for command in commands]
+    assert len(commands) >= 5
+    for command in commands:
+        done = subprocess.run(["bash", "-n", "-c", command], capture_output=True, check=False)
+        assert (done.returncode, done.stderr) == (0, b""), command
 
 
 @pytest.mark.parametrize("name", ["cluster-aws", "cluster-gcp"])
