@@ -16,6 +16,7 @@ import pytest
 from sweeps.files import ready_text
 
 ROOT = Path(__file__).parents[3]
+BINARIES = Path(sys.executable).parent
 SSHD = Path("/usr/sbin/sshd")
 SETUP = """
 set -e
@@ -38,7 +39,7 @@ PidFile none
 Subsystem sftp internal-sftp
 """
 PROFILE = """
-export PATH={binaries}:$PATH PYTHONPATH={root} OMP_NUM_THREADS=1 SWEEPS_CACHE={folder}/cache
+export PYTHONPATH={root} OMP_NUM_THREADS=1 SWEEPS_CACHE={folder}/cache
 export RAY_USAGE_STATS_ENABLED=0 MPLCONFIGDIR={folder}/home/.matplotlib
 # Ray keeps what it knows of a cluster in TMPDIR; its sockets need the shorter path of RAY_TMPDIR.
 export TMPDIR={folder}/tmp RAY_TMPDIR=/tmp
@@ -60,8 +61,7 @@ class Machine:
             "root:x:0:0::{folder}/home:/bin/bash\nsshd:x:105:65534::/run/sshd:/usr/sbin/nologin\n"
         )
         (folder / "passwd").write_text(users.format(folder=folder))
-        profile = PROFILE.format(binaries=Path(sys.executable).parent, **values)
-        (folder / "home" / ".profile").write_text(profile)
+        (folder / "home" / ".profile").write_text(PROFILE.format(**values))
         (folder / "home" / ".bashrc").write_text("")
         (folder / "sshd_config").write_text(SSHD_CONFIG.format(**values))
         self._outer = subprocess.Popen(
@@ -81,17 +81,11 @@ class Machine:
 
     def start(self, command: str) -> subprocess.Popen[str]:
         """Start a shell command as a user on this machine would."""
-        enter = [
-            "nsenter",
-            "--target",
-            self._init,
-            "--pid",
-            "--mount",
-            "--net",
-            f"--wd={self.folder}",
-        ]
+        enter = ["nsenter", "--target", self._init, "--pid", "--mount", "--net",
+                 f"--wd={self.folder}"]  # fmt: skip
+        command = f". ~/.profile; export PATH={BINARIES}:$PATH; {command}"
         return subprocess.Popen(
-            [*enter, "bash", "--login", "-c", command], text=True,
+            [*enter, "bash", "-c", command], text=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             start_new_session=True, env={**os.environ, "HOME": f"{self.folder}/home"},
         )  # fmt: skip
@@ -113,8 +107,11 @@ class Machine:
         self._outer.wait()
 
 
-def ready_for(machine: Machine) -> str:
-    """Return the ready file for own machines, edited for this one, where all is installed."""
+def prepare(machine: Machine) -> None:
+    """Write the ready file for own machines, edited for this one, and what it sends.
+
+    Of its commands the one that installs from the package index is left out.
+    """
     text = ready_text("cluster-local")
     for pattern, new in {
         r"head_ip: .*": "head_ip: 127.0.0.1",
@@ -122,13 +119,15 @@ def ready_for(machine: Machine) -> str:
         r"ssh_user: .*": "ssh_user: root",
         r"ssh_private_key: .*": f"ssh_private_key: {machine.folder}/key",
         r"    tracking: .*\n": "",  # one node: the embedded store
-        r'  "~/wheels.*\n': "",
-        r'  "~/constraints.*\n': "",
-        r"setup_commands:\n(  - .*\n)+": "setup_commands: []\n",
+        r"~/sweeps-venv/bin/pip install -c": "ls",
     }.items():
         text, count = re.subn(pattern, new, text)
         assert count == 1, pattern
-    return text
+    (machine.folder / "sweep.yaml").write_text(text)
+    (machine.folder / "dist").mkdir()
+    (machine.folder / "dist" / "caption_sweeps-0.1.0-py3-none-any.whl").touch()
+    (machine.folder / "constraints.txt").touch()
+    (machine.folder / "home" / "sweeps-venv").symlink_to(sys.prefix)
 
 
 @pytest.fixture
@@ -140,6 +139,6 @@ def machine(tmp_path):
         needed = f"needs root, and apt-get install openssh-server rsync iproute2; lacks {missing}"
         (pytest.fail if os.environ.get("CI") else pytest.skip)(needed)
     made = Machine(tmp_path)
-    (tmp_path / "sweep.yaml").write_text(ready_for(made))
+    prepare(made)
     yield made
     made.close()
