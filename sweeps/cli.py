@@ -22,6 +22,7 @@ from sweeps.jobs import commands as job_commands
 from sweeps.pages.command import report
 from sweeps.promotion import commands as promotion_commands
 from sweeps.promotion import gate_command
+from sweeps.rayfile import commands as rayfile_commands
 from sweeps.serving import commands as serving_commands
 from sweeps.spool import commands as spool_commands
 
@@ -47,6 +48,7 @@ app.command()(job_commands.submit)
 app.command()(job_commands.jobs)
 app.command()(job_commands.logs)
 app.command()(job_commands.shell)
+app.command()(rayfile_commands.launcher)
 app.command()(spool_commands.sync)
 app.command()(caption_commands.predict)
 app.command()(caption_commands.score)
@@ -162,22 +164,22 @@ def ui(
 
 @app.command()
 def init(
-    recipe: Annotated[str, typer.Argument(help="Name of a recipe, such as quickstart.")],
+    recipe: Annotated[
+        str, typer.Argument(help="A recipe such as quickstart, or a cluster such as cluster-aws.")
+    ],
     force: Annotated[bool, typer.Option(help="Replace a file that is there.")] = False,
 ) -> None:
-    """Write a ready sweep file to edit: RECIPE.yaml in this folder."""
-    from sweeps.files import recipe_text
+    """Write a ready sweep or cluster file to edit: RECIPE.yaml in this folder."""
+    from sweeps.files import clusters, ready_text
 
     target = Path(f"{recipe}.yaml")
-    try:
-        text = recipe_text(recipe)
-    except FileNotFoundError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise typer.Exit(INVALID) from None
+    with problems():
+        text = ready_text(recipe)
     if target.exists() and not force:
         raise FileExistsError(f"{target} is there already; --force replaces it")
     target.write_text(text, encoding="utf-8")
-    console().print(f"wrote {target}; edit it, then: sweeps run {target}")
+    then = "as its first lines say" if recipe in clusters() else f"then: sweeps run {target}"
+    console().print(f"wrote {target}; edit it, {then}")
 
 
 @app.command()

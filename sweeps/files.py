@@ -1,6 +1,6 @@
-"""Sweep files by path, and ready ones by name."""
+"""Sweep files by path, and ready ones by name; ready cluster files."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -12,19 +12,22 @@ from sweeps.spec import Sweep, load, parse
 
 def recipes() -> dict[str, Traversable]:
     """Return the ready sweep files that come with the package, by name."""
-    folder = files("sweeps").joinpath("recipes")
-    found = sorted(folder.iterdir(), key=lambda file: file.name)
-    return {file.name.removesuffix(".yaml"): file for file in found if file.name.endswith(".yaml")}
+    return _yaml_files("recipes")
+
+
+def clusters() -> dict[str, Traversable]:
+    """Return the ready cluster files that come with the package, by name."""
+    return _yaml_files("recipes", "clusters")
 
 
 def recipe_text(name: str) -> str:
     """Return the text of a ready sweep file; raises FileNotFoundError, naming those there are."""
-    known = recipes()
-    if name not in known:
-        close = get_close_matches(name, known, n=1)
-        hint = f" (did you mean {close[0]}?)" if close else ""
-        raise FileNotFoundError(f"no recipe {name!r}; there are {', '.join(known)}{hint}")
-    return known[name].read_text(encoding="utf-8")
+    return _text(name, recipes(), "recipe")
+
+
+def ready_text(name: str) -> str:
+    """Return the text of a ready sweep or cluster file; otherwise as `recipe_text`."""
+    return _text(name, recipes() | clusters(), "recipe or cluster file")
 
 
 def read(file_or_recipe: str, overrides: Iterable[str]) -> Sweep:
@@ -55,3 +58,16 @@ def _absolute(name: str | None) -> str | None:
     if name is None or not Path(name).expanduser().exists():
         return name
     return str(Path(name).expanduser().absolute())
+
+
+def _yaml_files(*folders: str) -> dict[str, Traversable]:
+    found = sorted(files("sweeps").joinpath(*folders).iterdir(), key=lambda file: file.name)
+    return {file.name.removesuffix(".yaml"): file for file in found if file.name.endswith(".yaml")}
+
+
+def _text(name: str, known: Mapping[str, Traversable], what: str) -> str:
+    if name not in known:
+        close = get_close_matches(name, known, n=1)
+        hint = f" (did you mean {close[0]}?)" if close else ""
+        raise FileNotFoundError(f"no {what} {name!r}; there are {', '.join(known)}{hint}")
+    return known[name].read_text(encoding="utf-8")

@@ -7,6 +7,7 @@ from search_spaces.flaws import Flaw, show
 from sweeps.checks import cross_flaws
 from sweeps.overrides import override
 from sweeps.problems import Problem, SpecError
+from sweeps.rayfile.metadata import sweep_of
 from sweeps.rule_checks import rule_flaws
 from sweeps.sweep import Sweep
 from sweeps.validation import flaws_of, mended
@@ -25,6 +26,7 @@ _REQUIRED = {
 def load(path: Path | str, overrides: Iterable[str] = ()) -> Sweep:
     """Read a sweep file, with overrides such as ``train.epochs=3`` on top.
 
+    The file may also be a Ray cluster file with the sweep under ``metadata.sweep``.
     Raises `SpecError` with all problems of the file and of the overrides.
     """
     return _checked(read_file(Path(path)), overrides)
@@ -42,6 +44,7 @@ def dump(sweep: Sweep) -> str:
 
 
 def _checked(document: Document, overrides: Iterable[str]) -> Sweep:
+    document = sweep_of(document)
     if not isinstance(document.values, dict):
         flaw = Flaw((), "must be a mapping with the keys name, model, data, ...",
                     show(document.values))  # fmt: skip

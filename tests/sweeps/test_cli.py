@@ -20,6 +20,7 @@ COMMANDS = (
     "jobs",
     "logs",
     "shell",
+    "launcher",
     "sync",
     "plan",
     "space",
