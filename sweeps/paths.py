@@ -85,6 +85,11 @@ class SweepFolder:
         return self.control / "paused"
 
     @property
+    def probes(self) -> Path:
+        """What nodes write to show that they reach this folder, see `sweeps.fleet.probe`."""
+        return self.path / "probes"
+
+    @property
     def study(self) -> Path:
         """Optuna's journal file."""
         return self.path / "study.log"
@@ -125,6 +130,10 @@ class SweepFolder:
     def record(self, trial: str) -> Path:
         """The trial's rungs so far, a line each."""
         return self.trial(trial) / "rungs.jsonl"
+
+    def opening(self, trial: str) -> Path:
+        """Holds a word of whoever trains the trial now: a host that was given up has another."""
+        return self.trial(trial) / "opening"
 
     def stopping(self, trial: str) -> Path:
         """Is there when somebody wants the trial to end after its rung."""
