@@ -163,7 +163,10 @@ def _search(sweep: Sweep, folder: SweepFolder, parent: SweepRun, console: Consol
         _publish_view(sweep, folder, parent)
         for line in hosts.start():
             console.print(line)
-        spent = Spent.open(folder, sweep.search.budget, folder.trials())
+        spent = Spent.open(
+            folder, sweep.search.budget, folder.trials(),
+            gpus_per_host=sweep.resources.gpus_per_host,
+        )  # fmt: skip
         board = _board(sweep, folder, spent)
         over = _recover(sweep, folder, parent, board)
         bridge = OptunaBridge(sweep, folder)

@@ -156,7 +156,8 @@ class HostActor:
     def _shut(self, name: str) -> None:
         trial = self._trials.pop(name)
         self._host.evict(name)
-        self._guarded(name, lambda: self._log_predictions(trial))
+        if not self._is_given_up(name, trial):
+            self._guarded(name, lambda: self._log_predictions(trial))
 
     def _open(self, name: str, number: int, point: Point, start: Start | None) -> None:
         trial = opened(self._context, self._name, number, point, start)
@@ -176,13 +177,12 @@ class HostActor:
         word.parent.mkdir(parents=True, exist_ok=True)
         word.write_text(opening)
 
-    def _refuse_given_up(self, name: str, trial: OpenTrial) -> None:
-        """Raise RuntimeError when the trial has gone on elsewhere while this host was away.
+    def _is_given_up(self, name: str, trial: OpenTrial) -> bool:
+        """Tell whether the trial has gone on elsewhere while this host was away.
 
         A node that only its network cut off goes on training a trial that others have by now.
         """
-        if self._context.folder.opening(name).read_text() != trial.opening:
-            raise RuntimeError(f"{name} goes on on another host")
+        return self._context.folder.opening(name).read_text() != trial.opening
 
     def _begin(self, name: str, trial: OpenTrial) -> None:
         baseline = trial.untrained = self._host.admit(name, trial.recipe)
@@ -223,7 +223,8 @@ class HostActor:
         if untrained and trial.judgement(self._context.sweep, untrained).for_good:
             return self._tell(name, trial, untrained)
         report = self._host.advance(name)
-        self._refuse_given_up(name, trial)
+        if self._is_given_up(name, trial):
+            raise RuntimeError(f"{name} goes on on another host")
         value = report.metrics.get(self._context.objective, math.nan)
         may_be = trial.is_judged(report) and trial.may_be_best(report)
         if may_be and self._is_best(trial, report.rung, value):

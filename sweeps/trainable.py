@@ -33,6 +33,7 @@ class TrialTrainable(tune.Trainable):
     _rung: int
     _opened: bool
     _opening: str
+    _host: Any
 
     def setup(self, config: dict[str, Any], context: SweepContext) -> None:  # type: ignore[override]
         """Remember the trial; its slot is opened by the first step."""

@@ -47,11 +47,13 @@ class Fleet:
     def place(self, number: int, need: float = 0.0) -> str | None:
         """Return the host that a trial of `need` bytes goes to; None while no slot is free.
 
-        Of the hosts that it fits on, one with the fewest trials, and of those one with the
-        smallest GPU: the larger ones may be needed more. What fits nowhere goes to the largest
-        GPU, where it finds out for certain.
+        One that asks again, because its own process died, goes back to the host that still holds
+        its slot. Else of the hosts that it fits on one with the fewest trials, and of those one
+        with the smallest GPU: the larger ones may be needed more. What fits nowhere goes to the
+        largest GPU, where it finds out for certain.
         """
-        self._trials.pop(number, None)
+        if number in self._trials:
+            return self._trials[number]
         load = Counter(self._trials.values())
         free = [host for host in self._fitting(need) if load[host] < self._rooms[host].slots]
         if not free:

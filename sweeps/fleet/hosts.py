@@ -137,21 +137,15 @@ class Hosts:
         short = f"host-{self._started}"
         self._started += 1
         name = f"{self._sweep_id}/{short}"
-        actor = (
-            ray.remote(HostActor)
-            .options(
-                name=name,
-                num_cpus=plan.cpus_per_host,
-                num_gpus=plan.gpus_per_host,
-                max_restarts=-1,
-                scheduling_strategy=NodeAffinitySchedulingStrategy(node.id, soft=False),
-            )
-            .remote(
-                replace(self._context, threads=plan.threads),
-                short,
-                partial(NodeScorer, self._sweep_id),
-            )
+        actor: Any = ray.remote(HostActor).options(
+            name=name,
+            num_cpus=plan.cpus_per_host,
+            num_gpus=plan.gpus_per_host,
+            max_restarts=-1,
+            scheduling_strategy=NodeAffinitySchedulingStrategy(node.id, soft=False),
         )
+        context = replace(self._context, threads=plan.threads)
+        actor = actor.remote(context, short, partial(NodeScorer, self._sweep_id))
         return _Host(name=name, node=node, actor=actor, warming=actor.warm_up.remote())
 
     def _admit(self) -> None:

@@ -51,12 +51,17 @@ class Probe:
 
     def begin(self, node: Node) -> Any:
         """Ask a node; return Ray's reference of its answer."""
-        place = self._folder.probes
-        place.mkdir(parents=True, exist_ok=True)
-        (place / "driver").write_text(self._word)
+        place = self.leave_word()
         affinity = NodeAffinitySchedulingStrategy(node.id, soft=False)
         asked = ray.remote(look).options(num_cpus=0, max_retries=0, scheduling_strategy=affinity)
         return asked.remote(str(place), node.id, list(self._digests))
+
+    def leave_word(self) -> Path:
+        """Write what the nodes must find; return the folder."""
+        place = self._folder.probes
+        place.mkdir(parents=True, exist_ok=True)
+        (place / "driver").write_text(self._word)
+        return place
 
     def problem(self, node: Node, answer: Any) -> str | None:
         """Return why a node whose answer has come cannot take part; None when it can."""
@@ -67,6 +72,10 @@ class Probe:
         except ray.exceptions.RayError as error:
             line = str(error).strip().splitlines()[-1]
             return f"{node.name} could not be asked, is the same version installed there? ({line})"
+        return self.judged(node, seen)
+
+    def judged(self, node: Node, seen: Seen) -> str | None:
+        """Return why a node that saw this cannot take part; None when it can."""
         return self._unshared(node, seen) or self._different(node, seen)
 
     def problems(self, nodes: Sequence[Node]) -> list[str]:

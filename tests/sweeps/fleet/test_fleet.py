@@ -49,9 +49,11 @@ def test_trials_of_a_host_that_has_left_go_elsewhere(make):
     assert fleet.place(2) is None
 
 
-def test_a_trial_that_asks_again_gives_up_the_slot_that_it_had(make):
-    fleet = make(a=(1, None))
-    assert [fleet.place(0), fleet.place(0)] == ["a", "a"]
+def test_a_trial_that_asks_again_goes_back_to_the_slot_that_it_has(make):
+    fleet = make(a=(1, None), b=(1, None))
+    assert [fleet.place(0), fleet.place(1), fleet.place(1)] == ["a", "b", "b"]
+    fleet.release(0, "a")
+    assert fleet.place(1) == "b"  # though the other one is idle
 
 
 def test_slots_of_trials_that_ended_without_a_word_are_free_again(make):
