@@ -24,6 +24,8 @@ from workers.checkpoint_files import CheckpointFiles
 LOOK_SECONDS = 2.0
 """How often the driver looks which nodes there are."""
 _STOP_SECONDS = 30.0
+_PATIENT_SECONDS = 120.0
+"""A first start takes half of this where nothing has to be fetched."""
 
 
 @dataclass(kw_only=True)
@@ -79,7 +81,14 @@ class Hosts:
         self._nodes = {node.id: node for node in nodes}
         self._usable = dict(self._nodes)
         self._begin()
-        said = results([host.warming for host in self._hosts])
+        warming = [host.warming for host in self._hosts]
+        ready, _ = ray.wait(warming, num_returns=len(warming), timeout=_PATIENT_SECONDS)
+        if len(ready) < len(warming):
+            self._say(
+                f"{len(ready)} of {len(warming)} hosts are ready; the others still load the base, "
+                "or wait for cores or GPUs that somebody else holds: see `ray status`"
+            )
+        said = results(warming)
         for host in self._hosts:
             self._welcome(host)
         return list(said[0])
