@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 from ray.cluster_utils import Cluster
@@ -19,7 +18,7 @@ pytestmark = pytest.mark.slow
 FILE = """
 name: spread
 model: {{base: {base}}}
-data: {{source: {data}, limit: 90, split: {{train: 0.6, validation: 0.2, test: 0.2}}}}
+data: {{source: shapes, limit: 120, split: {{train: 0.6, validation: 0.2, test: 0.2}}}}
 train: {{epochs: 6, batch_size: 2}}
 evaluate: {{metrics: [exact_match], max_new_tokens: 4}}
 guard: {{stop: false}}                    # the base is untrained and has few words
@@ -47,16 +46,16 @@ class Workplace:
     """A folder in which a sweep runs on a cluster."""
 
     def __init__(self, path, cluster):
-        self.path, self.cluster = path, cluster
+        self.path, self.cluster, self.process = path, cluster, None
         self.folder = SweepFolder(root=path / "sweep-results", sweep_id="spread-1")
 
     def start(self):
-        self.log = (self.path / "log").open("w")
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", "from sweeps.cli import main; main()", "run", "spread.yaml"],
-            cwd=self.path, stdout=self.log, stderr=subprocess.STDOUT,
-            env={**os.environ, "RAY_ADDRESS": self.cluster.address, "COLUMNS": "300"},
-        )  # fmt: skip
+        with (self.path / "log").open("w") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", "from sweeps.cli import main; main()", "run", "spread.yaml"],
+                cwd=self.path, stdout=log, stderr=subprocess.STDOUT,
+                env={**os.environ, "RAY_ADDRESS": self.cluster.address, "COLUMNS": "300"},
+            )  # fmt: skip
 
     def output(self):
         return (self.path / "log").read_text()
@@ -90,22 +89,22 @@ def workplace(tmp_path, cluster, untrained_base):
     """Return a function that writes the file of a sweep of so many trials."""
     made = []
 
-    def make(trials, data="shapes"):
-        text = FILE.format(base=untrained_base, trials=trials, data=data)
+    def make(trials):
+        text = FILE.format(base=untrained_base, trials=trials)
         (tmp_path / "spread.yaml").write_text(text)
         made.append(Workplace(tmp_path, cluster))
         return made[-1]
 
     yield make
     for each in made:
-        each.process.kill()
-        each.process.wait()
-        each.log.close()
+        if each.process:
+            each.process.kill()
+            each.process.wait()
 
 
 def test_a_sweep_outlives_a_node_and_uses_one_that_joins(workplace, cluster):
     lost = [cluster.add_node(num_cpus=1) for _ in range(2)][1]
-    place = workplace(trials=14)
+    place = workplace(trials=24)
     place.start()
     place.wait_for(lambda: len(place.trained()) == 3)
     cluster.remove_node(lost, allow_graceful=False)
@@ -114,7 +113,7 @@ def test_a_sweep_outlives_a_node_and_uses_one_that_joins(workplace, cluster):
     assert place.process.wait(timeout=200) == 0, place.output()
     assert "has joined and takes trials" in place.output()
     found = place.runs()
-    assert len(found) == 14
+    assert len(found) == 24
     # The lost one's trials have gone to another, and the one that joined has done some.
     assert {"host-0", "host-3"} <= {run.data.tags["host"] for run, _ in found}
     for run, steps in found:
@@ -124,23 +123,46 @@ def test_a_sweep_outlives_a_node_and_uses_one_that_joins(workplace, cluster):
         assert [each["rung"] for each in record.read(place.folder, name)] == [1, 2, 3, 4, 5, 6]
 
 
-def test_a_node_that_reaches_no_shared_folder_is_named(workplace, cluster):
-    """Its own disk is mounted where the others have the results."""
+@pytest.fixture
+def far_node(cluster, tmp_path):
+    """Return a function that starts a node whose own disk is mounted at a folder."""
+    started = []
+
+    def start(folder):
+        ray = f"{sys.executable} -m ray.scripts.scripts start --address={cluster.address}"
+        script = f"mount -t tmpfs none {folder} && exec {ray} --num-cpus=1 --block"
+        log = tmp_path / "far.log"
+        with log.open("w") as file:
+            started.append(
+                subprocess.Popen(
+                    ["unshare", "--mount", "bash", "-c", script],
+                    stdout=file,
+                    stderr=file,
+                    env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                )
+            )
+        for _ in range(300):
+            if "--block" in log.read_text():
+                return
+            if started[0].poll() is not None and "mount" in log.read_text():
+                pytest.skip("this user may not mount anything")
+            assert started[0].poll() is None, log.read_text()
+            time.sleep(0.2)
+        raise AssertionError(log.read_text())
+
+    yield start
+    for process in started:
+        process.terminate()
+        process.wait(timeout=60)
+
+
+def test_a_node_that_reaches_no_shared_folder_is_named(workplace, far_node):
     place = workplace(trials=1)
     place.folder.root.mkdir()
-    address = cluster.address
-    script = f"mount -t tmpfs none {place.folder.root} && exec ray start --address={address}"
-    far = subprocess.run(
-        ["unshare", "--mount", "bash", "-c", f"{script} --num-cpus=1"],
-        env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
-        capture_output=True, text=True, timeout=100, check=False,
-    )  # fmt: skip
-    if "unshare failed" in far.stderr:
-        pytest.skip("this user may not mount anything")
-    assert far.returncode == 0, far.stderr
+    far_node(place.folder.root)
     place.start()
-    assert place.process.wait(timeout=120) == 2, place.output()
+    assert place.process.wait(timeout=120) == 1, place.output()
     said = place.output()
-    assert "cannot use" in said or "has another folder at" in said
-    assert f"{place.folder.root}; every node must reach one shared folder there" in said
+    assert f"cannot use {place.folder.root}: FileNotFoundError" in said
+    assert "every node must reach one shared folder there: name one with --results" in said
     assert "Traceback" not in said
