@@ -57,3 +57,24 @@ def cluster_layout(sweep: Sweep) -> Layout:
     gpu = any(node.gpus for node in there)
     nodes.refuse(wanted, there, gpu=gpu)
     return nodes.layouts(wanted, there, {}, gpu=gpu)[0][1]
+
+
+def results(calls: list[Any]) -> list[Any]:
+    """Wait for calls of hosts; raise what a host raised as if it had been raised here."""
+    try:
+        return list(ray.get(calls))
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, (ValueError, OSError)):  # a person can mend it: no traceback
+            raise error.cause from None
+        raise
+
+
+def stop(actors: list[Any]) -> None:
+    """Let hosts and scorers release what they hold, then end them."""
+    for actor in actors:
+        try:
+            ray.get(actor.shutdown.remote(), timeout=30)
+        except ray.exceptions.RayError:
+            continue  # dead already
+        finally:
+            ray.kill(actor, no_restart=True)

@@ -10,7 +10,7 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from sweeps import node_scorer
+from sweeps import cluster, node_scorer
 from sweeps.context import SweepContext
 from sweeps.fleet import nodes as cluster_nodes
 from sweeps.fleet.fleet import Fleet, Room, fleet_name
@@ -23,7 +23,6 @@ from workers.checkpoint_files import CheckpointFiles
 
 LOOK_SECONDS = 2.0
 """How often the driver looks which nodes there are."""
-_STOP_SECONDS = 30.0
 _PATIENT_SECONDS = 120.0
 """A first start takes half of this where nothing has to be fetched."""
 
@@ -88,7 +87,7 @@ class Hosts:
                 f"{len(ready)} of {len(warming)} hosts are ready; the others still load the base, "
                 "or wait for cores or GPUs that somebody else holds: see `ray status`"
             )
-        said = results(warming)
+        said = cluster.results(warming)
         for host in self._hosts:
             self._welcome(host)
         return list(said[0])
@@ -126,8 +125,7 @@ class Hosts:
 
     def stop(self) -> None:
         """Let hosts and scorers release what they hold, then end them."""
-        for actor in [*(host.actor for host in self._hosts), *self._scorers.values()]:
-            _end(actor)
+        cluster.stop([*(host.actor for host in self._hosts), *self._scorers.values()])
         ray.kill(self._fleet, no_restart=True)
 
     def _begin(self) -> None:
@@ -182,7 +180,7 @@ class Hosts:
             why = str(getattr(error, "cause", None) or error).strip().splitlines()[-1]
             self._say(f"{host.node.name} takes no trials, its host could not begin: {why}")
             self._hosts.remove(host)
-            _end(host.actor)
+            cluster.stop([host.actor])
             return
         self._welcome(host)
         self._say(f"{host.node.name} has joined and takes trials")
@@ -218,22 +216,3 @@ def start_fleet(sweep_id: str) -> Any:
     return actor.options(
         name=fleet_name(sweep_id), num_cpus=0, scheduling_strategy=affinity
     ).remote()
-
-
-def results(calls: list[Any]) -> list[Any]:
-    """Wait for calls of hosts; raise what a host raised as if it had been raised here."""
-    try:
-        return list(ray.get(calls))
-    except ray.exceptions.RayTaskError as error:
-        if isinstance(error.cause, (ValueError, OSError)):  # a person can mend it: no traceback
-            raise error.cause from None
-        raise
-
-
-def _end(actor: Any) -> None:
-    try:
-        ray.get(actor.shutdown.remote(), timeout=_STOP_SECONDS)
-    except ray.exceptions.RayError:
-        pass  # dead already
-    finally:
-        ray.kill(actor, no_restart=True)
