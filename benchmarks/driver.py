@@ -26,7 +26,7 @@ from sweeps.admission import Admission
 from sweeps.budget import Spent
 from sweeps.context import SweepContext
 from sweeps.fleet.fleet import Room
-from sweeps.fleet.hosts import start_fleet
+from sweeps.fleet.starting import start_fleet
 from sweeps.paths import SweepFolder
 from sweeps.spec import parse
 from sweeps.sweep_scheduler import SweepScheduler

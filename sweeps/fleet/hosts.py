@@ -3,40 +3,24 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import ray
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from sweeps import cluster, node_scorer
 from sweeps.context import SweepContext
 from sweeps.fleet import nodes as cluster_nodes
-from sweeps.fleet.fleet import Fleet, Room, fleet_name
+from sweeps.fleet.fleet import Room
 from sweeps.fleet.nodes import Node
 from sweeps.fleet.probe import SECONDS as PROBE_SECONDS
 from sweeps.fleet.probe import Probe
-from sweeps.node_scorer import NodeScorer
-from sweeps.resources import Layout
+from sweeps.fleet.starting import Host, start_fleet, start_host
 from workers.checkpoint_files import CheckpointFiles
 
 LOOK_SECONDS = 2.0
 """How often the driver looks which nodes there are."""
 _PATIENT_SECONDS = 120.0
 """A first start takes half of this where nothing has to be fetched."""
-
-
-@dataclass(kw_only=True)
-class _Host:
-    """One host, from its start until its node leaves."""
-
-    name: str
-    node: Node
-    actor: Any
-    warming: Any
-    """Ray's reference of what it says once it can take trials."""
-    ready: bool = False
 
 
 class Hosts:
@@ -53,7 +37,7 @@ class Hosts:
         self._sweep_id = context.folder.sweep_id
         self._own = ray.get_runtime_context().get_node_id()
         self._probe = Probe(context.folder, context.sweep)
-        self._hosts: list[_Host] = []
+        self._hosts: list[Host] = []
         self._scorers: dict[str, Any] = {}
         """By the id of their node."""
         self._nodes: dict[str, Node] = {}
@@ -63,6 +47,7 @@ class Hosts:
         self._asked: dict[str, tuple[Any, float]] = {}
         """Id of a node that has joined -> its answer to the probe, and until when to wait."""
         self._started = 0
+        """Hosts so far, also those that have left: no name is used twice."""
         self._looked = float("-inf")
         self._fleet = start_fleet(self._sweep_id)
 
@@ -135,25 +120,9 @@ class Hosts:
         for node, plan in cluster_nodes.layouts(wanted, nodes, held, gpu=self._gpu):
             if node.id not in self._scorers:
                 (self._scorers[node.id],) = node_scorer.start_scorers(self._sweep_id, [node.id])
-            self._hosts += [self._host(node, plan) for _ in range(plan.hosts)]
-
-    def _host(self, node: Node, plan: Layout) -> _Host:
-        """Start a host: one that dies is started again, empty, as long as its node lives."""
-        from sweeps.host_actor import HostActor
-
-        short = f"host-{self._started}"
-        self._started += 1
-        name = f"{self._sweep_id}/{short}"
-        actor: Any = ray.remote(HostActor).options(
-            name=name,
-            num_cpus=plan.cpus_per_host,
-            num_gpus=plan.gpus_per_host,
-            max_restarts=-1,
-            scheduling_strategy=NodeAffinitySchedulingStrategy(node.id, soft=False),
-        )
-        context = replace(self._context, threads=plan.threads)
-        actor = actor.remote(context, short, partial(NodeScorer, self._sweep_id))
-        return _Host(name=name, node=node, actor=actor, warming=actor.warm_up.remote())
+            for _ in range(plan.hosts):
+                self._hosts.append(start_host(self._context, self._started, node, plan))
+                self._started += 1
 
     def _admit(self) -> None:
         """Start hosts on the nodes that have joined and reach all that they need."""
@@ -169,7 +138,7 @@ class Hosts:
                 self._usable[node_id] = self._nodes[node_id]
                 self._begin()
 
-    def _greet(self, host: _Host) -> None:
+    def _greet(self, host: Host) -> None:
         """Let a host take trials once it is warm; one that cannot begin is given up."""
         ready, _ = ray.wait([host.warming], timeout=0)
         if not ready:
@@ -185,7 +154,7 @@ class Hosts:
         self._welcome(host)
         self._say(f"{host.node.name} has joined and takes trials")
 
-    def _welcome(self, host: _Host) -> None:
+    def _welcome(self, host: Host) -> None:
         gpu_bytes = ray.get(host.actor.gpu_bytes.remote()) if self._gpu else None
         room = Room(slots=self._slots(host), gpu_bytes=gpu_bytes)
         ray.get(self._fleet.add.remote(host.name, room))
@@ -204,15 +173,6 @@ class Hosts:
             self._say(f"{node.name} has left; its trials go on elsewhere from their snapshots")
             self._begin()  # fewer hosts than the nodes have room for: others take their place
 
-    def _slots(self, host: _Host) -> int:
+    def _slots(self, host: Host) -> int:
         slots = self._context.sweep.resources.slots
         return 1 if slots == "auto" else slots
-
-
-def start_fleet(sweep_id: str) -> Any:
-    """Start the actor that trials ask for places, beside the driver."""
-    affinity = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    actor = ray.remote(Fleet)
-    return actor.options(
-        name=fleet_name(sweep_id), num_cpus=0, scheduling_strategy=affinity
-    ).remote()

@@ -11,7 +11,7 @@ from sweeps.bridge import OptunaBridge
 from sweeps.budget import Spent
 from sweeps.context import SweepContext
 from sweeps.fleet.fleet import Room
-from sweeps.fleet.hosts import start_fleet
+from sweeps.fleet.starting import start_fleet
 from sweeps.paths import SweepFolder
 from sweeps.population import segments
 from sweeps.spec import parse
