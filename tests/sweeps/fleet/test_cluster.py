@@ -29,6 +29,7 @@ search:
   objective: {{metric: loss}}
   trials: {trials}
 schedule: {{name: fifo}}
+resources: {{{resources}}}
 """
 
 
@@ -89,8 +90,8 @@ def workplace(tmp_path, cluster, untrained_base):
     """Return a function that writes the file of a sweep of so many trials."""
     made = []
 
-    def make(trials):
-        text = FILE.format(base=untrained_base, trials=trials)
+    def make(trials, resources=""):
+        text = FILE.format(base=untrained_base, trials=trials, resources=resources)
         (tmp_path / "spread.yaml").write_text(text)
         made.append(Workplace(tmp_path, cluster))
         return made[-1]
@@ -121,6 +122,16 @@ def test_a_sweep_outlives_a_node_and_uses_one_that_joins(workplace, cluster):
         assert [step for step in steps if step] == [1, 2, 3, 4, 5, 6]
     for name in place.folder.trials():
         assert [each["rung"] for each in record.read(place.folder, name)] == [1, 2, 3, 4, 5, 6]
+
+
+def test_hosts_share_a_gpu_and_leave_nodes_without_one_alone(workplace, cluster):
+    cluster.add_node(num_cpus=2, num_gpus=1)
+    place = workplace(trials=4, resources="gpus_per_host: 0.5")
+    place.start()
+    assert place.process.wait(timeout=200) == 0, place.output()
+    found = place.runs()
+    assert [run.data.tags["trial.state"] for run, _ in found] == ["completed"] * 4
+    assert {run.data.tags["host"] for run, _ in found} == {"host-0", "host-1"}
 
 
 @pytest.fixture
