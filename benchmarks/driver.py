@@ -25,9 +25,9 @@ from sweeps import bridge, cluster, driver, record
 from sweeps.admission import Admission
 from sweeps.budget import Spent
 from sweeps.context import SweepContext
-from sweeps.fleet import Fleet
+from sweeps.fleet.fleet import Room
+from sweeps.fleet.starting import start_fleet
 from sweeps.paths import SweepFolder
-from sweeps.resources import Layout
 from sweeps.spec import parse
 from sweeps.sweep_scheduler import SweepScheduler
 from sweeps.tracking import Tracking
@@ -118,15 +118,15 @@ def measure(options: argparse.Namespace, root: Path) -> Meter:
         sweep=sweep, folder=folder, parent_run_id="", threads=1,
         tracking=Tracking(uri=None, experiment="simulated", root=root),
     )  # fmt: skip
-    plan = Layout(hosts=1, slots=options.slots, gpus_per_host=0, cpus_per_host=0.0, threads=1)
-    name = cluster.host_names(context, 1)[0]
+    name, fleet = f"{folder.sweep_id}/host-0", start_fleet(folder.sweep_id)
+    ray.get(fleet.add.remote(name, Room(slots=options.slots)))
     host = ray.remote(CurveHost).options(name=name, num_cpus=0, max_concurrency=options.slots)
     kept = host.remote(folder, options.epochs, options.seconds)  # noqa: F841  # an actor ends with its last handle
     meter = Meter()
     _timed(meter)
     spent = Spent.open(folder, sweep.search.budget, ())
-    asked = bridge.OptunaBridge(sweep, folder, Fleet(hosts=(name,)))
-    driver._tune(context, plan, asked, [meter], (), spent)
+    asked = bridge.OptunaBridge(sweep, folder)
+    driver._tune(context, lambda: options.slots, asked, [meter], (), spent)
     return meter
 
 
@@ -135,9 +135,9 @@ def play(options: argparse.Namespace, root: Path) -> Meter:
     sweep, folder = parse(FILE.format(**vars(options))), SweepFolder.create(root, "simulated")
     spent, meter = Spent.open(folder, sweep.search.budget, ()), Meter()
     _timed(meter)
-    asked = bridge.OptunaBridge(sweep, folder, Fleet(hosts=("host",)))
-    admission = Admission(asked, options.slots, spent)
-    scheduler = SweepScheduler(sweep, spent, options.slots, {}, lambda: asked.more_to_come)
+    asked = bridge.OptunaBridge(sweep, folder)
+    admission = Admission(asked, lambda: options.slots, spent)
+    scheduler = SweepScheduler(sweep, spent, lambda: options.slots, {}, lambda: asked.more_to_come)
     host, live = CurveHost(folder, options.epochs, 0.0), deque[SimpleNamespace]()
     while True:
         while len(live) < options.slots:

@@ -1,5 +1,6 @@
 """Whether another trial may start: as many at a time as there are slots, within the budget."""
 
+from collections.abc import Callable
 from typing import Any
 
 from ray.tune.search import Searcher
@@ -14,7 +15,8 @@ class Admission(Searcher):
     for each other would never see the trials that they wait for.
     """
 
-    def __init__(self, bridge: Searcher, slots: int, spent: Spent) -> None:
+    def __init__(self, bridge: Searcher, slots: Callable[[], int], spent: Spent) -> None:
+        """Take how many slots there are, which changes when nodes join or leave."""
         super().__init__()
         self._bridge = bridge
         self._slots = slots
@@ -39,7 +41,7 @@ class Admission(Searcher):
         """Return the bridge's next trial; None while no slot is free."""
         if self._spent.used_up:
             return str(Searcher.FINISHED)
-        if len(self._running) >= self._slots:
+        if len(self._running) >= self._slots():
             return None
         config = self._bridge.suggest(trial_id)
         if isinstance(config, dict):

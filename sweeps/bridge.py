@@ -14,9 +14,8 @@ from optuna.trial import Trial, TrialState
 from ray.tune.search import Searcher
 
 from sweeps.board import last_line
-from sweeps.context import BESTS, CHANGES, FAILED, GUARD, VIOLATIONS, Start, trial_id
+from sweeps.context import BESTS, CHANGES, FAILED, GUARD, VIOLATIONS, Point, Start, trial_id
 from sweeps.draws import Drawn, Draws
-from sweeps.fleet import Fleet
 from sweeps.paths import SweepFolder
 from sweeps.population import segments
 from sweeps.spec import Sweep
@@ -63,15 +62,17 @@ class OptunaBridge(Searcher):
     another point is PRUNED with the rungs that it did with its own, however it ended.
     """
 
-    def __init__(self, sweep: Sweep, folder: SweepFolder, fleet: Fleet) -> None:
+    def __init__(self, sweep: Sweep, folder: SweepFolder) -> None:
         super().__init__()
-        self._fleet, self._folder = fleet, folder
+        self._folder = folder
         self._study = open_study(sweep, folder)
         self._draws = Draws(self._study, sweep)
         self._running: dict[str, _Running] = {}
         """By Tune's ids."""
         self.poll: Callable[[], None] = lambda: None
         """Is called before each point: while nothing runs, Tune calls no callback."""
+        self.need: Callable[[Point], float] = lambda point: 0.0
+        """Bytes of a GPU that a trial needs at least, see `sweeps.fleet.need`."""
         self.hold: str | None = None
         """Why no further trial may begin; None when one may."""
         self.exhausted = False
@@ -86,7 +87,7 @@ class OptunaBridge(Searcher):
     def suggest(  # type: ignore[override]  # Tune's own type leaves FINISHED out
         self, tune_id: str
     ) -> dict[str, Any] | str | None:
-        """Return the config of the next trial: its number, its point, its host, its start.
+        """Return the config of the next trial: its number, point, need and start.
 
         None while no trial is left to begin but some run: one more may be asked for meanwhile.
         """
@@ -99,9 +100,8 @@ class OptunaBridge(Searcher):
             self._study.set_user_attr(EXHAUSTED, True)
             return self._nothing_more()
         self._running[tune_id] = _Running.of(drawn)
-        host = self._fleet.place(drawn.number)
-        start = asdict(drawn.start) if drawn.start else None
-        return {"number": drawn.number, "point": drawn.point, "host": host, "start": start}
+        start, need = asdict(drawn.start) if drawn.start else None, self.need(drawn.point)
+        return {"number": drawn.number, "point": drawn.point, "need": need, "start": start}
 
     @property
     def more_to_come(self) -> bool:
@@ -133,7 +133,6 @@ class OptunaBridge(Searcher):
         running = self._running.pop(tune_id, None)
         if running is None:
             return
-        self._fleet.release(running.number)
         if result:
             running.report(result)
         changed = bool(result and result.get(CHANGES))

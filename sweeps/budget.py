@@ -33,6 +33,8 @@ class Spent:
     budget: Budget
     now: Callable[[], float] = time.monotonic
     """Seconds of a clock."""
+    gpus_per_host: float = 1.0
+    """Share of a GPU that a rung takes up."""
     _before: float = 0.0
     _started: float = 0.0
     _rungs: dict[tuple[str, int], float] = field(default_factory=dict)
@@ -46,9 +48,10 @@ class Spent:
         budget: Budget,
         trials: Iterable[str],
         now: Callable[[], float] = time.monotonic,
+        gpus_per_host: float = 1.0,
     ) -> "Spent":
         """Start the clock; `trials` are those that earlier drivers began, with their records."""
-        spent = cls(folder=folder, budget=budget, now=now)
+        spent = cls(folder=folder, budget=budget, now=now, gpus_per_host=gpus_per_host)
         spent._before, spent._started = _written(folder), now()
         for trial in trials:
             for result in record.read(folder, trial):
@@ -81,8 +84,8 @@ class Spent:
 
     @property
     def gpu_hours(self) -> float:
-        """GPU hours of all rungs on record: a host holds one GPU, on which trials take turns."""
-        return self._total / _HOUR
+        """GPU hours of all rungs on record: trials take turns on their host's share of a GPU."""
+        return self._total * self.gpus_per_host / _HOUR
 
     @property
     def used_up(self) -> bool:

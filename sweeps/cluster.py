@@ -1,17 +1,14 @@
-"""Ray: joined or started, and the hosts on it."""
+"""Ray: joined or started, and what a sweep finds there."""
 
 import logging
 import os
 import warnings
-from functools import partial
 from typing import Any
 
 import ray
 
-from sweeps import node_scorer
-from sweeps.context import SweepContext
-from sweeps.node_scorer import NodeScorer
-from sweeps.resources import Layout, layout, local_cpus, local_gpus
+from sweeps.fleet import nodes
+from sweeps.resources import Layout, local_cpus, local_gpus
 from sweeps.spec import Sweep
 
 _ENVIRONMENT = {
@@ -51,42 +48,15 @@ def connect() -> None:
 
 
 def cluster_layout(sweep: Sweep) -> Layout:
-    """Return hosts and slots for the cluster that this process has joined."""
-    total = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    return layout(
-        sweep.resources.hosts,
-        sweep.resources.slots,
-        cpus=int(total.get("CPU", 1)),
-        gpus=int(total.get("GPU", 0)),
-    )
+    """Return the layout of the hosts on the first node that has some.
 
-
-def host_names(context: SweepContext, hosts: int) -> tuple[str, ...]:
-    """Return the names under which the hosts' actors are found."""
-    return tuple(f"{context.folder.sweep_id}/host-{index}" for index in range(hosts))
-
-
-def start_hosts(context: SweepContext, plan: Layout) -> list[Any]:
-    """Start the hosts' actors; a host that dies is started again, empty."""
-    from sweeps.host_actor import HostActor
-
-    actor = ray.remote(HostActor)
-    return [
-        actor.options(
-            name=name,
-            num_cpus=plan.cpus_per_host,
-            num_gpus=plan.gpus_per_host,
-            max_restarts=-1,
-        ).remote(context, name.rpartition("/")[2], partial(NodeScorer, context.folder.sweep_id))
-        for name in host_names(context, plan.hosts)
-    ]
-
-
-def start_scorers(context: SweepContext, hosts: list[Any]) -> list[Any]:
-    """Start a scorer on every node that has a host."""
-    return node_scorer.start_scorers(
-        context.folder.sweep_id, results([host.node.remote() for host in hosts])
-    )
+    Hosts go to GPUs where the cluster has any. Raises ValueError, naming ``resources.hosts``,
+    for more of them than there is room for.
+    """
+    there, wanted = nodes.alive(), sweep.resources
+    gpu = any(node.gpus for node in there)
+    nodes.refuse(wanted, there, gpu=gpu)
+    return nodes.layouts(wanted, there, {}, gpu=gpu)[0][1]
 
 
 def results(calls: list[Any]) -> list[Any]:

@@ -2,7 +2,7 @@
 
 import shutil
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
@@ -34,7 +34,9 @@ from sweeps.callback import Follow
 from sweeps.context import EXAMPLE_IMAGES, SweepContext, trial_number
 from sweeps.controller import Controller
 from sweeps.files import located
-from sweeps.fleet import Fleet
+from sweeps.fleet.follow import FollowCluster
+from sweeps.fleet.hosts import Hosts
+from sweeps.fleet.need import trial_bytes
 from sweeps.front_view import FRONT
 from sweeps.leaderboard import Leaderboard
 from sweeps.leaderboard_view import publish_view
@@ -43,7 +45,6 @@ from sweeps.objective_checks import refuse_unmeasured
 from sweeps.paths import SweepFolder
 from sweeps.population.tracked import LINEAGE
 from sweeps.remarks import remarks
-from sweeps.resources import Layout
 from sweeps.spec import Sweep
 from sweeps.spool.board import current
 from sweeps.spool.sync import send
@@ -156,46 +157,52 @@ def _search(sweep: Sweep, folder: SweepFolder, parent: SweepRun, console: Consol
     )  # fmt: skip
     if sweep.model.base in tiny.BASES and not tiny.is_cached(sweep.model.base):
         console.print(f"building {sweep.model.base}, once, about half a minute")
-    actors = hosts = cluster.start_hosts(context, plan)
+    say = partial(console.print, soft_wrap=True)
+    hosts = Hosts(context, gpu=bool(plan.gpus_per_host), say=say)
     try:
         _publish_view(sweep, folder, parent)
-        actors = [*hosts, *cluster.start_scorers(context, hosts)]
-        warming = [host.warm_up.remote() for host in hosts]
-        for line in cluster.results(warming)[0]:
+        for line in hosts.start():
             console.print(line)
-        spent = Spent.open(folder, sweep.search.budget, folder.trials())
+        spent = Spent.open(
+            folder, sweep.search.budget, folder.trials(),
+            gpus_per_host=sweep.resources.gpus_per_host,
+        )  # fmt: skip
         board = _board(sweep, folder, spent)
         over = _recover(sweep, folder, parent, board)
-        fleet = Fleet(hosts=cluster.host_names(context, plan.hosts))
-        bridge = OptunaBridge(sweep, folder, fleet)
+        bridge = OptunaBridge(sweep, folder)
+        if files := hosts.base_files():
+            bridge.need = partial(trial_bytes, sweep, files)
         with view(board, console) as screen:
-            say = partial(console.print, soft_wrap=True)
             controller = Controller(sweep, folder, bridge.add, board, parent, say)
             bridge.poll = controller.poll
             controller.poll()
             if not bridge.is_over:
                 follow = Follow(board, screen, parent, folder)
                 supervise = Supervise(sweep, folder, board, bridge, controller.poll, say)
-                _tune(context, plan, bridge, [follow, supervise], over, spent)
+                callbacks = [FollowCluster(hosts), follow, supervise]
+                _tune(context, hosts.slots, bridge, callbacks, over, spent)
         if bridge.exhausted:
             board.trials = len(board.rows)
         if bridge.exhausted and not board.interrupted:
             console.print(f"all {board.trials} points of the space were tried: the sweep ends")
         return board.interrupted
     finally:
-        cluster.stop(actors)
+        hosts.stop()
 
 
 def _tune(
     context: SweepContext,
-    plan: Layout,
+    slots: Callable[[], int],
     bridge: OptunaBridge,
     callbacks: list[tune.Callback],
     over: Sequence[str],
     spent: Spent,
 ) -> None:
-    """Run the trials that are not `over`; none of Tune's own state is read back."""
-    sweep, folder, slots = context.sweep, context.folder, plan.concurrent_trials
+    """Run the trials that are not `over`, as many at a time as there are `slots`.
+
+    None of Tune's own state is read back.
+    """
+    sweep, folder = context.sweep, context.folder
     past = {trial: record.read(folder, trial) for trial in over}
     with signals_stop_tune():
         tune.run(
@@ -208,7 +215,7 @@ def _tune(
             scheduler=SweepScheduler(sweep, spent, slots, past, lambda: bridge.more_to_come),
             # Tune refuses a trial without any resource.
             resources_per_trial={"cpu": 0.001},
-            max_concurrent_trials=slots,
+            max_concurrent_trials=slots(),  # Admission is what counts
             reuse_actors=True,
             max_failures=RETRIES,
             raise_on_failed_trial=False,

@@ -36,6 +36,7 @@ from sweeps.spool.outbox import of_sweep
 from workers.report import Prediction, Report
 
 if TYPE_CHECKING:
+    from workers.checkpoint_files import CheckpointFiles
     from workers.data.sample import Sample
     from workers.evaluation import MakeScorer
 
@@ -48,11 +49,14 @@ class HostActor:
     ) -> None:
         """Take what makes scorers, if not each host is to have its own."""
         quiet_libraries()
+        from workers import memory
         from workers.host import Host
 
         self._context = context
         self._name = name
         shared: dict[str, Any] = {"make_scorer": make_scorer} if make_scorer else {}
+        self._share = context.sweep.resources.gpus_per_host
+        memory.limit(self._share)
         self._host = Host(threads=context.threads, **shared)
         self._trials: dict[str, OpenTrial] = {}
         self._waits = schedulers.module(context.sweep.schedule.name).PAUSES
@@ -63,6 +67,21 @@ class HostActor:
         import ray
 
         return str(ray.get_runtime_context().get_node_id())
+
+    def gpu_bytes(self) -> float:
+        """Return the bytes of its GPU that this host may use, by the share that Ray gave it."""
+        import torch
+
+        if not torch.cuda.is_available():  # the node says that it has a GPU which torch cannot use
+            return 0.0
+        return float(torch.cuda.get_device_properties(0).total_memory) * self._share
+
+    def files(self) -> "CheckpointFiles | None":
+        """Return what the base's files on this node tell of its size."""
+        from workers import checkpoint_files
+
+        model = self._context.sweep.model
+        return checkpoint_files.find(model.base, model.revision)
 
     def warm_up(self) -> list[str]:
         """Load data and base and score zero-shot once, so that the first trial need not wait.
@@ -107,6 +126,7 @@ class HostActor:
             self._shut(name)
 
         def work() -> None:
+            self._take_over(name, opening)
             self._open(name, number, point, start)
             self._trials[name].opening = opening
 
@@ -136,7 +156,8 @@ class HostActor:
     def _shut(self, name: str) -> None:
         trial = self._trials.pop(name)
         self._host.evict(name)
-        self._guarded(name, lambda: self._log_predictions(trial))
+        if not self._is_given_up(name, trial):
+            self._guarded(name, lambda: self._log_predictions(trial))
 
     def _open(self, name: str, number: int, point: Point, start: Start | None) -> None:
         trial = opened(self._context, self._name, number, point, start)
@@ -149,6 +170,19 @@ class HostActor:
             if start:
                 self._begin_from(name, trial, start)
         self._trials[name] = trial
+
+    def _take_over(self, name: str, opening: str) -> None:
+        """Let no other host report this trial any more."""
+        word = self._context.folder.opening(name)
+        word.parent.mkdir(parents=True, exist_ok=True)
+        word.write_text(opening)
+
+    def _is_given_up(self, name: str, trial: OpenTrial) -> bool:
+        """Tell whether the trial has gone on elsewhere while this host was away.
+
+        A node that only its network cut off goes on training a trial that others have by now.
+        """
+        return self._context.folder.opening(name).read_text() != trial.opening
 
     def _begin(self, name: str, trial: OpenTrial) -> None:
         baseline = trial.untrained = self._host.admit(name, trial.recipe)
@@ -189,6 +223,8 @@ class HostActor:
         if untrained and trial.judgement(self._context.sweep, untrained).for_good:
             return self._tell(name, trial, untrained)
         report = self._host.advance(name)
+        if self._is_given_up(name, trial):
+            raise RuntimeError(f"{name} goes on on another host")
         value = report.metrics.get(self._context.objective, math.nan)
         may_be = trial.is_judged(report) and trial.may_be_best(report)
         if may_be and self._is_best(trial, report.rung, value):

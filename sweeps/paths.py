@@ -15,7 +15,15 @@ class SweepFolder:
 
     @classmethod
     def create(cls, root: Path, name: str) -> "SweepFolder":
-        """Make the folder of the next sweep called `name`: ``<name>-1``, ``<name>-2``, ..."""
+        """Make the folder of the next sweep called `name`: ``<name>-1``, ``<name>-2``, ...
+
+        Raises ValueError for an address such as ``s3://bucket``, which would become a folder here.
+        """
+        if re.match(r"[a-z0-9]+:/", str(root)):
+            raise ValueError(
+                f"--results must be a folder, on a cluster one that all nodes share, got {root}: "
+                "mount what lies there"
+            )
         root = root.absolute()
         root.mkdir(parents=True, exist_ok=True)
         taken = [_number(path.name, name) for path in root.iterdir()]
@@ -85,6 +93,11 @@ class SweepFolder:
         return self.control / "paused"
 
     @property
+    def probes(self) -> Path:
+        """What nodes write to show that they reach this folder, see `sweeps.fleet.probe`."""
+        return self.path / "probes"
+
+    @property
     def study(self) -> Path:
         """Optuna's journal file."""
         return self.path / "study.log"
@@ -125,6 +138,10 @@ class SweepFolder:
     def record(self, trial: str) -> Path:
         """The trial's rungs so far, a line each."""
         return self.trial(trial) / "rungs.jsonl"
+
+    def opening(self, trial: str) -> Path:
+        """Holds a word of whoever trains the trial now: a host that was given up has another."""
+        return self.trial(trial) / "opening"
 
     def stopping(self, trial: str) -> Path:
         """Is there when somebody wants the trial to end after its rung."""

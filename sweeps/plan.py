@@ -11,11 +11,12 @@ from sweeps.context import trial_title
 from sweeps.disk import in_words
 from sweeps.draws import Draws
 from sweeps.fidelity import unpruned
-from sweeps.resources import Layout, layout, local_cpus, local_gpus
+from sweeps.fleet import need
+from sweeps.resources import Layout, local_layout
 from sweeps.spaces import show_sweep
 from sweeps.spec import Sweep
 from sweeps.study import directions, enqueue
-from workers import checkpoint_files, quantizations, tiny
+from workers import checkpoint_files, tiny
 from workers.checkpoint_files import OPTIMIZER_BYTES, CheckpointFiles
 
 SAMPLED_POINTS = 5
@@ -25,9 +26,7 @@ _JAVA_BYTES = 0.6e9  # METEOR's Java process, measured
 
 def show(sweep: Sweep, results: Path, console: Console) -> None:
     """Print trials, points, hosts, memory and disk of a sweep."""
-    plan = layout(
-        sweep.resources.hosts, sweep.resources.slots, cpus=local_cpus(), gpus=local_gpus()
-    )
+    plan = local_layout(sweep.resources)
     refuse(sweep, plan)
     for name, value in _lines(sweep, results, plan):
         console.print(Text.assemble((f"{name:<10}", "bold"), f" {value}"), soft_wrap=True)
@@ -115,9 +114,7 @@ def _study(sweep: Sweep) -> str:
 
 def memory_note(sweep: Sweep) -> str:
     """Return what one host of a sweep needs on this machine, in words; imports torch."""
-    plan = layout(
-        sweep.resources.hosts, sweep.resources.slots, cpus=local_cpus(), gpus=local_gpus()
-    )
+    plan = local_layout(sweep.resources)
     folder = checkpoint_files.local_folder(sweep.model.base, sweep.model.revision)
     files = None if folder is None else checkpoint_files.from_config(folder)
     return _memory(sweep, files, plan)
@@ -149,13 +146,8 @@ def _memory(sweep: Sweep, files: CheckpointFiles | None, plan: Layout) -> str:
 
 def base_bytes(sweep: Sweep, files: CheckpointFiles, *, gpu: bool) -> float:
     """Return the bytes of all bases that one host may hold: one per quantization swept."""
-    element = 2 if sweep.model.dtype == "bfloat16" or (sweep.model.dtype == "auto" and gpu) else 4
-    total = 0.0
-    for name in sweep.swept("quantization", sweep.quantization):
-        packed = quantizations.get(name).BYTES_PER_WEIGHT
-        linear = files.linear_weights()
-        total += (files.weights - linear) * element + linear * (packed or element)
-    return total
+    names = sweep.swept("quantization", sweep.quantization)
+    return sum(need.base_bytes(files, str(name), sweep.model.dtype, gpu=gpu) for name in names)
 
 
 def largest_adapter(sweep: Sweep, files: CheckpointFiles) -> int:

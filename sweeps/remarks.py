@@ -14,7 +14,10 @@ _OPEN = ("running", "interrupted")
 def remarks(sweep: Sweep, folder: SweepFolder, board: Leaderboard) -> tuple[str, ...]:
     """Return sentences, read from the sweep's folder."""
     over = [entry.trial for entry in board.entries if entry.state not in _OPEN]
-    spent = Spent.open(folder, sweep.search.budget, (entry.trial for entry in board.entries))
+    spent = Spent.open(
+        folder, sweep.search.budget, (entry.trial for entry in board.entries),
+        gpus_per_host=sweep.resources.gpus_per_host,
+    )  # fmt: skip
     said = []
     if spent.used_up and len(over) < sweep.search.trials:
         said.append(f"budget used up after {len(over)} of {sweep.search.trials} trials: {spent}")

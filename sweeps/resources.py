@@ -1,9 +1,13 @@
-"""How many hosts run and what each of them gets."""
+"""How many hosts run on one machine and what each of them gets."""
 
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from sweeps.sweep import Resources
 
 CORES_PER_HOST = 4
 """On a CPU one host serves up to this many cores; small models gain nothing from more."""
@@ -15,12 +19,12 @@ ever, without a word, for the crumb that each trial needs."""
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """Hosts and slots of one sweep."""
+    """Hosts and slots of one sweep on one machine."""
 
     hosts: int
     slots: int
     """Trials that a host holds at a time."""
-    gpus_per_host: int
+    gpus_per_host: float
     cpus_per_host: float
     threads: int
     """Threads of torch in each host."""
@@ -31,26 +35,51 @@ class Layout:
         return self.hosts * self.slots
 
 
-def layout(
-    hosts: int | Literal["auto"], slots: int | Literal["auto"], *, cpus: int, gpus: int
-) -> Layout:
-    """Return the layout for a machine or cluster with `cpus` cores and `gpus` GPUs.
+def units(cpus: int, gpus: int, gpus_per_host: float = 1.0) -> int:
+    """Return the most hosts for a machine: as many as share its GPUs, else one per core.
 
-    ``auto`` is one host per GPU, without GPUs one per `CORES_PER_HOST` cores, and one slot
-    per host: slots take turns, so more of them train no faster.
+    A host's share lies on one GPU: of two GPUs, hosts of 0.4 each get four places, not five.
+    """
+    return gpus * math.floor(1 / gpus_per_host + 1e-9) if gpus else cpus
+
+
+def layout(
+    hosts: int | Literal["auto"],
+    slots: int | Literal["auto"],
+    *,
+    cpus: int,
+    gpus: int,
+    gpus_per_host: float = 1.0,
+) -> Layout:
+    """Return the layout for a machine with `cpus` cores and `gpus` GPUs.
+
+    ``auto`` is one host per GPU, or per share `gpus_per_host` of one, without GPUs one per
+    `CORES_PER_HOST` cores, and one slot per host: slots take turns, so more of them train no
+    faster.
     Raises ValueError, naming ``resources.hosts``, for more hosts than GPUs or cores.
     """
-    units = gpus or cpus
-    count = (gpus or max(1, cpus // CORES_PER_HOST)) if hosts == "auto" else hosts
-    if count > units:
-        kind = "GPUs" if gpus else "cores"
-        raise ValueError(f"resources.hosts must be at most the {units} {kind}, got {count}")
+    most = units(cpus, gpus, gpus_per_host)
+    count = (most if gpus else max(1, cpus // CORES_PER_HOST)) if hosts == "auto" else hosts
+    if count > most:
+        kind = "cores" if not gpus else "GPUs" if most == gpus else "shares of a GPU"
+        raise ValueError(f"resources.hosts must be at most the {most} {kind}, got {count}")
     return Layout(
         hosts=count,
         slots=1 if slots == "auto" else slots,
-        gpus_per_host=1 if gpus else 0,
+        gpus_per_host=gpus_per_host if gpus else 0,
         cpus_per_host=cpus / count * _HOST_SHARE,
         threads=max(1, cpus // count),
+    )
+
+
+def local_layout(wanted: "Resources") -> Layout:
+    """Return the layout that a sweep has on this machine."""
+    return layout(
+        wanted.hosts,
+        wanted.slots,
+        cpus=local_cpus(),
+        gpus=local_gpus(),
+        gpus_per_host=wanted.gpus_per_host,
     )
 
 

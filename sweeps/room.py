@@ -6,7 +6,7 @@ from pathlib import Path
 from sweeps import disk
 from sweeps.disk import in_words
 from sweeps.plan import largest_adapter
-from sweeps.resources import layout, local_cpus, local_gpus
+from sweeps.resources import local_layout
 from sweeps.spec import Sweep
 from workers import checkpoint_files
 
@@ -19,9 +19,7 @@ def warning(sweep: Sweep, results: Path) -> str | None:
     files = checkpoint_files.find(sweep.model.base, sweep.model.revision)
     if files is None:
         return None
-    plan = layout(
-        sweep.resources.hosts, sweep.resources.slots, cpus=local_cpus(), gpus=local_gpus()
-    )
+    plan = local_layout(sweep.resources)
     expected = disk.expected_bytes(sweep, largest_adapter(sweep, files), plan)
     free, limit = disk.free(results), (sweep.disk.limit_gb or math.inf) * disk.GB
     if min(expected, limit) + disk.MARGIN_BYTES <= free:

@@ -160,9 +160,12 @@ class Resources(Section):
     """What the sweep runs on."""
 
     hosts: Literal["auto"] | Count = "auto"
-    """Processes that hold a base model; auto is one per GPU, or one per few cores."""
+    """Processes that hold a base model; auto is one per GPU, or one per few cores, on every node
+    of a cluster, also on those that join later."""
     slots: Literal["auto"] | Count = "auto"
     """Trials that a host holds at a time."""
+    gpus_per_host: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    """Share of a GPU that a host gets, and of its memory: 0.5 puts two hosts on each GPU."""
 
 
 class Disk(Section):

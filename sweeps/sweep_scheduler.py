@@ -37,7 +37,7 @@ class SweepScheduler(TrialScheduler):
     Args:
         sweep: names the scheduler.
         spent: the clock.
-        slots: trials in flight at a time.
+        slots: returns how many trials may be in flight now.
         past: trials that ended under earlier drivers, by name, with their rungs.
         to_come: tells whether further trials will begin.
     """
@@ -49,7 +49,7 @@ class SweepScheduler(TrialScheduler):
         self,
         sweep: Sweep,
         spent: Spent,
-        slots: int,
+        slots: Callable[[], int],
         past: Mapping[str, Sequence[Result]],
         to_come: Callable[[], bool],
     ) -> None:
@@ -132,8 +132,9 @@ class SweepScheduler(TrialScheduler):
             trials = (each.trial for each in self._live.values())
             return next((trial for trial in trials if trial.status == Trial.PENDING), None)
         chosen = self._scheduler.choose_trial_to_run(tune_controller)
-        full = len(self._live) - len(waiting) >= self._slots
-        return None if chosen in waiting and full else chosen
+        if chosen in waiting and len(self._live) - len(waiting) >= self._slots():
+            return None
+        return chosen
 
     def debug_string(self) -> str:
         """Return what Tune's scheduler says of itself."""

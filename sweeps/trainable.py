@@ -14,17 +14,26 @@ from ray import tune
 
 from sweeps import record
 from sweeps.context import FAILED, FULL, Start, SweepContext, trial_id
+from sweeps.fleet.fleet import fleet_name
 
 _CLOSE_SECONDS = 60.0
 _PAUSE_SECONDS = 0.5
+_LOST_SECONDS = 60.0
+"""Ray gives a node that its network cut off half a minute before it is lost."""
+_ANSWER_SECONDS = 5.0
 
 
 class TrialTrainable(tune.Trainable):
-    """One trial. ``config`` holds number, point, the name of the host, and what to begin from."""
+    """One trial. ``config`` holds its number, point, need of memory, and what to begin from.
+
+    Where it is trained is between the sweep's fleet and itself: when its host leaves the cluster
+    it goes on with another one, and Tune hears nothing of that.
+    """
 
     _rung: int
     _opened: bool
     _opening: str
+    _host: Any
 
     def setup(self, config: dict[str, Any], context: SweepContext) -> None:  # type: ignore[override]
         """Remember the trial; its slot is opened by the first step."""
@@ -39,8 +48,7 @@ class TrialTrainable(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         """Advance one rung; an error of the trial itself comes back as a result."""
-        failure = None if self._opened else self._open()
-        result = failure or self._next()
+        result = self._result()
         if result.get(FULL):
             self._release()  # whoever goes on does so from the record
         self._rung = int(result.get("rung", self._rung))
@@ -63,13 +71,54 @@ class TrialTrainable(tune.Trainable):
         self._number: int = config["number"]
         self._point: dict[str, Any] = config["point"]
         self._start = Start(**config["start"]) if config.get("start") else None
-        self._host = ray.get_actor(config["host"])
+        self._need: float = config["need"]
+        self._fleet = ray.get_actor(fleet_name(self._context.folder.sweep_id))
+        self._placed: str | None = None
         self._rung = 0
         self._opened = False
         self._ended = False
         self._past: list[dict[str, Any]] = []
 
+    def _result(self) -> dict[str, Any]:
+        """Return the next rung, or why the trial cannot go on.
+
+        Raises what Ray raises when the host's process died: Tune counts that, and tries again.
+        """
+        while True:
+            try:
+                return (None if self._opened else self._open()) or self._next()
+            except ray.exceptions.RayTaskError:
+                raise
+            except ray.exceptions.RayError:
+                if not self._host_has_left():
+                    raise
+                self._placed, self._opened = None, False
+
+    def _host_has_left(self) -> bool:
+        """Wait until the host is out of the fleet, or answers again; tell which."""
+        deadline = time.monotonic() + _LOST_SECONDS
+        while time.monotonic() < deadline:
+            if not ray.get(self._fleet.has.remote(self._placed)):
+                return True
+            with contextlib.suppress(ray.exceptions.RayError):
+                ray.get(self._host.node.remote(), timeout=_ANSWER_SECONDS)
+                return False
+            time.sleep(_PAUSE_SECONDS)
+        return False
+
+    def _place(self) -> None:
+        """Wait for a slot: while nodes are missing there may be fewer of them than trials."""
+        while self._placed is None:
+            placing: Any = self._fleet.place.remote(self._number, self._need)
+            host: str | None = ray.get(placing)
+            try:
+                self._host = ray.get_actor(host or "")
+                self._placed = host
+            except ValueError:  # no slot is free, or its node has just left
+                time.sleep(_PAUSE_SECONDS)
+
     def _open(self) -> dict[str, Any] | None:
+        self._place()
         self._opening = secrets.token_hex(8)
         opening: Any = self._host.open.remote(self._number, self._point, self._start, self._opening)
         failure: dict[str, Any] | None = ray.get(opening)
@@ -98,3 +147,6 @@ class TrialTrainable(tune.Trainable):
                 ray.get(
                     self._host.close.remote(self._number, self._opening), timeout=_CLOSE_SECONDS
                 )
+        if self._placed:
+            self._fleet.release.remote(self._number, self._placed)
+            self._placed = None

@@ -1,4 +1,4 @@
-"""Telling an error that means "too little memory" from all others, and giving memory back."""
+"""Telling an error that means "too little memory" from others; keeping to a share; giving back."""
 
 import gc
 
@@ -24,6 +24,12 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def _says_so(text: str) -> bool:
     return any(sign in text for sign in (_CPU_ALLOCATOR, *_LIBRARIES))
+
+
+def limit(share: float) -> None:
+    """Let this process have no more than its share of its GPU: what it takes is others' loss."""
+    if share < 1 and torch.cuda.is_available():
+        torch.cuda.set_per_process_memory_fraction(share)
 
 
 def release() -> None:

@@ -35,7 +35,7 @@ def spent(tmp_path):
 
 @pytest.fixture
 def admission(spent):
-    return Admission(Counting(), 2, spent)
+    return Admission(Counting(), lambda: 2, spent)
 
 
 def test_no_more_trials_than_slots(admission):

@@ -5,7 +5,6 @@ import pytest
 from sweeps import lease
 from sweeps.beginning import half_finished, where_to_go_on
 from sweeps.bridge import OptunaBridge
-from sweeps.fleet import Fleet
 from sweeps.paths import SweepFolder
 from sweeps.problems import SpecError
 from sweeps.spec import dump, parse
@@ -24,7 +23,7 @@ def bridge(tmp_path):
     """A sweep whose two trials can be begun and ended."""
     folder = SweepFolder.create(tmp_path, "begun")
     folder.spec.write_text(dump(SWEEP))
-    return OptunaBridge(SWEEP, folder, Fleet(hosts=("host",)))
+    return OptunaBridge(SWEEP, folder)
 
 
 def end(bridge, name):

@@ -11,7 +11,6 @@ from sweeps import best, samplers
 from sweeps.best import Best
 from sweeps.bridge import OptunaBridge
 from sweeps.context import Start
-from sweeps.fleet import Fleet
 from sweeps.paths import SweepFolder
 from sweeps.population import segments
 from sweeps.population.segments import Generation, Segment
@@ -54,7 +53,7 @@ def folder(tmp_path):
 
 @pytest.fixture
 def bridge(sweep, folder):
-    return OptunaBridge(sweep, folder, Fleet(hosts=("one/host-0", "one/host-1")))
+    return OptunaBridge(sweep, folder)
 
 
 def rung(number, value, **more):
@@ -217,7 +216,7 @@ def test_tpe_keeps_away_from_where_trials_collapse(tmp_path):
     sampler = "{name: tpe, seed: 3, options: {startup_trials: 6}}"
     sweep = parse(FILE.replace("{name: random, seed: 3}", sampler) + "  trials: 30\n")
     folder = SweepFolder.create(tmp_path, "guarded")
-    rates = collapse_above(OptunaBridge(sweep, folder, Fleet(hosts=("host",))), 3e-3, 30)
+    rates = collapse_above(OptunaBridge(sweep, folder), 3e-3, 30)
     early, late = (sum(rate > 3e-3 for rate in part) for part in (rates[:10], rates[20:]))
     assert early >= 3
     assert late <= 1
@@ -229,7 +228,7 @@ def test_every_sampler_goes_on_when_all_trials_collapse(name, tmp_path):
     finite = FILE.replace("{log_uniform: [1e-4, 1e-1]}", "{uniform: [0.001, 0.1], step: 0.001}")
     sweep = parse(finite.replace("name: random", f"name: {name}"))
     folder = SweepFolder.create(tmp_path, "guarded")
-    bridge = OptunaBridge(sweep, folder, Fleet(hosts=("host",)))
+    bridge = OptunaBridge(sweep, folder)
     assert len(collapse_above(bridge, 0.0, 14)) == 14
 
 
@@ -253,16 +252,15 @@ def test_the_best_rung_before_nan_counts(bridge, sweep, folder):
     assert told(sweep, folder, 0).value == 0.7
 
 
-def test_trials_spread_over_hosts_and_give_their_place_back(bridge):
-    hosts = [bridge.suggest(name)["host"] for name in "abc"]
-    assert hosts == ["one/host-0", "one/host-1", "one/host-0"]
-    bridge.on_trial_complete("b", rung(1, 0.1))
-    assert bridge.suggest("d")["host"] == "one/host-1"
+def test_a_trial_says_how_much_memory_it_needs(bridge):
+    assert bridge.suggest("a")["need"] == 0.0
+    bridge.need = lambda point: 1e9 if point else 0.0
+    assert bridge.suggest("b")["need"] == 1e9
 
 
 def test_the_same_seed_proposes_the_same_points(sweep, tmp_path):
     def points(folder):
-        bridge = OptunaBridge(sweep, folder, Fleet(hosts=("host",)))
+        bridge = OptunaBridge(sweep, folder)
         drawn = []
         for name in "abc":
             drawn.append(bridge.suggest(name)["point"])
@@ -279,7 +277,7 @@ def test_a_new_bridge_goes_on_with_the_trials_that_nobody_ended(bridge, sweep, f
     bridge.on_trial_complete("a", rung(1, 0.3, finished=True))
     running = [bridge.suggest("b"), bridge.suggest("c")]
     bridge.on_trial_result("b", rung(1, 0.3))
-    again = OptunaBridge(sweep, folder, Fleet(hosts=("one/host-0", "one/host-1")))
+    again = OptunaBridge(sweep, folder)
     assert [again.suggest("d"), again.suggest("e")] == running
     next_one = again.suggest("f")
     assert next_one["number"] == 3
@@ -338,7 +336,7 @@ SEVERAL = FILE.replace("{metric: cider}", "[{metric: cider}, {metric: adapter_mb
 @pytest.fixture
 def several(folder):
     sweep = parse(SEVERAL)
-    return sweep, OptunaBridge(sweep, folder, Fleet(hosts=("one/host-0",)))
+    return sweep, OptunaBridge(sweep, folder)
 
 
 def test_several_objectives_are_told_as_values_in_their_directions(several, folder):
@@ -406,7 +404,7 @@ def test_a_space_without_more_points_ends_the_search(folder):
     adapter.rank: {choice: [2, 4, 8]}
     train.learning_rate: {log_uniform: [1e-4, 1e-1]}
 """, ""))  # fmt: skip
-    bridge = OptunaBridge(sweep, folder, Fleet(hosts=("host",)))
+    bridge = OptunaBridge(sweep, folder)
     points = [bridge.suggest(name)["point"]["adapter.rank"] for name in "ab"]
     assert sorted(points) == [2, 4]
     assert not bridge.exhausted
@@ -422,14 +420,14 @@ def test_a_space_without_more_points_ends_the_search(folder):
 
 def test_a_trial_that_is_asked_for_comes_on_top_and_next_also_after_a_crash(folder):
     sweep = parse(FILE + "  trials: 2\n")
-    bridge = OptunaBridge(sweep, folder, Fleet(hosts=("host",)))
+    bridge = OptunaBridge(sweep, folder)
     bridge.suggest("a")
     point = {"adapter.rank": 8, "train.learning_rate": 0.05}
     bridge.add(point, Start(trial="trial-000", rung=2, folder="copied"))
     asked = bridge.suggest("b")
     assert asked["point"] == point
     assert asked["start"] == {"trial": "trial-000", "rung": 2, "folder": "copied"}
-    again = OptunaBridge(sweep, folder, Fleet(hosts=("host",)))
+    again = OptunaBridge(sweep, folder)
     assert [again.suggest(name)["start"] for name in "abc"] == [None, asked["start"], None]
     assert again.suggest("d") is None
     assert wanted(sweep, folder) == 3

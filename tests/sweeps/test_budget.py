@@ -76,3 +76,9 @@ def test_gpu_hours_are_refused_where_no_host_has_a_gpu():
     with pytest.raises(ValueError, match=r"search\.budget\.gpu_hours: there is no GPU here"):
         budget.refuse(sweep, on_cpu)
     budget.refuse(sweep, Layout(hosts=1, slots=1, gpus_per_host=1, cpus_per_host=1.0, threads=1))
+
+
+def test_hosts_that_share_a_gpu_use_up_their_share_of_its_hours(folder):
+    record.append(folder, "trial-000", rung(1, 1800.0))
+    half = {"now": Clock(), "gpus_per_host": 0.5}
+    assert Spent.open(folder, Budget(gpu_hours=1.0), ["trial-000"], **half).gpu_hours == 0.25

@@ -390,3 +390,25 @@ def test_a_full_disk_is_no_failure_of_the_trial_and_names_the_folder(actor, cont
     file.write_text(kept)
     assert actor.open(0, {"train.learning_rate": 1e-2}) is None
     assert actor.advance(0)["rung"] == 2
+
+
+def test_a_host_that_was_given_up_reports_no_more_rungs(actor, context):
+    """Its node was only cut off: the trial has gone on elsewhere meanwhile."""
+    other, point = HostActor(context, "host-1"), {"train.learning_rate": 1e-3}
+    for number in (0, 1):
+        assert actor.open(number, point, opening="first") is None
+        assert actor.advance(number)["rung"] == 1
+        assert other.open(number, point, opening="second") is None
+    assert "goes on on another host" in actor.advance(0)[FAILED]
+    assert other.advance(0)["rung"] == 2
+    assert [result["rung"] for result in record.read(context.folder, "trial-000")] == [1, 2]
+    client, run_id = context.tracking.client(), run_of(context, 1).info.run_id
+
+    def logged():
+        return [file.path for file in client.list_artifacts(run_id, "eval")]
+
+    actor.close(1, "first")
+    assert "eval/predictions.json" not in logged()
+    other.close(1, "second")
+    assert "eval/predictions.json" in logged()
+    other.shutdown()

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from sweeps.paths import SweepFolder
@@ -58,3 +60,10 @@ def test_a_sweep_is_found_once_its_file_is_there(tmp_path):
     assert SweepFolder.find(tmp_path, "a-1") == made
     with pytest.raises(FileNotFoundError, match=r"no sweep 'a-2' in .*; there are a-1$"):
         SweepFolder.find(tmp_path, "a-2")
+
+
+def test_an_address_is_no_folder_for_results(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=r"--results must be a folder.* got s3:/bucket/sweeps"):
+        SweepFolder.create(Path("s3://bucket/sweeps"), "mine")
+    assert list(tmp_path.iterdir()) == []

@@ -75,3 +75,12 @@ def test_visible_gpus_are_counted(visible, count, monkeypatch, tmp_path):
     assert local_gpus(tmp_path / "none") == 0
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     assert local_gpus(tmp_path) == 4
+
+
+def test_hosts_may_share_gpus():
+    plan = layout("auto", 1, cpus=8, gpus=2, gpus_per_host=0.5)
+    assert (plan.hosts, plan.gpus_per_host) == (4, 0.5)
+    assert layout("auto", 1, cpus=8, gpus=2, gpus_per_host=0.4).hosts == 4
+    assert layout("auto", 1, cpus=8, gpus=0, gpus_per_host=0.5).gpus_per_host == 0
+    with pytest.raises(ValueError, match="at most the 4 shares of a GPU, got 5"):
+        layout(5, 1, cpus=8, gpus=2, gpus_per_host=0.5)

@@ -10,10 +10,10 @@ from sweeps import cluster, driver, record
 from sweeps.bridge import OptunaBridge
 from sweeps.budget import Spent
 from sweeps.context import SweepContext
-from sweeps.fleet import Fleet
+from sweeps.fleet.fleet import Room
+from sweeps.fleet.starting import start_fleet
 from sweeps.paths import SweepFolder
 from sweeps.population import segments
-from sweeps.resources import Layout
 from sweeps.spec import parse
 from sweeps.study import open_study, own_trials
 from sweeps.tracking import Tracking
@@ -121,12 +121,14 @@ class Sweep:
             sweep=self.sweep, folder=self.folder, parent_run_id="", threads=1,
             tracking=Tracking(uri=None, experiment="curves", root=self.folder.root),
         )  # fmt: skip
-        plan = Layout(hosts=1, slots=self.slots, gpus_per_host=0, cpus_per_host=0.0, threads=1)
+        fleet = start_fleet(self.folder.sweep_id)
+        ray.get(fleet.add.remote(self.name, Room(slots=self.slots)))
         over = [name for name, state in self.states().items() if state.is_finished()]
         spent = Spent.open(self.folder, self.sweep.search.budget, self.folder.trials())
-        bridge = OptunaBridge(self.sweep, self.folder, Fleet(hosts=(self.name,)))
+        bridge = OptunaBridge(self.sweep, self.folder)
         with contextlib.suppress(ray.tune.error.TuneError if dies_at else ()):
-            driver._tune(context, plan, bridge, [Death(dies_at)], over, spent)
+            driver._tune(context, lambda: self.slots, bridge, [Death(dies_at)], over, spent)
+        ray.kill(fleet)
         return spent
 
     def states(self):

@@ -10,7 +10,6 @@ from rich.console import Console
 from sweeps import record
 from sweeps.bridge import OptunaBridge
 from sweeps.earlier import EarlierSweep
-from sweeps.fleet import Fleet
 from sweeps.pages.command import write
 from sweeps.pages.facts import gather
 from sweeps.pages.note import REPORT
@@ -49,7 +48,7 @@ def told(tmp_path_factory, empty_store, scored):
     sweep, folder = parse(FILE), SweepFolder.create(root, "told")
     folder.spec.write_text(dump(sweep))
     run = SweepRun.open(Tracking(uri=None, experiment="told", root=root), "told-1", "", {})
-    bridge = OptunaBridge(sweep, folder, Fleet(hosts=("host",)))
+    bridge = OptunaBridge(sweep, folder)
     for hits in HITS:
         _trial(folder, run, bridge, scored([1.0] * hits + [0.0] * (10 - hits)))
     run.close("completed", best_trial="trial-001", best={}, note="as it was")

@@ -1,0 +1,84 @@
+"""Which trial goes to which host."""
+
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Room:
+    """What a host has to offer."""
+
+    slots: int
+    """Trials at a time."""
+    gpu_bytes: float | None = None
+    """Its share of its GPU's memory; None without a GPU, where any trial fits."""
+
+    def fits(self, need: float) -> bool:
+        """Tell whether a trial that needs so many bytes has its place here."""
+        return self.gpu_bytes is None or need <= self.gpu_bytes
+
+
+class Fleet:
+    """The hosts of one sweep, and the trials that each of them has.
+
+    Becomes an actor by `ray.remote`: the driver says which hosts there are, and each trial asks
+    for a place when it begins and when it has lost its host.
+    """
+
+    def __init__(self) -> None:
+        self._rooms: dict[str, Room] = {}
+        self._trials: dict[int, str] = {}
+        """Number of a trial that has a slot -> its host."""
+
+    def add(self, host: str, room: Room) -> None:
+        """Let trials go to a host."""
+        self._rooms[host] = room
+
+    def remove(self, host: str) -> None:
+        """Forget a host that has left, and who was there."""
+        self._rooms.pop(host, None)
+        self._trials = {number: at for number, at in self._trials.items() if at != host}
+
+    def has(self, host: str) -> bool:
+        """Tell whether a host is still there."""
+        return host in self._rooms
+
+    def place(self, number: int, need: float = 0.0) -> str | None:
+        """Return the host that a trial of `need` bytes goes to; None while no slot is free.
+
+        One that asks again, because its own process died, goes back to the host that still holds
+        its slot. Else of the hosts that it fits on one with the fewest trials, and of those one
+        with the smallest GPU: the larger ones may be needed more. What fits nowhere goes to the
+        largest GPU, where it finds out for certain.
+        """
+        if number in self._trials:
+            return self._trials[number]
+        load = Counter(self._trials.values())
+        free = [host for host in self._fitting(need) if load[host] < self._rooms[host].slots]
+        if not free:
+            return None
+        chosen = min(free, key=lambda host: (load[host], self._rooms[host].gpu_bytes or 0.0))
+        self._trials[number] = chosen
+        return chosen
+
+    def release(self, number: int, host: str) -> None:
+        """Take the slot of a trial away, unless it has one on another host by now."""
+        if self._trials.get(number) == host:
+            del self._trials[number]
+
+    def retain(self, numbers: Collection[int]) -> None:
+        """Free the slots of all other trials: who held them may have died without a word."""
+        self._trials = {number: at for number, at in self._trials.items() if number in numbers}
+
+    def _fitting(self, need: float) -> list[str]:
+        fitting = [host for host, room in self._rooms.items() if room.fits(need)]
+        if fitting:
+            return fitting
+        largest = max((room.gpu_bytes or 0.0 for room in self._rooms.values()), default=0.0)
+        return [host for host, room in self._rooms.items() if room.gpu_bytes == largest]
+
+
+def fleet_name(sweep_id: str) -> str:
+    """Return the name under which a sweep's fleet is found as an actor."""
+    return f"{sweep_id}/fleet"

@@ -1,0 +1,146 @@
+"""Whether every node sees what the sweep needs there, found out before a trial starts.
+
+Results, records and snapshots lie in one folder that all nodes share: a trial goes on elsewhere
+from what its lost node has written there. Data and base must be the same files on every node.
+"""
+
+import hashlib
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from sweeps.fleet.nodes import Node
+from sweeps.paths import SweepFolder
+from sweeps.sweep import Sweep
+
+SECONDS = 60.0
+"""A node that has not answered by then is refused; its first answer starts a process there."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """What one node said."""
+
+    word: str | None
+    """What it read of the driver's file; None when there was none."""
+    error: str | None
+    """Why it could not read or write the folder."""
+    digests: Mapping[str, str]
+    """Path of an input -> digest of what lies there."""
+
+
+class Probe:
+    """Compares what other nodes see with what the driver's own node sees.
+
+    Args:
+        folder: the sweep's, below the storage that all nodes share.
+        sweep: names the data and the base.
+    """
+
+    def __init__(self, folder: SweepFolder, sweep: Sweep) -> None:
+        self._folder = folder
+        self._word = secrets.token_hex(8)
+        paths = (sweep.data.path, sweep.data.images, sweep.model.base)
+        there = [path for path in paths if path and Path(path).is_absolute()]
+        self._digests = {path: digest(Path(path)) for path in there if Path(path).exists()}
+
+    def begin(self, node: Node) -> Any:
+        """Ask a node; return Ray's reference of its answer."""
+        place = self.leave_word()
+        affinity = NodeAffinitySchedulingStrategy(node.id, soft=False)
+        asked = ray.remote(look).options(num_cpus=0, max_retries=0, scheduling_strategy=affinity)
+        return asked.remote(str(place), node.id, list(self._digests))
+
+    def leave_word(self) -> Path:
+        """Write what the nodes must find; return the folder."""
+        place = self._folder.probes
+        place.mkdir(parents=True, exist_ok=True)
+        (place / "driver").write_text(self._word)
+        return place
+
+    def problem(self, node: Node, answer: Any) -> str | None:
+        """Return why a node whose answer has come cannot take part; None when it can."""
+        try:
+            seen: Seen = ray.get(answer, timeout=0)
+        except ray.exceptions.GetTimeoutError:
+            return f"{node.name} did not answer within {SECONDS:.0f} seconds; see `ray status`"
+        except ray.exceptions.RayError as error:
+            line = str(error).strip().splitlines()[-1]
+            return f"{node.name} could not be asked, is the same version installed there? ({line})"
+        return self.judged(node, seen)
+
+    def judged(self, node: Node, seen: Seen) -> str | None:
+        """Return why a node that saw this cannot take part; None when it can."""
+        return self._unshared(node, seen) or self._different(node, seen)
+
+    def problems(self, nodes: Sequence[Node]) -> list[str]:
+        """Ask nodes all at once and return what is wrong with those that cannot take part."""
+        asked = {node: self.begin(node) for node in nodes}
+        if asked:
+            ray.wait(list(asked.values()), num_returns=len(asked), timeout=SECONDS)
+        found = [self.problem(node, answer) for node, answer in asked.items()]
+        return [problem for problem in found if problem]
+
+    def _unshared(self, node: Node, seen: Seen) -> str | None:
+        mend = "every node must reach one shared folder there: name one with --results"
+        if seen.error:
+            return f"{node.name} cannot use {self._folder.root}: {seen.error}; {mend}"
+        written = self._folder.probes / node.id
+        if seen.word != self._word or not written.exists():
+            return f"{node.name} has another folder at {self._folder.root}; {mend}"
+        return None
+
+    def _different(self, node: Node, seen: Seen) -> str | None:
+        for path, own in self._digests.items():
+            if path not in seen.digests:
+                return f"{node.name} has no {path}; put it there, or in a folder that is shared"
+            if seen.digests[path] != own:
+                return f"{node.name} has other files at {path} than the driver; copy them again"
+        return None
+
+
+def look(place: str, name: str, inputs: Sequence[str]) -> Seen:
+    """Read the driver's word in a folder, leave a file called `name`, and digest the inputs."""
+    word, error = None, None
+    try:
+        word = (Path(place) / "driver").read_text()
+        (Path(place) / name).write_text(word)
+    except OSError as refused:
+        error = f"{type(refused).__name__}: {refused}"
+    found = {path: digest(Path(path)) for path in inputs if Path(path).exists()}
+    return Seen(word=word, error=error, digests=found)
+
+
+_WHOLE = 16_000_000
+"""Files up to so many bytes are read; larger ones count by their size, ends and name."""
+
+
+def digest(path: Path) -> str:
+    """Return a digest of a file, or of names and sizes of all files below a folder.
+
+    Small files that stand directly in the folder, such as captions and configuration, count with
+    their content; images by their size: reading them all would take as long as an epoch.
+    """
+    total = hashlib.sha256()
+    if path.is_file():
+        return _content(path)
+    for file in sorted(file for file in path.rglob("*") if file.is_file()):
+        total.update(f"{file.relative_to(path)} {file.stat().st_size}\n".encode())
+        if file.parent == path:
+            total.update(_content(file).encode())
+    return total.hexdigest()
+
+
+def _content(file: Path) -> str:
+    size = file.stat().st_size
+    with file.open("rb") as opened:
+        if size <= _WHOLE:
+            return hashlib.file_digest(opened, "sha256").hexdigest()
+        ends = opened.read(_WHOLE // 2)
+        opened.seek(-(_WHOLE // 2), 2)
+        return hashlib.sha256(ends + opened.read()).hexdigest()

@@ -1,0 +1,78 @@
+import pytest
+
+from sweeps.fleet.nodes import Node, layouts, refuse
+from sweeps.sweep import Resources
+
+
+def node(name, cpus=8, gpus=0):
+    return Node(id=name, name=name, cpus=cpus, gpus=gpus)
+
+
+def counts(wanted, nodes, held=None, gpu=False):
+    found = layouts(Resources.model_validate(wanted), nodes, held or {}, gpu=gpu)
+    return {at.id: plan.hosts for at, plan in found}
+
+
+def test_auto_is_a_host_per_gpu_on_every_node():
+    nodes = [node("head", gpus=0), node("big", gpus=8), node("small", gpus=1)]
+    assert counts({}, nodes, gpu=True) == {"big": 8, "small": 1}
+
+
+def test_auto_is_a_host_per_core_group_without_gpus():
+    assert counts({}, [node("a", 8), node("b", 3), node("none", 0)]) == {"a": 2, "b": 1}
+
+
+def test_shares_of_a_gpu_lie_on_one_gpu_each():
+    found = layouts(Resources(gpus_per_host=0.4), [node("a", gpus=2)], {}, gpu=True)
+    ((_, plan),) = found
+    assert (plan.hosts, plan.gpus_per_host) == (4, 0.4)
+
+
+def test_a_given_number_of_hosts_is_divided_over_the_nodes():
+    nodes = [node("a", 2), node("b", 4), node("c", 1)]
+    assert counts({"hosts": 4}, nodes) == {"a": 2, "b": 1, "c": 1}
+    assert counts({"hosts": 2}, nodes) == {"a": 1, "b": 1}
+    assert counts({"hosts": 7}, nodes) == {"a": 2, "b": 4, "c": 1}
+
+
+def test_each_node_has_the_layout_of_its_own_size():
+    found = {at.id: plan for at, plan in layouts(Resources(), [node("a", 4), node("b", 16)], {},
+                                                 gpu=False)}  # fmt: skip
+    assert (found["a"].hosts, found["a"].threads) == (1, 4)
+    assert (found["b"].hosts, found["b"].threads) == (4, 4)
+
+
+def test_a_node_that_joins_gets_hosts_and_those_that_have_some_get_no_more():
+    nodes = [node("a", 4), node("new", 4)]
+    assert counts({}, nodes, held={"a": 1}) == {"new": 1}
+    assert counts({"hosts": 1}, nodes, held={"a": 1}) == {}
+    assert counts({"hosts": 2}, nodes, held={"a": 1}) == {"new": 1}
+
+
+def test_a_node_without_gpu_joins_no_sweep_on_gpus():
+    assert counts({}, [node("a", gpus=1), node("cpu")], held={"a": 1}, gpu=True) == {}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "gpu", "reason"),
+    [
+        ({"hosts": 7}, False, r"resources\.hosts must be at most the 6 cores .* 2 nodes, got 7"),
+        ({"hosts": 4}, True, r"at most the 3 shares of a GPU .* got 4"),
+    ],
+)
+def test_more_hosts_than_the_cluster_has_room_for_are_refused(wanted, gpu, reason):
+    nodes = [node("a", 2, gpus=1), node("b", 4, gpus=2)]
+    refuse(Resources.model_validate({**wanted, "hosts": wanted["hosts"] - 1}), nodes, gpu=gpu)
+    with pytest.raises(ValueError, match=reason):
+        refuse(Resources.model_validate(wanted), nodes, gpu=gpu)
+
+
+def test_a_cluster_without_any_room_is_refused():
+    with pytest.raises(ValueError, match="at most the 0 cores"):
+        refuse(Resources(), [node("head", 0)], gpu=False)
+
+
+@pytest.mark.parametrize("share", [0.0, 1.5])
+def test_a_host_gets_a_share_of_one_gpu(share):
+    with pytest.raises(ValueError, match="gpus_per_host"):
+        Resources(gpus_per_host=share)
