@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sweeps.quiet import quiet_libraries
 from sweeps.trained import trained
 from workers.caption_requests import RequestError
 from workers.captioner import BATCH, Captioner, Prepared
@@ -52,7 +51,6 @@ def caption_files(
 
 def load(source: str, results: Path) -> Captioner:
     """Return the captioner that `source` names; raises ValueError or OSError."""
-    quiet_libraries()
     with trained(source, results) as found:
         recipe = found.recipe
         if recipe is None:

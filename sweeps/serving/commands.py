@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from sweeps.arguments import FAILED, RESULTS, Results, console
+from sweeps.quiet import quiet_libraries
 
 
 def serve(
@@ -21,6 +22,7 @@ def serve(
     results: Results = RESULTS,
 ) -> None:
     """Serve a registered model over HTTP, with a page to try an image; Ctrl-C ends it."""
+    quiet_libraries()  # before their first import, which is when they talk
     from sweeps.serving.served import Registered
     from sweeps.serving.server import serve as serve_model
 
@@ -43,6 +45,7 @@ def caption(
     results: Results = RESULTS,
 ) -> None:
     """Caption image files: a line with path, tab and caption for each."""
+    quiet_libraries()
     from sweeps.serving.caption import caption_files
 
     if not caption_files(images, model, results, question, as_json):

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 import uvicorn
 from rich.console import Console
 
-from sweeps.quiet import quiet_libraries
 from sweeps.serving.access_log import AccessLog
 from sweeps.serving.answers import Answers
 from sweeps.serving.app import make_app
@@ -36,7 +35,6 @@ def serve(model: Registered, host: str, port: int, console: Console) -> None:
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(message)s")
     logging.getLogger("sweeps").setLevel(logging.INFO)
     sys.setswitchinterval(SWITCH)
-    quiet_libraries()
     with listen(host, port) as listening:
         batcher = Batcher()
         keeper = Keeper(model, batcher)
