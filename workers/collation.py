@@ -15,8 +15,21 @@ from workers.models import Base
 from workers.prompts import Prompt
 
 Batch = dict[str, torch.Tensor]
+Tokens = Sequence[Sequence[int]]
 IGNORED = -100
 """Label of a token that is not learned."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One example as token numbers: what the model is given, and what it learns to write."""
+
+    prompt: tuple[int, ...]
+    """All tokens up to the first learned one, image tokens included."""
+    target: tuple[int, ...]
+    """The learned ones, with the end of text; the loss averages over just these."""
+    truncated: bool
+    """The target was longer than the model's positions and was cut."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,25 +42,37 @@ class Collated:
     """Which targets were longer than the model's positions and were cut."""
 
 
-def training_batch(
-    base: Base, images: Sequence[Encoded], prompts: Sequence[Prompt], targets: Sequence[str]
-) -> Collated:
-    """Return a batch whose loss is the cross-entropy of the targets; padding is on the right.
+def training_row(base: Base, image: Encoded, prompt: Prompt, target: str) -> Row:
+    """Return an example as tokens.
 
     Raises ValueError, naming ``prompt.text``, for a prompt that leaves no room for a target.
     """
-    before = _prompt_rows(base, images, prompts)
-    after, truncated = [], []
-    for row, prompt, target in zip(before, prompts, targets, strict=True):
-        tokens = base.family.target_tokens(base, prompt, target)
-        _check_image_token(base, tokens, target)
-        room = _room(base, row)
-        truncated.append(len(tokens) > room)
-        # The end of text stays: a cut caption, too, must come to an end.
-        after.append(tokens if len(tokens) <= room else [*tokens[: room - 1], tokens[-1]])
+    before = base.family.prompt_tokens(base, image, prompt)
+    tokens = base.family.target_tokens(base, prompt, target)
+    _check_image_token(base, tokens, target)
+    room = _room(base, before)
+    # The end of text stays: a cut caption, too, must come to an end.
+    kept = tokens if len(tokens) <= room else [*tokens[: room - 1], tokens[-1]]
+    return Row(prompt=tuple(before), target=tuple(kept), truncated=len(tokens) > room)
+
+
+def batch_of(base: Base, images: Sequence[Encoded], rows: Sequence[Row]) -> Batch:
+    """Return a batch whose loss is the cross-entropy of the targets; padding is on the right."""
     build = _encoder_decoder if base.encoder_decoder else _one_sequence
-    batch = stacked(images) | build(base, before, after)
-    return Collated(batch=batch, truncated=tuple(truncated))
+    return stacked(images) | build(base, [row.prompt for row in rows], [row.target for row in rows])
+
+
+def training_batch(
+    base: Base, images: Sequence[Encoded], prompts: Sequence[Prompt], targets: Sequence[str]
+) -> Collated:
+    """Return the batch of examples that are no rows yet; raises what `training_row` raises."""
+    rows = [
+        training_row(base, image, prompt, target)
+        for image, prompt, target in zip(images, prompts, targets, strict=True)
+    ]
+    return Collated(
+        batch=batch_of(base, images, rows), truncated=tuple(row.truncated for row in rows)
+    )
 
 
 def generation_inputs(base: Base, images: Sequence[Encoded], prompts: Sequence[Prompt]) -> Batch:
@@ -113,7 +138,7 @@ def _room(base: Base, prompt: Sequence[int]) -> int:
     return base.positions - used
 
 
-def _one_sequence(base: Base, before: list[list[int]], after: list[list[int]]) -> Batch:
+def _one_sequence(base: Base, before: Tokens, after: Tokens) -> Batch:
     rows = [[*prompt, *target] for prompt, target in zip(before, after, strict=True)]
     learned = [
         [*[0] * len(prompt), *[1] * len(target)]
@@ -128,7 +153,7 @@ def _one_sequence(base: Base, before: list[list[int]], after: list[list[int]]) -
     return batch | base.family.token_types(base, ids, predicted)
 
 
-def _encoder_decoder(base: Base, before: list[list[int]], after: list[list[int]]) -> Batch:
+def _encoder_decoder(base: Base, before: Tokens, after: Tokens) -> Batch:
     return {
         "input_ids": _padded(before, _padding(base)),
         "attention_mask": _mask(before),

@@ -13,8 +13,9 @@ from typing import Any
 import torch
 
 from workers import collation
-from workers.collation import Batch
+from workers.collation import Batch, Row
 from workers.data.sample import Sample
+from workers.families import Encoded
 from workers.models import Base
 from workers.pixels import Pixels
 from workers.prompts import Asking, Prompt
@@ -29,6 +30,15 @@ class NonFiniteLossError(ArithmeticError):
         self.loss = loss
 
 
+def not_finite(loss: float, step: int, epoch: int, train: Train) -> NonFiniteLossError:
+    """Return the error for a loss of optimizer step `step` in epoch `epoch`, both from 0."""
+    return NonFiniteLossError(
+        f"train/loss is {loss} at step {step + 1} (epoch {epoch + 1}); "
+        f"lower train.learning_rate (it is {train.learning_rate:g})",
+        loss,
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Examples:
     """Image-text pairs of one split; an image with three captions makes three examples."""
@@ -39,7 +49,8 @@ class Examples:
     """What is asked about each sample."""
     pairs: tuple[tuple[int, str], ...]
     """(index of the sample, caption or answer)."""
-    _cut: set[int] = field(default_factory=set, repr=False)
+    _base: Base = field(repr=False)
+    _rows: dict[int, Row] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, base: Base, samples: Sequence[Sample], asking: Asking | None = None) -> "Examples":
@@ -52,21 +63,33 @@ class Examples:
         pairs = tuple(
             (index, caption) for index, sample in enumerate(samples) for caption in sample.captions
         )
-        return cls(samples=samples, pixels=Pixels(base, samples), prompts=prompts, pairs=pairs)
+        return cls(
+            samples=samples, pixels=Pixels(base, samples), prompts=prompts, pairs=pairs, _base=base
+        )
 
     @property
     def truncated(self) -> int:
         """Number of captions that were cut at the model's last position, as far as seen."""
-        return len(self._cut)
+        return sum(row.truncated for row in self._rows.values())
+
+    def row(self, position: int) -> Row:
+        """Return the pair at `position` as tokens, which are made once."""
+        if position not in self._rows:
+            index, target = self.pairs[position]
+            (image,) = self.pixels.of([index])
+            self._rows[position] = collation.training_row(
+                self._base, image, self.prompts[index], target
+            )
+        return self._rows[position]
+
+    def images(self, positions: Sequence[int]) -> list[Encoded]:
+        """Return the images of the pairs at `positions`."""
+        return self.pixels.of([self.pairs[position][0] for position in positions])
 
     def batch(self, base: Base, chosen: Sequence[int]) -> Batch:
         """Collate the pairs at the positions `chosen`."""
-        indices, targets = zip(*(self.pairs[position] for position in chosen), strict=True)
-        prompts = [self.prompts[index] for index in indices]
-        collated = collation.training_batch(base, self.pixels.of(indices), prompts, targets)
-        cut = zip(chosen, collated.truncated, strict=True)
-        self._cut.update(position for position, is_cut in cut if is_cut)
-        return collated.batch
+        rows = [self.row(position) for position in chosen]
+        return collation.batch_of(base, self.images(chosen), rows)
 
 
 def steps_per_epoch(examples: int, train: Train) -> int:
@@ -124,11 +147,7 @@ def train_epoch(
             batches = [examples.batch(base, chosen) for chosen in window]
             losses.append(_optimizer_step(base, model, optimizer, batches, train))
             if not math.isfinite(losses[-1]):
-                raise NonFiniteLossError(
-                    f"train/loss is {losses[-1]} at step {done + 1} (epoch {epoch + 1}); "
-                    f"lower train.learning_rate (it is {train.learning_rate:g})",
-                    losses[-1],
-                )
+                raise not_finite(losses[-1], done, epoch, train)
     return sum(losses) / len(losses)
 
 

@@ -1,0 +1,111 @@
+"""A linear layer of the base with the low-rank terms of all slots of a pack."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+
+from workers.packing.dropout import Draws, salt_of
+from workers.packing.low_rank import AddLowRank, Drop, add_low_rank_in_turn
+
+
+@dataclass(kw_only=True)
+class Route:
+    """Which rows of the batch belong to which slot; all layers of a pack look at the same one."""
+
+    slots: int = 0
+    """Slots in the batch. Their rows follow one another, equally many of each."""
+    draws: Sequence[Draws | None] | None = None
+    """Dropout of each segment's rows while a pack trains."""
+    label_rows: list[int] | None = None
+    """Rows of each slot in the head, where only label positions reach it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Share:
+    """The slots of one segment, as one layer sees them."""
+
+    number: int
+    """Of its segment, by which `Route.draws` is read."""
+    first: int
+    """Place of its first slot among those of the batch."""
+    a: torch.Tensor
+    """(slots, rank, inputs)."""
+    b: torch.Tensor
+    """(slots, outputs, rank)."""
+    scale: torch.Tensor
+    """(slots, 1, 1)."""
+
+    @property
+    def end(self) -> int:
+        """Place after its last slot."""
+        return self.first + self.a.shape[0]
+
+
+class PackedLinear(torch.nn.Module):
+    """Stands in the model in place of a linear layer, which it calls for all rows at once."""
+
+    def __init__(self, base: torch.nn.Module, path: str, route: Route, *, head: bool) -> None:
+        super().__init__()
+        self.base = base
+        self._head = head
+        self.shares: tuple[Share, ...] = ()
+        self._route = route
+        self._salt = salt_of(path)
+
+    @property
+    def weight(self) -> torch.Tensor:
+        """The base's weight; some models look at its type."""
+        return cast(torch.Tensor, self.base.weight)
+
+    @property
+    def bias(self) -> torch.Tensor | None:
+        """The base's bias."""
+        return cast(torch.Tensor | None, self.base.bias)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the layer's output for `x`, whose rows are ordered by slot."""
+        out: torch.Tensor = self.base(x)
+        if self._head and self._route.label_rows is not None:
+            return self._unequal(out, x, self._route.label_rows)
+        slots = self._route.slots
+        outs = out.reshape(slots, -1, out.shape[-1])
+        xs = x.reshape(slots, -1, x.shape[-1])
+        pieces, done = [], 0
+        for share in self.shares:
+            if done < share.first:
+                pieces.append(outs[done : share.first])
+            pieces.append(self._added(outs, xs, share))
+            done = share.end
+        if done < slots:
+            pieces.append(outs[done:])
+        return (pieces[0] if len(pieces) == 1 else torch.cat(pieces)).view(out.shape)
+
+    def _added(self, outs: torch.Tensor, xs: torch.Tensor, share: Share) -> torch.Tensor:
+        if share.a.shape[0] < outs.shape[0]:
+            outs, xs = outs[share.first : share.end], xs[share.first : share.end]
+        added: torch.Tensor = AddLowRank.apply(  # type: ignore[no-untyped-call]
+            outs, xs, share.a, share.b, share.scale, self._drop(share)
+        )
+        return added
+
+    def _drop(self, share: Share) -> Drop | None:
+        drawn = self._route.draws[share.number] if self._route.draws else None
+        return (lambda x: drawn.applied(x, self._salt)) if drawn else None
+
+    def _unequal(self, out: torch.Tensor, x: torch.Tensor, sizes: list[int]) -> torch.Tensor:
+        """Return the output for rows of which the slots have unequally many."""
+        starts = [sum(sizes[:slot]) for slot in range(len(sizes) + 1)]
+        pieces, done = [], 0
+        for share in self.shares:
+            begin, end = starts[share.first], starts[share.end]
+            own = sizes[share.first : share.end]
+            pieces += [
+                out[done:begin],
+                add_low_rank_in_turn(
+                    out[begin:end], x[begin:end], share.a, share.b, share.scale, own
+                ),
+            ]
+            done = end
+        return torch.cat([*pieces, out[done:]])

@@ -1,0 +1,98 @@
+"""The base with the low-rank terms of several slots in its layers, for the time of a step."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from workers import collation
+from workers.collation import IGNORED, Batch
+from workers.models import Base
+from workers.packing.dropout import Draws
+from workers.packing.layout import Matrices
+from workers.packing.linear import PackedLinear, Route, Share
+from workers.token_losses import token_losses
+
+
+@dataclass(frozen=True, kw_only=True)
+class Segment:
+    """Slots of one layout whose rows follow one another in the batch."""
+
+    matrices: Matrices
+    """Path of a layer -> A (slots, rank, inputs) and B (slots, outputs, rank)."""
+    scale: torch.Tensor
+    """(slots, 1, 1)."""
+
+
+class PackedModel:
+    """Puts packed layers in the place of linear ones and takes them away again.
+
+    Between two steps the base is as it was, whoever else uses it.
+    """
+
+    def __init__(self, base: Base) -> None:
+        self._base = base
+        self._route = Route()
+        self._layers: dict[str, PackedLinear] = {}
+
+    @contextmanager
+    def carrying(
+        self, segments: Sequence[Segment], draws: Sequence[Draws | None] | None = None
+    ) -> Iterator[Any]:
+        """Give the model for batches whose rows are those of the slots of `segments`, in order.
+
+        Each slot must have equally many rows. `draws` is the dropout of each segment.
+        """
+        shares = _shares(segments)
+        self._route.slots = sum(segment.scale.shape[0] for segment in segments)
+        self._route.draws = draws
+        replaced = [self._put(path, own) for path, own in shares.items()]
+        try:
+            yield self._base.model
+        finally:
+            for parent, name, module in replaced:
+                setattr(parent, name, module)
+            self._route.draws = None
+
+    def losses(self, batch: Batch, smoothing: torch.Tensor) -> torch.Tensor:
+        """Return the sum of the losses of each slot's learned tokens (slots,).
+
+        `smoothing` is the label smoothing of each row (rows,).
+        """
+        learned = collation.learned_labels(self._base, batch["labels"]) != IGNORED
+        counts: list[int] = learned.view(self._route.slots, -1).sum(dim=1).tolist()
+        self._route.label_rows = counts
+        try:
+            lost = token_losses(self._base, self._base.model, batch, smoothing).losses
+        finally:
+            self._route.label_rows = None
+        # Cut apart, not multiplied by masks: one slot's NaN is no other's.
+        return torch.stack([own.sum() for own in torch.split(lost, counts)])
+
+    def _put(self, path: str, shares: tuple[Share, ...]) -> tuple[Any, str, torch.nn.Module]:
+        """Put the packed layer at `path`; return what was there, with its parent and name."""
+        *folders, name = path.split(".")
+        parent = self._base.model.get_submodule(".".join(folders))
+        there = getattr(parent, name)
+        if path not in self._layers:
+            # An adapter of peft may be wrapped around the layer.
+            linear = there.get_base_layer() if hasattr(there, "get_base_layer") else there
+            head = there is self._base.model.get_output_embeddings()
+            self._layers[path] = PackedLinear(linear, path, self._route, head=head)
+        self._layers[path].shares = shares
+        setattr(parent, name, self._layers[path])
+        return parent, name, there
+
+
+def _shares(segments: Sequence[Segment]) -> dict[str, tuple[Share, ...]]:
+    """Return what each layer needs: path -> its shares, in the order of the rows."""
+    shares: dict[str, tuple[Share, ...]] = {}
+    first = 0
+    for number, segment in enumerate(segments):
+        for path, (a, b) in segment.matrices.items():
+            own = Share(number=number, first=first, a=a, b=b, scale=segment.scale)
+            shares[path] = (*shares.get(path, ()), own)
+        first += segment.scale.shape[0]
+    return shares

@@ -1,0 +1,108 @@
+"""The adapter of one trial as peft makes, names and describes it, without the base's weights.
+
+peft is asked on a skeleton: the adapted layers under their own paths, with their shapes and no
+memory behind them. So first weights, file names and `adapter_config.json` are peft's own.
+"""
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel, get_peft_model
+from safetensors.torch import save_file
+
+from workers.adapters import WEIGHTS, adapted_layers, lora_config
+from workers.models import Base
+from workers.packing.layout import Layer, Matrices
+from workers.recipe import Adapter
+
+_PREFIX = "base_model.model."
+_NAME = "default"
+
+
+@dataclass(frozen=True)
+class FreshAdapter:
+    """A new adapter: what decides its place in a pack, and its first weights."""
+
+    layers: tuple[Layer, ...]
+    matrices: Matrices
+    scale: float
+    config: Any
+    """peft's `LoraConfig`."""
+
+
+def fresh(adapter: Adapter, base: Base, seed: int) -> FreshAdapter:
+    """Return a new adapter with the weights that peft draws for `seed`.
+
+    Raises ValueError, naming ``adapter.targets``, for what the base does not have.
+    """
+    config = lora_config(adapter, base)
+    layers = _layers(adapter, base)
+    skeleton = _skeleton(layers)
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        model: PeftModel = get_peft_model(skeleton, config)
+    tuned: dict[str, Any] = {layer.path: skeleton.get_submodule(layer.path) for layer in layers}
+    return FreshAdapter(
+        layers=layers,
+        matrices={
+            path: (module.lora_A[_NAME].weight.data, module.lora_B[_NAME].weight.data)
+            for path, module in tuned.items()
+        },
+        scale=float(tuned[layers[0].path].scaling[_NAME]),
+        config=model.peft_config[_NAME],
+    )
+
+
+def save(folder: Path, matrices: Matrices, config: Any, base_name: str) -> None:
+    """Write an adapter as plain peft loads it: safetensors and adapter_config.json."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {
+        f"{_PREFIX}{path}.lora_{which}.weight": matrix.detach().cpu().clone()
+        for path, pair in matrices.items()
+        for which, matrix in zip("AB", pair, strict=True)
+    }
+    save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+    config = copy.copy(config)
+    config.base_model_name_or_path = base_name
+    config.inference_mode = True
+    config.save_pretrained(str(folder))
+
+
+def from_state(weights: Mapping[str, torch.Tensor], layers: tuple[Layer, ...]) -> Matrices:
+    """Return the matrices in the weights of a saved adapter, as `adapters.read_weights` gives."""
+    return {
+        layer.path: (
+            weights[f"{_PREFIX}{layer.path}.lora_A.weight"],
+            weights[f"{_PREFIX}{layer.path}.lora_B.weight"],
+        )
+        for layer in layers
+    }
+
+
+def _layers(adapter: Adapter, base: Base) -> tuple[Layer, ...]:
+    found = []
+    for path in adapted_layers(adapter, base):
+        module = base.model.get_submodule(path)
+        found.append(Layer(path, module.in_features, module.out_features))
+    return tuple(found)
+
+
+def _skeleton(layers: tuple[Layer, ...]) -> torch.nn.Module:
+    """Return a tree of modules with these layers, in their order."""
+    root = torch.nn.Module()
+    for layer in layers:
+        *folders, name = layer.path.split(".")
+        parent = root
+        for folder in folders:
+            if folder not in parent._modules:
+                parent.add_module(folder, torch.nn.Module())
+            parent = parent.get_submodule(folder)
+        linear = torch.nn.Linear(layer.inputs, layer.outputs, bias=False, device="meta")
+        shape = torch.empty(1).expand(layer.outputs, layer.inputs)
+        linear.weight = torch.nn.Parameter(shape, requires_grad=False)
+        parent.add_module(name, linear)
+    return root

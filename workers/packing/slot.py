@@ -1,0 +1,146 @@
+"""One trial of a pack: its optimizer, its place in the data, and its losses."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import torch
+
+from workers.collation import Row
+from workers.packing.arena import Arena
+from workers.packing.dropout import row_key
+from workers.packing.peft_weights import FreshAdapter
+from workers.recipe import Recipe, Train
+from workers.training import (
+    Examples,
+    epoch_windows,
+    learning_rate,
+    not_finite,
+    steps_per_epoch,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Taken:
+    """The examples that one slot has in one micro-step."""
+
+    positions: tuple[int, ...]
+    """Among the pairs of its examples."""
+    keys: tuple[int, ...]
+    """For dropout, see `workers.packing.dropout.row_key`."""
+    tokens: int
+    """Learned tokens of the whole optimizer step that they are part of."""
+
+
+@dataclass(kw_only=True)
+class Slot:
+    """The whole mutable state of one trial; everything else is shared and frozen."""
+
+    name: str
+    recipe: Recipe
+    fresh: FreshAdapter
+    arena: Arena
+    parameter: torch.nn.Parameter
+    optimizer: torch.optim.Optimizer
+    rung: int = 0
+    """Epochs done: with the seed, the data cursor and the state of dropout."""
+    ailing: int = 0
+    """Rungs with symptoms in a row, up to the last one."""
+
+    @property
+    def weights(self) -> int:
+        """Number of trained weights, without padding."""
+        rank = self.recipe.adapter.rank
+        return rank * sum(layer.inputs + layer.outputs for layer in self.fresh.layers)
+
+
+@dataclass(kw_only=True)
+class Epoch:
+    """The way of one slot through one epoch, optimizer step by optimizer step."""
+
+    slot: Slot
+    examples: Examples
+    _windows: Iterator[list[list[int]]] = field(init=False)
+    _window: list[int] = field(init=False, default_factory=list)
+    _tokens: int = field(init=False, default=0)
+    _place: int = field(init=False, default=0)
+    """Examples of this epoch before the rest of the window."""
+    _step: int = field(init=False, default=-1)
+    """Optimizer step of this epoch, from 0."""
+    _losses: list[torch.Tensor] = field(init=False, default_factory=list)
+    """Loss of each optimizer step so far, on the device."""
+
+    def __post_init__(self) -> None:
+        pairs = len(self.examples.pairs)
+        self._windows = epoch_windows(pairs, self.slot.rung, self._train)
+        self._open_window()
+
+    @property
+    def remaining(self) -> int:
+        """Examples before the next optimizer step; 0 once the epoch is over."""
+        return len(self._window)
+
+    def take(self, most: int) -> Taken:
+        """Return the next examples of the optimizer step: at most so many, at least one."""
+        positions, self._window = self._window[:most], self._window[most:]
+        places = range(self._place, self._place + len(positions))
+        self._place += len(positions)
+        seed, epoch = self._train.seed, self.slot.rung
+        return Taken(
+            positions=tuple(positions),
+            keys=tuple(row_key(seed, epoch, place) for place in places),
+            tokens=self._tokens,
+        )
+
+    def add(self, loss: torch.Tensor) -> None:
+        """Count the loss of what was taken, and step where that ended an optimizer step."""
+        self._losses[-1] = self._losses[-1] + loss
+        if not self._window:
+            self._update()
+            self._open_window()
+
+    def mean_loss(self) -> float:
+        """Return the mean loss of the optimizer steps so far.
+
+        Waits for the device. Raises `NonFiniteLossError` for the first one that is not finite.
+        """
+        done = self._losses if self._step < 0 else self._losses[: self._step + 1]
+        losses: list[float] = torch.stack(done).tolist()
+        for step, loss in enumerate(losses):
+            if not math.isfinite(loss):
+                raise not_finite(loss, self._before + step, self.slot.rung, self._train)
+        return sum(losses) / len(losses)
+
+    @property
+    def _train(self) -> Train:
+        return self.slot.recipe.train
+
+    @property
+    def _before(self) -> int:
+        """Optimizer steps of the epochs before this one."""
+        return self.slot.rung * steps_per_epoch(len(self.examples.pairs), self._train)
+
+    def _open_window(self) -> None:
+        """Begin the next optimizer step, if there is one left."""
+        batches = next(self._windows, None)
+        if batches is None:
+            return
+        self._step += 1
+        self._window = [position for batch in batches for position in batch]
+        self._tokens = sum(len(self._row(position).target) for position in self._window)
+        self._losses.append(torch.zeros((), device=self.slot.parameter.device))
+
+    def _row(self, position: int) -> Row:
+        return self.examples.row(position)
+
+    def _update(self) -> None:
+        """Clip the gradient and let the optimizer step."""
+        steps = self._train.epochs * steps_per_epoch(len(self.examples.pairs), self._train)
+        rate = learning_rate(self._before + self._step, steps, self._train)
+        self.slot.optimizer.param_groups[0]["lr"] = rate
+        if self._train.max_grad_norm is not None:
+            torch.nn.utils.clip_grad_norm_([self.slot.parameter], self._train.max_grad_norm)
+        self.slot.optimizer.step()
+        gradient = self.slot.parameter.grad
+        assert gradient is not None  # a view of the arena's
+        gradient.zero_()
