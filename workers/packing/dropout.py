@@ -3,8 +3,8 @@
 A generator's numbers depend on how many were drawn before, and so on the neighbours, on the slot
 and on padding. Here each number is a hash of what it is for: the trial's seed, the example's place
 in the epoch, the layer, the position in the sequence and the feature (counter-based random numbers,
-Salmon et al. 2011). The hash is that of Steele et al. (2014) cut to 32 bits: two rounds of
-multiplication and shift, enough for a mask.
+Salmon et al. 2011). The hash multiplies and shifts, once for the position and once for the feature,
+which is enough for a mask.
 """
 
 import zlib
@@ -21,32 +21,35 @@ _ODD = (0x9E3779B1, 0x85EBCA77, 0xC2B2AE3D)
 
 @dataclass(frozen=True, kw_only=True)
 class Draws:
-    """What the dropout of one micro-step needs of each row of the batch."""
+    """What the dropout of one micro-step needs of the rows of some slots."""
 
     keys: torch.Tensor
     """(rows,) int32: a hash of the trial's seed and the example's place in its epoch."""
     thresholds: torch.Tensor
-    """(rows, 1, 1) int32: a draw below it drops the value."""
+    """(rows, 1, 1) int16: a draw below it drops the value."""
     gains: torch.Tensor
-    """(rows, 1, 1) float32: 1 / (1 - p)."""
+    """(slots, 1, 1) float32: 1 / (1 - p), by which what is left is raised."""
 
-    def applied(self, x: torch.Tensor, salt: int) -> torch.Tensor:
-        """Return `x` (slots, tokens, features) with some values 0 and the others raised.
+    def kept(self, x: torch.Tensor, salt: int) -> torch.Tensor:
+        """Return which values of `x` (slots, tokens, features) are not dropped: of its shape, bool.
 
-        `salt` tells layers apart. All rows of the batch have equally many tokens in `x`.
+        `salt` tells layers apart. All rows have equally many of the tokens.
         """
         rows = self.keys.shape[0]
-        by_row = x.view(rows, -1, x.shape[-1])
-        kept = draws(self.keys, salt, by_row.shape[1], by_row.shape[2]) >= self.thresholds
-        return (by_row * kept * self.gains).view(x.shape)
+        drawn = draws(self.keys, salt, x.numel() // x.shape[-1] // rows, x.shape[-1])
+        return (drawn >= self.thresholds).view(x.shape)
 
 
 def draws(keys: torch.Tensor, salt: int, positions: int, features: int) -> torch.Tensor:
-    """Return uniform int32 numbers (rows, positions, features)."""
+    """Return uniform int16 numbers (rows, positions, features).
+
+    Each hash gives two of them.
+    """
     by_position = _multiples(positions, _ODD[1], keys.device)
-    by_feature = _multiples(features, _ODD[2], keys.device)
-    mixed = _mixed((keys ^ salt)[:, None] + by_position)
-    return _mixed(mixed[:, :, None] + by_feature)
+    by_pair = _multiples((features + 1) // 2, _ODD[2], keys.device)
+    mixed = _mixed((keys ^ salt)[:, None] + by_position, _ODD[0])
+    drawn = _mixed(mixed[:, :, None] + by_pair, _ODD[1])
+    return drawn.view(torch.int16)[:, :, :features]
 
 
 def row_key(seed: int, epoch: int, place: int) -> int:
@@ -67,21 +70,21 @@ def salt_of(path: str) -> int:
 
 
 def threshold(probability: float) -> int:
-    """Return the smallest int32 draw that keeps its value."""
-    return min(round(probability * 2**32), 2**32 - 1) - 2**31
+    """Return the smallest int16 draw that keeps its value."""
+    return min(round(probability * 2**16), 2**16 - 1) - 2**15
 
 
-def of_rows(
-    keys: Sequence[int], probabilities: Sequence[float], device: torch.device
+def of_slots(
+    keys: Sequence[Sequence[int]], probabilities: Sequence[float], device: torch.device
 ) -> Draws | None:
-    """Return the draws for rows with these keys and dropouts; None where nothing is dropped."""
+    """Return the draws of slots with these keys of their rows; None where nothing is dropped."""
     if not any(probabilities):
         return None
-    thresholds = [threshold(probability) for probability in probabilities]
+    thresholds = [threshold(p) for p, own in zip(probabilities, keys, strict=True) for _ in own]
     gains = [1.0 / (1.0 - probability) for probability in probabilities]
     return Draws(
-        keys=torch.tensor(keys, dtype=torch.int32, device=device),
-        thresholds=torch.tensor(thresholds, dtype=torch.int32, device=device)[:, None, None],
+        keys=torch.tensor([key for own in keys for key in own], dtype=torch.int32, device=device),
+        thresholds=torch.tensor(thresholds, dtype=torch.int16, device=device)[:, None, None],
         gains=torch.tensor(gains, device=device)[:, None, None],
     )
 
@@ -92,9 +95,8 @@ def _multiples(count: int, odd: int, device: torch.device) -> torch.Tensor:
     return values.to(torch.int32).to(device)
 
 
-def _mixed(values: torch.Tensor) -> torch.Tensor:
+def _mixed(values: torch.Tensor, odd: int) -> torch.Tensor:
     """Scramble int32 numbers; in place, for they are many."""
-    for shift, odd in ((15, _ODD[1]), (13, _ODD[2])):
-        values ^= values >> shift
-        values *= odd - (1 << 32)
+    values ^= values >> 15
+    values *= odd - (1 << 32)
     return values.bitwise_xor_(values >> 16)

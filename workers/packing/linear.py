@@ -7,7 +7,7 @@ from typing import cast
 import torch
 
 from workers.packing.dropout import Draws, salt_of
-from workers.packing.low_rank import AddLowRank, Drop, add_low_rank_in_turn
+from workers.packing.low_rank import AddLowRank, add_low_rank_in_turn
 
 
 @dataclass(kw_only=True)
@@ -85,14 +85,13 @@ class PackedLinear(torch.nn.Module):
     def _added(self, outs: torch.Tensor, xs: torch.Tensor, share: Share) -> torch.Tensor:
         if share.a.shape[0] < outs.shape[0]:
             outs, xs = outs[share.first : share.end], xs[share.first : share.end]
+        drawn = self._route.draws[share.number] if self._route.draws else None
+        kept = drawn.kept(xs, self._salt) if drawn else None
+        scale = share.scale * drawn.gains if drawn else share.scale
         added: torch.Tensor = AddLowRank.apply(  # type: ignore[no-untyped-call]
-            outs, xs, share.a, share.b, share.scale, self._drop(share)
+            outs, xs, share.a, share.b, scale, kept
         )
         return added
-
-    def _drop(self, share: Share) -> Drop | None:
-        drawn = self._route.draws[share.number] if self._route.draws else None
-        return (lambda x: drawn.applied(x, self._salt)) if drawn else None
 
     def _unequal(self, out: torch.Tensor, x: torch.Tensor, sizes: list[int]) -> torch.Tensor:
         """Return the output for rows of which the slots have unequally many."""

@@ -9,20 +9,17 @@ As in peft the low-rank term is computed in float32, whatever the precision of t
 before it is rounded to that precision.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
 
-Drop = Callable[[torch.Tensor], torch.Tensor]
-"""Applies the same dropout at each call: (slots, tokens, features) -> the same shape."""
-
 
 class AddLowRank(torch.autograd.Function):
-    """``out + scale * dropout(x) A^T B^T`` per slot.
+    """``out + scale * (kept * x) A^T B^T`` per slot.
 
-    A function of its own instead of torch's recorded operations, because it keeps x as it came, not
-    its float32 copy and not the dropped one, and draws the dropout again in the backward pass.
+    A function of its own instead of torch's recorded operations: those would keep the float32 copy
+    of x and the dropped one; this keeps x as it came, which layers share that read the same, and
+    a byte per value for the dropout.
     """
 
     @staticmethod
@@ -33,7 +30,7 @@ class AddLowRank(torch.autograd.Function):
         a: torch.Tensor,
         b: torch.Tensor,
         scale: torch.Tensor,
-        drop: Drop | None,
+        kept: torch.Tensor | None,
     ) -> torch.Tensor:
         """Return the sum (slots, tokens, outputs) in the precision of `out`.
 
@@ -42,12 +39,11 @@ class AddLowRank(torch.autograd.Function):
             x: input (slots, tokens, inputs).
             a: (slots, rank, inputs), float32.
             b: (slots, outputs, rank), float32.
-            scale: (slots, 1, 1), alpha / rank or what stands for it.
-            drop: dropout of the input of A.
+            scale: (slots, 1, 1), alpha / rank or what stands for it, raised by dropout's gain.
+            kept: what dropout leaves of x, of its shape, bool; None for all.
         """
-        reduced = torch.bmm(_dropped(x, drop), a.mT) * scale
-        ctx.save_for_backward(x, a, b, scale, reduced)
-        ctx.drop = drop
+        reduced = torch.bmm(_left(x, kept), a.mT) * scale
+        ctx.save_for_backward(x, a, b, scale, kept, reduced)
         if out.dtype == torch.float32:
             return torch.baddbmm(out, reduced, b.mT)
         return (out + torch.bmm(reduced, b.mT)).to(out.dtype)
@@ -57,20 +53,20 @@ class AddLowRank(torch.autograd.Function):
         ctx: Any, gradient: torch.Tensor
     ) -> tuple[torch.Tensor | None, ...]:
         """Return the gradients of `out`, `x`, `a` and `b`."""
-        x, a, b, scale, reduced = ctx.saved_tensors
+        x, a, b, scale, kept, reduced = ctx.saved_tensors
         wide = gradient.float()
         of_reduced = torch.bmm(wide, b) * scale
         of_b = torch.bmm(wide.mT, reduced)
-        of_a = torch.bmm(of_reduced.mT, _dropped(x, ctx.drop))
+        of_a = torch.bmm(of_reduced.mT, _left(x, kept))
         of_x = None
         if ctx.needs_input_grad[1]:
-            back = torch.bmm(of_reduced, a)
-            of_x = (ctx.drop(back) if ctx.drop else back).to(x.dtype)
+            of_x = _left(torch.bmm(of_reduced, a), kept).to(x.dtype)
         return gradient, of_x, of_a, of_b, None, None
 
 
-def _dropped(x: torch.Tensor, drop: Drop | None) -> torch.Tensor:
-    return drop(x.float()) if drop else x.float()
+def _left(x: torch.Tensor, kept: torch.Tensor | None) -> torch.Tensor:
+    """Return what dropout leaves of `x`, in float32."""
+    return x.float() if kept is None else x.float() * kept
 
 
 def add_low_rank_in_turn(
@@ -80,15 +76,15 @@ def add_low_rank_in_turn(
     b: torch.Tensor,
     scale: torch.Tensor,
     sizes: list[int],
-    drop: Drop | None = None,
+    kept: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Return what `AddLowRank` does, slot by slot with torch's own operations: the reference.
 
-    It also serves rows (rows, features) of which the slots have unequally many: `sizes`. Then
-    `drop` takes all rows at once.
+    It takes rows (tokens, inputs), of which the slots may have unequally many: `sizes`.
     """
-    wide = _dropped(x, drop)
+    wide = _left(x, kept)
     added = [
-        own @ a[slot].mT * scale[slot] @ b[slot].mT for slot, own in enumerate(torch.split(wide, sizes))
+        own @ a[slot].mT * scale[slot] @ b[slot].mT
+        for slot, own in enumerate(torch.split(wide, sizes))
     ]
     return (out + torch.cat(added)).to(out.dtype)

@@ -197,9 +197,9 @@ class Pack:
         draws, first = [], 0
         for segment in segments:
             slots = range(first, first + segment.scale.shape[0])
-            keys = [key for slot in slots for key in _filled(taken[slot].keys, size)]
-            dropped = [recipes[slot].adapter.dropout for slot in slots for _ in range(size)]
-            draws.append(dropout.of_rows(keys, dropped, self.base.device))
+            keys = [_filled(taken[slot].keys, size) for slot in slots]
+            dropped = [recipes[slot].adapter.dropout for slot in slots]
+            draws.append(dropout.of_slots(keys, dropped, self.base.device))
             first = slots.stop
         return draws
 

@@ -1,0 +1,91 @@
+"""A slot of a pack on disk: the same files as those of a slot that trains alone.
+
+So a trial may be trained in a pack before and alone after, or the other way round: weights and
+moments of AdamW are written layer by layer, with their true rank, not as rows of an arena.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from workers import snapshot_files
+from workers.adapters import read_weights
+from workers.packing import peft_weights
+from workers.packing.layout import Matrices
+from workers.packing.slot import Slot
+
+_MOMENTS = ("exp_avg", "exp_avg_sq")
+
+
+def export(slot: Slot, folder: Path) -> None:
+    """Write the slot's adapter as plain peft loads it."""
+    weights = _matrices(slot, slot.parameter.data)
+    peft_weights.save(folder, weights, slot.fresh.config, slot.recipe.model.base)
+
+
+def write(slot: Slot, folder: Path) -> None:
+    """Write all that `read` needs; complete only when this returns."""
+    export(slot, folder)
+    state = {"optimizer": _optimizer_state(slot), "random": None, "device_random": None}
+    snapshot_files.write(folder, state, slot.rung, slot.ailing, slot.recipe)
+
+
+def read(slot: Slot, folder: Path) -> None:
+    """Give a new slot the state that was written to `folder`, by whatever kind of slot.
+
+    Raises FileNotFoundError for an incomplete snapshot.
+    """
+    state, cursor = snapshot_files.read(folder)
+    graft(slot, folder, cursor["rung"])
+    slot.ailing = cursor["ailing"]
+    _load_optimizer(slot, state["optimizer"])
+
+
+def graft(slot: Slot, folder: Path, rung: int) -> None:
+    """Give a new slot the adapter in `folder`, which was trained for `rung` epochs."""
+    saved = peft_weights.from_state(read_weights(folder), slot.fresh.layers)
+    slot.arena.layout.packed(saved, slot.parameter.data)
+    slot.rung = rung
+
+
+def _matrices(slot: Slot, row: torch.Tensor) -> Matrices:
+    return slot.arena.layout.unpacked(row, slot.recipe.adapter.rank)
+
+
+def _optimizer_state(slot: Slot) -> dict[str, Any]:
+    """Return what AdamW over A and B of each layer, in their order, would return."""
+    saved = slot.optimizer.state_dict()
+    number = 2 * len(slot.fresh.layers)
+    group = {**saved["param_groups"][0], "params": list(range(number))}
+    own: Mapping[str, torch.Tensor] | None = saved["state"].get(0)
+    if own is None:  # it has made no step yet
+        return {"state": {}, "param_groups": [group]}
+    moments = {moment: _flat(_matrices(slot, own[moment])) for moment in _MOMENTS}
+    state = {
+        index: {"step": own["step"].clone()}
+        | {moment: values[index].clone() for moment, values in moments.items()}
+        for index in range(number)
+    }
+    return {"state": state, "param_groups": [group]}
+
+
+def _load_optimizer(slot: Slot, saved: Mapping[str, Any]) -> None:
+    """Take over what `_optimizer_state` returned; hyperparameters stay the slot's own."""
+    if not saved["state"]:
+        return
+    state = {"step": saved["state"][0]["step"]}
+    for moment in _MOMENTS:
+        row = torch.zeros_like(slot.parameter.data)
+        pairs = zip(*[iter(saved["state"][i][moment] for i in range(len(saved["state"])))] * 2,
+                    strict=True)  # fmt: skip
+        named = {layer.path: pair for layer, pair in zip(slot.fresh.layers, pairs, strict=True)}
+        slot.arena.layout.packed(named, row)
+        state[moment] = row
+    group = slot.optimizer.state_dict()["param_groups"]
+    slot.optimizer.load_state_dict({"state": {0: state}, "param_groups": group})
+
+
+def _flat(matrices: Matrices) -> list[torch.Tensor]:
+    return [matrix for pair in matrices.values() for matrix in pair]

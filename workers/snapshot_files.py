@@ -1,0 +1,33 @@
+"""The files of a snapshot beside its adapter: optimizer, random state, and where the data was."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from workers.recipe import Recipe
+
+_OPTIMIZER = "optimizer.pt"
+_STATE = "state.json"
+
+
+def write(folder: Path, state: dict[str, Any], rung: int, ailing: int, recipe: Recipe) -> None:
+    """Write a snapshot's state (tensors and plain values) and cursor to its folder."""
+    torch.save(state, folder / _OPTIMIZER)
+    # Written last: its presence means that the snapshot is complete.
+    partial = folder / (_STATE + ".partial")
+    partial.write_text(json.dumps({"rung": rung, "ailing": ailing, "recipe": recipe.model_dump()}))
+    partial.replace(folder / _STATE)
+
+
+def read(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return state and cursor of a snapshot.
+
+    Raises FileNotFoundError for an incomplete one.
+    """
+    if not (folder / _STATE).exists():
+        raise FileNotFoundError(f"{folder}: no complete snapshot (no {_STATE})")
+    # weights_only: tensors and plain values, no code is run from the file.
+    state = torch.load(folder / _OPTIMIZER, weights_only=True, map_location="cpu")
+    return state, json.loads((folder / _STATE).read_text())
