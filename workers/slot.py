@@ -1,6 +1,8 @@
 """A slot: one trial's adapter, optimizer, data cursor and random state on a shared base."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,18 +60,29 @@ class Slot:
         self.adapted.activate(self.name)
         return self.adapted.model
 
-    def train(self, examples: Examples) -> float:
-        """Train one epoch and return its mean loss; the process's random state is untouched."""
-        model = self.activate()
+    def epoch(self, examples: Examples) -> Iterator[float]:
+        """Return the next epoch's steps; each is to be taken within a `turn` of its own."""
+        return train_epoch(
+            self.adapted.base, self.adapted.model, self.optimizer, examples,
+            self.recipe.train, self.rung,
+        )  # fmt: skip
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Give the base and the process's random state to this slot for a while.
+
+        Its random state is kept where it got to, and the process's own is untouched.
+        """
+        self.activate()
         device = self.adapted.base.device
         with torch.random.fork_rng():
-            self._set_random(device)
-            loss = train_epoch(
-                self.adapted.base, model, self.optimizer, examples, self.recipe.train, self.rung
-            )
-            self._keep_random(device)
-        self.rung += 1
-        return loss
+            torch.set_rng_state(self.random)
+            if self.device_random is not None:
+                torch.cuda.set_rng_state(self.device_random, device)
+            yield
+            self.random = torch.get_rng_state()
+            if self.device_random is not None:
+                self.device_random = torch.cuda.get_rng_state(device)
 
     def snapshot(self, folder: Path) -> None:
         """Write all that `restored` needs to go on bit-identically."""
@@ -118,13 +131,3 @@ class Slot:
         adapted.load_weights(name, read_weights(folder))
         slot.rung = rung
         return slot
-
-    def _set_random(self, device: torch.device) -> None:
-        torch.set_rng_state(self.random)
-        if self.device_random is not None:
-            torch.cuda.set_rng_state(self.device_random, device)
-
-    def _keep_random(self, device: torch.device) -> None:
-        self.random = torch.get_rng_state()
-        if self.device_random is not None:
-            self.device_random = torch.cuda.get_rng_state(device)
