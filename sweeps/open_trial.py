@@ -34,6 +34,8 @@ from workers.report import Prediction, Report
 class OpenTrial:
     """A trial in a slot: what its host knows of it besides its weights."""
 
+    name: str
+    """Its id, such as ``trial-000``: that of its slot, too."""
     run: TrialRun
     recipe: Recipe
     untrained: Report | None = None
@@ -61,6 +63,11 @@ class OpenTrial:
         begun = [each for each in self.segments if each.segment.rung < report.rung]
         if begun:
             begun[-1].run.report(report, objective)
+
+    def mark(self, sweep: Sweep, violated: str | None) -> None:
+        """Say in the trial's run which limits it violates."""
+        if sweep.search.constraints:  # else there is no tag to write or to take away
+            self.run.violates(violated)
 
     def out_of_patience(self, rung: int) -> bool:
         """Say whether the objective has not become better for too many rungs.

@@ -42,3 +42,13 @@ class Report:
     def diagnosis(self) -> str:
         """The symptoms in one line, with their rung; empty for a healthy rung."""
         return f"rung {self.rung}: {'; '.join(self.symptoms)}" if self.symptoms else ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Done:
+    """What became of the work that a host was given for one slot."""
+
+    name: str
+    report: Report | None = None
+    error: Exception | None = None
+    """Why there is no report; the slot cannot go on."""

@@ -1,18 +1,17 @@
 """A slot: one trial's adapter, optimizer, data cursor and random state on a shared base."""
 
-import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from workers import snapshot_files
 from workers.adapters import AdaptedBase, read_weights
 from workers.recipe import Recipe
 from workers.training import Examples, train_epoch
-
-_OPTIMIZER = "optimizer.pt"
-_STATE = "state.json"
 
 
 @dataclass(kw_only=True)
@@ -58,18 +57,29 @@ class Slot:
         self.adapted.activate(self.name)
         return self.adapted.model
 
-    def train(self, examples: Examples) -> float:
-        """Train one epoch and return its mean loss; the process's random state is untouched."""
-        model = self.activate()
+    def epoch(self, examples: Examples) -> Iterator[float]:
+        """Return the next epoch's steps; each is to be taken within a `turn` of its own."""
+        return train_epoch(
+            self.adapted.base, self.adapted.model, self.optimizer, examples,
+            self.recipe.train, self.rung,
+        )  # fmt: skip
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Give the base and the process's random state to this slot for a while.
+
+        Its random state is kept where it got to, and the process's own is untouched.
+        """
+        self.activate()
         device = self.adapted.base.device
         with torch.random.fork_rng():
-            self._set_random(device)
-            loss = train_epoch(
-                self.adapted.base, model, self.optimizer, examples, self.recipe.train, self.rung
-            )
-            self._keep_random(device)
-        self.rung += 1
-        return loss
+            torch.set_rng_state(self.random)
+            if self.device_random is not None:
+                torch.cuda.set_rng_state(self.device_random, device)
+            yield
+            self.random = torch.get_rng_state()
+            if self.device_random is not None:
+                self.device_random = torch.cuda.get_rng_state(device)
 
     def snapshot(self, folder: Path) -> None:
         """Write all that `restored` needs to go on bit-identically."""
@@ -79,12 +89,7 @@ class Slot:
             "random": self.random,
             "device_random": self.device_random,
         }
-        torch.save(state, folder / _OPTIMIZER)
-        # Written last: its presence means that the snapshot is complete.
-        partial = folder / (_STATE + ".partial")
-        cursor = {"rung": self.rung, "ailing": self.ailing, "recipe": self.recipe.model_dump()}
-        partial.write_text(json.dumps(cursor))
-        partial.replace(folder / _STATE)
+        snapshot_files.write(folder, state, self.rung, self.ailing, self.recipe)
 
     @classmethod
     def restored(cls, name: str, recipe: Recipe, adapted: AdaptedBase, folder: Path) -> "Slot":
@@ -92,17 +97,14 @@ class Slot:
 
         Raises FileNotFoundError for an incomplete snapshot.
         """
-        if not (folder / _STATE).exists():
-            raise FileNotFoundError(f"{folder}: no complete snapshot (no {_STATE})")
+        state, cursor = snapshot_files.read(folder)
         slot = cls.new(name, recipe, adapted)
         adapted.load_weights(name, read_weights(folder))
-        # weights_only: tensors and plain values, no code is run from the file.
-        state = torch.load(folder / _OPTIMIZER, weights_only=True, map_location="cpu")
         slot.optimizer.load_state_dict(state["optimizer"])
         for group in slot.optimizer.param_groups:
             group["weight_decay"] = recipe.train.weight_decay  # may be another trial's snapshot
-        slot.random, slot.device_random = state["random"], state["device_random"]
-        cursor = json.loads((folder / _STATE).read_text())
+        if state["random"] is not None:  # a slot of a pack has none
+            slot.random, slot.device_random = state["random"], state["device_random"]
         slot.rung, slot.ailing = cursor["rung"], cursor["ailing"]
         return slot
 
@@ -118,13 +120,3 @@ class Slot:
         adapted.load_weights(name, read_weights(folder))
         slot.rung = rung
         return slot
-
-    def _set_random(self, device: torch.device) -> None:
-        torch.set_rng_state(self.random)
-        if self.device_random is not None:
-            torch.cuda.set_rng_state(self.device_random, device)
-
-    def _keep_random(self, device: torch.device) -> None:
-        self.random = torch.get_rng_state()
-        if self.device_random is not None:
-            self.device_random = torch.cuda.get_rng_state(device)

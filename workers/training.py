@@ -1,7 +1,7 @@
-"""The training loop: one epoch of one adapter, in plain PyTorch.
+"""The training loop: one epoch of one adapter, step by step, in plain PyTorch.
 
 Why not a trainer class: several trials with their own optimizer and random state take turns
-on one base, and a trainer that owns the model cannot be asked for just one more epoch.
+on one base, and a trainer that owns the model cannot be asked for just one more step.
 """
 
 import math
@@ -131,24 +131,24 @@ def train_epoch(
     examples: Examples,
     train: Train,
     epoch: int,
-) -> float:
-    """Train the active adapter of `model` for epoch `epoch` (from 0) and return the mean loss.
+) -> Iterator[float]:
+    """Train the active adapter of `model` for epoch `epoch` (from 0); yield each step's loss.
 
-    The loss of a step is the mean over all predicted tokens of its window, so accumulating
-    gives what one large batch would. Raises `NonFiniteLossError`.
+    Between two steps others may use the model: each one takes it as it needs it. The loss of a
+    step is the mean over all predicted tokens of its window, so accumulating gives what one large
+    batch would. Raises `NonFiniteLossError`.
     """
-    model.train()
     per_epoch = steps_per_epoch(len(examples.pairs), train)
-    losses = []
-    with checkpointing(base, train.activation_checkpointing):
-        for step, window in enumerate(epoch_windows(len(examples.pairs), epoch, train)):
-            done = epoch * per_epoch + step
-            _set_learning_rate(optimizer, learning_rate(done, train.epochs * per_epoch, train))
-            batches = [examples.batch(base, chosen) for chosen in window]
-            losses.append(_optimizer_step(base, model, optimizer, batches, train))
-            if not math.isfinite(losses[-1]):
-                raise not_finite(losses[-1], done, epoch, train)
-    return sum(losses) / len(losses)
+    for step, window in enumerate(epoch_windows(len(examples.pairs), epoch, train)):
+        done = epoch * per_epoch + step
+        _set_learning_rate(optimizer, learning_rate(done, train.epochs * per_epoch, train))
+        batches = [examples.batch(base, chosen) for chosen in window]
+        model.train()
+        with checkpointing(base, train.activation_checkpointing):
+            loss = _optimizer_step(base, model, optimizer, batches, train)
+        if not math.isfinite(loss):
+            raise not_finite(loss, done, epoch, train)
+        yield loss
 
 
 def _optimizer_step(

@@ -28,7 +28,7 @@ class Host:
 
 def start_host(context: SweepContext, number: int, node: Node, plan: Layout) -> Host:
     """Start a host: one that dies is started again, empty, as long as its node lives."""
-    from sweeps.host_actor import HostActor
+    from sweeps.host_actor import SPARE_CALLS, HostActor
 
     short = f"host-{number}"
     name = f"{context.folder.sweep_id}/{short}"
@@ -37,6 +37,7 @@ def start_host(context: SweepContext, number: int, node: Node, plan: Layout) -> 
         num_cpus=plan.cpus_per_host,
         num_gpus=plan.gpus_per_host,
         max_restarts=-1,
+        max_concurrency=plan.slots + SPARE_CALLS,
         scheduling_strategy=NodeAffinitySchedulingStrategy(node.id, soft=False),
     )
     own = replace(context, threads=plan.threads)

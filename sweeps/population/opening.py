@@ -40,6 +40,7 @@ def opened(
         },
     )
     return OpenTrial(
+        name=name,
         run=run,
         recipe=recipe,
         began=start.rung if start else 0,

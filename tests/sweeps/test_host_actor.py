@@ -108,7 +108,8 @@ def test_what_does_not_fit_in_memory_is_marked_as_such(actor):
     import torch
 
     assert actor.open(0, {"train.learning_rate": 1e-2}) is None
-    actor._host.advance = lambda name: torch.empty(2**55, dtype=torch.uint8)
+    slot = actor._host._slot("trial-000")
+    slot.epoch = lambda examples: (torch.empty(size, dtype=torch.uint8) for size in [2**55])
     result = actor.advance(0)
     assert "DefaultCPUAllocator" in result[FAILED]
     assert result["violations"] == {"memory": 1.0}

@@ -12,6 +12,7 @@ from workers import data
 from workers.families.git import TARGETS
 from workers.host import Host
 from workers.training import NonFiniteLossError
+from workers.turns import Turns
 
 
 @pytest.fixture
@@ -139,6 +140,15 @@ def test_resume_is_bit_identical(host, recipe, tmp_path, quantization):
     assert all(torch.equal(one[key], other[key]) for key in one)
 
 
+def trained(slot, examples):
+    """Train an epoch without any scoring; its mean loss."""
+    turns, done = Turns(), None
+    turns.add(slot, examples)
+    while done is None:
+        done = turns.step()
+    return done.loss
+
+
 @pytest.mark.parametrize("quantization", ["int8", "nf4"])
 def test_scoring_between_epochs_does_not_change_quantized_training(host, recipe, quantization):
     """Linear4bit repacks its weights in eval mode on some CPUs and then loses gradients."""
@@ -147,9 +157,8 @@ def test_scoring_between_epochs_does_not_change_quantized_training(host, recipe,
     scored = [host.advance("scored").metrics["train/loss"] for _ in range(3)]
     never = Host(device="cpu", threads=1)
     never.admit("never", recipe)
-    slot = never._slot("never")
-    examples = never._examples(never._resident(recipe), recipe)
-    assert [slot.train(examples) for _ in range(3)] == scored
+    slot, examples = never._slot("never"), never.residents.examples(recipe)
+    assert [trained(slot, examples) for _ in range(3)] == scored
     assert scored[2] < scored[0]
 
 
@@ -157,7 +166,7 @@ def test_the_base_is_as_before_when_the_last_slot_leaves(host, recipe):
     before = host.admit("one", recipe)
     host.advance("one")
     host.evict("one")
-    model = host._resident(recipe).adapted.model
+    model = host.residents.adapted(recipe).model
     assert not isinstance(model, PeftModel)
     assert not any("lora" in name for name, _ in model.named_modules())
     fresh = AutoModelForImageTextToText.from_pretrained(recipe.model.base)
@@ -275,7 +284,7 @@ def test_recipes_with_other_prompts_share_a_base_and_nothing_else(host, recipe):
         alone = Host(device="cpu", threads=1)
         alone.admit(name, one)
         assert metrics(alone.advance(name)) == expected
-    assert len(host._residents) == 1
+    assert len(host.residents) == 1
 
 
 def test_captions_are_written_from_their_first_rung_on_and_always_at_the_end(host, recipe):

@@ -181,7 +181,7 @@ def test_patience_begins_anew_with_another_trials_state():
     taken = SegmentRun(segment=SEGMENT, run=None)
     recipe = parse(FILE.format(base="nothing"), overrides=["train.patience=2"]).recipe
     best = Best(value=1.0, rung=1, metrics={})
-    alone = OpenTrial(run=None, recipe=recipe, best=best)
-    trial = OpenTrial(run=None, recipe=recipe, best=best, segments=(taken,))
+    alone = OpenTrial(name="trial-001", run=None, recipe=recipe, best=best)
+    trial = OpenTrial(name="trial-001", run=None, recipe=recipe, best=best, segments=(taken,))
     assert [alone.out_of_patience(rung) for rung in (2, 3, 4)] == [False, True, True]
     assert [trial.out_of_patience(rung) for rung in (2, 3, 4)] == [False, False, True]

@@ -1,0 +1,137 @@
+"""What stays in a host for all trials: data, bases, and what is derived from both."""
+
+from dataclasses import dataclass, field
+
+import torch
+
+from workers import data, rungs
+from workers.adapters import AdaptedBase
+from workers.data.sample import DataSet, Sample
+from workers.evaluation import Evaluator, MakeScorer, scored_samples, started_scorer
+from workers.metrics.scorer import Scorer
+from workers.models import load_base
+from workers.prompts import Asking
+from workers.recipe import Data, Evaluate, Model, Recipe
+from workers.report import Report
+from workers.training import Examples
+
+Group = tuple[Model, str]
+"""Slots of one group share a base: the model with its revision and type, and quantization."""
+
+Asked = tuple[Data, Evaluate, Asking]
+"""What decides the scores of one adapter."""
+
+
+@dataclass(kw_only=True)
+class _Resident:
+    """What the slots of one group share."""
+
+    adapted: AdaptedBase
+    examples: dict[tuple[Data, Asking], Examples] = field(default_factory=dict)
+    evaluators: dict[Asked, Evaluator] = field(default_factory=dict)
+    zero_shot: dict[Asked, Report] = field(default_factory=dict)
+
+
+class Residents:
+    """Loads on first use what the trials of a host share, and keeps it.
+
+    Args:
+        device: where the bases live.
+        make_scorer: makes the scorers.
+    """
+
+    def __init__(self, device: torch.device, make_scorer: MakeScorer) -> None:
+        self._device = device
+        self._make_scorer = make_scorer
+        self._data: dict[Data, DataSet] = {}
+        self._scorers: dict[tuple[Data, Evaluate], Scorer] = {}
+        self._groups: dict[Group, _Resident] = {}
+
+    def __len__(self) -> int:
+        """Return how many bases are loaded."""
+        return len(self._groups)
+
+    def adapted(self, recipe: Recipe) -> AdaptedBase:
+        """Return the base that the recipe trains on."""
+        return self._group(recipe).adapted
+
+    def examples(self, recipe: Recipe) -> Examples:
+        """Return the pairs that the recipe trains with."""
+        group, key = self._group(recipe), (recipe.data, _asking(recipe))
+        if key not in group.examples:
+            samples = self.data_set(recipe).splits["train"]
+            group.examples[key] = Examples.of(group.adapted.base, samples, key[1])
+        return group.examples[key]
+
+    def evaluator(self, recipe: Recipe) -> Evaluator:
+        """Return what scores the recipe's rungs."""
+        group, key = self._group(recipe), _asked(recipe)
+        if key not in group.evaluators:
+            group.evaluators[key] = Evaluator(
+                group.adapted.base,
+                self.scored_samples(recipe),
+                self.scorer(recipe),
+                recipe.evaluate,
+                _asking(recipe),
+            )
+        return group.evaluators[key]
+
+    def scorer(self, recipe: Recipe) -> Scorer:
+        """Return the scorer of the recipe's captions; its Java process begins to load."""
+        key = (recipe.data, recipe.evaluate)
+        if key not in self._scorers:
+            samples = self.scored_samples(recipe)
+            whole = self.data_set(recipe).splits["validation"]
+            self._scorers[key] = started_scorer(
+                self._make_scorer, samples, recipe.evaluate.metrics, whole
+            )
+        return self._scorers[key]
+
+    def zero_shot(self, recipe: Recipe) -> Report:
+        """Return rung 0: the base's own scores."""
+        group, key = self._group(recipe), _asked(recipe)
+        if key not in group.zero_shot:
+            evaluator = self.evaluator(recipe)
+            group.zero_shot[key] = rungs.zero_shot(group.adapted, evaluator, recipe)
+        return group.zero_shot[key]
+
+    def data_set(self, recipe: Recipe) -> DataSet:
+        """Return the recipe's data."""
+        if recipe.data not in self._data:
+            self._data[recipe.data] = data.load(recipe.data)
+        return self._data[recipe.data]
+
+    def scored_samples(self, recipe: Recipe) -> tuple[Sample, ...]:
+        """Return the validation images that the recipe's trials are scored on."""
+        return scored_samples(self.data_set(recipe).splits["validation"], recipe.evaluate.limit)
+
+    def final(self, recipe: Recipe) -> Recipe:
+        """Return the recipe by which a finished trial is scored."""
+        limit = recipe.evaluate.final_limit
+        evaluate = recipe.evaluate.model_copy(update={"limit": limit})
+        final = recipe.model_copy(update={"evaluate": evaluate})
+        # Equally many are the same ones: then one evaluator and its scorer do for both.
+        same = len(self.scored_samples(final)) == len(self.scored_samples(recipe))
+        return recipe if same else final
+
+    def close(self) -> None:
+        """Release scorers and bases."""
+        for scorer in self._scorers.values():
+            scorer.close()
+        self._scorers.clear()
+        self._groups.clear()
+
+    def _group(self, recipe: Recipe) -> _Resident:
+        group = (recipe.model, recipe.quantization)
+        if group not in self._groups:
+            base = load_base(recipe.model, recipe.quantization, self._device)
+            self._groups[group] = _Resident(adapted=AdaptedBase(base))
+        return self._groups[group]
+
+
+def _asking(recipe: Recipe) -> Asking:
+    return Asking(task=recipe.task, prompt=recipe.prompt)
+
+
+def _asked(recipe: Recipe) -> Asked:
+    return recipe.data, recipe.evaluate, _asking(recipe)
