@@ -99,6 +99,7 @@ class AdaptedBase:
         self.base = base
         self._peft: PeftModel | None = None
         self._adapters: dict[str, Adapter] = {}
+        self._active: str | None = None
         self._biases = Biases(base.model)
         # Read while the base is bare: later its layers have other paths.
         self._paths = base.modules, base.linear_layers
@@ -117,6 +118,7 @@ class AdaptedBase:
         """Add a new adapter and make it the active one; `seed` decides its first weights."""
         self._check_neighbours(adapter)
         config = lora_config(adapter, self.base)
+        self._active = None
         self._biases.place(None)
         with torch.random.fork_rng():
             torch.manual_seed(seed)
@@ -130,8 +132,12 @@ class AdaptedBase:
 
     def activate(self, name: str) -> None:
         """Make `name` the adapter that forward, backward and generate use."""
-        self._attached(name).set_adapter(name)
+        peft = self._attached(name)
+        if name == self._active:  # to walk all modules takes its time
+            return
+        peft.set_adapter(name)
         self._biases.place(name)
+        self._active = name
 
     def parameters(self, name: str) -> list[torch.nn.Parameter]:
         """Return the adapter's trained weights in the model's order."""
@@ -148,6 +154,7 @@ class AdaptedBase:
         peft = self._attached(name)
         self._biases.remove(name)
         del self._adapters[name]
+        self._active = None
         if not self._adapters:
             for module in peft.modules():
                 if isinstance(module, ModulesToSaveWrapper):

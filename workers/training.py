@@ -143,7 +143,8 @@ def train_epoch(
         done = epoch * per_epoch + step
         _set_learning_rate(optimizer, learning_rate(done, train.epochs * per_epoch, train))
         batches = [examples.batch(base, chosen) for chosen in window]
-        model.train()
+        if not (model.training and base.model.training):  # to walk all modules takes its time
+            model.train()
         with checkpointing(base, train.activation_checkpointing):
             loss = _optimizer_step(base, model, optimizer, batches, train)
         if not math.isfinite(loss):

@@ -56,6 +56,8 @@ class Desk:
     def close(self) -> None:
         """End the thread after the step that it is at; what waits for it is cancelled."""
         self._thread.shutdown(cancel_futures=True)
+        for _, told in self._waiting.values():
+            told.cancel()
 
     def _go_on(
         self,
