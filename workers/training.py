@@ -19,6 +19,7 @@ from workers.models import Base
 from workers.pixels import Pixels
 from workers.prompts import Asking, Prompt
 from workers.recipe import Train
+from workers.token_losses import token_losses
 
 
 class NonFiniteLossError(ArithmeticError):
@@ -158,22 +159,8 @@ def token_loss(base: Base, model: Any, batch: Batch, smoothing: float = 0.0) -> 
 
     Without label smoothing that is the model's own loss.
     """
-    moved = {name: tensor.to(base.device) for name, tensor in batch.items()}
-    outputs = model(**moved)
-    loss: torch.Tensor = outputs.loss
-    return _smoothed(base, outputs.logits, moved["labels"], smoothing) if smoothing else loss
-
-
-def _smoothed(
-    base: Base, logits: torch.Tensor, labels: torch.Tensor, smoothing: float
-) -> torch.Tensor:
-    """Return the smoothed cross-entropy (Szegedy et al. 2016) of (batch, tokens, vocabulary)."""
-    learned = collation.learned_labels(base, labels)
-    # GIT puts the image, which has no labels, in front; a decoder's last output has none either.
-    logits = logits[:, -labels.shape[1] :][:, : learned.shape[1]]
-    return torch.nn.functional.cross_entropy(
-        logits.flatten(0, 1).float(), learned.flatten(), label_smoothing=smoothing
-    )
+    shares = torch.full((len(batch["labels"]),), smoothing)
+    return token_losses(base, model, batch, shares).losses.mean()
 
 
 @contextmanager
