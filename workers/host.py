@@ -15,6 +15,8 @@ from workers import collapse, combinations, data, measures
 from workers.adapters import AdaptedBase, read_weights
 from workers.data.sample import DataSet, Sample
 from workers.evaluation import Evaluator, MakeScorer, scored_samples, started_scorer
+from workers.features.frozen import vision_is_frozen
+from workers.features.store import Store
 from workers.metrics.scorer import Scorer
 from workers.models import load_base
 from workers.prompts import Asking
@@ -35,9 +37,16 @@ class _Resident:
     """What the slots of one group share, loaded on first use."""
 
     adapted: AdaptedBase
-    examples: dict[tuple[Data, Asking], Examples] = field(default_factory=dict)
-    evaluators: dict[Asked, Evaluator] = field(default_factory=dict)
+    store: Store | None
+    """Features of the base's images; None where they are not known."""
+    # By what they read, too: the store of features, or None for pixels.
+    examples: dict[tuple[Data, Asking, Store | None], Examples] = field(default_factory=dict)
+    evaluators: dict[tuple[Asked, Store | None], Evaluator] = field(default_factory=dict)
     zero_shot: dict[Asked, Report] = field(default_factory=dict)
+
+    def store_for(self, recipe: Recipe) -> Store | None:
+        """Return the store if the recipe's adapter leaves the image encoder alone."""
+        return self.store if vision_is_frozen(recipe.adapter, self.adapted.base) else None
 
 
 class Host:
@@ -216,18 +225,20 @@ class Host:
         group = (recipe.model, recipe.quantization)
         if group not in self._residents:
             base = load_base(recipe.model, recipe.quantization, self.device)
-            self._residents[group] = _Resident(adapted=AdaptedBase(base))
+            self._residents[group] = _Resident(adapted=AdaptedBase(base), store=Store.of(base))
         return self._residents[group]
 
     def _examples(self, resident: _Resident, recipe: Recipe) -> Examples:
-        key = (recipe.data, _asking(recipe))
+        asking, store = _asking(recipe), resident.store_for(recipe)
+        key = (recipe.data, asking, store)
         if key not in resident.examples:
             samples = self.data_set(recipe).splits["train"]
-            resident.examples[key] = Examples.of(resident.adapted.base, samples, key[1])
+            resident.examples[key] = Examples.of(resident.adapted.base, samples, asking, store)
         return resident.examples[key]
 
     def _evaluator(self, resident: _Resident, recipe: Recipe) -> Evaluator:
-        key = _asked(recipe)
+        store = resident.store_for(recipe)
+        key = (_asked(recipe), store)
         if key not in resident.evaluators:
             resident.evaluators[key] = Evaluator(
                 resident.adapted.base,
@@ -235,6 +246,7 @@ class Host:
                 self._scorer(recipe),
                 recipe.evaluate,
                 _asking(recipe),
+                store,
             )
         return resident.evaluators[key]
 

@@ -15,8 +15,10 @@ import torch
 from workers import collation
 from workers.collation import Batch
 from workers.data.sample import Sample
+from workers.features.images import Features
+from workers.features.store import Store
 from workers.models import Base
-from workers.pixels import Pixels
+from workers.pixels import Images, Pixels
 from workers.prompts import Asking, Prompt
 from workers.recipe import Train
 from workers.token_losses import token_losses
@@ -35,7 +37,7 @@ class Examples:
     """Image-text pairs of one split; an image with three captions makes three examples."""
 
     samples: Sequence[Sample]
-    pixels: Pixels
+    pixels: Images
     prompts: tuple[Prompt, ...]
     """What is asked about each sample."""
     pairs: tuple[tuple[int, str], ...]
@@ -43,8 +45,17 @@ class Examples:
     _cut: set[int] = field(default_factory=set, repr=False)
 
     @classmethod
-    def of(cls, base: Base, samples: Sequence[Sample], asking: Asking | None = None) -> "Examples":
+    def of(
+        cls,
+        base: Base,
+        samples: Sequence[Sample],
+        asking: Asking | None = None,
+        store: Store | None = None,
+    ) -> "Examples":
         """Return all pairs of `samples`, in their order.
+
+        With a store, batches carry the features that it keeps, in place of pixels: for adapters
+        that leave the image encoder alone.
 
         Raises ValueError for a prompt that cannot be made, naming the field or the sample.
         """
@@ -53,7 +64,8 @@ class Examples:
         pairs = tuple(
             (index, caption) for index, sample in enumerate(samples) for caption in sample.captions
         )
-        return cls(samples=samples, pixels=Pixels(base, samples), prompts=prompts, pairs=pairs)
+        pixels = Pixels(base, samples) if store is None else Features(samples, store)
+        return cls(samples=samples, pixels=pixels, prompts=prompts, pairs=pairs)
 
     @property
     def truncated(self) -> int:
