@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from workers.data.sample import Sample
+from workers.features.store import Store
 from workers.generation import texts
 from workers.metrics.scorer import Scored, Scorer
 from workers.models import Base
@@ -68,11 +69,12 @@ class Evaluator:
         scorer: Scorer,
         evaluate: Evaluate,
         asking: Asking | None = None,
+        store: Store | None = None,
     ) -> None:
         self._base = base
         self._evaluate = evaluate
         self._scorer = scorer
-        self._examples = Examples.of(base, samples, asking)
+        self._examples = Examples.of(base, samples, asking, store)
         self.samples = tuple(samples)
 
     def loss(self, model: Any) -> float:

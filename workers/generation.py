@@ -9,7 +9,7 @@ import torch
 from workers import collation
 from workers.families import Encoded
 from workers.models import Base
-from workers.pixels import Pixels
+from workers.pixels import Images
 from workers.prompts import Prompt
 
 
@@ -41,7 +41,7 @@ def generate(
 def texts(
     base: Base,
     model: Any,
-    pixels: Pixels,
+    pixels: Images,
     prompts: Sequence[Prompt],
     *,
     beams: int,

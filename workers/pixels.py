@@ -1,6 +1,7 @@
 """Decoded images of one split, kept in memory as far as a limit goes."""
 
 from collections.abc import Sequence
+from typing import Protocol
 
 from workers.data.sample import Sample
 from workers.families import Encoded
@@ -8,6 +9,13 @@ from workers.models import Base
 
 LIMIT_BYTES = 2 * 1024**3
 """Memory for the images of one split, in bytes; beyond it images are decoded again."""
+
+
+class Images(Protocol):
+    """The images of one split as a batch carries them: pixels, or what was made of them."""
+
+    def of(self, indices: Sequence[int]) -> list[Encoded]:
+        """Return the images at `indices`."""
 
 
 class Pixels:

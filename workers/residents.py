@@ -8,6 +8,8 @@ from workers import data, rungs
 from workers.adapters import AdaptedBase
 from workers.data.sample import DataSet, Sample
 from workers.evaluation import Evaluator, MakeScorer, scored_samples, started_scorer
+from workers.features.frozen import vision_is_frozen
+from workers.features.store import Store
 from workers.metrics.scorer import Scorer
 from workers.models import load_base
 from workers.prompts import Asking
@@ -27,9 +29,16 @@ class _Resident:
     """What the slots of one group share."""
 
     adapted: AdaptedBase
-    examples: dict[tuple[Data, Asking], Examples] = field(default_factory=dict)
-    evaluators: dict[Asked, Evaluator] = field(default_factory=dict)
+    store: Store | None
+    """Features of the base's images; None where they are not known."""
+    # By what they read, too: the store of features, or None for pixels.
+    examples: dict[tuple[Data, Asking, Store | None], Examples] = field(default_factory=dict)
+    evaluators: dict[tuple[Asked, Store | None], Evaluator] = field(default_factory=dict)
     zero_shot: dict[Asked, Report] = field(default_factory=dict)
+
+    def store_for(self, recipe: Recipe) -> Store | None:
+        """Return the store if the recipe's adapter leaves the image encoder alone."""
+        return self.store if vision_is_frozen(recipe.adapter, self.adapted.base) else None
 
 
 class Residents:
@@ -57,15 +66,19 @@ class Residents:
 
     def examples(self, recipe: Recipe) -> Examples:
         """Return the pairs that the recipe trains with."""
-        group, key = self._group(recipe), (recipe.data, _asking(recipe))
+        group, asking = self._group(recipe), _asking(recipe)
+        store = group.store_for(recipe)
+        key = (recipe.data, asking, store)
         if key not in group.examples:
             samples = self.data_set(recipe).splits["train"]
-            group.examples[key] = Examples.of(group.adapted.base, samples, key[1])
+            group.examples[key] = Examples.of(group.adapted.base, samples, asking, store)
         return group.examples[key]
 
     def evaluator(self, recipe: Recipe) -> Evaluator:
         """Return what scores the recipe's rungs."""
-        group, key = self._group(recipe), _asked(recipe)
+        group = self._group(recipe)
+        store = group.store_for(recipe)
+        key = (_asked(recipe), store)
         if key not in group.evaluators:
             group.evaluators[key] = Evaluator(
                 group.adapted.base,
@@ -73,6 +86,7 @@ class Residents:
                 self.scorer(recipe),
                 recipe.evaluate,
                 _asking(recipe),
+                store,
             )
         return group.evaluators[key]
 
@@ -125,7 +139,7 @@ class Residents:
         group = (recipe.model, recipe.quantization)
         if group not in self._groups:
             base = load_base(recipe.model, recipe.quantization, self._device)
-            self._groups[group] = _Resident(adapted=AdaptedBase(base))
+            self._groups[group] = _Resident(adapted=AdaptedBase(base), store=Store.of(base))
         return self._groups[group]
 
 

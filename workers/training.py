@@ -16,10 +16,13 @@ from workers import collation
 from workers.collation import Batch, Row
 from workers.data.sample import Sample
 from workers.families import Encoded
+from workers.features.images import Features
+from workers.features.store import Store
 from workers.models import Base
-from workers.pixels import Pixels
+from workers.pixels import Images, Pixels
 from workers.prompts import Asking, Prompt
 from workers.recipe import Train
+from workers.token_losses import token_losses
 
 
 class NonFiniteLossError(ArithmeticError):
@@ -44,7 +47,7 @@ class Examples:
     """Image-text pairs of one split; an image with three captions makes three examples."""
 
     samples: Sequence[Sample]
-    pixels: Pixels
+    pixels: Images
     prompts: tuple[Prompt, ...]
     """What is asked about each sample."""
     pairs: tuple[tuple[int, str], ...]
@@ -53,8 +56,17 @@ class Examples:
     _rows: dict[int, Row] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def of(cls, base: Base, samples: Sequence[Sample], asking: Asking | None = None) -> "Examples":
+    def of(
+        cls,
+        base: Base,
+        samples: Sequence[Sample],
+        asking: Asking | None = None,
+        store: Store | None = None,
+    ) -> "Examples":
         """Return all pairs of `samples`, in their order.
+
+        With a store, batches carry the features that it keeps, in place of pixels: for adapters
+        that leave the image encoder alone.
 
         Raises ValueError for a prompt that cannot be made, naming the field or the sample.
         """
@@ -63,24 +75,23 @@ class Examples:
         pairs = tuple(
             (index, caption) for index, sample in enumerate(samples) for caption in sample.captions
         )
-        return cls(
-            samples=samples, pixels=Pixels(base, samples), prompts=prompts, pairs=pairs, _base=base
-        )
+        pixels = Pixels(base, samples) if store is None else Features(samples, store)
+        return cls(samples=samples, pixels=pixels, prompts=prompts, pairs=pairs, _base=base)
 
     @property
     def truncated(self) -> int:
         """Number of captions that were cut at the model's last position, as far as seen."""
         return sum(row.truncated for row in self._rows.values())
 
-    def row(self, position: int) -> Row:
-        """Return the pair at `position` as tokens, which are made once."""
-        if position not in self._rows:
+    def rows(self, positions: Sequence[int]) -> list[Row]:
+        """Return the pairs at `positions` as tokens, which are made once."""
+        missing = [position for position in positions if position not in self._rows]
+        for position, image in zip(missing, self.images(missing), strict=True):
             index, target = self.pairs[position]
-            (image,) = self.pixels.of([index])
             self._rows[position] = collation.training_row(
                 self._base, image, self.prompts[index], target
             )
-        return self._rows[position]
+        return [self._rows[position] for position in positions]
 
     def images(self, positions: Sequence[int]) -> list[Encoded]:
         """Return the images of the pairs at `positions`."""
@@ -88,8 +99,7 @@ class Examples:
 
     def batch(self, base: Base, chosen: Sequence[int]) -> Batch:
         """Collate the pairs at the positions `chosen`."""
-        rows = [self.row(position) for position in chosen]
-        return collation.batch_of(base, self.images(chosen), rows)
+        return collation.batch_of(base, self.images(chosen), self.rows(chosen))
 
 
 def steps_per_epoch(examples: int, train: Train) -> int:
@@ -178,22 +188,8 @@ def token_loss(base: Base, model: Any, batch: Batch, smoothing: float = 0.0) -> 
 
     Without label smoothing that is the model's own loss.
     """
-    moved = {name: tensor.to(base.device) for name, tensor in batch.items()}
-    outputs = model(**moved)
-    loss: torch.Tensor = outputs.loss
-    return _smoothed(base, outputs.logits, moved["labels"], smoothing) if smoothing else loss
-
-
-def _smoothed(
-    base: Base, logits: torch.Tensor, labels: torch.Tensor, smoothing: float
-) -> torch.Tensor:
-    """Return the smoothed cross-entropy (Szegedy et al. 2016) of (batch, tokens, vocabulary)."""
-    learned = collation.learned_labels(base, labels)
-    # GIT puts the image, which has no labels, in front; a decoder's last output has none either.
-    logits = logits[:, -labels.shape[1] :][:, : learned.shape[1]]
-    return torch.nn.functional.cross_entropy(
-        logits.flatten(0, 1).float(), learned.flatten(), label_smoothing=smoothing
-    )
+    shares = torch.full((len(batch["labels"]),), smoothing)
+    return token_losses(base, model, batch, shares).losses.mean()
 
 
 @contextmanager

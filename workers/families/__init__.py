@@ -8,7 +8,7 @@ label masks and truncation are the same for all: see `workers.collation`.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -51,6 +51,9 @@ class Family(Protocol):
     VISION_END: str | None
     """Path of the module whose output the language model reads. What comes before sees the image
     only: while nothing trains there, its output can be kept. None if unknown."""
+    VISION_CHAIN: Mapping[str, str]
+    """Path of each module between pixels and `VISION_END`, itself the last -> the field of its
+    output that holds the tensor, empty where the output is the tensor. Empty if unknown."""
     SAVED_NAMES: Mapping[str, str]
     """Regular expression -> replacement, which make the names of weights in a checkpoint's files
     those of the loaded model, where transformers still saves older ones."""
@@ -63,6 +66,14 @@ class Family(Protocol):
 
     def encode(self, base: "Base", image: "Image.Image") -> Encoded:
         """Return one image as the model takes it."""
+
+    def image_features(
+        self, base: "Base", images: "dict[str, torch.Tensor]"
+    ) -> "Sequence[torch.Tensor]":
+        """Return the output of `VISION_END` for each image, as (rows, tokens, width).
+
+        `images` are those of `encode`, joined along their first axis.
+        """
 
     def image_token(self, base: "Base") -> int | None:
         """Return the number of the token that stands for a part of the image, if there is one."""

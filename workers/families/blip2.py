@@ -4,7 +4,7 @@ With OPT one sequence: image tokens, ``</s>``, prompt, caption, end of text. Wit
 reads image tokens, prompt and ``</s>``, the decoder learns caption and ``</s>``.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from workers.families.processors import load as load_processor
@@ -41,6 +41,11 @@ PROMPTS: Mapping[str, str] = {
 }
 SYSTEM_PROMPT = False
 VISION_END: str | None = "language_projection"
+VISION_CHAIN: Mapping[str, str] = {
+    "vision_model": "last_hidden_state",
+    "qformer": "last_hidden_state",
+    "language_projection": "",
+}
 SAVED_NAMES: Mapping[str, str] = {}
 
 
@@ -62,6 +67,12 @@ def check(base: "Base") -> None:
 def encode(base: "Base", image: "Image.Image") -> "Encoded":
     """Return pixel_values (1, 3, height, width), resized and normalised."""
     return dict(base.processor.image_processor(images=image, return_tensors="pt"))
+
+
+def image_features(base: "Base", images: "dict[str, torch.Tensor]") -> "Sequence[torch.Tensor]":
+    """Return the queries of each image, (1, queries, width)."""
+    seen = base.model.get_image_features(**images).pooler_output
+    return [queries.unsqueeze(0) for queries in seen]
 
 
 def image_token(base: "Base") -> int | None:

@@ -5,7 +5,7 @@ image placeholder by a run of tokens; layers are called as in Llama, CLIP or Sig
 """
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from workers.families import IMAGE_TOKENS, chat
@@ -37,6 +37,7 @@ TARGETS: Mapping[str, str] = {
 PROMPTS: Mapping[str, str] = chat.PROMPTS
 SYSTEM_PROMPT = True
 VISION_END: str | None = None
+VISION_CHAIN: Mapping[str, str] = {}
 SAVED_NAMES: Mapping[str, str] = {}
 _TEXT_KEYS = {"input_ids", "attention_mask", "mm_token_type_ids"}
 _PROBE = Prompt(system=None, text="?")
@@ -58,6 +59,13 @@ def check(base: "Base") -> None:
         "the prompts, the answer alone is learned, and target sets go by usual layer names. "
         "Look at the example prompt and at the number of trained weights before a long run",
         stacklevel=2,
+    )
+
+
+def image_features(base: "Base", images: "dict[str, torch.Tensor]") -> "Sequence[torch.Tensor]":
+    """Return nothing: where they are is not known."""
+    raise NotImplementedError(
+        f"features of {base.model.config.model_type!r} are not known: VISION_CHAIN is empty"
     )
 
 

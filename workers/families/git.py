@@ -4,7 +4,7 @@ Training sequence: ``[CLS] prompt caption [SEP]``. The model itself puts the ima
 loss skips the image tokens and shifts the labels.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from workers.families.processors import load as load_processor
@@ -34,6 +34,10 @@ TARGETS: Mapping[str, str] = {
 PROMPTS: Mapping[str, str] = {"captioning": "", "vqa": "{question}"}
 SYSTEM_PROMPT = False
 VISION_END: str | None = "git.visual_projection"
+VISION_CHAIN: Mapping[str, str] = {
+    "git.image_encoder": "last_hidden_state",
+    "git.visual_projection": "",
+}
 SAVED_NAMES: Mapping[str, str] = {}
 
 
@@ -44,6 +48,13 @@ def check(base: "Base") -> None:
 def encode(base: "Base", image: "Image.Image") -> "Encoded":
     """Return pixel_values (1, 3, height, width), resized and normalised."""
     return dict(base.processor.image_processor(images=image, return_tensors="pt"))
+
+
+def image_features(base: "Base", images: "dict[str, torch.Tensor]") -> "Sequence[torch.Tensor]":
+    """Return the patches of each image, (1, patches, width)."""
+    git = base.model.git
+    seen = git.image_encoder(images["pixel_values"]).last_hidden_state
+    return [patches.unsqueeze(0) for patches in git.visual_projection(seen)]
 
 
 def image_token(base: "Base") -> int | None:

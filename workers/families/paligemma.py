@@ -3,7 +3,7 @@
 Sequence: image tokens, ``<bos>``, prompt, newline, caption, ``<eos>``.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from workers.families.processors import load as load_processor
@@ -34,6 +34,10 @@ TARGETS: Mapping[str, str] = {
 PROMPTS: Mapping[str, str] = {"captioning": "caption en", "vqa": "answer en {question}"}
 SYSTEM_PROMPT = False
 VISION_END: str | None = "model.multi_modal_projector"
+VISION_CHAIN: Mapping[str, str] = {
+    "model.vision_tower": "last_hidden_state",
+    "model.multi_modal_projector": "",
+}
 SAVED_NAMES: Mapping[str, str] = {
     r"^language_model\.model\.": "model.language_model.",
     r"^(vision_tower|multi_modal_projector)\.": r"model.\1.",
@@ -54,6 +58,12 @@ def check(base: "Base") -> None:
 def encode(base: "Base", image: "Image.Image") -> "Encoded":
     """Return pixel_values (1, 3, height, width), resized and normalised."""
     return dict(base.processor.image_processor(images=image, return_tensors="pt"))
+
+
+def image_features(base: "Base", images: "dict[str, torch.Tensor]") -> "Sequence[torch.Tensor]":
+    """Return the image tokens of each image, (1, tokens, width)."""
+    seen = base.model.get_image_features(**images).pooler_output
+    return [tokens.unsqueeze(0) for tokens in seen]
 
 
 def image_token(base: "Base") -> int | None:

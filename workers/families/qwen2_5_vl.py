@@ -4,7 +4,7 @@ The chat template renders system prompt, question and answer; it adds a system p
 where none is given. Learned is the answer with the ``<|im_end|>`` behind it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +34,7 @@ TARGETS: Mapping[str, str] = {
 PROMPTS: Mapping[str, str] = chat.PROMPTS
 SYSTEM_PROMPT = True
 VISION_END: str | None = "model.visual"
+VISION_CHAIN: Mapping[str, str] = {"model.visual": "pooler_output"}
 SAVED_NAMES: Mapping[str, str] = {
     r"^model\.(embed_tokens|layers|norm)\.": r"model.language_model.\1.",
     r"^visual\.": "model.visual.",
@@ -83,6 +84,12 @@ def check(base: "Base") -> None:
 def encode(base: "Base", image: "Image.Image") -> "Encoded":
     """Return pixel_values (patches, values) and image_grid_thw (1, 3)."""
     return dict(base.processor.image_processor(images=image, return_tensors="pt"))
+
+
+def image_features(base: "Base", images: "dict[str, torch.Tensor]") -> "Sequence[torch.Tensor]":
+    """Return the merged patches of each image, (patches, 1, width)."""
+    merged = base.model.get_image_features(**images).pooler_output
+    return [patches.unsqueeze(1) for patches in merged]
 
 
 def image_token(base: "Base") -> int | None:

@@ -209,7 +209,7 @@ class Pack:
         for epoch, own in zip(epochs, taken, strict=True):
             positions = _filled(own.positions, size)
             images += epoch.examples.images(positions)
-            rows += [epoch.examples.row(position) for position in positions]
+            rows += epoch.examples.rows(positions)
             filler += [place >= len(own.positions) for place in range(size)]
         batch = collation.batch_of(self.base, images, rows)
         if any(filler):

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 
 import torch
 
-from workers.collation import Row
 from workers.packing.arena import Arena
 from workers.packing.dropout import row_key
 from workers.packing.peft_weights import FreshAdapter
@@ -127,11 +126,8 @@ class Epoch:
             return
         self._step += 1
         self._window = [position for batch in batches for position in batch]
-        self._tokens = sum(len(self._row(position).target) for position in self._window)
+        self._tokens = sum(len(row.target) for row in self.examples.rows(self._window))
         self._losses.append(torch.zeros((), device=self.slot.parameter.device))
-
-    def _row(self, position: int) -> Row:
-        return self.examples.row(position)
 
     def _update(self) -> None:
         """Clip the gradient and let the optimizer step."""

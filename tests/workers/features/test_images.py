@@ -1,0 +1,142 @@
+"""Features in place of pixels: the same losses, gradients and captions in every family."""
+
+import copy
+from functools import partial
+
+import pytest
+import torch
+
+from workers.adapters import AdaptedBase
+from workers.features.images import Features
+from workers.features.store import Disk, Store
+from workers.generation import texts
+from workers.prompts import Asking
+from workers.recipe import Adapter, Train
+from workers.training import Examples, mean_loss, train_epoch
+
+TRAIN = Train(batch_size=3, learning_rate=1e-2, epochs=2)
+
+
+@pytest.fixture
+def vision_calls(base):
+    """Counts what goes through the first layer that sees an image."""
+    calls = []
+    module = next(
+        module
+        for name, module in base.model.named_modules()
+        if name.endswith(("patch_embedding", "patch_embed"))
+    )
+    module.register_forward_hook(lambda *_: calls.append(1))
+    return calls
+
+
+def without_dropout(base):
+    """Q-Formers have dropout that is left out of features."""
+    for path in base.family.VISION_CHAIN:
+        for module in base.model.get_submodule(path).modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = 0.0
+
+
+def trained(base, examples, held_out):
+    """Losses of two epochs, loss on other images, and the weights."""
+    adapted = AdaptedBase(base)
+    adapted.attach("one", Adapter(rank=4, alpha=8.0, dropout=0.1), seed=1)
+    optimizer = torch.optim.AdamW(adapted.parameters("one"), lr=0.0)
+    with torch.random.fork_rng():
+        torch.manual_seed(7)
+        losses = [
+            train_epoch(base, adapted.model, optimizer, examples, TRAIN, epoch)
+            for epoch in range(2)
+        ]
+    losses.append(mean_loss(base, adapted.model, held_out, batch_size=2))
+    write = partial(texts, base, adapted.model, held_out.pixels, held_out.prompts, batch_size=2)
+    captions = [list(write(beams=beams, max_new_tokens=6)) for beams in (1, 3)]
+    weights = adapted.weights("one")
+    adapted.detach("one")
+    return losses, captions, weights
+
+
+def test_trials_on_features_are_trials_on_pixels(base, store, samples, vision_calls):
+    without_dropout(base)
+    train, held_out = samples[:4], samples[3:]
+    pixels = trained(base, Examples.of(base, train), Examples.of(base, held_out))
+    seen = len(vision_calls)
+    features = trained(
+        base, Examples.of(base, train, None, store), Examples.of(base, held_out, None, store)
+    )
+    assert len(vision_calls) - seen == 5  # each image once, in two epochs and at two beam widths
+    assert features[0] == pytest.approx(pixels[0], abs=2e-6)
+    assert features[1] == pixels[1]
+    for name, weights in pixels[2].items():
+        assert torch.allclose(features[2][name], weights, rtol=0, atol=2e-4), name
+
+
+@pytest.mark.parametrize("base", ["qwen2_5_vl", "git"], indirect=True)
+def test_what_does_not_fit_is_computed_again_with_the_same_bits(base, store, samples, tmp_path):
+    small = Store(base, 0, Disk(tmp_path / "small", 0))
+    kept, again = Features(samples, store), Features(samples, small)
+    first = kept.of([2, 0, 2])
+    kept.of([1])
+    for one, other, third in zip(first, again.of([2, 0, 2]), kept.of([2, 0, 2]), strict=True):
+        assert all(torch.equal(one[name], other[name]) for name in one)
+        assert third is one
+
+
+@pytest.mark.parametrize("base", ["blip2-opt"], indirect=True)
+def test_dropout_of_a_frozen_encoder_is_left_out(base, store, samples):
+    calm = Features(samples, store).of([0])[0]
+    base.model.train()
+    for module in base.model.qformer.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.5
+    fresh = Store(base, 0, Disk(store._disk._folder, 0))
+    assert torch.equal(Features(samples, fresh).of([0])[0]["pixel_values"], calm["pixel_values"])
+    assert base.model.qformer.training  # given back as it was
+
+
+@pytest.mark.parametrize("base", ["git", "qwen2_5_vl"], indirect=True)
+def test_features_first_asked_for_in_inference_mode_can_be_trained_on(base, store, samples):
+    examples = Examples.of(base, samples, None, store)
+    adapted = AdaptedBase(base)
+    adapted.attach("one", Adapter(rank=2), seed=1)
+    mean_loss(base, adapted.model, examples, batch_size=5)
+    optimizer = torch.optim.AdamW(adapted.parameters("one"))
+    assert train_epoch(base, adapted.model, optimizer, examples, TRAIN, 0) > 0
+
+
+@pytest.mark.parametrize("base", ["blip2-t5", "paligemma"], indirect=True)
+def test_an_image_of_two_splits_is_computed_once(base, store, samples, vision_calls):
+    Features(samples, store).of([0, 1])
+    Features(samples[1:], store).of([0])
+    assert len(vision_calls) == 2
+
+
+def test_pixels_and_features_take_turns(base, store, samples):
+    """With another trial's adapter in the image encoder attached, which pixels go through."""
+    without_dropout(base)
+    pixels, features = (Examples.of(base, samples, Asking(), one) for one in (None, store))
+    adapted = AdaptedBase(base)
+    adapted.attach("text", Adapter(rank=2), seed=1)
+    adapted.attach("all", Adapter(rank=2, targets="all"), seed=2)
+    with torch.no_grad():
+        for weight in adapted.parameters("all"):
+            weight.normal_(0.0, 0.2, generator=torch.Generator().manual_seed(3))
+    losses = {}
+    for name, examples in (("text", pixels), ("text", features), ("all", pixels)) * 2:
+        adapted.activate(name)
+        loss = mean_loss(base, adapted.model, examples, batch_size=5)
+        assert losses.setdefault(name, loss) == pytest.approx(loss, abs=2e-6)
+    assert abs(losses["text"] - losses["all"]) > 1e-4
+
+
+def test_a_copy_of_a_module_works_with_its_own_weights(base, store):
+    """peft copies modules to train them."""
+    module = base.model.get_submodule(base.family.VISION_END)
+    other = copy.deepcopy(module)
+    for weight in other.parameters():
+        weight.data.zero_()
+    linear = next(one for one in other.modules() if isinstance(one, torch.nn.Linear))
+    assert other.forward.args[0].__self__ is other
+    assert not linear.weight.any()
+    assert any(weight.any() for weight in module.parameters())

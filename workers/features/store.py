@@ -1,0 +1,152 @@
+"""Where the features of one base are kept: in its device's memory, and beyond that on disk."""
+
+import contextlib
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from uuid import uuid4
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from workers import cache
+from workers.families import Encoded
+from workers.features import bypass, fingerprint
+from workers.models import Base
+
+CPU_BYTES = 2 * 1024**3
+"""Memory for the features of one base on a CPU."""
+GPU_SHARE = 1 / 16
+"""Share of a GPU's memory for the same."""
+DISK_BYTES = 16 * 1024**3
+"""Disk for the features of all bases of this user."""
+_SUFFIX = ".safetensors"
+_HEADER = 512
+"""Bytes that a file has beside its tensors, at most."""
+
+
+class Store:
+    """The features of one base by digest of the image.
+
+    What once has its place keeps it: the images of an epoch all come back in the next, and making
+    room for one would only cost another. What does not fit in memory goes to disk, where the
+    operating system's own cache holds what is read again.
+    """
+
+    def __init__(self, base: Base, memory: int, disk: "Disk") -> None:
+        self.base = base
+        self._left = memory
+        self._kept: dict[str, Encoded] = {}
+        self._disk = disk
+
+    @classmethod
+    def of(cls, base: Base) -> "Store | None":
+        """Return the store of a bare base, which from now on takes features in place of pixels.
+
+        None for a base of which it is not known what makes its features.
+        """
+        if not base.family.VISION_CHAIN:
+            return None
+        bypass.install(base)
+        folder = cache.folder() / "features" / fingerprint.of_encoder(base)
+        return cls(base, _memory(base.device), Disk(folder, DISK_BYTES))
+
+    def get(self, key: str) -> Encoded | None:
+        """Return what is kept under `key`, its features on the base's device, or None."""
+        if key in self._kept:
+            return self._kept[key]
+        found = self._disk.get(key)
+        return found and {**found, bypass.KEY: found[bypass.KEY].to(self.base.device)}
+
+    def put(self, key: str, features: Encoded) -> None:
+        """Keep features under `key`, if there is room."""
+        size = _size(features)
+        if size > self._left:
+            self._disk.put(key, features)
+            return
+        self._left -= size
+        self._kept[key] = features
+
+
+class Disk:
+    """Files of tensors under `folder`; all such folders beside it share one limit in bytes.
+
+    Several processes may use it at once: a file is there as a whole or not at all. Beyond the
+    limit those go that were not used for longest, but none that was used since this process began.
+    """
+
+    def __init__(self, folder: Path, limit: int) -> None:
+        self._folder = folder
+        self._limit = limit
+        self._began = time.time()
+        self._used: int | None = None
+        """Bytes of all files, as far as this process knows."""
+        self._full = limit == 0
+
+    def get(self, key: str) -> Encoded | None:
+        """Return the tensors under `key`; None where there are none or they cannot be read."""
+        path = self._path(key)
+        try:
+            tensors: dict[str, torch.Tensor] = load_file(path)
+            os.utime(path)
+        except (OSError, SafetensorError):
+            return None
+        return tensors
+
+    def put(self, key: str, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Write tensors under `key`, unless the disk is full: what is not kept is made again."""
+        if self._full or not self._has_room(_size(tensors) + _HEADER):
+            return
+        partial = self._folder / f"{key}.{uuid4().hex}.partial"
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, partial)
+            partial.replace(self._path(key))
+        except (OSError, SafetensorError):  # the disk itself is full, or cannot be written
+            self._full = True
+            with contextlib.suppress(OSError):
+                partial.unlink()
+
+    def _has_room(self, size: int) -> bool:
+        if self._used is None or self._used + size > self._limit:
+            self._used = self._tidied(size)
+        self._full = self._used + size > self._limit
+        self._used += size
+        return not self._full
+
+    def _tidied(self, size: int) -> int:
+        """Remove what is old until a tenth of the limit is free; return what is still used."""
+        found = sorted(self._files(), key=lambda file: file[0])
+        used = sum(taken for _, taken, _ in found)
+        if used + size <= self._limit:
+            return used
+        for when, taken, path in found:
+            if when >= self._began or used + size <= 0.9 * self._limit:
+                break
+            path.unlink(missing_ok=True)
+            used -= taken
+        return used
+
+    def _files(self) -> list[tuple[float, int, Path]]:
+        """Return (time of last use, bytes, path) of the files of all bases."""
+        found = []
+        for path in self._folder.parent.glob("*/*"):
+            with contextlib.suppress(FileNotFoundError):  # another process tidies, too
+                stat = path.stat()
+                found.append((stat.st_mtime, stat.st_size, path))
+        return found
+
+    def _path(self, key: str) -> Path:
+        return self._folder / f"{key}{_SUFFIX}"
+
+
+def _memory(device: torch.device) -> int:
+    if device.type != "cuda":
+        return CPU_BYTES
+    return int(torch.cuda.get_device_properties(device).total_memory * GPU_SHARE)
+
+
+def _size(tensors: Mapping[str, torch.Tensor]) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
