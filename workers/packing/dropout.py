@@ -31,13 +31,16 @@ class Draws:
     """(slots, 1, 1) float32: 1 / (1 - p), by which what is left is raised."""
 
     def kept(self, x: torch.Tensor, salt: int) -> torch.Tensor:
-        """Return which values of `x` (slots, tokens, features) are not dropped: of its shape, bool.
+        """Return 1 for what is kept of `x` (slots, tokens, features) and 0 for what is dropped.
 
         `salt` tells layers apart. All rows have equally many of the tokens.
         """
         rows = self.keys.shape[0]
         drawn = draws(self.keys, salt, x.numel() // x.shape[-1] // rows, x.shape[-1])
-        return (drawn >= self.thresholds).view(x.shape)
+        # A byte per value, but on a CPU a product with bytes takes thrice as long.
+        dtype = torch.float32 if x.device.type == "cpu" else torch.bool
+        kept = torch.empty(drawn.shape, dtype=dtype, device=x.device)
+        return torch.ge(drawn, self.thresholds, out=kept).view(x.shape)
 
 
 def draws(keys: torch.Tensor, salt: int, positions: int, features: int) -> torch.Tensor:

@@ -40,7 +40,7 @@ class AddLowRank(torch.autograd.Function):
             a: (slots, rank, inputs), float32.
             b: (slots, outputs, rank), float32.
             scale: (slots, 1, 1), alpha / rank or what stands for it, raised by dropout's gain.
-            kept: what dropout leaves of x, of its shape, bool; None for all.
+            kept: 1 where dropout leaves x, else 0, of its shape; None leaves all.
         """
         reduced = torch.bmm(_left(x, kept), a.mT) * scale
         ctx.save_for_backward(x, a, b, scale, kept, reduced)

@@ -46,8 +46,9 @@ def trained(base, examples, held_out):
     with torch.random.fork_rng():
         torch.manual_seed(7)
         losses = [
-            train_epoch(base, adapted.model, optimizer, examples, TRAIN, epoch)
+            loss
             for epoch in range(2)
+            for loss in train_epoch(base, adapted.model, optimizer, examples, TRAIN, epoch)
         ]
     losses.append(mean_loss(base, adapted.model, held_out, batch_size=2))
     write = partial(texts, base, adapted.model, held_out.pixels, held_out.prompts, batch_size=2)
