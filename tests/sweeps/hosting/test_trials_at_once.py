@@ -129,6 +129,15 @@ def test_a_trial_that_is_opened_anew_in_the_middle_of_a_rung_trains_it_once(make
     assert [each["rung"] for each in record.read(context.folder, "trial-000")] == [1, 2]
 
 
+def test_a_rung_that_is_asked_for_twice_leaves_nobody_waiting(make, calls):
+    actor, _ = make("twice")
+    actor.open(0, ENDLESS)
+    waiting = calls.submit(actor.advance, 0)
+    until_training(actor, "trial-000")
+    assert "slot 'trial-000' is at work" in actor.advance(0)[FAILED]
+    assert "in the middle of a rung" in waiting.result()[FAILED]
+
+
 def test_quick_calls_are_answered_and_a_host_ends_while_a_rung_trains(make, calls):
     actor, _ = make("ending")
     actor.open(0, ENDLESS)
