@@ -74,7 +74,7 @@ class HostActor:
         return checkpoint_files.find(model.base, model.revision)
 
     def warm_up(self) -> list[str]:
-        """Get ready for the first trial; return lines for the user, see `sweeps.hosting.warming`."""
+        """Get ready for the first trial; return lines for the user."""
         return self._desk.do(warming.warm_up, self._context, self._host)
 
     def open(
