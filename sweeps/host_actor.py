@@ -3,22 +3,15 @@
 Heavy packages are imported inside the actor's process only.
 """
 
-import platform
 from collections.abc import Callable
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from sweeps import access, disk, schedulers
+from sweeps import disk, schedulers
 from sweeps.context import FAILED, FULL, Point, Start, SweepContext, trial_id
-from sweeps.hosting import captions, opening, rung
+from sweeps.hosting import captions, opening, rung, warming
 from sweeps.hosting.desk import Course, Desk
-from sweeps.inputs import eval_tags
 from sweeps.open_trial import OpenTrial, failure
-from sweeps.pages import keepsakes
 from sweeps.quiet import quiet_libraries
-from sweeps.spool.entries import batch
-from sweeps.spool.line import AwayError, line_to
-from sweeps.spool.outbox import of_sweep
 
 if TYPE_CHECKING:
     from workers.checkpoint_files import CheckpointFiles
@@ -81,11 +74,8 @@ class HostActor:
         return checkpoint_files.find(model.base, model.revision)
 
     def warm_up(self) -> list[str]:
-        """Load data and base and score zero-shot once, so that the first trial need not wait.
-
-        Returns lines for the user: how many images there are, and what was skipped.
-        """
-        return self._desk.do(self._warm_up)
+        """Get ready for the first trial; return lines for the user."""
+        return self._desk.do(warming.warm_up, self._context, self._host)
 
     def open(
         self, number: int, point: Point, start: Start | None = None, opening: str = ""
@@ -117,31 +107,6 @@ class HostActor:
         self._desk.do(self._shut_all)
         self._desk.close()
 
-    def _warm_up(self) -> list[str]:
-        recipe = self._context.sweep.recipe
-        data_set = self._host.data_set(recipe)
-        scored = self._host.scored_samples(recipe)
-        self._greet()
-        tags = eval_tags(scored)
-        of_sweep(self._context.tracking, self._context.parent_run_id).put(batch(tags=tags))
-        untrained = self._host.admit("warm-up", recipe).predictions
-        self._host.evict("warm-up")
-        keepsakes.keep(self._context.folder.keepsakes, scored, untrained)
-        counts = ", ".join(f"{len(part)} {split}" for split, part in data_set.splits.items())
-        return [f"images: {counts}", *(f"skipped: {problem}" for problem in data_set.problems)]
-
-    def _greet(self) -> None:
-        """Raise PermissionError, naming this node, when MLflow does not let this host in.
-
-        An MLflow that is away stops nothing: what is reported waits in the outbox.
-        """
-        tracking, run_id = self._context.tracking, self._context.parent_run_id
-        with (
-            suppress(AwayError),
-            access.explained(f"{tracking.address}, from {platform.node()},"),
-        ):
-            line_to(tracking).attempt(lambda client: client.get_run(run_id))
-
     def _open(self, name: str, number: int, point: Point, start: Start | None, word: str) -> None:
         if name in self._trials:
             self._shut(name)
@@ -167,13 +132,17 @@ class HostActor:
 
     def _shut(self, name: str) -> None:
         trial = self._trials.pop(name)
-        self._desk.let_go(name)
-        self._host.evict(name)
+        self._vacate(name)
         if not opening.is_given_up(self._context, trial):
             self._guarded(
                 name,
                 lambda: captions.log_predictions(self._host, trial, may_wait=self._waits),
             )
+
+    def _vacate(self, name: str) -> None:
+        """Empty a slot; who waits for its work is told so."""
+        self._desk.let_go(name)
+        self._host.evict(name)
 
     def _guarded(self, name: str, work: Callable[[], None]) -> dict[str, Any] | None:
         """Run `work`; return None, or the result of a trial that cannot go on."""
@@ -189,8 +158,8 @@ class HostActor:
         A retry would raise it again, so it ends the trial. Tune retries what never gets here:
         the death of this process.
         """
-        self._host.evict(name)
         self._trials.pop(name, None)
+        self._vacate(name)
         if disk.is_full(error, self._context.folder.path):
             return {FULL: disk.full_message(self._context.folder), FAILED: None, "finished": False}
         return failure(error)

@@ -48,7 +48,7 @@ class Turns:
     def __bool__(self) -> bool:
         return bool(self._turns)
 
-    def __contains__(self, name: str) -> bool:
+    def __contains__(self, name: object) -> bool:
         return any(turn.slot.name == name for turn in self._turns)
 
     def add(self, slot: Slot, examples: Examples) -> None:

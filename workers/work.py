@@ -1,6 +1,6 @@
 """The work in flight on a host: which slots train, which are evaluated, what is done."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from functools import partial
 from pathlib import Path
 
@@ -66,8 +66,7 @@ class Work:
         for waiting in (self._reached, self._finals, self._done):
             waiting.pop(name, None)
 
-    def _places(self) -> tuple[Turns | dict[str, Trained] | dict[str, tuple[Slot, Path]]
-                               | dict[str, Done], ...]:  # fmt: skip
+    def _places(self) -> tuple[Container[str], ...]:
         return self._turns, self._reached, self._finals, self._done
 
     def _evaluate(self) -> None:
