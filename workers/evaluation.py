@@ -2,12 +2,13 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
+from workers.collation import Batch
 from workers.data.sample import Sample
 from workers.features.store import Store
-from workers.generation import texts
+from workers.generation import texts_of_each
 from workers.metrics.scorer import Scored, Scorer
 from workers.models import Base
 from workers.prompts import Asking
@@ -81,24 +82,38 @@ class Evaluator:
         """Return the mean loss over all captions of the images."""
         return mean_loss(self._base, model, self._examples, self._evaluate.batch_size)
 
+    def batches(self, copies: int) -> Iterator[Batch]:
+        """Yield all captions of the images as batches, each for `copies` adapters in a row."""
+        size = self._evaluate.batch_size
+        for start in range(0, len(self._examples.pairs), size):
+            chosen = range(start, min(start + size, len(self._examples.pairs)))
+            yield self._examples.batch(self._base, [*chosen] * copies)
+
     def predict(
-        self, model: Any, beams: int, seconds: list[float] | None = None
-    ) -> tuple[Prediction, ...]:
-        """Write a caption or an answer for every image; its time is appended to `seconds`."""
-        captions = texts(
+        self, model: Any, beams: int, seconds: list[float] | None = None, copies: int = 1
+    ) -> list[tuple[Prediction, ...]]:
+        """Write a caption or an answer for every image, with each adapter that `model` carries.
+
+        Each image's share of the time is appended to `seconds`.
+        """
+        written = texts_of_each(
             self._base,
             model,
             self._examples.pixels,
             self._examples.prompts,
+            copies=copies,
             beams=beams,
             batch_size=self._evaluate.batch_size,
             max_new_tokens=self._evaluate.max_new_tokens,
             seconds=seconds,
         )
-        return tuple(
-            Prediction(image_id=sample.id, caption=caption, references=sample.captions)
-            for sample, caption in zip(self.samples, captions, strict=True)
-        )
+        return [
+            tuple(
+                Prediction(image_id=sample.id, caption=caption, references=sample.captions)
+                for sample, caption in zip(self.samples, captions, strict=True)
+            )
+            for captions in zip(*written, strict=True)
+        ]
 
     def score(self, predictions: Sequence[Prediction]) -> Scored:
         """Return the metrics of the captions, such as ``cider``, over all images and of each."""

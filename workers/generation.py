@@ -54,6 +54,30 @@ def texts(
     The model is put into eval mode. Each image's share of the time of its batch is appended to
     `seconds`.
     """
+    several = texts_of_each(
+        base, model, pixels, prompts, copies=1, beams=beams, batch_size=batch_size,
+        max_new_tokens=max_new_tokens, seconds=seconds,
+    )  # fmt: skip
+    return (text for (text,) in several)
+
+
+def texts_of_each(
+    base: Base,
+    model: Any,
+    pixels: Images,
+    prompts: Sequence[Prompt],
+    *,
+    copies: int,
+    beams: int,
+    batch_size: int,
+    max_new_tokens: int,
+    seconds: list[float] | None = None,
+) -> Iterator[tuple[str, ...]]:
+    """Yield `copies` texts per prompt, of the adapters that a packed model carries, in order.
+
+    A batch has the images of the first adapter, then the same of the next. For the rest see
+    `texts`; `seconds` gets the share of one text.
+    """
     model.eval()
     for start in range(0, len(prompts), batch_size):
         chosen = range(start, min(start + batch_size, len(prompts)))
@@ -61,11 +85,13 @@ def texts(
         written = generate(
             base,
             model,
-            pixels.of(chosen),
-            [prompts[index] for index in chosen],
+            pixels.of(chosen) * copies,
+            [prompts[index] for index in chosen] * copies,
             beams=beams,
             max_new_tokens=max_new_tokens,
         )
         if seconds is not None:
-            seconds += [(time.perf_counter() - started) / len(chosen)] * len(chosen)
-        yield from written
+            share = (time.perf_counter() - started) / len(written)
+            seconds += [share] * len(chosen)
+        for place in range(len(chosen)):
+            yield tuple(written[place :: len(chosen)])

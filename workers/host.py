@@ -16,8 +16,7 @@ from workers.metrics.scorer import Scorer
 from workers.recipe import Recipe
 from workers.report import Done, Report
 from workers.residents import Residents
-from workers.slot import Slot
-from workers.work import Work
+from workers.work import Placed, Work
 
 
 class Host:
@@ -27,6 +26,7 @@ class Host:
         device: where the bases live; None takes the first GPU, or the CPU.
         threads: threads of torch on the CPU; None leaves torch's own choice.
         make_scorer: makes the scorers; hosts of one node may share what is behind them.
+        packing: whether trials that can be trained in one pack are; else all train alone.
     """
 
     def __init__(
@@ -34,12 +34,14 @@ class Host:
         device: str | None = None,
         threads: int | None = None,
         make_scorer: MakeScorer = Scorer,
+        *,
+        packing: bool = True,
     ) -> None:
         self.device = torch.device(device or ("cuda:0" if torch.cuda.is_available() else "cpu"))
         if threads is not None:
             torch.set_num_threads(threads)
-        self.residents = Residents(self.device, make_scorer)
-        self._slots: dict[str, Slot] = {}
+        self.residents = Residents(self.device, make_scorer, packing=packing)
+        self._slots: dict[str, Placed] = {}
         self._work = Work(self.residents)
 
     def admit(self, name: str, recipe: Recipe) -> Report:
@@ -51,18 +53,21 @@ class Host:
         for field_name, reason in combinations.flaws(recipe):
             raise ValueError(f"{field_name} {reason}")
         self.residents.scorer(recipe)  # its Java process starts while the base loads
-        slot = self._slots[name] = Slot.new(name, recipe, self.residents.adapted(recipe))
+        trainer = self.residents.trainer(recipe)
+        slot = trainer.admit(name, recipe)
+        self._slots[name] = Placed(slot, trainer)
         baseline = self.residents.zero_shot(recipe)
         return replace(baseline, metrics={**baseline.metrics, **rungs.adapter(slot)})
 
     def restore(self, name: str, recipe: Recipe, folder: Path) -> None:
-        """Open a slot that goes on from a snapshot, bit-identically on a CPU."""
-        self._slots[name] = Slot.restored(name, recipe, self.residents.adapted(recipe), folder)
+        """Open a slot that goes on from a snapshot: alone or in an equal pack bit-identically."""
+        trainer = self.residents.trainer(recipe)
+        self._slots[name] = Placed(trainer.restore(name, recipe, folder), trainer)
 
     def graft(self, name: str, recipe: Recipe, folder: Path, rung: int) -> None:
         """Open a slot that begins with an adapter which was trained for `rung` epochs."""
-        adapted = self.residents.adapted(recipe)
-        self._slots[name] = Slot.grafted(name, recipe, adapted, folder, rung)
+        trainer = self.residents.trainer(recipe)
+        self._slots[name] = Placed(trainer.graft(name, recipe, folder, rung), trainer)
 
     def begin(self, name: str) -> None:
         """Let the slot be trained for one rung and scored, by the steps that follow.
@@ -118,19 +123,18 @@ class Host:
 
         Raises RuntimeError for a slot that is at work: only at a rung is all of it known.
         """
-        self._idle(name).snapshot(folder)
+        self._idle(name).trainer.snapshot(name, folder)
 
     def export(self, name: str, folder: Path) -> None:
         """Write the slot's adapter as plain peft loads it."""
-        slot = self._slot(name)
-        slot.adapted.save(name, folder, slot.recipe.model.base)
+        self._slot(name).trainer.export(name, folder)
 
     def evict(self, name: str) -> None:
         """Close a slot; nothing of it stays, nor of its work. An unknown one is no matter."""
         self._work.drop(name)
-        slot = self._slots.pop(name, None)
-        if slot is not None:
-            slot.adapted.detach(name)
+        placed = self._slots.pop(name, None)
+        if placed is not None:
+            placed.trainer.evict(name)
 
     def data_set(self, recipe: Recipe) -> DataSet:
         """Return the recipe's data, loaded once per host."""
@@ -150,16 +154,16 @@ class Host:
             self.evict(name)
         self.residents.close()
 
-    def _slot(self, name: str) -> Slot:
+    def _slot(self, name: str) -> Placed:
         if name not in self._slots:
             raise KeyError(f"no slot {name!r} on this host; open are {sorted(self._slots)}")
         return self._slots[name]
 
-    def _idle(self, name: str) -> Slot:
-        slot = self._slot(name)
+    def _idle(self, name: str) -> Placed:
+        placed = self._slot(name)
         if name in self._work:
             raise RuntimeError(f"slot {name!r} is at work; wait until it is done, or evict it")
-        return slot
+        return placed
 
 
 def _told(done: Done) -> Report:

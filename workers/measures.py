@@ -67,7 +67,7 @@ def needs_captions(name: str) -> bool:
     return MEASURES[name].captions if name in MEASURES else name != "loss"
 
 
-def adapter(parameters: Iterable["torch.nn.Parameter"]) -> dict[str, float]:
+def adapter(parameters: Iterable["torch.Tensor"]) -> dict[str, float]:
     """Return what is known of an adapter before it is trained, by keys of a report."""
     weights = list(parameters)
     return {

@@ -5,16 +5,19 @@ from dataclasses import dataclass, field
 import torch
 
 from workers import data, rungs
-from workers.adapters import AdaptedBase
+from workers.alone import Alone
 from workers.data.sample import DataSet, Sample
 from workers.evaluation import Evaluator, MakeScorer, scored_samples, started_scorer
 from workers.features.frozen import vision_is_frozen
 from workers.features.store import Store
 from workers.metrics.scorer import Scorer
-from workers.models import load_base
+from workers.models import Base, load_base
+from workers.packing.eligible import reason_not_packed
+from workers.packing.together import Together
 from workers.prompts import Asking
 from workers.recipe import Data, Evaluate, Model, Recipe
 from workers.report import Report
+from workers.trainer import Trainer
 from workers.training import Examples
 
 Group = tuple[Model, str]
@@ -28,17 +31,24 @@ Asked = tuple[Data, Evaluate, Asking]
 class _Resident:
     """What the slots of one group share."""
 
-    adapted: AdaptedBase
+    alone: Alone
     store: Store | None
     """Features of the base's images; None where they are not known."""
     # By what they read, too: the store of features, or None for pixels.
     examples: dict[tuple[Data, Asking, Store | None], Examples] = field(default_factory=dict)
     evaluators: dict[tuple[Asked, Store | None], Evaluator] = field(default_factory=dict)
     zero_shot: dict[Asked, Report] = field(default_factory=dict)
+    together: dict[Store | None, Together] = field(default_factory=dict)
+    """A pack for those that read features, and one for those that read pixels."""
+
+    @property
+    def base(self) -> Base:
+        """What all of it is about."""
+        return self.alone.adapted.base
 
     def store_for(self, recipe: Recipe) -> Store | None:
         """Return the store if the recipe's adapter leaves the image encoder alone."""
-        return self.store if vision_is_frozen(recipe.adapter, self.adapted.base) else None
+        return self.store if vision_is_frozen(recipe.adapter, self.base) else None
 
 
 class Residents:
@@ -47,10 +57,12 @@ class Residents:
     Args:
         device: where the bases live.
         make_scorer: makes the scorers.
+        packing: whether trials that can be packed are.
     """
 
-    def __init__(self, device: torch.device, make_scorer: MakeScorer) -> None:
+    def __init__(self, device: torch.device, make_scorer: MakeScorer, *, packing: bool) -> None:
         self._device = device
+        self._packing = packing
         self._make_scorer = make_scorer
         self._data: dict[Data, DataSet] = {}
         self._scorers: dict[tuple[Data, Evaluate], Scorer] = {}
@@ -60,9 +72,15 @@ class Residents:
         """Return how many bases are loaded."""
         return len(self._groups)
 
-    def adapted(self, recipe: Recipe) -> AdaptedBase:
-        """Return the base that the recipe trains on."""
-        return self._group(recipe).adapted
+    def trainer(self, recipe: Recipe) -> Trainer:
+        """Return what trains the recipe: a pack if it can be packed."""
+        group = self._group(recipe)
+        if not self._packing or reason_not_packed(recipe):
+            return group.alone
+        store = group.store_for(recipe)
+        if store not in group.together:
+            group.together[store] = Together(group.base, group.alone.adapted.bare)
+        return group.together[store]
 
     def examples(self, recipe: Recipe) -> Examples:
         """Return the pairs that the recipe trains with."""
@@ -71,7 +89,7 @@ class Residents:
         key = (recipe.data, asking, store)
         if key not in group.examples:
             samples = self.data_set(recipe).splits["train"]
-            group.examples[key] = Examples.of(group.adapted.base, samples, asking, store)
+            group.examples[key] = Examples.of(group.base, samples, asking, store)
         return group.examples[key]
 
     def evaluator(self, recipe: Recipe) -> Evaluator:
@@ -81,7 +99,7 @@ class Residents:
         key = (_asked(recipe), store)
         if key not in group.evaluators:
             group.evaluators[key] = Evaluator(
-                group.adapted.base,
+                group.base,
                 self.scored_samples(recipe),
                 self.scorer(recipe),
                 recipe.evaluate,
@@ -106,7 +124,7 @@ class Residents:
         group, key = self._group(recipe), _asked(recipe)
         if key not in group.zero_shot:
             evaluator = self.evaluator(recipe)
-            group.zero_shot[key] = rungs.zero_shot(group.adapted, evaluator, recipe)
+            group.zero_shot[key] = rungs.zero_shot(group.alone.adapted, evaluator, recipe)
         return group.zero_shot[key]
 
     def data_set(self, recipe: Recipe) -> DataSet:
@@ -139,7 +157,7 @@ class Residents:
         group = (recipe.model, recipe.quantization)
         if group not in self._groups:
             base = load_base(recipe.model, recipe.quantization, self._device)
-            self._groups[group] = _Resident(adapted=AdaptedBase(base), store=Store.of(base))
+            self._groups[group] = _Resident(alone=Alone(base), store=Store.of(base))
         return self._groups[group]
 
 

@@ -2,53 +2,43 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from workers import collapse, measures
-from workers.adapters import AdaptedBase, read_weights
+from workers.adapters import AdaptedBase
 from workers.evaluation import Evaluator
 from workers.metrics.scorer import Scored
 from workers.recipe import Recipe
 from workers.report import Prediction, Report
-from workers.slot import Slot
+from workers.trainer import Evaluated, Trained, Trainer, TrialSlot, Written
 from workers.training import NonFiniteLossError
-from workers.turns import Trained
 
 
-@dataclass(frozen=True, kw_only=True)
-class Evaluated:
-    """What a slot's adapter is worth at its rung."""
-
-    loss: float
-    predictions: tuple[Prediction, ...] = ()
-    """None where no captions are due."""
-    scored: Scored | None = None
-    """Of the predictions."""
-    writing: Sequence[float] = ()
-    """Each image's share of the seconds that its captions' batch took."""
-
-
-def captions_due(slot: Slot) -> bool:
+def captions_due(slot: TrialSlot) -> bool:
     """Tell whether the slot's rung is one with captions."""
     return is_finished(slot) or slot.rung >= slot.recipe.evaluate.from_rung
 
 
-def is_finished(slot: Slot) -> bool:
+def is_finished(slot: TrialSlot) -> bool:
     """Tell whether the slot has done all its epochs."""
     return slot.rung >= slot.recipe.train.epochs
 
 
-def evaluated(slot: Slot, evaluator: Evaluator) -> Evaluated:
-    """Evaluate one slot alone."""
-    model, writing = slot.activate(), list[float]()
-    predictions: tuple[Prediction, ...] = ()
-    scored = None
-    if captions_due(slot):
-        predictions = evaluator.predict(model, slot.recipe.evaluate.beams, writing)
-        scored = evaluator.score(predictions)
-    loss = evaluator.loss(model)
-    return Evaluated(loss=loss, predictions=predictions, scored=scored, writing=writing)
+def evaluated(
+    trainer: Trainer, slots: Sequence[TrialSlot], evaluator: Evaluator, beams: int | None
+) -> list[Evaluated]:
+    """Evaluate slots that are scored alike: with so many beams, or None without captions."""
+    names = [slot.name for slot in slots]
+    written: Sequence[Written | None] = [None] * len(names)
+    if beams is not None:
+        written = trainer.predict(names, evaluator, beams)
+    losses = trainer.losses(names, evaluator)
+    return [_evaluated(own, loss, evaluator) for own, loss in zip(written, losses, strict=True)]
+
+
+def beams(slot: TrialSlot) -> int | None:
+    """Return the beams that the slot's rung is written with; None if it has no captions."""
+    return slot.recipe.evaluate.beams if captions_due(slot) else None
 
 
 def report(trained: Trained, found: Evaluated) -> Report:
@@ -98,34 +88,27 @@ def broken_off(trained: Trained, error: Exception) -> Report:
     )
 
 
-def final(slot: Slot, evaluator: Evaluator, folder: Path) -> Report:
-    """Score the adapter saved in `folder` as a finished trial's, as ``final/*``.
-
-    The slot's own weights are put back afterwards.
-    """
+def finals(
+    trainer: Trainer,
+    slots: Sequence[TrialSlot],
+    folders: Mapping[str, Path],
+    evaluator: Evaluator,
+) -> list[Report]:
+    """Score the adapters saved in `folders`, by slot, as finished trials', as ``final/*``."""
     started = time.monotonic()
-    model, own = slot.activate(), slot.adapted.weights(slot.name)
-    slot.adapted.load_weights(slot.name, read_weights(folder))
-    try:
-        predictions = evaluator.predict(model, slot.recipe.evaluate.final_beams)
-    finally:
-        slot.adapted.load_weights(slot.name, own)
-    scored = evaluator.score(predictions)
-    return Report(
-        rung=slot.rung,
-        metrics=_named("final", scored.corpus),
-        finished=True,
-        seconds=time.monotonic() - started,
-        predictions=predictions,
-        scored=scored,
-    )
+    written = trainer.predict_saved(folders, evaluator, slots[0].recipe.evaluate.final_beams)
+    seconds = (time.monotonic() - started) / len(slots)
+    return [
+        _final(slot, predictions, evaluator.score(predictions), seconds)
+        for slot, predictions in zip(slots, written, strict=True)
+    ]
 
 
 def zero_shot(adapted: AdaptedBase, evaluator: Evaluator, recipe: Recipe) -> Report:
     """Return rung 0 of every trial with such a recipe: the base's own scores."""
     started = time.monotonic()
     with adapted.bare() as model:
-        predictions: tuple[Prediction, ...] = evaluator.predict(model, recipe.evaluate.beams)
+        (predictions,) = evaluator.predict(model, recipe.evaluate.beams)
         loss = evaluator.loss(model)
     scored = evaluator.score(predictions)
     return Report(
@@ -138,12 +121,36 @@ def zero_shot(adapted: AdaptedBase, evaluator: Evaluator, recipe: Recipe) -> Rep
     )
 
 
-def adapter(slot: Slot) -> dict[str, float]:
+def adapter(slot: TrialSlot) -> dict[str, float]:
     """Return what is known of a slot's adapter before it is trained."""
-    return measures.adapter(slot.adapted.parameters(slot.name))
+    return measures.adapter(slot.weights())
 
 
-def _examined(slot: Slot, found: Evaluated) -> tuple[tuple[str, ...], bool]:
+def _evaluated(written: Written | None, loss: float, evaluator: Evaluator) -> Evaluated:
+    if written is None:
+        return Evaluated(loss=loss)
+    return Evaluated(
+        loss=loss,
+        predictions=written.predictions,
+        scored=evaluator.score(written.predictions),
+        writing=written.seconds,
+    )
+
+
+def _final(
+    slot: TrialSlot, predictions: tuple[Prediction, ...], scored: Scored, seconds: float
+) -> Report:
+    return Report(
+        rung=slot.rung,
+        metrics=_named("final", scored.corpus),
+        finished=True,
+        seconds=seconds,
+        predictions=predictions,
+        scored=scored,
+    )
+
+
+def _examined(slot: TrialSlot, found: Evaluated) -> tuple[tuple[str, ...], bool]:
     """Return the symptoms of a rung and whether the guard stops the slot; it keeps the count."""
     guard, predictions = slot.recipe.guard, found.predictions
     captions = [prediction.caption for prediction in predictions]

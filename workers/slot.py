@@ -52,6 +52,10 @@ class Slot:
             random=seeded, device_random=on_device,
         )  # fmt: skip
 
+    def weights(self) -> list[torch.nn.Parameter]:
+        """Return the trained weights."""
+        return self.adapted.parameters(self.name)
+
     def activate(self) -> Any:
         """Make this slot's adapter the active one and return the model."""
         self.adapted.activate(self.name)

@@ -1,32 +1,49 @@
 """The work in flight on a host: which slots train, which are evaluated, what is done."""
 
-from collections.abc import Callable, Container
+from collections import deque
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from workers import rungs
+from workers.evaluation import Evaluator
+from workers.meter import shared
 from workers.report import Done, Report
 from workers.residents import Residents
-from workers.slot import Slot
-from workers.turns import Trained, Turns
+from workers.trainer import Trained, Trainer, TrialSlot
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A slot and who trains it."""
+
+    slot: TrialSlot
+    trainer: Trainer
 
 
 class Work:
-    """Rungs of several slots, side by side: `step` does one unit of one of them.
+    """Rungs of several slots, side by side: `step` does one unit.
 
-    A slot trains (`Turns`), is evaluated when it has reached its rung, and is done. The error of
-    a slot ends its own work alone.
+    A slot trains, is evaluated when it has reached its rung, with the others that have reached
+    theirs, and is done. The error of a slot ends its own work alone.
     """
 
     def __init__(self, residents: Residents) -> None:
         self._residents = residents
-        self._turns = Turns()
-        self._reached: dict[str, Trained] = {}
-        """Slots that are to be evaluated, by name."""
-        self._finals: dict[str, tuple[Slot, Path]] = {}
+        self._training: dict[str, Placed] = {}
+        """Slots that train, by name."""
+        self._reached: dict[str, tuple[Placed, Trained]] = {}
+        """Slots that are to be evaluated."""
+        self._finals: dict[str, tuple[Placed, Path]] = {}
         """Slots whose saved adapter is to be scored, with its folder."""
         self._done: dict[str, Done] = {}
         """What nobody has taken yet."""
+        self._turns: deque[Trainer] = deque()
+        """Trainers with slots that train; the first is next."""
 
     def __contains__(self, name: str) -> bool:
         return any(name in each for each in self._places())
@@ -34,20 +51,24 @@ class Work:
     def __bool__(self) -> bool:
         return any(self._places())
 
-    def train(self, slot: Slot) -> None:
+    def train(self, placed: Placed) -> None:
         """Let a slot be trained for one rung and evaluated."""
-        self._turns.add(slot, self._residents.examples(slot.recipe))
+        name, recipe = placed.slot.name, placed.slot.recipe
+        placed.trainer.begin(name, self._residents.examples(recipe))
+        self._training[name] = placed
+        if placed.trainer not in self._turns:
+            self._turns.append(placed.trainer)
 
-    def score(self, slot: Slot, folder: Path) -> None:
+    def score(self, placed: Placed, folder: Path) -> None:
         """Let the adapter saved in `folder` be scored in this slot as a finished trial's."""
-        self._finals[slot.name] = slot, folder
+        self._finals[placed.slot.name] = placed, folder
 
     def step(self) -> None:
-        """Evaluate all slots that are due, else take one optimizer step, if there is any."""
+        """Evaluate all slots that are due, else let the next trainer do a step, if there is any."""
         if self._reached or self._finals:
             self._evaluate()
-        elif self._turns and (trained := self._turns.step()):
-            self._reached[trained.slot.name] = trained
+        elif self._turns:
+            self._train()
 
     def take(self) -> list[Done]:
         """Return, once, whose work is done."""
@@ -62,37 +83,80 @@ class Work:
 
     def drop(self, name: str) -> None:
         """Forget the work of a slot; nothing for one that has none."""
-        self._turns.drop(name)
-        for waiting in (self._reached, self._finals, self._done):
-            waiting.pop(name, None)
+        if name in self._training:
+            self._training[name].trainer.drop(name)
+        for waiting in self._places():
+            waiting.pop(name, None)  # type: ignore[attr-defined]
 
-    def _places(self) -> tuple[Container[str], ...]:
-        return self._turns, self._reached, self._finals, self._done
+    def _places(self) -> tuple[dict[str, object], ...]:
+        places: tuple[object, ...] = self._training, self._reached, self._finals, self._done
+        return places  # type: ignore[return-value]
+
+    def _train(self) -> None:
+        trainer = self._turns.popleft()
+        if trainer.busy:
+            for trained in trainer.step():
+                name = trained.slot.name
+                self._reached[name] = self._training.pop(name), trained
+        if trainer.busy:
+            self._turns.append(trainer)
 
     def _evaluate(self) -> None:
         reached, self._reached = self._reached, {}
         finals, self._finals = self._finals, {}
-        due: dict[str, Callable[[], Report]] = {
-            **{name: partial(self._rung, trained) for name, trained in reached.items()},
-            **{name: partial(self._final, *each) for name, each in finals.items()},
-        }
-        self._done |= {name: _done(name, work) for name, work in due.items()}
+        for same in _alike(reached.values(), self._rung_key):
+            self._finish([placed for placed, _ in same], partial(self._rungs, same))
+        for alike in _alike(finals.values(), self._final_key):
+            self._finish([placed for placed, _ in alike], partial(self._last, alike))
 
-    def _rung(self, trained: Trained) -> Report:
+    def _finish(self, placed: list[Placed], work: Callable[[], list[Report]]) -> None:
+        """Do what several slots wait for; an error in it is the error of each."""
+        names = [each.slot.name for each in placed]
+        try:
+            self._done |= {
+                name: Done(name=name, report=report)
+                for name, report in zip(names, work(), strict=True)
+            }
+        except Exception as error:
+            self._done |= {name: Done(name=name, error=error) for name in names}
+
+    def _rungs(self, reached: list[tuple[Placed, Trained]]) -> list[Report]:
+        """Evaluate slots that are scored alike, or tell what broke the one that failed."""
+        (first, trained), *_ = reached
         if trained.error:
-            return rungs.broken_off(trained, trained.error)
-        evaluator = self._residents.evaluator(trained.slot.recipe)
-        with trained.meter.running():
-            found = rungs.evaluated(trained.slot, evaluator)
-        return rungs.report(trained, found)
+            return [rungs.broken_off(trained, trained.error)]
+        evaluator = self._residents.evaluator(first.slot.recipe)
+        slots = [placed.slot for placed, _ in reached]
+        with shared([each.meter for _, each in reached]):
+            found = rungs.evaluated(first.trainer, slots, evaluator, rungs.beams(first.slot))
+        return [rungs.report(each, own) for (_, each), own in zip(reached, found, strict=True)]
 
-    def _final(self, slot: Slot, folder: Path) -> Report:
-        evaluator = self._residents.evaluator(self._residents.final(slot.recipe))
-        return rungs.final(slot, evaluator, folder)
+    def _last(self, finals: list[tuple[Placed, Path]]) -> list[Report]:
+        (first, _), *_ = finals
+        folders = {placed.slot.name: folder for placed, folder in finals}
+        slots = [placed.slot for placed, _ in finals]
+        evaluator = self._final_evaluator(first.slot)
+        return rungs.finals(first.trainer, slots, folders, evaluator)
+
+    def _rung_key(self, each: tuple[Placed, Trained]) -> Hashable:
+        placed, trained = each
+        if trained.error:
+            return placed.slot.name
+        evaluator = self._residents.evaluator(placed.slot.recipe)
+        return id(placed.trainer), id(evaluator), rungs.beams(placed.slot)
+
+    def _final_key(self, each: tuple[Placed, Path]) -> Hashable:
+        placed, _ = each
+        beams = placed.slot.recipe.evaluate.final_beams
+        return id(placed.trainer), id(self._final_evaluator(placed.slot)), beams
+
+    def _final_evaluator(self, slot: TrialSlot) -> Evaluator:
+        return self._residents.evaluator(self._residents.final(slot.recipe))
 
 
-def _done(name: str, work: Callable[[], Report]) -> Done:
-    try:
-        return Done(name=name, report=work())
-    except Exception as error:
-        return Done(name=name, error=error)
+def _alike(items: Iterable[T], key: Callable[[T], Hashable]) -> list[list[T]]:
+    """Return the items in lists of equal keys, in the order in which each first came."""
+    groups: dict[Hashable, list[T]] = {}
+    for item in items:
+        groups.setdefault(key(item), []).append(item)
+    return list(groups.values())

@@ -9,15 +9,15 @@ from safetensors.torch import load_file
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from workers import data
+from workers.alone import Alone
 from workers.families.git import TARGETS
 from workers.host import Host
 from workers.training import NonFiniteLossError
-from workers.turns import Turns
 
 
 @pytest.fixture
 def host():
-    host = Host(device="cpu", threads=1)
+    host = Host(device="cpu", threads=1, packing=False)
     yield host
     host.close()
 
@@ -114,7 +114,7 @@ def test_slots_that_take_turns_equal_trials_alone(host, recipe):
         for name in recipes:
             together[name].append(metrics(host.advance(name)))
     for name, one in recipes.items():
-        alone = Host(device="cpu", threads=1)
+        alone = Host(device="cpu", threads=1, packing=False)
         alone.admit(name, one)
         assert [metrics(alone.advance(name)) for _ in range(3)] == together[name]
 
@@ -127,7 +127,7 @@ def test_resume_is_bit_identical(host, recipe, tmp_path, quantization):
     host.snapshot("one", tmp_path / "rung-1")
     through = [metrics(host.advance("one")) for _ in range(2)]
     host.export("one", tmp_path / "through")
-    fresh = Host(device="cpu", threads=1)
+    fresh = Host(device="cpu", threads=1, packing=False)
     fresh.restore("again", recipe, tmp_path / "rung-1")
     torch.manual_seed(99)  # the process's own random state must not matter
     assert [metrics(fresh.advance("again")) for _ in range(2)] == through
@@ -140,13 +140,12 @@ def test_resume_is_bit_identical(host, recipe, tmp_path, quantization):
     assert all(torch.equal(one[key], other[key]) for key in one)
 
 
-def trained(slot, examples):
+def trained(trainer, name, examples):
     """Train an epoch without any scoring; its mean loss."""
-    turns, done = Turns(), None
-    turns.add(slot, examples)
-    while done is None:
-        done = turns.step()
-    return done.loss
+    trainer.begin(name, examples)
+    while trainer.busy:
+        done = trainer.step()
+    return done[0].loss
 
 
 @pytest.mark.parametrize("quantization", ["int8", "nf4"])
@@ -155,10 +154,11 @@ def test_scoring_between_epochs_does_not_change_quantized_training(host, recipe,
     recipe = recipe.with_point({"quantization": quantization, "adapter.dropout": 0.0})
     host.admit("scored", recipe)
     scored = [host.advance("scored").metrics["train/loss"] for _ in range(3)]
-    never = Host(device="cpu", threads=1)
+    never = Host(device="cpu", threads=1, packing=False)
     never.admit("never", recipe)
-    slot, examples = never._slot("never"), never.residents.examples(recipe)
-    assert [trained(slot, examples) for _ in range(3)] == scored
+    trainer, examples = never.residents.trainer(recipe), never.residents.examples(recipe)
+    assert isinstance(trainer, Alone)
+    assert [trained(trainer, "never", examples) for _ in range(3)] == scored
     assert scored[2] < scored[0]
 
 
@@ -166,7 +166,7 @@ def test_the_base_is_as_before_when_the_last_slot_leaves(host, recipe):
     before = host.admit("one", recipe)
     host.advance("one")
     host.evict("one")
-    model = host.residents.adapted(recipe).model
+    model = host.residents.trainer(recipe).adapted.model
     assert not isinstance(model, PeftModel)
     assert not any("lora" in name for name, _ in model.named_modules())
     fresh = AutoModelForImageTextToText.from_pretrained(recipe.model.base)
@@ -247,9 +247,9 @@ def test_the_guard_counts_on_after_a_resume(host, recipe, tmp_path):
 
 def test_a_healthy_rung_ends_the_count(host, recipe):
     host.admit("one", recipe.with_point({"adapter.dropout": 0.0}))
-    host._slot("one").ailing = 1
+    host._slot("one").slot.ailing = 1
     assert host.advance("one").symptoms == ()
-    assert host._slot("one").ailing == 0
+    assert host._slot("one").slot.ailing == 0
 
 
 def test_without_its_stop_the_guard_only_names_the_symptoms(host, recipe):
@@ -281,7 +281,7 @@ def test_recipes_with_other_prompts_share_a_base_and_nothing_else(host, recipe):
     assert plain.metrics["val/loss"] != prompted.metrics["val/loss"]
     together = [metrics(host.advance(name)) for name in ("plain", "prompted")]
     for name, one, expected in zip(("plain", "prompted"), (recipe, asked), together, strict=True):
-        alone = Host(device="cpu", threads=1)
+        alone = Host(device="cpu", threads=1, packing=False)
         alone.admit(name, one)
         assert metrics(alone.advance(name)) == expected
     assert len(host.residents) == 1

@@ -1,7 +1,7 @@
 """The base with the low-rank terms of several slots in its layers, for the time of a step."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,8 @@ from workers.packing.dropout import Draws
 from workers.packing.layout import Matrices
 from workers.packing.linear import PackedLinear, Route, Share
 from workers.token_losses import token_losses
+
+Bare = Callable[[], AbstractContextManager[Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,10 +32,15 @@ class PackedModel:
     """Puts packed layers in the place of linear ones and takes them away again.
 
     Between two steps the base is as it was, whoever else uses it.
+
+    Args:
+        base: what is to carry adapters.
+        bare: context in which adapters that others have put on it do nothing.
     """
 
-    def __init__(self, base: Base) -> None:
+    def __init__(self, base: Base, bare: Bare) -> None:
         self._base = base
+        self._bare = bare
         self._route = Route()
         self._layers: dict[str, PackedLinear] = {}
 
@@ -48,13 +55,14 @@ class PackedModel:
         shares = _shares(segments)
         self._route.slots = sum(segment.scale.shape[0] for segment in segments)
         self._route.draws = draws
-        replaced = [self._put(path, own) for path, own in shares.items()]
-        try:
-            yield self._base.model
-        finally:
-            for parent, name, module in replaced:
-                setattr(parent, name, module)
-            self._route.draws = None
+        with self._bare():
+            replaced = [self._put(path, own) for path, own in shares.items()]
+            try:
+                yield self._base.model
+            finally:
+                for parent, name, module in replaced:
+                    setattr(parent, name, module)
+                self._route.draws = None
 
     def losses(self, batch: Batch, smoothing: torch.Tensor) -> torch.Tensor:
         """Return the sum of the losses of each slot's learned tokens (slots,).

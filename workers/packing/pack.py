@@ -8,9 +8,10 @@ step their optimizers when they have seen their own batch, each in its own time.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Any
 
 import torch
 
@@ -22,18 +23,18 @@ from workers.packing.arena import Arena
 from workers.packing.dropout import Draws
 from workers.packing.layout import Layout, Matrices, rank_class
 from workers.packing.micro_batch import micro_batch
-from workers.packing.model import PackedModel, Segment
+from workers.packing.model import Bare, PackedModel, Segment
 from workers.packing.peft_weights import fresh
-from workers.packing.slot import Epoch, Slot, Taken
+from workers.packing.slot import Epoch, PackedSlot, Taken
 from workers.recipe import Recipe
 from workers.training import Examples, NonFiniteLossError, checkpointing
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trained:
+class EpochEnd:
     """A slot that has done its epoch, or cannot go on."""
 
-    slot: Slot
+    slot: PackedSlot
     loss: float
     """Mean over the optimizer steps of the epoch; not finite where there is an error."""
     error: NonFiniteLossError | None = None
@@ -43,30 +44,40 @@ class Pack:
     """Slots of one base.
 
     Args:
-        base: bare, or with adapters of others on it, which are out of the way during a step.
+        base: what the slots have in common.
+        bare: context in which adapters that others have put on it do nothing.
         check_every: micro-steps after which losses are looked at; looking waits for the device.
     """
 
-    def __init__(self, base: Base, check_every: int | None = None) -> None:
+    def __init__(
+        self, base: Base, bare: Bare = nullcontext, check_every: int | None = None
+    ) -> None:
         self.base = base
-        self.model = PackedModel(base)
+        self.model = PackedModel(base, bare)
         self._check_every = check_every or (1 if base.device.type == "cpu" else 16)
         self._arenas: dict[Layout, Arena] = {}
-        self._slots: dict[str, Slot] = {}
+        self._slots: dict[str, PackedSlot] = {}
         self._epochs: dict[str, Epoch] = {}
         self._segments: list[Segment] = []
         self._trained_names: tuple[str, ...] | None = None
         self._micro_steps = 0
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._slots
 
     @property
     def busy(self) -> bool:
         """Whether any slot trains."""
         return bool(self._epochs)
 
-    def admit(self, name: str, recipe: Recipe, weights: Matrices | None = None) -> Slot:
+    @property
+    def training(self) -> tuple[str, ...]:
+        """Names of the slots that train."""
+        return tuple(self._epochs)
+
+    @property
+    def left(self) -> float:
+        """Share of its epoch that the slot has left which is done first; 1 if none trains."""
+        return min((epoch.left for epoch in self._epochs.values()), default=1.0)
+
+    def admit(self, name: str, recipe: Recipe, weights: Matrices | None = None) -> PackedSlot:
         """Give a new trial a slot; its weights are those that its seed decides, if not given.
 
         Raises ValueError, naming ``adapter.targets``, for what the base does not have.
@@ -83,7 +94,7 @@ class Pack:
         optimizer = torch.optim.AdamW(
             [parameter], lr=train.learning_rate, weight_decay=train.weight_decay, fused=True
         )
-        self._slots[name] = Slot(
+        self._slots[name] = PackedSlot(
             name=name, recipe=recipe, fresh=adapter,
             arena=arena, parameter=parameter, optimizer=optimizer,
         )  # fmt: skip
@@ -91,8 +102,8 @@ class Pack:
 
     def evict(self, name: str) -> None:
         """Take a slot away in whatever it is doing; the others do not notice."""
+        self.drop(name)
         slot = self._slots.pop(name)
-        self._epochs.pop(name, None)
         slot.arena.remove(name)
         self._trained_names = None
         if not slot.arena.names:
@@ -102,7 +113,12 @@ class Pack:
         """Let a slot train for its next epoch, from the next step on."""
         self._epochs[name] = Epoch(slot=self._slots[name], examples=examples)
 
-    def step(self, most: int | None = None) -> list[Trained]:
+    def drop(self, name: str) -> None:
+        """Forget what is left of a slot's epoch; nothing for one that does not train."""
+        if self._epochs.pop(name, None):
+            self._slots[name].forget_gradient()
+
+    def step(self, most: int | None = None) -> list[EpochEnd]:
         """Do one micro-step of all slots that train; return those that have done their epoch.
 
         Args:
@@ -117,12 +133,12 @@ class Pack:
         self._micro_steps += 1
         check = self._micro_steps % self._check_every == 0
         done = [self._looked_at(epoch) for epoch in epochs if check or not epoch.remaining]
-        return [trained for trained in done if trained]
+        return [end for end in done if end]
 
     @contextmanager
     def adapted(
         self, names: Sequence[str], weights: Sequence[Matrices] | None = None
-    ) -> Iterator[object]:
+    ) -> Iterator[Any]:
         """Give the model with the adapters of these slots for a batch of rows ordered by them.
 
         In inference only. `weights` stand in for the slots' own, one for each name.
@@ -145,19 +161,19 @@ class Pack:
             if name in self._epochs
         ]
 
-    def _looked_at(self, epoch: Epoch) -> Trained | None:
+    def _looked_at(self, epoch: Epoch) -> EpochEnd | None:
         """Return what became of a slot that has done its epoch or whose loss is not finite."""
         name = epoch.slot.name
         try:
             loss = epoch.mean_loss()
         except NonFiniteLossError as error:
             del self._epochs[name]
-            return Trained(slot=epoch.slot, loss=error.loss, error=error)
+            return EpochEnd(slot=epoch.slot, loss=error.loss, error=error)
         if epoch.remaining:
             return None
         del self._epochs[name]
         epoch.slot.rung += 1
-        return Trained(slot=epoch.slot, loss=loss)
+        return EpochEnd(slot=epoch.slot, loss=loss)
 
     def _losses(self, epochs: Sequence[Epoch], taken: Sequence[Taken], size: int) -> torch.Tensor:
         """Return each slot's share (slots,) of its loss; the gradients are added to its own."""
@@ -175,7 +191,7 @@ class Pack:
             losses.sum().backward()  # type: ignore[no-untyped-call]
         return losses.detach()
 
-    def _training_segments(self, slots: Sequence[Slot]) -> list[Segment]:
+    def _training_segments(self, slots: Sequence[PackedSlot]) -> list[Segment]:
         """Return the weights of the slots that train, as leaves of the graph."""
         names = tuple(slot.name for slot in slots)
         if names != self._trained_names:
@@ -222,20 +238,20 @@ def _filled(values: tuple[int, ...], size: int) -> list[int]:
     return [*values, *values[:1] * (size - len(values))]
 
 
-def _runs(slots: Sequence[Slot]) -> list[tuple[Arena, list[Slot]]]:
+def _runs(slots: Sequence[PackedSlot]) -> list[tuple[Arena, list[PackedSlot]]]:
     """Return the slots in runs of one arena."""
     grouped = groupby(slots, key=lambda slot: id(slot.arena))
     runs = [list(own) for _, own in grouped]
     return [(own[0].arena, own) for own in runs]
 
 
-def _scales(slots: Sequence[Slot]) -> torch.Tensor:
+def _scales(slots: Sequence[PackedSlot]) -> torch.Tensor:
     """Return the factors of B A (slots, 1, 1)."""
     device = slots[0].parameter.device
     return torch.tensor([slot.fresh.scale for slot in slots], device=device)[:, None, None]
 
 
-def _copied(slots: Sequence[Slot], weights: Sequence[Matrices] | None) -> list[Segment]:
+def _copied(slots: Sequence[PackedSlot], weights: Sequence[Matrices] | None) -> list[Segment]:
     """Return copies of the slots' weights, or of `weights` in their stead."""
     segments, first = [], 0
     for arena, own in _runs(slots):

@@ -8,6 +8,7 @@ import torch
 
 from workers.packing.arena import Arena
 from workers.packing.dropout import row_key
+from workers.packing.layout import Matrices
 from workers.packing.peft_weights import FreshAdapter
 from workers.recipe import Recipe, Train
 from workers.training import (
@@ -32,7 +33,7 @@ class Taken:
 
 
 @dataclass(kw_only=True)
-class Slot:
+class PackedSlot:
     """The whole mutable state of one trial; everything else is shared and frozen."""
 
     name: str
@@ -46,18 +47,27 @@ class Slot:
     ailing: int = 0
     """Rungs with symptoms in a row, up to the last one."""
 
-    @property
-    def weights(self) -> int:
-        """Number of trained weights, without padding."""
-        rank = self.recipe.adapter.rank
-        return rank * sum(layer.inputs + layer.outputs for layer in self.fresh.layers)
+    def weights(self) -> list[torch.Tensor]:
+        """Return views of A and B of each layer, of their true rank."""
+        pairs = self.matrices(self.parameter.data).values()
+        return [matrix for pair in pairs for matrix in pair]
+
+    def matrices(self, row: torch.Tensor) -> Matrices:
+        """Return views of what is in a row like this slot's (width,), of the true rank."""
+        return self.arena.layout.unpacked(row, self.recipe.adapter.rank)
+
+    def forget_gradient(self) -> None:
+        """Set the gradient to zero."""
+        gradient = self.parameter.grad
+        assert gradient is not None  # a view of the arena's
+        gradient.zero_()
 
 
 @dataclass(kw_only=True)
 class Epoch:
     """The way of one slot through one epoch, optimizer step by optimizer step."""
 
-    slot: Slot
+    slot: PackedSlot
     examples: Examples
     _windows: Iterator[list[list[int]]] = field(init=False)
     _window: list[int] = field(init=False, default_factory=list)
@@ -78,6 +88,11 @@ class Epoch:
     def remaining(self) -> int:
         """Examples before the next optimizer step; 0 once the epoch is over."""
         return len(self._window)
+
+    @property
+    def left(self) -> float:
+        """Share of the epoch's examples that are to come."""
+        return 1.0 - self._place / len(self.examples.pairs)
 
     def take(self, most: int) -> Taken:
         """Return the next examples of the optimizer step: at most so many, at least one."""
@@ -137,6 +152,4 @@ class Epoch:
         if self._train.max_grad_norm is not None:
             torch.nn.utils.clip_grad_norm_([self.slot.parameter], self._train.max_grad_norm)
         self.slot.optimizer.step()
-        gradient = self.slot.parameter.grad
-        assert gradient is not None  # a view of the arena's
-        gradient.zero_()
+        self.slot.forget_gradient()

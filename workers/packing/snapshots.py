@@ -14,25 +14,25 @@ from workers import snapshot_files
 from workers.adapters import read_weights
 from workers.packing import peft_weights
 from workers.packing.layout import Matrices
-from workers.packing.slot import Slot
+from workers.packing.slot import PackedSlot
 
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
-def export(slot: Slot, folder: Path) -> None:
+def export(slot: PackedSlot, folder: Path) -> None:
     """Write the slot's adapter as plain peft loads it."""
-    weights = _matrices(slot, slot.parameter.data)
+    weights = slot.matrices(slot.parameter.data)
     peft_weights.save(folder, weights, slot.fresh.config, slot.recipe.model.base)
 
 
-def write(slot: Slot, folder: Path) -> None:
+def write(slot: PackedSlot, folder: Path) -> None:
     """Write all that `read` needs; complete only when this returns."""
     export(slot, folder)
     state = {"optimizer": _optimizer_state(slot), "random": None, "device_random": None}
     snapshot_files.write(folder, state, slot.rung, slot.ailing, slot.recipe)
 
 
-def read(slot: Slot, folder: Path) -> None:
+def read(slot: PackedSlot, folder: Path) -> None:
     """Give a new slot the state that was written to `folder`, by whatever kind of slot.
 
     Raises FileNotFoundError for an incomplete snapshot.
@@ -43,18 +43,14 @@ def read(slot: Slot, folder: Path) -> None:
     _load_optimizer(slot, state["optimizer"])
 
 
-def graft(slot: Slot, folder: Path, rung: int) -> None:
+def graft(slot: PackedSlot, folder: Path, rung: int) -> None:
     """Give a new slot the adapter in `folder`, which was trained for `rung` epochs."""
     saved = peft_weights.from_state(read_weights(folder), slot.fresh.layers)
     slot.arena.layout.packed(saved, slot.parameter.data)
     slot.rung = rung
 
 
-def _matrices(slot: Slot, row: torch.Tensor) -> Matrices:
-    return slot.arena.layout.unpacked(row, slot.recipe.adapter.rank)
-
-
-def _optimizer_state(slot: Slot) -> dict[str, Any]:
+def _optimizer_state(slot: PackedSlot) -> dict[str, Any]:
     """Return what AdamW over A and B of each layer, in their order, would return."""
     saved = slot.optimizer.state_dict()
     number = 2 * len(slot.fresh.layers)
@@ -62,7 +58,7 @@ def _optimizer_state(slot: Slot) -> dict[str, Any]:
     own: Mapping[str, torch.Tensor] | None = saved["state"].get(0)
     if own is None:  # it has made no step yet
         return {"state": {}, "param_groups": [group]}
-    moments = {moment: _flat(_matrices(slot, own[moment])) for moment in _MOMENTS}
+    moments = {moment: _flat(slot.matrices(own[moment])) for moment in _MOMENTS}
     state = {
         index: {"step": own["step"].clone()}
         | {moment: values[index].clone() for moment, values in moments.items()}
@@ -71,16 +67,18 @@ def _optimizer_state(slot: Slot) -> dict[str, Any]:
     return {"state": state, "param_groups": [group]}
 
 
-def _load_optimizer(slot: Slot, saved: Mapping[str, Any]) -> None:
+def _load_optimizer(slot: PackedSlot, saved: Mapping[str, Any]) -> None:
     """Take over what `_optimizer_state` returned; hyperparameters stay the slot's own."""
     if not saved["state"]:
         return
     state = {"step": saved["state"][0]["step"]}
     for moment in _MOMENTS:
         row = torch.zeros_like(slot.parameter.data)
-        pairs = zip(*[iter(saved["state"][i][moment] for i in range(len(saved["state"])))] * 2,
-                    strict=True)  # fmt: skip
-        named = {layer.path: pair for layer, pair in zip(slot.fresh.layers, pairs, strict=True)}
+        own = [saved["state"][index][moment] for index in range(2 * len(slot.fresh.layers))]
+        named = {
+            layer.path: (a, b)
+            for layer, a, b in zip(slot.fresh.layers, own[::2], own[1::2], strict=True)
+        }
         slot.arena.layout.packed(named, row)
         state[moment] = row
     group = slot.optimizer.state_dict()["param_groups"]

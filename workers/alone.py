@@ -1,0 +1,142 @@
+"""Slots that train one after the other, an optimizer step at a time: each as if it were alone."""
+
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from workers.adapters import AdaptedBase, read_weights
+from workers.evaluation import Evaluator
+from workers.meter import Meter
+from workers.models import Base
+from workers.recipe import Recipe
+from workers.report import Prediction
+from workers.slot import Slot
+from workers.trainer import Trained, Written
+from workers.training import Examples, steps_per_epoch
+
+
+@dataclass(kw_only=True)
+class _Turn:
+    """A slot in the middle of an epoch."""
+
+    slot: Slot
+    examples: Examples
+    meter: Meter
+    steps: Iterator[float]
+    left: int
+    """Steps to take."""
+    losses: list[float] = field(default_factory=list)
+
+
+class Alone:
+    """Slots of one base with peft's own layers, in the order of their turns."""
+
+    def __init__(self, base: Base) -> None:
+        self.adapted = AdaptedBase(base)
+        self._slots: dict[str, Slot] = {}
+        self._turns: deque[_Turn] = deque()
+
+    @property
+    def busy(self) -> bool:
+        """Whether any slot trains."""
+        return bool(self._turns)
+
+    def admit(self, name: str, recipe: Recipe) -> Slot:
+        """Open a slot for a new trial; the seed decides its weights."""
+        self._slots[name] = Slot.new(name, recipe, self.adapted)
+        return self._slots[name]
+
+    def restore(self, name: str, recipe: Recipe, folder: Path) -> Slot:
+        """Open a slot that goes on from a snapshot, bit-identically on a CPU."""
+        self._slots[name] = Slot.restored(name, recipe, self.adapted, folder)
+        return self._slots[name]
+
+    def graft(self, name: str, recipe: Recipe, folder: Path, rung: int) -> Slot:
+        """Open a slot that begins with an adapter which was trained for `rung` epochs."""
+        self._slots[name] = Slot.grafted(name, recipe, self.adapted, folder, rung)
+        return self._slots[name]
+
+    def evict(self, name: str) -> None:
+        """Close a slot, in whatever it is doing; nothing of it stays."""
+        self.drop(name)
+        del self._slots[name]
+        self.adapted.detach(name)
+
+    def snapshot(self, name: str, folder: Path) -> None:
+        """Write all that `restore` needs; complete only when this returns."""
+        self._slots[name].snapshot(folder)
+
+    def export(self, name: str, folder: Path) -> None:
+        """Write the slot's adapter as plain peft loads it."""
+        self.adapted.save(name, folder, self._slots[name].recipe.model.base)
+
+    def begin(self, name: str, examples: Examples) -> None:
+        """Let a slot be trained for its next epoch."""
+        slot = self._slots[name]
+        self._turns.append(
+            _Turn(
+                slot=slot,
+                examples=examples,
+                meter=Meter(self.adapted.base.device),
+                steps=slot.epoch(examples),
+                left=steps_per_epoch(len(examples.pairs), slot.recipe.train),
+            )
+        )
+
+    def drop(self, name: str) -> None:
+        """Forget what is left of a slot's epoch; nothing for one that is not being trained."""
+        self._turns = deque(turn for turn in self._turns if turn.slot.name != name)
+
+    def step(self) -> list[Trained]:
+        """Take one optimizer step of the slot whose turn it is."""
+        turn = self._turns.popleft()
+        try:
+            with turn.meter.running(), turn.slot.turn():
+                turn.losses.append(next(turn.steps))
+        except Exception as error:
+            return [_trained(turn, error)]
+        turn.left -= 1
+        if turn.left:
+            self._turns.append(turn)
+            return []
+        turn.slot.rung += 1
+        return [_trained(turn)]
+
+    def predict(self, names: Sequence[str], evaluator: Evaluator, beams: int) -> list[Written]:
+        """Let these slots write captions, one slot after the other."""
+        written = []
+        for name in names:
+            seconds: list[float] = []
+            (predictions,) = evaluator.predict(self._slots[name].activate(), beams, seconds)
+            written.append(Written(predictions=predictions, seconds=seconds))
+        return written
+
+    def losses(self, names: Sequence[str], evaluator: Evaluator) -> list[float]:
+        """Return the validation loss of each of these slots."""
+        return [evaluator.loss(self._slots[name].activate()) for name in names]
+
+    def predict_saved(
+        self, folders: Mapping[str, Path], evaluator: Evaluator, beams: int
+    ) -> list[tuple[Prediction, ...]]:
+        """Let saved adapters write captions; the slots' own weights are put back afterwards."""
+        written = []
+        for name, folder in folders.items():
+            model, own = self._slots[name].activate(), self.adapted.weights(name)
+            self.adapted.load_weights(name, read_weights(folder))
+            try:
+                written += evaluator.predict(model, beams)
+            finally:
+                self.adapted.load_weights(name, own)
+        return written
+
+
+def _trained(turn: _Turn, error: Exception | None = None) -> Trained:
+    return Trained(
+        slot=turn.slot,
+        loss=sum(turn.losses) / max(1, len(turn.losses)),
+        seconds=turn.meter.seconds,
+        truncated=turn.examples.truncated,
+        meter=turn.meter,
+        error=error,
+    )
