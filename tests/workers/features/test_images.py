@@ -140,3 +140,19 @@ def test_a_copy_of_a_module_works_with_its_own_weights(base, store):
     assert other.forward.args[0].__self__ is other
     assert not linear.weight.any()
     assert any(weight.any() for weight in module.parameters())
+
+
+@pytest.mark.parametrize("base", ["git"], indirect=True)
+def test_the_time_of_a_caption_has_the_image_encoders(base, store, samples):
+    """Also where it was spared; otherwise trials on pixels would look slower than they are."""
+    pixels, features = (Examples.of(base, samples, None, one) for one in (None, store))
+    times = {}
+    for name, examples in (("pixels", pixels), ("new", features), ("kept", features)):
+        if name == "kept":
+            assert len(store.seconds) == len(samples)
+            store.seconds[:] = [1000.0]
+        list(
+            texts(base, base.model, examples.pixels, examples.prompts, beams=1, batch_size=5,
+                  max_new_tokens=2, seconds=times.setdefault(name, []))
+        )  # fmt: skip
+    assert max(times["pixels"] + times["new"]) < 1000 < min(times["kept"])
