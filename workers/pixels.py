@@ -17,6 +17,9 @@ class Images(Protocol):
     def of(self, indices: Sequence[int]) -> list[Encoded]:
         """Return the images at `indices`."""
 
+    def spared(self, indices: Sequence[int]) -> float:
+        """Return the seconds that an image encoder would now take for them, if `of` spares it."""
+
 
 class Pixels:
     """The images of `samples` as their model takes them, each decoded on first use."""
@@ -30,6 +33,10 @@ class Pixels:
     def of(self, indices: Sequence[int]) -> list[Encoded]:
         """Return the images at `indices`."""
         return [self._one(index) for index in indices]
+
+    def spared(self, indices: Sequence[int]) -> float:
+        """Return 0: who gets pixels has the image encoder's work still to do."""
+        return 0.0
 
     def _one(self, index: int) -> Encoded:
         if index in self._kept:

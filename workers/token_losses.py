@@ -34,8 +34,9 @@ def token_losses(base: Base, model: Any, batch: Batch, smoothing: Tensor) -> Tok
     """Return the cross-entropy of all learned tokens of a batch of `workers.collation`.
 
     `model` is the base's own, or that with adapters in any form. `smoothing` is the label smoothing
-    of each row, (batch,), 0 for none (Szegedy et al. 2016, as `torch.nn.functional.cross_entropy`
-    has it). Without smoothing the mean of the losses is the model's own loss.
+    of each row, (batch,), on the CPU, 0 for none (Szegedy et al. 2016, as
+    `torch.nn.functional.cross_entropy` has it). Without smoothing the mean of the losses is the
+    model's own loss.
     """
     labels = batch["labels"]
     learned = collation.learned_labels(base, labels)

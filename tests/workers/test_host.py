@@ -11,6 +11,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 from workers import data
 from workers.alone import Alone
 from workers.families.git import TARGETS
+from workers.features.store import Store
 from workers.host import Host
 from workers.training import NonFiniteLossError
 
@@ -307,3 +308,42 @@ def test_the_last_scoring_takes_the_whole_split_or_its_own_limit(host, recipe, t
     host.admit("few", limited)
     host.export("few", tmp_path)
     assert len(host.score("few", tmp_path).predictions) == 4
+
+
+def test_only_trials_that_train_the_image_encoder_see_pixels(host, recipe):
+    """Two trials on one base, rung by rung in turns; captions and both losses included."""
+    host.admit("text", recipe)
+    seen = _images_seen(host, "text")
+    host.admit("all", recipe.with_point({"adapter.targets": "all"}))
+    images = {sample.id for split in ("train", "validation") for sample in
+              host.data_set(recipe).splits[split]}  # fmt: skip
+    host.advance("text")
+    assert sum(seen) <= len(images)  # those of rung 0 had been seen before
+    for name, again in (("all", True), ("text", False), ("all", True), ("text", False)):
+        seen.clear()
+        host.advance(name)
+        assert bool(seen) is again
+
+
+def _images_seen(host, name):
+    """Sizes of the batches that go through the image encoder from now on."""
+    seen = []
+    encoder = host._slot(name).adapted.base.model.git.image_encoder.vision_model
+    encoder.register_forward_pre_hook(
+        lambda module, args, named: seen.append(len((args or tuple(named.values()))[0])),
+        with_kwargs=True,
+    )
+    return seen
+
+
+def test_a_trial_on_features_is_one_on_pixels(recipe, monkeypatch):
+    def reports():
+        host = Host(device="cpu", threads=1)
+        baseline = host.admit("one", recipe)
+        return [baseline, *(host.advance("one") for _ in range(3))]
+
+    features = reports()
+    monkeypatch.setattr(Store, "of", lambda base: None)
+    for one, other in zip(features, reports(), strict=True):
+        assert metrics(one) == pytest.approx(metrics(other), rel=1e-5)
+        assert one.predictions == other.predictions

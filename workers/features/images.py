@@ -1,6 +1,8 @@
 """The images of one split as features: what `workers.pixels.Pixels` is for pixels."""
 
+import time
 from collections.abc import Mapping, Sequence
+from statistics import median
 
 import torch
 
@@ -52,6 +54,11 @@ class Features:
         found |= self._computed(missing)
         return [found[index] for index in indices]
 
+    def spared(self, indices: Sequence[int]) -> float:
+        """Return the seconds that the image encoder would take for those that it has seen."""
+        seen = sum(index in self._keys for index in indices)
+        return seen * median(self._store.seconds or [0.0])
+
     def _kept(self, index: int) -> Encoded | None:
         return self._store.get(self._keys[index]) if index in self._keys else None
 
@@ -69,8 +76,13 @@ class Features:
         """Put images through the image encoder, in eval mode."""
         base = self._store.base
         batch = {name: tensor.to(base.device) for name, tensor in collation.stacked(images).items()}
+        started = time.perf_counter()
         with still(base):
             features = base.family.image_features(base, batch)
+        if base.device.type == "cuda":
+            torch.cuda.synchronize(base.device)
+        share = (time.perf_counter() - started) / len(images)
+        self._store.seconds += [share] * len(images)
         return [
             # A copy: a part of the batch would keep all of it.
             {**image, KEY: packed(own).clone()}

@@ -40,6 +40,8 @@ class Store:
         self._left = memory
         self._kept: dict[str, Encoded] = {}
         self._disk = disk
+        self.seconds: list[float] = []
+        """What the image encoder took for each image that it was given."""
 
     @classmethod
     def of(cls, base: Base) -> "Store | None":

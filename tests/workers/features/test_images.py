@@ -7,11 +7,13 @@ import pytest
 import torch
 
 from workers.adapters import AdaptedBase
+from workers.features import bypass
 from workers.features.images import Features
 from workers.features.store import Disk, Store
 from workers.generation import texts
+from workers.models import load_base
 from workers.prompts import Asking
-from workers.recipe import Adapter, Train
+from workers.recipe import Adapter, Model, Train
 from workers.training import Examples, mean_loss, train_epoch
 
 TRAIN = Train(batch_size=3, learning_rate=1e-2, epochs=2)
@@ -141,3 +143,41 @@ def test_a_copy_of_a_module_works_with_its_own_weights(base, store):
     assert other.forward.args[0].__self__ is other
     assert not linear.weight.any()
     assert any(weight.any() for weight in module.parameters())
+
+
+@pytest.mark.parametrize("base", ["git"], indirect=True)
+def test_the_time_of_a_caption_has_the_image_encoders(base, store, samples):
+    """Also where it was spared; otherwise trials on pixels would look slower than they are."""
+    pixels, features = (Examples.of(base, samples, None, one) for one in (None, store))
+    times = {}
+    for name, examples in (("pixels", pixels), ("new", features), ("kept", features)):
+        if name == "kept":
+            assert len(store.seconds) == len(samples)
+            store.seconds[:] = [1000.0]
+        list(
+            texts(base, base.model, examples.pixels, examples.prompts, beams=1, batch_size=5,
+                  max_new_tokens=2, seconds=times.setdefault(name, []))
+        )  # fmt: skip
+    assert max(times["pixels"] + times["new"]) < 1000 < min(times["kept"])
+
+
+@pytest.mark.parametrize("variant", ["git", "qwen2_5_vl", "paligemma", "blip2-opt"])
+@pytest.mark.parametrize(
+    ("quantization", "dtype"), [("none", "bfloat16"), ("nf4", "auto"), ("int8", "auto")]
+)
+def test_stored_in_any_way_a_base_has_the_same_loss(
+    checkpoints, samples, tmp_path, variant, quantization, dtype
+):
+    model = Model(base=str(checkpoints(variant)), dtype=dtype)
+    base = load_base(model, quantization, torch.device("cpu"))
+    bypass.install(base)
+    on_disk = Store(base, 0, Disk(tmp_path / "features" / variant, 10**8))
+    for _ in range(2):  # the second time from disk
+        pixels, features = (
+            mean_loss(base, base.model, Examples.of(base, samples, None, store), batch_size=3)
+            for store in (None, on_disk)
+        )
+        assert features == pytest.approx(pixels, abs=1e-6)
+    assert len(on_disk.seconds) == len(samples)
+    carried = Features(samples, on_disk).of([0])[0]["pixel_values"]
+    assert carried.dtype == base.model.dtype
