@@ -1,0 +1,1 @@
+"""Training the trials of several slots in one batch."""
