@@ -33,7 +33,7 @@ class Keeping:
     element: int
     """Bytes of an activation."""
     mask: int
-    """Bytes for each element of a dropout's mask: torch keeps booleans on a GPU, numbers on a CPU."""
+    """Bytes of an element of a dropout's mask: torch keeps booleans on a GPU, numbers on a CPU."""
     heads: int
     """Of attention that writes its scores; 0 where it is fused."""
     dropout: bool
@@ -181,7 +181,7 @@ def _end_bytes(last: Block, row: Row, how: Keeping) -> float:
 
 
 def _scores(tokens: int, how: Keeping) -> float:
-    """Return the bytes of attention scores: heads x T x T, in float32 and in the base's precision."""
+    """Return the bytes of scores: heads x T x T, in float32 and in the base's precision."""
     own = FLOAT32 if how.element == FLOAT32 else FLOAT32 + how.element
     dropped = how.mask + how.element if how.dropout else 0
     return how.heads * tokens * tokens * (own + dropped)

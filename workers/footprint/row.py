@@ -55,7 +55,9 @@ def vision_tokens(files: CheckpointFiles) -> int:
     for name, shape in files.shapes.items():
         if "position_embedding" in name and _sees(name):
             return shape[-2]
-    patch = next((s for name, s in files.shapes.items() if "patch_embed" in name and len(s) > 3), ())
+    patch = next(
+        (s for name, s in files.shapes.items() if "patch_embed" in name and len(s) > 3), ()
+    )
     fewest, most = files.pixels or (PICTURE, PICTURE)
     pixels = min(max(PICTURE, fewest), most)
     return math.ceil(pixels / (patch[-1] * patch[-2])) if patch else 0

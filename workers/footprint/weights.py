@@ -75,7 +75,9 @@ def is_linear(name: str, shape: tuple[int, ...]) -> bool:
 
 def _adapted(adapter: Adapter, files: CheckpointFiles) -> list[str]:
     pattern = families.target_pattern(families.get(files.model_type), adapter.targets)
-    found = (name.removesuffix(".weight") for name, shape in files.shapes.items() if len(shape) == 2)
+    found = (
+        name.removesuffix(".weight") for name, shape in files.shapes.items() if len(shape) == 2
+    )
     return [path for path in found if re.fullmatch(pattern, path)]
 
 
