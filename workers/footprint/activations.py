@@ -22,6 +22,8 @@ EAGER = frozenset({"git"})
 """Model types whose attention writes the matrix of scores; all others use torch's fused one."""
 DROPOUT = {"git": 0.1, "opt": 0.1, "t5": 0.1}
 """Rate of the dropout on what blocks add to the residual stream, where the config leaves it out."""
+ALLOWANCE = 1.1
+"""For attention masks, tables of positions and other small things that are kept besides."""
 _DROPOUT_FIELDS = ("hidden_dropout_prob", "dropout", "dropout_rate")
 _HEAD_WIDTH = 64  # of a config that leaves the number of heads out
 
@@ -119,7 +121,7 @@ def kept_bytes(recipe: Recipe, base: Architecture, row: Row, how: Keeping) -> fl
             total += place.block.width * place.tokens * how.element
         else:
             total += _with_adapters(place, pattern, how, recipe.adapter)
-    return total
+    return ALLOWANCE * total
 
 
 def working_bytes(recipe: Recipe, base: Architecture, row: Row, how: Keeping) -> float:
@@ -181,7 +183,6 @@ def _end_bytes(last: Block, row: Row, how: Keeping) -> float:
 
 
 def _scores(tokens: int, how: Keeping) -> float:
-    """Return the bytes of scores: heads x T x T, in float32 and in the base's precision."""
-    own = FLOAT32 if how.element == FLOAT32 else FLOAT32 + how.element
+    """Return the bytes of heads x T x T scores, twice and with a mask where some are dropped."""
     dropped = how.mask + how.element if how.dropout else 0
-    return how.heads * tokens * tokens * (own + dropped)
+    return how.heads * tokens * tokens * (how.element + dropped)

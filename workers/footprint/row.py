@@ -44,7 +44,7 @@ def row_of(recipe: Recipe, files: CheckpointFiles) -> Row:
     vision = vision_tokens(files)
     return Row(
         vision=vision,
-        image=_image_tokens(files.shapes, vision),
+        image=image_tokens(files.shapes, vision),
         prompt=_prompt_tokens(recipe, files.model_type),
         learned=recipe.evaluate.max_new_tokens,
     )
@@ -63,7 +63,7 @@ def vision_tokens(files: CheckpointFiles) -> int:
     return math.ceil(pixels / (patch[-1] * patch[-2])) if patch else 0
 
 
-def _image_tokens(shapes: Mapping[str, Shape], vision: int) -> int:
+def image_tokens(shapes: Mapping[str, Shape], vision: int) -> int:
     """Return the tokens that stand for an image: of a Q-Former its queries, else merged patches."""
     if "query_tokens" in shapes:
         return shapes["query_tokens"][1]

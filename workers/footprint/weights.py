@@ -61,11 +61,14 @@ def trained_weights(recipe: Recipe, files: CheckpointFiles) -> int:
 
 
 def vocabulary(files: CheckpointFiles) -> int:
-    """Return the number of logits at one position: the rows of the largest embedding, or head."""
+    """Return the number of logits at one position: the rows of the tokens' embedding, or head."""
     pattern = re.compile(f"{_EMBEDDING}|{_HEAD}")
-    found = files.shapes.items()
-    return max((shape[0] for name, shape in found if len(shape) == 2 and pattern.fullmatch(name)),
-               default=0)  # fmt: skip
+    tables = (
+        shape[0]
+        for name, shape in files.shapes.items()
+        if len(shape) == 2 and pattern.fullmatch(name) and "position" not in name
+    )
+    return max(tables, default=0)
 
 
 def is_linear(name: str, shape: tuple[int, ...]) -> bool:
