@@ -43,6 +43,8 @@ class Capacity:
     """Of a host with a slot for it, and the bases of all groups."""
     micro_batch: int
     """Rows of each trial in one forward."""
+    least: float
+    """Bytes that the point with the largest need takes, see `Needs`."""
     slots: int
     why: str
     """What decided on the slots."""
@@ -65,8 +67,14 @@ def capacity(sweep: Sweep, base: Architecture, device: Device) -> Capacity:
     reasons = tuple(dict.fromkeys(map(reason_not_packed, points)))
     slots, why = _slots(sweep, at(rows), device, reasons)
     return Capacity(
-        largest=largest, one=at(rows), micro_batch=rows, slots=slots, why=why,
-        alone=tuple(reason for reason in reasons if reason), packs=None in reasons,
+        largest=largest,
+        one=at(rows),
+        micro_batch=rows,
+        least=max(_least(point, base, gpu=device.gpu) for point in points),
+        slots=slots,
+        why=why,
+        alone=tuple(reason for reason in reasons if reason),
+        packs=None in reasons,
     )  # fmt: skip
 
 
@@ -101,7 +109,7 @@ class Needs:
         """Return the bytes of a point's smallest footprint, see `workers.footprint.fit.least`."""
         key = tuple(str(point.get(path)) for path in (*_LARGEST, *_KINDS))
         if key not in self._known:
-            self._known[key] = self._least(self._sweep.with_point(point))
+            self._known[key] = _least(self._sweep.with_point(point), self._base, gpu=True)
         return self._known[key]
 
     def refusal(self, point: Point, most: float) -> str | None:
@@ -111,11 +119,12 @@ class Needs:
             return None
         return f"needs at least {need / 1e9:.0f} GB, and the largest GPU has {most / 1e9:.0f} GB"
 
-    def _least(self, recipe: Recipe) -> float:
-        return fit.least(
-            lambda rows: estimate(recipe, self._base, gpu=True, rows=rows),
-            recipe.evaluate.batch_size,
-        )
+
+def _least(recipe: Recipe, base: Architecture, *, gpu: bool) -> float:
+    def at(rows: int) -> Footprint:
+        return estimate(recipe, base, gpu=gpu, rows=rows)
+
+    return fit.least(at, recipe.evaluate.batch_size)
 
 
 def _slots(

@@ -70,8 +70,8 @@ def _parts(sweep: Sweep, found: Capacity) -> list[tuple[str, str]]:
 def _slots(sweep: Sweep, found: Capacity, layout: Layout, device: Device) -> list[tuple[str, str]]:
     who = "some trials" if found.packs else "all trials"
     alone = [("  alone", f"{who}: {reason}") for reason in found.alone]
-    if found.one.total > device.bytes:
-        alone = [("  too much", f"for {in_words(device.bytes)}: what fits on no GPU is not tried")]
+    if found.one.total > device.room:
+        alone.append(("  short", _short(found, device)))
     fitting = f"{found.slots} would fit side by side: {found.why}"
     whole = found.one.times(found.slots).total
     if found.slots > 1:
@@ -83,6 +83,13 @@ def _chosen(sweep: Sweep, found: Capacity, layout: Layout) -> str:
     if sweep.resources.slots != "auto":
         return f"{sweep.resources.slots} as the file says"
     return f"{found.slots}" if memory.TOGETHER else f"{layout.slots}, trials take turns"
+
+
+def _short(found: Capacity, device: Device) -> str:
+    """Return what becomes of the largest trial where memory is short."""
+    if device.gpu and found.least > device.bytes:
+        return f"some trials need at least {in_words(found.least)}: such points are not tried"
+    return f"trials may run out of memory; they need up to {in_words(found.least)} at the least"
 
 
 def _kind(device: Device) -> str:

@@ -83,6 +83,17 @@ def block_bytes(place: Place, how: Keeping) -> float:
     return place.tokens * (norms + masks + inner * how.element) + read + _scores(place.tokens, how)
 
 
+def passing_bytes(place: Place, how: Keeping) -> float:
+    """Return the bytes of one row that are alive while a block runs without gradients.
+
+    Residual stream and its normed copy, and attention or MLP, whichever takes more.
+    """
+    block = place.block
+    inner = max(4 * block.attention, block.mlp * block.mlp_kept, 4 * block.cross)
+    per_token = block.width * (how.element + FLOAT32) + inner * how.element
+    return place.tokens * per_token + how.heads * place.tokens**2 * how.element
+
+
 def adapter_bytes(place: Place, pattern: str, how: Keeping, adapter: Adapter) -> float:
     """Return the bytes that the adapters of a block keep of one row.
 

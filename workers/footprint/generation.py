@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from workers.footprint.activations import FLOAT32, Keeping, block_bytes, sequences
+from workers.footprint.activations import FLOAT32, Keeping, passing_bytes, sequences
 from workers.footprint.layers import Architecture
 from workers.footprint.row import Row
 from workers.footprint.weights import vocabulary
@@ -30,6 +30,5 @@ def caption_bytes(base: Architecture, row: Row, how: Keeping) -> float:
         for place in places
         if place.kind == "decoder"
     )
-    frozen = replace(how, dropout=False)
-    at_work = max(block_bytes(place, frozen) for place in places)
+    at_work = max(passing_bytes(place, how) for place in places)
     return cached + at_work + _LOGIT_COPIES * FLOAT32 * vocabulary(base.files)
