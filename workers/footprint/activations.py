@@ -77,10 +77,10 @@ def block_bytes(place: Place, how: Keeping) -> float:
     """
     block = place.block
     norms = block.norms * block.width * (how.element if block.centred else FLOAT32)
-    masks = 2 * block.width * how.mask if how.dropout else 0
     inner = 4 * block.attention + 2 * block.cross + block.mlp * block.mlp_kept
+    per_token = norms + inner * how.element + _mask_bytes(place, how)
     read = 2 * block.cross * place.other * how.element
-    return place.tokens * (norms + masks + inner * how.element) + read + _scores(place.tokens, how)
+    return place.tokens * per_token + read + _scores(place, how)
 
 
 def passing_bytes(place: Place, how: Keeping) -> float:
@@ -193,7 +193,23 @@ def _end_bytes(last: Block, row: Row, how: Keeping) -> float:
     return (row.read + row.learned) * last.width * norm + row.learned * last.width * how.element
 
 
-def _scores(tokens: int, how: Keeping) -> float:
-    """Return the bytes of heads x T x T scores, twice and with a mask where some are dropped."""
-    dropped = how.mask + how.element if how.dropout else 0
-    return how.heads * tokens * tokens * (how.element + dropped)
+def _mask_bytes(place: Place, how: Keeping) -> float:
+    """Return the bytes per token of the masks of the base's own dropout.
+
+    It drops of what is added to the residual stream, once for each norm, and T5 inside its MLP.
+    """
+    block = place.block
+    if not how.dropout or place.kind == "vision":
+        return 0
+    inside = block.mlp if block.mlp_kept > 3 else 0
+    return (block.norms * block.width + inside) * how.mask
+
+
+def _scores(place: Place, how: Keeping) -> float:
+    """Return the bytes of heads x T x T scores, twice and with a mask where some are dropped.
+
+    A vision tower drops none, and has a copy in float32 where it is not in float32 itself.
+    """
+    copied = FLOAT32 if place.kind == "vision" and how.element < FLOAT32 else 0
+    dropped = how.mask + how.element if how.dropout and place.kind != "vision" else 0
+    return how.heads * place.tokens**2 * (how.element + copied + dropped)
