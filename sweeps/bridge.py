@@ -16,6 +16,7 @@ from ray.tune.search import Searcher
 from sweeps.board import last_line
 from sweeps.context import BESTS, CHANGES, FAILED, GUARD, VIOLATIONS, Point, Start, trial_id
 from sweeps.draws import Drawn, Draws
+from sweeps.fleet.memory import Needs
 from sweeps.paths import SweepFolder
 from sweeps.population import segments
 from sweeps.spec import Sweep
@@ -72,11 +73,16 @@ class OptunaBridge(Searcher):
         self.poll: Callable[[], None] = lambda: None
         """Is called before each point: while nothing runs, Tune calls no callback."""
         self.need: Callable[[Point], float] = lambda point: 0.0
-        """Bytes of a GPU that a trial needs at least, see `sweeps.fleet.need`."""
+        """Bytes of a GPU that a trial needs at least, see `sweeps.fleet.memory`."""
         self.hold: str | None = None
         """Why no further trial may begin; None when one may."""
         self.exhausted = False
         """Whether every point of the space was tried before the sweep had all its trials."""
+
+    def fit(self, need: Needs, largest: Callable[[], float]) -> None:
+        """Tell trials what they need, and draw no points that do not fit on the `largest` GPU."""
+        self.need = need
+        self._draws.refuse(lambda point: need.refusal(point, largest()))
 
     def set_search_properties(
         self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any

@@ -106,11 +106,21 @@ def resume(
 
 
 @app.command()
-def plan(file: File, overrides: Overrides = None, results: Results = RESULTS) -> None:
+def plan(
+    file: File,
+    overrides: Overrides = None,
+    results: Results = RESULTS,
+    gpu_memory: Annotated[
+        str | None,
+        typer.Option(metavar="SIZE", help="What would fit on such a GPU: 24GB, 80GiB."),
+    ] = None,
+) -> None:
     """Show what a sweep would run; start and write nothing."""
+    from sweeps.fleet.device import memory_of
     from sweeps.plan import show
 
-    show(_read(file, overrides), results, console())
+    size = None if gpu_memory is None else memory_of(gpu_memory)
+    show(_read(file, overrides), results, console(), size)
 
 
 @app.command()

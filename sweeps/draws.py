@@ -7,7 +7,7 @@ higher: refused draws, points to start with and trials of earlier sweeps take nu
 import json
 import random
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -83,6 +83,11 @@ class Draws:
     def is_over(self) -> bool:
         """Whether all trials that the sweep is to run were handed out."""
         return not self._unfinished and self._count >= self._wanted
+
+    def refuse(self, why: Callable[[Point], str | None]) -> None:
+        """Refuse points for which `why` has a reason, besides those that break a rule."""
+        rules = self._refusal
+        self._refusal = lambda point: rules(point) or why(point)
 
     def one_more(self) -> None:
         """Count a trial that was asked for on top of the others."""
@@ -251,6 +256,6 @@ def _refusals(study: "optuna.Study") -> tuple[int, int]:
 def _no_room(rejected: Counter[str]) -> str:
     rules = ", ".join(f"{rule} ({count})" for rule, count in rejected.most_common())
     return (
-        f"search.space: none of {rejected.total()} points that were drawn keeps all rules; "
-        f"rejected by {rules}. Widen the domains or loosen the first rule"
+        f"search.space: none of {rejected.total()} points that were drawn keeps all rules and "
+        f"fits in memory; rejected by {rules}. Widen the domains or loosen the first rule"
     )

@@ -36,7 +36,7 @@ from sweeps.controller import Controller
 from sweeps.files import located
 from sweeps.fleet.follow import FollowCluster
 from sweeps.fleet.hosts import Hosts
-from sweeps.fleet.need import trial_bytes
+from sweeps.fleet.memory import Needs
 from sweeps.front_view import FRONT
 from sweeps.leaderboard import Leaderboard
 from sweeps.leaderboard_view import publish_view
@@ -171,7 +171,7 @@ def _search(sweep: Sweep, folder: SweepFolder, parent: SweepRun, console: Consol
         over = _recover(sweep, folder, parent, board)
         bridge = OptunaBridge(sweep, folder)
         if files := hosts.base_files():
-            bridge.need = partial(trial_bytes, sweep, files)
+            bridge.fit(Needs(sweep, files), hosts.largest_gpu)
         with view(board, console) as screen:
             controller = Controller(sweep, folder, bridge.add, board, parent, say)
             bridge.poll = controller.poll

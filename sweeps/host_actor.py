@@ -66,6 +66,12 @@ class HostActor:
             return 0.0
         return float(torch.cuda.get_device_properties(0).total_memory) * self._share
 
+    def node_bytes(self) -> float:
+        """Return the memory of this host's node, which its other hosts share."""
+        from sweeps.fleet.device import machine_bytes
+
+        return machine_bytes()
+
     def files(self) -> "CheckpointFiles | None":
         """Return what the base's files on this node tell of its size."""
         from workers import checkpoint_files

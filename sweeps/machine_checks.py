@@ -1,14 +1,13 @@
 """Checks of the machine: Java, GPUs, disk, Ray. Each returns one `Finding`."""
 
-import csv
 import os
 import shutil
 import socket
-import subprocess
 import tempfile
 from pathlib import Path
 
 from sweeps.finding import Finding, probe
+from sweeps.fleet.device import cards
 from sweeps.resources import local_cpus, local_gpus
 from workers.metrics import java as metrics_java
 
@@ -77,13 +76,7 @@ def ray() -> Finding:
 
 def _cards() -> list[str]:
     """Return each GPU's name and memory as nvidia-smi knows them; none where it fails."""
-    program = shutil.which("nvidia-smi")
-    if program is None:
-        return []
-    query = [program, "--query-gpu=name,memory.total", "--format=csv,noheader,nounits"]
-    done = subprocess.run(query, capture_output=True, text=True, check=False, timeout=30)
-    rows = csv.reader(done.stdout.splitlines()) if done.returncode == 0 else ()
-    return [f"{row[0]}, {float(row[1]) / 1024:.0f} GiB" for row in rows if len(row) == 2]
+    return [f"{card.name}, {card.bytes / 2**30:.0f} GiB" for card in cards()]
 
 
 def _unreachable(address: str) -> str | None:

@@ -11,25 +11,26 @@ from sweeps.context import trial_title
 from sweeps.disk import in_words
 from sweeps.draws import Draws
 from sweeps.fidelity import unpruned
-from sweeps.fleet import need
+from sweeps.fleet import memory_table
 from sweeps.resources import Layout, local_layout
 from sweeps.spaces import show_sweep
 from sweeps.spec import Sweep
 from sweeps.study import directions, enqueue
 from workers import checkpoint_files, tiny
-from workers.checkpoint_files import OPTIMIZER_BYTES, CheckpointFiles
+from workers.checkpoint_files import CheckpointFiles
 
 SAMPLED_POINTS = 5
-_PROCESS_BYTES = 0.9e9  # interpreter with torch, transformers, peft and MLflow, measured
-_JAVA_BYTES = 0.6e9  # METEOR's Java process, measured
 
 
-def show(sweep: Sweep, results: Path, console: Console) -> None:
-    """Print trials, points, hosts, memory and disk of a sweep."""
+def show(sweep: Sweep, results: Path, console: Console, gpu_bytes: float | None = None) -> None:
+    """Print trials, points, hosts, memory and disk of a sweep.
+
+    `gpu_bytes` is the memory of another GPU than this machine has.
+    """
     plan = local_layout(sweep.resources)
     refuse(sweep, plan)
-    for name, value in _lines(sweep, results, plan):
-        console.print(Text.assemble((f"{name:<10}", "bold"), f" {value}"), soft_wrap=True)
+    for name, value in _lines(sweep, results, plan, gpu_bytes):
+        console.print(Text.assemble((f"{name:<11}", "bold"), f" {value}"), soft_wrap=True)
     console.print("\nspace", style="bold")
     show_sweep(sweep, console)
     sampler = sweep.search.sampler.name
@@ -51,7 +52,9 @@ def sample_titles(sweep: Sweep, count: int) -> list[str]:
     return [trial_title(one.number, one.point) for one in drawn if one is not None]
 
 
-def _lines(sweep: Sweep, results: Path, plan: Layout) -> list[tuple[str, str]]:
+def _lines(
+    sweep: Sweep, results: Path, plan: Layout, gpu_bytes: float | None
+) -> list[tuple[str, str]]:
     files = checkpoint_files.find(sweep.model.base, sweep.model.revision)
     device = "GPU" if plan.gpus_per_host else "CPU"
     return [
@@ -66,7 +69,7 @@ def _lines(sweep: Sweep, results: Path, plan: Layout) -> list[tuple[str, str]]:
         ("data", f"{sweep.data.source}{f' {sweep.data.path}' if sweep.data.path else ''}"),
         ("hosts", f"{plan.hosts} with {plan.slots} slot(s) each; {device}, {plan.threads} threads"),
         ("base", _base(sweep, files)),
-        ("memory", _memory(sweep, files, plan)),
+        *memory_table.lines(sweep, files, plan, memory_table.device_of(plan, gpu_bytes)),
         ("disk", _disk(sweep, files, plan, results)),
     ]  # fmt: skip
 
@@ -117,7 +120,7 @@ def memory_note(sweep: Sweep) -> str:
     plan = local_layout(sweep.resources)
     folder = checkpoint_files.local_folder(sweep.model.base, sweep.model.revision)
     files = None if folder is None else checkpoint_files.from_config(folder)
-    return _memory(sweep, files, plan)
+    return memory_table.summary(sweep, files, plan)
 
 
 def _base(sweep: Sweep, files: CheckpointFiles | None) -> str:
@@ -129,25 +132,6 @@ def _base(sweep: Sweep, files: CheckpointFiles | None) -> str:
         stored = in_words(tiny.BASES[base].bytes)
         return f"{base}: {stored}, built once by the first run (half a minute)"
     return f"{base}: not on this machine; the first run fetches it from the model hub"
-
-
-def _memory(sweep: Sweep, files: CheckpointFiles | None, plan: Layout) -> str:
-    if files is None:
-        return "unknown before the base is on this machine"
-    java = _JAVA_BYTES if "meteor" in sweep.evaluate.metrics else 0.0
-    on_device = base_bytes(sweep, files, gpu=bool(plan.gpus_per_host))
-    adapters = plan.slots * largest_adapter(sweep, files) * OPTIMIZER_BYTES
-    process = in_words(_PROCESS_BYTES + java)
-    return (
-        f"per host about {in_words(on_device)} for the bases, {in_words(adapters)} for adapters "
-        f"with optimizer, {process} for the processes; activations come on top"
-    )
-
-
-def base_bytes(sweep: Sweep, files: CheckpointFiles, *, gpu: bool) -> float:
-    """Return the bytes of all bases that one host may hold: one per quantization swept."""
-    names = sweep.swept("quantization", sweep.quantization)
-    return sum(need.base_bytes(files, str(name), sweep.model.dtype, gpu=gpu) for name in names)
 
 
 def largest_adapter(sweep: Sweep, files: CheckpointFiles) -> int:

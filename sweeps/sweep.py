@@ -162,6 +162,8 @@ class Resources(Section):
     hosts: Literal["auto"] | Count = "auto"
     """Processes that hold a base model; auto is one per GPU, or one per few cores, on every node
     of a cluster, also on those that join later."""
+    packing: Literal["auto", "off"] = "auto"
+    """Whether trials of one host train in one forward and backward where they can; off never."""
     slots: Literal["auto"] | Count = "auto"
     """Trials that a host holds at a time."""
     gpus_per_host: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0

@@ -11,8 +11,8 @@ from typing import Any
 
 from workers import families, tiny
 
-OPTIMIZER_BYTES = 16
-"""Bytes per trained adapter weight: the weight, its gradient, and Adam's two moments."""
+PROCESSORS = ("processor_config.json", "preprocessor_config.json")
+"""Files that may tell how an image processor sizes images; the first that does counts."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,15 +22,15 @@ class CheckpointFiles:
     model_type: str
     shapes: Mapping[str, tuple[int, ...]]
     file_bytes: int
+    config: Mapping[str, Any]
+    """The saved config, in which defaults may be missing."""
+    pixels: tuple[int, int] | None
+    """Fewest and most pixels of an image, of a processor that keeps the images' own proportions."""
 
     @property
     def weights(self) -> int:
         """Number of weights."""
         return sum(math.prod(shape) for shape in self.shapes.values())
-
-    def linear_weights(self) -> int:
-        """Number of weights in matrices, which is what a quantization stores smaller."""
-        return sum(math.prod(shape) for shape in self.shapes.values() if len(shape) == 2)
 
     def adapter_weights(self, targets: str, rank: int) -> int:
         """Return the trained weights of LoRA: rank * (inputs + outputs) per target layer."""
@@ -48,12 +48,14 @@ def find(base: str, revision: str | None) -> CheckpointFiles | None:
     if folder is None:
         return None
     files = sorted(folder.glob("*.safetensors"))
-    model_type = json.loads((folder / "config.json").read_text())["model_type"]
-    renames = families.get(model_type).SAVED_NAMES
+    config = json.loads((folder / "config.json").read_text())
+    renames = families.get(config["model_type"]).SAVED_NAMES
     return CheckpointFiles(
-        model_type=model_type,
+        model_type=config["model_type"],
         shapes={_loaded(name, renames): shape for file in files for name, shape in _shapes(file)},
         file_bytes=sum(file.stat().st_size for file in files),
+        config=config,
+        pixels=_pixels(folder),
     )
 
 
@@ -69,7 +71,10 @@ def from_config(folder: Path) -> CheckpointFiles:
     with torch.device("meta"):
         model = AutoModelForImageTextToText.from_config(config)
     shapes = {name: tuple(weight.shape) for name, weight in model.named_parameters()}
-    return CheckpointFiles(model_type=config.model_type, shapes=shapes, file_bytes=0)
+    return CheckpointFiles(
+        model_type=config.model_type, shapes=shapes, file_bytes=0, config=config.to_dict(),
+        pixels=_pixels(folder),
+    )  # fmt: skip
 
 
 def local_folder(base: str, revision: str | None) -> Path | None:
@@ -89,6 +94,20 @@ def local_folder(base: str, revision: str | None) -> Path | None:
     except ValueError:  # not even the form of a hub name
         return None
     return Path(config).parent if isinstance(config, str) else None
+
+
+def _pixels(folder: Path) -> tuple[int, int] | None:
+    """Return the fewest and most pixels that the image processor makes of an image, if it says."""
+    for file in (folder / name for name in PROCESSORS):
+        saved = json.loads(file.read_text()) if file.is_file() else {}
+        saved = saved.get("image_processor", saved)
+        size = saved.get("size") or {}
+        limits = saved.get("min_pixels"), saved.get("max_pixels")
+        if None in limits and {"shortest_edge", "longest_edge"} <= size.keys():
+            limits = size["shortest_edge"], size["longest_edge"]
+        if None not in limits:
+            return int(limits[0]), int(limits[1])
+    return None
 
 
 def _loaded(name: str, renames: Mapping[str, str]) -> str:

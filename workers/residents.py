@@ -46,6 +46,10 @@ class _Resident:
         """What all of it is about."""
         return self.alone.adapted.base
 
+    def keeps_rows(self, recipe: Recipe) -> bool:
+        """Tell whether each example has its own rows in all layers that the recipe adapts."""
+        return self.base.family.IMAGES_IN_ROWS or vision_is_frozen(recipe.adapter, self.base)
+
     def store_for(self, recipe: Recipe) -> Store | None:
         """Return the store if the recipe's adapter leaves the image encoder alone."""
         return self.store if vision_is_frozen(recipe.adapter, self.base) else None
@@ -75,7 +79,7 @@ class Residents:
     def trainer(self, recipe: Recipe) -> Trainer:
         """Return what trains the recipe: a pack if it can be packed."""
         group = self._group(recipe)
-        if not self._packing or reason_not_packed(recipe):
+        if not self._packing or reason_not_packed(recipe) or not group.keeps_rows(recipe):
             return group.alone
         store = group.store_for(recipe)
         if store not in group.together:

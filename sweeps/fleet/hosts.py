@@ -9,6 +9,7 @@ import ray
 
 from sweeps import cluster, node_scorer
 from sweeps.context import SweepContext
+from sweeps.fleet import memory
 from sweeps.fleet import nodes as cluster_nodes
 from sweeps.fleet.fleet import Room
 from sweeps.fleet.nodes import Node
@@ -16,6 +17,7 @@ from sweeps.fleet.probe import SECONDS as PROBE_SECONDS
 from sweeps.fleet.probe import Probe
 from sweeps.fleet.starting import Host, start_fleet, start_host
 from workers.checkpoint_files import CheckpointFiles
+from workers.footprint.fit import Device
 
 LOOK_SECONDS = 2.0
 """How often the driver looks which nodes there are."""
@@ -81,13 +83,16 @@ class Hosts:
         """Return what a host knows of the size of the base; None without GPUs, where all fits."""
         if not self._gpu:
             return None
-        files: CheckpointFiles | None = ray.get(self._hosts[0].actor.files.remote())
-        return files
+        return self._files(self._hosts[0])
+
+    def largest_gpu(self) -> float:
+        """Return the most memory that a host has of a GPU now; 0 where nothing is known."""
+        return max((host.gpu_bytes or 0.0 for host in self._hosts if host.ready), default=0.0)
 
     def slots(self) -> int:
         """Return how many trials may run at a time now, after a look at the cluster."""
         self.follow()
-        return sum(self._slots(host) for host in self._hosts if host.ready)
+        return sum(host.slots for host in self._hosts if host.ready)
 
     def follow(self) -> None:
         """Notice nodes that have left, and let those that have joined take part."""
@@ -155,8 +160,9 @@ class Hosts:
         self._say(f"{host.node.name} has joined and takes trials")
 
     def _welcome(self, host: Host) -> None:
-        gpu_bytes = ray.get(host.actor.gpu_bytes.remote()) if self._gpu else None
-        room = Room(slots=self._slots(host), gpu_bytes=gpu_bytes)
+        host.gpu_bytes = ray.get(host.actor.gpu_bytes.remote()) if self._gpu else None
+        host.slots = self._slots(host)
+        room = Room(slots=host.slots, gpu_bytes=host.gpu_bytes)
         ray.get(self._fleet.add.remote(host.name, room))
         host.ready = True
 
@@ -175,4 +181,19 @@ class Hosts:
 
     def _slots(self, host: Host) -> int:
         slots = self._context.sweep.resources.slots
-        return 1 if slots == "auto" else slots
+        if slots != "auto":
+            return slots
+        if not memory.TOGETHER:
+            return 1
+        return memory.auto_slots(self._context.sweep, self._files(host), self._device(host))
+
+    def _files(self, host: Host) -> CheckpointFiles | None:
+        files: CheckpointFiles | None = ray.get(host.actor.files.remote())
+        return files
+
+    def _device(self, host: Host) -> Device:
+        """Return what a host has for itself: of a node without GPUs, its share of the memory."""
+        if host.gpu_bytes is not None:
+            return Device(gpu=True, bytes=host.gpu_bytes)
+        there = sum(other.node.id == host.node.id for other in self._hosts)
+        return Device(gpu=False, bytes=ray.get(host.actor.node_bytes.remote()) / there)

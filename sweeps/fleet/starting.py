@@ -24,6 +24,10 @@ class Host:
     warming: Any
     """Ray's reference of what it says once it can take trials."""
     ready: bool = False
+    slots: int = 0
+    """Trials that it holds at a time, once it is ready."""
+    gpu_bytes: float | None = None
+    """Its share of its GPU's memory, once it is ready; None without a GPU."""
 
 
 def start_host(context: SweepContext, number: int, node: Node, plan: Layout) -> Host:

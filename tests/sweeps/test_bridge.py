@@ -11,6 +11,7 @@ from sweeps import best, samplers
 from sweeps.best import Best
 from sweeps.bridge import OptunaBridge
 from sweeps.context import Start
+from sweeps.fleet.memory import Needs
 from sweeps.paths import SweepFolder
 from sweeps.population import segments
 from sweeps.population.segments import Generation, Segment
@@ -25,6 +26,7 @@ from sweeps.study import (
     recipe_of,
     wanted,
 )
+from workers import checkpoint_files
 from workers.report import Report
 
 FILE = """
@@ -54,6 +56,14 @@ def folder(tmp_path):
 @pytest.fixture
 def bridge(sweep, folder):
     return OptunaBridge(sweep, folder)
+
+
+def test_points_too_large_for_every_gpu_are_not_tried(bridge, sweep, untrained_base):
+    need = Needs(sweep, checkpoint_files.find(str(untrained_base), None))
+    bridge.fit(need, lambda: need({"adapter.rank": 4}))
+    configs = [bridge.suggest(f"tune-{number}") for number in range(12)]
+    assert {config["point"]["adapter.rank"] for config in configs} == {2, 4}
+    assert all(config["need"] == need(config["point"]) for config in configs)
 
 
 def rung(number, value, **more):

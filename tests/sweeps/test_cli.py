@@ -156,6 +156,46 @@ def test_plan_shows_the_sweep_and_writes_nothing(sweeps, folder, monkeypatch):
     assert left(folder) == []
 
 
+def plan_of(sweeps, base, *arguments):
+    """Return heading -> text of the lines of `sweeps plan` for a base on this machine."""
+    code, out, err = sweeps("plan", "quickstart", "--set", f"model.base={base}", *arguments)
+    assert (code, err) == (0, "")
+    lines = [line.strip().partition(" ") for line in out.partition("\nspace")[0].splitlines()]
+    return {heading: text.strip() for heading, _, text in lines}
+
+
+def test_plan_shows_the_memory_of_a_host(sweeps, untrained_base):
+    lines = plan_of(sweeps, untrained_base)
+    assert "of a host on a CPU with " in lines["memory"]
+    assert "rank 16 on text_all, batch size 16" in lines["memory"]
+    assert "quantization none and int8 and nf4" in lines["base"]
+    assert "16 rows in a forward" in lines["step"]
+    assert lines["captions"].endswith("instead of a step, 64 images with 3 beams")
+    assert lines["slots"].startswith("1, trials take turns; 8 would fit side by side: ")
+    assert lines["alone"].startswith("some trials: the outlier columns of LLM.int8()")
+
+
+def test_plan_says_what_would_fit_on_a_gpu(sweeps, untrained_base):
+    lines = plan_of(sweeps, untrained_base, "--gpu-memory", "24GB")
+    assert "on a GPU with 24.0 GB" in lines["memory"]
+    assert "16 would fit side by side: as many as there are trials" in lines["slots"]
+    small = plan_of(sweeps, untrained_base, "--gpu-memory", "500MB")
+    assert small["short"].endswith("such points are not tried")
+    assert "; 1 would fit" in small["slots"]
+
+
+def test_plan_with_slots_of_the_file_and_packing_off(sweeps, untrained_base):
+    chosen = ("--set", "resources.slots=3", "--set", "resources.packing='off'")
+    lines = plan_of(sweeps, untrained_base, *chosen)
+    assert lines["slots"].startswith("3 as the file says; 1 would fit side by side: resources.pack")
+
+
+def test_a_memory_that_is_no_size_is_refused(sweeps):
+    code, out, err = sweeps("plan", "quickstart", "--gpu-memory", "plenty")
+    assert (code, out) == (1, "")
+    assert err == "error: --gpu-memory must be a size above 0 such as 24GB or 80GiB, got 'plenty'\n"
+
+
 def test_set_replaces_fields_in_order(sweeps):
     overrides = ["search.trials=9", "search.trials=3", "train.epochs=2"]
     arguments = [word for override in overrides for word in ("--set", override)]

@@ -65,6 +65,29 @@ def test_rules_hold_and_the_study_knows_what_they_refused(sampler, folder):
     assert {trial.state for trial in again} <= {TrialState.FAIL}
 
 
+def test_what_fits_on_no_gpu_is_told_as_a_violated_constraint(folder):
+    sweep = parse(FILE)
+    study, reason = open_study(sweep, folder), "needs at least 30 GB, and the largest GPU has 24 GB"
+    draws = Draws(study, sweep)
+    draws.refuse(lambda point: reason if point["adapter.rank"] == 8 else None)
+    points = []
+    while (one := draws.next()) is not None:
+        points.append(one.point["adapter.rank"])
+    assert sorted(points) == [2, 2, 2, 4, 4, 4]
+    refused = [trial for trial in study.get_trials() if trial.user_attrs.get("refused") == reason]
+    assert refused
+    assert {trial.state for trial in refused} == {TrialState.PRUNED}
+    assert all(trial.constraints == {"rules": 1.0} for trial in refused)
+
+
+def test_a_sweep_of_which_nothing_fits_says_so(folder):
+    sweep = parse(FILE)
+    draws = Draws(open_study(sweep, folder), sweep)
+    draws.refuse(lambda point: "needs at least 30 GB, and the largest GPU has 24 GB")
+    with pytest.raises(ValueError, match=r"fits in memory; rejected by needs at least 30 GB.*100"):
+        draws.next()
+
+
 def test_numbers_count_what_was_given_out_though_optuna_counts_more(folder):
     sweep = parse(FILE + RULES)
     study = open_study(sweep, folder)

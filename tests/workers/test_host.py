@@ -328,7 +328,9 @@ def test_only_trials_that_train_the_image_encoder_see_pixels(host, recipe):
 def _images_seen(host, name):
     """Sizes of the batches that go through the image encoder from now on."""
     seen = []
-    encoder = host.residents.trainer(host._slot(name).slot.recipe).adapted.base.model.git.image_encoder.vision_model
+    encoder = host.residents.trainer(
+        host._slot(name).slot.recipe
+    ).adapted.base.model.git.image_encoder.vision_model
     encoder.register_forward_pre_hook(
         lambda module, args, named: seen.append(len((args or tuple(named.values()))[0])),
         with_kwargs=True,

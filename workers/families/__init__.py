@@ -54,6 +54,9 @@ class Family(Protocol):
     VISION_CHAIN: Mapping[str, str]
     """Path of each module between pixels and `VISION_END`, itself the last -> the field of its
     output that holds the tensor, empty where the output is the tensor. Empty if unknown."""
+    IMAGES_IN_ROWS: bool
+    """Whether each tensor in the image encoder has one row per image, or equally many for each: an
+    image encoder whose layers see all patches in one row cannot be trained in a pack."""
     SAVED_NAMES: Mapping[str, str]
     """Regular expression -> replacement, which make the names of weights in a checkpoint's files
     those of the loaded model, where transformers still saves older ones."""

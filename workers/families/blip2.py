@@ -41,6 +41,7 @@ PROMPTS: Mapping[str, str] = {
 }
 SYSTEM_PROMPT = False
 VISION_END: str | None = "language_projection"
+IMAGES_IN_ROWS = True
 VISION_CHAIN: Mapping[str, str] = {
     "vision_model": "last_hidden_state",
     "qformer": "last_hidden_state",

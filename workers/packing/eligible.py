@@ -1,21 +1,16 @@
-"""Which trials can be trained in a pack, and why the others cannot.
-
-What a trial computes in a pack must be what it computes alone. This module imports nothing heavy:
-a sweep file is checked against it.
-"""
+"""Which trials can share one forward and backward with others."""
 
 from workers.recipe import Recipe
 
 
 def reason_not_packed(recipe: Recipe) -> str | None:
-    """Return why a trial must train alone, in words that follow its name; None for a pack."""
-    adapter = recipe.adapter
+    """Return why a trial must train alone; None for one that can be packed."""
     if recipe.quantization == "int8":
-        return "int8 chooses the columns that it keeps in 16 bits by the whole batch"
-    if adapter.variant == "dora":
-        return "DoRA needs the norms of each trial's own merged weights"
-    if adapter.bias != "none":
-        return f"adapter.bias {adapter.bias} trains biases of the base, which a pack shares"
-    if adapter.trained_modules:
-        return "adapter.trained_modules are trained as whole copies"
+        return "the outlier columns of LLM.int8() come from the whole batch"
+    if recipe.adapter.variant == "dora":
+        return "DoRA norms the whole weight of each trial"
+    if recipe.adapter.bias != "none":
+        return "trained biases belong to the shared layers of the base"
+    if recipe.adapter.trained_modules:
+        return "trained modules are whole copies of modules of the base"
     return None

@@ -7,27 +7,26 @@ the gradient of each is what it would be alone. Slots join and leave between two
 step their optimizers when they have seen their own batch, each in its own time.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Any
 
 import torch
 
-from workers import collation
-from workers.collation import IGNORED, Batch
+from workers import memory
+from workers.footprint.retreat import Flight, after_failure
 from workers.models import Base
-from workers.packing import dropout
+from workers.packing import batches, segments
 from workers.packing.arena import Arena
-from workers.packing.dropout import Draws
 from workers.packing.layout import Layout, Matrices, rank_class
 from workers.packing.micro_batch import micro_batch
 from workers.packing.model import Bare, PackedModel, Segment
 from workers.packing.peft_weights import fresh
 from workers.packing.slot import Epoch, PackedSlot, Taken
 from workers.recipe import Recipe
-from workers.training import Examples, NonFiniteLossError, checkpointing
+from workers.training import Examples, checkpointing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +36,17 @@ class EpochEnd:
     slot: PackedSlot
     loss: float
     """Mean over the optimizer steps of the epoch; not finite where there is an error."""
-    error: NonFiniteLossError | None = None
+    error: Exception | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What fits into one step; None where nothing is known to be too much."""
+
+    rows: int | None = None
+    """Most rows of a slot."""
+    slots: int | None = None
+    """Most slots."""
 
 
 class Pack:
@@ -55,6 +64,7 @@ class Pack:
         self.base = base
         self.model = PackedModel(base, bare)
         self._check_every = check_every or (1 if base.device.type == "cpu" else 16)
+        self.limits = Limits()
         self._arenas: dict[Layout, Arena] = {}
         self._slots: dict[str, PackedSlot] = {}
         self._epochs: dict[str, Epoch] = {}
@@ -105,6 +115,7 @@ class Pack:
         self.drop(name)
         slot = self._slots.pop(name)
         slot.arena.remove(name)
+        self.limits = Limits()  # the one that left may have been what did not fit
         self._trained_names = None
         if not slot.arena.names:
             del self._arenas[slot.arena.layout]
@@ -118,22 +129,64 @@ class Pack:
         if self._epochs.pop(name, None):
             self._slots[name].forget_gradient()
 
-    def step(self, most: int | None = None) -> list[EpochEnd]:
-        """Do one micro-step of all slots that train; return those that have done their epoch.
+    def step(self) -> list[EpochEnd]:
+        """Do one micro-step of the slots that train; return those that have done their epoch.
 
-        Args:
-            most: rows of a slot in one pass; None takes the largest ``train.batch_size``.
+        When memory runs out, the optimizer steps in flight begin again, with fewer rows or slots at
+        a time from then on; what does not even fit alone ends with that error.
         """
         epochs = self._in_rows()
-        sizes = [epoch.slot.recipe.train.batch_size for epoch in epochs]
-        size = micro_batch([epoch.remaining for epoch in epochs], most or max(sizes))
+        wanted = max(epoch.slot.recipe.train.batch_size for epoch in epochs)
+        size = micro_batch([epoch.remaining for epoch in epochs], self.limits.rows or wanted)
         taken = [epoch.take(size) for epoch in epochs]
-        for epoch, loss in zip(epochs, self._losses(epochs, taken, size), strict=True):
-            epoch.add(loss)
+        failure = None
+        try:
+            losses = self._losses(epochs, taken, size)
+        except Exception as error:
+            if not memory.is_out_of_memory(error):
+                raise
+            failure = error.with_traceback(None)  # its frames hold what did not fit
+        if failure:
+            return self._retreat(epochs, size, failure)
         self._micro_steps += 1
         check = self._micro_steps % self._check_every == 0
-        done = [self._looked_at(epoch) for epoch in epochs if check or not epoch.remaining]
-        return [end for end in done if end]
+        ends = [
+            self._went_on(epoch, loss, check=check)
+            for epoch, loss in zip(epochs, losses, strict=True)
+        ]
+        return [end for end in ends if end]
+
+    def _retreat(self, epochs: Sequence[Epoch], size: int, failure: Exception) -> list[EpochEnd]:
+        """Make the next steps smaller; return the slot for which nothing smaller is left."""
+        for epoch in epochs:
+            epoch.rewind()
+        memory.release()
+        names = tuple(epoch.slot.name for epoch in epochs)
+        # `alone`: no other base leaves the device for the sake of a pack.
+        smaller = after_failure(Flight(trials=names, micro_batch=size, alone=True))
+        if smaller:
+            self.limits = Limits(rows=smaller[0].micro_batch, slots=len(smaller[0].trials))
+            return []
+        return [self._ended(epoch, failure) for epoch in epochs]
+
+    def _went_on(self, epoch: Epoch, loss: torch.Tensor, *, check: bool) -> EpochEnd | None:
+        """Let a slot count its loss; return what became of it if its epoch has ended."""
+        try:
+            epoch.add(loss)
+            if epoch.remaining and not check:
+                return None
+            mean = epoch.mean_loss()
+        except Exception as error:  # its own: the others go on
+            return self._ended(epoch, error)
+        if epoch.remaining:
+            return None
+        del self._epochs[epoch.slot.name]
+        epoch.slot.rung += 1
+        return EpochEnd(slot=epoch.slot, loss=mean)
+
+    def _ended(self, epoch: Epoch, error: Exception) -> EpochEnd:
+        self.drop(epoch.slot.name)
+        return EpochEnd(slot=epoch.slot, loss=getattr(error, "loss", math.nan), error=error)
 
     @contextmanager
     def adapted(
@@ -144,7 +197,7 @@ class Pack:
         In inference only. `weights` stand in for the slots' own, one for each name.
         """
         slots = [self._slots[name] for name in names]
-        with self.model.carrying(_copied(slots, weights)) as model:
+        with self.model.carrying(segments.copied(slots, weights)) as model:
             yield model
 
     def matrices(self, name: str) -> Matrices:
@@ -153,38 +206,29 @@ class Pack:
         return slot.arena.layout.unpacked(slot.parameter.data, slot.recipe.adapter.rank)
 
     def _in_rows(self) -> list[Epoch]:
-        """Return what trains, ordered by arenas: the order of the rows of the batch."""
+        """Return what trains in the next step, ordered by arenas: the order of the rows.
+
+        Where not all fit, those that are furthest behind.
+        """
+        behind = sorted(self._epochs.values(), key=lambda epoch: -epoch.left)
+        chosen = {epoch.slot.name for epoch in behind[: self.limits.slots]}
         return [
             self._epochs[name]
             for arena in self._arenas.values()
             for name in arena.names
-            if name in self._epochs
+            if name in chosen
         ]
-
-    def _looked_at(self, epoch: Epoch) -> EpochEnd | None:
-        """Return what became of a slot that has done its epoch or whose loss is not finite."""
-        name = epoch.slot.name
-        try:
-            loss = epoch.mean_loss()
-        except NonFiniteLossError as error:
-            del self._epochs[name]
-            return EpochEnd(slot=epoch.slot, loss=error.loss, error=error)
-        if epoch.remaining:
-            return None
-        del self._epochs[name]
-        epoch.slot.rung += 1
-        return EpochEnd(slot=epoch.slot, loss=loss)
 
     def _losses(self, epochs: Sequence[Epoch], taken: Sequence[Taken], size: int) -> torch.Tensor:
         """Return each slot's share (slots,) of its loss; the gradients are added to its own."""
-        batch = self._batch(epochs, taken, size)
+        batch = batches.training_batch(self.base, epochs, taken, size)
         recipes = [epoch.slot.recipe for epoch in epochs]
         smoothing = torch.tensor([recipe.train.label_smoothing for recipe in recipes])
         shares = torch.tensor([1.0 / own.tokens for own in taken], device=self.base.device)
         wanted = any(recipe.train.activation_checkpointing for recipe in recipes)
-        segments = self._training_segments([epoch.slot for epoch in epochs])
-        draws = self._draws(recipes, taken, segments, size)
-        with self.model.carrying(segments, draws) as model, checkpointing(self.base, wanted):
+        parts = self._training_segments([epoch.slot for epoch in epochs])
+        draws = batches.draws(self.base, recipes, taken, parts, size)
+        with self.model.carrying(parts, draws) as model, checkpointing(self.base, wanted):
             if not model.training:
                 model.train()
             losses = self.model.losses(batch, smoothing.repeat_interleave(size)) * shares
@@ -195,70 +239,6 @@ class Pack:
         """Return the weights of the slots that train, as leaves of the graph."""
         names = tuple(slot.name for slot in slots)
         if names != self._trained_names:
-            self._segments = [
-                Segment(matrices=arena.leaves(tuple(s.name for s in own)), scale=_scales(own))
-                for arena, own in _runs(slots)
-            ]
+            self._segments = segments.training(slots)
             self._trained_names = names
         return self._segments
-
-    def _draws(
-        self,
-        recipes: Sequence[Recipe],
-        taken: Sequence[Taken],
-        segments: Sequence[Segment],
-        size: int,
-    ) -> list[Draws | None]:
-        """Return the dropout of each segment's rows."""
-        draws, first = [], 0
-        for segment in segments:
-            slots = range(first, first + segment.scale.shape[0])
-            keys = [_filled(taken[slot].keys, size) for slot in slots]
-            dropped = [recipes[slot].adapter.dropout for slot in slots]
-            draws.append(dropout.of_slots(keys, dropped, self.base.device))
-            first = slots.stop
-        return draws
-
-    def _batch(self, epochs: Sequence[Epoch], taken: Sequence[Taken], size: int) -> Batch:
-        """Return `size` rows of each slot; those that fill up a slot have no labels."""
-        images, rows, filler = [], [], []
-        for epoch, own in zip(epochs, taken, strict=True):
-            positions = _filled(own.positions, size)
-            images += epoch.examples.images(positions)
-            rows += epoch.examples.rows(positions)
-            filler += [place >= len(own.positions) for place in range(size)]
-        batch = collation.batch_of(self.base, images, rows)
-        if any(filler):
-            batch["labels"][torch.tensor(filler)] = IGNORED
-        return batch
-
-
-def _filled(values: tuple[int, ...], size: int) -> list[int]:
-    """Return `size` values: those that are missing are the first once more."""
-    return [*values, *values[:1] * (size - len(values))]
-
-
-def _runs(slots: Sequence[PackedSlot]) -> list[tuple[Arena, list[PackedSlot]]]:
-    """Return the slots in runs of one arena."""
-    grouped = groupby(slots, key=lambda slot: id(slot.arena))
-    runs = [list(own) for _, own in grouped]
-    return [(own[0].arena, own) for own in runs]
-
-
-def _scales(slots: Sequence[PackedSlot]) -> torch.Tensor:
-    """Return the factors of B A (slots, 1, 1)."""
-    device = slots[0].parameter.device
-    return torch.tensor([slot.fresh.scale for slot in slots], device=device)[:, None, None]
-
-
-def _copied(slots: Sequence[PackedSlot], weights: Sequence[Matrices] | None) -> list[Segment]:
-    """Return copies of the slots' weights, or of `weights` in their stead."""
-    segments, first = [], 0
-    for arena, own in _runs(slots):
-        rows = arena.copies(tuple(slot.name for slot in own))
-        if weights:
-            for row, matrices in zip(rows, weights[first:], strict=False):
-                arena.layout.packed(matrices, row)
-        segments.append(Segment(matrices=arena.layout.matrices(rows), scale=_scales(own)))
-        first += len(own)
-    return segments

@@ -70,7 +70,10 @@ class Epoch:
     slot: PackedSlot
     examples: Examples
     _windows: Iterator[list[list[int]]] = field(init=False)
+    _opened: list[int] = field(init=False, default_factory=list)
+    """Examples of the optimizer step."""
     _window: list[int] = field(init=False, default_factory=list)
+    """Those of them that are not taken yet."""
     _tokens: int = field(init=False, default=0)
     _place: int = field(init=False, default=0)
     """Examples of this epoch before the rest of the window."""
@@ -93,6 +96,14 @@ class Epoch:
     def left(self) -> float:
         """Share of the epoch's examples that are to come."""
         return 1.0 - self._place / len(self.examples.pairs)
+
+    def rewind(self) -> None:
+        """Take back what was taken since the last optimizer step: its gradient is lost."""
+        taken = self._opened[: len(self._opened) - len(self._window)]
+        self._place -= len(taken)
+        self._window = list(self._opened)
+        self._losses[-1] = torch.zeros_like(self._losses[-1])
+        self.slot.forget_gradient()
 
     def take(self, most: int) -> Taken:
         """Return the next examples of the optimizer step: at most so many, at least one."""
@@ -140,7 +151,8 @@ class Epoch:
         if batches is None:
             return
         self._step += 1
-        self._window = [position for batch in batches for position in batch]
+        self._opened = [position for batch in batches for position in batch]
+        self._window = list(self._opened)
         self._tokens = sum(len(row.target) for row in self.examples.rows(self._window))
         self._losses.append(torch.zeros((), device=self.slot.parameter.device))
 

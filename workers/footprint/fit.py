@@ -1,0 +1,66 @@
+"""What fits on a device: rows in one forward, trials side by side, and what never will."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from workers.footprint.footprint import Footprint
+
+USABLE = 0.9
+"""Share of a device's memory that is planned with: allocators leave gaps, and rows differ."""
+MOST_SLOTS_GPU, MOST_SLOTS_CPU = 16, 8
+UPPER = 1.5
+"""By how much activations may be overestimated; at most 1.24 was measured, benchmarks/memory.md."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Device:
+    """What a host has for itself."""
+
+    gpu: bool
+    bytes: float
+    """Of its GPU, or of its share of one; without a GPU of the machine."""
+
+    @property
+    def room(self) -> float:
+        """Bytes that are planned with."""
+        return USABLE * self.bytes
+
+    @property
+    def most_slots(self) -> int:
+        """Most trials side by side, however small they are."""
+        return MOST_SLOTS_GPU if self.gpu else MOST_SLOTS_CPU
+
+
+def micro_batch(at: Callable[[int], Footprint], wanted: int, device: Device) -> int:
+    """Return the rows of one trial in one forward: `wanted`, or half of it and so on down to 1.
+
+    `at` returns the footprint with so many rows. The first that fits counts. The effective batch
+    stays: fewer rows in one forward mean more forwards per step.
+    """
+    return next((rows for rows in halvings(wanted) if at(rows).total <= device.room), 1)
+
+
+def slots(one: Footprint, device: Device, trials: int) -> int:
+    """Return how many trials such as `one` train side by side: at least 1, at most `trials`."""
+    most = min(device.most_slots, trials)
+    fitting = (count for count in range(most, 1, -1) if one.times(count).total <= device.room)
+    return next(fitting, 1)
+
+
+def least(at: Callable[[int], Footprint], evaluated: int) -> float:
+    """Return the bytes that a trial needs at least: one row in a forward, and one to write.
+
+    Weights count as they are, all else divided by `UPPER`: to try what does not fit costs minutes,
+    to leave out what does fit may cost the best trial. `evaluated` is how many rows the estimate
+    writes captions for.
+    """
+    one = at(1).scaled(1 / UPPER)
+    return one.fixed + max(one.activations + one.logits, one.generation / evaluated)
+
+
+def halvings(number: int) -> Iterator[int]:
+    """Yield a number, half of it, and so on down to 1."""
+    while number > 1:
+        yield number
+        number //= 2
+    yield 1

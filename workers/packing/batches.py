@@ -1,0 +1,51 @@
+"""The rows of one micro-step: equally many of every slot, one slot after the other."""
+
+from collections.abc import Sequence
+
+import torch
+
+from workers import collation
+from workers.collation import IGNORED, Batch
+from workers.models import Base
+from workers.packing import dropout
+from workers.packing.dropout import Draws
+from workers.packing.model import Segment
+from workers.packing.slot import Epoch, Taken
+from workers.recipe import Recipe
+
+
+def training_batch(base: Base, epochs: Sequence[Epoch], taken: Sequence[Taken], size: int) -> Batch:
+    """Return `size` rows of each slot; those that fill up a slot have no labels."""
+    images, rows, filler = [], [], []
+    for epoch, own in zip(epochs, taken, strict=True):
+        positions = _filled(own.positions, size)
+        images += epoch.examples.images(positions)
+        rows += epoch.examples.rows(positions)
+        filler += [place >= len(own.positions) for place in range(size)]
+    batch = collation.batch_of(base, images, rows)
+    if any(filler):
+        batch["labels"][torch.tensor(filler)] = IGNORED
+    return batch
+
+
+def draws(
+    base: Base,
+    recipes: Sequence[Recipe],
+    taken: Sequence[Taken],
+    segments: Sequence[Segment],
+    size: int,
+) -> list[Draws | None]:
+    """Return the dropout of each segment's rows."""
+    found, first = [], 0
+    for segment in segments:
+        slots = range(first, first + segment.scale.shape[0])
+        keys = [_filled(taken[slot].keys, size) for slot in slots]
+        dropped = [recipes[slot].adapter.dropout for slot in slots]
+        found.append(dropout.of_slots(keys, dropped, base.device))
+        first = slots.stop
+    return found
+
+
+def _filled(values: tuple[int, ...], size: int) -> list[int]:
+    """Return `size` values: those that are missing are the first once more."""
+    return [*values, *values[:1] * (size - len(values))]
