@@ -3,6 +3,7 @@
 Heavy packages are imported inside the actor's process only.
 """
 
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,9 @@ class HostActor:
         self, context: SweepContext, name: str, make_scorer: "MakeScorer | None" = None
     ) -> None:
         """Take what makes scorers, if not each host is to have its own."""
+        # Before torch is loaded: threads that spin while they wait take the cores of their
+        # neighbours, a tenfold of the work of a small model.
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         quiet_libraries()
         self._context = context
         self._name = name
@@ -50,7 +54,8 @@ class HostActor:
 
         memory.limit(self._share)
         shared: dict[str, Any] = {"make_scorer": self._make_scorer} if self._make_scorer else {}
-        return Host(threads=self._context.threads, **shared)
+        packing = self._context.sweep.resources.packing == "auto"
+        return Host(threads=self._context.threads, packing=packing, **shared)
 
     def node(self) -> str:
         """Return the id of Ray's node that this host runs on."""

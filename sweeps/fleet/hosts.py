@@ -183,8 +183,6 @@ class Hosts:
         slots = self._context.sweep.resources.slots
         if slots != "auto":
             return slots
-        if not memory.TOGETHER:
-            return 1
         return memory.auto_slots(self._context.sweep, self._files(host), self._device(host))
 
     def _files(self, host: Host) -> CheckpointFiles | None:

@@ -17,10 +17,6 @@ from workers.footprint.weights import base_bytes
 from workers.packing.eligible import reason_not_packed
 from workers.recipe import Recipe
 
-TOGETHER = False
-"""Whether a host trains the trials of its slots in one batch. As long as they take turns, more than
-one slot trains no faster, and ``slots: auto`` is one."""
-
 _LARGEST: Mapping[str, Callable[[Iterable[Any]], Any]] = {
     "adapter.rank": max,
     "adapter.dropout": max,
@@ -31,6 +27,10 @@ _LARGEST: Mapping[str, Callable[[Iterable[Any]], Any]] = {
 _KINDS = ("model.dtype", "quantization", "adapter.targets", "adapter.variant", "adapter.bias",
           "adapter.trained_modules")  # fmt: skip
 """Fields whose values must all be looked at."""
+
+
+_OF_THE_MACHINE = ("latency_ms", "seconds_per_epoch", "peak_memory_gb")
+"""What is measured of a trial and depends on who trains beside it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,6 +135,9 @@ def _slots(
         return 1, "resources.packing is off"
     if None not in reasons:
         return 1, "no trial can share a forward with others"
+    disturbed = [name for name in sweep.search.quantities if name in _OF_THE_MACHINE]
+    if disturbed:
+        return 1, f"{disturbed[0]} decides, and neighbours would count in it"
     count = fit.slots(one, device, sweep.search.trials)
     if count == sweep.search.trials:
         return count, "as many as there are trials"

@@ -76,13 +76,13 @@ def _slots(sweep: Sweep, found: Capacity, layout: Layout, device: Device) -> lis
     whole = found.one.times(found.slots).total
     if found.slots > 1:
         fitting += f"; {in_words(whole)} together"
-    return [("  slots", f"{_chosen(sweep, found, layout)}; {fitting}"), *alone]
+    return [("  slots", f"{_chosen(sweep, found)}; {fitting}"), *alone]
 
 
-def _chosen(sweep: Sweep, found: Capacity, layout: Layout) -> str:
+def _chosen(sweep: Sweep, found: Capacity) -> str:
     if sweep.resources.slots != "auto":
         return f"{sweep.resources.slots} as the file says"
-    return f"{found.slots}" if memory.TOGETHER else f"{layout.slots}, trials take turns"
+    return f"{found.slots}"
 
 
 def _short(found: Capacity, device: Device) -> str:

@@ -33,6 +33,7 @@ class Host:
 def start_host(context: SweepContext, number: int, node: Node, plan: Layout) -> Host:
     """Start a host: one that dies is started again, empty, as long as its node lives."""
     from sweeps.host_actor import SPARE_CALLS, HostActor
+    from workers.footprint.fit import MOST_SLOTS_GPU
 
     short = f"host-{number}"
     name = f"{context.folder.sweep_id}/{short}"
@@ -41,7 +42,7 @@ def start_host(context: SweepContext, number: int, node: Node, plan: Layout) -> 
         num_cpus=plan.cpus_per_host,
         num_gpus=plan.gpus_per_host,
         max_restarts=-1,
-        max_concurrency=plan.slots + SPARE_CALLS,
+        max_concurrency=max(plan.slots, MOST_SLOTS_GPU) + SPARE_CALLS,
         scheduling_strategy=NodeAffinitySchedulingStrategy(node.id, soft=False),
     )
     own = replace(context, threads=plan.threads)

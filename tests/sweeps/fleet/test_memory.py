@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pytest
 
-from sweeps.fleet import memory
 from sweeps.fleet.memory import Needs, auto_slots, capacity, corners
 from sweeps.spec import parse
 from workers import checkpoint_files
@@ -104,7 +103,8 @@ def test_a_space_in_which_some_pack_says_which_do_not(files, sweep):
     assert found.alone == ("the outlier columns of LLM.int8() come from the whole batch",)
 
 
-def test_auto_is_one_while_trials_take_turns(files, sweep):
-    assert not memory.TOGETHER
-    assert auto_slots(sweep(), None, GPU) == 1
-    assert auto_slots(sweep(), files, GPU) > 1  # what it will be
+def test_auto_is_what_fits_unless_neighbours_would_count_in_what_decides(files, sweep):
+    assert auto_slots(sweep(), None, GPU) == 1  # the base is not known yet
+    assert auto_slots(sweep(), files, GPU) > 1
+    timed = "search: {constraints: {latency_ms: {max: 50}}}"
+    assert auto_slots(sweep(timed), files, GPU) == 1
