@@ -29,6 +29,9 @@ from sweeps.spool import commands as spool_commands
 if TYPE_CHECKING:
     from sweeps.spec import Sweep
 
+_REFUSALS = ("SpecError", "FleetError")
+"""Errors by which nothing was trained: the file, or the cluster, is to be mended first."""
+
 app = typer.Typer(
     name="sweeps",
     help="LoRA sweeps for vision-language models: Ray Tune, Optuna, COCO metrics, MLflow.",
@@ -208,7 +211,7 @@ def main() -> None:
         if said is None:
             raise
         print(f"error: {said}", file=sys.stderr)
-        sys.exit(FAILED if type(error).__name__ != "SpecError" else INVALID)
+        sys.exit(INVALID if type(error).__name__ in _REFUSALS else FAILED)
 
 
 def _said(error: Exception) -> str | None:

@@ -78,13 +78,13 @@ class Probe:
         """Return why a node that saw this cannot take part; None when it can."""
         return self._unshared(node, seen) or self._different(node, seen)
 
-    def problems(self, nodes: Sequence[Node]) -> list[str]:
-        """Ask nodes all at once and return what is wrong with those that cannot take part."""
+    def problems(self, nodes: Sequence[Node]) -> dict[Node, str]:
+        """Ask nodes all at once and say of those that cannot take part what is wrong."""
         asked = {node: self.begin(node) for node in nodes}
         if asked:
             ray.wait(list(asked.values()), num_returns=len(asked), timeout=SECONDS)
-        found = [self.problem(node, answer) for node, answer in asked.items()]
-        return [problem for problem in found if problem]
+        found = {node: self.problem(node, answer) for node, answer in asked.items()}
+        return {node: problem for node, problem in found.items() if problem}
 
     def _unshared(self, node: Node, seen: Seen) -> str | None:
         mend = "every node must reach one shared folder there: name one with --results"

@@ -1,6 +1,6 @@
 """Starts the actors of a fleet, each on the node where it belongs."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -21,9 +21,19 @@ class Host:
     name: str
     node: Node
     actor: Any
-    warming: Any
-    """Ray's reference of what it says once it can take trials."""
+    said: list[str] = field(default_factory=list)
+    """Lines for the user, once it can take trials."""
     ready: bool = False
+    tries: int = 0
+
+    def __post_init__(self) -> None:
+        self.begin()
+
+    def begin(self) -> None:
+        """Let it load data and base, also anew after its process has died."""
+        self.warming: Any = self.actor.warm_up.remote()
+        """Ray's reference of what it says."""
+        self.tries += 1
 
 
 def start_host(context: SweepContext, number: int, node: Node, plan: Layout) -> Host:
@@ -41,7 +51,7 @@ def start_host(context: SweepContext, number: int, node: Node, plan: Layout) -> 
     )
     own = replace(context, threads=plan.threads)
     actor = options.remote(own, short, partial(NodeScorer, context.folder.sweep_id))
-    return Host(name=name, node=node, actor=actor, warming=actor.warm_up.remote())
+    return Host(name=name, node=node, actor=actor)
 
 
 def start_fleet(sweep_id: str) -> Any:
@@ -56,3 +66,16 @@ def start_fleet(sweep_id: str) -> Any:
         )
         .remote()
     )
+
+
+def reason(error: Exception) -> str:
+    """Return in a line why a host could not begin."""
+    if died(error):
+        return "its process died, or cannot be reached; its log is in Ray's folder on that node"
+    return str(getattr(error, "cause", None) or error).strip().splitlines()[-1]
+
+
+def died(error: Exception) -> bool:
+    """Tell whether a host's process died; otherwise the error is what its own code raised."""
+    raised = isinstance(error, ray.exceptions.RayTaskError)
+    return not (raised or getattr(error, "actor_init_failed", False))
