@@ -22,8 +22,9 @@ LOOK_SECONDS = 2.0
 """How often the driver looks which nodes there are."""
 _PATIENT_SECONDS = 120.0
 """A first start takes half of this where nothing has to be fetched."""
-_TRIES = 3
-"""How often a host begins whose process dies meanwhile: memory may be short for a moment only."""
+_LOST_SECONDS = 60.0
+"""So long after a host's first death it is begun again: Ray restarts it, or its node has left."""
+_PAUSE_SECONDS = 0.5
 
 
 class Hosts:
@@ -99,6 +100,8 @@ class Hosts:
         while calls := self._warming() or ([] if self._hosts else self._members.awaited):
             ray.wait(calls, num_returns=len(calls), timeout=LOOK_SECONDS)
             self._look()
+            if self._warming():
+                time.sleep(_PAUSE_SECONDS)
             if time.monotonic() > patience:
                 patience = float("inf")
                 self._say(
@@ -149,9 +152,7 @@ class Hosts:
             host.said = ray.get(host.warming)
             gpu_bytes = ray.get(host.actor.gpu_bytes.remote()) if self._gpu else None
         except ray.exceptions.RayError as error:
-            if (
-                died(error) and host.tries < _TRIES
-            ):  # Ray has started it again, unless its node has left
+            if died(error) and host.is_worth_a_try(_LOST_SECONDS):
                 host.begin()
             else:
                 self._give_up(host, error)
@@ -186,7 +187,8 @@ class Hosts:
         if node.id in self._scorers:
             ray.kill(self._scorers.pop(node.id), no_restart=True)  # else it moves to another node
         if lost:
-            self._say(f"{node.name} has left; its trials go on elsewhere from their snapshots")
+            trials = "; its trials go on elsewhere from their snapshots" if self._began else ""
+            self._say(f"{node.name} has left{trials}")
             self._begin()  # fewer hosts than the nodes have room for: others take their place
 
     def _slots(self) -> int:

@@ -50,7 +50,7 @@ class Membership:
         return [asked.answer for asked in self._asked]
 
     def begin(self) -> None:
-        """Take all nodes that live; raises FleetError, naming those that do not reach their needs."""
+        """Take all nodes that live; raises FleetError for those that lack something."""
         own = ray.get_runtime_context().get_node_id()
         nodes = cluster_nodes.alive()
         problems = self._probe.problems([node for node in nodes if node.id != own])

@@ -1,5 +1,6 @@
 """Starts the actors of a fleet, each on the node where it belongs."""
 
+import time
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -24,7 +25,8 @@ class Host:
     said: list[str] = field(default_factory=list)
     """Lines for the user, once it can take trials."""
     ready: bool = False
-    tries: int = 0
+    died: float | None = None
+    """When its process died first while it began, by `time.monotonic`."""
 
     def __post_init__(self) -> None:
         self.begin()
@@ -33,7 +35,12 @@ class Host:
         """Let it load data and base, also anew after its process has died."""
         self.warming: Any = self.actor.warm_up.remote()
         """Ray's reference of what it says."""
-        self.tries += 1
+
+    def is_worth_a_try(self, seconds: float) -> bool:
+        """Tell whether its first death is so recent; this one is the first if there was none."""
+        now = time.monotonic()
+        self.died = self.died or now
+        return now - self.died < seconds
 
 
 def start_host(context: SweepContext, number: int, node: Node, plan: Layout) -> Host:
