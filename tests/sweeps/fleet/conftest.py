@@ -26,7 +26,7 @@ search:
     train.learning_rate: {{log_uniform: [1e-3, 1e-2]}}
   objective: {{metric: loss}}
   trials: {trials}
-schedule: {{name: fifo}}
+schedule: {{{schedule}}}
 resources: {{{resources}}}
 """
 
@@ -100,8 +100,10 @@ def workplace(tmp_path, untrained_base):
     """Return a function that writes the file of a sweep of so many trials."""
     made = []
 
-    def make(cluster, trials, resources=""):
-        text = FILE.format(base=untrained_base, trials=trials, resources=resources)
+    def make(cluster, trials, resources="", schedule="name: fifo"):
+        text = FILE.format(
+            base=untrained_base, trials=trials, resources=resources, schedule=schedule
+        )
         (tmp_path / "spread.yaml").write_text(text)
         made.append(Workplace(tmp_path, cluster))
         return made[-1]

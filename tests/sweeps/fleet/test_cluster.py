@@ -12,6 +12,15 @@ from sweeps import record
 pytestmark = pytest.mark.slow
 
 
+def assert_whole(place, runs):
+    """Assert that every trial did each rung, and that MLflow and its record have it once."""
+    for run, steps in runs:
+        assert run.data.tags["trial.state"] == "completed", place.output()
+        assert [step for step in steps if step] == [1, 2, 3, 4, 5, 6]
+    for name in place.folder.trials():
+        assert [each["rung"] for each in record.read(place.folder, name)] == [1, 2, 3, 4, 5, 6]
+
+
 def test_a_sweep_outlives_a_node_and_uses_one_that_joins(workplace, cluster):
     lost = [cluster.add_node(num_cpus=1) for _ in range(2)][1]
     place = workplace(cluster, trials=24)
@@ -24,13 +33,38 @@ def test_a_sweep_outlives_a_node_and_uses_one_that_joins(workplace, cluster):
     assert "has joined and takes trials" in place.output()
     found = place.runs()
     assert len(found) == 24
-    # The lost one's trials have gone to another, and the one that joined has done some.
-    assert {"host-0", "host-3"} <= {run.data.tags["host"] for run, _ in found}
-    for run, steps in found:
-        assert run.data.tags["trial.state"] == "completed", place.output()
-        assert [step for step in steps if step] == [1, 2, 3, 4, 5, 6]
-    for name in place.folder.trials():
-        assert [each["rung"] for each in record.read(place.folder, name)] == [1, 2, 3, 4, 5, 6]
+    assert "host-3" in {run.data.tags["host"] for run, _ in found}
+    assert_whole(place, found)
+
+
+def test_a_sweep_without_any_node_waits_for_one(workplace, make_cluster):
+    cluster = make_cluster(0)
+    lost = cluster.add_node(num_cpus=1)
+    place = workplace(cluster, trials=2)
+    place.start()
+    place.wait_for(place.trained)
+    cluster.remove_node(lost, allow_graceful=False)
+    place.wait_for(lambda: "has left; its trials go on elsewhere" in place.output())
+    cluster.add_node(num_cpus=1)
+    assert place.process.wait(timeout=200) == 0, place.output()
+    found = place.runs()
+    assert len(found) == 2
+    assert_whole(place, found)
+
+
+def test_a_population_outlives_a_node(workplace, cluster):
+    lost = cluster.add_node(num_cpus=1)
+    schedule = "name: pbt, options: {perturbation_interval: 2}"
+    place = workplace(cluster, trials=4, schedule=schedule)
+    place.start()
+    place.wait_for(lambda: len(place.trained()) >= 2)
+    cluster.remove_node(lost, allow_graceful=False)
+    assert place.process.wait(timeout=240) == 0, place.output()
+    assert "has left; its trials go on elsewhere" in place.output()
+    found = place.runs()
+    assert len(found) == 4
+    assert_whole(place, found)
+    assert place.folder.population.read_text().count("donor") >= 1
 
 
 def test_hosts_share_a_gpu_and_leave_nodes_without_one_alone(workplace, cluster):
