@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.request import urlopen
@@ -27,6 +27,8 @@ NODE_PORTS = (
 HEAD_PORTS = ("port", "dashboard-port", "ray-client-server-port")
 STORE_BYTES = 100_000_000
 START_SECONDS = 90.0
+_RUNNING = "This command will now block forever"
+"""What `ray start --block` says once its node has joined."""
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -41,24 +43,33 @@ def environment(**more: str) -> dict[str, str]:
 class LocalCluster:
     """A head and the nodes that are added to it, each of one core unless said otherwise."""
 
-    def __init__(self, folder: Path, cores: int = 1) -> None:
-        """Start the head; logs go to `folder`, Ray's own files to a short path."""
+    def __init__(self, folder: Path) -> None:
+        """Take a folder for logs; Ray's own files go to a short path."""
         self._folder = folder
         self._temporary = tempfile.mkdtemp(prefix="ray-")  # sockets lie in it
         self._nodes: list[subprocess.Popen[bytes]] = []
-        ports = dict(zip(HEAD_PORTS, _free_ports(len(HEAD_PORTS)), strict=True))
-        self.address = f"127.0.0.1:{ports['port']}"
+        self._ports = dict(zip(HEAD_PORTS, _free_ports(len(HEAD_PORTS)), strict=True))
+        self.address = f"127.0.0.1:{self._ports['port']}"
         """For ``RAY_ADDRESS``."""
-        self.dashboard = f"http://127.0.0.1:{ports['dashboard-port']}"
+        self.dashboard = f"http://127.0.0.1:{self._ports['dashboard-port']}"
+
+    def start(self, cores: int) -> None:
+        """Start the head; raises RuntimeError with its log when it does not answer."""
         self._start(
             "--head", "--dashboard-host=127.0.0.1", f"--temp-dir={self._temporary}",
-            "--disable-usage-stats", *_options(ports), cores=cores,
+            "--disable-usage-stats", *_options(self._ports), cores=cores,
         )  # fmt: skip
-        self._await_head()
+        _await(self._answers, self._nodes[0], self._folder / "node-1.log")
 
     def add(self, cores: int = 1) -> subprocess.Popen[bytes]:
-        """Start a further node and return its process at once."""
-        return self._start(f"--address={self.address}", cores=cores)
+        """Start a further node and return its process, once it has joined.
+
+        Two that start at once on one machine may take the same name for their sockets.
+        """
+        node = self._start(f"--address={self.address}", cores=cores)
+        log = self._folder / f"node-{len(self._nodes)}.log"
+        _await(lambda: _RUNNING in log.read_text(), node, log)
+        return node
 
     def close(self) -> None:
         """End all nodes, the head last."""
@@ -79,21 +90,18 @@ class LocalCluster:
         self._nodes.append(node)
         return node
 
-    def _await_head(self) -> None:
-        deadline = time.monotonic() + START_SECONDS
-        while time.monotonic() < deadline and self._nodes[0].poll() is None:
-            with contextlib.suppress(OSError), urlopen(f"{self.dashboard}/api/version", timeout=5):
-                return
-            time.sleep(0.2)
-        self.close()
-        raise RuntimeError((self._folder / "node-1.log").read_text())
+    def _answers(self) -> bool:
+        with contextlib.suppress(OSError), urlopen(f"{self.dashboard}/api/version", timeout=5):
+            return True
+        return False
 
 
 @contextmanager
 def local_cluster(folder: Path, cores: int = 1) -> Iterator[LocalCluster]:
     """Have a cluster that ends with the block."""
-    cluster = LocalCluster(folder, cores)
+    cluster = LocalCluster(folder)
     try:
+        cluster.start(cores)
         yield cluster
     finally:
         cluster.close()
@@ -109,6 +117,14 @@ def kill(node: "subprocess.Popen[bytes]") -> None:
                 process.kill()
         psutil.wait_procs(every, timeout=30)
     node.wait(timeout=30)
+
+
+def _await(ready: Callable[[], bool], node: "subprocess.Popen[bytes]", log: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while not ready():
+        if time.monotonic() > deadline or node.poll() is not None:
+            raise RuntimeError(log.read_text())
+        time.sleep(0.2)
 
 
 def _options(ports: Mapping[str, int]) -> list[str]:
