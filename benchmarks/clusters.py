@@ -1,7 +1,9 @@
 """Ray clusters of several nodes on this machine, each node started by `ray start`.
 
-Every node has a loopback address, ports and processes of its own, so that one can be killed as a
-machine dies: all of its processes at once. Linux only.
+Every node has a loopback address, ports, processes and a folder for Ray's files of its own, as a
+machine has, and can be killed as a machine dies: all of its processes at once. Linux only.
+
+A folder must not be shared: a node that joins would unpack a job's files anew where the others run.
 """
 
 import contextlib
@@ -46,7 +48,7 @@ class LocalCluster:
     def __init__(self, folder: Path) -> None:
         """Take a folder for logs; Ray's own files go to a short path."""
         self._folder = folder
-        self._temporary = tempfile.mkdtemp(prefix="ray-")  # sockets lie in it
+        self._temporary: list[str] = []
         self._nodes: list[subprocess.Popen[bytes]] = []
         self._ports = dict(zip(HEAD_PORTS, _free_ports(len(HEAD_PORTS)), strict=True))
         self.address = f"127.0.0.1:{self._ports['port']}"
@@ -56,16 +58,12 @@ class LocalCluster:
     def start(self, cores: int) -> None:
         """Start the head; raises RuntimeError with its log when it does not answer."""
         self._start(
-            "--head", "--dashboard-host=127.0.0.1", f"--temp-dir={self._temporary}",
-            "--disable-usage-stats", *_options(self._ports), cores=cores,
+            "--head", "--dashboard-host=127.0.0.1", "--disable-usage-stats", *_options(self._ports), cores=cores,
         )  # fmt: skip
         _await(self._answers, self._nodes[0], self._folder / "node-1.log")
 
     def add(self, cores: int = 1) -> subprocess.Popen[bytes]:
-        """Start a further node and return its process, once it has joined.
-
-        Two that start at once on one machine may take the same name for their sockets.
-        """
+        """Start a further node and return its process, once it has joined."""
         node = self._start(f"--address={self.address}", cores=cores)
         log = self._folder / f"node-{len(self._nodes)}.log"
         _await(lambda: _RUNNING in log.read_text(), node, log)
@@ -75,16 +73,19 @@ class LocalCluster:
         """End all nodes, the head last."""
         for node in reversed(self._nodes):
             kill(node)
-        shutil.rmtree(self._temporary, ignore_errors=True)
+        for folder in self._temporary:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def _start(self, *arguments: str, cores: int) -> subprocess.Popen[bytes]:
         number = len(self._nodes) + 1
+        self._temporary.append(tempfile.mkdtemp(prefix="ray-"))  # short: sockets lie in it
         ports = dict(zip(NODE_PORTS, _free_ports(len(NODE_PORTS)), strict=True))
         with (self._folder / f"node-{number}.log").open("w") as log:
             node = subprocess.Popen(
                 [sys.executable, "-m", "ray.scripts.scripts", "start", "--block",
                  f"--node-ip-address=127.0.0.{number}", f"--num-cpus={cores}", "--num-gpus=0",
-                 f"--object-store-memory={STORE_BYTES}", *_options(ports), *arguments],
+                 f"--object-store-memory={STORE_BYTES}", f"--temp-dir={self._temporary[-1]}",
+                 *_options(ports), *arguments],
                 stdout=log, stderr=subprocess.STDOUT, env=environment(), start_new_session=True,
             )  # fmt: skip
         self._nodes.append(node)
