@@ -58,7 +58,8 @@ class LocalCluster:
     def start(self, cores: int) -> None:
         """Start the head; raises RuntimeError with its log when it does not answer."""
         self._start(
-            "--head", "--dashboard-host=127.0.0.1", "--disable-usage-stats", *_options(self._ports), cores=cores,
+            "--head", "--dashboard-host=127.0.0.1", "--disable-usage-stats",
+            *_options(self._ports), cores=cores,
         )  # fmt: skip
         _await(self._answers, self._nodes[0], self._folder / "node-1.log")
 

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from benchmarks import clusters
-from sweeps import record
+from sweeps import control, record
 from sweeps.checkup import AGREED, examine
 from sweeps.paths import SweepFolder
 from sweeps.sweep_run import SweepRun
@@ -72,17 +72,22 @@ def test_a_node_dies_another_joins_and_every_rung_is_there_once(cluster, client,
     def said():
         return (tmp_path / "log").read_text()
 
-    while len(folder.trials()) < 3 or len(hosts_of(tracked(root))) < 3:
-        assert time.monotonic() < deadline, said()
-        assert client.poll() is None, said()
-        time.sleep(0.5)
+    def wait_for(true):
+        while not true():
+            assert time.monotonic() < deadline, said()
+            assert client.poll() is None, said()
+            time.sleep(0.5)
+
+    wait_for(lambda: len(folder.trials()) > 2 and len(hosts_of(tracked(root))) == 3)
     clusters.kill(lost)
+    control.pause(folder)  # lest the sweep end before the new node has loaded the base
     nodes.add()
+    wait_for(lambda: "has joined and takes trials" in said())
+    control.unpause(folder)
     assert client.wait(timeout=LONGEST_SECONDS) == 0, said()
 
     assert "(127.0.0.2, node " in said()
     assert "has left; its trials go on elsewhere from their snapshots" in said()
-    assert "has joined and takes trials" in said()
     trials = tracked(root)
     assert len(trials) == TRIALS
     assert {run.data.tags["trial.state"] for run, _ in trials} <= {"completed", "stopped"}
