@@ -12,8 +12,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import ray
-
 from sweeps import access, best, disk, record, schedulers, scores_file
 from sweeps.best import Best
 from sweeps.context import (
@@ -66,6 +64,8 @@ class HostActor:
 
     def node(self) -> str:
         """Return the id of Ray's node that this host runs on."""
+        import ray
+
         return str(ray.get_runtime_context().get_node_id())
 
     def gpu_bytes(self) -> float:
@@ -329,15 +329,13 @@ class HostActor:
         """Run `work`; return None, or the result of a trial that cannot go on.
 
         An error raised by the trial's own code would be raised again by a retry, so it ends
-        the trial. Tune retries what is none: the death of this process, or of what it asks.
+        the trial. Tune retries what never gets here: the death of this process.
         """
         try:
             work()
         except Exception as error:
             self._host.evict(name)
             self._trials.pop(name, None)
-            if isinstance(error, ray.exceptions.RayError):  # the node's scorer, say
-                raise
             if disk.is_full(error, self._context.folder.path):
                 return {FULL: disk.full_message(self._context.folder), FAILED: None,
                         "finished": False}  # fmt: skip
