@@ -37,6 +37,7 @@ from sweeps.files import located
 from sweeps.fleet.follow import FollowCluster
 from sweeps.fleet.hosts import Hosts
 from sweeps.fleet.need import trial_bytes
+from sweeps.fleet.starting import beside_driver
 from sweeps.front_view import FRONT
 from sweeps.leaderboard import Leaderboard
 from sweeps.leaderboard_view import publish_view
@@ -213,8 +214,7 @@ def _tune(
             stop=StopAsked(folder),
             search_alg=Admission(bridge, slots, spent),
             scheduler=SweepScheduler(sweep, spent, slots, past, lambda: bridge.more_to_come),
-            # Tune refuses a trial without any resource.
-            resources_per_trial={"cpu": 0.001},
+            resources_per_trial=beside_driver(),
             max_concurrent_trials=slots(),  # Admission is what counts
             reuse_actors=True,
             max_failures=RETRIES,

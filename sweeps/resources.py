@@ -13,8 +13,7 @@ CORES_PER_HOST = 4
 """On a CPU one host serves up to this many cores; small models gain nothing from more."""
 
 _HOST_SHARE = 0.9
-"""Share of the cores that hosts reserve. Reserving all of them would leave Tune waiting for
-ever, without a word, for the crumb that each trial needs."""
+"""Share of the cores that hosts reserve; the rest is for the driver and what else runs there."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,11 +1,13 @@
 """Starts the actors of a fleet, each on the node where it belongs."""
 
+import re
 import time
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 import ray
+from ray import tune
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from sweeps.context import SweepContext
@@ -13,6 +15,9 @@ from sweeps.fleet.fleet import Fleet, fleet_name
 from sweeps.fleet.nodes import Node
 from sweeps.node_scorer import NodeScorer
 from sweeps.resources import Layout
+
+_CRUMB = 0.0001
+"""Of the resource that stands for a node, of which there is 1: Tune refuses a trial with none."""
 
 
 @dataclass(kw_only=True)
@@ -72,6 +77,21 @@ def start_fleet(sweep_id: str) -> Any:
             scheduling_strategy=NodeAffinitySchedulingStrategy(own, soft=False),
         )
         .remote()
+    )
+
+
+def beside_driver() -> tune.PlacementGroupFactory:
+    """Return what Tune reserves for the process of a trial: a place on this node, and no core.
+
+    Elsewhere it would die with a node that the trial may not even be trained on, and Tune loses a
+    trial whose process dies while it is handed over from the trial before (Ray 2.60).
+    """
+    own = ray.get_runtime_context().get_node_id()
+    nodes: list[Any] = ray.nodes()  # type: ignore[no-untyped-call]
+    (resources,) = (node["Resources"] for node in nodes if node["NodeID"] == own)
+    (address,) = (name for name in resources if re.fullmatch(r"node:(?!__).*", name))
+    return tune.PlacementGroupFactory(
+        [{address: _CRUMB}], bundle_label_selector=[{"ray.io/node-id": own}]
     )
 
 
