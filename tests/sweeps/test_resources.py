@@ -24,7 +24,7 @@ def test_auto_is_a_host_per_gpu_or_else_per_few_cores(cpus, gpus, hosts, threads
 
 
 @pytest.mark.parametrize(("cpus", "gpus", "hosts"), [(1, 0, 1), (7, 0, 3), (16, 8, "auto")])
-def test_hosts_leave_a_crumb_of_the_cores_for_the_trials(cpus, gpus, hosts):
+def test_hosts_leave_a_crumb_of_the_cores_for_others(cpus, gpus, hosts):
     plan = layout(hosts, 2, cpus=cpus, gpus=gpus)
     needed = plan.hosts * plan.cpus_per_host + plan.concurrent_trials * 0.001
     assert 0.5 * cpus < needed < cpus
