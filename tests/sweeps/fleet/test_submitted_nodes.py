@@ -90,7 +90,8 @@ def test_a_node_dies_another_joins_and_every_rung_is_there_once(cluster, client,
     assert "has left; its trials go on elsewhere from their snapshots" in said()
     trials = tracked(root)
     assert len(trials) == TRIALS
-    assert {run.data.tags["trial.state"] for run, _ in trials} <= {"completed", "stopped"}
+    states = {run.data.tags["trial.state"] for run, _ in trials}
+    assert states <= {"completed", "stopped", "failed-by-guard"}, said()
     assert "host-3" in hosts_of(trials)  # the one that joined
     for run, rungs in trials:
         name = run.data.tags["trial.id"]
