@@ -207,15 +207,19 @@ def main() -> None:
         said = _said(error)
         if said is None:
             raise
+        from sweeps.problems import RefusedError
+
         print(f"error: {said}", file=sys.stderr)
-        sys.exit(FAILED if type(error).__name__ != "SpecError" else INVALID)
+        sys.exit(INVALID if isinstance(error, RefusedError) else FAILED)
 
 
 def _said(error: Exception) -> str | None:
     """Return in words what a person can mend: our own errors and MLflow's; None for all others."""
     from sweeps import access
+    from sweeps.problems import RefusedError
 
-    refused = None if isinstance(error, PermissionError) else access.refusal(error)
+    explained = isinstance(error, (PermissionError, RefusedError))
+    refused = None if explained else access.refusal(error)
     mlflow = sys.modules.get("mlflow.exceptions")  # not imported for this: that takes seconds
     told = (OSError, ValueError, *([mlflow.MlflowException] if mlflow else []))
     if refused:

@@ -1,5 +1,6 @@
 """The hosts of one sweep: on every node that Ray has, and gone with the nodes that leave."""
 
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Collection
@@ -21,6 +22,11 @@ LOOK_SECONDS = 2.0
 """How often the driver looks which nodes there are."""
 _PATIENT_SECONDS = 120.0
 """A first start takes half of this where nothing has to be fetched."""
+HURRY_SECONDS = 3.0
+"""So long a host may still work when somebody stops its sweep, which is to end within ten."""
+_CALM_SECONDS = 30.0
+"""So long it may still write when all trials have ended."""
+_SCORER_SECONDS = 1.0
 
 
 class Hosts:
@@ -50,6 +56,7 @@ class Hosts:
         """Hosts so far, also those that have left: no name is used twice."""
         self._looked = float("-inf")
         self._fleet = start_fleet(self._sweep_id)
+        self._ending = threading.Lock()
 
     def start(self) -> list[str]:
         """Start the first hosts and wait for them; return what they have to say.
@@ -108,10 +115,17 @@ class Hosts:
         """Free the slots of all but these trials."""
         self._fleet.retain.remote(frozenset(numbers))
 
-    def stop(self) -> None:
-        """Let hosts and scorers release what they hold, then end them."""
-        cluster.stop([*(host.actor for host in self._hosts), *self._scorers.values()])
-        ray.kill(self._fleet, no_restart=True)
+    def stop(self, seconds: float = _CALM_SECONDS) -> None:
+        """Let hosts and scorers release what they hold, for so long at most, then end them.
+
+        Safe to call again, and from another thread, which has to wait for the first one.
+        """
+        with self._ending:
+            hosts, self._hosts = self._hosts, []
+            cluster.stop([host.actor for host in hosts], seconds)
+            scorers, self._scorers = self._scorers, {}
+            cluster.stop(list(scorers.values()), _SCORER_SECONDS)
+            ray.kill(self._fleet, no_restart=True)  # trials that wait for a host give up
 
     def _begin(self) -> None:
         """Start a scorer and hosts on those nodes that are to have some; waits for nothing."""
@@ -149,7 +163,7 @@ class Hosts:
             why = str(getattr(error, "cause", None) or error).strip().splitlines()[-1]
             self._say(f"{host.node.name} takes no trials, its host could not begin: {why}")
             self._hosts.remove(host)
-            cluster.stop([host.actor])
+            cluster.stop([host.actor], _SCORER_SECONDS)
             return
         self._welcome(host)
         self._say(f"{host.node.name} has joined and takes trials")

@@ -155,7 +155,7 @@ def test_a_sweep_outlives_its_client_stops_and_goes_on(head, working):
     kept = kills.recorded(working)
     assert not folder.driver.exists()
     code, said = called(working, *send)
-    assert (code, "error: killed-1 is half-finished" in said) == (1, True), said
+    assert (code, "error: killed-1 is half-finished" in said) == (2, True), said
 
     # It goes on to its end, and nothing was done twice.
     code, said = called(working, *send, "--resume")

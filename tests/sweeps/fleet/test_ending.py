@@ -1,0 +1,69 @@
+"""A sweep that is told to stop while its hosts are in the middle of long rungs."""
+
+import os
+import signal
+import time
+
+import pytest
+
+from benchmarks import kills
+from sweeps import control, lease
+from sweeps.paths import SweepFolder
+
+pytestmark = pytest.mark.slow
+
+SECONDS = 10.0
+FIELDS = ("train.batch_size=1", "evaluate.limit=8", "evaluate.final_limit=8")
+DATA = "data: {source: shapes, limit: 3000, split: {train: 0.98, validation: 0.01, test: 0.01}}"
+
+
+@pytest.fixture
+def begun(tmp_path, untrained_base):
+    """Two hosts, of which each trains a rung of about a minute: (workplace, driver)."""
+    place = kills.prepare(tmp_path / "place", untrained_base, trials=2, slots=1, epochs=1)
+    text = (place / "killed.yaml").read_text().replace("hosts: 1", "hosts: 2")
+    lines = [DATA if line.startswith("data:") else line for line in text.splitlines()]
+    (place / "killed.yaml").write_text("\n".join(lines))
+    process = kills.start(
+        place, "run", "killed.yaml", *(word for field in FIELDS for word in ("--set", field))
+    )
+    opened = SweepFolder(root=place / "sweep-results", sweep_id=kills.ID).path / "trials"
+    deadline = time.monotonic() + 150
+    while len(list(opened.glob("*/opening"))) < 2:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    time.sleep(2)  # the untrained adapter is scored, the epoch has begun
+    yield place, process
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+def stopped(place, process, stop):
+    """Stop a sweep, and return what its driver said once it has ended in time."""
+    began = time.monotonic()
+    stop()
+    said, _ = process.communicate(timeout=150)
+    assert time.monotonic() - began < SECONDS, said
+    assert (process.returncode, "rror" in said) == (130, False), said
+    assert kills.recorded(place) == 0, said  # what was in flight is lost, as it must be
+    assert lease.read(SweepFolder.find(place / "sweep-results", kills.ID)) is None
+    return said
+
+
+def test_a_request_ends_it_at_once_and_it_goes_on(begun):
+    place, process = begun
+    folder = SweepFolder.find(place / "sweep-results", kills.ID)
+    said = stopped(place, process, lambda: control.post(folder, control.Request(kind="stop")))
+    assert f"Go on with: sweeps resume {kills.ID}" in said
+
+    code, said = kills.command(place, "resume", kills.ID)
+    assert code == 0, said
+    left = kills.left(place)
+    assert [state for _, state, *_ in left.table] == ["completed"] * 2
+    assert (left.repeated, left.unequal, left.doctor) == (0, 0, "")
+
+
+def test_so_does_the_signal_of_whoever_ends_processes(begun):
+    stopped(*begun, begun[1].terminate)
