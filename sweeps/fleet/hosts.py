@@ -22,7 +22,7 @@ LOOK_SECONDS = 2.0
 """How often the driver looks which nodes there are."""
 _PATIENT_SECONDS = 120.0
 """A first start takes half of this where nothing has to be fetched."""
-HURRY_SECONDS = 3.0
+HURRY_SECONDS = 2.0
 """So long a host may still work when somebody stops its sweep, which is to end within ten."""
 _CALM_SECONDS = 30.0
 """So long it may still write when all trials have ended."""
