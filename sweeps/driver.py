@@ -61,6 +61,9 @@ from sweeps.tracking import Tracking
 from sweeps.trainable import TrialTrainable
 from workers import tiny
 
+STOPS = (KeyboardInterrupt, SystemExit)
+"""What Ctrl-C and SIGTERM raise while hosts begin, and for the second time; afterwards they are
+Tune's."""
 RETRIES = 3
 """How often a trial whose processes died goes on from its last snapshot."""
 
@@ -108,9 +111,9 @@ def _run(sweep: Sweep, folder: SweepFolder, console: Console, *, resuming: bool)
     try:
         interrupted = _search(sweep, folder, parent, console)
     except BaseException as error:
-        full = disk.is_full(error, folder.path)
+        full, stopped = disk.is_full(error, folder.path), isinstance(error, STOPS)
         with suppress(Exception) if full else nullcontext():
-            _conclude(sweep, folder, parent, "failed")
+            _conclude(sweep, folder, parent, "interrupted" if stopped else "failed")
         if full:
             raise OSError(disk.full_message(folder)) from error
         raise
@@ -196,7 +199,7 @@ def _search(sweep: Sweep, folder: SweepFolder, parent: SweepRun, console: Consol
         if bridge.exhausted and not board.interrupted:
             console.print(f"all {board.trials} points of the space were tried: the sweep ends")
         return board.interrupted
-    except KeyboardInterrupt:  # while hosts begin, or for the second time
+    except STOPS:
         hosts.stop(HURRY_SECONDS)
         raise
     finally:

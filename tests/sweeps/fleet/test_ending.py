@@ -4,11 +4,14 @@ import os
 import signal
 import time
 
+import psutil
 import pytest
 
 from benchmarks import kills
 from sweeps import control, lease
 from sweeps.paths import SweepFolder
+from sweeps.sweep_run import SweepRun
+from sweeps.tracking import Tracking
 
 pytestmark = pytest.mark.slow
 
@@ -19,8 +22,8 @@ DATA = "data: {source: shapes, limit: 3000, split: {train: 0.98, validation: 0.0
 
 
 @pytest.fixture
-def begun(tmp_path, untrained_base):
-    """Two hosts, of which each trains a rung of about a minute: (workplace, driver)."""
+def started(tmp_path, untrained_base):
+    """Two hosts that begin; each is to train a rung of about a minute: (workplace, driver)."""
     place = kills.prepare(tmp_path / "place", untrained_base, trials=2, slots=1, epochs=1)
     text = (place / "killed.yaml").read_text().replace("hosts: 1", "hosts: 2")
     lines = [DATA if line.startswith("data:") else line for line in text.splitlines()]
@@ -28,17 +31,28 @@ def begun(tmp_path, untrained_base):
     process = kills.start(
         place, "run", "killed.yaml", *(word for field in FIELDS for word in ("--set", field))
     )
-    opened = SweepFolder(root=place / "sweep-results", sweep_id=kills.ID).path / "trials"
-    deadline = time.monotonic() + 150
-    while len(list(opened.glob("*/opening"))) < 2:
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
-    time.sleep(2)  # the untrained adapter is scored, the epoch has begun
     yield place, process
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
+
+
+def wait_for(process, happened):
+    deadline = time.monotonic() + 150
+    while not happened():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+@pytest.fixture
+def begun(started):
+    """The same, once both trials are in their epoch."""
+    place, process = started
+    opened = SweepFolder(root=place / "sweep-results", sweep_id=kills.ID).path / "trials"
+    wait_for(process, lambda: len(list(opened.glob("*/opening"))) == 2)
+    time.sleep(2)  # the untrained adapters are scored
+    return started
 
 
 def stopped(place, process, stop):
@@ -68,3 +82,20 @@ def test_a_request_ends_it_at_once_and_it_goes_on(begun):
 
 def test_so_does_the_signal_of_whoever_ends_processes(begun):
     stopped(*begun, begun[1].terminate)
+
+
+def test_a_signal_while_hosts_begin_ends_it_as_interrupted(started):
+    place, process = started
+
+    def hosts():
+        children = psutil.Process(process.pid).children(recursive=True)
+        return [child for child in children if "HostActor" in "".join(child.cmdline())]
+
+    wait_for(process, hosts)
+    process.terminate()
+    said, _ = process.communicate(timeout=150)
+    assert process.returncode, said
+    tracking = Tracking(uri=None, experiment="killed", root=place / "sweep-results")
+    parent = SweepRun.find(tracking, kills.ID)
+    assert parent.client.get_run(parent.run_id).data.tags["sweep.state"] == "interrupted"
+    assert lease.read(SweepFolder.find(place / "sweep-results", kills.ID)) is None

@@ -124,6 +124,7 @@ def follow_on_a_terminal(folder, *arguments):
     shown = ""
     while not re.search(r"trial-000 .* 1/6", shown):
         shown += os.read(master, 4096).decode(errors="replace")
+    Path("/tmp/sub1/shown.txt").write_text(shown)
     os.close(master)
     assert process.wait(timeout=60) == -signal.SIGHUP, shown
     return shown
