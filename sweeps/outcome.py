@@ -36,7 +36,8 @@ def finish(sweep: Sweep, results: Path, resume: str | None, console: Console) ->
         console.print(f"warning: {short}", style="yellow", soft_wrap=True)
     outcome = run(sweep, results, console, resume)
     board, tracked = _published(outcome)
-    if tracked:
+    # Plots take seconds that whoever stops a sweep does not have; `sweeps report` makes them.
+    if tracked and not outcome.interrupted:
         publish(sweep, outcome.folder, outcome.run, board, console)
     say_board(board, console)
     _say_waiting(outcome, tracked, console)
