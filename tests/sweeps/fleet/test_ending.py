@@ -23,7 +23,7 @@ DATA = "data: {source: shapes, limit: 1200, split: {train: 0.96, validation: 0.0
 
 @pytest.fixture
 def started(tmp_path, untrained_base):
-    """Two hosts that begin, to train rungs of a quarter of a minute at least: (workplace, driver)."""
+    """Two hosts that begin, to train rungs of a quarter of a minute: (workplace, driver)."""
     place = kills.prepare(tmp_path / "place", untrained_base, trials=2, slots=1, epochs=1)
     text = (place / "killed.yaml").read_text().replace("hosts: 1", "hosts: 2")
     lines = [DATA if line.startswith("data:") else line for line in text.splitlines()]
