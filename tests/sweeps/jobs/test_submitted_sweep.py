@@ -200,12 +200,21 @@ def test_a_sweep_outlives_its_client_stops_and_goes_on(head, working):
     assert (len(left.table), left.repeated, left.unequal, left.doctor) == (4, 0, 0, "")
     assert len(list((results / "inputs").iterdir())) == 1
 
-    # Through `sweeps run` the same file has the same table.
-    here = working.with_name("here")
-    shutil.copytree(working, here, ignore=shutil.ignore_patterns("sweep-results"))
-    code, said = called(here, "run", "killed.yaml")
-    assert code == 0, said
-    assert kills.left(here).table == left.table
+
+def test_run_and_submit_give_the_same_table(head, working, tmp_path):
+    """To the last digit, with the same file, seed and slots."""
+    tables = []
+    for name in ("run", "submit"):
+        place = tmp_path / name
+        shutil.copytree(working, place, ignore=shutil.ignore_patterns("sweep-results"))
+        small = ("--set", "search.trials=3", "--set", "train.epochs=2")
+        there = ("--address", head) if name == "submit" else ()
+        results = ("--results", str(place / "sweep-results"))
+        code, said = called(place, name, "killed.yaml", *small, *results, *there)
+        assert code == 0, said
+        tables.append(kills.left(place).table)
+    assert len(tables[0]) == 3
+    assert tables[0] == tables[1]
 
 
 def test_the_line_for_ray_alone_works(head, working, tmp_path):
