@@ -29,9 +29,6 @@ from sweeps.spool import commands as spool_commands
 if TYPE_CHECKING:
     from sweeps.spec import Sweep
 
-_REFUSALS = ("SpecError", "FleetError")
-"""Errors by which nothing was trained: the file, or the cluster, is to be mended first."""
-
 app = typer.Typer(
     name="sweeps",
     help="LoRA sweeps for vision-language models: Ray Tune, Optuna, COCO metrics, MLflow.",
@@ -210,15 +207,19 @@ def main() -> None:
         said = _said(error)
         if said is None:
             raise
+        from sweeps.problems import RefusedError
+
         print(f"error: {said}", file=sys.stderr)
-        sys.exit(INVALID if type(error).__name__ in _REFUSALS else FAILED)
+        sys.exit(INVALID if isinstance(error, RefusedError) else FAILED)
 
 
 def _said(error: Exception) -> str | None:
     """Return in words what a person can mend: our own errors and MLflow's; None for all others."""
     from sweeps import access
+    from sweeps.problems import RefusedError
 
-    refused = None if isinstance(error, PermissionError) else access.refusal(error)
+    explained = isinstance(error, (PermissionError, RefusedError))
+    refused = None if explained else access.refusal(error)
     mlflow = sys.modules.get("mlflow.exceptions")  # not imported for this: that takes seconds
     told = (OSError, ValueError, *([mlflow.MlflowException] if mlflow else []))
     if refused:

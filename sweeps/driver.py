@@ -34,8 +34,9 @@ from sweeps.callback import Follow
 from sweeps.context import EXAMPLE_IMAGES, SweepContext, trial_number
 from sweeps.controller import Controller
 from sweeps.files import located
+from sweeps.fleet.ending import EndHosts
 from sweeps.fleet.follow import FollowCluster
-from sweeps.fleet.hosts import Hosts
+from sweeps.fleet.hosts import HURRY_SECONDS, Hosts
 from sweeps.fleet.need import trial_bytes
 from sweeps.fleet.starting import beside_driver
 from sweeps.front_view import FRONT
@@ -45,7 +46,9 @@ from sweeps.live import view
 from sweeps.objective_checks import refuse_unmeasured
 from sweeps.paths import SweepFolder
 from sweeps.population.tracked import LINEAGE
+from sweeps.problems import refused
 from sweeps.remarks import remarks
+from sweeps.resources import refuse_cpu
 from sweeps.spec import Sweep
 from sweeps.spool.board import current
 from sweeps.spool.sync import send
@@ -59,6 +62,9 @@ from sweeps.tracking import Tracking
 from sweeps.trainable import TrialTrainable
 from workers import tiny
 
+STOPS = (KeyboardInterrupt, SystemExit)
+"""What Ctrl-C and SIGTERM raise while hosts begin, and for the second time; afterwards they are
+Tune's."""
 RETRIES = 3
 """How often a trial whose processes died goes on from its last snapshot."""
 
@@ -80,11 +86,13 @@ def run(sweep: Sweep, root: Path, console: Console, resume: str | None = None) -
     """Run a sweep, or go on with the one called `resume`.
 
     Ctrl-C and SIGTERM stop it cleanly: what was reported is kept and the sweep can go on.
-    Raises ValueError or OSError for what a person can mend.
+    Raises `RefusedError` for what a person can mend before the first trial; ValueError or OSError
+    for what turns up later.
     """
     sweep = located(sweep)
-    _knock(sweep, root)
-    folder = SweepFolder.find(root, resume) if resume else SweepFolder.create(root, sweep.name)
+    with refused():
+        _knock(sweep, root)
+        folder = SweepFolder.find(root, resume) if resume else SweepFolder.create(root, sweep.name)
     with lease.held(folder):
         return _run(sweep, folder, console, resuming=resume is not None)
 
@@ -94,18 +102,19 @@ def _run(sweep: Sweep, folder: SweepFolder, console: Console, *, resuming: bool)
         uri=sweep.tracking.uri, experiment=sweep.tracking.experiment, root=folder.root,
         spool=folder.spool,
     )  # fmt: skip
-    _prepare(sweep, folder, console, resuming=resuming)
-    changes.keep(folder, sweep)
-    control.unpause(folder)
-    console.print(f"{folder.sweep_id} in {folder.path}", style="bold")
-    parent = _start(folder, tracking)
+    with refused():
+        _prepare(sweep, folder, console, resuming=resuming)
+        changes.keep(folder, sweep)
+        control.unpause(folder)
+        console.print(f"{folder.sweep_id} in {folder.path}", style="bold")
+        parent = _start(folder, tracking)
     send(parent, folder)
     try:
         interrupted = _search(sweep, folder, parent, console)
     except BaseException as error:
-        full = disk.is_full(error, folder.path)
+        full, stopped = disk.is_full(error, folder.path), isinstance(error, STOPS)
         with suppress(Exception) if full else nullcontext():
-            _conclude(sweep, folder, parent, "failed")
+            _conclude(sweep, folder, parent, "interrupted" if stopped else "failed")
         if full:
             raise OSError(disk.full_message(folder)) from error
         raise
@@ -149,9 +158,11 @@ def _start(folder: SweepFolder, tracking: Tracking) -> SweepRun:
 
 def _search(sweep: Sweep, folder: SweepFolder, parent: SweepRun, console: Console) -> bool:
     """Run all trials; return whether somebody stopped the sweep before its end."""
-    plan = cluster.cluster_layout(sweep)
-    refuse(sweep, plan)
-    refuse_unmeasured(sweep, plan)
+    with refused():
+        plan = cluster.cluster_layout(sweep)
+        refuse_cpu(sweep.resources, plan)
+        refuse(sweep, plan)
+        refuse_unmeasured(sweep, plan)
     context = SweepContext(
         sweep=sweep, folder=folder, tracking=parent.tracking,
         parent_run_id=parent.run_id, threads=plan.threads,
@@ -162,7 +173,9 @@ def _search(sweep: Sweep, folder: SweepFolder, parent: SweepRun, console: Consol
     hosts = Hosts(context, gpu=bool(plan.gpus_per_host), say=say)
     try:
         _publish_view(sweep, folder, parent)
-        for line in hosts.start():
+        with refused():
+            said = hosts.start()
+        for line in said:
             console.print(line)
         spent = Spent.open(
             folder, sweep.search.budget, folder.trials(),
@@ -180,13 +193,16 @@ def _search(sweep: Sweep, folder: SweepFolder, parent: SweepRun, console: Consol
             if not bridge.is_over:
                 follow = Follow(board, screen, parent, folder)
                 supervise = Supervise(sweep, folder, board, bridge, controller.poll, say)
-                callbacks = [FollowCluster(hosts), follow, supervise]
+                callbacks = [EndHosts(hosts), FollowCluster(hosts), follow, supervise]
                 _tune(context, hosts.slots, bridge, callbacks, over, spent)
         if bridge.exhausted:
             board.trials = len(board.rows)
         if bridge.exhausted and not board.interrupted:
             console.print(f"all {board.trials} points of the space were tried: the sweep ends")
         return board.interrupted
+    except STOPS:
+        hosts.stop(HURRY_SECONDS)
+        raise
     finally:
         hosts.stop()
 

@@ -20,6 +20,7 @@ from typing import Any
 from filelock import FileLock
 
 from sweeps.paths import SweepFolder
+from sweeps.problems import RefusedError
 
 BEAT_SECONDS = 3.0
 """A driver says so often that it lives."""
@@ -27,7 +28,7 @@ STALE_SECONDS = 45.0
 """A driver of another machine that was silent for so long is dead."""
 
 
-class DrivenError(ValueError):
+class DrivenError(RefusedError):
     """The sweep has a driver already."""
 
 

@@ -53,7 +53,8 @@ def sample_titles(sweep: Sweep, count: int) -> list[str]:
 
 def _lines(sweep: Sweep, results: Path, plan: Layout) -> list[tuple[str, str]]:
     files = checkpoint_files.find(sweep.model.base, sweep.model.revision)
-    device = "GPU" if plan.gpus_per_host else "CPU"
+    refused = ", which resources.device refuses" if sweep.resources.device == "gpu" else ""
+    device = "GPU" if plan.gpus_per_host else f"CPU{refused}"
     return [
         ("sweep", f"{sweep.name}: {sweep.task} with {sweep.model.base}"),
         ("trials", _trials(sweep)),

@@ -71,6 +71,15 @@ def layout(
     )
 
 
+def refuse_cpu(wanted: "Resources", plan: Layout) -> None:
+    """Raise ValueError when the sweep wants GPUs and its hosts would train on a CPU."""
+    if wanted.device == "gpu" and not plan.gpus_per_host:
+        raise ValueError(
+            "resources.device: wants a GPU, and there is none that may be used; add one (to a "
+            "cluster, a node whose `ray status` shows it), or set auto to train on the CPU"
+        )
+
+
 def local_layout(wanted: "Resources") -> Layout:
     """Return the layout that a sweep has on this machine."""
     return layout(

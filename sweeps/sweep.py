@@ -164,6 +164,9 @@ class Resources(Section):
     of a cluster, also on those that join later."""
     slots: Literal["auto"] | Count = "auto"
     """Trials that a host holds at a time."""
+    device: Literal["auto", "gpu"] = "auto"
+    """What hosts train on; auto is GPUs where there are any, else the CPU. With gpu a sweep is
+    refused where there is none."""
     gpus_per_host: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
     """Share of a GPU that a host gets, and of its memory: 0.5 puts two hosts on each GPU."""
 

@@ -134,6 +134,7 @@ class TrialTrainable(tune.Trainable):
 
     def _advance(self) -> dict[str, Any]:
         while self._context.folder.paused.exists():
+            ray.get(self._fleet.has.remote(self._placed))  # raises when the sweep ends meanwhile
             time.sleep(_PAUSE_SECONDS)
         advancing: Any = self._host.advance.remote(self._number)
         result: dict[str, Any] = ray.get(advancing)

@@ -1,5 +1,6 @@
 """The hosts of one sweep: on every node that Ray has, and gone with the nodes that leave."""
 
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Collection
@@ -25,6 +26,11 @@ _PATIENT_SECONDS = 120.0
 _LOST_SECONDS = 60.0
 """So long after a host's first death it is begun again: Ray restarts it, or its node has left."""
 _PAUSE_SECONDS = 0.5
+HURRY_SECONDS = 2.0
+"""So long a host may still work when somebody stops its sweep, which is to end within ten."""
+_CALM_SECONDS = 30.0
+"""So long it may still write when all trials have ended."""
+_SCORER_SECONDS = 1.0
 
 
 class Hosts:
@@ -51,6 +57,9 @@ class Hosts:
         """Whether the first hosts take trials."""
         self._looked = float("-inf")
         self._fleet = start_fleet(self._sweep_id)
+        self._ending = threading.Lock()
+        """Held while somebody ends the hosts, or follows the cluster."""
+        self._ended = False
 
     def start(self) -> list[str]:
         """Start the first hosts and wait for them; return what they have to say.
@@ -83,16 +92,26 @@ class Hosts:
     def follow(self) -> None:
         """Notice nodes that have left, and let those that have joined take part."""
         if time.monotonic() - self._looked >= LOOK_SECONDS:
-            self._look()
+            with self._ending:
+                if not self._ended:  # else a node that joins would get hosts that nobody ends
+                    self._look()
 
     def retain(self, numbers: Collection[int]) -> None:
         """Free the slots of all but these trials."""
         self._fleet.retain.remote(frozenset(numbers))
 
-    def stop(self) -> None:
-        """Let hosts and scorers release what they hold, then end them."""
-        cluster.stop([*(host.actor for host in self._hosts), *self._scorers.values()])
-        ray.kill(self._fleet, no_restart=True)
+    def stop(self, seconds: float = _CALM_SECONDS) -> None:
+        """Let hosts and scorers release what they hold, for so long at most, then end them.
+
+        Safe to call again, and from another thread, which has to wait for the first one.
+        """
+        with self._ending:
+            self._ended = True
+            hosts, self._hosts = self._hosts, []
+            cluster.stop([host.actor for host in hosts], seconds)
+            scorers, self._scorers = self._scorers, {}
+            cluster.stop(list(scorers.values()), _SCORER_SECONDS)
+            ray.kill(self._fleet, no_restart=True)  # trials that wait for a host give up
 
     def _await_first(self) -> None:
         """Wait until each host takes trials or is given up; if none is left, for a node to join."""

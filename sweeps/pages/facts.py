@@ -83,7 +83,7 @@ def gather(sweep: Sweep, folder: SweepFolder, parent: SweepRun, board: Leaderboa
         curves=curves.read(folder, keys),
         base=_base(parent, board, keys),
         gallery=_gallery(sweep, folder, parent, board),
-        cost=cost.read(folder, board),
+        cost=cost.read(folder, board, sweep.resources.gpus_per_host),
         origin=_origin(sweep, run.data.tags),
         text="\n".join(map(hidden, folder.spec.read_text(encoding="utf-8").splitlines())),
     )
