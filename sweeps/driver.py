@@ -1,6 +1,5 @@
 """The driver: one sweep from its file to its leaderboard, on Ray Tune."""
 
-import shutil
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -50,7 +49,9 @@ from sweeps.spool.board import current
 from sweeps.spool.sync import send
 from sweeps.spool.waiting import waiting
 from sweeps.stopping import StopAsked
-from sweeps.study import ended, enqueue, open_study, prepare_study, wanted
+from sweeps.storage import copies
+from sweeps.storage.checks import refuse_unfit
+from sweeps.study import ended, enqueue, open_study, prepare_study, push, wanted
 from sweeps.supervise import Supervise
 from sweeps.sweep_run import SweepRun
 from sweeps.sweep_scheduler import SweepScheduler
@@ -82,7 +83,9 @@ def run(sweep: Sweep, root: Path, console: Console, resume: str | None = None) -
     Raises ValueError or OSError for what a person can mend.
     """
     sweep = located(sweep)
+    refuse_unfit(sweep, copies.address_of(root))
     _knock(sweep, root)
+    copies.arrive(root)
     folder = SweepFolder.find(root, resume) if resume else SweepFolder.create(root, sweep.name)
     with lease.held(folder):
         return _run(sweep, folder, console, resuming=resume is not None)
@@ -96,17 +99,17 @@ def _run(sweep: Sweep, folder: SweepFolder, console: Console, *, resuming: bool)
     _prepare(sweep, folder, console, resuming=resuming)
     changes.keep(folder, sweep)
     control.unpause(folder)
-    console.print(f"{folder.sweep_id} in {folder.path}", style="bold")
+    console.print(f"{folder.sweep_id} in {copies.shown(folder.path)}", style="bold")
     parent = _start(folder, tracking)
     send(parent, folder)
     try:
         interrupted = _search(sweep, folder, parent, console)
     except BaseException as error:
-        full = disk.is_full(error, folder.path)
-        with suppress(Exception) if full else nullcontext():
+        stopped = disk.stops(error, folder)
+        with suppress(Exception) if stopped else nullcontext():
             _conclude(sweep, folder, parent, "failed")
-        if full:
-            raise OSError(disk.full_message(folder)) from error
+        if stopped:
+            raise OSError(stopped) from error
         raise
     board, tracked = _conclude(sweep, folder, parent, "interrupted" if interrupted else "completed")
     return Outcome(
@@ -133,8 +136,9 @@ def _prepare(sweep: Sweep, folder: SweepFolder, console: Console, *, resuming: b
             console.print(line)
     except (OSError, ValueError):
         if not resuming:
-            shutil.rmtree(folder.path)
+            copies.drop(folder.path)
         raise
+    push(sweep, folder)
 
 
 def _start(folder: SweepFolder, tracking: Tracking) -> SweepRun:
@@ -153,7 +157,7 @@ def _search(sweep: Sweep, folder: SweepFolder, parent: SweepRun, console: Consol
     refuse_unmeasured(sweep, plan)
     context = SweepContext(
         sweep=sweep, folder=folder, tracking=parent.tracking,
-        parent_run_id=parent.run_id, threads=plan.threads,
+        parent_run_id=parent.run_id, threads=plan.threads, storage=copies.address_of(folder.root),
     )  # fmt: skip
     if sweep.model.base in tiny.BASES and not tiny.is_cached(sweep.model.base):
         console.print(f"building {sweep.model.base}, once, about half a minute")
@@ -208,7 +212,7 @@ def _tune(
         tune.run(
             tune.with_parameters(TrialTrainable, context=context),
             name=folder.tune.name,
-            storage_path=str(folder.path),
+            **copies.place_of_tune(folder.path),
             num_samples=-1,  # the bridge says when it is over: trials may be added
             stop=StopAsked(folder),
             search_alg=Admission(bridge, slots, spent),
@@ -282,6 +286,7 @@ def _conclude(
     sweep: Sweep, folder: SweepFolder, parent: SweepRun, state: str
 ) -> tuple[Leaderboard, bool]:
     """End the sweep's run with its leaderboard as a note; say whether MLflow has all of it."""
+    folder.refresh()
     send(parent, folder)
     parent.close_running()
     board, tracked = current(sweep, folder, parent)

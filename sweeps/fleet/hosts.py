@@ -15,6 +15,7 @@ from sweeps.fleet.nodes import Node
 from sweeps.fleet.probe import SECONDS as PROBE_SECONDS
 from sweeps.fleet.probe import Probe
 from sweeps.fleet.starting import Host, start_fleet, start_host
+from sweeps.storage.errors import StorageError
 from workers.checkpoint_files import CheckpointFiles
 
 LOOK_SECONDS = 2.0
@@ -54,13 +55,13 @@ class Hosts:
     def start(self) -> list[str]:
         """Start the first hosts and wait for them; return what they have to say.
 
-        Raises OSError, naming every node that cannot reach storage, data or base; ValueError for
-        more hosts than there is room for.
+        Raises StorageError, naming every node that cannot reach storage, data or base; ValueError
+        for more hosts than there is room for.
         """
         nodes = cluster_nodes.alive()
         problems = self._probe.problems([node for node in nodes if node.id != self._own])
         if problems:
-            raise OSError("\n".join(problems))
+            raise StorageError("\n".join(problems))
         cluster_nodes.refuse(self._context.sweep.resources, nodes, gpu=self._gpu)
         self._nodes = {node.id: node for node in nodes}
         self._usable = dict(self._nodes)

@@ -16,6 +16,9 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from sweeps.fleet.nodes import Node
 from sweeps.paths import SweepFolder
+from sweeps.storage import copies
+from sweeps.storage.errors import StorageError
+from sweeps.storage.storage import Storage, is_address
 from sweeps.sweep import Sweep
 
 SECONDS = 60.0
@@ -51,16 +54,18 @@ class Probe:
 
     def begin(self, node: Node) -> Any:
         """Ask a node; return Ray's reference of its answer."""
-        place = self.leave_word()
+        self.leave_word()
+        place = copies.shown(self._folder.probes)
         affinity = NodeAffinitySchedulingStrategy(node.id, soft=False)
         asked = ray.remote(look).options(num_cpus=0, max_retries=0, scheduling_strategy=affinity)
-        return asked.remote(str(place), node.id, list(self._digests))
+        return asked.remote(place, node.id, list(self._digests))
 
     def leave_word(self) -> Path:
         """Write what the nodes must find; return the folder."""
         place = self._folder.probes
         place.mkdir(parents=True, exist_ok=True)
         (place / "driver").write_text(self._word)
+        copies.push(place / "driver")
         return place
 
     def problem(self, node: Node, answer: Any) -> str | None:
@@ -87,12 +92,14 @@ class Probe:
         return [problem for problem in found if problem]
 
     def _unshared(self, node: Node, seen: Seen) -> str | None:
+        root = copies.shown(self._folder.root)
         mend = "every node must reach one shared folder there: name one with --results"
+        if seen.error and copies.around(self._folder.root):
+            return f"{node.name}: {seen.error}"
         if seen.error:
-            return f"{node.name} cannot use {self._folder.root}: {seen.error}; {mend}"
-        written = self._folder.probes / node.id
-        if seen.word != self._word or not written.exists():
-            return f"{node.name} has another folder at {self._folder.root}; {mend}"
+            return f"{node.name} cannot use {root}: {seen.error}; {mend}"
+        if seen.word != self._word or not copies.holds(self._folder.probes / node.id):
+            return f"{node.name} has another folder at {root}; {mend}"
         return None
 
     def _different(self, node: Node, seen: Seen) -> str | None:
@@ -105,15 +112,30 @@ class Probe:
 
 
 def look(place: str, name: str, inputs: Sequence[str]) -> Seen:
-    """Read the driver's word in a folder, leave a file called `name`, and digest the inputs."""
+    """Read the driver's word in a folder, leave a file called `name`, and digest the inputs.
+
+    `place` is the folder's path, or its address in an object store.
+    """
     word, error = None, None
     try:
-        word = (Path(place) / "driver").read_text()
-        (Path(place) / name).write_text(word)
+        word = _exchanged(place, name)
+    except StorageError as refused:
+        error = str(refused)
     except OSError as refused:
         error = f"{type(refused).__name__}: {refused}"
     found = {path: digest(Path(path)) for path in inputs if Path(path).exists()}
     return Seen(word=word, error=error, digests=found)
+
+
+def _exchanged(place: str, name: str) -> str | None:
+    if is_address(place):
+        storage = Storage(place, patience=0.0)
+        said = storage.read("driver")
+        storage.write(name, said or b"")
+        return said.decode() if said else None
+    word = (Path(place) / "driver").read_text()
+    (Path(place) / name).write_text(word)
+    return word
 
 
 _WHOLE = 16_000_000

@@ -172,7 +172,7 @@ def test_a_node_that_reaches_no_shared_folder_is_named(workplace, far_node):
     place.folder.root.mkdir()
     far_node(place.folder.root)
     place.start()
-    assert place.process.wait(timeout=120) == 1, place.output()
+    assert place.process.wait(timeout=120) == 2, place.output()
     said = place.output()
     assert f"cannot use {place.folder.root}: FileNotFoundError" in said
     assert "every node must reach one shared folder there: name one with --results" in said
