@@ -44,8 +44,8 @@ class Copy:
     root: Path
 
     def key(self, path: Path) -> str:
-        """Return the key of a path of the copy."""
-        return path.relative_to(self.root).as_posix()
+        """Return the key of a path of the copy; the copy itself has an empty one."""
+        return "" if path == self.root else path.relative_to(self.root).as_posix()
 
 
 def working(results: str | Path, name: str) -> Path:
@@ -95,7 +95,7 @@ def address_of(path: Path) -> str | None:
     if copy is None:
         return None
     base, mark, options = copy.storage.address.partition("?")
-    return f"{base}/{copy.key(path)}".removesuffix("/.") + mark + options
+    return f"{base}/{copy.key(path)}".removesuffix("/") + mark + options
 
 
 def shown(path: Path) -> str:
@@ -191,7 +191,7 @@ def names(root: Path) -> list[str]:
     """Return the names of the folders directly in `root`, which must be there."""
     copy = around(root)
     here = [path.name for path in root.iterdir() if path.is_dir()]
-    return sorted({*here, *copy.storage.names(copy.key(root).removeprefix("."))} if copy else here)
+    return sorted({*here, *copy.storage.names(copy.key(root))} if copy else here)
 
 
 def claimed(folder: Path) -> bool:

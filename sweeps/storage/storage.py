@@ -95,6 +95,8 @@ class Storage:
         file.parent.mkdir(parents=True, exist_ok=True)
 
         def work(files: "FileSystem", base: str) -> bool:
+            if not files.get_file_info(f"{base}/{key}").is_file:  # a folder would be copied, too
+                return False
             copy_files(
                 f"{base}/{key}", str(partial), source_filesystem=files,
                 destination_filesystem=LocalFileSystem(),
@@ -103,7 +105,7 @@ class Storage:
             return True
 
         try:
-            return bool(self._found(work))
+            return self._found(work) or False
         finally:
             partial.unlink(missing_ok=True)
 

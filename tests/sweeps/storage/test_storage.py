@@ -99,7 +99,9 @@ def test_a_store_that_comes_back_in_time_is_asked_again(storage, monkeypatch):
 
 def test_a_store_that_refuses_says_where_credentials_belong(address, endpoint):
     def guarded(after):
-        urlopen(Request(f"{endpoint}/moto-api/reset-auth", data=after.encode())).close()
+        kind = {"Content-Type": "text/plain"}
+        asked = Request(f"{endpoint}/moto-api/reset-auth", data=after.encode(), headers=kind)
+        urlopen(asked).close()
 
     guarded("0")  # from now on the server knows no key
     try:
