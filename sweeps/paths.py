@@ -23,7 +23,15 @@ class SweepFolder:
 
     @classmethod
     def create(cls, root: Path, name: str) -> "SweepFolder":
-        """Make the folder of the next sweep called `name`: ``<name>-1``, ``<name>-2``, ..."""
+        """Make the folder of the next sweep called `name`: ``<name>-1``, ``<name>-2``, ...
+
+        Raises ValueError for an address such as ``s3://bucket``, which would become a folder here.
+        """
+        if re.match(r"[a-z0-9]+:/", str(root)):
+            raise ValueError(
+                f"results must be a folder, got {root}: an address is for "
+                "`sweeps.storage.copies.working` to make one of"
+            )
         root = root.absolute()
         root.mkdir(parents=True, exist_ok=True)
         taken = [_number(folder, name) for folder in copies.names(root)]

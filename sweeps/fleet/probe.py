@@ -16,7 +16,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from sweeps.fleet.nodes import Node
 from sweeps.paths import SweepFolder
-from sweeps.storage import copies
+from sweeps.storage import copies, inputs
 from sweeps.storage.errors import StorageError
 from sweeps.storage.storage import Storage, is_address
 from sweeps.sweep import Sweep
@@ -50,6 +50,8 @@ class Probe:
         self._word = secrets.token_hex(8)
         paths = (sweep.data.path, sweep.data.images, sweep.model.base)
         there = [path for path in paths if path and Path(path).is_absolute()]
+        self._storage = copies.address_of(folder.root)
+        inputs.share(map(Path, there))
         self._digests = {path: digest(Path(path)) for path in there if Path(path).exists()}
 
     def begin(self, node: Node) -> Any:
@@ -58,7 +60,7 @@ class Probe:
         place = copies.shown(self._folder.probes)
         affinity = NodeAffinitySchedulingStrategy(node.id, soft=False)
         asked = ray.remote(look).options(num_cpus=0, max_retries=0, scheduling_strategy=affinity)
-        return asked.remote(place, node.id, list(self._digests))
+        return asked.remote(place, node.id, list(self._digests), self._storage)
 
     def leave_word(self) -> Path:
         """Write what the nodes must find; return the folder."""
@@ -111,19 +113,23 @@ class Probe:
         return None
 
 
-def look(place: str, name: str, inputs: Sequence[str]) -> Seen:
+def look(place: str, name: str, paths: Sequence[str], storage: str | None = None) -> Seen:
     """Read the driver's word in a folder, leave a file called `name`, and digest the inputs.
 
-    `place` is the folder's path, or its address in an object store.
+    `place` is the folder's path, or its address in an object store; `storage` is the address of
+    all results there, from which this node gets what came along with the sweep. `paths` are those
+    of the inputs.
     """
     word, error = None, None
     try:
         word = _exchanged(place, name)
+        if storage:
+            inputs.fetch(storage, map(Path, paths))
     except StorageError as refused:
         error = str(refused)
     except OSError as refused:
         error = f"{type(refused).__name__}: {refused}"
-    found = {path: digest(Path(path)) for path in inputs if Path(path).exists()}
+    found = {path: digest(Path(path)) for path in paths if Path(path).exists()}
     return Seen(word=word, error=error, digests=found)
 
 

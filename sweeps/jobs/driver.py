@@ -19,6 +19,7 @@ from sweeps.jobs.inputs import expected
 from sweeps.jobs.parcel import INPUTS, SPEC
 from sweeps.jobs.version import own, refuse_other
 from sweeps.spec import load
+from sweeps.storage.copies import DRIVER, working
 from sweeps.sweep import Sweep
 
 
@@ -37,7 +38,7 @@ def main(arguments: Sequence[str]) -> None:
     asked = _read(arguments)
     heed_interrupts()
     spec = Path(SPEC).absolute()
-    results = Path(asked.results).expanduser()
+    results = working(asked.results, DRIVER)
     try:
         refuse_other(asked.sender, own(), "the head node")
         refuse_absent(load(spec))
@@ -48,7 +49,7 @@ def main(arguments: Sequence[str]) -> None:
     from sweeps import cli
 
     choice = [f"--{asked.go_on}"] if asked.go_on else []
-    sys.argv = ["sweeps", "run", str(spec), "--results", str(results), *choice]
+    sys.argv = ["sweeps", "run", str(spec), "--results", asked.results, *choice]
     cli.main()
 
 

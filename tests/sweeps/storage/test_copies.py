@@ -1,9 +1,12 @@
 """Two machines with working copies of one store; and plain folders, to which nothing is done."""
 
+import shutil
+
 import pytest
 
-from sweeps.storage import copies, folders
+from sweeps.storage import copies, folders, inputs
 from sweeps.storage.storage import Storage
+from workers import cache
 
 
 @pytest.fixture
@@ -179,7 +182,7 @@ def test_a_private_copy_outlives_its_process_only_until_the_next_one(address):
 
 
 def test_room_is_made_only_where_the_store_has_it(machines):
-    one, other = machines
+    one, _ = machines
     copies.push(written(one, "trial/rung-1/weights").parent)
     copies.forget(one / "trial")
     assert not (one / "trial").exists()
@@ -208,3 +211,30 @@ def test_options_of_an_address_stay_behind_its_path(keys):
     root = copies.working("s3://bucket/p/?region=eu-west-1", "one")
     assert copies.address_of(root / "a/b") == "s3://bucket/p/a/b?region=eu-west-1"
     assert copies.address_of(root) == "s3://bucket/p?region=eu-west-1"
+
+
+def test_what_came_along_reaches_a_node_once(address, tmp_path, monkeypatch):
+    def on(node):
+        monkeypatch.setenv(cache.VARIABLE, str(tmp_path / node))
+        return copies.working(address, copies.DRIVER)
+
+    here = on("driver")
+    table = written(here, "inputs/3f2a/data/table.csv", "image,caption\n")
+    written(here, "inputs/3f2a/data/images/a.png")
+    inputs.share([table, tmp_path / "elsewhere"])
+    there = on("node")
+    inputs.fetch(address, [there / "inputs/3f2a/data/table.csv"])
+    assert (there / "inputs/3f2a/data/images/a.png").exists()
+    monkeypatch.setattr(folders, "_fetched", None)  # would be called
+    inputs.fetch(address, [there / "inputs/3f2a/data/table.csv"])
+    monkeypatch.setattr(folders, "put", None)
+    inputs.share([table])
+
+
+def test_what_came_along_is_there_again_where_the_sweep_goes_on(address, tmp_path, monkeypatch):
+    table = written(copies.working(address, copies.DRIVER), "inputs/3f2a/data/table.csv")
+    inputs.share([table])
+    shutil.rmtree(tmp_path / "cache")
+    copies.working(address, copies.DRIVER)
+    inputs.share([table])
+    assert table.exists()

@@ -77,9 +77,8 @@ def test_a_store_that_does_not_answer_is_named_with_its_endpoint(keys, monkeypat
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{closed.getsockname()[1]}")
-        with pytest.raises(StorageError, match=r"nothing answers at http://127.0.0.1:\d+ ") as error:
+        with pytest.raises(StorageError, match=r"nothing answers at http://127.0.0.1:\d+ \(AWS_"):
             Storage("s3://away/prefix", patience=0.0).check()
-    assert "AWS_ENDPOINT_URL" in str(error.value)
 
 
 def test_a_store_that_comes_back_in_time_is_asked_again(storage, monkeypatch):
@@ -122,5 +121,5 @@ def test_other_addresses_are_left_to_fsspec(tmp_path):
 
 
 def test_an_address_that_nobody_can_open_is_refused():
-    with pytest.raises(StorageError, match="storage: .* cannot use nothing://here: .*fsspec"):
+    with pytest.raises(StorageError, match=r"storage: .* cannot use nothing://here: .*fsspec"):
         Storage("nothing://here", patience=0.0).check()
