@@ -59,7 +59,9 @@ class Probe:
         self.leave_word()
         place = copies.shown(self._folder.probes)
         affinity = NodeAffinitySchedulingStrategy(node.id, soft=False)
-        asked = ray.remote(look).options(num_cpus=0, max_retries=0, scheduling_strategy=affinity)
+        asked: Any = ray.remote(look).options(
+            num_cpus=0, max_retries=0, scheduling_strategy=affinity
+        )
         return asked.remote(place, node.id, list(self._digests), self._storage)
 
     def leave_word(self) -> Path:
