@@ -9,6 +9,7 @@ from pathlib import Path
 from sweeps import study_storage
 from sweeps.arguments import RESULTS
 from sweeps.spec import Sweep, load, parse
+from sweeps.storage.storage import is_address
 
 
 def recipes() -> dict[str, Traversable]:
@@ -53,7 +54,11 @@ def located(sweep: Sweep) -> Sweep:
     search = sweep.search.model_copy(
         update={"storage": study_storage.located(sweep.search.storage)}
     )
-    return sweep.model_copy(update={"data": data, "model": model, "search": search})
+    storage = sweep.storage
+    if storage is not None and not is_address(storage):
+        storage = str(Path(storage).expanduser().absolute())
+    changed = {"data": data, "model": model, "search": search, "storage": storage}
+    return sweep.model_copy(update=changed)
 
 
 def results_of(sweep: Sweep, named: str | None) -> str:

@@ -225,11 +225,7 @@ class Sweep(Recipe):
     schedule: Schedule = Schedule()
     resources: Resources = Resources()
     disk: Disk = Disk()
-    storage: Annotated[str, Field(min_length=1, pattern=WITHOUT_PASSWORD)] | None = Field(
-        default=None,
-        description="a folder, or an address such as s3://bucket/prefix without user and "
-        "password, which stand in the environment; or null",
-    )
+    storage: Annotated[str, Field(min_length=1)] | None = None
     """Where results live unless ``--results`` says so: a folder that all nodes see, or an object
     store; null is ``sweep-results``."""
     tracking: Tracked

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from search_spaces.flaws import Flaw, show
 from sweeps import study_storage
 from sweeps.problems import Problem, SpecError
-from sweeps.storage.storage import is_address
+from sweeps.storage.copies import WITHOUT_PASSWORD
+from sweeps.storage.storage import hidden, is_address
 from sweeps.sweep import Sweep
 
 
@@ -28,7 +29,10 @@ def flaws(sweep: Sweep, address: str | None) -> Iterator[Flaw]:
 
 
 def storage_flaws(sweep: Sweep) -> Iterator[Flaw]:
-    """Yield the same for the storage that the sweep file names."""
+    """Yield the same for the storage that the sweep file names, and what is wrong with its name."""
+    address = sweep.storage or ""
+    if hidden(address) != address:
+        yield Flaw(("storage",), WITHOUT_PASSWORD, hidden(address))
     yield from flaws(sweep, sweep.storage)
 
 

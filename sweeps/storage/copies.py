@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeps.storage import folders
-from sweeps.storage.storage import Stamp, Storage, is_address, opened
+from sweeps.storage.storage import Stamp, Storage, hidden, is_address, opened
 from workers import cache
 
 MARK = ".storage"
@@ -33,7 +33,10 @@ CLAIM_SECONDS = 1.0
 """Of two that write a file at the same moment, the last one wins; after so long it is certain."""
 _RACY_SECONDS = 5.0
 _AT_A_TIME = 8
-_PASSWORD = re.compile(r"://[^/]*@")
+WITHOUT_PASSWORD = (
+    "must be without user and password, which stand in the environment, as AWS_ACCESS_KEY_ID and "
+    "AWS_SECRET_ACCESS_KEY do"
+)
 
 
 @dataclass(frozen=True)
@@ -57,12 +60,8 @@ def working(results: str | Path, name: str) -> Path:
         return Path(results).expanduser()
     base, mark, options = str(results).partition("?")
     address = base.rstrip("/") + mark + options
-    if _PASSWORD.search(address):
-        hidden = _PASSWORD.sub("://***@", address)
-        raise ValueError(
-            f"storage: the address must be without user and password, got {hidden}; put them into "
-            "the environment, as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-        )
+    if hidden(address) != address:
+        raise ValueError(f"storage: {WITHOUT_PASSWORD}, got {hidden(address)}")
     root = _copies(address) / name
     if not (root / MARK).is_file():
         root.mkdir(parents=True, exist_ok=True)

@@ -41,6 +41,11 @@ def is_address(place: str | None) -> bool:
     return bool(place and _ADDRESS.match(place))
 
 
+def hidden(address: str) -> str:
+    """Return an address without the user and password that it must not have."""
+    return re.sub(r"://[^/]*@", "://***@", address)
+
+
 @dataclass(frozen=True)
 class Storage:
     """The files below an address such as ``s3://bucket/prefix``. A plain value that travels.
