@@ -12,8 +12,9 @@ from sweeps.sweep import Sweep
 
 def flaws(sweep: Sweep, address: str | None) -> Iterator[Flaw]:
     """Yield what a sweep with its results at an address cannot have; nothing for a folder."""
-    if not is_address(address):
+    if address is None or not is_address(address):
         return
+    address = hidden(address)
     if sweep.tracking.uri is None:
         must = (
             f"must be the address of an MLflow server with results in {address}: the embedded "

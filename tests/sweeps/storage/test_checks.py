@@ -48,7 +48,7 @@ def test_what_an_object_store_cannot_hold_is_refused():
 
 def test_the_same_holds_for_an_address_that_replaces_the_file_s(keys):
     refuse_unfit(parse(FILE), None)
-    with pytest.raises(SpecError, match="tracking.uri"):
+    with pytest.raises(SpecError, match=r"tracking\.uri"):
         refuse_unfit(parse(FILE), "gs://bucket")
 
 
