@@ -9,7 +9,7 @@ from pathlib import Path
 from sweeps import study_storage
 from sweeps.arguments import RESULTS
 from sweeps.spec import Sweep, load, parse
-from sweeps.storage.storage import is_address
+from workers.addresses import is_address
 
 
 def recipes() -> dict[str, Traversable]:

@@ -7,6 +7,7 @@ from what its lost node has written there. Data and base must be the same files 
 import hashlib
 import secrets
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,11 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from sweeps.fleet.nodes import Node
 from sweeps.paths import SweepFolder
 from sweeps.storage import copies, inputs
-from sweeps.storage.errors import StorageError
-from sweeps.storage.storage import Storage, is_address
+from sweeps.storage.errors import StorageError, explained
+from sweeps.storage.storage import Storage
 from sweeps.sweep import Sweep
+from workers import fetched
+from workers.addresses import is_address
 
 SECONDS = 60.0
 """A node that has not answered by then is refused; its first answer starts a process there."""
@@ -48,11 +51,14 @@ class Probe:
     def __init__(self, folder: SweepFolder, sweep: Sweep) -> None:
         self._folder = folder
         self._word = secrets.token_hex(8)
-        paths = (sweep.data.path, sweep.data.images, sweep.model.base)
-        there = [path for path in paths if path and Path(path).is_absolute()]
+        named = {"data.path": sweep.data.path, "data.images": sweep.data.images,
+                 "model.base": sweep.model.base}  # fmt: skip
+        stored = {field: path for field, path in named.items() if path and is_address(path)}
+        there = [path for path in named.values() if path and Path(path).is_absolute()]
         self._storage = copies.address_of(folder.root)
         inputs.share(map(Path, there))
         self._digests = {path: digest(Path(path)) for path in there if Path(path).exists()}
+        self._digests |= {path: _listed(field, path) for field, path in stored.items()}
 
     def begin(self, node: Node) -> Any:
         """Ask a node; return Ray's reference of its answer."""
@@ -108,6 +114,8 @@ class Probe:
 
     def _different(self, node: Node, seen: Seen) -> str | None:
         for path, own in self._digests.items():
+            if path not in seen.digests and is_address(path):
+                return f"{node.name} cannot read {path}; it needs credentials and a way there"
             if path not in seen.digests:
                 return f"{node.name} has no {path}; put it there, or in a folder that is shared"
             if seen.digests[path] != own:
@@ -132,7 +140,17 @@ def look(place: str, name: str, paths: Sequence[str], storage: str | None = None
     except OSError as refused:
         error = f"{type(refused).__name__}: {refused}"
     found = {path: digest(Path(path)) for path in paths if Path(path).exists()}
+    for path in filter(is_address, paths):
+        with suppress(OSError):
+            found[path] = fetched.digest(path)
     return Seen(word=word, error=error, digests=found)
+
+
+def _listed(field: str, address: str) -> str:
+    try:
+        return fetched.digest(address)
+    except OSError as error:
+        raise explained(address, error, field) from error
 
 
 def _exchanged(place: str, name: str) -> str | None:

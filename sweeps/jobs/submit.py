@@ -18,8 +18,8 @@ from sweeps.jobs.cluster import SWEEP, Cluster, ClusterError, Job
 from sweeps.jobs.follow import follow
 from sweeps.jobs.parcel import packed, parcel
 from sweeps.storage.checks import refuse_unfit
-from sweeps.storage.storage import is_address
 from sweeps.sweep import Sweep
+from workers.addresses import is_address
 
 DIGEST = "digest"
 """Key of a job's metadata: tells what was submitted from anything else."""

@@ -6,8 +6,8 @@ from search_spaces.flaws import Flaw, show
 from sweeps import study_storage
 from sweeps.problems import Problem, SpecError
 from sweeps.storage.copies import WITHOUT_PASSWORD
-from sweeps.storage.storage import hidden, is_address
 from sweeps.sweep import Sweep
+from workers.addresses import hidden, is_address
 
 
 def flaws(sweep: Sweep, address: str | None) -> Iterator[Flaw]:
@@ -30,10 +30,11 @@ def flaws(sweep: Sweep, address: str | None) -> Iterator[Flaw]:
 
 
 def storage_flaws(sweep: Sweep) -> Iterator[Flaw]:
-    """Yield the same for the storage that the sweep file names, and what is wrong with its name."""
-    address = sweep.storage or ""
-    if hidden(address) != address:
-        yield Flaw(("storage",), WITHOUT_PASSWORD, hidden(address))
+    """Yield the same for the storage that the sweep file names, and addresses with passwords."""
+    named = {"storage": sweep.storage, "data.path": sweep.data.path, "model.base": sweep.model.base}
+    for field, address in named.items():
+        if address and hidden(address) != address:
+            yield Flaw(tuple(field.split(".")), WITHOUT_PASSWORD, hidden(address))
     yield from flaws(sweep, sweep.storage)
 
 

@@ -22,8 +22,9 @@ from pathlib import Path
 from typing import Any
 
 from sweeps.storage import folders
-from sweeps.storage.storage import Stamp, Storage, hidden, is_address, opened
+from sweeps.storage.storage import Stamp, Storage
 from workers import cache
+from workers.addresses import hidden, is_address, opened
 
 MARK = ".storage"
 """The file in a working copy that holds the address."""

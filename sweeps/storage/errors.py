@@ -3,6 +3,8 @@
 import os
 import socket
 
+from workers.addresses import hidden
+
 
 class StorageError(OSError):
     """A storage cannot be used, or not now."""
@@ -11,7 +13,7 @@ class StorageError(OSError):
 _REFUSED = ("ACCESS_DENIED", "INVALID_ACCESS_KEY_ID", "SIGNATURE_DOES_NOT_MATCH", "EXPIRED_TOKEN",
             "INVALID_CLIENT_TOKEN_ID", "HTTP status 403", "HTTP response code 403",
             "HTTP status 401")  # fmt: skip
-_LASTS = (*_REFUSED, "NO_SUCH_BUCKET", "HTTP status 301", "INVALID_BUCKET_NAME")
+_LASTS = (*_REFUSED, "can open it", "NO_SUCH_BUCKET", "HTTP status 301", "INVALID_BUCKET_NAME")
 _SILENT = ("NETWORK_CONNECTION", "curlCode", "REQUEST_TIMEOUT", "Could not connect", "resolve host")
 
 
@@ -20,10 +22,10 @@ def passes(error: BaseException) -> bool:
     return isinstance(error, OSError) and not any(sign in str(error) for sign in _LASTS)
 
 
-def explained(address: str, error: BaseException) -> StorageError:
+def explained(address: str, error: BaseException, field: str = "storage") -> StorageError:
     """Return the error of a store as one sentence."""
-    node = socket.gethostname()
-    return StorageError(f"storage: {node} cannot use {address}: {_reason(address, str(error))}")
+    node, reason = socket.gethostname(), _reason(address, str(error))
+    return StorageError(f"{field}: {node} cannot use {hidden(address)}: {reason}")
 
 
 def no_bucket(address: str) -> StorageError:

@@ -5,16 +5,15 @@ come from the environment, or from the machine's role, and from nowhere else.
 """
 
 import os
-import re
 import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from sweeps.storage.errors import StorageError, explained, no_bucket, passes
+from workers.addresses import opened
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileInfo, FileSystem
@@ -24,7 +23,6 @@ T = TypeVar("T")
 PATIENCE_SECONDS = 60.0
 """A store that is away for so long, or longer, stops the sweep; its own client tries 3 times."""
 _PAUSE_SECONDS = 2.0
-_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
 class Stamp(NamedTuple):
@@ -34,16 +32,6 @@ class Stamp(NamedTuple):
     """Bytes."""
     time: float
     """When it was written, in seconds since 1970 by the store's clock."""
-
-
-def is_address(place: str | None) -> bool:
-    """Tell the address of an object store from the path of a folder."""
-    return bool(place and _ADDRESS.match(place))
-
-
-def hidden(address: str) -> str:
-    """Return an address without the user and password that it must not have."""
-    return re.sub(r"://[^/]*@", "://***@", address)
 
 
 @dataclass(frozen=True)
@@ -172,26 +160,6 @@ class Storage:
                 if not passes(error) or time.monotonic() > deadline:
                     raise explained(self.address, error) from error
             time.sleep(_PAUSE_SECONDS)
-
-
-@lru_cache(maxsize=16)
-def opened(address: str) -> "tuple[FileSystem, str]":
-    """Return the file system of an address, and its path there; the first to know it opens it."""
-    from pyarrow import ArrowInvalid, ArrowNotImplementedError
-    from pyarrow.fs import FileSystem, FSSpecHandler, PyFileSystem
-
-    try:
-        files, base = FileSystem.from_uri(address)
-    except (ArrowInvalid, ArrowNotImplementedError) as unknown:
-        from fsspec.core import url_to_fs
-
-        try:
-            found, base = url_to_fs(address)
-        except (ImportError, ValueError) as error:
-            why = f"neither pyarrow ({unknown}) nor fsspec ({error}) can open it"
-            raise explained(address, OSError(why)) from error
-        files = PyFileSystem(FSSpecHandler(found))
-    return files, base.rstrip("/")
 
 
 def _has_bucket(files: "FileSystem", base: str) -> bool:

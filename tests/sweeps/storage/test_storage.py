@@ -7,7 +7,8 @@ import pytest
 
 from sweeps.storage import storage as storage_module
 from sweeps.storage.errors import StorageError
-from sweeps.storage.storage import Storage, is_address
+from sweeps.storage.storage import Storage
+from workers.addresses import is_address
 
 
 @pytest.fixture
