@@ -16,13 +16,13 @@ SweepId = Annotated[str, typer.Argument(help="A sweep, such as quickstart-1.")]
 
 
 def _reader(results: str | Path) -> Path:
-    from sweeps.storage.copies import READER, working
+    from sweeps.storage.places import READER, working
 
     return working(results, READER)
 
 
 def _driver(results: str | Path) -> Path:
-    from sweeps.storage.copies import DRIVER, working
+    from sweeps.storage.places import DRIVER, working
 
     return working(results, DRIVER)
 

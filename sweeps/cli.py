@@ -238,9 +238,9 @@ def _read(file: str, overrides: list[str] | None) -> "Sweep":
 
 
 def _place(sweep: "Sweep", results: str | None) -> Path:
-    """Return where the driver of a sweep works, see `sweeps.storage.copies`."""
+    """Return where the driver of a sweep works, see `sweeps.storage.places`."""
     from sweeps.files import results_of
-    from sweeps.storage.copies import DRIVER, working
+    from sweeps.storage.places import DRIVER, working
 
     with problems():
         return working(results_of(sweep, results), DRIVER)

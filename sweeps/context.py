@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeps.paths import SweepFolder
-from sweeps.storage import copies
+from sweeps.storage import places
 from sweeps.sweep import Sweep
 from sweeps.tracking import Tracking
 from workers.measures import reported_as
@@ -68,13 +68,13 @@ class SweepContext:
 
     def working(self, name: str) -> "SweepContext":
         """Return the same for a process that reads, with the working copy of this name."""
-        return self._below(copies.working(self.storage, name)) if self.storage else self
+        return self._below(places.working(self.storage, name)) if self.storage else self
 
     def private(self, name: str) -> "SweepContext":
         """Return the same for a process that writes, with a working copy and a spool of its own."""
         if self.storage is None:
             return self
-        own = self._below(copies.private(self.storage, name))
+        own = self._below(places.private(self.storage, name))
         spool = own.folder.spool_of(own.folder.root.name)
         return replace(own, tracking=replace(own.tracking, spool=spool))
 

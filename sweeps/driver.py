@@ -49,7 +49,7 @@ from sweeps.spool.board import current
 from sweeps.spool.sync import send
 from sweeps.spool.waiting import waiting
 from sweeps.stopping import StopAsked
-from sweeps.storage import copies
+from sweeps.storage import claims, copies, places
 from sweeps.storage.checks import refuse_unfit
 from sweeps.study import ended, enqueue, open_study, prepare_study, push, wanted
 from sweeps.supervise import Supervise
@@ -83,9 +83,9 @@ def run(sweep: Sweep, root: Path, console: Console, resume: str | None = None) -
     Raises ValueError or OSError for what a person can mend.
     """
     sweep = located(sweep)
-    refuse_unfit(sweep, copies.address_of(root))
+    refuse_unfit(sweep, places.address_of(root))
     _knock(sweep, root)
-    copies.arrive(root)
+    claims.arrive(root)
     folder = SweepFolder.find(root, resume) if resume else SweepFolder.create(root, sweep.name)
     with lease.held(folder):
         return _run(sweep, folder, console, resuming=resume is not None)
@@ -99,7 +99,7 @@ def _run(sweep: Sweep, folder: SweepFolder, console: Console, *, resuming: bool)
     _prepare(sweep, folder, console, resuming=resuming)
     changes.keep(folder, sweep)
     control.unpause(folder)
-    console.print(f"{folder.sweep_id} in {copies.shown(folder.path)}", style="bold")
+    console.print(f"{folder.sweep_id} in {places.shown(folder.path)}", style="bold")
     parent = _start(folder, tracking)
     send(parent, folder)
     try:
@@ -157,7 +157,7 @@ def _search(sweep: Sweep, folder: SweepFolder, parent: SweepRun, console: Consol
     refuse_unmeasured(sweep, plan)
     context = SweepContext(
         sweep=sweep, folder=folder, tracking=parent.tracking,
-        parent_run_id=parent.run_id, threads=plan.threads, storage=copies.address_of(folder.root),
+        parent_run_id=parent.run_id, threads=plan.threads, storage=places.address_of(folder.root),
     )  # fmt: skip
     if sweep.model.base in tiny.BASES and not tiny.is_cached(sweep.model.base):
         console.print(f"building {sweep.model.base}, once, about half a minute")
@@ -212,7 +212,7 @@ def _tune(
         tune.run(
             tune.with_parameters(TrialTrainable, context=context),
             name=folder.tune.name,
-            **copies.place_of_tune(folder.path),
+            **places.place_of_tune(folder.path),
             num_samples=-1,  # the bridge says when it is over: trials may be added
             stop=StopAsked(folder),
             search_alg=Admission(bridge, slots, spent),

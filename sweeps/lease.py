@@ -20,7 +20,7 @@ from typing import Any
 from filelock import FileLock
 
 from sweeps.paths import SweepFolder
-from sweeps.storage import copies
+from sweeps.storage import claims, copies
 
 BEAT_SECONDS = 3.0
 """A driver says so often that it lives."""
@@ -107,7 +107,7 @@ def _take(folder: SweepFolder) -> Driver:
         own = Driver.this()
         write_json(folder.driver, asdict(own))
         copies.push(folder.driver)
-        if not copies.is_last(folder.driver):
+        if not claims.is_last(folder.driver):
             raise _driven(folder, read(folder))
         return own
 
@@ -141,7 +141,7 @@ def _silence(folder: SweepFolder) -> float:
     try:
         probe.touch()
         copies.push(probe)
-        return copies.time_of(probe) - copies.time_of(folder.driver)
+        return claims.time_of(probe) - claims.time_of(folder.driver)
     except FileNotFoundError:  # it ended meanwhile
         return STALE_SECONDS
     finally:

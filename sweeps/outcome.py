@@ -19,7 +19,7 @@ from sweeps.spec import Sweep
 from sweeps.spool.line import AwayError
 from sweeps.spool.waiting import waiting
 from sweeps.standings import judged, record
-from sweeps.storage import copies
+from sweeps.storage import places
 from sweeps.sweep_run import SweepRun
 
 COMPLETED, NO_WINNER, INTERRUPTED = 0, 1, 130
@@ -160,6 +160,6 @@ def table(board: Leaderboard, width: int) -> Table:
 def _say_resume(outcome: Outcome, console: Console) -> None:
     sweep_id = outcome.folder.sweep_id
     console.print(
-        f"\nstopped. Kept in {copies.shown(outcome.folder.path)}: every reported rung, the study, "
+        f"\nstopped. Kept in {places.shown(outcome.folder.path)}: every reported rung, the study, "
         f"snapshots and best adapters.\nGo on with: sweeps resume {sweep_id}"
     )

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from sweeps.storage import copies
+from sweeps.storage import claims, copies, places
 
 _HEAVY = re.compile(
     r"(.*/)?((rung|donated)-\d+|tune|probes|starts)(/.*)?|(.*/)?best/(?!best\.json|captions\.json).*"
@@ -18,7 +18,7 @@ class SweepFolder:
 
     root: Path
     """Absolute folder of all sweeps (``sweep-results``): on a cluster shared by all nodes, or this
-    process's working copy of an object store, see `sweeps.storage.copies`."""
+    process's working copy of an object store, see `sweeps.storage.places`."""
     sweep_id: str
 
     @classmethod
@@ -30,11 +30,11 @@ class SweepFolder:
         if re.match(r"[a-z0-9]+:/", str(root)):
             raise ValueError(
                 f"results must be a folder, got {root}: an address is for "
-                "`sweeps.storage.copies.working` to make one of"
+                "`sweeps.storage.places.working` to make one of"
             )
         root = root.absolute()
         root.mkdir(parents=True, exist_ok=True)
-        taken = [_number(folder, name) for folder in copies.names(root)]
+        taken = [_number(folder, name) for folder in claims.names(root)]
         number = max(taken, default=0)
         while True:
             number += 1
@@ -43,7 +43,7 @@ class SweepFolder:
                 folder.path.mkdir()
             except FileExistsError:  # another sweep of the same name was faster
                 continue
-            if copies.claimed(folder.path):
+            if claims.claimed(folder.path):
                 return folder
 
     @classmethod
@@ -59,7 +59,7 @@ class SweepFolder:
     def every(cls, root: Path) -> "list[SweepFolder]":
         """Return the folders of all sweeps by name, of which only the sweep file may be here."""
         root = root.absolute()
-        copies.arrive(root)
+        claims.arrive(root)
         names = sorted(path.parent.name for path in root.glob("*/sweep.yaml"))
         return [cls(root=root, sweep_id=name) for name in names]
 
@@ -74,7 +74,7 @@ class SweepFolder:
         if not folder.is_there:
             there = ", ".join(other.sweep_id for other in cls.every(root))
             known = f"there are {there}" if there else "there is none yet"
-            raise FileNotFoundError(f"no sweep {sweep_id!r} in {copies.shown(root)}; {known}")
+            raise FileNotFoundError(f"no sweep {sweep_id!r} in {places.shown(root)}; {known}")
         return folder
 
     def refresh(self) -> None:

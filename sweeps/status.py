@@ -11,7 +11,7 @@ from sweeps.live import table
 from sweeps.paths import SweepFolder
 from sweeps.spec import Sweep, load
 from sweeps.spool.waiting import waiting
-from sweeps.storage import copies
+from sweeps.storage import places
 from sweeps.study import wanted
 from sweeps.trials import board_of, known
 
@@ -36,7 +36,7 @@ def show(sweep_id: str | None, results: Path, console: Console) -> None:
 def _show_all(results: Path, console: Console) -> None:
     found = sorted(SweepFolder.every(results), key=lambda folder: folder.spec.stat().st_mtime)
     if not found:
-        console.print(f"there is no sweep in {copies.shown(results)} yet")
+        console.print(f"there is no sweep in {places.shown(results)} yet")
     for folder in found:
         folder.refresh()
         try:

@@ -17,7 +17,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from sweeps.fleet.nodes import Node
 from sweeps.paths import SweepFolder
-from sweeps.storage import copies, inputs
+from sweeps.storage import copies, inputs, places
 from sweeps.storage.errors import StorageError, explained
 from sweeps.storage.storage import Storage
 from sweeps.sweep import Sweep
@@ -55,7 +55,7 @@ class Probe:
                  "model.base": sweep.model.base}  # fmt: skip
         stored = {field: path for field, path in named.items() if path and is_address(path)}
         there = [path for path in named.values() if path and Path(path).is_absolute()]
-        self._storage = copies.address_of(folder.root)
+        self._storage = places.address_of(folder.root)
         inputs.share(map(Path, there))
         self._digests = {path: digest(Path(path)) for path in there if Path(path).exists()}
         self._digests |= {path: _listed(field, path) for field, path in stored.items()}
@@ -63,7 +63,7 @@ class Probe:
     def begin(self, node: Node) -> Any:
         """Ask a node; return Ray's reference of its answer."""
         self.leave_word()
-        place = copies.shown(self._folder.probes)
+        place = places.shown(self._folder.probes)
         affinity = NodeAffinitySchedulingStrategy(node.id, soft=False)
         asked: Any = ray.remote(look).options(
             num_cpus=0, max_retries=0, scheduling_strategy=affinity
@@ -102,9 +102,9 @@ class Probe:
         return [problem for problem in found if problem]
 
     def _unshared(self, node: Node, seen: Seen) -> str | None:
-        root = copies.shown(self._folder.root)
+        root = places.shown(self._folder.root)
         mend = "every node must reach one shared folder there: name one with --results"
-        if seen.error and copies.around(self._folder.root):
+        if seen.error and places.around(self._folder.root):
             return f"{node.name}: {seen.error}"
         if seen.error:
             return f"{node.name} cannot use {root}: {seen.error}; {mend}"

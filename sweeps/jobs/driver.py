@@ -19,7 +19,7 @@ from sweeps.jobs.inputs import expected
 from sweeps.jobs.parcel import INPUTS, SPEC
 from sweeps.jobs.version import own, refuse_other
 from sweeps.spec import load
-from sweeps.storage.copies import DRIVER, working
+from sweeps.storage.places import DRIVER, working
 from sweeps.sweep import Sweep
 
 

@@ -23,7 +23,7 @@ from sweeps.arguments import INVALID
 from sweeps.package_checks import DISTRIBUTION
 from sweeps.paths import SweepFolder
 from sweeps.spec import parse
-from sweeps.storage.copies import DRIVER, shown, working
+from sweeps.storage.places import DRIVER, shown, working
 
 ARGUMENTS = ("--resume", "--fresh")
 """What may follow the script, of ``sweeps run``: with a half-finished sweep of this name."""

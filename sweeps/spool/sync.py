@@ -12,7 +12,7 @@ from sweeps.earlier import EarlierSweep
 from sweeps.paths import SweepFolder
 from sweeps.spool import abandoned, outbox
 from sweeps.spool.waiting import waiting
-from sweeps.storage import copies
+from sweeps.storage import places
 from sweeps.sweep_run import SweepRun
 
 SENT, WAITS = 0, 1
@@ -64,7 +64,7 @@ def _sync(folder: SweepFolder, results: Path, console: Console) -> int:
         return SENT
     earlier = EarlierSweep.find(results, folder.sweep_id)
     driven = lease.living(folder) is not None
-    if driven and copies.around(folder.path):
+    if driven and places.around(folder.path):
         console.print(f"{folder.sweep_id}: its driver lives and sends what waits; nothing to do")
         return WAITS
     with nullcontext() if driven else lease.held(folder):

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from search_spaces.flaws import Flaw, show
 from sweeps import study_storage
 from sweeps.problems import Problem, SpecError
-from sweeps.storage.copies import WITHOUT_PASSWORD
+from sweeps.storage.places import WITHOUT_PASSWORD
 from sweeps.sweep import Sweep
 from workers.addresses import hidden, is_address
 

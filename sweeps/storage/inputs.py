@@ -8,7 +8,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from sweeps.storage import copies
+from sweeps.storage import copies, places
 from sweeps.storage.folders import WHOLE
 
 
@@ -23,7 +23,7 @@ def share(paths: Iterable[Path]) -> None:
 
 def fetch(address: str, paths: Iterable[Path]) -> None:
     """Bring them down to another node, once for all of its processes."""
-    copies.working(address, copies.DRIVER)
+    places.working(address, places.DRIVER)
     for folder in _folders(paths):
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.with_name(f".{folder.name}.lock")):
@@ -31,7 +31,7 @@ def fetch(address: str, paths: Iterable[Path]) -> None:
 
 
 def _folders(paths: Iterable[Path]) -> set[Path]:
-    found = ((copies.around(path), path) for path in paths)
+    found = ((places.around(path), path) for path in paths)
     return {
         copy.root.joinpath(*path.relative_to(copy.root).parts[:2]) for copy, path in found if copy
     }

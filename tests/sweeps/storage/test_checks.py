@@ -6,7 +6,7 @@ from sweeps.cli import main
 from sweeps.files import located, results_of
 from sweeps.problems import SpecError
 from sweeps.spec import parse
-from sweeps.storage import copies
+from sweeps.storage import copies, places
 from sweeps.storage.checks import refuse_unfit
 
 FILE = "name: stored\nmodel: {base: tiny:shapes}\ndata: {source: shapes}\n"
@@ -71,7 +71,7 @@ def test_a_bucket_that_is_not_there_ends_a_command_with_a_sentence(
 
 
 def test_an_unknown_sweep_is_said_with_the_address(address, monkeypatch, capsys):
-    root = copies.working(address, "test")
+    root = places.working(address, "test")
     (root / "b-1").mkdir()
     (root / "b-1/sweep.yaml").write_text(FILE)
     copies.push(root / "b-1/sweep.yaml")

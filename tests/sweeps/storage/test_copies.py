@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from sweeps.storage import copies, folders, inputs
+from sweeps.storage import claims, copies, folders, inputs, places
 from sweeps.storage.storage import Storage
 from workers import cache
 
@@ -12,7 +12,7 @@ from workers import cache
 @pytest.fixture
 def machines(address):
     """Working copies of two processes."""
-    return copies.working(address, "one"), copies.working(address, "other")
+    return places.working(address, "one"), places.working(address, "other")
 
 
 def written(root, name, text="x"):
@@ -27,18 +27,18 @@ def everything(path):
 
 
 def test_a_folder_of_results_stays_what_it_is(tmp_path):
-    assert copies.working(str(tmp_path), "one") == tmp_path
-    assert copies.around(tmp_path / "sweep-1") is None
-    assert copies.address_of(tmp_path) is None
+    assert places.working(str(tmp_path), "one") == tmp_path
+    assert places.around(tmp_path / "sweep-1") is None
+    assert places.address_of(tmp_path) is None
     file = written(tmp_path, "sweep-1/record")
     copies.push(file)
     copies.pull(file)
     copies.refresh(tmp_path, everything)
     copies.forget(file)
-    assert copies.claimed(file.parent)
+    assert claims.claimed(file.parent)
     assert copies.holds(file)
     assert copies.glob(tmp_path, "*/rec*") == [file]
-    assert copies.names(tmp_path) == ["sweep-1"]
+    assert claims.names(tmp_path) == ["sweep-1"]
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["record", "sweep-1"]
     copies.drop(file.parent)
     copies.drop(file.parent)
@@ -50,8 +50,8 @@ def test_a_file_goes_from_one_machine_to_the_other(machines, address):
     copies.push(written(one, "sweep-1/record", "first"))
     copies.pull(other / "sweep-1/record")
     assert (other / "sweep-1/record").read_text() == "first"
-    assert copies.address_of(one / "sweep-1/record") == f"{address}/sweep-1/record"
-    assert copies.address_of(one) == address
+    assert places.address_of(one / "sweep-1/record") == f"{address}/sweep-1/record"
+    assert places.address_of(one) == address
     copies.drop(one / "sweep-1/record")
     assert not copies.holds(other / "sweep-1/record")
     copies.pull(other / "sweep-1/record")
@@ -144,37 +144,37 @@ def test_patterns_are_matched_in_the_store(machines):
 
 
 def test_a_folder_that_two_machines_make_belongs_to_one(machines, monkeypatch):
-    monkeypatch.setattr(copies, "CLAIM_SECONDS", 0.0)
+    monkeypatch.setattr(claims, "CLAIM_SECONDS", 0.0)
     one, other = (machine / "sweep-1" for machine in machines)
     one.mkdir()
     other.mkdir()
-    assert copies.claimed(one)
-    assert not copies.claimed(other)
-    assert copies.names(other.parent) == ["sweep-1"]
+    assert claims.claimed(one)
+    assert not claims.claimed(other)
+    assert claims.names(other.parent) == ["sweep-1"]
 
 
 def test_of_two_that_write_at_the_same_moment_the_last_one_wins(machines, monkeypatch):
-    monkeypatch.setattr(copies, "CLAIM_SECONDS", 0.0)
+    monkeypatch.setattr(claims, "CLAIM_SECONDS", 0.0)
     one, other = (written(machine, "driver", machine.name) for machine in machines)
     copies.push(one)
     copies.push(other)
-    assert (copies.is_last(one), copies.is_last(other)) == (False, True)
+    assert (claims.is_last(one), claims.is_last(other)) == (False, True)
 
 
 def test_the_time_of_a_file_is_that_of_the_store(machines):
     one, other = machines
     file = written(one, "driver")
     copies.push(file)
-    assert copies.time_of(other / "driver") == copies.time_of(file) > 0
+    assert claims.time_of(other / "driver") == claims.time_of(file) > 0
     with pytest.raises(FileNotFoundError, match="has no nothing"):
-        copies.time_of(other / "nothing")
+        claims.time_of(other / "nothing")
 
 
 def test_a_private_copy_outlives_its_process_only_until_the_next_one(address):
-    mine = copies.private(address, "host-0")
+    mine = places.private(address, "host-0")
     dead = mine.with_name(mine.name.rpartition(".")[0] + ".999999999")
     written(dead, "sweep-1/weights")
-    assert copies.private(address, "host-0") != mine
+    assert places.private(address, "host-0") != mine
     assert mine.exists()
     assert not dead.exists()
     copies.forget(mine)
@@ -193,30 +193,30 @@ def test_sweeps_of_the_store_are_found_and_those_that_are_gone_are_not(machines)
     one, other = machines
     for name in ("a-1", "b-1"):
         copies.push(written(one, f"{name}/sweep.yaml", name))
-    copies.arrive(other)
+    claims.arrive(other)
     assert [path.read_text() for path in sorted(other.glob("*/sweep.yaml"))] == ["a-1", "b-1"]
     copies.drop(one / "a-1")
-    copies.arrive(other)
+    claims.arrive(other)
     assert [path.parent.name for path in other.glob("*/sweep.yaml")] == ["b-1"]
 
 
 @pytest.mark.parametrize("address", ["s3://key:secret@bucket/p", "s3://key@bucket"])
 def test_an_address_with_a_password_is_refused_without_saying_it(address):
     with pytest.raises(ValueError, match="must be without user and password") as error:
-        copies.working(address, "one")
+        places.working(address, "one")
     assert "secret" not in str(error.value)
 
 
 def test_options_of_an_address_stay_behind_its_path(keys):
-    root = copies.working("s3://bucket/p/?region=eu-west-1", "one")
-    assert copies.address_of(root / "a/b") == "s3://bucket/p/a/b?region=eu-west-1"
-    assert copies.address_of(root) == "s3://bucket/p?region=eu-west-1"
+    root = places.working("s3://bucket/p/?region=eu-west-1", "one")
+    assert places.address_of(root / "a/b") == "s3://bucket/p/a/b?region=eu-west-1"
+    assert places.address_of(root) == "s3://bucket/p?region=eu-west-1"
 
 
 def test_what_came_along_reaches_a_node_once(address, tmp_path, monkeypatch):
     def on(node):
         monkeypatch.setenv(cache.VARIABLE, str(tmp_path / node))
-        return copies.working(address, copies.DRIVER)
+        return places.working(address, places.DRIVER)
 
     here = on("driver")
     table = written(here, "inputs/3f2a/data/table.csv", "image,caption\n")
@@ -232,9 +232,9 @@ def test_what_came_along_reaches_a_node_once(address, tmp_path, monkeypatch):
 
 
 def test_what_came_along_is_there_again_where_the_sweep_goes_on(address, tmp_path, monkeypatch):
-    table = written(copies.working(address, copies.DRIVER), "inputs/3f2a/data/table.csv")
+    table = written(places.working(address, places.DRIVER), "inputs/3f2a/data/table.csv")
     inputs.share([table])
     shutil.rmtree(tmp_path / "cache")
-    copies.working(address, copies.DRIVER)
+    places.working(address, places.DRIVER)
     inputs.share([table])
     assert table.exists()

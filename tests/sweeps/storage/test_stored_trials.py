@@ -11,7 +11,7 @@ from sweeps.paths import SweepFolder
 from sweeps.spec import parse
 from sweeps.spool.entries import batch
 from sweeps.spool.spool_file import SpoolFile
-from sweeps.storage import copies
+from sweeps.storage import copies, places
 from sweeps.storage import storage as storage_module
 from sweeps.storage.storage import Storage
 from sweeps.sweep_run import SweepRun
@@ -33,7 +33,7 @@ POINT = {"train.learning_rate": 1e-3}
 
 @pytest.fixture
 def context(tracking, untrained_base, address):
-    folder = SweepFolder.create(copies.working(address, copies.DRIVER), "acted")
+    folder = SweepFolder.create(places.working(address, places.DRIVER), "acted")
     run = SweepRun.open(tracking, folder.sweep_id, "name: acted", {})
     return SweepContext(
         sweep=parse(FILE.format(base=untrained_base)), folder=folder, tracking=tracking,
@@ -99,7 +99,7 @@ def test_a_store_that_stays_away_ends_the_sweep_and_not_the_trial(context, host,
 
     with monkeypatch.context() as patch:
         patch.setattr(storage_module, "opened", away)
-        patch.setattr(copies, "Storage", partial(Storage, patience=0.0))
+        patch.setattr(places, "Storage", partial(Storage, patience=0.0))
         result = actor.advance(0)
     assert result[FAILED] is None
     assert f"cannot use {context.storage}: nothing answers" in result[FULL]
