@@ -207,3 +207,14 @@ def test_a_sweep_goes_on_where_nothing_of_it_is(workplace, address, tmp_path):
     assert place.rungs() == place.tracked(tmp_path) == every
     assert any(before.values())
     assert place.command("doctor", SWEEP, "--results", address)[0] == 0, place.output()
+
+
+def test_trials_take_over_snapshots_of_others_through_the_store(workplace, tmp_path):
+    place = workplace(schedule="pbt, options: {perturbation_interval: 1}")
+    place.start("run", "stored.yaml")
+    assert place.process.wait(timeout=SECONDS) == 0, place.output()
+    every = {f"trial-{number:03d}": [1, 2, 3] for number in range(4)}
+    assert place.rungs() == place.tracked(tmp_path) == every
+    population = place.storage.read(f"{SWEEP}/population.jsonl").decode()
+    assert population.count('"donor"') >= 2
+    assert not [key for key in place.storage.files(SWEEP) if "/donated-" in key]
