@@ -11,7 +11,9 @@ from sweeps.arguments import (
     FAILED,
     INVALID,
     RESULTS,
+    DriversResults,
     File,
+    NamedResults,
     Overrides,
     Results,
     SweepId,
@@ -63,7 +65,7 @@ app.command()(report)
 def run(
     file: File,
     overrides: Overrides = None,
-    results: Results = RESULTS,
+    results: NamedResults = None,
     go_on: Annotated[
         bool | None,
         typer.Option("--resume/--fresh", help="With a half-finished sweep of this name; else ask."),
@@ -75,15 +77,16 @@ def run(
 ) -> None:
     """Run a sweep: search, leaderboard, and the best adapter in the registry."""
     sweep = _read(file, overrides)
+    place = _place(sweep, results)
     if rehearse:
         from sweeps.rehearsing import rehearse as run_small
 
-        raise typer.Exit(run_small(sweep, results, console()))
+        raise typer.Exit(run_small(sweep, place, console()))
     from sweeps.beginning import terminal, where_to_go_on
 
     with problems():
-        earlier = where_to_go_on(sweep, results, go_on, terminal())
-    _run(sweep, results, resume=earlier)
+        earlier = where_to_go_on(sweep, place, go_on, terminal())
+    _run(sweep, place, resume=earlier)
 
 
 @app.command()
@@ -93,7 +96,7 @@ def resume(
         str | None, typer.Option(help="How many in all (60), or more than before (+20).")
     ] = None,
     overrides: Overrides = None,
-    results: Results = RESULTS,
+    results: DriversResults = RESULTS,
 ) -> None:
     """Go on with a sweep that was stopped, or that wants more trials."""
     from sweeps.changes import changed
@@ -106,11 +109,12 @@ def resume(
 
 
 @app.command()
-def plan(file: File, overrides: Overrides = None, results: Results = RESULTS) -> None:
+def plan(file: File, overrides: Overrides = None, results: NamedResults = None) -> None:
     """Show what a sweep would run; start and write nothing."""
     from sweeps.plan import show
 
-    show(_read(file, overrides), results, console())
+    sweep = _read(file, overrides)
+    show(sweep, _place(sweep, results), console())
 
 
 @app.command()
@@ -232,6 +236,15 @@ def _read(file: str, overrides: list[str] | None) -> "Sweep":
 
     with problems():
         return read(file, overrides or ())
+
+
+def _place(sweep: "Sweep", results: str | None) -> Path:
+    """Return where the driver of a sweep works, see `sweeps.storage.places`."""
+    from sweeps.files import results_of
+    from sweeps.storage.places import DRIVER, working
+
+    with problems():
+        return working(results_of(sweep, results), DRIVER)
 
 
 def _run(sweep: "Sweep", results: Path, resume: str | None) -> None:

@@ -1,6 +1,5 @@
 """The driver: one sweep from its file to its leaderboard, on Ray Tune."""
 
-import shutil
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -54,7 +53,9 @@ from sweeps.spool.board import current
 from sweeps.spool.sync import send
 from sweeps.spool.waiting import waiting
 from sweeps.stopping import StopAsked
-from sweeps.study import ended, enqueue, open_study, prepare_study, wanted
+from sweeps.storage import claims, copies, places
+from sweeps.storage.checks import refuse_unfit
+from sweeps.study import ended, enqueue, open_study, prepare_study, push, wanted
 from sweeps.supervise import Supervise
 from sweeps.sweep_run import SweepRun
 from sweeps.sweep_scheduler import SweepScheduler
@@ -91,7 +92,9 @@ def run(sweep: Sweep, root: Path, console: Console, resume: str | None = None) -
     """
     sweep = located(sweep)
     with refused():
+        refuse_unfit(sweep, places.address_of(root))
         _knock(sweep, root)
+        claims.arrive(root)
         folder = SweepFolder.find(root, resume) if resume else SweepFolder.create(root, sweep.name)
     with lease.held(folder):
         return _run(sweep, folder, console, resuming=resume is not None)
@@ -106,17 +109,17 @@ def _run(sweep: Sweep, folder: SweepFolder, console: Console, *, resuming: bool)
         _prepare(sweep, folder, console, resuming=resuming)
         changes.keep(folder, sweep)
         control.unpause(folder)
-        console.print(f"{folder.sweep_id} in {folder.path}", style="bold")
+        console.print(f"{folder.sweep_id} in {places.shown(folder.path)}", style="bold")
         parent = _start(folder, tracking)
     send(parent, folder)
     try:
         interrupted = _search(sweep, folder, parent, console)
     except BaseException as error:
-        full, stopped = disk.is_full(error, folder.path), isinstance(error, STOPS)
-        with suppress(Exception) if full else nullcontext():
+        told, stopped = disk.stops(error, folder), isinstance(error, STOPS)
+        with suppress(Exception) if told else nullcontext():
             _conclude(sweep, folder, parent, "interrupted" if stopped else "failed")
-        if full:
-            raise OSError(disk.full_message(folder)) from error
+        if told:
+            raise OSError(told) from error
         raise
     board, tracked = _conclude(sweep, folder, parent, "interrupted" if interrupted else "completed")
     return Outcome(
@@ -143,8 +146,9 @@ def _prepare(sweep: Sweep, folder: SweepFolder, console: Console, *, resuming: b
             console.print(line)
     except (OSError, ValueError):
         if not resuming:
-            shutil.rmtree(folder.path)
+            copies.drop(folder.path)
         raise
+    push(sweep, folder)
 
 
 def _start(folder: SweepFolder, tracking: Tracking) -> SweepRun:
@@ -165,12 +169,13 @@ def _search(sweep: Sweep, folder: SweepFolder, parent: SweepRun, console: Consol
         refuse_unmeasured(sweep, plan)
     context = SweepContext(
         sweep=sweep, folder=folder, tracking=parent.tracking,
-        parent_run_id=parent.run_id, threads=plan.threads,
+        parent_run_id=parent.run_id, threads=plan.threads, storage=places.address_of(folder.root),
     )  # fmt: skip
     if sweep.model.base in tiny.BASES and not tiny.is_cached(sweep.model.base):
         console.print(f"building {sweep.model.base}, once, about half a minute")
     say = partial(console.print, soft_wrap=True)
-    hosts = Hosts(context, gpu=bool(plan.gpus_per_host), say=say)
+    with refused():
+        hosts = Hosts(context, gpu=bool(plan.gpus_per_host), say=say)
     try:
         _publish_view(sweep, folder, parent)
         with refused():
@@ -225,7 +230,7 @@ def _tune(
         tune.run(
             tune.with_parameters(TrialTrainable, context=context),
             name=folder.tune.name,
-            storage_path=str(folder.path),
+            **places.place_of_tune(folder.path),
             num_samples=-1,  # the bridge says when it is over: trials may be added
             stop=StopAsked(folder),
             search_alg=Admission(bridge, slots, spent),
@@ -298,6 +303,7 @@ def _conclude(
     sweep: Sweep, folder: SweepFolder, parent: SweepRun, state: str
 ) -> tuple[Leaderboard, bool]:
     """End the sweep's run with its leaderboard as a note; say whether MLflow has all of it."""
+    folder.refresh()
     send(parent, folder)
     parent.close_running()
     board, tracked = current(sweep, folder, parent)

@@ -5,7 +5,6 @@ Heavy packages are imported inside the actor's process only.
 
 import math
 import platform
-import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -33,6 +32,7 @@ from sweeps.scores_file import Captions, Scores
 from sweeps.spool.entries import batch
 from sweeps.spool.line import AwayError, line_to
 from sweeps.spool.outbox import of_sweep
+from sweeps.storage import copies
 from workers.report import Prediction, Report
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class HostActor:
         from workers import memory
         from workers.host import Host
 
-        self._context = context
+        self._context = context = context.private(name)
         self._name = name
         shared: dict[str, Any] = {"make_scorer": make_scorer} if make_scorer else {}
         self._share = context.sweep.resources.gpus_per_host
@@ -152,12 +152,14 @@ class HostActor:
         for name in list(self._trials):
             self._shut(name)
         self._host.close()
+        copies.forget(self._context.folder.root)
 
     def _shut(self, name: str) -> None:
         trial = self._trials.pop(name)
         self._host.evict(name)
         if not self._is_given_up(name, trial):
             self._guarded(name, lambda: self._log_predictions(trial))
+        copies.forget(self._context.folder.trial(name))
 
     def _open(self, name: str, number: int, point: Point, start: Start | None) -> None:
         trial = opened(self._context, self._name, number, point, start)
@@ -176,12 +178,14 @@ class HostActor:
         word = self._context.folder.opening(name)
         word.parent.mkdir(parents=True, exist_ok=True)
         word.write_text(opening)
+        copies.push(word)
 
     def _is_given_up(self, name: str, trial: OpenTrial) -> bool:
         """Tell whether the trial has gone on elsewhere while this host was away.
 
         A node that only its network cut off goes on training a trial that others have by now.
         """
+        copies.pull(self._context.folder.opening(name))
         return self._context.folder.opening(name).read_text() != trial.opening
 
     def _begin(self, name: str, trial: OpenTrial) -> None:
@@ -195,6 +199,7 @@ class HostActor:
         """Put the state of another trial in place of the fresh one."""
         self._host.evict(name)
         folder = self._context.folder.start(start.folder)
+        copies.pull(folder)
         if best.read(folder):  # an adapter; otherwise a whole snapshot
             self._host.graft(name, trial.recipe, folder, start.rung)
         else:
@@ -202,6 +207,7 @@ class HostActor:
 
     def _go_on(self, name: str, trial: OpenTrial, past: list[dict[str, Any]]) -> None:
         """Take the trial up after its last rung on record; MLflow hears what it has missed."""
+        copies.pull(self._context.folder.best_adapter(name))
         trial.best = best.read(self._context.folder.best_adapter(name))
         trial.predictions = best.read_predictions(self._context.folder.best_adapter(name))
         trial.scores = trial.run.kept_scores()
@@ -215,6 +221,7 @@ class HostActor:
         self._mark(trial, last.get(VIOLATES))
         if not record.is_over(last):
             snapshot = self._context.folder.snapshot(name, last["rung"])
+            copies.pull(snapshot)
             self._host.restore(name, trial.recipe, snapshot)
 
     def _advance(self, name: str) -> dict[str, Any]:
@@ -295,8 +302,9 @@ class HostActor:
 
     def _snapshot(self, name: str, rung: int) -> None:
         self._host.snapshot(name, self._context.folder.snapshot(name, rung))
+        copies.push(self._context.folder.snapshot(name, rung))
         for old in self._snapshots(name)[: -disk.KEPT_SNAPSHOTS]:
-            shutil.rmtree(old, ignore_errors=True)
+            copies.drop(old)
 
     def _snapshots(self, name: str) -> list[Path]:
         return sorted(self._context.folder.trial(name).glob("rung-*"))
@@ -336,9 +344,9 @@ class HostActor:
         except Exception as error:
             self._host.evict(name)
             self._trials.pop(name, None)
-            if disk.is_full(error, self._context.folder.path):
-                return {FULL: disk.full_message(self._context.folder), FAILED: None,
-                        "finished": False}  # fmt: skip
+            stopped = disk.stops(error, self._context.folder)
+            if stopped:
+                return {FULL: stopped, FAILED: None, "finished": False}
             return failure(error)
         return None
 

@@ -20,6 +20,7 @@ from sweeps.spec import Sweep
 from sweeps.spool.line import AwayError
 from sweeps.spool.waiting import waiting
 from sweeps.standings import judged, record
+from sweeps.storage import places
 from sweeps.sweep_run import SweepRun
 
 COMPLETED, NO_WINNER, INTERRUPTED = 0, 1, 130
@@ -128,7 +129,7 @@ def say_links(parent: SweepRun, sweep: Sweep, model: str | None, console: Consol
 def results_option(root: Path) -> str:
     """Return what a command typed here needs to find the results; empty in the usual place."""
     usual = root.absolute() == Path.cwd() / "sweep-results"
-    return "" if usual else f" --results {shlex.quote(str(root))}"
+    return "" if usual else f" --results {shlex.quote(places.shown(root))}"
 
 
 def say_board(board: Leaderboard, console: Console) -> None:
@@ -166,7 +167,7 @@ def table(board: Leaderboard, width: int) -> Table:
 def _say_resume(outcome: Outcome, console: Console) -> None:
     sweep_id = outcome.folder.sweep_id
     console.print(
-        f"\nstopped. Kept in {outcome.folder.path}: every reported rung, the study, "
+        f"\nstopped. Kept in {places.shown(outcome.folder.path)}: every reported rung, the study, "
         f"snapshots and best adapters.\nGo on with: sweeps resume {sweep_id}"
         f"{results_option(outcome.folder.root)}", soft_wrap=True,
     )  # fmt: skip

@@ -228,6 +228,9 @@ class Sweep(Recipe):
     schedule: Schedule = Schedule()
     resources: Resources = Resources()
     disk: Disk = Disk()
+    storage: Annotated[str, Field(min_length=1)] | None = None
+    """Where results live unless ``--results`` says so: a folder that all nodes see, or an object
+    store; null is ``sweep-results``."""
     tracking: Tracked
     promote: Promote | None = None
     """Null registers nothing."""

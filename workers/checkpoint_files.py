@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from workers import families, tiny
+from workers import families, fetched, tiny
 
 OPTIMIZER_BYTES = 16
 """Bytes per trained adapter weight: the weight, its gradient, and Adam's two moments."""
@@ -79,7 +79,7 @@ def local_folder(base: str, revision: str | None) -> Path | None:
     """
     if base in tiny.BASES:
         return tiny.base_folder(base) if tiny.is_cached(base) else None
-    path = Path(base).expanduser()
+    path = fetched.is_here(base) or Path(base).expanduser()
     if path.is_dir():
         return path
     from huggingface_hub import try_to_load_from_cache

@@ -64,9 +64,10 @@ class Hosts:
     def start(self) -> list[str]:
         """Start the first hosts and wait for them; return what they have to say.
 
-        Nodes that die meanwhile and hosts that cannot begin are left out. Raises FleetError,
-        naming every node that does not reach storage, data or base, or when no host is left;
-        ValueError for more hosts than there is room for; what a person can mend as a host does.
+        Nodes that die meanwhile and hosts that cannot begin are left out. Raises StorageError,
+        naming every node that does not reach storage, data or base; FleetError when no host is
+        left; ValueError for more hosts than there is room for; what a person can mend as a host
+        does.
         """
         self._members.begin()
         wanted = self._context.sweep.resources

@@ -8,8 +8,9 @@ from typing import Any
 import ray
 
 from sweeps.fleet import nodes as cluster_nodes
-from sweeps.fleet.nodes import FleetError, Node
+from sweeps.fleet.nodes import Node
 from sweeps.fleet.probe import SECONDS, Probe
+from sweeps.storage.errors import StorageError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +51,7 @@ class Membership:
         return [asked.answer for asked in self._asked]
 
     def begin(self) -> None:
-        """Take all nodes that live; raises FleetError for those that lack something."""
+        """Take all nodes that live; raises StorageError for those that lack something."""
         own = ray.get_runtime_context().get_node_id()
         nodes = cluster_nodes.alive()
         problems = self._probe.problems([node for node in nodes if node.id != own])
@@ -58,7 +59,7 @@ class Membership:
             nodes = cluster_nodes.alive()
         told = [problems[node] for node in nodes if node in problems]
         if told:
-            raise FleetError("\n".join(told))
+            raise StorageError("\n".join(told))
         self._alive = {node.id: node for node in nodes}
         self._usable = dict(self._alive)
 

@@ -21,6 +21,7 @@ from sweeps.jobs.inputs import expected
 from sweeps.jobs.parcel import INPUTS, SPEC
 from sweeps.jobs.version import own, refuse_other
 from sweeps.spec import load
+from sweeps.storage import places
 from sweeps.sweep import Sweep
 
 KEPT_SECONDS = 24 * 3600.0
@@ -42,7 +43,7 @@ def main(arguments: Sequence[str]) -> None:
     asked = _read(arguments)
     heed_interrupts()
     spec = Path(SPEC).absolute()
-    results = Path(asked.results).expanduser()
+    results = places.working(asked.results, places.DRIVER)
     try:
         refuse_other(asked.sender, own(), "the head node")
         refuse_absent(load(spec))
@@ -54,7 +55,7 @@ def main(arguments: Sequence[str]) -> None:
     from sweeps import cli
 
     choice = [f"--{asked.go_on}"] if asked.go_on else []
-    sys.argv = ["sweeps", "run", str(spec), "--results", str(results), *choice]
+    sys.argv = ["sweeps", "run", str(spec), "--results", asked.results, *choice]
     cli.main()
 
 
@@ -83,7 +84,12 @@ def settled(source: Path, results: Path, digest: str) -> Path:
 
 
 def prune(results: Path) -> None:
-    """Remove the files of sweeps that are gone from the results, a day after their last use."""
+    """Remove the files of sweeps that are gone from the results, a day after their last use.
+
+    In an object store they stay: drivers on other machines may use them, too.
+    """
+    if places.around(results):
+        return
     specs = [file.read_text(encoding="utf-8") for file in results.glob("*/sweep.yaml")]
     for folder in (results / INPUTS).iterdir():
         old = time.time() - folder.stat().st_mtime > KEPT_SECONDS

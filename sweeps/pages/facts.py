@@ -14,8 +14,8 @@ from sweeps.pages.gallery import Gallery
 from sweeps.pages.scales import Scale, is_number, of_field
 from sweeps.paths import SweepFolder
 from sweeps.spec import Sweep
-from sweeps.storage import hidden
 from sweeps.study import importances, open_study, own_trials
+from sweeps.study_storage import hidden
 from sweeps.sweep_run import SweepRun
 
 _TRAIN_LOSS = "train/loss"
