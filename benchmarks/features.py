@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import mean
 from typing import Annotated
 
 import torch
@@ -46,7 +47,7 @@ class Arm:
         base, model, used = self.adapted.base, self.adapted.model, dict[str, Usage]()
         with measured() as used["training"], torch.random.fork_rng():
             torch.manual_seed(epoch)
-            loss = train_epoch(base, model, self.optimizer, self.train, TRAIN, epoch)
+            loss = mean(train_epoch(base, model, self.optimizer, self.train, TRAIN, epoch))
         with measured() as used["val/loss"]:
             self.losses.extend((loss, mean_loss(base, model, self.validation, 16)))
         with measured() as used["captions"]:

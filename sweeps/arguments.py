@@ -13,9 +13,28 @@ if TYPE_CHECKING:
 
 File = Annotated[str, typer.Argument(help="A sweep file, or the name of a recipe.")]
 SweepId = Annotated[str, typer.Argument(help="A sweep, such as quickstart-1.")]
-Results = Annotated[
-    Path, typer.Option("--results", help="Folder of all sweeps and of the embedded store.")
+
+
+def _reader(results: str | Path) -> Path:
+    from sweeps.storage.places import READER, working
+
+    return working(results, READER)
+
+
+def _driver(results: str | Path) -> Path:
+    from sweeps.storage.places import DRIVER, working
+
+    return working(results, DRIVER)
+
+
+_WHERE = "Folder of all sweeps and of the embedded store, or an address: s3://bucket/prefix."
+Results = Annotated[Path, typer.Option("--results", help=_WHERE, parser=_reader)]
+DriversResults = Annotated[Path, typer.Option("--results", help=_WHERE, parser=_driver)]
+"""For commands that run a sweep, in a working copy of their own."""
+NamedResults = Annotated[
+    str | None, typer.Option("--results", help=f"{_WHERE} Else as `storage` of the file says.")
 ]
+"""For commands with a sweep file, which may say so, too."""
 Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="FIELD=VALUE", help="Replace a field, such as train.epochs=3."),

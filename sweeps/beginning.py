@@ -7,6 +7,7 @@ from pathlib import Path
 from sweeps import changes, lease
 from sweeps.files import located
 from sweeps.paths import SweepFolder
+from sweeps.problems import RefusedError
 from sweeps.spec import Sweep, load
 from sweeps.study import wanted
 from sweeps.trials import known
@@ -33,7 +34,7 @@ def where_to_go_on(
 
     `resume` is what the command line says, if it says something; `ask` puts a question to a
     person and returns the answer; None where there is nobody.
-    Raises ValueError when nobody decides, and for a file that the half-finished sweep cannot
+    Raises `RefusedError` when nobody decides, and for a file that the half-finished sweep cannot
     go on with.
     """
     if resume is False:
@@ -41,12 +42,12 @@ def where_to_go_on(
     folder = half_finished(sweep, results)
     if folder is None:
         if resume:
-            raise ValueError(
+            raise RefusedError(
                 f"--resume: there is no half-finished sweep {sweep.name!r} in {results}"
             )
         return None
     if resume is None and ask is None:
-        raise ValueError(_undecided(folder))
+        raise RefusedError(_undecided(folder))
     if resume is None and ask is not None and not _wants_to_resume(folder, ask):
         return None
     changes.refuse(load(folder.spec), located(sweep), folder.sweep_id)
@@ -59,7 +60,7 @@ def terminal() -> Callable[[str], str] | None:
 
 
 def _wants_to_resume(folder: SweepFolder, ask: Callable[[str], str]) -> bool:
-    """Ask until the answer is one; raises ValueError when the person cancels."""
+    """Ask until the answer is one; raises `RefusedError` when the person cancels."""
     while True:
         said = ask(f"{_state(folder)}. [r]esume it, begin a [f]resh one, or [c]ancel? ").strip()
         match said.lower()[:1]:
@@ -68,7 +69,7 @@ def _wants_to_resume(folder: SweepFolder, ask: Callable[[str], str]) -> bool:
             case "f":
                 return False
             case "c":
-                raise ValueError("cancelled; nothing was started")
+                raise RefusedError("cancelled; nothing was started")
 
 
 def _state(folder: SweepFolder) -> str:

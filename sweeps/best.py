@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from sweeps.storage import copies
 from workers.report import Prediction, Report
 
 _SCORE = "best.json"
@@ -59,3 +60,4 @@ def keep(folder: Path, best: Best, report: Report, export: Callable[[Path], None
     (partial / _CAPTIONS).write_text(json.dumps(captions))
     shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)
+    copies.push(folder)

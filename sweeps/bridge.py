@@ -20,7 +20,7 @@ from sweeps.fleet.memory import Needs
 from sweeps.paths import SweepFolder
 from sweeps.population import segments
 from sweeps.spec import Sweep
-from sweeps.study import EXHAUSTED, FINISHED, GUARDED, SEGMENTS, add, open_study, tell
+from sweeps.study import EXHAUSTED, FINISHED, GUARDED, SEGMENTS, add, open_study, push, tell
 
 
 @dataclass(kw_only=True)
@@ -65,7 +65,7 @@ class OptunaBridge(Searcher):
 
     def __init__(self, sweep: Sweep, folder: SweepFolder) -> None:
         super().__init__()
-        self._folder = folder
+        self._sweep, self._folder = sweep, folder
         self._study = open_study(sweep, folder)
         self._draws = Draws(self._study, sweep)
         self._running: dict[str, _Running] = {}
@@ -106,6 +106,7 @@ class OptunaBridge(Searcher):
             self._study.set_user_attr(EXHAUSTED, True)
             return self._nothing_more()
         self._running[tune_id] = _Running.of(drawn)
+        push(self._sweep, self._folder)
         start, need = asdict(drawn.start) if drawn.start else None, self.need(drawn.point)
         return {"number": drawn.number, "point": drawn.point, "need": need, "start": start}
 
@@ -123,6 +124,7 @@ class OptunaBridge(Searcher):
         """Let one more trial be the next to begin."""
         add(self._study, point, start)
         self._draws.one_more()
+        push(self._sweep, self._folder)
 
     def _nothing_more(self) -> str | None:
         return None if self._running else str(Searcher.FINISHED)
@@ -152,6 +154,7 @@ class OptunaBridge(Searcher):
             running.trial.set_user_attr(BESTS, result[BESTS])
         state, values = _ending(result, error)
         tell(self._study, running.trial, state, _reason(result, error), values)
+        push(self._sweep, self._folder)
 
     def _tell_segments(self, running: _Running, result: Mapping[str, Any] | None) -> None:
         """Keep with which points a trial went on, and whether it finished with the last one."""

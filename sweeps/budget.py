@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from sweeps import record
 from sweeps.paths import SweepFolder
 from sweeps.resources import Layout
+from sweeps.storage import copies
 from sweeps.sweep import Budget, Sweep
 
 _HOUR = 3600.0  # seconds
@@ -71,6 +72,7 @@ class Spent:
         partial = self.folder.clock.with_suffix(".partial")
         partial.write_text(json.dumps({"seconds": self.seconds}))
         partial.replace(self.folder.clock)
+        copies.push(self.folder.clock)
 
     @property
     def seconds(self) -> float:

@@ -1,6 +1,5 @@
 """Tune's events, passed on: to the board and the screen, and to the trials' runs in MLflow."""
 
-import shutil
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ from sweeps.context import FAILED, GUARD, trial_id
 from sweeps.live import View
 from sweeps.paths import SweepFolder
 from sweeps.population import segments
+from sweeps.storage import copies
 from sweeps.sweep_run import SweepRun
 from sweeps.trial_run import Ending
 
@@ -62,5 +62,5 @@ class Follow(tune.Callback):
         self._start(trial)
         self._run.close_trial(trial_id(number), state, reason)
         self._view.changed(self._board.end(number, state, reason))
-        for snapshot in self._folder.trial(trial_id(number)).glob("rung-*"):
-            shutil.rmtree(snapshot, ignore_errors=True)
+        for snapshot in copies.glob(self._folder.trial(trial_id(number)), "rung-*"):
+            copies.drop(snapshot)

@@ -9,11 +9,12 @@ from sweeps.overrides import SPACE
 from sweeps.paths import SweepFolder
 from sweeps.problems import Problem, SpecError
 from sweeps.spec import Sweep, dump, load
+from sweeps.storage import copies
 from sweeps.yaml_file import OVERRIDE
 
 CHANGEABLE = (
     "search.trials", "search.sampler", "search.space", "search.budget", "schedule", "resources",
-    "disk", "promote", "evaluate.batch_size", "train.activation_checkpointing",
+    "disk", "promote", "storage", "evaluate.batch_size", "train.activation_checkpointing",
 )  # fmt: skip
 """Fields, and sections with all their fields. Whether the study can go on with another space is
 for the study to say."""
@@ -63,10 +64,13 @@ def keep(folder: SweepFolder, sweep: Sweep) -> None:
     """Write the sweep's file; what it was before is kept as ``sweep.1.yaml`` and so on."""
     text = dump(sweep)
     if folder.is_there and folder.spec.read_text(encoding="utf-8") != text:
-        folder.spec.replace(_free(folder))
+        earlier = _free(folder)
+        folder.spec.replace(earlier)
+        copies.push(earlier)
     partial = folder.spec.with_suffix(".partial")
     partial.write_text(text, encoding="utf-8")
     partial.replace(folder.spec)
+    copies.push(folder.spec)
 
 
 def _free(folder: SweepFolder) -> Path:

@@ -13,6 +13,7 @@ from sweeps import objective_checks, plugins, schedule_checks, search_checks
 from sweeps.fields import Keys, leaves, must_be
 from sweeps.objective_checks import CONSTRAINTS, OBJECTIVE
 from sweeps.population import checks as population_checks
+from sweeps.storage import checks as results_checks
 from sweeps.sweep import Sweep
 from workers import combinations
 from workers.families import REGEX
@@ -162,6 +163,7 @@ CHECKS: Mapping[Callable[[Sweep], Iterator[Flaw]], tuple[Keys, ...]] = {
     _swept_value_flaws: (),
     search_checks.sampler_flaws: (("search", "sampler", "name"), SPACE),
     search_checks.storage_flaws: (),
+    results_checks.storage_flaws: (("storage",), ("tracking", "uri")),
     search_checks.start_flaws: (SPACE, ("search", "start")),
     search_checks.warm_start_flaws: (("search", "warm_start"),),
     _metric_flaws: (("task",),),

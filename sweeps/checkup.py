@@ -18,6 +18,7 @@ from sweeps.record import violates
 from sweeps.registry import check_adapter
 from sweeps.spool import abandoned
 from sweeps.spool.waiting import waiting
+from sweeps.storage import copies
 from sweeps.trials import Known, known
 from sweeps.worth import by_worth
 
@@ -115,6 +116,7 @@ def _expected(earlier: EarlierSweep, trials: dict[str, Known]) -> list[str]:
 
 def _is_whole(folder: SweepFolder, name: str) -> bool:
     try:
+        copies.pull(folder.best_adapter(name))
         check_adapter(folder.best_adapter(name))
     except FileNotFoundError:
         return False
@@ -123,5 +125,5 @@ def _is_whole(folder: SweepFolder, name: str) -> bool:
 
 def _snapshots(folder: SweepFolder, name: str) -> list[int]:
     return sorted(
-        int(path.name.removeprefix("rung-")) for path in folder.trial(name).glob("rung-*")
+        int(path.name.removeprefix("rung-")) for path in copies.glob(folder.trial(name), "rung-*")
     )

@@ -11,7 +11,9 @@ from sweeps.arguments import (
     FAILED,
     INVALID,
     RESULTS,
+    DriversResults,
     File,
+    NamedResults,
     Overrides,
     Results,
     SweepId,
@@ -63,7 +65,7 @@ app.command()(report)
 def run(
     file: File,
     overrides: Overrides = None,
-    results: Results = RESULTS,
+    results: NamedResults = None,
     go_on: Annotated[
         bool | None,
         typer.Option("--resume/--fresh", help="With a half-finished sweep of this name; else ask."),
@@ -75,15 +77,16 @@ def run(
 ) -> None:
     """Run a sweep: search, leaderboard, and the best adapter in the registry."""
     sweep = _read(file, overrides)
+    place = _place(sweep, results)
     if rehearse:
         from sweeps.rehearsing import rehearse as run_small
 
-        raise typer.Exit(run_small(sweep, results, console()))
+        raise typer.Exit(run_small(sweep, place, console()))
     from sweeps.beginning import terminal, where_to_go_on
 
     with problems():
-        earlier = where_to_go_on(sweep, results, go_on, terminal())
-    _run(sweep, results, resume=earlier)
+        earlier = where_to_go_on(sweep, place, go_on, terminal())
+    _run(sweep, place, resume=earlier)
 
 
 @app.command()
@@ -93,7 +96,7 @@ def resume(
         str | None, typer.Option(help="How many in all (60), or more than before (+20).")
     ] = None,
     overrides: Overrides = None,
-    results: Results = RESULTS,
+    results: DriversResults = RESULTS,
 ) -> None:
     """Go on with a sweep that was stopped, or that wants more trials."""
     from sweeps.changes import changed
@@ -109,7 +112,7 @@ def resume(
 def plan(
     file: File,
     overrides: Overrides = None,
-    results: Results = RESULTS,
+    results: NamedResults = None,
     gpu_memory: Annotated[
         str | None,
         typer.Option(metavar="SIZE", help="What would fit on such a GPU: 24GB, 80GiB."),
@@ -120,7 +123,8 @@ def plan(
     from sweeps.plan import show
 
     size = None if gpu_memory is None else memory_of(gpu_memory)
-    show(_read(file, overrides), results, console(), size)
+    sweep = _read(file, overrides)
+    show(sweep, _place(sweep, results), console(), size)
 
 
 @app.command()
@@ -217,15 +221,19 @@ def main() -> None:
         said = _said(error)
         if said is None:
             raise
+        from sweeps.problems import RefusedError
+
         print(f"error: {said}", file=sys.stderr)
-        sys.exit(FAILED if type(error).__name__ != "SpecError" else INVALID)
+        sys.exit(INVALID if isinstance(error, RefusedError) else FAILED)
 
 
 def _said(error: Exception) -> str | None:
     """Return in words what a person can mend: our own errors and MLflow's; None for all others."""
     from sweeps import access
+    from sweeps.problems import RefusedError
 
-    refused = None if isinstance(error, PermissionError) else access.refusal(error)
+    explained = isinstance(error, (PermissionError, RefusedError))
+    refused = None if explained else access.refusal(error)
     mlflow = sys.modules.get("mlflow.exceptions")  # not imported for this: that takes seconds
     told = (OSError, ValueError, *([mlflow.MlflowException] if mlflow else []))
     if refused:
@@ -238,6 +246,15 @@ def _read(file: str, overrides: list[str] | None) -> "Sweep":
 
     with problems():
         return read(file, overrides or ())
+
+
+def _place(sweep: "Sweep", results: str | None) -> Path:
+    """Return where the driver of a sweep works, see `sweeps.storage.places`."""
+    from sweeps.files import results_of
+    from sweeps.storage.places import DRIVER, working
+
+    with problems():
+        return working(results_of(sweep, results), DRIVER)
 
 
 def _run(sweep: "Sweep", results: Path, resume: str | None) -> None:

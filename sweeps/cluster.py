@@ -21,6 +21,8 @@ _ENVIRONMENT = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
     "TUNE_GLOBAL_CHECKPOINT_S": "5",
+    # Trials whose sweep was stopped have lost their hosts, and nobody waits for them any more.
+    "RAY_IGNORE_UNHANDLED_ERRORS": "1",
 }
 # Ray on this machine alone listens on loopback. Ray would otherwise write a token to the home
 # folder, after which other Ray commands of the user ask for it.
@@ -69,12 +71,13 @@ def results(calls: list[Any]) -> list[Any]:
         raise
 
 
-def stop(actors: list[Any]) -> None:
-    """Let hosts and scorers release what they hold, then end them."""
+def stop(actors: list[Any], seconds: float) -> None:
+    """Ask hosts or scorers all at once to release what they hold, then end them.
+
+    One that has not done so after `seconds`, because it still trains, is ended all the same.
+    """
+    asked = [actor.shutdown.remote() for actor in actors]
+    if asked:
+        ray.wait(asked, num_returns=len(asked), timeout=seconds)
     for actor in actors:
-        try:
-            ray.get(actor.shutdown.remote(), timeout=30)
-        except ray.exceptions.RayError:
-            continue  # dead already
-        finally:
-            ray.kill(actor, no_restart=True)
+        ray.kill(actor, no_restart=True)

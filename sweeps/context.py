@@ -2,10 +2,12 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from sweeps.paths import SweepFolder
+from sweeps.storage import places
 from sweeps.sweep import Sweep
 from sweeps.tracking import Tracking
 from workers.measures import reported_as
@@ -39,7 +41,7 @@ CHANGES = "changes"
 """Key of a result: how often the trial had been given another point before the rung."""
 
 FULL = "full"
-"""Key of a result: the disk is full, in words; the rung is not on record."""
+"""Key of a result: the disk is full or the storage away, in words; the rung is not on record."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +63,23 @@ class SweepContext:
     tracking: Tracking
     parent_run_id: str
     threads: int
+    storage: str | None = None
+    """Address of the object store in which the results live; null is a folder that all share."""
+
+    def working(self, name: str) -> "SweepContext":
+        """Return the same for a process that reads, with the working copy of this name."""
+        return self._below(places.working(self.storage, name)) if self.storage else self
+
+    def private(self, name: str) -> "SweepContext":
+        """Return the same for a process that writes, with a working copy and a spool of its own."""
+        if self.storage is None:
+            return self
+        own = self._below(places.private(self.storage, name))
+        spool = own.folder.spool_of(own.folder.root.name)
+        return replace(own, tracking=replace(own.tracking, spool=spool))
+
+    def _below(self, root: Path) -> "SweepContext":
+        return replace(self, folder=replace(self.folder, root=root))
 
     @property
     def objective(self) -> str:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from sweeps.lease import write_json
 from sweeps.paths import SweepFolder
+from sweeps.storage import copies
 
 Kind = Literal["stop", "stop-trial", "pause", "continue", "add"]
 POLL_SECONDS = 0.2
@@ -51,10 +52,12 @@ class Answer:
 def post(folder: SweepFolder, request: Request) -> None:
     """Put a request where the driver looks."""
     write_json(_waiting(folder, request.id), asdict(request))
+    copies.push(_waiting(folder, request.id))
 
 
 def waiting(folder: SweepFolder) -> list[Request | Path]:
     """Return what was asked and not answered yet, in order; a file that is no request as such."""
+    copies.refresh(folder.control, _is_request)
     if not folder.control.is_dir():
         return []
     files = sorted(file for file in folder.control.iterdir() if file.suffix == ".json")
@@ -63,7 +66,7 @@ def waiting(folder: SweepFolder) -> list[Request | Path]:
 
 def withdraw(folder: SweepFolder, request: Request) -> None:
     """Take back a request that no driver has answered."""
-    _waiting(folder, request.id).unlink(missing_ok=True)
+    copies.drop(_waiting(folder, request.id))
 
 
 def answer(folder: SweepFolder, asked: Request | Path, answer: Answer) -> None:
@@ -71,17 +74,19 @@ def answer(folder: SweepFolder, asked: Request | Path, answer: Answer) -> None:
     file = asked if isinstance(asked, Path) else _waiting(folder, asked.id)
     what = file.name if isinstance(asked, Path) else asdict(asked)
     write_json(file.parent / _DONE / file.name, {**asdict(answer), "request": what})
-    file.unlink(missing_ok=True)
+    copies.push(file.parent / _DONE / file.name)
+    copies.drop(file)
 
 
 def answered(folder: SweepFolder, request: Request, seconds: float) -> Answer | None:
     """Return the answer to a request as soon as it is there; None after `seconds` without one."""
     file = folder.control / _DONE / f"{request.id}.json"
     deadline = time.monotonic() + seconds
-    while not file.exists():
+    while not copies.holds(file):
         if time.monotonic() > deadline:
             return None
         time.sleep(POLL_SECONDS)
+    copies.pull(file)
     values = json.loads(file.read_text())
     return Answer(done=values["done"], said=values["said"])
 
@@ -90,15 +95,20 @@ def pause(folder: SweepFolder) -> None:
     """Let no further rung begin, until `unpause`."""
     folder.control.mkdir(parents=True, exist_ok=True)
     folder.paused.touch()
+    copies.push(folder.paused)
 
 
 def unpause(folder: SweepFolder) -> None:
     """Let rungs begin again."""
-    folder.paused.unlink(missing_ok=True)
+    copies.drop(folder.paused)
 
 
 def _waiting(folder: SweepFolder, request_id: str) -> Path:
     return folder.control / f"{request_id}.json"
+
+
+def _is_request(path: str) -> bool:
+    return "/" not in path and path.endswith(".json")
 
 
 def _read(file: Path) -> Request | Path:

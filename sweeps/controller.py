@@ -13,6 +13,7 @@ from sweeps.control import Answer, Kind, Request
 from sweeps.paths import SweepFolder
 from sweeps.problems import SpecError
 from sweeps.spec import Sweep
+from sweeps.storage import copies
 from sweeps.supervise import interrupt
 from sweeps.sweep_run import SweepRun
 from sweeps.trials import Known, known
@@ -81,13 +82,16 @@ class Controller:
             return Answer(done=False, said=str(error))
 
     def _known(self) -> dict[str, Known]:
+        self._folder.refresh_trials()
         return known(self._sweep, self._folder)
 
     def _stop(self, request: Request) -> str:
         return f"stops now; go on with: sweeps resume {self._folder.sweep_id}"
 
     def _stop_trial(self, request: Request) -> str:
-        self._folder.stopping(str(request.trial)).touch()
+        stopping = self._folder.stopping(str(request.trial))
+        stopping.touch()
+        copies.push(stopping)
         return f"{request.trial} ends after the rung that it trains now"
 
     def _pause(self, request: Request) -> str:
@@ -123,5 +127,7 @@ class Controller:
         else:
             source = self._folder.best_adapter(origin.name)
             rung = origin.best.rung if origin.best else 0
+        copies.pull(source)
         shutil.copytree(source, copy)
+        copies.push(copy)
         return Start(trial=origin.name, rung=rung, folder=copy.name)

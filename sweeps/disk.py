@@ -15,6 +15,8 @@ from sweeps import best, record, schedulers
 from sweeps.context import values_of
 from sweeps.paths import SweepFolder
 from sweeps.resources import Layout
+from sweeps.storage import copies
+from sweeps.storage.errors import StorageError
 from sweeps.sweep import Sweep
 from sweeps.worth import by_worth
 
@@ -52,14 +54,14 @@ def tidy(sweep: Sweep, folder: SweepFolder, over: frozenset[str]) -> list[str]:
     Snapshots of all of them, and the adapters of those that are not among the best. All other
     trials may run, or wait to be gone on with after a crash.
     """
-    for snapshot in folder.path.glob("trials/*/rung-*"):
+    for snapshot in copies.glob(folder.path, "trials/*/rung-*"):
         if snapshot.parent.name in over:
-            shutil.rmtree(snapshot, ignore_errors=True)
+            copies.drop(snapshot)
     # A running trial takes no place of the best ones before it is over.
     ranked, needed = ranked_adapters(sweep, folder, over)
     gone = [name for name in ranked if name not in kept_adapters(sweep, ranked, needed)]
     for name in gone:
-        shutil.rmtree(folder.best_adapter(name), ignore_errors=True)
+        copies.drop(folder.best_adapter(name))
     return gone
 
 
@@ -82,7 +84,7 @@ class Limit:
             if used + room <= limit * GB:
                 return None
             used -= size_of(least)
-            shutil.rmtree(least, ignore_errors=True)
+            copies.drop(least)
         if used + room <= limit * GB:
             return None
         return (
@@ -93,13 +95,13 @@ class Limit:
 
     def _one_trial(self) -> float:
         """Return what the largest trial so far has on disk."""
-        folders = (self._folder.path / "trials").glob("*")
+        folders = copies.glob(self._folder.path / "trials", "*")
         return max((size_of(trial) for trial in folders), default=0.0)
 
     def _droppable(self, over: frozenset[str]) -> Iterator[Path]:
         """Yield what may go, the least useful first; neither resume nor promotion needs it."""
-        for trial in sorted((self._folder.path / "trials").glob("*")):
-            snapshots = sorted(trial.glob("rung-*"))
+        for trial in copies.glob(self._folder.path / "trials", "*"):
+            snapshots = copies.glob(trial, "rung-*")
             yield from snapshots[:-2]  # the newest one may be half written
         ranked, _ = ranked_adapters(self._sweep, self._folder, over)
         for name in reversed(ranked[1:]):
@@ -119,6 +121,9 @@ def expected_bytes(sweep: Sweep, weights: int, plan: Layout) -> float:
 
 def size_of(folder: Path) -> float:
     """Return the bytes of all files below a folder; files may vanish meanwhile."""
+    stored = copies.size(folder)
+    if stored is not None:
+        return stored
     total = 0.0
     for place, _, files in os.walk(folder):
         for file in files:
@@ -156,6 +161,18 @@ def free(folder: Path) -> float:
     there = next(place for place in (folder.absolute(), *folder.absolute().parents)
                  if place.exists())  # fmt: skip
     return float(shutil.disk_usage(there).free)
+
+
+def stops(error: BaseException, folder: SweepFolder) -> str | None:
+    """Return what a person is told of an error that ends the sweep for now; None for others."""
+    if is_full(error, folder.path):
+        return full_message(folder)
+    if isinstance(error, StorageError):
+        return (
+            f"{error}; every rung reported so far is kept. Once that is mended: "
+            f"sweeps resume {folder.sweep_id}"
+        )
+    return None
 
 
 def full_message(folder: SweepFolder) -> str:

@@ -1,6 +1,5 @@
 """The driver: one sweep from its file to its leaderboard, on Ray Tune."""
 
-import shutil
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -34,9 +33,11 @@ from sweeps.callback import Follow
 from sweeps.context import EXAMPLE_IMAGES, SweepContext, trial_number
 from sweeps.controller import Controller
 from sweeps.files import located
+from sweeps.fleet.ending import EndHosts
 from sweeps.fleet.follow import FollowCluster
-from sweeps.fleet.hosts import Hosts
+from sweeps.fleet.hosts import HURRY_SECONDS, Hosts
 from sweeps.fleet.memory import Needs
+from sweeps.fleet.starting import beside_driver
 from sweeps.front_view import FRONT
 from sweeps.leaderboard import Leaderboard
 from sweeps.leaderboard_view import publish_view
@@ -44,13 +45,17 @@ from sweeps.live import view
 from sweeps.objective_checks import refuse_unmeasured
 from sweeps.paths import SweepFolder
 from sweeps.population.tracked import LINEAGE
+from sweeps.problems import refused
 from sweeps.remarks import remarks
+from sweeps.resources import refuse_cpu
 from sweeps.spec import Sweep
 from sweeps.spool.board import current
 from sweeps.spool.sync import send
 from sweeps.spool.waiting import waiting
 from sweeps.stopping import StopAsked
-from sweeps.study import ended, enqueue, open_study, prepare_study, wanted
+from sweeps.storage import claims, copies, places
+from sweeps.storage.checks import refuse_unfit
+from sweeps.study import ended, enqueue, open_study, prepare_study, push, wanted
 from sweeps.supervise import Supervise
 from sweeps.sweep_run import SweepRun
 from sweeps.sweep_scheduler import SweepScheduler
@@ -58,6 +63,9 @@ from sweeps.tracking import Tracking
 from sweeps.trainable import TrialTrainable
 from workers import tiny
 
+STOPS = (KeyboardInterrupt, SystemExit)
+"""What Ctrl-C and SIGTERM raise while hosts begin, and for the second time; afterwards they are
+Tune's."""
 RETRIES = 3
 """How often a trial whose processes died goes on from its last snapshot."""
 
@@ -79,11 +87,15 @@ def run(sweep: Sweep, root: Path, console: Console, resume: str | None = None) -
     """Run a sweep, or go on with the one called `resume`.
 
     Ctrl-C and SIGTERM stop it cleanly: what was reported is kept and the sweep can go on.
-    Raises ValueError or OSError for what a person can mend.
+    Raises `RefusedError` for what a person can mend before the first trial; ValueError or OSError
+    for what turns up later.
     """
     sweep = located(sweep)
-    _knock(sweep, root)
-    folder = SweepFolder.find(root, resume) if resume else SweepFolder.create(root, sweep.name)
+    with refused():
+        refuse_unfit(sweep, places.address_of(root))
+        _knock(sweep, root)
+        claims.arrive(root)
+        folder = SweepFolder.find(root, resume) if resume else SweepFolder.create(root, sweep.name)
     with lease.held(folder):
         return _run(sweep, folder, console, resuming=resume is not None)
 
@@ -93,20 +105,21 @@ def _run(sweep: Sweep, folder: SweepFolder, console: Console, *, resuming: bool)
         uri=sweep.tracking.uri, experiment=sweep.tracking.experiment, root=folder.root,
         spool=folder.spool,
     )  # fmt: skip
-    _prepare(sweep, folder, console, resuming=resuming)
-    changes.keep(folder, sweep)
-    control.unpause(folder)
-    console.print(f"{folder.sweep_id} in {folder.path}", style="bold")
-    parent = _start(folder, tracking)
+    with refused():
+        _prepare(sweep, folder, console, resuming=resuming)
+        changes.keep(folder, sweep)
+        control.unpause(folder)
+        console.print(f"{folder.sweep_id} in {places.shown(folder.path)}", style="bold")
+        parent = _start(folder, tracking)
     send(parent, folder)
     try:
         interrupted = _search(sweep, folder, parent, console)
     except BaseException as error:
-        full = disk.is_full(error, folder.path)
-        with suppress(Exception) if full else nullcontext():
-            _conclude(sweep, folder, parent, "failed")
-        if full:
-            raise OSError(disk.full_message(folder)) from error
+        told, stopped = disk.stops(error, folder), isinstance(error, STOPS)
+        with suppress(Exception) if told else nullcontext():
+            _conclude(sweep, folder, parent, "interrupted" if stopped else "failed")
+        if told:
+            raise OSError(told) from error
         raise
     board, tracked = _conclude(sweep, folder, parent, "interrupted" if interrupted else "completed")
     return Outcome(
@@ -133,8 +146,9 @@ def _prepare(sweep: Sweep, folder: SweepFolder, console: Console, *, resuming: b
             console.print(line)
     except (OSError, ValueError):
         if not resuming:
-            shutil.rmtree(folder.path)
+            copies.drop(folder.path)
         raise
+    push(sweep, folder)
 
 
 def _start(folder: SweepFolder, tracking: Tracking) -> SweepRun:
@@ -148,20 +162,25 @@ def _start(folder: SweepFolder, tracking: Tracking) -> SweepRun:
 
 def _search(sweep: Sweep, folder: SweepFolder, parent: SweepRun, console: Console) -> bool:
     """Run all trials; return whether somebody stopped the sweep before its end."""
-    plan = cluster.cluster_layout(sweep)
-    refuse(sweep, plan)
-    refuse_unmeasured(sweep, plan)
+    with refused():
+        plan = cluster.cluster_layout(sweep)
+        refuse_cpu(sweep.resources, plan)
+        refuse(sweep, plan)
+        refuse_unmeasured(sweep, plan)
     context = SweepContext(
         sweep=sweep, folder=folder, tracking=parent.tracking,
-        parent_run_id=parent.run_id, threads=plan.threads,
+        parent_run_id=parent.run_id, threads=plan.threads, storage=places.address_of(folder.root),
     )  # fmt: skip
     if sweep.model.base in tiny.BASES and not tiny.is_cached(sweep.model.base):
         console.print(f"building {sweep.model.base}, once, about half a minute")
     say = partial(console.print, soft_wrap=True)
-    hosts = Hosts(context, gpu=bool(plan.gpus_per_host), say=say)
+    with refused():
+        hosts = Hosts(context, gpu=bool(plan.gpus_per_host), say=say)
     try:
         _publish_view(sweep, folder, parent)
-        for line in hosts.start():
+        with refused():
+            said = hosts.start()
+        for line in said:
             console.print(line)
         spent = Spent.open(
             folder, sweep.search.budget, folder.trials(),
@@ -179,13 +198,16 @@ def _search(sweep: Sweep, folder: SweepFolder, parent: SweepRun, console: Consol
             if not bridge.is_over:
                 follow = Follow(board, screen, parent, folder)
                 supervise = Supervise(sweep, folder, board, bridge, controller.poll, say)
-                callbacks = [FollowCluster(hosts), follow, supervise]
+                callbacks = [EndHosts(hosts), FollowCluster(hosts), follow, supervise]
                 _tune(context, hosts.slots, bridge, callbacks, over, spent)
         if bridge.exhausted:
             board.trials = len(board.rows)
         if bridge.exhausted and not board.interrupted:
             console.print(f"all {board.trials} points of the space were tried: the sweep ends")
         return board.interrupted
+    except STOPS:
+        hosts.stop(HURRY_SECONDS)
+        raise
     finally:
         hosts.stop()
 
@@ -208,13 +230,12 @@ def _tune(
         tune.run(
             tune.with_parameters(TrialTrainable, context=context),
             name=folder.tune.name,
-            storage_path=str(folder.path),
+            **places.place_of_tune(folder.path),
             num_samples=-1,  # the bridge says when it is over: trials may be added
             stop=StopAsked(folder),
             search_alg=Admission(bridge, slots, spent),
             scheduler=SweepScheduler(sweep, spent, slots, past, lambda: bridge.more_to_come),
-            # Tune refuses a trial without any resource.
-            resources_per_trial={"cpu": 0.001},
+            resources_per_trial=beside_driver(),
             max_concurrent_trials=slots(),  # Admission is what counts
             reuse_actors=True,
             max_failures=RETRIES,
@@ -282,6 +303,7 @@ def _conclude(
     sweep: Sweep, folder: SweepFolder, parent: SweepRun, state: str
 ) -> tuple[Leaderboard, bool]:
     """End the sweep's run with its leaderboard as a note; say whether MLflow has all of it."""
+    folder.refresh()
     send(parent, folder)
     parent.close_running()
     board, tracked = current(sweep, folder, parent)

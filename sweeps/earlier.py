@@ -9,6 +9,7 @@ from sweeps.leaderboard import Entry, Leaderboard, no_winner
 from sweeps.paths import SweepFolder
 from sweeps.remarks import remarks
 from sweeps.spec import Sweep, load
+from sweeps.storage import copies
 from sweeps.sweep_run import SweepRun
 from sweeps.tracking import Tracking
 
@@ -56,6 +57,7 @@ def best_adapter(folder: SweepFolder, board: Leaderboard) -> tuple[Entry, Path]:
 def adapter_of(folder: SweepFolder, entry: Entry) -> Path:
     """Return the folder of a trial's best adapter; raises ValueError when it is gone."""
     adapter = folder.best_adapter(entry.trial)
+    copies.pull(adapter)
     if not adapter.is_dir():
         raise ValueError(
             f"the adapter of {entry.trial} is gone: there is no {adapter}; disk.keep in "

@@ -6,8 +6,10 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
-from sweeps import storage
+from sweeps import study_storage
+from sweeps.arguments import RESULTS
 from sweeps.spec import Sweep, load, parse
+from workers.addresses import is_address
 
 
 def recipes() -> dict[str, Traversable]:
@@ -49,8 +51,19 @@ def located(sweep: Sweep) -> Sweep:
     """
     data = sweep.data.model_copy(update={"path": _absolute(sweep.data.path)})
     model = sweep.model.model_copy(update={"base": _absolute(sweep.model.base)})
-    search = sweep.search.model_copy(update={"storage": storage.located(sweep.search.storage)})
-    return sweep.model_copy(update={"data": data, "model": model, "search": search})
+    search = sweep.search.model_copy(
+        update={"storage": study_storage.located(sweep.search.storage)}
+    )
+    storage = sweep.storage
+    if storage is not None and not is_address(storage):
+        storage = str(Path(storage).expanduser().absolute())
+    changed = {"data": data, "model": model, "search": search, "storage": storage}
+    return sweep.model_copy(update=changed)
+
+
+def results_of(sweep: Sweep, named: str | None) -> str:
+    """Return where the results of a sweep live: what was named, or else what its file says."""
+    return named or sweep.storage or str(RESULTS)
 
 
 def _absolute(name: str | None) -> str | None:

@@ -13,6 +13,7 @@ from sweeps.hosting import captions, opening, rung, warming
 from sweeps.hosting.desk import Course, Desk
 from sweeps.open_trial import OpenTrial, failure
 from sweeps.quiet import quiet_libraries
+from sweeps.storage import copies
 
 if TYPE_CHECKING:
     from workers.checkpoint_files import CheckpointFiles
@@ -38,7 +39,7 @@ class HostActor:
         # neighbours, a tenfold of the work of a small model.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         quiet_libraries()
-        self._context = context
+        self._context = context = context.private(name)
         self._name = name
         self._make_scorer = make_scorer
         self._share = context.sweep.resources.gpus_per_host
@@ -117,6 +118,7 @@ class HostActor:
         """Write the best captions of the trials that nobody closed; release bases and scorers."""
         self._desk.do(self._shut_all)
         self._desk.close()
+        copies.forget(self._context.folder.root)
 
     def _open(self, name: str, number: int, point: Point, start: Start | None, word: str) -> None:
         if name in self._trials:
@@ -149,6 +151,7 @@ class HostActor:
                 name,
                 lambda: captions.log_predictions(self._host, trial, may_wait=self._waits),
             )
+        copies.forget(self._context.folder.trial(name))
 
     def _vacate(self, name: str) -> None:
         """Empty a slot; who waits for its work is told so."""
@@ -171,6 +174,7 @@ class HostActor:
         """
         self._trials.pop(name, None)
         self._vacate(name)
-        if disk.is_full(error, self._context.folder.path):
-            return {FULL: disk.full_message(self._context.folder), FAILED: None, "finished": False}
+        stopped = disk.stops(error, self._context.folder)
+        if stopped:
+            return {FULL: stopped, FAILED: None, "finished": False}
         return failure(error)

@@ -18,7 +18,7 @@ from sweeps.spec import Sweep
 from sweeps.spool import entries
 from sweeps.spool.outbox import of_sweep
 from sweeps.standings import INTERVAL, VS_BEST
-from sweeps.storage import hidden
+from sweeps.study_storage import hidden
 from sweeps.sweep_run import SweepRun
 from sweeps.tracking import Tracking, now
 from workers.measures import reported_as

@@ -20,6 +20,8 @@ from typing import Any
 from filelock import FileLock
 
 from sweeps.paths import SweepFolder
+from sweeps.problems import RefusedError
+from sweeps.storage import claims, copies
 
 BEAT_SECONDS = 3.0
 """A driver says so often that it lives."""
@@ -27,7 +29,7 @@ STALE_SECONDS = 45.0
 """A driver of another machine that was silent for so long is dead."""
 
 
-class DrivenError(ValueError):
+class DrivenError(RefusedError):
     """The sweep has a driver already."""
 
 
@@ -61,6 +63,7 @@ class Driver:
 
 def read(folder: SweepFolder) -> Driver | None:
     """Return who wrote the sweep's driver file, dead or alive; None when there is no such file."""
+    copies.pull(folder.driver)
     try:
         return Driver(**json.loads(folder.driver.read_text()))
     except FileNotFoundError:
@@ -94,20 +97,27 @@ def held(folder: SweepFolder) -> Iterator[None]:
         if folder.path.exists():  # not so when the sweep was refused before it began
             with _locked(folder):
                 if read(folder) == own:
-                    folder.driver.unlink()
+                    copies.drop(folder.driver)
 
 
 def _take(folder: SweepFolder) -> Driver:
     with _locked(folder):
         other = living(folder)
         if other is not None:
-            raise DrivenError(
-                f"{folder.sweep_id} is being run by {other}; see it with "
-                f"`sweeps status {folder.sweep_id}`, stop it with `sweeps stop {folder.sweep_id}`"
-            )
+            raise _driven(folder, other)
         own = Driver.this()
         write_json(folder.driver, asdict(own))
+        copies.push(folder.driver)
+        if not claims.is_last(folder.driver):
+            raise _driven(folder, read(folder))
         return own
+
+
+def _driven(folder: SweepFolder, driver: Driver | None) -> DrivenError:
+    return DrivenError(
+        f"{folder.sweep_id} is being run by {driver}; see it with "
+        f"`sweeps status {folder.sweep_id}`, stop it with `sweeps stop {folder.sweep_id}`"
+    )
 
 
 def _beat(folder: SweepFolder, own: Driver, ended: threading.Event) -> None:
@@ -117,6 +127,7 @@ def _beat(folder: SweepFolder, own: Driver, ended: threading.Event) -> None:
                 os.kill(os.getpid(), signal.SIGINT)
                 return
             os.utime(folder.driver)
+            copies.push(folder.driver)
 
 
 def _lives(driver: Driver, folder: SweepFolder) -> bool:
@@ -130,11 +141,12 @@ def _silence(folder: SweepFolder) -> float:
     probe = folder.path / f".clock-{secrets.token_hex(4)}"
     try:
         probe.touch()
-        return probe.stat().st_mtime - folder.driver.stat().st_mtime
+        copies.push(probe)
+        return claims.time_of(probe) - claims.time_of(folder.driver)
     except FileNotFoundError:  # it ended meanwhile
         return STALE_SECONDS
     finally:
-        probe.unlink(missing_ok=True)
+        copies.drop(probe)
 
 
 def _born(pid: int) -> str | None:

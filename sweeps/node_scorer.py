@@ -7,6 +7,7 @@ host that finds none on its own node (it was started again on another one) takes
 import hashlib
 import json
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +17,9 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 if TYPE_CHECKING:
     from workers.metrics.scorer import Scored, Scorer
 
-_RETRIES = 2
-"""Scoring has no side effect: a call whose actor died is made again on the restarted one."""
+_LOST_SECONDS = 60.0
+"""So long a scorer may be away: Ray starts it again, or its whole node ends, and its hosts too."""
+_PAUSE_SECONDS = 0.5
 
 References = Mapping[str, Sequence[str]]
 
@@ -67,13 +69,23 @@ class NodeScorer:
         self._actor.start.remote(self._key, self._given)
 
     def score(self, candidates: Mapping[str, str]) -> "Scored":
-        """Return the scores; raises what `Scorer` raises."""
-        scoring = self._actor.score.remote(self._key, self._given, dict(candidates))
-        try:
-            scored: Scored = ray.get(scoring)
-        except ray.exceptions.RayTaskError as error:
-            raise error.cause from None
-        return scored
+        """Return the scores; raises what `Scorer` raises.
+
+        Scoring has no side effect: what a scorer that died has not answered it is asked again.
+        """
+        deadline = time.monotonic() + _LOST_SECONDS
+        while True:
+            try:
+                scored: Scored = ray.get(
+                    self._actor.score.remote(self._key, self._given, dict(candidates))
+                )
+                return scored
+            except ray.exceptions.RayTaskError as error:
+                raise error.cause from None
+            except ray.exceptions.RayActorError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(_PAUSE_SECONDS)
 
     def close(self) -> None:
         """Do nothing: the scorer serves other hosts and ends with the sweep."""
@@ -87,7 +99,6 @@ def start_scorers(sweep_id: str, nodes: Sequence[str]) -> list[Any]:
             name=_name(sweep_id, node),
             num_cpus=0,
             max_restarts=-1,
-            max_task_retries=_RETRIES,
             scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=True),
         ).remote()
         for node in dict.fromkeys(nodes)

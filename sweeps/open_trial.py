@@ -134,9 +134,17 @@ def reported(result: Result) -> Report:
 
 
 def failure(error: Exception) -> dict[str, Any]:
-    """Return the result of a trial that raised `error`, with the traceback, cause last."""
+    """Return the result of a trial that raised `error`, with the traceback, cause last.
+
+    Raises an error of Ray's again: what the host asks, such as its node's scorer, has gone. That is
+    no failure of the trial, which Tune lets go on.
+    """
+    from ray.exceptions import RayError
+
     from workers.memory import is_out_of_memory
 
+    if isinstance(error, RayError):
+        raise error
     violations = {"memory": 1.0} if is_out_of_memory(error) else {}
     return {FAILED: traceback.format_exc(), "finished": False, VIOLATIONS: violations}
 

@@ -1,5 +1,6 @@
 """A sweep from the command line: run it, say how it ended, send its winner to the gate."""
 
+import shlex
 from pathlib import Path
 
 from rich.console import Console
@@ -19,6 +20,7 @@ from sweeps.spec import Sweep
 from sweeps.spool.line import AwayError
 from sweeps.spool.waiting import waiting
 from sweeps.standings import judged, record
+from sweeps.storage import places
 from sweeps.sweep_run import SweepRun
 
 COMPLETED, NO_WINNER, INTERRUPTED = 0, 1, 130
@@ -35,7 +37,8 @@ def finish(sweep: Sweep, results: Path, resume: str | None, console: Console) ->
         console.print(f"warning: {short}", style="yellow", soft_wrap=True)
     outcome = run(sweep, results, console, resume)
     board, tracked = _published(outcome)
-    if tracked:
+    # Plots take seconds that whoever stops a sweep does not have; `sweeps report` makes them.
+    if tracked and not outcome.interrupted:
         publish(sweep, outcome.folder, outcome.run, board, console)
     say_board(board, console)
     _say_waiting(outcome, tracked, console)
@@ -114,14 +117,19 @@ def say_links(parent: SweepRun, sweep: Sweep, model: str | None, console: Consol
     """Print where the sweep can be seen."""
     addresses = sweep_links(parent, sweep, model)
     if sweep.tracking.uri is None:
-        root = parent.tracking.root
-        shown = "" if root == Path.cwd() / "sweep-results" else f" --results {root}"
-        console.print(f"\nsee it in MLflow: sweeps ui{shown}, then open")
+        option = results_option(parent.tracking.root)
+        console.print(f"\nsee it in MLflow: sweeps ui{option}, then open", soft_wrap=True)
     console.print(f"  leaderboard  {addresses.leaderboard}", soft_wrap=True)
     console.print(f"  charts       {addresses.charts}", soft_wrap=True)
     console.print(f"  captions     {addresses.predictions}", soft_wrap=True)
     if addresses.model:
         console.print(f"  model        {addresses.model}", soft_wrap=True)
+
+
+def results_option(root: Path) -> str:
+    """Return what a command typed here needs to find the results; empty in the usual place."""
+    usual = root.absolute() == Path.cwd() / "sweep-results"
+    return "" if usual else f" --results {shlex.quote(places.shown(root))}"
 
 
 def say_board(board: Leaderboard, console: Console) -> None:
@@ -159,6 +167,7 @@ def table(board: Leaderboard, width: int) -> Table:
 def _say_resume(outcome: Outcome, console: Console) -> None:
     sweep_id = outcome.folder.sweep_id
     console.print(
-        f"\nstopped. Kept in {outcome.folder.path}: every reported rung, the study, "
+        f"\nstopped. Kept in {places.shown(outcome.folder.path)}: every reported rung, the study, "
         f"snapshots and best adapters.\nGo on with: sweeps resume {sweep_id}"
-    )
+        f"{results_option(outcome.folder.root)}", soft_wrap=True,
+    )  # fmt: skip

@@ -4,13 +4,21 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from sweeps.storage import claims, copies, places
+
+_HEAVY = re.compile(
+    r"(.*/)?((rung|donated)-\d+|tune|probes|starts)(/.*)?|(.*/)?best/(?!best\.json|captions\.json).*"
+)
+"""Paths of a sweep, or of its trials, that are brought down when they are needed, or not at all."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class SweepFolder:
     """``<root>/<sweep id>/``: the resolved file, the study, Tune's state, adapters."""
 
     root: Path
-    """Absolute folder of all sweeps (``sweep-results``); on a cluster shared by all nodes."""
+    """Absolute folder of all sweeps (``sweep-results``): on a cluster shared by all nodes, or this
+    process's working copy of an object store, see `sweeps.storage.places`."""
     sweep_id: str
 
     @classmethod
@@ -21,12 +29,12 @@ class SweepFolder:
         """
         if re.match(r"[a-z0-9]+:/", str(root)):
             raise ValueError(
-                f"--results must be a folder, on a cluster one that all nodes share, got {root}: "
-                "mount what lies there"
+                f"results must be a folder, got {root}: an address is for "
+                "`sweeps.storage.places.working` to make one of"
             )
         root = root.absolute()
         root.mkdir(parents=True, exist_ok=True)
-        taken = [_number(path.name, name) for path in root.iterdir()]
+        taken = [_number(folder, name) for folder in claims.names(root)]
         number = max(taken, default=0)
         while True:
             number += 1
@@ -35,28 +43,47 @@ class SweepFolder:
                 folder.path.mkdir()
             except FileExistsError:  # another sweep of the same name was faster
                 continue
-            return folder
+            if claims.claimed(folder.path):
+                return folder
 
     @classmethod
     def newest(cls, root: Path, name: str) -> "SweepFolder | None":
         """Return the folder of the last sweep called `name`, or None when there is none."""
+        own = [folder for folder in cls.every(root) if _number(folder.sweep_id, name)]
+        newest = max(own, key=lambda folder: _number(folder.sweep_id, name), default=None)
+        if newest:
+            newest.refresh()
+        return newest
+
+    @classmethod
+    def every(cls, root: Path) -> "list[SweepFolder]":
+        """Return the folders of all sweeps by name, of which only the sweep file may be here."""
         root = root.absolute()
-        folders = [cls(root=root, sweep_id=path.parent.name) for path in root.glob("*/sweep.yaml")]
-        own = [folder for folder in folders if _number(folder.sweep_id, name)]
-        return max(own, key=lambda folder: _number(folder.sweep_id, name), default=None)
+        claims.arrive(root)
+        names = sorted(path.parent.name for path in root.glob("*/sweep.yaml"))
+        return [cls(root=root, sweep_id=name) for name in names]
 
     @classmethod
     def find(cls, root: Path, sweep_id: str) -> "SweepFolder":
-        """Return the folder of an earlier sweep.
+        """Return the folder of an earlier sweep, with all that is small in it.
 
         Raises FileNotFoundError, naming the sweeps that are there.
         """
         folder = cls(root=root.absolute(), sweep_id=sweep_id)
+        folder.refresh()
         if not folder.is_there:
-            there = sorted(path.parent.name for path in root.glob("*/sweep.yaml"))
-            known = f"there are {', '.join(there)}" if there else "there is none yet"
-            raise FileNotFoundError(f"no sweep {sweep_id!r} in {root}; {known}")
+            there = ", ".join(other.sweep_id for other in cls.every(root))
+            known = f"there are {there}" if there else "there is none yet"
+            raise FileNotFoundError(f"no sweep {sweep_id!r} in {places.shown(root)}; {known}")
         return folder
+
+    def refresh(self) -> None:
+        """Bring down what others wrote, except for weights, which come when they are needed."""
+        copies.refresh(self.path, lambda path: not _HEAVY.fullmatch(path))
+
+    def refresh_trials(self) -> None:
+        """Bring down what hosts have written of the trials, except for weights."""
+        copies.refresh(self.path / "trials", lambda path: not _HEAVY.fullmatch(path))
 
     @property
     def is_there(self) -> bool:
@@ -116,6 +143,14 @@ class SweepFolder:
     def spool(self) -> Path:
         """What MLflow could not be told yet, see `sweeps.spool`."""
         return self.path / "spool"
+
+    def spool_of(self, process: str) -> Path:
+        """The same of a process with a working copy of its own, of which others write nothing."""
+        return self.path / "spools" / process
+
+    def spools(self) -> list[Path]:
+        """All of them that are here; the driver's own comes last, for it says how trials ended."""
+        return [*sorted(self.path.glob("spools/*")), self.spool]
 
     @property
     def keepsakes(self) -> Path:

@@ -5,7 +5,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from sweeps import disk, samplers, schedulers, starts, storage
+from sweeps import disk, samplers, schedulers, starts, study_storage
 from sweeps.budget import described, refuse
 from sweeps.context import trial_title
 from sweeps.disk import in_words
@@ -56,7 +56,8 @@ def _lines(
     sweep: Sweep, results: Path, plan: Layout, gpu_bytes: float | None
 ) -> list[tuple[str, str]]:
     files = checkpoint_files.find(sweep.model.base, sweep.model.revision)
-    device = "GPU" if plan.gpus_per_host else "CPU"
+    refused = ", which resources.device refuses" if sweep.resources.device == "gpu" else ""
+    device = "GPU" if plan.gpus_per_host else f"CPU{refused}"
     return [
         ("sweep", f"{sweep.name}: {sweep.task} with {sweep.model.base}"),
         ("trials", _trials(sweep)),
@@ -110,7 +111,7 @@ def _start(sweep: Sweep) -> str:
 
 def _study(sweep: Sweep) -> str:
     address = sweep.search.storage
-    place = "beside the results" if address is None else storage.hidden(address)
+    place = "beside the results" if address is None else study_storage.hidden(address)
     earlier = ", ".join(sweep.search.warm_start)
     return place + (f"; begins with what {earlier} learned" if earlier else "")
 

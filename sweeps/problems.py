@@ -1,6 +1,7 @@
 """Problems of a sweep file: what is wrong, and where it stands."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from search_spaces.flaws import Flaw
@@ -35,7 +36,22 @@ class Problem:
         return "  ".join(part for part in (place, self.path, f"{self.must}{got}{hint}") if part)
 
 
-class SpecError(ValueError):
+class RefusedError(ValueError):
+    """A sweep cannot begin as it was asked to; nothing was trained."""
+
+
+@contextmanager
+def refused() -> Iterator[None]:
+    """Raise `RefusedError` for what goes wrong inside and a person can mend."""
+    try:
+        yield
+    except RefusedError:
+        raise
+    except (OSError, ValueError) as error:
+        raise RefusedError(str(error)) from error
+
+
+class SpecError(RefusedError):
     """A sweep file cannot be run; `problems` holds all reasons, in the order of the file."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from sweeps.context import GUARD, HOPELESS, VIOLATES
 from sweeps.paths import SweepFolder
+from sweeps.storage import copies
 
 Result = Mapping[str, Any]
 """What a host returns for a rung: ``rung``, ``objective``, ``best``, ``finished``, ``metrics``,
@@ -22,6 +23,13 @@ def append(folder: SweepFolder, trial: str, result: Result) -> None:
     folder.trial(trial).mkdir(parents=True, exist_ok=True)
     with folder.record(trial).open("a") as file:
         file.write(json.dumps(result) + "\n")
+    copies.push(folder.record(trial))
+
+
+def latest(folder: SweepFolder, trial: str) -> list[dict[str, Any]]:
+    """Return the trial's rungs as they are now, wherever its host runs."""
+    copies.pull(folder.record(trial))
+    return read(folder, trial)
 
 
 def read(folder: SweepFolder, trial: str) -> list[dict[str, Any]]:
@@ -38,9 +46,8 @@ def usable(folder: SweepFolder, trial: str) -> list[dict[str, Any]]:
 
     They end with the newest rung that has a snapshot to go on from, or that ended the trial.
     """
-    every = read(folder, trial)
-    kept = every
-    while kept and not (is_over(kept[-1]) or folder.snapshot(trial, kept[-1]["rung"]).is_dir()):
+    kept = latest(folder, trial)
+    while kept and not (is_over(kept[-1]) or _has_snapshot(folder, trial, kept[-1])):
         kept = kept[:-1]
     if folder.record(trial).exists():  # rewritten: a line cut off would spoil the next one
         _write(folder, trial, kept)
@@ -64,10 +71,15 @@ def in_order(trials: Mapping[str, Sequence[Result]]) -> list[tuple[str, Result]]
     return sorted(rungs, key=lambda rung: float(rung[1]["time"]))
 
 
+def _has_snapshot(folder: SweepFolder, trial: str, result: Result) -> bool:
+    return copies.holds(folder.snapshot(trial, result["rung"]))
+
+
 def _write(folder: SweepFolder, trial: str, results: Sequence[Result]) -> None:
     partial = folder.record(trial).with_suffix(".partial")
     partial.write_text("".join(json.dumps(result) + "\n" for result in results))
     partial.replace(folder.record(trial))
+    copies.push(folder.record(trial))
 
 
 def _parsed(line: str) -> dict[str, Any] | None:

@@ -14,6 +14,7 @@ from sweeps.fields import dotted
 from sweeps.tracking import Tracking
 from sweeps.trial_run import with_log10
 from workers import tiny
+from workers.addresses import is_address
 from workers.recipe import Recipe
 
 CHAMPION = "champion"
@@ -124,7 +125,7 @@ def _commit(base: str) -> str | None:
     """
     from huggingface_hub import try_to_load_from_cache
 
-    if base in tiny.BASES or Path(base).expanduser().is_dir():
+    if base in tiny.BASES or is_address(base) or Path(base).expanduser().is_dir():
         return None
     config = try_to_load_from_cache(base, "config.json")
     return Path(config).parent.name if isinstance(config, str) else None

@@ -10,6 +10,7 @@ from sweeps.control import Request
 from sweeps.paths import SweepFolder
 from sweeps.problems import Problem, SpecError
 from sweeps.spec import Sweep
+from sweeps.storage import copies
 from sweeps.trials import Known
 from sweeps.yaml_file import OVERRIDE, read_text
 
@@ -123,7 +124,7 @@ def _state_flaws(
             must = f"must stay {show(had[path])}, as the weights of {origin.name} have it"
             yield Flaw((path,), must, show(point[path]))
     there = [rung["rung"] for rung in origin.rungs
-             if folder.snapshot(origin.name, rung["rung"]).is_dir()]  # fmt: skip
+             if copies.holds(folder.snapshot(origin.name, rung["rung"]))]  # fmt: skip
     if request.rung == 0 and origin.best is None:
         yield Flaw(("--snapshot",), f"must be there, but {origin.name} has no best adapter on disk")
     elif request.rung and request.rung not in there:

@@ -13,8 +13,7 @@ CORES_PER_HOST = 4
 """On a CPU one host serves up to this many cores; small models gain nothing from more."""
 
 _HOST_SHARE = 0.9
-"""Share of the cores that hosts reserve. Reserving all of them would leave Tune waiting for
-ever, without a word, for the crumb that each trial needs."""
+"""Share of the cores that hosts reserve; the rest is for the driver and what else runs there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +69,15 @@ def layout(
         cpus_per_host=cpus / count * _HOST_SHARE,
         threads=max(1, cpus // count),
     )
+
+
+def refuse_cpu(wanted: "Resources", plan: Layout) -> None:
+    """Raise ValueError when the sweep wants GPUs and its hosts would train on a CPU."""
+    if wanted.device == "gpu" and not plan.gpus_per_host:
+        raise ValueError(
+            "resources.device: wants a GPU, and there is none that may be used; add one (to a "
+            "cluster, a node whose `ray status` shows it), or set auto to train on the CPU"
+        )
 
 
 def local_layout(wanted: "Resources") -> Layout:

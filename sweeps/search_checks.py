@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from search_spaces.flaws import Flaw, show
-from sweeps import plugins, samplers, starts, storage
+from sweeps import plugins, samplers, starts, study_storage
 from sweeps.sweep import Sweep
 from sweeps.validation import flaws_of
 
@@ -24,10 +24,10 @@ def sampler_flaws(sweep: Sweep) -> Iterator[Flaw]:
 def storage_flaws(sweep: Sweep) -> Iterator[Flaw]:
     """Yield what is wrong with the storage's address, and with it for the sampler."""
     address, sampler = sweep.search.storage, sweep.search.sampler.name
-    flaw = None if address is None else storage.flaw(address)
+    flaw = None if address is None else study_storage.flaw(address)
     if flaw:
         yield Flaw(("search", "storage"), *flaw)
-    elif storage.is_shared(address) and sampler == "cmaes":
+    elif study_storage.is_shared(address) and sampler == "cmaes":
         must = (
             "must be another one: cmaes reads pickles back from the study, which is not safe "
             "from a database that others write to"

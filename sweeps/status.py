@@ -11,6 +11,7 @@ from sweeps.live import table
 from sweeps.paths import SweepFolder
 from sweeps.spec import Sweep, load
 from sweeps.spool.waiting import waiting
+from sweeps.storage import places
 from sweeps.study import wanted
 from sweeps.trials import board_of, known
 
@@ -33,13 +34,13 @@ def show(sweep_id: str | None, results: Path, console: Console) -> None:
 
 
 def _show_all(results: Path, console: Console) -> None:
-    specs = sorted(results.glob("*/sweep.yaml"), key=lambda spec: spec.stat().st_mtime)
-    if not specs:
-        console.print(f"there is no sweep in {results} yet")
-    for spec in specs:
-        folder = SweepFolder.find(results, spec.parent.name)
+    found = sorted(SweepFolder.every(results), key=lambda folder: folder.spec.stat().st_mtime)
+    if not found:
+        console.print(f"there is no sweep in {places.shown(results)} yet")
+    for folder in found:
+        folder.refresh()
         try:
-            board = _board(load(spec), folder)
+            board = _board(load(folder.spec), folder)
         except ValueError as error:  # of an older version
             console.print(f"{folder.sweep_id}: cannot be read: {str(error).splitlines()[0]}")
             continue

@@ -19,7 +19,7 @@ class StopAsked(tune.Stopper):
         trial = result.get("trial")
         if trial is None or not self._folder.stopping(trial).exists():
             return False
-        rungs = record.read(self._folder, trial)
+        rungs = record.latest(self._folder, trial)
         return not rungs or result.get("rung", 0) >= rungs[-1]["rung"]
 
     def stop_all(self) -> bool:

@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Literal
 
-from sweeps import best, storage
+from sweeps import best, study_storage
 from sweeps.context import BESTS, Start
 from sweeps.paths import SweepFolder
 from sweeps.population import segments
 from sweeps.same_study import refuse_another, remember, widened
 from sweeps.spec import Sweep
+from sweeps.storage import copies
 from sweeps.trial_run import Ending
 from workers.recipe import Recipe
 
@@ -52,7 +53,7 @@ def open_study(sweep: Sweep, folder: SweepFolder) -> "optuna.Study":
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    place = storage.opened(sweep.search.storage, folder)
+    place = study_storage.opened(sweep.search.storage, folder)
     # Not create_study(load_if_exists=True): it writes a line even when it only loads.
     if folder.sweep_id in optuna.get_all_study_names(place):
         study = optuna.load_study(study_name=folder.sweep_id, storage=place)
@@ -72,7 +73,7 @@ def prepare_study(
     Returns the study, and lines that say which ranges are wider than they were.
     Raises ValueError as `open_study` does, and for a new sweep whose name a shared storage has.
     """
-    storage.heal(sweep.search.storage, folder)
+    study_storage.heal(sweep.search.storage, folder)
     study = open_study(sweep, folder)
     if study.get_trials(deepcopy=False) and not resuming:
         raise ValueError(
@@ -84,6 +85,15 @@ def prepare_study(
     wider = widened(study, sweep)
     remember(study, sweep)
     return study, wider
+
+
+def push(sweep: Sweep, folder: SweepFolder) -> None:
+    """Send the study to where results live, before anybody acts upon it.
+
+    What a store has of a trial would otherwise be taken for that of another one with its number.
+    """
+    if sweep.search.storage is None:
+        copies.push(folder.study)
 
 
 def sweep_seed(study: "optuna.Study", sweep: Sweep) -> int:

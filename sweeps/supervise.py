@@ -1,6 +1,5 @@
 """What a driver looks after beside its trials: requests from outside, and the disk."""
 
-import shutil
 import signal
 import threading
 import time
@@ -14,6 +13,7 @@ from sweeps.board import Board
 from sweeps.bridge import OptunaBridge
 from sweeps.context import FULL, trial_id
 from sweeps.paths import SweepFolder
+from sweeps.storage import copies
 from sweeps.sweep import Sweep
 
 MEASURE_SECONDS = 10.0
@@ -71,10 +71,10 @@ class Supervise(tune.Callback):
 
     def _tidy(self, trial: Any) -> None:
         name = trial_id(trial.config["number"])
-        self._folder.stopping(name).unlink(missing_ok=True)
+        copies.drop(self._folder.stopping(name))
         if trial.config.get("start"):
-            start = self._folder.start(trial.config["start"]["folder"])
-            shutil.rmtree(start, ignore_errors=True)
+            copies.drop(self._folder.start(trial.config["start"]["folder"]))
+        self._folder.refresh_trials()
         disk.tidy(self._sweep, self._folder, self._over() | {name})
         self._measured = float("-inf")
 

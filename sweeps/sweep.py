@@ -166,6 +166,9 @@ class Resources(Section):
     """Whether trials of one host train in one forward and backward where they can; off never."""
     slots: Literal["auto"] | Count = "auto"
     """Trials that a host holds at a time."""
+    device: Literal["auto", "gpu"] = "auto"
+    """What hosts train on; auto is GPUs where there are any, else the CPU. With gpu a sweep is
+    refused where there is none."""
     gpus_per_host: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
     """Share of a GPU that a host gets, and of its memory: 0.5 puts two hosts on each GPU."""
 
@@ -227,6 +230,9 @@ class Sweep(Recipe):
     schedule: Schedule = Schedule()
     resources: Resources = Resources()
     disk: Disk = Disk()
+    storage: Annotated[str, Field(min_length=1)] | None = None
+    """Where results live unless ``--results`` says so: a folder that all nodes see, or an object
+    store; null is ``sweep-results``."""
     tracking: Tracked
     promote: Promote | None = None
     """Null registers nothing."""

@@ -80,7 +80,7 @@ class SweepScheduler(TrialScheduler):
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
         """Take a trial, a new one or one that was open under an earlier driver."""
-        rungs = record.read(self._spent.folder, _name(trial))
+        rungs = record.latest(self._spent.folder, _name(trial))
         self._live[_name(trial)] = _Live(trial, rungs[-1]["rung"] if rungs else 0)
         self._scheduler.on_trial_add(tune_controller, trial)
 

@@ -15,9 +15,12 @@ from ray import tune
 from sweeps import record
 from sweeps.context import FAILED, FULL, Start, SweepContext, trial_id
 from sweeps.fleet.fleet import fleet_name
+from sweeps.storage import copies
 
 _CLOSE_SECONDS = 60.0
 _PAUSE_SECONDS = 0.5
+TRIALS = "trials"
+"""Working copy of the processes of trials on a node: they only read, and each its own trial."""
 _LOST_SECONDS = 60.0
 """Ray gives a node that its network cut off half a minute before it is lost."""
 _ANSWER_SECONDS = 5.0
@@ -37,7 +40,7 @@ class TrialTrainable(tune.Trainable):
 
     def setup(self, config: dict[str, Any], context: SweepContext) -> None:  # type: ignore[override]
         """Remember the trial; its slot is opened by the first step."""
-        self._context = context
+        self._context = context.working(TRIALS)
         self._take(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -124,7 +127,7 @@ class TrialTrainable(tune.Trainable):
         failure: dict[str, Any] | None = ray.get(opening)
         self._opened = failure is None
         if self._opened:
-            recorded = record.read(self._context.folder, trial_id(self._number))
+            recorded = record.latest(self._context.folder, trial_id(self._number))
             self._past = [result for result in recorded if result["rung"] > self._rung]
         return failure
 
@@ -133,7 +136,8 @@ class TrialTrainable(tune.Trainable):
         return self._past.pop(0) if self._past else self._advance()
 
     def _advance(self) -> dict[str, Any]:
-        while self._context.folder.paused.exists():
+        while copies.holds(self._context.folder.paused):
+            ray.get(self._fleet.has.remote(self._placed))  # raises when the sweep ends meanwhile
             time.sleep(_PAUSE_SECONDS)
         advancing: Any = self._host.advance.remote(self._number)
         result: dict[str, Any] = ray.get(advancing)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from workers import families, tiny
+from workers import families, fetched, tiny
 
 PROCESSORS = ("processor_config.json", "preprocessor_config.json")
 """Files that may tell how an image processor sizes images; the first that does counts."""
@@ -84,7 +84,7 @@ def local_folder(base: str, revision: str | None) -> Path | None:
     """
     if base in tiny.BASES:
         return tiny.base_folder(base) if tiny.is_cached(base) else None
-    path = Path(base).expanduser()
+    path = fetched.is_here(base) or Path(base).expanduser()
     if path.is_dir():
         return path
     from huggingface_hub import try_to_load_from_cache

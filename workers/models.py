@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from workers import families, quantizations, tiny
+from workers import families, fetched, quantizations, tiny
 from workers.families import Family
 from workers.recipe import Model
 
@@ -61,11 +61,12 @@ class Base:
 def resolve(base: str) -> str:
     """Return what `from_pretrained` takes for ``model.base``.
 
-    A built-in base is built on first use (about half a minute) and cached as a folder.
+    A built-in base is built on first use (about half a minute) and cached as a folder; one in an
+    object store is fetched. Raises ValueError for one that cannot be.
     """
     if base in tiny.BASES:
         return str(tiny.base_folder(base))
-    path = Path(base).expanduser()
+    path = Path(fetched.local(base, "model.base")).expanduser()
     return str(path) if path.is_dir() else base
 
 

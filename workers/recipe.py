@@ -27,8 +27,8 @@ class Model(Section):
     """The base model."""
 
     base: str = Field(min_length=1)
-    """Folder of a saved checkpoint, name on the model hub, or a built-in base such as
-    ``tiny:shapes``."""
+    """Folder of a saved checkpoint or its address, name on the model hub, or a built-in base such
+    as ``tiny:shapes``."""
     revision: str | None = None
     """Commit of the hub repository; null takes the newest."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"

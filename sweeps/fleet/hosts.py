@@ -1,8 +1,10 @@
 """The hosts of one sweep: on every node that Ray has, and gone with the nodes that leave."""
 
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from typing import Any
 
 import ray
@@ -12,10 +14,10 @@ from sweeps.context import SweepContext
 from sweeps.fleet import memory
 from sweeps.fleet import nodes as cluster_nodes
 from sweeps.fleet.fleet import Room
-from sweeps.fleet.nodes import Node
-from sweeps.fleet.probe import SECONDS as PROBE_SECONDS
+from sweeps.fleet.membership import Membership
+from sweeps.fleet.nodes import FleetError, Node
 from sweeps.fleet.probe import Probe
-from sweeps.fleet.starting import Host, start_fleet, start_host
+from sweeps.fleet.starting import Host, died, reason, start_fleet, start_host
 from workers.checkpoint_files import CheckpointFiles
 from workers.footprint.fit import Device
 
@@ -23,6 +25,14 @@ LOOK_SECONDS = 2.0
 """How often the driver looks which nodes there are."""
 _PATIENT_SECONDS = 120.0
 """A first start takes half of this where nothing has to be fetched."""
+_LOST_SECONDS = 60.0
+"""So long after a host's first death it is begun again: Ray restarts it, or its node has left."""
+_PAUSE_SECONDS = 0.5
+HURRY_SECONDS = 2.0
+"""So long a host may still work when somebody stops its sweep, which is to end within ten."""
+_CALM_SECONDS = 30.0
+"""So long it may still write when all trials have ended."""
+_SCORER_SECONDS = 1.0
 
 
 class Hosts:
@@ -37,53 +47,44 @@ class Hosts:
     def __init__(self, context: SweepContext, *, gpu: bool, say: Callable[[str], None]) -> None:
         self._context, self._gpu, self._say = context, gpu, say
         self._sweep_id = context.folder.sweep_id
-        self._own = ray.get_runtime_context().get_node_id()
-        self._probe = Probe(context.folder, context.sweep)
+        self._members = Membership(Probe(context.folder, context.sweep), say)
         self._hosts: list[Host] = []
         self._scorers: dict[str, Any] = {}
         """By the id of their node."""
-        self._nodes: dict[str, Node] = {}
-        """By id, every node that was alive when last looked at."""
-        self._usable: dict[str, Node] = {}
-        """Those of them that reach all that the sweep needs."""
-        self._asked: dict[str, tuple[Any, float]] = {}
-        """Id of a node that has joined -> its answer to the probe, and until when to wait."""
         self._started = 0
         """Hosts so far, also those that have left: no name is used twice."""
+        self._failed: list[tuple[Host, Exception]] = []
+        """Hosts that could not begin, and why, until that is said."""
+        self._began = False
+        """Whether the first hosts take trials."""
         self._looked = float("-inf")
         self._fleet = start_fleet(self._sweep_id)
+        self._ending = threading.Lock()
+        """Held while somebody ends the hosts, or follows the cluster."""
+        self._ended = False
 
     def start(self) -> list[str]:
         """Start the first hosts and wait for them; return what they have to say.
 
-        Raises OSError, naming every node that cannot reach storage, data or base; ValueError for
-        more hosts than there is room for.
+        Nodes that die meanwhile and hosts that cannot begin are left out. Raises StorageError,
+        naming every node that does not reach storage, data or base; FleetError when no host is
+        left; ValueError for more hosts than there is room for; what a person can mend as a host
+        does.
         """
-        nodes = cluster_nodes.alive()
-        problems = self._probe.problems([node for node in nodes if node.id != self._own])
-        if problems:
-            raise OSError("\n".join(problems))
-        cluster_nodes.refuse(self._context.sweep.resources, nodes, gpu=self._gpu)
-        self._nodes = {node.id: node for node in nodes}
-        self._usable = dict(self._nodes)
+        self._members.begin()
+        wanted = self._context.sweep.resources
+        cluster_nodes.refuse(wanted, self._members.usable, gpu=self._gpu)
         self._begin()
-        warming = [host.warming for host in self._hosts]
-        ready, _ = ray.wait(warming, num_returns=len(warming), timeout=_PATIENT_SECONDS)
-        if len(ready) < len(warming):
-            self._say(
-                f"{len(ready)} of {len(warming)} hosts are ready; the others still load the base, "
-                "or wait for cores or GPUs that somebody else holds: see `ray status`"
-            )
-        said = cluster.results(warming)
-        for host in self._hosts:
-            self._welcome(host)
-        return list(said[0])
+        self._await_first()
+        self._began = True
+        return self._hosts[0].said
 
     def base_files(self) -> CheckpointFiles | None:
         """Return what a host knows of the size of the base; None without GPUs, where all fits."""
-        if not self._gpu:
-            return None
-        return self._files(self._hosts[0])
+        for host in self._hosts if self._gpu else ():
+            with suppress(ray.exceptions.RayActorError):  # its node has just left
+                return self._files(host)
+        return None
 
     def largest_gpu(self) -> float:
         """Return the most memory that a host has of a GPU now; 0 where nothing is known."""
@@ -96,31 +97,69 @@ class Hosts:
 
     def follow(self) -> None:
         """Notice nodes that have left, and let those that have joined take part."""
-        if time.monotonic() - self._looked < LOOK_SECONDS:
-            return
-        self._looked = time.monotonic()
-        nodes = {node.id: node for node in cluster_nodes.alive()}
-        for node in [node for id_, node in self._nodes.items() if id_ not in nodes]:
-            self._lose(node)
-        for node in [node for id_, node in nodes.items() if id_ not in self._nodes]:
-            self._asked[node.id] = self._probe.begin(node), time.monotonic() + PROBE_SECONDS
-        self._nodes = nodes
-        self._admit()
-        for host in [host for host in self._hosts if not host.ready]:
-            self._greet(host)
+        if time.monotonic() - self._looked >= LOOK_SECONDS:
+            with self._ending:
+                if not self._ended:  # else a node that joins would get hosts that nobody ends
+                    self._look()
 
     def retain(self, numbers: Collection[int]) -> None:
         """Free the slots of all but these trials."""
         self._fleet.retain.remote(frozenset(numbers))
 
-    def stop(self) -> None:
-        """Let hosts and scorers release what they hold, then end them."""
-        cluster.stop([*(host.actor for host in self._hosts), *self._scorers.values()])
-        ray.kill(self._fleet, no_restart=True)
+    def stop(self, seconds: float = _CALM_SECONDS) -> None:
+        """Let hosts and scorers release what they hold, for so long at most, then end them.
+
+        Safe to call again, and from another thread, which has to wait for the first one.
+        """
+        with self._ending:
+            self._ended = True
+            hosts, self._hosts = self._hosts, []
+            cluster.stop([host.actor for host in hosts], seconds)
+            scorers, self._scorers = self._scorers, {}
+            cluster.stop(list(scorers.values()), _SCORER_SECONDS)
+            ray.kill(self._fleet, no_restart=True)  # trials that wait for a host give up
+
+    def _await_first(self) -> None:
+        """Wait until each host takes trials or is given up; if none is left, for a node to join."""
+        patience = time.monotonic() + _PATIENT_SECONDS
+        while calls := self._warming() or ([] if self._hosts else self._members.awaited):
+            ray.wait(calls, num_returns=len(calls), timeout=LOOK_SECONDS)
+            self._look()
+            if self._warming():
+                time.sleep(_PAUSE_SECONDS)
+            if time.monotonic() > patience:
+                patience = float("inf")
+                self._say(
+                    f"{sum(host.ready for host in self._hosts)} of {len(self._hosts)} hosts are "
+                    "ready; the others still load the base, or wait for cores or GPUs that "
+                    "somebody else holds: see `ray status`"
+                )
+        if not self._hosts:
+            self._refuse()
+
+    def _warming(self) -> list[Any]:
+        return [host.warming for host in self._hosts if not host.ready]
+
+    def _look(self) -> None:
+        """See who has left, who has joined, and which hosts are warm by now."""
+        self._looked = time.monotonic()
+        left, joined = self._members.look()
+        for node in left:
+            self._lose(node)
+        if joined:
+            self._begin()
+        for host in [host for host in self._hosts if not host.ready]:
+            self._greet(host)
+        if self._hosts or self._began:  # else the sweep ends, and says why
+            for host, error in self._failed:
+                self._say(
+                    f"{host.node.name} takes no trials, its host could not begin: {reason(error)}"
+                )
+            self._failed.clear()
 
     def _begin(self) -> None:
         """Start a scorer and hosts on those nodes that are to have some; waits for nothing."""
-        held, nodes = Counter(host.node.id for host in self._hosts), list(self._usable.values())
+        held, nodes = Counter(host.node.id for host in self._hosts), self._members.usable
         wanted = self._context.sweep.resources
         for node, plan in cluster_nodes.layouts(wanted, nodes, held, gpu=self._gpu):
             if node.id not in self._scorers:
@@ -129,57 +168,58 @@ class Hosts:
                 self._hosts.append(start_host(self._context, self._started, node, plan))
                 self._started += 1
 
-    def _admit(self) -> None:
-        """Start hosts on the nodes that have joined and reach all that they need."""
-        for node_id, (answer, until) in list(self._asked.items()):
-            ready, _ = ray.wait([answer], timeout=0)
-            if not ready and time.monotonic() < until:
-                continue
-            del self._asked[node_id]
-            problem = self._probe.problem(self._nodes[node_id], answer)
-            if problem:
-                self._say(f"{problem}; the sweep goes on without it")
-            else:
-                self._usable[node_id] = self._nodes[node_id]
-                self._begin()
-
     def _greet(self, host: Host) -> None:
         """Let a host take trials once it is warm; one that cannot begin is given up."""
         ready, _ = ray.wait([host.warming], timeout=0)
         if not ready:
             return
         try:
-            ray.get(host.warming)
+            host.said = ray.get(host.warming)
+            host.gpu_bytes = ray.get(host.actor.gpu_bytes.remote()) if self._gpu else None
+            host.slots = self._slots(host)
         except ray.exceptions.RayError as error:
-            why = str(getattr(error, "cause", None) or error).strip().splitlines()[-1]
-            self._say(f"{host.node.name} takes no trials, its host could not begin: {why}")
-            self._hosts.remove(host)
-            cluster.stop([host.actor])
+            if died(error) and host.is_worth_a_try(_LOST_SECONDS):
+                host.begin()
+            else:
+                self._give_up(host, error)
             return
-        self._welcome(host)
-        self._say(f"{host.node.name} has joined and takes trials")
-
-    def _welcome(self, host: Host) -> None:
-        host.gpu_bytes = ray.get(host.actor.gpu_bytes.remote()) if self._gpu else None
-        host.slots = self._slots(host)
         room = Room(slots=host.slots, gpu_bytes=host.gpu_bytes)
         ray.get(self._fleet.add.remote(host.name, room))
         host.ready = True
+        if self._began:
+            self._say(f"{host.node.name} has joined and takes trials")
+
+    def _give_up(self, host: Host, error: Exception) -> None:
+        """Go on without a host; what takes its place is started on another node."""
+        ray.kill(host.actor, no_restart=True)
+        self._hosts.remove(host)
+        self._failed.append((host, error))
+        self._members.refuse(host.node)
+        self._begin()
+
+    def _refuse(self) -> None:
+        """Raise why no host could begin."""
+        for host, _ in self._failed:
+            with suppress(ray.exceptions.RayActorError):
+                cluster.results([host.warming])
+        told = [f"{host.node.name}: {reason(error)}" for host, error in self._failed]
+        because = "; ".join(told) or "every node that was to have one has left"
+        raise FleetError(f"no host could begin: {because}; see `ray status`")
 
     def _lose(self, node: Node) -> None:
         """Forget the hosts of a node that has left; their trials ask the fleet for others."""
-        self._asked.pop(node.id, None)
-        self._usable.pop(node.id, None)
         lost = [host for host in self._hosts if host.node.id == node.id]
         self._hosts = [host for host in self._hosts if host.node.id != node.id]
         ray.get([self._fleet.remove.remote(host.name) for host in lost])
         if node.id in self._scorers:
             ray.kill(self._scorers.pop(node.id), no_restart=True)  # else it moves to another node
         if lost:
-            self._say(f"{node.name} has left; its trials go on elsewhere from their snapshots")
+            trials = "; its trials go on elsewhere from their snapshots" if self._began else ""
+            self._say(f"{node.name} has left{trials}")
             self._begin()  # fewer hosts than the nodes have room for: others take their place
 
     def _slots(self, host: Host) -> int:
+        """Return how many trials a host has at a time."""
         slots = self._context.sweep.resources.slots
         if slots != "auto":
             return slots

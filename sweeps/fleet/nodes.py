@@ -9,6 +9,10 @@ from sweeps.resources import Layout, layout, units
 from sweeps.sweep import Resources
 
 
+class FleetError(OSError):
+    """The cluster cannot run the sweep as it stands: nothing was trained, a person can mend it."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Node:
     """One machine of the cluster, as Ray knows it."""

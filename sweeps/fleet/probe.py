@@ -7,6 +7,7 @@ from what its lost node has written there. Data and base must be the same files 
 import hashlib
 import secrets
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,12 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from sweeps.fleet.nodes import Node
 from sweeps.paths import SweepFolder
+from sweeps.storage import copies, inputs, places
+from sweeps.storage.errors import StorageError, explained
+from sweeps.storage.storage import Storage
 from sweeps.sweep import Sweep
+from workers import fetched
+from workers.addresses import is_address
 
 SECONDS = 60.0
 """A node that has not answered by then is refused; its first answer starts a process there."""
@@ -45,22 +51,31 @@ class Probe:
     def __init__(self, folder: SweepFolder, sweep: Sweep) -> None:
         self._folder = folder
         self._word = secrets.token_hex(8)
-        paths = (sweep.data.path, sweep.data.images, sweep.model.base)
-        there = [path for path in paths if path and Path(path).is_absolute()]
+        named = {"data.path": sweep.data.path, "data.images": sweep.data.images,
+                 "model.base": sweep.model.base}  # fmt: skip
+        stored = {field: path for field, path in named.items() if path and is_address(path)}
+        there = [path for path in named.values() if path and Path(path).is_absolute()]
+        self._storage = places.address_of(folder.root)
+        inputs.share(map(Path, there))
         self._digests = {path: digest(Path(path)) for path in there if Path(path).exists()}
+        self._digests |= {path: _listed(field, path) for field, path in stored.items()}
 
     def begin(self, node: Node) -> Any:
         """Ask a node; return Ray's reference of its answer."""
-        place = self.leave_word()
+        self.leave_word()
+        place = places.shown(self._folder.probes)
         affinity = NodeAffinitySchedulingStrategy(node.id, soft=False)
-        asked = ray.remote(look).options(num_cpus=0, max_retries=0, scheduling_strategy=affinity)
-        return asked.remote(str(place), node.id, list(self._digests))
+        asked: Any = ray.remote(look).options(
+            num_cpus=0, max_retries=0, scheduling_strategy=affinity
+        )
+        return asked.remote(place, node.id, list(self._digests), self._storage)
 
     def leave_word(self) -> Path:
         """Write what the nodes must find; return the folder."""
         place = self._folder.probes
         place.mkdir(parents=True, exist_ok=True)
         (place / "driver").write_text(self._word)
+        copies.push(place / "driver")
         return place
 
     def problem(self, node: Node, answer: Any) -> str | None:
@@ -78,25 +93,29 @@ class Probe:
         """Return why a node that saw this cannot take part; None when it can."""
         return self._unshared(node, seen) or self._different(node, seen)
 
-    def problems(self, nodes: Sequence[Node]) -> list[str]:
-        """Ask nodes all at once and return what is wrong with those that cannot take part."""
+    def problems(self, nodes: Sequence[Node]) -> dict[Node, str]:
+        """Ask nodes all at once and say of those that cannot take part what is wrong."""
         asked = {node: self.begin(node) for node in nodes}
         if asked:
             ray.wait(list(asked.values()), num_returns=len(asked), timeout=SECONDS)
-        found = [self.problem(node, answer) for node, answer in asked.items()]
-        return [problem for problem in found if problem]
+        found = {node: self.problem(node, answer) for node, answer in asked.items()}
+        return {node: problem for node, problem in found.items() if problem}
 
     def _unshared(self, node: Node, seen: Seen) -> str | None:
+        root = places.shown(self._folder.root)
         mend = "every node must reach one shared folder there: name one with --results"
+        if seen.error and places.around(self._folder.root):
+            return f"{node.name}: {seen.error}"
         if seen.error:
-            return f"{node.name} cannot use {self._folder.root}: {seen.error}; {mend}"
-        written = self._folder.probes / node.id
-        if seen.word != self._word or not written.exists():
-            return f"{node.name} has another folder at {self._folder.root}; {mend}"
+            return f"{node.name} cannot use {root}: {seen.error}; {mend}"
+        if seen.word != self._word or not copies.holds(self._folder.probes / node.id):
+            return f"{node.name} has another folder at {root}; {mend}"
         return None
 
     def _different(self, node: Node, seen: Seen) -> str | None:
         for path, own in self._digests.items():
+            if path not in seen.digests and is_address(path):
+                return f"{node.name} cannot read {path}; it needs credentials and a way there"
             if path not in seen.digests:
                 return f"{node.name} has no {path}; put it there, or in a folder that is shared"
             if seen.digests[path] != own:
@@ -104,16 +123,45 @@ class Probe:
         return None
 
 
-def look(place: str, name: str, inputs: Sequence[str]) -> Seen:
-    """Read the driver's word in a folder, leave a file called `name`, and digest the inputs."""
+def look(place: str, name: str, paths: Sequence[str], storage: str | None = None) -> Seen:
+    """Read the driver's word in a folder, leave a file called `name`, and digest the inputs.
+
+    `place` is the folder's path, or its address in an object store; `storage` is the address of
+    all results there, from which this node gets what came along with the sweep. `paths` are those
+    of the inputs.
+    """
     word, error = None, None
     try:
-        word = (Path(place) / "driver").read_text()
-        (Path(place) / name).write_text(word)
+        word = _exchanged(place, name)
+        if storage:
+            inputs.fetch(storage, map(Path, paths))
+    except StorageError as refused:
+        error = str(refused)
     except OSError as refused:
         error = f"{type(refused).__name__}: {refused}"
-    found = {path: digest(Path(path)) for path in inputs if Path(path).exists()}
+    found = {path: digest(Path(path)) for path in paths if Path(path).exists()}
+    for path in filter(is_address, paths):
+        with suppress(OSError):
+            found[path] = fetched.digest(path)
     return Seen(word=word, error=error, digests=found)
+
+
+def _listed(field: str, address: str) -> str:
+    try:
+        return fetched.digest(address)
+    except OSError as error:
+        raise explained(address, error, field) from error
+
+
+def _exchanged(place: str, name: str) -> str | None:
+    if is_address(place):
+        storage = Storage(place, patience=0.0)
+        said = storage.read("driver")
+        storage.write(name, said or b"")
+        return said.decode() if said else None
+    word = (Path(place) / "driver").read_text()
+    (Path(place) / name).write_text(word)
+    return word
 
 
 _WHOLE = 16_000_000

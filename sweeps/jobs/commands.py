@@ -29,11 +29,13 @@ def submit(
         typer.Option("--idempotency-key", help="Submitted again with this key, it is the same."),
     ] = None,
     results: Annotated[
-        str,
+        str | None,
         typer.Option(
-            envvar="SWEEPS_RESULTS", help="Folder on the cluster that all of its nodes see."
+            envvar="SWEEPS_RESULTS",
+            help="Folder that all nodes of the cluster see, or an address: s3://bucket/prefix. "
+            f"Else as `storage` of the file says, or {HOME}.",
         ),
-    ] = HOME,
+    ] = None,
     env: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME=VALUE", help="A variable of the job; never a secret."),
@@ -54,7 +56,8 @@ def submit(
     from sweeps.jobs.submit import Wish
     from sweeps.jobs.submit import submit as send
 
-    wish = Wish(address=address, results=results, key=key, env=tuple(env or ()), go_on=go_on)
+    place = results or sweep.storage or HOME
+    wish = Wish(address=address, results=place, key=key, env=tuple(env or ()), go_on=go_on)
     with refused():
         code = send(sweep, wish, console(), wait=wait)
     raise typer.Exit(code)

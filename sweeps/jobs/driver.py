@@ -3,7 +3,8 @@
 It runs in the folder into which Ray unpacked the parcel. All jobs of equal contents share that
 folder and Ray removes it later, so nothing is written there: what the sweep reads moves to the
 results first, under the digest of its contents. There every node finds it, and so does a later
-`--resume`. Then the sweep runs as ``sweeps run`` runs it.
+`--resume`; it goes when no sweep of the results names it any more. Then the sweep runs as
+``sweeps run`` runs it.
 """
 
 import argparse
@@ -12,6 +13,7 @@ import shutil
 import signal
 import socket
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,7 +21,11 @@ from sweeps.jobs.inputs import expected
 from sweeps.jobs.parcel import INPUTS, SPEC
 from sweeps.jobs.version import own, refuse_other
 from sweeps.spec import load
+from sweeps.storage import places
 from sweeps.sweep import Sweep
+
+KEPT_SECONDS = 24 * 3600.0
+"""So long the files of a sweep stay without one."""
 
 
 def command(results: str, inputs: str, go_on: bool | None) -> tuple[str, ...]:
@@ -37,18 +43,19 @@ def main(arguments: Sequence[str]) -> None:
     asked = _read(arguments)
     heed_interrupts()
     spec = Path(SPEC).absolute()
-    results = Path(asked.results).expanduser()
+    results = places.working(asked.results, places.DRIVER)
     try:
         refuse_other(asked.sender, own(), "the head node")
         refuse_absent(load(spec))
         os.chdir(settled(Path(INPUTS).absolute(), results, asked.inputs))
+        prune(results)
     except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     from sweeps import cli
 
     choice = [f"--{asked.go_on}"] if asked.go_on else []
-    sys.argv = ["sweeps", "run", str(spec), "--results", str(results), *choice]
+    sys.argv = ["sweeps", "run", str(spec), "--results", asked.results, *choice]
     cli.main()
 
 
@@ -72,7 +79,23 @@ def settled(source: Path, results: Path, digest: str) -> Path:
             shutil.rmtree(partial)
             if not target.exists():
                 raise
+    target.touch()  # used: `prune` leaves it alone until its sweep is there
     return target
+
+
+def prune(results: Path) -> None:
+    """Remove the files of sweeps that are gone from the results, a day after their last use.
+
+    In an object store they stay: drivers on other machines may use them, too.
+    """
+    if places.around(results):
+        return
+    specs = [file.read_text(encoding="utf-8") for file in results.glob("*/sweep.yaml")]
+    for folder in (results / INPUTS).iterdir():
+        old = time.time() - folder.stat().st_mtime > KEPT_SECONDS
+        named = any(f"{INPUTS}/{folder.name}" in text for text in specs)
+        if old and not named and any(folder.iterdir()):  # an empty one may be where a driver works
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def refuse_absent(sweep: Sweep) -> None:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 from sweeps import access
-from sweeps.storage import hidden, variables
+from sweeps.study_storage import hidden, variables
 from sweeps.sweep import Sweep
 
 STOP_SECONDS = 30

@@ -4,6 +4,7 @@ The job does not know who follows it: whoever goes away may come back.
 """
 
 import asyncio
+import shlex
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 
@@ -57,7 +58,8 @@ def ended(job: Job, address: str, console: Console) -> int:
 
 def resuming(job: Job, address: str) -> str:
     """Return the command that goes on with a sweep that was stopped."""
-    return f"sweeps submit FILE --resume --results {job.metadata['results']} --address {address}"
+    results = shlex.quote(job.metadata["results"])
+    return f"sweeps submit FILE --resume --results {results} --address {address}"
 
 
 def _unable(job: Job) -> str:

@@ -1,11 +1,12 @@
 """What is sent with a job: one zip with the complete sweep file and the local files it reads.
 
 The zip lies in the cache under a digest of its contents: the same sweep is packed once, and the
-command that was printed finds it later.
+command that was printed finds it for a week.
 """
 
 import hashlib
 import os
+import time
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ SPEC, INPUTS = "sweep.yaml", "inputs"
 MIB = 1024 * 1024
 MOST_BYTES = 90 * MIB
 """Most that is sent; Ray refuses packages of 100 MiB."""
+KEPT_SECONDS = 7 * 24 * 3600.0
+"""So long after its last use a zip can still be sent by the command that was printed."""
 _BORN = (1980, 1, 1, 0, 0, 0)  # the oldest date of the format: equal contents are equal zips
 _SHOWN = 3
 
@@ -61,12 +64,22 @@ def parcel(sweep: Sweep, folder: Path) -> Parcel:
 def packed(parcel: Parcel) -> Path:
     """Return the zip of a parcel, made unless it is there."""
     file = cache.folder() / "parcels" / f"{parcel.digest}.zip"
-    if not file.exists():
-        file.parent.mkdir(parents=True, exist_ok=True)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    _prune(file.parent)
+    if file.exists():
+        file.touch()
+    else:
         partial = file.with_name(f".{file.name}.{os.getpid()}.partial")
         _write(parcel, partial)
         partial.replace(file)
     return file
+
+
+def _prune(folder: Path) -> None:
+    """Remove the parcels that nobody has sent for long, and what was left of broken ones."""
+    for file in folder.iterdir():
+        if time.time() - file.stat().st_mtime > KEPT_SECONDS:
+            file.unlink(missing_ok=True)
 
 
 def _write(parcel: Parcel, file: Path) -> None:

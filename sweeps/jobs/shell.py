@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sweeps.yaml_file import read_text
+from sweeps.rayfile.metadata import is_cluster_file, sweep_of
+from sweeps.yaml_file import read_file
 
 FUNCTION = """\
 ray() {
@@ -36,14 +37,13 @@ def is_ours(words: Sequence[str]) -> bool:
 
 def _holds_sweep(file: Path) -> bool:
     try:
-        values = read_text(file.read_text(encoding="utf-8"), str(file)).values
+        document = read_file(file)
+        values = sweep_of(document).values
     except (OSError, ValueError):  # also SpecError, UnicodeDecodeError
         return False
-    if not isinstance(values, dict):
-        return False
-    metadata = values.get("metadata")
-    inside = isinstance(metadata, dict) and isinstance(metadata.get("sweep"), dict)
-    return inside or len(_SECTIONS & values.keys()) >= _ENOUGH
+    if is_cluster_file(document):
+        return True
+    return isinstance(values, dict) and len(_SECTIONS & values.keys()) >= _ENOUGH
 
 
 def _is_parsed(words: Sequence[str]) -> bool:

@@ -17,7 +17,9 @@ from sweeps.jobs import driver, environment
 from sweeps.jobs.cluster import SWEEP, Cluster, ClusterError, Job
 from sweeps.jobs.follow import follow
 from sweeps.jobs.parcel import packed, parcel
+from sweeps.storage.checks import refuse_unfit
 from sweeps.sweep import Sweep
+from workers.addresses import is_address
 
 DIGEST = "digest"
 """Key of a job's metadata: tells what was submitted from anything else."""
@@ -79,11 +81,12 @@ def stock_line(address: str, request: Request) -> str:
 
 def _request(sweep: Sweep, wish: Wish) -> Request:
     """Pack what is sent; raises ValueError."""
-    if not wish.results.startswith(("/", "~")):
+    if not (wish.results.startswith(("/", "~")) or is_address(wish.results)):
         raise ValueError(
             "--results must be an absolute folder on storage that every node of the cluster sees, "
-            f"such as /shared/sweep-results, got {wish.results!r}"
+            f"such as /shared/sweep-results, or an address, got {wish.results!r}"
         )
+    refuse_unfit(sweep, wish.results)
     if wish.key is not None and not _KEY.fullmatch(wish.key):
         raise ValueError(
             f"--idempotency-key must be up to 64 letters, digits and . _ -, got {wish.key!r}"

@@ -21,9 +21,10 @@ class Cost:
     hours: float
     """Wall time."""
     rung_hours: float
-    """Time of all rungs; a host takes one at a time."""
+    """Time of all rungs; a host takes one at a time. On GPUs times the share of one that a host
+    has."""
     gpu: bool
-    """Whether the hosts held a GPU each, so that `rung_hours` are GPU hours."""
+    """Whether the hosts held GPUs, so that `rung_hours` are GPU hours."""
     epochs: int
     """Rungs that were trained, over all trials."""
     states: Mapping[str, int]
@@ -41,14 +42,16 @@ class Cost:
         }
 
 
-def read(folder: SweepFolder, board: Leaderboard) -> Cost:
+def read(folder: SweepFolder, board: Leaderboard, gpus_per_host: float) -> Cost:
     """Return the cost from the clock and the trials' records."""
-    spent = Spent.open(folder, Budget(), folder.trials())
     rungs = [rung for trial in folder.trials() for rung in record.read(folder, trial)]
+    gpu = any(_GPU in rung.get("metrics", ()) for rung in rungs)
+    share = gpus_per_host if gpu else 1.0
+    spent = Spent.open(folder, Budget(), folder.trials(), gpus_per_host=share)
     return Cost(
         hours=spent.hours,
         rung_hours=spent.gpu_hours,
-        gpu=any(_GPU in rung.get("metrics", ()) for rung in rungs),
+        gpu=gpu,
         epochs=sum(rung.get("rung", 0) > 0 for rung in rungs),
         states=Counter(entry.state for entry in board.entries),
     )

@@ -14,8 +14,8 @@ from sweeps.pages.gallery import Gallery
 from sweeps.pages.scales import Scale, is_number, of_field
 from sweeps.paths import SweepFolder
 from sweeps.spec import Sweep
-from sweeps.storage import hidden
 from sweeps.study import importances, open_study, own_trials
+from sweeps.study_storage import hidden
 from sweeps.sweep_run import SweepRun
 
 _TRAIN_LOSS = "train/loss"
@@ -83,7 +83,7 @@ def gather(sweep: Sweep, folder: SweepFolder, parent: SweepRun, board: Leaderboa
         curves=curves.read(folder, keys),
         base=_base(parent, board, keys),
         gallery=_gallery(sweep, folder, parent, board),
-        cost=cost.read(folder, board),
+        cost=cost.read(folder, board, sweep.resources.gpus_per_host),
         origin=_origin(sweep, run.data.tags),
         text="\n".join(map(hidden, folder.spec.read_text(encoding="utf-8").splitlines())),
     )

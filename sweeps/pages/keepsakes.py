@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sweeps.examples import SIDE, fitted
+from sweeps.storage import copies
 from workers.report import Prediction
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def keep(folder: Path, samples: Sequence["Sample"], untrained: Sequence[Predicti
 
     Hosts that do so at the same time write the same; the first one to end wins.
     """
-    if folder.exists():
+    if copies.holds(folder):
         return
     partial = folder.with_name(f"{folder.name}.{os.uname().nodename}.{os.getpid()}")
     partial.mkdir(parents=True)
@@ -56,6 +57,8 @@ def keep(folder: Path, samples: Sequence["Sample"], untrained: Sequence[Predicti
         partial.rename(folder)
     except OSError:  # another host was faster
         shutil.rmtree(partial)
+    else:
+        copies.push(folder)
 
 
 def read(folder: Path) -> Keepsakes:

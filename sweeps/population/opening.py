@@ -8,6 +8,7 @@ from sweeps.open_trial import OpenTrial
 from sweeps.population import segments, tracked
 from sweeps.population.perturbation import moving
 from sweeps.record import Result
+from sweeps.storage import copies
 from sweeps.trial_run import TrialRun
 
 
@@ -19,6 +20,7 @@ def opened(
     `start` is the state of another trial from which it began, `host` the name of who opens it.
     """
     sweep, name = context.sweep, trial_id(number)
+    copies.pull(context.folder.population)
     every = segments.every(context.folder)
     own = [segment for segment in every if segment.trial == name]
     now, lineage = segments.point_at(own, point), segments.lineage(every, name)

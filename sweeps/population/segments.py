@@ -14,6 +14,7 @@ from typing import Any
 
 from sweeps.context import label
 from sweeps.paths import SweepFolder
+from sweeps.storage import copies
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,24 +99,31 @@ def keep(folder: SweepFolder, generation: Generation) -> None:
     """
     for segment in generation.segments:
         donated = folder.donated(segment.trial, segment.rung)
+        given = folder.snapshot(segment.donor, segment.rung)
         shutil.rmtree(donated, ignore_errors=True)
-        shutil.copytree(folder.snapshot(segment.donor, segment.rung), donated)
+        copies.pull(given)
+        shutil.copytree(given, donated)
+        copies.push(donated)
     partial = folder.population.with_suffix(".partial")
     known = [*generations(folder), generation]
     partial.write_text("".join(json.dumps(asdict(one)) + "\n" for one in known))
     partial.replace(folder.population)
+    copies.push(folder.population)
     settle(folder)
 
 
 def settle(folder: SweepFolder) -> None:
     """Bring to its end what `keep` was killed in; what was never decided goes."""
     decided = {(segment.trial, segment.rung) for segment in every(folder)}
-    for donated in folder.path.glob("trials/*/donated-*"):
+    for donated in copies.glob(folder.path, "trials/*/donated-*"):
         trial, rung = donated.parent.name, int(donated.name.removeprefix("donated-"))
         snapshot = folder.snapshot(trial, rung) if (trial, rung) in decided else donated
-        shutil.rmtree(snapshot, ignore_errors=True)
-        if donated.exists():
+        if snapshot != donated:
+            copies.pull(donated)
+            shutil.rmtree(snapshot, ignore_errors=True)
             donated.rename(snapshot)
+            copies.push(snapshot)
+        copies.drop(donated)
 
 
 def _ancestry(segments: Sequence[Segment], trial: str, before: float) -> Iterator[Segment]:

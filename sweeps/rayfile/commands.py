@@ -20,8 +20,12 @@ def launcher(
     file: File,
     overrides: Overrides = None,
     results: Annotated[
-        str, typer.Option(help="Folder on the cluster that all of its nodes see.")
-    ] = _DEFAULT_RESULTS,
+        str | None,
+        typer.Option(
+            help="Folder that all nodes of the cluster see, or an address: s3://bucket/prefix. "
+            f"Else as `storage` of the file says, or {_DEFAULT_RESULTS}."
+        ),
+    ] = None,
     out: Annotated[
         Path, typer.Option(help="The script to write.", callback=_without_blanks)
     ] = Path("launch.py"),
@@ -33,7 +37,7 @@ def launcher(
     with problems():
         sweep = read(file, overrides or ())
     submit = command(file, out)
-    write(script_text(sweep, results, submit), out)
+    write(script_text(sweep, results or sweep.storage or _DEFAULT_RESULTS, submit), out)
     console().print(f"wrote {out}, which carries {sweep.name}; run it: {submit}", soft_wrap=True)
     for name in left_behind(sweep):
         console().print(

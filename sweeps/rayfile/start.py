@@ -23,6 +23,7 @@ from sweeps.arguments import INVALID
 from sweeps.package_checks import DISTRIBUTION
 from sweeps.paths import SweepFolder
 from sweeps.spec import parse
+from sweeps.storage.places import DRIVER, shown, working
 
 ARGUMENTS = ("--resume", "--fresh")
 """What may follow the script, of ``sweeps run``: with a half-finished sweep of this name."""
@@ -52,8 +53,8 @@ class Launch:
 
     @property
     def root(self) -> Path:
-        """Absolute folder of all sweeps."""
-        return Path(self.results).expanduser().absolute()
+        """Absolute folder of all sweeps, or the driver's copy of it."""
+        return working(self.results, DRIVER).absolute()
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,7 @@ def _refuse_second(root: Path, name: str) -> None:
 def _spawn(launch: Launch, files: Files, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
     files.sweep.parent.mkdir(exist_ok=True)
     files.sweep.write_text(launch.sweep, encoding="utf-8")
-    run = ["run", str(files.sweep), "--results", str(launch.root), *arguments]
+    run = ["run", str(files.sweep), "--results", shown(launch.root), *arguments]
     with files.log.open("wb") as log:
         return subprocess.Popen(
             [sys.executable, "-c", _DRIVER, *run],
@@ -183,4 +184,4 @@ def _advice(launch: Launch, files: Files, folder: SweepFolder, pid: int) -> list
 
 
 def _sweeps(command: str, folder: SweepFolder) -> str:
-    return f"sweeps {command} {folder.sweep_id} --results {shlex.quote(str(folder.root))}"
+    return f"sweeps {command} {folder.sweep_id} --results {shlex.quote(shown(folder.root))}"

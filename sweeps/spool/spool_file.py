@@ -17,6 +17,7 @@ from filelock import FileLock
 
 from sweeps.lease import write_json
 from sweeps.spool.entries import Entry, parse
+from sweeps.storage import copies
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class SpoolFile:
             file.write((b"" if self._ends_in_a_line() else b"\n") + entry.line())
             file.flush()
             os.fsync(file.fileno())
+            copies.push(self._entries)
 
     def pending(self) -> Iterator[Entry]:
         """Yield what waits, in its order; a line that a crash cut off was never reported."""
@@ -60,16 +62,18 @@ class SpoolFile:
         end = next((end for end, entry in lines if entry is not None), None)
         if end is not None:
             write_json(self._sent, {"bytes": end})
+            copies.push(self._sent)
         if next((entry for _, entry in lines if entry is not None), None) is None:
             # In this order: what is sent twice is stored once, what is skipped is lost.
-            self._sent.unlink(missing_ok=True)
-            self._entries.unlink(missing_ok=True)
+            copies.drop(self._sent)
+            copies.drop(self._entries)
 
     def refuse(self, entry: Entry, reason: str) -> None:
         """Keep an entry apart that MLflow does not take."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with self._refused.open("a") as file:
             file.write(json.dumps({"reason": reason, "entry": asdict(entry)}) + "\n")
+        copies.push(self._refused)
 
     def refused(self) -> list[str]:
         """Return why entries were refused, one reason each."""
@@ -81,7 +85,7 @@ class SpoolFile:
         for each in refusals:
             self.append(Entry(**each["entry"]))
         if refusals:
-            self._refused.unlink()
+            copies.drop(self._refused)
 
     def _refusals(self) -> list[Any]:
         try:

@@ -1,6 +1,8 @@
 """``sweeps sync``: tells MLflow what waits, and ends the runs that nobody runs any more."""
 
+from collections.abc import Iterator
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -10,6 +12,7 @@ from sweeps.earlier import EarlierSweep
 from sweeps.paths import SweepFolder
 from sweeps.spool import abandoned, outbox
 from sweeps.spool.waiting import waiting
+from sweeps.storage import places
 from sweeps.sweep_run import SweepRun
 
 SENT, WAITS = 0, 1
@@ -23,8 +26,7 @@ def sync(sweep_id: str | None, results: Path, console: Console) -> int:
     """
     if sweep_id is not None:
         return _sync(SweepFolder.find(results, sweep_id), results, console)
-    names = sorted(path.parent.name for path in results.glob("*/sweep.yaml"))
-    found = [SweepFolder.find(results, name) for name in names]
+    found = [SweepFolder.find(results, folder.sweep_id) for folder in SweepFolder.every(results)]
     needy = [folder for folder in found if _needs(folder)]
     if not needy:
         console.print("nothing waits for MLflow")
@@ -39,14 +41,21 @@ def send(parent: SweepRun, folder: SweepFolder) -> int:
     all is told.
     """
     parent.line.hurry()
-    names = [path.name for path in sorted(folder.spool.glob("*"))]
-    trials = [name for name in names if name != outbox.SWEEP]
-    boxes = [outbox.named(parent.tracking, parent.run_id, trial) for trial in trials]
     sent = 0
-    for box in [*boxes, outbox.of_sweep(parent.tracking, parent.run_id)]:
+    for box in _boxes(parent, folder):
         box.file.reclaim()
         sent += box.flush()
     return sent
+
+
+def _boxes(parent: SweepRun, folder: SweepFolder) -> Iterator[outbox.Outbox]:
+    """Yield what every process left, the driver's last."""
+    for spool in folder.spools():
+        tracking = replace(parent.tracking, spool=spool)
+        names = [path.name for path in sorted(spool.glob("*"))]
+        for trial in [name for name in names if name != outbox.SWEEP]:
+            yield outbox.named(tracking, parent.run_id, trial)
+        yield outbox.of_sweep(tracking, parent.run_id)
 
 
 def _sync(folder: SweepFolder, results: Path, console: Console) -> int:
@@ -55,6 +64,9 @@ def _sync(folder: SweepFolder, results: Path, console: Console) -> int:
         return SENT
     earlier = EarlierSweep.find(results, folder.sweep_id)
     driven = lease.living(folder) is not None
+    if driven and places.around(folder.path):
+        console.print(f"{folder.sweep_id}: its driver lives and sends what waits; nothing to do")
+        return WAITS
     with nullcontext() if driven else lease.held(folder):
         sent = send(earlier.run, folder)
         ended = [] if driven else abandoned.end(earlier)

@@ -1,5 +1,6 @@
 """What waits for MLflow in the folder of a sweep, and what MLflow refused. Only reads."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -41,11 +42,14 @@ class Waiting:
 
 def waiting(folder: SweepFolder) -> Waiting:
     """Return what waits for MLflow in the folder of a sweep."""
-    files = {path.name: SpoolFile(path) for path in sorted(folder.spool.glob("*"))}
-    counts = {name: sum(1 for _ in file.pending()) for name, file in files.items()}
-    refused = {name: file.refused() for name, file in files.items()}
+    entries: Counter[str] = Counter()
+    refused: dict[str, list[str]] = {}
+    for path in [path for spool in folder.spools() for path in sorted(spool.glob("*"))]:
+        file = SpoolFile(path)
+        entries[path.name] += sum(1 for _ in file.pending())
+        refused.setdefault(path.name, []).extend(file.refused())
     return Waiting(
         sweep_id=folder.sweep_id,
-        entries={name: count for name, count in counts.items() if count},
-        refused={name: reasons for name, reasons in refused.items() if reasons},
+        entries={name: count for name, count in sorted(entries.items()) if count},
+        refused={name: reasons for name, reasons in sorted(refused.items()) if reasons},
     )

@@ -107,7 +107,7 @@ def test_a_sweep_is_refused_before_anything_is_made(server, monkeypatch, tmp_pat
     )
     with pytest.raises(SystemExit) as ended:
         cli.main()
-    assert ended.value.code == 1
+    assert ended.value.code == 2
     assert capsys.readouterr().err.startswith(f"error: MLflow at {address} ")
     assert list(tmp_path.iterdir()) == []
 

@@ -7,6 +7,7 @@ import shutil
 
 import pytest
 import torch
+from ray.exceptions import RayActorError
 from safetensors.torch import load_file
 
 from sweeps import best, record, scores_file
@@ -20,6 +21,7 @@ from sweeps.spec import parse
 from sweeps.sweep_run import SweepRun
 from sweeps.tracking import Tracking
 from workers.evaluation import digest_of_ids
+from workers.metrics.scorer import Scorer
 
 FILE = """
 name: acted
@@ -55,6 +57,21 @@ def context(tracking, untrained_base, request):
 def actor(context):
     actor = HostActor(context, "host-0")
     yield actor
+    actor.shutdown()
+
+
+class LostScorer(Scorer):
+    """A scorer that has gone with its node."""
+
+    def score(self, candidates):
+        raise RayActorError(error_msg="the actor is unavailable")
+
+
+def test_a_scorer_that_is_gone_is_no_failure_of_the_trial(context):
+    """Tune hears of it as of the host's own death, and tries again elsewhere."""
+    actor = HostActor(context, "host-0", LostScorer)
+    with pytest.raises(RayActorError, match="unavailable"):
+        actor.open(0, {"train.learning_rate": 1e-2})
     actor.shutdown()
 
 

@@ -50,7 +50,7 @@ def test_one_sweep_controlled_from_its_first_rung_to_its_last(running):
     folder = folder_of(workplace)
 
     code, said = kills.command(workplace, "resume", kills.ID)
-    assert (code, f"process {process.pid}" in said) == (1, True)
+    assert (code, f"process {process.pid}" in said) == (2, True)
 
     # Paused: the rung that trains ends, and no other begins.
     code, said = kills.command(workplace, "pause", kills.ID)
@@ -93,7 +93,7 @@ def test_one_sweep_controlled_from_its_first_rung_to_its_last(running):
     code, said = kills.command(workplace, "resume", kills.ID, "--set", "train.epochs=5")
     assert (code, "train.epochs" in said, "must stay 40" in said) == (2, True, True)
     code, said = kills.command(workplace, "run", "killed.yaml")
-    assert (code, "--fresh" in said) == (1, True)
+    assert (code, "--fresh" in said) == (2, True)
 
 
 def test_a_finished_sweep_takes_more_trials(tmp_path, untrained_base):

@@ -74,4 +74,4 @@ def test_a_scorer_that_was_killed_is_started_again_and_the_score_repeated(actor,
 def test_a_host_without_a_scorer_on_its_node_takes_another_one(node, alone):
     (elsewhere,) = start_scorers("moved-1", ["e" * len(node)])
     assert NodeScorer("moved-1", METRICS, REFERENCES).score(CAPTIONS).corpus == alone
-    cluster.stop([elsewhere])
+    cluster.stop([elsewhere], 30.0)

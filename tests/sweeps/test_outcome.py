@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from sweeps.leaderboard import Entry, Leaderboard, Standing
-from sweeps.outcome import say_board
+from sweeps.outcome import results_option, say_board
 
 STANDINGS = (
     Standing(low=5.9, high=6.1, vs_best="best"),
@@ -58,3 +58,9 @@ def test_no_digit_is_lost_in_a_narrow_terminal(width):
     text = "\n".join(shown(width))
     assert "…" not in text
     assert "5.9000 to 6.1000" in text
+
+
+def test_commands_name_results_that_are_not_in_the_usual_place(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert results_option(tmp_path / "sweep-results") == ""
+    assert results_option(tmp_path / "my results") == f" --results '{tmp_path}/my results'"

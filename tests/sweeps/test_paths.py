@@ -64,6 +64,6 @@ def test_a_sweep_is_found_once_its_file_is_there(tmp_path):
 
 def test_an_address_is_no_folder_for_results(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ValueError, match=r"--results must be a folder.* got s3:/bucket/sweeps"):
+    with pytest.raises(ValueError, match=r"results must be a folder, got s3:/bucket/sweeps"):
         SweepFolder.create(Path("s3://bucket/sweeps"), "mine")
     assert list(tmp_path.iterdir()) == []

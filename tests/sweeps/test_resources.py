@@ -2,7 +2,8 @@ import os
 
 import pytest
 
-from sweeps.resources import CORES_PER_HOST, Layout, layout, local_cpus, local_gpus
+from sweeps.resources import CORES_PER_HOST, Layout, layout, local_cpus, local_gpus, refuse_cpu
+from sweeps.sweep import Resources
 
 
 @pytest.mark.parametrize(
@@ -24,7 +25,7 @@ def test_auto_is_a_host_per_gpu_or_else_per_few_cores(cpus, gpus, hosts, threads
 
 
 @pytest.mark.parametrize(("cpus", "gpus", "hosts"), [(1, 0, 1), (7, 0, 3), (16, 8, "auto")])
-def test_hosts_leave_a_crumb_of_the_cores_for_the_trials(cpus, gpus, hosts):
+def test_hosts_leave_a_crumb_of_the_cores_for_others(cpus, gpus, hosts):
     plan = layout(hosts, 2, cpus=cpus, gpus=gpus)
     needed = plan.hosts * plan.cpus_per_host + plan.concurrent_trials * 0.001
     assert 0.5 * cpus < needed < cpus
@@ -75,6 +76,14 @@ def test_visible_gpus_are_counted(visible, count, monkeypatch, tmp_path):
     assert local_gpus(tmp_path / "none") == 0
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     assert local_gpus(tmp_path) == 4
+
+
+def test_a_sweep_that_wants_a_gpu_is_refused_without_one():
+    on_cpu, on_gpu = layout("auto", 1, cpus=8, gpus=0), layout("auto", 1, cpus=8, gpus=1)
+    refuse_cpu(Resources(), on_cpu)
+    refuse_cpu(Resources(device="gpu"), on_gpu)
+    with pytest.raises(ValueError, match=r"resources\.device: wants a GPU, and there is none"):
+        refuse_cpu(Resources(device="gpu"), on_cpu)
 
 
 def test_hosts_may_share_gpus():

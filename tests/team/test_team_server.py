@@ -182,11 +182,12 @@ def test_strangers_and_foreign_names_are_kept_out(team):
 
 def test_a_wrong_password_is_refused_before_anything_is_made(team, monkeypatch, tmp_path):
     from sweeps import driver, files
+    from sweeps.problems import RefusedError
 
     sweep = files.read("quickstart", [f"tracking.uri={team.address}"])
     with team.user("ann"):
         monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "not-the-password")
-        with pytest.raises(PermissionError) as caught:
+        with pytest.raises(RefusedError) as caught:
             driver.run(sweep, tmp_path, None)
     said = str(caught.value)
     assert said.startswith(f"MLflow at {team.address} does not know the user 'ann'")

@@ -9,6 +9,7 @@ from collections.abc import Collection
 from importlib import import_module
 from typing import TYPE_CHECKING, cast
 
+from workers import fetched
 from workers.recipe import Data
 
 if TYPE_CHECKING:
@@ -38,7 +39,8 @@ SPECIAL = (
 def load(data: Data) -> "DataSet":
     """Load the data set that `data` describes, from its source.
 
-    Raises ValueError for an unknown source or a field that it does not use, and
+    Raises ValueError for an unknown source, a field that it does not use, or an address that
+    cannot be fetched, and
     `workers.data.problems.DataError` for a set that cannot be used.
     """
     if data.source not in MODULES:
@@ -47,6 +49,8 @@ def load(data: Data) -> "DataSet":
         )
     module = import_module(MODULES[data.source])
     _refuse_unused(data, getattr(module, "OPTIONS", ()))
+    if data.path is not None:
+        data = data.model_copy(update={"path": fetched.local(data.path, "data.path")})
     return cast("DataSet", module.load(data))
 
 

@@ -76,6 +76,20 @@ def test_a_small_trial_leaves_the_large_gpu_to_those_that_need_it(make):
     assert fleet.place(1, need=40 * GB) == "large"
 
 
+def test_an_idle_large_gpu_is_better_than_a_small_one_that_is_shared(make):
+    fleet = make(large=(2, 80 * GB), small=(2, 16 * GB))
+    assert [fleet.place(number, need=GB) for number in range(4)] == [
+        "small", "large", "small", "large",
+    ]  # fmt: skip
+
+
+def test_hosts_that_share_a_gpu_offer_their_share_of_it(make):
+    fleet = make(half=(1, 0.5 * 80 * GB), whole=(1, 80 * GB))
+    assert fleet.place(0, need=50 * GB) == "whole"
+    assert fleet.place(1, need=50 * GB) is None
+    assert fleet.place(2, need=40 * GB) == "half"
+
+
 def test_a_trial_that_fits_nowhere_finds_out_on_the_largest_gpu(make):
     fleet = make(small=(1, 16 * GB), large=(1, 80 * GB))
     assert fleet.place(0, need=200 * GB) == "large"

@@ -49,6 +49,21 @@ def test_a_node_that_joins_gets_hosts_and_those_that_have_some_get_no_more():
     assert counts({"hosts": 2}, nodes, held={"a": 1}) == {"new": 1}
 
 
+def test_a_lost_node_is_made_up_for_where_there_is_room():
+    b, c = node("b", 4), node("c", 4)
+    assert counts({"hosts": 2}, [b, c], held={"b": 1}) == {"c": 1}
+    assert counts({"hosts": 2}, [b], held={"b": 1}) == {}  # its cores are taken
+
+
+def test_nodes_with_different_gpus_are_shared_alike():
+    nodes = [node("a", gpus=1), node("b", gpus=4)]
+    found = layouts(Resources(gpus_per_host=0.5), nodes, {}, gpu=True)
+    assert [(at.id, plan.hosts, plan.gpus_per_host) for at, plan in found] == [
+        ("a", 2, 0.5), ("b", 8, 0.5),
+    ]  # fmt: skip
+    assert [plan.cpus_per_host for _, plan in found] == [pytest.approx(3.6), pytest.approx(0.9)]
+
+
 def test_a_node_without_gpu_joins_no_sweep_on_gpus():
     assert counts({}, [node("a", gpus=1), node("cpu")], held={"a": 1}, gpu=True) == {}
 

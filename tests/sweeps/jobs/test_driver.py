@@ -1,7 +1,9 @@
+import os
 import shlex
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -20,6 +22,22 @@ def test_what_came_along_moves_to_the_results_once(tmp_path):
     assert driver.settled(source, results, "abc") == settled
     assert (settled / "shots/mark").exists()
     assert list((results / "inputs").iterdir()) == [settled]
+
+
+def test_what_came_along_goes_a_day_after_the_last_sweep_that_names_it(tmp_path):
+    results = tmp_path / "results"
+    for name in ("named", "gone", "used"):
+        source = tmp_path / name
+        source.mkdir()
+        (source / "a.png").write_text(name)
+        folder = driver.settled(source, results, name)
+        os.utime(folder, (time.time() - 1.1 * driver.KEPT_SECONDS,) * 2)
+    (results / "shapes-1").mkdir()
+    text = f"data: {{source: folder, path: {results}/inputs/named/shots}}"
+    (results / "shapes-1" / "sweep.yaml").write_text(text)
+    driver.settled(tmp_path / "used", results, "used")  # by a driver that begins now
+    driver.prune(results)
+    assert sorted(path.name for path in (results / "inputs").iterdir()) == ["named", "used"]
 
 
 def test_a_sweep_that_took_nothing_along_has_a_folder_too(tmp_path):

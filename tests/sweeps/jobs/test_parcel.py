@@ -1,3 +1,5 @@
+import os
+import time
 import zipfile
 
 import pytest
@@ -120,3 +122,12 @@ def test_equal_contents_are_one_parcel_and_other_ones_another(sweep, folder):
     fill(folder, "shots/a.png", text="y")
     changed = parcel(wanted, folder)
     assert (changed.inputs == first.inputs, changed.digest == first.digest) == (False, False)
+
+
+def test_parcels_that_nobody_sends_any_more_go_after_a_week(sweep, folder):
+    one, other = parcel(sweep("name=one"), folder), parcel(sweep("name=other"), folder)
+    for each, days in ((one, 6), (other, 8)):
+        os.utime(packed(each), (time.time() - 86400 * days,) * 2)
+    again = packed(one)
+    assert list(again.parent.iterdir()) == [again]
+    assert time.time() - again.stat().st_mtime < 3600

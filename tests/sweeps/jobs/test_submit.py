@@ -8,6 +8,7 @@ import pytest
 import ray
 
 from sweeps import cli
+from sweeps.jobs import parcel as parcels
 from sweeps.jobs import submit as submission
 from sweeps.jobs.submit import Request, Wish, stock_line
 
@@ -65,6 +66,39 @@ def test_what_cannot_be_submitted_is_one_sentence(command, folder, arguments, sa
     code, out, err = command("submit", "quickstart", "--address", NOWHERE, *arguments)
     assert (code, out) == (2, "")
     assert err.startswith(f"error: {said}")
+    assert err.count("\n") == 1
+
+
+OTHER = (200, {"version": "4", "ray_version": "2.9.3"})
+
+
+@pytest.mark.parametrize(
+    ("answers", "said"),
+    [
+        ({"/api/version": OTHER}, "runs Ray 2.9.3, and this machine has Ray"),
+        ({"/api/version": VERSION, "/api/jobs/": (401, "")}, "wants a token: copy the"),
+        ({"/api/version": VERSION, "/api/jobs/": (403, "")}, "does not accept this token: copy"),
+    ],
+)
+def test_a_cluster_that_does_not_fit_is_one_sentence(command, folder, server, answers, said):
+    code, out, err = command("submit", "quickstart", "--address", server(answers))
+    assert (code, out) == (2, "")
+    assert err.startswith("error: the cluster at http://127.0.0.1:")
+    assert said in err
+    assert err.count("\n") == 1
+
+
+def test_a_package_over_the_limit_is_one_sentence_with_its_largest_file(
+    command, folder, monkeypatch
+):
+    monkeypatch.setattr(parcels, "MOST_BYTES", 1000)
+    (folder / "base").mkdir()
+    (folder / "base" / "model.safetensors").write_bytes(bytes(2000))
+    words = ["submit", "quickstart", "--set", "model.base=base", "--address", NOWHERE]
+    code, out, err = command(*words)
+    assert (code, out) == (2, "")
+    assert "the largest: base/model.safetensors" in err
+    assert "Put a line such as `/base/model.safetensors` into .sweepsignore" in err
     assert err.count("\n") == 1
 
 

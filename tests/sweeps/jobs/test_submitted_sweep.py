@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import pty
 import re
 import shutil
 import signal
@@ -9,6 +10,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 from collections import Counter
 from pathlib import Path
@@ -67,8 +69,8 @@ def end(process):
 
 
 @pytest.fixture(scope="module")
-def head(tmp_path_factory):
-    """The address of a cluster of one node."""
+def cluster(tmp_path_factory):
+    """A cluster of one node: (its process, the address of its dashboard)."""
     ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
     temporary = tempfile.mkdtemp(prefix="ray-")  # short: sockets lie in it
     log = tmp_path_factory.mktemp("head") / "log"
@@ -84,10 +86,16 @@ def head(tmp_path_factory):
     address = f"http://127.0.0.1:{ports['dashboard-port']}"
     try:
         until(lambda: called(log.parent, "jobs", "--address", address)[0] == 0, log.read_text)
-        yield address
+        yield process, address
     finally:
         end(process)
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def head(cluster):
+    """The address of the cluster."""
+    return cluster[1]
 
 
 def start(folder, *arguments):
@@ -101,6 +109,24 @@ def called(folder, *arguments):
     process = start(folder, *arguments)
     output, _ = process.communicate(timeout=LONGEST_SECONDS)
     return process.returncode, output
+
+
+def follow_on_a_terminal(folder, *arguments):
+    """Follow a job until its table is there, then close the terminal; return what it showed."""
+    master, terminal = pty.openpty()
+    process = subprocess.Popen(
+        ["setsid", "--ctty", sys.executable, "-c", "from sweeps.cli import main; main()",
+         "logs", *arguments, "--follow"],
+        cwd=folder, stdin=terminal, stdout=terminal, stderr=terminal,
+        env=environment(TERM="xterm", COLUMNS="120", LINES="40"),
+    )  # fmt: skip
+    os.close(terminal)
+    shown = ""
+    while not re.search(r"trial-000.* \d/6 ", shown):
+        shown += os.read(master, 4096).decode(errors="replace")
+    os.close(master)
+    assert process.wait(timeout=60) == -signal.SIGHUP, shown
+    return shown
 
 
 @pytest.fixture(scope="module")
@@ -141,6 +167,13 @@ def test_a_sweep_outlives_its_client_stops_and_goes_on(head, working):
     assert re.search(r"killed-one +running", listed)
     assert "rung 1/6 loss" in called(working, "logs", "killed-one", "--address", head)[1]
 
+    # It goes on also after the terminal of whoever follows it was closed.
+    follow_on_a_terminal(working, "killed-one", "--address", head)
+    before = kills.recorded(working)
+    control.unpause(folder)
+    until(lambda: kills.recorded(working) > before, lambda: "no further rung")
+    control.pause(folder)
+
     # A second one of the name is refused; the same key is the same job.
     code, said = called(working, *send)
     assert (code, "a sweep called killed runs" in said) == (2, True), said
@@ -155,7 +188,7 @@ def test_a_sweep_outlives_its_client_stops_and_goes_on(head, working):
     kept = kills.recorded(working)
     assert not folder.driver.exists()
     code, said = called(working, *send)
-    assert (code, "error: killed-1 is half-finished" in said) == (1, True), said
+    assert (code, "error: killed-1 is half-finished" in said) == (2, True), said
 
     # It goes on to its end, and nothing was done twice.
     code, said = called(working, *send, "--resume")
@@ -168,11 +201,30 @@ def test_a_sweep_outlives_its_client_stops_and_goes_on(head, working):
     assert len(list((results / "inputs").iterdir())) == 1
 
 
+def test_run_and_submit_give_the_same_table(head, working, tmp_path):
+    """To the last digit, with the same file, seed and slots."""
+    tables = []
+    for name in ("run", "submit"):
+        place = tmp_path / name
+        shutil.copytree(working, place, ignore=shutil.ignore_patterns("sweep-results"))
+        small = ("--set", "search.trials=3", "--set", "train.epochs=2")
+        there = ("--address", head) if name == "submit" else ()
+        results = ("--results", str(place / "sweep-results"))
+        code, said = called(place, name, "killed.yaml", *small, *results, *there)
+        assert code == 0, said
+        tables.append(kills.left(place).table)
+    assert len(tables[0]) == 3
+    assert tables[0] == tables[1]
+
+
 def test_the_line_for_ray_alone_works(head, working, tmp_path):
-    """Pasted into a shell, it runs the same sweep."""
+    """Pasted into a shell, it runs the same sweep; here that of a cluster file."""
     results = tmp_path / "results"
+    inside = textwrap.indent((working / "killed.yaml").read_text(), "    ")
+    rays = "cluster_name: mine\nprovider: {type: local, head_ip: 127.0.0.1}\n"
+    (working / "cluster.yaml").write_text(f"{rays}metadata:\n  sweep:\n{inside}")
     small = ("--set", "search.trials=1", "--set", "train.epochs=1", "--set", "name=pasted")
-    send = ("submit", "killed.yaml", *small, "--address", head, "--results", str(results))
+    send = ("submit", "cluster.yaml", *small, "--address", head, "--results", str(results))
     code, said = called(working, *send)
     assert code == 0, said
     line = said.partition("the same by Ray alone: ")[2].splitlines()[0]
@@ -183,11 +235,23 @@ def test_the_line_for_ray_alone_works(head, working, tmp_path):
     assert states == {"pasted-1": 1, "pasted-2": 1}
 
 
-def test_what_the_cluster_lacks_is_told_and_nothing_is_left(head, working, tmp_path):
-    code, said = called(
-        working, "submit", "killed.yaml", "--address", head, "--results", str(tmp_path),
-        "--set", "model.base=/shared/no-such-base", "--set", "name=lost",
-    )  # fmt: skip
-    assert code == 2, said
-    assert "error: model.base: /shared/no-such-base must be on every node of the cluster" in said
-    assert list(tmp_path.iterdir()) == []
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("model.base=/shared/no-such-base", "model.base: /shared/no-such-base must be on every"),
+        ("resources.device=gpu", "resources.device: wants a GPU, and there is none"),
+        ("resources.hosts=64", "resources.hosts must be at most the 2 cores of the cluster's 1"),
+    ],
+)
+def test_what_the_cluster_lacks_is_told_and_nothing_is_left(
+    cluster, working, tmp_path, override, said
+):
+    process, address = cluster
+    words = ("--results", str(tmp_path), "--set", override, "--set", "name=lost")
+    code, told = called(working, "submit", "killed.yaml", "--address", address, *words)
+    assert code == 2, told
+    assert f"error: {said}" in told
+    assert "Traceback" not in told
+    assert re.search(r"lost-\S+ +failed", called(working, "jobs", "--address", address)[1])
+    children = psutil.Process(process.pid).children(recursive=True)
+    assert not [child for child in children if "Host" in child.name()]

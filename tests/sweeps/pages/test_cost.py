@@ -29,7 +29,7 @@ def folder(tmp_path):
 
 
 def test_hours_are_the_clock_s_and_the_rungs_and_rung_0_is_no_epoch(folder):
-    cost = read(folder, board("completed", "stopped", "stopped"))
+    cost = read(folder, board("completed", "stopped", "stopped"), 0.5)
     assert cost.lines == {
         "wall time": "1.5 h",
         "time of all rungs": "1.0 h",
@@ -41,8 +41,9 @@ def test_hours_are_the_clock_s_and_the_rungs_and_rung_0_is_no_epoch(folder):
 def test_where_memory_of_a_gpu_was_measured_the_rungs_are_gpu_time(folder):
     metrics = {"measured/peak_memory_gb": 3.5}
     record.append(folder, "trial-001", {"rung": 1, "seconds": 3600.0, "metrics": metrics})
-    assert read(folder, board()).lines["GPU time"] == "2.0 h"
-    assert read(folder, board()).lines["trials"] == "none"
+    assert read(folder, board(), 1.0).lines["GPU time"] == "2.0 h"
+    assert read(folder, board(), 0.5).lines["GPU time"] == "1.0 h"
+    assert read(folder, board(), 1.0).lines["trials"] == "none"
 
 
 @pytest.mark.parametrize(

@@ -89,10 +89,11 @@ def test_every_command_is_one_that_bash_can_read(name):
 
 
 @pytest.mark.parametrize("name", ["cluster-aws", "cluster-gcp"])
-def test_cloud_heads_train_nothing_and_images_have_this_ray(name):
+def test_cloud_sweeps_train_on_gpus_only_and_images_have_this_ray(name):
     config = yaml.safe_load(ready_text(name))
     types = config["available_node_types"]
-    assert types["head"]["resources"] == {"CPU": 0}
+    assert "GPU" not in types["head"]["resources"]
+    assert parse(ready_text(name)).resources.device == "gpu"
     assert types["gpu"]["min_workers"] == types["gpu"]["max_workers"] == config["max_workers"]
     assert config["docker"]["image"].startswith(f"rayproject/ray:{ray_version}-py311")
 
@@ -100,6 +101,7 @@ def test_cloud_heads_train_nothing_and_images_have_this_ray(name):
 def test_the_sweep_in_the_config_map_is_the_one_that_the_job_runs(manifests):
     sweep, job = manifests
     assert parse(sweep["data"]["sweep.yaml"]).name == job["metadata"]["name"]
+    assert parse(sweep["data"]["sweep.yaml"]).resources.device == "gpu"
     assert job["spec"]["entrypoint"].startswith("sweeps run /sweep/sweep.yaml ")
     pod = job["spec"]["rayClusterSpec"]["headGroupSpec"]["template"]["spec"]
     mounts = {mount["name"]: mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]}
@@ -113,7 +115,7 @@ def test_ray_derives_its_nodes_from_the_ray_job(manifests):
     spec = manifests[1]["spec"]["rayClusterSpec"]
     name = {"name": "my-captions", "namespace": "default"}
     nodes = autoscaling_config({"metadata": name, "spec": spec})["available_node_types"]
-    assert nodes["headgroup"]["resources"]["CPU"] == 0
+    assert nodes["headgroup"]["resources"] == {"CPU": 4, "memory": 16 * 2**30}
     assert nodes["gpu"]["resources"] == {"CPU": 8, "GPU": 1, "memory": 32 * 2**30}
     assert (nodes["gpu"]["min_workers"], nodes["gpu"]["max_workers"]) == (2, 2)
     assert spec["rayVersion"] == ray_version

@@ -153,10 +153,10 @@ def test_a_sweep_of_the_name_that_runs_is_left_alone(refused, tmp_path):
 
 def test_a_driver_that_ends_early_is_told_with_its_own_words_and_code(tmp_path, capsys):
     root = tmp_path / "my results"
-    assert start(launch(root), ["--resume"]) == 1
+    assert start(launch(root), ["--resume"]) == 2
     said = capsys.readouterr()
     assert f"--resume: there is no half-finished sweep 'quickstart' in {root}" in said.err
-    assert "error: the driver ended with code 1; log: " in said.err
+    assert "error: the driver ended with code 2; log: " in said.err
     (log,) = root.glob("launched/quickstart-*.log")
     assert str(log) in said.out
     assert "no half-finished" in log.read_text()

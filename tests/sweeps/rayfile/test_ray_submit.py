@@ -65,7 +65,7 @@ def test_a_submitted_sweep_outlives_its_client(machine, untrained_base):
     assert 0 < len(stopped) < 6
     undecided = machine.run("ray submit sweep.yaml launch.py", code=1)
     assert "quickstart-1 is half-finished" in undecided
-    assert "error: the driver ended with code 1" in undecided
+    assert "error: the driver ended with code 2" in undecided
 
     resumed = machine.run("ray submit sweep.yaml launch.py --resume")
     assert "quickstart-1 is run by process" in resumed

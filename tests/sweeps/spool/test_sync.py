@@ -15,6 +15,7 @@ from sweeps.context import BESTS, GUARD, VIOLATES
 from sweeps.driver import run
 from sweeps.lease import Driver
 from sweeps.paths import SweepFolder
+from sweeps.problems import RefusedError
 from sweeps.spec import dump, parse
 from sweeps.spool import board
 from sweeps.spool.sync import SENT, WAITS, sync
@@ -234,8 +235,6 @@ def test_what_stays_away_still_waits(proxy, folder, parent, sweep):
 
 def test_a_sweep_is_refused_where_mlflow_does_not_answer(proxy, sweep, tmp_path):
     proxy.down()
-    with pytest.raises(
-        ConnectionError, match=rf"tracking.uri: MLflow does not answer at {proxy.uri}"
-    ):
+    with pytest.raises(RefusedError, match=rf"tracking.uri: MLflow does not answer at {proxy.uri}"):
         run(sweep, tmp_path / "new", Console(file=io.StringIO()))
     assert not list((tmp_path / "new").glob("*/sweep.yaml"))

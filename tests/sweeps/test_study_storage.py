@@ -3,7 +3,7 @@
 import optuna
 import pytest
 
-from sweeps import storage
+from sweeps import study_storage
 from sweeps.files import located
 from sweeps.paths import SweepFolder
 from sweeps.spec import SpecError, dump, parse
@@ -106,5 +106,5 @@ def test_cmaes_keeps_no_pickles_in_a_database_of_others():
 def test_relative_files_are_named_from_the_root(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert located(sweep_in("team.log")).search.storage == str(tmp_path / "team.log")
-    assert storage.located("sqlite:///team.db") == f"sqlite:///{tmp_path}/team.db"
-    assert storage.located("postgresql://host/db") == "postgresql://host/db"
+    assert study_storage.located("sqlite:///team.db") == f"sqlite:///{tmp_path}/team.db"
+    assert study_storage.located("postgresql://host/db") == "postgresql://host/db"

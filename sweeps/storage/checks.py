@@ -1,0 +1,45 @@
+"""What a sweep needs whose results live in an object store."""
+
+from collections.abc import Iterator
+
+from search_spaces.flaws import Flaw, show
+from sweeps import study_storage
+from sweeps.problems import Problem, SpecError
+from sweeps.storage.places import WITHOUT_PASSWORD
+from sweeps.sweep import Sweep
+from workers.addresses import hidden, is_address
+
+
+def flaws(sweep: Sweep, address: str | None) -> Iterator[Flaw]:
+    """Yield what a sweep with its results at an address cannot have; nothing for a folder."""
+    if address is None or not is_address(address):
+        return
+    address = hidden(address)
+    if sweep.tracking.uri is None:
+        must = (
+            f"must be the address of an MLflow server with results in {address}: the embedded "
+            "store is a database file, which an object store cannot hold"
+        )
+        yield Flaw(("tracking", "uri"), must, show(None))
+    if sweep.search.storage is not None and not study_storage.is_shared(sweep.search.storage):
+        must = (
+            f"must be null or a database server with results in {address}, where the study's file "
+            "lies anyway"
+        )
+        yield Flaw(("search", "storage"), must, show(sweep.search.storage))
+
+
+def storage_flaws(sweep: Sweep) -> Iterator[Flaw]:
+    """Yield the same for the storage that the sweep file names, and addresses with passwords."""
+    named = {"storage": sweep.storage, "data.path": sweep.data.path, "model.base": sweep.model.base}
+    for field, address in named.items():
+        if address and hidden(address) != address:
+            yield Flaw(tuple(field.split(".")), WITHOUT_PASSWORD, hidden(address))
+    yield from flaws(sweep, sweep.storage)
+
+
+def refuse_unfit(sweep: Sweep, address: str | None) -> None:
+    """Raise `SpecError` for a sweep whose results cannot live at an address."""
+    problems = [Problem.of(flaw, "sweep", None) for flaw in flaws(sweep, address)]
+    if problems:
+        raise SpecError(problems)
