@@ -1,0 +1,87 @@
+"""What lies ready before any clock runs: the base model and the quick start's data as files.
+
+This is the only part beside rung P that imports this project.
+"""
+
+import csv
+import os
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from benchmarks.ladder.job import Job
+from benchmarks.ladder.points import POINTS
+from workers import data, tiny
+from workers.families import git
+from workers.metrics.java import put_java_on_path
+from workers.recipe import Recipe
+
+
+def quick_start() -> dict[str, Any]:
+    """Return the quick start's sweep file."""
+    text = resources.files("sweeps").joinpath("recipes/quickstart.yaml").read_text()
+    file: dict[str, Any] = yaml.safe_load(text)
+    return file
+
+
+def recipe() -> Recipe:
+    """Return the quick start without its search."""
+    file = quick_start()
+    return Recipe.model_validate({k: v for k, v in file.items() if k in Recipe.model_fields})
+
+
+def write_data(folder: Path) -> Path:
+    """Write the quick start's images, captions and split lists; return the folder."""
+    folder.mkdir(parents=True)
+    rows: list[tuple[str, str]] = []
+    for split, samples in data.load(recipe().data).splits.items():
+        for sample in samples:
+            sample.open().save(folder / sample.id)
+            rows += [(sample.id, caption) for caption in sample.captions]
+        (folder / f"{split}.txt").write_text("".join(f"{sample.id}\n" for sample in samples))
+    with (folder / "captions.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("image", "caption"), *rows])
+    return folder
+
+
+def job(work: Path, data_folder: Path, trials: int, **settings: Any) -> Job:
+    """Return a rung's job: the quick start's recipe and the first `trials` points."""
+    own = recipe()
+    return Job(
+        work=str(work),
+        data=str(data_folder),
+        base=str(tiny.base_folder(own.model.base)),
+        targets=git.TARGETS[own.adapter.targets],
+        points=list(POINTS[:trials]),
+        epochs=own.train.epochs,
+        batch_size=own.train.batch_size,
+        evaluation_batch=own.evaluate.batch_size,
+        dropout=own.adapter.dropout,
+        warmup=own.train.warmup,
+        max_new_tokens=own.evaluate.max_new_tokens,
+        seed=own.train.seed,
+        **settings,
+    )
+
+
+def environment(java: Sequence[str] = ()) -> dict[str, str]:
+    """Return the variables of a rung's process: Java on the PATH, and nothing of this session's.
+
+    `java` are options of the Java machine; English numbers are always among them, for METEOR
+    fails on a decimal comma.
+    """
+    put_java_on_path()
+    dropped = ("OMP_NUM_THREADS", "RAY_ADDRESS", "MLFLOW_TRACKING_URI", "JAVA_TOOL_OPTIONS")
+    kept = {key: value for key, value in os.environ.items() if key not in dropped}
+    english = ("-Duser.language=en", "-Duser.country=US")
+    return kept | {
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+        "JAVA_TOOL_OPTIONS": " ".join((*english, *java)),
+        "RAY_AUTH_MODE": "disabled",  # else Ray writes a token into the home folder
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "HF_HUB_OFFLINE": "1",
+    }
