@@ -10,7 +10,7 @@ from PIL import Image
 from benchmarks.ladder import samples
 
 
-class _Kept(torch.nn.Module):
+class Kept(torch.nn.Module):
     """Stands in for the vision tower: its input is its output."""
 
     def forward(self, pixel_values: torch.Tensor, **_: Any) -> Any:
@@ -33,5 +33,5 @@ def keep_features(
             pixels = processor(images=opened, return_tensors="pt")["pixel_values"].to(model.device)
             parts.append(git.visual_projection(git.image_encoder(pixels).last_hidden_state))
         found[split] = torch.cat(parts).unsqueeze(1)
-    git.image_encoder, git.visual_projection = _Kept(), torch.nn.Identity()
+    git.image_encoder, git.visual_projection = Kept(), torch.nn.Identity()
     return found

@@ -11,7 +11,7 @@ class Job:
     """One run of one rung."""
 
     work: str
-    """Empty folder of this run, absolute; tracking goes to ``mlflow.db`` in it."""
+    """Empty folder of this run, absolute; MLflow's store is ``tracking.db`` in it."""
     data: str
     """Folder of images with captions.csv, train.txt and validation.txt."""
     base: str
@@ -40,7 +40,7 @@ class Job:
     @property
     def tracking(self) -> str:
         """MLflow's store."""
-        return f"sqlite:///{self.work}/mlflow.db"
+        return f"sqlite:///{self.work}/tracking.db"
 
     def write(self) -> Path:
         """Write the job into its folder and return the file."""

@@ -1,47 +1,45 @@
 """P: this system, `sweeps run` with the ladder's points.
 
-The quick start's file with these changes: images come from the same files as for the other rungs,
-the points are given, nothing is promoted, a diverged trial goes on to its end as elsewhere, and
-a finished trial's adapter is scored greedily, as every rung is. It still does what the others do
-not: scores of the base itself, a snapshot after each rung, a last scoring of each trial's best
+The quick start with these changes: images come from the same files as for the other rungs, the
+points are given, nothing is promoted, a diverged trial goes on to its end as elsewhere, and a
+finished trial's adapter is scored greedily, as every rung is. It still does what the others do not:
+scores of the base itself, a snapshot after each rung, a last scoring of each trial's best
 adapter, scores per image, predictions and example images in MLflow, a leaderboard.
+
+    python -m benchmarks.ladder.p JOB.json
 """
 
+import json
 import sys
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
-import yaml
-
 from benchmarks.ladder.job import EXPERIMENT, Job
-from benchmarks.ladder.prepare import quick_start
 
 
-def sweep_file(job: Job) -> dict[str, Any]:
-    """Return the sweep file of a job."""
-    file = quick_start()
-    file.pop("promote")
-    splits = ("train", "validation", "test")
-    file["data"] = {
-        "source": "folder", "path": job.data, "split": {name: f"{name}.txt" for name in splits},
-    }  # fmt: skip
-    file["evaluate"] |= {"metrics": ["bleu", "meteor", "rouge_l", "cider"], "final_beams": 1}
-    file["guard"] = {"stop": False}
-    file["search"] |= {"start": job.points, "trials": len(job.points)}
+def changes(job: Job) -> Mapping[str, Any]:
+    """Return dotted field of the quick start's file -> its value here."""
+    split = {name: f"{name}.txt" for name in ("train", "validation", "test")}
     asha = {"name": "asha", "grace": 2, "reduction": 3, "unpruned": 0}
-    file["schedule"] = asha if job.asha else {"name": "fifo"}
-    file["tracking"] = {"uri": job.tracking, "experiment": EXPERIMENT}
-    return file
+    return {
+        "data": {"source": "folder", "path": job.data, "split": split},
+        "evaluate.metrics": ["bleu", "meteor", "rouge_l", "cider"],
+        "evaluate.final_beams": 1,
+        "guard.stop": False,
+        "search.start": job.points,
+        "search.trials": len(job.points),
+        "schedule": asha if job.asha else {"name": "fifo"},
+        "tracking.experiment": EXPERIMENT,
+        "promote": None,
+    }
 
 
 def main(job: Job) -> None:
-    """Run the sweep as the command line does."""
+    """Run the sweep as the command line does; its store is the job's ``tracking``."""
     from sweeps import cli
 
-    work = Path(job.work)
-    file = work / "sweep.yaml"
-    file.write_text(yaml.safe_dump(sweep_file(job), sort_keys=False))
-    sys.argv = ["sweeps", "run", str(file), "--results", str(work / "results"), "--fresh"]
+    sets = [f"--set={field}={json.dumps(value)}" for field, value in changes(job).items()]
+    sys.argv = ["sweeps", "run", "quickstart", "--results", job.work, "--fresh", *sets]
     cli.main()
 
 

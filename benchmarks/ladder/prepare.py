@@ -6,31 +6,21 @@ This is the only part beside rung P that imports this project.
 import csv
 import os
 from collections.abc import Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from benchmarks.ladder.job import Job
 from benchmarks.ladder.points import POINTS
+from sweeps import files
 from workers import data, tiny
 from workers.families import git
 from workers.metrics.java import put_java_on_path
 from workers.recipe import Recipe
 
 
-def quick_start() -> dict[str, Any]:
-    """Return the quick start's sweep file."""
-    text = resources.files("sweeps").joinpath("recipes/quickstart.yaml").read_text()
-    file: dict[str, Any] = yaml.safe_load(text)
-    return file
-
-
 def recipe() -> Recipe:
     """Return the quick start without its search."""
-    file = quick_start()
-    return Recipe.model_validate({k: v for k, v in file.items() if k in Recipe.model_fields})
+    return files.read("quickstart", ()).recipe
 
 
 def write_data(folder: Path) -> Path:
