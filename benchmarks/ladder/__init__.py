@@ -2,6 +2,7 @@
 
 - B0: Ray Tune, OptunaSearch, Hugging Face Trainer with peft, pycocoevalcap, Ray's MLflow callback,
   each as its own documentation shows it; a process per trial.
+- B0m: B0 with METEOR's Java process kept from epoch to epoch.
 - B1: the same search with every optimization of a single trial that this project knows.
 - B2: B1 with the best number of processes per device; on a GPU also under NVIDIA's MPS.
 - B3: B1 with torch.compile.

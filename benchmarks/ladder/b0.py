@@ -4,6 +4,8 @@ Ray Tune (Tuner, a function per trial, OptunaSearch, ASHA, `MLflowLoggerCallback
 trial, Hugging Face Trainer with peft's `get_peft_model`, and at the end of each epoch validation
 loss, captions by `generate`, and pycocoevalcap composed as its `COCOEvalCap.evaluate` does.
 
+B0m is the same but for one line: METEOR's Java, which loads for seconds, lives as long as a trial.
+
     python -m benchmarks.ladder.b0 JOB.json
 """
 

@@ -26,24 +26,21 @@ class FastTrial(tune.Trainable):
 
         self._worker = Worker(job, started)
         self._trial = self._worker.begin(config)
-        self._epochs = job.epochs
+        self._epochs, self._best = job.epochs, float("-inf")
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Begin another trial in this process."""
         self._trial.end()
-        self._trial = self._worker.begin(new_config)
+        self._trial, self._best = self._worker.begin(new_config), float("-inf")
         return True
 
     def step(self) -> dict[str, Any]:
         """Train one epoch and score it."""
-        return {**self._trial.epoch(), "done": self._trial.epochs == self._epochs}
-
-    def save_checkpoint(self, checkpoint_dir: str) -> None:
-        """Write the adapter."""
-        self._trial.save(checkpoint_dir)
-
-    def load_checkpoint(self, checkpoint: dict[str, Any] | None) -> None:
-        """Do nothing: no scheduler of the ladder pauses trials."""
+        result = self._trial.epoch()
+        if result["cider"] > self._best:
+            self._best = result["cider"]
+            self._trial.save(f"{self.logdir}/best")
+        return {**result, "done": self._trial.epochs == self._epochs}
 
 
 if __name__ == "__main__":

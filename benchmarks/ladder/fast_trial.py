@@ -6,6 +6,7 @@ the optimizer steps over one flat tensor. GIT has no SDPA; bases that have it lo
 """
 
 import time
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -96,7 +97,10 @@ class Trial:
         marks.append(time.perf_counter())
         self.epochs += 1
         names = ("training", "loss", "generation", "scoring")
-        spent = {f"seconds_{n}": b - a for n, a, b in zip(names, marks, marks[1:], strict=True)}
+        spent = {
+            f"seconds_{name}": end - begin
+            for name, (begin, end) in zip(names, pairwise(marks), strict=True)
+        }
         spent["seconds_start"] = marks[0] - start if start else 0.0
         return {**scores, "val_loss": val_loss, "train_loss": train_loss, **spent}
 

@@ -34,6 +34,8 @@ class Job:
     threads: int = 1
     """Of torch, in each process."""
     gpus: int = 0
+    keep_meteor: bool = False
+    """Whether METEOR's Java lives as long as its trial (B0m), instead of one evaluation."""
     compiled: bool = False
     """Whether torch.compile is applied (B3)."""
 

@@ -31,6 +31,7 @@ def rungs(gpus: int) -> dict[str, Rung]:
     b1 = "benchmarks.ladder.b1"
     found = {
         "B0": Rung(module="benchmarks.ladder.b0", settings=usual),
+        "B0m": Rung(module="benchmarks.ladder.b0", settings={**usual, "keep_meteor": True}),
         "B1": Rung(module=b1, settings=usual, java=QUICK_JAVA),
         "B3": Rung(module=b1, settings={**usual, "compiled": True}, java=QUICK_JAVA),
         "P": Rung(module="benchmarks.ladder.p", settings={"gpus": gpus}),

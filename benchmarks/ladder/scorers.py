@@ -1,9 +1,9 @@
 """pycocoevalcap as everybody calls it, and the same kept warm.
 
 `Stock` makes everything anew for each set of captions, as `COCOEvalCap.evaluate` does (SPICE left
-out: its program is not in the package). `Kept` is what a careful engineer makes of it without
-touching the scorers: references are tokenized once, a caption that came before is not tokenized
-again, and METEOR's Java goes on living.
+out: its program is not in the package), or everything but METEOR. `Kept` is what a careful
+engineer makes of it without touching the scorers: references are tokenized once, a caption that
+came before is not tokenized again, and METEOR's Java goes on living.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,15 +21,16 @@ NAMES = ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "meteor", "rouge_l", "cider")
 
 
 class Stock:
-    """Keeps the references as text, and nothing else."""
+    """Keeps the references as text, and nothing else but METEOR's process if that is wanted."""
 
-    def __init__(self, references: Texts) -> None:
+    def __init__(self, references: Texts, *, keep_meteor: bool) -> None:
         self._references = references
+        self._meteor = Meteor() if keep_meteor else None
 
     def score(self, captions: Mapping[str, str]) -> dict[str, float]:
         """Return the corpus scores of one caption per image."""
         candidates = {image: [captions[image]] for image in self._references}
-        return _scores(tokenize(self._references), tokenize(candidates), Meteor())
+        return _scores(tokenize(self._references), tokenize(candidates), self._meteor or Meteor())
 
 
 class Kept:

@@ -120,7 +120,8 @@ class ScoreCaptions(TrainerCallback):  # type: ignore[misc]  # transformers has 
         self, job: Job, processor: Any, images: list[samples.Image], started: float
     ) -> None:
         self._job, self._processor, self._images = job, processor, images
-        self._scorer = Stock({image.name: image.captions for image in images})
+        references = {image.name: image.captions for image in images}
+        self._scorer = Stock(references, keep_meteor=job.keep_meteor)
         self._best, self._loss = float("-inf"), float("nan")
         self._started, self._epoch_began = started, 0.0
         self._seconds: dict[str, float] = {}
