@@ -92,15 +92,22 @@ def run(module: str, job: Path, environment: dict[str, str]) -> Run:
         try:
             code = process.wait(LIMIT)
         except subprocess.TimeoutExpired:
-            process.terminate()
-            code = process.wait()
-        wall = time.time() - started
-        over.set()
-        watching.join()
+            code = _ended(process)
+        finally:  # nothing of a rung outlives an interrupted measurement
+            wall = time.time() - started
+            _ended(process)
+            over.set()
+            watching.join()
     if code:
         last = (job.parent / "log.txt").read_text(errors="replace")[-2000:]
         raise RuntimeError(f"{module} ended with {code}; its last words:\n{last}")
     return Run(started=started, wall=wall, cpu=meter.seconds())
+
+
+def _ended(process: subprocess.Popen[bytes]) -> int:
+    """Ask a process to end, if it still runs, and return its exit code."""
+    process.terminate()
+    return process.wait()
 
 
 def _watch(meter: Meter, over: threading.Event) -> None:
