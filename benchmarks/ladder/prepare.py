@@ -5,6 +5,7 @@ This is the only part beside rung P that imports this project.
 
 import csv
 import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 from benchmarks.ladder.job import Job
 from benchmarks.ladder.points import POINTS
 from sweeps import files
-from workers import data, tiny
+from workers import cache, data, tiny
 from workers.families import git
 from workers.metrics.java import put_java_on_path
 from workers.recipe import Recipe
@@ -55,6 +56,16 @@ def job(work: Path, data_folder: Path, trials: int, **settings: Any) -> Job:
         seed=own.train.seed,
         **settings,
     )
+
+
+def fresh_cache(work: Path) -> dict[str, str]:
+    """Return the variable that gives this project a new cache with nothing but the base in it.
+
+    Otherwise a second run would find what the first one has worked out.
+    """
+    folder = tiny.base_folder(recipe().model.base)
+    shutil.copytree(folder, work / "cache" / folder.name)
+    return {cache.VARIABLE: str(work / "cache")}
 
 
 def environment(java: Sequence[str] = ()) -> dict[str, str]:

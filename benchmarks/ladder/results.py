@@ -24,7 +24,7 @@ def measure(name: str, rung: Rung, data: Path, trials: int, round_: int, asha: b
             mps.running() if rung.mps else nullcontext({})
         )
         with sharing as clients:
-            environment = prepare.environment(rung.java) | clients
+            environment = prepare.environment(rung.java) | prepare.fresh_cache(Path(work)) | clients
             run = meter.run(rung.module, job.write(), environment)
         ended = outcome.trials(job)
     return {
