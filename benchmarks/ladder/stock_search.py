@@ -47,6 +47,7 @@ def search(job: Job, trainable: Any, *, reuse_actors: bool = False) -> None:
         run_config=tune.RunConfig(
             name="ladder",
             storage_path=f"{job.work}/ray",
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             callbacks=[MLflowLoggerCallback(job.tracking, experiment_name=EXPERIMENT)],
         ),
     )
