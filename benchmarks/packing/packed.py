@@ -56,11 +56,14 @@ def _recipe(case: Case, seed: int) -> Recipe:
 
 
 def _examples(base: Base) -> Examples:
-    """Return the examples of all slots, with features in place of pixels where they are known."""
-    if find_spec("workers.features") is None:
-        return Examples.of(base, samples())
+    """Return the examples of all slots, whose images are made ready here and not in a step."""
     make: Any = Examples.of
-    examples: Examples = make(
-        base, samples(), None, import_module("workers.features.store").Store.of(base)
-    )
+    stores = [import_module("workers.features.store").Store.of(base)] if _has_features() else []
+    examples: Examples = make(base, samples(), None, *stores)
+    examples.pixels.of(range(len(examples.samples)))
     return examples
+
+
+def _has_features() -> bool:
+    """Tell whether this version of the project keeps what a frozen image encoder makes."""
+    return find_spec("workers.features") is not None
