@@ -30,7 +30,7 @@ class Job:
     asha: bool = False
     """Whether ASHA stops trials (grace 2, reduction 3), instead of none being stopped."""
     processes: int = 2
-    """Trials at a time, a process each."""
+    """Trials at a time, a process each; of P the hosts, 0 for as many as it takes by itself."""
     threads: int = 1
     """Of torch, in each process."""
     gpus: int = 0

@@ -11,6 +11,8 @@ CIDER = ("cider", "val/cider")
 LOSS = ("val_loss", "val/loss")
 """A metric's names: of Ray's callback, of `sweeps`."""
 TRAINING = ("seconds_training", "measured/seconds_per_epoch")
+EPOCHS = ("time/rung_seconds",)
+"""Seconds of whole epochs, of which P measures the training alone."""
 OTHER_PHASES = {
     "start": ("seconds_start",),
     "validation loss": ("seconds_loss",),
@@ -75,7 +77,9 @@ def _trial(client: Any, run: Any, job: Job) -> Trial:
 def _phases(history: Any) -> dict[str, float]:
     start = history(OTHER_PHASES["start"])[:1]  # once, though reported with each epoch
     found = {name: sum(history(names)) for name, names in OTHER_PHASES.items()}
-    return found | {"start": sum(start), "training": sum(history(TRAINING))}
+    training, whole = sum(history(TRAINING)), sum(history(EPOCHS))
+    rest = whole - training if whole else 0.0
+    return found | {"start": sum(start), "training": training, "rest of epochs": rest}
 
 
 def _step(value: Any) -> int:

@@ -29,6 +29,7 @@ def changes(job: Job) -> Mapping[str, Any]:
         "search.start": job.points,
         "search.trials": len(job.points),
         "schedule": asha if job.asha else {"name": "fifo"},
+        "resources.hosts": job.processes or "auto",
         "tracking.experiment": EXPERIMENT,
         "promote": None,
     }

@@ -6,7 +6,7 @@ from typing import Any
 
 Result = Mapping[str, Any]
 """One run of one rung, as it is stored: see `benchmarks.ladder.results`."""
-PHASES = ("start", "training", "validation loss", "generation", "scoring")
+PHASES = ("start", "training", "validation loss", "generation", "scoring", "rest of epochs")
 
 
 def tables(results: Sequence[Result], machine: Mapping[str, str]) -> str:
