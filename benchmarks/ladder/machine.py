@@ -1,0 +1,44 @@
+"""The machine and the versions that figures were taken with."""
+
+import os
+import platform
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+
+PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "ray", "optuna", "mlflow")
+
+
+def description() -> dict[str, str]:
+    """Return what is worth knowing, in words."""
+    return {
+        "CPU": f"{len(os.sched_getaffinity(0))} cores of {_cpu()}",
+        "GPU": ", ".join(_gpus()) or "none",
+        "load average": " ".join(f"{load:.1f}" for load in os.getloadavg()),
+        "Python": platform.python_version(),
+        **{package: version(package) for package in PACKAGES},
+        "commit": _said("git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"),
+    }
+
+
+def gpus() -> int:
+    """Return the number of GPUs."""
+    return len(_gpus())
+
+
+def _gpus() -> list[str]:
+    return _said("nvidia-smi", "--query-gpu=name", "--format=csv,noheader").splitlines()
+
+
+def _cpu() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    return next((line.split(": ")[1] for line in lines if line.startswith("model name")), "?")
+
+
+def _said(*command: str) -> str:
+    """Return what a program printed; nothing if there is no such program or it fails."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""

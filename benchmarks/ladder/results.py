@@ -1,0 +1,59 @@
+"""One run of one rung, measured, and the file that holds a series of them."""
+
+import json
+import os
+import tempfile
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from benchmarks import mps
+from benchmarks.ladder import meter, outcome, prepare
+from benchmarks.ladder.rungs import Rung
+
+FOLDER = Path(__file__).parent / "results"
+
+
+def measure(name: str, rung: Rung, data: Path, trials: int, round_: int, asha: bool) -> Any:
+    """Run a rung once and return what is stored of it; times in seconds."""
+    load = os.getloadavg()[0]
+    with tempfile.TemporaryDirectory(prefix=f"ladder-{name}-") as work:
+        job = prepare.job(Path(work), data, trials, asha=asha, **rung.settings)
+        sharing: AbstractContextManager[dict[str, str]] = (
+            mps.running() if rung.mps else nullcontext({})
+        )
+        with sharing as clients:
+            environment = prepare.environment(rung.java) | prepare.fresh_cache(Path(work)) | clients
+            run = meter.run(rung.module, job.write(), environment)
+        ended = outcome.trials(job)
+    return {
+        "rung": name,
+        "round": round_,
+        "asha": asha,
+        "makespan": max(trial.ended for trial in ended) - run.started,
+        "wall": run.wall,
+        "cpu": run.cpu,
+        "load": load,
+        "cider": [max(trial.cider) for trial in ended],
+        "epochs": [len(trial.cider) for trial in ended],
+        "loss": [trial.loss for trial in ended],
+        "phases": {phase: sum(trial.phases[phase] for trial in ended) for phase in ended[0].phases},
+        "points": job.points,
+    }
+
+
+def write(name: str, machine: dict[str, str], results: Sequence[Any]) -> Path:
+    """Write the series called `name`, replacing it as it grows; return the file."""
+    FOLDER.mkdir(exist_ok=True)
+    path = FOLDER / f"{name}.json"
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps({"machine": machine, "results": list(results)}, indent=1))
+    partial.replace(path)
+    return path
+
+
+def read(path: Path) -> tuple[dict[str, str], list[Any]]:
+    """Return machine and results of a series."""
+    stored = json.loads(path.read_text())
+    return stored["machine"], stored["results"]
