@@ -35,9 +35,11 @@ class ScorerActor:
         """Begin to load what scoring against the references in `given` needs."""
         self._scorer(key, given).start()
 
-    def score(self, key: str, given: list[Any], candidates: Mapping[str, str]) -> "Scored":
-        """Return the scores of one caption per image."""
-        return self._scorer(key, given).score(candidates)
+    def score_each(
+        self, key: str, given: list[Any], several: Sequence[Mapping[str, str]]
+    ) -> "list[Scored]":
+        """Return the scores of each, one caption per image."""
+        return self._scorer(key, given).score_each(several)
 
     def shutdown(self) -> None:
         """Let go of the JVM."""
@@ -69,15 +71,19 @@ class NodeScorer:
         self._actor.start.remote(self._key, self._given)
 
     def score(self, candidates: Mapping[str, str]) -> "Scored":
-        """Return the scores; raises what `Scorer` raises.
+        """Return the scores; raises what `Scorer` raises."""
+        return self.score_each([candidates])[0]
+
+    def score_each(self, several: Sequence[Mapping[str, str]]) -> "list[Scored]":
+        """Return the scores of each; raises what `Scorer` raises.
 
         Scoring has no side effect: what a scorer that died has not answered it is asked again.
         """
         deadline = time.monotonic() + _LOST_SECONDS
         while True:
             try:
-                scored: Scored = ray.get(
-                    self._actor.score.remote(self._key, self._given, dict(candidates))
+                scored: list[Scored] = ray.get(
+                    self._actor.score_each.remote(self._key, self._given, list(several))
                 )
                 return scored
             except ray.exceptions.RayTaskError as error:

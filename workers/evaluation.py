@@ -117,4 +117,10 @@ class Evaluator:
 
     def score(self, predictions: Sequence[Prediction]) -> Scored:
         """Return the metrics of the captions, such as ``cider``, over all images and of each."""
-        return self._scorer.score({p.image_id: p.caption for p in predictions})
+        return self.score_each([predictions])[0]
+
+    def score_each(self, several: Sequence[Sequence[Prediction]]) -> list[Scored]:
+        """Return the same for several adapters' captions at once."""
+        return self._scorer.score_each(
+            [{p.image_id: p.caption for p in predictions} for predictions in several]
+        )

@@ -33,7 +33,10 @@ def evaluated(
     if beams is not None:
         written = trainer.predict(names, evaluator, beams)
     losses = trainer.losses(names, evaluator)
-    return [_evaluated(own, loss, evaluator) for own, loss in zip(written, losses, strict=True)]
+    scored: Sequence[Scored | None] = [None] * len(names)
+    if beams is not None:
+        scored = evaluator.score_each([own.predictions for own in written if own])
+    return [_evaluated(*each) for each in zip(written, scored, losses, strict=True)]
 
 
 def beams(slot: TrialSlot) -> int | None:
@@ -99,8 +102,10 @@ def finals(
     written = trainer.predict_saved(folders, evaluator, slots[0].recipe.evaluate.final_beams)
     seconds = (time.monotonic() - started) / len(slots)
     return [
-        _final(slot, predictions, evaluator.score(predictions), seconds)
-        for slot, predictions in zip(slots, written, strict=True)
+        _final(slot, predictions, scored, seconds)
+        for slot, predictions, scored in zip(
+            slots, written, evaluator.score_each(written), strict=True
+        )
     ]
 
 
@@ -126,14 +131,11 @@ def adapter(slot: TrialSlot) -> dict[str, float]:
     return measures.adapter(slot.weights())
 
 
-def _evaluated(written: Written | None, loss: float, evaluator: Evaluator) -> Evaluated:
+def _evaluated(written: Written | None, scored: Scored | None, loss: float) -> Evaluated:
     if written is None:
         return Evaluated(loss=loss)
     return Evaluated(
-        loss=loss,
-        predictions=written.predictions,
-        scored=evaluator.score(written.predictions),
-        writing=written.seconds,
+        loss=loss, predictions=written.predictions, scored=scored, writing=written.seconds
     )
 
 

@@ -63,7 +63,7 @@ def actor(context):
 class LostScorer(Scorer):
     """A scorer that has gone with its node."""
 
-    def score(self, candidates):
+    def score_each(self, several):
         raise RayActorError(error_msg="the actor is unavailable")
 
 
@@ -125,8 +125,8 @@ def test_what_does_not_fit_in_memory_is_marked_as_such(actor):
     import torch
 
     assert actor.open(0, {"train.learning_rate": 1e-2}) is None
-    slot = actor._host._slot("trial-000")
-    slot.epoch = lambda examples: (torch.empty(size, dtype=torch.uint8) for size in [2**55])
+    pack = actor._host._slot("trial-000").trainer.pack
+    pack._losses = lambda *step: torch.empty(2**55, dtype=torch.uint8)
     result = actor.advance(0)
     assert "DefaultCPUAllocator" in result[FAILED]
     assert result["violations"] == {"memory": 1.0}
@@ -180,7 +180,7 @@ def test_a_collapsed_trial_is_stopped_by_the_guard_without_a_best_rung(actor, co
 def test_the_best_adapter_of_a_healthy_rung_stays(actor, context):
     actor.open(0, {**COLLAPSING, "train.learning_rate": 1e-4})
     healthy = actor.advance(0)
-    slot = actor._host._slot("trial-000")
+    slot = actor._host._slot("trial-000").slot
     slot.recipe = slot.recipe.with_point({**COLLAPSING, "guard.rungs": 1})
     result = actor.advance(0)
     assert (result["best"], result["finished"]) == (healthy["objective"], False)

@@ -9,7 +9,7 @@ from workers.metrics import catalog
 from workers.metrics import references as checks
 from workers.metrics.metric import Array, Captions
 from workers.metrics.remembered import Forms, Remembered
-from workers.metrics.tokenizer import tokenize
+from workers.metrics.tokenizer import tokenize_each
 
 
 @dataclass(frozen=True)
@@ -77,12 +77,20 @@ class Scorer:
         Raises ValueError unless the ids of `candidates` are those of the references, and
         `workers.metrics.meteor_jvm.JavaDiedError`.
         """
-        checks.check_ids(candidates, self._given)
-        texts = {image: [candidates[image]] for image in self._given}
+        return self.score_each([candidates])[0]
+
+    def score_each(self, several: Sequence[Mapping[str, str]]) -> list[Scored]:
+        """Return what `score` returns for each, in less time than one after the other."""
+        for candidates in several:
+            checks.check_ids(candidates, self._given)
+        texts = [{image: [own[image]] for image in self._given} for own in several]
         with self._lock:
             self.start()
-            statistics = self._remembered.statistics(self._forms(texts))
-            finished = [m.finished(bound, statistics[m.name]) for m, bound in self._bound.items()]
+            return [self._scored(forms) for forms in self._forms_of_each(texts)]
+
+    def _scored(self, candidates: Forms) -> Scored:
+        statistics = self._remembered.statistics(candidates)
+        finished = [m.finished(bound, statistics[m.name]) for m, bound in self._bound.items()]
         return Scored(
             ids=tuple(self._given),
             corpus={key: value for corpus, _ in finished for key, value in corpus.items()},
@@ -96,14 +104,17 @@ class Scorer:
             self._sessions.close()
             self._sessions = None
 
-    def _forms(self, captions: Captions) -> Forms:
+    def _forms_of_each(self, several: Sequence[Captions]) -> list[Forms]:
         """Return the captions in the forms that the metrics read."""
         if all(metric.reads == "text" for metric in self._metrics):
-            return {"text": captions}
-        return {"text": captions, "tokens": tokenize(captions)}
+            return [{"text": captions} for captions in several]
+        tokens = tokenize_each(several)
+        return [
+            {"text": captions, "tokens": own} for captions, own in zip(several, tokens, strict=True)
+        ]
 
     def _read(self, references: Captions) -> Forms:
-        forms = self._forms(references)
+        (forms,) = self._forms_of_each([references])
         if "tokens" in forms:
             forms["tokens"] = checks.with_words(forms["tokens"])
         return forms

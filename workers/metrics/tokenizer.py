@@ -7,7 +7,7 @@ because it writes its input into the installed package.
 
 import re
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from pycocoevalcap.tokenizer.ptbtokenizer import PUNCTUATIONS, STANFORD_CORENLP_3_4_1_JAR
 
@@ -20,18 +20,39 @@ _SENTINEL = "endofcaptions"
 _ENDLESS = re.compile(r"(\S{1000})(?=\S)")
 
 
-def tokenize(captions: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+Captions = Mapping[str, Sequence[str]]
+
+
+def tokenize(captions: Captions) -> dict[str, list[str]]:
     """Return the captions as tokens joined by single spaces, same images, same order.
 
     A caption without words becomes the empty string, and what goes on for more than 1000
-    characters without white space is taken apart. One run of Java, about 0.3 CPU-seconds: what
-    becomes of a line depends a little on the next one, so that lines are not tokenized alone.
+    characters without white space is taken apart. One run of Java, about 0.3 CPU-seconds.
 
     Raises `workers.metrics.java.JavaMissingError`, and RuntimeError when the tokenizer fails.
     """
-    flat = [_one_line(caption) for several in captions.values() for caption in several]
-    lines = iter(_run(flat))
-    return {image: [next(lines) for _ in several] for image, several in captions.items()}
+    return tokenize_each([captions])[0]
+
+
+def tokenize_each(several: Sequence[Captions]) -> list[dict[str, list[str]]]:
+    """Return what `tokenize` returns for each, from one run of Java for all.
+
+    What becomes of a line depends a little on the next one, so that lines are not tokenized alone,
+    and each set has the same line behind it that it would have alone.
+    """
+    lines: list[str] = []
+    for captions in several:
+        lines += [_one_line(caption) for own in captions.values() for caption in own]
+        lines.append(_SENTINEL)
+    found = iter(_run(lines[:-1]))
+    return [_taken(captions, found) for captions in several]
+
+
+def _taken(captions: Captions, lines: Iterator[str]) -> dict[str, list[str]]:
+    """Take the lines of one set of captions, and the one behind them."""
+    taken = {image: [next(lines) for _ in own] for image, own in captions.items()}
+    next(lines, None)
+    return taken
 
 
 def _one_line(caption: str) -> str:

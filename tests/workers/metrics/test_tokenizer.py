@@ -5,7 +5,7 @@ import pytest
 from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
 
 from workers.metrics.java import VARIABLE, put_java_on_path
-from workers.metrics.tokenizer import tokenize
+from workers.metrics.tokenizer import tokenize, tokenize_each
 
 SEPARATORS = "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"
 
@@ -65,3 +65,13 @@ def test_endless_words_are_taken_apart_in_time() -> None:
     tokens = tokenize({"a": ["\U0001f600" * 50_000, "x" * 2500, "x" * 1000], "b": ["end"]})
     assert tokens["b"] == ["end"]
     assert [len(word) for text in tokens["a"] for word in text.split()] == [1000, 1000, 500, 1000]
+
+
+def test_sets_in_one_run_get_the_tokens_of_a_run_of_their_own() -> None:
+    """What ends in half a token, and what might go on with it, at every border of two sets."""
+    ends = ["at 5 p.m", "Mr.", "the U.S", "it's a dog '", "2 1/2", "...", "(", "555", "", "co-"]
+    starts = ["m. or later", "Smith's cat", ".A. flag", "s house", "3", "...", ")", "-1234", ""]
+    pairs = zip(ends, [*starts, starts[1]], strict=True)
+    sets = [{"1": [start], "2": [end]} for end, start in pairs]
+    assert tokenize_each(sets) == [tokenize(captions) for captions in sets]
+    assert tokenize_each(sets[::-1]) == [tokenize(captions) for captions in sets[::-1]]
