@@ -79,12 +79,23 @@ class Residents:
     def trainer(self, recipe: Recipe) -> Trainer:
         """Return what trains the recipe: a pack if it can be packed."""
         group = self._group(recipe)
-        if not self._packing or reason_not_packed(recipe) or not group.keeps_rows(recipe):
+        if self.reason_alone(recipe):
             return group.alone
         store = group.store_for(recipe)
         if store not in group.together:
             group.together[store] = Together(group.base, group.alone.adapted.bare)
         return group.together[store]
+
+    def reason_alone(self, recipe: Recipe) -> str | None:
+        """Return why the recipe does not train in a pack on this host; None if it does.
+
+        Its base is loaded: that of some depends on how the base batches images.
+        """
+        if not self._packing:
+            return "packing is off"
+        if self._group(recipe).keeps_rows(recipe):
+            return reason_not_packed(recipe)
+        return reason_not_packed(recipe) or "its adapted layers read all images in one row"
 
     def examples(self, recipe: Recipe) -> Examples:
         """Return the pairs that the recipe trains with."""
