@@ -320,8 +320,9 @@ def test_images_of_any_shape_are_read(base, prompts, size):
         assert torch.isfinite(base.model(**made).loss)
 
 
+@pytest.mark.parametrize("packing", [False, True])
 @pytest.mark.parametrize("checkpointing", [False, True])
-def test_resume_is_bit_identical(recipe, request, base, tmp_path, checkpointing):
+def test_resume_is_bit_identical(recipe, request, base, tmp_path, checkpointing, packing):
     recipe = recipe.with_point(
         {
             "model.base": base.model.name_or_path,
@@ -330,7 +331,7 @@ def test_resume_is_bit_identical(recipe, request, base, tmp_path, checkpointing)
             "data.limit": 12,
         }
     )
-    through, fresh = Host(device="cpu", threads=1), Host(device="cpu", threads=1)
+    through, fresh = (Host(device="cpu", threads=1, packing=packing) for _ in range(2))
     through.admit("one", recipe)
     through.advance("one")
     through.snapshot("one", tmp_path / "rung-1")
@@ -340,9 +341,9 @@ def test_resume_is_bit_identical(recipe, request, base, tmp_path, checkpointing)
         name: one[name] for name in ("train/loss", "val/loss")
     }
     weights, again = (
-        slot.adapted.weights(slot.name) for slot in (through._slot("one"), fresh._slot("again"))
+        host._slot(name).slot.weights() for host, name in ((through, "one"), (fresh, "again"))
     )
-    assert all(torch.equal(weights[key], again[key]) for key in weights)
+    assert all(torch.equal(own, other) for own, other in zip(weights, again, strict=True))
 
 
 @pytest.mark.parametrize(

@@ -92,6 +92,8 @@ class Pack:
 
         Raises ValueError, naming ``adapter.targets``, for what the base does not have.
         """
+        if name in self._slots:
+            raise ValueError(f"a slot must have a name of its own, {name!r} is there already")
         adapter = fresh(recipe.adapter, self.base, recipe.train.seed)
         layout = Layout(adapter.layers, rank_class(recipe.adapter.rank))
         if layout not in self._arenas:
