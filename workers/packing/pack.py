@@ -69,7 +69,9 @@ class Pack:
         self._slots: dict[str, PackedSlot] = {}
         self._epochs: dict[str, Epoch] = {}
         self._segments: list[Segment] = []
+        """What `_training_segments` returned last."""
         self._trained_names: tuple[str, ...] | None = None
+        """For whom; None once a slot has joined or left."""
         self._micro_steps = 0
 
     @property
@@ -222,7 +224,11 @@ class Pack:
         ]
 
     def _losses(self, epochs: Sequence[Epoch], taken: Sequence[Taken], size: int) -> torch.Tensor:
-        """Return each slot's share (slots,) of its loss; the gradients are added to its own."""
+        """Return what each slot's rows add (slots,) to the loss of its optimizer step.
+
+        That loss is the mean over the learned tokens of the whole step. The gradients are added to
+        those of the slots' parameters.
+        """
         batch = batches.training_batch(self.base, epochs, taken, size)
         recipes = [epoch.slot.recipe for epoch in epochs]
         smoothing = torch.tensor([recipe.train.label_smoothing for recipe in recipes])
