@@ -20,7 +20,7 @@ def residents():
     ("variant", "targets", "reason"),
     [
         ("qwen2_5_vl", "text_all", None),
-        ("qwen2_5_vl", "all", "its adapted layers read all images in one row"),
+        ("qwen2_5_vl", "all", "its adapted layers see all images in one row"),
         ("git", "all", None),
     ],
 )
