@@ -224,14 +224,11 @@ class Pack:
         ]
 
     def _losses(self, epochs: Sequence[Epoch], taken: Sequence[Taken], size: int) -> torch.Tensor:
-        """Return what each slot's rows add (slots,) to the loss of its optimizer step.
-
-        That loss is the mean over the learned tokens of the whole step. The gradients are added to
-        those of the slots' parameters.
-        """
+        """Return each slot's share (slots,) of its loss; the gradients are added to its own."""
         batch = batches.training_batch(self.base, epochs, taken, size)
         recipes = [epoch.slot.recipe for epoch in epochs]
         smoothing = torch.tensor([recipe.train.label_smoothing for recipe in recipes])
+        # A slot's loss is the mean over the learned tokens of its whole optimizer step.
         shares = torch.tensor([1.0 / own.tokens for own in taken], device=self.base.device)
         wanted = any(recipe.train.activation_checkpointing for recipe in recipes)
         parts = self._training_segments([epoch.slot for epoch in epochs])
