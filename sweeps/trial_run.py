@@ -37,6 +37,7 @@ PREDICTIONS = "eval/predictions.json"
 
 _ERROR, _GUARD, _SYMPTOMS = "trial.error", "trial.guard", "trial.symptoms"
 _VIOLATES = "trial.violates"
+_PACKED = "trial.packed"
 _ERROR_TAG_CHARACTERS = 5000  # MLflow cuts a tag's end off at 8000, where the cause stands
 _THUMBNAILS = 8  # rows of the predictions table that show their image
 
@@ -84,6 +85,11 @@ class TrialRun:
         """Record by digest on which images the trial is trained, and on which it is `scored`."""
         self.outbox.put(entries.inputs(data_inputs(data, data_set, scored)))
         self.outbox.put(entries.batch(tags=eval_tags(scored)))
+
+    def packed(self, reason_alone: str | None) -> None:
+        """Say by a tag whether the trial trains in a pack, or why it trains alone."""
+        told = f"no: {reason_alone}" if reason_alone else "yes"
+        self.outbox.put(entries.batch(tags={_PACKED: told}))
 
     def report(self, report: Report, objective: str, best: Best | None = None) -> None:
         """Log a rung's metrics at the step `report.rung` in one write, its symptoms as a tag.

@@ -140,6 +140,10 @@ class Host:
         """Return the recipe's data, loaded once per host."""
         return self.residents.data_set(recipe)
 
+    def reason_alone(self, recipe: Recipe) -> str | None:
+        """Return why the recipe does not train in a pack here; None if it does."""
+        return self.residents.reason_alone(recipe)
+
     def scored_samples(self, recipe: Recipe) -> tuple[Sample, ...]:
         """Return the validation images that the recipe's trials are scored on."""
         return self.residents.scored_samples(recipe)

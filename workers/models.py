@@ -90,7 +90,7 @@ def load_base(model: Model, quantization: str, device: torch.device) -> Base:
         raise ValueError(
             f"model.revision must be null where model.base is a folder, got {model.revision!r}"
         )
-    config = _config(model, source)
+    config = without_dropout(_config(model, source))
     family = families.get(config.model_type)
     processor = _processor(model, source, family)
     _check_vocabulary(model, processor, config)
@@ -98,6 +98,7 @@ def load_base(model: Model, quantization: str, device: torch.device) -> Base:
     storage = quantizations.get(quantization)
     loaded = AutoModelForImageTextToText.from_pretrained(
         source,
+        config=config,
         revision=model.revision,
         dtype=dtype,
         quantization_config=storage.config(dtype),
@@ -108,6 +109,20 @@ def load_base(model: Model, quantization: str, device: torch.device) -> Base:
     base = Base(model=loaded.eval(), processor=processor, family=family, device=device)
     family.check(base)
     return base
+
+
+def without_dropout(config: Any) -> Any:
+    """Set all dropout of a base's config, and of its parts, to 0, and return it.
+
+    A frozen base is the same in training as in use; what regularises is `Adapter.dropout`, which
+    each trial has for itself. The base's own would be drawn for all trials of a pack together.
+    """
+    for name, value in vars(config).items():
+        if hasattr(value, "model_type"):
+            without_dropout(value)
+        elif isinstance(value, float) and ("dropout" in name or "layerdrop" in name):
+            setattr(config, name, 0.0)
+    return config
 
 
 def _config(model: Model, source: str) -> Any:

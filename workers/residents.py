@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import torch
 
 from workers import data, rungs
+from workers.adapters import adapted_layers
 from workers.alone import Alone
 from workers.data.sample import DataSet, Sample
 from workers.evaluation import Evaluator, MakeScorer, scored_samples, started_scorer
@@ -12,7 +13,7 @@ from workers.features.frozen import vision_is_frozen
 from workers.features.store import Store
 from workers.metrics.scorer import Scorer
 from workers.models import Base, load_base
-from workers.packing.eligible import reason_not_packed
+from workers.packing.eligible import reason_alone
 from workers.packing.together import Together
 from workers.prompts import Asking
 from workers.recipe import Data, Evaluate, Model, Recipe
@@ -46,10 +47,6 @@ class _Resident:
         """What all of it is about."""
         return self.alone.adapted.base
 
-    def keeps_rows(self, recipe: Recipe) -> bool:
-        """Tell whether each example has its own rows in all layers that the recipe adapts."""
-        return self.base.family.IMAGES_IN_ROWS or vision_is_frozen(recipe.adapter, self.base)
-
     def store_for(self, recipe: Recipe) -> Store | None:
         """Return the store if the recipe's adapter leaves the image encoder alone."""
         return self.store if vision_is_frozen(recipe.adapter, self.base) else None
@@ -79,12 +76,22 @@ class Residents:
     def trainer(self, recipe: Recipe) -> Trainer:
         """Return what trains the recipe: a pack if it can be packed."""
         group = self._group(recipe)
-        if not self._packing or reason_not_packed(recipe) or not group.keeps_rows(recipe):
+        if self.reason_alone(recipe):
             return group.alone
         store = group.store_for(recipe)
         if store not in group.together:
             group.together[store] = Together(group.base, group.alone.adapted.bare)
         return group.together[store]
+
+    def reason_alone(self, recipe: Recipe) -> str | None:
+        """Return why the recipe does not train in a pack on this host; None if it does.
+
+        Its base is loaded for it.
+        """
+        if not self._packing:
+            return "packing is off"
+        base = self._group(recipe).base
+        return reason_alone(recipe, base.family, adapted_layers(recipe.adapter, base))
 
     def examples(self, recipe: Recipe) -> Examples:
         """Return the pairs that the recipe trains with."""

@@ -8,13 +8,14 @@ from typing import Any
 from sweeps.context import Point
 from sweeps.disk import in_words
 from sweeps.sweep import Sweep
+from workers import families
 from workers.checkpoint_files import CheckpointFiles
 from workers.footprint import fit
 from workers.footprint.fit import Device
 from workers.footprint.footprint import Footprint, estimate
 from workers.footprint.layers import Architecture
-from workers.footprint.weights import base_bytes
-from workers.packing.eligible import reason_not_packed
+from workers.footprint.weights import adapted_paths, base_bytes
+from workers.packing.eligible import reason_alone
 from workers.recipe import Recipe
 
 _LARGEST: Mapping[str, Callable[[Iterable[Any]], Any]] = {
@@ -64,7 +65,7 @@ def capacity(sweep: Sweep, base: Architecture, device: Device) -> Capacity:
         return replace(estimate(largest, base, gpu=device.gpu, rows=rows), base=bases)
 
     rows = fit.micro_batch(at, largest.train.batch_size, device)
-    reasons = tuple(dict.fromkeys(map(reason_not_packed, points)))
+    reasons = tuple(dict.fromkeys(_reason_alone(point, base.files) for point in points))
     slots, why = _slots(sweep, at(rows), device, reasons)
     return Capacity(
         largest=largest,
@@ -144,6 +145,11 @@ def _slots(
     if count == device.most_slots:
         return count, f"the most on a {'GPU' if device.gpu else 'CPU'}"
     return count, f"as many as fit in {fit.USABLE:.0%} of {in_words(device.bytes)}"
+
+
+def _reason_alone(recipe: Recipe, files: CheckpointFiles) -> str | None:
+    family = families.get(files.model_type)
+    return reason_alone(recipe, family, adapted_paths(recipe.adapter, files))
 
 
 def _slot_bytes(recipe: Recipe, base: Architecture, device: Device) -> float:

@@ -72,17 +72,16 @@ def _slots(sweep: Sweep, found: Capacity, layout: Layout, device: Device) -> lis
     alone = [("  alone", f"{who}: {reason}") for reason in found.alone]
     if found.one.total > device.room:
         alone.append(("  short", _short(found, device)))
-    fitting = f"{found.slots} would fit side by side: {found.why}"
-    whole = found.one.times(found.slots).total
-    if found.slots > 1:
-        fitting += f"; {in_words(whole)} together"
-    return [("  slots", f"{_chosen(sweep, found)}; {fitting}"), *alone]
+    return [("  slots", _count(sweep, found)), *alone]
 
 
-def _chosen(sweep: Sweep, found: Capacity) -> str:
-    if sweep.resources.slots != "auto":
-        return f"{sweep.resources.slots} as the file says"
-    return f"{found.slots}"
+def _count(sweep: Sweep, found: Capacity) -> str:
+    """Return the slots of a host and what decided on them."""
+    together = in_words(found.one.times(found.slots).total)
+    auto = f"{found.why}; {together} together" if found.slots > 1 else found.why
+    if sweep.resources.slots == "auto":
+        return f"{found.slots}: {auto}"
+    return f"{sweep.resources.slots} as the file says; auto would be {found.slots}: {auto}"
 
 
 def _short(found: Capacity, device: Device) -> str:

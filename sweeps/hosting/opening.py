@@ -48,6 +48,7 @@ def is_given_up(context: SweepContext, trial: OpenTrial) -> bool:
 
 def _begin(context: SweepContext, host: "Host", trial: OpenTrial) -> None:
     baseline = trial.untrained = host.admit(trial.name, trial.recipe)
+    trial.run.packed(host.reason_alone(trial.recipe))
     scored = host.scored_samples(trial.recipe)
     trial.run.inputs(trial.recipe.data, host.data_set(trial.recipe), scored)
     trial.run.report(baseline, context.sweep.search.objective.metric)
@@ -79,3 +80,4 @@ def _go_on(context: SweepContext, host: "Host", trial: OpenTrial, past: Sequence
     trial.mark(context.sweep, last.get(VIOLATES))
     if not record.is_over(last):
         host.restore(trial.name, trial.recipe, context.folder.snapshot(trial.name, last["rung"]))
+        trial.run.packed(host.reason_alone(trial.recipe))

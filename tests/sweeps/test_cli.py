@@ -171,23 +171,23 @@ def test_plan_shows_the_memory_of_a_host(sweeps, untrained_base):
     assert "quantization none and int8 and nf4" in lines["base"]
     assert "16 rows in a forward" in lines["step"]
     assert lines["captions"].endswith("instead of a step, 64 images with 3 beams")
-    assert lines["slots"].startswith("1, trials take turns; 8 would fit side by side: ")
+    assert lines["slots"].startswith("8: the most on a CPU; ")
     assert lines["alone"].startswith("some trials: the outlier columns of LLM.int8()")
 
 
 def test_plan_says_what_would_fit_on_a_gpu(sweeps, untrained_base):
     lines = plan_of(sweeps, untrained_base, "--gpu-memory", "24GB")
     assert "on a GPU with 24.0 GB" in lines["memory"]
-    assert "16 would fit side by side: as many as there are trials" in lines["slots"]
+    assert lines["slots"].startswith("16: as many as there are trials; ")
     small = plan_of(sweeps, untrained_base, "--gpu-memory", "500MB")
     assert small["short"].endswith("such points are not tried")
-    assert "; 1 would fit" in small["slots"]
+    assert small["slots"].startswith("1: as many as fit in 90% of ")
 
 
 def test_plan_with_slots_of_the_file_and_packing_off(sweeps, untrained_base):
     chosen = ("--set", "resources.slots=3", "--set", "resources.packing='off'")
     lines = plan_of(sweeps, untrained_base, *chosen)
-    assert lines["slots"].startswith("3 as the file says; 1 would fit side by side: resources.pack")
+    assert lines["slots"].endswith("3 as the file says; auto would be 1: resources.packing is off")
 
 
 def test_a_memory_that_is_no_size_is_refused(sweeps):

@@ -4,6 +4,7 @@ import json
 import math
 import re
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -391,6 +392,32 @@ def test_a_trial_begins_where_another_one_stood(actor, context, kind):
     run = SweepRun.find(context.tracking, context.folder.sweep_id)
     tags = {trial.data.tags["trial.id"]: trial.data.tags for trial in run.trials()}
     assert tags["trial-001"]["trial.from"] == "trial-000 rung 1"
+
+
+@pytest.mark.parametrize(
+    ("point", "told"),
+    [
+        ({}, "yes"),
+        ({"adapter.variant": "dora"}, "no: DoRA norms the whole weight of each trial"),
+    ],
+)
+def test_a_tag_says_whether_a_trial_is_packed(actor, context, point, told):
+    actor.open(0, point)
+    assert run_of(context).data.tags["trial.packed"] == told
+
+
+def test_the_tag_of_a_trial_that_goes_on_says_what_its_new_host_does(actor, context):
+    actor.open(0, {"train.learning_rate": 1e-3})
+    actor.advance(0)
+    actor.close(0)
+    resources = context.sweep.resources.model_copy(update={"packing": "off"})
+    sweep = context.sweep.model_copy(update={"resources": resources})
+    alone = HostActor(replace(context, sweep=sweep), "host-1")
+    try:
+        assert alone.open(0, {"train.learning_rate": 1e-3}) is None
+        assert run_of(context).data.tags["trial.packed"] == "no: packing is off"
+    finally:
+        alone.shutdown()
 
 
 def test_a_full_disk_is_no_failure_of_the_trial_and_names_the_folder(actor, context):

@@ -1,13 +1,13 @@
 """When the features of images can be kept: the whole way from pixels to them is frozen."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from workers.adapters import adapted_layers
 from workers.recipe import Adapter
 
 if TYPE_CHECKING:
+    from workers.families import Family
     from workers.models import Base
 
 
@@ -16,13 +16,19 @@ def vision_is_frozen(adapter: Adapter, base: "Base") -> bool:
 
     False where it is not known which modules these are.
     """
-    if not base.family.VISION_CHAIN or adapter.bias == "all":
+    from workers.adapters import adapted_layers  # torch, without which `leaves_vision` does
+
+    return leaves_vision(adapter, base.family, adapted_layers(adapter, base))
+
+
+def leaves_vision(adapter: Adapter, family: "Family", layers: Sequence[str]) -> bool:
+    """Say the same of an adapter on the `layers` of a base of this family."""
+    if not family.VISION_CHAIN or adapter.bias == "all":
         return False
-    trained = (*adapted_layers(adapter, base), *adapter.trained_modules)
     return not any(
         _within(path, module) or _within(module, path)
-        for path in trained
-        for module in base.family.VISION_CHAIN
+        for path in (*layers, *adapter.trained_modules)
+        for module in family.VISION_CHAIN
     )
 
 

@@ -76,7 +76,8 @@ def is_linear(name: str, shape: tuple[int, ...]) -> bool:
     return len(shape) == 2 and not _PLAIN.fullmatch(name)
 
 
-def _adapted(adapter: Adapter, files: CheckpointFiles) -> list[str]:
+def adapted_paths(adapter: Adapter, files: CheckpointFiles) -> list[str]:
+    """Return the paths of the linear layers that an adapter is put on."""
     pattern = families.target_pattern(families.get(files.model_type), adapter.targets)
     found = (
         name.removesuffix(".weight") for name, shape in files.shapes.items() if len(shape) == 2
@@ -85,14 +86,14 @@ def _adapted(adapter: Adapter, files: CheckpointFiles) -> list[str]:
 
 
 def _outputs(adapter: Adapter, files: CheckpointFiles) -> int:
-    return sum(files.shapes[f"{path}.weight"][0] for path in _adapted(adapter, files))
+    return sum(files.shapes[f"{path}.weight"][0] for path in adapted_paths(adapter, files))
 
 
 def _biases(adapter: Adapter, files: CheckpointFiles) -> int:
     biases = {name: math.prod(shape) for name, shape in files.shapes.items()
               if name.endswith(".bias")}  # fmt: skip
     if adapter.bias == "lora_only":
-        return sum(biases.get(f"{path}.bias", 0) for path in _adapted(adapter, files))
+        return sum(biases.get(f"{path}.bias", 0) for path in adapted_paths(adapter, files))
     return sum(biases.values()) if adapter.bias == "all" else 0
 
 

@@ -1,5 +1,6 @@
 """The weights and gradients of all slots that share a layout, one row each.
 
+An arena is two matrices (slots, width) in float32, weights and gradients, see `layout` for a row.
 Slots that train are kept in the first rows, because a batched product wants them evenly spaced:
 when a slot joins or leaves, rows change places between two steps.
 """
@@ -13,7 +14,8 @@ class Arena:
     """Rows of weights by the names of their slots.
 
     Each slot has one flat parameter: the view of its row, with the gradient's row as its ``grad``.
-    An optimizer of torch takes it as it is, and keeps it when the row changes its place.
+    An optimizer of torch takes it as it is, and keeps it when the row changes its place: the
+    moments belong to the parameter, whose data is pointed at the new row.
     """
 
     def __init__(self, layout: Layout, device: torch.device) -> None:
@@ -23,7 +25,9 @@ class Arena:
         self._names: list[str] = []
         self._parameters: dict[str, torch.nn.Parameter] = {}
         self._front: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
+        """What `leaves` returned last."""
         self._front_names: tuple[str, ...] | None = None
+        """For whom; None once a row has moved."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -50,9 +54,10 @@ class Arena:
         self._place()
 
     def leaves(self, names: tuple[str, ...]) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
-        """Return the matrices of these slots, in this order, as leaves of the graph.
+        """Return path -> A (slots, rank, inputs), B (slots, outputs, rank), as leaves of autograd.
 
-        Their gradients are added to the gradients of the slots' parameters.
+        In the order of `names`, whose rows move to the front for it. What `backward` adds to the
+        matrices' gradients is in the gradients of the slots' parameters, which are the same memory.
         """
         if names != self._front_names:
             for row, name in enumerate(names):
@@ -70,6 +75,7 @@ class Arena:
         values = self.layout.matrices(self._values[:count])
         gradients = self.layout.matrices(self._gradients[:count])
         for path, pair in values.items():
+            # A view of what requires no gradient is a leaf; a gradient that is there is added to.
             for matrix, gradient in zip(pair, gradients[path], strict=True):
                 matrix.requires_grad_()
                 matrix.grad = gradient

@@ -3,8 +3,8 @@
 A generator's numbers depend on how many were drawn before, and so on the neighbours, on the slot
 and on padding. Here each number is a hash of what it is for: the trial's seed, the example's place
 in the epoch, the layer, the position in the sequence and the feature (counter-based random numbers,
-Salmon et al. 2011). The hash multiplies and shifts, once for the position and once for the feature,
-which is enough for a mask.
+Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"). The hash multiplies and shifts,
+once for the position and once for the feature: shorter than theirs, and enough for a mask.
 """
 
 import zlib
@@ -24,7 +24,8 @@ class Draws:
     """What the dropout of one micro-step needs of the rows of some slots."""
 
     keys: torch.Tensor
-    """(rows,) int32: a hash of the trial's seed and the example's place in its epoch."""
+    """(rows,) int32, of all slots one after the other: a hash of the trial's seed and the example's
+    place in its epoch, see `row_key`."""
     thresholds: torch.Tensor
     """(rows, 1, 1) int16: a draw below it drops the value."""
     gains: torch.Tensor
@@ -33,7 +34,8 @@ class Draws:
     def kept(self, x: torch.Tensor, salt: int) -> torch.Tensor:
         """Return 1 for what is kept of `x` (slots, tokens, features) and 0 for what is dropped.
 
-        `salt` tells layers apart. All rows have equally many of the tokens.
+        `salt` tells layers apart. The tokens of a slot are those of its rows, equally many of each.
+        The result has the shape of `x`.
         """
         rows = self.keys.shape[0]
         drawn = draws(self.keys, salt, x.numel() // x.shape[-1] // rows, x.shape[-1])
@@ -44,9 +46,9 @@ class Draws:
 
 
 def draws(keys: torch.Tensor, salt: int, positions: int, features: int) -> torch.Tensor:
-    """Return uniform int16 numbers (rows, positions, features).
+    """Return numbers (rows, positions, features), uniform over all values of int16.
 
-    Each hash gives two of them.
+    Each hash is 32 bits, which are the numbers of two features. `keys` are (rows,) int32.
     """
     by_position = _multiples(positions, _ODD[1], keys.device)
     by_pair = _multiples((features + 1) // 2, _ODD[2], keys.device)
@@ -73,14 +75,17 @@ def salt_of(path: str) -> int:
 
 
 def threshold(probability: float) -> int:
-    """Return the smallest int16 draw that keeps its value."""
+    """Return the smallest int16 draw that keeps its value: of 2^16 draws, p 2^16 are below it."""
     return min(round(probability * 2**16), 2**16 - 1) - 2**15
 
 
 def of_slots(
     keys: Sequence[Sequence[int]], probabilities: Sequence[float], device: torch.device
 ) -> Draws | None:
-    """Return the draws of slots with these keys of their rows; None where nothing is dropped."""
+    """Return the draws of slots with these keys of their rows; None where nothing is dropped.
+
+    Each slot has its own probability; with 0 it keeps all.
+    """
     if not any(probabilities):
         return None
     thresholds = [threshold(p) for p, own in zip(probabilities, keys, strict=True) for _ in own]
@@ -94,6 +99,7 @@ def of_slots(
 
 @lru_cache(maxsize=256)
 def _multiples(count: int, odd: int, device: torch.device) -> torch.Tensor:
+    """Return 0, odd, 2 odd, ... modulo 2^32, as int32 (count,)."""
     values = torch.arange(count, dtype=torch.int64) * odd & _MASK
     return values.to(torch.int32).to(device)
 

@@ -1,10 +1,30 @@
 """Which trials can share one forward and backward with others."""
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from workers.features.frozen import leaves_vision
 from workers.recipe import Recipe
+
+if TYPE_CHECKING:
+    from workers.families import Family
+
+
+def reason_alone(recipe: Recipe, family: "Family", layers: Sequence[str]) -> str | None:
+    """Return why a trial that adapts these `layers` of its base trains alone; None if it does not.
+
+    Layers of a pack must see equally many tokens of each row: some image encoders see the patches
+    of all images in one row.
+    """
+    if family.IMAGES_IN_ROWS or leaves_vision(recipe.adapter, family, layers):
+        return reason_not_packed(recipe)
+    if family.VISION_CHAIN:
+        return reason_not_packed(recipe) or "its adapted layers see all images in one row"
+    return reason_not_packed(recipe) or "the base has no family that says how it sees images"
 
 
 def reason_not_packed(recipe: Recipe) -> str | None:
-    """Return why a trial must train alone; None for one that can be packed."""
+    """Return why a trial must train alone on any base; None for one that can be packed on some."""
     if recipe.quantization == "int8":
         return "the outlier columns of LLM.int8() come from the whole batch"
     if recipe.adapter.variant == "dora":

@@ -1,8 +1,9 @@
 """Where the two matrices of each layer are in one trial's row of weights.
 
 A row holds, layer by layer, A (rank, inputs) and then B (outputs, rank). Ranks are padded to a
-class, so that trials of different ranks fit into one batched matrix product; the padding of both
-matrices is zero. Then its gradients are exactly zero, and AdamW leaves it at zero.
+class, so that trials of different ranks fit into one batched matrix product. The padding of both
+matrices is zero: rows of A and columns of B. The gradient of the one is a product with the other,
+so it is exactly zero, and AdamW (also its weight decay) leaves a zero where it is.
 """
 
 from collections.abc import Mapping
@@ -16,7 +17,8 @@ RANK_CLASSES = (16, 64, 256)
 little, so padding to the next class is cheaper than another product."""
 
 Matrices = Mapping[str, tuple[torch.Tensor, torch.Tensor]]
-"""Path of a layer -> A (rank, inputs) and B (outputs, rank)."""
+"""Path of a layer in the base -> A and B: of one trial (rank, inputs) and (outputs, rank), of
+several with one more axis in front, (slots, ...)."""
 
 
 def rank_class(rank: int) -> int:
@@ -30,6 +32,7 @@ class Layer:
     """One linear layer that has an adapter."""
 
     path: str
+    """In the base, such as ``model.layers.0.self_attn.q_proj``."""
     inputs: int
     outputs: int
 
@@ -39,8 +42,9 @@ class Layout:
     """The row of the trials that have one rank class and one set of adapted layers."""
 
     layers: tuple[Layer, ...]
+    """In the order of the row."""
     rank: int
-    """Padded."""
+    """The rank class, see `rank_class`."""
 
     @cached_property
     def starts(self) -> Mapping[str, tuple[int, int]]:
@@ -53,7 +57,7 @@ class Layout:
 
     @cached_property
     def width(self) -> int:
-        """Elements of a row."""
+        """Weights in a row, padding included."""
         return self.rank * sum(layer.inputs + layer.outputs for layer in self.layers)
 
     def matrices(self, rows: torch.Tensor) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:

@@ -19,7 +19,7 @@ class Route:
     draws: Sequence[Draws | None] | None = None
     """Dropout of each segment's rows while a pack trains."""
     label_rows: list[int] | None = None
-    """Rows of each slot in the head, where only label positions reach it."""
+    """Tokens of each slot in the head, where only label positions reach it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,13 +44,21 @@ class Share:
 
 
 class PackedLinear(torch.nn.Module):
-    """Stands in the model in place of a linear layer, which it calls for all rows at once."""
+    """Stands in the model in place of a linear layer, which it calls for all rows at once.
+
+    Args:
+        base: the linear layer, quantized or not.
+        path: its place in the base, by which dropout tells layers apart.
+        route: where the rows of each slot are in the batch under way.
+        head: whether it is the layer to the vocabulary, which may get label positions alone.
+    """
 
     def __init__(self, base: torch.nn.Module, path: str, route: Route, *, head: bool) -> None:
         super().__init__()
         self.base = base
         self._head = head
         self.shares: tuple[Share, ...] = ()
+        """In the order of the rows. Slots between them have no adapter in this layer."""
         self._route = route
         self._salt = salt_of(path)
 
@@ -65,7 +73,11 @@ class PackedLinear(torch.nn.Module):
         return cast(torch.Tensor | None, self.base.bias)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return the layer's output for `x`, whose rows are ordered by slot."""
+        """Return the layer's output (..., outputs) for `x` (..., inputs).
+
+        The rows of `x`, its first axis, are ordered by slot, equally many of each; a slot without
+        an adapter in this layer gets the base's output.
+        """
         out: torch.Tensor = self.base(x)
         if self._head and self._route.label_rows is not None:
             return self._unequal(out, x, self._route.label_rows)
@@ -83,6 +95,7 @@ class PackedLinear(torch.nn.Module):
         return (pieces[0] if len(pieces) == 1 else torch.cat(pieces)).view(out.shape)
 
     def _added(self, outs: torch.Tensor, xs: torch.Tensor, share: Share) -> torch.Tensor:
+        """Return the outputs of a share's slots, of (slots, tokens, ...) of the whole batch."""
         if share.a.shape[0] < outs.shape[0]:
             outs, xs = outs[share.first : share.end], xs[share.first : share.end]
         drawn = self._route.draws[share.number] if self._route.draws else None
@@ -94,7 +107,11 @@ class PackedLinear(torch.nn.Module):
         return added
 
     def _unequal(self, out: torch.Tensor, x: torch.Tensor, sizes: list[int]) -> torch.Tensor:
-        """Return the output for rows of which the slots have unequally many."""
+        """Return the output (tokens, outputs) for tokens of which the slots have unequally many.
+
+        `sizes` are the tokens of each slot. There is no dropout here: its numbers are of positions
+        in a row, which the head is not told.
+        """
         starts = [sum(sizes[:slot]) for slot in range(len(sizes) + 1)]
         pieces, done = [], 0
         for share in self.shares:

@@ -3,7 +3,8 @@ r"""The arithmetic of one adapted layer for many slots at once.
 For slot k, with its rows x_k of the batch, :math:`y_k = W x_k + s_k B_k A_k x_k` (LoRA, Hu et al.
 2021). W is the frozen base's and is applied to all rows in one product; the second term is one
 batched product over the slots for A and one for B. Slots are sliced, never masked out by zeros:
-one that holds NaN changes no other.
+one that holds NaN changes no other. The idea is that of BatchLoRA in mLoRA (Ye et al. 2023), and of
+Punica (Chen et al. 2023) for inference.
 
 As in peft the low-rank term is computed in float32, whatever the precision of the base, and added
 before it is rounded to that precision.
@@ -15,7 +16,11 @@ import torch
 
 
 class AddLowRank(torch.autograd.Function):
-    """``out + scale * (kept * x) A^T B^T`` per slot.
+    """``y = out + scale * (kept * x) A^T B^T`` per slot, with one token per row of x.
+
+    With g the gradient of y and u = scale * (kept * x) A^T, the gradients are: of out g, of B
+    g^T u, of A (scale * g B)^T (kept * x), and of x kept * (scale * g B) A, to which autograd adds
+    what comes through out.
 
     A function of its own instead of torch's recorded operations: those would keep the float32 copy
     of x and the dropped one; this keeps x as it came, which layers share that read the same, and
@@ -39,7 +44,8 @@ class AddLowRank(torch.autograd.Function):
             x: input (slots, tokens, inputs).
             a: (slots, rank, inputs), float32.
             b: (slots, outputs, rank), float32.
-            scale: (slots, 1, 1), alpha / rank or what stands for it, raised by dropout's gain.
+            scale: (slots, 1, 1), alpha / rank (rsLoRA: alpha / sqrt(rank), Kalajdzievski 2023),
+                times dropout's gain 1 / (1 - p).
             kept: 1 where dropout leaves x, else 0, of its shape; None leaves all.
         """
         reduced = torch.bmm(_left(x, kept), a.mT) * scale
@@ -52,7 +58,10 @@ class AddLowRank(torch.autograd.Function):
     def backward(  # type: ignore[override]
         ctx: Any, gradient: torch.Tensor
     ) -> tuple[torch.Tensor | None, ...]:
-        """Return the gradients of `out`, `x`, `a` and `b`."""
+        """Return the gradients of `out`, `x`, `a` and `b`, each of its tensor's shape.
+
+        `gradient` is that of the sum, (slots, tokens, outputs).
+        """
         x, a, b, scale, kept, reduced = ctx.saved_tensors
         wide = gradient.float()
         of_reduced = torch.bmm(wide, b) * scale
@@ -80,7 +89,9 @@ def add_low_rank_in_turn(
 ) -> torch.Tensor:
     """Return what `AddLowRank` does, slot by slot with torch's own operations: the reference.
 
-    It takes rows (tokens, inputs), of which the slots may have unequally many: `sizes`.
+    Of `out` (tokens, outputs) and `x` (tokens, inputs) the first ``sizes[0]`` tokens are the first
+    slot's, and so on: the slots may have unequally many. `a`, `b` and `scale` are those of
+    `AddLowRank`, `kept` has the shape of `x`. Returns (tokens, outputs).
     """
     wide = _left(x, kept)
     added = [

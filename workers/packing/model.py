@@ -16,16 +16,20 @@ from workers.packing.linear import PackedLinear, Route, Share
 from workers.token_losses import token_losses
 
 Bare = Callable[[], AbstractContextManager[Any]]
+"""Makes a context in which adapters that others have put on the base do nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Segment:
-    """Slots of one layout whose rows follow one another in the batch."""
+    """Slots of one layout whose rows follow one another in the batch.
+
+    Each layer that they adapt sees them as a `Share`, and computes them in one batched product.
+    """
 
     matrices: Matrices
     """Path of a layer -> A (slots, rank, inputs) and B (slots, outputs, rank)."""
     scale: torch.Tensor
-    """(slots, 1, 1)."""
+    """(slots, 1, 1): what each slot's B A is multiplied by."""
 
 
 class PackedModel:
@@ -65,9 +69,10 @@ class PackedModel:
                 self._route.draws = None
 
     def losses(self, batch: Batch, smoothing: torch.Tensor) -> torch.Tensor:
-        """Return the sum of the losses of each slot's learned tokens (slots,).
+        """Return the sum of the losses of each slot's learned tokens (slots,), not their mean.
 
-        `smoothing` is the label smoothing of each row (rows,).
+        Only while the model carries slots, of which each has equally many rows of `batch`.
+        `smoothing` is the label smoothing of each row (rows,), on the CPU.
         """
         learned = collation.learned_labels(self._base, batch["labels"]) != IGNORED
         counts: list[int] = learned.view(self._route.slots, -1).sum(dim=1).tolist()

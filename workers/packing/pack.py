@@ -69,7 +69,9 @@ class Pack:
         self._slots: dict[str, PackedSlot] = {}
         self._epochs: dict[str, Epoch] = {}
         self._segments: list[Segment] = []
+        """What `_training_segments` returned last."""
         self._trained_names: tuple[str, ...] | None = None
+        """For whom; None once a slot has joined or left."""
         self._micro_steps = 0
 
     @property
@@ -226,6 +228,7 @@ class Pack:
         batch = batches.training_batch(self.base, epochs, taken, size)
         recipes = [epoch.slot.recipe for epoch in epochs]
         smoothing = torch.tensor([recipe.train.label_smoothing for recipe in recipes])
+        # A slot's loss is the mean over the learned tokens of its whole optimizer step.
         shares = torch.tensor([1.0 / own.tokens for own in taken], device=self.base.device)
         wanted = any(recipe.train.activation_checkpointing for recipe in recipes)
         parts = self._training_segments([epoch.slot for epoch in epochs])

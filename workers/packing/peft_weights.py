@@ -29,7 +29,9 @@ class FreshAdapter:
 
     layers: tuple[Layer, ...]
     matrices: Matrices
+    """Of the true rank, float32 on the CPU; B is zero unless ``adapter.init`` says otherwise."""
     scale: float
+    """What B A is multiplied by: alpha / rank, or alpha / sqrt(rank) for rsLoRA."""
     config: Any
     """peft's `LoraConfig`."""
 
@@ -102,6 +104,7 @@ def _skeleton(layers: tuple[Layer, ...]) -> torch.nn.Module:
                 parent.add_module(folder, torch.nn.Module())
             parent = parent.get_submodule(folder)
         linear = torch.nn.Linear(layer.inputs, layer.outputs, bias=False, device="meta")
+        # One number that is seen as a whole matrix: peft asks for its shape, type and device.
         shape = torch.empty(1).expand(layer.outputs, layer.inputs)
         linear.weight = torch.nn.Parameter(shape, requires_grad=False)
         parent.add_module(name, linear)

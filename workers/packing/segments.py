@@ -12,7 +12,10 @@ from workers.packing.slot import PackedSlot
 
 
 def training(slots: Sequence[PackedSlot]) -> list[Segment]:
-    """Return the slots' own weights, as leaves of the graph."""
+    """Return the slots' own weights, as leaves of autograd.
+
+    The slots of an arena must be neighbours: it can give leaves for one run of them at a time.
+    """
     return [
         Segment(matrices=arena.leaves(tuple(slot.name for slot in own)), scale=_scales(own))
         for arena, own in _runs(slots)
@@ -33,7 +36,7 @@ def copied(slots: Sequence[PackedSlot], weights: Sequence[Matrices] | None = Non
 
 
 def _runs(slots: Sequence[PackedSlot]) -> list[tuple[Arena, list[PackedSlot]]]:
-    """Return the slots in runs of one arena."""
+    """Return the slots, in their order, in runs of neighbours that share an arena."""
     grouped = groupby(slots, key=lambda slot: id(slot.arena))
     runs = [list(own) for _, own in grouped]
     return [(own[0].arena, own) for own in runs]

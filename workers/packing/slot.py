@@ -39,9 +39,12 @@ class PackedSlot:
     name: str
     recipe: Recipe
     fresh: FreshAdapter
+    """Its layers, scale and config; its matrices are those before training."""
     arena: Arena
     parameter: torch.nn.Parameter
+    """(width,): the slot's row of the arena, with its gradient."""
     optimizer: torch.optim.Optimizer
+    """AdamW (Loshchilov and Hutter 2019) of this parameter alone."""
     rung: int = 0
     """Epochs done: with the seed, the data cursor and the state of dropout."""
     ailing: int = 0

@@ -51,7 +51,11 @@ def graft(slot: PackedSlot, folder: Path, rung: int) -> None:
 
 
 def _optimizer_state(slot: PackedSlot) -> dict[str, Any]:
-    """Return what AdamW over A and B of each layer, in their order, would return."""
+    """Return the state of an AdamW over A and B of each layer, in their order.
+
+    That is what a slot that trains alone has. The pack's own AdamW has one flat weight, whose
+    moments (width,) are cut into those of the matrices, of the true rank.
+    """
     saved = slot.optimizer.state_dict()
     number = 2 * len(slot.fresh.layers)
     group = {**saved["param_groups"][0], "params": list(range(number))}
@@ -68,7 +72,10 @@ def _optimizer_state(slot: PackedSlot) -> dict[str, Any]:
 
 
 def _load_optimizer(slot: PackedSlot, saved: Mapping[str, Any]) -> None:
-    """Take over what `_optimizer_state` returned; hyperparameters stay the slot's own."""
+    """Take over what `_optimizer_state` returned; hyperparameters stay the slot's own.
+
+    The moments of padding are zero, as those of weights whose gradient was always zero.
+    """
     if not saved["state"]:
         return
     state = {"step": saved["state"][0]["step"]}
@@ -86,4 +93,5 @@ def _load_optimizer(slot: PackedSlot, saved: Mapping[str, Any]) -> None:
 
 
 def _flat(matrices: Matrices) -> list[torch.Tensor]:
+    """Return A and B of the first layer, then of the second, and so on."""
     return [matrix for pair in matrices.values() for matrix in pair]

@@ -41,6 +41,7 @@ class Together:
         self._examples: dict[str, Examples] = {}
         """What the slots in flight train with."""
         self._lingering: list[Trained] = []
+        """Slots that have done their epoch and wait, see `LINGER`."""
 
     @property
     def busy(self) -> bool:

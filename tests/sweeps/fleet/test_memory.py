@@ -103,8 +103,17 @@ def test_a_space_in_which_some_pack_says_which_do_not(files, sweep):
     assert found.alone == ("the outlier columns of LLM.int8() come from the whole batch",)
 
 
+def test_an_image_encoder_whose_images_share_a_row_is_not_packed(checkpoints, sweep):
+    qwen = Architecture.of(checkpoint_files.find(str(checkpoints("qwen2_5_vl")), None))
+    found = capacity(sweep("adapter: {targets: all}"), qwen, GPU)
+    assert (found.packs, found.slots) == (False, 1)
+    assert found.alone == ("its adapted layers see all images in one row",)
+    found = capacity(sweep("adapter: {targets: text_all}"), qwen, GPU)
+    assert (found.packs, found.alone) == (True, ())
+
+
 def test_auto_is_what_fits_unless_neighbours_would_count_in_what_decides(files, sweep):
     assert auto_slots(sweep(), None, GPU) == 1  # the base is not known yet
     assert auto_slots(sweep(), files, GPU) > 1
-    timed = "search: {constraints: {latency_ms: {max: 50}}}"
+    timed = 'search: {constraints: {latency_ms: "< 50"}}'
     assert auto_slots(sweep(timed), files, GPU) == 1

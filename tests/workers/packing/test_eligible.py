@@ -1,6 +1,7 @@
 import pytest
 
-from workers.packing.eligible import reason_not_packed
+from workers import families
+from workers.packing.eligible import reason_alone, reason_not_packed
 from workers.recipe import Data, Model, Recipe
 
 RECIPE = Recipe(model=Model(base="tiny:shapes"), data=Data(source="shapes"))
@@ -19,4 +20,24 @@ RECIPE = Recipe(model=Model(base="tiny:shapes"), data=Data(source="shapes"))
 )
 def test_what_cannot_share_a_forward_says_why(point, reason):
     found = reason_not_packed(RECIPE.with_point(point))
+    assert found is None if reason is None else reason in found
+
+
+TEXT, VISION = "model.language_model.layers.0.self_attn.q_proj", "model.visual.blocks.0.attn.qkv"
+
+
+@pytest.mark.parametrize(
+    ("model_type", "point", "layers", "reason"),
+    [
+        ("qwen2_5_vl", {}, [TEXT], None),
+        ("qwen2_5_vl", {}, [TEXT, VISION], "all images in one row"),
+        ("qwen2_5_vl", {"adapter.variant": "dora"}, [VISION], "DoRA"),
+        ("git", {}, ["git.image_encoder.vision_model.encoder.layers.0.self_attn.q_proj"], None),
+        ("llava", {}, [TEXT], "no family"),
+    ],
+)
+def test_a_base_whose_images_share_a_row_packs_only_what_leaves_them_alone(
+    model_type, point, layers, reason
+):
+    found = reason_alone(RECIPE.with_point(point), families.get(model_type), layers)
     assert found is None if reason is None else reason in found
