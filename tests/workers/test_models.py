@@ -8,8 +8,10 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 import torch
 
+from workers import data
 from workers.models import load_base
-from workers.recipe import Model
+from workers.recipe import Data, Model
+from workers.training import Examples
 
 CPU = torch.device("cpu")
 
@@ -99,3 +101,32 @@ def test_a_revision_that_does_not_exist_is_named(monkeypatch, tmp_path):
             load("someone/model", "no-such")
     finally:
         server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("variant", "part", "field"),
+    [
+        ("git", (), "hidden_dropout_prob"),
+        ("blip2-opt", ("text_config",), "dropout"),
+        ("blip2-t5", ("text_config",), "dropout_rate"),
+        ("blip2-opt", ("qformer_config",), "attention_probs_dropout_prob"),
+    ],
+)
+def test_a_frozen_base_is_the_same_in_training_as_in_use(
+    checkpoints, tmp_path, variant, part, field
+):
+    folder = shutil.copytree(checkpoints(variant), tmp_path / "dropping")
+    config = json.loads((folder / "config.json").read_text())
+    section = config
+    for name in part:
+        section = section[name]
+    section[field] = 0.5
+    (folder / "config.json").write_text(json.dumps(config))
+    base = load(folder)
+    samples = data.load(Data(source="shapes", limit=12)).splits["train"]
+    batch = Examples.of(base, samples).batch(base, [0, 1])
+    with torch.no_grad():
+        used = float(base.model.eval()(**batch).loss)
+        trained = [float(base.model.train()(**batch).loss) for _ in range(2)]
+    assert trained[0] == trained[1]
+    assert trained[0] == pytest.approx(used, abs=1e-6)

@@ -82,7 +82,8 @@ class Disk:
     def __init__(self, folder: Path, limit: int) -> None:
         self._folder = folder
         self._limit = limit
-        self._began = time.time()
+        # The clock of files ticks coarser than this one.
+        self._began = time.time() - 0.1
         self._used: int | None = None
         """Bytes of all files, as far as this process knows."""
         self._full = limit == 0
