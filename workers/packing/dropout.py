@@ -37,29 +37,24 @@ class Draws:
         `salt` tells layers apart. The tokens of a slot are those of its rows, equally many of each.
         The result has the shape of `x`.
         """
-        positions = x.numel() // x.shape[-1] // self.keys.shape[0]
-        places = torch.arange(positions, device=x.device)
-        drawn = draws(self.keys[:, None], places, salt, x.shape[-1])
-        return _at_least(drawn, self.thresholds).view(x.shape)
-
-    def kept_at(
-        self, rows: torch.Tensor, places: torch.Tensor, features: int, salt: int
-    ) -> torch.Tensor:
-        """Return the same for some tokens (tokens, features), each at its place of its row."""
-        drawn = draws(self.keys[rows], places, salt, features)
-        return _at_least(drawn, self.thresholds[rows][:, 0])
+        rows = self.keys.shape[0]
+        drawn = draws(self.keys, salt, x.numel() // x.shape[-1] // rows, x.shape[-1])
+        # A byte per value, but on a CPU a product with bytes takes thrice as long.
+        dtype = torch.float32 if x.device.type == "cpu" else torch.bool
+        kept = torch.empty(drawn.shape, dtype=dtype, device=x.device)
+        return torch.ge(drawn, self.thresholds, out=kept).view(x.shape)
 
 
-def draws(keys: torch.Tensor, places: torch.Tensor, salt: int, features: int) -> torch.Tensor:
-    """Return numbers (..., features), uniform over all values of int16.
+def draws(keys: torch.Tensor, salt: int, positions: int, features: int) -> torch.Tensor:
+    """Return numbers (rows, positions, features), uniform over all values of int16.
 
-    Each hash is 32 bits, which are the numbers of two features. `keys` (int32) and `places` are
-    broadcast to what is before the features.
+    Each hash is 32 bits, which are the numbers of two features. `keys` are (rows,) int32.
     """
+    by_position = _multiples(positions, _ODD[1], keys.device)
     by_pair = _multiples((features + 1) // 2, _ODD[2], keys.device)
-    mixed = _mixed((keys ^ salt) + _times(places, _ODD[1]), _ODD[0])
-    drawn = _mixed(mixed[..., None] + by_pair, _ODD[1])
-    return drawn.view(torch.int16)[..., :features]
+    mixed = _mixed((keys ^ salt)[:, None] + by_position, _ODD[0])
+    drawn = _mixed(mixed[:, :, None] + by_pair, _ODD[1])
+    return drawn.view(torch.int16)[:, :, :features]
 
 
 def row_key(seed: int, epoch: int, place: int) -> int:
@@ -104,20 +99,9 @@ def of_slots(
 
 @lru_cache(maxsize=256)
 def _multiples(count: int, odd: int, device: torch.device) -> torch.Tensor:
-    return _times(torch.arange(count, device=device), odd)
-
-
-def _times(numbers: torch.Tensor, odd: int) -> torch.Tensor:
-    """Return the products modulo 2**32, as int32."""
-    return numbers.to(torch.int32) * (odd - (1 << 32))
-
-
-def _at_least(drawn: torch.Tensor, thresholds: torch.Tensor) -> torch.Tensor:
-    """Return 1 where a number is kept, else 0."""
-    # A byte per value, but on a CPU a product with bytes takes thrice as long.
-    dtype = torch.float32 if drawn.device.type == "cpu" else torch.bool
-    kept = torch.empty(drawn.shape, dtype=dtype, device=drawn.device)
-    return torch.ge(drawn, thresholds, out=kept)
+    """Return 0, odd, 2 odd, ... modulo 2^32, as int32 (count,)."""
+    values = torch.arange(count, dtype=torch.int64) * odd & _MASK
+    return values.to(torch.int32).to(device)
 
 
 def _mixed(values: torch.Tensor, odd: int) -> torch.Tensor:

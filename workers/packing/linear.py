@@ -10,18 +10,6 @@ from workers.packing.dropout import Draws, salt_of
 from workers.packing.low_rank import AddLowRank, add_low_rank_in_turn
 
 
-@dataclass(frozen=True, kw_only=True)
-class Labels:
-    """The label positions of a batch, row after row."""
-
-    counts: list[int]
-    """Tokens of each slot."""
-    rows: torch.Tensor
-    """(tokens,): the row of each."""
-    places: torch.Tensor
-    """(tokens,): its place in the row."""
-
-
 @dataclass(kw_only=True)
 class Route:
     """Which rows of the batch belong to which slot; all layers of a pack look at the same one."""
@@ -30,8 +18,8 @@ class Route:
     """Slots in the batch. Their rows follow one another, equally many of each."""
     draws: Sequence[Draws | None] | None = None
     """Dropout of each segment's rows while a pack trains."""
-    labels: Labels | None = None
-    """Which tokens reach the head, where only label positions do."""
+    label_rows: list[int] | None = None
+    """Tokens of each slot in the head, where only label positions reach it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,8 +79,8 @@ class PackedLinear(torch.nn.Module):
         an adapter in this layer gets the base's output.
         """
         out: torch.Tensor = self.base(x)
-        if self._head and self._route.labels is not None:
-            return self._unequal(out, x, self._route.labels)
+        if self._head and self._route.label_rows is not None:
+            return self._unequal(out, x, self._route.label_rows)
         slots = self._route.slots
         outs = out.reshape(slots, -1, out.shape[-1])
         xs = x.reshape(slots, -1, x.shape[-1])
@@ -118,27 +106,22 @@ class PackedLinear(torch.nn.Module):
         )
         return added
 
-    def _unequal(self, out: torch.Tensor, x: torch.Tensor, labels: Labels) -> torch.Tensor:
-        """Return the output (tokens, outputs) for tokens of which the slots have unequally many."""
-        counts = labels.counts
-        starts = [sum(counts[:slot]) for slot in range(len(counts) + 1)]
+    def _unequal(self, out: torch.Tensor, x: torch.Tensor, sizes: list[int]) -> torch.Tensor:
+        """Return the output (tokens, outputs) for tokens of which the slots have unequally many.
+
+        `sizes` are the tokens of each slot. There is no dropout here: its numbers are of positions
+        in a row, which the head is not told.
+        """
+        starts = [sum(sizes[:slot]) for slot in range(len(sizes) + 1)]
         pieces, done = [], 0
         for share in self.shares:
-            own = slice(starts[share.first], starts[share.end])
-            pieces += [out[done : own.start], self._in_turn(out, x, share, labels, own)]
-            done = own.stop
+            begin, end = starts[share.first], starts[share.end]
+            own = sizes[share.first : share.end]
+            pieces += [
+                out[done:begin],
+                add_low_rank_in_turn(
+                    out[begin:end], x[begin:end], share.a, share.b, share.scale, own
+                ),
+            ]
+            done = end
         return torch.cat([*pieces, out[done:]])
-
-    def _in_turn(
-        self, out: torch.Tensor, x: torch.Tensor, share: Share, labels: Labels, own: slice
-    ) -> torch.Tensor:
-        """Return the outputs of a share's tokens, `own` of all."""
-        drawn = self._route.draws[share.number] if self._route.draws else None
-        kept, scale = None, share.scale
-        if drawn:
-            before = share.first * drawn.keys.shape[0] // share.a.shape[0]
-            rows, places = labels.rows[own] - before, labels.places[own]
-            kept, scale = drawn.kept_at(rows, places, x.shape[-1], self._salt), scale * drawn.gains
-        return add_low_rank_in_turn(
-            out[own], x[own], share.a, share.b, scale, labels.counts[share.first : share.end], kept
-        )

@@ -12,7 +12,7 @@ from workers.collation import IGNORED, Batch
 from workers.models import Base
 from workers.packing.dropout import Draws
 from workers.packing.layout import Matrices
-from workers.packing.linear import Labels, PackedLinear, Route, Share
+from workers.packing.linear import PackedLinear, Route, Share
 from workers.token_losses import token_losses
 
 Bare = Callable[[], AbstractContextManager[Any]]
@@ -76,12 +76,11 @@ class PackedModel:
         """
         learned = collation.learned_labels(self._base, batch["labels"]) != IGNORED
         counts: list[int] = learned.view(self._route.slots, -1).sum(dim=1).tolist()
-        rows, places = (of.to(self._base.device) for of in learned.nonzero(as_tuple=True))
-        self._route.labels = Labels(counts=counts, rows=rows, places=places)
+        self._route.label_rows = counts
         try:
             lost = token_losses(self._base, self._base.model, batch, smoothing).losses
         finally:
-            self._route.labels = None
+            self._route.label_rows = None
         # Cut apart, not multiplied by masks: one slot's NaN is no other's.
         return torch.stack([own.sum() for own in torch.split(lost, counts)])
 
