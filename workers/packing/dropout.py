@@ -100,6 +100,11 @@ def _multiples(count: int, odd: int, device: torch.device) -> torch.Tensor:
 
 def _mixed(values: torch.Tensor, odd: int) -> torch.Tensor:
     """Scramble int32 numbers; in place, for they are many."""
-    values ^= values >> 15
+    values ^= _upper(values, 15)
     values *= odd - (1 << 32)
-    return values.bitwise_xor_(values >> 16)
+    return values.bitwise_xor_(_upper(values, 16))
+
+
+def _upper(values: torch.Tensor, bits: int) -> torch.Tensor:
+    """Shift int32 numbers right without their sign, which `>>` repeats: it would cancel itself."""
+    return (values >> bits).bitwise_and_((1 << (32 - bits)) - 1)
