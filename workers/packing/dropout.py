@@ -42,6 +42,12 @@ class Draws:
         kept = torch.empty(drawn.shape, dtype=dtype, device=x.device)
         return torch.ge(drawn, self.thresholds, out=kept).view(x.shape)
 
+    def at(self, rows: torch.Tensor, places: torch.Tensor) -> "Draws":
+        """Return the draws of single tokens, (tokens,) rows and places, as rows of their own."""
+        rows, places = rows.to(self.keys.device), places.to(self.keys.device, torch.int32)
+        keys = _mixed(self.keys[rows] + places * (_ODD[1] - (1 << 32)), _ODD[2])
+        return Draws(keys=keys, thresholds=self.thresholds[rows], gains=self.gains)
+
 
 def draws(keys: torch.Tensor, salt: int, positions: int, features: int) -> torch.Tensor:
     """Return uniform int16 numbers (rows, positions, features).

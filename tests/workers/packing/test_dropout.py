@@ -91,3 +91,19 @@ def test_odd_numbers_of_features_are_drawn_too():
 
 def test_nothing_is_drawn_where_nobody_drops():
     assert dropout.of_slots([keys(2), keys(2)], [0.0, 0.0], CPU) is None
+
+
+def test_single_tokens_are_drawn_by_their_rows_and_places_alone():
+    """As the head sees them: label positions only, of some rows more than of others."""
+    drawn = dropout.of_slots([keys(40)], [0.3], CPU)
+    rows, places = torch.ones(40, 30).nonzero(as_tuple=True)
+    mask = drawn.at(rows, places).kept(torch.zeros(len(rows), FEATURES), 1)
+    sigma = math.sqrt(0.3 * 0.7 / mask.numel())
+    assert float(mask.mean()) == pytest.approx(0.7, abs=5 * sigma)
+    grid = mask.view(40, 30, FEATURES)
+    bound = 5 / math.sqrt(grid[1:, 1:].numel())
+    assert abs(correlation(grid[1:], grid[:-1])) < bound
+    assert abs(correlation(grid[:, 1:], grid[:, :-1])) < bound
+    few = torch.arange(0, len(rows), 7)
+    again = drawn.at(rows[few], places[few]).kept(torch.zeros(len(few), FEATURES), 1)
+    assert torch.equal(again, mask[few])

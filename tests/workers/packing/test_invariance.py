@@ -84,9 +84,23 @@ def alone(train):
     return pytest.approx(losses, abs=1e-4)
 
 
-def test_what_is_compared_depends_on_dropout(train, alone, recipes):
-    recipes["tracked"] = recipes["tracked"].with_point({"adapter.dropout": 0.0})
-    assert train("tracked")[0] != alone
+@pytest.mark.parametrize("targets", ["text_all", "re:output"], ids=["text", "head"])
+def test_dropout_changes_what_is_learned_in_every_layer(train, recipes, targets):
+    losses = []
+    for dropout in (0.0, 0.1):
+        point = {"adapter.dropout": dropout, "adapter.targets": targets}
+        recipes["tracked"] = recipes["tracked"].with_point(point)
+        losses.append(train("tracked")[0])
+    assert losses[0] != pytest.approx(losses[1], abs=1e-4)
+
+
+def test_an_adapted_head_beside_others_trains_as_alone(train, recipes):
+    head = {"adapter.targets": "text_all_head"}
+    recipes["tracked"] = recipes["tracked"].with_point(head)
+    recipes["neighbour-1"] = recipes["neighbour-1"].with_point(head)
+    alone, _ = train("tracked")
+    others = ["neighbour-0", "neighbour-1", "neighbour-6"]
+    assert train(*others, "tracked") == (pytest.approx(alone, abs=1e-4), {})
 
 
 @pytest.mark.parametrize("neighbours", [[0], [4], range(7)], ids=["two", "alike", "eight"])
