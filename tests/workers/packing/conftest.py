@@ -1,7 +1,5 @@
 """Recipes of trials that differ in everything a pack lets them differ in, and plain peft."""
 
-import random
-
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
@@ -61,12 +59,8 @@ def _train_pack(pack, recipes, examples):
     return losses
 
 
-def _train_plain(recipe, permute=None):
-    """Train with transformers, peft and torch alone; return losses per epoch and each B A.
-
-    `permute` is the seed by which rows change places within their batches.
-    """
-    order = None if permute is None else random.Random(permute)
+def _train_plain(recipe):
+    """Train with transformers, peft and torch alone; return losses per epoch and each B A."""
     base = load_base(recipe.model, recipe.quantization, CPU)
     examples = _examples_of(base, recipe)
     train, adapter = recipe.train, recipe.adapter
@@ -87,8 +81,6 @@ def _train_plain(recipe, permute=None):
         losses = []
         for window in epoch_windows(len(examples.pairs), epoch, train):
             optimizer.param_groups[0]["lr"] = learning_rate(step, train.epochs * per_epoch, train)
-            if order:
-                window = [order.sample(rows, len(rows)) for rows in window]
             losses.append(_plain_step(base, model, examples, window, train))
             torch.nn.utils.clip_grad_norm_(trained, train.max_grad_norm)
             optimizer.step()
