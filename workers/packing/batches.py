@@ -50,4 +50,4 @@ def draws(
 
 def _filled(values: Sequence[T], size: int) -> list[T]:
     """Return `size` values: those that are missing are the first once more."""
-    return [*values, *values[:1] * (size - len(values))]
+    return [*values, *[values[0]] * (size - len(values))]

@@ -106,7 +106,7 @@ class PackedLinear(torch.nn.Module):
             scale, kept = share.scale, None
             drawn = self._route.draws[share.number] if self._route.draws else None
             if drawn:
-                rows, places = torch.cat(tokens).nonzero(as_tuple=True)
+                rows, places = torch.cat([*tokens]).nonzero(as_tuple=True)
                 kept = drawn.at(rows, places).kept(x[own], self._salt)
                 scale = scale * drawn.gains
             pieces += [
