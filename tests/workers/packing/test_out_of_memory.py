@@ -22,7 +22,10 @@ def base(checkpoints):
 
 @pytest.fixture
 def recipes(checkpoints, make_recipe):
-    return {name: make_recipe(checkpoints("git"), **point) for name, point in POINTS.items()}
+    return {
+        name: make_recipe(checkpoints("git"), **{"train.epochs": 1, **point})
+        for name, point in POINTS.items()
+    }
 
 
 @pytest.fixture
