@@ -3,11 +3,10 @@
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from workers import rungs
+from workers import memory, rungs
 from workers.evaluation import Evaluator
 from workers.meter import shared
 from workers.report import Done, Report
@@ -105,20 +104,35 @@ class Work:
         reached, self._reached = self._reached, {}
         finals, self._finals = self._finals, {}
         for same in _alike(reached.values(), self._rung_key):
-            self._finish([placed for placed, _ in same], partial(self._rungs, same))
+            self._finish(same, self._rungs)
         for alike in _alike(finals.values(), self._final_key):
-            self._finish([placed for placed, _ in alike], partial(self._last, alike))
+            self._finish(alike, self._last)
 
-    def _finish(self, placed: list[Placed], work: Callable[[], list[Report]]) -> None:
-        """Do what several slots wait for; an error in it is the error of each."""
-        names = [each.slot.name for each in placed]
+    def _finish(
+        self,
+        waiting: list[tuple[Placed, T]],
+        work: Callable[[list[tuple[Placed, T]]], list[Report]],
+    ) -> None:
+        """Do what several slots wait for; an error in it is the error of each.
+
+        When memory runs out, each half of them has its turn, at last every slot alone.
+        """
+        names = [placed.slot.name for placed, _ in waiting]
         try:
-            self._done |= {
-                name: Done(name=name, report=report)
-                for name, report in zip(names, work(), strict=True)
-            }
+            reports = work(waiting)
         except Exception as error:
-            self._done |= {name: Done(name=name, error=error) for name in names}
+            failure = error.with_traceback(None)  # its frames hold what did not fit
+        else:
+            done = zip(names, reports, strict=True)
+            self._done |= {name: Done(name=name, report=report) for name, report in done}
+            return
+        if len(waiting) == 1 or not memory.is_out_of_memory(failure):
+            self._done |= {name: Done(name=name, error=failure) for name in names}
+            return
+        memory.release()
+        half = len(waiting) // 2
+        self._finish(waiting[:half], work)
+        self._finish(waiting[half:], work)
 
     def _rungs(self, reached: list[tuple[Placed, Trained]]) -> list[Report]:
         """Evaluate slots that are scored alike, or tell what broke the one that failed."""

@@ -5,6 +5,7 @@ import time
 import pytest
 import torch
 
+from workers import memory
 from workers.host import Host
 from workers.training import NonFiniteLossError
 
@@ -95,13 +96,19 @@ def test_who_comes_and_goes_in_the_middle_of_a_rung_leaves_no_trace(host, recipe
 
 
 def test_turns_are_shared_evenly(host, recipe, packing):
-    """With twice the steps of one that began later, a slot ends later; in a pack both together."""
+    """With twice the steps of one that began later, a slot ends later.
+
+    In a pack both see equally many examples at a time, and end together.
+    """
     host.admit("long", recipe.with_point(TWICE_AS_MANY_STEPS))
     host.admit("short", recipe)
     host.begin("long")
     host.begin("short")
-    order = ["long", "short"] if packing else ["short", "long"]
-    assert [done.name for done in until_idle(host)] == order
+    if packing:
+        ends = [sorted(done.name for done in host.step()) for _ in range(20)]
+        assert [names for names in ends if names] == [["long", "short"]]
+    else:
+        assert [done.name for done in until_idle(host)] == ["short", "long"]
 
 
 def test_an_error_ends_the_work_of_its_own_slot_only(host, recipe, alone):
@@ -165,3 +172,84 @@ def test_a_slot_at_work_is_neither_begun_nor_snapshot(host, recipe, tmp_path):
     host.evict("one")
     assert not host.busy
     assert host.step() == []
+
+
+@pytest.fixture
+def cramped(host, recipe, monkeypatch):
+    """Return a function that lets memory run out in what a trainer does with too many slots."""
+    trainer = host.residents.trainer(recipe)
+
+    def cramp(work, too_much):
+        roomy, asked = getattr(trainer, work), []
+
+        def limited(names, evaluator, *beams):
+            asked.append(len(names))
+            if too_much(names):
+                torch.empty(2**55)
+            return roomy(names, evaluator, *beams)
+
+        monkeypatch.setattr(trainer, work, limited)
+        return asked
+
+    return cramp
+
+
+@pytest.mark.parametrize("work", ["predict", "losses"])
+def test_slots_that_cannot_be_evaluated_together_are_in_halves(host, recipe, alone, cramped, work):
+    names = ("one", "two", "three")
+    for name in names:
+        host.admit(name, recipe.with_point({"train.accumulate": 1}))
+        host.begin(name)
+    asked = cramped(work, lambda names: len(names) > 1)
+    done = until_idle(host)
+    assert 1 in asked
+    assert sorted(each.name for each in done) == sorted(names)
+    expected = alone(recipe.with_point({"train.accumulate": 1}))
+    assert all([metrics(each.report)] == expected for each in done)
+
+
+def test_saved_adapters_that_cannot_be_scored_together_are_in_halves(
+    host, recipe, cramped, tmp_path
+):
+    names = ("one", "two", "three")
+    for name in names:
+        host.admit(name, recipe)
+    for name in names:
+        host.advance(name)
+        host.export(name, tmp_path / name)
+    expected = {name: host.score(name, tmp_path / name).predictions for name in names}
+    asked = cramped("predict_saved", lambda names: len(names) > 1)
+    for name in names:
+        host.begin_score(name, tmp_path / name)
+    done = until_idle(host)
+    assert asked == [3, 1, 2, 1, 1]
+    assert {each.name: each.report.predictions for each in done} == expected
+
+
+def test_a_slot_that_cannot_even_be_evaluated_alone_ends_with_that_error(
+    host, recipe, alone, cramped
+):
+    for name in ("one", "huge", "three"):
+        host.admit(name, recipe)
+        host.begin(name)
+    cramped("predict", lambda names: "huge" in names)
+    done = {each.name: each for each in until_idle(host)}
+    assert memory.is_out_of_memory(done["huge"].error)
+    for name in ("one", "three"):
+        assert [metrics(done[name].report)] == alone(recipe)
+
+
+def test_other_errors_of_an_evaluation_are_not_tried_again(host, recipe, monkeypatch):
+    calls = []
+
+    def broken(names, evaluator, beams):
+        calls.append(names)
+        raise ValueError("no such thing")
+
+    monkeypatch.setattr(host.residents.trainer(recipe), "predict", broken)
+    for name in ("one", "two"):
+        host.admit(name, recipe)
+        host.begin(name)
+    done = until_idle(host)
+    assert [str(each.error) for each in done] == ["no such thing"] * 2
+    assert len(set(map(tuple, calls))) == len(calls)

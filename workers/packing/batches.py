@@ -1,6 +1,7 @@
 """The rows of one micro-step: equally many of every slot, one slot after the other."""
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 import torch
 
@@ -10,18 +11,19 @@ from workers.models import Base
 from workers.packing import dropout
 from workers.packing.dropout import Draws
 from workers.packing.model import Segment
-from workers.packing.slot import Epoch, Taken
+from workers.packing.slot import Taken
 from workers.recipe import Recipe
 
+T = TypeVar("T")
 
-def training_batch(base: Base, epochs: Sequence[Epoch], taken: Sequence[Taken], size: int) -> Batch:
+
+def training_batch(base: Base, taken: Sequence[Taken], size: int) -> Batch:
     """Return `size` rows of each slot; those that fill up a slot have no labels."""
     images, rows, filler = [], [], []
-    for epoch, own in zip(epochs, taken, strict=True):
-        positions = _filled(own.positions, size)
-        images += epoch.examples.images(positions)
-        rows += epoch.examples.rows(positions)
-        filler += [place >= len(own.positions) for place in range(size)]
+    for own in taken:
+        images += _filled(own.images, size)
+        rows += _filled(own.rows, size)
+        filler += [place >= len(own.rows) for place in range(size)]
     batch = collation.batch_of(base, images, rows)
     if any(filler):
         batch["labels"][torch.tensor(filler)] = IGNORED
@@ -46,6 +48,6 @@ def draws(
     return found
 
 
-def _filled(values: tuple[int, ...], size: int) -> list[int]:
+def _filled(values: Sequence[T], size: int) -> list[T]:
     """Return `size` values: those that are missing are the first once more."""
-    return [*values, *values[:1] * (size - len(values))]
+    return [*values, *[values[0]] * (size - len(values))]

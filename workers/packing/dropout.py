@@ -44,6 +44,12 @@ class Draws:
         kept = torch.empty(drawn.shape, dtype=dtype, device=x.device)
         return torch.ge(drawn, self.thresholds, out=kept).view(x.shape)
 
+    def at(self, rows: torch.Tensor, places: torch.Tensor) -> "Draws":
+        """Return the draws of single tokens, (tokens,) rows and places, as rows of their own."""
+        rows, places = rows.to(self.keys.device), places.to(self.keys.device, torch.int32)
+        keys = _mixed(self.keys[rows] + places * (_ODD[1] - (1 << 32)), _ODD[2])
+        return Draws(keys=keys, thresholds=self.thresholds[rows], gains=self.gains)
+
 
 def draws(keys: torch.Tensor, salt: int, positions: int, features: int) -> torch.Tensor:
     """Return numbers (rows, positions, features), uniform over all values of int16.
@@ -106,6 +112,11 @@ def _multiples(count: int, odd: int, device: torch.device) -> torch.Tensor:
 
 def _mixed(values: torch.Tensor, odd: int) -> torch.Tensor:
     """Scramble int32 numbers; in place, for they are many."""
-    values ^= values >> 15
+    values ^= _upper(values, 15)
     values *= odd - (1 << 32)
-    return values.bitwise_xor_(values >> 16)
+    return values.bitwise_xor_(_upper(values, 16))
+
+
+def _upper(values: torch.Tensor, bits: int) -> torch.Tensor:
+    """Shift int32 numbers right without their sign, which `>>` repeats: it would cancel itself."""
+    return (values >> bits).bitwise_and_((1 << (32 - bits)) - 1)

@@ -18,8 +18,8 @@ class Route:
     """Slots in the batch. Their rows follow one another, equally many of each."""
     draws: Sequence[Draws | None] | None = None
     """Dropout of each segment's rows while a pack trains."""
-    label_rows: list[int] | None = None
-    """Tokens of each slot in the head, where only label positions reach it."""
+    learned: torch.Tensor | None = None
+    """(rows, positions): which of them reach the head, where it is label positions only."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,8 +79,8 @@ class PackedLinear(torch.nn.Module):
         an adapter in this layer gets the base's output.
         """
         out: torch.Tensor = self.base(x)
-        if self._head and self._route.label_rows is not None:
-            return self._unequal(out, x, self._route.label_rows)
+        if self._head and self._route.learned is not None:
+            return self._unequal(out, x, self._route.learned.chunk(self._route.slots))
         slots = self._route.slots
         outs = out.reshape(slots, -1, out.shape[-1])
         xs = x.reshape(slots, -1, x.shape[-1])
@@ -106,21 +106,26 @@ class PackedLinear(torch.nn.Module):
         )
         return added
 
-    def _unequal(self, out: torch.Tensor, x: torch.Tensor, sizes: list[int]) -> torch.Tensor:
-        """Return the output (tokens, outputs) for tokens of which the slots have unequally many.
-
-        `sizes` are the tokens of each slot. There is no dropout here: its numbers are of positions
-        in a row, which the head is not told.
-        """
+    def _unequal(
+        self, out: torch.Tensor, x: torch.Tensor, learned: Sequence[torch.Tensor]
+    ) -> torch.Tensor:
+        """Return the output for tokens of which the slots have unequally many."""
+        sizes = [int(own.sum()) for own in learned]
         starts = [sum(sizes[:slot]) for slot in range(len(sizes) + 1)]
         pieces, done = [], 0
         for share in self.shares:
             begin, end = starts[share.first], starts[share.end]
-            own = sizes[share.first : share.end]
+            own, tokens = slice(begin, end), learned[share.first : share.end]
+            scale, kept = share.scale, None
+            drawn = self._route.draws[share.number] if self._route.draws else None
+            if drawn:
+                rows, places = torch.cat([*tokens]).nonzero(as_tuple=True)
+                kept = drawn.at(rows, places).kept(x[own], self._salt)
+                scale = scale * drawn.gains
             pieces += [
                 out[done:begin],
                 add_low_rank_in_turn(
-                    out[begin:end], x[begin:end], share.a, share.b, share.scale, own
+                    out[own], x[own], share.a, share.b, scale, sizes[share.first : share.end], kept
                 ),
             ]
             done = end

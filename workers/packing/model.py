@@ -76,11 +76,11 @@ class PackedModel:
         """
         learned = collation.learned_labels(self._base, batch["labels"]) != IGNORED
         counts: list[int] = learned.view(self._route.slots, -1).sum(dim=1).tolist()
-        self._route.label_rows = counts
+        self._route.learned = learned
         try:
             lost = token_losses(self._base, self._base.model, batch, smoothing).losses
         finally:
-            self._route.label_rows = None
+            self._route.learned = None
         # Cut apart, not multiplied by masks: one slot's NaN is no other's.
         return torch.stack([own.sum() for own in torch.split(lost, counts)])
 

@@ -142,7 +142,9 @@ class Pack:
         epochs = self._in_rows()
         wanted = max(epoch.slot.recipe.train.batch_size for epoch in epochs)
         size = micro_batch([epoch.remaining for epoch in epochs], self.limits.rows or wanted)
-        taken = [epoch.take(size) for epoch in epochs]
+        epochs, taken, ends = self._taken(epochs, size)
+        if not epochs:
+            return ends
         failure = None
         try:
             losses = self._losses(epochs, taken, size)
@@ -151,14 +153,27 @@ class Pack:
                 raise
             failure = error.with_traceback(None)  # its frames hold what did not fit
         if failure:
-            return self._retreat(epochs, size, failure)
+            return ends + self._retreat(epochs, size, failure)
         self._micro_steps += 1
         check = self._micro_steps % self._check_every == 0
-        ends = [
+        reached = [
             self._went_on(epoch, loss, check=check)
             for epoch, loss in zip(epochs, losses, strict=True)
         ]
-        return [end for end in ends if end]
+        return ends + [end for end in reached if end]
+
+    def _taken(
+        self, epochs: Sequence[Epoch], size: int
+    ) -> tuple[list[Epoch], list[Taken], list[EpochEnd]]:
+        """Return whose examples could be read, with those; and the ends of the others."""
+        reading, taken, ends = [], [], []
+        for epoch in epochs:
+            try:
+                taken.append(epoch.take(size))
+                reading.append(epoch)
+            except Exception as error:  # its own: the others go on
+                ends.append(self._ended(epoch, error))
+        return reading, taken, ends
 
     def _retreat(self, epochs: Sequence[Epoch], size: int, failure: Exception) -> list[EpochEnd]:
         """Make the next steps smaller; return the slot for which nothing smaller is left."""
@@ -225,7 +240,7 @@ class Pack:
 
     def _losses(self, epochs: Sequence[Epoch], taken: Sequence[Taken], size: int) -> torch.Tensor:
         """Return each slot's share (slots,) of its loss; the gradients are added to its own."""
-        batch = batches.training_batch(self.base, epochs, taken, size)
+        batch = batches.training_batch(self.base, taken, size)
         recipes = [epoch.slot.recipe for epoch in epochs]
         smoothing = torch.tensor([recipe.train.label_smoothing for recipe in recipes])
         # A slot's loss is the mean over the learned tokens of its whole optimizer step.

@@ -1,11 +1,13 @@
 """One trial of a pack: its optimizer, its place in the data, and its losses."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
 
+from workers.collation import Row
+from workers.families import Encoded
 from workers.packing.arena import Arena
 from workers.packing.dropout import row_key
 from workers.packing.layout import Matrices
@@ -24,8 +26,9 @@ from workers.training import (
 class Taken:
     """The examples that one slot has in one micro-step."""
 
-    positions: tuple[int, ...]
-    """Among the pairs of its examples."""
+    images: Sequence[Encoded]
+    rows: Sequence[Row]
+    """As tokens, one for each image."""
     keys: tuple[int, ...]
     """For dropout, see `workers.packing.dropout.row_key`."""
     tokens: int
@@ -109,13 +112,17 @@ class Epoch:
         self.slot.forget_gradient()
 
     def take(self, most: int) -> Taken:
-        """Return the next examples of the optimizer step: at most so many, at least one."""
+        """Return the next examples of the optimizer step: at most so many, at least one.
+
+        Raises what reading their images raises.
+        """
         positions, self._window = self._window[:most], self._window[most:]
         places = range(self._place, self._place + len(positions))
         self._place += len(positions)
         seed, epoch = self._train.seed, self.slot.rung
         return Taken(
-            positions=tuple(positions),
+            images=self.examples.images(positions),
+            rows=self.examples.rows(positions),
             keys=tuple(row_key(seed, epoch, place) for place in places),
             tokens=self._tokens,
         )

@@ -12,7 +12,6 @@ from workers.recipe import Recipe
 from workers.training import Examples, epoch_windows, learning_rate, steps_per_epoch
 
 CPU = torch.device("cpu")
-EPOCHS = 2
 
 
 @pytest.fixture
@@ -23,9 +22,9 @@ def make_recipe():
         whole = Recipe.model_validate(
             {
                 "model": {"base": str(base)},
-                "data": {"source": "shapes", "limit": 16,
+                "data": {"source": "shapes", "limit": 8,
                          "split": {"train": 0.5, "validation": 0.25, "test": 0.25}},
-                "train": {"epochs": EPOCHS, "batch_size": 4, "learning_rate": 5e-3},
+                "train": {"epochs": 2, "batch_size": 4, "learning_rate": 5e-3},
                 "adapter": {"rank": 4, "alpha": 8.0, "dropout": 0.0},
                 "evaluate": {"metrics": ["exact_match"], "max_new_tokens": 4},
             }
@@ -44,22 +43,23 @@ def _examples_of(base, recipe):
     )
 
 
-def _train_pack(pack, recipes, examples, epochs=EPOCHS):
-    """Train all recipes together; return each one's losses per epoch."""
+def _train_pack(pack, recipes, examples):
+    """Train all recipes together, each for its epochs; return each one's losses per epoch."""
     for name, recipe in recipes.items():
         pack.admit(name, recipe)
+        pack.begin(name, examples)
     losses = {name: [] for name in recipes}
-    for _ in range(epochs):
-        for name in recipes:
-            pack.begin(name, examples)
-        while pack.busy:
-            for trained in pack.step():
-                assert trained.error is None
-                losses[trained.slot.name].append(trained.loss)
+    while pack.busy:
+        for trained in pack.step():
+            name = trained.slot.name
+            assert trained.error is None
+            losses[name].append(trained.loss)
+            if trained.slot.rung < recipes[name].train.epochs:
+                pack.begin(name, examples)
     return losses
 
 
-def _train_plain(recipe, epochs=EPOCHS):
+def _train_plain(recipe):
     """Train with transformers, peft and torch alone; return losses per epoch and each B A."""
     base = load_base(recipe.model, recipe.quantization, CPU)
     examples = _examples_of(base, recipe)
@@ -77,7 +77,7 @@ def _train_plain(recipe, epochs=EPOCHS):
     per_epoch = steps_per_epoch(len(examples.pairs), train)
     model.train()
     means, step = [], 0
-    for epoch in range(epochs):
+    for epoch in range(train.epochs):
         losses = []
         for window in epoch_windows(len(examples.pairs), epoch, train):
             optimizer.param_groups[0]["lr"] = learning_rate(step, train.epochs * per_epoch, train)
@@ -156,3 +156,9 @@ def train_plain():
 def product_distance():
     """Return a function: pack, name, products of plain peft -> relative distance."""
     return lambda pack, name, reference: _distance(_products_of_pack(pack, name), reference)
+
+
+@pytest.fixture
+def distance():
+    """Return a function: two sets of B A by layer -> their relative distance."""
+    return _distance

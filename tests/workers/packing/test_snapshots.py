@@ -1,0 +1,107 @@
+"""A slot goes on from its snapshot, in a pack or alone, as if nothing had been."""
+
+import pytest
+import torch
+
+from workers.alone import Alone
+from workers.models import load_base
+from workers.packing.together import Together
+from workers.recipe import Model
+
+NAME = "trial"
+
+
+@pytest.fixture(scope="module")
+def base(checkpoints):
+    return load_base(Model(base=str(checkpoints("git"))), "none", torch.device("cpu"))
+
+
+@pytest.fixture
+def recipe(checkpoints, make_recipe):
+    return make_recipe(
+        checkpoints("git"),
+        **{"train.epochs": 4, "train.batch_size": 2, "train.decay": "cosine", "adapter.rank": 3},
+    )
+
+
+@pytest.fixture
+def rung(base, recipe, examples_of):
+    """Return a function: trainer -> loss of the next epoch of its slot."""
+    examples = examples_of(base, recipe)
+
+    def train(trainer):
+        trainer.begin(NAME, examples)
+        while True:
+            for done in trainer.step():
+                assert done.error is None
+                return done.loss
+
+    return train
+
+
+def weights(slot):
+    return [matrix.detach().clone() for matrix in slot.weights()]
+
+
+def test_a_pack_of_one_goes_on_bit_identically(base, recipe, rung, tmp_path):
+    recipe = recipe.with_point({"adapter.dropout": 0.1})
+    straight, stopped, resumed = Together(base), Together(base), Together(base)
+    slot = straight.admit(NAME, recipe)
+    losses = [rung(straight) for _ in range(3)]
+    stopped.admit(NAME, recipe).ailing = 1
+    assert rung(stopped) == losses[0]
+    stopped.snapshot(NAME, tmp_path)
+    again = resumed.restore(NAME, recipe, tmp_path)
+    assert (again.rung, again.ailing) == (1, 1)
+    assert [rung(resumed) for _ in range(2)] == losses[1:]
+    for own, other in zip(weights(slot), weights(again), strict=True):
+        assert torch.equal(own, other)
+
+
+@pytest.mark.parametrize(("first", "then"), [(Alone, Together), (Together, Alone)])
+def test_the_two_kinds_of_trainer_go_on_from_each_other_s_snapshots(
+    base, recipe, rung, tmp_path, first, then
+):
+    straight = first(base)
+    straight.admit(NAME, recipe)
+    losses = [rung(straight) for _ in range(4)]
+    straight.evict(NAME)
+    stopped = first(base)
+    stopped.admit(NAME, recipe)
+    for _ in range(2):
+        rung(stopped)
+    stopped.snapshot(NAME, tmp_path)
+    stopped.evict(NAME)
+    resumed = then(base)
+    resumed.restore(NAME, recipe, tmp_path)
+    assert [rung(resumed) for _ in range(2)] == pytest.approx(losses[2:], abs=1e-4)
+    resumed.evict(NAME)
+
+
+def test_moments_are_part_of_a_snapshot(base, recipe, rung, tmp_path):
+    """A slot that begins with the adapter alone goes another way."""
+    trained, grafted = Together(base), Together(base)
+    trained.admit(NAME, recipe)
+    rung(trained)
+    trained.snapshot(NAME, tmp_path)
+    rung(trained)
+    grafted.graft(NAME, recipe, tmp_path, 1)
+    rung(grafted)
+    assert rung(grafted) != pytest.approx(rung(trained), abs=1e-4)
+
+
+def test_a_snapshot_of_a_new_slot_is_restored(base, recipe, rung, tmp_path):
+    new, again = Together(base), Together(base)
+    new.admit(NAME, recipe)
+    new.snapshot(NAME, tmp_path)
+    again.restore(NAME, recipe, tmp_path)
+    assert rung(again) == rung(new)
+
+
+def test_an_incomplete_snapshot_is_refused(base, recipe, tmp_path):
+    together = Together(base)
+    together.admit(NAME, recipe)
+    together.snapshot(NAME, tmp_path)
+    (tmp_path / "state.json").unlink()
+    with pytest.raises(FileNotFoundError, match="no complete snapshot"):
+        Together(base).restore(NAME, recipe, tmp_path)
