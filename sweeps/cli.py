@@ -222,9 +222,10 @@ def main() -> None:
         if said is None:
             raise
         from sweeps.problems import RefusedError
+        from sweeps.storage.errors import StorageError
 
         print(f"error: {said}", file=sys.stderr)
-        sys.exit(INVALID if isinstance(error, RefusedError) else FAILED)
+        sys.exit(INVALID if isinstance(error, (RefusedError, StorageError)) else FAILED)
 
 
 def _said(error: Exception) -> str | None:

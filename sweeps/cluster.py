@@ -2,6 +2,8 @@
 
 import logging
 import os
+import signal
+import threading
 import warnings
 from typing import Any
 
@@ -47,6 +49,13 @@ def connect() -> None:
             "_node_ip_address": "127.0.0.1",
         }
     ray.init(**options)
+    _heed_sigterm()
+
+
+def _heed_sigterm() -> None:
+    """Let SIGTERM interrupt the driver as Ctrl-C does; Ray has just made it abort the process."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def cluster_layout(sweep: Sweep) -> Layout:

@@ -94,7 +94,7 @@ def test_a_signal_while_hosts_begin_ends_it_as_interrupted(started):
     wait_for(process, hosts)
     process.terminate()
     said, _ = process.communicate(timeout=150)
-    assert process.returncode, said
+    assert process.returncode == 130, said
     tracking = Tracking(uri=None, experiment="killed", root=place / "sweep-results")
     parent = SweepRun.find(tracking, kills.ID)
     assert parent.client.get_run(parent.run_id).data.tags["sweep.state"] == "interrupted"
