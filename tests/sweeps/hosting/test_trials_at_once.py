@@ -23,6 +23,7 @@ search:
   space: {{train.learning_rate: {{log_uniform: [1e-6, 1e2]}}}}
   objective: {{metric: loss}}
 schedule: {{name: fifo}}
+resources: {{packing: {packing}}}
 """
 RATES = (1e-3, 3e-3, 1e-4)
 ENDLESS = {"train.learning_rate": 1e-3, "train.batch_size": 1, "data.limit": 4000}
@@ -31,15 +32,15 @@ ENDLESS = {"train.learning_rate": 1e-3, "train.batch_size": 1, "data.limit": 400
 
 @pytest.fixture
 def make(tracking, untrained_base):
-    """Return a function: name -> an actor of a sweep of its own, with its context."""
+    """Return a function: name, packing -> an actor of a sweep of its own, with its context."""
     actors = []
 
-    def actor(name):
+    def actor(name, packing="auto"):
         folder = SweepFolder.create(tracking.root, name)
         run = SweepRun.open(tracking, folder.sweep_id, f"name: {name}", {})
         context = SweepContext(
-            sweep=parse(FILE.format(base=untrained_base)), folder=folder, tracking=tracking,
-            parent_run_id=run.run_id, threads=1,
+            sweep=parse(FILE.format(base=untrained_base, packing=packing)), folder=folder,
+            tracking=tracking, parent_run_id=run.run_id, threads=1,
         )  # fmt: skip
         actors.append(HostActor(context, "host-0"))
         return actors[-1], context
@@ -71,24 +72,39 @@ def numbers(results):
     ]  # fmt: skip
 
 
-def test_trials_at_once_have_the_numbers_files_and_captions_of_trials_in_turn(make, calls):
-    def life(actor, number):
-        assert actor.open(number, {"train.learning_rate": RATES[number]}) is None
-        results = [actor.advance(number) for _ in range(2)]
-        actor.close(number)
-        return results
+def life(actor, number):
+    """Train a trial to its end; what is reported of its rungs."""
+    assert actor.open(number, {"train.learning_rate": RATES[number]}) is None
+    results = [actor.advance(number) for _ in range(2)]
+    actor.close(number)
+    return numbers(results)
 
-    (one, in_turn), (other, at_once) = make("in-turn"), make("at-once")
-    expected = [numbers(life(one, number)) for number in range(3)]
+
+def test_trials_that_take_turns_have_the_numbers_files_and_captions_of_trials_alone(make, calls):
+    (one, alone), (other, at_once) = make("alone", "off"), make("at-once", "off")
+    expected = [life(one, number) for number in range(3)]
     lives = [calls.submit(life, other, number) for number in range(3)]
-    assert [numbers(each.result()) for each in lives] == expected
+    assert [each.result() for each in lives] == expected
     for number in range(3):
         name = f"trial-{number:03d}"
         assert numbers(record.read(at_once.folder, name)) == expected[number]
-        kept = [context.folder.best_adapter(name) for context in (in_turn, at_once)]
+        kept = [context.folder.best_adapter(name) for context in (alone, at_once)]
         assert best.read_predictions(kept[0]) == best.read_predictions(kept[1])
         weights = [(folder / "adapter_model.safetensors").read_bytes() for folder in kept]
         assert weights[0] == weights[1]
+
+
+def test_packed_trials_have_the_numbers_of_trials_alone(make, calls):
+    (one, _), (other, at_once) = make("alone"), make("packed")
+    expected = [life(one, number) for number in range(3)]
+    lives = [calls.submit(life, other, number) for number in range(3)]
+    for number, each in enumerate(lives):
+        assert each.result() == numbers(record.read(at_once.folder, f"trial-{number:03d}"))
+        for (rung, *_, metrics), (place, *_, alone) in zip(
+            each.result(), expected[number], strict=True
+        ):
+            assert rung == place
+            assert metrics == pytest.approx(alone, rel=0.0, abs=1e-4)
 
 
 def test_an_error_of_one_trial_leaves_those_beside_it_alone(make, calls):
