@@ -5,9 +5,16 @@ Slots that train are kept in the first rows, because a batched product wants the
 when a slot joins or leaves, rows change places between two steps.
 """
 
+import warnings
+
 import torch
 
 from workers.packing.layout import Layout, Matrices
+
+
+# The gradients of leaves lie a row apart like the leaves themselves, and are added to in place:
+# nothing is copied, which is what torch warns of.
+warnings.filterwarnings("ignore", "grad and param do not obey the gradient layout contract")
 
 
 class Arena:
