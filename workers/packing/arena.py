@@ -11,7 +11,6 @@ import torch
 
 from workers.packing.layout import Layout, Matrices
 
-
 # The gradients of leaves lie a row apart like the leaves themselves, and are added to in place:
 # nothing is copied, which is what torch warns of.
 warnings.filterwarnings("ignore", "grad and param do not obey the gradient layout contract")
