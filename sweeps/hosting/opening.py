@@ -9,6 +9,7 @@ from sweeps.hosting import captions
 from sweeps.open_trial import OpenTrial, reported
 from sweeps.population.opening import opened, refuse_lost
 from sweeps.record import Result
+from sweeps.storage import copies
 
 if TYPE_CHECKING:
     from workers.host import Host
@@ -36,6 +37,7 @@ def take_over(context: SweepContext, name: str, opening: str) -> None:
     word = context.folder.opening(name)
     word.parent.mkdir(parents=True, exist_ok=True)
     word.write_text(opening)
+    copies.push(word)
 
 
 def is_given_up(context: SweepContext, trial: OpenTrial) -> bool:
@@ -43,6 +45,7 @@ def is_given_up(context: SweepContext, trial: OpenTrial) -> bool:
 
     A node that only its network cut off goes on training a trial that others have by now.
     """
+    copies.pull(context.folder.opening(trial.name))
     return context.folder.opening(trial.name).read_text() != trial.opening
 
 
@@ -59,6 +62,7 @@ def _begin_from(context: SweepContext, host: "Host", trial: OpenTrial, start: St
     """Put the state of another trial in place of the fresh one."""
     host.evict(trial.name)
     folder = context.folder.start(start.folder)
+    copies.pull(folder)
     if best.read(folder):  # an adapter; otherwise a whole snapshot
         host.graft(trial.name, trial.recipe, folder, start.rung)
     else:
@@ -68,6 +72,7 @@ def _begin_from(context: SweepContext, host: "Host", trial: OpenTrial, start: St
 def _go_on(context: SweepContext, host: "Host", trial: OpenTrial, past: Sequence[Result]) -> None:
     """Take the trial up after its last rung on record; MLflow hears what it has missed."""
     folder = context.folder.best_adapter(trial.name)
+    copies.pull(folder)
     trial.best, trial.predictions = best.read(folder), best.read_predictions(folder)
     trial.scores = trial.run.kept_scores()
     if trial.best:
@@ -79,5 +84,7 @@ def _go_on(context: SweepContext, host: "Host", trial: OpenTrial, past: Sequence
     last = past[-1]
     trial.mark(context.sweep, last.get(VIOLATES))
     if not record.is_over(last):
-        host.restore(trial.name, trial.recipe, context.folder.snapshot(trial.name, last["rung"]))
+        snapshot = context.folder.snapshot(trial.name, last["rung"])
+        copies.pull(snapshot)
+        host.restore(trial.name, trial.recipe, snapshot)
         trial.run.packed(host.reason_alone(trial.recipe))

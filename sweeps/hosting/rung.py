@@ -1,7 +1,6 @@
 """One rung of one trial, from its training to the record and to MLflow."""
 
 import math
-import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ from sweeps.hosting.desk import Course
 from sweeps.hosting.opening import is_given_up
 from sweeps.open_trial import OpenTrial
 from sweeps.scores_file import Captions, Scores
+from sweeps.storage import copies
 from workers.report import Report
 
 if TYPE_CHECKING:
@@ -102,10 +102,12 @@ def _with_final_scores(
 
 
 def _snapshot(context: SweepContext, host: "Host", trial: OpenTrial, rung: int) -> None:
-    host.snapshot(trial.name, context.folder.snapshot(trial.name, rung))
+    snapshot = context.folder.snapshot(trial.name, rung)
+    host.snapshot(trial.name, snapshot)
+    copies.push(snapshot)
     written = sorted(context.folder.trial(trial.name).glob("rung-*"))
     for old in written[: -disk.KEPT_SNAPSHOTS]:
-        shutil.rmtree(old, ignore_errors=True)
+        copies.drop(old)
 
 
 def _captions(report: Report, beams: int) -> Captions:
