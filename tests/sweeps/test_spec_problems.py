@@ -51,8 +51,8 @@ SINGLE = {
         "(did you mean train.learning_rate?)",
     "learning_rate: 1":
         "4  learning_rate  must be one of the keys task, model, data, prompt, train, adapter, "
-        "quantization, evaluate, guard, name, search, schedule, resources, disk, storage, tracking, "
-        "promote, got learning_rate (did you mean train.learning_rate?)",
+        "quantization, evaluate, guard, name, search, schedule, resources, disk, storage, "
+        "tracking, promote, got learning_rate (did you mean train.learning_rate?)",
     "train.epochs: 1":
         "4  train.epochs  must be written as a section, train: {epochs: ...}, got train.epochs",
     "task: vqb":
