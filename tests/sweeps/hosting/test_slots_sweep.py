@@ -19,6 +19,7 @@ data: {{source: shapes, limit: 32, split: {{train: 0.5, validation: 0.25, test: 
 train: {{epochs: 8, batch_size: 4}}
 adapter: {{dropout: 0.1}}
 evaluate: {{metrics: [exact_match], max_new_tokens: 4, final_beams: 1}}
+guard: {{stop: false}}
 search:
   space:
     adapter.rank: {{choice: [2, 4, 8]}}
