@@ -115,7 +115,8 @@ def follow_on_a_terminal(folder, *arguments):
     """Follow a job until its table is there, then close the terminal; return what it showed."""
     master, terminal = pty.openpty()
     process = subprocess.Popen(
-        ["setsid", "--ctty", sys.executable, "-c", "from sweeps.cli import main; main()",
+        # Whoever runs the tests under nohup ignores the signal, and so would all that they start.
+        ["env", "--default-signal=HUP", "setsid", "--ctty", sys.executable, "-c", "from sweeps.cli import main; main()",
          "logs", *arguments, "--follow"],
         cwd=folder, stdin=terminal, stdout=terminal, stderr=terminal,
         env=environment(TERM="xterm", COLUMNS="120", LINES="40"),
