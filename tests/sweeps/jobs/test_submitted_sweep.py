@@ -116,8 +116,8 @@ def follow_on_a_terminal(folder, *arguments):
     master, terminal = pty.openpty()
     process = subprocess.Popen(
         # Whoever runs the tests under nohup ignores the signal, and so would all that they start.
-        ["env", "--default-signal=HUP", "setsid", "--ctty", sys.executable, "-c", "from sweeps.cli import main; main()",
-         "logs", *arguments, "--follow"],
+        ["env", "--default-signal=HUP", "setsid", "--ctty", sys.executable, "-c",
+         "from sweeps.cli import main; main()", "logs", *arguments, "--follow"],
         cwd=folder, stdin=terminal, stdout=terminal, stderr=terminal,
         env=environment(TERM="xterm", COLUMNS="120", LINES="40"),
     )  # fmt: skip
