@@ -46,6 +46,7 @@ class HostActor:
         self._desk = Desk(self._make_host)
         self._host = self._desk.host
         self._trials: dict[str, OpenTrial] = {}
+        self._ending = False
         self._waits = schedulers.module(context.sweep.schedule.name).PAUSES
         """Whether a slot that is closed may be opened again."""
 
@@ -59,9 +60,11 @@ class HostActor:
         return Host(threads=self._context.threads, packing=packing, **shared)
 
     def node(self) -> str:
-        """Return the id of Ray's node that this host runs on."""
+        """Return the id of Ray's node that this host runs on; a host that ends is gone already."""
         import ray
 
+        if self._ending:
+            raise _gone()
         return str(ray.get_runtime_context().get_node_id())
 
     def gpu_bytes(self) -> float:
@@ -116,6 +119,7 @@ class HostActor:
 
     def shutdown(self) -> None:
         """Write the best captions of the trials that nobody closed; release bases and scorers."""
+        self._ending = True
         self._desk.do(self._shut_all)
         self._desk.close()
         copies.forget(self._context.folder.root)
@@ -139,6 +143,9 @@ class HostActor:
             self._shut(name)
 
     def _shut_all(self) -> None:
+        for name in list(self._trials):
+            # No failure of its trial: whoever goes on with the sweep trains the rung again.
+            self._desk.let_go(name, _gone())
         for name in list(self._trials):
             self._shut(name)
         self._host.close()
@@ -178,3 +185,10 @@ class HostActor:
         if stopped:
             return {FULL: stopped, FAILED: None, "finished": False}
         return failure(error)
+
+
+def _gone() -> Exception:
+    """Return what Ray raises when an actor's process has ended."""
+    from ray.exceptions import RayActorError
+
+    return RayActorError(error_msg="the host ends with its sweep")

@@ -90,9 +90,10 @@ class TrialTrainable(tune.Trainable):
         while True:
             try:
                 return (None if self._opened else self._open()) or self._next()
-            except ray.exceptions.RayTaskError:
-                raise
-            except ray.exceptions.RayError:
+            except ray.exceptions.RayError as error:
+                of_ray = isinstance(error, ray.exceptions.RayActorError)  # also what a host raises
+                if isinstance(error, ray.exceptions.RayTaskError) and not of_ray:
+                    raise
                 if not self._host_has_left():
                     raise
                 self._placed, self._opened = None, False

@@ -47,10 +47,10 @@ class Desk:
         self.do(self._go_on, course, told)
         return told.result()
 
-    def let_go(self, slot: str) -> None:
+    def let_go(self, slot: str, error: Exception | None = None) -> None:
         """Let the course that waits for a slot fail, if there is one. For the thread's own use."""
         if slot in self._waiting:
-            error = RuntimeError(f"{slot} was closed in the middle of a rung")
+            error = error or RuntimeError(f"{slot} was closed in the middle of a rung")
             self._go_on(*self._waiting.pop(slot), error=error)
 
     def close(self) -> None:

@@ -27,7 +27,7 @@ search:
   objective: {{metric: loss}}
   trials: {trials}
 schedule: {{{schedule}}}
-resources: {{{resources}}}
+resources: {{slots: 1, {resources}}}
 """
 
 

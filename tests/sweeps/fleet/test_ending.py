@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 SECONDS = 20.0
 """Twice of what is promised: other tests may keep the machine busy."""
 FIELDS = ("train.batch_size=1", "evaluate.limit=8", "evaluate.final_limit=8")
-DATA = "data: {source: shapes, limit: 80, split: {train: 0.8, validation: 0.1, test: 0.1}}"
+DATA = "data: {source: shapes, limit: 240, split: {train: 0.8, validation: 0.1, test: 0.1}}"
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from ray.exceptions import RayActorError
 
 from sweeps import best, record
 from sweeps.context import FAILED, SweepContext
@@ -164,4 +165,5 @@ def test_quick_calls_are_answered_and_a_host_ends_while_a_rung_trains(make, call
     actor.close(7)
     assert not waiting.done()
     actor.shutdown()
-    assert "in the middle of a rung" in waiting.result()[FAILED]
+    with pytest.raises(RayActorError, match="the host ends with its sweep"):
+        waiting.result()
