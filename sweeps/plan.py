@@ -68,7 +68,7 @@ def _lines(
         ("start", _start(sweep)),
         ("study", _study(sweep)),
         ("data", f"{sweep.data.source}{f' {sweep.data.path}' if sweep.data.path else ''}"),
-        ("hosts", f"{plan.hosts} with {plan.slots} slot(s) each; {device}, {plan.threads} threads"),
+        ("hosts", f"{plan.hosts}; {device}, {plan.threads} threads each"),
         ("base", _base(sweep, files)),
         *memory_table.lines(sweep, files, plan, memory_table.device_of(plan, gpu_bytes)),
         ("disk", _disk(sweep, files, plan, results)),
