@@ -53,8 +53,8 @@ def layout(
     """Return the layout for a machine with `cpus` cores and `gpus` GPUs.
 
     ``auto`` is one host per GPU, or per share `gpus_per_host` of one, without GPUs one per
-    `CORES_PER_HOST` cores, and one slot per host: slots take turns, so more of them train no
-    faster.
+    `CORES_PER_HOST` cores, and one slot per host: how many fit is known where the base is, see
+    `sweeps.fleet.memory`.
     Raises ValueError, naming ``resources.hosts``, for more hosts than GPUs or cores.
     """
     most = units(cpus, gpus, gpus_per_host)

@@ -6,8 +6,9 @@ from pathlib import Path
 from sweeps import disk
 from sweeps.disk import in_words
 from sweeps.plan import largest_adapter
-from sweeps.resources import local_layout
+from sweeps.resources import Layout, layout, local_cpus, local_gpus
 from sweeps.spec import Sweep
+from sweeps.sweep import Resources
 from workers import checkpoint_files
 
 
@@ -19,7 +20,7 @@ def warning(sweep: Sweep, results: Path) -> str | None:
     files = checkpoint_files.find(sweep.model.base, sweep.model.revision)
     if files is None:
         return None
-    plan = local_layout(sweep.resources)
+    plan = _layout(sweep.resources)
     expected = disk.expected_bytes(sweep, largest_adapter(sweep, files), plan)
     free, limit = disk.free(results), (sweep.disk.limit_gb or math.inf) * disk.GB
     if min(expected, limit) + disk.MARGIN_BYTES <= free:
@@ -28,3 +29,10 @@ def warning(sweep: Sweep, results: Path) -> str | None:
         f"the disk of {results} has {in_words(free)} free, and adapters and snapshots may take "
         f"{in_words(expected)}: keep fewer with disk.keep, or name another folder with --results"
     )
+
+
+def _layout(wanted: Resources) -> Layout:
+    """Return this machine's layout; a cluster may have room for more hosts than one machine."""
+    hosts = 1 if wanted.hosts == "auto" else wanted.hosts
+    cpus, gpus = max(local_cpus(), hosts), local_gpus()
+    return layout(wanted.hosts, wanted.slots, cpus=cpus, gpus=gpus if gpus >= hosts else 0)
