@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 
 TRIALS = 14
 LESS = ("--set", f"search.trials={TRIALS}", "--set", "evaluate.metrics=[cider]",
-        "--set", "promote=null")  # fmt: skip
+        "--set", "promote=null", "--set", "resources.slots=1")  # fmt: skip
 LONGEST_SECONDS = 240.0
 
 
