@@ -43,9 +43,9 @@ SWEEP = "stored-1"
 SECONDS = 240.0
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def server(tmp_path_factory):
-    """Address of an MLflow server."""
+    """Address of an MLflow server that knows of no other test's sweep."""
     folder, port = tmp_path_factory.mktemp("mlflow"), free_port()
     environment = {
         **os.environ,
