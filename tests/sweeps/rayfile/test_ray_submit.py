@@ -13,7 +13,7 @@ from sweeps.study import open_study, own_trials
 
 pytestmark = pytest.mark.slow
 SMALL = (
-    "data.limit=24 train.epochs=2 train.batch_size=4 evaluate.metrics=[exact_match] "
+    "data.limit=24 train.epochs=8 train.batch_size=4 evaluate.metrics=[exact_match] "
     "evaluate.max_new_tokens=4 search.objective.metric=loss search.trials=6 schedule.name=fifo "
     "guard.stop=false resources.slots=1"
 )
