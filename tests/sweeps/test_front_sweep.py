@@ -23,6 +23,7 @@ model: {{base: {base}}}
 data: {{source: shapes, limit: 24, split: {{train: 0.5, validation: 0.25, test: 0.25}}}}
 train: {{epochs: 2, batch_size: 8, learning_rate: 1e-2}}
 evaluate: {{metrics: [exact_match], max_new_tokens: 4, final_beams: 1}}
+guard: {{stop: false}}                    # the base is untrained and has few words
 search:
   space: {{adapter.rank: {{choice: [1, 2, 4, 64]}}}}
   sampler: {{name: grid}}
