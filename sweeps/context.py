@@ -1,6 +1,7 @@
 """What the driver hands to its hosts and trials: one frozen value, cheap to pickle."""
 
 import math
+import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -65,15 +66,21 @@ class SweepContext:
     threads: int
     storage: str | None = None
     """Address of the object store in which the results live; null is a folder that all share."""
+    teller: str | None = None
+    """Name of the machine whose driver tells MLflow what others there put on disk."""
 
     def working(self, name: str) -> "SweepContext":
         """Return the same for a process that reads, with the working copy of this name."""
         return self._below(places.working(self.storage, name)) if self.storage else self
 
     def private(self, name: str) -> "SweepContext":
-        """Return the same for a process that writes, with a working copy and a spool of its own."""
+        """Return the same for a process that writes: in a store, with a working copy of its own.
+
+        Beside the teller it leaves it to that to tell MLflow.
+        """
         if self.storage is None:
-            return self
+            sends = platform.node() != self.teller
+            return replace(self, tracking=replace(self.tracking, sends=sends))
         own = self._below(places.private(self.storage, name))
         spool = own.folder.spool_of(own.folder.root.name)
         return replace(own, tracking=replace(own.tracking, spool=spool))

@@ -1,5 +1,6 @@
 """The driver: one sweep from its file to its leaderboard, on Ray Tune."""
 
+import platform
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -51,6 +52,7 @@ from sweeps.resources import refuse_cpu
 from sweeps.spec import Sweep
 from sweeps.spool.board import current
 from sweeps.spool.sync import send
+from sweeps.spool.teller import telling
 from sweeps.spool.waiting import waiting
 from sweeps.stopping import StopAsked
 from sweeps.storage import claims, copies, places
@@ -167,9 +169,13 @@ def _search(sweep: Sweep, folder: SweepFolder, parent: SweepRun, console: Consol
         refuse_cpu(sweep.resources, plan)
         refuse(sweep, plan)
         refuse_unmeasured(sweep, plan)
+    storage = places.address_of(folder.root)
+    # A trial's segments are ended by what MLflow has of them, so they are told at once.
+    tells = storage is None and not schedulers.module(sweep.schedule.name).CHANGES
     context = SweepContext(
         sweep=sweep, folder=folder, tracking=parent.tracking,
-        parent_run_id=parent.run_id, threads=plan.threads, storage=places.address_of(folder.root),
+        parent_run_id=parent.run_id, threads=plan.threads, storage=storage,
+        teller=platform.node() if tells else None,
     )  # fmt: skip
     if sweep.model.base in tiny.BASES and not tiny.is_cached(sweep.model.base):
         console.print(f"building {sweep.model.base}, once, about half a minute")
@@ -191,12 +197,13 @@ def _search(sweep: Sweep, folder: SweepFolder, parent: SweepRun, console: Consol
         bridge = OptunaBridge(sweep, folder)
         if files := hosts.base_files():
             bridge.fit(Needs(sweep, files), hosts.largest_gpu)
-        with view(board, console) as screen:
+        telling_too = telling(parent.tracking, parent.run_id, folder) if tells else nullcontext()
+        with telling_too, view(board, console) as screen:
             controller = Controller(sweep, folder, bridge.add, board, parent, say)
             bridge.poll = controller.poll
             controller.poll()
             if not bridge.is_over:
-                follow = Follow(board, screen, parent, folder)
+                follow = Follow(board, screen, parent.kept() if tells else parent, folder)
                 supervise = Supervise(sweep, folder, board, bridge, controller.poll, say)
                 callbacks = [EndHosts(hosts), FollowCluster(hosts), follow, supervise]
                 _tune(context, hosts.slots, bridge, callbacks, over, spent)

@@ -6,7 +6,7 @@ It is opened only where MLflow answers. What MLflow cannot be told after that wa
 import subprocess
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -66,6 +66,10 @@ class SweepRun:
             run_id=found[0].info.run_id, client=client,
         )  # fmt: skip
 
+    def kept(self) -> "SweepRun":
+        """Return the same for who only puts on disk what a teller sends; not for segments."""
+        return replace(self, tracking=replace(self.tracking, sends=False))
+
     def trials(self) -> list[Any]:
         """Return the runs of all trials."""
         return self._trials("tags.`trial.id` LIKE '%'")
@@ -108,8 +112,9 @@ class SweepRun:
         reason is not lost.
         """
         trial = self._trial(trial_id)
-        with suppress(AwayError):
-            tracked.end(trial, state)
+        if self.tracking.sends:
+            with suppress(AwayError):
+                tracked.end(trial, state)
         trial.end(state, reason, once=True)
 
     def close(

@@ -25,6 +25,8 @@ class Tracking:
     """Absolute folder of the embedded store: a SQLite file and the artifacts."""
     spool: Path | None = None
     """Absolute folder for what the store cannot be told now; null is one below `root`."""
+    sends: bool = True
+    """Whether this process tells the store; else it keeps all on disk, for one that does."""
 
     @property
     def waiting(self) -> Path:

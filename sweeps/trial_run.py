@@ -169,12 +169,14 @@ class TrialRun:
         ]
         if waiting:
             return scores_file.parse(entries.content(waiting[-1]).decode())
-        if not self.run_id:
-            return None
         try:
-            return self.outbox.line.attempt(lambda client: scores_file.read(client, self.run_id))
+            return self.outbox.line.attempt(self._stored_scores)
         except AwayError:
             return None
+
+    def _stored_scores(self, client: Any) -> Scores | None:
+        found = self.outbox.run.find(client)
+        return scores_file.read(client, found.info.run_id) if found else None
 
     def end(self, state: Ending, reason: str | None = None, *, once: bool = False) -> None:
         """End the run with the state, and with the error or the guard's words when it failed.

@@ -26,7 +26,8 @@ def warm_up(context: SweepContext, host: "Host") -> list[str]:
     """
     recipe = context.sweep.recipe
     data_set, scored = host.data_set(recipe), host.scored_samples(recipe)
-    _greet(context)
+    if context.tracking.sends:
+        _greet(context)
     of_sweep(context.tracking, context.parent_run_id).put(batch(tags=eval_tags(scored)))
     untrained = host.admit(_NAME, recipe).predictions
     host.evict(_NAME)

@@ -1,6 +1,7 @@
 """The way from this process to one MLflow: open, or away since a moment ago."""
 
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -31,10 +32,11 @@ class AwayError(ConnectionError):
 
 
 class Line:
-    """The way to one MLflow. A process has one for each, see `line_to`."""
+    """The way to one MLflow. A process has one for each, see `line_to`; one thread at a time."""
 
     def __init__(self, tracking: Tracking) -> None:
         self._tracking = tracking
+        self._taken = threading.RLock()
         self._next = float("-inf")
         self._pause = 0.0
         self._strikes = 0
@@ -55,17 +57,18 @@ class Line:
         Raises AwayError when MLflow is away; at once when it was so a moment ago. Every other
         error is the fault of `work`.
         """
-        if time.monotonic() < self._next:
-            raise AwayError(f"{self._tracking.address} was away a moment ago")
-        try:
-            done = self._tried(work)
-        except Exception as error:
-            if not is_away(error) or self._is_struck_out():
-                raise
-            self._away()
-            raise AwayError(f"{self._tracking.address} is away: {first_line(error)}") from error
-        self._pause, self._next, self._strikes = 0.0, float("-inf"), 0
-        return done
+        with self._taken:
+            if time.monotonic() < self._next:
+                raise AwayError(f"{self._tracking.address} was away a moment ago")
+            try:
+                done = self._tried(work)
+            except Exception as error:
+                if not is_away(error) or self._is_struck_out():
+                    raise
+                self._away()
+                raise AwayError(f"{self._tracking.address} is away: {first_line(error)}") from error
+            self._pause, self._next, self._strikes = 0.0, float("-inf"), 0
+            return done
 
     def hurry(self) -> None:
         """Ask again at once: somebody thinks that MLflow is back."""

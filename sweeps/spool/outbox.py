@@ -1,4 +1,7 @@
-"""What is written to one run: sent at once while the way to MLflow is open, else kept on disk."""
+"""What is written to one run: sent at once while the way to MLflow is open, else kept on disk.
+
+A host beside the driver keeps all of it on disk, where the driver's `sweeps.spool.teller` finds it.
+"""
 
 import logging
 from typing import Any
@@ -32,25 +35,32 @@ class Outbox:
 
     def put(self, entry: Entry) -> None:
         """Send an entry, or keep it on disk until it can be sent; OSError for a full disk."""
-        if self.file.is_empty and self._settled(entry):
-            return
-        self.file.append(entry)
-        self.flush()
+        if not self.tracking.sends:
+            self.file.append(entry)
+        elif not self.file.is_empty or not self._settled(entry):
+            self.file.append(entry)
+            self.flush()
 
     def flush(self) -> int:
         """Send what waits, as far as MLflow takes it now; return how many entries were sent."""
         sent = 0
-        while not self.file.is_empty and self._send_first():
-            sent += 1
+        while not self.file.is_empty and (more := self._send()):
+            sent += more
         return sent
 
-    def _send_first(self) -> bool:
-        with self.file.locked():
-            entry = self.file.first()
-            if entry is None or not self._settled(entry):
-                return False
-            self.file.advance()
-            return True
+    def _send(self) -> int:
+        """Send what waits now; return how many entries were sent."""
+        sent, reached = 0, 0
+        with self.file.sending():
+            try:
+                for end, entry in self.file.ends():
+                    if not self._settled(entry):
+                        break
+                    sent, reached = sent + 1, end
+            finally:
+                if sent:
+                    self.file.advance(reached)
+        return sent
 
     def _settled(self, entry: Entry) -> bool:
         """Say whether MLflow has taken the entry, or never will."""

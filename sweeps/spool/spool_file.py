@@ -2,7 +2,8 @@
 
 A folder holds ``entries.jsonl``, to which lines are only added; ``sent.json``, how far they are
 sent; and ``refused.jsonl``, what MLflow did not take, with its reasons. Once all is sent the
-first two are removed. Whoever adds or sends holds the lock, which dies with its process.
+first two are removed. One process sends at a time, and others add meanwhile: each of the two has a
+lock, which dies with its holder.
 """
 
 import json
@@ -27,10 +28,9 @@ class SpoolFile:
     folder: Path
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Keep other processes and threads from adding and sending."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.folder / "lock"):
+    def sending(self) -> Iterator[None]:
+        """Keep other processes and threads from sending."""
+        with self._locked("sender"):
             yield
 
     @property
@@ -40,7 +40,7 @@ class SpoolFile:
 
     def append(self, entry: Entry) -> None:
         """Add an entry; it is on the disk, whatever happens to the machine, when this returns."""
-        with self.locked(), self._entries.open("a+b") as file:
+        with self._locked("lock"), self._entries.open("a+b") as file:
             file.write((b"" if self._ends_in_a_line() else b"\n") + entry.line())
             file.flush()
             os.fsync(file.fileno())
@@ -48,25 +48,24 @@ class SpoolFile:
 
     def pending(self) -> Iterator[Entry]:
         """Yield what waits, in its order; a line that a crash cut off was never reported."""
-        for _, entry in self._lines():
+        for _, entry in self.ends():
+            yield entry
+
+    def ends(self) -> Iterator[tuple[int, Entry]]:
+        """Yield what waits, each with the byte behind it; more may be added meanwhile."""
+        for end, entry in self._lines():
             if entry is not None:
-                yield entry
+                yield end, entry
 
-    def first(self) -> Entry | None:
-        """Return the entry to send next. To be called, like all below, while locked."""
-        return next(self.pending(), None)
-
-    def advance(self) -> None:
-        """Say that the first entry is settled."""
-        lines = self._lines()
-        end = next((end for end, entry in lines if entry is not None), None)
-        if end is not None:
+    def advance(self, end: int) -> None:
+        """Say, while sending, that all up to this byte is settled."""
+        with self._locked("lock"):
             write_json(self._sent, {"bytes": end})
             copies.push(self._sent)
-        if next((entry for _, entry in lines if entry is not None), None) is None:
-            # In this order: what is sent twice is stored once, what is skipped is lost.
-            copies.drop(self._sent)
-            copies.drop(self._entries)
+            if next(self.pending(), None) is None:
+                # In this order: what is sent twice is stored once, what is skipped is lost.
+                copies.drop(self._sent)
+                copies.drop(self._entries)
 
     def refuse(self, entry: Entry, reason: str) -> None:
         """Keep an entry apart that MLflow does not take."""
@@ -86,6 +85,12 @@ class SpoolFile:
             self.append(Entry(**each["entry"]))
         if refusals:
             copies.drop(self._refused)
+
+    @contextmanager
+    def _locked(self, name: str) -> Iterator[None]:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.folder / name):
+            yield
 
     def _refusals(self) -> list[Any]:
         try:

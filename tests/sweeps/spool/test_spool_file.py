@@ -23,9 +23,9 @@ def add(file, *numbers):
 
 
 def settle(file):
-    with file.locked():
-        entry = file.first()
-        file.advance()
+    with file.sending():
+        end, entry = next(file.ends())
+        file.advance(end)
     return entry
 
 
@@ -46,7 +46,7 @@ def test_entries_are_sent_in_their_order_and_then_nothing_is_left(file):
     settle(file)
     settle(file)
     assert file.is_empty
-    assert {path.name for path in file.folder.iterdir()} == {"lock"}
+    assert {path.name for path in file.folder.iterdir()} == {"lock", "sender"}
     add(file, 5)
     assert tags(file) == ["5"]
 
