@@ -27,8 +27,11 @@ def final_tags(scored: Sequence[Sample]) -> dict[str, str]:
     return {FINAL_IMAGES: images, FINAL_DIGEST: digest}
 
 
-def data_inputs(data: Data, data_set: DataSet, scored: Sequence[Sample]) -> list[Any]:
-    """Return MLflow's records of what a trial is trained on, and on what it is `scored`."""
+def data_inputs(data: Data, data_set: DataSet, scored: Sequence[Sample]) -> list[dict[str, Any]]:
+    """Return what MLflow records of a trial's data: what it is trained and on what it is `scored`.
+
+    Each has the fields of a `Dataset` of MLflow's and the ``tags`` of its use, as plain values.
+    """
     counts = {f"{split}_images": len(part) for split, part in data_set.splits.items()}
     return [
         _input("training", data, data_set.digest, counts),
@@ -36,19 +39,17 @@ def data_inputs(data: Data, data_set: DataSet, scored: Sequence[Sample]) -> list
     ]
 
 
-def _input(context: str, data: Data, digest: str, counts: Mapping[str, int]) -> Any:
-    from mlflow.entities import Dataset, DatasetInput, InputTag
-
+def _input(context: str, data: Data, digest: str, counts: Mapping[str, int]) -> dict[str, Any]:
     origin = data.path or data.source
-    dataset = Dataset(
-        name=origin.rstrip("/").rsplit("/", 1)[-1],
-        digest=digest[:_DIGEST_CHARACTERS],
-        source_type=data.source,
-        source=json.dumps({"source": data.source, "path": data.path}),
-        schema=json.dumps({"mlflow_colspec": [
+    dataset = {
+        "name": origin.rstrip("/").rsplit("/", 1)[-1],
+        "digest": digest[:_DIGEST_CHARACTERS],
+        "source_type": data.source,
+        "source": json.dumps({"source": data.source, "path": data.path}),
+        "schema": json.dumps({"mlflow_colspec": [
             {"name": "image", "type": "binary", "required": True},
             {"name": "captions", "type": "string", "required": True},
         ]}),
-        profile=json.dumps({**counts, "digest": digest}),
-    )  # fmt: skip
-    return DatasetInput(dataset, [InputTag("mlflow.data.context", context)])
+        "profile": json.dumps({**counts, "digest": digest}),
+    }  # fmt: skip
+    return {"dataset": dataset, "tags": {"mlflow.data.context": context}}

@@ -74,13 +74,9 @@ def untag(key: str) -> Entry:
     return Entry(kind="untag", values={"key": key})
 
 
-def inputs(data_inputs: Sequence[Any]) -> Entry:
-    """Log MLflow's `DatasetInput`s."""
-    written = [
-        {"dataset": dict(each.dataset), "tags": {tag.key: tag.value for tag in each.tags}}
-        for each in data_inputs
-    ]
-    return Entry(kind="inputs", values={"inputs": written})
+def inputs(data_inputs: Sequence[Mapping[str, Any]]) -> Entry:
+    """Log on what a run is trained and scored, see `sweeps.inputs.data_inputs`."""
+    return Entry(kind="inputs", values={"inputs": list(data_inputs)})
 
 
 def artifact(path: str, content: str | bytes) -> Entry:
