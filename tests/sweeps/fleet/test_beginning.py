@@ -12,10 +12,18 @@ ROOT = Path(__file__).parents[3]
 
 
 def hosts_of(node):
-    """Return the processes of the hosts on a node."""
+    """Return the processes of the hosts on a node, whatever they are at."""
     (raylet,) = node.all_processes["raylet"]
     found = psutil.Process(raylet.process.pid).children(recursive=True)
-    return [process for process in found if process.cmdline()[:1] == ["ray::HostActor.warm_up"]]
+    return [process for process in found if _title(process).startswith("ray::HostActor")]
+
+
+def _title(process):
+    """Return what a process calls itself; nothing for one that has just ended."""
+    try:
+        return " ".join(process.cmdline()[:1])
+    except psutil.Error:
+        return ""
 
 
 def end(node):
