@@ -2,8 +2,11 @@
 
 import json
 import math
+import pickle
 import re
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -21,8 +24,8 @@ from sweeps.paths import SweepFolder
 from sweeps.spec import parse
 from sweeps.sweep_run import SweepRun
 from sweeps.tracking import Tracking
-from workers.evaluation import digest_of_ids
 from workers.metrics.scorer import Scorer
+from workers.scoring import digest_of_ids
 
 FILE = """
 name: acted
@@ -74,6 +77,29 @@ def test_a_scorer_that_is_gone_is_no_failure_of_the_trial(context):
     with pytest.raises(RayActorError, match="unavailable"):
         actor.open(0, {"train.learning_rate": 1e-2})
     actor.shutdown()
+
+
+EARLY = """
+import pickle, sys
+from sweeps.host_actor import HostActor
+from workers.metrics.scorer import Scorer
+
+class Told(Scorer):
+    def start(self):
+        print(*({"torch", "transformers"} & sys.modules.keys()), "loaded before")
+        super().start()
+
+with open(sys.argv[1], "rb") as file:
+    HostActor(pickle.load(file), "host-0", Told).shutdown()
+print("torch" in sys.modules)
+"""
+
+
+def test_a_scorer_begins_before_torch_is_loaded(context, tmp_path):
+    (tmp_path / "context").write_bytes(pickle.dumps(context))
+    command = [sys.executable, "-c", EARLY, str(tmp_path / "context")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["loaded before", "True"]
 
 
 def run_out(actor, number):
