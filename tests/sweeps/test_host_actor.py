@@ -263,6 +263,20 @@ def test_warming_up_keeps_small_copies_of_the_images_and_the_base_s_captions(act
     assert set(kept.pictures) == set(kept.untrained) == ids
 
 
+@pytest.mark.parametrize("context", ["loss, final_beams: 1"], indirect=True)
+def test_captions_of_the_best_rung_that_would_come_again_are_the_final_ones(
+    actor, context, monkeypatch
+):
+    actor.open(0, {"train.learning_rate": 1e-2})
+    with monkeypatch.context() as nothing:
+        nothing.delattr(type(actor._host), "begin_score")
+        metrics = run_out(actor, 0)[-1]["metrics"]
+    again = actor._host.score("trial-000", context.folder.best_adapter("trial-000"))
+    assert "final/exact_match" in again.metrics
+    assert {name: metrics[name] for name in metrics if name.startswith("final/")} == again.metrics
+    assert actor._trials["trial-000"].predictions == again.predictions
+
+
 @pytest.mark.parametrize("context", ["exact_match, from_rung: 3"], indirect=True)
 def test_rungs_before_the_first_captions_have_no_objective_and_cost_no_patience(actor, context):
     """So low a rate changes no caption: rung 3 stays the best, and two rungs of patience follow."""
