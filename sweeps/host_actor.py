@@ -17,8 +17,8 @@ from sweeps.storage import copies
 
 if TYPE_CHECKING:
     from workers.checkpoint_files import CheckpointFiles
-    from workers.evaluation import MakeScorer
     from workers.host import Host
+    from workers.scoring import MakeScorer
 
 SPARE_CALLS = 8
 """Calls that a host answers at a time beside those that wait for the rung of a trial."""
@@ -38,7 +38,6 @@ class HostActor:
         # Before torch is loaded: threads that spin while they wait take the cores of their
         # neighbours, a tenfold of the work of a small model.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-        quiet_libraries()
         self._context = context = context.private(name)
         self._name = name
         self._make_scorer = make_scorer
@@ -51,13 +50,14 @@ class HostActor:
         """Whether a slot that is closed may be opened again."""
 
     def _make_host(self) -> "Host":
+        scoring = warming.begin_scoring(self._context, self._make_scorer)
+        quiet_libraries()  # torch comes with them, which takes seconds
         from workers import memory
         from workers.host import Host
 
         memory.limit(self._share)
-        shared: dict[str, Any] = {"make_scorer": self._make_scorer} if self._make_scorer else {}
         packing = self._context.sweep.resources.packing == "auto"
-        return Host(threads=self._context.threads, packing=packing, **shared)
+        return Host(threads=self._context.threads, packing=packing, scoring=scoring)
 
     def node(self) -> str:
         """Return the id of Ray's node that this host runs on; a host that ends is gone already."""

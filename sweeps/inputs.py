@@ -16,7 +16,7 @@ _DIGEST_CHARACTERS = 12  # MLflow allows 36; the whole digest stands in the prof
 
 def eval_tags(scored: Sequence[Sample]) -> dict[str, str]:
     """Return the tags that say on which images scores were taken."""
-    from workers.evaluation import digest_of_ids  # here, because torch comes with it
+    from workers.scoring import digest_of_ids  # here, because numpy comes with it
 
     return {EVAL_IMAGES: str(len(scored)), EVAL_DIGEST: digest_of_ids(one.id for one in scored)}
 

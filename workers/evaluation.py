@@ -1,8 +1,6 @@
 """What a rung is judged by: validation loss, generated captions and their scores."""
 
-import hashlib
-import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from workers.collation import Batch
@@ -15,49 +13,6 @@ from workers.prompts import Asking
 from workers.recipe import Evaluate
 from workers.report import Prediction
 from workers.training import Examples, mean_loss
-
-MakeScorer = Callable[..., Scorer]
-"""Takes what `Scorer` takes, and returns one or what is used like one."""
-
-
-def scored_samples(samples: Sequence[Sample], limit: int | None) -> tuple[Sample, ...]:
-    """Return the images that every trial and rung is scored on, in the order of the split.
-
-    With a limit, those with the smallest hash of their id: the same for every trial, and
-    none of them changes when other images come or go.
-    """
-    if limit is None or limit >= len(samples):
-        return tuple(samples)
-    by_hash = sorted(samples, key=lambda s: hashlib.sha256(s.id.encode()).hexdigest())
-    kept = {sample.id for sample in by_hash[:limit]}
-    return tuple(sample for sample in samples if sample.id in kept)
-
-
-def digest_of_ids(ids: Iterable[str]) -> str:
-    """Return the SHA-256 of image ids in their order, as 64 hexadecimal digits.
-
-    Scores are comparable only where this is the same: they were taken on the same images.
-    """
-    return hashlib.sha256(json.dumps(list(ids)).encode()).hexdigest()
-
-
-def started_scorer(
-    make: MakeScorer,
-    samples: Sequence[Sample],
-    metrics: Sequence[str],
-    whole: Sequence[Sample],
-) -> Scorer:
-    """Return a scorer of the images whose Java process loads while other work goes on.
-
-    `whole` is the split that the images are from, see `Scorer`.
-    """
-    scorer = make(metrics, _references(samples), _references(whole))
-    scorer.start()
-    return scorer
-
-
-def _references(samples: Sequence[Sample]) -> dict[str, tuple[str, ...]]:
-    return {sample.id: sample.captions for sample in samples}
 
 
 class Evaluator:

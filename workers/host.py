@@ -11,11 +11,10 @@ import torch
 
 from workers import combinations, rungs
 from workers.data.sample import DataSet, Sample
-from workers.evaluation import MakeScorer
-from workers.metrics.scorer import Scorer
 from workers.recipe import Recipe
 from workers.report import Done, Report
 from workers.residents import Residents
+from workers.scoring import Scoring
 from workers.work import Placed, Work
 
 
@@ -25,7 +24,7 @@ class Host:
     Args:
         device: where the bases live; None takes the first GPU, or the CPU.
         threads: threads of torch on the CPU; None leaves torch's own choice.
-        make_scorer: makes the scorers; hosts of one node may share what is behind them.
+        scoring: the data, and what captions are scored with; None makes them for this host alone.
         packing: whether trials that can be trained in one pack are; else all train alone.
     """
 
@@ -33,14 +32,14 @@ class Host:
         self,
         device: str | None = None,
         threads: int | None = None,
-        make_scorer: MakeScorer = Scorer,
+        scoring: Scoring | None = None,
         *,
         packing: bool = True,
     ) -> None:
         self.device = torch.device(device or ("cuda:0" if torch.cuda.is_available() else "cpu"))
         if threads is not None:
             torch.set_num_threads(threads)
-        self.residents = Residents(self.device, make_scorer, packing=packing)
+        self.residents = Residents(self.device, scoring or Scoring(), packing=packing)
         self._slots: dict[str, Placed] = {}
         self._work = Work(self.residents)
 
@@ -52,7 +51,7 @@ class Host:
         """
         for field_name, reason in combinations.flaws(recipe):
             raise ValueError(f"{field_name} {reason}")
-        self.residents.scorer(recipe)  # its Java process starts while the base loads
+        self.residents.scoring.scorer(recipe)  # its Java process starts while the base loads
         trainer = self.residents.trainer(recipe)
         slot = trainer.admit(name, recipe)
         self._slots[name] = Placed(slot, trainer)
@@ -138,7 +137,7 @@ class Host:
 
     def data_set(self, recipe: Recipe) -> DataSet:
         """Return the recipe's data, loaded once per host."""
-        return self.residents.data_set(recipe)
+        return self.residents.scoring.data_set(recipe)
 
     def reason_alone(self, recipe: Recipe) -> str | None:
         """Return why the recipe does not train in a pack here; None if it does."""
@@ -146,11 +145,12 @@ class Host:
 
     def scored_samples(self, recipe: Recipe) -> tuple[Sample, ...]:
         """Return the validation images that the recipe's trials are scored on."""
-        return self.residents.scored_samples(recipe)
+        return self.residents.scoring.scored_samples(recipe)
 
     def final_samples(self, recipe: Recipe) -> tuple[Sample, ...]:
         """Return the validation images that finished trials are scored on in the end."""
-        return self.residents.scored_samples(self.residents.final(recipe))
+        scoring = self.residents.scoring
+        return scoring.scored_samples(scoring.final(recipe))
 
     def close(self) -> None:
         """Close all slots and release scorers and bases."""

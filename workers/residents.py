@@ -4,20 +4,19 @@ from dataclasses import dataclass, field
 
 import torch
 
-from workers import data, rungs
+from workers import rungs
 from workers.adapters import adapted_layers
 from workers.alone import Alone
-from workers.data.sample import DataSet, Sample
-from workers.evaluation import Evaluator, MakeScorer, scored_samples, started_scorer
+from workers.evaluation import Evaluator
 from workers.features.frozen import vision_is_frozen
 from workers.features.store import Store
-from workers.metrics.scorer import Scorer
 from workers.models import Base, load_base
 from workers.packing.eligible import reason_alone
 from workers.packing.together import Together
 from workers.prompts import Asking
 from workers.recipe import Data, Evaluate, Model, Recipe
 from workers.report import Report
+from workers.scoring import Scoring
 from workers.trainer import Trainer
 from workers.training import Examples
 
@@ -57,16 +56,14 @@ class Residents:
 
     Args:
         device: where the bases live.
-        make_scorer: makes the scorers.
+        scoring: the data, and what captions are scored with.
         packing: whether trials that can be packed are.
     """
 
-    def __init__(self, device: torch.device, make_scorer: MakeScorer, *, packing: bool) -> None:
+    def __init__(self, device: torch.device, scoring: Scoring, *, packing: bool) -> None:
         self._device = device
         self._packing = packing
-        self._make_scorer = make_scorer
-        self._data: dict[Data, DataSet] = {}
-        self._scorers: dict[tuple[Data, Evaluate], Scorer] = {}
+        self.scoring = scoring
         self._groups: dict[Group, _Resident] = {}
 
     def __len__(self) -> int:
@@ -99,7 +96,7 @@ class Residents:
         store = group.store_for(recipe)
         key = (recipe.data, asking, store)
         if key not in group.examples:
-            samples = self.data_set(recipe).splits["train"]
+            samples = self.scoring.data_set(recipe).splits["train"]
             group.examples[key] = Examples.of(group.base, samples, asking, store)
         return group.examples[key]
 
@@ -111,24 +108,13 @@ class Residents:
         if key not in group.evaluators:
             group.evaluators[key] = Evaluator(
                 group.base,
-                self.scored_samples(recipe),
-                self.scorer(recipe),
+                self.scoring.scored_samples(recipe),
+                self.scoring.scorer(recipe),
                 recipe.evaluate,
                 _asking(recipe),
                 store,
             )
         return group.evaluators[key]
-
-    def scorer(self, recipe: Recipe) -> Scorer:
-        """Return the scorer of the recipe's captions; its Java process begins to load."""
-        key = (recipe.data, recipe.evaluate)
-        if key not in self._scorers:
-            samples = self.scored_samples(recipe)
-            whole = self.data_set(recipe).splits["validation"]
-            self._scorers[key] = started_scorer(
-                self._make_scorer, samples, recipe.evaluate.metrics, whole
-            )
-        return self._scorers[key]
 
     def zero_shot(self, recipe: Recipe) -> Report:
         """Return rung 0: the base's own scores."""
@@ -138,30 +124,9 @@ class Residents:
             group.zero_shot[key] = rungs.zero_shot(group.alone.adapted, evaluator, recipe)
         return group.zero_shot[key]
 
-    def data_set(self, recipe: Recipe) -> DataSet:
-        """Return the recipe's data."""
-        if recipe.data not in self._data:
-            self._data[recipe.data] = data.load(recipe.data)
-        return self._data[recipe.data]
-
-    def scored_samples(self, recipe: Recipe) -> tuple[Sample, ...]:
-        """Return the validation images that the recipe's trials are scored on."""
-        return scored_samples(self.data_set(recipe).splits["validation"], recipe.evaluate.limit)
-
-    def final(self, recipe: Recipe) -> Recipe:
-        """Return the recipe by which a finished trial is scored."""
-        limit = recipe.evaluate.final_limit
-        evaluate = recipe.evaluate.model_copy(update={"limit": limit})
-        final = recipe.model_copy(update={"evaluate": evaluate})
-        # Equally many are the same ones: then one evaluator and its scorer do for both.
-        same = len(self.scored_samples(final)) == len(self.scored_samples(recipe))
-        return recipe if same else final
-
     def close(self) -> None:
         """Release scorers and bases."""
-        for scorer in self._scorers.values():
-            scorer.close()
-        self._scorers.clear()
+        self.scoring.close()
         self._groups.clear()
 
     def _group(self, recipe: Recipe) -> _Resident:

@@ -165,7 +165,7 @@ class Work:
         return id(placed.trainer), id(self._final_evaluator(placed.slot)), beams
 
     def _final_evaluator(self, slot: TrialSlot) -> Evaluator:
-        return self._residents.evaluator(self._residents.final(slot.recipe))
+        return self._residents.evaluator(self._residents.scoring.final(slot.recipe))
 
 
 def _alike(items: Iterable[T], key: Callable[[T], Hashable]) -> list[list[T]]:

@@ -12,6 +12,7 @@ from sweeps.hosting.opening import is_given_up
 from sweeps.open_trial import OpenTrial
 from sweeps.scores_file import Captions, Scores
 from sweeps.storage import copies
+from workers.metrics.catalog import outputs
 from workers.report import Report
 
 if TYPE_CHECKING:
@@ -83,6 +84,9 @@ def _with_final_scores(
     folder = context.folder.best_adapter(trial.name)
     if not folder.exists():  # every score was NaN
         return report
+    known = _written_before(host, trial)
+    if known is not None:
+        return replace(report, metrics={**report.metrics, **known})
     host.begin_score(trial.name, folder)
     final = yield trial.name
     trial.predictions = final.predictions
@@ -99,6 +103,20 @@ def _with_final_scores(
         metrics={**report.metrics, **final.metrics},
         seconds=report.seconds + final.seconds,
     )
+
+
+def _written_before(host: "Host", trial: OpenTrial) -> dict[str, float] | None:
+    """Return the final scores if the captions of the best rung are those that would be written.
+
+    They are where only the images and the beams could have told the two apart.
+    """
+    evaluate = trial.recipe.evaluate
+    images, rungs = host.final_samples(trial.recipe), host.scored_samples(trial.recipe)
+    if trial.best is None or (len(images), evaluate.final_beams) != (len(rungs), evaluate.beams):
+        return None
+    scores = {name: trial.best.metrics.get(f"val/{name}") for name in outputs(evaluate.metrics)}
+    found = {f"final/{name}": value for name, value in scores.items() if value is not None}
+    return found if len(found) == len(scores) else None  # else the best rung has no captions
 
 
 def _snapshot(context: SweepContext, host: "Host", trial: OpenTrial, rung: int) -> None:

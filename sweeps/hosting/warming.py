@@ -14,8 +14,19 @@ from sweeps.spool.outbox import of_sweep
 
 if TYPE_CHECKING:
     from workers.host import Host
+    from workers.scoring import MakeScorer, Scoring
 
 _NAME = "warm-up"
+
+
+def begin_scoring(context: SweepContext, make_scorer: "MakeScorer | None") -> "Scoring":
+    """Return what a host scores captions with; its scorer begins to load while torch does."""
+    from workers.scoring import Scoring
+
+    scoring = Scoring(make_scorer) if make_scorer else Scoring()
+    with suppress(Exception):  # `warm_up` raises it, to whom it concerns
+        scoring.scorer(context.sweep.recipe)
+    return scoring
 
 
 def warm_up(context: SweepContext, host: "Host") -> list[str]:

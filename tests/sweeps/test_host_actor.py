@@ -2,8 +2,11 @@
 
 import json
 import math
+import pickle
 import re
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -21,8 +24,8 @@ from sweeps.paths import SweepFolder
 from sweeps.spec import parse
 from sweeps.sweep_run import SweepRun
 from sweeps.tracking import Tracking
-from workers.evaluation import digest_of_ids
 from workers.metrics.scorer import Scorer
+from workers.scoring import digest_of_ids
 
 FILE = """
 name: acted
@@ -74,6 +77,29 @@ def test_a_scorer_that_is_gone_is_no_failure_of_the_trial(context):
     with pytest.raises(RayActorError, match="unavailable"):
         actor.open(0, {"train.learning_rate": 1e-2})
     actor.shutdown()
+
+
+EARLY = """
+import pickle, sys
+from sweeps.host_actor import HostActor
+from workers.metrics.scorer import Scorer
+
+class Told(Scorer):
+    def start(self):
+        print(*({"torch", "transformers"} & sys.modules.keys()), "loaded before")
+        super().start()
+
+with open(sys.argv[1], "rb") as file:
+    HostActor(pickle.load(file), "host-0", Told).shutdown()
+print("torch" in sys.modules)
+"""
+
+
+def test_a_scorer_begins_before_torch_is_loaded(context, tmp_path):
+    (tmp_path / "context").write_bytes(pickle.dumps(context))
+    command = [sys.executable, "-c", EARLY, str(tmp_path / "context")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["loaded before", "True"]
 
 
 def run_out(actor, number):
@@ -235,6 +261,20 @@ def test_warming_up_keeps_small_copies_of_the_images_and_the_base_s_captions(act
     kept = keepsakes.read(context.folder.keepsakes)
     ids = {one.id for one in actor._host.scored_samples(context.sweep.recipe)}
     assert set(kept.pictures) == set(kept.untrained) == ids
+
+
+@pytest.mark.parametrize("context", ["loss, final_beams: 1"], indirect=True)
+def test_captions_of_the_best_rung_that_would_come_again_are_the_final_ones(
+    actor, context, monkeypatch
+):
+    actor.open(0, {"train.learning_rate": 1e-2})
+    with monkeypatch.context() as nothing:
+        nothing.delattr(type(actor._host), "begin_score")
+        metrics = run_out(actor, 0)[-1]["metrics"]
+    again = actor._host.score("trial-000", context.folder.best_adapter("trial-000"))
+    assert "final/exact_match" in again.metrics
+    assert {name: metrics[name] for name in metrics if name.startswith("final/")} == again.metrics
+    assert actor._trials["trial-000"].predictions == again.predictions
 
 
 @pytest.mark.parametrize("context", ["exact_match, from_rung: 3"], indirect=True)

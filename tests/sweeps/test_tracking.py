@@ -15,9 +15,9 @@ from sweeps.sweep_run import SweepRun, git_commit
 from sweeps.tracking import Tracking
 from sweeps.trial_run import PREDICTIONS, TrialRun
 from workers.data.sample import DataSet, Sample
-from workers.evaluation import digest_of_ids
 from workers.recipe import Data
 from workers.report import Prediction, Report
+from workers.scoring import digest_of_ids
 
 POINT = {"adapter.rank": 8, "train.learning_rate": 1e-3, "quantization": "nf4"}
 

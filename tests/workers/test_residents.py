@@ -3,15 +3,15 @@
 import pytest
 import torch
 
-from workers.metrics.scorer import Scorer
 from workers.packing.together import Together
 from workers.recipe import Data, Model, Recipe
 from workers.residents import Residents
+from workers.scoring import Scoring
 
 
 @pytest.fixture
 def residents():
-    residents = Residents(torch.device("cpu"), Scorer, packing=True)
+    residents = Residents(torch.device("cpu"), Scoring(), packing=True)
     yield residents
     residents.close()
 

@@ -1,33 +1,28 @@
 """The tokenization of the COCO evaluation: Stanford's PTB tokenizer, lower case, no punctuation.
 
-It runs the jar that pycocoevalcap ships. That package's own wrapper is not used, because a
-carriage return or U+2028 in one caption moves all later captions to the wrong image there, and
-because it writes its input into the installed package.
+Starting its Java takes longer than tokenizing some hundred captions, so this process remembers
+the words that it has seen, see `vocabulary`; only captions with others are tokenized by Java.
 """
 
 import re
-import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-from pycocoevalcap.tokenizer.ptbtokenizer import PUNCTUATIONS, STANFORD_CORENLP_3_4_1_JAR
+from workers.metrics import ptb
+from workers.metrics.vocabulary import Vocabulary
 
-from workers.metrics.java import command, environment, jar_folder
-
-_DROPPED = frozenset(PUNCTUATIONS)
-# The last line sent; getting it back as the last line shows that no line was split or joined.
-_SENTINEL = "endofcaptions"
 # The tokenizer's time grows with the square of a word's length: a minute for 50,000 emoji.
 _ENDLESS = re.compile(r"(\S{1000})(?=\S)")
 
-
 Captions = Mapping[str, Sequence[str]]
+
+_vocabulary = Vocabulary()
 
 
 def tokenize(captions: Captions) -> dict[str, list[str]]:
     """Return the captions as tokens joined by single spaces, same images, same order.
 
     A caption without words becomes the empty string, and what goes on for more than 1000
-    characters without white space is taken apart. One run of Java, about 0.3 CPU-seconds.
+    characters without white space is taken apart.
 
     Raises `workers.metrics.java.JavaMissingError`, and RuntimeError when the tokenizer fails.
     """
@@ -35,52 +30,26 @@ def tokenize(captions: Captions) -> dict[str, list[str]]:
 
 
 def tokenize_each(several: Sequence[Captions]) -> list[dict[str, list[str]]]:
-    """Return what `tokenize` returns for each, from one run of Java for all.
+    """Return what `tokenize` returns for each, from at most one run of Java for their new words.
 
-    What becomes of a line depends a little on the next one, so that lines are not tokenized alone,
-    and each set has the same line behind it that it would have alone.
+    Sets with captions that are not made of known words take one more run, whole and all together:
+    what becomes of such a caption depends a little on the next one.
     """
-    lines: list[str] = []
-    for captions in several:
-        lines += [_one_line(caption) for own in captions.values() for caption in own]
-        lines.append(_SENTINEL)
-    found = iter(_run(lines[:-1]))
-    return [_taken(captions, found) for captions in several]
+    sets = [[_one_line(text) for own in captions.values() for text in own] for captions in several]
+    _vocabulary.learn(line for lines in sets for line in lines)
+    known = [_vocabulary.tokens(lines) for lines in sets]
+    odd = [lines for lines, tokens in zip(sets, known, strict=True) if tokens is None]
+    found = iter(ptb.tokens(odd))
+    return [
+        _by_image(captions, next(found) if tokens is None else tokens)
+        for captions, tokens in zip(several, known, strict=True)
+    ]
 
 
-def _taken(captions: Captions, lines: Iterator[str]) -> dict[str, list[str]]:
-    """Take the lines of one set of captions, and the one behind them."""
-    taken = {image: [next(lines) for _ in own] for image, own in captions.items()}
-    next(lines, None)
-    return taken
+def _by_image(captions: Captions, tokens: Sequence[str]) -> dict[str, list[str]]:
+    each = iter(tokens)
+    return {image: [next(each) for _ in own] for image, own in captions.items()}
 
 
 def _one_line(caption: str) -> str:
     return _ENDLESS.sub(r"\1 ", " ".join(caption.split()))
-
-
-def _run(captions: Sequence[str]) -> list[str]:
-    """Return the tokens of each caption; a caption must hold no line separator."""
-    arguments = ("edu.stanford.nlp.process.PTBTokenizer", "-preserveLines", "-lowerCase")
-    done = subprocess.run(
-        command("-cp", STANFORD_CORENLP_3_4_1_JAR, *arguments),
-        cwd=jar_folder("pycocoevalcap.tokenizer"),
-        env=environment(),
-        # "replace" makes a lone surrogate a question mark, which is dropped with the punctuation.
-        input="\n".join([*captions, _SENTINEL]).encode("utf-8", "replace"),
-        capture_output=True,
-        check=False,
-        process_group=0,  # Ctrl-C in the terminal is for this process to handle
-    )
-    *lines, last = done.stdout.decode().rstrip("\n").split("\n")
-    if done.returncode or last != _SENTINEL or len(lines) != len(captions):
-        raise RuntimeError(
-            f"the PTB tokenizer returned {len(lines)} of {len(captions)} captions and ended with "
-            f"code {done.returncode}; it said {done.stderr.decode(errors='replace')[-500:]!r}"
-        )
-    return [_words(line) for line in lines]
-
-
-def _words(line: str) -> str:
-    # At plain spaces only: the no-break space of "2 1/2" and of telephone numbers is within a word.
-    return " ".join(word for word in line.rstrip().split(" ") if word not in _DROPPED)

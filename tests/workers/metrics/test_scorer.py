@@ -319,4 +319,4 @@ def test_java_is_needed_only_by_metrics_on_tokens(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv(VARIABLE, "/nowhere")
     assert Scorer(["exact_match"], {"a": ["x"]}).score({"a": "X"}).corpus == {"exact_match": 1.0}
     with pytest.raises(JavaMissingError, match="/nowhere"):
-        Scorer(["bleu"], {"a": ["x"]})
+        Scorer(["bleu"], {"a": ["x!"]})

@@ -2,7 +2,7 @@
 
 from types import SimpleNamespace
 
-from workers.evaluation import digest_of_ids, scored_samples
+from workers.scoring import digest_of_ids, scored_samples
 
 SAMPLES = [SimpleNamespace(id=f"{n}.png") for n in range(40)]
 

@@ -1,0 +1,94 @@
+"""What the captions of a host's trials are scored with: images, references and scorers.
+
+Needs neither torch nor a base, whose imports and loading take seconds: a scorer that is asked for
+before them has its Java running when the first captions are there.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Sequence
+
+from workers import data
+from workers.data.sample import DataSet, Sample
+from workers.metrics.scorer import Scorer
+from workers.recipe import Data, Evaluate, Recipe
+
+MakeScorer = Callable[..., Scorer]
+"""Takes what `Scorer` takes, and returns one or what is used like one."""
+
+
+class Scoring:
+    """Loads on first use the data of a host's trials, and makes the scorers of their captions.
+
+    Args:
+        make_scorer: makes the scorers; hosts of one node may share what is behind them.
+    """
+
+    def __init__(self, make_scorer: MakeScorer = Scorer) -> None:
+        self._make_scorer = make_scorer
+        self._data: dict[Data, DataSet] = {}
+        self._scorers: dict[tuple[Data, Evaluate], Scorer] = {}
+
+    def data_set(self, recipe: Recipe) -> DataSet:
+        """Return the recipe's data."""
+        if recipe.data not in self._data:
+            self._data[recipe.data] = data.load(recipe.data)
+        return self._data[recipe.data]
+
+    def scored_samples(self, recipe: Recipe) -> tuple[Sample, ...]:
+        """Return the validation images that the recipe's trials are scored on."""
+        return scored_samples(self.data_set(recipe).splits["validation"], recipe.evaluate.limit)
+
+    def final(self, recipe: Recipe) -> Recipe:
+        """Return the recipe by which a finished trial is scored."""
+        limit = recipe.evaluate.final_limit
+        evaluate = recipe.evaluate.model_copy(update={"limit": limit})
+        final = recipe.model_copy(update={"evaluate": evaluate})
+        # Equally many are the same ones: then one evaluator and its scorer do for both.
+        same = len(self.scored_samples(final)) == len(self.scored_samples(recipe))
+        return recipe if same else final
+
+    def scorer(self, recipe: Recipe) -> Scorer:
+        """Return the scorer of the recipe's captions; its Java process begins to load."""
+        key = (recipe.data, recipe.evaluate)
+        if key not in self._scorers:
+            whole = self.data_set(recipe).splits["validation"]
+            scorer = self._make_scorer(
+                recipe.evaluate.metrics,
+                _references(self.scored_samples(recipe)),
+                _references(whole),
+            )
+            scorer.start()
+            self._scorers[key] = scorer
+        return self._scorers[key]
+
+    def close(self) -> None:
+        """Release the scorers."""
+        for scorer in self._scorers.values():
+            scorer.close()
+        self._scorers.clear()
+
+
+def scored_samples(samples: Sequence[Sample], limit: int | None) -> tuple[Sample, ...]:
+    """Return the images that every trial and rung is scored on, in the order of the split.
+
+    With a limit, those with the smallest hash of their id: the same for every trial, and
+    none of them changes when other images come or go.
+    """
+    if limit is None or limit >= len(samples):
+        return tuple(samples)
+    by_hash = sorted(samples, key=lambda s: hashlib.sha256(s.id.encode()).hexdigest())
+    kept = {sample.id for sample in by_hash[:limit]}
+    return tuple(sample for sample in samples if sample.id in kept)
+
+
+def digest_of_ids(ids: Iterable[str]) -> str:
+    """Return the SHA-256 of image ids in their order, as 64 hexadecimal digits.
+
+    Scores are comparable only where this is the same: they were taken on the same images.
+    """
+    return hashlib.sha256(json.dumps(list(ids)).encode()).hexdigest()
+
+
+def _references(samples: Sequence[Sample]) -> dict[str, tuple[str, ...]]:
+    return {sample.id: sample.captions for sample in samples}
