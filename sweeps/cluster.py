@@ -5,11 +5,13 @@ import os
 import signal
 import threading
 import warnings
+from functools import partial
 from typing import Any
 
 import ray
 
 from sweeps.fleet import nodes
+from sweeps.fleet.sharing import hosts_that_fit
 from sweeps.resources import Layout, local_cpus, local_gpus
 from sweeps.spec import Sweep
 
@@ -67,7 +69,8 @@ def cluster_layout(sweep: Sweep) -> Layout:
     there, wanted = nodes.alive(), sweep.resources
     gpu = any(node.gpus for node in there)
     nodes.refuse(wanted, there, gpu=gpu)
-    return nodes.layouts(wanted, there, {}, gpu=gpu)[0][1]
+    fitting = partial(hosts_that_fit, sweep)
+    return nodes.layouts(wanted, there, {}, gpu=gpu, fitting=fitting)[0][1]
 
 
 def results(calls: list[Any]) -> list[Any]:
