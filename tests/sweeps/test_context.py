@@ -70,7 +70,7 @@ def test_a_context_travels_to_other_processes(tmp_path):
 
 
 def test_what_decides_the_base_of_a_trial_is_the_model_as_it_is_loaded(tmp_path):
-    sweep = context(tmp_path, "cider").sweep
+    sweep = context(tmp_path, "{metric: cider, mode: max}").sweep
     own = base_of(sweep, {})
     assert base_of(sweep, {"adapter.rank": 2, "quantization": "none"}) == own
     points = {"quantization": "nf4"}, {"model.dtype": "bfloat16"}
