@@ -3,7 +3,6 @@ import pytest
 from sweeps.fleet.nodes import Node, layouts, refuse
 from sweeps.sweep import Resources
 
-
 GB = 1e9
 
 
@@ -17,9 +16,7 @@ def fitting(room):
 
 
 def counts(wanted, nodes, held=None, gpu=False):
-    found = layouts(
-        Resources.model_validate(wanted), nodes, held or {}, gpu=gpu, fitting=fitting
-    )
+    found = layouts(Resources.model_validate(wanted), nodes, held or {}, gpu=gpu, fitting=fitting)
     return {at.id: plan.hosts for at, plan in found}
 
 
