@@ -15,9 +15,10 @@ trials live there, too, and one host that trains is worth more than two that swa
 def hosts_that_fit(sweep: Sweep, machine: float) -> int | None:
     """Return how many hosts have room in `machine` bytes, each with a pack of trials.
 
-    None where the base is not on this machine yet, and so its size not known.
+    None where the base is not on this machine yet, and so its size not known, and where the sweep
+    names a number of hosts.
     """
-    each = _host_bytes(sweep)
+    each = _host_bytes(sweep) if sweep.resources.hosts == "auto" else None
     return None if each is None else int(_COMFORT * machine / each)
 
 

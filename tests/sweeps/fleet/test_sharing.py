@@ -33,5 +33,9 @@ def test_a_built_in_base_is_known_to_be_small_before_it_is_built(tmp_path, monke
     assert hosts_that_fit(sweep("tiny:shapes"), 4.1 * CPU_CONTEXT) == 2
 
 
+def test_a_number_in_the_file_is_not_questioned(untrained_base):
+    assert hosts_that_fit(sweep(untrained_base, "resources: {hosts: 3}"), 1e9) is None
+
+
 def test_a_base_that_is_not_here_may_be_of_any_size(tmp_path):
     assert hosts_that_fit(sweep(tmp_path / "away"), 1e12) is None
