@@ -5,11 +5,13 @@ import os
 import signal
 import threading
 import warnings
+from functools import partial
 from typing import Any
 
 import ray
 
 from sweeps.fleet import nodes
+from sweeps.fleet.sharing import hosts_that_fit
 from sweeps.resources import Layout, local_cpus, local_gpus
 from sweeps.spec import Sweep
 
@@ -22,7 +24,8 @@ _ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
-    "TUNE_GLOBAL_CHECKPOINT_S": "5",
+    # Nobody reads Tune's own state of the sweep back: once an hour is enough.
+    "TUNE_GLOBAL_CHECKPOINT_S": "3600",
     # Trials whose sweep was stopped have lost their hosts, and nobody waits for them any more.
     "RAY_IGNORE_UNHANDLED_ERRORS": "1",
 }
@@ -67,7 +70,8 @@ def cluster_layout(sweep: Sweep) -> Layout:
     there, wanted = nodes.alive(), sweep.resources
     gpu = any(node.gpus for node in there)
     nodes.refuse(wanted, there, gpu=gpu)
-    return nodes.layouts(wanted, there, {}, gpu=gpu)[0][1]
+    fitting = partial(hosts_that_fit, sweep)
+    return nodes.layouts(wanted, there, {}, gpu=gpu, fitting=fitting)[0][1]
 
 
 def results(calls: list[Any]) -> list[Any]:

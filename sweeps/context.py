@@ -106,6 +106,12 @@ def values_of(sweep: Sweep, metrics: Mapping[str, float]) -> list[float]:
     return [metrics.get(reported_as(name), math.nan) for name in names]
 
 
+def base_of(sweep: Sweep, point: Point) -> str:
+    """Return a name for what trials of one group share: the model as it is loaded and stored."""
+    recipe = sweep.with_point(point)
+    return f"{recipe.model!r} {recipe.quantization}"
+
+
 def trial_id(number: int) -> str:
     """Return a trial's name everywhere: in folders, in MLflow, on the screen."""
     return f"trial-{number:03d}"

@@ -12,6 +12,8 @@ from sweeps.disk import in_words
 from sweeps.draws import Draws
 from sweeps.fidelity import unpruned
 from sweeps.fleet import memory_table
+from sweeps.fleet.device import machine_bytes
+from sweeps.fleet.sharing import hosts_that_fit
 from sweeps.resources import Layout, local_layout
 from sweeps.spaces import show_sweep
 from sweeps.spec import Sweep
@@ -27,7 +29,7 @@ def show(sweep: Sweep, results: Path, console: Console, gpu_bytes: float | None 
 
     `gpu_bytes` is the memory of another GPU than this machine has.
     """
-    plan = local_layout(sweep.resources)
+    plan = _layout(sweep)
     refuse(sweep, plan)
     for name, value in _lines(sweep, results, plan, gpu_bytes):
         console.print(Text.assemble((f"{name:<11}", "bold"), f" {value}"), soft_wrap=True)
@@ -75,6 +77,10 @@ def _lines(
     ]  # fmt: skip
 
 
+def _layout(sweep: Sweep) -> Layout:
+    return local_layout(sweep.resources, hosts_that_fit(sweep, machine_bytes()))
+
+
 def _objectives(sweep: Sweep) -> str:
     search = sweep.search
     wanted = ", ".join(f"{each.metric} ({each.mode})" for each in search.objectives)
@@ -118,7 +124,7 @@ def _study(sweep: Sweep) -> str:
 
 def memory_note(sweep: Sweep) -> str:
     """Return what one host of a sweep needs on this machine, in words; imports torch."""
-    plan = local_layout(sweep.resources)
+    plan = _layout(sweep)
     folder = checkpoint_files.local_folder(sweep.model.base, sweep.model.revision)
     files = None if folder is None else checkpoint_files.from_config(folder)
     return memory_table.summary(sweep, files, plan)

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 
 CORES_PER_HOST = 4
 """On a CPU one host serves up to this many cores; small models gain nothing from more."""
+_HOSTS_OF_FEW_CORES = 2
+"""Hosts of a machine with fewer cores than these would serve: with a core for each of them small
+models train in half the time."""
 
 _HOST_SHARE = 0.9
 """Share of the cores that hosts reserve; the rest is for the driver and what else runs there."""
@@ -49,16 +52,17 @@ def layout(
     cpus: int,
     gpus: int,
     gpus_per_host: float = 1.0,
+    fitting: int | None = None,
 ) -> Layout:
     """Return the layout for a machine with `cpus` cores and `gpus` GPUs.
 
-    ``auto`` is one host per GPU, or per share `gpus_per_host` of one, without GPUs one per
-    `CORES_PER_HOST` cores, and one slot per host: how many fit is known where the base is, see
+    ``auto`` is one host per GPU, or per share `gpus_per_host` of one, without GPUs see
+    `cpu_hosts`, and one slot per host: how many fit is known where the base is, see
     `sweeps.fleet.memory`.
     Raises ValueError, naming ``resources.hosts``, for more hosts than GPUs or cores.
     """
     most = units(cpus, gpus, gpus_per_host)
-    count = (most if gpus else max(1, cpus // CORES_PER_HOST)) if hosts == "auto" else hosts
+    count = (most if gpus else cpu_hosts(cpus, fitting)) if hosts == "auto" else hosts
     if count > most:
         kind = "cores" if not gpus else "GPUs" if most == gpus else "shares of a GPU"
         raise ValueError(f"resources.hosts must be at most the {most} {kind}, got {count}")
@@ -71,6 +75,19 @@ def layout(
     )
 
 
+def cpu_hosts(cpus: int, fitting: int | None) -> int:
+    """Return how many hosts ``auto`` is on a machine with so many cores and no GPU.
+
+    One per `CORES_PER_HOST` cores, and two where there are at least two cores, as long as its
+    memory is `fitting` so many of them (`sweeps.fleet.sharing`). Where that is not known, a small
+    machine has one.
+    """
+    by_cores = max(1, cpus // CORES_PER_HOST)
+    if fitting is None:
+        return by_cores
+    return max(1, min(max(by_cores, min(cpus, _HOSTS_OF_FEW_CORES)), fitting))
+
+
 def refuse_cpu(wanted: "Resources", plan: Layout) -> None:
     """Raise ValueError when the sweep wants GPUs and its hosts would train on a CPU."""
     if wanted.device == "gpu" and not plan.gpus_per_host:
@@ -80,14 +97,15 @@ def refuse_cpu(wanted: "Resources", plan: Layout) -> None:
         )
 
 
-def local_layout(wanted: "Resources") -> Layout:
-    """Return the layout that a sweep has on this machine."""
+def local_layout(wanted: "Resources", fitting: int | None) -> Layout:
+    """Return the layout that a sweep has on this machine, whose memory holds `fitting` hosts."""
     return layout(
         wanted.hosts,
         wanted.slots,
         cpus=local_cpus(),
         gpus=local_gpus(),
         gpus_per_host=wanted.gpus_per_host,
+        fitting=fitting,
     )
 
 

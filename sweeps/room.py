@@ -5,6 +5,8 @@ from pathlib import Path
 
 from sweeps import disk
 from sweeps.disk import in_words
+from sweeps.fleet.device import machine_bytes
+from sweeps.fleet.sharing import hosts_that_fit
 from sweeps.plan import largest_adapter
 from sweeps.resources import Layout, layout, local_cpus, local_gpus
 from sweeps.spec import Sweep
@@ -20,7 +22,7 @@ def warning(sweep: Sweep, results: Path) -> str | None:
     files = checkpoint_files.find(sweep.model.base, sweep.model.revision)
     if files is None:
         return None
-    plan = _layout(sweep.resources)
+    plan = _layout(sweep.resources, hosts_that_fit(sweep, machine_bytes()))
     expected = disk.expected_bytes(sweep, largest_adapter(sweep, files), plan)
     free, limit = disk.free(results), (sweep.disk.limit_gb or math.inf) * disk.GB
     if min(expected, limit) + disk.MARGIN_BYTES <= free:
@@ -31,8 +33,9 @@ def warning(sweep: Sweep, results: Path) -> str | None:
     )
 
 
-def _layout(wanted: Resources) -> Layout:
+def _layout(wanted: Resources, fitting: int | None) -> Layout:
     """Return this machine's layout; a cluster may have room for more hosts than one machine."""
     hosts = 1 if wanted.hosts == "auto" else wanted.hosts
     cpus, gpus = max(local_cpus(), hosts), local_gpus()
-    return layout(wanted.hosts, wanted.slots, cpus=cpus, gpus=gpus if gpus >= hosts else 0)
+    there = gpus if gpus >= hosts else 0
+    return layout(wanted.hosts, wanted.slots, cpus=cpus, gpus=there, fitting=fitting)

@@ -13,7 +13,7 @@ import ray
 from ray import tune
 
 from sweeps import record
-from sweeps.context import FAILED, FULL, Start, SweepContext, trial_id
+from sweeps.context import FAILED, FULL, Start, SweepContext, base_of, trial_id
 from sweeps.fleet.fleet import fleet_name
 from sweeps.storage import copies
 
@@ -112,8 +112,9 @@ class TrialTrainable(tune.Trainable):
 
     def _place(self) -> None:
         """Wait for a slot: while nodes are missing there may be fewer of them than trials."""
+        base = base_of(self._context.sweep, self._point)
         while self._placed is None:
-            placing: Any = self._fleet.place.remote(self._number, self._need)
+            placing: Any = self._fleet.place.remote(self._number, self._need, base)
             host: str | None = ray.get(placing)
             try:
                 self._host = ray.get_actor(host or "")

@@ -30,6 +30,8 @@ class Fleet:
         self._rooms: dict[str, Room] = {}
         self._trials: dict[int, str] = {}
         """Number of a trial that has a slot -> its host."""
+        self._bases: dict[int, str] = {}
+        """Number of any trial so far -> the base that it trains on."""
 
     def add(self, host: str, room: Room) -> None:
         """Let trials go to a host."""
@@ -44,13 +46,15 @@ class Fleet:
         """Tell whether a host is still there."""
         return host in self._rooms
 
-    def place(self, number: int, need: float = 0.0) -> str | None:
+    def place(self, number: int, need: float = 0.0, base: str = "") -> str | None:
         """Return the host that a trial of `need` bytes goes to; None while no slot is free.
 
         One that asks again, because its own process died, goes back to the host that still holds
-        its slot. Else of the hosts that it fits on one with the fewest trials, and of those one
-        with the smallest GPU: the larger ones may be needed more. What fits nowhere goes to the
-        largest GPU, where it finds out for certain.
+        its slot. Else, of the hosts that it fits on and that are at most twice as full as the
+        emptiest of them, to one that trains others on the same `base`: these share a pack. Of
+        several to one with the fewest trials, and of those to one with the smallest GPU: the larger
+        ones may be needed more. What fits nowhere goes to the largest GPU, where it finds out for
+        certain.
         """
         if number in self._trials:
             return self._trials[number]
@@ -58,8 +62,14 @@ class Fleet:
         free = [host for host in self._fitting(need) if load[host] < self._rooms[host].slots]
         if not free:
             return None
-        chosen = min(free, key=lambda host: (load[host], self._rooms[host].gpu_bytes or 0.0))
-        self._trials[number] = chosen
+        least = min(load[host] for host in free)
+        chosen = min(
+            (host for host in free if load[host] <= 2 * least),
+            key=lambda host: (
+                base not in self._bases_on(host), load[host], self._rooms[host].gpu_bytes or 0.0,
+            ),
+        )  # fmt: skip
+        self._trials[number], self._bases[number] = chosen, base
         return chosen
 
     def release(self, number: int, host: str) -> None:
@@ -70,6 +80,10 @@ class Fleet:
     def retain(self, numbers: Collection[int]) -> None:
         """Free the slots of all other trials: who held them may have died without a word."""
         self._trials = {number: at for number, at in self._trials.items() if number in numbers}
+
+    def _bases_on(self, host: str) -> set[str]:
+        """Return the bases that the trials of a host train on now."""
+        return {self._bases[number] for number, at in self._trials.items() if at == host}
 
     def _fitting(self, need: float) -> list[str]:
         fitting = [host for host, room in self._rooms.items() if room.fits(need)]

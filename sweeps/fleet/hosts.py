@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import ray
@@ -17,6 +18,7 @@ from sweeps.fleet.fleet import Room
 from sweeps.fleet.membership import Membership
 from sweeps.fleet.nodes import FleetError, Node
 from sweeps.fleet.probe import Probe
+from sweeps.fleet.sharing import hosts_that_fit
 from sweeps.fleet.starting import Host, died, reason, start_fleet, start_host
 from workers.checkpoint_files import CheckpointFiles
 from workers.footprint.fit import Device
@@ -160,8 +162,11 @@ class Hosts:
     def _begin(self) -> None:
         """Start a scorer and hosts on those nodes that are to have some; waits for nothing."""
         held, nodes = Counter(host.node.id for host in self._hosts), self._members.usable
-        wanted = self._context.sweep.resources
-        for node, plan in cluster_nodes.layouts(wanted, nodes, held, gpu=self._gpu):
+        sweep = self._context.sweep
+        fitting = partial(hosts_that_fit, sweep)
+        for node, plan in cluster_nodes.layouts(
+            sweep.resources, nodes, held, gpu=self._gpu, fitting=fitting
+        ):
             if node.id not in self._scorers:
                 (self._scorers[node.id],) = node_scorer.start_scorers(self._sweep_id, [node.id])
             for _ in range(plan.hosts):
@@ -234,4 +239,5 @@ class Hosts:
         if host.gpu_bytes is not None:
             return Device(gpu=True, bytes=host.gpu_bytes)
         there = sum(other.node.id == host.node.id for other in self._hosts)
-        return Device(gpu=False, bytes=ray.get(host.actor.node_bytes.remote()) / there)
+        own = ray.get(host.actor.node_bytes.remote()) / there
+        return Device(gpu=False, bytes=own, hosts=there)

@@ -143,8 +143,12 @@ def _slots(
     if count == sweep.search.trials:
         return count, "as many as there are trials"
     if count == device.most_slots:
-        return count, f"the most on a {'GPU' if device.gpu else 'CPU'}"
+        return count, f"the most on a {'GPU' if device.gpu else 'CPU'}{_shared(device)}"
     return count, f"as many as fit in {fit.USABLE:.0%} of {in_words(device.bytes)}"
+
+
+def _shared(device: Device) -> str:
+    return f" that {device.hosts} hosts share" if device.hosts > 1 else ""
 
 
 def _reason_alone(recipe: Recipe, files: CheckpointFiles) -> str | None:

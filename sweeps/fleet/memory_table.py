@@ -20,7 +20,8 @@ def device_of(layout: Layout, gpu_bytes: float | None = None) -> Device | None:
     None for GPUs of which nothing is known.
     """
     if gpu_bytes is None and not layout.gpus_per_host:
-        return Device(gpu=False, bytes=machine_bytes() / layout.hosts)
+        own = machine_bytes() / layout.hosts
+        return Device(gpu=False, bytes=own, hosts=layout.hosts)
     known = [card.bytes for card in cards()] if gpu_bytes is None else [gpu_bytes]
     return Device(gpu=True, bytes=min(known) * (layout.gpus_per_host or 1)) if known else None
 

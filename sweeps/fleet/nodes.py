@@ -1,6 +1,6 @@
 """The nodes that Ray sees, and how many hosts each of them gets."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -22,6 +22,8 @@ class Node:
     """For people: host name, address and the beginning of the id."""
     cpus: int
     gpus: int
+    bytes: float
+    """Memory that was free when Ray began there."""
 
 
 def alive() -> list[Node]:
@@ -31,9 +33,14 @@ def alive() -> list[Node]:
     return [_node(found) for found in ray.nodes() if found["Alive"]]  # type: ignore[no-untyped-call]
 
 
+Fitting = Callable[[float], int | None]
+"""Bytes of a node without GPUs -> how many hosts fit into them; None where that is not known."""
+
+
 def layouts(
-    wanted: Resources, nodes: Sequence[Node], held: Mapping[str, int], *, gpu: bool
-) -> list[tuple[Node, Layout]]:
+    wanted: Resources, nodes: Sequence[Node], held: Mapping[str, int], *, gpu: bool,
+    fitting: Fitting,
+) -> list[tuple[Node, Layout]]:  # fmt: skip
     """Return which nodes get hosts now, each with its layout.
 
     Args:
@@ -41,18 +48,21 @@ def layouts(
         nodes: all nodes that live.
         held: hosts that are there already, by the id of their node; such a node gets no more.
         gpu: whether hosts train on GPUs. Scores of a GPU and of a CPU are not compared.
+        fitting: see `sweeps.fleet.sharing`; asked of nodes without GPUs.
     """
     room = {node: _units(wanted, node, gpu=gpu) for node in nodes}
     if wanted.hosts == "auto":
         return [
-            (node, _layout(wanted, node, "auto", gpu=gpu))
+            (node, _layout(wanted, node, "auto", gpu=gpu, fitting=fitting))
             for node in nodes
             if room[node] and node.id not in held
         ]
     free = {node: count for node, count in room.items() if node.id not in held}
     counts = _spread(wanted.hosts - sum(held.values()), free)
     return [
-        (node, _layout(wanted, node, count, gpu=gpu)) for node, count in counts.items() if count
+        (node, _layout(wanted, node, count, gpu=gpu, fitting=fitting))
+        for node, count in counts.items()
+        if count
     ]
 
 
@@ -82,10 +92,10 @@ def _units(wanted: Resources, node: Node, *, gpu: bool) -> int:
     return units(0 if gpu else node.cpus, node.gpus if gpu else 0, wanted.gpus_per_host)
 
 
-def _layout(wanted: Resources, node: Node, hosts: Any, *, gpu: bool) -> Layout:
+def _layout(wanted: Resources, node: Node, hosts: Any, *, gpu: bool, fitting: Fitting) -> Layout:
     return layout(
         hosts, wanted.slots, cpus=node.cpus, gpus=node.gpus if gpu else 0,
-        gpus_per_host=wanted.gpus_per_host,
+        gpus_per_host=wanted.gpus_per_host, fitting=None if gpu else fitting(node.bytes),
     )  # fmt: skip
 
 
@@ -93,7 +103,8 @@ def _node(found: Mapping[str, Any]) -> Node:
     short = found["NodeID"][:8]
     name = f"{found['NodeManagerHostname']} ({found['NodeManagerAddress']}, node {short})"
     resources = found["Resources"]
+    kept = (resources.get(part, 0.0) for part in ("memory", "object_store_memory"))
     return Node(
         id=found["NodeID"], name=name, cpus=int(resources.get("CPU", 0)),
-        gpus=int(resources.get("GPU", 0)),
+        gpus=int(resources.get("GPU", 0)), bytes=sum(kept),
     )  # fmt: skip

@@ -165,7 +165,7 @@ def plan_of(sweeps, base, *arguments):
 
 
 def test_plan_shows_the_memory_of_a_host(sweeps, untrained_base):
-    lines = plan_of(sweeps, untrained_base)
+    lines = plan_of(sweeps, untrained_base, "--set", "resources.hosts=1")
     assert "of a host on a CPU with " in lines["memory"]
     assert "rank 16 on text_all, batch size 16" in lines["memory"]
     assert "quantization none and int8 and nf4" in lines["base"]

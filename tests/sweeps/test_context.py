@@ -3,7 +3,7 @@ import pickle
 
 import pytest
 
-from sweeps.context import SweepContext, trial_id, trial_number, trial_title
+from sweeps.context import SweepContext, base_of, trial_id, trial_number, trial_title
 from sweeps.paths import SweepFolder
 from sweeps.spec import parse
 from sweeps.tracking import Tracking
@@ -67,3 +67,11 @@ def test_a_context_travels_to_other_processes(tmp_path):
     packed = pickle.dumps(made)
     assert pickle.loads(packed) == made
     assert len(packed) < 20_000
+
+
+def test_what_decides_the_base_of_a_trial_is_the_model_as_it_is_loaded(tmp_path):
+    sweep = context(tmp_path, "{metric: cider, mode: max}").sweep
+    own = base_of(sweep, {})
+    assert base_of(sweep, {"adapter.rank": 2, "quantization": "none"}) == own
+    points = {"quantization": "nf4"}, {"model.dtype": "bfloat16"}
+    assert len({own, *(base_of(sweep, point) for point in points)}) == 3

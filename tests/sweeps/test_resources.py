@@ -10,7 +10,8 @@ from sweeps.sweep import Resources
     ("cpus", "gpus", "hosts", "threads"),
     [
         (1, 0, 1, 1),
-        (CORES_PER_HOST - 1, 0, 1, CORES_PER_HOST - 1),
+        (2, 0, 2, 1),
+        (CORES_PER_HOST, 0, 2, CORES_PER_HOST // 2),
         (CORES_PER_HOST * 3, 0, 3, CORES_PER_HOST),
         (CORES_PER_HOST * 3 - 1, 0, 2, (CORES_PER_HOST * 3 - 1) // 2),
         (16, 1, 1, 16),
@@ -19,9 +20,19 @@ from sweeps.sweep import Resources
     ],
 )
 def test_auto_is_a_host_per_gpu_or_else_per_few_cores(cpus, gpus, hosts, threads):
-    plan = layout("auto", "auto", cpus=cpus, gpus=gpus)
+    plan = layout("auto", "auto", cpus=cpus, gpus=gpus, fitting=100)
     assert (plan.hosts, plan.slots, plan.threads) == (hosts, 1, threads)
     assert plan.gpus_per_host == (1 if gpus else 0)
+
+
+@pytest.mark.parametrize(
+    ("cpus", "fitting", "hosts"),
+    [(2, 1, 1), (2, 0, 1), (64, 3, 3), (2, None, 1), (64, None, 64 // CORES_PER_HOST)],
+)
+def test_memory_limits_the_hosts_of_auto_without_gpus(cpus, fitting, hosts):
+    assert layout("auto", "auto", cpus=cpus, gpus=0, fitting=fitting).hosts == hosts
+    assert layout("auto", "auto", cpus=cpus, gpus=2, fitting=fitting).hosts == 2
+    assert layout(2, "auto", cpus=cpus, gpus=0, fitting=fitting).hosts == 2
 
 
 @pytest.mark.parametrize(("cpus", "gpus", "hosts"), [(1, 0, 1), (7, 0, 3), (16, 8, "auto")])

@@ -5,7 +5,7 @@ Equal digests mean equal features, so nothing kept under them can be stale.
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -40,6 +40,20 @@ def of_image(encoded: Encoded) -> str:
     for name, tensor in sorted(encoded.items()):
         _add(whole, name, tensor)
     return whole.hexdigest()[:32]
+
+
+def of_group(digests: Sequence[str]) -> list[str]:
+    """Return the digests of images by those of a whole group: who goes through beside them counts.
+
+    An image by itself keeps its own.
+    """
+    if len(digests) == 1:
+        return list(digests)
+    together = " ".join(digests)
+    return [
+        hashlib.sha256(f"{place} of {together}".encode()).hexdigest()[:32]
+        for place in range(len(digests))
+    ]
 
 
 def _weights(base: "Base") -> Iterator[tuple[str, torch.Tensor]]:

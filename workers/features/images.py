@@ -1,7 +1,8 @@
 """The images of one split as features: what `workers.pixels.Pixels` is for pixels."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from functools import cached_property
 from statistics import median
 
 import torch
@@ -12,46 +13,38 @@ from workers.families import Encoded
 from workers.features import fingerprint
 from workers.features.bypass import KEY, packed
 from workers.features.frozen import still
-from workers.features.store import Store
+from workers.features.store import CPU_BYTES, Store
 from workers.pixels import Pixels
 
 TOGETHER = 16
-"""Images that go through the image encoder at once, on a GPU. On a CPU they go one by one: then
-the last bits of a feature do not depend on which images were asked for with it, and a resumed trial
-sees what it would have seen."""
+"""Images that go through the image encoder at once."""
 
 
 class Features:
     """The images of `samples` as features, each computed on first use.
 
     Asked only while the base is bare, or has an adapter that leaves its image encoder alone.
+
+    On a CPU the images of a group that `samples` decides go through the image encoder together,
+    whichever of them are asked for: then the last bits of a feature depend on nothing else, and a
+    resumed trial sees what it would have seen. On a GPU those go together that are asked for.
     """
 
     def __init__(self, samples: Sequence[Sample], store: Store) -> None:
         self._pixels = Pixels(store.base, samples, limit=0)
+        self._count = len(samples)
         self._store = store
         self._keys: dict[int, str] = {}
-        self._together = 1 if store.base.device.type == "cpu" else TOGETHER
+        self._grouped = store.base.device.type == "cpu"
 
     # Tensors made in inference mode could not be read in training.
     @torch.inference_mode(False)
     @torch.no_grad()
     def of(self, indices: Sequence[int]) -> list[Encoded]:
         """Return the images at `indices`; those that are not kept are computed."""
-        found: dict[int, Encoded] = {}
-        missing: dict[int, Encoded] = {}
-        for index in dict.fromkeys(indices):
-            if (kept := self._kept(index)) is not None:
-                found[index] = kept
-                continue
-            pixels = self._pixels.of([index])[0]
-            self._keys[index] = fingerprint.of_image(pixels)
-            # Another split, sweep or process may have seen the same image.
-            if (kept := self._kept(index)) is not None:
-                found[index] = kept
-            else:
-                missing[index] = pixels
-        found |= self._computed(missing)
+        found = self._kept(indices)
+        for some in self._batches([index for index in indices if index not in found]):
+            found |= self._computed(some)
         return [found[index] for index in indices]
 
     def spared(self, indices: Sequence[int]) -> float:
@@ -59,18 +52,51 @@ class Features:
         seen = sum(index in self._keys for index in indices)
         return seen * median(self._store.seconds or [0.0])
 
-    def _kept(self, index: int) -> Encoded | None:
-        return self._store.get(self._keys[index]) if index in self._keys else None
+    @cached_property
+    def _together(self) -> int:
+        """How many go through at once: on a CPU one where the store may not hold them all.
 
-    def _computed(self, missing: Mapping[int, Encoded]) -> dict[int, Encoded]:
-        indices = list(missing)
-        made: dict[int, Encoded] = {}
-        for start in range(0, len(indices), self._together):
-            some = indices[start : start + self._together]
-            made |= zip(some, self._seen([missing[index] for index in some]), strict=True)
-        for index, features in made.items():
-            self._store.put(self._keys[index], features)
-        return made
+        What is not kept is computed again, and then a group for each of its images. Features are
+        taken to be as large as pixels.
+        """
+        size = sum(tensor.nbytes for tensor in self._pixels.of([0])[0].values())
+        return 1 if self._grouped and self._count * size > CPU_BYTES else TOGETHER
+
+    def _batches(self, missing: Sequence[int]) -> list[Sequence[int]]:
+        """Return the images that are to be looked at for the sake of those that are missing."""
+        if not missing:
+            return []
+        size = self._together
+        if not self._grouped:
+            missing = list(dict.fromkeys(missing))
+            return [missing[start : start + size] for start in range(0, len(missing), size)]
+        starts = sorted({index - index % size for index in missing})
+        return [range(start, min(start + size, self._count)) for start in starts]
+
+    def _kept(self, indices: Sequence[int]) -> dict[int, Encoded]:
+        known = ((index, self._keys[index]) for index in indices if index in self._keys)
+        found = {index: self._store.get(key) for index, key in dict(known).items()}
+        return {index: kept for index, kept in found.items() if kept is not None}
+
+    def _computed(self, indices: Sequence[int]) -> dict[int, Encoded]:
+        """Return images of one batch, of which another sweep or process may have kept some."""
+        images = dict(zip(indices, self._pixels.of(indices), strict=True))
+        self._keys |= zip(images, self._names(list(images.values())), strict=True)
+        found = self._kept(indices)
+        lacking = [index for index in images if index not in found]
+        through = list(images) if lacking and self._grouped else lacking
+        if through:
+            seen = self._seen([images[index] for index in through])
+            made = dict(zip(through, seen, strict=True))
+            for index in lacking:
+                self._store.put(self._keys[index], made[index])
+                found[index] = made[index]
+        return found
+
+    def _names(self, images: Sequence[Encoded]) -> list[str]:
+        """Return the keys of images that go through together."""
+        own = [fingerprint.of_image(image) for image in images]
+        return fingerprint.of_group(own) if self._grouped else own
 
     def _seen(self, images: Sequence[Encoded]) -> list[Encoded]:
         """Put images through the image encoder, in eval mode."""

@@ -8,6 +8,9 @@ from workers.footprint.footprint import Footprint
 USABLE = 0.9
 """Share of a device's memory that is planned with: allocators leave gaps, and rows differ."""
 MOST_SLOTS_GPU, MOST_SLOTS_CPU = 16, 8
+"""Most trials side by side on one GPU, and over all hosts of one machine without any."""
+LEAST_PACK = 4
+"""On a CPU, packs of fewer trials gain little."""
 UPPER = 1.5
 """By how much activations may be overestimated; at most 1.24 was measured, benchmarks/memory.md."""
 
@@ -18,7 +21,9 @@ class Device:
 
     gpu: bool
     bytes: float
-    """Of its GPU, or of its share of one; without a GPU of the machine."""
+    """Of its GPU, or of its share of one; without a GPU its share of the machine's."""
+    hosts: int = 1
+    """That share a machine without a GPU."""
 
     @property
     def room(self) -> float:
@@ -28,7 +33,7 @@ class Device:
     @property
     def most_slots(self) -> int:
         """Most trials side by side, however small they are."""
-        return MOST_SLOTS_GPU if self.gpu else MOST_SLOTS_CPU
+        return MOST_SLOTS_GPU if self.gpu else max(LEAST_PACK, MOST_SLOTS_CPU // self.hosts)
 
 
 def micro_batch(at: Callable[[int], Footprint], wanted: int, device: Device) -> int:

@@ -83,6 +83,30 @@ def test_an_idle_large_gpu_is_better_than_a_small_one_that_is_shared(make):
     ]  # fmt: skip
 
 
+def test_trials_on_one_base_come_together(make):
+    fleet = make(a=(4, None), b=(4, None))
+    bases = ["none", "nf4", "nf4", "none", "none", "nf4", "nf4", "none"]
+    placed = [fleet.place(number, base=base) for number, base in enumerate(bases)]
+    assert placed == ["a", "b", "b", "a", "a", "b", "b", "a"]
+
+
+def test_no_host_is_idle_or_nearly_so_for_the_sake_of_a_base(make):
+    fleet = make(a=(8, None), b=(8, None))
+    bases = ["none", "none", "nf4", "nf4", "nf4", "nf4"]
+    placed = [fleet.place(number, base=base) for number, base in enumerate(bases)]
+    # The second finds b idle, the fifth finds it with one trial where a has three.
+    assert placed == ["a", "b", "a", "a", "b", "b"]
+
+
+def test_a_base_that_no_trial_trains_on_any_more_draws_none(make):
+    fleet = make(a=(2, None), b=(2, None), c=(2, None))
+    assert [fleet.place(number, base=base) for number, base in enumerate("xyz")] == [*"abc"]
+    fleet.release(1, "b")
+    assert fleet.place(3, base="v") == "b"
+    assert fleet.place(4, base="y") == "a"  # no longer b
+    assert fleet.place(5, base="z") == "c"
+
+
 def test_hosts_that_share_a_gpu_offer_their_share_of_it(make):
     fleet = make(half=(1, 0.5 * 80 * GB), whole=(1, 80 * GB))
     assert fleet.place(0, need=50 * GB) == "whole"

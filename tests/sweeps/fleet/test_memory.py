@@ -85,6 +85,20 @@ def test_why_a_host_has_so_many_slots(more, slots, why, files, sweep):
     assert (found.slots, found.why) == (slots, why)
 
 
+@pytest.mark.parametrize(
+    ("hosts", "slots", "why"),
+    [
+        (1, 8, "the most on a CPU"),
+        (2, 4, "the most on a CPU that 2 hosts share"),
+        (4, 4, "the most on a CPU that 4 hosts share"),
+    ],
+)
+def test_hosts_of_a_machine_without_gpus_share_its_slots(hosts, slots, why, files, sweep):
+    share = Device(gpu=False, bytes=24e9, hosts=hosts)
+    found = capacity(sweep("search: {trials: 40}"), Architecture.of(files), share)
+    assert (found.slots, found.why) == (slots, why)
+
+
 def test_memory_decides_where_it_is_short(files, sweep):
     base = Architecture.of(files)
     one = capacity(sweep(), base, GPU).one

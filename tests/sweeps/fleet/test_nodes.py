@@ -3,13 +3,20 @@ import pytest
 from sweeps.fleet.nodes import Node, layouts, refuse
 from sweeps.sweep import Resources
 
+GB = 1e9
 
-def node(name, cpus=8, gpus=0):
-    return Node(id=name, name=name, cpus=cpus, gpus=gpus)
+
+def node(name, cpus=8, gpus=0, gb=16):
+    return Node(id=name, name=name, cpus=cpus, gpus=gpus, bytes=gb * GB)
+
+
+def fitting(room):
+    """Say that a host takes 8 GB."""
+    return int(room / (8 * GB))
 
 
 def counts(wanted, nodes, held=None, gpu=False):
-    found = layouts(Resources.model_validate(wanted), nodes, held or {}, gpu=gpu)
+    found = layouts(Resources.model_validate(wanted), nodes, held or {}, gpu=gpu, fitting=fitting)
     return {at.id: plan.hosts for at, plan in found}
 
 
@@ -19,11 +26,22 @@ def test_auto_is_a_host_per_gpu_on_every_node():
 
 
 def test_auto_is_a_host_per_core_group_without_gpus():
-    assert counts({}, [node("a", 8), node("b", 3), node("none", 0)]) == {"a": 2, "b": 1}
+    nodes = [node("a", 16, gb=64), node("b", 3), node("one", 1), node("none", 0)]
+    assert counts({}, nodes) == {"a": 4, "b": 2, "one": 1}
+
+
+def test_a_node_gets_no_more_hosts_than_its_memory_holds_unless_the_file_says_so():
+    assert counts({}, [node("a", 16, gb=24), node("b", 2, gb=12), node("c", 2, gb=4)]) == {
+        "a": 3, "b": 1, "c": 1,
+    }  # fmt: skip
+    assert counts({"hosts": 2}, [node("a", 2, gb=4)]) == {"a": 2}
+    assert counts({}, [node("a", 2, gpus=4, gb=4)], gpu=True) == {"a": 4}
 
 
 def test_shares_of_a_gpu_lie_on_one_gpu_each():
-    found = layouts(Resources(gpus_per_host=0.4), [node("a", gpus=2)], {}, gpu=True)
+    found = layouts(
+        Resources(gpus_per_host=0.4), [node("a", gpus=2)], {}, gpu=True, fitting=fitting
+    )
     ((_, plan),) = found
     assert (plan.hosts, plan.gpus_per_host) == (4, 0.4)
 
@@ -36,15 +54,16 @@ def test_a_given_number_of_hosts_is_divided_over_the_nodes():
 
 
 def test_each_node_has_the_layout_of_its_own_size():
-    found = {at.id: plan for at, plan in layouts(Resources(), [node("a", 4), node("b", 16)], {},
-                                                 gpu=False)}  # fmt: skip
-    assert (found["a"].hosts, found["a"].threads) == (1, 4)
+    nodes = [node("a", 4), node("b", 16, gb=64)]
+    layout = layouts(Resources(), nodes, {}, gpu=False, fitting=fitting)
+    found = {at.id: plan for at, plan in layout}
+    assert (found["a"].hosts, found["a"].threads) == (2, 2)
     assert (found["b"].hosts, found["b"].threads) == (4, 4)
 
 
 def test_a_node_that_joins_gets_hosts_and_those_that_have_some_get_no_more():
     nodes = [node("a", 4), node("new", 4)]
-    assert counts({}, nodes, held={"a": 1}) == {"new": 1}
+    assert counts({}, nodes, held={"a": 2}) == {"new": 2}
     assert counts({"hosts": 1}, nodes, held={"a": 1}) == {}
     assert counts({"hosts": 2}, nodes, held={"a": 1}) == {"new": 1}
 
@@ -57,7 +76,7 @@ def test_a_lost_node_is_made_up_for_where_there_is_room():
 
 def test_nodes_with_different_gpus_are_shared_alike():
     nodes = [node("a", gpus=1), node("b", gpus=4)]
-    found = layouts(Resources(gpus_per_host=0.5), nodes, {}, gpu=True)
+    found = layouts(Resources(gpus_per_host=0.5), nodes, {}, gpu=True, fitting=fitting)
     assert [(at.id, plan.hosts, plan.gpus_per_host) for at, plan in found] == [
         ("a", 2, 0.5), ("b", 8, 0.5),
     ]  # fmt: skip

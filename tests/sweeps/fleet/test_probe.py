@@ -9,7 +9,7 @@ from sweeps.fleet.probe import Probe, digest, look
 from sweeps.paths import SweepFolder
 from sweeps.spec import parse
 
-FAR = Node(id="f" * 8, name="far (10.0.0.7, node ffffffff)", cpus=4, gpus=0)
+FAR = Node(id="f" * 8, name="far (10.0.0.7, node ffffffff)", cpus=4, gpus=0, bytes=16e9)
 
 
 @pytest.fixture

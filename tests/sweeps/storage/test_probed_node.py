@@ -10,7 +10,7 @@ from sweeps.storage import places
 from sweeps.storage.errors import StorageError
 from workers import cache
 
-FAR = Node(id="f" * 8, name="far (10.0.0.7, node ffffffff)", cpus=4, gpus=0)
+FAR = Node(id="f" * 8, name="far (10.0.0.7, node ffffffff)", cpus=4, gpus=0, bytes=16e9)
 FILE = "name: probed\nmodel: {{base: hub/base}}\ndata: {{source: csv, path: {data}}}\n"
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from workers.adapters import AdaptedBase
-from workers.features import bypass
+from workers.features import bypass, images
 from workers.features.images import Features
 from workers.features.store import Disk, Store
 from workers.generation import texts
@@ -68,7 +68,7 @@ def test_trials_on_features_are_trials_on_pixels(base, store, samples, vision_ca
     features = trained(
         base, Examples.of(base, train, None, store), Examples.of(base, held_out, None, store)
     )
-    assert len(vision_calls) - seen == 5  # each image once, in two epochs and at two beam widths
+    assert len(vision_calls) - seen == 2  # each split once, in two epochs and at two beam widths
     assert features[0] == pytest.approx(pixels[0], abs=2e-6)
     assert features[1] == pixels[1]
     for name, weights in pixels[2].items():
@@ -109,9 +109,44 @@ def test_features_first_asked_for_in_inference_mode_can_be_trained_on(base, stor
 
 
 @pytest.mark.parametrize("base", ["blip2-t5", "paligemma"], indirect=True)
-def test_an_image_of_two_splits_is_computed_once(base, store, samples, vision_calls):
+def test_a_split_that_is_seen_again_is_not_computed_again(base, store, samples, vision_calls):
     Features(samples, store).of([0, 1])
-    Features(samples[1:], store).of([0])
+    Features(samples, store).of([4])
+    assert len(vision_calls) == 1
+    Features(samples[1:], store).of([0])  # beside others its last bits may be others
+    assert len(vision_calls) == 2
+
+
+@pytest.mark.parametrize("base", ["blip2-t5", "paligemma"], indirect=True)
+def test_on_a_gpu_an_image_of_two_splits_is_computed_once(base, store, samples, vision_calls):
+    for some, indices in ((samples, [0, 1]), (samples[1:], [0, 2])):
+        features = Features(some, store)
+        features._grouped = False  # as on a GPU
+        features.of(indices)
+    assert len(vision_calls) == 2
+
+
+@pytest.mark.parametrize("base", ["git", "qwen2_5_vl"], indirect=True)
+def test_a_feature_does_not_depend_on_what_was_asked_for(
+    base, store, samples, vision_calls, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(images, "TOGETHER", 2)
+    fresh = Store(base, 2**30, Disk(tmp_path / "fresh", 0))
+    whole, one = Features(samples, store).of(range(5)), Features(samples, fresh)
+    assert len(vision_calls) == 3
+    for index in (3, 4, 0, 2, 1):
+        (own,) = one.of([index])
+        assert all(torch.equal(own[name], whole[index][name]) for name in own)
+    assert len(vision_calls) == 6
+
+
+@pytest.mark.parametrize("base", ["git"], indirect=True)
+def test_images_of_a_split_too_large_for_memory_go_one_by_one(
+    base, store, samples, vision_calls, monkeypatch
+):
+    monkeypatch.setattr(images, "CPU_BYTES", 0)
+    Features(samples, store).of([4, 0])
+    Features(samples[:1], store).of([0])  # by itself it is the same
     assert len(vision_calls) == 2
 
 
