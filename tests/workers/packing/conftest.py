@@ -101,9 +101,10 @@ def _plain_step(base, model, examples, window, train):
         if train.label_smoothing:
             labels = batch["labels"][:, shift:]
             logits = out.logits[:, -batch["labels"].shape[1] :][:, : labels.shape[1]]
-            loss = torch.nn.functional.cross_entropy(
-                logits.flatten(0, 1), labels.flatten(), label_smoothing=train.label_smoothing
-            )
+            loss = torch.nn.functional.cross_entropy(  # as transformers' own, in float32
+                logits.flatten(0, 1).float(), labels.flatten(),
+                label_smoothing=train.label_smoothing,
+            )  # fmt: skip
         loss = loss * count / sum(counts)
         loss.backward()
         total += loss.item()
