@@ -39,7 +39,7 @@ class EpochEnd:
 
 
 class Pack:
-    """Slots of one base.
+    """Slots of one base: some train, the others wait for their next epoch or are evaluated.
 
     Args:
         base: what the slots have in common.
@@ -103,8 +103,8 @@ class Pack:
         a time from then on; what does not even fit alone ends with that error.
         """
         epochs = self._in_rows()
-        wanted = max(epoch.slot.recipe.train.batch_size for epoch in epochs)
-        size = micro_batch([epoch.remaining for epoch in epochs], self.limits.rows or wanted)
+        largest = max(epoch.slot.recipe.train.batch_size for epoch in epochs)
+        size = micro_batch([epoch.remaining for epoch in epochs], self.limits.rows or largest)
         epochs, taken, ends = self._taken(epochs, size)
         if not epochs:
             return ends
@@ -166,10 +166,10 @@ class Pack:
         smoothing = torch.tensor([recipe.train.label_smoothing for recipe in recipes])
         # A slot's loss is the mean over the learned tokens of its whole optimizer step.
         shares = torch.tensor([1.0 / own.tokens for own in taken], device=self.base.device)
-        wanted = any(recipe.train.activation_checkpointing for recipe in recipes)
+        recomputed = any(recipe.train.activation_checkpointing for recipe in recipes)
         parts = self._slots.training_segments([epoch.slot for epoch in epochs])
         draws = batches.draws(self.base, recipes, taken, parts, size)
-        with self.model.carrying(parts, draws) as model, checkpointing(self.base, wanted):
+        with self.model.carrying(parts, draws) as model, checkpointing(self.base, recomputed):
             if not model.training:
                 model.train()
             losses = self.model.losses(batch, smoothing.repeat_interleave(size)) * shares
