@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
+from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils import ModulesToSaveWrapper, get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors.torch import load_file, save_file
 
@@ -64,6 +65,12 @@ def adapted_layers(adapter: Adapter, base: Base) -> tuple[str, ...]:
             f"{base.linear_layers[-1]!r}; got {adapter.targets!r}: {found}"
         )
     return tuple(matched)
+
+
+def linear_layer(base: Base, path: str) -> Any:
+    """Return the base's own linear layer at `path`, also while peft has wrapped an adapter in."""
+    module = base.model.get_submodule(path)
+    return module.get_base_layer() if isinstance(module, BaseTunerLayer) else module
 
 
 def _check_trained_module(path: str, adapter: Adapter, base: Base) -> None:

@@ -17,6 +17,7 @@ def run(options: argparse.Namespace) -> None:
     found = rungs(machine.gpus())
     chosen = {name: found[name] for name in _names(options.rungs, found)}
     described, done = machine.description(), []
+    stored = results.FOLDER / f"{options.name}.json"
     with tempfile.TemporaryDirectory(prefix="ladder-") as folder:
         data = prepare.write_data(Path(folder) / "data")
         prepare.job(Path(folder), data, 1)  # builds the base if it is not cached
@@ -29,7 +30,7 @@ def run(options: argparse.Namespace) -> None:
                     del chosen[name]
                     continue
                 done.append(result)
-                stored = results.write(options.name, described, done)
+                results.write(stored, described, done)
                 print(
                     f"{name} round {number + 1}: {result['makespan']:.0f} s, CPU "
                     f"{result['cpu']:.0f} s, best CIDEr {max(result['cider']):.3f}",

@@ -43,14 +43,12 @@ def measure(name: str, rung: Rung, data: Path, trials: int, round_: int, asha: b
     }
 
 
-def write(name: str, machine: dict[str, str], results: Sequence[Any]) -> Path:
-    """Write the series called `name`, replacing it as it grows; return the file."""
-    FOLDER.mkdir(exist_ok=True)
-    path = FOLDER / f"{name}.json"
+def write(path: Path, machine: dict[str, str], results: Sequence[Any]) -> None:
+    """Write a series, replacing it as it grows."""
+    path.parent.mkdir(exist_ok=True)
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps({"machine": machine, "results": list(results)}, indent=1))
     partial.replace(path)
-    return path
 
 
 def read(path: Path) -> tuple[dict[str, str], list[Any]]:

@@ -1,1 +1,4 @@
-"""Parts of `benchmarks.packing_gpu`."""
+"""Packing beside a plain loop: `python -m benchmarks.packing` on one thread of a CPU.
+
+Its parts are also those of `benchmarks.packing_gpu`, which measures whole devices.
+"""

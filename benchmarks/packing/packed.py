@@ -18,8 +18,8 @@ def is_here() -> bool:
     return find_spec("workers.packing") is not None
 
 
-def train(base: Base, case: Case, slots: int, go: Callable[[], object]) -> float:
-    """Return the seconds in which each of `slots` adapters does ``case.steps`` steps."""
+def loop(base: Base, case: Case, slots: int) -> Callable[[int], None]:
+    """Open a pack of so many adapters; return what trains each for a number of steps."""
     pack: Any = import_module("workers.packing.pack").Pack(base)
     examples, names = _examples(base), [f"trial-{number}" for number in range(slots)]
     for seed, name in enumerate(names):
@@ -32,6 +32,12 @@ def train(base: Base, case: Case, slots: int, go: Callable[[], object]) -> float
                     pack.begin(name, examples)
             pack.step()
 
+    return steps
+
+
+def train(base: Base, case: Case, slots: int, go: Callable[[], object]) -> float:
+    """Return the seconds in which each of `slots` adapters does ``case.steps`` steps."""
+    steps = loop(base, case, slots)
     steps(case.warmup)
     plain.finish(case)
     go()

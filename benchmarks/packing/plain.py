@@ -1,9 +1,10 @@
-"""One adapter per process, trained by a plain loop: what packing must beat.
+"""One adapter trained by a plain loop of peft and torch: what packing must beat.
 
 As fast as a single trial gets: kept vision features, logits at labels only, one flat fused AdamW.
 """
 
 import time
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -17,16 +18,36 @@ from workers.models import Base
 from workers.recipe import Adapter
 
 
-def train(base: Base, case: Case, data: list[Arguments], compiled: bool, go: Any) -> float:
-    """Return the seconds that ``case.steps`` steps of one adapter take.
+class Each:
+    """Trained weights one by one, as peft makes them: what `Flat` makes one tensor of."""
 
-    `go` is called after the warm-up: processes that run at once begin the clock together.
+    def __init__(self, parameters: Iterable[torch.nn.Parameter]) -> None:
+        self.weights = list(parameters)
+
+    def clip(self, most: float) -> None:
+        """Scale the gradient down to an L2 norm of at most `most`."""
+        torch.nn.utils.clip_grad_norm_(self.weights, most)
+
+    def forget_gradient(self) -> None:
+        """Let go of the gradient."""
+        for weight in self.weights:
+            weight.grad = None
+
+
+def loop(
+    base: Base, case: Case, data: list[Arguments], *, compiled: bool = False, fused: bool = True
+) -> Callable[[int], None]:
+    """Put a new adapter on the base; return what trains it for a number of steps.
+
+    Without `fused` the optimizer is `torch.optim.AdamW` of the adapter's weights, as it comes.
     """
     adapter = Adapter(rank=case.rank, alpha=float(case.rank), dropout=case.dropout)
     model = get_peft_model(base.model, lora_config(adapter, base)).train()
     forward = torch.compile(model) if compiled else model
-    flat = Flat(p for p in model.parameters() if p.requires_grad)
-    optimizer = torch.optim.AdamW([flat.weights], lr=1e-4, weight_decay=0.0, fused=True)
+    trained = (p for p in model.parameters() if p.requires_grad)
+    weights = Flat(trained) if fused else Each(trained)
+    of = [weights.weights] if isinstance(weights, Flat) else weights.weights
+    optimizer = torch.optim.AdamW(of, lr=1e-4, weight_decay=0.0, fused=fused or None)
 
     def steps(count: int) -> None:
         for number in range(count):
@@ -34,10 +55,19 @@ def train(base: Base, case: Case, data: list[Arguments], compiled: bool, go: Any
             targets = arguments.pop("targets")
             logits = forward(**arguments, use_cache=False).logits
             cross_entropy(logits.float(), targets).backward()  # type: ignore[no-untyped-call]
-            flat.clip(1.0)
+            weights.clip(1.0)
             optimizer.step()
-            flat.forget_gradient()
+            weights.forget_gradient()
 
+    return steps
+
+
+def train(base: Base, case: Case, data: list[Arguments], compiled: bool, go: Any) -> float:
+    """Return the seconds that ``case.steps`` steps of one adapter take.
+
+    `go` is called after the warm-up: processes that run at once begin the clock together.
+    """
+    steps = loop(base, case, data, compiled=compiled)
     steps(case.warmup)
     finish(case)
     go()

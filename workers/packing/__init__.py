@@ -9,6 +9,6 @@ docs/packing.md explains it with a figure. Read in this order:
 5. `peft_weights`: first weights and files, which are peft's own;
 6. `slot`: one trial and its way through an epoch;
 7. `micro_batch`, `batches`, `segments`, `model`: how a pass is put together;
-8. `pack`: one micro-step of all slots;
+8. `slots`, `limits`, `pack`: who is in a pack, how much fits, and one micro-step of all slots;
 9. `snapshots`, `together`: slots on disk, and the pack as a host uses it.
 """

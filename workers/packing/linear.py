@@ -57,6 +57,8 @@ class PackedLinear(torch.nn.Module):
         super().__init__()
         self.base = base
         self._head = head
+        self._rounded = not self.weight.is_floating_point()
+        """Whether the layer is quantized: then peft rounds the low-rank term before it adds it."""
         self.shares: tuple[Share, ...] = ()
         """In the order of the rows. Slots between them have no adapter in this layer."""
         self._route = route
@@ -102,7 +104,7 @@ class PackedLinear(torch.nn.Module):
         kept = drawn.kept(xs, self._salt) if drawn else None
         scale = share.scale * drawn.gains if drawn else share.scale
         added: torch.Tensor = AddLowRank.apply(  # type: ignore[no-untyped-call]
-            outs, xs, share.a, share.b, scale, kept
+            outs, xs, share.a, share.b, scale, kept, self._rounded
         )
         return added
 
@@ -125,7 +127,14 @@ class PackedLinear(torch.nn.Module):
             pieces += [
                 out[done:begin],
                 add_low_rank_in_turn(
-                    out[own], x[own], share.a, share.b, scale, sizes[share.first : share.end], kept
+                    out[own],
+                    x[own],
+                    share.a,
+                    share.b,
+                    scale,
+                    sizes[share.first : share.end],
+                    kept,
+                    rounded=self._rounded,
                 ),
             ]
             done = end

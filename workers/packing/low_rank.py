@@ -6,8 +6,8 @@ batched product over the slots for A and one for B. Slots are sliced, never mask
 one that holds NaN changes no other. The idea is that of BatchLoRA in mLoRA (Ye et al. 2023), and of
 Punica (Chen et al. 2023) for inference.
 
-As in peft the low-rank term is computed in float32, whatever the precision of the base, and added
-before it is rounded to that precision.
+As in peft the low-rank term is computed in float32, whatever the precision of the base. The sum is
+rounded to that precision; on a quantized layer peft rounds the term, too, before it adds it.
 """
 
 from typing import Any
@@ -36,6 +36,7 @@ class AddLowRank(torch.autograd.Function):
         b: torch.Tensor,
         scale: torch.Tensor,
         kept: torch.Tensor | None,
+        rounded: bool,
     ) -> torch.Tensor:
         """Return the sum (slots, tokens, outputs) in the precision of `out`.
 
@@ -47,12 +48,13 @@ class AddLowRank(torch.autograd.Function):
             scale: (slots, 1, 1), alpha / rank (rsLoRA: alpha / sqrt(rank), Kalajdzievski 2023),
                 times dropout's gain 1 / (1 - p).
             kept: 1 where dropout leaves x, else 0, of its shape; None leaves all.
+            rounded: whether the term is rounded to the precision of `out` before it is added.
         """
         reduced = torch.bmm(_left(x, kept), a.mT) * scale
         ctx.save_for_backward(x, a, b, scale, kept, reduced)
         if out.dtype == torch.float32:
             return torch.baddbmm(out, reduced, b.mT)
-        return (out + torch.bmm(reduced, b.mT)).to(out.dtype)
+        return _sum(out, torch.bmm(reduced, b.mT), rounded=rounded)
 
     @staticmethod
     def backward(  # type: ignore[override]
@@ -70,12 +72,17 @@ class AddLowRank(torch.autograd.Function):
         of_x = None
         if ctx.needs_input_grad[1]:
             of_x = _left(torch.bmm(of_reduced, a), kept).to(x.dtype)
-        return gradient, of_x, of_a, of_b, None, None
+        return gradient, of_x, of_a, of_b, None, None, None
 
 
 def _left(x: torch.Tensor, kept: torch.Tensor | None) -> torch.Tensor:
     """Return what dropout leaves of `x`, in float32."""
     return x.float() if kept is None else x.float() * kept
+
+
+def _sum(out: torch.Tensor, term: torch.Tensor, *, rounded: bool) -> torch.Tensor:
+    """Return the sum in the precision of `out`; the term is float32."""
+    return (out + (term.to(out.dtype) if rounded else term)).to(out.dtype)
 
 
 def add_low_rank_in_turn(
@@ -86,16 +93,18 @@ def add_low_rank_in_turn(
     scale: torch.Tensor,
     sizes: list[int],
     kept: torch.Tensor | None = None,
+    *,
+    rounded: bool = False,
 ) -> torch.Tensor:
     """Return what `AddLowRank` does, slot by slot with torch's own operations: the reference.
 
     Of `out` (tokens, outputs) and `x` (tokens, inputs) the first ``sizes[0]`` tokens are the first
-    slot's, and so on: the slots may have unequally many. `a`, `b` and `scale` are those of
-    `AddLowRank`, `kept` has the shape of `x`. Returns (tokens, outputs).
+    slot's, and so on: the slots may have unequally many. `a`, `b`, `scale` and `rounded` are those
+    of `AddLowRank`, `kept` has the shape of `x`. Returns (tokens, outputs).
     """
     wide = _left(x, kept)
     added = [
         own @ a[slot].mT * scale[slot] @ b[slot].mT
         for slot, own in enumerate(torch.split(wide, sizes))
     ]
-    return (out + torch.cat(added)).to(out.dtype)
+    return _sum(out, torch.cat(added), rounded=rounded)

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from workers import collation
+from workers.adapters import linear_layer
 from workers.collation import IGNORED, Batch
 from workers.models import Base
 from workers.packing.dropout import Draws
@@ -90,8 +91,7 @@ class PackedModel:
         parent = self._base.model.get_submodule(".".join(folders))
         there = getattr(parent, name)
         if path not in self._layers:
-            # An adapter of peft may be wrapped around the layer.
-            linear = there.get_base_layer() if hasattr(there, "get_base_layer") else there
+            linear = linear_layer(self._base, path)
             head = there is self._base.model.get_output_embeddings()
             self._layers[path] = PackedLinear(linear, path, self._route, head=head)
         self._layers[path].shares = shares

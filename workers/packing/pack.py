@@ -16,15 +16,14 @@ from typing import Any
 import torch
 
 from workers import memory
-from workers.footprint.retreat import Flight, after_failure
 from workers.models import Base
 from workers.packing import batches, segments
-from workers.packing.arena import Arena
-from workers.packing.layout import Layout, Matrices, rank_class
+from workers.packing.layout import Matrices
+from workers.packing.limits import Limits, smaller
 from workers.packing.micro_batch import micro_batch
-from workers.packing.model import Bare, PackedModel, Segment
-from workers.packing.peft_weights import fresh
+from workers.packing.model import Bare, PackedModel
 from workers.packing.slot import Epoch, PackedSlot, Taken
+from workers.packing.slots import Slots
 from workers.recipe import Recipe
 from workers.training import Examples, checkpointing
 
@@ -39,18 +38,8 @@ class EpochEnd:
     error: Exception | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Limits:
-    """What fits into one step; None where nothing is known to be too much."""
-
-    rows: int | None = None
-    """Most rows of a slot."""
-    slots: int | None = None
-    """Most slots."""
-
-
 class Pack:
-    """Slots of one base.
+    """Slots of one base: some train, the others wait for their next epoch or are evaluated.
 
     Args:
         base: what the slots have in common.
@@ -65,13 +54,9 @@ class Pack:
         self.model = PackedModel(base, bare)
         self._check_every = check_every or (1 if base.device.type == "cpu" else 16)
         self.limits = Limits()
-        self._arenas: dict[Layout, Arena] = {}
-        self._slots: dict[str, PackedSlot] = {}
+        self._slots = Slots(base)
         self._epochs: dict[str, Epoch] = {}
-        self._segments: list[Segment] = []
-        """What `_training_segments` returned last."""
-        self._trained_names: tuple[str, ...] | None = None
-        """For whom; None once a slot has joined or left."""
+        """Of the slots that train."""
         self._micro_steps = 0
 
     @property
@@ -89,40 +74,18 @@ class Pack:
         """Share of its epoch that the slot has left which is done first; 1 if none trains."""
         return min((epoch.left for epoch in self._epochs.values()), default=1.0)
 
-    def admit(self, name: str, recipe: Recipe, weights: Matrices | None = None) -> PackedSlot:
-        """Give a new trial a slot; its weights are those that its seed decides, if not given.
+    def admit(self, name: str, recipe: Recipe) -> PackedSlot:
+        """Give a new trial a slot; its seed decides its weights.
 
         Raises ValueError, naming ``adapter.targets``, for what the base does not have.
         """
-        if name in self._slots:
-            raise ValueError(f"a slot must have a name of its own, {name!r} is there already")
-        adapter = fresh(recipe.adapter, self.base, recipe.train.seed)
-        layout = Layout(adapter.layers, rank_class(recipe.adapter.rank))
-        if layout not in self._arenas:
-            self._arenas[layout] = Arena(layout, self.base.device)
-        arena = self._arenas[layout]
-        parameter = arena.add(name, weights or adapter.matrices)
-        self._trained_names = None
-        train = recipe.train
-        # One flat parameter: AdamW works on single weights and does not see the layers.
-        optimizer = torch.optim.AdamW(
-            [parameter], lr=train.learning_rate, weight_decay=train.weight_decay, fused=True
-        )
-        self._slots[name] = PackedSlot(
-            name=name, recipe=recipe, fresh=adapter,
-            arena=arena, parameter=parameter, optimizer=optimizer,
-        )  # fmt: skip
-        return self._slots[name]
+        return self._slots.admit(name, recipe)
 
     def evict(self, name: str) -> None:
         """Take a slot away in whatever it is doing; the others do not notice."""
         self.drop(name)
-        slot = self._slots.pop(name)
-        slot.arena.remove(name)
+        self._slots.evict(name)
         self.limits = Limits()  # the one that left may have been what did not fit
-        self._trained_names = None
-        if not slot.arena.names:
-            del self._arenas[slot.arena.layout]
 
     def begin(self, name: str, examples: Examples) -> None:
         """Let a slot train for its next epoch, from the next step on."""
@@ -140,8 +103,8 @@ class Pack:
         a time from then on; what does not even fit alone ends with that error.
         """
         epochs = self._in_rows()
-        wanted = max(epoch.slot.recipe.train.batch_size for epoch in epochs)
-        size = micro_batch([epoch.remaining for epoch in epochs], self.limits.rows or wanted)
+        largest = max(epoch.slot.recipe.train.batch_size for epoch in epochs)
+        size = micro_batch([epoch.remaining for epoch in epochs], self.limits.rows or largest)
         epochs, taken, ends = self._taken(epochs, size)
         if not epochs:
             return ends
@@ -162,6 +125,27 @@ class Pack:
         ]
         return ends + [end for end in reached if end]
 
+    @contextmanager
+    def adapted(
+        self, names: Sequence[str], weights: Sequence[Matrices] | None = None
+    ) -> Iterator[Any]:
+        """Give the model with the adapters of these slots for a batch of rows ordered by them.
+
+        In inference only. `weights` stand in for the slots' own, one for each name.
+        """
+        slots = [self._slots[name] for name in names]
+        with self.model.carrying(segments.copied(slots, weights)) as model:
+            yield model
+
+    def _in_rows(self) -> list[Epoch]:
+        """Return what trains in the next step, in the order of the rows.
+
+        Where not all fit, those that are furthest behind.
+        """
+        behind = sorted(self._epochs.values(), key=lambda epoch: -epoch.left)
+        chosen = {epoch.slot.name for epoch in behind[: self.limits.slots]}
+        return [self._epochs[name] for name in self._slots.in_rows(chosen)]
+
     def _taken(
         self, epochs: Sequence[Epoch], size: int
     ) -> tuple[list[Epoch], list[Taken], list[EpochEnd]]:
@@ -175,18 +159,22 @@ class Pack:
                 ends.append(self._ended(epoch, error))
         return reading, taken, ends
 
-    def _retreat(self, epochs: Sequence[Epoch], size: int, failure: Exception) -> list[EpochEnd]:
-        """Make the next steps smaller; return the slot for which nothing smaller is left."""
-        for epoch in epochs:
-            epoch.rewind()
-        memory.release()
-        names = tuple(epoch.slot.name for epoch in epochs)
-        # `alone`: no other base leaves the device for the sake of a pack.
-        smaller = after_failure(Flight(trials=names, micro_batch=size, alone=True))
-        if smaller:
-            self.limits = Limits(rows=smaller[0].micro_batch, slots=len(smaller[0].trials))
-            return []
-        return [self._ended(epoch, failure) for epoch in epochs]
+    def _losses(self, epochs: Sequence[Epoch], taken: Sequence[Taken], size: int) -> torch.Tensor:
+        """Return each slot's share (slots,) of its loss; the gradients are added to its own."""
+        batch = batches.training_batch(self.base, taken, size)
+        recipes = [epoch.slot.recipe for epoch in epochs]
+        smoothing = torch.tensor([recipe.train.label_smoothing for recipe in recipes])
+        # A slot's loss is the mean over the learned tokens of its whole optimizer step.
+        shares = torch.tensor([1.0 / own.tokens for own in taken], device=self.base.device)
+        recomputed = any(recipe.train.activation_checkpointing for recipe in recipes)
+        parts = self._slots.training_segments([epoch.slot for epoch in epochs])
+        draws = batches.draws(self.base, recipes, taken, parts, size)
+        with self.model.carrying(parts, draws) as model, checkpointing(self.base, recomputed):
+            if not model.training:
+                model.train()
+            losses = self.model.losses(batch, smoothing.repeat_interleave(size)) * shares
+            losses.sum().backward()  # type: ignore[no-untyped-call]
+        return losses.detach()
 
     def _went_on(self, epoch: Epoch, loss: torch.Tensor, *, check: bool) -> EpochEnd | None:
         """Let a slot count its loss; return what became of it if its epoch has ended."""
@@ -207,58 +195,13 @@ class Pack:
         self.drop(epoch.slot.name)
         return EpochEnd(slot=epoch.slot, loss=getattr(error, "loss", math.nan), error=error)
 
-    @contextmanager
-    def adapted(
-        self, names: Sequence[str], weights: Sequence[Matrices] | None = None
-    ) -> Iterator[Any]:
-        """Give the model with the adapters of these slots for a batch of rows ordered by them.
-
-        In inference only. `weights` stand in for the slots' own, one for each name.
-        """
-        slots = [self._slots[name] for name in names]
-        with self.model.carrying(segments.copied(slots, weights)) as model:
-            yield model
-
-    def matrices(self, name: str) -> Matrices:
-        """Return views of a slot's weights, of its true rank."""
-        slot = self._slots[name]
-        return slot.arena.layout.unpacked(slot.parameter.data, slot.recipe.adapter.rank)
-
-    def _in_rows(self) -> list[Epoch]:
-        """Return what trains in the next step, ordered by arenas: the order of the rows.
-
-        Where not all fit, those that are furthest behind.
-        """
-        behind = sorted(self._epochs.values(), key=lambda epoch: -epoch.left)
-        chosen = {epoch.slot.name for epoch in behind[: self.limits.slots]}
-        return [
-            self._epochs[name]
-            for arena in self._arenas.values()
-            for name in arena.names
-            if name in chosen
-        ]
-
-    def _losses(self, epochs: Sequence[Epoch], taken: Sequence[Taken], size: int) -> torch.Tensor:
-        """Return each slot's share (slots,) of its loss; the gradients are added to its own."""
-        batch = batches.training_batch(self.base, taken, size)
-        recipes = [epoch.slot.recipe for epoch in epochs]
-        smoothing = torch.tensor([recipe.train.label_smoothing for recipe in recipes])
-        # A slot's loss is the mean over the learned tokens of its whole optimizer step.
-        shares = torch.tensor([1.0 / own.tokens for own in taken], device=self.base.device)
-        wanted = any(recipe.train.activation_checkpointing for recipe in recipes)
-        parts = self._training_segments([epoch.slot for epoch in epochs])
-        draws = batches.draws(self.base, recipes, taken, parts, size)
-        with self.model.carrying(parts, draws) as model, checkpointing(self.base, wanted):
-            if not model.training:
-                model.train()
-            losses = self.model.losses(batch, smoothing.repeat_interleave(size)) * shares
-            losses.sum().backward()  # type: ignore[no-untyped-call]
-        return losses.detach()
-
-    def _training_segments(self, slots: Sequence[PackedSlot]) -> list[Segment]:
-        """Return the weights of the slots that train, as leaves of the graph."""
-        names = tuple(slot.name for slot in slots)
-        if names != self._trained_names:
-            self._segments = segments.training(slots)
-            self._trained_names = names
-        return self._segments
+    def _retreat(self, epochs: Sequence[Epoch], size: int, failure: Exception) -> list[EpochEnd]:
+        """Make the next steps smaller; return the slot for which nothing smaller is left."""
+        for epoch in epochs:
+            epoch.rewind()
+        memory.release()
+        limits = smaller([epoch.slot.name for epoch in epochs], size)
+        if limits is None:
+            return [self._ended(epoch, failure) for epoch in epochs]
+        self.limits = limits
+        return []

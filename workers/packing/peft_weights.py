@@ -1,7 +1,7 @@
 """The adapter of one trial as peft makes, names and describes it, without the base's weights.
 
-peft is asked on a skeleton: the adapted layers under their own paths, with their shapes and no
-memory behind them. So first weights, file names and `adapter_config.json` are peft's own.
+peft is asked on a skeleton: the adapted layers under their own paths, with their shapes and types
+and no memory behind them. So first weights, file names and `adapter_config.json` are peft's own.
 """
 
 import copy
@@ -14,7 +14,7 @@ import torch
 from peft import PeftModel, get_peft_model
 from safetensors.torch import save_file
 
-from workers.adapters import WEIGHTS, adapted_layers, lora_config
+from workers.adapters import WEIGHTS, adapted_layers, linear_layer, lora_config
 from workers.models import Base
 from workers.packing.layout import Layer, Matrices
 from workers.recipe import Adapter
@@ -42,8 +42,11 @@ def fresh(adapter: Adapter, base: Base, seed: int) -> FreshAdapter:
     Raises ValueError, naming ``adapter.targets``, for what the base does not have.
     """
     config = lora_config(adapter, base)
-    layers = _layers(adapter, base)
-    skeleton = _skeleton(layers)
+    linears = {path: linear_layer(base, path) for path in adapted_layers(adapter, base)}
+    layers = tuple(
+        Layer(path, linear.in_features, linear.out_features) for path, linear in linears.items()
+    )
+    skeleton = _skeleton(linears)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         model: PeftModel = get_peft_model(skeleton, config)
@@ -85,27 +88,34 @@ def from_state(weights: Mapping[str, torch.Tensor], layers: tuple[Layer, ...]) -
     }
 
 
-def _layers(adapter: Adapter, base: Base) -> tuple[Layer, ...]:
-    found = []
-    for path in adapted_layers(adapter, base):
-        module = base.model.get_submodule(path)
-        found.append(Layer(path, module.in_features, module.out_features))
-    return tuple(found)
-
-
-def _skeleton(layers: tuple[Layer, ...]) -> torch.nn.Module:
-    """Return a tree of modules with these layers, in their order."""
+def _skeleton(linears: Mapping[str, Any]) -> torch.nn.Module:
+    """Return a tree of modules with stand-ins for these layers, path -> layer, in their order."""
     root = torch.nn.Module()
-    for layer in layers:
-        *folders, name = layer.path.split(".")
+    for path, linear in linears.items():
+        *folders, name = path.split(".")
         parent = root
         for folder in folders:
             if folder not in parent._modules:
                 parent.add_module(folder, torch.nn.Module())
             parent = parent.get_submodule(folder)
-        linear = torch.nn.Linear(layer.inputs, layer.outputs, bias=False, device="meta")
-        # One number that is seen as a whole matrix: peft asks for its shape, type and device.
-        shape = torch.empty(1).expand(layer.outputs, layer.inputs)
-        linear.weight = torch.nn.Parameter(shape, requires_grad=False)
-        parent.add_module(name, linear)
+        parent.add_module(name, _stand_in(linear))
     return root
+
+
+def _stand_in(linear: Any) -> torch.nn.Linear:
+    """Return a layer with the shape and type of a linear one: all that peft asks for."""
+    made = torch.nn.Linear(linear.in_features, linear.out_features, bias=False, device="meta")
+    # One number that is seen as a whole matrix.
+    weight = torch.empty(1, dtype=_precision(linear)).expand(made.weight.shape)
+    made.weight = torch.nn.Parameter(weight, requires_grad=False)
+    return made
+
+
+def _precision(linear: Any) -> torch.dtype:
+    """Return the type to which peft rounds first weights, before it trains them as float32.
+
+    It is that of the layer's weight; of 4-bit ones, which hold bytes, the one they compute in. To
+    8-bit ones nothing is rounded.
+    """
+    dtype: torch.dtype = getattr(linear, "compute_dtype", linear.weight.dtype)
+    return dtype if dtype.is_floating_point else torch.float32

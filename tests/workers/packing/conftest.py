@@ -59,8 +59,11 @@ def _train_pack(pack, recipes, examples):
     return losses
 
 
-def _train_plain(recipe):
-    """Train with transformers, peft and torch alone; return losses per epoch and each B A."""
+def _train_plain(recipe, windows=epoch_windows):
+    """Train with transformers, peft and torch alone; return losses per epoch and each B A.
+
+    `windows` gives the examples of each optimizer step, as `epoch_windows` does.
+    """
     base = load_base(recipe.model, recipe.quantization, CPU)
     examples = _examples_of(base, recipe)
     train, adapter = recipe.train, recipe.adapter
@@ -79,7 +82,7 @@ def _train_plain(recipe):
     means, step = [], 0
     for epoch in range(train.epochs):
         losses = []
-        for window in epoch_windows(len(examples.pairs), epoch, train):
+        for window in windows(len(examples.pairs), epoch, train):
             optimizer.param_groups[0]["lr"] = learning_rate(step, train.epochs * per_epoch, train)
             losses.append(_plain_step(base, model, examples, window, train))
             torch.nn.utils.clip_grad_norm_(trained, train.max_grad_norm)
@@ -101,9 +104,10 @@ def _plain_step(base, model, examples, window, train):
         if train.label_smoothing:
             labels = batch["labels"][:, shift:]
             logits = out.logits[:, -batch["labels"].shape[1] :][:, : labels.shape[1]]
-            loss = torch.nn.functional.cross_entropy(
-                logits.flatten(0, 1), labels.flatten(), label_smoothing=train.label_smoothing
-            )
+            loss = torch.nn.functional.cross_entropy(  # as transformers' own, in float32
+                logits.flatten(0, 1).float(), labels.flatten(),
+                label_smoothing=train.label_smoothing,
+            )  # fmt: skip
         loss = loss * count / sum(counts)
         loss.backward()
         total += loss.item()
@@ -123,8 +127,9 @@ def products_of_peft(model):
 
 def _products_of_pack(pack, name):
     """Return path -> scale B A of a slot."""
-    scale = pack._slots[name].fresh.scale
-    return {path: b @ a * scale for path, (a, b) in pack.matrices(name).items()}
+    slot = pack._slots[name]
+    matrices = slot.matrices(slot.parameter.data)
+    return {path: b @ a * slot.fresh.scale for path, (a, b) in matrices.items()}
 
 
 def _distance(products, reference):

@@ -26,24 +26,27 @@ def tensors(dtype):
     )
 
 
-def in_turn(out, x, a, b, scale, kept):
+def in_turn(out, x, a, b, scale, kept, rounded):
     flat = kept if kept is None else kept.flatten(0, 1)
     sums = add_low_rank_in_turn(
-        out.flatten(0, 1), x.flatten(0, 1), a, b, scale, [TOKENS] * SLOTS, flat
+        out.flatten(0, 1), x.flatten(0, 1), a, b, scale, [TOKENS] * SLOTS, flat, rounded=rounded
     )
     return sums.view_as(out)
 
 
 @pytest.mark.parametrize("dropout", [False, True])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_sums_and_gradients_are_those_of_torch_slot_by_slot(dtype, dropout):
+@pytest.mark.parametrize(
+    ("dtype", "rounded"),
+    [(torch.float32, False), (torch.bfloat16, False), (torch.bfloat16, True)],
+)
+def test_sums_and_gradients_are_those_of_torch_slot_by_slot(dtype, rounded, dropout):
     generator = torch.Generator().manual_seed(1)
     kept = (torch.rand(SLOTS, TOKENS, INPUTS, generator=generator) > 0.4) if dropout else None
     weights = torch.randn(SLOTS, TOKENS, OUTPUTS, generator=generator)
     found = []
     for function in (AddLowRank.apply, in_turn):
         own = tensors(dtype)
-        result = function(*own, kept)
+        result = function(*own, kept, rounded)
         assert result.dtype == dtype
         (result.float() * weights).sum().backward()
         found.append([result, *(leaf.grad for leaf in own[:4])])
@@ -61,9 +64,11 @@ def test_gradients_are_the_slopes_of_the_sums():
 
     def value(*leaves):
         with torch.no_grad():
-            return float((AddLowRank.apply(out, *leaves, scale, kept) * weights).double().sum())
+            return float(
+                (AddLowRank.apply(out, *leaves, scale, kept, False) * weights).double().sum()
+            )
 
-    (AddLowRank.apply(out, x, a, b, scale, kept) * weights).sum().backward()
+    (AddLowRank.apply(out, x, a, b, scale, kept, False) * weights).sum().backward()
     for which, leaf in enumerate((x, a, b)):
         direction = torch.randn(leaf.shape, generator=torch.Generator().manual_seed(4))
         moved = [
@@ -77,11 +82,11 @@ def test_gradients_are_the_slopes_of_the_sums():
 
 def test_what_is_not_a_number_stays_in_its_slot():
     out, x, a, b, scale = tensors(torch.float32)
-    clean = AddLowRank.apply(out, x, a, b, scale, None)
+    clean = AddLowRank.apply(out, x, a, b, scale, None, False)
     broken = a.detach().clone()
     broken[1] = torch.nan
     broken.requires_grad_()
-    result = AddLowRank.apply(out, x, broken, b, scale, None)
+    result = AddLowRank.apply(out, x, broken, b, scale, None, False)
     result.sum().backward()
     assert result[1].isnan().all()
     assert torch.equal(result[[0, 2]], clean[[0, 2]])

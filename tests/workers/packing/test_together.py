@@ -75,7 +75,8 @@ def test_exported_adapters_write_the_pack_s_captions_in_plain_peft(
         saved = read_weights(tmp_path / name)
         assert loaded.keys() == saved.keys()
         assert all(torch.equal(loaded[key], saved[key]) for key in saved)
-        for path, (a, b) in trained.pack.matrices(name).items():
+        slot = trained.pack._slots[name]
+        for path, (a, b) in slot.matrices(slot.parameter.data).items():
             assert torch.equal(saved[f"base_model.model.{path}.lora_A.weight"], a)
             assert torch.equal(saved[f"base_model.model.{path}.lora_B.weight"], b)
 
