@@ -9,7 +9,7 @@ USABLE = 0.9
 """Share of a device's memory that is planned with: allocators leave gaps, and rows differ."""
 MOST_SLOTS_GPU, MOST_SLOTS_CPU = 16, 8
 UPPER = 1.5
-"""By how much activations may be overestimated; at most 1.24 was measured, benchmarks/memory.md."""
+"""By how much activations may be overestimated; at most 1.20 was measured, benchmarks/memory.md."""
 
 
 @dataclass(frozen=True, kw_only=True)
