@@ -70,8 +70,7 @@ class DeviceMemory:
 
     def open(self, name: str, recipe: Recipe) -> None:
         """Count a trial that has got a slot, and its base, which stays."""
-        base = self._architecture(recipe.model)
-        if self._device is None or base is None:
+        if self._device is None or (base := self._architecture(recipe.model)) is None:
             return
         gpu, dtype = self._device.gpu, recipe.model.dtype
         expected = estimate(recipe, base, gpu=gpu, rows=1)

@@ -64,8 +64,8 @@ def _parts(sweep: Sweep, found: Capacity) -> list[tuple[str, str]]:
         ("  adapter", f"{in_words(one.adapter)} per slot, with gradient and optimizer"),
         ("  step", f"{in_words(one.activations)} per slot for activations, "
                    f"{in_words(one.logits)} for logits, {rows}"),
-        ("  captions", f"{in_words(one.generation)} instead of a step, {evaluate.batch_size} "
-                       f"images with {beams} beam{'s' if beams > 1 else ''}"),
+        ("  captions", f"{in_words(one.generation)} per slot instead of a step, "
+                       f"{evaluate.batch_size} images with {beams} beam{'s' if beams > 1 else ''}"),
         ("  process", f"{in_words(one.context)}{java}"),
         ("  together", f"{in_words(one.total)} with one slot"),
     ]  # fmt: skip

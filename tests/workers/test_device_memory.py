@@ -137,3 +137,11 @@ def test_other_errors_make_no_room():
     with pytest.raises(ValueError, match="no such thing"):
         DeviceMemory(make_room=lambda: asked.append("room") or True).attempt(broken)
     assert asked == []
+
+
+def test_a_base_without_a_family_of_its_own_is_estimated_too(llava, recipe):
+    own = recipe.with_point({"model.base": str(llava)})
+    known = DeviceMemory(Device(gpu=True, bytes=24e9))
+    known.open("one", own)
+    assert known.rows(["one"], 8) == 8
+    assert known.correction == Correction()
