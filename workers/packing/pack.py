@@ -16,10 +16,11 @@ from typing import Any
 import torch
 
 from workers import memory
+from workers.device_memory import DeviceMemory
 from workers.models import Base
 from workers.packing import batches, segments
 from workers.packing.layout import Matrices
-from workers.packing.limits import Limits, smaller
+from workers.packing.limits import Limits
 from workers.packing.micro_batch import micro_batch
 from workers.packing.model import Bare, PackedModel
 from workers.packing.slot import Epoch, PackedSlot, Taken
@@ -45,12 +46,18 @@ class Pack:
         base: what the slots have in common.
         bare: context in which adapters that others have put on it do nothing.
         check_every: micro-steps after which losses are looked at; looking waits for the device.
+        device_memory: says what fits; None where nothing is known of it.
     """
 
     def __init__(
-        self, base: Base, bare: Bare = nullcontext, check_every: int | None = None
+        self,
+        base: Base,
+        bare: Bare = nullcontext,
+        check_every: int | None = None,
+        device_memory: DeviceMemory | None = None,
     ) -> None:
         self.base = base
+        self._memory = device_memory or DeviceMemory()
         self.model = PackedModel(base, bare)
         self._check_every = check_every or (1 if base.device.type == "cpu" else 16)
         self.limits = Limits()
@@ -103,8 +110,8 @@ class Pack:
         a time from then on; what does not even fit alone ends with that error.
         """
         epochs = self._in_rows()
-        largest = max(epoch.slot.recipe.train.batch_size for epoch in epochs)
-        size = micro_batch([epoch.remaining for epoch in epochs], self.limits.rows or largest)
+        most = self.limits.rows or self._planned_rows(epochs)
+        size = micro_batch([epoch.remaining for epoch in epochs], most)
         epochs, taken, ends = self._taken(epochs, size)
         if not epochs:
             return ends
@@ -123,6 +130,7 @@ class Pack:
             self._went_on(epoch, loss, check=check)
             for epoch, loss in zip(epochs, losses, strict=True)
         ]
+        self._memory.trained([epoch.slot.name for epoch in epochs], size)
         return ends + [end for end in reached if end]
 
     @contextmanager
@@ -145,6 +153,11 @@ class Pack:
         behind = sorted(self._epochs.values(), key=lambda epoch: -epoch.left)
         chosen = {epoch.slot.name for epoch in behind[: self.limits.slots]}
         return [self._epochs[name] for name in self._slots.in_rows(chosen)]
+
+    def _planned_rows(self, epochs: Sequence[Epoch]) -> int:
+        """Return the most rows of each slot that are expected to fit."""
+        wanted = max(epoch.slot.recipe.train.batch_size for epoch in epochs)
+        return self._memory.rows([epoch.slot.name for epoch in epochs], wanted)
 
     def _taken(
         self, epochs: Sequence[Epoch], size: int
@@ -199,9 +212,8 @@ class Pack:
         """Make the next steps smaller; return the slot for which nothing smaller is left."""
         for epoch in epochs:
             epoch.rewind()
-        memory.release()
-        limits = smaller([epoch.slot.name for epoch in epochs], size)
-        if limits is None:
+        smaller = self._memory.retreat([epoch.slot.name for epoch in epochs], size)
+        if not smaller:
             return [self._ended(epoch, failure) for epoch in epochs]
-        self.limits = limits
+        self.limits = Limits(rows=smaller.micro_batch, slots=len(smaller.trials))
         return []
