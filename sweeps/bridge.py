@@ -14,7 +14,17 @@ from optuna.trial import Trial, TrialState
 from ray.tune.search import Searcher
 
 from sweeps.board import last_line
-from sweeps.context import BESTS, CHANGES, FAILED, GUARD, VIOLATIONS, Point, Start, trial_id
+from sweeps.context import (
+    BESTS,
+    CHANGES,
+    FAILED,
+    GUARD,
+    VIOLATIONS,
+    Point,
+    Start,
+    base_of,
+    trial_id,
+)
 from sweeps.draws import Drawn, Draws
 from sweeps.fleet.memory import Needs
 from sweeps.paths import SweepFolder
@@ -93,7 +103,7 @@ class OptunaBridge(Searcher):
     def suggest(  # type: ignore[override]  # Tune's own type leaves FINISHED out
         self, tune_id: str
     ) -> dict[str, Any] | str | None:
-        """Return the config of the next trial: its number, point, need and start.
+        """Return the config of the next trial: its number, point, base, need and start.
 
         None while no trial is left to begin but some run: one more may be asked for meanwhile.
         """
@@ -108,7 +118,8 @@ class OptunaBridge(Searcher):
         self._running[tune_id] = _Running.of(drawn)
         push(self._sweep, self._folder)
         start, need = asdict(drawn.start) if drawn.start else None, self.need(drawn.point)
-        return {"number": drawn.number, "point": drawn.point, "need": need, "start": start}
+        base, point = base_of(self._sweep, drawn.point), drawn.point
+        return {"number": drawn.number, "point": point, "base": base, "need": need, "start": start}
 
     @property
     def more_to_come(self) -> bool:

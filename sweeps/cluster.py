@@ -24,8 +24,7 @@ _ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
-    # Nobody reads Tune's own state of the sweep back: once an hour is enough.
-    "TUNE_GLOBAL_CHECKPOINT_S": "3600",
+    "TUNE_GLOBAL_CHECKPOINT_S": "5",
     # Trials whose sweep was stopped have lost their hosts, and nobody waits for them any more.
     "RAY_IGNORE_UNHANDLED_ERRORS": "1",
 }

@@ -13,7 +13,7 @@ import ray
 from ray import tune
 
 from sweeps import record
-from sweeps.context import FAILED, FULL, Start, SweepContext, base_of, trial_id
+from sweeps.context import FAILED, FULL, Start, SweepContext, trial_id
 from sweeps.fleet.fleet import fleet_name
 from sweeps.storage import copies
 
@@ -27,7 +27,7 @@ _ANSWER_SECONDS = 5.0
 
 
 class TrialTrainable(tune.Trainable):
-    """One trial. ``config`` holds its number, point, need of memory, and what to begin from.
+    """One trial. ``config`` holds its number, point, base, need of memory, and what to begin from.
 
     Where it is trained is between the sweep's fleet and itself: when its host leaves the cluster
     it goes on with another one, and Tune hears nothing of that.
@@ -73,6 +73,7 @@ class TrialTrainable(tune.Trainable):
     def _take(self, config: dict[str, Any]) -> None:
         self._number: int = config["number"]
         self._point: dict[str, Any] = config["point"]
+        self._base: str = config["base"]
         self._start = Start(**config["start"]) if config.get("start") else None
         self._need: float = config["need"]
         self._fleet = ray.get_actor(fleet_name(self._context.folder.sweep_id))
@@ -112,9 +113,8 @@ class TrialTrainable(tune.Trainable):
 
     def _place(self) -> None:
         """Wait for a slot: while nodes are missing there may be fewer of them than trials."""
-        base = base_of(self._context.sweep, self._point)
         while self._placed is None:
-            placing: Any = self._fleet.place.remote(self._number, self._need, base)
+            placing: Any = self._fleet.place.remote(self._number, self._need, self._base)
             host: str | None = ray.get(placing)
             try:
                 self._host = ray.get_actor(host or "")

@@ -10,7 +10,7 @@ from ray.tune.search import Searcher
 from sweeps import best, samplers
 from sweeps.best import Best
 from sweeps.bridge import OptunaBridge
-from sweeps.context import Start
+from sweeps.context import Start, base_of
 from sweeps.fleet import bases
 from sweeps.fleet.bases import Bases
 from sweeps.fleet.memory import Needs
@@ -66,6 +66,11 @@ def test_points_too_large_for_every_gpu_are_not_tried(bridge, sweep, untrained_b
     configs = [bridge.suggest(f"tune-{number}") for number in range(12)]
     assert {config["point"]["adapter.rank"] for config in configs} == {2, 4}
     assert all(config["need"] == need(config["point"]) for config in configs)
+
+
+def test_a_trial_is_told_which_base_it_trains_on(bridge, sweep):
+    config = bridge.suggest("a")
+    assert config["base"] == base_of(sweep, config["point"])
 
 
 def rung(number, value, **more):
