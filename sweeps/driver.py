@@ -39,6 +39,7 @@ from sweeps.fleet.hosts import HURRY_SECONDS, Hosts
 from sweeps.fleet.memory import Needs
 from sweeps.fleet.starting import beside_driver
 from sweeps.front_view import FRONT
+from sweeps.heard import Heard
 from sweeps.leaderboard import Leaderboard
 from sweeps.leaderboard_view import publish_view
 from sweeps.live import view
@@ -198,7 +199,7 @@ def _search(sweep: Sweep, folder: SweepFolder, parent: SweepRun, console: Consol
             if not bridge.is_over:
                 follow = Follow(board, screen, parent, folder)
                 supervise = Supervise(sweep, folder, board, bridge, controller.poll, say)
-                callbacks = [EndHosts(hosts), FollowCluster(hosts), follow, supervise]
+                callbacks = [EndHosts(hosts), FollowCluster(hosts), Heard(), follow, supervise]
                 _tune(context, hosts.slots, bridge, callbacks, over, spent)
         if bridge.exhausted:
             board.trials = len(board.rows)
@@ -228,7 +229,7 @@ def _tune(
     past = {trial: record.read(folder, trial) for trial in over}
     with signals_stop_tune():
         tune.run(
-            tune.with_parameters(TrialTrainable, context=context),
+            tune.with_parameters(TrialTrainable, folder=folder, storage=context.storage),
             name=folder.tune.name,
             **places.place_of_tune(folder.path),
             num_samples=-1,  # the bridge says when it is over: trials may be added
@@ -240,7 +241,6 @@ def _tune(
             reuse_actors=True,
             max_failures=RETRIES,
             raise_on_failed_trial=False,
-            checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=1),
             callbacks=callbacks,
             verbose=0,
         )
