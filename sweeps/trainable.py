@@ -36,6 +36,7 @@ class TrialTrainable(tune.Trainable):
     rungs on record Tune has still to be told stands in ``config``, see `sweeps.heard`.
     """
 
+    _heard: int
     _opened: bool
     _opening: str
     _host: Any
@@ -75,7 +76,7 @@ class TrialTrainable(tune.Trainable):
         self._point: dict[str, Any] = config["point"]
         self._start = Start(**config["start"]) if config.get("start") else None
         self._need: float = config["need"]
-        self._heard: int = config.get(HEARD, 0)
+        self._heard = config.get(HEARD, 0)
         self._fleet = ray.get_actor(fleet_name(self._folder.sweep_id))
         self._placed: str | None = None
         self._opened = False
