@@ -21,7 +21,7 @@ import ray
 from ray import tune
 from ray.tune.schedulers import TrialScheduler
 
-from sweeps import bridge, cluster, driver, record
+from sweeps import bridge, cluster, record, search
 from sweeps.admission import Admission
 from sweeps.budget import Spent
 from sweeps.context import SweepContext
@@ -126,7 +126,7 @@ def measure(options: argparse.Namespace, root: Path) -> Meter:
     _timed(meter)
     spent = Spent.open(folder, sweep.search.budget, ())
     asked = bridge.OptunaBridge(sweep, folder)
-    driver._tune(context, lambda: options.slots, asked, [meter], (), spent)
+    search.tune_trials(context, lambda: options.slots, asked, [meter], (), spent)
     return meter
 
 

@@ -24,7 +24,8 @@ _ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
-    "TUNE_GLOBAL_CHECKPOINT_S": "5",
+    # Tune's state of the whole sweep is read by nobody: a sweep goes on from study and records.
+    "TUNE_GLOBAL_CHECKPOINT_S": "inf",
     # Trials whose sweep was stopped have lost their hosts, and nobody waits for them any more.
     "RAY_IGNORE_UNHANDLED_ERRORS": "1",
 }

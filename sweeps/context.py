@@ -4,14 +4,15 @@ import math
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sweeps.paths import SweepFolder
 from sweeps.storage import places
-from sweeps.sweep import Sweep
-from sweeps.tracking import Tracking
 from workers.measures import reported_as
+
+if TYPE_CHECKING:  # the processes of trials read this file, and need neither
+    from sweeps.sweep import Sweep
+    from sweeps.tracking import Tracking
 
 Point = Mapping[str, Any]
 """Dotted field -> value, as the sampler proposed it."""
@@ -41,6 +42,9 @@ HOPELESS = "hopeless"
 CHANGES = "changes"
 """Key of a result: how often the trial had been given another point before the rung."""
 
+HEARD = "heard"
+"""Key of a trial's config: the last rung that Tune has heard of; none for a trial that begins."""
+
 FULL = "full"
 """Key of a result: the disk is full or the storage away, in words; the rung is not on record."""
 
@@ -59,9 +63,9 @@ class Start:
 class SweepContext:
     """One sweep, as its hosts know it."""
 
-    sweep: Sweep
+    sweep: "Sweep"
     folder: SweepFolder
-    tracking: Tracking
+    tracking: "Tracking"
     parent_run_id: str
     threads: int
     beside: int = 1
@@ -71,10 +75,6 @@ class SweepContext:
     teller: str | None = None
     """Name of the machine whose driver tells MLflow what others there put on disk."""
 
-    def working(self, name: str) -> "SweepContext":
-        """Return the same for a process that reads, with the working copy of this name."""
-        return self._below(places.working(self.storage, name)) if self.storage else self
-
     def private(self, name: str) -> "SweepContext":
         """Return the same for a process that writes: in a store, with a working copy of its own.
 
@@ -83,12 +83,9 @@ class SweepContext:
         if self.storage is None:
             sends = platform.node() != self.teller
             return replace(self, tracking=replace(self.tracking, sends=sends))
-        own = self._below(places.private(self.storage, name))
-        spool = own.folder.spool_of(own.folder.root.name)
-        return replace(own, tracking=replace(own.tracking, spool=spool))
-
-    def _below(self, root: Path) -> "SweepContext":
-        return replace(self, folder=replace(self.folder, root=root))
+        folder = replace(self.folder, root=places.private(self.storage, name))
+        spool = folder.spool_of(folder.root.name)
+        return replace(self, folder=folder, tracking=replace(self.tracking, spool=spool))
 
     @property
     def objective(self) -> str:
@@ -102,7 +99,7 @@ class SweepContext:
         return value > than if self.sweep.search.objective.mode == "max" else value < than
 
 
-def values_of(sweep: Sweep, metrics: Mapping[str, float]) -> list[float]:
+def values_of(sweep: "Sweep", metrics: Mapping[str, float]) -> list[float]:
     """Return what a report says of a sweep's objectives; NaN for what it does not say."""
     names = [objective.metric for objective in sweep.search.objectives]
     return [metrics.get(reported_as(name), math.nan) for name in names]

@@ -98,6 +98,11 @@ class SweepScheduler(TrialScheduler):
             return str(TrialScheduler.STOP)
         if decision == TrialScheduler.STOP and _name(trial) in self._first:
             return str(TrialScheduler.CONTINUE)
+        if decision == TrialScheduler.PAUSE:
+            # At once: Tune's own way of it has the trial save something first, and a trial whose
+            # process dies over that would be begun again and wait for nobody.
+            tune_controller.pause_trial(trial, should_checkpoint=False)
+            return str(TrialScheduler.NOOP)
         return decision
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:

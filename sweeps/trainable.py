@@ -1,21 +1,23 @@
 """Tune's view of a trial: a thin class that asks the trial's host to do the work.
 
-No torch here: the process of a Trainable only forwards calls, and is reused for the next
-trial.
+Its process only forwards calls, and is reused for the next trial. There are as many as trials at a
+time, so it imports next to nothing beside Tune: no torch, and not the sweep's file.
 """
 
 import contextlib
 import secrets
 import time
+from dataclasses import replace
 from typing import Any
 
 import ray
 from ray import tune
 
 from sweeps import record
-from sweeps.context import FAILED, FULL, Start, SweepContext, trial_id
+from sweeps.context import FAILED, FULL, HEARD, Start, trial_id
 from sweeps.fleet.fleet import fleet_name
-from sweeps.storage import copies
+from sweeps.paths import SweepFolder
+from sweeps.storage import copies, places
 
 _CLOSE_SECONDS = 60.0
 _PAUSE_SECONDS = 0.5
@@ -30,17 +32,23 @@ class TrialTrainable(tune.Trainable):
     """One trial. ``config`` holds its number, point, base, need of memory, and what to begin from.
 
     Where it is trained is between the sweep's fleet and itself: when its host leaves the cluster
-    it goes on with another one, and Tune hears nothing of that.
+    it goes on with another one, and Tune hears nothing of that. Tune saves nothing of it: which
+    rungs on record Tune has still to be told stands in ``config``, see `sweeps.heard`.
     """
 
-    _rung: int
+    _heard: int
     _opened: bool
     _opening: str
     _host: Any
 
-    def setup(self, config: dict[str, Any], context: SweepContext) -> None:  # type: ignore[override]
-        """Remember the trial; its slot is opened by the first step."""
-        self._context = context.working(TRIALS)
+    def setup(  # type: ignore[override]
+        self, config: dict[str, Any], folder: SweepFolder, storage: str | None
+    ) -> None:
+        """Remember the trial; its slot is opened by the first step.
+
+        `storage` is the address of the object store in which the results live, if they do.
+        """
+        self._folder = replace(folder, root=places.working(storage or folder.root, TRIALS))
         self._take(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -54,17 +62,10 @@ class TrialTrainable(tune.Trainable):
         result = self._result()
         if result.get(FULL):
             self._release()  # whoever goes on does so from the record
-        self._rung = int(result.get("rung", self._rung))
-        self._ended = bool(result[FAILED] or record.is_over(result))
-        return {**result, "done": self._ended, "trial": trial_id(self._number)}
-
-    def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
-        """Return the last rung that Tune has heard of; the host keeps the snapshots."""
-        return {"rung": self._rung}
-
-    def load_checkpoint(self, checkpoint: dict[str, Any] | None) -> None:
-        """Go on after the last rung that Tune has heard of."""
-        self._rung = checkpoint["rung"] if checkpoint else 0
+        # Asked for another step, perhaps on another host, it knows that Tune has got this one.
+        self._heard = int(result.get("rung", self._heard))
+        ended = bool(result[FAILED] or record.is_over(result))
+        return {**result, "done": ended, "trial": trial_id(self._number)}
 
     def cleanup(self) -> None:
         """Give the slot back."""
@@ -76,11 +77,10 @@ class TrialTrainable(tune.Trainable):
         self._base: str = config["base"]
         self._start = Start(**config["start"]) if config.get("start") else None
         self._need: float = config["need"]
-        self._fleet = ray.get_actor(fleet_name(self._context.folder.sweep_id))
+        self._heard = config.get(HEARD, 0)
+        self._fleet = ray.get_actor(fleet_name(self._folder.sweep_id))
         self._placed: str | None = None
-        self._rung = 0
         self._opened = False
-        self._ended = False
         self._past: list[dict[str, Any]] = []
 
     def _result(self) -> dict[str, Any]:
@@ -129,8 +129,8 @@ class TrialTrainable(tune.Trainable):
         failure: dict[str, Any] | None = ray.get(opening)
         self._opened = failure is None
         if self._opened:
-            recorded = record.latest(self._context.folder, trial_id(self._number))
-            self._past = [result for result in recorded if result["rung"] > self._rung]
+            recorded = record.latest(self._folder, trial_id(self._number))
+            self._past = [result for result in recorded if result["rung"] > self._heard]
         return failure
 
     def _next(self) -> dict[str, Any]:
@@ -138,7 +138,7 @@ class TrialTrainable(tune.Trainable):
         return self._past.pop(0) if self._past else self._advance()
 
     def _advance(self) -> dict[str, Any]:
-        while copies.holds(self._context.folder.paused):
+        while copies.holds(self._folder.paused):
             ray.get(self._fleet.has.remote(self._placed))  # raises when the sweep ends meanwhile
             time.sleep(_PAUSE_SECONDS)
         advancing: Any = self._host.advance.remote(self._number)

@@ -14,7 +14,7 @@ import ray
 from optuna.trial import TrialState
 from rich.console import Console
 
-from sweeps import driver, outcome, scores_file
+from sweeps import outcome, scores_file, signals
 from sweeps.leaderboard import markdown
 from sweeps.spec import load, parse
 from sweeps.study import open_study, own_trials
@@ -221,6 +221,6 @@ def test_the_champion_captions_an_image_in_a_fresh_process(ended, sweep, tmp_pat
 
 def test_ctrl_c_is_afterwards_what_it_was_before():
     before = signal.getsignal(signal.SIGINT)
-    with driver.signals_stop_tune():
+    with signals.signals_stop_tune():
         signal.signal(signal.SIGINT, lambda *_: None)  # as Tune does, for good
     assert signal.getsignal(signal.SIGINT) is before

@@ -1,12 +1,15 @@
 """Schedulers, slots and budget on real Ray and Optuna, with hosts that know the curves already."""
 
 import contextlib
+import os
+import signal
 
+import psutil
 import pytest
 import ray
 from optuna.trial import TrialState
 
-from sweeps import cluster, driver, record
+from sweeps import cluster, record, search
 from sweeps.bridge import OptunaBridge
 from sweeps.budget import Spent
 from sweeps.context import SweepContext
@@ -46,14 +49,15 @@ def ray_here():
 def host_class():
     """Return the class of a host whose trials are the better the higher their numbers.
 
-    At the first rungs, as many as are `misleading`, they are the worse.
+    At the first rungs, as many as are `misleading`, they are the worse. The processes of trials are
+    killed when a rung that `kills` is on record, before they get it.
 
     Made in a function, because Ray's processes cannot import test modules.
     """
 
     class CurveHost:
-        def __init__(self, folder, epochs, misleading, seconds):
-            self.folder, self.epochs = folder, epochs
+        def __init__(self, folder, epochs, misleading, seconds, kills):
+            self.folder, self.epochs, self.kills = folder, epochs, kills
             self.misleading, self.seconds = misleading, seconds
             self.open_trials, self.most, self.trained = {}, 0, []
 
@@ -76,6 +80,10 @@ def host_class():
             }  # fmt: skip
             record.append(self.folder, name, result)
             self.folder.snapshot(name, rung).mkdir()
+            if (number, rung) in self.kills:
+                for process in psutil.Process().parent().children():
+                    if "TrialTrainable" in " ".join(process.cmdline()):
+                        process.kill()
             return result
 
         def close(self, number, opening):
@@ -100,10 +108,24 @@ class Death(ray.tune.Callback):
                 raise RuntimeError("the driver dies")
 
 
+class Told(ray.tune.Callback):
+    """Notes each rung that Tune hears of, and kills the trial's process after some of them."""
+
+    def __init__(self, kills):
+        self.rungs, self.kills = [], kills
+
+    def on_trial_result(self, iteration, trials, trial, result, **info):
+        self.rungs.append((trial.config["number"], result["rung"]))
+        if self.rungs[-1] in self.kills:
+            os.kill(result["pid"], signal.SIGKILL)
+
+
 class Sweep:
     """A sweep of curves in a folder, run by the driver's own function."""
 
-    def __init__(self, root, schedule, trials=10, budget="", slots=2, misleading=0, seconds=1.0):
+    def __init__(
+        self, root, schedule, trials=10, budget="", slots=2, misleading=0, seconds=1.0, kills=()
+    ):
         text = FILE.format(schedule=schedule, trials=trials, budget=budget, slots=slots)
         self.text, self.slots = text, slots
         self.folder = SweepFolder.create(root, "curves")
@@ -111,10 +133,10 @@ class Sweep:
         self.host = (
             ray.remote(host_class())
             .options(name=self.name, num_cpus=0, max_restarts=-1)
-            .remote(self.folder, 4, misleading, seconds)
+            .remote(self.folder, 4, misleading, seconds, kills)
         )
 
-    def run(self, *changes, dies_at=None):
+    def run(self, *changes, dies_at=None, callbacks=()):
         """Run what is not over, as a driver does that may die at a rung; return the clock."""
         self.sweep = parse(self.text, overrides=changes)
         context = SweepContext(
@@ -127,7 +149,8 @@ class Sweep:
         spent = Spent.open(self.folder, self.sweep.search.budget, self.folder.trials())
         bridge = OptunaBridge(self.sweep, self.folder)
         with contextlib.suppress(ray.tune.error.TuneError if dies_at else ()):
-            driver._tune(context, lambda: self.slots, bridge, [Death(dies_at)], over, spent)
+            every = [Death(dies_at), *callbacks]
+            search.tune_trials(context, lambda: self.slots, bridge, every, over, spent)
         ray.kill(fleet)
         return spent
 
@@ -168,6 +191,17 @@ def test_hyperband_fills_its_brackets_with_fewer_slots_than_trials(sweep_of, slo
     complete = [state is TrialState.COMPLETE for state in sweep.states().values()]
     assert complete == [rungs == 4 for rungs in sweep.rungs()]
     assert TrialState.FAIL not in sweep.states().values()
+
+
+def test_tune_hears_of_each_rung_once_whenever_the_process_of_a_trial_dies(sweep_of):
+    """Before Tune has got a rung that is on record, and right after."""
+    sweep = sweep_of(schedule="name: fifo", trials=2, slots=1, kills=[(0, 2)])
+    told = Told(kills=[(1, 1), (1, 3)])
+    sweep.run(callbacks=[told])
+    every = [(number, rung) for number in (0, 1) for rung in (1, 2, 3, 4)]
+    assert told.rungs == every
+    assert ray.get(sweep.host.seen.remote())[1] == every
+    assert set(sweep.states().values()) == {TrialState.COMPLETE}
 
 
 def test_a_budget_that_is_used_up_ends_the_sweep_and_more_of_it_goes_on(sweep_of):

@@ -126,4 +126,3 @@ def test_what_mlflow_was_not_told_survives_the_machine_of_the_host(context):
 def test_a_plain_folder_has_no_copies(context):
     plain = SweepContext(**{**vars(context), "storage": None})
     assert plain.private("host-0") == plain
-    assert plain.working("trials") is plain

@@ -1,0 +1,33 @@
+"""What Ctrl-C and SIGTERM do to a driver."""
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+STOPS = (KeyboardInterrupt, SystemExit)
+"""What Ctrl-C and SIGTERM raise while hosts begin, and for the second time; afterwards they are
+Tune's."""
+
+
+@contextmanager
+def signals_stop_tune() -> Iterator[None]:
+    """Let SIGTERM stop Tune as cleanly as Ctrl-C does; Tune has no handler for it.
+
+    Afterwards Ctrl-C is what it was before: Tune leaves its own handler, which no one reads then.
+    """
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    try:
+        before = signal.signal(signal.SIGTERM, interrupt)
+        ctrl_c = signal.getsignal(signal.SIGINT)
+    except ValueError:  # not the main thread: whoever embeds the driver handles signals
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGINT, ctrl_c)
