@@ -105,7 +105,7 @@ def values_of(sweep: "Sweep", metrics: Mapping[str, float]) -> list[float]:
     return [metrics.get(reported_as(name), math.nan) for name in names]
 
 
-def base_of(sweep: Sweep, point: Point) -> str:
+def base_of(sweep: "Sweep", point: Point) -> str:
     """Return a name for what trials of one group share: the model as it is loaded and stored."""
     recipe = sweep.with_point(point)
     return f"{recipe.model!r} {recipe.quantization}"
