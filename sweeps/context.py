@@ -63,6 +63,8 @@ class SweepContext:
     tracking: Tracking
     parent_run_id: str
     threads: int
+    beside: int = 1
+    """Hosts on a host's node, itself included: without GPUs they share its memory."""
     storage: str | None = None
     """Address of the object store in which the results live; null is a folder that all share."""
 

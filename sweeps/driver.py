@@ -36,7 +36,6 @@ from sweeps.files import located
 from sweeps.fleet.ending import EndHosts
 from sweeps.fleet.follow import FollowCluster
 from sweeps.fleet.hosts import HURRY_SECONDS, Hosts
-from sweeps.fleet.memory import Needs
 from sweeps.fleet.starting import beside_driver
 from sweeps.front_view import FRONT
 from sweeps.leaderboard import Leaderboard
@@ -189,8 +188,8 @@ def _search(sweep: Sweep, folder: SweepFolder, parent: SweepRun, console: Consol
         board = _board(sweep, folder, spent)
         over = _recover(sweep, folder, parent, board)
         bridge = OptunaBridge(sweep, folder)
-        if files := hosts.base_files():
-            bridge.fit(Needs(sweep, files), hosts.largest_gpu)
+        if need := hosts.needs():
+            bridge.fit(need, hosts.largest_gpu)
         with view(board, console) as screen:
             controller = Controller(sweep, folder, bridge.add, board, parent, say)
             bridge.poll = controller.poll

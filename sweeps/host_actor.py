@@ -18,8 +18,10 @@ from sweeps.quiet import quiet_libraries
 from sweeps.storage import copies
 
 if TYPE_CHECKING:
-    from workers.checkpoint_files import CheckpointFiles
+    from sweeps.fleet.bases import Files
     from workers.evaluation import MakeScorer
+    from workers.footprint.fit import Device
+    from workers.footprint.probe import Correction
     from workers.host import Host
 
 SPARE_CALLS = 8
@@ -57,7 +59,8 @@ class HostActor:
         memory.limit(self._share)
         shared: dict[str, Any] = {"make_scorer": self._make_scorer} if self._make_scorer else {}
         packing = self._context.sweep.resources.packing == "auto"
-        return Host(threads=self._context.threads, packing=packing, **shared)
+        threads, share = self._context.threads, self.share()
+        return Host(threads=threads, packing=packing, share=share, **shared)
 
     def node(self) -> str:
         """Return the id of Ray's node that this host runs on; a host that ends is gone already."""
@@ -67,26 +70,28 @@ class HostActor:
             raise _gone()
         return str(ray.get_runtime_context().get_node_id())
 
-    def gpu_bytes(self) -> float:
-        """Return the bytes of its GPU that this host may use, by the share that Ray gave it."""
+    def share(self) -> "Device":
+        """Return what this host may use: of its GPU the share that Ray gave it, or of its node."""
         import torch
 
-        if not torch.cuda.is_available():  # the node says that it has a GPU which torch cannot use
-            return 0.0
-        return float(torch.cuda.get_device_properties(0).total_memory) * self._share
-
-    def node_bytes(self) -> float:
-        """Return the memory of this host's node, which its other hosts share."""
         from sweeps.fleet.device import machine_bytes
+        from workers.footprint.fit import Device
 
-        return machine_bytes()
+        if torch.cuda.is_available():
+            whole = float(torch.cuda.get_device_properties(0).total_memory)
+            return Device(gpu=True, bytes=whole * self._share)
+        beside = self._context.beside
+        return Device(gpu=False, bytes=machine_bytes() / beside, hosts=beside)
 
-    def files(self) -> "CheckpointFiles | None":
-        """Return what the base's files on this node tell of its size."""
-        from workers import checkpoint_files
+    def files(self) -> "Files":
+        """Return what the bases' files on this node tell of their size."""
+        from sweeps.fleet import bases
 
-        model = self._context.sweep.model
-        return checkpoint_files.find(model.base, model.revision)
+        return bases.found(self._context.sweep)
+
+    def correction(self) -> "Correction":
+        """Return what was measured so far of the memory of trials, in terms of the estimate."""
+        return self._host.correction
 
     def warm_up(self) -> list[str]:
         """Get ready for the first trial; return lines for the user."""

@@ -11,7 +11,8 @@ from sweeps.context import trial_title
 from sweeps.disk import in_words
 from sweeps.draws import Draws
 from sweeps.fidelity import unpruned
-from sweeps.fleet import memory_table
+from sweeps.fleet import bases, memory_table
+from sweeps.fleet.bases import Files
 from sweeps.fleet.device import machine_bytes
 from sweeps.fleet.sharing import hosts_that_fit
 from sweeps.resources import Layout, local_layout
@@ -57,7 +58,8 @@ def sample_titles(sweep: Sweep, count: int) -> list[str]:
 def _lines(
     sweep: Sweep, results: Path, plan: Layout, gpu_bytes: float | None
 ) -> list[tuple[str, str]]:
-    files = checkpoint_files.find(sweep.model.base, sweep.model.revision)
+    there = bases.found(sweep)
+    files = there.get((sweep.model.base, sweep.model.revision))
     refused = ", which resources.device refuses" if sweep.resources.device == "gpu" else ""
     device = "GPU" if plan.gpus_per_host else f"CPU{refused}"
     return [
@@ -71,8 +73,8 @@ def _lines(
         ("study", _study(sweep)),
         ("data", f"{sweep.data.source}{f' {sweep.data.path}' if sweep.data.path else ''}"),
         ("hosts", f"{plan.hosts}; {device}, {plan.threads} threads each"),
-        ("base", _base(sweep, files)),
-        *memory_table.lines(sweep, files, plan, memory_table.device_of(plan, gpu_bytes)),
+        ("base", _bases(sweep, there)),
+        *memory_table.lines(sweep, there, plan, memory_table.device_of(plan, gpu_bytes)),
         ("disk", _disk(sweep, files, plan, results)),
     ]  # fmt: skip
 
@@ -125,13 +127,16 @@ def _study(sweep: Sweep) -> str:
 def memory_note(sweep: Sweep) -> str:
     """Return what one host of a sweep needs on this machine, in words; imports torch."""
     plan = _layout(sweep)
-    folder = checkpoint_files.local_folder(sweep.model.base, sweep.model.revision)
-    files = None if folder is None else checkpoint_files.from_config(folder)
-    return memory_table.summary(sweep, files, plan)
+    folders = {name: checkpoint_files.local_folder(*name) for name in bases.names(sweep)}
+    there = {name: checkpoint_files.from_config(own) for name, own in folders.items() if own}
+    return memory_table.summary(sweep, there, plan)
 
 
-def _base(sweep: Sweep, files: CheckpointFiles | None) -> str:
-    base = sweep.model.base
+def _bases(sweep: Sweep, there: Files) -> str:
+    return "; ".join(_base(name, there.get((name, own))) for name, own in bases.names(sweep))
+
+
+def _base(base: str, files: CheckpointFiles | None) -> str:
     if files is not None:
         stored = in_words(files.file_bytes)
         return f"{base}: {files.weights:,} weights, {stored}, on this machine"

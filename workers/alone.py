@@ -1,11 +1,17 @@
-"""Slots that train one after the other, an optimizer step at a time: each as if it were alone."""
+"""Slots that train one after the other, an optimizer step at a time: each as if it were alone.
+
+When memory runs out in a step, it is taken again with fewer rows in a forward, at the same
+effective batch.
+"""
 
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from workers import memory
 from workers.adapters import AdaptedBase, read_weights
+from workers.device_memory import DeviceMemory
 from workers.evaluation import Evaluator
 from workers.meter import Meter
 from workers.models import Base
@@ -13,7 +19,7 @@ from workers.recipe import Recipe
 from workers.report import Prediction
 from workers.slot import Slot
 from workers.trainer import Trained, Written
-from workers.training import Examples, steps_per_epoch
+from workers.training import Examples, OptimizerError, steps_per_epoch
 
 
 @dataclass(kw_only=True)
@@ -23,17 +29,39 @@ class _Turn:
     slot: Slot
     examples: Examples
     meter: Meter
-    steps: Iterator[float]
-    left: int
-    """Steps to take."""
+    rows: int
+    """Most in one forward."""
     losses: list[float] = field(default_factory=list)
+    """Of the steps taken."""
+    steps: Iterator[float] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.go_on()
+
+    def go_on(self) -> None:
+        """Begin with the first step that is not taken yet."""
+        self.steps = self.slot.epoch(self.examples, len(self.losses), self.rows)
+
+    @property
+    def over(self) -> bool:
+        """Whether all steps are taken."""
+        pairs, train = len(self.examples.pairs), self.slot.recipe.train
+        return len(self.losses) == steps_per_epoch(pairs, train)
 
 
 class Alone:
-    """Slots of one base with peft's own layers, in the order of their turns."""
+    """Slots of one base with peft's own layers, in the order of their turns.
 
-    def __init__(self, base: Base) -> None:
+    Args:
+        base: what the slots have in common.
+        device_memory: says what fits; None where nothing is known of it.
+    """
+
+    def __init__(self, base: Base, device_memory: DeviceMemory | None = None) -> None:
         self.adapted = AdaptedBase(base)
+        self._memory = device_memory or DeviceMemory()
+        self._rows: dict[str, int] = {}
+        """Rows in a forward of slots that ran out of memory."""
         self._slots: dict[str, Slot] = {}
         self._turns: deque[_Turn] = deque()
 
@@ -41,6 +69,11 @@ class Alone:
     def busy(self) -> bool:
         """Whether any slot trains."""
         return bool(self._turns)
+
+    @property
+    def occupied(self) -> bool:
+        """Whether there is any slot."""
+        return bool(self._slots)
 
     def admit(self, name: str, recipe: Recipe) -> Slot:
         """Open a slot for a new trial; the seed decides its weights."""
@@ -60,6 +93,7 @@ class Alone:
     def evict(self, name: str) -> None:
         """Close a slot, in whatever it is doing; nothing of it stays."""
         self.drop(name)
+        self._rows.pop(name, None)
         del self._slots[name]
         self.adapted.detach(name)
 
@@ -74,34 +108,45 @@ class Alone:
     def begin(self, name: str, examples: Examples) -> None:
         """Let a slot be trained for its next epoch."""
         slot = self._slots[name]
-        self._turns.append(
-            _Turn(
-                slot=slot,
-                examples=examples,
-                meter=Meter(self.adapted.base.device),
-                steps=slot.epoch(examples),
-                left=steps_per_epoch(len(examples.pairs), slot.recipe.train),
-            )
-        )
+        planned = self._memory.rows([name], slot.recipe.train.batch_size)
+        rows, meter = self._rows.get(name, planned), Meter(self.adapted.base.device)
+        self._turns.append(_Turn(slot=slot, examples=examples, meter=meter, rows=rows))
 
     def drop(self, name: str) -> None:
         """Forget what is left of a slot's epoch; nothing for one that is not being trained."""
         self._turns = deque(turn for turn in self._turns if turn.slot.name != name)
 
     def step(self) -> list[Trained]:
-        """Take one optimizer step of the slot whose turn it is."""
+        """Take one optimizer step of the slot whose turn it is, or make its next try smaller."""
         turn = self._turns.popleft()
         try:
             with turn.meter.running(), turn.slot.turn():
                 turn.losses.append(next(turn.steps))
         except Exception as error:
-            return [_trained(turn, error)]
-        turn.left -= 1
-        if turn.left:
+            failure = error.with_traceback(None)  # its frames hold what did not fit
+        else:
+            self._memory.trained([turn.slot.name], turn.rows)
+            return self._went_on(turn)
+        again = memory.is_out_of_memory(failure) and not isinstance(failure, OptimizerError)
+        return [] if again and self._retreat(turn) else [_trained(turn, failure)]
+
+    def _went_on(self, turn: _Turn) -> list[Trained]:
+        if not turn.over:
             self._turns.append(turn)
             return []
         turn.slot.rung += 1
         return [_trained(turn)]
+
+    def _retreat(self, turn: _Turn) -> bool:
+        """Let the step be taken again in smaller forwards; False if nothing is left to try."""
+        turn.slot.optimizer.zero_grad(set_to_none=True)
+        smaller = self._memory.retreat([turn.slot.name], turn.rows)
+        if smaller is None:
+            return False
+        turn.rows = self._rows[turn.slot.name] = smaller.micro_batch
+        turn.go_on()
+        self._turns.appendleft(turn)
+        return True
 
     def predict(self, names: Sequence[str], evaluator: Evaluator, beams: int) -> list[Written]:
         """Let these slots write captions, one slot after the other."""
@@ -109,6 +154,7 @@ class Alone:
         for name in names:
             seconds: list[float] = []
             (predictions,) = evaluator.predict(self._slots[name].activate(), beams, seconds)
+            self._memory.wrote([name], beams, len(evaluator.samples))
             written.append(Written(predictions=predictions, seconds=seconds))
         return written
 

@@ -12,10 +12,13 @@ import torch
 from workers import combinations, rungs
 from workers.data.sample import DataSet, Sample
 from workers.evaluation import MakeScorer
+from workers.footprint.fit import Device
+from workers.footprint.probe import Correction
 from workers.metrics.scorer import Scorer
 from workers.recipe import Recipe
 from workers.report import Done, Report
 from workers.residents import Residents
+from workers.trainer import Trainer, TrialSlot
 from workers.work import Placed, Work
 
 
@@ -27,6 +30,7 @@ class Host:
         threads: threads of torch on the CPU; None leaves torch's own choice.
         make_scorer: makes the scorers; hosts of one node may share what is behind them.
         packing: whether trials that can be trained in one pack are; else all train alone.
+        share: what this host has of the device; None where that is not known.
     """
 
     def __init__(
@@ -36,11 +40,12 @@ class Host:
         make_scorer: MakeScorer = Scorer,
         *,
         packing: bool = True,
+        share: Device | None = None,
     ) -> None:
         self.device = torch.device(device or ("cuda:0" if torch.cuda.is_available() else "cpu"))
         if threads is not None:
             torch.set_num_threads(threads)
-        self.residents = Residents(self.device, make_scorer, packing=packing)
+        self.residents = Residents(self.device, make_scorer, packing=packing, share=share)
         self._slots: dict[str, Placed] = {}
         self._work = Work(self.residents)
 
@@ -55,19 +60,19 @@ class Host:
         self.residents.scorer(recipe)  # its Java process starts while the base loads
         trainer = self.residents.trainer(recipe)
         slot = trainer.admit(name, recipe)
-        self._slots[name] = Placed(slot, trainer)
+        self._place(name, slot, trainer)
         baseline = self.residents.zero_shot(recipe)
         return replace(baseline, metrics={**baseline.metrics, **rungs.adapter(slot)})
 
     def restore(self, name: str, recipe: Recipe, folder: Path) -> None:
         """Open a slot that goes on from a snapshot: alone or in an equal pack bit-identically."""
         trainer = self.residents.trainer(recipe)
-        self._slots[name] = Placed(trainer.restore(name, recipe, folder), trainer)
+        self._place(name, trainer.restore(name, recipe, folder), trainer)
 
     def graft(self, name: str, recipe: Recipe, folder: Path, rung: int) -> None:
         """Open a slot that begins with an adapter which was trained for `rung` epochs."""
         trainer = self.residents.trainer(recipe)
-        self._slots[name] = Placed(trainer.graft(name, recipe, folder, rung), trainer)
+        self._place(name, trainer.graft(name, recipe, folder, rung), trainer)
 
     def begin(self, name: str) -> None:
         """Let the slot be trained for one rung and scored, by the steps that follow.
@@ -135,6 +140,12 @@ class Host:
         placed = self._slots.pop(name, None)
         if placed is not None:
             placed.trainer.evict(name)
+            self.residents.device_memory.close(name)
+
+    @property
+    def correction(self) -> Correction:
+        """What was measured of the trials' memory, in terms of the estimate."""
+        return self.residents.device_memory.correction
 
     def data_set(self, recipe: Recipe) -> DataSet:
         """Return the recipe's data, loaded once per host."""
@@ -157,6 +168,10 @@ class Host:
         for name in list(self._slots):
             self.evict(name)
         self.residents.close()
+
+    def _place(self, name: str, slot: TrialSlot, trainer: Trainer) -> None:
+        self._slots[name] = Placed(slot, trainer)
+        self.residents.device_memory.open(name, slot.recipe)
 
     def _slot(self, name: str) -> Placed:
         if name not in self._slots:

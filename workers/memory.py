@@ -1,8 +1,11 @@
-"""Telling an error that means "too little memory" from others; keeping to a share; giving back."""
+"""Telling an error that means "too little memory" from others; keeping to a share; giving back;
+reading what was taken."""
 
 import gc
 
 import torch
+
+from workers.footprint.probe import Reading
 
 _CPU_ALLOCATOR = "DefaultCPUAllocator"
 """Torch raises a plain RuntimeError that names its allocator when the machine's memory is full."""
@@ -37,3 +40,12 @@ def release() -> None:
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
+
+
+def reading(device: torch.device) -> Reading | None:
+    """Return what a GPU has held since `workers.measures.forget_peak_memory`; None for a CPU."""
+    if device.type != "cuda":
+        return None
+    return Reading(
+        peak=torch.cuda.max_memory_allocated(device), held=torch.cuda.memory_allocated(device)
+    )

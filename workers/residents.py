@@ -1,28 +1,28 @@
 """What stays in a host for all trials: data, bases, and what is derived from both."""
 
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 
-from workers import data, rungs
+from workers import data, memory, rungs
 from workers.adapters import adapted_layers
 from workers.alone import Alone
 from workers.data.sample import DataSet, Sample
+from workers.device_memory import DeviceMemory, Group, group_of
 from workers.evaluation import Evaluator, MakeScorer, scored_samples, started_scorer
 from workers.features.frozen import vision_is_frozen
 from workers.features.store import Store
+from workers.footprint.fit import Device
 from workers.metrics.scorer import Scorer
 from workers.models import Base, load_base
 from workers.packing.eligible import reason_alone
 from workers.packing.together import Together
 from workers.prompts import Asking
-from workers.recipe import Data, Evaluate, Model, Recipe
+from workers.recipe import Data, Evaluate, Recipe
 from workers.report import Report
 from workers.trainer import Trainer
 from workers.training import Examples
-
-Group = tuple[Model, str]
-"""Slots of one group share a base: the model with its revision and type, and quantization."""
 
 Asked = tuple[Data, Evaluate, Asking]
 """What decides the scores of one adapter."""
@@ -47,6 +47,12 @@ class _Resident:
         """What all of it is about."""
         return self.alone.adapted.base
 
+    @property
+    def occupied(self) -> bool:
+        """Whether any slot uses it."""
+        trainers: tuple[Trainer, ...] = (self.alone, *self.together.values())
+        return any(trainer.occupied for trainer in trainers)
+
     def store_for(self, recipe: Recipe) -> Store | None:
         """Return the store if the recipe's adapter leaves the image encoder alone."""
         return self.store if vision_is_frozen(recipe.adapter, self.base) else None
@@ -59,15 +65,25 @@ class Residents:
         device: where the bases live.
         make_scorer: makes the scorers.
         packing: whether trials that can be packed are.
+        share: what the host has of the device; None where that is not known.
     """
 
-    def __init__(self, device: torch.device, make_scorer: MakeScorer, *, packing: bool) -> None:
+    def __init__(
+        self,
+        device: torch.device,
+        make_scorer: MakeScorer,
+        *,
+        packing: bool,
+        share: Device | None = None,
+    ) -> None:
         self._device = device
         self._packing = packing
         self._make_scorer = make_scorer
         self._data: dict[Data, DataSet] = {}
         self._scorers: dict[tuple[Data, Evaluate], Scorer] = {}
         self._groups: dict[Group, _Resident] = {}
+        read = partial(memory.reading, device)
+        self.device_memory = DeviceMemory(share, read, self._make_room)
 
     def __len__(self) -> int:
         """Return how many bases are loaded."""
@@ -80,7 +96,9 @@ class Residents:
             return group.alone
         store = group.store_for(recipe)
         if store not in group.together:
-            group.together[store] = Together(group.base, group.alone.adapted.bare)
+            group.together[store] = Together(
+                group.base, group.alone.adapted.bare, self.device_memory
+            )
         return group.together[store]
 
     def reason_alone(self, recipe: Recipe) -> str | None:
@@ -135,7 +153,9 @@ class Residents:
         group, key = self._group(recipe), _asked(recipe)
         if key not in group.zero_shot:
             evaluator = self.evaluator(recipe)
-            group.zero_shot[key] = rungs.zero_shot(group.alone.adapted, evaluator, recipe)
+            group.zero_shot[key] = self.device_memory.attempt(
+                lambda: rungs.zero_shot(group.alone.adapted, evaluator, recipe)
+            )
         return group.zero_shot[key]
 
     def data_set(self, recipe: Recipe) -> DataSet:
@@ -165,11 +185,26 @@ class Residents:
         self._groups.clear()
 
     def _group(self, recipe: Recipe) -> _Resident:
-        group = (recipe.model, recipe.quantization)
+        group = group_of(recipe)
         if group not in self._groups:
-            base = load_base(recipe.model, recipe.quantization, self._device)
-            self._groups[group] = _Resident(alone=Alone(base), store=Store.of(base))
+            base = self.device_memory.attempt(lambda: load_base(*group, self._device))
+            alone = Alone(base, self.device_memory)
+            self._groups[group] = _Resident(alone=alone, store=Store.of(base))
         return self._groups[group]
+
+    def _make_room(self) -> bool:
+        """Take off the device bases without slots and kept features, which go to disk.
+
+        Returns whether there was anything.
+        """
+        idle = [name for name, group in self._groups.items() if not group.occupied]
+        for name in idle:
+            del self._groups[name]
+            self.device_memory.forget(name)
+        stores = (group.store for group in self._groups.values())
+        moved = [store.leave_memory() for store in stores if store]
+        memory.release()
+        return bool(idle) or any(moved)
 
 
 def _asking(recipe: Recipe) -> Asking:

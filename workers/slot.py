@@ -61,11 +61,14 @@ class Slot:
         self.adapted.activate(self.name)
         return self.adapted.model
 
-    def epoch(self, examples: Examples) -> Iterator[float]:
-        """Return the next epoch's steps; each is to be taken within a `turn` of its own."""
+    def epoch(self, examples: Examples, first: int, most: int) -> Iterator[float]:
+        """Return the next epoch's steps; each is to be taken within a `turn` of its own.
+
+        From step `first` (from 0) on, with at most so many rows in one forward.
+        """
         return train_epoch(
             self.adapted.base, self.adapted.model, self.optimizer, examples,
-            self.recipe.train, self.rung,
+            self.recipe.train, self.rung, first=first, most=most,
         )  # fmt: skip
 
     @contextmanager

@@ -78,6 +78,10 @@ class Trainer(Protocol):
     def busy(self) -> bool:
         """Whether any slot trains."""
 
+    @property
+    def occupied(self) -> bool:
+        """Whether there is any slot."""
+
     def admit(self, name: str, recipe: Recipe) -> TrialSlot:
         """Open a slot for a new trial; the seed decides its weights."""
 

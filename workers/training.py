@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import torch
@@ -23,6 +24,10 @@ from workers.pixels import Images, Pixels
 from workers.prompts import Asking, Prompt
 from workers.recipe import Train
 from workers.token_losses import token_losses
+
+
+class OptimizerError(RuntimeError):
+    """An optimizer failed in its own step: it may have changed some of the weights."""
 
 
 class NonFiniteLossError(ArithmeticError):
@@ -121,17 +126,21 @@ def learning_rate(step: int, steps: int, train: Train) -> float:
     return train.learning_rate * factor
 
 
-def epoch_windows(pairs: int, epoch: int, train: Train) -> Iterator[list[list[int]]]:
+def epoch_windows(
+    pairs: int, epoch: int, train: Train, most: int | None = None
+) -> Iterator[list[list[int]]]:
     """Yield, per optimizer step, the micro-batches of example positions.
 
-    The order depends on the seed and the epoch alone, so a resumed trial sees the same one.
+    The order depends on the seed and the epoch alone, so a resumed trial sees the same one. A
+    micro-batch has ``train.batch_size`` examples, or `most` where so many do not fit.
     """
     generator = torch.Generator().manual_seed(train.seed * 1_000_003 + epoch)
     order = torch.randperm(pairs, generator=generator).tolist()
     window = train.batch_size * train.accumulate
     for start in range(0, pairs, window):
         rows = order[start : start + window]
-        yield [rows[i : i + train.batch_size] for i in range(0, len(rows), train.batch_size)]
+        size = most or train.batch_size
+        yield [rows[i : i + size] for i in range(0, len(rows), size)]
 
 
 def train_epoch(
@@ -141,15 +150,22 @@ def train_epoch(
     examples: Examples,
     train: Train,
     epoch: int,
+    *,
+    first: int = 0,
+    most: int | None = None,
 ) -> Iterator[float]:
     """Train the active adapter of `model` for epoch `epoch` (from 0); yield each step's loss.
 
+    Begins with the epoch's step `first` (from 0), and has at most so many rows in one forward.
+
     Between two steps others may use the model: each one takes it as it needs it. The loss of a
     step is the mean over all predicted tokens of its window, so accumulating gives what one large
-    batch would. Raises `NonFiniteLossError`.
+    batch would. Raises `NonFiniteLossError`, and `OptimizerError` for a step that cannot be taken
+    again.
     """
     per_epoch = steps_per_epoch(len(examples.pairs), train)
-    for step, window in enumerate(epoch_windows(len(examples.pairs), epoch, train)):
+    windows = enumerate(epoch_windows(len(examples.pairs), epoch, train, most))
+    for step, window in islice(windows, first, None):
         done = epoch * per_epoch + step
         _set_learning_rate(optimizer, learning_rate(done, train.epochs * per_epoch, train))
         batches = [examples.batch(base, chosen) for chosen in window]
@@ -178,7 +194,10 @@ def _optimizer_step(
     if train.max_grad_norm is not None:
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         torch.nn.utils.clip_grad_norm_(parameters, train.max_grad_norm)
-    optimizer.step()
+    try:
+        optimizer.step()
+    except RuntimeError as error:
+        raise OptimizerError(f"the optimizer cannot step: {error}") from error
     optimizer.zero_grad(set_to_none=True)
     return total
 

@@ -86,6 +86,8 @@ class Work:
             self._training[name].trainer.drop(name)
         for waiting in self._places():
             waiting.pop(name, None)  # type: ignore[attr-defined]
+        # One without work would hold its base, which may be asked to leave.
+        self._turns = deque(trainer for trainer in self._turns if trainer.busy)
 
     def _places(self) -> tuple[dict[str, object], ...]:
         places: tuple[object, ...] = self._training, self._reached, self._finals, self._done
@@ -115,11 +117,13 @@ class Work:
     ) -> None:
         """Do what several slots wait for; an error in it is the error of each.
 
-        When memory runs out, each half of them has its turn, at last every slot alone.
+        When memory runs out, each half of them has its turn, at last every slot alone, and once
+        more when what nobody uses has left the device.
         """
         names = [placed.slot.name for placed, _ in waiting]
         try:
-            reports = work(waiting)
+            alone = self._residents.device_memory.attempt if len(waiting) == 1 else _once
+            reports = alone(lambda: work(waiting))
         except Exception as error:
             failure = error.with_traceback(None)  # its frames hold what did not fit
         else:
@@ -166,6 +170,10 @@ class Work:
 
     def _final_evaluator(self, slot: TrialSlot) -> Evaluator:
         return self._residents.evaluator(self._residents.final(slot.recipe))
+
+
+def _once(work: Callable[[], T]) -> T:
+    return work()
 
 
 def _alike(items: Iterable[T], key: Callable[[T], Hashable]) -> list[list[T]]:

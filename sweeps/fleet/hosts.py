@@ -12,16 +12,15 @@ import ray
 
 from sweeps import cluster, node_scorer
 from sweeps.context import SweepContext
-from sweeps.fleet import memory
+from sweeps.fleet import measuring
 from sweeps.fleet import nodes as cluster_nodes
-from sweeps.fleet.fleet import Room
 from sweeps.fleet.membership import Membership
+from sweeps.fleet.memory import Needs
 from sweeps.fleet.nodes import FleetError, Node
 from sweeps.fleet.probe import Probe
 from sweeps.fleet.sharing import hosts_that_fit
 from sweeps.fleet.starting import Host, died, reason, start_fleet, start_host
-from workers.checkpoint_files import CheckpointFiles
-from workers.footprint.fit import Device
+from workers.footprint.probe import Correction, largest
 
 LOOK_SECONDS = 2.0
 """How often the driver looks which nodes there are."""
@@ -81,12 +80,12 @@ class Hosts:
         self._began = True
         return self._hosts[0].said
 
-    def base_files(self) -> CheckpointFiles | None:
-        """Return what a host knows of the size of the base; None without GPUs, where all fits."""
-        for host in self._hosts if self._gpu else ():
-            with suppress(ray.exceptions.RayActorError):  # its node has just left
-                return self._files(host)
-        return None
+    def needs(self) -> Needs | None:
+        """Return what trials need, as the hosts know it; None without GPUs, where all fits."""
+        known = next((host.known for host in self._hosts if host.known), None)
+        if not (self._gpu and known):
+            return None
+        return Needs(self._context.sweep, known.bases, self._measured)
 
     def largest_gpu(self) -> float:
         """Return the most memory that a host has of a GPU now; 0 where nothing is known."""
@@ -152,6 +151,9 @@ class Hosts:
             self._begin()
         for host in [host for host in self._hosts if not host.ready]:
             self._greet(host)
+        for host in self._hosts if self._gpu else ():
+            if host.ready and measuring.has_changed(host):
+                self._offer(host)
         if self._hosts or self._began:  # else the sweep ends, and says why
             for host, error in self._failed:
                 self._say(
@@ -180,16 +182,14 @@ class Hosts:
             return
         try:
             host.said = ray.get(host.warming)
-            host.gpu_bytes = ray.get(host.actor.gpu_bytes.remote()) if self._gpu else None
-            host.slots = self._slots(host)
+            host.known = measuring.known(host)
         except ray.exceptions.RayError as error:
             if died(error) and host.is_worth_a_try(_LOST_SECONDS):
                 host.begin()
             else:
                 self._give_up(host, error)
             return
-        room = Room(slots=host.slots, gpu_bytes=host.gpu_bytes)
-        ray.get(self._fleet.add.remote(host.name, room))
+        self._offer(host)
         host.ready = True
         if self._began:
             self._say(f"{host.node.name} has joined and takes trials")
@@ -223,21 +223,11 @@ class Hosts:
             self._say(f"{node.name} has left{trials}")
             self._begin()  # fewer hosts than the nodes have room for: others take their place
 
-    def _slots(self, host: Host) -> int:
-        """Return how many trials a host has at a time."""
-        slots = self._context.sweep.resources.slots
-        if slots != "auto":
-            return slots
-        return memory.auto_slots(self._context.sweep, self._files(host), self._device(host))
+    def _offer(self, host: Host) -> None:
+        """Say what a host has to offer now; trials that it has stay where they are."""
+        room = measuring.room(self._context.sweep, host, gpu=self._gpu)
+        host.slots, host.gpu_bytes = room.slots, room.gpu_bytes
+        ray.get(self._fleet.add.remote(host.name, room))
 
-    def _files(self, host: Host) -> CheckpointFiles | None:
-        files: CheckpointFiles | None = ray.get(host.actor.files.remote())
-        return files
-
-    def _device(self, host: Host) -> Device:
-        """Return what a host has for itself: of a node without GPUs, its share of the memory."""
-        if host.gpu_bytes is not None:
-            return Device(gpu=True, bytes=host.gpu_bytes)
-        there = sum(other.node.id == host.node.id for other in self._hosts)
-        own = ray.get(host.actor.node_bytes.remote()) / there
-        return Device(gpu=False, bytes=own, hosts=there)
+    def _measured(self) -> Correction:
+        return largest(host.known.correction for host in self._hosts if host.known)

@@ -7,13 +7,14 @@ from typing import Any
 
 from sweeps.context import Point
 from sweeps.disk import in_words
+from sweeps.fleet.bases import Bases
 from sweeps.sweep import Sweep
 from workers import families
-from workers.checkpoint_files import CheckpointFiles
 from workers.footprint import fit
 from workers.footprint.fit import Device
 from workers.footprint.footprint import Footprint, estimate
 from workers.footprint.layers import Architecture
+from workers.footprint.probe import Correction
 from workers.footprint.weights import adapted_paths, base_bytes
 from workers.packing.eligible import reason_alone
 from workers.recipe import Recipe
@@ -25,10 +26,11 @@ _LARGEST: Mapping[str, Callable[[Iterable[Any]], Any]] = {
     "train.activation_checkpointing": min,
 }
 """Field of the recipe that memory grows with -> which of its values takes most."""
-_KINDS = ("model.dtype", "quantization", "adapter.targets", "adapter.variant", "adapter.bias",
-          "adapter.trained_modules")  # fmt: skip
+_KINDS = ("model.base", "model.revision", "model.dtype", "quantization", "adapter.targets",
+          "adapter.variant", "adapter.bias", "adapter.trained_modules")  # fmt: skip
 """Fields whose values must all be looked at."""
 
+_AS_ESTIMATED = Correction()
 
 _OF_THE_MACHINE = ("latency_ms", "seconds_per_epoch", "peak_memory_gb")
 """What is measured of a trial and depends on who trains beside it."""
@@ -55,33 +57,58 @@ class Capacity:
     """Whether any point can be packed."""
 
 
-def capacity(sweep: Sweep, base: Architecture, device: Device) -> Capacity:
-    """Return what a host on `device` can hold: as many as fit of the largest point of the space."""
-    points = list(corners(sweep))
-    largest = max(points, key=lambda recipe: _slot_bytes(recipe, base, device))
+Known = tuple[Recipe, Architecture]
+"""A recipe with its base."""
+
+
+def capacity(
+    sweep: Sweep, bases: Bases, device: Device, correction: Correction = _AS_ESTIMATED
+) -> Capacity:
+    """Return what a host on `device` can hold: as many as fit of the largest point of the space.
+
+    Of points whose base is known. Raises ValueError, naming ``adapter.targets``, where none of the
+    bases has what is swept there.
+    """
+    points = [(recipe, base) for recipe in corners(sweep) if (base := bases.of(recipe))]
+    if not points:
+        raise ValueError(
+            f"adapter.targets: no base of the sweep that is here has {sweep.adapter.targets!r}"
+        )
+
+    def expected(point: Known, rows: int | None = None) -> Footprint:
+        recipe, base = point
+        return correction.of(estimate(recipe, base, gpu=device.gpu, rows=rows))
+
+    def own_bytes(point: Known) -> float:
+        own = expected(point)
+        return own.total - own.base
+
+    largest, base = max(points, key=own_bytes)
+    resident = _resident(points, device)
 
     def at(rows: int) -> Footprint:
-        bases = _bases(points, base.files, device)
-        return replace(estimate(largest, base, gpu=device.gpu, rows=rows), base=bases)
+        return replace(expected((largest, base), rows), base=resident)
 
     rows = fit.micro_batch(at, largest.train.batch_size, device)
-    reasons = tuple(dict.fromkeys(_reason_alone(point, base.files) for point in points))
+    reasons = tuple(dict.fromkeys(_reason_alone(*point) for point in points))
     slots, why = _slots(sweep, at(rows), device, reasons)
     return Capacity(
         largest=largest,
         one=at(rows),
         micro_batch=rows,
-        least=max(_least(point, base, gpu=device.gpu) for point in points),
+        least=max(_least(expected(point, 1), point[0]) for point in points),
         slots=slots,
         why=why,
         alone=tuple(reason for reason in reasons if reason),
         packs=None in reasons,
-    )  # fmt: skip
+    )
 
 
-def auto_slots(sweep: Sweep, files: CheckpointFiles | None, device: Device) -> int:
-    """Return what ``resources.slots: auto`` means on a host; one where its base is not known."""
-    return capacity(sweep, Architecture.of(files), device).slots if files else 1
+def auto_slots(
+    sweep: Sweep, bases: Bases, device: Device, correction: Correction = _AS_ESTIMATED
+) -> int:
+    """Return what ``resources.slots: auto`` means on a host; one where no base is known."""
+    return capacity(sweep, bases, device, correction).slots if bases else 1
 
 
 def corners(sweep: Sweep) -> Iterator[Recipe]:
@@ -100,18 +127,32 @@ class Needs:
     """Bytes that the trials of a sweep need at least, on a GPU.
 
     Points that do not differ in what decides memory are looked at once.
+
+    Args:
+        sweep: where the points belong.
+        bases: what is known of its bases.
+        measured: returns by how much the hosts' trials were estimated wrong, as is known by now.
     """
 
-    def __init__(self, sweep: Sweep, files: CheckpointFiles) -> None:
-        self._sweep, self._base = sweep, Architecture.of(files)
-        self._known: dict[tuple[Any, ...], float] = {}
+    def __init__(
+        self, sweep: Sweep, bases: Bases, measured: Callable[[], Correction] = Correction
+    ) -> None:
+        self._sweep, self._bases, self._measured = sweep, bases, measured
+        self._known: dict[tuple[Any, ...], tuple[Recipe, Footprint] | None] = {}
 
     def __call__(self, point: Point) -> float:
-        """Return the bytes of a point's smallest footprint, see `workers.footprint.fit.least`."""
+        """Return the bytes of a point's smallest footprint, see `workers.footprint.fit.least`.
+
+        0 for a point whose base is not known: it may go anywhere.
+        """
         key = tuple(str(point.get(path)) for path in (*_LARGEST, *_KINDS))
         if key not in self._known:
-            self._known[key] = _least(self._sweep.with_point(point), self._base, gpu=True)
-        return self._known[key]
+            self._known[key] = self._estimated(self._sweep.with_point(point))
+        known = self._known[key]
+        if known is None:
+            return 0.0
+        recipe, estimated = known
+        return _least(self._measured().of(estimated), recipe)
 
     def refusal(self, point: Point, most: float) -> str | None:
         """Return why a point fits on no GPU, of which the largest has `most` bytes; else None."""
@@ -120,12 +161,13 @@ class Needs:
             return None
         return f"needs at least {need / 1e9:.0f} GB, and the largest GPU has {most / 1e9:.0f} GB"
 
+    def _estimated(self, recipe: Recipe) -> tuple[Recipe, Footprint] | None:
+        base = self._bases.of(recipe)
+        return (recipe, estimate(recipe, base, gpu=True, rows=1)) if base else None
 
-def _least(recipe: Recipe, base: Architecture, *, gpu: bool) -> float:
-    def at(rows: int) -> Footprint:
-        return estimate(recipe, base, gpu=gpu, rows=rows)
 
-    return fit.least(at, recipe.evaluate.batch_size)
+def _least(one: Footprint, recipe: Recipe) -> float:
+    return fit.least(one, recipe.evaluate.batch_size)
 
 
 def _slots(
@@ -151,17 +193,15 @@ def _shared(device: Device) -> str:
     return f" that {device.hosts} hosts share" if device.hosts > 1 else ""
 
 
-def _reason_alone(recipe: Recipe, files: CheckpointFiles) -> str | None:
-    family = families.get(files.model_type)
-    return reason_alone(recipe, family, adapted_paths(recipe.adapter, files))
+def _reason_alone(recipe: Recipe, base: Architecture) -> str | None:
+    family = families.get(base.files.model_type)
+    return reason_alone(recipe, family, adapted_paths(recipe.adapter, base.files))
 
 
-def _slot_bytes(recipe: Recipe, base: Architecture, device: Device) -> float:
-    own = estimate(recipe, base, gpu=device.gpu)
-    return own.total - own.base
-
-
-def _bases(points: Iterable[Recipe], files: CheckpointFiles, device: Device) -> float:
+def _resident(points: Iterable[Known], device: Device) -> float:
     """Return the bytes of the bases of all groups, which a host keeps beside each other."""
-    groups = {(recipe.quantization, recipe.model.dtype) for recipe in points}
-    return sum(base_bytes(files, name, dtype, gpu=device.gpu) for name, dtype in groups)
+    groups = {(recipe.model, recipe.quantization): base for recipe, base in points}
+    return sum(
+        base_bytes(base.files, quantization, model.dtype, gpu=device.gpu)
+        for (model, quantization), base in groups.items()
+    )

@@ -1,14 +1,13 @@
 """What ``sweeps plan`` says of memory: what a host needs, and how many trials it can hold."""
 
 from sweeps.disk import in_words
-from sweeps.fleet import memory
+from sweeps.fleet import bases, memory
+from sweeps.fleet.bases import Bases, Files
 from sweeps.fleet.device import cards, machine_bytes
 from sweeps.fleet.memory import Capacity
 from sweeps.resources import Layout
 from sweeps.sweep import Sweep
-from workers.checkpoint_files import CheckpointFiles
 from workers.footprint.fit import Device
-from workers.footprint.layers import Architecture
 
 UNKNOWN = "unknown before the base is on this machine"
 _JAVA_BYTES = 0.6e9  # METEOR's Java process on each node, measured
@@ -27,42 +26,47 @@ def device_of(layout: Layout, gpu_bytes: float | None = None) -> Device | None:
 
 
 def lines(
-    sweep: Sweep, files: CheckpointFiles | None, layout: Layout, device: Device | None
+    sweep: Sweep, files: Files, layout: Layout, device: Device | None
 ) -> list[tuple[str, str]]:
     """Return headings and texts of the memory of one host."""
-    if files is None:
+    if not files:
         return [("memory", UNKNOWN)]
     if device is None:
         return [("memory", "unknown: nvidia-smi does not say how large the GPU is; "
                            "name a size with --gpu-memory")]  # fmt: skip
-    found = memory.capacity(sweep, Architecture.of(files), device)
+    found = memory.capacity(sweep, Bases(files), device)
     title = f"of a host on a {_kind(device)}, for the largest trial: {_point(sweep, found)}"
+    missing = [base for base, revision in bases.names(sweep) if (base, revision) not in files]
+    if missing:
+        title += f"; not counted before they are on this machine: {', '.join(missing)}"
     return [("memory", title), *_parts(sweep, found), *_slots(sweep, found, layout, device)]
 
 
-def summary(sweep: Sweep, files: CheckpointFiles | None, layout: Layout) -> str:
+def summary(sweep: Sweep, files: Files, layout: Layout) -> str:
     """Return in one line what one host needs with a single slot."""
     device = device_of(layout)
-    if files is None or device is None:
+    if not files or device is None:
         return UNKNOWN
-    found = memory.capacity(sweep, Architecture.of(files), device)
+    found = memory.capacity(sweep, Bases(files), device)
     parts = ", ".join(f"{name.strip()} {text}" for name, text in _parts(sweep, found)[:-1])
     return f"about {in_words(found.one.total)} per host with one slot: {parts}"
 
 
 def _parts(sweep: Sweep, found: Capacity) -> list[tuple[str, str]]:
     one, evaluate = found.one, found.largest.evaluate
-    bases = " and ".join(map(str, sweep.swept("quantization", sweep.quantization)))
+    stored = " and ".join(map(str, sweep.swept("quantization", sweep.quantization)))
+    several = len(bases.names(sweep))
+    count = f"{several} bases, " if several > 1 else ""
     beams = max(evaluate.beams, evaluate.final_beams)
     java = f", {in_words(_JAVA_BYTES)} of METEOR" if "meteor" in evaluate.metrics else ""
     rows = f"{found.micro_batch} row{'s' if found.micro_batch > 1 else ''} in a forward"
     return [
-        ("  base", f"{in_words(one.base)}, quantization {bases}"),
+        ("  base", f"{in_words(one.base)}, {count}quantization {stored}"),
         ("  adapter", f"{in_words(one.adapter)} per slot, with gradient and optimizer"),
         ("  step", f"{in_words(one.activations)} per slot for activations, "
                    f"{in_words(one.logits)} for logits, {rows}"),
-        ("  captions", f"{in_words(one.generation)} instead of a step, {evaluate.batch_size} "
-                       f"images with {beams} beam{'s' if beams > 1 else ''}"),
+        ("  captions", f"{in_words(one.generation)} per slot instead of a step, "
+                       f"{evaluate.batch_size} images with {beams} beam{'s' if beams > 1 else ''}"),
         ("  process", f"{in_words(one.context)}{java}"),
         ("  together", f"{in_words(one.total)} with one slot"),
     ]  # fmt: skip
@@ -101,4 +105,5 @@ def _point(sweep: Sweep, found: Capacity) -> str:
     largest = found.largest
     batch = f"batch size {largest.train.batch_size}"
     adapter = largest.adapter
-    return f"{adapter.variant} of rank {adapter.rank} on {adapter.targets}, {batch}"
+    base = f" of {largest.model.base}" if len(bases.names(sweep)) > 1 else ""
+    return f"{adapter.variant} of rank {adapter.rank} on {adapter.targets}{base}, {batch}"

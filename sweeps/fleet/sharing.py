@@ -1,11 +1,11 @@
 """How many hosts the memory of a machine without GPUs holds."""
 
-from sweeps.fleet import memory
+from sweeps.fleet import bases, memory
+from sweeps.fleet.bases import Bases
 from sweeps.sweep import Sweep
-from workers import checkpoint_files, tiny
+from workers import tiny
 from workers.footprint.fit import LEAST_PACK, Device
 from workers.footprint.footprint import CPU_CONTEXT
-from workers.footprint.layers import Architecture
 
 _COMFORT = 0.5
 """Share of a machine's memory that hosts may plan with: the driver, Ray, Java and the processes of
@@ -24,10 +24,10 @@ def hosts_that_fit(sweep: Sweep, machine: float) -> int | None:
 
 def _host_bytes(sweep: Sweep) -> float | None:
     """Return the bytes of a host with the bases of all groups and a small pack."""
-    base = sweep.model.base
-    files = checkpoint_files.find(base, sweep.model.revision)
-    if files is None:
-        return CPU_CONTEXT + tiny.BASES[base].bytes if base in tiny.BASES else None
+    there, names = bases.found(sweep), [base for base, _ in bases.names(sweep)]
+    if len(there) < len(names):
+        built_in = all(base in tiny.BASES for base in names)
+        return CPU_CONTEXT + sum(tiny.BASES[base].bytes for base in names) if built_in else None
     unlimited = Device(gpu=False, bytes=float("inf"))
-    found = memory.capacity(sweep, Architecture.of(files), unlimited)
+    found = memory.capacity(sweep, Bases(there), unlimited)
     return found.one.times(min(LEAST_PACK, found.slots)).total

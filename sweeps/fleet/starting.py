@@ -11,13 +11,28 @@ from ray import tune
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from sweeps.context import SweepContext
+from sweeps.fleet.bases import Bases
 from sweeps.fleet.fleet import Fleet, fleet_name
 from sweeps.fleet.nodes import Node
 from sweeps.node_scorer import NodeScorer
 from sweeps.resources import Layout
+from workers.footprint.fit import Device
+from workers.footprint.probe import Correction
 
 _CRUMB = 0.0001
 """Of the resource that stands for a node, of which there is 1: Tune refuses a trial with none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """What a host has said of its node."""
+
+    share: Device
+    """What it has for itself."""
+    bases: Bases
+    """Those of the sweep's bases whose files are there."""
+    correction: Correction
+    """Of the estimate, by what it has measured."""
 
 
 @dataclass(kw_only=True)
@@ -34,6 +49,10 @@ class Host:
     """Trials that it holds at a time, once it is ready."""
     gpu_bytes: float | None = None
     """Its share of its GPU's memory, once it is ready; None without a GPU."""
+    known: Known | None = None
+    """What its slots follow from, once it is ready."""
+    asked: Any = None
+    """Ray's reference of its answer what it has measured; None where nobody asks."""
     died: float | None = None
     """When its process died first while it began, by `time.monotonic`."""
 
@@ -67,7 +86,7 @@ def start_host(context: SweepContext, number: int, node: Node, plan: Layout) -> 
         max_concurrency=max(plan.slots, MOST_SLOTS_GPU) + SPARE_CALLS,
         scheduling_strategy=NodeAffinitySchedulingStrategy(node.id, soft=False),
     )
-    own = replace(context, threads=plan.threads)
+    own = replace(context, threads=plan.threads, beside=plan.hosts)
     actor = options.remote(own, short, partial(NodeScorer, context.folder.sweep_id))
     return Host(name=name, node=node, actor=actor)
 

@@ -11,6 +11,8 @@ from sweeps import best, samplers
 from sweeps.best import Best
 from sweeps.bridge import OptunaBridge
 from sweeps.context import Start, base_of
+from sweeps.fleet import bases
+from sweeps.fleet.bases import Bases
 from sweeps.fleet.memory import Needs
 from sweeps.paths import SweepFolder
 from sweeps.population import segments
@@ -26,7 +28,6 @@ from sweeps.study import (
     recipe_of,
     wanted,
 )
-from workers import checkpoint_files
 from workers.report import Report
 
 FILE = """
@@ -59,7 +60,8 @@ def bridge(sweep, folder):
 
 
 def test_points_too_large_for_every_gpu_are_not_tried(bridge, sweep, untrained_base):
-    need = Needs(sweep, checkpoint_files.find(str(untrained_base), None))
+    sweep = parse(FILE, overrides=[f"model.base={untrained_base}"])
+    need = Needs(sweep, Bases(bases.found(sweep)))
     bridge.fit(need, lambda: need({"adapter.rank": 4}))
     configs = [bridge.suggest(f"tune-{number}") for number in range(12)]
     assert {config["point"]["adapter.rank"] for config in configs} == {2, 4}

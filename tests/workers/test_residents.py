@@ -31,3 +31,36 @@ def test_an_image_encoder_that_joins_images_cannot_be_adapted_in_a_pack(
     recipe = recipe.with_point({"adapter.targets": targets})
     assert residents.reason_alone(recipe) == reason
     assert isinstance(residents.trainer(recipe), Together) == (reason is None)
+
+
+def test_what_nobody_uses_leaves_the_device(residents, recipe, tmp_path, monkeypatch):
+    monkeypatch.setenv("SWEEPS_CACHE", str(tmp_path))
+    other = recipe.with_point({"model.dtype": "bfloat16"})
+    residents.trainer(recipe).admit("one", recipe)
+    residents.trainer(other)
+    store = residents.examples(recipe).pixels._store
+    kept = residents.examples(recipe).images([0])[0]
+    assert list(tmp_path.rglob("*.safetensors")) == []
+    assert len(residents) == 2
+    assert residents.device_memory.attempt(failing_once()) == "done"
+    assert len(residents) == 1  # the one with a slot
+    assert len(list(tmp_path.rglob("*.safetensors"))) == 1
+    again = residents.examples(recipe).images([0])[0]
+    assert all(torch.equal(again[name], own) for name, own in kept.items())
+    assert store._kept == {}
+    with pytest.raises(RuntimeError):  # there is nothing left to take away
+        residents.device_memory.attempt(failing_once())
+    assert residents.trainer(other).admit("two", other)  # its base is loaded once more
+
+
+def failing_once():
+    """Work that runs out of memory the first time."""
+    tries = []
+
+    def work():
+        tries.append(1)
+        if len(tries) == 1:
+            torch.empty(2**55)
+        return "done"
+
+    return work

@@ -71,6 +71,13 @@ class Store:
         self._left -= size
         self._kept[key] = features
 
+    def leave_memory(self) -> bool:
+        """Let all that is kept go to disk, from now on, too; return whether there was anything."""
+        kept, self._kept, self._left = self._kept, {}, 0
+        for key, features in kept.items():
+            self._disk.put(key, features)
+        return bool(kept)
+
 
 class Disk:
     """Files of tensors under `folder`; all such folders beside it share one limit in bytes.

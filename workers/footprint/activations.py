@@ -20,11 +20,8 @@ from workers.recipe import Adapter, Recipe
 FLOAT32 = 4
 EAGER = frozenset({"git"})
 """Model types whose attention writes the matrix of scores; all others use torch's fused one."""
-DROPOUT = {"git": 0.1, "opt": 0.1, "t5": 0.1}
-"""Rate of the dropout on what blocks add to the residual stream, where the config leaves it out."""
 ALLOWANCE = 1.1
 """For attention masks, tables of positions and other small things that are kept besides."""
-_DROPOUT_FIELDS = ("hidden_dropout_prob", "dropout", "dropout_rate")
 _HEAD_WIDTH = 64  # of a config that leaves the number of heads out
 
 
@@ -35,24 +32,20 @@ class Keeping:
     element: int
     """Bytes of an activation."""
     mask: int
-    """Bytes of an element of a dropout's mask: torch keeps booleans on a GPU, numbers on a CPU."""
+    """Bytes of an element of the mask of an adapter's dropout: torch keeps booleans on a GPU,
+    numbers on a CPU. A base has no dropout of its own, see `workers.models.without_dropout`."""
     heads: int
     """Of attention that writes its scores; 0 where it is fused."""
-    dropout: bool
-    """Whether the base itself drops some of what blocks add."""
 
 
 def keeping(files: CheckpointFiles, element: int, *, gpu: bool) -> Keeping:
     """Return what the checkpoint's config says of its activations."""
     text = files.config.get("text_config") or files.config
-    kind = str(text.get("model_type", ""))
-    rates = [text[name] for name in _DROPOUT_FIELDS if name in text] or [DROPOUT.get(kind, 0.0)]
     heads = int(text.get("num_attention_heads") or text.get("hidden_size", 768) // _HEAD_WIDTH)
     return Keeping(
         element=element,
         mask=1 if gpu else FLOAT32,
         heads=heads if files.model_type in EAGER else 0,
-        dropout=max(rates) > 0,
     )
 
 
@@ -78,7 +71,7 @@ def block_bytes(place: Place, how: Keeping) -> float:
     block = place.block
     norms = block.norms * block.width * (how.element if block.centred else FLOAT32)
     inner = 4 * block.attention + 2 * block.cross + block.mlp * block.mlp_kept
-    per_token = norms + inner * how.element + _mask_bytes(place, how)
+    per_token = norms + inner * how.element
     read = 2 * block.cross * place.other * how.element
     return place.tokens * per_token + read + _scores(place, how)
 
@@ -193,23 +186,10 @@ def _end_bytes(last: Block, row: Row, how: Keeping) -> float:
     return (row.read + row.learned) * last.width * norm + row.learned * last.width * how.element
 
 
-def _mask_bytes(place: Place, how: Keeping) -> float:
-    """Return the bytes per token of the masks of the base's own dropout.
-
-    It drops of what is added to the residual stream, once for each norm, and T5 inside its MLP.
-    """
-    block = place.block
-    if not how.dropout or place.kind == "vision":
-        return 0
-    inside = block.mlp if block.mlp_kept > 3 else 0
-    return (block.norms * block.width + inside) * how.mask
-
-
 def _scores(place: Place, how: Keeping) -> float:
-    """Return the bytes of heads x T x T scores, twice and with a mask where some are dropped.
+    """Return the bytes of heads x T x T scores.
 
-    A vision tower drops none, and has a copy in float32 where it is not in float32 itself.
+    A vision tower has a copy in float32 where it is not in float32 itself.
     """
     copied = FLOAT32 if place.kind == "vision" and how.element < FLOAT32 else 0
-    dropped = how.mask + how.element if how.dropout and place.kind != "vision" else 0
-    return how.heads * place.tokens**2 * (how.element + copied + dropped)
+    return how.heads * place.tokens**2 * (how.element + copied)

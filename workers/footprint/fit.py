@@ -12,7 +12,7 @@ MOST_SLOTS_GPU, MOST_SLOTS_CPU = 16, 8
 LEAST_PACK = 4
 """On a CPU, packs of fewer trials gain little."""
 UPPER = 1.5
-"""By how much activations may be overestimated; at most 1.24 was measured, benchmarks/memory.md."""
+"""By how much activations may be overestimated; at most 1.20 was measured, benchmarks/memory.md."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,10 +39,16 @@ class Device:
 def micro_batch(at: Callable[[int], Footprint], wanted: int, device: Device) -> int:
     """Return the rows of one trial in one forward: `wanted`, or half of it and so on down to 1.
 
-    `at` returns the footprint with so many rows. The first that fits counts. The effective batch
-    stays: fewer rows in one forward mean more forwards per step.
+    `at` returns the footprint with so many rows. The first whose step fits counts; captions are
+    not written in these rows. The effective batch stays: fewer rows in one forward mean more
+    forwards per step.
     """
-    return next((rows for rows in halvings(wanted) if at(rows).total <= device.room), 1)
+
+    def fits(rows: int) -> bool:
+        taken = at(rows)
+        return taken.fixed + taken.step <= device.room
+
+    return next(filter(fits, halvings(wanted)), 1)
 
 
 def slots(one: Footprint, device: Device, trials: int) -> int:
@@ -52,15 +58,15 @@ def slots(one: Footprint, device: Device, trials: int) -> int:
     return next(fitting, 1)
 
 
-def least(at: Callable[[int], Footprint], evaluated: int) -> float:
+def least(one: Footprint, evaluated: int) -> float:
     """Return the bytes that a trial needs at least: one row in a forward, and one to write.
 
     Weights count as they are, all else divided by `UPPER`: to try what does not fit costs minutes,
-    to leave out what does fit may cost the best trial. `evaluated` is how many rows the estimate
-    writes captions for.
+    to leave out what does fit may cost the best trial. `one` is the estimate with one row, which
+    writes captions for `evaluated` images.
     """
-    one = at(1).scaled(1 / UPPER)
-    return one.fixed + max(one.activations + one.logits, one.generation / evaluated)
+    low = one.scaled(1 / UPPER, 1 / UPPER)
+    return low.fixed + max(low.step, low.generation / evaluated)
 
 
 def halvings(number: int) -> Iterator[int]:

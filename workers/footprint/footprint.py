@@ -37,7 +37,12 @@ class Footprint:
     @property
     def total(self) -> float:
         """Bytes at the peak: training a step or writing captions, whichever takes more."""
-        return self.fixed + max(self.activations + self.logits, self.generation)
+        return self.fixed + max(self.step, self.generation)
+
+    @property
+    def step(self) -> float:
+        """What comes and goes with each step."""
+        return self.activations + self.logits
 
     @property
     def fixed(self) -> float:
@@ -47,23 +52,18 @@ class Footprint:
     def times(self, slots: int) -> "Footprint":
         """Return that of a host with so many such trials in one forward.
 
-        Base and context are there once. A batch of captions has ``evaluate.batch_size`` rows,
-        whoever they belong to.
+        Base and context are there once. Trials that reach a rung together write their captions
+        together, each for ``evaluate.batch_size`` images at a time.
         """
-        return replace(
-            self,
-            adapter=slots * self.adapter,
-            activations=slots * self.activations,
-            logits=slots * self.logits,
-        )
+        return replace(self, adapter=slots * self.adapter).scaled(slots, slots)
 
-    def scaled(self, factor: float) -> "Footprint":
-        """Return it with all that is no weight multiplied, as measurements ask for."""
+    def scaled(self, training: float, writing: float) -> "Footprint":
+        """Return it with all that is no weight multiplied: that of a step, that of captions."""
         return replace(
             self,
-            activations=factor * self.activations,
-            logits=factor * self.logits,
-            generation=factor * self.generation,
+            activations=training * self.activations,
+            logits=training * self.logits,
+            generation=writing * self.generation,
         )
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from workers import memory
-from workers.footprint.retreat import Flight, after_failure
+from workers.device_memory import DeviceMemory
 from workers.models import Base
 from workers.packing import batches, segments
 from workers.packing.arena import Arena
@@ -41,7 +41,7 @@ class EpochEnd:
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What fits into one step; None where nothing is known to be too much."""
+    """What fits into one step since memory ran out; None where it did not."""
 
     rows: int | None = None
     """Most rows of a slot."""
@@ -56,12 +56,18 @@ class Pack:
         base: what the slots have in common.
         bare: context in which adapters that others have put on it do nothing.
         check_every: micro-steps after which losses are looked at; looking waits for the device.
+        device_memory: says what fits; None where nothing is known of it.
     """
 
     def __init__(
-        self, base: Base, bare: Bare = nullcontext, check_every: int | None = None
+        self,
+        base: Base,
+        bare: Bare = nullcontext,
+        check_every: int | None = None,
+        device_memory: DeviceMemory | None = None,
     ) -> None:
         self.base = base
+        self._memory = device_memory or DeviceMemory()
         self.model = PackedModel(base, bare)
         self._check_every = check_every or (1 if base.device.type == "cpu" else 16)
         self.limits = Limits()
@@ -140,8 +146,8 @@ class Pack:
         a time from then on; what does not even fit alone ends with that error.
         """
         epochs = self._in_rows()
-        wanted = max(epoch.slot.recipe.train.batch_size for epoch in epochs)
-        size = micro_batch([epoch.remaining for epoch in epochs], self.limits.rows or wanted)
+        most = self.limits.rows or self._planned_rows(epochs)
+        size = micro_batch([epoch.remaining for epoch in epochs], most)
         epochs, taken, ends = self._taken(epochs, size)
         if not epochs:
             return ends
@@ -160,7 +166,13 @@ class Pack:
             self._went_on(epoch, loss, check=check)
             for epoch, loss in zip(epochs, losses, strict=True)
         ]
+        self._memory.trained([epoch.slot.name for epoch in epochs], size)
         return ends + [end for end in reached if end]
+
+    def _planned_rows(self, epochs: Sequence[Epoch]) -> int:
+        """Return the most rows of each slot that are expected to fit."""
+        wanted = max(epoch.slot.recipe.train.batch_size for epoch in epochs)
+        return self._memory.rows([epoch.slot.name for epoch in epochs], wanted)
 
     def _taken(
         self, epochs: Sequence[Epoch], size: int
@@ -179,12 +191,9 @@ class Pack:
         """Make the next steps smaller; return the slot for which nothing smaller is left."""
         for epoch in epochs:
             epoch.rewind()
-        memory.release()
-        names = tuple(epoch.slot.name for epoch in epochs)
-        # `alone`: no other base leaves the device for the sake of a pack.
-        smaller = after_failure(Flight(trials=names, micro_batch=size, alone=True))
+        smaller = self._memory.retreat([epoch.slot.name for epoch in epochs], size)
         if smaller:
-            self.limits = Limits(rows=smaller[0].micro_batch, slots=len(smaller[0].trials))
+            self.limits = Limits(rows=smaller.micro_batch, slots=len(smaller.trials))
             return []
         return [self._ended(epoch, failure) for epoch in epochs]
 

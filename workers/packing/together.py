@@ -8,6 +8,7 @@ import torch
 
 from workers import collation
 from workers.adapters import read_weights
+from workers.device_memory import DeviceMemory
 from workers.evaluation import Evaluator
 from workers.meter import Meter, shared
 from workers.models import Base
@@ -32,10 +33,14 @@ class Together:
     Args:
         base: what the slots have in common.
         bare: context in which adapters that others have put on it do nothing.
+        device_memory: says what fits; None where nothing is known of it.
     """
 
-    def __init__(self, base: Base, bare: Bare = nullcontext) -> None:
-        self.pack = Pack(base, bare)
+    def __init__(
+        self, base: Base, bare: Bare = nullcontext, device_memory: DeviceMemory | None = None
+    ) -> None:
+        self._memory = device_memory or DeviceMemory()
+        self.pack = Pack(base, bare, device_memory=self._memory)
         self._slots: dict[str, PackedSlot] = {}
         self._meters: dict[str, Meter] = {}
         self._examples: dict[str, Examples] = {}
@@ -47,6 +52,11 @@ class Together:
     def busy(self) -> bool:
         """Whether any slot trains."""
         return self.pack.busy or bool(self._lingering)
+
+    @property
+    def occupied(self) -> bool:
+        """Whether there is any slot."""
+        return bool(self._slots)
 
     def admit(self, name: str, recipe: Recipe) -> PackedSlot:
         """Open a slot for a new trial; the seed decides its weights."""
@@ -105,6 +115,7 @@ class Together:
         seconds: list[float] = []
         with self.pack.adapted(names) as model:
             several = evaluator.predict(model, beams, seconds, copies=len(names))
+        self._memory.wrote(names, beams, len(evaluator.samples))
         return [Written(predictions=predictions, seconds=seconds) for predictions in several]
 
     def losses(self, names: Sequence[str], evaluator: Evaluator) -> list[float]:

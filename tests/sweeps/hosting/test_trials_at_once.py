@@ -12,6 +12,7 @@ from sweeps.host_actor import HostActor
 from sweeps.paths import SweepFolder
 from sweeps.spec import parse
 from sweeps.sweep_run import SweepRun
+from workers.footprint.probe import Correction
 
 FILE = """
 name: together
@@ -160,7 +161,8 @@ def test_quick_calls_are_answered_and_a_host_ends_while_a_rung_trains(make, call
     actor.open(0, ENDLESS)
     waiting = calls.submit(actor.advance, 0)
     until_training(actor, "trial-000")
-    assert actor.gpu_bytes() == 0.0
+    assert not actor.share().gpu
+    assert actor.correction() == Correction()  # nothing is measured on a CPU
     actor.files()
     actor.close(7)
     assert not waiting.done()

@@ -1,5 +1,7 @@
 """Estimated activations against what autograd really keeps."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -100,11 +102,12 @@ def test_scores_grow_with_the_square_of_the_tokens(architecture):
     assert at(200) - 2 * at(100) == 4 * how.heads * (200**2 - 2 * 100**2)
 
 
-def test_a_base_that_drops_keeps_masks(architecture):
-    files = architecture("git").files
-    assert not activations.keeping(files, 4, gpu=False).dropout
-    config = {name: value for name, value in files.config.items() if "dropout" not in name}
-    sparse = type(files)(
-        model_type=files.model_type, shapes=files.shapes, file_bytes=0, config=config, pixels=None
-    )
-    assert activations.keeping(sparse, 4, gpu=False).dropout  # as transformers' default has it
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_dropout_in_a_config_takes_nothing_for_the_base_is_loaded_without(variant, architecture):
+    """As in the configs on the hub, where a missing field may stand for 0.1."""
+    files = architecture(variant).files
+    fields = ("hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "dropout_rate")
+    text = {**(files.config.get("text_config") or files.config), **dict.fromkeys(fields, 0.1)}
+    nested = "text_config" in files.config
+    dropping = replace(files, config={**files.config, "text_config": text} if nested else text)
+    assert activations.keeping(dropping, 4, gpu=False) == activations.keeping(files, 4, gpu=False)

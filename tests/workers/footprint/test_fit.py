@@ -28,9 +28,9 @@ def test_no_more_slots_than_trials_and_fewer_on_a_cpu():
     assert found == [8, 4, 4]
 
 
-def test_base_context_and_captions_are_there_once():
+def test_base_and_context_are_there_once():
     three = ONE.times(3)
-    assert three == replace(ONE, adapter=6, activations=15, logits=9)
+    assert three == replace(ONE, adapter=6, activations=15, logits=9, generation=12)
     assert (ONE.total, three.total) == (66, 86)
 
 
@@ -46,9 +46,14 @@ def test_rows_are_halved_until_one_trial_fits():
     assert list(halvings(12)) == [12, 6, 3, 1]
 
 
-def test_what_a_trial_needs_at_least_is_one_row():
+def test_captions_that_do_not_fit_leave_the_rows_of_a_step_alone():
     def at(rows):
-        return replace(ONE, activations=15 * rows, logits=3 * rows, generation=60)
+        return replace(ONE, activations=rows, logits=0, generation=1000)
 
-    assert fit.least(at, evaluated=16) == pytest.approx(58 + 18 / fit.UPPER)
-    assert fit.least(at, evaluated=2) == pytest.approx(58 + 30 / fit.UPPER)
+    assert micro_batch(at, 12, gpu(100)) == 12
+
+
+def test_what_a_trial_needs_at_least_is_one_row():
+    one = replace(ONE, activations=15, logits=3, generation=60)
+    assert fit.least(one, evaluated=16) == pytest.approx(58 + 18 / fit.UPPER)
+    assert fit.least(one, evaluated=2) == pytest.approx(58 + 30 / fit.UPPER)

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from workers import memory
+from workers.device_memory import DeviceMemory
 from workers.models import load_base
 from workers.packing.pack import Pack
 from workers.recipe import Model
@@ -36,8 +37,9 @@ def train(base, recipes, examples_of):
     after the backward pass: then gradients are there already.
     """
 
-    def run(too_much):
-        pack, examples = Pack(base), examples_of(base, recipes["one"])
+    def run(too_much, device_memory=None):
+        pack = Pack(base, device_memory=device_memory)
+        examples = examples_of(base, recipes["one"])
         forward = pack._losses
 
         def limited(epochs, taken, size):
@@ -87,3 +89,35 @@ def test_what_never_fits_ends_with_that_error_and_the_others_go_on(train, undist
     assert memory.is_out_of_memory(errors["two"])
     pack.evict("two")
     assert (pack.limits.rows, pack.limits.slots) == (None, None)
+
+
+def test_before_a_trial_is_given_up_what_nobody_uses_leaves_the_device(train, undisturbed):
+    crowd = ["a base", "features"]
+
+    def make_room():
+        crowd.clear()
+        return True
+
+    room = DeviceMemory(make_room=make_room)
+    pack, losses, errors = train(lambda names, size: crowd or len(names) * size > 1, room)
+    assert (losses, errors, crowd) == (undisturbed, {}, [])
+    assert (pack.limits.rows, pack.limits.slots) == (1, 1)
+
+
+def test_room_is_made_only_where_nothing_smaller_is_left(train):
+    asked = []
+    room = DeviceMemory(make_room=lambda: asked.append("room") or False)
+    train(lambda names, size: len(names) * size > 1, room)
+    assert asked == []
+    _, _, errors = train(lambda names, size: "two" in names, room)
+    assert (errors.keys(), asked) == ({"two"}, ["room"])
+
+
+def test_a_pack_begins_with_the_rows_that_are_expected_to_fit(train, undisturbed):
+    class Two(DeviceMemory):
+        def rows(self, names, wanted):
+            return min(wanted, 2)
+
+    pack, losses, errors = train(lambda names, size: size > 2, Two())
+    assert (losses, errors) == (undisturbed, {})
+    assert (pack.limits.rows, pack.limits.slots) == (None, None)  # memory never ran out

@@ -1,0 +1,114 @@
+"""From what a host measures to where trials go: real actors, with made-up bytes of a GPU."""
+
+import time
+
+import pytest
+import ray
+
+from sweeps import host_actor
+from sweeps.context import SweepContext
+from sweeps.fleet import bases
+from sweeps.fleet.bases import Bases
+from sweeps.fleet.fleet import fleet_name
+from sweeps.fleet.hosts import Hosts
+from sweeps.fleet.memory import capacity
+from sweeps.paths import SweepFolder
+from sweeps.spec import parse
+from sweeps.sweep_run import SweepRun
+from sweeps.tracking import Tracking
+from workers.footprint.fit import USABLE, Device
+from workers.footprint.probe import Correction, Reading
+
+pytestmark = pytest.mark.slow
+
+FILE = """
+name: measured
+model: {{base: {base}}}
+data: {{source: shapes, limit: 24, split: {{train: 0.5, validation: 0.25, test: 0.25}}}}
+train: {{batch_size: 8}}
+evaluate: {{metrics: [exact_match], max_new_tokens: 4}}
+search: {{space: {{adapter.rank: {{choice: [4, 8]}}}}, objective: {{metric: loss}}}}
+"""
+SLOTS, FACTOR = 5, 3.0
+PATIENCE = 120.0  # seconds
+
+
+@pytest.fixture
+def sweep(untrained_base):
+    return parse(FILE.format(base=untrained_base))
+
+
+@pytest.fixture
+def known(sweep):
+    return Bases(bases.found(sweep))
+
+
+@pytest.fixture
+def gpu(sweep, known):
+    """A GPU that holds `SLOTS` trials, as they are estimated."""
+    one = capacity(sweep, known, Device(gpu=True, bytes=1e12)).one
+    return Device(gpu=True, bytes=one.times(SLOTS).total / USABLE + 1)
+
+
+@pytest.fixture
+def context(sweep, tmp_path):
+    tracking = Tracking(uri=None, experiment="measured", root=tmp_path)
+    folder = SweepFolder.create(tmp_path, "measured")
+    run = SweepRun.open(tracking, folder.sweep_id, "name: measured", {})
+    return SweepContext(
+        sweep=sweep, folder=folder, tracking=tracking, parent_run_id=run.run_id, threads=1
+    )
+
+
+@pytest.fixture
+def hosts(context, gpu, monkeypatch):
+    """One host, on a CPU that it takes for that GPU; Ray is told that there is one."""
+
+    class Measured(host_actor.HostActor):
+        def share(self):
+            return gpu
+
+        def measure(self, factor):
+            """Train a step that takes so much more than is expected of it."""
+            memory = self._host.residents.device_memory
+            memory.open("trial", self._context.sweep.recipe)
+            expected = memory._open["trial"].expected.step
+            memory._read = lambda: Reading(peak=1e6 + factor * expected, held=1e6)
+            memory.trained(["trial"], 1)
+            memory.close("trial")
+
+    monkeypatch.setattr(host_actor, "HostActor", Measured)
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    ray.init(num_cpus=1, num_gpus=1, include_dashboard=False)
+    hosts = Hosts(context, gpu=True, say=print)
+    yield hosts
+    hosts.stop()
+    ray.shutdown()
+
+
+def test_what_a_host_measures_decides_how_many_trials_it_takes(hosts, context, known, gpu):
+    hosts.start()
+    name = context.folder.sweep_id
+    host, fleet = ray.get_actor(f"{name}/host-0"), ray.get_actor(fleet_name(name))
+    assert hosts.slots() == SLOTS
+    need, point = hosts.needs(), {"adapter.rank": 8}
+    before = need(point)
+    placed = [ray.get(fleet.place.remote(number, before)) for number in range(4)]
+    assert placed == [f"{name}/host-0"] * 4
+
+    ray.get(host.measure.remote(FACTOR))
+    fewer = capacity(context.sweep, known, gpu, Correction(training=FACTOR)).slots
+    assert fewer < 4
+    deadline = time.monotonic() + PATIENCE
+    while hosts.slots() != fewer:
+        assert time.monotonic() < deadline, f"{hosts.slots()} slots, {fewer} were expected"
+        time.sleep(0.2)
+    assert need(point) > before
+    # Nobody loses a place; the next trial gets one when fewer than that are left.
+    assert ray.get(fleet.place.remote(3, before)) == placed[3]
+    for number in range(4 - fewer):
+        assert ray.get(fleet.place.remote(4)) is None
+        ray.get(fleet.release.remote(number, placed[number]))
+    assert ray.get(fleet.place.remote(4)) is None
+    ray.get(fleet.release.remote(3, placed[3]))
+    assert ray.get(fleet.place.remote(4)) == placed[0]
