@@ -123,12 +123,13 @@ class Alone:
             with turn.meter.running(), turn.slot.turn():
                 turn.losses.append(next(turn.steps))
         except Exception as error:
+            if isinstance(error, OptimizerError) or not memory.is_out_of_memory(error):
+                return [_trained(turn, error)]
             failure = error.with_traceback(None)  # its frames hold what did not fit
         else:
             self._memory.trained([turn.slot.name], turn.rows)
             return self._went_on(turn)
-        again = memory.is_out_of_memory(failure) and not isinstance(failure, OptimizerError)
-        return [] if again and self._retreat(turn) else [_trained(turn, failure)]
+        return [] if self._retreat(turn) else [_trained(turn, failure)]
 
     def _went_on(self, turn: _Turn) -> list[Trained]:
         if not turn.over:

@@ -57,8 +57,8 @@ class Capacity:
     """Whether any point can be packed."""
 
 
-Known = tuple[Recipe, Architecture]
-"""A recipe with its base."""
+Corner = tuple[Recipe, Architecture]
+"""A recipe at a corner of the space, with its base."""
 
 
 def capacity(
@@ -75,11 +75,11 @@ def capacity(
             f"adapter.targets: no base of the sweep that is here has {sweep.adapter.targets!r}"
         )
 
-    def expected(point: Known, rows: int | None = None) -> Footprint:
+    def expected(point: Corner, rows: int | None = None) -> Footprint:
         recipe, base = point
         return correction.of(estimate(recipe, base, gpu=device.gpu, rows=rows))
 
-    def own_bytes(point: Known) -> float:
+    def own_bytes(point: Corner) -> float:
         own = expected(point)
         return own.total - own.base
 
@@ -198,7 +198,7 @@ def _reason_alone(recipe: Recipe, base: Architecture) -> str | None:
     return reason_alone(recipe, family, adapted_paths(recipe.adapter, base.files))
 
 
-def _resident(points: Iterable[Known], device: Device) -> float:
+def _resident(points: Iterable[Corner], device: Device) -> float:
     """Return the bytes of the bases of all groups, which a host keeps beside each other."""
     groups = {(recipe.model, recipe.quantization): base for recipe, base in points}
     return sum(

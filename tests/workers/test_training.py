@@ -47,6 +47,18 @@ def test_every_example_comes_once_per_epoch_in_windows_of_micro_batches():
     assert sorted(row for window in windows for batch in window for row in batch) == list(range(20))
 
 
+def test_fewer_rows_in_a_forward_leave_the_effective_batch_as_it_is():
+    def windows(most):
+        made = list(epoch_windows(20, 0, Train(batch_size=3, accumulate=2, seed=7), most))
+        rows = [[row for batch in window for row in batch] for window in made]
+        return rows, [[len(batch) for batch in window] for window in made]
+
+    whole, _ = windows(None)
+    assert windows(3) == (whole, [[3, 3]] * 3 + [[2]])
+    assert windows(2) == (whole, [[2, 2, 2]] * 3 + [[2]])
+    assert windows(1) == (whole, [[1] * 6] * 3 + [[1, 1]])
+
+
 def test_the_order_depends_on_seed_and_epoch_only():
     train = Train(batch_size=4, seed=3)
     first = list(epoch_windows(32, 1, train))

@@ -35,12 +35,3 @@ def after_failure(flight: Flight) -> tuple[Flight, ...]:
         first, second = flight.trials[:half], flight.trials[half:]
         return replace(flight, trials=first), replace(flight, trials=second)
     return () if flight.alone else (replace(flight, alone=True),)
-
-
-def forwards(rows: int, micro_batch: int) -> tuple[int, ...]:
-    """Return the rows of each forward of one optimizer step: together `rows`, each at most so many.
-
-    With a loss that is normalised over the whole step, any division gives the same gradient.
-    """
-    whole, rest = divmod(rows, micro_batch)
-    return (micro_batch,) * whole + ((rest,) if rest else ())

@@ -79,7 +79,7 @@ def hosts(context, gpu, monkeypatch):
 
     monkeypatch.setattr(host_actor, "HostActor", Measured)
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
-    ray.init(num_cpus=1, num_gpus=1, include_dashboard=False)
+    ray.init("local", num_cpus=1, num_gpus=1, include_dashboard=False)
     hosts = Hosts(context, gpu=True, say=print)
     yield hosts
     hosts.stop()

@@ -2,13 +2,14 @@
 
 import pytest
 
+from sweeps.fleet import bases
+from sweeps.fleet.bases import Bases
 from sweeps.fleet.memory import capacity
 from sweeps.fleet.sharing import hosts_that_fit
 from sweeps.spec import parse
-from workers import cache, checkpoint_files
+from workers import cache
 from workers.footprint.fit import Device
 from workers.footprint.footprint import CPU_CONTEXT
-from workers.footprint.layers import Architecture
 
 
 def sweep(base, more=""):
@@ -19,9 +20,8 @@ def sweep(base, more=""):
     ("more", "slots"), [("", 4), ("search: {trials: 2}", 2), ("resources: {packing: off}", 1)]
 )
 def test_each_host_has_room_for_a_small_pack_in_half_of_the_memory(more, slots, untrained_base):
-    files = checkpoint_files.find(str(untrained_base), None)
-    found = capacity(sweep(untrained_base, more), Architecture.of(files),
-                     Device(gpu=False, bytes=1e15))  # fmt: skip
+    known = Bases(bases.found(sweep(untrained_base)))
+    found = capacity(sweep(untrained_base, more), known, Device(gpu=False, bytes=1e15))
     each = found.one.times(slots).total
     assert hosts_that_fit(sweep(untrained_base, more), 4.1 * each) == 2
     assert hosts_that_fit(sweep(untrained_base, more), 3.9 * each) == 1

@@ -1,11 +1,10 @@
 """Every way in which a pack can run out of memory, up to 16 trials and 64 rows."""
 
 import random
-from itertools import product
 
 import pytest
 
-from workers.footprint.retreat import Flight, after_failure, forwards
+from workers.footprint.retreat import Flight, after_failure
 
 
 def names(count):
@@ -77,9 +76,3 @@ def test_rows_are_halved_before_trials_are_parted():
     (halved,) = after_failure(flight)
     assert halved == Flight(trials=names(3), micro_batch=1)
     assert [len(one.trials) for one in after_failure(halved)] == [2, 1]
-
-
-def test_the_effective_batch_stays():
-    for effective, micro_batch in product(range(1, 65), repeat=2):
-        parts = forwards(effective, micro_batch)
-        assert (sum(parts), max(parts) <= micro_batch) == (effective, True)
