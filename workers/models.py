@@ -26,6 +26,14 @@ class Base:
     processor: Any
     family: Family
     device: torch.device
+    quantization: str = "none"
+    """How its weights are stored, see `workers.quantizations`."""
+
+    @property
+    def scores_in_turns(self) -> bool:
+        """Whether the rows of several trials change each other's outputs in evaluation."""
+        storage = quantizations.get(self.quantization)
+        return storage.why_rows_mix(self.device.type, training=False) is not None
 
     @cached_property
     def encoder_decoder(self) -> bool:
@@ -106,7 +114,10 @@ def load_base(model: Model, quantization: str, device: torch.device) -> Base:
     )
     storage.prepare(loaded)
     loaded.requires_grad_(False)
-    base = Base(model=loaded.eval(), processor=processor, family=family, device=device)
+    base = Base(
+        model=loaded.eval(), processor=processor, family=family, device=device,
+        quantization=quantization,
+    )  # fmt: skip
     family.check(base)
     return base
 

@@ -106,7 +106,8 @@ class Residents:
         if not self._packing:
             return "packing is off"
         base = self._group(recipe).base
-        return reason_alone(recipe, base.family, adapted_layers(recipe.adapter, base))
+        layers = adapted_layers(recipe.adapter, base)
+        return reason_alone(recipe, base.family, layers, self._device.type)
 
     def examples(self, recipe: Recipe) -> Examples:
         """Return the pairs that the recipe trains with."""

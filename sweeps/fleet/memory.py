@@ -90,7 +90,7 @@ def capacity(
         return replace(expected((largest, base), rows), base=resident)
 
     rows = fit.micro_batch(at, largest.train.batch_size, device)
-    reasons = tuple(dict.fromkeys(_reason_alone(*point) for point in points))
+    reasons = tuple(dict.fromkeys(_reason_alone(*point, device) for point in points))
     slots, why = _slots(sweep, at(rows), device, reasons)
     return Capacity(
         largest=largest,
@@ -193,9 +193,9 @@ def _shared(device: Device) -> str:
     return f" that {device.hosts} hosts share" if device.hosts > 1 else ""
 
 
-def _reason_alone(recipe: Recipe, base: Architecture) -> str | None:
-    family = families.get(base.files.model_type)
-    return reason_alone(recipe, family, adapted_paths(recipe.adapter, base.files))
+def _reason_alone(recipe: Recipe, base: Architecture, device: Device) -> str | None:
+    family, layers = families.get(base.files.model_type), adapted_paths(recipe.adapter, base.files)
+    return reason_alone(recipe, family, layers, "cuda" if device.gpu else "cpu")
 
 
 def _resident(points: Iterable[Corner], device: Device) -> float:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from workers import quantizations
 from workers.features.frozen import leaves_vision
 from workers.recipe import Recipe
 
@@ -10,23 +11,27 @@ if TYPE_CHECKING:
     from workers.families import Family
 
 
-def reason_alone(recipe: Recipe, family: "Family", layers: Sequence[str]) -> str | None:
+def reason_alone(
+    recipe: Recipe, family: "Family", layers: Sequence[str], device: str
+) -> str | None:
     """Return why a trial that adapts these `layers` of its base trains alone; None if it does not.
 
-    Layers of a pack must see equally many tokens of each row: some image encoders see the patches
-    of all images in one row.
+    `device` is ``cpu`` or ``cuda``. Layers of a pack must see equally many tokens of each row: some
+    image encoders see the patches of all images in one row.
     """
-    if family.IMAGES_IN_ROWS or leaves_vision(recipe.adapter, family, layers):
-        return reason_not_packed(recipe)
+    own = reason_not_packed(recipe, device)
+    if own or family.IMAGES_IN_ROWS or leaves_vision(recipe.adapter, family, layers):
+        return own
     if family.VISION_CHAIN:
-        return reason_not_packed(recipe) or "its adapted layers see all images in one row"
-    return reason_not_packed(recipe) or "the base has no family that says how it sees images"
+        return "its adapted layers see all images in one row"
+    return "the base has no family that says how it sees images"
 
 
-def reason_not_packed(recipe: Recipe) -> str | None:
+def reason_not_packed(recipe: Recipe, device: str) -> str | None:
     """Return why a trial must train alone on any base; None for one that can be packed on some."""
-    if recipe.quantization == "int8":
-        return "the outlier columns of LLM.int8() come from the whole batch"
+    mixed = quantizations.get(recipe.quantization).why_rows_mix(device, training=True)
+    if mixed:
+        return mixed
     if recipe.adapter.variant == "dora":
         return "DoRA norms the whole weight of each trial"
     if recipe.adapter.bias != "none":

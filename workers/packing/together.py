@@ -111,15 +111,43 @@ class Together:
         return reached
 
     def predict(self, names: Sequence[str], evaluator: Evaluator, beams: int) -> list[Written]:
-        """Let these slots write captions in one `generate`, each image once for each."""
+        """Let these slots write captions in one `generate`, each image once for each.
+
+        As all that evaluates slots, in turns where their rows would change each other's outputs.
+        """
+        return [
+            written
+            for some in self._sharing(names)
+            for written in self._predict(some, evaluator, beams)
+        ]
+
+    def losses(self, names: Sequence[str], evaluator: Evaluator) -> list[float]:
+        """Return the validation loss of each of these slots."""
+        return [loss for some in self._sharing(names) for loss in self._losses(some, evaluator)]
+
+    def predict_saved(
+        self, folders: Mapping[str, Path], evaluator: Evaluator, beams: int
+    ) -> list[tuple[Prediction, ...]]:
+        """Let saved adapters write captions together; the slots' own weights stay."""
+        written: list[tuple[Prediction, ...]] = []
+        for some in self._sharing(list(folders)):
+            saved = [self._saved(name, folders[name]) for name in some]
+            with self.pack.adapted(some, saved) as model:
+                written += evaluator.predict(model, beams, copies=len(saved))
+        return written
+
+    def _sharing(self, names: Sequence[str]) -> list[Sequence[str]]:
+        """Return which of these slots are evaluated in one batch."""
+        return [[name] for name in names] if self.pack.base.scores_in_turns else [names]
+
+    def _predict(self, names: Sequence[str], evaluator: Evaluator, beams: int) -> list[Written]:
         seconds: list[float] = []
         with self.pack.adapted(names) as model:
             several = evaluator.predict(model, beams, seconds, copies=len(names))
         self._memory.wrote(names, beams, len(evaluator.samples))
         return [Written(predictions=predictions, seconds=seconds) for predictions in several]
 
-    def losses(self, names: Sequence[str], evaluator: Evaluator) -> list[float]:
-        """Return the validation loss of each of these slots."""
+    def _losses(self, names: Sequence[str], evaluator: Evaluator) -> list[float]:
         base, sums, tokens = self.pack.base, torch.zeros(len(names)), 0
         with self.pack.adapted(names) as model, torch.inference_mode():
             model.eval()
@@ -128,14 +156,6 @@ class Together:
                 sums += self.pack.model.losses(batch, plain).cpu()
                 tokens += collation.predicted_tokens(base, batch["labels"]) // len(names)
         return [float(own) for own in sums / tokens]
-
-    def predict_saved(
-        self, folders: Mapping[str, Path], evaluator: Evaluator, beams: int
-    ) -> list[tuple[Prediction, ...]]:
-        """Let saved adapters write captions together; the slots' own weights stay."""
-        saved = [self._saved(name, folder) for name, folder in folders.items()]
-        with self.pack.adapted(list(folders), saved) as model:
-            return evaluator.predict(model, beams, copies=len(saved))
 
     def _saved(self, name: str, folder: Path) -> Matrices:
         return peft_weights.from_state(read_weights(folder), self._slots[name].fresh.layers)

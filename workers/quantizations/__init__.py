@@ -1,8 +1,9 @@
 """How the frozen base is stored: one file and one line here per quantization.
 
 Each module offers `BYTES_PER_WEIGHT` (of the quantized layers, for estimates),
-`config(dtype)` (what transformers' ``from_pretrained`` takes, or None) and
-`prepare(model)`, called once after loading. Importing them is cheap.
+`config(dtype)` (what transformers' ``from_pretrained`` takes, or None),
+`prepare(model)`, called once after loading, and `why_rows_mix(device, training=)`, which
+decides what trials do together. Importing them is cheap.
 """
 
 from importlib import import_module
@@ -29,6 +30,12 @@ class Quantization(Protocol):
 
     def prepare(self, model: Any) -> None:
         """Mend what the loaded model needs before it trains."""
+
+    def why_rows_mix(self, device: str, *, training: bool) -> str | None:
+        """Return why rows of a batch change each other's outputs on a ``cpu`` or ``cuda``.
+
+        None where they do not: then trials can share a batch, in training or in evaluation.
+        """
 
 
 def get(name: str) -> Quantization:

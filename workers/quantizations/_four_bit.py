@@ -32,3 +32,8 @@ def prepare(model: Any) -> None:
     for module in model.modules():
         if isinstance(module, bnb.nn.Linear4bit):
             module.support_avx512bf16_for_cpu = False
+
+
+def why_rows_mix(device: str, *, training: bool) -> str | None:
+    """Return None: only the weights are quantized."""
+    return None

@@ -16,3 +16,13 @@ def config(dtype: Any) -> Any:
 def prepare(model: Any) -> None:
     """Silence bitsandbytes, which logs 'inputs will be cast' at every call of every layer."""
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+
+
+def why_rows_mix(device: str, *, training: bool) -> str | None:
+    """Return the reason, but for training on a CPU.
+
+    There bitsandbytes multiplies by the dequantized weights (`MatMul8bitFp`), row by row.
+    """
+    if device == "cpu" and training:
+        return None
+    return "the outlier columns of LLM.int8() come from the whole batch"

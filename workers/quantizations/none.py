@@ -12,3 +12,8 @@ def config(dtype: Any) -> None:
 
 def prepare(model: Any) -> None:
     """Do nothing: a plain base needs no mending."""
+
+
+def why_rows_mix(device: str, *, training: bool) -> str | None:
+    """Return None: each row meets the same weights."""
+    return None

@@ -8,18 +8,20 @@ RECIPE = Recipe(model=Model(base="tiny:shapes"), data=Data(source="shapes"))
 
 
 @pytest.mark.parametrize(
-    ("point", "reason"),
+    ("point", "device", "reason"),
     [
-        ({}, None),
-        ({"quantization": "nf4", "adapter.variant": "rslora"}, None),
-        ({"quantization": "int8"}, "outlier columns"),
-        ({"adapter.variant": "dora"}, "DoRA norms the whole weight"),
-        ({"adapter.bias": "all"}, "biases"),
-        ({"adapter.trained_modules": ("output",)}, "copies of modules"),
+        ({}, "cuda", None),
+        ({"quantization": "nf4", "adapter.variant": "rslora"}, "cuda", None),
+        ({"quantization": "int8"}, "cuda", "outlier columns"),
+        ({"quantization": "int8"}, "cpu", None),
+        ({"quantization": "int8", "adapter.variant": "dora"}, "cpu", "DoRA"),
+        ({"adapter.variant": "dora"}, "cuda", "DoRA norms the whole weight"),
+        ({"adapter.bias": "all"}, "cpu", "biases"),
+        ({"adapter.trained_modules": ("output",)}, "cpu", "copies of modules"),
     ],
 )
-def test_what_cannot_share_a_forward_says_why(point, reason):
-    found = reason_not_packed(RECIPE.with_point(point))
+def test_what_cannot_share_a_forward_says_why(point, device, reason):
+    found = reason_not_packed(RECIPE.with_point(point), device)
     assert found is None if reason is None else reason in found
 
 
@@ -39,5 +41,5 @@ TEXT, VISION = "model.language_model.layers.0.self_attn.q_proj", "model.visual.b
 def test_a_base_whose_images_share_a_row_packs_only_what_leaves_them_alone(
     model_type, point, layers, reason
 ):
-    found = reason_alone(RECIPE.with_point(point), families.get(model_type), layers)
+    found = reason_alone(RECIPE.with_point(point), families.get(model_type), layers, "cpu")
     assert found is None if reason is None else reason in found

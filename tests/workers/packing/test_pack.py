@@ -56,7 +56,7 @@ def equal_plain_peft(make_recipe, checkpoints, examples_of, train_pack, train_pl
 
 
 @pytest.mark.parametrize(
-    ("family", "quantization"), [_marked(f, q) for f in FAMILIES for q in ("none", "nf4")]
+    ("family", "quantization"), [_marked(f, q) for f in FAMILIES for q in ("none", "nf4", "int8")]
 )
 def test_each_slot_trains_as_plain_peft_does_alone(family, quantization, equal_plain_peft):
     equal_plain_peft(family, VARIED, quantization=quantization)
