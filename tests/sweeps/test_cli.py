@@ -171,7 +171,7 @@ def test_plan_shows_the_memory_of_a_host(sweeps, untrained_base):
     assert "quantization none and int8 and nf4" in lines["base"]
     assert "16 rows in a forward" in lines["step"]
     assert lines["captions"].endswith("instead of a step, 64 images with 3 beams")
-    assert lines["slots"].startswith("8: the most on a CPU; ")
+    assert lines["slots"].startswith("4: the most on a CPU; ")
     assert lines["alone"].startswith("some trials: the outlier columns of LLM.int8()")
 
 

@@ -7,10 +7,14 @@ from workers.footprint.footprint import Footprint
 
 USABLE = 0.9
 """Share of a device's memory that is planned with: allocators leave gaps, and rows differ."""
-MOST_SLOTS_GPU, MOST_SLOTS_CPU = 16, 8
-"""Most trials side by side on one GPU, and over all hosts of one machine without any."""
-LEAST_PACK = 4
-"""On a CPU, packs of fewer trials gain little."""
+MOST_SLOTS_GPU, MOST_SLOTS_CPU = 16, 4
+"""Most trials side by side on one GPU, and over all hosts of one machine without any.
+
+On a CPU a pack of two has most of the gain, benchmarks/packing.md. More trials cost more there than
+they save: each is a process of Ray's, and was chosen without the scores of those beside it.
+"""
+LEAST_PACK = 2
+"""Trials of a host on a CPU at least, however many hosts share the machine."""
 UPPER = 1.5
 """By how much activations may be overestimated; at most 1.20 was measured, benchmarks/memory.md."""
 

@@ -95,9 +95,9 @@ def test_why_a_host_has_so_many_slots(more, slots, why, base, sweep):
 @pytest.mark.parametrize(
     ("hosts", "slots", "why"),
     [
-        (1, 8, "the most on a CPU"),
-        (2, 4, "the most on a CPU that 2 hosts share"),
-        (4, 4, "the most on a CPU that 4 hosts share"),
+        (1, 4, "the most on a CPU"),
+        (2, 2, "the most on a CPU that 2 hosts share"),
+        (4, 2, "the most on a CPU that 4 hosts share"),
     ],
 )
 def test_hosts_of_a_machine_without_gpus_share_its_slots(hosts, slots, why, base, sweep):
