@@ -24,7 +24,7 @@ class Rung:
 def rungs(gpus: int) -> dict[str, Rung]:
     """Return the rungs of a machine with so many GPUs; B2 is a rung per number of processes.
 
-    B0 and B1 have one process per GPU, or one per core; Px2 is P with a host per core of two.
+    B0 and B1 have one process per GPU, or one per core.
     """
     cores = len(os.sched_getaffinity(0))
     usual = _share(gpus or min(2, cores), cores, gpus)
@@ -35,7 +35,6 @@ def rungs(gpus: int) -> dict[str, Rung]:
         "B1": Rung(module=b1, settings=usual, java=QUICK_JAVA),
         "B3": Rung(module=b1, settings={**usual, "compiled": True}, java=QUICK_JAVA),
         "P": Rung(module=p, settings={"processes": 0, "gpus": gpus}),
-        f"Px{cores}": Rung(module=p, settings={"processes": gpus or cores, "gpus": gpus}),
     }
     for k in (1, 2, 4, 8):
         share = _share(k * max(1, gpus), cores, gpus)
