@@ -17,7 +17,7 @@ def sweep(base, more=""):
 
 
 @pytest.mark.parametrize(
-    ("more", "slots"), [("", 4), ("search: {trials: 2}", 2), ("resources: {packing: off}", 1)]
+    ("more", "slots"), [("", 2), ("search: {trials: 1}", 1), ("resources: {packing: off}", 1)]
 )
 def test_each_host_has_room_for_a_small_pack_in_half_of_the_memory(more, slots, untrained_base):
     known = Bases(bases.found(sweep(untrained_base)))
