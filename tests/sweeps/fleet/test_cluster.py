@@ -25,7 +25,7 @@ def test_a_sweep_outlives_a_node_and_uses_one_that_joins(workplace, cluster):
     lost = [cluster.add_node(num_cpus=1) for _ in range(2)][1]
     place = workplace(cluster, trials=24)
     place.start()
-    place.wait_for(lambda: len(place.trained()) == 3)
+    place.wait_for(lambda: len(place.trained()) >= 2)
     cluster.remove_node(lost, allow_graceful=False)
     cluster.add_node(num_cpus=1)
     place.wait_for(lambda: "has left; its trials go on elsewhere" in place.output())

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from sweeps import control
 from sweeps.paths import SweepFolder
 from sweeps.spec import load
 from sweeps.study import open_study, own_trials
@@ -53,13 +54,14 @@ def test_a_submitted_sweep_outlives_its_client(machine, untrained_base):
     client.wait()
     folder = SweepFolder(root=results, sweep_id="quickstart-1")
     until(lambda: folder.driver.exists() and folder.is_there)
+    until(lambda: len(list(folder.path.glob("trials/*/rungs.jsonl"))) > 1)
+    control.pause(folder)  # lest it end before it is stopped
 
     refused = machine.run("ray submit sweep.yaml launch.py", code=1)
     assert "error: quickstart-1 is being run by process" in refused
     stop = f"sweeps stop quickstart-1 {where}"
     assert stop in refused.replace("\r\n", "")
 
-    until(lambda: len(list(folder.path.glob("trials/*/rungs.jsonl"))) > 1)
     machine.run(f"ray exec sweep.yaml {shlex.quote(stop)}")
     stopped = ended(folder)
     assert 0 < len(stopped) < 6
