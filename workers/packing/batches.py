@@ -43,7 +43,8 @@ def draws(
         slots = range(first, first + segment.scale.shape[0])
         keys = [_filled(taken[slot].keys, size) for slot in slots]
         dropped = [recipes[slot].adapter.dropout for slot in slots]
-        found.append(dropout.of_slots(keys, dropped, base.device))
+        layers = ((path, a.shape[-1]) for path, (a, _) in segment.matrices.items())
+        found.append(dropout.of_slots(keys, dropped, base.device, layers))
         first = slots.stop
     return found
 

@@ -8,8 +8,8 @@ once for the position and once for the feature: shorter than theirs, and enough 
 """
 
 import zlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache, lru_cache
 
 import torch
@@ -18,8 +18,15 @@ _MASK = 0xFFFFFFFF
 _ODD = (0x9E3779B1, 0x85EBCA77, 0xC2B2AE3D)
 """Odd constants of xxHash: multiplying by them is a permutation of 32 bits."""
 
+AHEAD = {"cpu": 2**17}
+"""Most values for which masks are made at a time, by the type of the device. A mask is some twenty
+operations: of few values, those of many layers cost what one costs. On a CPU more than these no
+longer come from memory that is at hand, and cost several times as much."""
+AHEAD_ELSEWHERE = 2**24
+"""On other devices, where an operation costs its launch up to some millions of values."""
 
-@dataclass(frozen=True, kw_only=True)
+
+@dataclass(kw_only=True)
 class Draws:
     """What the dropout of one micro-step needs of the rows of some slots."""
 
@@ -30,6 +37,10 @@ class Draws:
     """(rows, 1, 1) int16: a draw below it drops the value."""
     gains: torch.Tensor
     """(slots, 1, 1) float32: 1 / (1 - p), by which what is left is raised."""
+    salts: Mapping[int, Sequence[int]] = field(default_factory=dict)
+    """Features -> the salts of the layers that read so many, in the order of the model."""
+    _ahead: dict[tuple[int, int], dict[int, torch.Tensor]] = field(default_factory=dict)
+    """(positions, features) -> salt -> a mask that is made and not asked for yet."""
 
     def kept(self, x: torch.Tensor, salt: int) -> torch.Tensor:
         """Return 1 for what is kept of `x` (slots, tokens, features) and 0 for what is dropped.
@@ -37,12 +48,32 @@ class Draws:
         `salt` tells layers apart. The tokens of a slot are those of its rows, equally many of each.
         The result has the shape of `x`.
         """
-        rows = self.keys.shape[0]
-        drawn = draws(self.keys, salt, x.numel() // x.shape[-1] // rows, x.shape[-1])
+        positions = x.numel() // x.shape[-1] // self.keys.shape[0]
+        ahead = self._ahead.setdefault((positions, x.shape[-1]), {})
+        if salt not in ahead:
+            ahead.clear()
+            ahead.update(self._masks(self._made_with(salt, x), positions, x.shape[-1]))
+        return ahead.pop(salt).view(x.shape)
+
+    def _made_with(self, salt: int, x: torch.Tensor) -> Sequence[int]:
+        """Return the salts whose masks are made together with this one's, for inputs like `x`."""
+        salts = self.salts.get(x.shape[-1], ())
+        if salt not in salts:
+            return (salt,)
+        count = max(1, AHEAD.get(x.device.type, AHEAD_ELSEWHERE) // x.numel())
+        first = salts.index(salt)
+        return salts[first : first + count]
+
+    def _masks(
+        self, salts: Sequence[int], positions: int, features: int
+    ) -> dict[int, torch.Tensor]:
+        """Return salt -> 1 for what is kept and 0 for what is not, (rows, positions, features)."""
+        drawn = draws(self.keys, salts, positions, features)
         # A byte per value, but on a CPU a product with bytes takes thrice as long.
-        dtype = torch.float32 if x.device.type == "cpu" else torch.bool
-        kept = torch.empty(drawn.shape, dtype=dtype, device=x.device)
-        return torch.ge(drawn, self.thresholds, out=kept).view(x.shape)
+        dtype = torch.float32 if drawn.device.type == "cpu" else torch.bool
+        kept = torch.empty(drawn.shape, dtype=dtype, device=drawn.device)
+        torch.ge(drawn, self.thresholds, out=kept)
+        return dict(zip(salts, kept, strict=True))
 
     def at(self, rows: torch.Tensor, places: torch.Tensor) -> "Draws":
         """Return the draws of single tokens, (tokens,) rows and places, as rows of their own."""
@@ -51,16 +82,17 @@ class Draws:
         return Draws(keys=keys, thresholds=self.thresholds[rows], gains=self.gains)
 
 
-def draws(keys: torch.Tensor, salt: int, positions: int, features: int) -> torch.Tensor:
-    """Return numbers (rows, positions, features), uniform over all values of int16.
+def draws(keys: torch.Tensor, salts: Sequence[int], positions: int, features: int) -> torch.Tensor:
+    """Return numbers (salts, rows, positions, features), uniform over all values of int16.
 
     Each hash is 32 bits, which are the numbers of two features. `keys` are (rows,) int32.
     """
     by_position = _multiples(positions, _ODD[1], keys.device)
     by_pair = _multiples((features + 1) // 2, _ODD[2], keys.device)
-    mixed = _mixed((keys ^ salt)[:, None] + by_position, _ODD[0])
-    drawn = _mixed(mixed[:, :, None] + by_pair, _ODD[1])
-    return drawn.view(torch.int16)[:, :, :features]
+    by_layer = torch.tensor(salts, dtype=torch.int32, device=keys.device)[:, None]
+    mixed = _mixed((keys ^ by_layer)[..., None] + by_position, _ODD[0])
+    drawn = _mixed(mixed[..., None] + by_pair, _ODD[1])
+    return drawn.view(torch.int16)[..., :features]
 
 
 def row_key(seed: int, epoch: int, place: int) -> int:
@@ -86,17 +118,25 @@ def threshold(probability: float) -> int:
 
 
 def of_slots(
-    keys: Sequence[Sequence[int]], probabilities: Sequence[float], device: torch.device
+    keys: Sequence[Sequence[int]],
+    probabilities: Sequence[float],
+    device: torch.device,
+    layers: Iterable[tuple[str, int]] = (),
 ) -> Draws | None:
     """Return the draws of slots with these keys of their rows; None where nothing is dropped.
 
-    Each slot has its own probability; with 0 it keeps all.
+    Each slot has its own probability; with 0 it keeps all. `layers` are the path and the inputs of
+    those that will ask: they get the same masks without, only later.
     """
     if not any(probabilities):
         return None
     thresholds = [threshold(p) for p, own in zip(probabilities, keys, strict=True) for _ in own]
     gains = [1.0 / (1.0 - probability) for probability in probabilities]
+    salts: dict[int, list[int]] = {}
+    for path, inputs in layers:
+        salts.setdefault(inputs, []).append(salt_of(path))
     return Draws(
+        salts=salts,
         keys=torch.tensor([key for own in keys for key in own], dtype=torch.int32, device=device),
         thresholds=torch.tensor(thresholds, dtype=torch.int16, device=device)[:, None, None],
         gains=torch.tensor(gains, device=device)[:, None, None],

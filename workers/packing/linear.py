@@ -16,8 +16,10 @@ class Route:
 
     slots: int = 0
     """Slots in the batch. Their rows follow one another, equally many of each."""
-    draws: Sequence[Draws | None] | None = None
-    """Dropout of each segment's rows while a pack trains."""
+    draws: Sequence[Draws | None] = ()
+    """Dropout of each segment's rows."""
+    scales: Sequence[torch.Tensor] = ()
+    """Of each segment (slots, 1, 1): what B A is multiplied by, dropout's gain in it."""
     learned: torch.Tensor | None = None
     """(rows, positions): which of them reach the head, where it is label positions only."""
 
@@ -27,15 +29,13 @@ class Share:
     """The slots of one segment, as one layer sees them."""
 
     number: int
-    """Of its segment, by which `Route.draws` is read."""
+    """Of its segment, by which `Route` is read."""
     first: int
     """Place of its first slot among those of the batch."""
     a: torch.Tensor
     """(slots, rank, inputs)."""
     b: torch.Tensor
     """(slots, outputs, rank)."""
-    scale: torch.Tensor
-    """(slots, 1, 1)."""
 
     @property
     def end(self) -> int:
@@ -100,9 +100,8 @@ class PackedLinear(torch.nn.Module):
         """Return the outputs of a share's slots, of (slots, tokens, ...) of the whole batch."""
         if share.a.shape[0] < outs.shape[0]:
             outs, xs = outs[share.first : share.end], xs[share.first : share.end]
-        drawn = self._route.draws[share.number] if self._route.draws else None
+        drawn, scale = self._route.draws[share.number], self._route.scales[share.number]
         kept = drawn.kept(xs, self._salt) if drawn else None
-        scale = share.scale * drawn.gains if drawn else share.scale
         added: torch.Tensor = AddLowRank.apply(  # type: ignore[no-untyped-call]
             outs, xs, share.a, share.b, scale, kept, self._rounded
         )
@@ -118,12 +117,10 @@ class PackedLinear(torch.nn.Module):
         for share in self.shares:
             begin, end = starts[share.first], starts[share.end]
             own, tokens = slice(begin, end), learned[share.first : share.end]
-            scale, kept = share.scale, None
-            drawn = self._route.draws[share.number] if self._route.draws else None
+            drawn, kept = self._route.draws[share.number], None
             if drawn:
                 rows, places = torch.cat([*tokens]).nonzero(as_tuple=True)
                 kept = drawn.at(rows, places).kept(x[own], self._salt)
-                scale = scale * drawn.gains
             pieces += [
                 out[done:begin],
                 add_low_rank_in_turn(
@@ -131,7 +128,7 @@ class PackedLinear(torch.nn.Module):
                     x[own],
                     share.a,
                     share.b,
-                    scale,
+                    self._route.scales[share.number],
                     sizes[share.first : share.end],
                     kept,
                     rounded=self._rounded,

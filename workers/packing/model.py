@@ -47,7 +47,8 @@ class PackedModel:
         self._base = base
         self._bare = bare
         self._route = Route()
-        self._layers: dict[str, PackedLinear] = {}
+        self._layers: dict[str, tuple[torch.nn.Module, str, PackedLinear]] = {}
+        """Path -> the parent, the name of the layer in it, and what is put there."""
 
     @contextmanager
     def carrying(
@@ -59,15 +60,19 @@ class PackedModel:
         """
         shares = _shares(segments)
         self._route.slots = sum(segment.scale.shape[0] for segment in segments)
-        self._route.draws = draws
+        self._route.draws = draws or [None] * len(segments)
+        self._route.scales = [
+            segment.scale * drawn.gains if drawn else segment.scale
+            for segment, drawn in zip(segments, self._route.draws, strict=True)
+        ]
         with self._bare():
             replaced = [self._put(path, own) for path, own in shares.items()]
             try:
                 yield self._base.model
             finally:
                 for parent, name, module in replaced:
-                    setattr(parent, name, module)
-                self._route.draws = None
+                    parent._modules[name] = module
+                self._route.draws = ()
 
     def losses(self, batch: Batch, smoothing: torch.Tensor) -> torch.Tensor:
         """Return the sum of the losses of each slot's learned tokens (slots,), not their mean.
@@ -85,18 +90,25 @@ class PackedModel:
         # Cut apart, not multiplied by masks: one slot's NaN is no other's.
         return torch.stack([own.sum() for own in torch.split(lost, counts)])
 
-    def _put(self, path: str, shares: tuple[Share, ...]) -> tuple[Any, str, torch.nn.Module]:
+    def _put(
+        self, path: str, shares: tuple[Share, ...]
+    ) -> tuple[torch.nn.Module, str, torch.nn.Module | None]:
         """Put the packed layer at `path`; return what was there, with its parent and name."""
-        *folders, name = path.split(".")
-        parent = self._base.model.get_submodule(".".join(folders))
-        there = getattr(parent, name)
         if path not in self._layers:
-            linear = linear_layer(self._base, path)
-            head = there is self._base.model.get_output_embeddings()
-            self._layers[path] = PackedLinear(linear, path, self._route, head=head)
-        self._layers[path].shares = shares
-        setattr(parent, name, self._layers[path])
+            self._layers[path] = self._packed(path)
+        parent, name, packed = self._layers[path]
+        packed.shares = shares
+        # As `setattr` does, which looks through all parameters and buffers first, in each step.
+        there, parent._modules[name] = parent._modules[name], packed
         return parent, name, there
+
+    def _packed(self, path: str) -> tuple[torch.nn.Module, str, PackedLinear]:
+        """Return the parent of a layer, its name there, and a packed layer to stand in for it."""
+        folder, _, name = path.rpartition(".")
+        parent = self._base.model.get_submodule(folder)
+        head = getattr(parent, name) is self._base.model.get_output_embeddings()
+        linear = linear_layer(self._base, path)
+        return parent, name, PackedLinear(linear, path, self._route, head=head)
 
 
 def _shares(segments: Sequence[Segment]) -> dict[str, tuple[Share, ...]]:
@@ -105,7 +117,7 @@ def _shares(segments: Sequence[Segment]) -> dict[str, tuple[Share, ...]]:
     first = 0
     for number, segment in enumerate(segments):
         for path, (a, b) in segment.matrices.items():
-            own = Share(number=number, first=first, a=a, b=b, scale=segment.scale)
+            own = Share(number=number, first=first, a=a, b=b)
             shares[path] = (*shares.get(path, ()), own)
         first += segment.scale.shape[0]
     return shares

@@ -75,6 +75,29 @@ def test_padding_and_neighbours_change_no_draw():
     assert torch.equal(beside[1].view_as(alone), alone)
 
 
+@pytest.mark.parametrize("most", [1, 3 * 4 * POSITIONS * FEATURES, 10**9])
+def test_masks_of_layers_made_together_are_those_made_one_by_one(monkeypatch, most):
+    monkeypatch.setitem(dropout.AHEAD, "cpu", most)
+    narrow = [(f"layer.{number}", FEATURES) for number in range(7)]
+    layers = [*narrow, ("wide", 2 * FEATURES)]
+    together = dropout.of_slots([keys(4)], [0.3], CPU, layers)
+    # As a model asks, and once more from behind, as one does that recomputes its activations.
+    for path, features in [*layers, *reversed(layers), narrow[3], narrow[3], ("unheard", 5)]:
+        made = together.kept(torch.zeros(1, 4 * POSITIONS, features), dropout.salt_of(path))
+        alone = kept(keys(4), 0.3, path, features=features)
+        assert torch.equal(made.view_as(alone), alone)
+
+
+def test_no_more_masks_wait_than_may_be_made_ahead(monkeypatch):
+    monkeypatch.setitem(dropout.AHEAD, "cpu", 3 * POSITIONS * FEATURES)
+    layers = [(f"layer.{number}", FEATURES) for number in range(9)]
+    drawn = dropout.of_slots([keys(1)], [0.3], CPU, layers)
+    x = torch.zeros(1, POSITIONS, FEATURES)
+    for path, _ in [*layers, *reversed(layers)]:
+        drawn.kept(x, dropout.salt_of(path))
+        assert sum(len(masks) for masks in drawn._ahead.values()) <= 2
+
+
 def test_a_slot_without_dropout_keeps_all_beside_one_with_dropout():
     drawn = dropout.of_slots([keys(4), keys(4)], [0.0, 0.5], CPU)
     mask = drawn.kept(torch.zeros(2, 4 * POSITIONS, FEATURES), 1)

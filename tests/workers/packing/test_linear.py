@@ -32,10 +32,11 @@ def test_outputs_are_rounded_as_those_of_peft(checkpoints, dtype, quantization):
     a, b = whole(4, linear.in_features), whole(linear.out_features, 4) / 64
     layer.lora_A["default"].weight.data, layer.lora_B["default"].weight.data = a, b
     x = whole(SLOTS, TOKENS, linear.in_features).to(base.model.dtype)
-    packed = PackedLinear(linear, path, Route(slots=SLOTS), head=False)
     scale = torch.full((SLOTS, 1, 1), ADAPTER.alpha / ADAPTER.rank)
+    route = Route(slots=SLOTS, draws=[None], scales=[scale])
+    packed = PackedLinear(linear, path, route, head=False)
     packed.shares = (
-        Share(number=0, first=0, a=a.expand(SLOTS, -1, -1), b=b.expand(SLOTS, -1, -1), scale=scale),
+        Share(number=0, first=0, a=a.expand(SLOTS, -1, -1), b=b.expand(SLOTS, -1, -1)),
     )
     with torch.no_grad():
         found, expected = packed(x), layer(x)
