@@ -193,13 +193,13 @@ class Pack:
         """Let a slot count its loss; return what became of it if its epoch has ended."""
         try:
             epoch.add(loss)
-            if epoch.remaining and not check:
+            if epoch.remaining:
+                if check:
+                    epoch.check()
                 return None
             mean = epoch.mean_loss()
         except Exception as error:  # its own: the others go on
             return self._ended(epoch, error)
-        if epoch.remaining:
-            return None
         del self._epochs[epoch.slot.name]
         epoch.slot.rung += 1
         return EpochEnd(slot=epoch.slot, loss=mean)

@@ -87,6 +87,8 @@ class Epoch:
     """Optimizer step of this epoch, from 0."""
     _losses: list[torch.Tensor] = field(init=False, default_factory=list)
     """Loss of each optimizer step so far, on the device."""
+    _read: list[float] = field(init=False, default_factory=list)
+    """Those of the steps that had ended at the last look."""
 
     def __post_init__(self) -> None:
         pairs = len(self.examples.pairs)
@@ -134,17 +136,24 @@ class Epoch:
             self._update()
             self._open_window()
 
-    def mean_loss(self) -> float:
-        """Return the mean loss of the optimizer steps so far.
+    def check(self) -> None:
+        """Look at the losses since the last look, which waits for the device.
 
-        Waits for the device. Raises `NonFiniteLossError` for the first one that is not finite.
+        Raises `NonFiniteLossError` for the first one that is not finite.
         """
-        done = self._losses if self._step < 0 else self._losses[: self._step + 1]
-        losses: list[float] = torch.stack(done).tolist()
-        for step, loss in enumerate(losses):
+        losses: list[float] = torch.stack(self._losses[len(self._read) :]).tolist()
+        for step, loss in enumerate(losses, len(self._read)):
             if not math.isfinite(loss):
                 raise not_finite(loss, self._before + step, self.slot.rung, self._train)
-        return sum(losses) / len(losses)
+        self._read += losses[:-1] if self.remaining else losses
+
+    def mean_loss(self) -> float:
+        """Return the mean loss of the optimizer steps of the epoch, which is over.
+
+        Raises what `check` raises.
+        """
+        self.check()
+        return sum(self._read) / len(self._read)
 
     @property
     def _train(self) -> Train:
