@@ -39,7 +39,7 @@ class Trial:
 
 
 def trials(job: Job) -> list[Trial]:
-    """Return all trials that ended well, in the order of the points.
+    """Return all trials that ended well or were stopped early, in the order of the points.
 
     Raises RuntimeError unless each point has one.
     """
@@ -47,8 +47,13 @@ def trials(job: Job) -> list[Trial]:
 
     client: Any = MlflowClient(tracking_uri=job.tracking)
     experiment = client.get_experiment_by_name(EXPERIMENT)
-    runs = client.search_runs([experiment.experiment_id], "attributes.status = 'FINISHED'")
-    found = [_trial(client, run, job) for run in runs if "quantization" in run.data.params]
+    # One that was stopped early Ray's callback calls finished, and `sweeps` killed.
+    over = ("FINISHED", "KILLED") if job.asha else ("FINISHED",)
+    found = [
+        _trial(client, run, job)
+        for run in client.search_runs([experiment.experiment_id])
+        if run.info.status in over and "quantization" in run.data.params
+    ]
     found.sort(key=lambda trial: trial.point)
     if [trial.point for trial in found] != list(range(len(job.points))):
         ended = [trial.point for trial in found]

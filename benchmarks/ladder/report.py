@@ -38,12 +38,13 @@ def _makespans(results: Sequence[Result]) -> str:
         own = _of(results, rung)
         spread = f"{min(r['makespan'] for r in own):.0f} to {max(r['makespan'] for r in own):.0f}"
         cells = [rung, str(len(own)), _median(own, "makespan"), spread, _median(own, "wall")]
-        cells += [_median(own, "cpu"), f"{statistics.median(r['load'] for r in own):.1f}"]
+        cells += [_median(own, "cpu"), f"{statistics.median(sum(r['epochs']) for r in own):.0f}"]
+        cells.append(f"{statistics.median(r['load'] for r in own):.1f}")
         for field in ("makespan", "cpu"):
             found = ratio_to(results, rung, "P", field)
             cells.append("" if found is None else f"{found:.2f}")
         rows.append(cells)
-    columns = ("rung", "runs", "makespan s", "from to", "until exit s", "CPU s", "load before",
+    columns = ("rung", "runs", "makespan s", "from to", "until exit s", "CPU s", "epochs", "load before",
                "makespan / P", "CPU / P")  # fmt: skip
     return table(columns, rows)
 
@@ -72,7 +73,8 @@ def _quality(results: Sequence[Result]) -> str:
 
 
 def _trial(result: Result, number: int) -> str:
-    return f"{result['cider'][number]:.3f}, {result['loss'][number]:.3f}"
+    stopped = f" ({result['epochs'][number]} epochs)" if result["asha"] else ""
+    return f"{result['cider'][number]:.3f}, {result['loss'][number]:.3f}{stopped}"
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
