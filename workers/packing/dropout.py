@@ -61,7 +61,7 @@ class Draws:
         if salt not in salts:
             return (salt,)
         count = max(1, AHEAD.get(x.device.type, AHEAD_ELSEWHERE) // x.numel())
-        first = salts.index(salt)
+        first = salts.index(salt) // count * count
         return salts[first : first + count]
 
     def _masks(
