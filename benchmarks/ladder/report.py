@@ -44,8 +44,8 @@ def _makespans(results: Sequence[Result]) -> str:
             found = ratio_to(results, rung, "P", field)
             cells.append("" if found is None else f"{found:.2f}")
         rows.append(cells)
-    columns = ("rung", "runs", "makespan s", "from to", "until exit s", "CPU s", "epochs", "load before",
-               "makespan / P", "CPU / P")  # fmt: skip
+    columns = ("rung", "runs", "makespan s", "from to", "until exit s", "CPU s", "epochs",
+               "load before", "makespan / P", "CPU / P")  # fmt: skip
     return table(columns, rows)
 
 
