@@ -1,11 +1,23 @@
 """Fixtures that several folders of tests share."""
 
+import gc
+
 import pytest
 import torch
 
 from workers import tiny_checkpoints
 from workers.recipe import Recipe
 from workers.tiny_git import make_model, make_processor
+
+
+def pytest_collection_finish():
+    """Let the garbage collector look past all that is imported by now.
+
+    It stays, and to look through it takes a second, which every test of what happens when memory
+    runs out would wait for several times.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
