@@ -23,7 +23,8 @@ AHEAD = {"cpu": 2**17}
 operations: of few values, those of many layers cost what one costs. On a CPU more than these no
 longer come from memory that is at hand, and cost several times as much."""
 AHEAD_ELSEWHERE = 2**24
-"""On other devices, where an operation costs its launch up to some millions of values."""
+"""On other devices, where an operation of so many costs little more than its launch; a guess, which
+no GPU has confirmed."""
 
 
 @dataclass(kw_only=True)

@@ -65,8 +65,8 @@ class PackedSlot:
     def clip_gradient(self, most: float) -> None:
         """Scale the gradient down to an L2 norm of at most `most`.
 
-        `torch.nn.utils.clip_grad_norm_` does the same to the bit; it looks through a list of
-        tensors for it, which for a small one takes more than the work.
+        As `torch.nn.utils.clip_grad_norm_` does, which looks through a list of tensors for it: for
+        a small one that takes longer than the work.
         """
         self._gradient.mul_((most / (self._gradient.norm() + 1e-6)).clamp(max=1.0))
 
