@@ -8,6 +8,7 @@ A folder must not be shared: a node that joins would unpack a job's files anew w
 
 import contextlib
 import os
+import secrets
 import shutil
 import socket
 import subprocess
@@ -17,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import psutil
@@ -29,6 +31,8 @@ NODE_PORTS = (
 HEAD_PORTS = ("port", "dashboard-port", "ray-client-server-port")
 STORE_BYTES = 100_000_000
 START_SECONDS = 90.0
+TOKEN = secrets.token_hex(32)
+"""What the clusters of this process ask for."""
 _RUNNING = "This command will now block forever"
 """What `ray start --block` says once its node has joined."""
 
@@ -38,18 +42,31 @@ def environment(**more: str) -> dict[str, str]:
     names = ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS", "SWEEPS_RESULTS")
     kept = {name: value for name, value in os.environ.items() if name not in names}
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    return {**kept, "RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", "PATH": path,
-            "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **more}  # fmt: skip
+    return {
+        **kept,
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": TOKEN,
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "PATH": path,
+        "PYTHONPATH": str(ROOT),
+        "PYTHONUNBUFFERED": "1",
+        **more,
+    }
 
 
 class LocalCluster:
     """A head and the nodes that are added to it, each of one core unless said otherwise."""
 
-    def __init__(self, folder: Path) -> None:
-        """Take a folder for logs; Ray's own files go to a short path."""
+    def __init__(self, folder: Path, **variables: str) -> None:
+        """Take a folder for logs and what nodes have in their environment beside `environment`.
+
+        Ray's own files go to a short path.
+        """
         self._folder = folder
+        self._variables = variables
         self._temporary: list[str] = []
-        self._nodes: list[subprocess.Popen[bytes]] = []
+        self.nodes: list[subprocess.Popen[bytes]] = []
+        """The head, and what was added to it."""
         self._ports = dict(zip(HEAD_PORTS, _free_ports(len(HEAD_PORTS)), strict=True))
         self.address = f"127.0.0.1:{self._ports['port']}"
         """For ``RAY_ADDRESS``."""
@@ -61,24 +78,24 @@ class LocalCluster:
             "--head", "--dashboard-host=127.0.0.1", "--disable-usage-stats",
             *_options(self._ports), cores=cores,
         )  # fmt: skip
-        _await(self._answers, self._nodes[0], self._folder / "node-1.log")
+        _await(self._answers, self.nodes[0], self._folder / "node-1.log")
 
     def add(self, cores: int = 1) -> subprocess.Popen[bytes]:
         """Start a further node and return its process, once it has joined."""
         node = self._start(f"--address={self.address}", cores=cores)
-        log = self._folder / f"node-{len(self._nodes)}.log"
+        log = self._folder / f"node-{len(self.nodes)}.log"
         _await(lambda: _RUNNING in log.read_text(), node, log)
         return node
 
     def close(self) -> None:
         """End all nodes, the head last."""
-        for node in reversed(self._nodes):
+        for node in reversed(self.nodes):
             kill(node)
         for folder in self._temporary:
             shutil.rmtree(folder, ignore_errors=True)
 
     def _start(self, *arguments: str, cores: int) -> subprocess.Popen[bytes]:
-        number = len(self._nodes) + 1
+        number = len(self.nodes) + 1
         self._temporary.append(tempfile.mkdtemp(prefix="ray-"))  # short: sockets lie in it
         ports = dict(zip(NODE_PORTS, _free_ports(len(NODE_PORTS)), strict=True))
         with (self._folder / f"node-{number}.log").open("w") as log:
@@ -87,21 +104,24 @@ class LocalCluster:
                  f"--node-ip-address=127.0.0.{number}", f"--num-cpus={cores}", "--num-gpus=0",
                  f"--object-store-memory={STORE_BYTES}", f"--temp-dir={self._temporary[-1]}",
                  *_options(ports), *arguments],
-                stdout=log, stderr=subprocess.STDOUT, env=environment(), start_new_session=True,
+                stdout=log, stderr=subprocess.STDOUT, env=environment(**self._variables),
+                start_new_session=True,
             )  # fmt: skip
-        self._nodes.append(node)
+        self.nodes.append(node)
         return node
 
     def _answers(self) -> bool:
-        with contextlib.suppress(OSError), urlopen(f"{self.dashboard}/api/version", timeout=5):
+        with contextlib.suppress(OSError):
+            with contextlib.suppress(HTTPError):  # it asks for the token
+                urlopen(f"{self.dashboard}/api/version", timeout=5).close()
             return True
         return False
 
 
 @contextmanager
-def local_cluster(folder: Path, cores: int = 1) -> Iterator[LocalCluster]:
+def local_cluster(folder: Path, cores: int = 1, **variables: str) -> Iterator[LocalCluster]:
     """Have a cluster that ends with the block."""
-    cluster = LocalCluster(folder)
+    cluster = LocalCluster(folder, **variables)
     try:
         cluster.start(cores)
         yield cluster

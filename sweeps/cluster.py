@@ -2,16 +2,26 @@
 
 import logging
 import os
+import secrets
 import signal
+import stat
+import sys
+import tempfile
 import threading
 import warnings
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import ray
+from ray._private import ray_constants, services
+from ray._private.authentication import authentication_token_setup
+from ray.tune.execution import class_cache
 
+from sweeps import ray_access
 from sweeps.fleet import nodes
 from sweeps.fleet.sharing import hosts_that_fit
+from sweeps.ray_access import Answer
 from sweeps.resources import Layout, local_cpus, local_gpus
 from sweeps.spec import Sweep
 
@@ -29,30 +39,89 @@ _ENVIRONMENT = {
     # Trials whose sweep was stopped have lost their hosts, and nobody waits for them any more.
     "RAY_IGNORE_UNHANDLED_ERRORS": "1",
 }
-# Ray on this machine alone listens on loopback. Ray would otherwise write a token to the home
-# folder, after which other Ray commands of the user ask for it.
-_LOCAL = {"RAY_AUTH_MODE": "disabled"}
+_TOKEN = secrets.token_hex(32)
+"""What this process and those that it starts know of the Ray that it starts; in no file."""
+
+
+def check() -> str:
+    """Look at the cluster that RAY_ADDRESS names before anything is made; return a warning.
+
+    The warning is empty for a cluster that asks for a token, and for Ray on this machine alone.
+    Raises PermissionError where the cluster asks for a token that is not here.
+    """
+    address = os.environ.get("RAY_ADDRESS", "")
+    if address in ("", "local") or address.startswith("ray://"):  # Ray's client: another protocol
+        return ""
+    head = services.canonicalize_bootstrap_address(address)
+    answer = ray_access.answer(head, ray_access.token(os.environ)) if head else Answer.NONE
+    unsent = os.environ.get(ray_access.MODE, "token").lower() != "token"
+    if answer is Answer.REFUSED or (answer is Answer.ACCEPTED and unsent):
+        raise PermissionError(ray_access.refusal(address, os.environ))
+    return ray_access.exposed(str(head)) if answer is Answer.OPEN else ""
 
 
 def connect() -> None:
-    """Join the cluster that RAY_ADDRESS names, or start Ray on this machine alone."""
-    local = os.environ.get("RAY_ADDRESS", "") in ("", "local")
-    for key, value in {**_ENVIRONMENT, **(_LOCAL if local else {})}.items():
+    """Join the cluster that RAY_ADDRESS names, or start Ray on this machine alone.
+
+    Raises PermissionError for a folder of temporary files that belongs to somebody else.
+    """
+    for key, value in _ENVIRONMENT.items():
         os.environ.setdefault(key, value)
+    # Tune would copy these into the command lines and logs of its processes, which inherit them.
+    class_cache.ENV_VARS_TO_PROPAGATE = {
+        name for name in class_cache.ENV_VARS_TO_PROPAGATE if not name.startswith("AWS_")
+    }
     if ray.is_initialized():
         return
     warnings.filterwarnings("ignore", category=FutureWarning, module="ray")
-    options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
-    if local:
-        options |= {
-            "address": "local",
-            "include_dashboard": False,
-            "num_cpus": local_cpus(),
-            "num_gpus": local_gpus(),
-            "_node_ip_address": "127.0.0.1",
-        }
-    ray.init(**options)
+    # It says that tokens are used, as they always are.
+    logging.getLogger(authentication_token_setup.__name__).setLevel(logging.ERROR)
+    if os.environ.get("RAY_ADDRESS", "") in ("", "local"):
+        _start()
+    else:
+        ray_constants.ENABLE_RAY_CLUSTER = True
+        # Ray's own rule for `ray start`: a token that is here is sent. An open cluster ignores it.
+        authentication_token_setup.maybe_enable_token_auth_if_token_available(False)
+        ray.init(logging_level=logging.ERROR, log_to_driver=False)
     _heed_sigterm()
+
+
+def _start() -> None:
+    """Start Ray on loopback, with a token of its own, and temporary files that nobody else sees."""
+    os.environ[ray_access.TOKEN] = _TOKEN
+    # Ray then asks for tokens by itself, and notices it although it has read its settings.
+    os.environ.pop(ray_access.MODE, None)
+    # Ray's switch, read when it was imported, by which it listens on loopback on macOS.
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    ray.init(
+        address="local",
+        include_dashboard=False,
+        num_cpus=local_cpus(),
+        num_gpus=local_gpus(),
+        logging_level=logging.ERROR,
+        log_to_driver=False,
+        _temp_dir=str(_private_folder() / "ray"),
+    )
+
+
+def _private_folder() -> Path:
+    """Return the folder of temporary files of this user, whose names others could guess.
+
+    Ray lets everybody write into its own folder, where sockets and packages lie. The path is short
+    because a socket's may have 103 bytes.
+    """
+    root = os.environ.get("RAY_TMPDIR") or (
+        "/tmp" if sys.platform == "darwin" else tempfile.gettempdir()
+    )
+    folder = Path(root) / f"sweeps-{os.getuid()}"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise PermissionError(
+            f"{folder} must be a folder of yours that nobody else can read: remove it, or name "
+            "another folder for temporary files in RAY_TMPDIR"
+        )
+    return folder
 
 
 def _heed_sigterm() -> None:

@@ -60,6 +60,8 @@ def run(sweep: Sweep, root: Path, console: Console, resume: str | None = None) -
     with refused():
         refuse_unfit(sweep, places.address_of(root))
         _knock(sweep, root)
+        if warning := cluster.check():
+            console.print(warning, style="yellow", soft_wrap=True)
         claims.arrive(root)
         folder = SweepFolder.find(root, resume) if resume else SweepFolder.create(root, sweep.name)
     with lease.held(folder):

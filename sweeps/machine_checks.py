@@ -5,9 +5,12 @@ import shutil
 import socket
 import tempfile
 from pathlib import Path
+from urllib.parse import urlsplit
 
+from sweeps import ray_access
 from sweeps.finding import Finding, probe
 from sweeps.fleet.device import cards
+from sweeps.ray_access import Answer
 from sweeps.resources import local_cpus, local_gpus
 from workers.metrics import java as metrics_java
 
@@ -15,6 +18,12 @@ SCARCE_BYTES = 2e9
 """Less free space than this is worth a word: a 7B base alone takes 15 GB."""
 
 _CONNECT_SECONDS = 2.0
+_HEAD = (
+    "import os; from ray._private.services import canonicalize_bootstrap_address as found\n"
+    "try: print(found(os.environ['RAY_ADDRESS']))\n"
+    "except ConnectionError: print()\n"
+    "except ValueError: print(os.environ['RAY_ADDRESS'])"
+)
 _TORCH = "import torch; print(torch.__version__, torch.version.cuda, torch.cuda.device_count())"
 
 
@@ -65,13 +74,16 @@ def ray() -> Finding:
     """See that Ray imports, and that the cluster of RAY_ADDRESS answers if there is one."""
     version = probe("import ray; print(ray.__version__)")
     address = os.environ.get("RAY_ADDRESS", "")
-    if not address:
-        return Finding("ok", f"{version}; starts here on {local_cpus()} cores, {local_gpus()} GPUs")
-    reason = _unreachable(address)
+    if address in ("", "local"):
+        here = f"{local_cpus()} cores, {local_gpus()} GPUs"
+        return Finding("ok", f"{version}; starts here on loopback on {here}")
+    # Ray joins a head on this machine by its address on the network, where others reach it, too.
+    head = address if address.startswith("ray://") else probe(_HEAD)
+    reason = _unreachable(head)
     if reason:
-        mend = "start that cluster, or unset RAY_ADDRESS to use this machine alone"
-        return Finding("broken", f"{version}; RAY_ADDRESS={address}: {reason}", mend)
-    return _authentication(f"{version}; {address} answers")
+        fix = "start that cluster, or unset RAY_ADDRESS to use this machine alone"
+        return Finding("broken", f"{version}; RAY_ADDRESS={address}: {reason}", fix)
+    return _authentication(f"{version}; {address} answers", head)
 
 
 def _cards() -> list[str]:
@@ -81,34 +93,35 @@ def _cards() -> list[str]:
 
 def _unreachable(address: str) -> str | None:
     """Return why nothing answers at ``host:port`` or ``ray://host:port``; None if it does."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not (host and port.isdecimal()):
-        return "must be host:port"
     try:
-        socket.create_connection((host, int(port)), _CONNECT_SECONDS).close()
-    except (OSError, OverflowError) as error:
+        parts = urlsplit(address if "://" in address else f"//{address}")
+        host, port = parts.hostname, parts.port
+    except ValueError:  # a port beyond 65535, a bracket without its end
+        host = port = None
+    if not (host and port):
+        return "must be host:port" if address else "no cluster runs on this machine"
+    try:
+        socket.create_connection((host, port), _CONNECT_SECONDS).close()
+    except OSError as error:
         return f"does not answer ({error})"
     return None
 
 
-def _authentication(joined: str) -> Finding:
-    """Say what Ray's tokens do to a sweep that joins a cluster.
-
-    `ray start --head` asks for a token as soon as its machine has one, and any earlier
-    `ray.init()` may have left one; those who join send it only if RAY_AUTH_MODE says so.
-    """
-    mode = os.environ.get("RAY_AUTH_MODE")
-    if mode is None:
-        text = f"{joined}; RAY_AUTH_MODE is not set: a cluster with a token refuses this process"
-        mend = "export RAY_AUTH_MODE=token, or disabled, here and on every node"
-        return Finding("note", text, mend)
-    if mode.lower() == "token" and not _has_token():
-        mend = "copy .ray/auth_token from the head node's home folder to this one's"
-        return Finding("broken", f"{joined}; RAY_AUTH_MODE=token, but no token is here", mend)
-    return Finding("ok", f"{joined}; RAY_AUTH_MODE={mode}")
-
-
-def _has_token() -> bool:
-    named = os.environ.get("RAY_AUTH_TOKEN_PATH")
-    file = Path(named) if named else Path.home() / ".ray" / "auth_token"
-    return bool(os.environ.get("RAY_AUTH_TOKEN")) or file.is_file()
+def _authentication(joined: str, head: str) -> Finding:
+    """Say who may use a cluster that answers: everybody, or those who have its token."""
+    if head.startswith("ray://"):  # Ray's client; its server asks as the rest of the cluster does
+        return Finding("ok", joined)
+    answer = ray_access.answer(head, ray_access.token(os.environ))
+    unsent = os.environ.get(ray_access.MODE, "token").lower() != "token"
+    if answer is Answer.REFUSED or (answer is Answer.ACCEPTED and unsent):
+        text, _, fix = ray_access.refusal(head, os.environ).rpartition(": ")
+        return Finding("broken", f"{joined}; {text}", fix)
+    if answer is Answer.NONE:
+        return Finding("note", f"{joined}, but not as the head of a Ray cluster", "see RAY_ADDRESS")
+    if answer is Answer.OPEN and (warning := ray_access.exposed(head)):
+        text, _, fix = warning.rpartition("; ")
+        return Finding("note", f"{joined}; {text}", fix)
+    file = ray_access.token_file(os.environ)
+    if file.is_file() and file.stat().st_mode & 0o077:
+        return Finding("note", f"{joined}; others may read {file}", f"chmod 600 {file}")
+    return Finding("ok", f"{joined}; token accepted" if answer is Answer.ACCEPTED else joined)

@@ -6,6 +6,7 @@ token, another version) is raised as a `ClusterError`, in a sentence.
 
 import json
 import logging
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,14 +14,17 @@ from typing import TYPE_CHECKING, Any
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
+from sweeps import ray_access
+
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
 
 SWEEP = "sweep"
 """Key of a job's metadata: the name of the sweep; other jobs are nobody's business here."""
 _SECONDS = 10.0  # so long an address may be silent
-_TOKEN = "`.ray/auth_token` of the head node's home folder"
 _REFUSED = (401, 403)
+_NODES = "/nodes?view=summary"
+"""Where a dashboard lists its nodes, for those whom it lets in."""
 _TALKATIVE = ("ray.dashboard.modules.dashboard_sdk", "ray.dashboard.modules.job.sdk")
 """Ray's modules that tell of every package and connection."""
 
@@ -69,15 +73,27 @@ class Cluster:
         address = _http(address)
         version = _version(address)
         import ray
+        from ray._private.authentication import authentication_token_setup
         from ray.job_submission import JobSubmissionClient
 
         _refuse_other(version, ray.__version__, address)
-        for module in _TALKATIVE:
-            logging.getLogger(module).setLevel(logging.WARNING)
+        for module in (*_TALKATIVE, authentication_token_setup.__name__):
+            logging.getLogger(module).setLevel(logging.ERROR)
+        # Ray's own rule for `ray start`: a token that is here is sent. An open cluster ignores it.
+        authentication_token_setup.maybe_enable_token_auth_if_token_available(False)
         with _explained(address):
             client = JobSubmissionClient(address)
             client.list_jobs()  # the version is told to everybody, jobs are not
         return cls(address=address, client=client)
+
+    def exposed(self) -> str:
+        """Return a warning where jobs are taken from everybody who reaches it; else empty."""
+        try:  # without a token
+            with urlopen(f"{self.address}{_NODES}", timeout=_SECONDS) as answer:
+                nodes = json.load(answer)["data"]["summary"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return ""
+        return ray_access.exposed(self.address, [node.get("ip", "") for node in nodes])
 
     def jobs(self) -> list[Job]:
         """Return the sweeps that were submitted here, the newest first."""
@@ -157,8 +173,9 @@ def _version(address: str) -> str | None:
         offline = isinstance(error, OSError)
         reason = f"{told}" if offline else "what answers there is no dashboard of Ray"
     raise ClusterError(
-        f"no Ray cluster at {address}: {reason}; start one with `ray start --head "
-        "--dashboard-host=0.0.0.0`, or correct --address (the dashboard's port, mostly 8265)"
+        f"no Ray cluster at {address}: {reason}; start one with `RAY_AUTH_MODE=token ray start "
+        "--head`, reach its dashboard by `ssh -L 8265:127.0.0.1:8265 HEAD`, or correct --address "
+        "(the dashboard's port, mostly 8265)"
     )
 
 
@@ -178,17 +195,6 @@ def _explained(address: str) -> Iterator[None]:
     try:
         yield
     except AuthenticationError as error:
-        raise ClusterError(_refusal(address, str(error))) from error
+        raise ClusterError(ray_access.refusal(address, os.environ)) from error
     except (ConnectionError, RuntimeError) as error:
         raise ClusterError(f"the cluster at {address}: {str(error).splitlines()[0]}") from error
-
-
-def _refusal(address: str, said: str) -> str:
-    if said.startswith("Authentication failed"):
-        return f"the cluster at {address} does not accept this token: copy the {_TOKEN} here"
-    if said.startswith("Authentication required"):
-        return (
-            f"the cluster at {address} wants a token: copy the {_TOKEN} here and "
-            "`export RAY_AUTH_MODE=token`"
-        )
-    return f"RAY_AUTH_MODE=token is set, but no token is here: copy the {_TOKEN} here, or unset it"

@@ -100,14 +100,9 @@ def start(launch: Launch, arguments: Sequence[str]) -> int:
     return 0
 
 
-def environment(outer: dict[str, str], home: Path) -> dict[str, str]:
-    """Return the driver's environment: it joins the cluster of this machine, in its own mode.
-
-    ``ray start --head`` asks for a token as soon as one lies in the home folder; a driver only
-    sends it when it is told to.
-    """
-    token = {"RAY_AUTH_MODE": "token"} if (home / ".ray" / "auth_token").is_file() else {}
-    return {"RAY_ADDRESS": "auto", **token, **outer, "PYTHONUNBUFFERED": "1"}
+def environment(outer: dict[str, str]) -> dict[str, str]:
+    """Return the driver's environment: it joins the cluster of this machine."""
+    return {"RAY_ADDRESS": "auto", **outer, "PYTHONUNBUFFERED": "1"}
 
 
 def _check(launch: Launch, arguments: Sequence[str]) -> None:
@@ -143,7 +138,7 @@ def _spawn(launch: Launch, files: Files, arguments: Sequence[str]) -> subprocess
         return subprocess.Popen(
             [sys.executable, "-c", _DRIVER, *run],
             stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
-            start_new_session=True, env=environment(dict(os.environ), Path.home()),
+            start_new_session=True, env=environment(dict(os.environ)),
         )  # fmt: skip
 
 

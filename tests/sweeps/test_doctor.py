@@ -146,14 +146,7 @@ def test_a_store_is_read_and_a_damaged_one_is_found(tmp_path):
     assert "backup" in finding.mend
 
 
-@pytest.fixture
-def listening():
-    """Address of something that answers."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        yield f"127.0.0.1:{server.getsockname()[1]}"
-
-
-def test_a_cluster_that_does_not_answer(listening, monkeypatch):
+def test_a_cluster_that_does_not_answer(monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     monkeypatch.setenv("RAY_ADDRESS", f"ray://127.0.0.1:{port}")
@@ -162,17 +155,18 @@ def test_a_cluster_that_does_not_answer(listening, monkeypatch):
     assert f"RAY_ADDRESS=ray://127.0.0.1:{port}: does not answer" in finding.text
 
 
-def test_a_cluster_is_joined_with_a_token_or_expressly_without(listening, tmp_path, monkeypatch):
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("RAY_ADDRESS", listening)
-    finding = machine_checks.ray()
-    assert (finding.state, "RAY_AUTH_MODE is not set" in finding.text) == ("note", True)
+def test_what_answers_and_is_no_ray(monkeypatch):
+    with socket.create_server(("", 0)) as server:
+        monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{server.getsockname()[1]}")
+        finding = machine_checks.ray()
+    assert (finding.state, "not as the head" in finding.text) == ("note", True)
 
-    monkeypatch.setenv("RAY_AUTH_MODE", "token")
-    assert "no token is here" in machine_checks.ray().text
-    (tmp_path / ".ray").mkdir()
-    (tmp_path / ".ray" / "auth_token").write_text("secret")
-    assert machine_checks.ray().state == "ok"
+
+@pytest.mark.parametrize("address", ["head", "head:99999", "[::1:6379"])
+def test_an_address_that_is_none(address, monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    finding = machine_checks.ray()
+    assert (finding.state, "must be host:port" in finding.text) == ("broken", True)
 
 
 def metadata(folder, name, version, *requirements):

@@ -1,11 +1,13 @@
 """Clusters of several nodes on this machine, and sweeps that run on them."""
 
 import os
+import secrets
 import subprocess
 import sys
 import time
 
 import pytest
+from ray._raylet import Config
 from ray.cluster_utils import Cluster
 
 from sweeps import record
@@ -13,6 +15,7 @@ from sweeps.paths import SweepFolder
 from sweeps.sweep_run import SweepRun
 from sweeps.tracking import Tracking
 
+TOKEN = secrets.token_hex(32)
 FILE = """
 name: spread
 model: {{base: {base}}}
@@ -34,7 +37,9 @@ resources: {{slots: 1, {resources}}}
 @pytest.fixture
 def make_cluster(monkeypatch):
     """Return a function: cores of the head -> a cluster; a node of one core has one host."""
-    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setenv("RAY_AUTH_TOKEN", TOKEN)
+    Config.initialize("")  # Ray reads the mode once
     made = []
 
     def make(cores):
@@ -45,6 +50,8 @@ def make_cluster(monkeypatch):
     yield make
     for cluster in made:
         cluster.shutdown()
+    monkeypatch.undo()
+    Config.initialize("")
 
 
 @pytest.fixture

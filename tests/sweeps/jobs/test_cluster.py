@@ -46,30 +46,50 @@ def test_another_version_of_ray(server):
     assert f"install ray=={ray.__version__}" in said
 
 
+@pytest.fixture
+def no_token(monkeypatch, tmp_path):
+    """A home folder without token, which is the only place where one could be."""
+    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+
 @pytest.mark.parametrize("hidden", [False, True])
-def test_a_cluster_that_wants_a_token(server, hidden):
-    """Whether the version is told to everybody or not."""
+def test_a_cluster_that_wants_a_token(server, no_token, hidden):
+    """Whether the version is shown to everybody or not."""
     nobody = (401, "Unauthorized: Missing authentication token")
     answers = {"/api/version": nobody if hidden else (200, VERSION), "/api/jobs/": nobody}
-    said = refused(server(answers))
-    assert "wants a token: copy the `.ray/auth_token`" in said
-    assert "RAY_AUTH_MODE=token" in said
+    assert "asks for a token, and there is none here" in refused(server(answers))
 
 
 def test_a_token_that_is_not_here(server, tmp_path):
     """In a process of its own, for Ray reads its settings once."""
     address = server({"/api/version": (200, VERSION)})
     code = f"from sweeps.jobs.cluster import Cluster; Cluster.at({address!r})"
-    env = {**os.environ, "HOME": str(tmp_path), "RAY_AUTH_MODE": "token"}
+    names = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
+    kept = {name: value for name, value in os.environ.items() if name not in names}
+    env = {**kept, "HOME": str(tmp_path), "RAY_AUTH_MODE": "token"}
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True,
                           check=False)  # fmt: skip
-    assert "ClusterError: RAY_AUTH_MODE=token is set, but no token is here" in done.stderr
+    assert "asks for a token, and there is none here" in done.stderr
 
 
-def test_a_token_that_is_wrong(server):
+def test_a_token_that_is_wrong(server, no_token, monkeypatch):
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "other")
     other = (403, "Forbidden: Invalid authentication token")
     said = refused(server({"/api/version": (200, VERSION), "/api/jobs/": other}))
-    assert "does not accept this token: copy the `.ray/auth_token`" in said
+    assert "does not accept the one that is here: copy `.ray/auth_token`" in said
+
+
+def test_a_cluster_that_takes_jobs_from_everybody(server):
+    jobs = {"/api/version": (200, VERSION), "/api/jobs/": (200, [])}
+    nodes = {"data": {"summary": [{"ip": "127.0.0.1"}, {"ip": "10.0.0.7"}]}}
+    assert (
+        "reach 10.0.0.7 can"
+        in Cluster.at(server({**jobs, "/nodes?view=summary": (200, nodes)})).exposed()
+    )
+    asks = server({**jobs, "/nodes?view=summary": (401, "Unauthorized")})
+    assert Cluster.at(asks).exposed() == ""
 
 
 def test_what_ray_says_of_a_broken_dashboard_is_one_line(server):

@@ -1,53 +1,27 @@
 """A sweep on a real cluster of one node: submitted, left alone, found again, stopped, resumed."""
 
-import contextlib
 import os
 import pty
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
-import tempfile
 import textwrap
 import time
 from collections import Counter
-from pathlib import Path
 
 import psutil
 import pytest
 
 from benchmarks import kills
+from benchmarks.clusters import environment, local_cluster
 from sweeps import control
 from sweeps.paths import SweepFolder
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[3]
 LONGEST_SECONDS = 300.0
-PORTS = (
-    "port", "dashboard-port", "dashboard-agent-listen-port", "dashboard-agent-grpc-port",
-    "runtime-env-agent-port", "ray-client-server-port", "metrics-export-port",
-    "node-manager-port", "object-manager-port",
-)  # fmt: skip
-
-
-def environment(**more):
-    """Return what processes of the test see: this checkout, its Python, and no cluster."""
-    names = ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS", "SWEEPS_RESULTS")
-    kept = {name: value for name, value in os.environ.items() if name not in names}
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    return {**kept, "RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", "PATH": path,
-            "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **more}  # fmt: skip
-
-
-def free_ports(count):
-    with contextlib.ExitStack() as stack:
-        opened = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in opened:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in opened]
 
 
 def until(true, what):
@@ -57,45 +31,24 @@ def until(true, what):
         time.sleep(0.2)
 
 
-def end(process):
-    """End a process with all that it has started, and nothing else."""
-    with contextlib.suppress(psutil.NoSuchProcess):
-        found = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
-        for each in found:  # the first ones start others again
-            with contextlib.suppress(psutil.NoSuchProcess):
-                each.kill()
-        psutil.wait_procs(found, timeout=30)
-    process.wait(timeout=30)
-
-
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
-    """A cluster of one node: (its process, the address of its dashboard)."""
-    ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
-    temporary = tempfile.mkdtemp(prefix="ray-")  # short: sockets lie in it
-    log = tmp_path_factory.mktemp("head") / "log"
-    with log.open("w") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block",
-             "--node-ip-address=127.0.0.1", "--dashboard-host=127.0.0.1", "--num-cpus=2",
-             "--num-gpus=0", f"--temp-dir={temporary}", "--disable-usage-stats",
-             "--object-store-memory=100000000",
-             *(f"--{name}={port}" for name, port in ports.items())],
-            stdout=output, stderr=subprocess.STDOUT, env=environment(), start_new_session=True,
-        )  # fmt: skip
-    address = f"http://127.0.0.1:{ports['dashboard-port']}"
-    try:
-        until(lambda: called(log.parent, "jobs", "--address", address)[0] == 0, log.read_text)
-        yield process, address
-    finally:
-        end(process)
-        shutil.rmtree(temporary, ignore_errors=True)
+    """A cluster of one node."""
+    with local_cluster(tmp_path_factory.mktemp("head"), cores=2) as cluster:
+        until(
+            lambda: (
+                called(tmp_path_factory.getbasetemp(), "jobs", "--address", cluster.dashboard)[0]
+                == 0
+            ),
+            lambda: "the dashboard lists no jobs",
+        )
+        yield cluster
 
 
 @pytest.fixture(scope="module")
 def head(cluster):
     """The address of the cluster."""
-    return cluster[1]
+    return cluster.dashboard
 
 
 def start(folder, *arguments):
@@ -247,12 +200,12 @@ def test_the_line_for_ray_alone_works(head, working, tmp_path):
 def test_what_the_cluster_lacks_is_told_and_nothing_is_left(
     cluster, working, tmp_path, override, said
 ):
-    process, address = cluster
+    address = cluster.dashboard
     words = ("--results", str(tmp_path), "--set", override, "--set", "name=lost")
     code, told = called(working, "submit", "killed.yaml", "--address", address, *words)
     assert code == 2, told
     assert f"error: {said}" in told
     assert "Traceback" not in told
     assert re.search(r"lost-\S+ +failed", called(working, "jobs", "--address", address)[1])
-    children = psutil.Process(process.pid).children(recursive=True)
+    children = psutil.Process(cluster.nodes[0].pid).children(recursive=True)
     assert not [child for child in children if "Host" in child.name()]
