@@ -150,7 +150,7 @@ def _http(address: str) -> str:
     """Return the address of the dashboard; raises `ClusterError` for that of another service."""
     if address.startswith(("ray://", "auto", "local")) or not address:
         raise ClusterError(
-            "--address must be that of the cluster's dashboard, such as http://head:8265, got "
+            "--address must be that of the cluster's dashboard, such as http://127.0.0.1:8265, got "
             f"{address or 'nothing'}"
         )
     return (address if "://" in address else f"http://{address}").rstrip("/")
