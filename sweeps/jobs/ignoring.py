@@ -94,7 +94,7 @@ class Ignored:
         """Return the name that keeps a path at home unless `asked` for, or None."""
         for at, name in _at_fault(path):
             if self._lifted(path, at) is None:
-                return Rule(name, "never sent unless named there", line_for(at))
+                return Rule(name, "a name that is never sent", line_for(at))
         return None
 
     def asked(self, path: str) -> Rule | None:

@@ -70,9 +70,10 @@ def _left(sent: Outgoing) -> Iterator[tuple[str, str]]:
             place = Path(at)
             for folder in sorted(folders):
                 path = str(place / folder)
-                if path not in inside and (rule := sent.ignored.rule(f"{path}/")):
+                rule = sent.ignored.rule(f"{path}/")
+                if path not in inside and (rule or os.path.islink(path)):
                     folders.remove(folder)
-                    yield f"{path}/", f"by the rule {rule}"
+                    yield f"{path}/", f"by the rule {rule}" if rule else UNNAMED
             for file in sorted(files):
                 path = str(place / file)
                 if path not in names:

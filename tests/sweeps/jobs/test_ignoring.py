@@ -32,7 +32,7 @@ def ignored(folder, own="", git=""):
 def test_a_name_that_may_hold_a_secret_stays_until_a_line_names_it(folder, path):
     rule = ignored(folder).rule(path)
     assert rule is not None
-    assert "never sent unless named there" in str(rule)
+    assert "a name that is never sent" in str(rule)
     assert ignored(folder, "!*\n!**\n!/deep/\n", "!*\n").rule(path) is not None
     assert ignored(folder, f"{line_for(path)}\n").rule(path) is None
     assert str(ignored(folder, f"{line_for(path)}\n").asked(path)).endswith("(.sweepsignore:1)")

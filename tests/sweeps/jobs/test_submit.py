@@ -238,8 +238,8 @@ def test_a_dry_run_lists_what_is_sent_and_what_stays_and_writes_nothing(command,
         "on purpose, because of `!/prod.env` (.sweepsignore:1): prod.env",
         "skipped, as data.on_bad_sample says: gone.png: no such image in the folder or in images/ "
         "(captions.csv line 4)",
-        "stays here, by the rule `.*` (never sent unless named there): .aws/, .sweepsignore",
-        "stays here, by the rule `id_ed25519*` (never sent unless named there): id_ed25519",
+        "stays here, by the rule `.*` (a name that is never sent): .aws/, .sweepsignore",
+        "stays here, by the rule `id_ed25519*` (a name that is never sent): id_ed25519",
         "stays here, named by no field and no table: notes.txt, more/b.png",
     ]
     assert not Path("../cache").exists()
