@@ -1,6 +1,6 @@
-"""Which files stay at home: names that may hold secrets, and rules in the form of .gitignore.
+"""Which files are not sent: names that may hold secrets, and rules in the form of .gitignore.
 
-The names in `NEVER` and `NEVER_FOLDERS` stay whatever their case, unless a line of
+The names in `NEVER` and `NEVER_FOLDERS` are not sent, whatever their case, unless a line of
 ``.sweepsignore`` names the very file: ``!/keys/demo.pem`` does, ``!/keys/`` and ``!*`` do not.
 Else the rules of ``.sweepsignore`` come after those of ``.gitignore``, so that ``!data/`` in the
 former sends what git leaves alone. Both files are read from the working folder itself.
@@ -25,7 +25,8 @@ NEVER = (
     *("credentials", "credentials.*", "*-credentials.json", "*_credentials.json", "_netrc"),
     *("application_default_credentials.json", "service-account*.json", "service_account*.json"),
     *("client_secret*.json", "kubeconfig", "*.kubeconfig", "rclone.conf", "*.ovpn"),
-    *("secret", "secret.*", "secrets", "secrets.*", "password*", "passwd", "shadow"),
+    *("secret", "secret.*", "secrets", "secrets.*", "passwd", "shadow"),
+    *("password", "password.txt", "passwords", "passwords.txt", "passwords.csv"),
     *("*.tfvars", "*.tfvars.json", "*.tfstate*"),
     # tokens
     *("token", "token.txt", "token.json", "*_token", "*_token.txt", "*.token", "*.env"),
@@ -91,15 +92,15 @@ class Ignored:
         return self.never(path) or ordinary
 
     def never(self, path: str) -> Rule | None:
-        """Return the name that keeps a path at home unless `asked` for, or None."""
-        for at, name in _at_fault(path):
+        """Return the rule of `NEVER` that leaves a path out, None where a line allows it."""
+        for at, name in _blocked(path):
             if self._lifted(path, at) is None:
                 return Rule(name, "a name that is never sent", line_for(at))
         return None
 
-    def asked(self, path: str) -> Rule | None:
-        """Return the line of ``.sweepsignore`` by which a path is sent in spite of its name."""
-        lines = (self._lifted(path, at) for at, _ in _at_fault(path))
+    def allowed(self, path: str) -> Rule | None:
+        """Return the line of ``.sweepsignore`` that sends a path in spite of its name."""
+        lines = (self._lifted(path, at) for at, _ in _blocked(path))
         return next((line for line in lines if line), None)
 
     def names(self, path: str) -> bool:
@@ -107,7 +108,7 @@ class Ignored:
         return any(rule.text == line_for(path) for rule, _ in self._lifting)
 
     def _lifted(self, path: str, at: str) -> Rule | None:
-        """Return the line that names a path, or the part of it at fault.
+        """Return the line that names a path, or the part `at` that is not sent.
 
         A line that would send an ordinary neighbour as well names a folder, or everything.
         """
@@ -118,8 +119,8 @@ class Ignored:
         return None
 
 
-def _at_fault(path: str) -> Iterator[tuple[str, str]]:
-    """Yield each part of a path that ends in a name that stays at home, with its pattern."""
+def _blocked(path: str) -> Iterator[tuple[str, str]]:
+    """Yield each part of a path that ends in a name that is never sent, with its pattern."""
     parts = PurePosixPath(path).parts
     for end, part in enumerate(parts, 1):
         is_folder = end < len(parts) or path.endswith("/")

@@ -51,7 +51,7 @@ class Inputs:
 
 
 def read(sweep: Sweep) -> Inputs:
-    """Return what a sweep reads below the current folder, and therefore takes along.
+    """Return what a sweep reads below the current folder, and therefore sends.
 
     Of a table that is the table and the images that it names, of a base model a checkpoint's files.
     Raises ValueError for a relative path that leads out of the folder, and for data that cannot be
@@ -119,10 +119,8 @@ def _named(files: Iterable[Path], field: str) -> dict[str, str]:
 def _checkpoint(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise ValueError(f"model.base: must be a folder with a saved checkpoint, got {folder}")
-    names = [*CHECKPOINT, *(f"{TEMPLATES}/{name}" for name in CHECKPOINT if "jinja" in name)]
-    there = [*folder.iterdir(), *(folder / TEMPLATES).glob("*")]
-    found = ((file, file.relative_to(folder).as_posix()) for file in there)
-    return [file for file, path in found if any(fnmatchcase(path, name) for name in names)]
+    there = [*folder.iterdir(), *(folder / TEMPLATES).glob("*.jinja")]
+    return [file for file in there if any(fnmatchcase(file.name, name) for name in CHECKPOINT)]
 
 
 def _is_here(path: str) -> bool:

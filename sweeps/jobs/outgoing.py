@@ -1,7 +1,7 @@
 """The files that leave this machine: each checked by its name, its links and its kind, then read.
 
-A file is read once, through no link, and only these bytes are packed: whoever may write to the
-folder cannot put another file in its place in between.
+A file is read once, through no link, and only these bytes are packed, so that nobody who may write
+to the folder can put another file in its place in between.
 """
 
 import os
@@ -31,7 +31,7 @@ class File:
     """Where it lies, without a link."""
     size: int
     """Bytes."""
-    asked: Rule | None
+    allowed: Rule | None
     """The line by which it is sent in spite of its name."""
 
 
@@ -55,7 +55,7 @@ class Outgoing:
 
 
 def outgoing(sweep: Sweep, *, follow_links: bool = False) -> Outgoing:
-    """List what a sweep takes along from the current folder.
+    """List what a sweep sends from the current folder.
 
     Raises ValueError for a file that a rule leaves out, one that is no regular file, and one that a
     link takes from outside of the folder unless `follow_links`; and as `sweeps.jobs.inputs.read`.
@@ -78,7 +78,7 @@ def outgoing(sweep: Sweep, *, follow_links: bool = False) -> Outgoing:
                 field=found.files[name],
                 place=place,
                 size=info.st_size,
-                asked=ignored.asked(name) or ignored.asked(_target(place, root)),
+                allowed=ignored.allowed(name) or ignored.allowed(_target(place, root)),
             )
         )
     return Outgoing(files=files, inputs=found, ignored=ignored)
@@ -105,14 +105,15 @@ def contents(file: File, ignored: Ignored) -> bytes:
 
 def _opened(place: Path) -> int:
     """Open a file for reading without following a link anywhere on the way."""
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    folder = os.open(place.anchor, flags | os.O_DIRECTORY)
+    # A folder on the way need not be readable, where the system can open it without reading it.
+    way = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW
+    folder = os.open(place.anchor, way)
     try:
         for name in place.parts[1:-1]:
-            inner = os.open(name, flags | os.O_DIRECTORY, dir_fd=folder)
+            inner = os.open(name, way, dir_fd=folder)
             os.close(folder)
             folder = inner
-        return os.open(place.name, flags, dir_fd=folder)
+        return os.open(place.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
     finally:
         os.close(folder)
 

@@ -48,7 +48,7 @@ class Parcel:
 
 
 def parcel(sweep: Sweep, sent: Outgoing) -> Parcel:
-    """Read what a sweep takes along.
+    """Read what a sweep sends.
 
     Raises ValueError when that is too much, and as `sweeps.jobs.outgoing.contents` does.
     """

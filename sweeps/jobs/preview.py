@@ -29,7 +29,7 @@ def show_all(sent: Outgoing, console: Console) -> None:
     _print(sent.files, console)
     _remark(sent, console)
     left: dict[str, list[str]] = {}
-    for name, reason in _left(sent):
+    for name, reason in dict(_left(sent)).items():  # one folder may hold another
         left.setdefault(reason, []).append(name)
     for reason, names in sorted(left.items()):
         console.print(f"stays here, {reason}: {_some(names)}", soft_wrap=True)
@@ -51,9 +51,9 @@ def _print(files: Iterable[File], console: Console) -> None:
 def _remark(sent: Outgoing, console: Console) -> None:
     """Print what is sent in spite of its name, and which samples are skipped."""
     for file in sent.files:
-        if file.asked is not None:
+        if file.allowed is not None:
             console.print(
-                f"on purpose, because of {file.asked}: {_shown(file.name)}", style="yellow",
+                f"on purpose, because of {file.allowed}: {_shown(file.name)}", style="yellow",
                 soft_wrap=True,
             )  # fmt: skip
     if sent.inputs.problems:

@@ -1,4 +1,4 @@
-"""Names that stay at home, and the lines that send them."""
+"""Names that are never sent, and the lines that send them."""
 
 import pytest
 
@@ -19,6 +19,7 @@ ORDINARY = """
     Flickr8k.token.txt tokenizer.json tokenizer_config.json special_tokens_map.json a.png
     images/keyboard.jpg environment/a.png env.png monkey.key.png config.json model.safetensors
     captions.csv history.csv credential.png venv.txt public/rsa.txt
+    screens/password-reset.png
 """
 
 
@@ -35,13 +36,13 @@ def test_a_name_that_may_hold_a_secret_stays_until_a_line_names_it(folder, path)
     assert "a name that is never sent" in str(rule)
     assert ignored(folder, "!*\n!**\n!/deep/\n", "!*\n").rule(path) is not None
     assert ignored(folder, f"{line_for(path)}\n").rule(path) is None
-    assert str(ignored(folder, f"{line_for(path)}\n").asked(path)).endswith("(.sweepsignore:1)")
+    assert str(ignored(folder, f"{line_for(path)}\n").allowed(path)).endswith("(.sweepsignore:1)")
 
 
 @pytest.mark.parametrize("path", ORDINARY.split())
 def test_what_people_train_on_is_sent(folder, path):
     assert ignored(folder).rule(path) is None
-    assert ignored(folder, f"{line_for(path)}\n").asked(path) is None
+    assert ignored(folder, f"{line_for(path)}\n").allowed(path) is None
 
 
 def test_the_fix_of_a_rule_lifts_it_and_no_other(folder):

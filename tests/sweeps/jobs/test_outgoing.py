@@ -37,7 +37,7 @@ def test_a_name_that_is_never_sent_is_refused_with_the_line_that_sends_it(tabled
         with open(OWN, "a") as file:
             file.write(f"{line}\n")
     sent = outgoing(wanted)
-    assert [(file.name, file.asked and file.asked.text) for file in sent.files] == [
+    assert [(file.name, file.allowed and file.allowed.text) for file in sent.files] == [
         ("a.png", None), ("captions.csv", None), ("shots/ID_ED25519.png", "!/shots/ID_ED25519.png"),
         ("shots/ID_RSA", "!/shots/ID_RSA"),
     ]  # fmt: skip
