@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
@@ -47,18 +48,38 @@ def submit(
     wait: Annotated[
         bool, typer.Option("--wait/--no-wait", help="Follow it; else only say its id.")
     ] = True,
+    dry: Annotated[
+        bool, typer.Option("--dry-run", help="Only list the files that would be sent.")
+    ] = False,
+    follow_links: Annotated[
+        bool, typer.Option("--follow-links", help="Also send files behind links out of here.")
+    ] = False,
+    archive: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.zip", help="Keep what is sent, and print Ray's own command."),
+    ] = None,
 ) -> None:
     """Submit a sweep to a Ray cluster and follow it; whoever leaves may come back."""
     from sweeps.files import read
 
     with problems():
         sweep = read(file, overrides or ())
-    from sweeps.jobs.submit import Wish
+    from sweeps.jobs.submit import Wish, dry_run
     from sweeps.jobs.submit import submit as send
 
-    place = results or sweep.storage or HOME
-    wish = Wish(address=address, results=place, key=key, env=tuple(env or ()), go_on=go_on)
+    wish = Wish(
+        address=address,
+        results=results or sweep.storage or HOME,
+        key=key,
+        env=tuple(env or ()),
+        go_on=go_on,
+        follow_links=follow_links,
+        archive=archive,
+    )
     with refused():
+        if dry:
+            dry_run(sweep, wish, console())
+            raise typer.Exit
         code = send(sweep, wish, console(), wait=wait)
     raise typer.Exit(code)
 

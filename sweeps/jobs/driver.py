@@ -69,10 +69,11 @@ def settled(source: Path, results: Path, digest: str) -> Path:
     """Return the folder of the sweep's files among the results, put there unless it is there."""
     target = results / INPUTS / digest
     if not target.exists():
+        _make_private(target.parent)
         partial = target.with_name(f".{digest}.{os.getpid()}.partial")
-        partial.mkdir(parents=True)
-        if source.exists():
-            shutil.copytree(source, partial, dirs_exist_ok=True)
+        partial.mkdir()
+        if source.exists():  # by contents alone: what Ray unpacked is its owner's, all of it
+            shutil.copytree(source, partial, dirs_exist_ok=True, copy_function=shutil.copyfile)
         try:
             partial.rename(target)
         except OSError:  # another driver was faster
@@ -81,6 +82,16 @@ def settled(source: Path, results: Path, digest: str) -> Path:
                 raise
     target.touch()  # used: `prune` leaves it alone until its sweep is there
     return target
+
+
+def _make_private(folder: Path) -> None:
+    """Make the folder of all inputs: for its owner, and for a group that may write the results.
+
+    Nodes read it as the user who writes there; a folder that is there keeps its mode.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    group = folder.parent.stat().st_mode & 0o070
+    folder.mkdir(mode=0o700 | (group if group & 0o020 else 0), exist_ok=True)
 
 
 def prune(results: Path) -> None:

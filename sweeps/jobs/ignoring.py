@@ -1,32 +1,62 @@
-"""Which files of a working folder stay at home: rules in the form of .gitignore.
+"""Which files are not sent: names that may hold secrets, and rules in the form of .gitignore.
 
-The rules of ``.sweepsignore`` come after those of ``.gitignore``, so that ``!data/`` in the
-former sends what git leaves alone. Both are read from the working folder itself.
+The names in `NEVER` and `NEVER_FOLDERS` are not sent, whatever their case, unless a line of
+``.sweepsignore`` names the very file: ``!/keys/demo.pem`` does, ``!/keys/`` and ``!*`` do not.
+Else the rules of ``.sweepsignore`` come after those of ``.gitignore``, so that ``!data/`` in the
+former sends what git leaves alone. Both files are read from the working folder itself.
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from fnmatch import translate
+from pathlib import Path, PurePosixPath
 
 from pathspec import GitIgnoreSpec
 
 GITIGNORE, OWN = ".gitignore", ".sweepsignore"
-_ALWAYS = (
-    ".git/", ".venv/", "__pycache__/", "/sweep-results/", ".env", ".env.*", "*.pem", ".netrc",
-)  # fmt: skip
-"""Never part of a sweep: histories, environments, results, and files that hold secrets."""
+NEVER = (
+    ".*",
+    # private keys and stores of keys
+    *("id_rsa*", "id_dsa*", "id_ecdsa*", "id_ed25519*", "*_rsa", "*_dsa", "*_ecdsa", "*_ed25519"),
+    *("*.pem", "*.key", "*.p8", "*.p12", "*.pfx", "*.ppk", "*.asc", "*.gpg", "*.jks", "*.keystore"),
+    *("*.kdb", "*.kdbx", "*.keytab"),
+    # credentials of services
+    *("credentials", "credentials.*", "*-credentials.json", "*_credentials.json", "_netrc"),
+    *("application_default_credentials.json", "service-account*.json", "service_account*.json"),
+    *("client_secret*.json", "kubeconfig", "*.kubeconfig", "rclone.conf", "*.ovpn"),
+    *("secret", "secret.*", "secrets", "secrets.*", "passwd", "shadow"),
+    *("password", "password.txt", "passwords", "passwords.txt", "passwords.csv"),
+    *("*.tfvars", "*.tfvars.json", "*.tfstate*"),
+    # tokens
+    *("token", "token.txt", "token.json", "*_token", "*_token.txt", "*.token", "*.env"),
+    # what shells and their like remember
+    *("*_history", "_viminfo"),
+)
+"""Names in lower case of files and folders that are not sent, wherever they lie."""
+NEVER_FOLDERS = (
+    *("venv", "env", "virtualenv", "conda", "miniconda*", "anaconda*", "site-packages"),
+    *("node_modules", "__pycache__", "*.egg-info", "sweep-results"),
+)
+"""The same of folders: environments, caches and results. Histories begin with a dot."""
+_NEVER = re.compile("|".join(map(translate, NEVER)))
+_NEVER_FOLDERS = re.compile("|".join(map(translate, (*NEVER, *NEVER_FOLDERS))))
+_NEIGHBOUR = "an-ordinary-neighbour"
 
 
 @dataclass(frozen=True)
 class Rule:
-    """One line of an ignore file."""
+    """Why a file is not sent, or is sent all the same."""
 
     text: str
+    """A line of an ignore file, or a name of `NEVER`."""
     place: str
-    """Such as ``.gitignore:3``; empty for a rule that needs no file."""
+    """Such as ``.gitignore:3``."""
+    fix: str
+    """Line for ``.sweepsignore`` that lifts the rule."""
 
     def __str__(self) -> str:
-        return f"`{self.text}`" + (f" ({self.place})" if self.place else "")
+        return f"`{self.text}` ({self.place})"
 
 
 class Ignored:
@@ -35,21 +65,73 @@ class Ignored:
     def __init__(self, rules: Sequence[Rule]) -> None:
         self._rules = tuple(rules)
         self._spec = GitIgnoreSpec.from_lines([rule.text for rule in rules])
+        self._lifting = [
+            (rule, GitIgnoreSpec.from_lines([rule.text[1:]]))
+            for rule in rules
+            if rule.place.startswith(OWN) and rule.text.startswith("!")
+        ]
 
     @classmethod
     def of(cls, folder: Path) -> "Ignored":
         """Read the rules of a working folder."""
-        rules = [Rule(text, "") for text in _ALWAYS]
+        rules = []
         for name in (GITIGNORE, OWN):
             file = folder / name
             lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
-            rules += [Rule(line, f"{name}:{number}") for number, line in enumerate(lines, 1)]
-        # The library numbers no empty lines.
-        return cls([rule for rule in rules if rule.text.strip()])
+            rules += [
+                Rule(line, f"{name}:{number}", f"!{line}")
+                for number, line in enumerate(lines, 1)
+                if line.strip()  # the library numbers no empty lines
+            ]
+        return cls(rules)
 
     def rule(self, path: str) -> Rule | None:
         """Return the rule that leaves a path out; that of a folder ends with a slash."""
         found = self._spec.check_file(path)
-        if not found.include or found.index is None:
-            return None
-        return self._rules[found.index]
+        ordinary = self._rules[found.index or 0] if found.include else None
+        return self.never(path) or ordinary
+
+    def never(self, path: str) -> Rule | None:
+        """Return the rule of `NEVER` that leaves a path out, None where a line allows it."""
+        for at, name in _blocked(path):
+            if self._lifted(path, at) is None:
+                return Rule(name, "a name that is never sent", line_for(at))
+        return None
+
+    def allowed(self, path: str) -> Rule | None:
+        """Return the line of ``.sweepsignore`` that sends a path in spite of its name."""
+        lines = (self._lifted(path, at) for at, _ in _blocked(path))
+        return next((line for line in lines if line), None)
+
+    def names(self, path: str) -> bool:
+        """Tell whether a line of ``.sweepsignore`` sends this one file."""
+        return any(rule.text == line_for(path) for rule, _ in self._lifting)
+
+    def _lifted(self, path: str, at: str) -> Rule | None:
+        """Return the line that names a path, or the part `at` that is not sent.
+
+        A line that would send an ordinary neighbour as well names a folder, or everything.
+        """
+        neighbour = str(PurePosixPath(at).parent / _NEIGHBOUR)
+        for rule, spec in self._lifting:
+            if spec.match_file(path) and not spec.match_file(neighbour):
+                return rule
+        return None
+
+
+def _blocked(path: str) -> Iterator[tuple[str, str]]:
+    """Yield each part of a path that ends in a name that is never sent, with its pattern."""
+    parts = PurePosixPath(path).parts
+    for end, part in enumerate(parts, 1):
+        is_folder = end < len(parts) or path.endswith("/")
+        known, pattern = (
+            ((*NEVER, *NEVER_FOLDERS), _NEVER_FOLDERS) if is_folder else (NEVER, _NEVER)
+        )
+        if part != ".." and pattern.match(part.lower()):
+            name = next(each for each in known if re.match(translate(each), part.lower()))
+            yield "/".join(parts[:end]) + ("/" if is_folder else ""), name
+
+
+def line_for(path: str) -> str:
+    """Return the line of ``.sweepsignore`` that sends this one file or folder."""
+    return "!/" + re.sub(r"[\\*?\[\] ]", r"\\\g<0>", path)

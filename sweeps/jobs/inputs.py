@@ -3,11 +3,29 @@
 A relative path is one of this machine and goes along; an absolute one is the cluster's.
 """
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from sweeps.sweep import Sweep
+from workers import data as sources
+from workers.addresses import is_address
+from workers.data.problems import refusal
+from workers.recipe import Data
+
+CHECKPOINT = (
+    *("config.json", "generation_config.json", "adapter_config.json"),
+    *("*model*.safetensors", "*model*.safetensors.index.json"),
+    *("pytorch_model*.bin", "pytorch_model.bin.index.json"),
+    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
+    *("vocab.json", "vocab.txt", "merges.txt", "tekken.json", "*.model", "*.tiktoken"),
+    *("*processor_config.json", "chat_template.json", "*.jinja"),
+)
+"""Names of the files of a saved checkpoint: config, weights, tokenizer, processor."""
+TEMPLATES = "additional_chat_templates"
+"""Its only folder."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,50 +38,104 @@ class Input:
     """As it is written in the file."""
 
 
-def sent(sweep: Sweep, folder: Path) -> list[Input]:
-    """Return what a sweep reads below its working folder, and therefore takes along.
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """What a sweep reads of this machine."""
 
-    A table goes with its whole folder, in which its images lie.
-    Raises ValueError for a relative path that leads out of the folder.
+    files: Mapping[str, str]
+    """Path below the working folder -> the field that names it, directly or through its table."""
+    folders: tuple[str, ...]
+    """The folders of which these files are a part."""
+    problems: tuple[str, ...]
+    """Bad rows and missing images, which the sweep skips as its file says."""
+
+
+def read(sweep: Sweep) -> Inputs:
+    """Return what a sweep reads below the current folder, and therefore sends.
+
+    Of a table that is the table and the images that it names, of a base model a checkpoint's files.
+    Raises ValueError for a relative path that leads out of the folder, and for data that cannot be
+    used as `workers.data.load` does, as far as that is known before an image is opened.
     """
-    found = [one for one in _named(sweep, folder) if _is_local(one, folder)]
-    for one in found:
-        _refuse_outside(one, folder)
-    return [_with_its_folder(one, folder) for one in found]
+    files: dict[str, str] = {}
+    folders: list[str] = []
+    for base in filter(_is_here, _bases(sweep)):
+        _refuse_outside("model.base", base)
+        files |= _named(_checkpoint(Path(base)), "model.base")
+        folders.append(base)
+    problems: tuple[str, ...] = ()
+    data = sweep.data
+    if data.path is not None and _is_relative(data.path):
+        found, folder, problems = _data(data)
+        files |= found
+        folders.append(folder)
+    return Inputs(files=files, folders=tuple(folders), problems=problems)
 
 
 def expected(sweep: Sweep) -> list[Input]:
     """Return what a sweep reads on the cluster itself, as a process there sees it."""
-    return [one for one in _named(sweep, Path.cwd()) if Path(one.path).is_absolute()]
+    return [one for one in _written(sweep) if Path(one.path).is_absolute()]
 
 
-def _named(sweep: Sweep, folder: Path) -> Iterator[Input]:
+def _written(sweep: Sweep) -> Iterator[Input]:
     data = sweep.data
-    yield Input(field="model.base", path=sweep.model.base)
+    yield from (Input(field="model.base", path=base) for base in _bases(sweep))
     if data.path is not None:
         yield Input(field="data.path", path=data.path)
     if data.images is not None:
         table = Path(data.path or ".")
-        beside = table.parent if (folder / table).is_file() else table
+        beside = table.parent if table.is_file() else table
         yield Input(field="data.images", path=str(beside / data.images))
 
 
-def _is_local(one: Input, folder: Path) -> bool:
+def _bases(sweep: Sweep) -> list[str]:
+    return [str(base) for base in sweep.swept("model.base", sweep.model.base)]
+
+
+def _data(data: Data) -> tuple[dict[str, str], str, tuple[str, ...]]:
+    """Return the files of the data with their fields, their folder, and what will be skipped."""
+    path, here = str(data.path), data.images is None or _is_relative(data.images)
+    _refuse_outside("data.path", path)
+    if data.images is not None and here:
+        _refuse_outside("data.images", data.images)
+    found = sources.files(data if here else data.model_copy(update={"images": None}))
+    problems = found.problems if here else ()  # else the images are the cluster's
+    if problems and data.on_bad_sample == "error":
+        raise refusal(path, problems)
+    files = _named(found.tables, "data.path")
+    if here:
+        files |= _named(found.images, "data.images" if data.images else "data.path")
+    return files, path if Path(path).is_dir() else str(Path(path).parent), problems
+
+
+def _named(files: Iterable[Path], field: str) -> dict[str, str]:
+    """Return name -> field, without files that are the cluster's."""
+    names = [str(file) for file in files if not file.is_absolute()]
+    for name in names:
+        _refuse_outside(field, name)
+    return dict.fromkeys(names, field)
+
+
+def _checkpoint(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise ValueError(f"model.base: must be a folder with a saved checkpoint, got {folder}")
+    there = [*folder.iterdir(), *(folder / TEMPLATES).glob("*.jinja")]
+    return [file for file in there if any(fnmatchcase(file.name, name) for name in CHECKPOINT)]
+
+
+def _is_here(path: str) -> bool:
     """Tell a path of this machine from a name on the hub, and from a path of the cluster."""
-    path = Path(one.path)
-    return not path.is_absolute() and not one.path.startswith("~") and (folder / path).exists()
+    return _is_relative(path) and os.path.lexists(path)
 
 
-def _refuse_outside(one: Input, folder: Path) -> None:
-    if ".." in Path(one.path).parts:
+def _is_relative(path: str) -> bool:
+    return not (Path(path).is_absolute() or path.startswith("~") or is_address(path))
+
+
+def _refuse_outside(field: str, path: str) -> None:
+    if ".." in Path(path).parts:
         raise ValueError(
-            f"{one.field}: must lie below the working folder {folder} to be sent, got {one.path}; "
+            f"{field}: must lie below the working folder {Path.cwd()} to be sent, got {path}; "
             "submit from a folder above it, or put it on storage that all nodes of the cluster "
             "see and name its absolute path"
         )
-
-
-def _with_its_folder(one: Input, folder: Path) -> Input:
-    path = Path(one.path)
-    table = one.field == "data.path" and (folder / path).is_file()
-    return Input(field=one.field, path=str(path.parent if table else path))

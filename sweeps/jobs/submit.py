@@ -13,10 +13,11 @@ from typing import Any
 
 from rich.console import Console
 
-from sweeps.jobs import driver, environment
+from sweeps.jobs import driver, environment, preview
 from sweeps.jobs.cluster import SWEEP, Cluster, ClusterError, Job
 from sweeps.jobs.follow import follow
-from sweeps.jobs.parcel import packed, parcel
+from sweeps.jobs.outgoing import outgoing
+from sweeps.jobs.parcel import Parcel, archived, parcel
 from sweeps.storage.checks import refuse_unfit
 from sweeps.sweep import Sweep
 from workers.addresses import is_address
@@ -40,6 +41,10 @@ class Wish:
     """Variables of the job, as ``NAME=VALUE``."""
     go_on: bool | None = None
     """With a half-finished sweep of this name: go on with it, begin a new one, or refuse."""
+    follow_links: bool = False
+    """Send files that lie outside of the working folder behind a link."""
+    archive: Path | None = None
+    """Where a copy of what is sent is kept, for Ray's own ``ray job submit``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,8 +53,13 @@ class Request:
 
     job_id: str
     command: tuple[str, ...]
-    env: Mapping[str, Any]
+    variables: Mapping[str, str]
+    """Of the job's environment."""
     metadata: Mapping[str, str]
+
+    def env(self, archive: Path) -> dict[str, Any]:
+        """Return Ray's runtime environment with what is sent in a zip."""
+        return {"working_dir": str(archive), "env_vars": dict(self.variables)}
 
 
 def submit(sweep: Sweep, wish: Wish, console: Console, *, wait: bool = True) -> int:
@@ -57,11 +67,20 @@ def submit(sweep: Sweep, wish: Wish, console: Console, *, wait: bool = True) -> 
 
     Raises ValueError or OSError for what a person can mend; nothing is left behind then.
     """
-    request = _request(sweep, wish)
+    _refuse(sweep, wish)
+    files = outgoing(sweep, follow_links=wish.follow_links)
+    content = parcel(sweep, files)
+    request = _request(sweep, wish, content)
     cluster = Cluster.at(wish.address)
     earlier = _earlier(cluster, request, wish)
+    if warning := cluster.exposed():
+        console.print(warning, style="yellow", soft_wrap=True)
     if earlier is None:
-        job = _sent(cluster, request, sweep, console)
+        preview.show(files, console)
+        with archived(content, wish.archive) as archive:
+            job = _sent(cluster, request, archive, sweep, console)
+        if wish.archive is not None:
+            _say_stock_line(cluster.address, request, wish.archive, console)
     else:
         console.print(f"{earlier.id} was submitted before and is {earlier.status.lower()}")
         job = earlier
@@ -70,17 +89,37 @@ def submit(sweep: Sweep, wish: Wish, console: Console, *, wait: bool = True) -> 
     return follow(cluster, job, console)
 
 
-def stock_line(address: str, request: Request) -> str:
+def dry_run(sweep: Sweep, wish: Wish, console: Console) -> None:
+    """Show what `submit` would send and what would stay here, without asking the cluster.
+
+    Nothing is written but the archive, where one is wished for. Raises ValueError as `submit` does.
+    """
+    _refuse(sweep, wish)
+    files = outgoing(sweep, follow_links=wish.follow_links)
+    preview.show_all(files, console)
+    content = parcel(sweep, files)
+    request = _request(sweep, wish, content)
+    if wish.archive is not None:
+        with archived(content, wish.archive):
+            _say_stock_line(wish.address, request, wish.archive, console)
+
+
+def stock_line(address: str, request: Request, archive: Path) -> str:
     """Return the ``ray job submit`` that does the same, under an id that Ray makes up."""
     return shlex.join([
         "ray", "job", "submit", "--address", address,
-        "--runtime-env-json", json.dumps(request.env), "--metadata-json",
+        "--runtime-env-json", json.dumps(request.env(archive)), "--metadata-json",
         json.dumps(request.metadata), "--", *request.command,
     ])  # fmt: skip
 
 
-def _request(sweep: Sweep, wish: Wish) -> Request:
-    """Pack what is sent; raises ValueError."""
+def _say_stock_line(address: str, request: Request, archive: Path, console: Console) -> None:
+    line = stock_line(address, request, archive.absolute())
+    console.print(f"the same by Ray alone: {line}", soft_wrap=True)
+
+
+def _refuse(sweep: Sweep, wish: Wish) -> None:
+    """Raise ValueError for options that cannot be."""
     if not (wish.results.startswith(("/", "~")) or is_address(wish.results)):
         raise ValueError(
             "--results must be an absolute folder on storage that every node of the cluster sees, "
@@ -91,7 +130,16 @@ def _request(sweep: Sweep, wish: Wish) -> Request:
         raise ValueError(
             f"--idempotency-key must be up to 64 letters, digits and . _ -, got {wish.key!r}"
         )
-    content = parcel(sweep, Path.cwd())
+    if wish.archive is not None and not (
+        wish.archive.suffix == ".zip" and wish.archive.absolute().parent.is_dir()
+    ):
+        raise ValueError(
+            f"--archive must be a file *.zip in a folder that is there, got {wish.archive}"
+        )
+
+
+def _request(sweep: Sweep, wish: Wish, content: Parcel) -> Request:
+    """Say what is asked of the cluster; raises ValueError for a variable that is a secret."""
     command = driver.command(wish.results, content.inputs, wish.go_on)
     variables = environment.sent(wish.env, os.environ)
     digest = sha256(repr((content.digest, command, variables)).encode()).hexdigest()[:16]
@@ -99,7 +147,7 @@ def _request(sweep: Sweep, wish: Wish) -> Request:
     return Request(
         job_id=f"{sweep.name}-{key}",
         command=command,
-        env={"working_dir": str(packed(content)), "env_vars": variables},
+        variables=variables,
         metadata=_metadata(sweep, wish.results, digest),
     )
 
@@ -148,13 +196,14 @@ def _same(job: Job, request: Request) -> Job:
     return job
 
 
-def _sent(cluster: Cluster, request: Request, sweep: Sweep, console: Console) -> Job:
+def _sent(cluster: Cluster, request: Request, archive: Path, sweep: Sweep, console: Console) -> Job:
     for name in environment.missing(sweep, os.environ):
         console.print(
             f"not sent, for Ray would show it to others: {name}; it must be set on the cluster's "
             "nodes before `ray start`", style="yellow", soft_wrap=True,
         )  # fmt: skip
-    new = cluster.submit(request.job_id, shlex.join(request.command), request.env, request.metadata)
+    env = request.env(archive)
+    new = cluster.submit(request.job_id, shlex.join(request.command), env, request.metadata)
     job = cluster.job(request.job_id)
     if not new:  # the same submission from elsewhere was faster
         return _same(job, request)
@@ -162,5 +211,4 @@ def _sent(cluster: Cluster, request: Request, sweep: Sweep, console: Console) ->
     console.print(f"submitted as {job.id}", style="bold")
     console.print(f"  follow  sweeps logs {job.id} --follow {at}", soft_wrap=True)
     console.print(f"  stop    sweeps stop {job.id} {at}", soft_wrap=True)
-    console.print(f"the same by Ray alone: {stock_line(cluster.address, request)}", soft_wrap=True)
     return job

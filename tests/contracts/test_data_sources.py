@@ -1,6 +1,7 @@
 """What every data source keeps to; a new one joins with a line in `RECIPES`."""
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -143,6 +144,26 @@ def test_loading_twice_gives_the_same_set(data: Data, dataset: DataSet) -> None:
     assert [(sample.id, sample.captions, sample.open().tobytes()) for sample in samples(again)] == [
         (sample.id, sample.captions, sample.open().tobytes()) for sample in samples(dataset)
     ]
+
+
+def test_the_listed_files_alone_give_the_same_set(
+    data: Data, dataset: DataSet, tmp_path: Path
+) -> None:
+    for name in ("hf_token", ".aws/credentials", "images/notes.txt", "other.json"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("hush")
+    listed = sources.files(data)
+    assert listed.problems == ()
+    alone = tmp_path / "alone"
+    for file in (*listed.tables, *listed.images):
+        assert file.read_bytes() != b"hush"
+        copy = alone / file.relative_to(tmp_path)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, copy)
+    path = data.path and str(alone / Path(data.path).relative_to(tmp_path))
+    again = sources.load(data.model_copy(update={"path": path}))
+    assert again.digest == dataset.digest
+    assert [sample.id for sample in samples(again)] == [sample.id for sample in samples(dataset)]
 
 
 def test_limit_bounds_the_images_and_changes_the_digest(data: Data, dataset: DataSet) -> None:

@@ -1,19 +1,19 @@
 """Data sources: one file and one line here per source.
 
-Each module offers ``load(data: Data) -> DataSet``, and names in ``OPTIONS`` those fields of
-`Data` that it uses and not every source does. Nothing heavy is imported until a source is
-loaded, so a sweep file can be checked against `NAMES` in milliseconds.
+Each module offers ``load(data: Data) -> DataSet`` and ``files(data: Data) -> Files``, and names
+in ``OPTIONS`` those fields of `Data` that it uses and not every source does. Nothing heavy is
+imported until a source is loaded, so a sweep file can be checked against `NAMES` in milliseconds.
 """
 
 from collections.abc import Collection
 from importlib import import_module
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from workers import fetched
 from workers.recipe import Data
 
 if TYPE_CHECKING:
-    from workers.data.sample import DataSet
+    from workers.data.sample import DataSet, Files
 
 MODULES = {
     "amazon-vqa": "workers.data.amazon_vqa",
@@ -43,15 +43,29 @@ def load(data: Data) -> "DataSet":
     cannot be fetched, and
     `workers.data.problems.DataError` for a set that cannot be used.
     """
+    module = _module(data)
+    if data.path is not None:
+        data = data.model_copy(update={"path": fetched.local(data.path, "data.path")})
+    return cast("DataSet", module.load(data))
+
+
+def files(data: Data) -> "Files":
+    """List the local files that `load` reads, without opening an image.
+
+    Loaded from these files alone, the data set is the same. Raises as `load` does for a table that
+    cannot be used; bad rows and missing images are among `Files.problems`.
+    """
+    return cast("Files", _module(data).files(data))
+
+
+def _module(data: Data) -> Any:
     if data.source not in MODULES:
         raise ValueError(
             f"data.source must be one of {', '.join(sorted(MODULES))}; got {data.source!r}"
         )
     module = import_module(MODULES[data.source])
     _refuse_unused(data, getattr(module, "OPTIONS", ()))
-    if data.path is not None:
-        data = data.model_copy(update={"path": fetched.local(data.path, "data.path")})
-    return cast("DataSet", module.load(data))
+    return module
 
 
 def _refuse_unused(data: Data, used: Collection[str]) -> None:

@@ -15,9 +15,8 @@ link, as the challenge's own download script leaves them.
 from collections.abc import Mapping
 
 from workers.data.contest import UNITS, question
-from workers.data.entries import Entry, load_entries
-from workers.data.locate import Locator, images_folder
-from workers.data.sample import DataSet
+from workers.data.entries import Described, Entry, load_entries, local_files
+from workers.data.sample import DataSet, Files
 from workers.data.table import Table, read_tables
 from workers.recipe import Data
 
@@ -30,14 +29,29 @@ def load(data: Data) -> DataSet:
     Raises `DataError` as `workers.data.gather.gather` does, and when a file or a column is
     missing.
     """
+    return load_entries(describe(data))
+
+
+def files(data: Data) -> Files:
+    """List the files that `load` reads; raises `DataError` as it does before it opens an image."""
+    return local_files(describe(data))
+
+
+def describe(data: Data) -> Described:
+    """Read the tables."""
     data, tables, problems = read_tables(data)
     entries: list[Entry] = []
     for table in tables:
         found, faults = _entries(table, local=data.images is not None)
         entries += found
         problems += faults
-    locate = Locator(images_folder(data.images, tables[0].path.parent))
-    return load_entries(data, entries, problems, locate)
+    return Described(
+        data=data,
+        tables=[table.path for table in tables],
+        entries=entries,
+        problems=problems,
+        folder=tables[0].path.parent,
+    )
 
 
 def _entries(table: Table, local: bool) -> tuple[list[Entry], list[str]]:

@@ -10,11 +10,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from workers.data.entries import Entry, load_entries, with_text
+from workers.data.entries import Described, Entry, load_entries, local_files, with_text
 from workers.data.json_files import as_text, read_lists
 from workers.data.lists import list_files
-from workers.data.locate import IMAGE_FOLDERS, Locator, file_of, folder_of, images_folder
-from workers.data.sample import DataSet
+from workers.data.locate import IMAGE_FOLDERS, file_of, folder_of
+from workers.data.sample import DataSet, Files
 from workers.recipe import Data
 
 OPTIONS = ("images",)
@@ -33,19 +33,35 @@ def load(data: Data) -> DataSet:
     Raises `DataError` as `workers.data.gather.gather` does, and when a file is missing or is
     not of COCO's form.
     """
-    folder, files = _files(data)
+    return load_entries(describe(data))
+
+
+def files(data: Data) -> Files:
+    """List the files that `load` reads; raises `DataError` as it does before it opens an image."""
+    return local_files(describe(data))
+
+
+def describe(data: Data) -> Described:
+    """Read the annotation files."""
+    folder, tables = _tables(data)
     entries: list[Entry] = []
     problems: list[str] = []
-    for file, splits in files.items():
+    for file, splits in tables.items():
         found, faults = _entries(file, splits)
         entries += found
         problems += faults
     entries, faults = with_text(entries)
-    locate = Locator(images_folder(data.images, folder), PLACES)
-    return load_entries(data, entries, [*problems, *faults], locate)
+    return Described(
+        data=data,
+        tables=list(tables),
+        entries=entries,
+        problems=[*problems, *faults],
+        folder=folder,
+        places=PLACES,
+    )
 
 
-def _files(data: Data) -> tuple[Path, dict[Path, tuple[str, ...]]]:
+def _tables(data: Data) -> tuple[Path, dict[Path, tuple[str, ...]]]:
     """Return the folder in which images are looked for, and file -> its splits."""
     files: dict[Path, tuple[str, ...]] = {}
     if data.split is None or not data.split.named:

@@ -1,14 +1,14 @@
 """Samples as a file of captions describes them, and their way to a data set."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from workers.data.download import Rules
 from workers.data.gather import Candidate, gather
 from workers.data.links import Links, is_link
-from workers.data.locate import MISSING, Locator
-from workers.data.sample import DataSet
+from workers.data.locate import IMAGE_FOLDERS, MISSING, Locator, images_folder
+from workers.data.sample import DataSet, Files
 from workers.recipe import Data
 
 
@@ -28,6 +28,26 @@ class Entry:
     """The splits that name it; none where shares decide."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Described:
+    """A data set as its text files describe it; no image has been looked for yet."""
+
+    data: Data
+    tables: Sequence[Path]
+    """The text files that were read."""
+    entries: Sequence[Entry]
+    """Either all name their splits, or none does and shares divide them."""
+    problems: Sequence[str]
+    folder: Path
+    """Where images lie unless ``data.images`` says otherwise."""
+    places: Sequence[str] = IMAGE_FOLDERS
+    """Folders in there in which they are looked for, too."""
+
+    def locator(self) -> Locator:
+        """Return what finds the images; raises `DataError` when their folder is none."""
+        return Locator(images_folder(self.data.images, self.folder), self.places)
+
+
 def with_text(entries: Iterable[Entry]) -> tuple[list[Entry], list[str]]:
     """Return the entries with their captions that say something, and the others' faults.
 
@@ -44,36 +64,54 @@ def with_text(entries: Iterable[Entry]) -> tuple[list[Entry], list[str]]:
     return kept, problems
 
 
-def load_entries(
-    data: Data, entries: Sequence[Entry], problems: Sequence[str], locate: Locator
-) -> DataSet:
+def local_files(described: Described) -> Files:
+    """Return the text files, and the images on this machine that they name."""
+    locate = described.locator()
+    found = (locate(entry.image) for entry in described.entries if not is_link(entry.image))
+    images = dict.fromkeys(locate.folder / image for image in found if image is not None)
+    missing = _missing(described.entries, locate)
+    return Files(
+        tables=tuple(described.tables),
+        images=tuple(images),
+        problems=(*described.problems, *missing.values()),
+    )
+
+
+def load_entries(described: Described) -> DataSet:
     """Find the images of the entries, fetch those that are links, and gather them.
 
-    Entries either all name their splits, or none does and shares divide them. Images that
-    cannot be found are problems. Raises `DataError` as `workers.data.gather.gather` does.
+    Images that cannot be found are problems. Raises `DataError` as `workers.data.gather.gather`
+    does.
     """
+    data, entries, locate = described.data, described.entries, described.locator()
     links = Links(
         rules=Rules(private=data.allow_private_links, redirected=data.allow_redirected_links)
     )
-    missing: dict[str, str] = {}
     candidates = []
     listed: dict[str, list[str]] = {}
     for entry in entries:
         candidate = _candidate(entry, locate, links)
         image = candidate.image if candidate else entry.image
         listed.setdefault(image, []).extend(entry.splits)
-        if candidate is None:
-            missing.setdefault(entry.image, f"{entry.image}: {MISSING} ({entry.place})")
-        else:
+        if candidate is not None:
             candidates.append(candidate)
     named = any(entry.splits for entry in entries) or (data.split is not None and data.split.named)
     return gather(
         data,
         candidates,
-        [*problems, *missing.values()],
+        [*described.problems, *_missing(entries, locate).values()],
         listed if named else None,
         prepare=lambda drawn: links.fetch([image for image in drawn if is_link(image)]),
     )
+
+
+def _missing(entries: Iterable[Entry], locate: Locator) -> Mapping[str, str]:
+    """Return image -> what is wrong, for images that are neither a link nor there."""
+    missing: dict[str, str] = {}
+    for entry in entries:
+        if not is_link(entry.image) and locate(entry.image) is None:
+            missing.setdefault(entry.image, f"{entry.image}: {MISSING} ({entry.place})")
+    return missing
 
 
 def _candidate(entry: Entry, locate: Locator, links: Links) -> Candidate | None:

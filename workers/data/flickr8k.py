@@ -11,11 +11,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from workers.data.captions import Row, read_tokens
-from workers.data.entries import Entry, load_entries, with_text
+from workers.data.entries import Described, Entry, load_entries, local_files, with_text
 from workers.data.lists import list_files, read_names
-from workers.data.locate import IMAGE_FOLDERS, Locator, folder_of, images_folder
+from workers.data.locate import IMAGE_FOLDERS, folder_of
 from workers.data.problems import DataError
-from workers.data.sample import DataSet
+from workers.data.sample import DataSet, Files
 from workers.recipe import Data, Split
 
 OPTIONS = ("images",)
@@ -39,11 +39,28 @@ def load(data: Data) -> DataSet:
     Raises `DataError` as `workers.data.gather.gather` does, and when the folder, its captions
     or a list is missing.
     """
-    folder = folder_of(data.path)
-    entries, problems = read(folder, data.split or OFFICIAL)
+    return load_entries(describe(data))
+
+
+def files(data: Data) -> Files:
+    """List the files that `load` reads; raises `DataError` as it does before it opens an image."""
+    return local_files(describe(data))
+
+
+def describe(data: Data) -> Described:
+    """Read the captions and the lists."""
+    folder, split = folder_of(data.path), data.split or OFFICIAL
+    entries, problems = read(folder, split)
     entries, faults = with_text(entries)
-    locate = Locator(images_folder(data.images, folder), PLACES)
-    return load_entries(data, entries, [*problems, *faults], locate)
+    text = _text_folder(folder)
+    return Described(
+        data=data,
+        tables=[text / TOKENS, *list_files(text, split).values()],
+        entries=entries,
+        problems=[*problems, *faults],
+        folder=folder,
+        places=PLACES,
+    )
 
 
 def read(folder: Path, split: Split) -> tuple[list[Entry], list[str]]:

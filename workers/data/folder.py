@@ -6,7 +6,8 @@ at the relative path that is written. ``data.split`` gives shares, or three file
 names, one per line, relative to the folder; images in none of the three are not used.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from workers.data import captions
@@ -15,7 +16,7 @@ from workers.data.gather import Candidate, gather
 from workers.data.lists import list_files, read_names
 from workers.data.locate import MISSING, Locator, folder_of, there
 from workers.data.problems import DataError
-from workers.data.sample import DataSet
+from workers.data.sample import DataSet, Files
 from workers.recipe import Data, Split
 
 SUFFIXES = frozenset(
@@ -30,8 +31,42 @@ def load(data: Data) -> DataSet:
     Raises `DataError` as `workers.data.gather.gather` does, and when the folder, its caption
     file or a split list is missing or ambiguous.
     """
+    found = _read(data)
+    candidates = [
+        Candidate(id=id, image=id, captions=tuple(texts), read=(found.folder / id).read_bytes)
+        for id, texts in found.by_image.items()
+        if texts
+    ]
+    return gather(data, candidates, found.problems, found.listed)
+
+
+def files(data: Data) -> Files:
+    """List the files that `load` reads; raises `DataError` as it does before it opens an image."""
+    found = _read(data)
+    return Files(
+        tables=tuple(found.tables),
+        images=tuple(found.folder / id for id in found.by_image),
+        problems=tuple(found.problems),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Folder:
+    """A folder as its text files describe it."""
+
+    folder: Path
+    tables: list[Path]
+    by_image: Mapping[str, list[str]]
+    """Image id -> captions, none left when all are empty."""
+    listed: Mapping[str, list[str]] | None
+    """Image id -> the splits that list it; None where shares decide."""
+    problems: list[str]
+
+
+def _read(data: Data) -> _Folder:
     folder = folder_of(data.path)
     metadata = _metadata(folder)
+    tables = [metadata]
     rows, problems = captions.read(metadata)
     locate = Locator(folder)
     by_image, faults = _by_image(rows, locate, metadata.name)
@@ -42,12 +77,10 @@ def load(data: Data) -> DataSet:
         reported = {row.image for row in rows if locate(row.image) is None}
         listed, faults = _lists(folder, data.split, locate, {*by_image, *bare}, reported)
         problems += faults
-    candidates = [
-        Candidate(id=id, image=id, captions=tuple(texts), read=(folder / id).read_bytes)
-        for id, texts in by_image.items()
-        if texts
-    ]
-    return gather(data, candidates, problems, listed)
+        tables += list_files(folder, data.split).values()
+    return _Folder(
+        folder=folder, tables=tables, by_image=by_image, listed=listed, problems=problems
+    )
 
 
 def _metadata(folder: Path) -> Path:

@@ -7,7 +7,7 @@ Rows with the same image (and the same question) are one sample with all their c
 split that is named for nothing but test may be without captions.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from hashlib import sha256
@@ -20,11 +20,16 @@ from workers.data import hub_columns
 from workers.data.captions import as_list
 from workers.data.gather import Candidate, gather, in_threads
 from workers.data.images import ImageError
+from workers.data.json_files import read_json
 from workers.data.problems import DataError
-from workers.data.sample import SPLITS, DataSet
+from workers.data.sample import SPLITS, DataSet, Files
 from workers.recipe import Columns, Data, Split
 
 OPTIONS = ("revision", "columns")
+SAVED, SAVED_SPLITS = "state.json", "dataset_dict.json"
+"""Files by which a folder of ``save_to_disk`` is known: of one set, and of its splits."""
+CARDS = ("README.md", "dataset_infos.json", ".huggingface.yaml")
+"""Files that tell `datasets` how a folder is divided."""
 
 
 def load(data: Data) -> DataSet:
@@ -51,6 +56,66 @@ def load(data: Data) -> DataSet:
         if named:
             listed |= {row.image: named[owns[0]] for row in rows}
     return gather(data, candidates, problems, listed if named else None)
+
+
+def files(data: Data) -> Files:
+    """List the files of a set on this machine, as `datasets` finds them; none for one on the hub.
+
+    Of images beside their metadata these are the ones that the metadata names. Raises `DataError`
+    when the set cannot be loaded.
+    """
+    place = Path(data.path or "").expanduser()
+    if data.path and not place.exists():
+        return Files()
+    parts = _parts(data.path, data.revision)
+    if _is_saved(place):
+        return Files(tables=tuple(_saved(place)))
+    folder = place.parent if place.is_file() else place
+    only = place.name if place.is_file() else None
+    builder = datasets.load_dataset_builder(str(folder), data_files=only)
+    found = {file for own in builder.config.data_files.values() for file in own}
+    images = {file for file in found if Path(file).suffix.lower() in _image_suffixes(builder)}
+    named = {path for part in parts.values() for path in _paths(part, data)} if images else set()
+    cards = [folder / name for name in CARDS if only is None and (folder / name).is_file()]
+    return Files(
+        tables=(*cards, *_below(folder, found - images)),
+        images=tuple(_below(folder, images & named)),
+    )
+
+
+def _image_suffixes(builder: Any) -> Collection[str]:
+    """Return the endings of the images in a folder of them; empty for tables with images inside."""
+    return getattr(builder, "EXTENSIONS", ()) if builder.name == "imagefolder" else ()
+
+
+def _paths(part: Any, data: Data) -> Iterator[str | None]:
+    """Yield where the image of each row lies, None for one that lies in the row."""
+    column = hub_columns.choose(part.features, data.columns, unlabelled=True).image
+    images = part.with_format(None).select_columns([column])
+    for row in images.cast_column(column, datasets.Image(decode=False)):
+        yield (row[column] or {}).get("path")
+
+
+def _below(folder: Path, found: Iterable[str]) -> list[Path]:
+    """Return absolute paths as ones that begin with `folder`, as it was written."""
+    base = folder.resolve()
+    paths = (Path(file) for file in sorted(found))
+    return [
+        folder / file.relative_to(base) if file.is_relative_to(base) else file for file in paths
+    ]
+
+
+def _saved(folder: Path) -> list[Path]:
+    splits = folder / SAVED_SPLITS
+    if splits.is_file():
+        names = read_json(splits)["splits"]
+        return [splits, *(file for name in names for file in _saved(folder / name))]
+    parts = [part["filename"] for part in read_json(folder / SAVED)["_data_files"]]
+    return [folder / name for name in (SAVED, "dataset_info.json", *parts)]
+
+
+def _is_saved(folder: Path) -> bool:
+    return any((folder / marker).is_file() for marker in (SAVED_SPLITS, SAVED))
 
 
 def _parts(path: str | None, revision: str | None) -> dict[str, Any]:
@@ -81,7 +146,7 @@ def _load(path: str, revision: str | None) -> Any:
     local = Path(path).expanduser()
     if local.is_file():
         return datasets.load_dataset(str(local.parent), data_files=local.name)
-    if any((local / marker).is_file() for marker in ("dataset_dict.json", "state.json")):
+    if _is_saved(local):
         return datasets.load_from_disk(str(local))
     return datasets.load_dataset(str(local) if local.exists() else path, revision=revision)
 

@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from workers.data.coco import PLACES as COCO_PLACES
-from workers.data.entries import Entry, load_entries, with_text
+from workers.data.entries import Described, Entry, load_entries, local_files, with_text
 from workers.data.flickr8k import PLACES as FLICKR_PLACES
 from workers.data.json_files import as_text, read_lists
-from workers.data.locate import Locator, file_of, images_folder
+from workers.data.locate import file_of
 from workers.data.problems import DataError
-from workers.data.sample import DataSet
+from workers.data.sample import DataSet, Files
 from workers.recipe import Data
 
 OPTIONS = ("images",)
@@ -34,6 +34,16 @@ def load(data: Data) -> DataSet:
     Raises `DataError` as `workers.data.gather.gather` does, and when the file is missing or
     not of this form.
     """
+    return load_entries(describe(data))
+
+
+def files(data: Data) -> Files:
+    """List the files that `load` reads; raises `DataError` as it does before it opens an image."""
+    return local_files(describe(data))
+
+
+def describe(data: Data) -> Described:
+    """Read the file."""
     if data.split and data.split.named:
         raise DataError("data.split must be left out, or be shares: the file names its splits")
     file = file_of(data.path, "dataset*.json")
@@ -47,8 +57,14 @@ def load(data: Data) -> DataSet:
         else:
             problems.append(found)
     entries, faults = with_text(entries)
-    locate = Locator(images_folder(data.images, file.parent), (*COCO_PLACES, *FLICKR_PLACES))
-    return load_entries(data, entries, [*problems, *faults], locate)
+    return Described(
+        data=data,
+        tables=[file],
+        entries=entries,
+        problems=[*problems, *faults],
+        folder=file.parent,
+        places=(*COCO_PLACES, *FLICKR_PLACES),
+    )
 
 
 def _entry(image: Mapping[str, Any], place: str, divided: bool) -> Entry | str:

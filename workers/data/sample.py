@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from PIL import Image
 
@@ -34,3 +35,15 @@ class DataSet:
     """Hex hash over ids, captions, questions and image bytes of all splits, and which is where."""
     problems: tuple[str, ...] = ()
     """What was skipped and why, one line each, by name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Files:
+    """The files of this machine that a data set is loaded from."""
+
+    tables: tuple[Path, ...] = ()
+    """Text files and data sets in one file, as ``data.path`` leads to them."""
+    images: tuple[Path, ...] = ()
+    """The images that the tables name and that are there."""
+    problems: tuple[str, ...] = ()
+    """Bad rows and missing images, one line each, by name; images are not opened for this."""

@@ -11,7 +11,7 @@ from hashlib import sha256
 
 from workers.data.gather import digest
 from workers.data.problems import DataError
-from workers.data.sample import SPLITS, DataSet, Sample
+from workers.data.sample import SPLITS, DataSet, Files, Sample
 from workers.data.scenes import (
     Scene,
     base_caption,
@@ -39,6 +39,11 @@ def load(data: Data) -> DataSet:
         for name, count in counts.items()
     }
     return DataSet(splits=splits, digest=digest(splits, _contents(splits)))
+
+
+def files(data: Data) -> Files:
+    """Return no files: the images are drawn."""
+    return Files()
 
 
 def _counts(data: Data) -> dict[str, int]:

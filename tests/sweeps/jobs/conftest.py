@@ -58,3 +58,27 @@ def server():
     for each in servers:
         each.shutdown()
         each.server_close()
+
+
+@pytest.fixture
+def fill(folder):
+    """Return a function: names of files with the same text in the working folder -> None."""
+
+    def write(*names, text="x"):
+        for name in names:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(text)
+
+    return write
+
+
+@pytest.fixture
+def tabled(sweep, fill):
+    """Return a function: names of images -> a sweep with a table of them, and with them."""
+
+    def write(*images, table="captions.csv", overrides=()):
+        fill(table, text="image,caption\n" + "".join(f"{name},words\n" for name in images))
+        own = ("data.source=csv", "data.limit=null", f"data.path={table}")
+        return sweep(*own, *overrides)
+
+    return write

@@ -1,6 +1,7 @@
 import os
 import shlex
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -22,6 +23,22 @@ def test_what_came_along_moves_to_the_results_once(tmp_path):
     assert driver.settled(source, results, "abc") == settled
     assert (settled / "shots/mark").exists()
     assert list((results / "inputs").iterdir()) == [settled]
+
+
+@pytest.mark.parametrize(("results_mode", "mode"), [(0o755, 0o700), (0o775, 0o770)])
+def test_what_came_along_is_for_those_who_may_write_the_results(tmp_path, results_mode, mode):
+    source, results = tmp_path / "inputs", tmp_path / "results"
+    source.mkdir()
+    (source / "a.png").touch(0o600)
+    results.mkdir()
+    results.chmod(results_mode)
+    before = os.umask(0o002)
+    try:
+        settled = driver.settled(source, results, "abc")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(settled.parent.stat().st_mode) == mode
+    assert stat.S_IMODE((settled / "a.png").stat().st_mode) == 0o664
 
 
 def test_what_came_along_goes_a_day_after_the_last_sweep_that_names_it(tmp_path):

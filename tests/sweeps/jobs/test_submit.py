@@ -3,6 +3,8 @@
 import json
 import shlex
 import sys
+import zipfile
+from pathlib import Path
 
 import pytest
 import ray
@@ -10,6 +12,8 @@ import ray
 from sweeps import cli
 from sweeps.jobs import parcel as parcels
 from sweeps.jobs import submit as submission
+from sweeps.jobs.outgoing import outgoing
+from sweeps.jobs.parcel import parcel
 from sweeps.jobs.submit import Request, Wish, stock_line
 
 VERSION = (200, {"version": "4", "ray_version": ray.__version__})
@@ -31,6 +35,10 @@ def command(monkeypatch, capsys):
 
 def wish(**changes):
     return Wish(**{"address": NOWHERE, "results": "/shared/results", **changes})
+
+
+def requested(sweep, **changes):
+    return submission._request(sweep, wish(**changes), parcel(sweep, outgoing(sweep)))
 
 
 def jobs(*made):
@@ -58,6 +66,11 @@ def test_a_broken_file_is_told_before_the_cluster_is_asked(command, folder):
         (["--results", "here"], "--results must be an absolute folder"),
         (["--idempotency-key", "a/b"], "--idempotency-key must be up to 64 letters"),
         (["--env", "HF_TOKEN=hush"], "--env HF_TOKEN must not be a secret"),
+        (
+            ["--archive", "none/sent.zip"],
+            "--archive must be a file *.zip in a folder that is there",
+        ),
+        (["--archive", "sent.tar"], "--archive must be a file *.zip in a folder that is there"),
         (["--address", "ray://head:10001"], "--address must be that of the cluster's dashboard"),
         ([], "no Ray cluster at"),
     ],
@@ -98,7 +111,7 @@ def test_a_package_over_the_limit_is_one_sentence_with_its_largest_file(
     code, out, err = command(*words)
     assert (code, out) == (2, "")
     assert "the largest: base/model.safetensors" in err
-    assert "Put a line such as `/base/model.safetensors` into .sweepsignore" in err
+    assert "Put the data on storage that all nodes see" in err
     assert err.count("\n") == 1
 
 
@@ -162,7 +175,7 @@ def test_a_key_that_was_used_for_another_sweep_is_refused(command, server, folde
 def test_the_same_key_finds_the_same_job(command, server, folder, sweep):
     from sweeps.files import read
 
-    same = submission._request(read("quickstart", ()), wish(key="k"))
+    same = requested(read("quickstart", ()), key="k")
     address = server(jobs((same.job_id, "RUNNING", dict(same.metadata))))
     code, out, _ = command(
         "submit", "quickstart", "--address", address, "--idempotency-key", "k",
@@ -173,7 +186,7 @@ def test_the_same_key_finds_the_same_job(command, server, folder, sweep):
 
 def test_what_differs_is_another_submission(sweep, folder):
     def digest(*overrides, **changes):
-        return submission._request(sweep(*overrides), wish(**changes)).metadata["digest"]
+        return requested(sweep(*overrides), **changes).metadata["digest"]
 
     first = digest()
     assert digest() == first
@@ -185,22 +198,92 @@ def test_what_differs_is_another_submission(sweep, folder):
 def test_the_request_holds_what_followers_need_and_no_secret(sweep, folder, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "hush")
     monkeypatch.setenv("HF_TOKEN", "hush")
-    request = submission._request(sweep(), wish(key="k"))
+    request = requested(sweep(), key="k")
     assert request.job_id == "shapes-k"
     assert {key: request.metadata[key] for key in ("sweep", "objective", "mode", "trials")} == {
         "sweep": "shapes", "objective": "cider", "mode": "max", "trials": "4",
     }  # fmt: skip
-    assert request.env["env_vars"] == {"RAY_JOB_STOP_WAIT_TIME_S": "30"}
+    assert request.variables == {"RAY_JOB_STOP_WAIT_TIME_S": "30"}
     assert "hush" not in repr(request)
 
 
 def test_the_line_for_ray_alone_reads_back():
     request = Request(
         job_id="shapes-k", command=("python", "-m", "x", "--results", "/my results"),
-        env={"working_dir": "/a b.zip", "env_vars": {"A": "it's"}}, metadata={"sweep": "shapes"},
+        variables={"A": "it's"}, metadata={"sweep": "shapes"},
     )  # fmt: skip
-    words = shlex.split(stock_line("http://head:8265", request))
+    words = shlex.split(stock_line("http://head:8265", request, Path("/a b.zip")))
     assert words[:5] == ["ray", "job", "submit", "--address", "http://head:8265"]
-    assert json.loads(words[6]) == request.env
+    assert json.loads(words[6]) == {"working_dir": "/a b.zip", "env_vars": {"A": "it's"}}
     assert json.loads(words[8]) == request.metadata
     assert words[9:] == ["--", *request.command]
+
+
+TABLED = ("--set", "data.source=csv", "--set", "data.limit=null", "--set", "data.path=captions.csv",
+          "--address", NOWHERE)  # fmt: skip
+
+
+def test_a_dry_run_lists_what_is_sent_and_what_stays_and_writes_nothing(command, tabled, fill):
+    tabled("a.png", "prod.env", "gone.png")
+    fill("a.png", "notes.txt", ".aws/credentials", "id_ed25519", "prod.env", "more/b.png")
+    fill(".sweepsignore", text="!/prod.env\n")
+    words = ("submit", "quickstart", *TABLED, "--set", "data.on_bad_sample=skip", "--dry-run")
+    code, out, err = command(*words)
+    assert (code, err) == (0, "")
+    assert out.splitlines() == [
+        "would send the sweep file and 3 files, 0.0 MB",
+        "      1 B  a.png",
+        "     56 B  captions.csv",
+        "      1 B  prod.env",
+        "on purpose, because of `!/prod.env` (.sweepsignore:1): prod.env",
+        "skipped, as data.on_bad_sample says: gone.png: no such image in the folder or in images/ "
+        "(captions.csv line 4)",
+        "stays here, by the rule `.*` (a name that is never sent): .aws/, .sweepsignore",
+        "stays here, by the rule `id_ed25519*` (a name that is never sent): id_ed25519",
+        "stays here, named by no field and no table: notes.txt, more/b.png",
+    ]
+    assert not Path("../cache").exists()
+    code, out, err = command(*words, "--archive", "sent.zip")
+    assert (code, err) == (0, "")
+    line = shlex.split(out.partition("the same by Ray alone: ")[2])
+    working = json.loads(line[6])["working_dir"]
+    assert Path(working) == Path("sent.zip").absolute()
+    with zipfile.ZipFile(working) as archive:
+        assert len(archive.namelist()) == 4
+
+
+def test_a_missing_image_is_one_error_and_nothing_is_written(command, tabled, folder):
+    tabled("gone.png")
+    code, out, err = command("submit", "quickstart", *TABLED)
+    assert (code, out) == (2, "")
+    assert err.startswith("error: data.path captions.csv has 1 problem:\n  gone.png: no such image")
+    assert not Path("../cache").exists()
+
+
+def test_the_largest_are_shown_before_they_are_sent_and_no_archive_stays(
+    command, tabled, fill, server
+):
+    """The cluster of this test refuses packages: what was shown came first."""
+    names = [f"{number:02}.png" for number in range(12)]
+    tabled(*names)
+    for number, name in enumerate(names):
+        fill(name, text="x" * 1000 * number)
+    fill("../cache/parcels/left.zip")
+    address = server({"/api/version": VERSION, "/api/jobs/": (200, [])})
+    code, out, err = command("submit", "quickstart", *TABLED, "--address", address)
+    assert code == 2
+    assert err.startswith(f"error: the cluster at {address}: Request failed")
+    lines = out.splitlines()
+    assert lines[0] == "sends the sweep file and 13 files, 0.1 MB; the 10 largest:"
+    assert [line.split()[-1] for line in lines[1:]] == [*reversed(names[2:])]
+    assert [file.name for file in Path("../cache/parcels").iterdir()] == ["left.zip"]
+
+
+def test_a_name_cannot_write_to_the_terminal(command, tabled, fill):
+    name = "a\x1b[2J.png"
+    tabled(name)
+    fill(name)
+    code, out, _ = command("submit", "quickstart", *TABLED, "--dry-run")
+    assert code == 0
+    assert "'a\\x1b[2J.png'" in out
+    assert "\x1b" not in out

@@ -5,14 +5,17 @@ import pty
 import re
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import textwrap
 import time
 from collections import Counter
+from pathlib import Path
 
 import psutil
 import pytest
+from PIL import Image
 
 from benchmarks import kills
 from benchmarks.clusters import environment, local_cluster
@@ -51,10 +54,11 @@ def head(cluster):
     return cluster.dashboard
 
 
-def start(folder, *arguments):
+def start(folder, *arguments, **more):
     return subprocess.Popen(
         [sys.executable, "-c", "from sweeps.cli import main; main()", *arguments],
-        cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment(),
+        cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        env=environment(**more),
     )  # fmt: skip
 
 
@@ -106,7 +110,8 @@ def test_a_sweep_outlives_its_client_stops_and_goes_on(head, working):
     client.wait()
     assert client.returncode == -signal.SIGKILL, shown
     assert "submitted as killed-one" in shown
-    assert "the same by Ray alone: ray job submit --address" in shown
+    assert "sends the sweep file and" in shown
+    assert "base/model.safetensors" in shown
 
     # The sweep goes on, and is found again. It is paused, lest it end before it is stopped.
     before = kills.recorded(working)
@@ -179,7 +184,7 @@ def test_the_line_for_ray_alone_works(head, working, tmp_path):
     (working / "cluster.yaml").write_text(f"{rays}metadata:\n  sweep:\n{inside}")
     small = ("--set", "search.trials=1", "--set", "train.epochs=1", "--set", "name=pasted")
     send = ("submit", "cluster.yaml", *small, "--address", head, "--results", str(results))
-    code, said = called(working, *send)
+    code, said = called(working, *send, "--archive", str(tmp_path / "sent.zip"))
     assert code == 0, said
     line = said.partition("the same by Ray alone: ")[2].splitlines()[0]
     done = subprocess.run(line, shell=True, env=environment(), cwd=tmp_path, capture_output=True,
@@ -187,6 +192,43 @@ def test_the_line_for_ray_alone_works(head, working, tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     states = Counter(path.parent.name for path in results.glob("*/sweep.yaml"))
     assert states == {"pasted-1": 1, "pasted-2": 1}
+
+
+def test_no_secret_of_the_folder_and_no_archive_is_left_anywhere(cluster, working, tmp_path):
+    """The sweep reads a table and its images; what lies beside them reaches nobody."""
+    address = cluster.dashboard
+    place = tmp_path / "place"
+    shutil.copytree(working, place, ignore=shutil.ignore_patterns("sweep-results"))
+    rows = [f"{number}.png,a dark square" for number in range(12)]
+    (place / "captions.csv").write_text("\n".join(["image,caption", *rows]))
+    (place / "images").mkdir()
+    for number in range(12):
+        Image.new("RGB", (16, 16), (number, 0, 0)).save(place / "images" / f"{number}.png")
+    (place / ".aws").mkdir()
+    secret = b"planted-7f3a"
+    for name in (".aws/credentials", "hf_token", "id_ed25519", "prod.env", "images/notes.txt"):
+        (place / name).write_bytes(secret)
+    results, cache = tmp_path / "results", tmp_path / "cache"
+    words = ("data.source=csv", "data.path=captions.csv", "data.limit=null", "search.trials=1",
+             "train.epochs=1", "name=planted")  # fmt: skip
+    overrides = [word for each in words for word in ("--set", each)]
+    send = ("submit", "killed.yaml", *overrides, "--address", address, "--results", str(results))
+    client = start(place, *send, SWEEPS_CACHE=str(cache))
+    said, _ = client.communicate(timeout=LONGEST_SECONDS)
+    assert client.returncode == 0, said
+    command = psutil.Process(cluster.nodes[0].pid).cmdline()
+    rays = next(word.partition("=")[2] for word in command if word.startswith("--temp-dir="))
+    left = [file for top in (rays, results, cache) for file in Path(top).rglob("*")
+            if file.is_file() and not file.is_symlink()]  # fmt: skip
+    assert [file for file in left if secret in file.read_bytes()] == []
+    assert list((cache / "parcels").iterdir()) == []
+    unpacked = Path(rays).glob("*/runtime_resources/working_dir_files/*/inputs/captions.csv")
+    assert [stat.S_IMODE(file.stat().st_mode) for file in unpacked] == [0o600]
+    (inputs,) = results.glob("inputs/*")
+    assert stat.S_IMODE(inputs.parent.stat().st_mode) == 0o700
+    assert sorted(
+        file.name for file in inputs.rglob("*.*") if file.parent.name != "base"
+    ) == sorted(["captions.csv", *(f"{number}.png" for number in range(12))])
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from workers.data.folder import load
+from workers.data.folder import files, load
 from workers.data.problems import DataError
 from workers.data.sample import SPLITS, DataSet
 from workers.recipe import Data, Split
@@ -313,3 +313,16 @@ def test_digest_sees_pixels_captions_and_splits(album: Path) -> None:
         seen.append(load(data(album)).digest)
     assert load(data(album)).digest == seen[-1]
     assert len(set(seen)) == 4
+
+
+def test_the_files_are_the_captions_the_lists_and_the_images_with_a_row(album: Path) -> None:
+    lists = {"train": ["0.png", "1.png"], "validation": ["2.png"], "test": ["3.png"]}
+    write_lists(album, **lists)
+    draw(album / "images" / "bare.png", 99)
+    write_rows(album, [*rows_for(4), ("gone.png", "a picture")])
+    listed = files(data(album, split=LISTS))
+    assert [file.name for file in listed.tables] == ["captions.csv", *(f"{n}.txt" for n in lists)]
+    assert [file.name for file in listed.images] == [f"{number}.png" for number in range(4)]
+    with pytest.raises(DataError) as refused:
+        load(data(album, split=LISTS))
+    assert refused.value.problems == listed.problems

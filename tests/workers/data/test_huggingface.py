@@ -7,7 +7,7 @@ import datasets
 import pytest
 from PIL import Image
 
-from workers.data.huggingface import load
+from workers.data.huggingface import files, load
 from workers.data.problems import DataError
 from workers.data.sample import SPLITS, DataSet, Sample
 from workers.recipe import Columns, Data, Split
@@ -249,3 +249,47 @@ def test_a_hub_name_that_cannot_be_reached_says_what_to_do(
 def test_a_revision_of_a_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"data\.revision is for sets on the hub"):
         load(data(str(tmp_path), revision="v1"))
+
+
+def test_of_a_folder_of_images_the_files_are_those_that_the_metadata_names(tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for color in range(4):
+        (folder / f"{color}.png").write_bytes(png(color))
+    rows = "".join(f"{color}.png,red {color}\n" for color in range(3))
+    (folder / "metadata.csv").write_text(f"file_name,text\n{rows}")
+    (folder / "hf_token").write_text("hush")
+    (folder / "notes.json").write_text("{}")
+    link = tmp_path / "link"
+    link.symlink_to(folder)
+    for path in (folder, link):
+        listed = files(data(str(path)))
+        assert listed.tables == (path / "metadata.csv",)
+        assert listed.images == tuple(path / f"{color}.png" for color in range(3))
+
+
+def test_a_file_is_all_of_its_set_and_a_set_on_the_hub_has_no_file_here(tmp_path: Path) -> None:
+    path = as_parquet(tmp_path, table(range(3), text=words(range(3))))
+    (tmp_path / "other.parquet").write_bytes(b"")
+    assert files(data(path)).tables == (Path(path),)
+    assert files(data("someone/photos")).tables == ()
+
+
+def test_a_saved_set_has_the_files_of_its_splits(tmp_path: Path) -> None:
+    part = table(range(3), text=words(range(3)))
+    path = Path(save(tmp_path, datasets.DatasetDict(train=part, test=part)))
+    (path / "train" / "cache-1.arrow").write_bytes(b"")
+    assert {file.relative_to(path).as_posix() for file in files(data(str(path))).tables} == {
+        "dataset_dict.json",
+        *(
+            f"{split}/{name}"
+            for split in ("train", "test")
+            for name in ("state.json", "dataset_info.json", "data-00000-of-00001.arrow")
+        ),
+    }
+
+
+def test_what_cannot_be_loaded_has_no_list_of_files(tmp_path: Path) -> None:
+    (tmp_path / "broken.parquet").write_bytes(b"none")
+    with pytest.raises(DataError, match="cannot be loaded as a data set"):
+        files(data(str(tmp_path / "broken.parquet")))
