@@ -223,7 +223,7 @@ def test_no_secret_of_the_folder_and_no_archive_is_left_anywhere(cluster, workin
     assert [file for file in left if secret in file.read_bytes()] == []
     assert list((cache / "parcels").iterdir()) == []
     unpacked = Path(rays).glob("*/runtime_resources/working_dir_files/*/inputs/captions.csv")
-    assert [stat.S_IMODE(file.stat().st_mode) for file in unpacked] == [0o600]
+    assert {stat.S_IMODE(file.stat().st_mode) for file in unpacked} == {0o600}
     (inputs,) = results.glob("inputs/*")
     assert stat.S_IMODE(inputs.parent.stat().st_mode) == 0o700
     assert sorted(
