@@ -5,7 +5,6 @@ import os
 import secrets
 import signal
 import stat
-import sys
 import tempfile
 import threading
 import warnings
@@ -41,6 +40,11 @@ _ENVIRONMENT = {
 }
 _TOKEN = secrets.token_hex(32)
 """What this process and those that it starts know of the Ray that it starts; in no file."""
+
+
+_LONGEST = 22
+"""Characters of a folder in which the path of a socket of Ray's has less than the 103 bytes that
+it may have."""
 
 
 def check() -> str:
@@ -107,12 +111,10 @@ def _start() -> None:
 def _private_folder() -> Path:
     """Return the folder of temporary files of this user, whose names others could guess.
 
-    Ray lets everybody write into its own folder, where sockets and packages lie. The path is short
-    because a socket's may have 103 bytes.
+    Ray lets everybody write into its own folder, where sockets and packages lie.
     """
-    root = os.environ.get("RAY_TMPDIR") or (
-        "/tmp" if sys.platform == "darwin" else tempfile.gettempdir()
-    )
+    usual = tempfile.gettempdir()
+    root = os.environ.get("RAY_TMPDIR") or (usual if len(usual) <= _LONGEST else "/tmp")
     folder = Path(root) / f"sweeps-{os.getuid()}"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     found = folder.lstat()
