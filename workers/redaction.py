@@ -1,0 +1,136 @@
+"""What is secret, and how it is hidden: the one list of names, and the one function.
+
+Text that leaves a process (a terminal, a log, MLflow, a record, a report) passes through `redact`,
+and addresses that hold a secret are refused (`has_secret`), because addresses are kept and shown.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from urllib.parse import quote, unquote
+
+HIDDEN = "***"
+_LEAST = 8
+"""Characters of a value of the environment from which on it is hidden wherever it stands; shorter
+ones stand in ordinary words as well."""
+
+_WORDS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|[^A-Za-z0-9]+")
+_NAME = re.compile(
+    r"""
+    (?!.*(pad|eos|bos|unk|sep|cls|mask|image|video|per)_token$)       # of a tokenizer
+    (?!.*(public|primary|foreign|sort|cache)_key$)
+    ( .*(token|password|passwd|passphrase|secrets?|credentials?|signature|apikey)
+    | (.*_)?(pass|pwd|auth|authorization|sas|sig|jwt|cookie)
+    | .*(_|access|account|private|secret)key | .*access_?key_?id
+    | .*conn(ection)?_?str(ing)?
+    )
+    """,
+    re.VERBOSE,
+)
+_ORDINARY = ("PWD", "OLDPWD")
+"""The shell's variables for folders."""
+
+# All patterns are linear: what repeats either has a bound or is consumed by its match.
+_USERINFO = re.compile(
+    r"""
+    (?P<scheme>[A-Za-z][A-Za-z0-9+.-]{0,30})?://(?!\[)  # an IPv6 address, not a user
+    (?P<user>[^\s"'<>/?#:]*)
+    (?: :(?!//) (?P<port>\d{1,5}(?=[/?#"'<>,;)\]}`\s]|$))?
+          (?P<password>(?:(?!://)\S)*) )?
+    @""",
+    re.VERBOSE,
+)
+"""As people write it: a password may hold ``@ / # ?`` unescaped, up to the last ``@``."""
+_DATABASES = ("postgresql", "postgres", "mysql", "mariadb", "mssql", "oracle")
+"""Where a user without a password is only a name, and a password may be a ``${VARIABLE}``;
+elsewhere a user may be a token."""
+_ASSIGNED = re.compile(
+    r"""(?<!\w)(?P<name>[A-Za-z][\w.%-]{0,63})(?:=|["']\s{0,4}:\s{0,4}(?=["']))"""
+)
+_VALUE = re.compile(r"""(?P<quote>["'])(?P<quoted>[^\n]*?)(?P=quote)|(?P<bare>[^\s&"'<>]+)""")
+_PLACEHOLDER = re.compile(r"\$\{\w+\}|\$\w+|\.\.\.|\*\*\*|None|null|")
+"""Stands in the place of a secret and is none; the first is how an address names one."""
+_SHAPES = re.compile(
+    r"""
+      (?P<header>(?i:\bauthorization["']?\s{0,4}[:=]\s{0,4}["']?)(?!\*\*\*))
+        (?:[A-Za-z-]{1,20}[ ]{1,4})?[^\s"',]+
+    | \bBearer\s{1,4}(?=[^\s\d]{0,64}\d)[\w.~+/=-]{12,}
+    | \bhf_[A-Za-z0-9]{16,} | \b(?:AKIA|ASIA)[A-Z0-9]{16}\b | \bAIza[\w-]{35}
+    | \bgh[pousr]_[A-Za-z0-9]{20,} | \bgithub_pat_\w{20,} | \bglpat-[\w-]{16,}
+    | \bsk-(?=[A-Za-z_-]{0,64}\d)[\w-]{20,} | \bxox[abeoprs]-[\w-]{10,}
+    | -----BEGIN[ ](?:[A-Z]{1,20}[ ]){0,4}PRIVATE[ ]KEY-----
+        .*?(?:-----END[ ](?:[A-Z]{1,20}[ ]){0,4}PRIVATE[ ]KEY-----|\Z)
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+"""Headers with credentials, and tokens and keys that are known by how they look."""
+
+
+@lru_cache(maxsize=1024)
+def is_secret(name: str) -> bool:
+    """Tell whether a variable, field, header or query parameter of this name holds a secret.
+
+    ``HF_TOKEN``, ``secret_key``, ``X-Amz-Signature`` and ``accountKey`` do; ``tokenizer``,
+    ``max_new_tokens``, ``key`` and ``AWS_REGION`` do not.
+    """
+    words = "_".join(filter(None, _WORDS.split(unquote(name)))).lower()
+    return name not in _ORDINARY and _NAME.fullmatch(words) is not None
+
+
+def secret_values(environ: Mapping[str, str]) -> list[str]:
+    """Return the values of secret variables that are long enough to be found, longest first."""
+    found = {value for name, value in environ.items() if is_secret(name)}
+    forms = {form for value in found for form in (value, quote(value, safe=""))}
+    return sorted((form for form in forms if len(form) >= _LEAST), key=len, reverse=True)
+
+
+def redact(text: str) -> str:
+    """Return a text with ``***`` in place of every secret.
+
+    Those are users and passwords in addresses, values of secret query parameters and assignments,
+    credentials in headers, tokens and keys of known shapes, and the values of this process's own
+    secret variables. ``${VARIABLE}`` stays where it would be put in. Linear time.
+    """
+    for value in secret_values(os.environ):
+        text = text.replace(value, HIDDEN)
+    return _without_forms(text)
+
+
+def has_secret(address: str) -> bool:
+    """Tell whether an address holds a secret, which a ``${VARIABLE}`` is not."""
+    return _without_forms(address) != address
+
+
+def _without_forms(text: str) -> str:
+    """Hide what is known to be secret by how it is written."""
+    text = _SHAPES.sub(lambda found: (found["header"] or "") + HIDDEN, text)
+    return _without_values(_USERINFO.sub(_without_user, text))
+
+
+def _without_user(found: re.Match[str]) -> str:
+    scheme = found["scheme"] or ""
+    if found["port"] and scheme.lower() in ("http", "https"):
+        return found[0]  # an address with a port and an @ in its path
+    password = (found["port"] or "") + (found["password"] or "")
+    database = scheme.partition("+")[0].lower() in _DATABASES
+    if database and _PLACEHOLDER.fullmatch(password):
+        return found[0]
+    return f"{scheme}://{HIDDEN}@"
+
+
+def _without_values(text: str) -> str:
+    pieces: list[str] = []
+    end = 0
+    for found in _ASSIGNED.finditer(text):
+        if found.start() < end or not is_secret(found["name"]):
+            continue
+        value = _VALUE.match(text, found.end())
+        if value is None:
+            continue
+        start, stop = value.span("bare" if value["bare"] else "quoted")
+        stop = start + len(text[start:stop].rstrip(",;)]."))
+        if not _PLACEHOLDER.fullmatch(text, start, stop):
+            pieces += text[end:start], HIDDEN
+            end = stop
+    return "".join(pieces) + text[end:]
