@@ -6,8 +6,9 @@ and addresses that hold a secret are refused (`has_secret`), because addresses a
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from typing import Any, TextIO, cast
 from urllib.parse import quote, unquote
 
 HIDDEN = "***"
@@ -100,6 +101,29 @@ def redact(text: str) -> str:
 def has_secret(address: str) -> bool:
     """Tell whether an address holds a secret, which a ``${VARIABLE}`` is not."""
     return _without_forms(address) != address
+
+
+def redacted(stream: TextIO) -> TextIO:
+    """Return a stream that writes to `stream` what `redact` leaves of each text."""
+    return cast(TextIO, _Redacted(stream))
+
+
+class _Redacted:
+    """Looks at each call's text as a whole; a secret that comes in pieces is not seen."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        self._stream.write(redact(text))
+        return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 def _without_forms(text: str) -> str:
