@@ -20,10 +20,10 @@ _WORDS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|[^A-Za-z0-
 _NAME = re.compile(
     r"""
     (?!.*(pad|eos|bos|unk|sep|cls|mask|image|video|per)_token$)       # of a tokenizer
-    (?!.*(public|primary|foreign|sort|cache)_key$)
-    ( .*(token|password|passwd|passphrase|secrets?|credentials?|signature|apikey)
+    ( .*(token|password|passwd|passphrase|secrets?|credentials?|signature)
     | (.*_)?(pass|pwd|auth|authorization|sas|sig|jwt|cookie)
-    | .*(_|access|account|private|secret)key | .*access_?key_?id
+    | .*(access|account|api|auth|encryption|private|secret|shared|signing|ssh|storage)_?key
+    | .*access_?key_?id
     | .*conn(ection)?_?str(ing)?
     )
     """,
@@ -56,7 +56,7 @@ _SHAPES = re.compile(
     r"""
       (?P<header>(?i:\bauthorization["']?\s{0,4}[:=]\s{0,4}["']?)(?!\*\*\*))
         (?:[A-Za-z-]{1,20}[ ]{1,4})?[^\s"',]+
-    | \bBearer\s{1,4}(?=[^\s\d]{0,64}\d)[\w.~+/=-]{12,}
+    | \b(?:Bearer|Basic)\s{1,4}(?=[^\s\d]{0,64}\d)[\w.~+/=-]{12,}
     | \bhf_[A-Za-z0-9]{16,} | \b(?:AKIA|ASIA)[A-Z0-9]{16}\b | \bAIza[\w-]{35}
     | \bgh[pousr]_[A-Za-z0-9]{20,} | \bgithub_pat_\w{20,} | \bglpat-[\w-]{16,}
     | \bsk-(?=[A-Za-z_-]{0,64}\d)[\w-]{20,} | \bxox[abeoprs]-[\w-]{10,}
@@ -76,6 +76,8 @@ def is_secret(name: str) -> bool:
     ``max_new_tokens``, ``key`` and ``AWS_REGION`` do not.
     """
     words = "_".join(filter(None, _WORDS.split(unquote(name)))).lower()
+    if name.isupper() and words.endswith("_key"):  # of the environment: whatever it opens
+        return True
     return name not in _ORDINARY and _NAME.fullmatch(words) is not None
 
 

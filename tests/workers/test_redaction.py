@@ -9,14 +9,14 @@ from workers.redaction import has_secret, is_secret, redact, secret_values
 
 SECRET_NAMES = """
     token password HF_TOKEN PGPASSWORD MYSQL_PWD AWS_SECRET_ACCESS_KEY AWS_ACCESS_KEY_ID
-    AWS_SESSION_TOKEN RAY_AUTH_TOKEN MLFLOW_FLASK_SERVER_SECRET_KEY OPENAI_API_KEY secret_key
-    client_secret private_key connection_string AccountKey AWSAccessKeyId apiKey accessToken
+    AWS_SESSION_TOKEN RAY_AUTH_TOKEN MLFLOW_FLASK_SERVER_SECRET_KEY OPENAI_API_KEY DEPLOY_KEY
+    secret_key client_secret private_key connection_string AccountKey AWSAccessKeyId apiKey accessToken
     X-Amz-Signature X-Amz-Credential X-Amz-Security-Token sig auth secret%5Fkey tracking.password
 """
 ORDINARY_NAMES = """
     tokenizer max_new_tokens tokens pad_token eos_token_id key keys author monkey compass bypass
-    design secretary public_key AWS_REGION PWD OLDPWD RAY_AUTH_MODE RAY_AUTH_TOKEN_PATH
-    TOKENIZERS_PARALLELISM SSH_AUTH_SOCK AWS_ENDPOINT_URL password_file uri
+    design secretary public_key viewStateShareKey AWS_REGION PWD OLDPWD RAY_AUTH_MODE
+    RAY_AUTH_TOKEN_PATH TOKENIZERS_PARALLELISM SSH_AUTH_SOCK AWS_ENDPOINT_URL password_file uri
 """
 HIDDEN = {
     "http://me:pw@host/x": "http://***@host/x",
