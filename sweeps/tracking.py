@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from workers.redaction import redact
-
 
 @dataclass(frozen=True, kw_only=True)
 class Tracking:
@@ -139,10 +137,10 @@ def open_run(
 
 
 def set_tags(client: Any, run_id: str, tags: Mapping[str, str]) -> None:
-    """Set several tags in one write, without the secrets that a text may hold."""
+    """Set several tags in one write."""
     from mlflow.entities import RunTag
 
-    client.log_batch(run_id, tags=[RunTag(key, redact(value)) for key, value in tags.items()])
+    client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
 
 
 def log_params(client: Any, run_id: str, params: Mapping[str, str]) -> None:

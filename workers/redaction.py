@@ -4,6 +4,7 @@ Text that leaves a process (a terminal, a log, MLflow, a record, a report) passe
 and addresses that hold a secret are refused (`has_secret`), because addresses are kept and shown.
 """
 
+import json
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -19,7 +20,7 @@ ones stand in ordinary words as well."""
 _WORDS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|[^A-Za-z0-9]+")
 _NAME = re.compile(
     r"""
-    (?!.*(pad|eos|bos|unk|sep|cls|mask|image|video|per)_token$)       # of a tokenizer
+    (?!.*(pad|eos|bos|unk|sep|cls|mask|image|video|page)_token$)  # no keys to anything
     ( .*(token|password|passwd|passphrase|secrets?|credentials?|signature)
     | (.*_)?(pass|pwd|auth|authorization|sas|sig|jwt|cookie)
     | .*(access|account|api|auth|encryption|private|secret|shared|signing|ssh|storage)_?key
@@ -47,9 +48,15 @@ _DATABASES = ("postgresql", "postgres", "mysql", "mariadb", "mssql", "oracle")
 """Where a user without a password is only a name, and a password may be a ``${VARIABLE}``;
 elsewhere a user may be a token."""
 _ASSIGNED = re.compile(
-    r"""(?<!\w)(?P<name>[A-Za-z][\w.%-]{0,63})(?:=|["']\s{0,4}:\s{0,4}(?=["']))"""
+    r"""
+      (?<!\w)(?P<name>[A-Za-z][\w.%-]{0,63})=
+    | (?<=["'])(?P<key>[A-Za-z][\w.%-]{0,63})["']\s{0,4}:\s{0,4}(?=["'])
+    """,
+    re.VERBOSE,
 )
-_VALUE = re.compile(r"""(?P<quote>["'])(?P<quoted>[^\n]*?)(?P=quote)|(?P<bare>[^\s&"'<>]+)""")
+_VALUE = re.compile(
+    r"""(?P<quote>["'])(?P<quoted>[^\n]*?)(?:(?P=quote)|(?=\n|\Z))|(?P<bare>[^\s&"'<>]+)"""
+)
 _PLACEHOLDER = re.compile(r"\$\{\w+\}|\$\w+|\.\.\.|\*\*\*|None|null|")
 """Stands in the place of a secret and is none; the first is how an address names one."""
 _SHAPES = re.compile(
@@ -82,32 +89,37 @@ def is_secret(name: str) -> bool:
 
 
 def secret_values(environ: Mapping[str, str]) -> list[str]:
-    """Return the values of secret variables that are long enough to be found, longest first."""
+    """Return the values of secret variables as texts may hold them, those that are long enough.
+
+    The longest come first: one may be a part of another.
+    """
     found = {value for name, value in environ.items() if is_secret(name)}
-    forms = {form for value in found for form in (value, quote(value, safe=""))}
-    return sorted((form for form in forms if len(form) >= _LEAST), key=len, reverse=True)
+    written = ((value, quote(value, safe=""), json.dumps(value)[1:-1]) for value in found)
+    forms = {form for each in written for form in each if len(form) >= _LEAST}
+    return sorted(forms, key=len, reverse=True)
 
 
-def redact(text: str) -> str:
+def redact(text: str, environ: Mapping[str, str] = os.environ) -> str:
     """Return a text with ``***`` in place of every secret.
 
     Those are users and passwords in addresses, values of secret query parameters and assignments,
-    credentials in headers, tokens and keys of known shapes, and the values of this process's own
-    secret variables. ``${VARIABLE}`` stays where it would be put in. Linear time.
+    credentials in headers, tokens and keys of known shapes, and the values of secret variables of
+    `environ`, that of this process. ``${VARIABLE}`` stays where it would be put in. Linear time.
     """
-    for value in secret_values(os.environ):
+    for value in secret_values(environ):
         text = text.replace(value, HIDDEN)
-    return _without_forms(text)
+    text = _SHAPES.sub(lambda found: (found["header"] or "") + HIDDEN, text)
+    return _without_values(_USERINFO.sub(_without_user, text))
 
 
 def has_secret(address: str) -> bool:
     """Tell whether an address holds a secret, which a ``${VARIABLE}`` is not."""
-    return _without_forms(address) != address
+    return redact(address, {}) != address
 
 
 def redacted(stream: TextIO) -> TextIO:
     """Return a stream that writes to `stream` what `redact` leaves of each text."""
-    return cast(TextIO, _Redacted(stream))
+    return stream if isinstance(stream, _Redacted) else cast(TextIO, _Redacted(stream))
 
 
 class _Redacted:
@@ -128,12 +140,6 @@ class _Redacted:
         return getattr(self._stream, name)
 
 
-def _without_forms(text: str) -> str:
-    """Hide what is known to be secret by how it is written."""
-    text = _SHAPES.sub(lambda found: (found["header"] or "") + HIDDEN, text)
-    return _without_values(_USERINFO.sub(_without_user, text))
-
-
 def _without_user(found: re.Match[str]) -> str:
     scheme = found["scheme"] or ""
     if found["port"] and scheme.lower() in ("http", "https"):
@@ -149,7 +155,7 @@ def _without_values(text: str) -> str:
     pieces: list[str] = []
     end = 0
     for found in _ASSIGNED.finditer(text):
-        if found.start() < end or not is_secret(found["name"]):
+        if found.start() < end or not is_secret(found["name"] or found["key"]):
             continue
         value = _VALUE.match(text, found.end())
         if value is None:

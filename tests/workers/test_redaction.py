@@ -10,7 +10,8 @@ from workers.redaction import has_secret, is_secret, redact, secret_values
 SECRET_NAMES = """
     token password HF_TOKEN PGPASSWORD MYSQL_PWD AWS_SECRET_ACCESS_KEY AWS_ACCESS_KEY_ID
     AWS_SESSION_TOKEN RAY_AUTH_TOKEN MLFLOW_FLASK_SERVER_SECRET_KEY OPENAI_API_KEY DEPLOY_KEY
-    secret_key client_secret private_key connection_string AccountKey AWSAccessKeyId apiKey accessToken
+    secret_key client_secret private_key connection_string AccountKey AWSAccessKeyId apiKey
+    accessToken
     X-Amz-Signature X-Amz-Credential X-Amz-Security-Token sig auth secret%5Fkey tracking.password
 """
 ORDINARY_NAMES = """
@@ -37,6 +38,7 @@ HIDDEN = {
     "{'Authorization': 'Basic bWU6cHc='}": "{'Authorization': '***'}",
     "login(token=abc, name=me)": "login(token=***, name=me)",
     '{"api_key": "a b", "n": 1}': '{"api_key": "***", "n": 1}',
+    '{"token": "cut off': '{"token": "***',
     "sent hf_abcdefghijklmnopqrst and AKIAIOSFODNN7EXAMPLE.": "sent *** and ***.",
     "ghp_0123456789abcdefghij sk-proj-0123456789abcdefghij": "*** ***",
     "-----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY----- x": "*** x",
@@ -55,6 +57,8 @@ KEPT = """
     Bearer authentication is needed
     sk-learn-is-a-long-name-of-a-package
     token=None
+    {"~/.ray/auth_token": "~/.ray/auth_token"}
+    http://host/#/experiments?viewStateShareKey=abc&pageToken=abc
 """.strip().splitlines()
 
 

@@ -18,6 +18,7 @@ from workers.data.locate import Locator, images_folder
 from workers.data.sample import DataSet
 from workers.data.table import Table, read_tables
 from workers.recipe import Columns, Data
+from workers.redaction import redact
 
 OPTIONS = ("columns", "images", "allow_private_links", "allow_redirected_links")
 IMAGE_NAMES = (*IMAGE_KEYS, "image_path", "image_link", "image_url", "image_id")
@@ -25,6 +26,8 @@ IMAGE_NAMES = (*IMAGE_KEYS, "image_path", "image_link", "image_url", "image_id")
 
 def load(data: Data) -> DataSet:
     """Load the tables; a sample's id is that of its first row, or else the image's name.
+
+    Ids are kept with all results, so that of a link has no signature or token.
 
     With several files the ids of all but the test file are led by the file's name: ``train/7``.
 
@@ -50,7 +53,7 @@ def _entries(table: Table, columns: Columns) -> tuple[list[Entry], list[str]]:
     problems: list[str] = []
     for line, row in table.rows:
         entry = Entry(
-            id=table.id(row[id].strip()),
+            id=redact(table.id(row[id].strip()), {}),  # a link may be signed
             image=row[image].strip(),
             captions=(row[caption],) if caption else (),
             question=" ".join(row[question].split()) if question else None,
