@@ -265,9 +265,10 @@ def _read(file: str, overrides: list[str] | None) -> "Sweep":
 def _place(sweep: "Sweep", results: str | None) -> Path:
     """Return where the driver of a sweep works, see `sweeps.storage.places`."""
     from sweeps.files import results_of
+    from sweeps.problems import refused
     from sweeps.storage.places import DRIVER, working
 
-    with problems():
+    with problems(), refused():
         return working(results_of(sweep, results), DRIVER)
 
 

@@ -1,11 +1,13 @@
 """What is secret, and that it is hidden wherever it stands in a text."""
 
+import io
+import logging
 import random
 import time
 
 import pytest
 
-from workers.redaction import has_secret, is_secret, redact, secret_values
+from workers.redaction import has_secret, is_secret, redact, redacted, secret_values
 
 SECRET_NAMES = """
     token password HF_TOKEN PGPASSWORD MYSQL_PWD AWS_SECRET_ACCESS_KEY AWS_ACCESS_KEY_ID
@@ -131,3 +133,15 @@ def test_long_text_takes_linear_time(piece):
     begin = time.process_time()
     redact(text)
     assert time.process_time() - begin < 5.0  # quadratic time takes minutes
+
+
+def test_a_stream_writes_without_secrets_and_is_else_the_same():
+    stream = io.StringIO()
+    guarded = redacted(stream)
+    assert redacted(guarded) is guarded
+    handler = logging.StreamHandler(guarded)
+    handler.handle(logging.makeLogRecord({"msg": "at %s", "args": ("http://me:pw@host",)}))
+    guarded.writelines(["token=abc\n"])
+    print("Bearer abcdefgh0123", file=guarded)
+    assert stream.getvalue() == "at http://***@host\ntoken=***\n***\n"
+    assert not guarded.isatty()
