@@ -37,25 +37,29 @@ _ORDINARY = ("PWD", "OLDPWD")
 _USERINFO = re.compile(
     r"""
     (?P<scheme>[A-Za-z][A-Za-z0-9+.-]{0,30})?://(?!\[)  # an IPv6 address, not a user
-    (?P<user>[^\s"'<>/?#:]*)
-    (?: :(?!//) (?P<port>\d{1,5}(?=[/?#"'<>,;)\]}`\s]|$))?
-          (?P<password>(?:(?!://)\S)*) )?
+    (?P<user>\*\*\*(?=@)|[^\s"'<>/?#:]*)
+    (?: :(?!//) (?P<port>\d{1,5}(?=[/?#"'<>,;.)\]}`\s]|$))?
+        (?P<password>(?:(?!://)\S)*|(?!\d{1,5}[/?#"'<>,;.)\]}`\s])\S(?:(?!://)[^\n@]){0,100}))?
     @""",
     re.VERBOSE,
 )
-"""As people write it: a password may hold ``@ / # ?`` unescaped, up to the last ``@``."""
+"""As people write it: a password may hold blanks, or ``@ / # ?`` unescaped up to the last ``@``."""
 _DATABASES = ("postgresql", "postgres", "mysql", "mariadb", "mssql", "oracle")
 """Where a user without a password is only a name, and a password may be a ``${VARIABLE}``;
 elsewhere a user may be a token."""
 _ASSIGNED = re.compile(
     r"""
       (?<!\w)(?P<name>[A-Za-z][\w.%-]{0,63})=
-    | (?<=["'])(?P<key>[A-Za-z][\w.%-]{0,63})["']\s{0,4}:\s{0,4}(?=["'])
+    | (?<=["'])(?P<key>[A-Za-z][\w.%-]{0,63})["']\s{0,4}:\s{0,4}
     """,
     re.VERBOSE,
 )
 _VALUE = re.compile(
-    r"""(?P<quote>["'])(?P<quoted>[^\n]*?)(?:(?P=quote)|(?=\n|\Z))|(?P<bare>[^\s&"'<>]+)"""
+    r"""
+      (?P<quote>["'])(?P<quoted>[^\n]*?)(?:(?P=quote)|(?=\n|\Z))
+    | (?P<bare>\$\{\w+\}(?=[\s&"'<>,;.)\]}]|\Z)|[^\s&"'<>]+)
+    """,
+    re.VERBOSE,
 )
 _PLACEHOLDER = re.compile(r"\$\{\w+\}|\$\w+|\.\.\.|\*\*\*|None|null|")
 """Stands in the place of a secret and is none; the first is how an address names one."""
@@ -109,7 +113,7 @@ def redact(text: str, environ: Mapping[str, str] = os.environ) -> str:
     for value in secret_values(environ):
         text = text.replace(value, HIDDEN)
     text = _SHAPES.sub(lambda found: (found["header"] or "") + HIDDEN, text)
-    return _without_values(_USERINFO.sub(_without_user, text))
+    return _USERINFO.sub(_without_user, _without_values(text))
 
 
 def has_secret(address: str) -> bool:
@@ -161,7 +165,9 @@ def _without_values(text: str) -> str:
         if value is None:
             continue
         start, stop = value.span("bare" if value["bare"] else "quoted")
-        stop = start + len(text[start:stop].rstrip(",;)]."))
+        if _PLACEHOLDER.fullmatch(text, start, stop):
+            continue
+        stop = start + len(text[start:stop].rstrip(",;.)]}"))
         if not _PLACEHOLDER.fullmatch(text, start, stop):
             pieces += text[end:start], HIDDEN
             end = stop

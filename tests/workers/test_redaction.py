@@ -23,6 +23,7 @@ ORDINARY_NAMES = """
 """
 HIDDEN = {
     "http://me:pw@host/x": "http://***@host/x",
+    "http://me:two words@host": "http://***@host",
     "http://token@host": "http://***@host",
     "http://:pw@host": "http://***@host",
     "http://me:p%40w@host": "http://***@host",
@@ -41,6 +42,7 @@ HIDDEN = {
     "login(token=abc, name=me)": "login(token=***, name=me)",
     '{"api_key": "a b", "n": 1}': '{"api_key": "***", "n": 1}',
     '{"token": "cut off': '{"token": "***',
+    "{'token': 12345, 'n': (1, 2)}": "{'token': ***, 'n': (1, 2)}",
     "sent hf_abcdefghijklmnopqrst and AKIAIOSFODNN7EXAMPLE.": "sent *** and ***.",
     "ghp_0123456789abcdefghij sk-proj-0123456789abcdefghij": "*** ***",
     "-----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY----- x": "*** x",
@@ -58,7 +60,10 @@ KEPT = """
     set MLFLOW_TRACKING_PASSWORD in the environment, as in STUDY_PASSWORD=... sweeps run FILE
     Bearer authentication is needed
     sk-learn-is-a-long-name-of-a-package
-    token=None
+    token=None, token=${HF_TOKEN}, {"token": null}
+    nothing answers at http://127.0.0.1:5000, ask ops@example.org
+    nothing answers at http://127.0.0.1:5000. Ask ops@example.org
+    nothing answers at http://127.0.0.1:5000/a b, ask ops@example.org
     {"~/.ray/auth_token": "~/.ray/auth_token"}
     http://host/#/experiments?viewStateShareKey=abc&pageToken=abc
 """.strip().splitlines()
@@ -118,7 +123,7 @@ def test_hiding_twice_is_hiding_once():
         "a1",
         ".",
     ]
-    for _ in range(2000):
+    for _ in range(5000):
         text = "".join(draw.choices(pieces, k=draw.randint(1, 12)))
         once = redact(text)
         assert redact(once) == once
