@@ -39,7 +39,8 @@ def main() -> None:
     try:
         _bootstrap(uri, arguments)
     except (MlflowException, ValueError) as error:
-        sys.exit(f"error: {uri or 'MLFLOW_TRACKING_URI is not set'}: {error}")
+        place = "the server of MLFLOW_TRACKING_URI" if uri else "MLFLOW_TRACKING_URI is not set"
+        sys.exit(f"error: {place}: {error}")  # not its value, which may hold a password
 
 
 def _bootstrap(uri: str, arguments: argparse.Namespace) -> None:

@@ -16,7 +16,7 @@ class Flaw:
     must: str
     """Says what is right, beginning with ``must``."""
     got: str = ""
-    """What was there instead, as it would be written in the file; empty leaves it out."""
+    """What was there instead, whole, as it would be written in the file; empty leaves it out."""
     nearest: str | None = None
     """The valid name that was most likely meant."""
 
@@ -25,7 +25,7 @@ class Flaw:
         return replace(self, at=(*keys, *self.at))
 
     def __str__(self) -> str:
-        got = f", got {self.got}" if self.got else ""
+        got = f", got {cut(self.got)}" if self.got else ""
         hint = f" (did you mean {self.nearest}?)" if self.nearest else ""
         return f"{'.'.join(self.at)}  {self.must}{got}{hint}".strip()
 
@@ -42,8 +42,12 @@ class SpaceError(ValueError):
 
 
 def show(value: Any) -> str:
-    """Return a value as it would be written in a sweep file, cut after 60 characters."""
-    text = json.dumps(value, ensure_ascii=False, default=str)
+    """Return a value as it would be written in a sweep file."""
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def cut(text: str) -> str:
+    """Return a text that is short enough for a message: up to 60 characters."""
     return text if len(text) <= 60 else f"{text[:59]}…"
 
 

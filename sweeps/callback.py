@@ -13,6 +13,7 @@ from sweeps.population import segments
 from sweeps.storage import copies
 from sweeps.sweep_run import SweepRun
 from sweeps.trial_run import Ending
+from workers.redaction import redact
 
 
 class Follow(tune.Callback):
@@ -49,7 +50,7 @@ class Follow(tune.Callback):
     def on_trial_error(self, iteration: int, trials: Sequence[Any], trial: Any, **_: Any) -> None:
         """A trial's processes died more often than it is retried."""
         error = trial.get_error()
-        self._end(trial, "failed", str(error) if error else "the trial's process died")
+        self._end(trial, "failed", redact(str(error)) if error else "the trial's process died")
 
     def _start(self, trial: Any) -> Row:
         """Put a trial on the board, with the point that it goes on with."""

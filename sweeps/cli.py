@@ -1,12 +1,15 @@
 """The command line: each command imports what it needs when it is called."""
 
+import os
 import sys
+import traceback
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sweeps import caption_commands, live_commands
+from sweeps import access, caption_commands, live_commands
 from sweeps.arguments import (
     FAILED,
     INVALID,
@@ -27,6 +30,7 @@ from sweeps.promotion import gate_command
 from sweeps.rayfile import commands as rayfile_commands
 from sweeps.serving import commands as serving_commands
 from sweeps.spool import commands as spool_commands
+from workers.redaction import redacted
 
 if TYPE_CHECKING:
     from sweeps.spec import Sweep
@@ -214,13 +218,23 @@ def doctor(
 
 
 def main() -> None:
-    """Run the command line; what a person can mend is one line and no traceback."""
+    """Run the command line; what a person can mend is one line and no traceback.
+
+    Nothing that it prints or logs holds a secret, see `workers.redaction`.
+    """
+    with redirect_stdout(redacted(sys.stdout)), redirect_stderr(redacted(sys.stderr)):
+        _main()
+
+
+def _main() -> None:
     try:
+        access.refuse_secrets(os.environ)
         app()
     except Exception as error:
         said = _said(error)
         if said is None:
-            raise
+            traceback.print_exc()
+            sys.exit(FAILED)
         from sweeps.problems import RefusedError
         from sweeps.storage.errors import StorageError
 
@@ -230,7 +244,6 @@ def main() -> None:
 
 def _said(error: Exception) -> str | None:
     """Return in words what a person can mend: our own errors and MLflow's; None for all others."""
-    from sweeps import access
     from sweeps.problems import RefusedError
 
     explained = isinstance(error, (PermissionError, RefusedError))
@@ -252,9 +265,10 @@ def _read(file: str, overrides: list[str] | None) -> "Sweep":
 def _place(sweep: "Sweep", results: str | None) -> Path:
     """Return where the driver of a sweep works, see `sweeps.storage.places`."""
     from sweeps.files import results_of
+    from sweeps.problems import refused
     from sweeps.storage.places import DRIVER, working
 
-    with problems():
+    with problems(), refused():
         return working(results_of(sweep, results), DRIVER)
 
 

@@ -23,6 +23,7 @@ from sweeps.fleet.sharing import hosts_that_fit
 from sweeps.ray_access import Answer
 from sweeps.resources import Layout, local_cpus, local_gpus
 from sweeps.spec import Sweep
+from workers.redaction import is_secret
 
 _ENVIRONMENT = {
     # Ray's dashboards and loggers write what MLflow already has, in other places.
@@ -73,7 +74,7 @@ def connect() -> None:
         os.environ.setdefault(key, value)
     # Tune would copy these into the command lines and logs of its processes, which inherit them.
     class_cache.ENV_VARS_TO_PROPAGATE = {
-        name for name in class_cache.ENV_VARS_TO_PROPAGATE if not name.startswith("AWS_")
+        name for name in class_cache.ENV_VARS_TO_PROPAGATE if not is_secret(name)
     }
     if ray.is_initialized():
         return

@@ -17,6 +17,7 @@ from sweeps.storage import copies
 from sweeps.supervise import interrupt
 from sweeps.sweep_run import SweepRun
 from sweeps.trials import Known, known
+from workers.redaction import redact
 
 POLL_SECONDS = 1.0
 _TAG_CHARACTERS = 500
@@ -79,7 +80,7 @@ class Controller:
             requests.check(asked, self._sweep, self._folder, self._known())
             return Answer(done=True, said=self._kinds[asked.kind](asked))
         except (SpecError, OSError) as error:
-            return Answer(done=False, said=str(error))
+            return Answer(done=False, said=redact(str(error)))
 
     def _known(self) -> dict[str, Known]:
         self._folder.refresh_trials()

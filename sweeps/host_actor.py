@@ -5,6 +5,7 @@ Heavy packages are imported inside the actor's process only.
 
 import gc
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from sweeps.hosting.desk import Course, Desk
 from sweeps.open_trial import OpenTrial, failure
 from sweeps.quiet import quiet_libraries
 from sweeps.storage import copies
+from workers.redaction import redacted
 
 if TYPE_CHECKING:
     from sweeps.fleet.bases import Files
@@ -39,6 +41,8 @@ class HostActor:
         self, context: SweepContext, name: str, make_scorer: "MakeScorer | None" = None
     ) -> None:
         """Take what makes scorers, if not each host is to have its own."""
+        # Ray keeps what its processes print.
+        sys.stdout, sys.stderr = redacted(sys.stdout), redacted(sys.stderr)
         self._context = context = context.private(name)
         self._name = name
         self._make_scorer = make_scorer

@@ -18,10 +18,10 @@ from sweeps.spec import Sweep
 from sweeps.spool import entries
 from sweeps.spool.outbox import of_sweep
 from sweeps.standings import INTERVAL, VS_BEST
-from sweeps.study_storage import hidden
 from sweeps.sweep_run import SweepRun
 from sweeps.tracking import Tracking, now
 from workers.measures import reported_as
+from workers.redaction import redact
 
 EMBEDDED_UI = "http://127.0.0.1:5000"
 """Where the UI on the embedded store is served."""
@@ -134,7 +134,7 @@ def sweep_links(
 ) -> Links:
     """Return the addresses of a sweep's pages below `base_url`, or where its UI is served."""
     return links(
-        hidden(sweep.tracking.uri or EMBEDDED_UI) if base_url is None else base_url,
+        redact(sweep.tracking.uri or EMBEDDED_UI) if base_url is None else base_url,
         parent.experiment_id,
         parent.run_id,
         parent.run_id,

@@ -27,6 +27,7 @@ from sweeps.scores_file import Scores
 from sweeps.sweep import Sweep
 from sweeps.trial_run import TrialRun
 from workers.recipe import Recipe
+from workers.redaction import redact
 from workers.report import Prediction, Report
 
 
@@ -134,7 +135,7 @@ def reported(result: Result) -> Report:
 
 
 def failure(error: Exception) -> dict[str, Any]:
-    """Return the result of a trial that raised `error`, with the traceback, cause last.
+    """Return the result of a trial that raised `error`, with the traceback, cause last, redacted.
 
     Raises an error of Ray's again: what the host asks, such as its node's scorer, has gone. That is
     no failure of the trial, which Tune lets go on.
@@ -146,7 +147,7 @@ def failure(error: Exception) -> dict[str, Any]:
     if isinstance(error, RayError):
         raise error
     violations = {"memory": 1.0} if is_out_of_memory(error) else {}
-    return {FAILED: traceback.format_exc(), "finished": False, VIOLATIONS: violations}
+    return {FAILED: redact(traceback.format_exc()), "finished": False, VIOLATIONS: violations}
 
 
 def _endings(report: Report, judgement: Judgement) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from sweeps import disk, samplers, schedulers, starts, study_storage
+from sweeps import disk, samplers, schedulers, starts
 from sweeps.budget import described, refuse
 from sweeps.context import trial_title
 from sweeps.disk import in_words
@@ -21,6 +21,7 @@ from sweeps.spec import Sweep
 from sweeps.study import directions, enqueue
 from workers import checkpoint_files, tiny
 from workers.checkpoint_files import CheckpointFiles
+from workers.redaction import redact
 
 SAMPLED_POINTS = 5
 
@@ -119,7 +120,7 @@ def _start(sweep: Sweep) -> str:
 
 def _study(sweep: Sweep) -> str:
     address = sweep.search.storage
-    place = "beside the results" if address is None else study_storage.hidden(address)
+    place = "beside the results" if address is None else redact(address)
     earlier = ", ".join(sweep.search.warm_start)
     return place + (f"; begins with what {earlier} learned" if earlier else "")
 

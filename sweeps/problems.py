@@ -4,7 +4,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from search_spaces.flaws import Flaw
+from search_spaces.flaws import Flaw, cut
+from workers.redaction import HIDDEN, is_secret, redact
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,7 @@ class Problem:
     must: str
     """Says what is right, beginning with ``must``."""
     got: str
-    """What was there instead, as it would be written in the file; may be empty."""
+    """What was there instead, as it would be written in the file, without secrets; may be empty."""
     nearest: str | None
     """The valid name that was most likely meant."""
     source: str
@@ -27,7 +28,9 @@ class Problem:
     @classmethod
     def of(cls, flaw: Flaw, source: str, line: int | None) -> "Problem":
         """Return the problem that `flaw` is, at its place."""
-        return cls(".".join(flaw.at), flaw.must, flaw.got, flaw.nearest, source, line)
+        hides = bool(flaw.got and flaw.at) and is_secret(flaw.at[-1]) and flaw.got != flaw.at[-1]
+        got = HIDDEN if hides else cut(redact(flaw.got))  # in this order: a cut secret has no form
+        return cls(".".join(flaw.at), redact(flaw.must), got, flaw.nearest, source, line)
 
     def __str__(self) -> str:
         place = self.source if self.line is None else f"{self.source}:{self.line}"

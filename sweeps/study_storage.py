@@ -4,10 +4,10 @@ import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qs, urlsplit
 
 from sweeps import journal
 from sweeps.paths import SweepFolder
+from workers.redaction import has_secret, redact
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
@@ -29,12 +29,12 @@ def flaw(address: str) -> tuple[str, str] | None:
     scheme = address.partition("://")[0].partition("+")[0]
     if scheme not in DATABASES:
         return f"must be an address that begins with one of {', '.join(DATABASES)}", scheme
-    if _has_password(address):
+    if has_secret(address):
         must = (
-            "must not hold a password, because the sweep file is kept with the results; name a "
+            "must not hold a password, because the sweep file is kept with the results: name a "
             "variable of the environment instead, as in postgresql://me:${STUDY_PASSWORD}@host/db"
         )
-        return must, hidden(address)
+        return must, redact(address)
     return None
 
 
@@ -78,12 +78,6 @@ def journal_file(address: str | None, folder: SweepFolder) -> Path:
     return folder.study if address is None else Path(address).expanduser()
 
 
-def hidden(address: str) -> str:
-    """Return an address without its password."""
-    address = re.sub(r"(://[^:/@]*:)(?!\$\{)[^@]+@", r"\1***@", address)
-    return re.sub(r"(password=)(?!\$\{)[^&]+", r"\1***", address)
-
-
 def variables(address: str) -> list[str]:
     """Return the variables of the environment that an address names."""
     return _VARIABLE.findall(address)
@@ -117,9 +111,3 @@ def _database(address: str) -> "BaseStorage":
     except SQLAlchemyError as error:
         reason = type(error).__name__  # its text may hold the address with the password
     raise ValueError(f"search.storage: {address} cannot be opened: {reason}")
-
-
-def _has_password(address: str) -> bool:
-    parts = urlsplit(address)
-    given = [parts.password, *parse_qs(parts.query).get("password", [])]
-    return any(secret and not _VARIABLE.fullmatch(secret) for secret in given)

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     ConfigDict,
     Field,
@@ -17,15 +18,20 @@ from search_spaces.forms import preset_of, read_space
 from search_spaces.presets import lora
 from search_spaces.rules import AnyRule, Forbidden, Rule, broken, read_forbidden, read_rules
 from search_spaces.space import Space
-from sweeps import constraints, objectives
+from sweeps import access, constraints, objectives
 from sweeps.constraints import Constraint, read_constraints
 from sweeps.fields import value_at
 from sweeps.objectives import Objective, read_objectives
 from workers.measures import needs_captions
 from workers.recipe import Count, Recipe, Section, Threshold
+from workers.redaction import has_secret
 
-WITHOUT_PASSWORD = r"^([^/]*//[^/@]*(/.*)?|[^/]*(/([^/].*)?)?)$"
-"""What an address must match: the file is stored with every sweep, for all to read."""
+
+def _without_secret(address: str) -> str:
+    """Refuse an address with a secret: the file is stored with every sweep, for all to read."""
+    if has_secret(address):
+        raise ValueError(f"an address without a secret: {access.INSTEAD}")
+    return address
 
 
 class Sampler(Section):
@@ -186,11 +192,7 @@ class Disk(Section):
 class Tracked(Section):
     """Where the sweep is tracked."""
 
-    uri: Annotated[str, Field(min_length=1, pattern=WITHOUT_PASSWORD)] | None = Field(
-        default=None,
-        description="an address without user and password, which stand in the environment as "
-        "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD; or null",
-    )
+    uri: Annotated[str, Field(min_length=1), AfterValidator(_without_secret)] | None = None
     """Address of an MLflow server or store; null is the embedded store."""
     experiment: str = Field(min_length=1)
     """The sweep's own name unless given."""

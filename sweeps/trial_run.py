@@ -19,6 +19,7 @@ from sweeps.tracking import Tracking
 from workers.data.sample import DataSet, Sample
 from workers.measures import PREFIX
 from workers.recipe import Data
+from workers.redaction import redact
 from workers.report import Prediction, Report
 
 Ending = Literal["completed", "stopped", "failed", "failed-by-guard", "interrupted"]
@@ -184,6 +185,7 @@ class TrialRun:
         With `once`, a run that has ended stays as it is.
         """
         tags, error = {"trial.state": str(state)}, None
+        reason = redact(reason or "")  # whole: of a cut secret the rest would stay
         if reason and state == "failed-by-guard":
             tags[_GUARD] = reason
         elif reason:

@@ -4,6 +4,8 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from workers.redaction import has_secret, redact
+
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
 
@@ -15,9 +17,15 @@ def is_address(place: str | None) -> bool:
     return bool(place and _ADDRESS.match(place))
 
 
-def hidden(address: str) -> str:
-    """Return an address without the user and password that it must not have."""
-    return re.sub(r"://[^/]*@", "://***@", address)
+def refuse_secret(name: str, address: str, instead: str) -> None:
+    """Raise ValueError for an address that holds a secret, as addresses are kept and shown.
+
+    `name` says what has this address, `instead` where the secret belongs.
+    """
+    if has_secret(address):
+        raise ValueError(
+            f"{name} must be an address without a secret, got {redact(address)}; {instead}"
+        )
 
 
 @lru_cache(maxsize=16)

@@ -17,7 +17,8 @@ from typing import Any
 from filelock import FileLock
 
 from workers import cache
-from workers.addresses import hidden, is_address, opened
+from workers.addresses import is_address, opened
+from workers.redaction import redact
 
 _AT_A_TIME = 8
 Manifest = dict[str, list[float]]
@@ -42,7 +43,7 @@ def local(place: str, field: str) -> str:
             there = _written(folder)
             if not there or _broken(folder, there):
                 raise ValueError(
-                    f"{field}: {hidden(place)} cannot be fetched: {error}; check the address, and "
+                    f"{field}: {redact(place)} cannot be fetched: {error}; check the address, and "
                     "that this node has credentials and a way there"
                 ) from error
     (single, *more) = there
@@ -61,7 +62,7 @@ def listing(address: str) -> Manifest:
     infos = files.get_file_info(FileSelector(base, recursive=True, allow_not_found=True))
     found = {info.path[len(base) + 1 :]: _stamp(info) for info in infos if info.is_file}
     if not found:
-        raise FileNotFoundError(f"there is nothing at {hidden(address)}")
+        raise FileNotFoundError(f"there is nothing at {redact(address)}")
     return found
 
 

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
-from sweeps import ray_access
+from sweeps import access, ray_access
+from workers.addresses import refuse_secret
 
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
@@ -71,6 +72,7 @@ class Cluster:
     def at(cls, address: str) -> "Cluster":
         """Reach a cluster; raises `ClusterError`."""
         address = _http(address)
+        refuse_secret("--address", address, access.ADDRESSES["RAY_ADDRESS"])
         version = _version(address)
         import ray
         from ray._private.authentication import authentication_token_setup

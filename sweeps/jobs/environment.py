@@ -5,19 +5,18 @@ sent: MLflow's password, the hub's token and the study's password are set on eve
 ``ray start``, from where the job inherits them.
 """
 
-import re
 from collections.abc import Iterable, Mapping
 
 from sweeps import access
-from sweeps.study_storage import hidden, variables
+from sweeps.study_storage import variables
 from sweeps.sweep import Sweep
+from workers.redaction import is_secret, redact
 
 STOP_SECONDS = 30
 """Time that a job has between SIGTERM and SIGKILL; Ray's own default of 3 is too short to end a
 rung's writing and the sweep's records."""
 OFFLINE = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE")
 """Variables that a job has if its sender has them."""
-_SECRET = re.compile(r"(TOKEN|PASSW|_PWD$|SECRET|CREDENTIAL|_KEY$|API_?KEY)", re.IGNORECASE)
 
 
 def sent(assignments: Iterable[str], own: Mapping[str, str]) -> dict[str, str]:
@@ -42,7 +41,7 @@ def _assigned(assignment: str) -> tuple[str, str]:
     name, equals, value = assignment.partition("=")
     if not equals or not name.isidentifier():
         raise ValueError(f"--env must look like HF_HOME=/shared/hf, got {assignment!r}")
-    if _SECRET.search(name) or hidden(value) != value:
+    if is_secret(name) or redact(value) != value:
         raise ValueError(
             f"--env {name} must not be a secret: Ray shows a job's environment to all who see its "
             "dashboard; set it on every node before `ray start`"

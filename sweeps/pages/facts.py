@@ -15,8 +15,8 @@ from sweeps.pages.scales import Scale, is_number, of_field
 from sweeps.paths import SweepFolder
 from sweeps.spec import Sweep
 from sweeps.study import importances, open_study, own_trials
-from sweeps.study_storage import hidden
 from sweeps.sweep_run import SweepRun
+from workers.redaction import redact
 
 _TRAIN_LOSS = "train/loss"
 _ORIGIN = ("version.", "eval.", "mlflow.source.git.commit")
@@ -42,7 +42,7 @@ class Facts:
     origin: Mapping[str, str]
     """Versions of packages, digests and the like, by name."""
     text: str
-    """The sweep file with every default written out; passwords in addresses are not shown."""
+    """The sweep file with every default written out; secrets are not shown."""
 
     @property
     def colours(self) -> Mapping[str, str]:
@@ -85,7 +85,7 @@ def gather(sweep: Sweep, folder: SweepFolder, parent: SweepRun, board: Leaderboa
         gallery=_gallery(sweep, folder, parent, board),
         cost=cost.read(folder, board, sweep.resources.gpus_per_host),
         origin=_origin(sweep, run.data.tags),
-        text="\n".join(map(hidden, folder.spec.read_text(encoding="utf-8").splitlines())),
+        text=redact(folder.spec.read_text(encoding="utf-8")),
     )
 
 

@@ -15,6 +15,7 @@ from sweeps.paths import SweepFolder
 from sweeps.spec import Sweep
 from sweeps.sweep_run import NOTE, SweepRun
 from sweeps.tracking import set_tags
+from workers.redaction import redact
 
 _HERE = ""
 """Base of links within MLflow's UI, wherever that is served."""
@@ -30,7 +31,7 @@ def publish(
     """
     try:
         facts = gather(sweep, folder, parent, board)
-        set_tags(parent.client, parent.run_id, {NOTE: _note(facts, parent)})
+        set_tags(parent.client, parent.run_id, {NOTE: redact(_note(facts, parent))})
         for plot in plots.lessons(facts):
             _log(parent, plot)
         parent.client.log_text(parent.run_id, html(facts, folder, parent), REPORT)

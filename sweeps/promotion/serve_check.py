@@ -19,6 +19,7 @@ from sweeps.promotion.verdict import Check
 from sweeps.tracking import Tracking
 from workers.data.sample import Sample
 from workers.recipe import Recipe
+from workers.redaction import redact
 
 if TYPE_CHECKING:
     from workers.predict import Adapted
@@ -97,7 +98,7 @@ def ask(uri: str, tracking: Tracking, requests: list[dict[str, Any]]) -> Served:
     )  # fmt: skip
     if done.returncode:
         lines = done.stderr.strip().splitlines() or [f"Python ended with {done.returncode}"]
-        return Served(error=lines[-1].strip())
+        return Served(error=redact(lines[-1].strip()))
     said = json.loads(done.stdout.strip().splitlines()[-1])
     return Served(captions=tuple(said["captions"]), quantization=said["quantization"])
 

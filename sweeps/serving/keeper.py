@@ -12,6 +12,7 @@ from typing import Any
 
 from sweeps.serving.batcher import Batcher
 from sweeps.serving.served import Registered, Served
+from workers.redaction import redact
 
 POLL = 3.0
 """Seconds between looks at the alias."""
@@ -143,4 +144,4 @@ class Keeper:
 
 
 def _line(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:500]
+    return redact(" ".join(f"{type(error).__name__}: {error}".split()))[:500]

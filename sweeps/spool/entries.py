@@ -1,4 +1,7 @@
-"""What is written to a run of MLflow, one thing at a time: plain values, a line of JSON each."""
+"""What is written to a run of MLflow, one thing at a time: plain values, a line of JSON each.
+
+Tags, parameters and errors are texts that may come from anywhere, so they are redacted here.
+"""
 
 import base64
 import io
@@ -7,6 +10,8 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
+
+from workers.redaction import redact
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -41,7 +46,7 @@ def opened(
     name: str, tags: Mapping[str, str], params: Mapping[str, str], *, again: bool = True
 ) -> Entry:
     """Make the run, or set it running again; without `again` one that is there stays as it is."""
-    values = {"name": name, "tags": dict(tags), "params": dict(params), "again": again}
+    values = {"name": name, "tags": _redacted(tags), "params": _redacted(params), "again": again}
     return Entry(kind="open", values=values)
 
 
@@ -63,7 +68,7 @@ def batch(
     (its number is ``best/rung``) that is the best one there.
     """
     values = {
-        "metrics": dict(metrics or {}), "tags": dict(tags or {}), "rung": rung,
+        "metrics": dict(metrics or {}), "tags": _redacted(tags or {}), "rung": rung,
         "best": dict(best or {}),
     }  # fmt: skip
     return Entry(kind="batch", values=values)
@@ -102,7 +107,12 @@ def ended(
 
     With `once`, a run that has ended stays as it is.
     """
-    values = {"status": status, "tags": dict(tags), "error": error, "once": once}
+    values = {
+        "status": status,
+        "tags": _redacted(tags),
+        "error": error and redact(error),
+        "once": once,
+    }
     return Entry(kind="end", values=values)
 
 
@@ -116,6 +126,10 @@ def png(picture: "Image") -> bytes:
 def content(entry: Entry) -> bytes:
     """Return the file of an artifact or image."""
     return base64.b64decode(entry.values["content"])
+
+
+def _redacted(texts: Mapping[str, str]) -> dict[str, str]:
+    return {key: redact(text) for key, text in texts.items()}
 
 
 def _text(data: bytes) -> str:

@@ -19,6 +19,7 @@ from filelock import FileLock
 from sweeps.lease import write_json
 from sweeps.spool.entries import Entry, parse
 from sweeps.storage import copies
+from workers.redaction import redact
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class SpoolFile:
         """Keep an entry apart that MLflow does not take."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with self._refused.open("a") as file:
-            file.write(json.dumps({"reason": reason, "entry": asdict(entry)}) + "\n")
+            file.write(json.dumps({"reason": redact(reason), "entry": asdict(entry)}) + "\n")
         copies.push(self._refused)
 
     def refused(self) -> list[str]:

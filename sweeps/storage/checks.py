@@ -5,16 +5,18 @@ from collections.abc import Iterator
 from search_spaces.flaws import Flaw, show
 from sweeps import study_storage
 from sweeps.problems import Problem, SpecError
-from sweeps.storage.places import WITHOUT_PASSWORD
+from sweeps.storage.places import INSTEAD
 from sweeps.sweep import Sweep
-from workers.addresses import hidden, is_address
+from workers.addresses import is_address
+from workers.redaction import has_secret, redact
 
 
 def flaws(sweep: Sweep, address: str | None) -> Iterator[Flaw]:
     """Yield what a sweep with its results at an address cannot have; nothing for a folder."""
     if address is None or not is_address(address):
         return
-    address = hidden(address)
+    yield from _secret("storage", address)
+    address = redact(address)
     if sweep.tracking.uri is None:
         must = (
             f"must be the address of an MLflow server with results in {address}: the embedded "
@@ -30,11 +32,11 @@ def flaws(sweep: Sweep, address: str | None) -> Iterator[Flaw]:
 
 
 def storage_flaws(sweep: Sweep) -> Iterator[Flaw]:
-    """Yield the same for the storage that the sweep file names, and addresses with passwords."""
-    named = {"storage": sweep.storage, "data.path": sweep.data.path, "model.base": sweep.model.base}
+    """Yield the same for the storage that the sweep file names, and addresses with secrets."""
+    data = sweep.data
+    named = {"data.path": data.path, "data.images": data.images, "model.base": sweep.model.base}
     for field, address in named.items():
-        if address and hidden(address) != address:
-            yield Flaw(tuple(field.split(".")), WITHOUT_PASSWORD, hidden(address))
+        yield from _secret(field, address)
     yield from flaws(sweep, sweep.storage)
 
 
@@ -43,3 +45,9 @@ def refuse_unfit(sweep: Sweep, address: str | None) -> None:
     problems = [Problem.of(flaw, "sweep", None) for flaw in flaws(sweep, address)]
     if problems:
         raise SpecError(problems)
+
+
+def _secret(field: str, address: str | None) -> Iterator[Flaw]:
+    if is_address(address) and has_secret(str(address)):
+        must = f"must be an address without a secret: {INSTEAD}"
+        yield Flaw(tuple(field.split(".")), must, show(address))

@@ -3,7 +3,7 @@
 import os
 import socket
 
-from workers.addresses import hidden
+from workers.redaction import redact
 
 
 class StorageError(OSError):
@@ -25,7 +25,7 @@ def passes(error: BaseException) -> bool:
 def explained(address: str, error: BaseException, field: str = "storage") -> StorageError:
     """Return the error of a store as one sentence."""
     node, reason = socket.gethostname(), _reason(address, str(error))
-    return StorageError(f"{field}: {node} cannot use {hidden(address)}: {reason}")
+    return StorageError(redact(f"{field}: {node} cannot use {address}: {reason}"))
 
 
 def no_bucket(address: str) -> StorageError:

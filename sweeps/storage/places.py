@@ -17,16 +17,17 @@ from typing import Any
 
 from sweeps.storage.storage import Storage
 from workers import cache
-from workers.addresses import hidden, is_address, opened
+from workers.addresses import is_address, opened, refuse_secret
 
 MARK = ".storage"
 """The file in a working copy that holds the address."""
 DRIVER, READER = "driver", "reader"
 """Copies of the process that drives sweeps, and of commands that look at them."""
-WITHOUT_PASSWORD = (
-    "must be without user and password, which stand in the environment, as AWS_ACCESS_KEY_ID and "
-    "AWS_SECRET_ACCESS_KEY do"
+INSTEAD = (
+    "credentials belong into the environment of every node, as AWS_ACCESS_KEY_ID and "
+    "AWS_SECRET_ACCESS_KEY, or HF_TOKEN"
 )
+"""Where the secrets of an address of a store belong."""
 
 
 @dataclass(frozen=True)
@@ -44,14 +45,13 @@ class Copy:
 def working(results: str | Path, name: str) -> Path:
     """Return the folder in which a process works: `results`, or its copy of that address.
 
-    Raises ValueError for an address with a password, which others would read.
+    Raises ValueError for an address with a secret, which others would read.
     """
     if not is_address(str(results)):
         return Path(results).expanduser()
     base, mark, options = str(results).partition("?")
     address = base.rstrip("/") + mark + options
-    if hidden(address) != address:
-        raise ValueError(f"storage: {WITHOUT_PASSWORD}, got {hidden(address)}")
+    refuse_secret("storage", address, INSTEAD)
     root = _copies(address) / name
     if not (root / MARK).is_file():
         root.mkdir(parents=True, exist_ok=True)

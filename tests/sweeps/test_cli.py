@@ -243,3 +243,59 @@ def test_what_mlflow_refuses_is_a_line(sweeps, monkeypatch):
     assert err.startswith("error: ")
     assert "127.0.0.1" in err
     assert "Traceback" not in err
+
+
+REFUSED = {
+    # a command with a secret in an address -> what it says
+    ("plan", "quickstart", "--set", "tracking.uri=http://ann:SECRET@host"): "tracking.uri  must be",
+    ("plan", "quickstart", "--set", "storage=s3://b/x?secret_key=SECRET"): "storage  must be",
+    ("plan", "quickstart", "--set", "model.base=hf://ann:SECRET@b/x"): "model.base  must be",
+    ("plan", "quickstart", "--set", "data.path=s3://b/x?token=SECRET"): "data.path  must be",
+    ("plan", "quickstart", "--set", "search.storage=postgresql://ann:SECRET@host/db"):
+        "search.storage  must not hold a password",
+    ("plan", "quickstart", "--set", "tracking.uri={password: SECRET}"): "tracking.uri  must be",
+    ("plan", "quickstart", "--set", "http://ann:SECRET@host"): "must look like train.epochs=3",
+    ("plan", "quickstart", "--results", "s3://ann:SECRET@b/x"): "storage must be an address",
+    ("submit", "quickstart", "--results", "s3://ann:SECRET@b/x"): "storage  must be",
+    ("jobs", "--address", "http://ann:SECRET@host"): "--address must be an address without",
+    ("compare", "a-1", "--results", "s3://b/x?token=SECRET"): "Invalid value for '--results'",
+    ("init", "http://ann:SECRET@host"): "no recipe or cluster file",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("arguments", REFUSED, ids=" ".join)
+def test_an_address_with_a_secret_is_refused_without_saying_it(
+    sweeps, folder, monkeypatch, arguments
+):
+    monkeypatch.setenv("SWEEPS_CACHE", str(folder / "cache"))
+    code, out, err = sweeps(*(each.replace("SECRET", "an-odd@/#one") for each in arguments))
+    assert code in (1, 2)
+    assert REFUSED[arguments] in err
+    assert "***" in err
+    assert "odd" not in out + err
+    assert left(folder) == []
+
+
+@pytest.mark.parametrize(
+    ("variable", "instead"),
+    [("MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_PASSWORD"), ("MLFLOW_REGISTRY_URI", "TRACKING_TOKEN"),
+     ("RAY_ADDRESS", "RAY_AUTH_TOKEN")],
+)  # fmt: skip
+@pytest.mark.parametrize("command", ["doctor", "history m", "serve m", "compare a b", "status"])
+def test_an_address_with_a_secret_in_the_environment_is_refused(
+    sweeps, monkeypatch, command, variable, instead
+):
+    monkeypatch.setenv(variable, "http://ann:an-odd@/#one@host:5000")
+    code, out, err = sweeps(*command.split())
+    assert (code, out) == (2, "")
+    said = f"error: {variable} must be an address without a secret, got http://***@host:5000; "
+    assert err.startswith(said)
+    assert instead in err
+
+
+def test_a_traceback_has_no_secret(sweeps, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "the value of it")
+    monkeypatch.setattr(cli.access, "refuse_secrets", lambda _: {}["the value of it"])
+    code, _, err = sweeps("init")
+    assert code == 1
+    assert err.splitlines()[-1] == "KeyError: '***'"

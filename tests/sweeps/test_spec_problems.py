@@ -208,13 +208,24 @@ SINGLE = {
     "tracking: {experiment: ''}":
         '4  tracking.experiment  must be text that is not empty, got ""',
     "tracking: {uri: 'https://ann:secret@mlflow.example'}":
-        "4  tracking.uri  must be an address without user and password, which stand in the "
-        "environment as MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD; or null, "
-        'got "https://ann:secret@mlflow.example"',
-    "tracking: {uri: 'postgresql://ann@database/mlflow'}":
-        "4  tracking.uri  must be an address without user and password, which stand in the "
-        "environment as MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD; or null, "
-        'got "postgresql://ann@database/mlflow"',
+        "4  tracking.uri  must be an address without a secret: user and password belong into the "
+        "environment, as MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, and a token as "
+        'MLFLOW_TRACKING_TOKEN, got "https://***@mlflow.example"',
+    "tracking: {uri: 'https://mlflow.example?token=secret'}":
+        "4  tracking.uri  must be an address without a secret: user and password belong into the "
+        "environment, as MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, and a token as "
+        'MLFLOW_TRACKING_TOKEN, got "https://mlflow.example?token=***"',
+    "tracking: {uri: ''}":
+        '4  tracking.uri  must be text that is not empty or null, got ""',
+    "tracking: {uri: 'http://ann:secretsecretsecretsecretsecretsecretsecretsecretsecretsecret@mlflow.example'}":
+        "4  tracking.uri  must be an address without a secret: user and password belong into the "
+        "environment, as MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, and a token as "
+        'MLFLOW_TRACKING_TOKEN, got "http://***@mlflow.example"',
+    "resources: {hosts: {token: secret}}":
+        '4  resources.hosts  must be auto or a whole number of at least 1, got {"token": "***"}',
+    "resources: {hosts: 1, password: secret}":
+        "4  resources.password  must be one of the keys hosts, packing, slots, device, "
+        "gpus_per_host, got password",
     "promote: {model: ''}":
         "4  promote.model  must be the name of a registered model, without / and :, "
         'got ""',

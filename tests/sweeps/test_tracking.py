@@ -197,6 +197,15 @@ def test_a_long_error_keeps_its_cause_in_the_tag_and_all_of_it_in_a_file(sweep, 
         assert file.read() == error
 
 
+def test_an_error_is_kept_without_secrets_even_where_its_tag_is_cut(sweep, trial, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "not for others")
+    end = "not for others: " + "x" * 4990  # the tag begins within the value
+    sweep.close_trial("trial-000", "failed", f"http://ann:secret@host {end}")
+    assert read(trial).data.tags["trial.error"] == f"://***@host ***: {'x' * 4990}"[-5000:]
+    with open(artifact(trial, "error.txt")) as file:
+        assert file.read() == f"http://***@host ***: {'x' * 4990}"
+
+
 def test_what_the_guard_says_is_a_tag_and_no_error(sweep, trial):
     sweep.close_trial("trial-000", "failed-by-guard", "rung 2: 'a a'")
     tags = read(trial).data.tags

@@ -17,6 +17,7 @@ from workers.data.entries import Described, Entry, load_entries, local_files, wi
 from workers.data.sample import DataSet, Files
 from workers.data.table import Table, read_tables
 from workers.recipe import Columns, Data
+from workers.redaction import redact
 
 OPTIONS = ("columns", "images", "allow_private_links", "allow_redirected_links")
 IMAGE_NAMES = (*IMAGE_KEYS, "image_path", "image_link", "image_url", "image_id")
@@ -24,6 +25,8 @@ IMAGE_NAMES = (*IMAGE_KEYS, "image_path", "image_link", "image_url", "image_id")
 
 def load(data: Data) -> DataSet:
     """Load the tables; a sample's id is that of its first row, or else the image's name.
+
+    Ids are kept with all results, so that of a link has no signature or token.
 
     With several files the ids of all but the test file are led by the file's name: ``train/7``.
 
@@ -64,7 +67,7 @@ def _entries(table: Table, columns: Columns) -> tuple[list[Entry], list[str]]:
     problems: list[str] = []
     for line, row in table.rows:
         entry = Entry(
-            id=table.id(row[id].strip()),
+            id=redact(table.id(row[id].strip()), {}),  # a link may be signed
             image=row[image].strip(),
             captions=(row[caption],) if caption else (),
             question=" ".join(row[question].split()) if question else None,

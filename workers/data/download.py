@@ -14,6 +14,7 @@ from urllib3.exceptions import HTTPError, LocationParseError, NewConnectionError
 from urllib3.util import Url, parse_url
 
 from workers.data.addresses import RefusedError, resolve
+from workers.redaction import redact
 
 SCHEMES = {"http": 80, "https": 443}
 """Scheme of a link that is followed -> its port."""
@@ -154,6 +155,6 @@ def _parsed(link: str) -> Url:
     except LocationParseError as error:
         raise RefusedError("not a link that can be read") from error
     if url.scheme not in SCHEMES or not url.host:
-        raise RefusedError(f"only http and https links are followed, not {link[:80]!r}")
+        raise RefusedError(f"only http and https links are followed, not {redact(link)[:80]!r}")
     # User and password in a link stay here: they would be a secret in everybody's table.
     return url._replace(auth=None)

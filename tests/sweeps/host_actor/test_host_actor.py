@@ -90,6 +90,12 @@ def test_an_error_of_the_trial_is_a_result_and_the_next_trial_works(actor):
     assert actor.advance(0)[FAILED] is None
 
 
+def test_an_error_that_names_a_secret_comes_back_without_it(actor, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "the value of it")
+    failure = actor.open(1, {"train.learning_rate": "the value of it"})
+    assert "input_value='***'" in failure[FAILED]
+
+
 def test_what_does_not_fit_in_memory_is_marked_as_such(actor):
     """A batch of 2**50 examples' worth of memory, asked of torch in the middle of a rung."""
     assert actor.open(0, {"train.learning_rate": 1e-2}) is None

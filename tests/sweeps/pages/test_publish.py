@@ -161,7 +161,7 @@ def test_a_report_can_be_sent_around_without_a_password(earlier):
         text = html(facts, earlier.folder, earlier.run)
     finally:
         earlier.folder.spec.write_text(before)
-    assert "https://me:***@host:8443" in text
+    assert "https://***@host:8443" in text
     assert "secret" not in text
 
 

@@ -29,11 +29,11 @@ def test_results_live_where_they_are_named_first(monkeypatch, tmp_path):
     assert located(there).storage == "s3://bucket/prefix"
 
 
-def test_an_address_with_a_password_is_refused_without_saying_it():
+def test_an_address_with_a_secret_is_refused_without_saying_it():
     ((path, said),) = problems(SERVED + "storage: s3://key:topsecret@bucket\n")
     assert path == "storage"
-    assert "must be without user and password" in said
-    assert said.endswith("got s3://***@bucket")
+    assert "must be an address without a secret" in said
+    assert said.endswith('got "s3://***@bucket"')
 
 
 def test_what_an_object_store_cannot_hold_is_refused():

@@ -200,11 +200,16 @@ def test_sweeps_of_the_store_are_found_and_those_that_are_gone_are_not(machines)
     assert [path.parent.name for path in other.glob("*/sweep.yaml")] == ["b-1"]
 
 
-@pytest.mark.parametrize("address", ["s3://key:secret@bucket/p", "s3://key@bucket"])
-def test_an_address_with_a_password_is_refused_without_saying_it(address):
-    with pytest.raises(ValueError, match="must be without user and password") as error:
+@pytest.mark.parametrize(
+    "address",
+    ["s3://key:topsecret@bucket/p", "s3://topsecret@bucket", "s3://b/p?secret_key=topsecret"],
+)
+def test_an_address_with_a_secret_is_refused_and_leaves_nothing(address, tmp_path, monkeypatch):
+    monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "cache"))
+    with pytest.raises(ValueError, match="must be an address without a secret") as error:
         places.working(address, "one")
-    assert "secret" not in str(error.value)
+    assert "topsecret" not in str(error.value)
+    assert not (tmp_path / "cache").exists()
 
 
 def test_options_of_an_address_stay_behind_its_path(keys):

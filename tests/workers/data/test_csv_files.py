@@ -207,6 +207,17 @@ def test_images_behind_links_are_fetched_once(
     assert sample.open().size == (6, 4 + int(Path(sample.id).stem))
 
 
+def test_the_id_of_a_signed_link_is_without_its_signature(
+    contest: Path, site: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SWEEPS_CACHE", str(tmp_path / "cache"))
+    rows = [(f"{site}/{number}.png?size=4&sig=private", f"Text {number}") for number in range(10)]
+    file = write(contest / "all.csv", [("image_link", "caption"), *rows])
+    dataset = load(data(file, allow_private_links=True))
+    every = {id for part in ids(dataset) for id in part}
+    assert every == {f"{site}/{number}.png?size=4&sig=***" for number in range(10)}
+
+
 def test_links_into_the_own_network_are_refused(
     contest: Path, site: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
