@@ -235,6 +235,12 @@ def test_ui_without_a_store_says_how_to_get_one(sweeps, folder):
     assert left(folder) == []
 
 
+@pytest.mark.parametrize("port", ["0", "-1", "65536", "http"])
+def test_ui_takes_a_port_that_there_is(sweeps, port):
+    code, out, err = sweeps("ui", "--port", port)
+    assert (code, out, "Invalid value for '--port'" in err) == (2, "", True)
+
+
 def test_what_mlflow_refuses_is_a_line(sweeps, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
