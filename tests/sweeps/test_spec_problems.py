@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from sweeps import names
 from sweeps.spec import SpecError, dump, load, parse
 
 HEAD = """\
@@ -206,7 +207,11 @@ SINGLE = {
     "resources: {slots: 0}":
         "4  resources.slots  must be auto or a whole number of at least 1, got 0",
     "tracking: {experiment: ''}":
-        '4  tracking.experiment  must be text that is not empty, got ""',
+        f'4  tracking.experiment  must be {names.EXPERIMENT}, got ""',
+    "tracking: {experiment: \"a\\x1b[2J\"}":
+        f'4  tracking.experiment  must be {names.EXPERIMENT}, got "a\\u001b[2J"',
+    "tracking: {experiment: [a]}":
+        f'4  tracking.experiment  must be {names.EXPERIMENT}, got ["a"]',
     "tracking: {uri: 'https://ann:secret@mlflow.example'}":
         "4  tracking.uri  must be an address without user and password, which stand in the "
         "environment as MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD; or null, "
@@ -216,13 +221,13 @@ SINGLE = {
         "environment as MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD; or null, "
         'got "postgresql://ann@database/mlflow"',
     "promote: {model: ''}":
-        "4  promote.model  must be the name of a registered model, without / and :, "
-        'got ""',
+        f'4  promote.model  must be {names.MODEL}, got ""',
     "promote: {model: a/b}":
-        "4  promote.model  must be the name of a registered model, without / and :, "
-        'got "a/b"',
+        f'4  promote.model  must be {names.MODEL}, got "a/b"',
+    "promote: {model: '\"it''s\"'}":
+        rf'''4  promote.model  must be {names.MODEL}, got "\"it's\""''',
     "promote: {}":
-        "4  promote.model  must be the name of a registered model, without / and :, got nothing",
+        f"4  promote.model  must be {names.MODEL}, got nothing",
     "promote: {model: a, auto: 1}":
         "4  promote.auto  must be true or false, got 1",
     "promote: {model: a, margin: -0.1}":
