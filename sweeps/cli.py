@@ -17,6 +17,7 @@ from sweeps.arguments import (
     Overrides,
     Results,
     SweepId,
+    complain,
     console,
     problems,
 )
@@ -224,7 +225,7 @@ def main() -> None:
         from sweeps.problems import RefusedError
         from sweeps.storage.errors import StorageError
 
-        print(f"error: {said}", file=sys.stderr)
+        complain(f"error: {said}")
         sys.exit(INVALID if isinstance(error, (RefusedError, StorageError)) else FAILED)
 
 

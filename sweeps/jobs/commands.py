@@ -1,13 +1,12 @@
 """Commands for sweeps on a Ray cluster: submit, jobs, logs, shell."""
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated, NoReturn
 
 import typer
 
-from sweeps.arguments import INVALID, File, Overrides, console, problems
+from sweeps.arguments import INVALID, File, Overrides, complain, console, problems
 
 Address = Annotated[
     str,
@@ -121,5 +120,5 @@ def refused() -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
+        complain(f"error: {error}")
         raise typer.Exit(INVALID) from None
