@@ -54,7 +54,10 @@ def is_component(text: str) -> bool:
 def component(text: str) -> str:
     """Return a name that becomes part of a path as it is; raises ValueError for a path."""
     if not is_component(text):
-        raise ValueError(f"the name of a sweep or a trial must be one name, not a path: {text!r}")
+        raise ValueError(
+            "a sweep or a trial must be given by its name alone, such as quickstart-1, not by a "
+            f"path: {text!r}"
+        )
     return text
 
 

@@ -227,7 +227,7 @@ def test_what_leads_out_of_the_results_is_no_sweep(sweeps, folder, command, swee
     assert (code, out) == (1, "")
     assert err.count("\n") == 1
     assert err.startswith(
-        ("error: the name of a sweep or a trial must be one name", "error: no sw")
+        ("error: a sweep or a trial must be given by its name", "error: no sw")
     )
     assert "\x1b" not in err
 

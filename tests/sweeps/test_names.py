@@ -92,7 +92,7 @@ def test_an_odd_name_of_an_experiment_is_kept(name):
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../x", "a/b", "/etc", "a\0"])
 def test_a_path_is_no_name(name):
-    with pytest.raises(ValueError, match="must be one name, not a path"):
+    with pytest.raises(ValueError, match="must be given by its name alone"):
         names.component(name)
 
 

@@ -76,8 +76,8 @@ def test_a_path_is_no_sweep_and_no_trial(tmp_path, path):
     outside.spec.write_text("")
     made = SweepFolder.create(root, "a")
     made.spec.write_text("")
-    with pytest.raises(ValueError, match="must be one name, not a path"):
+    with pytest.raises(ValueError, match="must be given by its name alone"):
         SweepFolder.find(root, path)
     for place in (made.trial, made.best_adapter, made.record, made.start):
-        with pytest.raises(ValueError, match="must be one name, not a path"):
+        with pytest.raises(ValueError, match="must be given by its name alone"):
             place(path)

@@ -200,6 +200,9 @@ SINGLE = {
         'got {"trials": 7}',
     "search: {budget: {hours: 0}}":
         "4  search.budget.hours  must be a number above 0 or null, got 0",
+    "search: {warm_start: [../shapes-1]}":
+        "4  search.warm_start.0  must be the name of an earlier sweep, not a path, "
+        'got "../shapes-1"',
     "schedule: {reduction: 1}":
         "4  schedule.reduction  must be a whole number of at least 2, got 1",
     "resources: {hosts: many}":
