@@ -28,6 +28,7 @@ from pathlib import Path
 
 import psutil
 
+from sweeps import names
 from sweeps.tracking import Tracking
 from workers.data import load
 from workers.recipe import Data
@@ -133,7 +134,8 @@ def wait_for(port: int) -> None:
 def moving(port: int, requests: list[bytes], tracking: Tracking) -> dict[str, float]:
     """Return what clients saw while the alias moved `MOVES` times between two versions."""
     registry, ended = tracking.client(), threading.Event()
-    versions = [str(each.version) for each in registry.search_model_versions(f"name = '{NAME}'")]
+    found = registry.search_model_versions(names.equals("name", NAME))
+    versions = [str(each.version) for each in found]
     served = registry.get_model_version_by_alias(NAME, "champion").version
     other = next(each for each in versions if each != str(served))
 

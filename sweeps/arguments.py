@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sweeps.names import printable
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -53,18 +55,21 @@ def problems() -> Iterator[None]:
         yield
     except SpecError as error:
         count = len(error.problems)
-        print(error, file=sys.stderr)
-        print(f"{count} problem{'s' if count > 1 else ''}; nothing was started", file=sys.stderr)
+        complain(error)
+        complain(f"{count} problem{'s' if count > 1 else ''}; nothing was started")
         raise typer.Exit(INVALID) from None
     except FileNotFoundError as error:
-        print(f"error: {error}", file=sys.stderr)
+        complain(f"error: {error}")
         raise typer.Exit(INVALID) from None
 
 
 def console() -> "Console":
     """Return where a command writes to."""
-    from rich.console import Console
+    from sweeps.terminal import Terminal
 
-    # A file has no width: wide enough for every column of the leaderboard. No markup: names,
-    # paths and errors may hold brackets.
-    return Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 160)
+    return Terminal()
+
+
+def complain(text: object) -> None:
+    """Write to stderr what is wrong; a terminal obeys nothing in it."""
+    print(printable(str(text)), file=sys.stderr, flush=True)

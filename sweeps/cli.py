@@ -20,6 +20,7 @@ from sweeps.arguments import (
     Overrides,
     Results,
     SweepId,
+    complain,
     console,
     problems,
 )
@@ -171,13 +172,13 @@ def compare(
 
 @app.command()
 def ui(
-    port: Annotated[int, typer.Option(help="Port on this machine.")] = 5000,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on this machine.")] = 5000,
     results: Results = RESULTS,
 ) -> None:
-    """Open MLflow's UI on the embedded store; Ctrl-C ends it."""
+    """Serve MLflow's UI on the embedded store, to this machine alone; Ctrl-C ends it."""
     from sweeps.ui import serve
 
-    raise typer.Exit(serve(results, port))
+    serve(results, port)
 
 
 @app.command()
@@ -238,7 +239,7 @@ def _main() -> None:
         from sweeps.problems import RefusedError
         from sweeps.storage.errors import StorageError
 
-        print(f"error: {said}", file=sys.stderr)
+        complain(f"error: {said}")
         sys.exit(INVALID if isinstance(error, (RefusedError, StorageError)) else FAILED)
 
 

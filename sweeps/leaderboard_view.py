@@ -19,7 +19,7 @@ from sweeps.spool import entries
 from sweeps.spool.outbox import of_sweep
 from sweeps.standings import INTERVAL, VS_BEST
 from sweeps.sweep_run import SweepRun
-from sweeps.tracking import Tracking, now
+from sweeps.tracking import Tracking, children_of, now
 from workers.measures import reported_as
 from workers.redaction import redact
 
@@ -76,7 +76,7 @@ def publish_view(
         if name not in conditional
     ]
     state = {
-        "searchFilter": _children(parent_run_id),
+        "searchFilter": children_of(parent_run_id),
         "orderByKey": _column("metrics", f"best/{objective}"),
         "orderByAsc": mode == "min",
         "selectedColumns": _columns(params, [objective, *metrics], tags),
@@ -115,7 +115,7 @@ def links(
     view = {**kind, "viewStateShareKey": key}
     plain = {
         **kind,
-        "searchFilter": _children(parent_run_id),
+        "searchFilter": children_of(parent_run_id),
         "orderByKey": _column("metrics", f"best/{objective}"),
         "orderByAsc": str(mode == "min").lower(),
     }
@@ -146,10 +146,6 @@ def sweep_links(
 
 def _address(page: str, query: dict[str, str]) -> str:
     return f"{page}?{urlencode(query, quote_via=quote)}"
-
-
-def _children(parent_run_id: str) -> str:
-    return f"tags.`mlflow.parentRunId` = '{parent_run_id}'"
 
 
 def _column(kind: str, name: str) -> str:

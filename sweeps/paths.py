@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from sweeps import names
 from sweeps.storage import claims, copies, places
 
 _HEAVY = re.compile(
@@ -20,6 +21,9 @@ class SweepFolder:
     """Absolute folder of all sweeps (``sweep-results``): on a cluster shared by all nodes, or this
     process's working copy of an object store, see `sweeps.storage.places`."""
     sweep_id: str
+
+    def __post_init__(self) -> None:
+        names.component(self.sweep_id)
 
     @classmethod
     def create(cls, root: Path, name: str) -> "SweepFolder":
@@ -60,14 +64,14 @@ class SweepFolder:
         """Return the folders of all sweeps by name, of which only the sweep file may be here."""
         root = root.absolute()
         claims.arrive(root)
-        names = sorted(path.parent.name for path in root.glob("*/sweep.yaml"))
-        return [cls(root=root, sweep_id=name) for name in names]
+        found = sorted(path.parent.name for path in root.glob("*/sweep.yaml"))
+        return [cls(root=root, sweep_id=name) for name in found]
 
     @classmethod
     def find(cls, root: Path, sweep_id: str) -> "SweepFolder":
         """Return the folder of an earlier sweep, with all that is small in it.
 
-        Raises FileNotFoundError, naming the sweeps that are there.
+        Raises FileNotFoundError, naming the sweeps that are there, and ValueError for a path.
         """
         folder = cls(root=root.absolute(), sweep_id=sweep_id)
         folder.refresh()
@@ -164,7 +168,7 @@ class SweepFolder:
 
     def trial(self, trial: str) -> Path:
         """Everything of one trial."""
-        return self.path / "trials" / trial
+        return self.path / "trials" / names.component(trial)
 
     def trials(self) -> list[str]:
         """The names of the trials that have done a rung."""
@@ -184,7 +188,7 @@ class SweepFolder:
 
     def start(self, name: str) -> Path:
         """A copy of the state of a trial, from which another trial begins."""
-        return self.control / "starts" / name
+        return self.control / "starts" / names.component(name)
 
     def snapshot(self, trial: str, rung: int) -> Path:
         """The state of a trial at the end of a rung."""

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.progress import track
 
 from search_spaces.flaws import show
-from sweeps import files, prediction_files
+from sweeps import files, names, prediction_files
 from sweeps.overrides import override
 from sweeps.paths import SweepFolder
 from sweeps.problems import SpecError
@@ -103,8 +103,11 @@ def _recipe(found: Trained, data: str | None, results: Path) -> Recipe:
 
 def _sweep(name: str, results: Path) -> Sweep:
     """Return the earlier sweep of that name, or else what the file or recipe says."""
-    folder = SweepFolder(root=results.absolute(), sweep_id=name)
-    return load(folder.spec) if folder.is_there else files.read(name, ())
+    if names.is_component(name):
+        folder = SweepFolder(root=results.absolute(), sweep_id=name)
+        if folder.is_there:
+            return load(folder.spec)
+    return files.read(name, ())
 
 
 def _samples(recipe: Recipe, split: str, console: Console) -> Sequence[Sample]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import workers
+from sweeps import names
 from sweeps.fields import dotted
 from sweeps.tracking import Tracking
 from sweeps.trial_run import with_log10
@@ -138,7 +139,8 @@ def requirements() -> list[str]:
 
 def _registered(client: Any, name: str, weights: str) -> str | None:
     """Return the newest version that has these weights."""
-    found = client.search_model_versions(f"name = '{name}' AND tags.`{ADAPTER}` = '{weights}'")
+    ours = f"{names.equals('name', name)} AND {names.equals(names.tag(ADAPTER), weights)}"
+    found = client.search_model_versions(ours)
     return str(max(int(each.version) for each in found)) if found else None
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from search_spaces.flaws import Flaw, show
 from sweeps import plugins, samplers, starts, study_storage
+from sweeps.names import is_component
 from sweeps.sweep import Sweep
 from sweeps.validation import flaws_of
 
@@ -42,9 +43,11 @@ def start_flaws(sweep: Sweep) -> Iterator[Flaw]:
 
 
 def warm_start_flaws(sweep: Sweep) -> Iterator[Flaw]:
-    """Yield earlier sweeps that are named twice."""
-    names = sweep.search.warm_start
-    for index, name in enumerate(names):
-        if name in names[:index]:
-            must = "must be a list without repeats"
-            yield Flaw(("search", "warm_start", str(index)), must, show(name))
+    """Yield earlier sweeps that are named twice, and paths."""
+    earlier = sweep.search.warm_start
+    for index, name in enumerate(earlier):
+        at = ("search", "warm_start", str(index))
+        if not is_component(name):
+            yield Flaw(at, "must be the name of an earlier sweep, not a path", show(name))
+        if name in earlier[:index]:
+            yield Flaw(at, "must be a list without repeats", show(name))

@@ -18,7 +18,7 @@ from search_spaces.forms import preset_of, read_space
 from search_spaces.presets import lora
 from search_spaces.rules import AnyRule, Forbidden, Rule, broken, read_forbidden, read_rules
 from search_spaces.space import Space
-from sweeps import access, constraints, objectives
+from sweeps import access, constraints, names, objectives
 from sweeps.constraints import Constraint, read_constraints
 from sweeps.fields import value_at
 from sweeps.objectives import Objective, read_objectives
@@ -194,17 +194,16 @@ class Tracked(Section):
 
     uri: Annotated[str, Field(min_length=1), AfterValidator(_without_secret)] | None = None
     """Address of an MLflow server or store; null is the embedded store."""
-    experiment: str = Field(min_length=1)
+    experiment: Annotated[str, AfterValidator(names.experiment)] = Field(
+        description=names.EXPERIMENT
+    )
     """The sweep's own name unless given."""
 
 
 class Promote(Section):
     """What becomes of the best adapter, and what the gate asks of it, see `sweeps.gate`."""
 
-    model: str = Field(
-        pattern=r"^[^/:]*[^/:\s][^/:]*$",
-        description="the name of a registered model, without / and :",
-    )
+    model: Annotated[str, AfterValidator(names.model)] = Field(description=names.MODEL)
     auto: bool = False
     """Judge the winner when the sweep has ended; false leaves it to ``sweeps promote``."""
     margin: Annotated[float, Field(ge=0.0)] = 0.0

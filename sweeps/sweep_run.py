@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from sweeps import names
 from sweeps.population import tracked
 from sweeps.spool import entries, limits, outbox
 from sweeps.spool.line import AwayError, Line, line_to
@@ -72,7 +73,7 @@ class SweepRun:
 
     def trials(self) -> list[Any]:
         """Return the runs of all trials."""
-        return self._trials("tags.`trial.id` LIKE '%'")
+        return self._trials(names.has_tag("trial.id"))
 
     @property
     def line(self) -> Line:
@@ -95,13 +96,15 @@ class SweepRun:
     def close_running(self) -> None:
         """End as interrupted every trial that nobody ended; later, when MLflow is away."""
         with suppress(AwayError):
-            for run in self.line.attempt(lambda _: self._trials("attributes.status = 'RUNNING'")):
+            for run in self.line.attempt(
+                lambda _: self._trials(names.equals("attributes.status", "RUNNING"))
+            ):
                 self.close_trial(run.data.tags["trial.id"], "interrupted")
             self.line.attempt(lambda _: self.close_segments())
 
     def close_segments(self) -> None:
         """End the segments that a trial which has ended left running."""
-        for run in self._trials(f"tags.`{tracked.LINEAGE}` LIKE '%'"):
+        for run in self._trials(names.has_tag(tracked.LINEAGE)):
             if run.info.status != "RUNNING":
                 tracked.end(self._trial(run.data.tags["trial.id"]), run.data.tags["trial.state"])
 
@@ -135,7 +138,9 @@ class SweepRun:
             return {}
         named = {"sweep.best_trial": best_trial}
         try:
-            found = self.line.attempt(lambda _: self._trials(f"tags.`trial.id` = '{best_trial}'"))
+            found = self.line.attempt(
+                lambda _: self._trials(names.equals(names.tag("trial.id"), best_trial))
+            )
         except AwayError:
             return named
         return {**named, "sweep.best_run": found[0].info.run_id} if found else named
@@ -153,7 +158,8 @@ class SweepRun:
 
 def _parent(sweep_id: str) -> str:
     """Return the filter of a sweep's own run: of all runs with its id only that has a state."""
-    return f"tags.`sweep.id` = '{sweep_id}' AND tags.`sweep.state` LIKE '%'"
+    named = names.equals(names.tag("sweep.id"), sweep_id)
+    return f"{named} AND {names.has_tag('sweep.state')}"
 
 
 def git_commit(folder: Path) -> str | None:

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sweeps import names
+
 
 @dataclass(frozen=True, kw_only=True)
 class Tracking:
@@ -120,8 +122,12 @@ def find_runs(client: Any, experiment_id: str, condition: str) -> list[Any]:
 
 def find_trials(client: Any, experiment_id: str, parent_run_id: str, condition: str) -> list[Any]:
     """Return the runs of a sweep's trials for which `condition` holds."""
-    children = f"tags.`mlflow.parentRunId` = '{parent_run_id}'"
-    return find_runs(client, experiment_id, f"{children} AND {condition}")
+    return find_runs(client, experiment_id, f"{children_of(parent_run_id)} AND {condition}")
+
+
+def children_of(run_id: str) -> str:
+    """Return MLflow's filter for the runs below a run."""
+    return names.equals(names.tag("mlflow.parentRunId"), run_id)
 
 
 def open_run(

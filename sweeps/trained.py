@@ -10,6 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from sweeps import names
 from sweeps.earlier import EarlierSweep, adapter_of, best_adapter
 from sweeps.leaderboard import Entry, Leaderboard
 from sweeps.paths import SweepFolder
@@ -60,9 +61,10 @@ def trained(source: str, results: Path) -> Iterator[Trained]:
 def _is_folder(source: str, results: Path) -> bool:
     """Tell a folder from a sweep or a trial of one, which go first."""
     sweep_id, _, trial = source.partition("/")
-    sweep = SweepFolder(root=results.absolute(), sweep_id=sweep_id)
-    if sweep_id and "/" not in trial and sweep.is_there:
-        return False
+    if names.is_component(sweep_id) and "/" not in trial:
+        sweep = SweepFolder(root=results.absolute(), sweep_id=sweep_id)
+        if sweep.is_there:
+            return False
     return "/" in source or Path(source).is_dir()
 
 
@@ -157,10 +159,14 @@ def version_of(client: Any, source: str, address: str) -> Any:
 
 def known_models(client: Any, name: str) -> str:
     """Say what can be named instead: the versions and aliases of the model, or all models."""
-    models = {model.name: model for model in client.search_registered_models()}
-    if name not in models:
-        return f"there are models {', '.join(sorted(models))}" if models else "there is no model"
-    versions = client.search_model_versions(f"name = '{name}'")
+    from mlflow.exceptions import MlflowException
+
+    try:
+        found = client.get_registered_model(name)
+    except MlflowException:
+        models = sorted(model.name for model in client.search_registered_models())
+        return f"there are models {', '.join(models)}" if models else "there is no model"
+    versions = client.search_model_versions(names.equals("name", name))
     numbers = ", ".join(str(each.version) for each in versions)
-    aliases = ", ".join(f"@{alias}" for alias in models[name].aliases) or "none"
+    aliases = ", ".join(f"@{alias}" for alias in found.aliases) or "none"
     return f"{name} has versions {numbers} and aliases {aliases}"

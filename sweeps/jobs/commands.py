@@ -1,6 +1,5 @@
 """Commands for sweeps on a Ray cluster: submit, jobs, logs, shell."""
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from sweeps.arguments import INVALID, File, Overrides, console, problems
+from sweeps.arguments import INVALID, File, Overrides, complain, console, problems
 
 Address = Annotated[
     str,
@@ -142,5 +141,5 @@ def refused() -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
+        complain(f"error: {error}")
         raise typer.Exit(INVALID) from None

@@ -17,6 +17,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from sweeps.arguments import complain
 from sweeps.jobs.inputs import expected
 from sweeps.jobs.parcel import INPUTS, SPEC
 from sweeps.jobs.version import own, refuse_other
@@ -51,7 +52,7 @@ def main(arguments: Sequence[str]) -> None:
         os.chdir(settled(Path(INPUTS).absolute(), results, asked.inputs))
         prune(results)
     except (OSError, ValueError) as error:
-        print(f"error: {redact(str(error))}", file=sys.stderr)
+        complain(f"error: {redact(str(error))}")
         sys.exit(2)
     from sweeps import cli
 

@@ -7,6 +7,7 @@ from rich.console import Console
 from sweeps.jobs.cluster import Cluster, ClusterError
 from sweeps.jobs.environment import STOP_SECONDS
 from sweeps.jobs.follow import resuming
+from sweeps.names import command
 
 POLL_SECONDS = 0.5
 _SLACK = 15.0  # seconds that Ray may need for the signal and for its own records
@@ -26,7 +27,8 @@ def stop(job_id: str, address: str, console: Console) -> int:
     deadline = time.monotonic() + STOP_SECONDS + _SLACK
     while not (job := cluster.job(job_id)).is_over:
         if time.monotonic() > deadline:
-            raise ClusterError(f"{job_id} was told to stop and runs on; see `sweeps logs {job_id}`")
+            see = command("logs", job_id, "--address", cluster.address)
+            raise ClusterError(f"{job_id} was asked to stop and runs on; see `{see}`")
         time.sleep(POLL_SECONDS)
     if job.status != "STOPPED":
         console.print(f"{job_id} ended by itself meanwhile ({job.status.lower()})")

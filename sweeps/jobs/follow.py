@@ -4,7 +4,6 @@ The job does not know who follows it: whoever goes away may come back.
 """
 
 import asyncio
-import shlex
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 
@@ -14,6 +13,7 @@ from rich.live import Live
 from sweeps.jobs.cluster import Cluster, Job
 from sweeps.jobs.lines import board_of, take
 from sweeps.live import table
+from sweeps.names import command
 
 SUCCEEDED, INTERRUPTED, FAILED = 0, 130, 1
 """Exit codes, where the job's own is not known."""
@@ -58,8 +58,8 @@ def ended(job: Job, address: str, console: Console) -> int:
 
 def resuming(job: Job, address: str) -> str:
     """Return the command that goes on with a sweep that was stopped."""
-    results = shlex.quote(job.metadata["results"])
-    return f"sweeps submit FILE --resume --results {results} --address {address}"
+    there = ("--results", job.metadata["results"], "--address", address)
+    return command("submit", "FILE", "--resume", *there)
 
 
 def _unable(job: Job) -> str:
@@ -109,7 +109,8 @@ async def _follow(cluster: Cluster, job_id: str, write: Write) -> None:
 
 
 def _coming_back(cluster: Cluster, job_id: str) -> str:
-    return f"come back with: sweeps logs {job_id} --follow --address {cluster.address}"
+    back = command("logs", job_id, "--follow", "--address", cluster.address)
+    return f"come back with: {back}"
 
 
 async def _lines(chunks: AsyncIterator[str], skipped: int) -> AsyncIterator[str]:

@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sweeps import names
 from sweeps.context import trial_number, trial_title
 from sweeps.population.segments import Segment
 from sweeps.spool import entries
@@ -56,9 +57,7 @@ def opened(
 
 def of(client: Any, trial: Any) -> list[Any]:
     """Return the runs of the segments of the trial whose run in MLflow is `trial`."""
-    return find_trials(
-        client, trial.info.experiment_id, trial.info.run_id, f"tags.`{RUNG}` LIKE '%'"
-    )
+    return find_trials(client, trial.info.experiment_id, trial.info.run_id, names.has_tag(RUNG))
 
 
 def end(trial: TrialRun, state: Ending) -> None:

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from tempfile import TemporaryDirectory
 
+from sweeps import names
 from sweeps.promotion import evidence_file
 from sweeps.promotion.evidence import Candidate
 from sweeps.promotion.verdict import Evidence, Terms
@@ -74,6 +75,6 @@ class Champion:
 
     def _gone(self, why: str) -> ValueError:
         return ValueError(
-            f"{self.title} is the champion, but {why}; `sweeps rollback {self.model}` returns to "
-            "the champion before it"
+            f"{self.title} is the champion, but {why}; `{names.command('rollback', self.model)}` "
+            "returns to the champion before it"
         )

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sweeps.arguments import RESULTS, Results, console
+from sweeps.names import command
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -86,7 +87,7 @@ def _check_registered(ledger: "Ledger") -> None:
     try:
         client.get_registered_model(ledger.model)
     except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             raise
         kept = f"; {_left_behind(ledger)}" if ledger.entries() else ""
         raise ValueError(
@@ -96,7 +97,8 @@ def _check_registered(ledger: "Ledger") -> None:
 
 
 def _left_behind(ledger: "Ledger") -> str:
+    history, experiment = command("history", ledger.model), ledger.tracking.experiment
     return (
-        f"its history is there (`sweeps history {ledger.model}`): it was deleted or renamed, and "
-        f"the history goes along when the experiment {ledger.tracking.experiment!r} is renamed, too"
+        f"its history is there (`{history}`): it was deleted or renamed, and the history goes "
+        f"along when the experiment {experiment!r} is renamed, too"
     )

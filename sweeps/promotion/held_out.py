@@ -5,6 +5,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
+from sweeps import names
 from sweeps.tracking import find_runs, set_tags
 from workers.data.sample import DataSet, Sample
 from workers.recipe import Recipe
@@ -73,5 +74,5 @@ def count_uses(client: Any, run_id: str, digest: str, *, more: bool) -> int:
     return sum(
         int(run.data.tags[tag])
         for experiment in experiments
-        for run in find_runs(client, experiment, f"tags.`{tag}` LIKE '%'")
+        for run in find_runs(client, experiment, names.has_tag(tag))
     )

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from rich.table import Table
 from rich.text import Text
 
+from sweeps import names
 from sweeps.promotion.entries import Entry
 from sweeps.registry import CHAMPION
 
@@ -38,7 +39,7 @@ def remark(model: str, entries: Sequence[Entry], alias: str | None) -> str | Non
         shown = f"is version {alias}" if alias else "is not set"
         return (
             f"the alias {CHAMPION} {shown}, and not version {entries[-1].version}; "
-            f"`sweeps reconcile {model}` sets it"
+            f"`{names.command('reconcile', model)}` sets it"
         )
     return None
 

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from sweeps import names
 from sweeps.promotion import write_once
 from sweeps.promotion.entries import Draft, Entry, LedgerError, chain, fitting, reason_file, write
 from sweeps.registry import CHAMPION
@@ -143,12 +144,13 @@ class Ledger:
         except MlflowException as error:
             raise LedgerError(
                 f"version {head.version} of {self.model} is the champion by its ledger, but the "
-                f"alias could not be set ({error.message}); `sweeps reconcile {self.model}` sets it"
+                f"alias could not be set ({error.message}); "
+                f"`{names.command('reconcile', self.model)}` sets it"
             ) from error
 
 
 def _note(model: str) -> str:
     return (
         f"The ledger of the registered model **{model}**: its parameters are the changes of its "
-        f"champion, in order. `sweeps history {model}` shows them. Keep this run."
+        f"champion, in order. `{names.command('history', model)}` shows them. Keep this run."
     )

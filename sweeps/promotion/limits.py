@@ -6,6 +6,7 @@ from typing import Literal
 from sweeps.objectives import LOSS
 from sweeps.promotion.verdict import Limits
 from sweeps.sweep import Promote, Sweep
+from sweeps.validation import flaws_of
 from workers.metrics import catalog
 
 _PREFERRED = "cider"
@@ -29,14 +30,20 @@ class Wish:
 def asked(sweep: Sweep, wish: Wish) -> Promote:
     """Return the section ``promote`` with the wishes on top.
 
-    Raises ValueError when nobody names a model, and `pydantic.ValidationError`, which is one, for
-    a name that no model can have or a negative margin.
+    Raises ValueError when nobody names a model, for a name that no model can have, and for a
+    negative margin.
     """
     written = sweep.promote.model_dump() if sweep.promote else {}
     wishes = {"model": wish.to, "margin": wish.margin}
     values = {**written, **{name: value for name, value in wishes.items() if value is not None}}
     if "model" not in values:
         raise ValueError("the sweep file has no promote.model; name one with --to")
+    flaws = flaws_of(Promote, values)
+    if flaws:  # the file's own values are without
+        options = {"model": "--to", "margin": "--margin"}
+        raise ValueError(
+            "; ".join(f"{options[flaw.at[0]]} {flaw.must}, got {flaw.got}" for flaw in flaws)
+        )
     return Promote.model_validate(values)
 
 

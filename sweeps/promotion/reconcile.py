@@ -1,5 +1,6 @@
 """Reconciling: the alias is set to what the ledger says, and what was wrong is said."""
 
+from sweeps import names
 from sweeps.promotion.entries import LedgerError
 from sweeps.promotion.ledger import Ledger
 from sweeps.registry import CHAMPION
@@ -18,7 +19,7 @@ def reconcile(ledger: Ledger) -> str:
     if not ledger.has(head.version):
         raise LedgerError(
             f"{model} version {head.version} is the champion by its ledger, but was deleted from "
-            f"the registry; `sweeps rollback {model}` goes back to the one before"
+            f"the registry; `{names.command('rollback', model)}` goes back to the one before"
         )
     known = {entry.version for entry in ledger.entries()}
     ledger.project()

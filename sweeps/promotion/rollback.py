@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sweeps import names
 from sweeps.promotion.entries import Draft, Entry, LedgerError
 from sweeps.promotion.files import check_files
 from sweeps.promotion.ledger import Ledger
@@ -72,7 +73,8 @@ def _before(ledger: Ledger, entries: Sequence[Entry]) -> tuple[str, tuple[str, .
     raise LedgerError(
         f"{ledger.model} has no version before {champion} to go back to"
         + "".join(f"; version {version} was deleted" for version in skipped)
-        + f"; `sweeps history {ledger.model}` shows all, --to names one that was rolled back"
+        + f"; `{names.command('history', ledger.model)}` shows all, --to names one that was "
+        "rolled back"
     )
 
 
@@ -104,5 +106,5 @@ def _moved(model: str, head: Entry | None) -> str:
     now = f"to version {head.version} by {head.by}" if head else "away"
     return (
         f"the champion of {model} moved {now} meanwhile, so nothing was rolled back; "
-        f"look at `sweeps history {model}`"
+        f"look at `{names.command('history', model)}`"
     )

@@ -9,6 +9,7 @@ import uuid
 from dataclasses import replace
 from typing import Any
 
+from sweeps import names
 from sweeps.promotion.entries import LedgerError
 from sweeps.tracking import Tracking, find_runs
 
@@ -31,7 +32,7 @@ def find(tracking: Tracking) -> str | None:
             f"the experiment {tracking.experiment!r} was deleted in {tracking.address}; bring it "
             f"back with `mlflow experiments restore -x {experiment.experiment_id}`"
         )
-    runs = find_runs(client, experiment.experiment_id, f"tags.{_KIND} = 'true'")
+    runs = find_runs(client, experiment.experiment_id, names.equals(names.tag(_KIND), "true"))
     if len(runs) != 1:
         raise LedgerError(
             f"the experiment {tracking.experiment!r} in {tracking.address} must have one run with "

@@ -19,7 +19,7 @@ UNKNOWN_CLUSTER = "CLUSTER.yaml"
 _MARK = "# Written by `sweeps launcher`"
 _SCRIPT = """\
 {mark} and run on the head of a Ray cluster:
-#     {command} [--resume | --fresh]
+#     {written} [--resume | --fresh]
 # After a change of the sweep, write it again.
 
 import socket
@@ -69,6 +69,7 @@ def script_text(sweep: Sweep, results: str, command: str) -> str:
     return _SCRIPT.format(
         mark=_MARK,
         command=command,
+        written=" ".join(command.splitlines()),  # in a comment, which a line break would end
         sweep="\n".join(f"    {line!r}" for line in lines),
         results=results,
         version=version(DISTRIBUTION),

@@ -19,7 +19,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from sweeps import lease
-from sweeps.arguments import INVALID
+from sweeps.arguments import INVALID, complain
 from sweeps.package_checks import DISTRIBUTION
 from sweeps.paths import SweepFolder
 from sweeps.spec import parse
@@ -89,7 +89,7 @@ def start(launch: Launch, arguments: Sequence[str]) -> int:
             print(f"starting {name}; its log is {files.log}", flush=True)
             folder = _awaited(driver, launch.root)
     except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        complain(f"error: {error}")
         return INVALID
     except KeyboardInterrupt:
         print("interrupted; a driver that was started goes on starting")
@@ -156,9 +156,8 @@ def _awaited(driver: subprocess.Popen[bytes], root: Path) -> SweepFolder | None:
 
 def _ended(driver: subprocess.Popen[bytes], files: Files) -> int:
     lines = files.log.read_text(encoding="utf-8", errors="replace").splitlines()
-    print("\n".join(lines[-_SHOWN_LINES:]), file=sys.stderr)
-    print(f"error: the driver ended with code {driver.returncode}; log: {files.log}",
-          file=sys.stderr)  # fmt: skip
+    complain("\n".join(lines[-_SHOWN_LINES:]))
+    complain(f"error: the driver ended with code {driver.returncode}; log: {files.log}")
     return driver.returncode
 
 

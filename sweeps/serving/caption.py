@@ -1,11 +1,12 @@
 """``sweeps caption``: captions of image files at the terminal."""
 
 import json
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sweeps.arguments import complain
+from sweeps.names import printable
 from sweeps.trained import trained
 from workers.caption_requests import RequestError
 from workers.captioner import BATCH, Captioner, Prepared
@@ -41,9 +42,9 @@ def caption_files(
     for line in captioned(captioner, paths, question):
         lines.append(line)
         if line.error is not None:
-            print(f"error: {line.error}", file=sys.stderr, flush=True)
+            complain(f"error: {line.error}")
         elif not as_json:
-            print(f"{line.path}\t{line.caption}", flush=True)
+            print(printable(f"{line.path}\t{line.caption}"), flush=True)
     if as_json:
         print(json.dumps([line.values() for line in lines], ensure_ascii=False, indent=2))
     return all(line.error is None for line in lines)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from sweeps import names
 from sweeps.spool import entries, limits
 from sweeps.spool.address import Address
 from sweeps.spool.entries import Entry
@@ -47,7 +48,8 @@ class RemoteRun:
             return client.get_run(self.run_id)
         parent = self._parent(client)
         assert self.address
-        condition = "tags.`{}` = '{}'".format(*self.address.tag)
+        key, value = self.address.tag
+        condition = names.equals(names.tag(key), value)
         found = find_trials(client, parent.info.experiment_id, parent.info.run_id, condition)
         if found:
             self.run_id = str(found[0].info.run_id)

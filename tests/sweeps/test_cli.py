@@ -1,5 +1,6 @@
 """The command line as a person meets it: what it says, its exit codes, what it leaves behind."""
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -215,6 +216,33 @@ def test_an_unknown_sweep_is_answered_with_those_there_are(sweeps, folder, comma
     assert err == "error: no sweep 'shapes-3' in there; there are shapes-1, shapes-2\n"
 
 
+@pytest.mark.parametrize("sweep", ["../a-1", "/etc", "..", "../../a/b", "\x1b[2J\x1b]0;x\x07"])
+@pytest.mark.parametrize(
+    "command", ["compare", "report", "resume", "promote", "status", "stop", "add", "sync", "doctor"]
+)
+def test_what_leads_out_of_the_results_is_no_sweep(sweeps, folder, command, sweep):
+    (folder / "a-1").mkdir()
+    (folder / "a-1" / "sweep.yaml").write_text("")
+    code, out, err = sweeps(command, sweep, "--results", "there")
+    assert (code, out) == (1, "")
+    assert err.count("\n") == 1
+    assert err.startswith(
+        ("error: a sweep or a trial must be given by its name", "error: no sw")
+    )
+    assert "\x1b" not in err
+
+
+@pytest.mark.parametrize("model", ["../a-1", "/etc", "..", "x/../../a", "a/b@c", "models:/a'/b@c"])
+@pytest.mark.parametrize("command", ["predict", "caption"])
+def test_what_names_no_adapter_is_a_line(sweeps, folder, empty_store, command, model):
+    (folder / "sweep-results").mkdir()
+    shutil.copy(empty_store, folder / "sweep-results")
+    given = ("x.png", "--model", model) if command == "caption" else (model,)
+    code, out, err = sweeps(command, *given)
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert err.startswith("error: ")
+
+
 def test_compare_explains_all_that_it_takes(sweeps):
     _, out, _ = sweeps("compare", "--help")
     words = " ".join(out.replace("│", " ").split())
@@ -233,6 +261,12 @@ def test_ui_without_a_store_says_how_to_get_one(sweeps, folder):
     assert code == 1
     assert "no sweep is tracked" in err
     assert left(folder) == []
+
+
+@pytest.mark.parametrize("port", ["0", "-1", "65536", "http"])
+def test_ui_takes_a_port_that_there_is(sweeps, port):
+    code, out, err = sweeps("ui", "--port", port)
+    assert (code, out, "Invalid value for '--port'" in err) == (2, "", True)
 
 
 def test_what_mlflow_refuses_is_a_line(sweeps, monkeypatch):

@@ -67,3 +67,17 @@ def test_an_address_is_no_folder_for_results(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"results must be a folder, got s3:/bucket/sweeps"):
         SweepFolder.create(Path("s3://bucket/sweeps"), "mine")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("path", ["", ".", "..", "../a-1", "/etc", "a-1/..", "a-1/"])
+def test_a_path_is_no_sweep_and_no_trial(tmp_path, path):
+    root = tmp_path / "results"
+    outside = SweepFolder.create(tmp_path, "a")
+    outside.spec.write_text("")
+    made = SweepFolder.create(root, "a")
+    made.spec.write_text("")
+    with pytest.raises(ValueError, match="must be given by its name alone"):
+        SweepFolder.find(root, path)
+    for place in (made.trial, made.best_adapter, made.record, made.start):
+        with pytest.raises(ValueError, match="must be given by its name alone"):
+            place(path)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from sweeps import names
 from sweeps.spec import SpecError, dump, load, parse
 
 HEAD = """\
@@ -199,6 +200,9 @@ SINGLE = {
         'got {"trials": 7}',
     "search: {budget: {hours: 0}}":
         "4  search.budget.hours  must be a number above 0 or null, got 0",
+    "search: {warm_start: [../shapes-1]}":
+        "4  search.warm_start.0  must be the name of an earlier sweep, not a path, "
+        'got "../shapes-1"',
     "schedule: {reduction: 1}":
         "4  schedule.reduction  must be a whole number of at least 2, got 1",
     "resources: {hosts: many}":
@@ -206,7 +210,11 @@ SINGLE = {
     "resources: {slots: 0}":
         "4  resources.slots  must be auto or a whole number of at least 1, got 0",
     "tracking: {experiment: ''}":
-        '4  tracking.experiment  must be text that is not empty, got ""',
+        f'4  tracking.experiment  must be {names.EXPERIMENT}, got ""',
+    "tracking: {experiment: \"a\\x1b[2J\"}":
+        f'4  tracking.experiment  must be {names.EXPERIMENT}, got "a\\u001b[2J"',
+    "tracking: {experiment: [a]}":
+        f'4  tracking.experiment  must be {names.EXPERIMENT}, got ["a"]',
     "tracking: {uri: 'https://ann:secret@mlflow.example'}":
         "4  tracking.uri  must be an address without a secret: user and password belong into the "
         "environment, as MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, and a token as "
@@ -227,13 +235,13 @@ SINGLE = {
         "4  resources.password  must be one of the keys hosts, packing, slots, device, "
         "gpus_per_host, got password",
     "promote: {model: ''}":
-        "4  promote.model  must be the name of a registered model, without / and :, "
-        'got ""',
+        f'4  promote.model  must be {names.MODEL}, got ""',
     "promote: {model: a/b}":
-        "4  promote.model  must be the name of a registered model, without / and :, "
-        'got "a/b"',
+        f'4  promote.model  must be {names.MODEL}, got "a/b"',
+    "promote: {model: '\"it''s\"'}":
+        rf'''4  promote.model  must be {names.MODEL}, got "\"it's\""''',
     "promote: {}":
-        "4  promote.model  must be the name of a registered model, without / and :, got nothing",
+        f"4  promote.model  must be {names.MODEL}, got nothing",
     "promote: {model: a, auto: 1}":
         "4  promote.auto  must be true or false, got 1",
     "promote: {model: a, margin: -0.1}":

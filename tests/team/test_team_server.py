@@ -11,9 +11,11 @@ import signal
 from pathlib import Path
 
 import mlflow
+import psutil
 import pytest
 from PIL import Image
 
+from benchmarks import exposure
 from sweeps import access
 from sweeps.tracking import quiet_mlflow
 
@@ -178,6 +180,16 @@ def test_strangers_and_foreign_names_are_kept_out(team):
     assert team.status(search, "eve") == 200
     assert team.status(search, "eve", Host="elsewhere.example") == 403
     assert team.status("/health", Host="elsewhere.example") == 200
+
+
+def test_it_listens_on_loopback_and_shows_no_secret_to_other_users(team):
+    assert exposure.listening(team.process.pid) == {("127.0.0.1", team.port)}
+    database = [each for each in psutil.net_connections("tcp") if each.laddr.port == team.port + 1]
+    assert {each.laddr.ip for each in database if each.status == "LISTEN"} == {"127.0.0.1"}
+    shown = [" ".join(each.info["cmdline"] or ()) for each in psutil.process_iter(["cmdline"])]
+    assert any("mlflow server" in line for line in shown)
+    assert any("postgres" in line for line in shown)
+    assert not [line for line in shown for word in team.passwords.values() if word in line]
 
 
 def test_a_wrong_password_is_refused_before_anything_is_made(team, monkeypatch, tmp_path):

@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import shlex
 from dataclasses import dataclass
 
 import pytest
@@ -96,6 +97,15 @@ def test_a_terminal_has_the_table_in_place_of_the_trials_lines():
     assert LINES[1] not in out
     assert "shapes-1: 0/2 trials, best cider 0.5000 (trial-001)" in out
     assert "2/3" in out
+
+
+def test_the_way_back_is_one_command_whatever_the_job_is_called():
+    hostile = "shapes'; touch $(id) `id`"
+    said = follow._coming_back(Connections([]), hostile)
+    words = shlex.split(said.removeprefix("come back with: "))
+    assert words == ["sweeps", "logs", hostile, "--follow", "--address", "http://head:8265"]
+    words = shlex.split(follow.resuming(job(metadata={"results": hostile}), hostile))
+    assert words[-4:] == ["--results", hostile, "--address", hostile]
 
 
 LOST = "last logs: /usr/bin/python: (ModuleNotFoundError: No module named 'sweeps')"

@@ -2,6 +2,7 @@
 
 import os
 import runpy
+import shlex
 import subprocess
 import sys
 import time
@@ -68,6 +69,14 @@ def test_knows_the_cluster_file_that_holds_the_sweep(here, launched):
         "my sweep.yaml", "--out", "start.py"
     )
     assert launched("start.py")[0].command == "ray submit 'my sweep.yaml' start.py"
+
+
+def test_a_line_break_in_a_files_name_begins_no_line_of_the_script(here, launched):
+    indented = "".join(f"    {line}" for line in dump(read("quickstart", ())).splitlines(True))
+    name = "a\nraise SystemExit(3)\n#.yaml"
+    Path(name).write_text(f"cluster_name: x\nmetadata:\n  sweep:\n{indented}")
+    invoke(name, "--out", "start.py")
+    assert launched("start.py")[0].command == f"ray submit {shlex.quote(name)} start.py"
 
 
 def test_says_what_it_does_not_bring_along(here):

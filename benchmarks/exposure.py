@@ -1,0 +1,59 @@
+"""What a process and all that it started show to others: open ports and command lines (Linux)."""
+
+import ipaddress
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Any
+
+import psutil
+
+Socket = tuple[str, int]
+"""Address and port, such as ``("127.0.0.1", 5000)``; ``::`` and ``0.0.0.0`` are all addresses."""
+
+
+def tree(pid: int) -> list[psutil.Process]:
+    """Return a process and its descendants that live now; none when it has ended.
+
+    A descendant whose parent has ended is not among them: look while all are there.
+    """
+    try:
+        root = psutil.Process(pid)
+        return [root, *root.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def listening(pid: int) -> set[Socket]:
+    """Return where a process tree takes TCP connections, or UDP from anybody."""
+    found: set[Socket] = set()
+    for process in tree(pid):
+        with suppress(psutil.NoSuchProcess):
+            found.update(
+                (each.laddr.ip, each.laddr.port)
+                for each in process.net_connections("inet")
+                if each.laddr and (each.status == psutil.CONN_LISTEN or _is_open_udp(each))
+            )
+    return found
+
+
+def reachable(sockets: Iterable[Socket]) -> set[Socket]:
+    """Return those that other machines may reach: all that are not on loopback."""
+    return {each for each in sockets if not _is_loopback(each[0])}
+
+
+def command_lines(pid: int) -> dict[int, str]:
+    """Return the command line of each process of a tree by its pid, as any user may read it."""
+    lines = {}
+    for process in tree(pid):
+        with suppress(psutil.NoSuchProcess):
+            lines[process.pid] = " ".join(process.cmdline())
+    return lines
+
+
+def _is_open_udp(each: Any) -> bool:
+    return each.status == psutil.CONN_NONE and not each.raddr
+
+
+def _is_loopback(address: str) -> bool:
+    parsed = ipaddress.ip_address(address.partition("%")[0])
+    return (getattr(parsed, "ipv4_mapped", None) or parsed).is_loopback
