@@ -20,6 +20,7 @@ from transformers import (
 from benchmarks.ladder import samples
 from benchmarks.ladder.job import Job
 from benchmarks.ladder.scorers import Stock
+from workers.data.images import FORMATS
 
 IGNORED = -100
 
@@ -104,7 +105,7 @@ class Collate:
 
     def __call__(self, rows: list[dict[str, str]]) -> dict[str, torch.Tensor]:
         batch = self._processor(
-            images=[Image.open(row["image"]).convert("RGB") for row in rows],
+            images=[Image.open(row["image"], formats=FORMATS).convert("RGB") for row in rows],
             text=[row["text"] for row in rows],
             padding=True,
             return_tensors="pt",
@@ -161,7 +162,7 @@ class ScoreCaptions(TrainerCallback):  # type: ignore[misc]  # transformers has 
         size = self._job.evaluation_batch
         for start in range(0, len(self._images), size):
             images = self._images[start : start + size]
-            opened = [Image.open(image.path).convert("RGB") for image in images]
+            opened = [Image.open(image.path, formats=FORMATS).convert("RGB") for image in images]
             inputs = self._processor(images=opened, return_tensors="pt").to(model.device)
             with torch.inference_mode():
                 ids = model.generate(

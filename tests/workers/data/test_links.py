@@ -6,6 +6,7 @@ from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
@@ -58,6 +59,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_page(self, name: str) -> None:
         self.answer(200, b"<html>Sorry</html>")
+
+    def do_eps(self, name: str) -> None:
+        self.answer(200, b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 4 4\nshowpage\n")
 
     def do_large(self, name: str) -> None:
         self.answer(200, bytes(2000))
@@ -273,6 +277,15 @@ def test_one_private_address_among_public_ones_is_enough(monkeypatch: pytest.Mon
     assert resolve("mixed.example", 80, private=True) == ["93.184.215.14", "10.0.0.1"]
 
 
+def test_an_eps_file_behind_a_link_starts_no_program(
+    eps: SimpleNamespace, site: str, tmp_path: Path
+) -> None:
+    links = Links(folder=tmp_path / "cache", rules=RULES)
+    links.fetch([f"{site}/eps"])
+    assert "not an image of a known format, but EPS" in links.failures[f"{site}/eps"]
+    assert not eps.started.exists()
+
+
 @pytest.mark.parametrize(
     ("address", "public"),
     [
@@ -301,7 +314,8 @@ def test_images_are_fetched_once_and_failures_are_told(
     assert links.reader(wanted[1])() == png(2)
     assert links.failures == {
         f"{site}/missing": "HTTP 404 Not Found",
-        f"{site}/page": "the answer: not an image of a known format",
+        f"{site}/page": "the answer: not an image of a known format, but HTML; convert it to "
+        "AVIF, BMP, GIF, JPEG, JPEG2000, PNG, PPM, TIFF or WEBP",
     }
     with pytest.raises(OSError, match=r"^HTTP 404 Not Found$"):
         links.reader(f"{site}/missing")()
