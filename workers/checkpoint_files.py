@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from workers import families, fetched, tiny
+from workers import families, fetched, own_code, tiny
 
 PROCESSORS = ("processor_config.json", "preprocessor_config.json")
 """Files that may tell how an image processor sizes images; the first that does counts."""
@@ -67,9 +67,10 @@ def from_config(folder: Path) -> CheckpointFiles:
     import torch
     from transformers import AutoConfig, AutoModelForImageTextToText
 
-    config = AutoConfig.from_pretrained(folder)
+    with own_code.refused(folder):
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     with torch.device("meta"):
-        model = AutoModelForImageTextToText.from_config(config)
+        model = AutoModelForImageTextToText.from_config(config, trust_remote_code=False)
     shapes = {name: tuple(weight.shape) for name, weight in model.named_parameters()}
     return CheckpointFiles(
         model_type=config.model_type, shapes=shapes, file_bytes=0, config=config.to_dict(),

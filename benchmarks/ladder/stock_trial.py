@@ -29,7 +29,7 @@ def train(config: dict[str, Any], job: Job, started: float) -> None:
     """Train one point for all its epochs; the process began at `started` of `perf_counter`."""
     torch.set_num_threads(job.threads)
     set_seed(job.seed)
-    processor = AutoProcessor.from_pretrained(job.base)
+    processor = AutoProcessor.from_pretrained(job.base, trust_remote_code=False)
     model = get_peft_model(load(job, config["quantization"]), lora_config(job, config))
     validation = samples.read(job.data, "validation")
     trainer = Trainer(
@@ -56,7 +56,7 @@ def load(job: Job, quantization: str) -> Any:
     }  # fmt: skip
     model = AutoModelForImageTextToText.from_pretrained(
         job.base, dtype=dtype, quantization_config=stored[quantization],
-        device_map={"": "cuda:0" if job.gpus else "cpu"},
+        device_map={"": "cuda:0" if job.gpus else "cpu"}, trust_remote_code=False,
     )  # fmt: skip
     for module in model.modules():  # else bitsandbytes repacks 4-bit weights when captions are
         if hasattr(module, "support_avx512bf16_for_cpu"):  # written, and training then fails
