@@ -43,11 +43,16 @@ class CheckpointFiles:
 
 
 def find(base: str, revision: str | None) -> CheckpointFiles | None:
-    """Return the files of ``model.base``, or None when they are not on this machine."""
+    """Return the files of ``model.base``, or None when they are not on this machine.
+
+    Raises ValueError, naming ``model.base``, where its weights are pickled.
+    """
     folder = local_folder(base, revision)
     if folder is None:
         return None
     files = sorted(folder.glob("*.safetensors"))
+    if not files and any(folder.glob("pytorch_model*.bin")):
+        raise ValueError(own_code.pickled(base))
     config = json.loads((folder / "config.json").read_text())
     renames = families.get(config["model_type"]).SAVED_NAMES
     return CheckpointFiles(

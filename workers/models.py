@@ -1,10 +1,10 @@
 """Loading of base models: from a folder, the model hub, or a built-in base."""
 
 import json
+import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -105,6 +105,8 @@ def load_base(model: Model, quantization: str, device: torch.device) -> Base:
     _check_vocabulary(model, processor, config)
     dtype = compute_dtype(model, device)
     storage = quantizations.get(quantization)
+    # Else transformers has a service convert a base of the hub that has no safetensors.
+    os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "true")
     try:
         loaded = AutoModelForImageTextToText.from_pretrained(
             source,
@@ -114,13 +116,10 @@ def load_base(model: Model, quantization: str, device: torch.device) -> Base:
             quantization_config=storage.config(dtype),
             device_map={"": str(device)},
             trust_remote_code=False,
-            weights_only=True,  # of a pickle nothing but tensors
+            use_safetensors=True,
         )
-    except UnpicklingError as error:
-        raise own_code.OwnCodeError(
-            f"model.base: the weights of {model.base!r} are a pickle that holds more than weights, "
-            "which is never run; use a checkpoint with safetensors"
-        ) from error
+    except OSError as error:
+        raise ValueError(f"{own_code.pickled(model.base)}: {error}") from error
     storage.prepare(loaded)
     loaded.requires_grad_(False)
     base = Base(

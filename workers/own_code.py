@@ -12,6 +12,14 @@ class OwnCodeError(ValueError):
     """A checkpoint that cannot be loaded without code of its own; the message names it."""
 
 
+def pickled(base: str) -> str:
+    """Return the sentence for a base without safetensors: a pickle may be a program."""
+    return (
+        f"model.base: {base!r} has no weights that can be read; they must be safetensors, which "
+        "transformers' save_pretrained writes, for a pickle (pytorch_model.bin) is not opened"
+    )
+
+
 @contextmanager
 def refused(source: str | Path) -> Iterator[None]:
     """Turn what transformers says of code in the checkpoint `source` into an `OwnCodeError`."""

@@ -102,16 +102,14 @@ class Opens:
         return open, (str(self.file), "w")
 
 
-def test_of_pickled_weights_nothing_but_tensors_is_read(copy: Path, ran: Path) -> None:
-    from safetensors.torch import load_file
-
-    weights = load_file(copy / "model.safetensors")
+def test_pickled_weights_are_not_opened(copy: Path, ran: Path) -> None:
     (copy / "model.safetensors").unlink()
-    torch.save(weights, copy / "pytorch_model.bin")
-    load(copy)
-    torch.save({**weights, "more": Opens(ran)}, copy / "pytorch_model.bin")
-    with pytest.raises(OwnCodeError, match=r"model\.base: the weights of .* are a pickle"):
+    torch.save({"weight": Opens(ran)}, copy / "pytorch_model.bin")
+    refusal = r"model\.base: .* must be safetensors, .* a pickle .* is not opened"
+    with pytest.raises(ValueError, match=refusal):
         load(copy)
+    with pytest.raises(ValueError, match=refusal):
+        checkpoint_files.find(str(copy), None)
     assert not ran.exists()
 
 
