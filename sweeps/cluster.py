@@ -1,5 +1,6 @@
 """Ray: joined or started, and what a sweep finds there."""
 
+import contextlib
 import logging
 import os
 import signal
@@ -10,6 +11,7 @@ from typing import Any
 
 import ray
 
+from sweeps import imports
 from sweeps.fleet import nodes
 from sweeps.fleet.sharing import hosts_that_fit
 from sweeps.resources import Layout, local_cpus, local_gpus
@@ -51,7 +53,8 @@ def connect() -> None:
             "num_gpus": local_gpus(),
             "_node_ip_address": "127.0.0.1",
         }
-    ray.init(**options)
+    with contextlib.chdir(imports.FOLDER):  # Ray's workers import from where it is started
+        ray.init(**options)
     _heed_sigterm()
 
 
