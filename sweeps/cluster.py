@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import signal
+import sysconfig
 import threading
 import warnings
 from functools import partial
@@ -11,7 +12,6 @@ from typing import Any
 
 import ray
 
-from sweeps import imports
 from sweeps.fleet import nodes
 from sweeps.fleet.sharing import hosts_that_fit
 from sweeps.resources import Layout, local_cpus, local_gpus
@@ -35,6 +35,10 @@ _ENVIRONMENT = {
 # folder, after which other Ray commands of the user ask for it.
 _LOCAL = {"RAY_AUTH_MODE": "disabled"}
 
+_IMPORTED_FIRST = sysconfig.get_path("stdlib")
+"""Ray's workers import before all else from the folder in which Ray was started or joined. In that
+of the command others' data may lie, and a ``json.py`` among it; this one is on the path anyway."""
+
 
 def connect() -> None:
     """Join the cluster that RAY_ADDRESS names, or start Ray on this machine alone."""
@@ -53,7 +57,7 @@ def connect() -> None:
             "num_gpus": local_gpus(),
             "_node_ip_address": "127.0.0.1",
         }
-    with contextlib.chdir(imports.FOLDER):  # Ray's workers import from where it is started
+    with contextlib.chdir(_IMPORTED_FIRST):
         ray.init(**options)
     _heed_sigterm()
 

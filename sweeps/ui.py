@@ -5,7 +5,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-from sweeps import imports
 from sweeps.tracking import Tracking
 
 
@@ -30,9 +29,7 @@ def serve(results: Path, port: int) -> int:
             **os.environ,
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
             "MLFLOW_DISABLE_TELEMETRY": "true",
-            "PYTHONSAFEPATH": "1",
         },
-        cwd=imports.FOLDER,  # uvicorn imports from there first
     )  # fmt: skip
     try:
         return server.wait()
