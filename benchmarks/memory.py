@@ -89,11 +89,11 @@ def build(variant: str, folder: Path) -> None:
     from transformers import AutoConfig, AutoModelForImageTextToText
 
     tiny_checkpoints.build(variant, folder)
-    config = AutoConfig.from_pretrained(folder).to_dict()
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=False).to_dict()
     for key, value in LARGER[variant].items():
         config[key] = {**config[key], **value} if isinstance(value, dict) else value
     larger = AutoConfig.for_model(**config)
-    AutoModelForImageTextToText.from_config(larger).save_pretrained(folder)
+    AutoModelForImageTextToText.from_config(larger, trust_remote_code=False).save_pretrained(folder)
     _resize(folder / "processor_config.json")
 
 

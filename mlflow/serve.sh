@@ -11,7 +11,8 @@ source "$here/settings.sh"
 : "${MLFLOW_AUTH_ADMIN_PASSWORD:?must be the password of the first admin; see .env.example}"
 : "${MLFLOW_FLASK_SERVER_SECRET_KEY:?must be a long random text; see .env.example}"
 host=${MLFLOW_HOST:-127.0.0.1} port=${MLFLOW_PORT:-5000} server=""
-mkdir -p "$TEAM_HOME/metrics"
+install -d -m 755 "$TEAM_HOME" # the user postgres must get through
+install -d -m 700 "$TEAM_HOME/metrics"
 
 stop() {
     if [[ -n $server ]]; then
@@ -36,6 +37,8 @@ trap 'exit 130' INT
 
 export MLFLOW_AUTH_CONFIG_PATH=$here/basic_auth.ini
 export PYTHONPATH=$here${PYTHONPATH:+:$PYTHONPATH} # for access_rules.py
+export PYTHONSAFEPATH=1                            # and nothing from the current folder;
+cd "$here"                                         # uvicorn looks there all the same
 export MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false # a queue of idle processes, for what nobody uses
 export MLFLOW_SQLALCHEMYSTORE_POOL_SIZE=${MLFLOW_SQLALCHEMYSTORE_POOL_SIZE:-20}
 export MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW=${MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW:-25}

@@ -12,4 +12,4 @@ fi
 
 "$here/backup.sh" "${1:?usage: upgrade.sh FOLDER}"
 mlflow db upgrade "$MLFLOW_BACKEND_STORE_URI"
-python -m mlflow.server.auth db upgrade --url "$MLFLOW_BACKEND_STORE_URI"
+python -P -m mlflow.server.auth db upgrade --url "$MLFLOW_BACKEND_STORE_URI"

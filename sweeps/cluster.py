@@ -15,6 +15,7 @@ from typing import Any
 import ray
 from ray._private import ray_constants, services
 from ray._private.authentication import authentication_token_setup
+from ray.job_config import JobConfig
 from ray.tune.execution import class_cache
 
 from sweeps import ray_access
@@ -87,7 +88,7 @@ def connect() -> None:
         ray_constants.ENABLE_RAY_CLUSTER = True
         # Ray's own rule for `ray start`: a token that is here is sent. An open cluster ignores it.
         authentication_token_setup.maybe_enable_token_auth_if_token_available(False)
-        ray.init(logging_level=logging.ERROR, log_to_driver=False)
+        ray.init(logging_level=logging.ERROR, log_to_driver=False, job_config=_job_config())
     _heed_sigterm()
 
 
@@ -105,8 +106,17 @@ def _start() -> None:
         num_gpus=local_gpus(),
         logging_level=logging.ERROR,
         log_to_driver=False,
+        job_config=_job_config(),
         _temp_dir=str(_private_folder() / "ray"),
     )
+
+
+def _job_config() -> JobConfig:
+    """Keep Ray's workers from importing first of all from the folder of the command.
+
+    Others' data may lie there, and a ``json.py`` among it. Ray's client, for one, does not add it.
+    """
+    return JobConfig(_client_job=True)
 
 
 def _private_folder() -> Path:

@@ -33,7 +33,7 @@ def probe(code: str) -> str:
     """
     try:
         done = subprocess.run(
-            [sys.executable, "-c", code],
+            [sys.executable, "-P", "-c", code],
             capture_output=True, text=True, check=False, timeout=PROBE_SECONDS,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
         )  # fmt: skip

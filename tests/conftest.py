@@ -1,9 +1,13 @@
 """Fixtures that several folders of tests share."""
 
 import gc
+import os
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
+from PIL import EpsImagePlugin
 
 from workers import tiny_checkpoints
 from workers.recipe import Recipe
@@ -24,6 +28,19 @@ def pytest_collection_finish():
 def one_thread():
     """Two cores and many small matrices: more threads only make the tests slower."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture
+def eps(tmp_path_factory, monkeypatch):
+    """An EPS file as `eps.content`; decoding it starts a ``gs`` that makes `eps.started` exist."""
+    folder = tmp_path_factory.mktemp("ghostscript")
+    started = folder / "started"
+    (folder / "gs").write_text(f"#!/bin/sh\ntouch {started}\n")
+    (folder / "gs").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setattr(EpsImagePlugin, "gs_binary", None)  # what an earlier look has found
+    content = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 4 4\n%%EndComments\nshowpage\n"
+    return SimpleNamespace(content=content, started=Path(started))
 
 
 @pytest.fixture(scope="session")

@@ -12,3 +12,15 @@ VARIABLE = "SWEEPS_CACHE"
 def folder() -> Path:
     """Return the cache folder of this user; it may not be there yet."""
     return Path(os.environ.get(VARIABLE) or user_cache_dir("caption-sweeps")).expanduser()
+
+
+def make(folder: Path) -> None:
+    """Make a folder of the cache, or of another place that was chosen for its files.
+
+    Nobody else may enter the cache in its usual place: images and bases that are not public lie
+    there. One that `VARIABLE` names may be shared, and is as the umask says. Raises OSError.
+    """
+    usual = Path(user_cache_dir("caption-sweeps"))
+    if folder.is_relative_to(usual):
+        usual.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)

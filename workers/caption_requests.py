@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, field_validator
 
-from workers.data.images import ImageError, open_rgb
+from workers.data.images import FORMATS, ImageError, open_rgb
 from workers.image_folder import read_within
 
 if TYPE_CHECKING:
@@ -27,8 +27,6 @@ MAX_PIXELS = 50_000_000
 MAX_NEW_TOKENS = 256
 MAX_QUESTION = 2000
 """Most characters of a question."""
-FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
-"""Pillow reads more, one of which (EPS) by running a program on what was sent."""
 
 
 class RequestError(ValueError):

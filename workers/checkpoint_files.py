@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from workers import families, fetched, tiny
+from workers import families, fetched, own_code, tiny
 
 PROCESSORS = ("processor_config.json", "preprocessor_config.json")
 """Files that may tell how an image processor sizes images; the first that does counts."""
@@ -43,11 +43,16 @@ class CheckpointFiles:
 
 
 def find(base: str, revision: str | None) -> CheckpointFiles | None:
-    """Return the files of ``model.base``, or None when they are not on this machine."""
+    """Return the files of ``model.base``, or None when they are not on this machine.
+
+    Raises ValueError, naming ``model.base``, where its weights are pickled.
+    """
     folder = local_folder(base, revision)
     if folder is None:
         return None
     files = sorted(folder.glob("*.safetensors"))
+    if not files and any(folder.glob("pytorch_model*.bin")):
+        raise ValueError(own_code.pickled(base))
     config = json.loads((folder / "config.json").read_text())
     renames = families.get(config["model_type"]).SAVED_NAMES
     return CheckpointFiles(
@@ -67,9 +72,10 @@ def from_config(folder: Path) -> CheckpointFiles:
     import torch
     from transformers import AutoConfig, AutoModelForImageTextToText
 
-    config = AutoConfig.from_pretrained(folder)
+    with own_code.refused(folder):
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     with torch.device("meta"):
-        model = AutoModelForImageTextToText.from_config(config)
+        model = AutoModelForImageTextToText.from_config(config, trust_remote_code=False)
     shapes = {name: tuple(weight.shape) for name, weight in model.named_parameters()}
     return CheckpointFiles(
         model_type=config.model_type, shapes=shapes, file_bytes=0, config=config.to_dict(),

@@ -34,7 +34,7 @@ def local(place: str, field: str) -> str:
     if not is_address(place):
         return place
     folder = _folder(place)
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    cache.make(folder.parent)
     with FileLock(folder.with_name(f"{folder.name}.lock")):
         try:
             there = listing(place)

@@ -3,6 +3,7 @@
 import hashlib
 from pathlib import Path
 
+from workers import own_code
 from workers.models import resolve
 from workers.recipe import Model
 
@@ -21,7 +22,10 @@ def identity(model: Model) -> str:
         return _digest(Path(source))
     from transformers import AutoConfig
 
-    config = AutoConfig.from_pretrained(source, revision=model.revision)
+    with own_code.refused(source):
+        config = AutoConfig.from_pretrained(
+            source, revision=model.revision, trust_remote_code=False
+        )
     return f"{model.base}@{getattr(config, '_commit_hash', None) or model.revision}"
 
 

@@ -1,6 +1,7 @@
 """Loading of base models: from a folder, the model hub, or a built-in base."""
 
 import json
+import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 
 import torch
 
-from workers import families, fetched, quantizations, tiny
+from workers import families, fetched, own_code, quantizations, tiny
 from workers.families import Family
 from workers.recipe import Model
 
@@ -104,14 +105,21 @@ def load_base(model: Model, quantization: str, device: torch.device) -> Base:
     _check_vocabulary(model, processor, config)
     dtype = compute_dtype(model, device)
     storage = quantizations.get(quantization)
-    loaded = AutoModelForImageTextToText.from_pretrained(
-        source,
-        config=config,
-        revision=model.revision,
-        dtype=dtype,
-        quantization_config=storage.config(dtype),
-        device_map={"": str(device)},
-    )
+    # Else transformers has a service convert a base of the hub that has no safetensors.
+    os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "true")
+    try:
+        loaded = AutoModelForImageTextToText.from_pretrained(
+            source,
+            config=config,
+            revision=model.revision,
+            dtype=dtype,
+            quantization_config=storage.config(dtype),
+            device_map={"": str(device)},
+            trust_remote_code=False,
+            use_safetensors=True,
+        )
+    except OSError as error:
+        raise ValueError(f"{own_code.pickled(model.base)}: {error}") from error
     storage.prepare(loaded)
     loaded.requires_grad_(False)
     base = Base(
@@ -142,7 +150,12 @@ def _config(model: Model, source: str) -> Any:
     from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
     try:
-        config = AutoConfig.from_pretrained(source, revision=model.revision)
+        with own_code.refused(source):
+            config = AutoConfig.from_pretrained(
+                source, revision=model.revision, trust_remote_code=False
+            )
+    except own_code.OwnCodeError:
+        raise
     except OSError as error:
         raise _missing(model, error) from error
     except ValueError as error:  # a model_type that transformers does not know, or none
@@ -178,6 +191,8 @@ def _processor(model: Model, source: str, family: Family) -> Any:
     """Return the checkpoint's processor, image processor and tokenizer in one."""
     try:
         processor = family.load_processor(source, model.revision)
+    except own_code.OwnCodeError:
+        raise
     except (OSError, ValueError, TypeError, KeyError, AttributeError, ImportError) as error:
         raise ValueError(
             f"model.base: {model.base!r} has no processor that can be loaded; it needs the files "

@@ -16,7 +16,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from workers import checkpoint_files, tiny
+from workers import checkpoint_files, own_code, tiny
 
 SMALL: Mapping[str, Any] = {
     "hidden_size": 32, "d_model": 32, "word_embed_proj_dim": 32, "encoder_hidden_size": 32,
@@ -117,6 +117,8 @@ def _processor(source: Path) -> Any:
     kind = json.loads((source / "config.json").read_text()).get("model_type", "")
     try:
         processor = families.get(kind).load_processor(str(source), None)
+    except own_code.OwnCodeError:
+        raise
     except (OSError, ValueError, TypeError, KeyError, AttributeError, ImportError):
         return None
     complete = hasattr(processor, "tokenizer") and hasattr(processor, "image_processor")
@@ -160,10 +162,14 @@ def _write(source: Path, changes: Mapping[str, Any], processor: Any, folder: Pat
     import torch
     from transformers import AutoConfig, AutoModelForImageTextToText, GenerationConfig
 
-    values = changed(AutoConfig.from_pretrained(source).to_dict(), changes)
+    with own_code.refused(source):
+        config = AutoConfig.from_pretrained(source, trust_remote_code=False)
+    values = changed(config.to_dict(), changes)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)
-        model = AutoModelForImageTextToText.from_config(AutoConfig.for_model(**values))
+        model = AutoModelForImageTextToText.from_config(
+            AutoConfig.for_model(**values), trust_remote_code=False
+        )
     if (source / "generation_config.json").is_file():  # it knows the tokens that end a text
         model.generation_config = GenerationConfig.from_pretrained(source)
     model.save_pretrained(folder)

@@ -73,7 +73,7 @@ def _is_complete(folder: Path) -> bool:
 
 def _make_cache(folder: Path) -> None:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        cache.make(folder)
         writable = os.access(folder, os.W_OK)
     except OSError:
         writable = False

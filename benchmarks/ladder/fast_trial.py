@@ -33,7 +33,7 @@ class Worker:
         self.job = job
         self.images = {split: samples.read(job.data, split) for split in ("train", "validation")}
         self.scorer = Kept({i.name: i.captions for i in self.images["validation"]})
-        self.processor = AutoProcessor.from_pretrained(job.base)
+        self.processor = AutoProcessor.from_pretrained(job.base, trust_remote_code=False)
         self._bases: dict[str, Any] = {}
         self._features: dict[tuple[str, str], torch.Tensor] = {}
         self.started: float | None = started

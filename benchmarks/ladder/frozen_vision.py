@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from benchmarks.ladder import samples
+from workers.data.images import FORMATS
 
 
 class Kept(torch.nn.Module):
@@ -29,7 +30,8 @@ def keep_features(
     for split, images in splits.items():
         parts = []
         for start in range(0, len(images), batch_size):
-            opened = [Image.open(i.path).convert("RGB") for i in images[start : start + batch_size]]
+            batch = images[start : start + batch_size]
+            opened = [Image.open(i.path, formats=FORMATS).convert("RGB") for i in batch]
             pixels = processor(images=opened, return_tensors="pt")["pixel_values"].to(model.device)
             parts.append(git.visual_projection(git.image_encoder(pixels).last_hidden_state))
         found[split] = torch.cat(parts).unsqueeze(1)

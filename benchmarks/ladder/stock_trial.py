@@ -20,6 +20,7 @@ from transformers import (
 from benchmarks.ladder import samples
 from benchmarks.ladder.job import Job
 from benchmarks.ladder.scorers import Stock
+from workers.data.images import FORMATS
 
 IGNORED = -100
 
@@ -28,7 +29,7 @@ def train(config: dict[str, Any], job: Job, started: float) -> None:
     """Train one point for all its epochs; the process began at `started` of `perf_counter`."""
     torch.set_num_threads(job.threads)
     set_seed(job.seed)
-    processor = AutoProcessor.from_pretrained(job.base)
+    processor = AutoProcessor.from_pretrained(job.base, trust_remote_code=False)
     model = get_peft_model(load(job, config["quantization"]), lora_config(job, config))
     validation = samples.read(job.data, "validation")
     trainer = Trainer(
@@ -55,7 +56,7 @@ def load(job: Job, quantization: str) -> Any:
     }  # fmt: skip
     model = AutoModelForImageTextToText.from_pretrained(
         job.base, dtype=dtype, quantization_config=stored[quantization],
-        device_map={"": "cuda:0" if job.gpus else "cpu"},
+        device_map={"": "cuda:0" if job.gpus else "cpu"}, trust_remote_code=False,
     )  # fmt: skip
     for module in model.modules():  # else bitsandbytes repacks 4-bit weights when captions are
         if hasattr(module, "support_avx512bf16_for_cpu"):  # written, and training then fails
@@ -104,7 +105,7 @@ class Collate:
 
     def __call__(self, rows: list[dict[str, str]]) -> dict[str, torch.Tensor]:
         batch = self._processor(
-            images=[Image.open(row["image"]).convert("RGB") for row in rows],
+            images=[Image.open(row["image"], formats=FORMATS).convert("RGB") for row in rows],
             text=[row["text"] for row in rows],
             padding=True,
             return_tensors="pt",
@@ -161,7 +162,7 @@ class ScoreCaptions(TrainerCallback):  # type: ignore[misc]  # transformers has 
         size = self._job.evaluation_batch
         for start in range(0, len(self._images), size):
             images = self._images[start : start + size]
-            opened = [Image.open(image.path).convert("RGB") for image in images]
+            opened = [Image.open(image.path, formats=FORMATS).convert("RGB") for image in images]
             inputs = self._processor(images=opened, return_tensors="pt").to(model.device)
             with torch.inference_mode():
                 ids = model.generate(

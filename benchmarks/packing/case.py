@@ -59,6 +59,7 @@ def load(case: Case) -> Base:
         dtype=case.dtype,
         quantization_config=storage.config(case.dtype),
         device_map={"": case.device},
+        trust_remote_code=False,
     )
     storage.prepare(model)
     model.requires_grad_(False)

@@ -26,7 +26,9 @@ def build(name: str, folder: Path, device: str) -> None:
     tiny, processor = tiny_checkpoints.VARIANTS[variant]()
     config = resize(tiny.config, processor)
     with torch.device(device):
-        model = AutoModelForImageTextToText.from_config(config, dtype=torch.bfloat16)
+        model = AutoModelForImageTextToText.from_config(
+            config, dtype=torch.bfloat16, trust_remote_code=False
+        )
     model.generation_config = tiny.generation_config
     model.save_pretrained(folder)
     processor.save_pretrained(folder)

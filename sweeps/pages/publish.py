@@ -60,5 +60,5 @@ def _log(parent: SweepRun, plot: plots.Plot) -> None:
     if isinstance(plot.content, str):
         parent.client.log_text(parent.run_id, plot.content, f"plots/{plot.name}.svg")
     else:
-        picture = Image.open(BytesIO(plot.content))
+        picture = Image.open(BytesIO(plot.content), formats=("PNG",))
         parent.client.log_image(parent.run_id, picture, artifact_file=f"plots/{plot.name}.png")

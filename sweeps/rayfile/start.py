@@ -136,7 +136,7 @@ def _spawn(launch: Launch, files: Files, arguments: Sequence[str]) -> subprocess
     run = ["run", str(files.sweep), "--results", shown(launch.root), *arguments]
     with files.log.open("wb") as log:
         return subprocess.Popen(
-            [sys.executable, "-c", _DRIVER, *run],
+            [sys.executable, "-P", "-c", _DRIVER, *run],
             stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
             start_new_session=True, env=environment(dict(os.environ)),
         )  # fmt: skip

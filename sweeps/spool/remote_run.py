@@ -156,7 +156,7 @@ class RemoteRun:
         if name in there:
             return
         stored.images = None  # unknown, should the answer be lost
-        picture = Image.open(io.BytesIO(entries.content(entry)))
+        picture = Image.open(io.BytesIO(entries.content(entry)), formats=("PNG",))
         # Asynchronous images are lost when the process is killed.
         client.log_image(
             run_id, picture, key=key, step=step, timestamp=entry.time, synchronous=True

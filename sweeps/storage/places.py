@@ -54,7 +54,7 @@ def working(results: str | Path, name: str) -> Path:
     refuse_secret("storage", address, INSTEAD)
     root = _copies(address) / name
     if not (root / MARK).is_file():
-        root.mkdir(parents=True, exist_ok=True)
+        cache.make(root)
         partial = root / f"{MARK}.{os.getpid()}.partial"
         partial.write_text(address)
         partial.replace(root / MARK)

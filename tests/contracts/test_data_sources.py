@@ -6,12 +6,14 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import datasets
 import pytest
 from PIL import Image
 
 from workers import data as sources
+from workers.data.problems import DataError
 from workers.data.sample import SPLITS, DataSet, Sample
 from workers.recipe import Columns, Data, Split
 
@@ -136,6 +138,23 @@ def test_images_are_rgb_and_captions_say_something(dataset: DataSet) -> None:
         assert sample.captions
         assert all(caption.strip() for caption in sample.captions)
         assert sample.question is None or sample.question.strip()
+
+
+def test_an_eps_file_called_png_is_refused_and_starts_no_program(
+    eps: SimpleNamespace, tmp_path: Path, data: Data
+) -> None:
+    if data.source == "shapes":
+        pytest.skip("it draws its images")
+    if data.source == "huggingface":
+        rows = {"image": [{"bytes": eps.content, "path": None}] * COUNT, "text": ["a"] * COUNT}
+        part = datasets.Dataset.from_dict(rows).cast_column("image", datasets.Image())
+        part.to_parquet(str(tmp_path / "eps.parquet"))
+        data = data.model_copy(update={"path": str(tmp_path / "eps.parquet")})
+    for image in tmp_path.rglob("*.png"):
+        image.write_bytes(eps.content)
+    with pytest.raises(DataError, match="not an image of a known format, but EPS"):
+        sources.load(data)
+    assert not eps.started.exists()
 
 
 def test_loading_twice_gives_the_same_set(data: Data, dataset: DataSet) -> None:

@@ -2,6 +2,8 @@
 
 import io
 import shutil
+import sys
+from importlib.metadata import packages_distributions
 
 import numpy as np
 import pytest
@@ -53,6 +55,18 @@ def tracking(empty_store, tmp_path):
     root.mkdir()
     shutil.copy(empty_store, root)
     return Tracking(uri=None, experiment="tested", root=root)
+
+
+@pytest.fixture(scope="session")
+def traps(tmp_path_factory):
+    """A folder with a file for every usual module; each that is imported leaves a line in `ran`."""
+    folder = tmp_path_factory.mktemp("traps")
+    installed = {name for name in packages_distributions() if name.isidentifier()}
+    ours = {"search_spaces", "sweeps", "workers"}
+    for name in {"sitecustomize", "usercustomize"} | sys.stdlib_module_names | installed | ours:
+        trap = f"open({str(folder / 'ran')!r}, 'a').write({name + chr(10)!r})\n"
+        (folder / f"{name}.py").write_text(trap)
+    return folder
 
 
 @pytest.fixture(scope="module")

@@ -226,9 +226,7 @@ def test_what_leads_out_of_the_results_is_no_sweep(sweeps, folder, command, swee
     code, out, err = sweeps(command, sweep, "--results", "there")
     assert (code, out) == (1, "")
     assert err.count("\n") == 1
-    assert err.startswith(
-        ("error: a sweep or a trial must be given by its name", "error: no sw")
-    )
+    assert err.startswith(("error: a sweep or a trial must be given by its name", "error: no sw"))
     assert "\x1b" not in err
 
 

@@ -41,13 +41,17 @@ def examined(results):
     return code, text.getvalue().splitlines()
 
 
-def test_a_healthy_machine_has_one_line_per_check_and_nothing_is_written(tmp_path, monkeypatch):
+def test_a_healthy_machine_has_one_line_per_check_and_nothing_is_written(
+    tmp_path, traps, monkeypatch
+):
+    monkeypatch.chdir(traps)
     monkeypatch.setenv("SWEEPS_CACHE", str(tmp_path / "cache"))
     code, lines = examined(tmp_path / "results")
     *found, verdict = lines
     assert [line.split()[1] for line in found] == list(checks(tmp_path))
     assert (code, verdict) == (HEALTHY, "ready for a sweep")
     assert list(tmp_path.iterdir()) == []
+    assert not (traps / "ran").exists()  # no check imports from the current folder
 
 
 def test_what_is_broken_decides_the_exit_code_and_stands_with_its_mend(tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 """A whole sweep on Ray on this machine, read back from everything that it left."""
 
 import base64
+import contextlib
 import io
 import json
 import math
@@ -43,12 +44,13 @@ SEED = 20  # draws trials that finish, are stopped, and whose loss is no number
 
 
 @pytest.fixture(scope="module")
-def ended(tmp_path_factory, untrained_base):
+def ended(tmp_path_factory, untrained_base, traps):
     """The sweep, run as the command line runs it: (exit code, what it printed, results)."""
     results = tmp_path_factory.mktemp("results")
     sweep = parse(FILE.format(base=untrained_base, seed=SEED))
     written = io.StringIO()
-    code = outcome.finish(sweep, results, None, Console(file=written, width=200))
+    with contextlib.chdir(traps):
+        code = outcome.finish(sweep, results, None, Console(file=written, width=200))
     yield code, written.getvalue(), results
     ray.shutdown()
 
@@ -81,6 +83,10 @@ def test_the_command_succeeds_and_says_where_to_look(ended):
     assert "4/4 trials" in printed
     assert "viewStateShareKey=" in printed
     assert "zero-shot" in printed
+
+
+def test_nothing_is_imported_from_the_folder_of_the_command(ended, traps):
+    assert not (traps / "ran").exists()
 
 
 def test_the_winner_passes_the_gate_and_is_the_champion(ended, run):

@@ -220,6 +220,8 @@ def test_a_backup_brings_everything_back(team, champion, store):
     backup, before = team.folder / "backup", objects(store)
     done = team.script("backup.sh", backup)
     assert done.returncode == 0, done.stderr
+    assert for_others(backup) == []
+    assert for_others(team.folder / "home") == [team.folder / "home"]  # Postgres' user comes by
     assert team.script("backup.sh", backup).stderr == (
         f"error: {backup} must be a new folder; it is there already\n"
     )
@@ -240,6 +242,12 @@ def test_a_backup_brings_everything_back(team, champion, store):
     assert after.keys() == before.keys()
     assert after == before
     assert len(captions(team)) == 1
+
+
+def for_others(folder: Path) -> list[Path]:
+    """What of a folder somebody else than its user may read or enter."""
+    inside = [folder, *folder.rglob("*")]
+    return [path for path in inside if path.lstat().st_mode & 0o077 and not path.is_symlink()]
 
 
 def damage(path: Path) -> None:

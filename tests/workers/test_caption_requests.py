@@ -90,6 +90,13 @@ def test_what_is_no_image_is_refused(request_, reason):
         open_image(CaptionRequest.model_validate(request_), "it", None)
 
 
+def test_a_request_starts_no_program(eps):
+    request = CaptionRequest(image=base64.b64encode(eps.content).decode())
+    with pytest.raises(RequestError, match="not an image of a known format"):
+        open_image(request, "it", None)
+    assert not eps.started.exists()
+
+
 def test_a_large_file_is_not_read(tmp_path, monkeypatch):
     monkeypatch.setattr(caption_requests, "MAX_BYTES", 10)
     Image.new("RGB", (9, 9)).save(tmp_path / "a.png")

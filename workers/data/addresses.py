@@ -9,6 +9,14 @@ import socket
 from ipaddress import IPv4Address, IPv6Address
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_UNICAST = ipaddress.IPv6Network("2000::/3")
+"""All of IPv6 that is given out. Python calls much of the rest global: site-local addresses
+(``fec0::/10``), a network's own NAT64 (``64:ff9b:1::/48``), IPv4 in forms that are out of use."""
+_REFUSED = (
+    ipaddress.IPv4Network("192.0.0.0/24"),  # services of the own network
+    ipaddress.IPv6Network("3fff::/20"),  # examples
+)
+"""More of what Python calls global, or some versions of it do."""
 
 
 class RefusedError(OSError):
@@ -44,13 +52,15 @@ def is_public(address: str) -> bool:
     """Tell whether a numeric address belongs to the open internet, and to one host of it."""
     ip = ipaddress.ip_address(address.partition("%")[0])
     inner = _embedded(ip)
-    return ip.is_global and not ip.is_multicast and (inner is None or is_public(str(inner)))
+    if inner is not None:
+        return is_public(str(inner))
+    given_out = isinstance(ip, IPv4Address) or ip in _UNICAST
+    refused = ip.is_multicast or any(ip in network for network in _REFUSED)
+    return given_out and ip.is_global and not refused
 
 
 def _embedded(ip: IPv4Address | IPv6Address) -> IPv4Address | None:
     """Return the IPv4 address to which an IPv6 one leads, where it does."""
     if isinstance(ip, IPv4Address):
         return None
-    if ip in _NAT64:
-        return IPv4Address(int(ip) & 0xFFFFFFFF)
-    return ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
+    return IPv4Address(int(ip) & 0xFFFFFFFF) if ip in _NAT64 else ip.ipv4_mapped or ip.sixtofour

@@ -20,7 +20,7 @@ from workers.data.sample import DataSet, Files
 from workers.recipe import Data, Split
 
 SUFFIXES = frozenset(
-    (".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
+    (".avif", ".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 )
 """What counts as an image when files without a caption are looked for."""
 

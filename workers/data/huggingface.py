@@ -172,8 +172,7 @@ def _rows(own: str, part: Any, columns: Columns, unlabelled: bool) -> Iterator[C
     chosen = hub_columns.choose(part.features, columns, unlabelled)
     images = part.with_format(None).select_columns([chosen.image])
     images = images.cast_column(chosen.image, datasets.Image(decode=False))
-    texts = part.with_format(None).select_columns(chosen.texts) if chosen.texts else None
-    for index, row in enumerate(texts or ({} for _ in range(len(part)))):
+    for index, row in enumerate(_undecoded(part, chosen.texts)):
         id = f"{own}/{row[chosen.id]}" if chosen.id else f"{own}/{index:06d}"
         yield Candidate(
             id=id,
@@ -182,6 +181,15 @@ def _rows(own: str, part: Any, columns: Columns, unlabelled: bool) -> Iterator[C
             question=" ".join(str(row[chosen.question] or "").split()) if chosen.question else None,
             read=partial(_image_bytes, images, chosen.image, index),
         )
+
+
+def _undecoded(part: Any, columns: list[str]) -> Iterator[dict[str, Any]]:
+    """Yield the rows as they are stored: `datasets` would decode images in whatever format."""
+    if not columns:
+        yield from ({} for _ in range(len(part)))
+        return
+    for table in part.with_format("arrow").select_columns(columns).iter(1000):
+        yield from table.to_pylist()
 
 
 def _merge(rows: Iterable[Candidate]) -> tuple[list[Candidate], list[str]]:
@@ -224,9 +232,10 @@ def _image_bytes(images: Any, column: str, index: int) -> bytes:
     value = images[index][column] or {}
     if value.get("bytes") is not None:
         return bytes(value["bytes"])
-    if value.get("path"):
-        return Path(value["path"]).read_bytes()
-    raise OSError("the row has no image")
+    path = Path(value.get("path") or "")
+    if path.is_file():  # and no device, which would never end
+        return path.read_bytes()
+    raise OSError(f"no such file: {path}" if value.get("path") else "the row has no image")
 
 
 def _texts(value: Any) -> list[str]:

@@ -67,7 +67,7 @@ class Links:
 
     def _make_folder(self) -> None:
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            cache.make(self._folder)
             writable = os.access(self._folder, os.W_OK)
         except OSError:
             writable = False

@@ -2,9 +2,14 @@
 
 from typing import Any
 
+from workers import own_code
+
 
 def load(source: str, revision: str | None) -> Any:
     """Return what `AutoProcessor` loads; PIL, so that results do not depend on torchvision."""
     from transformers import AutoProcessor
 
-    return AutoProcessor.from_pretrained(source, revision=revision, backend="pil")
+    with own_code.refused(source):
+        return AutoProcessor.from_pretrained(
+            source, revision=revision, backend="pil", trust_remote_code=False
+        )

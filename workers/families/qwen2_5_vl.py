@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from workers import own_code
 from workers.families import chat
 from workers.families.chat import target_tokens
 
@@ -70,11 +71,14 @@ def load_processor(source: str, revision: str | None) -> Any:
     """Return the processor; its images are prepared by PIL."""
     from transformers import AutoImageProcessor
 
-    processor = image_only_class().from_pretrained(source, revision=revision)
-    # `backend` cannot be handed through the processor.
-    processor.image_processor = AutoImageProcessor.from_pretrained(
-        source, revision=revision, backend="pil"
-    )
+    with own_code.refused(source):
+        processor = image_only_class().from_pretrained(
+            source, revision=revision, trust_remote_code=False
+        )
+        # `backend` cannot be handed through the processor.
+        processor.image_processor = AutoImageProcessor.from_pretrained(
+            source, revision=revision, backend="pil", trust_remote_code=False
+        )
     return processor
 
 

@@ -111,7 +111,7 @@ class Disk:
             return
         partial = self._folder / f"{key}.{uuid4().hex}.partial"
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            cache.make(self._folder)
             save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, partial)
             partial.replace(self._path(key))
         except (OSError, SafetensorError):  # the disk itself is full, or cannot be written

@@ -50,7 +50,7 @@ def table_for(references: Iterable[str]) -> Path:
     table = folder / f"{_name(texts)}.gz"
     if not os.access(table, os.R_OK):
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            cache.make(folder)
             _write(table, texts)
         except OSError:
             return whole_table()

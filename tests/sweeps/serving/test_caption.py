@@ -57,6 +57,15 @@ def test_a_bad_image_is_said_and_the_others_are_captioned(call, files, shop):
     assert "Traceback" not in error
 
 
+def test_an_eps_file_starts_no_program(call, eps, files, shop):
+    shop.alias(NAME, "1")
+    (files / "cat.jpg").write_bytes(eps.content)
+    code, _, error = call(files / "cat.jpg", "--model", f"{NAME}@champion")
+    assert code == 1
+    assert "cat.jpg: not an image of a known format, but EPS" in error
+    assert not eps.started.exists()
+
+
 def test_json_holds_captions_and_errors(call, files, shop):
     red, broken = files / "red.png", files / "broken.png"
     code, out, _ = call(red, broken, "--json", "--model", f"models:/{NAME}/1")

@@ -108,7 +108,8 @@ def test_bad_items_are_refused_or_skipped_by_name(tmp_path: Path) -> None:
         "captions.json annotation 19: must be an object with image_id and caption",
         "captions.json: captions for image_id 99, which it lacks",
         "000000000003.png: empty caption (captions.json image 4)",
-        "000000000005.png: not an image of a known format",
+        "000000000005.png: not an image of a known format: "
+        "AVIF, BMP, GIF, JPEG, JPEG2000, PNG, PPM, TIFF or WEBP",
     }
     skipped = load(data(file, on_bad_sample="skip"))
     assert sorted(id for part in ids(skipped) for id in part) == ["1", "2", "3", "4", "6", "7"]

@@ -1,6 +1,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import datasets
@@ -12,6 +13,7 @@ from workers.data.problems import DataError
 from workers.data.sample import SPLITS, DataSet, Sample
 from workers.recipe import Columns, Data, Split
 
+KNOWN = "AVIF, BMP, GIF, JPEG, JPEG2000, PNG, PPM, TIFF or WEBP"
 OWN = Split(train="train", validation="dev", test="test")
 
 
@@ -139,13 +141,20 @@ def test_bad_rows_are_refused_or_skipped_by_name(tmp_path: Path) -> None:
     with pytest.raises(DataError) as refused:
         load(data(path))
     assert set(refused.value.problems) == {
-        "train/000001: not an image of a known format",
+        f"train/000001: not an image of a known format: {KNOWN}",
         "train/000002: cannot be read: the row has no image",
         "train/000007: empty caption, or none that is text",
     }
     skipped = load(data(path, on_bad_sample="skip"))
     assert set(samples(skipped)) == {f"train/00000{index}" for index in (0, 3, 4, 5, 6)}
     assert skipped.problems == refused.value.problems
+
+
+def test_a_row_that_names_a_device_is_refused(tmp_path: Path) -> None:
+    rows = {"image": [{"bytes": None, "path": "/dev/zero"}] * 6, "text": words(range(6))}
+    part = datasets.Dataset.from_dict(rows).cast_column("image", datasets.Image())
+    with pytest.raises(DataError, match="train/000000: cannot be read: no such file: /dev/zero"):
+        load(data(save(tmp_path, part)))
 
 
 def test_limit_counts_images(tmp_path: Path) -> None:
@@ -293,3 +302,12 @@ def test_what_cannot_be_loaded_has_no_list_of_files(tmp_path: Path) -> None:
     (tmp_path / "broken.parquet").write_bytes(b"none")
     with pytest.raises(DataError, match="cannot be loaded as a data set"):
         files(data(str(tmp_path / "broken.parquet")))
+
+
+def test_images_in_other_columns_are_not_decoded(eps: SimpleNamespace, tmp_path: Path) -> None:
+    others = [{"bytes": eps.content, "path": None}] * 6
+    part = table(range(6), text=words(range(6)), other=others)
+    path = save(tmp_path, part.cast_column("other", datasets.Image()))
+    with pytest.raises(DataError, match="empty caption, or none that is text"):
+        load(data(path, columns=Columns(image="image", caption="other")))
+    assert not eps.started.exists()

@@ -1,12 +1,16 @@
+import ast
 import struct
+import zlib
+from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
 from zlib import crc32
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile
 
-from workers.data.images import MAX_PIXELS, ImageError, open_rgb
+from workers.data.images import FORMATS, MAX_PIXELS, ImageError, open_rgb
 
 RED, WHITE = (255, 0, 0), (255, 255, 255)
 
@@ -82,11 +86,11 @@ def test_animation_gives_its_first_frame() -> None:
     assert opened.getpixel((0, 0)) == RED
 
 
-def test_path_bytes_and_file_give_the_same_image(tmp_path: Path) -> None:
+def test_path_and_bytes_give_the_same_image(tmp_path: Path) -> None:
     content = encoded(half_transparent("RGBA"))
     path = tmp_path / "a.png"
     path.write_bytes(content)
-    images = [open_rgb(path), open_rgb(str(path)), open_rgb(content), open_rgb(BytesIO(content))]
+    images = [open_rgb(path), open_rgb(str(path)), open_rgb(content)]
     assert len({image.tobytes() for image in images}) == 1
 
 
@@ -130,3 +134,75 @@ def test_an_image_too_large_for_memory_is_refused_by_name(width: int, size: str)
     refusal = rf"bomb\.png: too large to be decoded: .*{size}.* the limit is {MAX_PIXELS} in all"
     with pytest.raises(ImageError, match=refusal):
         open_rgb(claiming(width, 10_000), "bomb.png")
+
+
+@pytest.mark.parametrize("kind", [*FORMATS, "MPO"])
+def test_what_people_train_on_is_opened(kind: str) -> None:
+    assert open_rgb(encoded(Image.new("RGB", (16, 8), RED), kind)).size == (16, 8)
+
+
+def test_an_eps_file_is_refused_by_what_it_is_and_starts_no_program(eps: SimpleNamespace) -> None:
+    refusal = (
+        r"cat\.jpg: not an image of a known format, but EPS .*; convert it to AVIF, .* or WEBP"
+    )
+    with pytest.raises(ImageError, match=refusal):
+        open_rgb(eps.content, "cat.jpg")
+    assert not eps.started.exists()
+    with pytest.raises(OSError), Image.open(BytesIO(eps.content)) as opened:  # noqa: PT011
+        opened.load()
+    assert eps.started.exists()  # so does Pillow alone
+
+
+@pytest.mark.parametrize("kind", ["ICNS", "ICO", "IM", "PCX", "QOI", "SGI", "TGA", "XBM"])
+def test_formats_that_nobody_trains_on_are_refused(kind: str) -> None:
+    image = Image.new("1" if kind == "XBM" else "RGB", (16, 16))
+    with pytest.raises(ImageError, match="not an image of a known format"):
+        open_rgb(encoded(image, kind), "odd.png")
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (b"%PDF-1.7\n", "PDF"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC or video"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "SVG"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS"),
+    ],
+)
+def test_usual_files_that_are_no_images_are_called_by_their_names(
+    content: bytes, kind: str
+) -> None:
+    with pytest.raises(ImageError, match=f"not an image of a known format, but {kind}; convert"):
+        open_rgb(content, "cat.jpg")
+
+
+def test_a_text_that_unfolds_to_gigabytes_is_refused() -> None:
+    content = encoded(Image.new("L", (1, 1)))
+    chunk = b"zTXt" + b"comment\0\0" + zlib.compress(bytes(100_000_000))
+    bomb = struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", crc32(chunk))
+    with pytest.raises(ImageError, match=r"bomb\.png: cannot be decoded: .*too large"):
+        open_rgb(content[:33] + bomb + content[33:], "bomb.png")
+
+
+def test_cut_off_images_are_not_filled_up() -> None:
+    assert not ImageFile.LOAD_TRUNCATED_IMAGES
+
+
+def opening(file: Path) -> Iterator[ast.Call]:
+    """Yield the calls of Pillow's `Image.open`."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "Image.open":
+            yield node
+
+
+def test_no_place_opens_every_format() -> None:
+    root = Path(__file__).parents[3]
+    tops = ("sweeps", "workers", "mlflow", "search_spaces", "benchmarks")
+    found = {
+        (file.relative_to(root), call.lineno): [keyword.arg for keyword in call.keywords]
+        for top in tops
+        for file in (root / top).rglob("*.py")
+        for call in opening(file)
+    }
+    assert found
+    assert [place for place, keywords in found.items() if "formats" not in keywords] == []

@@ -6,6 +6,7 @@ from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
@@ -58,6 +59,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_page(self, name: str) -> None:
         self.answer(200, b"<html>Sorry</html>")
+
+    def do_eps(self, name: str) -> None:
+        self.answer(200, b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 4 4\nshowpage\n")
 
     def do_large(self, name: str) -> None:
         self.answer(200, bytes(2000))
@@ -273,21 +277,48 @@ def test_one_private_address_among_public_ones_is_enough(monkeypatch: pytest.Mon
     assert resolve("mixed.example", 80, private=True) == ["93.184.215.14", "10.0.0.1"]
 
 
-@pytest.mark.parametrize(
-    ("address", "public"),
-    [
-        *(
-            (ip, True)
-            for ip in ("8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808")
-        ),
-        *((ip, False) for ip in ("127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "0.0.0.0")),
-        *((ip, False) for ip in ("169.254.169.254", "100.64.0.1", "224.0.0.1", "255.255.255.255")),
-        *((ip, False) for ip in ("::1", "::", "fe80::1%eth0", "fd00::1", "ff0e::1")),
-        *((ip, False) for ip in ("::ffff:127.0.0.1", "64:ff9b::7f00:1", "2002:7f00:1::")),
-    ],
-)
-def test_public_addresses(address: str, public: bool) -> None:
-    assert is_public(address) == public
+def test_an_eps_file_behind_a_link_starts_no_program(
+    eps: SimpleNamespace, site: str, tmp_path: Path
+) -> None:
+    links = Links(folder=tmp_path / "cache", rules=RULES)
+    links.fetch([f"{site}/eps"])
+    assert "not an image of a known format, but EPS" in links.failures[f"{site}/eps"]
+    assert not eps.started.exists()
+
+
+PUBLIC = """
+    8.8.8.8  100.63.0.1  100.128.0.1  172.32.0.1  198.20.0.1  223.255.255.1
+    2606:4700::1111  2a00:1450::1  2001:4860::1
+    ::ffff:8.8.8.8  64:ff9b::808:808  2002:808:808::1
+"""
+NOT_PUBLIC = {
+    "this network": "0.0.0.0 0.1.2.3 ::",
+    "this machine": "127.0.0.1 127.255.0.1 ::1",
+    "private": "10.1.2.3 172.16.0.1 172.31.255.1 192.168.1.1 fc00::1 fd00::1",
+    "a carrier's": "100.64.0.1 100.127.255.1",
+    "the link's": "169.254.169.254 fe80::1 fe80::1%eth0 febf::1",
+    "the site's, out of use": "fec0::1 feff::1",
+    "services of the own network": "192.0.0.1 192.0.0.8 192.0.0.9 192.0.0.10 192.0.0.170",
+    "examples": "192.0.2.1 198.51.100.1 203.0.113.1 2001:db8::1 3fff::1",
+    "benchmarks": "198.18.0.1 198.19.255.1 2001:2::1",
+    "of several hosts": "224.0.0.1 239.1.1.1 ff02::1 ff0e::1",
+    "kept back": "240.0.0.1 255.255.255.255 4000::1 5f00::1 e000::1 100::1 100:0:0:1::1",
+    "IPv4 in IPv6": "::ffff:127.0.0.1 ::ffff:10.0.0.1 ::7f00:1 ::808:808 ::ffff:0:7f00:1",
+    "6to4": "2002:7f00:1:: 2002:a00:1:: 2002:a9fe:a9fe::1",
+    "Teredo": "2001:0:7f00:1::f7f7:f7f7 2001:0:808:808::f7f7:f7f7 2001:0:808:808::80ff:fffe",
+    "NAT64": "64:ff9b::7f00:1 64:ff9b::a00:1 64:ff9b:1::808:808 64:ff9b:1::7f00:1",
+    "other uses": "2001:10::1 2001:20::1",
+}
+
+
+@pytest.mark.parametrize("address", PUBLIC.split())
+def test_public_addresses(address: str) -> None:
+    assert is_public(address)
+
+
+@pytest.mark.parametrize("kind", NOT_PUBLIC)
+def test_addresses_that_are_not_public(kind: str) -> None:
+    assert [address for address in NOT_PUBLIC[kind].split() if is_public(address)] == []
 
 
 def test_images_are_fetched_once_and_failures_are_told(
@@ -301,7 +332,8 @@ def test_images_are_fetched_once_and_failures_are_told(
     assert links.reader(wanted[1])() == png(2)
     assert links.failures == {
         f"{site}/missing": "HTTP 404 Not Found",
-        f"{site}/page": "the answer: not an image of a known format",
+        f"{site}/page": "the answer: not an image of a known format, but HTML; convert it to "
+        "AVIF, BMP, GIF, JPEG, JPEG2000, PNG, PPM, TIFF or WEBP",
     }
     with pytest.raises(OSError, match=r"^HTTP 404 Not Found$"):
         links.reader(f"{site}/missing")()
