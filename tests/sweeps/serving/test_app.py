@@ -135,7 +135,7 @@ def test_a_body_without_a_length_is_limited_as_well(client, monkeypatch):
 def test_a_client_that_waits_to_be_told_is_told_at_once(client):
     with socket.create_connection(("127.0.0.1", client.port), timeout=10) as connection:
         connection.sendall(
-            b"POST /invocations HTTP/1.1\r\nHost: here\r\nContent-Type: application/json\r\n"
+            b"POST /invocations HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
             b"Content-Length: 99000000\r\nExpect: 100-continue\r\n\r\n"
         )
         assert connection.recv(100).startswith(b"HTTP/1.1 413")

@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from sweeps.serving import batcher as batcher_module
-from sweeps.serving.batcher import Batcher
+from sweeps.serving.batcher import Batcher, Call
 from sweeps.serving.caption import load
 from workers.caption_requests import CaptionRequest
 from workers.captioner import BATCH
@@ -32,7 +32,7 @@ def prepared(captioner, color, tokens=6):
 
 
 def test_images_that_come_together_are_written_together(batcher, captioner, shop):
-    futures = [batcher.submit(captioner, prepared(captioner, color)) for color in COLORS]
+    futures = [batcher.submit(captioner, prepared(captioner, color), Call()) for color in COLORS]
     written = [future.result(30) for future in futures]
     assert written == shop.says(NAME, "1", [picture(color) for color in COLORS])
     assert (batcher.images, batcher.batches) == (len(COLORS), 1)
@@ -40,7 +40,7 @@ def test_images_that_come_together_are_written_together(batcher, captioner, shop
 
 def test_each_length_has_its_own_generate(batcher, captioner):
     lengths = (3, 9, 3, 9)
-    futures = [batcher.submit(captioner, prepared(captioner, "red", n)) for n in lengths]
+    futures = [batcher.submit(captioner, prepared(captioner, "red", n), Call()) for n in lengths]
     short, long, again, last = (future.result(30) for future in futures)
     assert (short, long) == (again, last)
     assert len(short) < len(long)
@@ -51,7 +51,7 @@ def test_a_full_batch_waits_for_nobody(captioner, monkeypatch):
     monkeypatch.setattr(batcher_module, "WAIT", 3600)
     made = Batcher()
     one = prepared(captioner, "red", 2)
-    futures = [made.submit(captioner, one) for _ in range(BATCH)]
+    futures = [made.submit(captioner, one, Call()) for _ in range(BATCH)]
     assert len({future.result(30) for future in futures}) == 1
     made.close()
 
@@ -59,23 +59,23 @@ def test_a_full_batch_waits_for_nobody(captioner, monkeypatch):
 def test_one_image_that_fails_leaves_the_others_their_captions(batcher, captioner):
     good = prepared(captioner, "red")
     broken = type(good)(image=good.image, prompt=None, max_new_tokens=6)
-    futures = [batcher.submit(captioner, one) for one in (good, broken, good)]
+    futures = [batcher.submit(captioner, one, Call()) for one in (good, broken, good)]
     assert futures[0].result(30) == futures[2].result(30) != ""
     with pytest.raises(AttributeError):
         futures[1].result(30)
 
 
 def test_what_changes_the_model_is_done_between_batches(batcher, captioner):
-    first = batcher.submit(captioner, prepared(captioner, "red"))
+    first = batcher.submit(captioner, prepared(captioner, "red"), Call())
     assert batcher.run(lambda: (first.done(), threading.current_thread().name)) == (True, "batcher")
     with pytest.raises(ZeroDivisionError):
         batcher.run(lambda: 1 // 0)
-    assert batcher.submit(captioner, prepared(captioner, "red")).result(30) == first.result()
+    assert batcher.submit(captioner, prepared(captioner, "red"), Call()).result(30) == first.result()
 
 
 def test_an_image_that_nobody_waits_for_any_more_is_left_out(batcher, captioner):
-    future = batcher.submit(captioner, prepared(captioner, "red"))
-    other = batcher.submit(captioner, prepared(captioner, "blue"))
+    future = batcher.submit(captioner, prepared(captioner, "red"), Call())
+    other = batcher.submit(captioner, prepared(captioner, "blue"), Call())
     assert future.cancel()
     other.result(30)
     assert batcher.images == 1
@@ -84,6 +84,6 @@ def test_an_image_that_nobody_waits_for_any_more_is_left_out(batcher, captioner)
 def test_closing_answers_what_was_handed_in(captioner, monkeypatch):
     monkeypatch.setattr(batcher_module, "WAIT", 3600)
     made = Batcher()
-    future = made.submit(captioner, prepared(captioner, "red"))
+    future = made.submit(captioner, prepared(captioner, "red"), Call())
     made.close()
     assert future.done()
