@@ -154,7 +154,8 @@ def open_image(request: CaptionRequest, name: str, folder: Path | None) -> "Imag
     try:
         return open_rgb(data, name)
     except ImageError as error:
-        raise RequestError(str(error)) from None
+        why = "it takes too much memory" if isinstance(error.__cause__, MemoryError) else ""
+        raise RequestError(f"{error}{why}") from None
 
 
 def _data(request: CaptionRequest, name: str, folder: Path | None) -> tuple[bytes, str]:

@@ -75,7 +75,8 @@ class Batcher:
         """Bytes of the images that wait or are written now."""
         self._open = True
         self._now = 0
-        self._waiting: list[_Image] = []
+        self.waiting: list[_Image] = []
+        """Images that no `generate` has begun with, whose turn is next first."""
         self._tasks: deque[_Task] = deque()
         self._change = threading.Condition()
         self._thread = threading.Thread(target=self._work, name="batcher", daemon=True)
@@ -86,7 +87,7 @@ class Batcher:
         with self._change:
             image = _Image(captioner=captioner, prepared=prepared, begin=max(call.end, self._now))
             call.end = image.begin + image.cost
-            insort(self._waiting, image, key=lambda each: each.begin + each.cost)
+            insort(self.waiting, image, key=lambda each: each.begin + each.cost)
             self.held += prepared.size
             self._change.notify()
         return image.caption
@@ -108,7 +109,7 @@ class Batcher:
         with self._change:
             self._open = False
             if seconds is not None:
-                for image in self._waiting:
+                for image in self.waiting:
                     image.caption.cancel()
             self._change.notify()
         self._thread.join(seconds)
@@ -117,8 +118,8 @@ class Batcher:
     def _work(self) -> None:
         while True:
             with self._change:
-                self._change.wait_for(lambda: self._waiting or self._tasks or not self._open)
-                if not (self._waiting or self._tasks):
+                self._change.wait_for(lambda: self.waiting or self._tasks or not self._open)
+                if not (self.waiting or self._tasks):
                     return
                 batch = self._collect()
             if batch:
@@ -131,22 +132,22 @@ class Batcher:
 
     def _collect(self) -> list[_Image]:
         """Take the images that are to be written next: the first, and others of its kind."""
-        if self._waiting:
-            until = min(image.came for image in self._waiting) + WAIT
+        if self.waiting:
+            until = min(image.came for image in self.waiting) + WAIT
             self._change.wait_for(
-                lambda: len(self._waiting) >= BATCH or self._tasks or not self._open,
+                lambda: len(self.waiting) >= BATCH or self._tasks or not self._open,
                 timeout=max(until - time.monotonic(), 0.0),
             )
         batch: list[_Image] = []
         left: list[_Image] = []
-        for image in self._waiting:
+        for image in self.waiting:
             if len(batch) == BATCH or (batch and image.kind != batch[0].kind):
                 left.append(image)
             elif image.caption.set_running_or_notify_cancel():
                 batch.append(image)
             else:  # nobody waits for it any more
                 self.held -= image.prepared.size
-        self._waiting = left
+        self.waiting = left
         if batch:
             self._now = max(self._now, batch[0].begin)
         return batch

@@ -55,6 +55,7 @@ class Decoder:
         )  # fmt: skip
         assert self._process.stdin is not None
         assert self._process.stdout is not None
+        self.pid = self._process.pid
         self._input: IO[bytes] = self._process.stdin
         self._output: IO[bytes] = self._process.stdout
 

@@ -4,10 +4,10 @@ A page on the web can have its own name resolve to 127.0.0.1 (DNS rebinding): a 
 it read what listens here. Such a request carries the page's name as its ``Host``.
 """
 
+import re
 import socket
 from collections.abc import Collection
 from ipaddress import ip_address
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 
@@ -15,6 +15,7 @@ from sweeps.serving.access_log import App, Message, Receive, Send
 from sweeps.serving.app import refusal
 
 ANY = "*"
+_HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([^\[\]:@/?#\s]+))(?::\d*)?")
 PROBES = ("/health", "/ping")
 """Paths that answer under any name: probes know a machine by another, and there is nothing to
 read."""
@@ -60,8 +61,8 @@ class HostCheck:
 
     def _own(self, origin: str, host: str) -> bool:
         """Tell a page of this server, perhaps behind a proxy that changes ``Host``."""
-        place = urlsplit(origin).netloc.lower()
-        return place == host.lower() or _name(place) in self._allowed
+        place = origin.lower().partition("://")[2]
+        return place != "" and (place == host.lower() or _name(place) in self._allowed)
 
 
 def is_loopback(name: str) -> bool:
@@ -79,10 +80,8 @@ def _is_address(name: str) -> bool:
 
 def _name(host: str) -> str:
     """Return the name or address in a ``Host``, without port and brackets."""
-    try:
-        return (urlsplit(f"//{host}").hostname or "").removesuffix(".")
-    except ValueError:
-        return ""
+    found = _HOST.fullmatch(host.lower())
+    return (found[1] or found[2]).removesuffix(".") if found else ""
 
 
 def _bare(name: str) -> str:

@@ -141,14 +141,6 @@ def test_a_client_that_waits_to_be_told_is_told_at_once(client):
         assert connection.recv(100).startswith(b"HTTP/1.1 413")
 
 
-def test_too_many_calls_are_told_to_come_again(client, monkeypatch):
-    monkeypatch.setattr(app, "MAX_CALLS", 0)
-    body = json.dumps({"inputs": [GOOD]})
-    status, headers, said = client.send("POST", "/invocations", body, {"Content-Type": app.JSON})
-    assert (status, headers["retry-after"]) == (503, "1")
-    assert said["error_code"] == "TEMPORARILY_UNAVAILABLE"
-
-
 def test_the_model_says_what_answers(client, shop):
     facts = client.model()
     assert facts["model"] == NAME

@@ -1,6 +1,7 @@
 """Images of concurrent calls share a `generate`, and none suffers from another."""
 
 import threading
+from collections import Counter
 
 import pytest
 
@@ -10,7 +11,7 @@ from sweeps.serving.caption import load
 from workers.caption_requests import CaptionRequest
 from workers.captioner import BATCH
 
-from .conftest import COLORS, NAME, encoded, picture
+from .conftest import COLORS, NAME, busy, encoded, picture
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +71,9 @@ def test_what_changes_the_model_is_done_between_batches(batcher, captioner):
     assert batcher.run(lambda: (first.done(), threading.current_thread().name)) == (True, "batcher")
     with pytest.raises(ZeroDivisionError):
         batcher.run(lambda: 1 // 0)
-    assert batcher.submit(captioner, prepared(captioner, "red"), Call()).result(30) == first.result()
+    assert (
+        batcher.submit(captioner, prepared(captioner, "red"), Call()).result(30) == first.result()
+    )
 
 
 def test_an_image_that_nobody_waits_for_any_more_is_left_out(batcher, captioner):
@@ -87,3 +90,28 @@ def test_closing_answers_what_was_handed_in(captioner, monkeypatch):
     future = made.submit(captioner, prepared(captioner, "red"), Call())
     made.close()
     assert future.done()
+
+
+def test_a_small_call_passes_large_ones_and_large_ones_share(captioner):
+    made, one, order = Batcher(), prepared(captioner, "red", 2), []
+    calls = {"large": Call(), "also large": Call()}
+    with busy(made):
+        futures = [
+            (name, made.submit(captioner, one, calls[name])) for name in calls for _ in range(40)
+        ]
+        futures.append(("small", made.submit(captioner, one, Call())))
+        for name, future in futures:
+            future.add_done_callback(lambda _, name=name: order.append(name))
+    assert made.close()
+    assert Counter(order[:BATCH]) == {"large": 8, "also large": 7, "small": 1}
+    assert len(order) == 81
+    assert made.held == 0
+
+
+def test_closing_in_a_hurry_gives_up_what_has_not_begun(captioner):
+    made = Batcher()
+    with busy(made):
+        future = made.submit(captioner, prepared(captioner, "red"), Call())
+        assert not made.close(0.01)
+        assert future.cancelled()
+    assert made.close(30)
