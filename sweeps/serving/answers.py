@@ -70,7 +70,7 @@ class Answers:
         held: ExitStack,
     ) -> None:
         """Hand the images of a call to the batcher; append what becomes of them to `futures`."""
-        async with self._decoders.turn(len(body)) as turn:
+        async with self._decoders.turn(len(body), len(body)) as turn:
             opened = await turn.do(partial(_opened, turn.decoder, body, captioner), "the request")
             held.enter_context(self._images.take(len(opened.pixels)))
             held.enter_context(self._pixels.take(sum(opened.pixels)))

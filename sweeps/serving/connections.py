@@ -12,10 +12,16 @@ HEADERS = 20.0
 STALLED = 20.0
 """Seconds for which a client may take nothing of an answer."""
 
+LINES, LINE = 1000, 128
+"""Line ends of a request: so many, and one more for each 128 bytes. A body in chunks of a byte
+would else keep the parser, which all share, at work."""
+
 
 class Connection(H11Protocol):
-    """uvicorn's connection, with time-outs of its own: uvicorn has none for headers."""
+    """uvicorn's connection, with limits of its own: uvicorn waits for headers for ever."""
 
+    _bytes = 0
+    _lines = 0
     _clock: asyncio.TimerHandle | None = None
     _stalled: asyncio.TimerHandle | None = None
     _since = 0.0
@@ -33,6 +39,14 @@ class Connection(H11Protocol):
     def waits_for_client(self) -> bool:
         """Whether no whole request is there that is not answered."""
         return self.cycle is None or self.cycle.response_complete or self.cycle.more_body
+
+    def data_received(self, data: bytes) -> None:
+        """Read on, unless it is mostly line ends."""
+        self._bytes += len(data)
+        self._lines += data.count(b"\r\n")
+        if self._lines > LINES + self._bytes // LINE:
+            return self.transport.abort()
+        return super().data_received(data)
 
     def handle_events(self) -> None:
         """Note whether headers have come."""
@@ -63,6 +77,7 @@ class Connection(H11Protocol):
 
     def _wait(self) -> None:
         self._end_clock()
+        self._bytes = self._lines = 0
         self._since = self.loop.time()
         self._clock = self.loop.call_later(HEADERS, self.transport.abort)
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 CHEAP = 4_000_000
 """Pixels of a call, or bytes of its body, for which one process is kept free."""
 AT_WORK = MAX_PIXELS
-"""Most pixels that are decoded and encoded at once, beside those of cheap calls."""
+"""Most pixels, or bytes of bodies, that are decoded at once beside those of cheap calls."""
 PATIENCE = 15.0
 """Seconds for one image; the process that takes longer is ended."""
 GRACE = 0.2
@@ -156,12 +156,12 @@ class Decoders:
         self._at_work = 0
 
     @asynccontextmanager
-    async def turn(self, cost: int, largest: int = 0) -> AsyncIterator[Turn]:
+    async def turn(self, cost: int, largest: int) -> AsyncIterator[Turn]:
         """Give a decoder when it is the caller's turn.
 
         Args:
             cost: pixels of the call, or bytes of its body.
-            largest: pixels of its largest image.
+            largest: pixels of its largest image, or bytes of its body.
         """
         wanted = _Waiting(cost=cost, weight=0 if cost <= CHEAP else largest)
         insort(self._waiting, wanted, key=lambda each: each.cost)
@@ -195,8 +195,7 @@ class Decoders:
     def _may_begin(self, wanted: _Waiting) -> bool:
         if wanted.cost <= CHEAP:
             return bool(self._free)
-        fits = not wanted.weight or self._at_work + wanted.weight <= AT_WORK
-        return len(self._free) > 1 and fits
+        return len(self._free) > 1 and self._at_work + wanted.weight <= AT_WORK
 
     def _put_back(self, decoder: Decoder, weight: int) -> None:
         if decoder.ended:

@@ -46,7 +46,7 @@ def test_images_are_those_that_this_process_would_decode(tmp_path):
     call = [{"path": f"{number}.png", "max_new_tokens": 9} for number in range(3)]
 
     async def decoded():
-        async with started(tmp_path) as made, made.turn(0) as turn:
+        async with started(tmp_path) as made, made.turn(0, 0) as turn:
             opened = turn.decoder.open(json.dumps({"inputs": call}).encode())
             assert opened.pixels == [image.width * image.height for image in images]
             assert [one.max_new_tokens for one in opened.requests] == [9, 9, 9]
@@ -58,7 +58,7 @@ def test_images_are_those_that_this_process_would_decode(tmp_path):
 
 def test_refusals_are_sentences_and_the_process_lives_on():
     async def run():
-        async with started() as made, made.turn(0) as turn:
+        async with started() as made, made.turn(0, 0) as turn:
             with pytest.raises(RequestError, match="must be JSON such as"):
                 turn.decoder.open(b"[" * 100_000)
             broken = encoded(picture("red", (400, 300)))[:400]
@@ -84,7 +84,7 @@ def test_it_gets_no_secret_and_no_torch(monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "planted")
 
     async def run():
-        async with started() as made, made.turn(0) as turn:
+        async with started() as made, made.turn(0, 0) as turn:
             turn.decoder.open(body(encoded(picture())))
             process = f"/proc/{turn.decoder.pid}"
             with open(f"{process}/environ") as environ, open(f"{process}/maps") as maps:
@@ -101,13 +101,13 @@ def test_a_process_that_fails_is_replaced(monkeypatch, way):
 
     async def run():
         async with started() as made:
-            async with made.turn(0) as turn:
+            async with made.turn(0, 0) as turn:
                 first = turn.decoder.pid
                 os.kill(first, 9 if way == "crash" else 19)  # 19 stops it
                 with pytest.raises(RequestError, match=rf"the image .*{reason}"):
                     await turn.do(partial(turn.decoder.open, body(encoded(picture()))), "the image")
             monkeypatch.setattr(decoders, "PATIENCE", 60)
-            async with made.turn(0) as turn:
+            async with made.turn(0, 0) as turn:
                 opened = await turn.do(partial(turn.decoder.open, body(encoded(picture()))), "it")
                 assert turn.decoder.pid != first
                 assert opened.pixels == [1200]
@@ -118,7 +118,7 @@ def test_a_process_that_fails_is_replaced(monkeypatch, way):
 def test_a_process_that_nobody_waits_for_is_ended():
     async def run():
         async with started() as made:
-            async with made.turn(0) as turn:
+            async with made.turn(0, 0) as turn:
                 os.kill(turn.decoder.pid, 19)
                 job = asyncio.create_task(turn.do(partial(turn.decoder.open, b"{}"), "it"))
                 await asyncio.sleep(0)
@@ -127,7 +127,7 @@ def test_a_process_that_nobody_waits_for_is_ended():
                     await job
                 assert turn.decoder.ended
             free = threading.Event()
-            async with made.turn(0) as turn:  # one that ends by itself is kept
+            async with made.turn(0, 0) as turn:  # one that ends by itself is kept
                 job = asyncio.create_task(turn.do(lambda: free.wait(30), "it"))
                 await asyncio.sleep(0)
                 job.cancel()
