@@ -2,14 +2,14 @@
 
 import asyncio
 import os
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
 
 import torch
 
 from sweeps.serving.batcher import WAIT, Batcher, Call
-from sweeps.serving.decoders import CHEAP, Decoder, Decoders, Opened, Turn
+from sweeps.serving.decoders import CHEAP, Decoder, Decoders, Opened
 from sweeps.serving.keeper import Keeper
 from sweeps.serving.limits import Budget
 from workers.captioner import BATCH, Captioner, Prepared
@@ -20,6 +20,8 @@ PIXELS = 800_000_000
 """Most pixels of all calls."""
 QUEUED = 512_000_000
 """Bytes of images that wait for the model, above which none is decoded."""
+LARGE = QUEUED // 8
+"""Bytes of images that a call hands to the model at a time; room that is left to cheap calls."""
 DECODERS = 8
 """Most processes that decode; a machine with fewer cores has one for each, but two at least."""
 
@@ -48,66 +50,62 @@ class Answers:
         Raises `RequestError`, or `CallError` where there is no room for it. When it is cancelled,
         what has not begun is not done, and a process that decodes for it is ended.
         """
-        futures: list[Future[str]] = []
+        call = Call()
         with self._keeper.lease() as served, ExitStack() as held:
-            try:
-                await self._prepare(body, served.captioner, futures, held)
-                return await asyncio.gather(*map(asyncio.wrap_future, futures))
-            finally:
-                for future in futures:
-                    future.cancel()
+            captioner = served.captioner
+            held.callback(call.cancel)
+            await self._room(QUEUED)
+            async with self._decoders.turn(len(body), len(body)) as turn:
+                read = partial(_read, turn.decoder, body, captioner)
+                opened, ready = await turn.do(read, "the request")
+            held.enter_context(self._images.take(len(opened.pixels)))
+            held.enter_context(self._pixels.take(sum(opened.pixels)))
+            if ready:
+                self._batcher.submit(captioner, ready, call)
+            else:
+                await self._decode(body, opened, captioner, call)
+            return await asyncio.gather(*map(asyncio.wrap_future, call.captions))
 
     def close(self) -> None:
         """End the processes, and the threads when they have done what they are at."""
         self._decoders.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def _prepare(
-        self,
-        body: bytes | bytearray,
-        captioner: Captioner,
-        futures: "list[Future[str]]",
-        held: ExitStack,
+    async def _decode(
+        self, body: bytes | bytearray, opened: Opened, captioner: Captioner, call: Call
     ) -> None:
-        """Hand the images of a call to the batcher; append what becomes of them to `futures`."""
-        async with self._decoders.turn(len(body), len(body)) as turn:
-            opened = await turn.do(partial(_opened, turn.decoder, body, captioner), "the request")
-            held.enter_context(self._images.take(len(opened.pixels)))
-            held.enter_context(self._pixels.take(sum(opened.pixels)))
-            if sum(opened.pixels) <= CHEAP:
-                return await self._decode(turn, opened, captioner, futures)
-        # One that takes longer waits for its turn without a process, and is read there again.
+        """Decode the images of a large call one by one, in a turn that it had to wait for."""
         async with self._decoders.turn(sum(opened.pixels), max(opened.pixels)) as turn:
             await turn.do(partial(turn.decoder.open, body), "the request")
-            return await self._decode(turn, opened, captioner, futures)
+            ready: list[Prepared] = []
+            for number in range(len(opened.pixels)):
+                prepare = partial(_prepared, turn.decoder, opened, number, captioner)
+                ready.append(await turn.do(prepare, f"inputs[{number}]"))
+                size = sum(one.size for one in ready)
+                if len(ready) == BATCH or size > LARGE or number + 1 == len(opened.pixels):
+                    self._batcher.submit(captioner, ready, call)
+                    ready = []
+                    await self._room(QUEUED - LARGE)
 
-    async def _decode(
-        self, turn: Turn, opened: Opened, captioner: Captioner, futures: "list[Future[str]]"
-    ) -> None:
-        call, ready = Call(), list[Prepared]()
-
-        def submit() -> None:
-            futures.extend(self._batcher.submit(captioner, one, call) for one in ready)
-            ready.clear()
-
-        for number in range(len(opened.requests)):
-            full = len(ready) == BATCH or sum(one.size for one in ready) > QUEUED / 8
-            if full or self._batcher.held > QUEUED:
-                submit()
-            while self._batcher.held > QUEUED:
-                await asyncio.sleep(WAIT)
-            prepare = partial(_prepared, turn.decoder, number, opened, captioner)
-            ready.append(await turn.do(prepare, f"inputs[{number}]"))
-        submit()
+    async def _room(self, most: int) -> None:
+        """Return when images of at most so many bytes wait for the model."""
+        while self._batcher.held > most:
+            await asyncio.sleep(WAIT)
 
 
-def _opened(decoder: Decoder, body: bytes | bytearray, captioner: Captioner) -> Opened:
+def _read(
+    decoder: Decoder, body: bytes | bytearray, captioner: Captioner
+) -> tuple[Opened, list[Prepared]]:
+    """Read a call; return the prepared images of one that is cheap, else none."""
     opened = decoder.open(body)
     for number, request in enumerate(opened.requests):
         captioner.check_question(request.question, f"inputs[{number}].question")
-    return opened
+    return opened, [
+        captioner.prepare_image(image, request, f"inputs[{number}]")
+        for number, (image, request) in enumerate(zip(opened.images, opened.requests, strict=False))
+    ]
 
 
-def _prepared(decoder: Decoder, number: int, opened: Opened, captioner: Captioner) -> Prepared:
+def _prepared(decoder: Decoder, opened: Opened, number: int, captioner: Captioner) -> Prepared:
     image = decoder.image(number)
     return captioner.prepare_image(image, opened.requests[number], f"inputs[{number}]")

@@ -4,7 +4,7 @@ import threading
 import time
 from bisect import insort
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -20,11 +20,18 @@ T = TypeVar("T")
 
 
 class Call:
-    """What the images of one call have in common."""
+    """Images that were handed in together."""
 
     def __init__(self) -> None:
+        self.captions: list[Future[str]] = []
+        """Of each image, in order."""
         self.end = 0
-        """Sum at which its last image is written."""
+        """Sum at which the last of them is written, see `Batcher`."""
+
+    def cancel(self) -> None:
+        """Have no more of its images written."""
+        for caption in self.captions:
+            caption.cancel()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -41,9 +48,9 @@ class _Image:
         return id(self.captioner), self.prepared.max_new_tokens
 
     @property
-    def cost(self) -> int:
-        """What it takes to write it, in tokens."""
-        return FIXED + self.prepared.max_new_tokens
+    def end(self) -> int:
+        """Sum at which it is written, see `Batcher`."""
+        return self.begin + FIXED + self.prepared.max_new_tokens
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -82,15 +89,17 @@ class Batcher:
         self._thread = threading.Thread(target=self._work, name="batcher", daemon=True)
         self._thread.start()
 
-    def submit(self, captioner: Captioner, prepared: Prepared, call: Call) -> "Future[str]":
-        """Have an image written together with others; may be called by any thread."""
+    def submit(self, captioner: Captioner, images: Iterable[Prepared], call: Call) -> None:
+        """Have images of a call written, also with others; may be called by any thread."""
         with self._change:
-            image = _Image(captioner=captioner, prepared=prepared, begin=max(call.end, self._now))
-            call.end = image.begin + image.cost
-            insort(self.waiting, image, key=lambda each: each.begin + each.cost)
-            self.held += prepared.size
+            for prepared in images:
+                begin = max(call.end, self._now)
+                image = _Image(captioner=captioner, prepared=prepared, begin=begin)
+                call.end = image.end
+                call.captions.append(image.caption)
+                insort(self.waiting, image, key=lambda each: each.end)
+                self.held += prepared.size
             self._change.notify()
-        return image.caption
 
     def run(self, function: Callable[[], T]) -> T:
         """Return what `function` returns, or raise what it raises, when called between batches."""

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from workers import caption_requests
 from workers.caption_requests import CaptionRequest, RequestError
@@ -27,9 +27,10 @@ BAND = 1_000_000
 def main() -> None:
     """Do what comes on stdin until it ends; each order and each answer is a line of JSON.
 
-    ``{"open": bytes}``, followed by the body of a call, is answered with its requests without
-    images, and the pixels of each; ``{"decode": number}`` with the size of that image, followed
-    by its pixels as RGB. What cannot be done is answered with ``{"refused": sentence}``.
+    ``{"open": bytes, "cheap": pixels}``, followed by the body of a call, is answered with its
+    requests without images, and the pixels of each; then, if they are no more than ``cheap`` in
+    all, with the images. ``{"decode": number}`` is answered with one image: its size, followed by
+    its pixels as RGB. What cannot be done is answered with ``{"refused": sentence}``.
     """
     with suppress(OSError, ValueError):  # macOS knows no such limit
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
@@ -37,24 +38,23 @@ def main() -> None:
     requests: Sequence[CaptionRequest] = ()
     for line in sys.stdin.buffer:
         order = json.loads(line)
-        image = None
         try:
             if "open" in order:
                 requests = ()
                 requests = parsed(sys.stdin.buffer.read(order["open"]))
-                said = {
-                    "pixels": caption_requests.measure(requests, folder),
-                    "requests": [one.model_dump(exclude={"image"}) for one in requests],
-                }
+                pixels = caption_requests.measure(requests, folder)
+                fields = [one.model_dump(exclude={"image"}) for one in requests]
+                say({"pixels": pixels, "requests": fields})
+                wanted = range(len(requests) if sum(pixels) <= order["cheap"] else 0)
             else:
-                name = f"inputs[{order['decode']}]"
-                image = caption_requests.open_image(requests[order["decode"]], name, folder)
-                said = {"size": image.size}
+                wanted = range(order["decode"], order["decode"] + 1)
+            for number in wanted:
+                send(caption_requests.open_image(requests[number], f"inputs[{number}]", folder))
         except RequestError as error:
-            said = {"refused": str(error)}
+            say({"refused": str(error)})
         except MemoryError:
-            said = {"refused": "the request takes too much memory to be read; send it in parts"}
-        send(said, image, sys.stdout.buffer)
+            say({"refused": "the request takes too much memory to be read; send it in parts"})
+        sys.stdout.buffer.flush()
 
 
 def parsed(body: bytes) -> list[CaptionRequest]:
@@ -67,15 +67,18 @@ def parsed(body: bytes) -> list[CaptionRequest]:
     return caption_requests.parse(call["inputs"])
 
 
-def send(said: object, image: "Image | None", to: BinaryIO) -> None:
-    """Write an answer, and the pixels of an image in parts: all at once would need them twice."""
-    to.write(json.dumps(said).encode() + b"\n")
-    if image is not None:
-        rows = max(BAND // image.width, 1)
-        for top in range(0, image.height, rows):
-            bottom = min(top + rows, image.height)
-            to.write(image.crop((0, top, image.width, bottom)).tobytes())
-    to.flush()
+def say(answer: object) -> None:
+    """Write an answer."""
+    sys.stdout.buffer.write(json.dumps(answer).encode() + b"\n")
+
+
+def send(image: "Image") -> None:
+    """Write an image, in parts: all at once would need its memory twice."""
+    say({"size": image.size})
+    rows = max(BAND // image.width, 1)
+    for top in range(0, image.height, rows):
+        band = image.crop((0, top, image.width, min(top + rows, image.height)))
+        sys.stdout.buffer.write(band.tobytes())
 
 
 if __name__ == "__main__":

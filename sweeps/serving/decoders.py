@@ -38,6 +38,8 @@ class Opened:
     """Without images."""
     pixels: list[int]
     """Of each image."""
+    images: "list[Image]"
+    """The images themselves, in a call of at most `CHEAP` pixels; else none."""
 
 
 class Decoder:
@@ -61,19 +63,17 @@ class Decoder:
 
     def open(self, body: bytes | bytearray) -> Opened:
         """Hand over a call; raises `RequestError` for one that cannot be answered."""
-        said = self._ask({"open": len(body)}, body)
+        self._order({"open": len(body), "cheap": CHEAP}, body)
+        said = self._answer()
         requests = [CaptionRequest.model_validate(one) for one in said["requests"]]
-        return Opened(requests=requests, pixels=said["pixels"])
+        cheap = sum(said["pixels"]) <= CHEAP
+        images = [self._image() for _ in requests] if cheap else []
+        return Opened(requests=requests, pixels=said["pixels"], images=images)
 
     def image(self, number: int) -> "Image":
         """Return an image of the call that was opened last; raises `RequestError`."""
-        from PIL import Image
-
-        width, height = self._ask({"decode": number})["size"]
-        pixels = bytearray(3 * width * height)
-        if self._output.readinto(pixels) < len(pixels):  # type: ignore[attr-defined]
-            raise EOFError
-        return Image.frombuffer("RGB", (width, height), pixels, "raw", "RGB", 0, 1)
+        self._order({"decode": number})
+        return self._image()
 
     def end(self) -> None:
         """Kill it: who waits for its answer gets an EOFError or a BrokenPipeError."""
@@ -87,10 +87,12 @@ class Decoder:
             with suppress(OSError):
                 pipe.close()
 
-    def _ask(self, order: Mapping[str, Any], body: bytes | bytearray = b"") -> dict[str, Any]:
+    def _order(self, order: Mapping[str, Any], body: bytes | bytearray = b"") -> None:
         self._input.write(json.dumps(order).encode() + b"\n")
         self._input.write(body)
         self._input.flush()
+
+    def _answer(self) -> dict[str, Any]:
         line = self._output.readline()
         if not line:
             raise EOFError
@@ -98,6 +100,15 @@ class Decoder:
         if "refused" in said:
             raise RequestError(said["refused"])
         return said
+
+    def _image(self) -> "Image":
+        from PIL import Image
+
+        width, height = self._answer()["size"]
+        pixels = bytearray(3 * width * height)
+        if self._output.readinto(pixels) < len(pixels):  # type: ignore[attr-defined]
+            raise EOFError
+        return Image.frombuffer("RGB", (width, height), pixels, "raw", "RGB", 0, 1)
 
 
 class Turn:

@@ -38,7 +38,7 @@ async def started(folder=None):
             made.close()
 
 
-def test_images_are_those_that_this_process_would_decode(tmp_path):
+def test_images_are_those_that_this_process_would_decode(tmp_path, monkeypatch):
     noise = np.random.default_rng(0).integers(0, 256, (1100, 1300, 4), dtype=np.uint8)
     images = [Image.fromarray(noise), picture("navy", (1, 3)), picture("red").convert("P")]
     for number, image in enumerate(images):
@@ -50,9 +50,11 @@ def test_images_are_those_that_this_process_would_decode(tmp_path):
             opened = turn.decoder.open(json.dumps({"inputs": call}).encode())
             assert opened.pixels == [image.width * image.height for image in images]
             assert [one.max_new_tokens for one in opened.requests] == [9, 9, 9]
-            return [turn.decoder.image(number) for number in (2, 0, 1)]
+            monkeypatch.setattr(decoders, "CHEAP", 100)
+            assert turn.decoder.open(json.dumps({"inputs": call}).encode()).images == []
+            return [*opened.images, *(turn.decoder.image(number) for number in (2, 0, 1))]
 
-    for number, image in zip((2, 0, 1), asyncio.run(decoded()), strict=True):
+    for number, image in zip((0, 1, 2, 2, 0, 1), asyncio.run(decoded()), strict=True):
         assert image.tobytes() == open_rgb(tmp_path / f"{number}.png").tobytes()
 
 
@@ -62,10 +64,9 @@ def test_refusals_are_sentences_and_the_process_lives_on():
             with pytest.raises(RequestError, match="must be JSON such as"):
                 turn.decoder.open(b"[" * 100_000)
             broken = encoded(picture("red", (400, 300)))[:400]
-            turn.decoder.open(body(broken, encoded(picture())))
             with pytest.raises(RequestError, match=r"inputs\[0\].image: cannot be decoded"):
-                turn.decoder.image(0)
-            assert turn.decoder.image(1).size == (40, 30)
+                turn.decoder.open(body(broken, encoded(picture())))
+            assert turn.decoder.open(body(encoded(picture()))).images[0].size == (40, 30)
 
     asyncio.run(run())
 
@@ -73,7 +74,7 @@ def test_refusals_are_sentences_and_the_process_lives_on():
 def test_memory_is_limited():
     code = "from sweeps.serving import decoder; decoder.MEMORY = 150_000_000; decoder.main()"
     call = body(encoded(Image.new("1", (7000, 7000))))
-    orders = b'{"open": %d}\n%s{"decode": 0}\n' % (len(call), call)
+    orders = b'{"open": %d, "cheap": 0}\n%s{"decode": 0}\n' % (len(call), call)
     done = subprocess.run([sys.executable, "-c", code], input=orders, stdout=subprocess.PIPE)
     said = [json.loads(line) for line in done.stdout.splitlines()]
     assert said[0]["pixels"] == [49_000_000]
