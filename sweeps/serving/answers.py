@@ -79,13 +79,14 @@ class Answers:
             await turn.do(partial(turn.decoder.open, body), "the request")
             ready: list[Prepared] = []
             for number in range(len(opened.pixels)):
+                if not ready:
+                    await self._room(QUEUED - LARGE)
                 prepare = partial(_prepared, turn.decoder, opened, number, captioner)
                 ready.append(await turn.do(prepare, f"inputs[{number}]"))
                 size = sum(one.size for one in ready)
                 if len(ready) == BATCH or size > LARGE or number + 1 == len(opened.pixels):
                     self._batcher.submit(captioner, ready, call)
                     ready = []
-                    await self._room(QUEUED - LARGE)
 
     async def _room(self, most: int) -> None:
         """Return when images of at most so many bytes wait for the model."""

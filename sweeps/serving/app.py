@@ -65,7 +65,7 @@ class Front:
             return refusal(400, str(error))
         except ClientDisconnect:
             return Response(status_code=LEFT)
-        except TimeoutError:
+        except (TimeoutError, asyncio.CancelledError):  # the latter at the very end
             if await request.is_disconnected():
                 return Response(status_code=LEFT)
             if self._ending:

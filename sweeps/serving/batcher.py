@@ -68,9 +68,10 @@ class _Task:
 class Batcher:
     """Writes captions batch by batch, and does between batches what changes the model.
 
-    A batch begins `WAIT` after its first image came, or as soon as it has `BATCH` images. Calls
-    have fair shares (start-time fair queueing, Goyal et al. 1996): what a call asks for is added
-    up, and the image with the lowest sum is next, so that a small call passes large ones.
+    A batch begins `WAIT` after its first image came, and after the batch before, whose clients may
+    ask again; or as soon as it has `BATCH` images. Calls have fair shares (start-time fair
+    queueing, Goyal et al. 1996): what a call asks for is added up, and the image with the lowest
+    sum is next, so that a small call passes large ones.
     """
 
     def __init__(self) -> None:
@@ -82,6 +83,7 @@ class Batcher:
         """Bytes of the images that wait or are written now."""
         self._open = True
         self._now = 0
+        self._ended = 0.0
         self.waiting: list[_Image] = []
         """Images that no `generate` has begun with, whose turn is next first."""
         self._tasks: deque[_Task] = deque()
@@ -133,6 +135,7 @@ class Batcher:
                 batch = self._collect()
             if batch:
                 self._write(batch)
+                self._ended = time.monotonic()
             with self._change:
                 self.held -= sum(image.prepared.size for image in batch)
                 tasks, self._tasks = self._tasks, deque()
@@ -142,7 +145,8 @@ class Batcher:
     def _collect(self) -> list[_Image]:
         """Take the images that are to be written next: the first, and others of its kind."""
         if self.waiting:
-            until = min(image.came for image in self.waiting) + WAIT
+            first = min(image.came for image in self.waiting)
+            until = max(first, self._ended) + WAIT
             self._change.wait_for(
                 lambda: len(self.waiting) >= BATCH or self._tasks or not self._open,
                 timeout=max(until - time.monotonic(), 0.0),

@@ -52,7 +52,7 @@ class Bodies:
             await self._fill(coming, request.stream())
             yield coming.body
         finally:
-            self._drop(coming)
+            self._room.taken -= len(coming.body)
 
     async def _fill(self, coming: _Coming, stream: AsyncIterator[bytes]) -> None:
         self._coming.append(coming)

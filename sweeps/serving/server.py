@@ -53,7 +53,8 @@ def serve(
         console.print(f"  try an image  {address}/\n  what answers  {address}/model")
         if not is_loopback(listening.getsockname()[0]):
             who = f"anybody who reaches {addresses(listening)}"
-            console.print(f"  warning: there is no authentication, {who} can ask it")
+            warning = f"  warning: there is no authentication, {who} can ask it"
+            console.print(warning, soft_wrap=True)
         ended = run(keeper, batcher, listening, host, allowed)
     if not ended:  # a thread computes on, for nobody: it must not hold the process
         logging.shutdown()

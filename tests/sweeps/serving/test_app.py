@@ -153,6 +153,12 @@ def test_the_model_says_what_answers(client, shop):
     assert facts["failed"] is None
 
 
+def test_a_path_cannot_write_lines_of_its_own_into_the_log(client, caplog):
+    with caplog.at_level("INFO"):
+        assert client.send("GET", "/%0a127.0.0.1%20POST%20/invocations%20200")[0] == 404
+    assert "GET /%0a127.0.0.1%20POST%20/invocations%20200 404" in caplog.messages[-1]
+
+
 def test_the_page_needs_nothing_from_elsewhere(client):
     status, headers, page = client.send("GET", "/")
     assert status == 200
