@@ -26,6 +26,8 @@ PATIENCE = 15.0
 """Seconds for one image; the process that takes longer is ended."""
 GRACE = 0.2
 """Seconds for an image that nobody waits for any more: a new process takes as long to start."""
+INHERITED = ("LD_LIBRARY_PATH", "PYTHONHOME")
+"""Variables without which some installations of Python do not start."""
 
 T = TypeVar("T")
 
@@ -49,11 +51,13 @@ class Decoder:
         """Start it; `folder` is where images may be named by path."""
         self.ended = False
         # It gets neither secrets nor what else is in the environment.
-        paths = os.pathsep.join(path for path in sys.path if path)
+        environment = {name: os.environ[name] for name in INHERITED if name in os.environ}
+        environment["PYTHONPATH"] = os.pathsep.join(map(os.path.abspath, sys.path))
+        environment["MALLOC_ARENA_MAX"] = "2"  # each thread's would count against its limit
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", "sweeps.serving.decoder", *([str(folder)] * bool(folder))],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-            env={"PYTHONPATH": paths, "MALLOC_ARENA_MAX": "2"}, start_new_session=True,
+            env=environment, start_new_session=True,
         )  # fmt: skip
         assert self._process.stdin is not None
         assert self._process.stdout is not None

@@ -35,7 +35,7 @@ class HostCheck:
         self._allowed = {_bare(name) for name in allowed}
         self._names = {"localhost", _bare(host), *self._allowed}
         if self._beyond:
-            self._names |= {socket.gethostname().lower(), socket.getfqdn().lower()}
+            self._names.add(socket.gethostname().lower())
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it."""

@@ -20,7 +20,7 @@ from sweeps.serving.hosts import HostCheck, is_loopback
 from sweeps.serving.keeper import Keeper
 from sweeps.serving.served import Registered
 
-DRAIN = 6.0
+DRAIN = 5.0
 """Seconds that calls have to be answered after the process was asked to end; then it ends."""
 LAST = 1.0
 """Seconds that what runs after that has to end by itself: a `generate`, a connection."""
@@ -34,7 +34,7 @@ mostly Python, and with the usual 5 ms every step of a call that comes meanwhile
 def serve(
     model: Registered, host: str, port: int, allowed: Collection[str], console: Console
 ) -> None:
-    """Serve until SIGTERM or Ctrl-C; calls that were taken are answered.
+    """Serve until SIGTERM or Ctrl-C, then end the process; calls that were taken are answered.
 
     Port 0 takes a free one; `allowed` are names that requests may call the server by, see
     `HostCheck`. Raises ValueError or OSError when the model cannot be loaded or the port is
@@ -55,11 +55,10 @@ def serve(
             who = f"anybody who reaches {addresses(listening)}"
             warning = f"  warning: there is no authentication, {who} can ask it"
             console.print(warning, soft_wrap=True)
-        ended = run(keeper, batcher, listening, host, allowed)
-    if not ended:  # a thread computes on, for nobody: it must not hold the process
-        logging.shutdown()
-        sys.stdout.flush()
-        os._exit(0)
+        run(keeper, batcher, listening, host, allowed)
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(0)  # threads that compute on for nobody would hold the process
 
 
 def addresses(listening: socket.socket) -> str:
@@ -98,10 +97,10 @@ def run(
     listening: socket.socket,
     host: str,
     allowed: Collection[str] = (),
-) -> bool:
+) -> None:
     """Serve on a socket until the process is asked to end, then answer what was taken.
 
-    Return whether all work has ended: it may not have after `DRAIN` and `LAST`.
+    A `generate` may still run when it returns: it is waited for no longer than `LAST`.
     """
     answers = Answers(keeper, batcher)
     keeper.follow()
@@ -109,7 +108,7 @@ def run(
         Server(keeper, batcher, answers, host, allowed).run(sockets=[listening])
     keeper.close()
     answers.close()
-    return batcher.close(LAST)
+    batcher.close(LAST)
 
 
 class Server(uvicorn.Server):

@@ -98,7 +98,7 @@ def test_every_command_explains_itself(sweeps, command):
 def test_serve_listens_on_no_other_port_than_it_was_given(sweeps, port):
     code, _, err = sweeps("serve", "captioner", "--port", port)
     assert code == 2
-    assert f"{port} is not in the range 0<=x<=65535" in " ".join(err.replace("│", " ").split())
+    assert "Invalid value for '--port'" in err
 
 
 @pytest.mark.parametrize("command", ["run", "plan"])
