@@ -75,7 +75,9 @@ class Bodies:
                     coming.limit.reschedule(started + FIRST + size / RATE)
         except TimeoutError:
             raise CallError(
-                408, f"the body must come with at least {RATE} bytes a second; send it again"
+                408,
+                f"the body must come with at least {RATE} bytes a second, and faster while others "
+                "need the room; send it again",
             ) from None
         finally:
             if coming in self._coming:

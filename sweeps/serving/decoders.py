@@ -98,7 +98,7 @@ class Decoder:
 
     def _answer(self) -> dict[str, Any]:
         line = self._output.readline()
-        if not line:
+        if not line.endswith(b"\n"):
             raise EOFError
         said: dict[str, Any] = json.loads(line)
         if "refused" in said:
@@ -214,10 +214,12 @@ class Decoders:
 
     def _put_back(self, decoder: Decoder, weight: int) -> None:
         if decoder.ended:
-            self._all.remove(decoder)
-            self._threads.submit(decoder.reap)
-            decoder = Decoder(self._folder)
-            self._all.add(decoder)
+            with suppress(OSError):  # no new one can start: it is tried again after the next call
+                new = Decoder(self._folder)
+                self._threads.submit(decoder.reap)
+                self._all.remove(decoder)
+                self._all.add(new)
+                decoder = new
         self._at_work -= weight
         self._free.append(decoder)
         self._begin()

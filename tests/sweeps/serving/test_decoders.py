@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -104,7 +105,7 @@ def test_a_process_that_fails_is_replaced(monkeypatch, way):
         async with started() as made:
             async with made.turn(0, 0) as turn:
                 first = turn.decoder.pid
-                os.kill(first, 9 if way == "crash" else 19)  # 19 stops it
+                os.kill(first, signal.SIGKILL if way == "crash" else signal.SIGSTOP)
                 with pytest.raises(RequestError, match=rf"the image .*{reason}"):
                     await turn.do(partial(turn.decoder.open, body(encoded(picture()))), "the image")
             monkeypatch.setattr(decoders, "PATIENCE", 60)
@@ -120,7 +121,7 @@ def test_a_process_that_nobody_waits_for_is_ended():
     async def run():
         async with started() as made:
             async with made.turn(0, 0) as turn:
-                os.kill(turn.decoder.pid, 19)
+                os.kill(turn.decoder.pid, signal.SIGSTOP)
                 job = asyncio.create_task(turn.do(partial(turn.decoder.open, b"{}"), "it"))
                 await asyncio.sleep(0)
                 job.cancel()
