@@ -5,6 +5,7 @@ Nothing here needs torch: a bad request is refused before anything is computed.
 
 import base64
 import binascii
+from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,11 @@ MAX_BYTES = 21_000_000
 MAX_ENCODED = 28_000_000
 """Most characters of base64 in one image: `MAX_BYTES`."""
 MAX_PIXELS = 50_000_000
+"""Pixels of the largest image."""
+MAX_CALL_BYTES = 64_000_000
+"""Bytes of all image files of a call."""
+MAX_CALL_PIXELS = 100_000_000
+"""Pixels of all images of a call."""
 MAX_NEW_TOKENS = 256
 MAX_QUESTION = 2000
 """Most characters of a question."""
@@ -110,20 +116,51 @@ def _check_tokens(value: Any, name: str) -> None:
         raise RequestError(f"{name} must be from 1 to {MAX_NEW_TOKENS}, got {shown}")
 
 
+def measure(requests: Sequence[CaptionRequest], folder: Path | None) -> list[int]:
+    """Check a whole call and return the pixels of each image, of which only headers are read.
+
+    `folder` is as in `open_image`. Raises `RequestError`.
+    """
+    check_count(len(requests))
+    pixels: list[int] = []
+    size = 0
+    for number, request in enumerate(requests):
+        check(request, f"inputs[{number}]")
+        data, name = _data(request, f"inputs[{number}]", folder)
+        size += len(data)
+        if size > MAX_CALL_BYTES:
+            raise RequestError(
+                f"the images of a call must have at most {MAX_CALL_BYTES} bytes in all; send "
+                "fewer at a time"
+            )
+        pixels.append(_pixels(data, name))
+    if sum(pixels) > MAX_CALL_PIXELS:
+        raise RequestError(
+            f"the images of a call must have at most {MAX_CALL_PIXELS} pixels in all, got "
+            f"{sum(pixels)}; send fewer at a time, or smaller ones"
+        )
+    return pixels
+
+
 def open_image(request: CaptionRequest, name: str, folder: Path | None) -> "Image.Image":
     """Return the image of a checked request, RGB and upright; raises `RequestError`.
 
     `folder` is where images may be named by path; None allows no path.
     """
-    if request.image is not None:
-        name, data = f"{name}.image", _decoded(request.image, f"{name}.image")
-    else:
-        name, data = f"{name}.path", _read(str(request.path), f"{name}.path", folder)
-    _check_size(data, name)
+    data, name = _data(request, name, folder)
+    _pixels(data, name)
     try:
         return open_rgb(data, name)
     except ImageError as error:
-        raise RequestError(str(error)) from None
+        why = "it takes too much memory" if isinstance(error.__cause__, MemoryError) else ""
+        raise RequestError(f"{error}{why}") from None
+
+
+def _data(request: CaptionRequest, name: str, folder: Path | None) -> tuple[bytes, str]:
+    """Return the image file of a request, and what errors call it."""
+    if request.image is not None:
+        return _decoded(request.image, f"{name}.image"), f"{name}.image"
+    return _read(str(request.path), f"{name}.path", folder), f"{name}.path"
 
 
 def _decoded(encoded: str, name: str) -> bytes:
@@ -149,8 +186,8 @@ def _read(path: str, name: str, folder: Path | None) -> bytes:
         ) from None
 
 
-def _check_size(data: bytes, name: str) -> None:
-    """Read only the header: a small file may decode to gigabytes."""
+def _pixels(data: bytes, name: str) -> int:
+    """Return the size in pixels; reads only the header: a small file may decode to gigabytes."""
     from PIL import Image
 
     try:
@@ -167,6 +204,7 @@ def _check_size(data: bytes, name: str) -> None:
         raise RequestError(
             f"{name} must have at most {MAX_PIXELS} pixels, got {width} x {height}; send it smaller"
         )
+    return width * height
 
 
 def _kind(value: Any) -> str:

@@ -31,6 +31,11 @@ class Prepared:
     prompt: Prompt
     max_new_tokens: int
 
+    @property
+    def size(self) -> int:
+        """Bytes of the image's tensors."""
+        return sum(tensor.nbytes for tensor in self.image.values())
+
 
 @dataclass(frozen=True, kw_only=True)
 class Captioner:
@@ -54,8 +59,13 @@ class Captioner:
     def prepare(self, request: CaptionRequest, name: str) -> Prepared:
         """Check and decode a request; `name` is what errors call it. Raises `RequestError`."""
         caption_requests.check(request, name)
-        prompt = self._prompt(request.question, f"{name}.question")
+        self.check_question(request.question, f"{name}.question")
         image = caption_requests.open_image(request, name, self.folder)
+        return self.prepare_image(image, request, name)
+
+    def prepare_image(self, image: "Image", request: CaptionRequest, name: str) -> Prepared:
+        """Prepare a checked request whose image is decoded. Raises `RequestError`."""
+        prompt = self._prompt(request.question, f"{name}.question")
         return self._prepared(image, prompt, request.max_new_tokens, name)
 
     def prepare_file(self, path: Path, question: str | None) -> Prepared:
@@ -84,7 +94,7 @@ class Captioner:
 
     def answer(self, requests: Sequence[CaptionRequest]) -> list[str]:
         """Return one caption per request of a call, in order. Raises `RequestError`."""
-        caption_requests.check_count(len(requests))
+        caption_requests.measure(requests, self.folder)
         return self.write_all(
             [self.prepare(request, f"inputs[{number}]") for number, request in enumerate(requests)]
         )

@@ -36,6 +36,6 @@ class AccessLog:
         finally:
             host = (scope.get("client") or ["-"])[0]
             milliseconds = (time.perf_counter() - started) * 1000
-            log.info(
-                "%s %s %s %s %.1f ms", host, scope["method"], scope["path"], status, milliseconds
-            )
+            # As it came: decoded, it could hold line ends, and with them lines of its own.
+            path = scope["raw_path"].decode("ascii", "backslashreplace")[:200]
+            log.info("%s %s %s %s %.1f ms", host, scope["method"], path, status, milliseconds)

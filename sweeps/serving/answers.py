@@ -1,59 +1,112 @@
-"""Answering calls: from the JSON of a request to captions, many calls at once."""
+"""Answering calls: from the body of a request to captions, many calls at once."""
 
 import asyncio
-import json
 import os
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack
+from functools import partial
 
 import torch
 
-from sweeps.serving.batcher import Batcher
+from sweeps.serving.batcher import WAIT, Batcher, Call
+from sweeps.serving.decoders import CHEAP, Decoder, Decoders, Opened
 from sweeps.serving.keeper import Keeper
-from sweeps.serving.served import Served
-from workers.caption_requests import CaptionRequest, RequestError, parse
-from workers.captioner import Prepared
+from sweeps.serving.limits import Budget
+from workers.captioner import BATCH, Captioner, Prepared
+
+IMAGES, FEW = 1024, 4
+"""Most images of all calls; how many a call may have to find room beside others."""
+PIXELS = 800_000_000
+"""Most pixels of all calls."""
+QUEUED = 512_000_000
+"""Bytes of images that wait for the model, above which none is decoded."""
+LARGE = QUEUED // 8
+"""Bytes of images that a call hands to the model at a time; room that is left to cheap calls."""
+DECODERS = 8
+"""Most processes that decode; a machine with fewer cores has one for each, but two at least."""
 
 
 class Answers:
-    """Captions for calls: images are decoded in threads, several at a time, and batched."""
+    """Captions for calls: images are decoded in other processes, one by one, and batched."""
 
     def __init__(self, keeper: Keeper, batcher: Batcher) -> None:
         self._keeper = keeper
         self._batcher = batcher
+        self._images = Budget(IMAGES, FEW, "images")
+        self._pixels = Budget(PIXELS, CHEAP, "pixels")
         threads = torch.get_num_threads()
         batcher.run(lambda: torch.set_num_threads(threads))
+        count = min(max(os.cpu_count() or 1, 2), DECODERS)
         # Each of these would else have as many threads of its own for torch, which then wait for
         # each other, for seconds on a busy machine.
-        self._decoders = ThreadPoolExecutor(
-            os.cpu_count() or 1, "decoder", initializer=torch.set_num_threads, initargs=(1,)
+        self._threads = ThreadPoolExecutor(
+            count, "encoder", initializer=torch.set_num_threads, initargs=(1,)
         )
+        self._decoders = Decoders(keeper.folder, self._threads, count)
 
-    async def captions(self, body: bytes) -> list[str]:
-        """Return a caption per image of a call, in order; raises `RequestError`."""
-        loop = asyncio.get_running_loop()
-        with self._keeper.lease() as served:
-            prepared = await loop.run_in_executor(self._decoders, _prepare, body, served)
-            futures = [self._batcher.submit(served.captioner, one) for one in prepared]
-            return await asyncio.gather(*map(asyncio.wrap_future, futures))
+    async def captions(self, body: bytes | bytearray) -> list[str]:
+        """Return a caption per image of a call, in order.
+
+        Raises `RequestError`, or `CallError` where there is no room for it. When it is cancelled,
+        what has not begun is not done, and a process that decodes for it is ended.
+        """
+        call = Call()
+        with self._keeper.lease() as served, ExitStack() as held:
+            captioner = served.captioner
+            held.callback(call.cancel)
+            await self._room(QUEUED)
+            async with self._decoders.turn(len(body), len(body)) as turn:
+                read = partial(_read, turn.decoder, body, captioner)
+                opened, ready = await turn.do(read, "the request")
+            held.enter_context(self._images.take(len(opened.pixels)))
+            held.enter_context(self._pixels.take(sum(opened.pixels)))
+            if ready:
+                self._batcher.submit(captioner, ready, call)
+            else:
+                await self._decode(body, opened, captioner, call)
+            return await asyncio.gather(*map(asyncio.wrap_future, call.captions))
 
     def close(self) -> None:
-        """End the threads."""
-        self._decoders.shutdown()
+        """End the processes, and the threads when they have done what they are at."""
+        self._decoders.close()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _decode(
+        self, body: bytes | bytearray, opened: Opened, captioner: Captioner, call: Call
+    ) -> None:
+        """Decode the images of a large call one by one, in a turn that it had to wait for."""
+        async with self._decoders.turn(sum(opened.pixels), max(opened.pixels)) as turn:
+            await turn.do(partial(turn.decoder.open, body), "the request")
+            ready: list[Prepared] = []
+            for number in range(len(opened.pixels)):
+                if not ready:
+                    await self._room(QUEUED - LARGE)
+                prepare = partial(_prepared, turn.decoder, opened, number, captioner)
+                ready.append(await turn.do(prepare, f"inputs[{number}]"))
+                size = sum(one.size for one in ready)
+                if len(ready) == BATCH or size > LARGE or number + 1 == len(opened.pixels):
+                    self._batcher.submit(captioner, ready, call)
+                    ready = []
+
+    async def _room(self, most: int) -> None:
+        """Return when images of at most so many bytes wait for the model."""
+        while self._batcher.held > most:
+            await asyncio.sleep(WAIT)
 
 
-def _prepare(body: bytes, served: Served) -> list[Prepared]:
-    requests = _requests(body)
-    prepare = served.captioner.prepare
-    return [prepare(request, f"inputs[{number}]") for number, request in enumerate(requests)]
+def _read(
+    decoder: Decoder, body: bytes | bytearray, captioner: Captioner
+) -> tuple[Opened, list[Prepared]]:
+    """Read a call; return the prepared images of one that is cheap, else none."""
+    opened = decoder.open(body)
+    for number, request in enumerate(opened.requests):
+        captioner.check_question(request.question, f"inputs[{number}].question")
+    return opened, [
+        captioner.prepare_image(image, request, f"inputs[{number}]")
+        for number, (image, request) in enumerate(zip(opened.images, opened.requests, strict=False))
+    ]
 
 
-def _requests(body: bytes) -> Sequence[CaptionRequest]:
-    """Return the requests of MLflow's format ``{"inputs": [...]}``."""
-    call: object = None
-    with suppress(ValueError, RecursionError):  # bad UTF-8 is a ValueError, too
-        call = json.loads(body)
-    if not isinstance(call, dict) or set(call) != {"inputs"}:
-        raise RequestError('the request must be JSON such as {"inputs": [{"image": "<base64>"}]}')
-    return parse(call["inputs"])
+def _prepared(decoder: Decoder, opened: Opened, number: int, captioner: Captioner) -> Prepared:
+    image = decoder.image(number)
+    return captioner.prepare_image(image, opened.requests[number], f"inputs[{number}]")

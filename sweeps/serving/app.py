@@ -1,22 +1,37 @@
 """The HTTP side: routes, refusals, and how many calls are taken at once."""
 
+import asyncio
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
+from starlette.requests import ClientDisconnect
 
 from sweeps.serving import bodies
 from sweeps.serving.answers import Answers
 from sweeps.serving.batcher import Batcher
+from sweeps.serving.bodies import Bodies
 from sweeps.serving.keeper import Keeper
+from sweeps.serving.limits import Budget, CallError
 from workers.caption_requests import RequestError
 
 PAGE = Path(__file__).with_name("page.html")
 MAX_CALLS = 64
-"""Most calls that are read, wait or are computed at once; others are told to come again."""
-BUSY = {"Retry-After": "1"}
-"""Header for a client that is told to come again: seconds."""
+"""Most calls that wait or are computed at once, their bodies read; others come again."""
+SECONDS = 120.0
+"""Seconds in which a call is answered, from when its body is there."""
+CODES = {
+    403: "PERMISSION_DENIED", 500: "INTERNAL_ERROR", 503: "TEMPORARILY_UNAVAILABLE",
+    504: "DEADLINE_EXCEEDED",
+}  # fmt: skip
+"""HTTP status -> MLflow's code of the error, where it is not that of a bad request."""
+_CLOSE = {"Connection": "close"}
+SAID_WITH = {403: _CLOSE, 408: _CLOSE, 413: _CLOSE, 421: _CLOSE, 503: {"Retry-After": "1"}}
+"""HTTP status -> headers: the rest of a body is not waited for; a client may come again."""
+LEFT = 499
+"""Status in the log for a client that left before its answer, as nginx has it."""
 JSON = "application/json"
 POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
@@ -32,34 +47,57 @@ class Front:
         self._keeper = keeper
         self._batcher = batcher
         self._answers = answers
-        self._calls = 0
+        self._bodies = Bodies()
+        self._calls = Budget(MAX_CALLS, 1, "calls")
+        self._limits: set[asyncio.Timeout] = set()
+        self._ending = False
 
     async def invocations(self, request: Request) -> Response:
         """``POST /invocations``: captions, in MLflow's format."""
-        if self._calls >= MAX_CALLS:
-            await bodies.discard(request)
-            return refusal(
-                503, "too many calls at once; come again in a second", {"Retry-After": "1"}
-            )
-        self._calls += 1
+        limit = asyncio.timeout(None)
+        self._limits.add(limit)
         try:
-            return await self._captions(request)
+            async with limit:
+                return await self._captions(request, limit)
+        except CallError as error:
+            return refusal(error.status, str(error))
+        except RequestError as error:
+            return refusal(400, str(error))
+        except ClientDisconnect:
+            return Response(status_code=LEFT)
+        except (TimeoutError, asyncio.CancelledError):  # the latter at the very end
+            if await request.is_disconnected():
+                return Response(status_code=LEFT)
+            if self._ending:
+                return refusal(503, "the server was asked to end; send the call to another")
+            return refusal(
+                504, f"the call was given up after {SECONDS:.0f} seconds; send fewer images"
+            )
         finally:
-            self._calls -= 1
+            self._limits.remove(limit)
 
-    async def _captions(self, request: Request) -> Response:
+    async def _captions(self, request: Request, limit: asyncio.Timeout) -> Response:
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind != JSON:
             await bodies.discard(request)
             return refusal(415, f"the content type must be {JSON}, got {kind[:60] or 'none'}")
-        try:
-            body = await bodies.read(request)
-            written = await self._answers.captions(body)
-        except bodies.TooLargeError as error:
-            return refusal(413, str(error), {"Connection": "close"})
-        except RequestError as error:
-            return refusal(400, str(error))
-        return JSONResponse({"predictions": written})
+        async with self._bodies.read(request) as body:
+            with self._calls.take(1):
+                if not self._ending:
+                    limit.reschedule(asyncio.get_running_loop().time() + SECONDS)
+                leaving = asyncio.create_task(_end_when_left(request, limit))
+                try:
+                    return JSONResponse({"predictions": await self._answers.captions(body)})
+                finally:
+                    leaving.cancel()
+
+    def end(self, seconds: float) -> None:
+        """Have the requests that were taken answered or given up in so many seconds."""
+        self._ending = True
+        until = asyncio.get_running_loop().time() + seconds
+        for limit in self._limits:
+            with suppress(RuntimeError):  # it has just passed
+                limit.reschedule(min(until, limit.when() or until))
 
     async def model(self, _: Request) -> Response:
         """``GET /model``: what answers, since when, and how much it did."""
@@ -80,16 +118,21 @@ class Front:
         return Response(version("mlflow"), media_type=JSON)
 
 
-def refusal(status: int, message: str, headers: dict[str, str] | None = None) -> Response:
+async def _end_when_left(request: Request, limit: asyncio.Timeout) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+    with suppress(RuntimeError):  # it has just passed
+        limit.reschedule(0)
+
+
+def refusal(status: int, message: str) -> Response:
     """Return an answer in the form of MLflow's errors."""
-    codes = {503: "TEMPORARILY_UNAVAILABLE", 500: "INTERNAL_ERROR"}
-    content = {"error_code": codes.get(status, "INVALID_PARAMETER_VALUE"), "message": message}
-    return JSONResponse(content, status_code=status, headers=headers)
+    content = {"error_code": CODES.get(status, "INVALID_PARAMETER_VALUE"), "message": message}
+    return JSONResponse(content, status_code=status, headers=SAID_WITH.get(status))
 
 
-def make_app(keeper: Keeper, batcher: Batcher, answers: Answers) -> FastAPI:
+def make_app(front: Front) -> FastAPI:
     """Return the application."""
-    front = Front(keeper, batcher, answers)
     app = FastAPI(title="sweeps serve", docs_url=None, redoc_url=None, openapi_url=None)
     app.router.add_route("/invocations", front.invocations, methods=["POST"])
     gets = {

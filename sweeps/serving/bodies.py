@@ -1,13 +1,23 @@
-"""Reading a request's body up to a limit."""
+"""Reading a request's body within limits of size, of time, and of memory in all."""
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
 
 from fastapi import Request
 
+from sweeps.serving.limits import Budget, CallError
+
 MAX_BODY = 32_000_000
 """Bytes of the largest body that is read."""
+HELD = 256_000_000
+"""Bytes of all bodies: of those that come, and of those whose calls are not answered yet."""
+CHEAP = 1_000_000
+"""Bytes of a body that finds room beside large ones."""
+FIRST = 10.0
+"""Seconds that a body has to come, and one more for each `RATE` bytes of it that came."""
+RATE = 100_000
 DISCARDED = 8 * MAX_BODY
 """Bytes of a larger one that are taken and thrown away: a client that still sends would not
 see the answer. Beyond them the connection is closed on it."""
@@ -15,29 +25,76 @@ PATIENCE = 20.0
 """Seconds for which a body that is not wanted is taken."""
 
 
-class TooLargeError(ValueError):
-    """A body above `MAX_BODY`; the message says so."""
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Coming:
+    limit: asyncio.Timeout
+    body: bytearray = field(default_factory=bytearray)
+
+
+class Bodies:
+    """The bodies of all calls. Where they fill the room, those that came slowest make some."""
 
     def __init__(self) -> None:
-        super().__init__(f"the request must have at most {MAX_BODY} bytes; send fewer images")
+        self._room = Budget(HELD, CHEAP, "bytes")
+        self._coming: list[_Coming] = []  # the oldest first
 
+    @asynccontextmanager
+    async def read(self, request: Request) -> AsyncIterator[bytearray]:
+        """Give the body, which counts as held as long as the block lasts.
 
-async def read(request: Request) -> bytes:
-    """Return the body; raises `TooLargeError`, without keeping more than `MAX_BODY` of it."""
-    if declared(request) > MAX_BODY:
-        await discard(request)
-        raise TooLargeError
-    chunks: list[bytes] = []
-    size = 0
-    stream = request.stream()
-    async for chunk in stream:
-        size += len(chunk)
-        if size > MAX_BODY:
-            chunks.clear()
-            await _discard(stream)
-            raise TooLargeError
-        chunks.append(chunk)
-    return b"".join(chunks)
+        Raises `CallError` for one that is too large, too slow, or finds no room.
+        """
+        if declared(request) > MAX_BODY:
+            await discard(request)
+            raise _too_large()
+        coming = _Coming(limit=asyncio.timeout(FIRST))
+        try:
+            await self._fill(coming, request.stream())
+            yield coming.body
+        finally:
+            self._room.taken -= len(coming.body)
+
+    async def _fill(self, coming: _Coming, stream: AsyncIterator[bytes]) -> None:
+        self._coming.append(coming)
+        started = asyncio.get_running_loop().time()
+        try:
+            async with coming.limit:
+                async for chunk in stream:
+                    if coming not in self._coming:
+                        raise TimeoutError
+                    size = len(coming.body) + len(chunk)
+                    if size > MAX_BODY:
+                        self._drop(coming)
+                        coming.limit.reschedule(None)
+                        await _discard(stream)
+                        raise _too_large()
+                    while not self._room.fits(len(chunk), held=len(coming.body)):
+                        self._end_oldest(coming)
+                    self._room.taken += len(chunk)
+                    coming.body.extend(chunk)
+                    coming.limit.reschedule(started + FIRST + size / RATE)
+        except TimeoutError:
+            raise CallError(
+                408,
+                f"the body must come with at least {RATE} bytes a second, and faster while others "
+                "need the room; send it again",
+            ) from None
+        finally:
+            if coming in self._coming:
+                self._coming.remove(coming)
+
+    def _end_oldest(self, asking: _Coming) -> None:
+        """Give up the body that comes for the longest; raises `CallError` if it is `asking`."""
+        oldest = self._coming.pop(0)
+        if oldest is asking:
+            raise CallError(503, "too many bytes at once; come again in a second")
+        self._drop(oldest)
+        with suppress(RuntimeError):  # its time has just passed
+            oldest.limit.reschedule(0)
+
+    def _drop(self, coming: _Coming) -> None:
+        self._room.taken -= len(coming.body)
+        coming.body.clear()
 
 
 async def discard(request: Request) -> None:
@@ -60,3 +117,7 @@ def declared(request: Request) -> int:
     """Return the length that the client says the body has; 0 when it says none."""
     length = request.headers.get("content-length", "0")
     return int(length) if length.isascii() and length.isdigit() else 0
+
+
+def _too_large() -> CallError:
+    return CallError(413, f"the request must have at most {MAX_BODY} bytes; send fewer images")

@@ -12,10 +12,14 @@ from sweeps.quiet import quiet_libraries
 def serve(
     name: Annotated[str, typer.Argument(help="A registered model, such as quickstart-captioner.")],
     alias: Annotated[str, typer.Option(help="Whose version answers; it may move.")] = "champion",
-    port: Annotated[int, typer.Option(help="0 takes a free one.")] = 8000,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
     host: Annotated[
         str, typer.Option(help="Address to listen on; there is no authentication.")
     ] = "127.0.0.1",
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(help="Name that requests may use, such as a proxy's; * for any; repeatable."),
+    ] = None,
     images: Annotated[
         Path | None, typer.Option(help="Folder of images that requests may name by path.")
     ] = None,
@@ -29,7 +33,7 @@ def serve(
     if images is not None and not images.is_dir():
         raise NotADirectoryError(f"--images must be a folder, got {images}")
     model = Registered(name=name, alias=alias, results=results, images=images)
-    serve_model(model, host, port, console())
+    serve_model(model, host, port, allow_host or (), console())
 
 
 def caption(

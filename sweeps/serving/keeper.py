@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from sweeps.serving.batcher import Batcher
@@ -49,6 +50,11 @@ class Keeper:
         self._calls: Counter[Served] = Counter()
         self._current = model.load(model.number(), batcher, beside=None)
         self._ended = threading.Event()
+
+    @property
+    def folder(self) -> Path | None:
+        """Folder of images that may be named by path."""
+        return self._model.images
 
     @contextmanager
     def lease(self) -> Iterator[Served]:

@@ -1,24 +1,29 @@
 """``sweeps serve``: the version with an alias, over HTTP, until the process is asked to end."""
 
 import logging
+import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 
 import uvicorn
 from rich.console import Console
 
 from sweeps.serving.access_log import AccessLog
 from sweeps.serving.answers import Answers
-from sweeps.serving.app import make_app
+from sweeps.serving.app import Front, make_app
 from sweeps.serving.batcher import Batcher
+from sweeps.serving.connections import HEADERS, Connection
+from sweeps.serving.hosts import HostCheck, is_loopback
 from sweeps.serving.keeper import Keeper
 from sweeps.serving.served import Registered
 
-DRAIN = 30
-"""Seconds that calls have to be answered after the process was asked to end."""
+DRAIN = 5.0
+"""Seconds that calls have to be answered after the process was asked to end; then it ends."""
+LAST = 1.0
+"""Seconds that what runs after that has to end by itself: a `generate`, a connection."""
 BACKLOG = 256
 """Connections that wait to be taken."""
 SWITCH = 0.0005
@@ -26,11 +31,14 @@ SWITCH = 0.0005
 mostly Python, and with the usual 5 ms every step of a call that comes meanwhile waits so long."""
 
 
-def serve(model: Registered, host: str, port: int, console: Console) -> None:
-    """Serve until SIGTERM or Ctrl-C; calls that were taken are answered.
+def serve(
+    model: Registered, host: str, port: int, allowed: Collection[str], console: Console
+) -> None:
+    """Serve until SIGTERM or Ctrl-C, then end the process; calls that were taken are answered.
 
-    Port 0 takes a free one. Raises ValueError or OSError when the model cannot be loaded or the
-    port is taken, before anything is served.
+    Port 0 takes a free one; `allowed` are names that requests may call the server by, see
+    `HostCheck`. Raises ValueError or OSError when the model cannot be loaded or the port is
+    taken, before anything is served.
     """
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(message)s")
     logging.getLogger("sweeps").setLevel(logging.INFO)
@@ -38,11 +46,32 @@ def serve(model: Registered, host: str, port: int, console: Console) -> None:
     with listen(host, port) as listening:
         batcher = Batcher()
         keeper = Keeper(model, batcher)
-        address = f"http://{host}:{listening.getsockname()[1]}"
+        shown = f"[{host}]" if ":" in host else host
+        address = f"http://{shown}:{listening.getsockname()[1]}"
         version = keeper.facts()["version"]
         console.print(f"{model.name} version {version} ({model.alias}) on {address}")
         console.print(f"  try an image  {address}/\n  what answers  {address}/model")
-        run(keeper, batcher, listening)
+        if not is_loopback(listening.getsockname()[0]):
+            who = f"anybody who reaches {addresses(listening)}"
+            warning = f"  warning: there is no authentication, {who} can ask it"
+            console.print(warning, soft_wrap=True)
+        run(keeper, batcher, listening, host, allowed)
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(0)  # threads that compute on for nobody would hold the process
+
+
+def addresses(listening: socket.socket) -> str:
+    """Name the addresses of a socket that listens beyond loopback."""
+    address = listening.getsockname()[0]
+    if address not in ("0.0.0.0", "::"):
+        return str(address)
+    family = socket.AF_INET if address == "0.0.0.0" else socket.AF_INET6
+    with socket.socket(family, socket.SOCK_DGRAM) as probe, suppress(OSError):
+        # Nothing is sent: this finds the address with which the machine would.
+        probe.connect(("192.0.2.1" if family == socket.AF_INET else "2001:db8::1", 9))
+        return f"any address of this machine, such as {probe.getsockname()[0]},"
+    return "any address of this machine"
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -62,24 +91,50 @@ def listen(host: str, port: int) -> socket.socket:
     return listening
 
 
-def run(keeper: Keeper, batcher: Batcher, listening: socket.socket) -> None:
-    """Serve on a socket until the process is asked to end, then answer what was taken."""
+def run(
+    keeper: Keeper,
+    batcher: Batcher,
+    listening: socket.socket,
+    host: str,
+    allowed: Collection[str] = (),
+) -> None:
+    """Serve on a socket until the process is asked to end, then answer what was taken.
+
+    A `generate` may still run when it returns: it is waited for no longer than `LAST`.
+    """
     answers = Answers(keeper, batcher)
     keeper.follow()
     with _signals_end_quietly():
-        http_server(keeper, batcher, answers).run(sockets=[listening])
+        Server(keeper, batcher, answers, host, allowed).run(sockets=[listening])
     keeper.close()
     answers.close()
-    batcher.close()
+    batcher.close(LAST)
 
 
-def http_server(keeper: Keeper, batcher: Batcher, answers: Answers) -> uvicorn.Server:
-    """Return the server; when it ends, it answers what was taken, but not longer than `DRAIN`."""
-    config = uvicorn.Config(
-        AccessLog(make_app(keeper, batcher, answers)),
-        log_config=None, access_log=False, timeout_graceful_shutdown=DRAIN, lifespan="off",
-    )  # fmt: skip
-    return uvicorn.Server(config)
+class Server(uvicorn.Server):
+    """uvicorn's server; when it ends, it answers what was taken, but not longer than `DRAIN`."""
+
+    def __init__(
+        self,
+        keeper: Keeper,
+        batcher: Batcher,
+        answers: Answers,
+        host: str,
+        allowed: Collection[str] = (),
+    ) -> None:
+        """Take what answers, the address that is listened on, and what `HostCheck` allows."""
+        self._front = Front(keeper, batcher, answers)
+        app = AccessLog(HostCheck(make_app(self._front), host, allowed))
+        config = uvicorn.Config(
+            app, http=Connection, ws="none", lifespan="off", log_config=None, access_log=False,
+            timeout_keep_alive=int(HEADERS), timeout_graceful_shutdown=int(DRAIN + LAST),
+        )  # fmt: skip
+        super().__init__(config)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End: requests have `DRAIN` seconds, connections `LAST` more."""
+        self._front.end(DRAIN)
+        await super().shutdown(sockets)
 
 
 @contextmanager

@@ -95,6 +95,13 @@ def test_every_command_explains_itself(sweeps, command):
     assert f"sweeps {command}" in out
 
 
+@pytest.mark.parametrize("port", ["99999", "-1"])
+def test_serve_listens_on_no_other_port_than_it_was_given(sweeps, port):
+    code, _, err = sweeps("serve", "captioner", "--port", port)
+    assert code == 2
+    assert "Invalid value for '--port'" in err
+
+
 @pytest.mark.parametrize("command", ["run", "plan"])
 def test_all_problems_of_a_file_are_told_before_anything_starts(sweeps, folder, command):
     Path("mine.yaml").write_text(BROKEN)

@@ -7,7 +7,14 @@ import pytest
 from PIL import Image
 
 from workers import caption_requests
-from workers.caption_requests import CaptionRequest, RequestError, check, open_image, parse
+from workers.caption_requests import (
+    CaptionRequest,
+    RequestError,
+    check,
+    measure,
+    open_image,
+    parse,
+)
 
 
 def encoded(image, form="PNG"):
@@ -102,3 +109,23 @@ def test_a_large_file_is_not_read(tmp_path, monkeypatch):
     Image.new("RGB", (9, 9)).save(tmp_path / "a.png")
     with pytest.raises(RequestError, match=r"at most 10 bytes .* got 'a.png': too large"):
         open_image(CaptionRequest(path="a.png"), "it", tmp_path)
+
+
+def test_a_call_is_measured_by_the_headers_of_its_images(tmp_path):
+    Image.new("RGB", (20, 30), "blue").save(tmp_path / "blue.png")
+    call = [CaptionRequest(image=RED[:60]), CaptionRequest(path="blue.png")]
+    assert measure(call, tmp_path) == [12, 600]
+
+
+@pytest.mark.parametrize(
+    ("limit", "value", "reason"),
+    [
+        ("MAX_CALL_PIXELS", 35, "at most 35 pixels in all, got 36; send fewer at a time"),
+        ("MAX_CALL_BYTES", 100, "at most 100 bytes in all; send fewer at a time"),
+        ("MAX_IMAGES", 2, "from 1 to 2 images, got 3"),
+    ],
+)
+def test_a_call_that_is_too_large_in_all_is_refused(monkeypatch, limit, value, reason):
+    monkeypatch.setattr(caption_requests, limit, value)
+    with pytest.raises(RequestError, match=reason):
+        measure([CaptionRequest(image=RED)] * 3, None)

@@ -1,11 +1,14 @@
 """A captioner's batches, and the questions that it takes."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from PIL import Image
 
+from workers import caption_requests
 from workers.adapters import AdaptedBase
-from workers.caption_requests import RequestError
+from workers.caption_requests import CaptionRequest, RequestError
 from workers.captioner import BATCH, Captioner, batches
 from workers.models import load_base
 from workers.prompts import Asking
@@ -45,6 +48,18 @@ def test_captions_keep_their_order_when_lengths_differ(captioners, untrained_bas
     written = captioner.write_all([usual, short, usual])
     assert written == [*captioner.write([usual]), *captioner.write([short]), written[0]]
     assert written[0] != written[1]
+
+
+def test_a_call_has_limits_wherever_it_is_answered(
+    captioners, untrained_base, tmp_path, monkeypatch
+):
+    Image.new("RGB", (8, 8), "red").save(tmp_path / "red.png")
+    captioner = replace(captioners(untrained_base, "captioning"), folder=tmp_path)
+    call = [CaptionRequest(path="red.png")] * 2
+    assert len(captioner.answer(call)) == 2
+    monkeypatch.setattr(caption_requests, "MAX_CALL_PIXELS", 127)
+    with pytest.raises(RequestError, match="at most 127 pixels in all, got 128"):
+        captioner.answer(call)
 
 
 def test_a_model_that_captions_takes_no_question(captioners, untrained_base, file):

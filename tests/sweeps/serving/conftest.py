@@ -146,17 +146,33 @@ def serving(shop, name=NAME, images=None):
     answers = Answers(keeper, batcher)
     keeper.follow()
     listening = server.listen("127.0.0.1", 0)
-    http_server = server.http_server(keeper, batcher, answers)
+    http_server = server.Server(keeper, batcher, answers, "127.0.0.1")
     thread = threading.Thread(target=http_server.run, kwargs={"sockets": [listening]})
     thread.start()
+    client = Client(listening.getsockname()[1])
+    client.batcher, client.server = batcher, http_server
     try:
-        yield Client(listening.getsockname()[1]), keeper
+        yield client, keeper
     finally:
         http_server.should_exit = True
         thread.join()
         keeper.close()
         answers.close()
         batcher.close()
+
+
+@contextmanager
+def busy(batcher):
+    """Keep a batcher from writing anything meanwhile."""
+    begun, free = threading.Event(), threading.Event()
+    thread = threading.Thread(target=lambda: batcher.run(lambda: begun.set() or free.wait(30)))
+    thread.start()
+    begun.wait(30)
+    try:
+        yield
+    finally:
+        free.set()
+        thread.join()
 
 
 @pytest.fixture(scope="module")

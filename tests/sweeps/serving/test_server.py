@@ -18,8 +18,18 @@ from .conftest import COLORS, NAME, Client, encoded, picture
 SERVE = "import sys; from sweeps.cli import main; sys.argv[0] = 'sweeps'; main()"
 
 
-def started(shop, *arguments):
-    command = [sys.executable, "-c", SERVE, "serve", *arguments, "--results", str(shop.results)]
+HANGS = """
+import time
+from sweeps.serving import server
+from workers.captioner import Captioner
+server.DRAIN = 0.5
+Captioner.write = lambda *_: time.sleep(100)
+"""
+
+
+def started(shop, *arguments, before=""):
+    command = [sys.executable, "-c", before + SERVE, "serve", *arguments]
+    command += ["--results", str(shop.results)]
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
@@ -55,6 +65,30 @@ def test_sigterm_answers_what_was_taken_and_ends_well(shop):
     log = process.stderr.read()
     assert len(re.findall(r"127\.0\.0\.1 POST /invocations 200 \d+\.\d ms", log)) == 5
     assert "Traceback" not in log
+
+
+@pytest.mark.slow
+def test_the_end_waits_for_no_model_that_hangs(shop):
+    shop.alias(NAME, "1")
+    process = started(shop, NAME, "--port", "0", "--host", "0.0.0.0", before=HANGS)
+    try:
+        port = int(process.stdout.readline().rpartition(":")[2])
+        warning = [process.stdout.readline() for _ in range(3)][-1]
+        assert "warning: there is no authentication, anybody who reaches any address" in warning
+        answers = []
+        ask = threading.Thread(
+            target=lambda: answers.append(Client(port).ask({"image": encoded(picture())}))
+        )
+        ask.start()
+        time.sleep(1)  # the model is at it
+        process.send_signal(signal.SIGTERM)
+        ask.join()
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
+    assert answers[0][0] == 503
+    assert answers[0][1]["message"] == "the server was asked to end; send the call to another"
+    assert "Traceback" not in process.stderr.read()
 
 
 def test_a_taken_port_is_one_line():

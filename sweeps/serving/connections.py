@@ -1,0 +1,92 @@
+"""Connections that may not be held for nothing."""
+
+import asyncio
+from typing import Any, cast
+
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+MAX_CONNECTIONS = 256
+"""Most connections at once. One more ends that which has waited longest for a whole request."""
+HEADERS = 20.0
+"""Seconds from the begin of a connection, or from its last answer, to the next headers' end."""
+STALLED = 20.0
+"""Seconds for which a client may take nothing of an answer."""
+
+LINES, LINE = 1000, 128
+"""Line ends of a request: so many, and one more for each 128 bytes. A body in chunks of a byte
+would else keep the parser, which all share, at work."""
+
+
+class Connection(H11Protocol):
+    """uvicorn's connection, with limits of its own: uvicorn waits for headers for ever."""
+
+    _bytes = 0
+    _lines = 0
+    _clock: asyncio.TimerHandle | None = None
+    _stalled: asyncio.TimerHandle | None = None
+    _since = 0.0
+
+    def connection_made(self, transport: Any) -> None:
+        """Begin to wait for headers; make room where there are too many connections."""
+        super().connection_made(transport)
+        self._wait()
+        if len(self.connections) > MAX_CONNECTIONS:
+            every = cast("set[Connection]", self.connections)
+            waiting = [each for each in every if each.waits_for_client]
+            min(waiting, key=lambda each: each._since).transport.abort()
+
+    @property
+    def waits_for_client(self) -> bool:
+        """Whether no whole request is there that is not answered."""
+        return self.cycle is None or self.cycle.response_complete or self.cycle.more_body
+
+    def data_received(self, data: bytes) -> None:
+        """Read on, unless it is mostly line ends."""
+        self._bytes += len(data)
+        self._lines += data.count(b"\r\n")
+        if self._lines > LINES + self._bytes // LINE:
+            return self.transport.abort()
+        return super().data_received(data)
+
+    def handle_events(self) -> None:
+        """Note whether headers have come."""
+        super().handle_events()
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._end_clock()
+
+    def on_response_complete(self) -> None:
+        """Wait for the headers of the next request."""
+        self._wait()
+        super().on_response_complete()
+
+    def pause_writing(self) -> None:
+        """Give the client some time to take what was written."""
+        super().pause_writing()
+        self._stalled = self.loop.call_later(STALLED, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """The client took it."""
+        super().resume_writing()
+        self._end_stalled()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Nothing is waited for any more."""
+        self._end_clock()
+        self._end_stalled()
+        super().connection_lost(exc)
+
+    def _wait(self) -> None:
+        self._end_clock()
+        self._bytes = self._lines = 0
+        self._since = self.loop.time()
+        self._clock = self.loop.call_later(HEADERS, self.transport.abort)
+
+    def _end_clock(self) -> None:
+        if self._clock is not None:
+            self._clock.cancel()
+            self._clock = None
+
+    def _end_stalled(self) -> None:
+        if self._stalled is not None:
+            self._stalled.cancel()
+            self._stalled = None

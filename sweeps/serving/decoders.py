@@ -1,0 +1,225 @@
+"""The processes that read calls and decode images, and whose turn it is."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from bisect import insort
+from collections.abc import AsyncIterator, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, TypeVar
+
+from workers.caption_requests import MAX_PIXELS, CaptionRequest, RequestError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+CHEAP = 4_000_000
+"""Pixels of a call, or bytes of its body, for which one process is kept free."""
+AT_WORK = MAX_PIXELS
+"""Most pixels, or bytes of bodies, that are decoded at once beside those of cheap calls."""
+PATIENCE = 15.0
+"""Seconds for one image; the process that takes longer is ended."""
+GRACE = 0.2
+"""Seconds for an image that nobody waits for any more: a new process takes as long to start."""
+INHERITED = ("LD_LIBRARY_PATH", "PYTHONHOME")
+"""Variables without which some installations of Python do not start."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """A call as a decoder has read it."""
+
+    requests: list[CaptionRequest]
+    """Without images."""
+    pixels: list[int]
+    """Of each image."""
+    images: "list[Image]"
+    """The images themselves, in a call of at most `CHEAP` pixels; else none."""
+
+
+class Decoder:
+    """One process; its functions wait for it, so they are for threads."""
+
+    def __init__(self, folder: Path | None) -> None:
+        """Start it; `folder` is where images may be named by path."""
+        self.ended = False
+        # It gets neither secrets nor what else is in the environment.
+        environment = {name: os.environ[name] for name in INHERITED if name in os.environ}
+        environment["PYTHONPATH"] = os.pathsep.join(map(os.path.abspath, sys.path))
+        environment["MALLOC_ARENA_MAX"] = "2"  # each thread's would count against its limit
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "sweeps.serving.decoder", *([str(folder)] * bool(folder))],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            env=environment, start_new_session=True,
+        )  # fmt: skip
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self.pid = self._process.pid
+        self._input: IO[bytes] = self._process.stdin
+        self._output: IO[bytes] = self._process.stdout
+
+    def open(self, body: bytes | bytearray) -> Opened:
+        """Hand over a call; raises `RequestError` for one that cannot be answered."""
+        self._order({"open": len(body), "cheap": CHEAP}, body)
+        said = self._answer()
+        requests = [CaptionRequest.model_validate(one) for one in said["requests"]]
+        cheap = sum(said["pixels"]) <= CHEAP
+        images = [self._image() for _ in requests] if cheap else []
+        return Opened(requests=requests, pixels=said["pixels"], images=images)
+
+    def image(self, number: int) -> "Image":
+        """Return an image of the call that was opened last; raises `RequestError`."""
+        self._order({"decode": number})
+        return self._image()
+
+    def end(self) -> None:
+        """Kill it: who waits for its answer gets an EOFError or a BrokenPipeError."""
+        self.ended = True
+        self._process.kill()
+
+    def reap(self) -> None:
+        """Wait until an ended process is gone, with its memory."""
+        self._process.wait()
+        for pipe in (self._input, self._output):
+            with suppress(OSError):
+                pipe.close()
+
+    def _order(self, order: Mapping[str, Any], body: bytes | bytearray = b"") -> None:
+        self._input.write(json.dumps(order).encode() + b"\n")
+        self._input.write(body)
+        self._input.flush()
+
+    def _answer(self) -> dict[str, Any]:
+        line = self._output.readline()
+        if not line.endswith(b"\n"):
+            raise EOFError
+        said: dict[str, Any] = json.loads(line)
+        if "refused" in said:
+            raise RequestError(said["refused"])
+        return said
+
+    def _image(self) -> "Image":
+        from PIL import Image
+
+        width, height = self._answer()["size"]
+        pixels = bytearray(3 * width * height)
+        if self._output.readinto(pixels) < len(pixels):  # type: ignore[attr-defined]
+            raise EOFError
+        return Image.frombuffer("RGB", (width, height), pixels, "raw", "RGB", 0, 1)
+
+
+class Turn:
+    """A call's hold on a decoder, which ends when the call ends."""
+
+    def __init__(self, decoder: Decoder, threads: ThreadPoolExecutor) -> None:
+        self.decoder = decoder
+        self._threads = threads
+
+    async def do(self, function: Callable[[], T], what: str) -> T:
+        """Return what `function` returns in a thread; `what` is what errors call its work.
+
+        Raises `RequestError` when it takes over `PATIENCE` seconds, or the process fails. The
+        process is ended then, and when the caller is cancelled meanwhile.
+        """
+        job = asyncio.get_running_loop().run_in_executor(self._threads, function)
+        try:
+            async with asyncio.timeout(PATIENCE):
+                return await asyncio.shield(job)
+        except TimeoutError:
+            await self._end(job)
+            raise RequestError(
+                f"{what} took over {PATIENCE:.0f} seconds to decode; send it smaller"
+            ) from None
+        except asyncio.CancelledError:
+            await asyncio.wait({job}, timeout=GRACE)
+            await self._end(job)
+            raise
+        except (EOFError, BrokenPipeError):
+            self.decoder.end()
+            raise RequestError(f"{what} cannot be decoded: the decoder failed on it") from None
+
+    async def _end(self, job: "asyncio.Future[Any]") -> None:
+        if not job.done():
+            self.decoder.end()
+            await asyncio.wait({job}, timeout=PATIENCE)  # it may encode, which nothing can end
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Waiting:
+    cost: int
+    weight: int
+    decoder: "asyncio.Future[Decoder]" = field(default_factory=asyncio.Future)
+
+
+class Decoders:
+    """A few processes; the cheapest call has the next turn, and one process is for cheap ones."""
+
+    def __init__(self, folder: Path | None, threads: ThreadPoolExecutor, count: int) -> None:
+        """Start `count` processes, two at least; `threads` are as many."""
+        self._folder = folder
+        self._threads = threads
+        self._free = [Decoder(folder) for _ in range(count)]
+        self._all = set(self._free)
+        self._waiting: list[_Waiting] = []  # the cheapest first
+        self._at_work = 0
+
+    @asynccontextmanager
+    async def turn(self, cost: int, largest: int) -> AsyncIterator[Turn]:
+        """Give a decoder when it is the caller's turn.
+
+        Args:
+            cost: pixels of the call, or bytes of its body.
+            largest: pixels of its largest image, or bytes of its body.
+        """
+        wanted = _Waiting(cost=cost, weight=0 if cost <= CHEAP else largest)
+        insort(self._waiting, wanted, key=lambda each: each.cost)
+        self._begin()
+        try:
+            decoder = await wanted.decoder
+        except asyncio.CancelledError:
+            if wanted in self._waiting:
+                self._waiting.remove(wanted)
+            else:  # it was given one in the same moment
+                self._put_back(wanted.decoder.result(), wanted.weight)
+            raise
+        try:
+            yield Turn(decoder, self._threads)
+        finally:
+            self._put_back(decoder, wanted.weight)
+
+    def close(self) -> None:
+        """End all processes."""
+        for decoder in self._all:
+            decoder.end()
+            decoder.reap()
+
+    def _begin(self) -> None:
+        for wanted in tuple(self._waiting):
+            if self._may_begin(wanted):
+                self._waiting.remove(wanted)
+                self._at_work += wanted.weight
+                wanted.decoder.set_result(self._free.pop())
+
+    def _may_begin(self, wanted: _Waiting) -> bool:
+        if wanted.cost <= CHEAP:
+            return bool(self._free)
+        return len(self._free) > 1 and self._at_work + wanted.weight <= AT_WORK
+
+    def _put_back(self, decoder: Decoder, weight: int) -> None:
+        if decoder.ended:
+            with suppress(OSError):  # no new one can start: it is tried again after the next call
+                new = Decoder(self._folder)
+                self._threads.submit(decoder.reap)
+                self._all.remove(decoder)
+                self._all.add(new)
+                decoder = new
+        self._at_work -= weight
+        self._free.append(decoder)
+        self._begin()
