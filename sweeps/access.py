@@ -10,15 +10,15 @@ from workers.addresses import refuse_secret
 USER, PASSWORD = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"
 """Variables from which MLflow's client takes who it is."""
 INSTEAD = (
-    f"user and password belong into the environment, as {USER} and {PASSWORD}, and a token as "
+    f"user and password belong in the environment, as {USER} and {PASSWORD}, and a token as "
     "MLFLOW_TRACKING_TOKEN"
 )
 """Where the secrets of an address of MLflow's belong."""
 ADDRESSES = {
     "MLFLOW_TRACKING_URI": INSTEAD,
     "MLFLOW_REGISTRY_URI": INSTEAD,
-    "RAY_ADDRESS": "Ray's token belongs into the environment, as RAY_AUTH_TOKEN",
-    "RAY_API_SERVER_ADDRESS": "Ray's token belongs into the environment, as RAY_AUTH_TOKEN",
+    "RAY_ADDRESS": "Ray's token belongs in the environment, as RAY_AUTH_TOKEN",
+    "RAY_API_SERVER_ADDRESS": "Ray's token belongs in the environment, as RAY_AUTH_TOKEN",
 }
 """Variables with addresses that libraries read and print -> where a secret of theirs belongs."""
 

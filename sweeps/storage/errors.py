@@ -38,7 +38,7 @@ def _reason(address: str, said: str) -> str:
         return "there is no such bucket; create it, or correct the address"
     if any(sign in said for sign in _REFUSED):
         return (
-            f"it was refused ({_short(said)}); credentials belong into the environment of every "
+            f"it was refused ({_short(said)}); credentials belong in the environment of every "
             "node, as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or as the role of the machine"
         )
     if any(sign in said for sign in _SILENT):

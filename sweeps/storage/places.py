@@ -24,7 +24,7 @@ MARK = ".storage"
 DRIVER, READER = "driver", "reader"
 """Copies of the process that drives sweeps, and of commands that look at them."""
 INSTEAD = (
-    "credentials belong into the environment of every node, as AWS_ACCESS_KEY_ID and "
+    "credentials belong in the environment of every node, as AWS_ACCESS_KEY_ID and "
     "AWS_SECRET_ACCESS_KEY, or HF_TOKEN"
 )
 """Where the secrets of an address of a store belong."""

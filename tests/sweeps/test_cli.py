@@ -290,8 +290,12 @@ REFUSED = {
     ("plan", "quickstart", "--set", "storage=s3://b/x?secret_key=SECRET"): "storage  must be",
     ("plan", "quickstart", "--set", "model.base=hf://ann:SECRET@b/x"): "model.base  must be",
     ("plan", "quickstart", "--set", "data.path=s3://b/x?token=SECRET"): "data.path  must be",
-    ("plan", "quickstart", "--set", "search.storage=postgresql://ann:SECRET@host/db"):
-        "search.storage  must not hold a password",
+    (
+        "plan",
+        "quickstart",
+        "--set",
+        "search.storage=postgresql://ann:SECRET@host/db",
+    ): "search.storage  must not hold a password",
     ("plan", "quickstart", "--set", "tracking.uri={password: SECRET}"): "tracking.uri  must be",
     ("plan", "quickstart", "--set", "http://ann:SECRET@host"): "must look like train.epochs=3",
     ("plan", "quickstart", "--results", "s3://ann:SECRET@b/x"): "storage must be an address",
@@ -299,7 +303,7 @@ REFUSED = {
     ("jobs", "--address", "http://ann:SECRET@host"): "--address must be an address without",
     ("compare", "a-1", "--results", "s3://b/x?token=SECRET"): "Invalid value for '--results'",
     ("init", "http://ann:SECRET@host"): "no recipe or cluster file",
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("arguments", REFUSED, ids=" ".join)
@@ -317,9 +321,12 @@ def test_an_address_with_a_secret_is_refused_without_saying_it(
 
 @pytest.mark.parametrize(
     ("variable", "instead"),
-    [("MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_PASSWORD"), ("MLFLOW_REGISTRY_URI", "TRACKING_TOKEN"),
-     ("RAY_ADDRESS", "RAY_AUTH_TOKEN")],
-)  # fmt: skip
+    [
+        ("MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_PASSWORD"),
+        ("MLFLOW_REGISTRY_URI", "TRACKING_TOKEN"),
+        ("RAY_ADDRESS", "RAY_AUTH_TOKEN"),
+    ],
+)
 @pytest.mark.parametrize("command", ["doctor", "history m", "serve m", "compare a b", "status"])
 def test_an_address_with_a_secret_in_the_environment_is_refused(
     sweeps, monkeypatch, command, variable, instead

@@ -96,13 +96,19 @@ class Machine:
             (self.folder / name).mkdir(exist_ok=True)
         done = subprocess.run(
             [sys.executable, "-c", "from sweeps.cli import main; main()", *arguments],
-            cwd=self.work, capture_output=True, text=True, check=False, timeout=300,
+            cwd=self.work,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
             env={
-                **os.environ, **ENVIRONMENT, "COLUMNS": "400",
+                **os.environ,
+                **ENVIRONMENT,
+                "COLUMNS": "400",
                 **{variable: str(self.folder / name) for variable, name in places.items()},
                 **environment,
             },
-        )  # fmt: skip
+        )
         self.printed += done.stdout + done.stderr
         return done
 

@@ -216,17 +216,17 @@ SINGLE = {
     "tracking: {experiment: [a]}":
         f'4  tracking.experiment  must be {names.EXPERIMENT}, got ["a"]',
     "tracking: {uri: 'https://ann:secret@mlflow.example'}":
-        "4  tracking.uri  must be an address without a secret: user and password belong into the "
+        "4  tracking.uri  must be an address without a secret: user and password belong in the "
         "environment, as MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, and a token as "
         'MLFLOW_TRACKING_TOKEN, got "https://***@mlflow.example"',
     "tracking: {uri: 'https://mlflow.example?token=secret'}":
-        "4  tracking.uri  must be an address without a secret: user and password belong into the "
+        "4  tracking.uri  must be an address without a secret: user and password belong in the "
         "environment, as MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, and a token as "
         'MLFLOW_TRACKING_TOKEN, got "https://mlflow.example?token=***"',
     "tracking: {uri: ''}":
         '4  tracking.uri  must be text that is not empty or null, got ""',
     "tracking: {uri: 'http://ann:secretsecretsecretsecretsecretsecretsecretsecretsecretsecret@mlflow.example'}":
-        "4  tracking.uri  must be an address without a secret: user and password belong into the "
+        "4  tracking.uri  must be an address without a secret: user and password belong in the "
         "environment, as MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, and a token as "
         'MLFLOW_TRACKING_TOKEN, got "http://***@mlflow.example"',
     "resources: {hosts: {token: secret}}":

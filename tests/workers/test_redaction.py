@@ -35,8 +35,7 @@ HIDDEN = {
     "mysql://host/db?password=pw&x=1": "mysql://host/db?password=***&x=1",
     "s3://b/x?secret_key=abc&region=eu": "s3://b/x?secret_key=***&region=eu",
     "/a?next=/b?token=abc": "/a?next=/b?token=***",
-    "https://h/?X-Amz-Credential=a%2Fb&X-Amz-Signature=ff&X-Amz-Date=1":
-        "https://h/?X-Amz-Credential=***&X-Amz-Signature=***&X-Amz-Date=1",
+    "https://h/?X-Amz-Credential=a%2Fb&X-Amz-Signature=ff&X-Amz-Date=1": "https://h/?X-Amz-Credential=***&X-Amz-Signature=***&X-Amz-Date=1",
     "Authorization: Bearer abc.def": "Authorization: ***",
     "{'Authorization': 'Basic bWU6cHc='}": "{'Authorization': '***'}",
     "login(token=abc, name=me)": "login(token=***, name=me)",
@@ -46,7 +45,7 @@ HIDDEN = {
     "sent hf_abcdefghijklmnopqrst and AKIAIOSFODNN7EXAMPLE.": "sent *** and ***.",
     "ghp_0123456789abcdefghij sk-proj-0123456789abcdefghij": "*** ***",
     "-----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY----- x": "*** x",
-}  # fmt: skip
+}
 KEPT = """
     postgresql://me:${STUDY_PASSWORD}@host/db
     postgresql://me@host/db
