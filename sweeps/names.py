@@ -1,7 +1,8 @@
-"""Names that people choose, where they become a filter of MLflow, a path or text on a terminal.
+"""Names that people choose, where they become a filter of MLflow, a part of a path, a word of a
+command, or text on a terminal: each has one function here.
 
-Each has one function here. Names in addresses go through `sweeps.leaderboard_view.links`, in
-commands to copy through `shlex`, and in pages through the escaping of their templates.
+In addresses of MLflow's pages they go through `sweeps.leaderboard_view.links`, in pages through the
+escaping of the templates.
 """
 
 import re
