@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sweeps.names import printable
+from workers.redaction import redact
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -71,5 +72,5 @@ def console() -> "Console":
 
 
 def complain(text: object) -> None:
-    """Write to stderr what is wrong; a terminal obeys nothing in it."""
-    print(printable(str(text)), file=sys.stderr, flush=True)
+    """Write to stderr what is wrong, without secrets; a terminal obeys nothing in it."""
+    print(printable(redact(str(text))), file=sys.stderr, flush=True)

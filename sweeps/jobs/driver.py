@@ -24,7 +24,6 @@ from sweeps.jobs.version import own, refuse_other
 from sweeps.spec import load
 from sweeps.storage import places
 from sweeps.sweep import Sweep
-from workers.redaction import redact
 
 KEPT_SECONDS = 24 * 3600.0
 """So long the files of a sweep stay without one."""
@@ -52,7 +51,7 @@ def main(arguments: Sequence[str]) -> None:
         os.chdir(settled(Path(INPUTS).absolute(), results, asked.inputs))
         prune(results)
     except (OSError, ValueError) as error:
-        complain(f"error: {redact(str(error))}")
+        complain(f"error: {error}")
         sys.exit(2)
     from sweeps import cli
 

@@ -178,7 +178,7 @@ def _earlier(cluster: Cluster, request: Request, wish: Wish) -> Job | None:
     name = request.metadata[SWEEP]
     running = [job for job in jobs if job.sweep == name and not job.is_over]
     if running and wish.key is None:
-        at = f"--address {cluster.address}"
+        at = f"--address {shlex.quote(cluster.address)}"
         raise ClusterError(
             f"a sweep called {name} runs at {cluster.address} as {running[0].id}; see it with "
             f"`sweeps logs {running[0].id} --follow {at}`, end it with `sweeps stop "
@@ -207,7 +207,7 @@ def _sent(cluster: Cluster, request: Request, archive: Path, sweep: Sweep, conso
     job = cluster.job(request.job_id)
     if not new:  # the same submission from elsewhere was faster
         return _same(job, request)
-    at = f"--address {cluster.address}"
+    at = f"--address {shlex.quote(cluster.address)}"
     console.print(f"submitted as {job.id}", style="bold")
     console.print(f"  follow  sweeps logs {job.id} --follow {at}", soft_wrap=True)
     console.print(f"  stop    sweeps stop {job.id} {at}", soft_wrap=True)

@@ -1,23 +1,32 @@
 """Planted secrets: nothing that commands print or leave behind holds one of them.
 
 A sweep with a trial whose error names the value of a secret variable, the commands that look at
-it, and starts that fail, all with secrets in their environment and some in addresses.
+it, and starts that fail, all with secrets in their environment and some in addresses. While the
+sweep runs, its processes are watched from outside, as another user or machine would.
 """
 
 import contextlib
 import json
 import os
+import re
 import shutil
+import socket
+import stat
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import psutil
 import pytest
 
+from benchmarks import exposure
+from sweeps import ray_access
+from sweeps.ray_access import Answer
 from workers import cache
 
 pytestmark = pytest.mark.slow
@@ -32,7 +41,7 @@ ENVIRONMENT = {
     "AWS_SECRET_ACCESS_KEY": f"{PLANTED}+secret/key",
     "STUDY_PASSWORD": f"{PLANTED}@study:pass",
 }
-OF_AWS = (ENVIRONMENT["AWS_ACCESS_KEY_ID"], ENVIRONMENT["AWS_SECRET_ACCESS_KEY"])
+HEAD = re.compile(r"--gcs-address=(\S+)")
 ADDRESS = f"{PLANTED}in-an@address/w"
 FILE = """
 name: planted
@@ -90,27 +99,71 @@ class Machine:
         (broken / "config.json").write_text(json.dumps(config))
         (self.work / "planted.yaml").write_text(FILE.format(base=base, broken=broken))
 
-    def sweeps(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess:
+    def start(self, *arguments: str, **environment: str) -> subprocess.Popen:
         places = {"HOME": "home", cache.VARIABLE: "cache", "TMPDIR": "tmp", "RAY_TMPDIR": "ray"}
         for name in places.values():
             (self.folder / name).mkdir(exist_ok=True)
-        done = subprocess.run(
+        return subprocess.Popen(
             [sys.executable, "-c", "from sweeps.cli import main; main()", *arguments],
-            cwd=self.work,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=300,
+            cwd=self.work, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             env={
-                **os.environ,
-                **ENVIRONMENT,
-                "COLUMNS": "400",
+                **os.environ, **ENVIRONMENT, "COLUMNS": "400",
                 **{variable: str(self.folder / name) for variable, name in places.items()},
                 **environment,
             },
-        )
-        self.printed += done.stdout + done.stderr
-        return done
+        )  # fmt: skip
+
+    def end(self, process: subprocess.Popen) -> subprocess.CompletedProcess:
+        stdout, stderr = process.communicate(timeout=300)
+        self.printed += stdout + stderr
+        return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+
+    def sweeps(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess:
+        return self.end(self.start(*arguments, **environment))
+
+
+class Watch:
+    """What a process tree shows to others while it lives."""
+
+    def __init__(self, pid: int) -> None:
+        self.sockets: set[exposure.Socket] = set()
+        self.commands: set[str] = set()
+        self.answers: dict[str, Answer] = {}
+        """Of the head of the tree's Ray: what it does with a caller without its token."""
+        self.joined: set[str] = set()
+        """What came of joining it at another address of this machine."""
+        self._pid = pid
+        self._thread = threading.Thread(target=self._look)
+        self._thread.start()
+
+    def result(self) -> "Watch":
+        self._thread.join()
+        return self
+
+    def _look(self) -> None:
+        while exposure.tree(self._pid):
+            self.sockets |= exposure.listening(self._pid)
+            commands = set(exposure.command_lines(self._pid).values())
+            for head in {found[1] for line in commands if (found := HEAD.search(line))}:
+                if head not in self.answers and (answer := ray_access.answer(head, "no-token")):
+                    self.answers[head] = answer
+                    port = head.rpartition(":")[2]
+                    self.joined |= {
+                        ray_access.answer(f"{host}:{port}", "no-token") for host in own_addresses()
+                    }
+            self.commands |= commands
+            time.sleep(0.2)
+
+
+def own_addresses() -> set[str]:
+    """Return the addresses of this machine that others may reach, of both versions."""
+    return {
+        f"[{each.address}]" if each.family == socket.AF_INET6 else each.address
+        for addresses in psutil.net_if_addrs().values()
+        for each in addresses
+        if each.family in (socket.AF_INET, socket.AF_INET6) and "%" not in each.address
+        if not ray_access.is_loopback(each.address)
+    }
 
 
 @pytest.fixture(scope="module")
@@ -121,8 +174,42 @@ def machine(untrained_base):
 
 
 @pytest.fixture(scope="module")
-def ended(machine):
-    return machine.sweeps("run", "planted.yaml")
+def watched(machine):
+    """The sweep, and what its processes showed."""
+    process = machine.start("run", "planted.yaml")
+    watch = Watch(process.pid)
+    return machine.end(process), watch.result()
+
+
+@pytest.fixture(scope="module")
+def ended(watched):
+    return watched[0]
+
+
+def test_no_other_machine_reaches_a_process_of_the_sweep(watched):
+    sockets = watched[1].sockets
+    assert len(sockets) > 5  # Ray's, all of them
+    assert exposure.reachable(sockets) == set()
+
+
+def test_ray_refuses_who_has_no_token_and_is_not_there_at_other_addresses(watched):
+    assert set(watched[1].answers.values()) == {Answer.REFUSED}
+    assert own_addresses()
+    assert watched[1].joined == {Answer.NONE}
+
+
+def test_command_lines_hold_neither_a_secret_nor_the_token(watched):
+    commands = watched[1].commands
+    assert any("raylet" in line for line in commands)
+    assert any("setup_worker.py" in line for line in commands)
+    values = [PLANTED, *ENVIRONMENT.values()]
+    values.remove("ann")
+    assert not [line for line in commands for value in values if value in line]
+
+
+def test_nobody_else_may_enter_the_folder_of_ray(machine, ended):
+    (folder,) = (machine.folder / "ray").iterdir()
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
 def test_the_sweep_ends_and_the_broken_trial_says_why_without_the_value(ended):
@@ -155,18 +242,13 @@ def test_what_a_server_echoes_is_not_said(machine):
 
 
 def test_nothing_that_was_left_or_printed_holds_a_secret(machine, ended):
-    """Last, after all the others. The keys of AWS in Ray's folder are left to its own test."""
+    """Last, after all the others."""
     machine.sweeps("plan", "planted.yaml")
     values = [PLANTED.encode(), ENVIRONMENT["AWS_ACCESS_KEY_ID"].encode()]
     assert not any(value in machine.printed.encode() for value in values)
     files = [path for path in machine.folder.rglob("*") if path.is_file()]
     assert {"home", "work", "ray"} <= {path.relative_to(machine.folder).parts[0] for path in files}
-    holding = []
-    for path in files:
-        content = path.read_bytes()
-        if path.is_relative_to(machine.folder / "ray"):
-            for value in OF_AWS:
-                content = content.replace(value.encode(), b"")
-        if any(value in content for value in values):
-            holding.append(path.relative_to(machine.work).as_posix())
-    assert holding == ["broken-base/config.json"]
+    holding = [path for path in files if any(value in path.read_bytes() for value in values)]
+    assert [path.relative_to(machine.work).as_posix() for path in holding] == [
+        "broken-base/config.json"
+    ]
