@@ -20,7 +20,7 @@ fi
 
 make() {
     local password
-    install -d -m 755 "$TEAM_HOME"
+    [[ -d $TEAM_HOME ]] || install -d -m 755 "$TEAM_HOME"
     install -d -m 700 ${as:+-o postgres -g postgres} "$data"
     password=$(mktemp)
     printf '%s' "$PGPASSWORD" >"$password"

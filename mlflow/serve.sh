@@ -11,8 +11,8 @@ source "$here/settings.sh"
 : "${MLFLOW_AUTH_ADMIN_PASSWORD:?must be the password of the first admin; see .env.example}"
 : "${MLFLOW_FLASK_SERVER_SECRET_KEY:?must be a long random text; see .env.example}"
 host=${MLFLOW_HOST:-127.0.0.1} port=${MLFLOW_PORT:-5000} server=""
-install -d -m 755 "$TEAM_HOME" # the user postgres must get through
-install -d -m 700 "$TEAM_HOME/metrics"
+[[ -d $TEAM_HOME ]] || install -d -m 755 "$TEAM_HOME" # the user postgres must get through
+mkdir -p "$TEAM_HOME/metrics"
 
 stop() {
     if [[ -n $server ]]; then

@@ -67,7 +67,7 @@ def open_rgb(source: str | Path | bytes, name: str | None = None) -> Image.Image
 def _kind(content: bytes) -> str:
     """Return the end of the sentence that refuses a file: what it is, if known, and what may be."""
     found = next((kind for start, kind in _OTHERS.items() if content.startswith(start)), None)
-    if content[4:8] == b"ftyp":
+    if content[4:8] == b"ftyp" and content[8:11] != b"avi":  # else a damaged AVIF
         found = "HEIC or video"
     allowed = f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
     return f", but {found}; convert it to {allowed}" if found else f": {allowed}"
