@@ -1,14 +1,17 @@
 """What a process and all that it started show to others: open ports and command lines (Linux)."""
 
 import ipaddress
-from collections.abc import Iterable
+import threading
+from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import Any
+from typing import Any, Self
 
 import psutil
 
 Socket = tuple[str, int]
 """Address and port, such as ``("127.0.0.1", 5000)``; ``::`` and ``0.0.0.0`` are all addresses."""
+
+PAUSE_SECONDS = 0.1
 
 
 def tree(pid: int) -> list[psutil.Process]:
@@ -48,6 +51,34 @@ def command_lines(pid: int) -> dict[int, str]:
         with suppress(psutil.NoSuchProcess):
             lines[process.pid] = " ".join(process.cmdline())
     return lines
+
+
+class Watch:
+    """What a process tree shows from now on until the block ends, as far as it is looked at."""
+
+    def __init__(self, pid: int, look: Callable[[set[str]], None] = lambda _: None) -> None:
+        """Have `look` called with the command lines of each moment."""
+        self.sockets: set[Socket] = set()
+        self.commands: set[str] = set()
+        self._pid = pid
+        self._look = look
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._over.wait(PAUSE_SECONDS):
+            self.sockets |= listening(self._pid)
+            commands = set(command_lines(self._pid).values())
+            self._look(commands)
+            self.commands |= commands
 
 
 def _is_open_udp(each: Any) -> bool:

@@ -112,7 +112,12 @@ def test_a_cluster_with_a_token(tmp_path, monkeypatch):
 
         # The token alone is enough: nothing says that it is to be sent.
         (tmp_path / ".ray").mkdir()
-        (tmp_path / ".ray" / "auth_token").write_text(TOKEN)
+        file = tmp_path / ".ray" / "auth_token"
+        file.write_text(TOKEN)
+        monkeypatch.delenv("RAY_AUTH_TOKEN")
+        for mode, state in ((0o644, "note"), (0o600, "ok")):
+            file.chmod(mode)
+            assert machine_checks.ray().state == state
         code, output = called(tmp_path, *run, **at)
         assert (code, "resources.hosts" in output) == (2, True), output
         assert "asks for no token" not in output

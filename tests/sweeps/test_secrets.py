@@ -16,7 +16,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -122,37 +121,22 @@ class Machine:
         return self.end(self.start(*arguments, **environment))
 
 
-class Watch:
-    """What a process tree shows to others while it lives."""
+class Heads:
+    """What the heads of Ray do with a caller without their token."""
 
-    def __init__(self, pid: int) -> None:
-        self.sockets: set[exposure.Socket] = set()
-        self.commands: set[str] = set()
+    def __init__(self) -> None:
         self.answers: dict[str, Answer] = {}
-        """Of the head of the tree's Ray: what it does with a caller without its token."""
-        self.joined: set[str] = set()
-        """What came of joining it at another address of this machine."""
-        self._pid = pid
-        self._thread = threading.Thread(target=self._look)
-        self._thread.start()
+        self.elsewhere: set[Answer] = set()
+        """At the other addresses of this machine."""
 
-    def result(self) -> "Watch":
-        self._thread.join()
-        return self
-
-    def _look(self) -> None:
-        while exposure.tree(self._pid):
-            self.sockets |= exposure.listening(self._pid)
-            commands = set(exposure.command_lines(self._pid).values())
-            for head in {found[1] for line in commands if (found := HEAD.search(line))}:
-                if head not in self.answers and (answer := ray_access.answer(head, "no-token")):
-                    self.answers[head] = answer
-                    port = head.rpartition(":")[2]
-                    self.joined |= {
-                        ray_access.answer(f"{host}:{port}", "no-token") for host in own_addresses()
-                    }
-            self.commands |= commands
-            time.sleep(0.2)
+    def ask(self, commands: set[str]) -> None:
+        for head in {found[1] for line in commands if (found := HEAD.search(line))}:
+            if head not in self.answers:
+                self.answers[head] = ray_access.answer(head, "no-token")
+                port = head.rpartition(":")[2]
+                self.elsewhere |= {
+                    ray_access.answer(f"{host}:{port}", "no-token") for host in own_addresses()
+                }
 
 
 def own_addresses() -> set[str]:
@@ -174,11 +158,16 @@ def machine(untrained_base):
 
 
 @pytest.fixture(scope="module")
-def watched(machine):
+def heads():
+    return Heads()
+
+
+@pytest.fixture(scope="module")
+def watched(machine, heads):
     """The sweep, and what its processes showed."""
     process = machine.start("run", "planted.yaml")
-    watch = Watch(process.pid)
-    return machine.end(process), watch.result()
+    with exposure.Watch(process.pid, heads.ask) as watch:
+        return machine.end(process), watch
 
 
 @pytest.fixture(scope="module")
@@ -192,10 +181,10 @@ def test_no_other_machine_reaches_a_process_of_the_sweep(watched):
     assert exposure.reachable(sockets) == set()
 
 
-def test_ray_refuses_who_has_no_token_and_is_not_there_at_other_addresses(watched):
-    assert set(watched[1].answers.values()) == {Answer.REFUSED}
+def test_ray_refuses_who_has_no_token_and_is_not_there_at_other_addresses(watched, heads):
+    assert set(heads.answers.values()) == {Answer.REFUSED}
     assert own_addresses()
-    assert watched[1].joined == {Answer.NONE}
+    assert heads.elsewhere == {Answer.NONE}
 
 
 def test_command_lines_hold_neither_a_secret_nor_the_token(watched):

@@ -17,14 +17,15 @@ import psutil
 import pytest
 from PIL import Image
 
-from benchmarks import kills
-from benchmarks.clusters import environment, local_cluster
+from benchmarks import exposure, kills
+from benchmarks.clusters import TOKEN, environment, local_cluster
 from sweeps import control
 from sweeps.paths import SweepFolder
 
 pytestmark = pytest.mark.slow
 
 LONGEST_SECONDS = 300.0
+PLANTED = "planted-7f3a"
 
 
 def until(true, what):
@@ -37,7 +38,8 @@ def until(true, what):
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
     """A cluster of one node."""
-    with local_cluster(tmp_path_factory.mktemp("head"), cores=2) as cluster:
+    keys = {"AWS_ACCESS_KEY_ID": PLANTED, "AWS_SECRET_ACCESS_KEY": PLANTED}
+    with local_cluster(tmp_path_factory.mktemp("head"), cores=2, **keys) as cluster:
         until(
             lambda: (
                 called(tmp_path_factory.getbasetemp(), "jobs", "--address", cluster.dashboard)[0]
@@ -205,22 +207,27 @@ def test_no_secret_of_the_folder_and_no_archive_is_left_anywhere(cluster, workin
     for number in range(12):
         Image.new("RGB", (16, 16), (number, 0, 0)).save(place / "images" / f"{number}.png")
     (place / ".aws").mkdir()
-    secret = b"planted-7f3a"
     for name in (".aws/credentials", "hf_token", "id_ed25519", "prod.env", "images/notes.txt"):
-        (place / name).write_bytes(secret)
+        (place / name).write_text(PLANTED)
     results, cache = tmp_path / "results", tmp_path / "cache"
     words = ("data.source=csv", "data.path=captions.csv", "data.limit=null", "search.trials=1",
              "train.epochs=1", "name=planted")  # fmt: skip
     overrides = [word for each in words for word in ("--set", each)]
     send = ("submit", "killed.yaml", *overrides, "--address", address, "--results", str(results))
-    client = start(place, *send, SWEEPS_CACHE=str(cache))
-    said, _ = client.communicate(timeout=LONGEST_SECONDS)
+    client = start(place, *send, SWEEPS_CACHE=str(cache), HF_TOKEN=PLANTED)
+    node = cluster.nodes[0].pid
+    with exposure.Watch(client.pid) as sender, exposure.Watch(node) as receivers:
+        said, _ = client.communicate(timeout=LONGEST_SECONDS)
     assert client.returncode == 0, said
-    command = psutil.Process(cluster.nodes[0].pid).cmdline()
+    assert sender.sockets == set()
+    commands = sender.commands | receivers.commands
+    assert any("sweeps.jobs.driver" in line for line in commands)
+    assert not [line for line in commands if PLANTED in line or TOKEN in line]
+    command = psutil.Process(node).cmdline()
     rays = next(word.partition("=")[2] for word in command if word.startswith("--temp-dir="))
     left = [file for top in (rays, results, cache) for file in Path(top).rglob("*")
             if file.is_file() and not file.is_symlink()]  # fmt: skip
-    assert [file for file in left if secret in file.read_bytes()] == []
+    assert [file for file in left if PLANTED.encode() in file.read_bytes()] == []
     assert list((cache / "parcels").iterdir()) == []
     unpacked = Path(rays).glob("*/runtime_resources/working_dir_files/*/inputs/captions.csv")
     assert {stat.S_IMODE(file.stat().st_mode) for file in unpacked} == {0o600}

@@ -11,10 +11,12 @@ import time
 
 import pytest
 
+from benchmarks import exposure
 from sweeps.serving import server
 
 from .conftest import COLORS, NAME, Client, encoded, picture
 
+PLANTED = "planted-91d0"
 SERVE = "import sys; from sweeps.cli import main; sys.argv[0] = 'sweeps'; main()"
 
 
@@ -32,7 +34,7 @@ def started(shop, *arguments, before=""):
     command += ["--results", str(shop.results)]
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        env={**os.environ, "PYTHONUNBUFFERED": "1", "HF_TOKEN": PLANTED},
     )  # fmt: skip
 
 
@@ -55,6 +57,10 @@ def test_sigterm_answers_what_was_taken_and_ends_well(shop):
         for thread in threads:
             thread.start()
         time.sleep(0.1)  # they are on their way
+        assert exposure.listening(process.pid) == {("127.0.0.1", int(address[1]))}
+        commands = exposure.command_lines(process.pid).values()
+        assert any("sweeps.serving.decoder" in line for line in commands)
+        assert not [line for line in commands if PLANTED in line]
         process.send_signal(signal.SIGTERM)
         for thread in threads:
             thread.join()
