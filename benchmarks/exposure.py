@@ -1,12 +1,13 @@
 """What a process and all that it started show to others: open ports and command lines (Linux)."""
 
-import ipaddress
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any, Self
 
 import psutil
+
+from workers.data.addresses import is_loopback
 
 Socket = tuple[str, int]
 """Address and port, such as ``("127.0.0.1", 5000)``; ``::`` and ``0.0.0.0`` are all addresses."""
@@ -41,7 +42,7 @@ def listening(pid: int) -> set[Socket]:
 
 def reachable(sockets: Iterable[Socket]) -> set[Socket]:
     """Return those that other machines may reach: all that are not on loopback."""
-    return {each for each in sockets if not _is_loopback(each[0])}
+    return {each for each in sockets if not is_loopback(each[0])}
 
 
 def command_lines(pid: int) -> dict[int, str]:
@@ -83,8 +84,3 @@ class Watch:
 
 def _is_open_udp(each: Any) -> bool:
     return each.status == psutil.CONN_NONE and not each.raddr
-
-
-def _is_loopback(address: str) -> bool:
-    parsed = ipaddress.ip_address(address.partition("%")[0])
-    return (getattr(parsed, "ipv4_mapped", None) or parsed).is_loopback

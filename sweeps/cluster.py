@@ -15,6 +15,7 @@ from typing import Any
 import ray
 from ray._private import ray_constants, services
 from ray._private.authentication import authentication_token_setup
+from ray._raylet import AuthenticationTokenLoader
 from ray.job_config import JobConfig
 from ray.tune.execution import class_cache
 
@@ -82,10 +83,14 @@ def connect() -> None:
     warnings.filterwarnings("ignore", category=FutureWarning, module="ray")
     # It says that tokens are used, as they always are.
     logging.getLogger(authentication_token_setup.__name__).setLevel(logging.ERROR)
+    # Ray keeps the first token that it sees, which may be that of another cluster.
+    AuthenticationTokenLoader.instance().reset_cache()
     if os.environ.get("RAY_ADDRESS", "") in ("", "local"):
         _start()
     else:
         ray_constants.ENABLE_RAY_CLUSTER = True
+        if os.environ.get(ray_access.TOKEN) == _TOKEN:
+            del os.environ[ray_access.TOKEN]
         # Ray's own rule for `ray start`: a token that is here is sent. An open cluster ignores it.
         authentication_token_setup.maybe_enable_token_auth_if_token_available(False)
         ray.init(logging_level=logging.ERROR, log_to_driver=False, job_config=_job_config())
@@ -126,7 +131,7 @@ def _private_folder() -> Path:
     """
     usual = tempfile.gettempdir()
     root = os.environ.get("RAY_TMPDIR") or (usual if len(usual) <= _LONGEST else "/tmp")
-    folder = Path(root) / f"sweeps-{os.getuid()}"
+    folder = Path(root).absolute() / f"sweeps-{os.getuid()}"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:

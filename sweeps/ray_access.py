@@ -4,11 +4,12 @@ With ``RAY_AUTH_MODE=token`` every process of a Ray cluster asks every caller fo
 Without it, anybody who reaches a port of the cluster can run code as the user who started it.
 """
 
-import ipaddress
 from collections.abc import Iterable, Mapping
 from enum import Enum
 from pathlib import Path
 from urllib.parse import urlsplit
+
+from workers.data.addresses import is_loopback
 
 MODE, TOKEN, TOKEN_FILE = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
 """Variables of Ray's: whether tokens are used (``token`` or ``disabled``), the token itself, and a
@@ -100,15 +101,3 @@ def exposed(address: str, hosts: Iterable[str] = ()) -> str:
 def host_of(address: str) -> str:
     """Return the host of ``host:port`` or of an URL; IPv6 without brackets."""
     return urlsplit(address if "://" in address else f"//{address}").hostname or ""
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether only processes of the same machine reach a host: ``localhost``, 127/8, ::1."""
-    if host == "localhost":
-        return True
-    try:
-        found = ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
-    return (mapped or found).is_loopback

@@ -13,6 +13,7 @@ from starlette.datastructures import Headers
 
 from sweeps.serving.access_log import App, Message, Receive, Send
 from sweeps.serving.app import refusal
+from workers.data.addresses import is_loopback
 
 ANY = "*"
 _HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([^\[\]:@/?#\s]+))(?::\d*)?")
@@ -63,11 +64,6 @@ class HostCheck:
         """Tell a page of this server, perhaps behind a proxy that changes ``Host``."""
         place = origin.lower().partition("://")[2]
         return place != "" and (place == host.lower() or _name(place) in self._allowed)
-
-
-def is_loopback(name: str) -> bool:
-    """Tell a name or address of this machine that no other machine can reach."""
-    return name.lower() == "localhost" or (_is_address(name) and ip_address(name).is_loopback)
 
 
 def _is_address(name: str) -> bool:

@@ -16,9 +16,10 @@ from sweeps.serving.answers import Answers
 from sweeps.serving.app import Front, make_app
 from sweeps.serving.batcher import Batcher
 from sweeps.serving.connections import HEADERS, Connection
-from sweeps.serving.hosts import HostCheck, is_loopback
+from sweeps.serving.hosts import HostCheck
 from sweeps.serving.keeper import Keeper
 from sweeps.serving.served import Registered
+from workers.data.addresses import is_loopback
 
 DRAIN = 5.0
 """Seconds that calls have to be answered after the process was asked to end; then it ends."""

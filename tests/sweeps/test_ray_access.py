@@ -7,7 +7,8 @@ import pytest
 
 from benchmarks.clusters import TOKEN, environment, local_cluster
 from sweeps import machine_checks
-from sweeps.ray_access import Answer, answer, exposed, is_loopback, refusal, token
+from sweeps.ray_access import Answer, answer, exposed, refusal, token
+from workers.data.addresses import is_loopback
 
 FILE = """
 name: refused
@@ -26,7 +27,8 @@ VARIABLES = ("RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_P
 def no_token(monkeypatch, tmp_path):
     """A home folder without token, which is the only place where one could be."""
     for name in VARIABLES:
-        monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv(name, "")  # else what Ray sets would stay
+        monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path))
 
 

@@ -27,6 +27,7 @@ from benchmarks import exposure
 from sweeps import ray_access
 from sweeps.ray_access import Answer
 from workers import cache
+from workers.data.addresses import is_loopback
 
 pytestmark = pytest.mark.slow
 
@@ -146,7 +147,7 @@ def own_addresses() -> set[str]:
         for addresses in psutil.net_if_addrs().values()
         for each in addresses
         if each.family in (socket.AF_INET, socket.AF_INET6) and "%" not in each.address
-        if not ray_access.is_loopback(each.address)
+        if not is_loopback(each.address)
     }
 
 

@@ -1,4 +1,4 @@
-"""Which network addresses a link may lead to.
+"""Network addresses: which ones others reach, and to which a link may lead.
 
 A table of links is written by others. Fetched without care, it could make a machine inside a
 network ask that network's own services, or a cloud's metadata service, and store the answers.
@@ -57,6 +57,20 @@ def is_public(address: str) -> bool:
     given_out = isinstance(ip, IPv4Address) or ip in _UNICAST
     refused = ip.is_multicast or any(ip in network for network in _REFUSED)
     return given_out and ip.is_global and not refused
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether only processes of the same machine reach a host: ``localhost``, 127/8, ::1.
+
+    A name is not looked up.
+    """
+    if host.lower() == "localhost":
+        return True
+    try:
+        ip = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return False
+    return (_embedded(ip) or ip).is_loopback
 
 
 def _embedded(ip: IPv4Address | IPv6Address) -> IPv4Address | None:

@@ -82,3 +82,12 @@ def tabled(sweep, fill):
         return sweep(*own, *overrides)
 
     return write
+
+
+@pytest.fixture
+def no_token(monkeypatch, tmp_path):
+    """A home folder without token, which is the only place where one could be."""
+    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+        monkeypatch.setenv(name, "")  # else what Ray sets would stay
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))

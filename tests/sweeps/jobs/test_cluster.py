@@ -46,14 +46,6 @@ def test_another_version_of_ray(server):
     assert f"install ray=={ray.__version__}" in said
 
 
-@pytest.fixture
-def no_token(monkeypatch, tmp_path):
-    """A home folder without token, which is the only place where one could be."""
-    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path))
-
-
 @pytest.mark.parametrize("hidden", [False, True])
 def test_a_cluster_that_wants_a_token(server, no_token, hidden):
     """Whether the version is shown to everybody or not."""
