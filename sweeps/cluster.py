@@ -15,7 +15,7 @@ from typing import Any
 import ray
 from ray._private import ray_constants, services
 from ray._private.authentication import authentication_token_setup
-from ray._raylet import AuthenticationTokenLoader
+from ray._raylet import AuthenticationTokenLoader  # type: ignore[attr-defined]
 from ray.job_config import JobConfig
 from ray.tune.execution import class_cache
 
@@ -43,8 +43,6 @@ _ENVIRONMENT = {
 }
 _TOKEN = secrets.token_hex(32)
 """What this process and those that it starts know of the Ray that it starts; in no file."""
-
-
 _LONGEST = 22
 """Characters of a folder in which the path of a socket of Ray's has less than the 103 bytes that
 it may have."""
@@ -60,9 +58,8 @@ def check() -> str:
     if address in ("", "local") or address.startswith("ray://"):  # Ray's client: another protocol
         return ""
     head = services.canonicalize_bootstrap_address(address)
-    answer = ray_access.answer(head, ray_access.token(os.environ)) if head else Answer.NONE
-    unsent = os.environ.get(ray_access.MODE, "token").lower() != "token"
-    if answer is Answer.REFUSED or (answer is Answer.ACCEPTED and unsent):
+    answer = ray_access.answer(head, os.environ) if head else Answer.NONE
+    if answer is Answer.REFUSED:
         raise PermissionError(ray_access.refusal(address, os.environ))
     return ray_access.exposed(str(head)) if answer is Answer.OPEN else ""
 

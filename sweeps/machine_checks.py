@@ -111,9 +111,8 @@ def _authentication(joined: str, head: str) -> Finding:
     """Say who may use a cluster that answers: everybody, or those who have its token."""
     if head.startswith("ray://"):  # Ray's client; its server asks as the rest of the cluster does
         return Finding("ok", joined)
-    answer = ray_access.answer(head, ray_access.token(os.environ))
-    unsent = os.environ.get(ray_access.MODE, "token").lower() != "token"
-    if answer is Answer.REFUSED or (answer is Answer.ACCEPTED and unsent):
+    answer = ray_access.answer(head, os.environ)
+    if answer is Answer.REFUSED:
         text, _, fix = ray_access.refusal(head, os.environ).rpartition(": ")
         return Finding("broken", f"{joined}; {text}", fix)
     if answer is Answer.NONE:

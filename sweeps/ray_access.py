@@ -52,13 +52,15 @@ def token_file(environ: Mapping[str, str]) -> Path:
     return Path(named) if named else Path.home() / ".ray" / "auth_token"
 
 
-def answer(address: str, own: str | None) -> Answer:
-    """Ask the head at ``host:port``, first without a token and then with `own`.
+def answer(address: str, environ: Mapping[str, str]) -> Answer:
+    """Ask the head at ``host:port``, first without a token and then with the one that Ray sends.
 
     A plain call over gRPC, because Ray's own client retries for 20 seconds before it gives up.
     """
     import grpc
 
+    sends = environ.get(MODE, "token").lower() == "token"
+    own = token(environ) if sends else None
     with grpc.insecure_channel(address) as channel:
         call = channel.unary_unary(_CHECK_ALIVE)
         for sent in (None, own) if own else (None,):

@@ -88,9 +88,11 @@ def called(folder, *arguments, **variables):
 def test_a_cluster_with_a_token(tmp_path, monkeypatch):
     (tmp_path / "sweep.yaml").write_text(FILE)
     with local_cluster(tmp_path) as cluster:
-        assert answer(cluster.address, TOKEN) is Answer.ACCEPTED
-        assert answer(cluster.address, "other") is answer(cluster.address, None) is Answer.REFUSED
-        assert answer(cluster.dashboard.removeprefix("http://"), TOKEN) is Answer.NONE
+        mine, other = {"RAY_AUTH_TOKEN": TOKEN}, {"RAY_AUTH_TOKEN": "other"}
+        assert answer(cluster.address, mine) is Answer.ACCEPTED
+        for refused in (other, {}, {**mine, "RAY_AUTH_MODE": "disabled"}):
+            assert answer(cluster.address, refused) is Answer.REFUSED
+        assert answer(cluster.dashboard.removeprefix("http://"), mine) is Answer.NONE
 
         monkeypatch.setenv("RAY_ADDRESS", cluster.address)
         finding = machine_checks.ray()
@@ -130,8 +132,8 @@ def test_a_cluster_with_a_token(tmp_path, monkeypatch):
 def test_an_open_cluster_is_named(tmp_path):
     (tmp_path / "sweep.yaml").write_text(FILE)
     with local_cluster(tmp_path, RAY_AUTH_MODE="disabled") as cluster:
-        assert answer(cluster.address, None) is answer(cluster.address, TOKEN) is Answer.OPEN
         for own in ({}, {"RAY_AUTH_TOKEN": "not-of-this-cluster"}):
+            assert answer(cluster.address, own) is Answer.OPEN
             code, output = called(tmp_path, "run", "sweep.yaml", RAY_ADDRESS=cluster.address, **own)
             assert (code, "resources.hosts" in output) == (2, True), output
             assert len([line for line in output.splitlines() if "asks for no token" in line]) == 1

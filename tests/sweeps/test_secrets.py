@@ -133,10 +133,10 @@ class Heads:
     def ask(self, commands: set[str]) -> None:
         for head in {found[1] for line in commands if (found := HEAD.search(line))}:
             if head not in self.answers:
-                self.answers[head] = ray_access.answer(head, "no-token")
+                self.answers[head] = ray_access.answer(head, {})
                 port = head.rpartition(":")[2]
                 self.elsewhere |= {
-                    ray_access.answer(f"{host}:{port}", "no-token") for host in own_addresses()
+                    ray_access.answer(f"{host}:{port}", {}) for host in own_addresses()
                 }
 
 
