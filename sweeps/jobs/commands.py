@@ -63,10 +63,10 @@ def submit(
 
     with problems():
         sweep = read(file, overrides or ())
-    from sweeps.jobs.submit import Wish, dry_run
+    from sweeps.jobs.submit import Options, dry_run
     from sweeps.jobs.submit import submit as send
 
-    wish = Wish(
+    options = Options(
         address=address,
         results=results or sweep.storage or HOME,
         key=key,
@@ -77,9 +77,9 @@ def submit(
     )
     with refused():
         if dry:
-            dry_run(sweep, wish, console())
+            dry_run(sweep, options, console())
             raise typer.Exit
-        code = send(sweep, wish, console(), wait=wait)
+        code = send(sweep, options, console(), wait=wait)
     raise typer.Exit(code)
 
 

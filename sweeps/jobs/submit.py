@@ -28,7 +28,7 @@ _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wish:
+class Options:
     """How a sweep is to be submitted."""
 
     address: str
@@ -62,25 +62,25 @@ class Request:
         return {"working_dir": str(archive), "env_vars": dict(self.variables)}
 
 
-def submit(sweep: Sweep, wish: Wish, console: Console, *, wait: bool = True) -> int:
+def submit(sweep: Sweep, options: Options, console: Console, *, wait: bool = True) -> int:
     """Submit a sweep, or find the job that its key names; return the command's exit code.
 
     Raises ValueError or OSError for what a person can mend; nothing is left behind then.
     """
-    _refuse(sweep, wish)
-    files = outgoing(sweep, follow_links=wish.follow_links)
+    _refuse(sweep, options)
+    files = outgoing(sweep, follow_links=options.follow_links)
     content = parcel(sweep, files)
-    request = _request(sweep, wish, content)
-    cluster = Cluster.at(wish.address)
-    earlier = _earlier(cluster, request, wish)
+    request = _request(sweep, options, content)
+    cluster = Cluster.at(options.address)
+    earlier = _earlier(cluster, request, options)
     if warning := cluster.exposed():
         console.print(warning, style="yellow", soft_wrap=True)
     if earlier is None:
         preview.show(files, console)
-        with archived(content, wish.archive) as archive:
+        with archived(content, options.archive) as archive:
             job = _sent(cluster, request, archive, sweep, console)
-        if wish.archive is not None:
-            _say_stock_line(cluster.address, request, wish.archive, console)
+        if options.archive is not None:
+            _say_stock_line(cluster.address, request, options.archive, console)
     else:
         console.print(f"{earlier.id} was submitted before and is {earlier.status.lower()}")
         job = earlier
@@ -89,19 +89,19 @@ def submit(sweep: Sweep, wish: Wish, console: Console, *, wait: bool = True) -> 
     return follow(cluster, job, console)
 
 
-def dry_run(sweep: Sweep, wish: Wish, console: Console) -> None:
+def dry_run(sweep: Sweep, options: Options, console: Console) -> None:
     """Show what `submit` would send and what would stay here, without asking the cluster.
 
-    Nothing is written but the archive, where one is wished for. Raises ValueError as `submit` does.
+    Nothing is written but the archive, where one is asked for. Raises ValueError as `submit` does.
     """
-    _refuse(sweep, wish)
-    files = outgoing(sweep, follow_links=wish.follow_links)
+    _refuse(sweep, options)
+    files = outgoing(sweep, follow_links=options.follow_links)
     preview.show_all(files, console)
     content = parcel(sweep, files)
-    request = _request(sweep, wish, content)
-    if wish.archive is not None:
-        with archived(content, wish.archive):
-            _say_stock_line(wish.address, request, wish.archive, console)
+    request = _request(sweep, options, content)
+    if options.archive is not None:
+        with archived(content, options.archive):
+            _say_stock_line(options.address, request, options.archive, console)
 
 
 def stock_line(address: str, request: Request, archive: Path) -> str:
@@ -118,37 +118,37 @@ def _say_stock_line(address: str, request: Request, archive: Path, console: Cons
     console.print(f"the same by Ray alone: {line}", soft_wrap=True)
 
 
-def _refuse(sweep: Sweep, wish: Wish) -> None:
+def _refuse(sweep: Sweep, options: Options) -> None:
     """Raise ValueError for options that cannot be."""
-    if not (wish.results.startswith(("/", "~")) or is_address(wish.results)):
+    if not (options.results.startswith(("/", "~")) or is_address(options.results)):
         raise ValueError(
             "--results must be an absolute folder on storage that every node of the cluster sees, "
-            f"such as /shared/sweep-results, or an address, got {wish.results!r}"
+            f"such as /shared/sweep-results, or an address, got {options.results!r}"
         )
-    refuse_unfit(sweep, wish.results)
-    if wish.key is not None and not _KEY.fullmatch(wish.key):
+    refuse_unfit(sweep, options.results)
+    if options.key is not None and not _KEY.fullmatch(options.key):
         raise ValueError(
-            f"--idempotency-key must be up to 64 letters, digits and . _ -, got {wish.key!r}"
+            f"--idempotency-key must be up to 64 letters, digits and . _ -, got {options.key!r}"
         )
-    if wish.archive is not None and not (
-        wish.archive.suffix == ".zip" and wish.archive.absolute().parent.is_dir()
+    if options.archive is not None and not (
+        options.archive.suffix == ".zip" and options.archive.absolute().parent.is_dir()
     ):
         raise ValueError(
-            f"--archive must be a file *.zip in a folder that is there, got {wish.archive}"
+            f"--archive must be a file *.zip in a folder that is there, got {options.archive}"
         )
 
 
-def _request(sweep: Sweep, wish: Wish, content: Parcel) -> Request:
+def _request(sweep: Sweep, options: Options, content: Parcel) -> Request:
     """Say what is asked of the cluster; raises ValueError for a variable that is a secret."""
-    command = driver.command(wish.results, content.inputs, wish.go_on)
-    variables = environment.sent(wish.env, os.environ)
+    command = driver.command(options.results, content.inputs, options.go_on)
+    variables = environment.sent(options.env, os.environ)
     digest = sha256(repr((content.digest, command, variables)).encode()).hexdigest()[:16]
-    key = wish.key or datetime.now().strftime("%Y%m%d-%H%M%S")
+    key = options.key or datetime.now().strftime("%Y%m%d-%H%M%S")
     return Request(
         job_id=f"{sweep.name}-{key}",
         command=command,
         variables=variables,
-        metadata=_metadata(sweep, wish.results, digest),
+        metadata=_metadata(sweep, options.results, digest),
     )
 
 
@@ -165,7 +165,7 @@ def _metadata(sweep: Sweep, results: str, digest: str) -> dict[str, str]:
     }
 
 
-def _earlier(cluster: Cluster, request: Request, wish: Wish) -> Job | None:
+def _earlier(cluster: Cluster, request: Request, options: Options) -> Job | None:
     """Return the job that this submission repeats.
 
     Raises `ClusterError` when its id is that of another one, or when a sweep of this name runs and
@@ -177,7 +177,7 @@ def _earlier(cluster: Cluster, request: Request, wish: Wish) -> Job | None:
             return _same(job, request)
     name = request.metadata[SWEEP]
     running = [job for job in jobs if job.sweep == name and not job.is_over]
-    if running and wish.key is None:
+    if running and options.key is None:
         at = f"--address {shlex.quote(cluster.address)}"
         raise ClusterError(
             f"a sweep called {name} runs at {cluster.address} as {running[0].id}; see it with "

@@ -14,7 +14,7 @@ from sweeps.jobs import parcel as parcels
 from sweeps.jobs import submit as submission
 from sweeps.jobs.outgoing import outgoing
 from sweeps.jobs.parcel import parcel
-from sweeps.jobs.submit import Request, Wish, stock_line
+from sweeps.jobs.submit import Request, Options, stock_line
 
 VERSION = (200, {"version": "4", "ray_version": ray.__version__})
 NOWHERE = "http://127.0.0.1:9"
@@ -33,12 +33,12 @@ def command(monkeypatch, capsys):
     return call
 
 
-def wish(**changes):
-    return Wish(**{"address": NOWHERE, "results": "/shared/results", **changes})
+def options(**changes):
+    return Options(**{"address": NOWHERE, "results": "/shared/results", **changes})
 
 
 def requested(sweep, **changes):
-    return submission._request(sweep, wish(**changes), parcel(sweep, outgoing(sweep)))
+    return submission._request(sweep, options(**changes), parcel(sweep, outgoing(sweep)))
 
 
 def jobs(*made):
