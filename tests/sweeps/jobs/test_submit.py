@@ -14,7 +14,7 @@ from sweeps.jobs import parcel as parcels
 from sweeps.jobs import submit as submission
 from sweeps.jobs.outgoing import outgoing
 from sweeps.jobs.parcel import parcel
-from sweeps.jobs.submit import Request, Options, stock_line
+from sweeps.jobs.submit import Options, Request, stock_line
 
 VERSION = (200, {"version": "4", "ray_version": ray.__version__})
 NOWHERE = "http://127.0.0.1:9"
