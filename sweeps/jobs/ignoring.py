@@ -14,6 +14,8 @@ from pathlib import Path, PurePosixPath
 
 from pathspec import GitIgnoreSpec
 
+from workers.data.folder import SUFFIXES
+
 GITIGNORE, OWN = ".gitignore", ".sweepsignore"
 NEVER = (
     ".*",
@@ -41,7 +43,8 @@ NEVER_FOLDERS = (
 """The same of folders: environments, caches and results. Histories begin with a dot."""
 _NEVER = re.compile("|".join(map(translate, NEVER)))
 _NEVER_FOLDERS = re.compile("|".join(map(translate, (*NEVER, *NEVER_FOLDERS))))
-_NEIGHBOUR = "an-ordinary-neighbour"
+_HARMLESS = frozenset((".huggingface.yaml",))
+"""Begins with a dot, and tells `datasets` how a folder is divided."""
 
 
 @dataclass(frozen=True)
@@ -65,11 +68,7 @@ class Ignored:
     def __init__(self, rules: Sequence[Rule]) -> None:
         self._rules = tuple(rules)
         self._spec = GitIgnoreSpec.from_lines([rule.text for rule in rules])
-        self._lifting = [
-            (rule, GitIgnoreSpec.from_lines([rule.text[1:]]))
-            for rule in rules
-            if rule.place.startswith(OWN) and rule.text.startswith("!")
-        ]
+        self._allowing = {rule.text: rule for rule in rules if rule.place.startswith(OWN)}
 
     @classmethod
     def of(cls, folder: Path) -> "Ignored":
@@ -94,29 +93,22 @@ class Ignored:
     def never(self, path: str) -> Rule | None:
         """Return the rule of `NEVER` that leaves a path out, None where a line allows it."""
         for at, name in _blocked(path):
-            if self._lifted(path, at) is None:
+            if self._allowed(path, at) is None:
                 return Rule(name, "a name that is never sent", line_for(at))
         return None
 
     def allowed(self, path: str) -> Rule | None:
         """Return the line of ``.sweepsignore`` that sends a path in spite of its name."""
-        lines = (self._lifted(path, at) for at, _ in _blocked(path))
+        lines = (self._allowed(path, at) for at, _ in _blocked(path))
         return next((line for line in lines if line), None)
 
     def names(self, path: str) -> bool:
         """Tell whether a line of ``.sweepsignore`` sends this one file."""
-        return any(rule.text == line_for(path) for rule, _ in self._lifting)
+        return line_for(path) in self._allowing
 
-    def _lifted(self, path: str, at: str) -> Rule | None:
-        """Return the line that names a path, or the part `at` that is not sent.
-
-        A line that would send an ordinary neighbour as well names a folder, or everything.
-        """
-        neighbour = str(PurePosixPath(at).parent / _NEIGHBOUR)
-        for rule, spec in self._lifting:
-            if spec.match_file(path) and not spec.match_file(neighbour):
-                return rule
-        return None
+    def _allowed(self, path: str, at: str) -> Rule | None:
+        """Return the line that names a path, or the part `at` that is not sent, to the letter."""
+        return self._allowing.get(line_for(path)) or self._allowing.get(line_for(at))
 
 
 def _blocked(path: str) -> Iterator[tuple[str, str]]:
@@ -127,9 +119,17 @@ def _blocked(path: str) -> Iterator[tuple[str, str]]:
         known, pattern = (
             ((*NEVER, *NEVER_FOLDERS), _NEVER_FOLDERS) if is_folder else (NEVER, _NEVER)
         )
-        if part != ".." and pattern.match(part.lower()):
+        # A picture of a key is no key; contents with a private key are refused whatever the name.
+        picture = not is_folder and not part.startswith(".") and _is_picture(part)
+        if part == ".." or part in _HARMLESS or picture:
+            continue
+        if pattern.match(part.lower()):
             name = next(each for each in known if re.match(translate(each), part.lower()))
             yield "/".join(parts[:end]) + ("/" if is_folder else ""), name
+
+
+def _is_picture(name: str) -> bool:
+    return PurePosixPath(name.lower()).suffix in SUFFIXES
 
 
 def line_for(path: str) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from sweeps.sweep import Sweep
 from workers import data as sources
+from workers import own_code
 from workers.addresses import is_address
 from workers.data.problems import refusal
 from workers.recipe import Data
@@ -18,9 +19,9 @@ from workers.recipe import Data
 CHECKPOINT = (
     *("config.json", "generation_config.json", "adapter_config.json"),
     *("*model*.safetensors", "*model*.safetensors.index.json"),
-    *("pytorch_model*.bin", "pytorch_model.bin.index.json"),
     *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
-    *("vocab.json", "vocab.txt", "merges.txt", "tekken.json", "*.model", "*.tiktoken"),
+    *("vocab.json", "vocab.txt", "vocab.bpe", "merges.txt", "bpe.codes", "tekken.json"),
+    *("*.model", "*.spm", "*.tiktoken", "quantize_config.json"),
     *("*processor_config.json", "chat_template.json", "*.jinja"),
 )
 """Names of the files of a saved checkpoint: config, weights, tokenizer, processor."""
@@ -68,7 +69,7 @@ def read(sweep: Sweep) -> Inputs:
     if data.path is not None and _is_relative(data.path):
         found, folder, problems = _data(data)
         files |= found
-        folders.append(folder)
+        folders += [folder] if found else []  # of a set on the hub there is none
     return Inputs(files=files, folders=tuple(folders), problems=problems)
 
 
@@ -120,6 +121,9 @@ def _checkpoint(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise ValueError(f"model.base: must be a folder with a saved checkpoint, got {folder}")
     there = [*folder.iterdir(), *(folder / TEMPLATES).glob("*.jinja")]
+    suffixes = {file.suffix for file in there}
+    if ".bin" in suffixes and ".safetensors" not in suffixes:
+        raise ValueError(own_code.pickled(str(folder)))
     return [file for file in there if any(fnmatchcase(file.name, name) for name in CHECKPOINT)]
 
 

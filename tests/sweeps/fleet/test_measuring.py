@@ -5,7 +5,7 @@ import time
 import pytest
 import ray
 
-from sweeps import host_actor
+from sweeps import cluster, host_actor
 from sweeps.context import SweepContext
 from sweeps.fleet import bases
 from sweeps.fleet.bases import Bases
@@ -78,8 +78,9 @@ def hosts(context, gpu, monkeypatch):
             memory.close("trial")
 
     monkeypatch.setattr(host_actor, "HostActor", Measured)
-    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
-    ray.init("local", num_cpus=1, num_gpus=1, include_dashboard=False)
+    monkeypatch.setattr(cluster, "local_cpus", lambda: 1)
+    monkeypatch.setattr(cluster, "local_gpus", lambda: 1)
+    cluster.connect()
     hosts = Hosts(context, gpu=True, say=print)
     yield hosts
     hosts.stop()

@@ -19,7 +19,7 @@ ORDINARY = """
     Flickr8k.token.txt tokenizer.json tokenizer_config.json special_tokens_map.json a.png
     images/keyboard.jpg environment/a.png env.png monkey.key.png config.json model.safetensors
     captions.csv history.csv credential.png venv.txt public/rsa.txt
-    screens/password-reset.png
+    screens/password-reset.png secret.png credentials.jpg id_rsa_photo.JPG .huggingface.yaml
 """
 
 
@@ -34,7 +34,8 @@ def test_a_name_that_may_hold_a_secret_stays_until_a_line_names_it(folder, path)
     rule = ignored(folder).rule(path)
     assert rule is not None
     assert "a name that is never sent" in str(rule)
-    assert ignored(folder, "!*\n!**\n!/deep/\n", "!*\n").rule(path) is not None
+    wide = "!*\n!**\n!*.*\n!**/*.*\n!/deep/\n!*.json\n!*_token\n!.*\n!*.pem\n"
+    assert ignored(folder, wide, wide).rule(path) is not None
     assert ignored(folder, f"{line_for(path)}\n").rule(path) is None
     assert str(ignored(folder, f"{line_for(path)}\n").allowed(path)).endswith("(.sweepsignore:1)")
 
@@ -58,7 +59,7 @@ def test_a_line_of_git_lifts_no_secret_and_a_line_of_ours_what_git_leaves_alone(
     assert ignored(folder, git="!/prod.env\n").rule("prod.env") is not None
     assert ignored(folder, git="\n*.raw\n").rule("a.raw").fix == "!*.raw"
     assert ignored(folder, "!*.raw\n", "*.raw\n").rule("a.raw") is None
-    assert ignored(folder, "!*.pem\n/a.pem\n").rule("a.pem") is not None
+    assert ignored(folder, "!/a.pem\n/a.pem\n").rule("a.pem") is not None
 
 
 def test_names_with_special_characters_are_meant_as_they_are(folder):

@@ -91,3 +91,14 @@ def test_a_table_that_cannot_be_read_is_refused_as_the_sweep_would(tabled, folde
     (folder / "captions.csv").unlink()
     with pytest.raises(DataError, match=r"data\.path must be a folder"):
         read(wanted)
+
+
+def test_a_base_with_pickled_weights_alone_is_refused_and_else_they_stay(sweep, fill):
+    fill("base/config.json", "base/pytorch_model.bin")
+    with pytest.raises(ValueError, match="must be safetensors"):
+        read(sweep("model.base=base"))
+    fill("base/model.safetensors")
+    assert sorted(read(sweep("model.base=base")).files) == [
+        "base/config.json",
+        "base/model.safetensors",
+    ]

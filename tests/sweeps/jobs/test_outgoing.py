@@ -28,8 +28,8 @@ def outside(folder):
 
 
 def test_a_name_that_is_never_sent_is_refused_with_the_line_that_sends_it(tabled, fill):
-    wanted = tabled("a.png", "shots/ID_RSA", "shots/ID_ED25519.png")
-    fill("a.png", "shots/ID_RSA", "shots/ID_ED25519.png")
+    wanted = tabled("a.png", "shots/ID_RSA", "shots/ID_ED25519")
+    fill("a.png", "shots/ID_RSA", "shots/ID_ED25519")
     for _ in range(2):
         with pytest.raises(ValueError, match=r"data\.path: shots/ID_\w+.* not sent") as said:
             outgoing(wanted)
@@ -38,7 +38,7 @@ def test_a_name_that_is_never_sent_is_refused_with_the_line_that_sends_it(tabled
             file.write(f"{line}\n")
     sent = outgoing(wanted)
     assert [(file.name, file.allowed and file.allowed.text) for file in sent.files] == [
-        ("a.png", None), ("captions.csv", None), ("shots/ID_ED25519.png", "!/shots/ID_ED25519.png"),
+        ("a.png", None), ("captions.csv", None), ("shots/ID_ED25519", "!/shots/ID_ED25519"),
         ("shots/ID_RSA", "!/shots/ID_RSA"),
     ]  # fmt: skip
 
