@@ -10,8 +10,8 @@ from workers.addresses import refuse_secret
 USER, PASSWORD = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"
 """Variables from which MLflow's client takes who it is."""
 INSTEAD = (
-    f"user and password belong in the environment, as {USER} and {PASSWORD}, and a token as "
-    "MLFLOW_TRACKING_TOKEN"
+    f"user and password belong in the environment, as {USER} and {PASSWORD} (a database's as its "
+    "client takes them, such as PGPASSWORD), and a token as MLFLOW_TRACKING_TOKEN"
 )
 """Where the secrets of an address of MLflow's belong."""
 ADDRESSES = {

@@ -43,9 +43,9 @@ _ENVIRONMENT = {
 }
 _TOKEN = secrets.token_hex(32)
 """What this process and those that it starts know of the Ray that it starts; in no file."""
-_LONGEST = 22
-"""Characters of a folder in which the path of a socket of Ray's has less than the 103 bytes that
-it may have."""
+_SOCKET = "ray/session_2026-11-30_00-00-00_000000_1234567/sockets/plasma_store"
+_LONGEST = 103
+"""Bytes that the path of a socket may have."""
 
 
 def check() -> str:
@@ -126,9 +126,10 @@ def _private_folder() -> Path:
 
     Ray lets everybody write into its own folder, where sockets and packages lie.
     """
-    usual = tempfile.gettempdir()
-    root = os.environ.get("RAY_TMPDIR") or (usual if len(usual) <= _LONGEST else "/tmp")
-    folder = Path(root).absolute() / f"sweeps-{os.getuid()}"
+    name, named = f"sweeps-{os.getuid()}", os.environ.get("RAY_TMPDIR")
+    folder = Path(named or tempfile.gettempdir()).absolute() / name
+    if not named and len(os.fsencode(folder / _SOCKET)) > _LONGEST:
+        folder = Path("/tmp") / name
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:

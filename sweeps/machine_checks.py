@@ -109,7 +109,8 @@ def _unreachable(address: str) -> str | None:
 
 def _authentication(joined: str, head: str) -> Finding:
     """Say who may use a cluster that answers: everybody, or those who have its token."""
-    if head.startswith("ray://"):  # Ray's client; its server asks as the rest of the cluster does
+    # Ray's client and TLS speak in other ways; who is let in shows when the cluster is joined.
+    if head.startswith("ray://") or os.environ.get("RAY_USE_TLS") == "1":
         return Finding("ok", joined)
     answer = ray_access.answer(head, os.environ)
     if answer is Answer.REFUSED:

@@ -22,7 +22,8 @@ _HIDDEN = r"\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
 """Control characters, those that turn the direction of writing, and what is no character."""
 _ESCAPES = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # colours and movements
-    r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)"  # links, titles
+    r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])"  # links, titles; what begins another one ends it,
+    r"[^\x07\x1b\x90\x98\x9c-\x9f]*(?:\x07|\x1b\\|\x9c)"  # lest the time be quadratic
     rf"|(?![\t\n])[{_HIDDEN}]"
 )
 _NO_MODEL = re.compile(rf"[/:?@{_HIDDEN}]|^\.\.|^\.$|^\s*$")

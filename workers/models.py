@@ -119,6 +119,8 @@ def load_base(model: Model, quantization: str, device: torch.device) -> Base:
             use_safetensors=True,
         )
     except OSError as error:
+        if "safetensors" not in str(error):  # another reason
+            raise
         raise ValueError(f"{own_code.pickled(model.base)}: {error}") from error
     storage.prepare(loaded)
     loaded.requires_grad_(False)

@@ -20,7 +20,8 @@ ones stand in ordinary words as well."""
 _WORDS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|[^A-Za-z0-9]+")
 _NAME = re.compile(
     r"""
-    (?!.*(pad|eos|bos|unk|sep|cls|mask|image|video|page)_token$)  # no keys to anything
+    (?! .*(pad|eos|bos|unk|sep|cls|mask|image|video|page)_token$  # no keys to anything
+      | .*(boi|eoi|start|end|per)_token$ )
     ( .*(token|password|passwd|passphrase|secrets?|credentials?|signature)
     | (.*_)?(pass|pwd|auth|authorization|sas|sig|jwt|cookie)
     | .*(access|account|api|auth|encryption|private|secret|shared|signing|ssh|storage)_?key
@@ -44,19 +45,22 @@ _USERINFO = re.compile(
     re.VERBOSE,
 )
 """As people write it: a password may hold blanks, or ``@ / # ?`` unescaped up to the last ``@``."""
-_DATABASES = ("postgresql", "postgres", "mysql", "mariadb", "mssql", "oracle")
+_NAMES = (
+    *("postgresql", "postgres", "mysql", "mariadb", "mssql", "oracle", "hdfs", "sftp", "ssh"),
+    *("abfs", "abfss", "wasb", "wasbs"),  # a container stands in the place of the user
+)
 """Where a user without a password is only a name, and a password may be a ``${VARIABLE}``;
 elsewhere a user may be a token."""
 _ASSIGNED = re.compile(
     r"""
       (?<!\w)(?P<name>[A-Za-z][\w.%-]{0,63})=
-    | (?<=["'])(?P<key>[A-Za-z][\w.%-]{0,63})["']\s{0,4}:\s{0,4}
+    | (?<=["'])(?P<key>[A-Za-z][\w.%-]{0,63})\\?["']\s{0,4}:\s{0,4}
     """,
     re.VERBOSE,
 )
 _VALUE = re.compile(
     r"""
-      (?P<quote>["'])(?P<quoted>[^\n]*?)(?:(?P=quote)|(?=\n|\Z))
+      (?P<quote>\\?["'])(?P<quoted>[^\n]*?)(?:(?P=quote)|(?=\n|\Z))
     | (?P<bare>\$\{\w+\}(?=[\s&"'<>,;.)\]}]|\Z)|[^\s&"'<>]+)
     """,
     re.VERBOSE,
@@ -122,8 +126,12 @@ def has_secret(address: str) -> bool:
 
 
 def redacted(stream: TextIO) -> TextIO:
-    """Return a stream that writes to `stream` what `redact` leaves of each text."""
-    return stream if isinstance(stream, _Redacted) else cast(TextIO, _Redacted(stream))
+    """Return a stream that writes to `stream` what `redact` leaves of each text.
+
+    Python has None for one that was closed before it began; that stays.
+    """
+    kept = stream is None or isinstance(stream, _Redacted)
+    return stream if kept else cast(TextIO, _Redacted(stream))
 
 
 class _Redacted:
@@ -146,11 +154,11 @@ class _Redacted:
 
 def _without_user(found: re.Match[str]) -> str:
     scheme = found["scheme"] or ""
-    if found["port"] and scheme.lower() in ("http", "https"):
+    if found["port"] and scheme.lower() in ("http", "https", "ray"):
         return found[0]  # an address with a port and an @ in its path
     password = (found["port"] or "") + (found["password"] or "")
-    database = scheme.partition("+")[0].lower() in _DATABASES
-    if database and _PLACEHOLDER.fullmatch(password):
+    named = scheme.partition("+")[0].lower() in _NAMES
+    if named and _PLACEHOLDER.fullmatch(password):
         return found[0]
     return f"{scheme}://{HIDDEN}@"
 

@@ -5,12 +5,13 @@ sent: MLflow's password, the hub's token and the study's password are set on eve
 ``ray start``, from where the job inherits them.
 """
 
+import os
 from collections.abc import Iterable, Mapping
 
 from sweeps import access
 from sweeps.study_storage import variables
 from sweeps.sweep import Sweep
-from workers.redaction import is_secret, redact
+from workers.redaction import is_secret, redact, secret_values
 
 STOP_SECONDS = 30
 """Time that a job has between SIGTERM and SIGKILL; Ray's own default of 3 is too short to end a
@@ -41,7 +42,8 @@ def _assigned(assignment: str) -> tuple[str, str]:
     name, equals, value = assignment.partition("=")
     if not equals or not name.isidentifier():
         raise ValueError(f"--env must look like HF_HOME=/shared/hf, got {assignment!r}")
-    if is_secret(name) or redact(value) != value:
+    known = value in secret_values(os.environ)
+    if known or is_secret(name) or redact(value, {}) != value:
         raise ValueError(
             f"--env {name} must not be a secret: Ray shows a job's environment to all who see its "
             "dashboard; set it on every node before `ray start`"

@@ -2,6 +2,7 @@
 
 import itertools
 import random
+import time
 
 import pytest
 from mlflow.exceptions import MlflowException
@@ -114,6 +115,13 @@ def test_a_path_is_no_name(name):
 )
 def test_a_terminal_obeys_nothing_in_a_text(text, shown):
     assert names.printable(text) == shown
+
+
+def test_a_long_hostile_text_takes_linear_time():
+    begin = time.process_time()
+    assert names.printable("\x90" * 200_000 + "x") == "x"
+    assert names.printable("\x1b]" * 100_000 + "x") == "]" * 100_000 + "x"
+    assert time.process_time() - begin < 5.0  # quadratic time takes minutes
 
 
 def test_a_command_to_paste_is_one_command():

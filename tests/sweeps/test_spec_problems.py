@@ -217,17 +217,20 @@ SINGLE = {
         f'4  tracking.experiment  must be {names.EXPERIMENT}, got ["a"]',
     "tracking: {uri: 'https://ann:secret@mlflow.example'}":
         "4  tracking.uri  must be an address without a secret: user and password belong in the "
-        "environment, as MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, and a token as "
+        "environment, as MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD (a database's as "
+        "its client takes them, such as PGPASSWORD), and a token as "
         'MLFLOW_TRACKING_TOKEN, got "https://***@mlflow.example"',
     "tracking: {uri: 'https://mlflow.example?token=secret'}":
         "4  tracking.uri  must be an address without a secret: user and password belong in the "
-        "environment, as MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, and a token as "
+        "environment, as MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD (a database's as "
+        "its client takes them, such as PGPASSWORD), and a token as "
         'MLFLOW_TRACKING_TOKEN, got "https://mlflow.example?token=***"',
     "tracking: {uri: ''}":
         '4  tracking.uri  must be text that is not empty or null, got ""',
     "tracking: {uri: 'http://ann:secretsecretsecretsecretsecretsecretsecretsecretsecretsecret@mlflow.example'}":
         "4  tracking.uri  must be an address without a secret: user and password belong in the "
-        "environment, as MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, and a token as "
+        "environment, as MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD (a database's as "
+        "its client takes them, such as PGPASSWORD), and a token as "
         'MLFLOW_TRACKING_TOKEN, got "http://***@mlflow.example"',
     "resources: {hosts: {token: secret}}":
         '4  resources.hosts  must be auto or a whole number of at least 1, got {"token": "***"}',

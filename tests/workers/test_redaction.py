@@ -40,6 +40,8 @@ HIDDEN = {
     "{'Authorization': 'Basic bWU6cHc='}": "{'Authorization': '***'}",
     "login(token=abc, name=me)": "login(token=***, name=me)",
     '{"api_key": "a b", "n": 1}': '{"api_key": "***", "n": 1}',
+    '{"error": "token=\\"abc\\", x"}': '{"error": "token=\\"***\\", x"}',
+    '"{\\"password\\": \\"abc\\"}"': '"{\\"password\\": \\"***\\"}"',
     '{"token": "cut off': '{"token": "***',
     "{'token': 12345, 'n': (1, 2)}": "{'token': ***, 'n': (1, 2)}",
     "sent hf_abcdefghijklmnopqrst and AKIAIOSFODNN7EXAMPLE.": "sent *** and ***.",
@@ -51,6 +53,10 @@ KEPT = """
     postgresql://me@host/db
     mysql://host/db?password=${STUDY_PASSWORD}&x=1
     sqlite:////folder/me@host.db
+    abfss://container@account.dfs.core.windows.net/x
+    hdfs://me@node:8020/x
+    see ray://head:10001, ask me@x.org
+    decoder_start_token=5 seconds_per_token=0.3
     hf://datasets/org/name@main/file
     git+https://github.com/org/name@v1
     http://host:8000/cat@2x.jpg
@@ -130,13 +136,31 @@ def test_hiding_twice_is_hiding_once():
 
 @pytest.mark.parametrize(
     "piece",
-    ["a", "://", "http://u:", "@", "a=", "token=", "token='", "sk-", "a.b-", "Bearer ", "x://a:b/"],
+    [
+        "a",
+        "://",
+        "http://u:",
+        "@",
+        "a=",
+        "token=",
+        "token='",
+        'token=\\"',
+        '"key\\": ',
+        "sk-",
+        "a.b-",
+        "Bearer ",
+        "x://a:b/",
+    ],
 )
 def test_long_text_takes_linear_time(piece):
     text = piece * (200_000 // len(piece))
     begin = time.process_time()
     redact(text)
     assert time.process_time() - begin < 5.0  # quadratic time takes minutes
+
+
+def test_a_stream_that_was_closed_before_python_began_stays_none():
+    assert redacted(None) is None
 
 
 def test_a_stream_writes_without_secrets_and_is_else_the_same():

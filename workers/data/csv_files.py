@@ -11,7 +11,9 @@ captions; rows without a caption are each a sample of their own.
 
 from collections.abc import Mapping
 from dataclasses import replace
+from hashlib import sha256
 
+from workers.addresses import is_address
 from workers.data.captions import CAPTION_KEYS, IMAGE_KEYS
 from workers.data.entries import Described, Entry, load_entries, local_files, with_text
 from workers.data.sample import DataSet, Files
@@ -58,6 +60,12 @@ def describe(data: Data) -> Described:
     )
 
 
+def _without_signature(id: str) -> str:
+    """Return the id of a row: of a signed link the address and a digest, without the signature."""
+    hidden = redact(id, {}) if is_address(id) else id
+    return id if hidden == id else f"{hidden}#{sha256(id.encode()).hexdigest()[:8]}"
+
+
 def _entries(table: Table, columns: Columns) -> tuple[list[Entry], list[str]]:
     image = table.needed("image", columns.image, IMAGE_NAMES)
     caption = _caption_column(table, columns)
@@ -67,7 +75,7 @@ def _entries(table: Table, columns: Columns) -> tuple[list[Entry], list[str]]:
     problems: list[str] = []
     for line, row in table.rows:
         entry = Entry(
-            id=redact(table.id(row[id].strip()), {}),  # a link may be signed
+            id=_without_signature(table.id(row[id].strip())),
             image=row[image].strip(),
             captions=(row[caption],) if caption else (),
             question=" ".join(row[question].split()) if question else None,
