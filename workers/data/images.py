@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
+from typing import BinaryIO
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
@@ -24,6 +25,8 @@ _OTHERS: Mapping[bytes, str] = {
     b"version https://git-lfs": "a pointer of Git LFS",
 }
 """How files of other kinds begin that are found under the names of images."""
+_BEGIN = 64
+"""Bytes that tell such a file."""
 MAX_PIXELS = 89_478_485
 """Pixels of the largest image that is decoded: a quarter of a gigabyte in RGB. A small file
 can claim to be of any size, and decoding it would take the memory."""
@@ -44,24 +47,31 @@ def open_rgb(source: str | Path | bytes, name: str | None = None) -> Image.Image
     `MAX_PIXELS` pixels.
     """
     label = name or ("image" if isinstance(source, bytes) else str(source))
-    content = b""
     try:
-        content = source if isinstance(source, bytes) else Path(source).read_bytes()
-        with Image.open(BytesIO(content), formats=FORMATS) as image:
-            _refuse_huge(image, label)
-            image.load()
-            return _to_rgb(ImageOps.exif_transpose(image))
+        # Read as far as the format wants: a file that is no image may have any size.
+        with BytesIO(source) if isinstance(source, bytes) else Path(source).open("rb") as file:
+            return _decoded(file, label)
     except ImageError:
         raise
     except Image.DecompressionBombError as error:  # at twice the limit Pillow itself refuses
         size = str(error).partition(" exceeds")[0]
         raise ImageError(f"{label}: {_TOO_LARGE.format(size)}") from error
-    except UnidentifiedImageError as error:
-        raise ImageError(f"{label}: not an image of a known format{_kind(content)}") from error
     except OSError as error:
         raise ImageError(f"{label}: cannot be decoded: {error.strerror or error}") from error
     except Exception as error:  # on damaged bytes Pillow's decoders raise nearly anything
         raise ImageError(f"{label}: cannot be decoded: {error}") from error
+
+
+def _decoded(file: BinaryIO, label: str) -> Image.Image:
+    try:
+        with Image.open(file, formats=FORMATS) as image:
+            _refuse_huge(image, label)
+            image.load()
+            return _to_rgb(ImageOps.exif_transpose(image))
+    except UnidentifiedImageError as error:
+        file.seek(0)
+        kind = _kind(file.read(_BEGIN))
+        raise ImageError(f"{label}: not an image of a known format{kind}") from error
 
 
 def _kind(content: bytes) -> str:
