@@ -202,7 +202,7 @@ class Decoders:
 
     def _begin(self) -> None:
         for wanted in tuple(self._waiting):
-            if self._may_begin(wanted):
+            if not wanted.decoder.done() and self._may_begin(wanted):  # it may just have left
                 self._waiting.remove(wanted)
                 self._at_work += wanted.weight
                 wanted.decoder.set_result(self._free.pop())
@@ -214,12 +214,12 @@ class Decoders:
 
     def _put_back(self, decoder: Decoder, weight: int) -> None:
         if decoder.ended:
-            with suppress(OSError):  # no new one can start: it is tried again after the next call
-                new = Decoder(self._folder)
-                self._threads.submit(decoder.reap)
-                self._all.remove(decoder)
-                self._all.add(new)
-                decoder = new
+            # Where no process or thread can start, it is tried again after the next call.
+            with suppress(OSError, RuntimeError):
+                ended, decoder = decoder, Decoder(self._folder)
+                self._all.remove(ended)
+                self._all.add(decoder)
+                self._threads.submit(ended.reap)
         self._at_work -= weight
         self._free.append(decoder)
         self._begin()

@@ -10,6 +10,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -162,3 +163,43 @@ def test_cheap_calls_pass_and_large_ones_take_turns():
 
     asyncio.run(run())
     assert order == ["cheap", "large", "large 2", "larger"]
+
+
+def test_one_that_leaves_as_its_turn_comes_takes_nothing_along():
+    async def hold(made, cost, until):
+        async with made.turn(cost, cost):
+            await until.wait()
+
+    async def run():
+        async with started() as made:
+            for cost in (1, AT_WORK):
+                release = asyncio.Event()
+                holders = [asyncio.create_task(hold(made, each, release)) for each in (cost, 1)]
+                await asyncio.sleep(0)
+                left = asyncio.create_task(hold(made, cost, release))
+                await asyncio.sleep(0)
+                release.set()
+                left.cancel()
+                done = await asyncio.gather(*holders, left, return_exceptions=True)
+                assert [type(each) for each in done] == [
+                    type(None), type(None), asyncio.CancelledError,
+                ]  # fmt: skip
+            async with asyncio.timeout(5), made.turn(AT_WORK, AT_WORK), made.turn(1, 1):
+                pass
+
+    asyncio.run(run())
+
+
+def test_a_process_that_cannot_be_replaced_keeps_its_place(monkeypatch):
+    def none(*_):
+        raise RuntimeError("can't start new thread")
+
+    async def run():
+        async with started() as made:
+            async with made.turn(AT_WORK, AT_WORK) as turn, asyncio.timeout(5):
+                turn.decoder.end()
+                monkeypatch.setattr(made, "_threads", SimpleNamespace(submit=none))
+            async with asyncio.timeout(5), made.turn(AT_WORK, AT_WORK), made.turn(1, 1):
+                pass
+
+    asyncio.run(run())
