@@ -126,9 +126,14 @@ class Turn:
         """Return what `function` returns in a thread; `what` is what errors call its work.
 
         Raises `RequestError` when it takes over `PATIENCE` seconds, or the process fails. The
-        process is ended then, and when the caller is cancelled meanwhile.
+        process is ended then, when the caller is cancelled meanwhile, and on any other error.
         """
-        job = asyncio.get_running_loop().run_in_executor(self._threads, function)
+        try:
+            job = asyncio.get_running_loop().run_in_executor(self._threads, self._done, function)
+        except RuntimeError:  # no thread can start; one that is free later may still do it
+            self.decoder.end()
+            raise
+        job.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody may ask
         try:
             async with asyncio.timeout(PATIENCE):
                 return await asyncio.shield(job)
@@ -138,12 +143,22 @@ class Turn:
                 f"{what} took over {PATIENCE:.0f} seconds to decode; send it smaller"
             ) from None
         except asyncio.CancelledError:
-            await asyncio.wait({job}, timeout=GRACE)
-            await self._end(job)
+            try:
+                await asyncio.wait({job}, timeout=GRACE)
+            finally:  # it may be cancelled again
+                await self._end(job)
             raise
         except (EOFError, BrokenPipeError):
-            self.decoder.end()
             raise RequestError(f"{what} cannot be decoded: the decoder failed on it") from None
+
+    def _done(self, function: Callable[[], T]) -> T:
+        try:
+            return function()
+        except RequestError:
+            raise
+        except BaseException:  # what is left in its pipe would be read by the next call
+            self.decoder.end()
+            raise
 
     async def _end(self, job: "asyncio.Future[Any]") -> None:
         if not job.done():

@@ -1,6 +1,7 @@
 """Decoding in processes that can be ended, and whose turn it is."""
 
 import asyncio
+import gc
 import json
 import os
 import signal
@@ -203,3 +204,63 @@ def test_a_process_that_cannot_be_replaced_keeps_its_place(monkeypatch):
                 pass
 
     asyncio.run(run())
+
+
+def test_an_unknown_error_ends_the_process_whose_pipe_may_hold_more():
+    def fails(free):
+        free.wait(30)
+        raise MemoryError
+
+    async def run():
+        async with started() as made:
+            free = threading.Event()
+            free.set()
+            async with made.turn(0, 0) as turn:
+                with pytest.raises(MemoryError):
+                    await turn.do(partial(fails, free), "it")
+                assert turn.decoder.ended
+            free.clear()
+            async with made.turn(0, 0) as turn:  # also when its call has just left
+                job = asyncio.create_task(turn.do(partial(fails, free), "it"))
+                await asyncio.sleep(0)
+                job.cancel()
+                free.set()
+                with pytest.raises(asyncio.CancelledError):
+                    await job
+                assert turn.decoder.ended
+
+    asyncio.run(run())
+
+
+def test_a_process_is_ended_also_when_its_call_is_cancelled_twice(monkeypatch):
+    monkeypatch.setattr(decoders, "GRACE", 60)
+
+    async def run():
+        async with started() as made, made.turn(0, 0) as turn:
+            os.kill(turn.decoder.pid, signal.SIGSTOP)
+            job = asyncio.create_task(turn.do(partial(turn.decoder.open, b"{}"), "it"))
+            for _ in range(2):
+                await asyncio.sleep(0.01)
+                job.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await job
+            assert turn.decoder.ended
+
+    asyncio.run(run())
+
+
+def test_a_call_that_left_logs_no_error(caplog):
+    async def run():
+        async with started() as made, made.turn(0, 0) as turn:
+            os.kill(turn.decoder.pid, signal.SIGSTOP)
+            job = asyncio.create_task(turn.do(partial(turn.decoder.open, b"{}"), "it"))
+            await asyncio.sleep(0)
+            job.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await job
+            del job
+            gc.collect()
+
+    asyncio.run(run())
+    gc.collect()
+    assert caplog.messages == []
