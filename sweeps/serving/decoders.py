@@ -18,8 +18,9 @@ from workers.caption_requests import MAX_PIXELS, CaptionRequest, RequestError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-CHEAP = 4_000_000
-"""Pixels of a call, or bytes of its body, for which one process is kept free."""
+CHEAP, FEW = 4_000_000, 4
+"""Pixels of a call, or bytes of its body, for which one process is kept free; most images of a
+call that is decoded as it is read."""
 AT_WORK = MAX_PIXELS
 """Most pixels, or bytes of bodies, that are decoded at once beside those of cheap calls."""
 PATIENCE = 15.0
@@ -41,7 +42,7 @@ class Opened:
     pixels: list[int]
     """Of each image."""
     images: "list[Image]"
-    """The images themselves, in a call of at most `CHEAP` pixels; else none."""
+    """The images themselves, in a call of at most `FEW` images and `CHEAP` pixels; else none."""
 
 
 class Decoder:
@@ -67,11 +68,10 @@ class Decoder:
 
     def open(self, body: bytes | bytearray) -> Opened:
         """Hand over a call; raises `RequestError` for one that cannot be answered."""
-        self._order({"open": len(body), "cheap": CHEAP}, body)
+        self._order({"open": len(body), "cheap": CHEAP, "few": FEW}, body)
         said = self._answer()
         requests = [CaptionRequest.model_validate(one) for one in said["requests"]]
-        cheap = sum(said["pixels"]) <= CHEAP
-        images = [self._image() for _ in requests] if cheap else []
+        images = [self._image() for _ in range(said["images"])]
         return Opened(requests=requests, pixels=said["pixels"], images=images)
 
     def image(self, number: int) -> "Image":

@@ -53,8 +53,10 @@ def test_images_are_those_that_this_process_would_decode(tmp_path, monkeypatch):
             opened = turn.decoder.open(json.dumps({"inputs": call}).encode())
             assert opened.pixels == [image.width * image.height for image in images]
             assert [one.max_new_tokens for one in opened.requests] == [9, 9, 9]
-            monkeypatch.setattr(decoders, "CHEAP", 100)
-            assert turn.decoder.open(json.dumps({"inputs": call}).encode()).images == []
+            for limit in ("CHEAP", "FEW"):
+                with monkeypatch.context() as patch:
+                    patch.setattr(decoders, limit, 2)
+                    assert turn.decoder.open(json.dumps({"inputs": call}).encode()).images == []
             return [*opened.images, *(turn.decoder.image(number) for number in (2, 0, 1))]
 
     for number, image in zip((0, 1, 2, 2, 0, 1), asyncio.run(decoded()), strict=True):
@@ -77,7 +79,7 @@ def test_refusals_are_sentences_and_the_process_lives_on():
 def test_memory_is_limited():
     code = "from sweeps.serving import decoder; decoder.MEMORY = 150_000_000; decoder.main()"
     call = body(encoded(Image.new("1", (7000, 7000))))
-    orders = b'{"open": %d, "cheap": 0}\n%s{"decode": 0}\n' % (len(call), call)
+    orders = b'{"open": %d, "cheap": 0, "few": 0}\n%s{"decode": 0}\n' % (len(call), call)
     done = subprocess.run([sys.executable, "-c", code], input=orders, stdout=subprocess.PIPE)
     said = [json.loads(line) for line in done.stdout.splitlines()]
     assert said[0]["pixels"] == [49_000_000]

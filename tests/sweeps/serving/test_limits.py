@@ -9,7 +9,8 @@ from contextlib import suppress
 import pytest
 from PIL import Image
 
-from sweeps.serving import app, bodies, connections, server
+from sweeps.serving import answers, app, bodies, connections, server
+from sweeps.serving.decoders import FEW
 
 from .conftest import NAME, busy, encoded, picture, serving
 
@@ -138,6 +139,20 @@ def test_nothing_is_written_for_a_client_that_left(strict):
     assert strict.ask(GOOD)[0] == 200
     assert strict.batcher.images == before + 1
     until(lambda: strict.batcher.held == 0)
+
+
+def test_many_small_images_are_prepared_only_where_there_is_room(strict, monkeypatch):
+    until(lambda: strict.batcher.held == 0)
+    monkeypatch.setattr(answers, "QUEUED", 0)
+    monkeypatch.setattr(answers, "LARGE", 0)
+    many = json.dumps({"inputs": [GOOD] * (FEW + 1)}).encode()
+    with busy(strict.batcher):
+        connection = connected(strict, call(many))
+        until(lambda: strict.batcher.waiting)
+        time.sleep(0.05)
+        assert len(strict.batcher.waiting) == 1
+    assert connection.recv(100).startswith(b"HTTP/1.1 200")
+    connection.close()
 
 
 def test_a_call_that_takes_too_long_is_given_up(strict):
