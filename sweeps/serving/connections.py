@@ -6,7 +6,8 @@ from typing import Any, cast
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 MAX_CONNECTIONS = 256
-"""Most connections at once. One more ends that which has waited longest for a whole request."""
+"""Most connections, and with them calls, at once. One more ends that which has waited longest for
+a whole request."""
 HEADERS = 20.0
 """Seconds from the begin of a connection, or from its last answer, to the next headers' end."""
 STALLED = 20.0
@@ -33,7 +34,9 @@ class Connection(H11Protocol):
         if len(self.connections) > MAX_CONNECTIONS:
             every = cast("set[Connection]", self.connections)
             waiting = [each for each in every if each.waits_for_client]
-            min(waiting, key=lambda each: each._since).transport.abort()
+            longest = min(waiting, key=lambda each: each._since)
+            self.connections.discard(longest)  # another may come before it is closed
+            longest.transport.abort()
 
     @property
     def waits_for_client(self) -> bool:

@@ -29,8 +29,9 @@ def main() -> None:
 
     ``{"open": bytes, "cheap": pixels, "few": images}``, followed by the body of a call, is answered
     with its requests without images, the pixels of each, and how many images follow: all, if they
-    are no more than ``few`` and have no more than ``cheap`` pixels, else none. ``{"decode": number}`` is answered with one image: its size, followed by
-    its pixels as RGB. What cannot be done is answered with ``{"refused": sentence}``.
+    are no more than ``few`` and have no more than ``cheap`` pixels, else none. ``{"decode":
+    number}`` is answered with one image: its size, followed by its pixels as RGB. What cannot be
+    done is answered with ``{"refused": sentence}``.
     """
     with suppress(OSError, ValueError):  # macOS knows no such limit
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
