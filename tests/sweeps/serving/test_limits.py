@@ -188,6 +188,34 @@ def test_many_small_images_are_prepared_only_where_there_is_room(strict, monkeyp
     connection.close()
 
 
+def test_that_a_client_left_is_seen_also_when_it_had_sent_more(strict, monkeypatch):
+    monkeypatch.setattr(app, "SECONDS", 30.0)
+    until(lambda: strict.batcher.held == 0)
+    with busy(strict.batcher):
+        with connected(strict, call()) as connection:
+            until(lambda: strict.batcher.waiting)
+            connection.sendall(b"G")
+            time.sleep(0.05)
+        until(lambda: strict.batcher.waiting[0].caption.cancelled())
+
+
+def test_what_comes_before_the_answer_is_limited(strict):
+    with busy(strict.batcher), connected(strict, call()) as connection:
+        until(lambda: strict.batcher.waiting)
+        with suppress(ConnectionError):
+            connection.sendall(b"x" * (connections.AHEAD + 1))
+        until(lambda: is_closed(connection))
+        until(lambda: strict.batcher.waiting[0].caption.cancelled())
+
+
+def test_requests_may_come_one_behind_the_other(strict):
+    with connected(strict, call() * 3) as connection:
+        said = b""
+        while said.count(b"HTTP/1.1 200") < 3 or not said.endswith(b"}"):
+            said += connection.recv(1000)
+    assert said.count(b"predictions") == 3
+
+
 def test_a_call_that_takes_too_long_is_given_up(strict):
     with busy(strict.batcher):
         status, said = strict.ask(GOOD)
