@@ -1,9 +1,9 @@
-"""What an honest client of `sweeps serve` sees while ten others do their worst.
+"""What an honest client of `sweeps serve` sees while others do their worst.
 
     sweeps run quickstart                           # registers quickstart-captioner
     python -m benchmarks.serving_attack [--results sweep-results] [--seconds 60]
 
-The honest client asks for one small image after the other: alone, then beside ten attackers in a
+The honest client asks for one small image after the other: alone, then beside attackers in a
 process of their own. At the end the server gets SIGTERM while they go on.
 """
 
@@ -77,9 +77,10 @@ def slow(port: int, connections: int = 64) -> str:
 
 
 def attack(port: int, ended: Any, counts: Any) -> None:
-    """Run ten clients, each again and again."""
+    """Run all attackers, each again and again."""
     small = json.loads(bodies()[0])["inputs"][0]
     many = json.dumps({"inputs": [small] * 64}).encode()
+    long = json.dumps({"inputs": [small | {"max_new_tokens": 256}] * 11}).encode()
     refused, allowed, noise = huge(64), huge(2), huge(1)
     kinds: dict[str, list[Callable[[], str]]] = {
         "64 of 50 megapixels": [lambda: leaves(port, refused, 3)] * 2,
@@ -87,6 +88,7 @@ def attack(port: int, ended: Any, counts: Any) -> None:
         "1 of 50 megapixels": [lambda: leaves(port, noise, random.uniform(0.1, 3))] * 2,
         "64 slow connections": [lambda: slow(port)] * 2,
         "64 small images": [lambda: leaves(port, many, 60)] * 2,
+        "11 images of 256 tokens": [lambda: leaves(port, long, 60)] * 64,
     }
     seen: Counter[str] = Counter()
 

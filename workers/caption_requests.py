@@ -5,6 +5,7 @@ Nothing here needs torch: a bad request is refused before anything is computed.
 
 import base64
 import binascii
+import re
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
@@ -33,6 +34,8 @@ MAX_CALL_PIXELS = 100_000_000
 MAX_NEW_TOKENS = 256
 MAX_QUESTION = 2000
 """Most characters of a question."""
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+"""What JSON can write and UTF-8, and with it file names and tokenizers, cannot."""
 
 
 class RequestError(ValueError):
@@ -98,6 +101,8 @@ def check(request: CaptionRequest, name: str) -> None:
         value = getattr(request, field)
         if not isinstance(value, str | None):
             raise RequestError(f"{name}.{field} must be a string, got {_kind(value)}")
+        if field != "image" and _SURROGATE.search(value or ""):
+            raise RequestError(f"{name}.{field} must be Unicode text, got a lone surrogate")
     _check_tokens(request.max_new_tokens, f"{name}.max_new_tokens")
     if len(request.question or "") > MAX_QUESTION:
         raise RequestError(

@@ -9,13 +9,13 @@ from functools import partial
 import torch
 
 from sweeps.serving.batcher import WAIT, Batcher, Call
-from sweeps.serving.decoders import CHEAP, Decoder, Decoders, Opened
+from sweeps.serving.decoders import CHEAP, FEW, Decoder, Decoders, Opened
 from sweeps.serving.keeper import Keeper
 from sweeps.serving.limits import Budget
 from workers.captioner import BATCH, Captioner, Prepared
 
-IMAGES, FEW = 1024, 4
-"""Most images of all calls; how many a call may have to find room beside others."""
+IMAGES = 1024
+"""Most images of all calls."""
 PIXELS = 800_000_000
 """Most pixels of all calls."""
 QUEUED = 512_000_000
@@ -74,8 +74,15 @@ class Answers:
     async def _decode(
         self, body: bytes | bytearray, opened: Opened, captioner: Captioner, call: Call
     ) -> None:
-        """Decode the images of a large call one by one, in a turn that it had to wait for."""
-        async with self._decoders.turn(sum(opened.pixels), max(opened.pixels)) as turn:
+        """Decode the images of a large call one by one, in a turn that it had to wait for.
+
+        Many small images take as long as a large one, for some processors much longer, but not
+        its memory.
+        """
+        cost, largest = sum(opened.pixels), max(opened.pixels)
+        if cost <= CHEAP:
+            cost, largest = CHEAP + 1, 0
+        async with self._decoders.turn(cost, largest) as turn:
             await turn.do(partial(turn.decoder.open, body), "the request")
             ready: list[Prepared] = []
             for number in range(len(opened.pixels)):
@@ -97,7 +104,7 @@ class Answers:
 def _read(
     decoder: Decoder, body: bytes | bytearray, captioner: Captioner
 ) -> tuple[Opened, list[Prepared]]:
-    """Read a call; return the prepared images of one that is cheap, else none."""
+    """Read a call; return the prepared images of one that has few and small ones, else none."""
     opened = decoder.open(body)
     for number, request in enumerate(opened.requests):
         captioner.check_question(request.question, f"inputs[{number}].question")

@@ -1,4 +1,4 @@
-"""The HTTP side: routes, refusals, and how many calls are taken at once."""
+"""The HTTP side: routes, refusals, and how long a call may take."""
 
 import asyncio
 from contextlib import suppress
@@ -14,12 +14,10 @@ from sweeps.serving.answers import Answers
 from sweeps.serving.batcher import Batcher
 from sweeps.serving.bodies import Bodies
 from sweeps.serving.keeper import Keeper
-from sweeps.serving.limits import Budget, CallError
+from sweeps.serving.limits import CallError
 from workers.caption_requests import RequestError
 
 PAGE = Path(__file__).with_name("page.html")
-MAX_CALLS = 64
-"""Most calls that wait or are computed at once, their bodies read; others come again."""
 SECONDS = 120.0
 """Seconds in which a call is answered, from when its body is there."""
 CODES = {
@@ -48,7 +46,6 @@ class Front:
         self._batcher = batcher
         self._answers = answers
         self._bodies = Bodies()
-        self._calls = Budget(MAX_CALLS, 1, "calls")
         self._limits: set[asyncio.Timeout] = set()
         self._ending = False
 
@@ -82,14 +79,13 @@ class Front:
             await bodies.discard(request)
             return refusal(415, f"the content type must be {JSON}, got {kind[:60] or 'none'}")
         async with self._bodies.read(request) as body:
-            with self._calls.take(1):
-                if not self._ending:
-                    limit.reschedule(asyncio.get_running_loop().time() + SECONDS)
-                leaving = asyncio.create_task(_end_when_left(request, limit))
-                try:
-                    return JSONResponse({"predictions": await self._answers.captions(body)})
-                finally:
-                    leaving.cancel()
+            if not self._ending:
+                limit.reschedule(asyncio.get_running_loop().time() + SECONDS)
+            leaving = asyncio.create_task(_end_when_left(request, limit))
+            try:
+                return JSONResponse({"predictions": await self._answers.captions(body)})
+            finally:
+                leaving.cancel()
 
     def end(self, seconds: float) -> None:
         """Have the requests that were taken answered or given up in so many seconds."""

@@ -6,12 +6,15 @@ from typing import Any, cast
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 MAX_CONNECTIONS = 256
-"""Most connections at once. One more ends that which has waited longest for a whole request."""
+"""Most connections, and with them calls, at once. One more ends that which has waited longest for
+a whole request."""
 HEADERS = 20.0
 """Seconds from the begin of a connection, or from its last answer, to the next headers' end."""
 STALLED = 20.0
 """Seconds for which a client may take nothing of an answer."""
 
+AHEAD = 65_536
+"""Bytes that a client may send while its last request is answered."""
 LINES, LINE = 1000, 128
 """Line ends of a request: so many, and one more for each 128 bytes. A body in chunks of a byte
 would else keep the parser, which all share, at work."""
@@ -22,6 +25,7 @@ class Connection(H11Protocol):
 
     _bytes = 0
     _lines = 0
+    _ahead = 0
     _clock: asyncio.TimerHandle | None = None
     _stalled: asyncio.TimerHandle | None = None
     _since = 0.0
@@ -33,7 +37,9 @@ class Connection(H11Protocol):
         if len(self.connections) > MAX_CONNECTIONS:
             every = cast("set[Connection]", self.connections)
             waiting = [each for each in every if each.waits_for_client]
-            min(waiting, key=lambda each: each._since).transport.abort()
+            longest = min(waiting, key=lambda each: each._since)
+            self.connections.discard(longest)  # another may come before it is closed
+            longest.transport.abort()
 
     @property
     def waits_for_client(self) -> bool:
@@ -41,18 +47,21 @@ class Connection(H11Protocol):
         return self.cycle is None or self.cycle.response_complete or self.cycle.more_body
 
     def data_received(self, data: bytes) -> None:
-        """Read on, unless it is mostly line ends."""
+        """Read on, unless it is mostly line ends or comes too early."""
         self._bytes += len(data)
         self._lines += data.count(b"\r\n")
-        if self._lines > LINES + self._bytes // LINE:
+        self._ahead += 0 if self.waits_for_client else len(data)
+        if self._lines > LINES + self._bytes // LINE or self._ahead > AHEAD:
             return self.transport.abort()
         return super().data_received(data)
 
     def handle_events(self) -> None:
-        """Note whether headers have come."""
+        """Note whether headers have come; read on, or it would not be seen that a client left."""
         super().handle_events()
         if self.cycle is not None and not self.cycle.response_complete:
             self._end_clock()
+        if not self.waits_for_client:
+            self.flow.resume_reading()
 
     def on_response_complete(self) -> None:
         """Wait for the headers of the next request."""
@@ -77,7 +86,7 @@ class Connection(H11Protocol):
 
     def _wait(self) -> None:
         self._end_clock()
-        self._bytes = self._lines = 0
+        self._bytes = self._lines = self._ahead = 0
         self._since = self.loop.time()
         self._clock = self.loop.call_later(HEADERS, self.transport.abort)
 

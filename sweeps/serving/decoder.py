@@ -27,10 +27,11 @@ BAND = 1_000_000
 def main() -> None:
     """Do what comes on stdin until it ends; each order and each answer is a line of JSON.
 
-    ``{"open": bytes, "cheap": pixels}``, followed by the body of a call, is answered with its
-    requests without images, and the pixels of each; then, if they are no more than ``cheap`` in
-    all, with the images. ``{"decode": number}`` is answered with one image: its size, followed by
-    its pixels as RGB. What cannot be done is answered with ``{"refused": sentence}``.
+    ``{"open": bytes, "cheap": pixels, "few": images}``, followed by the body of a call, is answered
+    with its requests without images, the pixels of each, and how many images follow: all, if they
+    are no more than ``few`` and have no more than ``cheap`` pixels, else none. ``{"decode":
+    number}`` is answered with one image: its size, followed by its pixels as RGB. What cannot be
+    done is answered with ``{"refused": sentence}``.
     """
     with suppress(OSError, ValueError):  # macOS knows no such limit
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
@@ -44,8 +45,9 @@ def main() -> None:
                 requests = parsed(sys.stdin.buffer.read(order["open"]))
                 pixels = caption_requests.measure(requests, folder)
                 fields = [one.model_dump(exclude={"image"}) for one in requests]
-                say({"pixels": pixels, "requests": fields})
-                wanted = range(len(requests) if sum(pixels) <= order["cheap"] else 0)
+                cheap = len(pixels) <= order["few"] and sum(pixels) <= order["cheap"]
+                wanted = range(len(pixels) if cheap else 0)
+                say({"pixels": pixels, "requests": fields, "images": len(wanted)})
             else:
                 wanted = range(order["decode"], order["decode"] + 1)
             for number in wanted:

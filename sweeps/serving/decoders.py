@@ -18,8 +18,9 @@ from workers.caption_requests import MAX_PIXELS, CaptionRequest, RequestError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-CHEAP = 4_000_000
-"""Pixels of a call, or bytes of its body, for which one process is kept free."""
+CHEAP, FEW = 4_000_000, 4
+"""Pixels of a call, or bytes of its body, for which one process is kept free; most images of a
+call that is decoded as it is read."""
 AT_WORK = MAX_PIXELS
 """Most pixels, or bytes of bodies, that are decoded at once beside those of cheap calls."""
 PATIENCE = 15.0
@@ -41,7 +42,7 @@ class Opened:
     pixels: list[int]
     """Of each image."""
     images: "list[Image]"
-    """The images themselves, in a call of at most `CHEAP` pixels; else none."""
+    """The images themselves, in a call of at most `FEW` images and `CHEAP` pixels; else none."""
 
 
 class Decoder:
@@ -67,11 +68,10 @@ class Decoder:
 
     def open(self, body: bytes | bytearray) -> Opened:
         """Hand over a call; raises `RequestError` for one that cannot be answered."""
-        self._order({"open": len(body), "cheap": CHEAP}, body)
+        self._order({"open": len(body), "cheap": CHEAP, "few": FEW}, body)
         said = self._answer()
         requests = [CaptionRequest.model_validate(one) for one in said["requests"]]
-        cheap = sum(said["pixels"]) <= CHEAP
-        images = [self._image() for _ in requests] if cheap else []
+        images = [self._image() for _ in range(said["images"])]
         return Opened(requests=requests, pixels=said["pixels"], images=images)
 
     def image(self, number: int) -> "Image":
@@ -126,9 +126,14 @@ class Turn:
         """Return what `function` returns in a thread; `what` is what errors call its work.
 
         Raises `RequestError` when it takes over `PATIENCE` seconds, or the process fails. The
-        process is ended then, and when the caller is cancelled meanwhile.
+        process is ended then, when the caller is cancelled meanwhile, and on any other error.
         """
-        job = asyncio.get_running_loop().run_in_executor(self._threads, function)
+        try:
+            job = asyncio.get_running_loop().run_in_executor(self._threads, self._done, function)
+        except RuntimeError:  # no thread can start; one that is free later may still do it
+            self.decoder.end()
+            raise
+        job.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody may ask
         try:
             async with asyncio.timeout(PATIENCE):
                 return await asyncio.shield(job)
@@ -138,12 +143,22 @@ class Turn:
                 f"{what} took over {PATIENCE:.0f} seconds to decode; send it smaller"
             ) from None
         except asyncio.CancelledError:
-            await asyncio.wait({job}, timeout=GRACE)
-            await self._end(job)
+            try:
+                await asyncio.wait({job}, timeout=GRACE)
+            finally:  # it may be cancelled again
+                await self._end(job)
             raise
         except (EOFError, BrokenPipeError):
-            self.decoder.end()
             raise RequestError(f"{what} cannot be decoded: the decoder failed on it") from None
+
+    def _done(self, function: Callable[[], T]) -> T:
+        try:
+            return function()
+        except RequestError:
+            raise
+        except BaseException:  # what is left in its pipe would be read by the next call
+            self.decoder.end()
+            raise
 
     async def _end(self, job: "asyncio.Future[Any]") -> None:
         if not job.done():
@@ -202,7 +217,7 @@ class Decoders:
 
     def _begin(self) -> None:
         for wanted in tuple(self._waiting):
-            if self._may_begin(wanted):
+            if not wanted.decoder.done() and self._may_begin(wanted):  # it may just have left
                 self._waiting.remove(wanted)
                 self._at_work += wanted.weight
                 wanted.decoder.set_result(self._free.pop())
@@ -214,12 +229,12 @@ class Decoders:
 
     def _put_back(self, decoder: Decoder, weight: int) -> None:
         if decoder.ended:
-            with suppress(OSError):  # no new one can start: it is tried again after the next call
-                new = Decoder(self._folder)
-                self._threads.submit(decoder.reap)
-                self._all.remove(decoder)
-                self._all.add(new)
-                decoder = new
+            # Where no process or thread can start, it is tried again after the next call.
+            with suppress(OSError, RuntimeError):
+                ended, decoder = decoder, Decoder(self._folder)
+                self._all.remove(ended)
+                self._all.add(decoder)
+                self._threads.submit(ended.reap)
         self._at_work -= weight
         self._free.append(decoder)
         self._begin()

@@ -7,12 +7,15 @@ it read what listens here. Such a request carries the page's name as its ``Host`
 import re
 import socket
 from collections.abc import Collection
+from contextlib import suppress
 from ipaddress import ip_address
 
 from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect, Request
 
 from sweeps.serving.access_log import App, Message, Receive, Send
 from sweeps.serving.app import refusal
+from sweeps.serving.bodies import discard
 from workers.data.addresses import is_loopback
 
 ANY = "*"
@@ -41,6 +44,8 @@ class HostCheck:
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it."""
         if scope["type"] == "http" and (refused := self._refused(scope)):
+            with suppress(ClientDisconnect):
+                await discard(Request(scope, receive))
             return await refusal(*refused)(scope, receive, send)
         return await self._app(scope, receive, send)
 

@@ -57,6 +57,8 @@ def test_what_is_no_call_is_refused(data, reason):
         ({"image": RED, "path": "a.png"}, "it must have image"),
         ({"image": ["a"]}, r"it\.image must be a string, got a list"),
         ({"path": True}, r"it\.path must be a string, got true or false"),
+        ({"path": "\ud800.png"}, r"it\.path must be Unicode text, got a lone surrogate"),
+        ({"image": RED, "question": "\udfff"}, r"it\.question must be Unicode text"),
         ({"image": RED, "question": 1}, r"it\.question must be a string"),
         ({"image": RED, "question": "x" * 2001}, "at most 2000 characters, got 2001"),
         ({"image": RED, "max_new_tokens": "5"}, "must be a whole number, got a string"),

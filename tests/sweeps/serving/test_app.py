@@ -91,6 +91,7 @@ BAD = {
         "at most 50000000 pixels, got 9000 x 9000",
     ),
     "question": (json.dumps({"inputs": [GOOD | {"question": "why?"}]}), "asked nothing"),
+    "surrogate": (r'{"inputs": [{"path": "\ud800"}]}', "inputs[0].path must be Unicode text"),
     "outside": ('{"inputs": [{"path": "../secret.png"}]}', "in the server's image folder"),
     "absolute": ('{"inputs": [{"path": "/etc/hosts"}]}', "in the server's image folder"),
     "link": ('{"inputs": [{"path": "link.png"}]}', "through no link"),

@@ -1,6 +1,7 @@
 """Decoding in processes that can be ended, and whose turn it is."""
 
 import asyncio
+import gc
 import json
 import os
 import signal
@@ -10,6 +11,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -51,8 +53,10 @@ def test_images_are_those_that_this_process_would_decode(tmp_path, monkeypatch):
             opened = turn.decoder.open(json.dumps({"inputs": call}).encode())
             assert opened.pixels == [image.width * image.height for image in images]
             assert [one.max_new_tokens for one in opened.requests] == [9, 9, 9]
-            monkeypatch.setattr(decoders, "CHEAP", 100)
-            assert turn.decoder.open(json.dumps({"inputs": call}).encode()).images == []
+            for limit in ("CHEAP", "FEW"):
+                with monkeypatch.context() as patch:
+                    patch.setattr(decoders, limit, 2)
+                    assert turn.decoder.open(json.dumps({"inputs": call}).encode()).images == []
             return [*opened.images, *(turn.decoder.image(number) for number in (2, 0, 1))]
 
     for number, image in zip((0, 1, 2, 2, 0, 1), asyncio.run(decoded()), strict=True):
@@ -75,7 +79,7 @@ def test_refusals_are_sentences_and_the_process_lives_on():
 def test_memory_is_limited():
     code = "from sweeps.serving import decoder; decoder.MEMORY = 150_000_000; decoder.main()"
     call = body(encoded(Image.new("1", (7000, 7000))))
-    orders = b'{"open": %d, "cheap": 0}\n%s{"decode": 0}\n' % (len(call), call)
+    orders = b'{"open": %d, "cheap": 0, "few": 0}\n%s{"decode": 0}\n' % (len(call), call)
     done = subprocess.run([sys.executable, "-c", code], input=orders, stdout=subprocess.PIPE)
     said = [json.loads(line) for line in done.stdout.splitlines()]
     assert said[0]["pixels"] == [49_000_000]
@@ -162,3 +166,103 @@ def test_cheap_calls_pass_and_large_ones_take_turns():
 
     asyncio.run(run())
     assert order == ["cheap", "large", "large 2", "larger"]
+
+
+def test_one_that_leaves_as_its_turn_comes_takes_nothing_along():
+    async def hold(made, cost, until):
+        async with made.turn(cost, cost):
+            await until.wait()
+
+    async def run():
+        async with started() as made:
+            for cost in (1, AT_WORK):
+                release = asyncio.Event()
+                holders = [asyncio.create_task(hold(made, each, release)) for each in (cost, 1)]
+                await asyncio.sleep(0)
+                left = asyncio.create_task(hold(made, cost, release))
+                await asyncio.sleep(0)
+                release.set()
+                left.cancel()
+                done = await asyncio.gather(*holders, left, return_exceptions=True)
+                assert [type(each) for each in done] == [
+                    type(None), type(None), asyncio.CancelledError,
+                ]  # fmt: skip
+            async with asyncio.timeout(5), made.turn(AT_WORK, AT_WORK), made.turn(1, 1):
+                pass
+
+    asyncio.run(run())
+
+
+def test_a_process_that_cannot_be_replaced_keeps_its_place(monkeypatch):
+    def none(*_):
+        raise RuntimeError("can't start new thread")
+
+    async def run():
+        async with started() as made:
+            async with made.turn(AT_WORK, AT_WORK) as turn, asyncio.timeout(5):
+                turn.decoder.end()
+                monkeypatch.setattr(made, "_threads", SimpleNamespace(submit=none))
+            async with asyncio.timeout(5), made.turn(AT_WORK, AT_WORK), made.turn(1, 1):
+                pass
+
+    asyncio.run(run())
+
+
+def test_an_unknown_error_ends_the_process_whose_pipe_may_hold_more():
+    def fails(free):
+        free.wait(30)
+        raise MemoryError
+
+    async def run():
+        async with started() as made:
+            free = threading.Event()
+            free.set()
+            async with made.turn(0, 0) as turn:
+                with pytest.raises(MemoryError):
+                    await turn.do(partial(fails, free), "it")
+                assert turn.decoder.ended
+            free.clear()
+            async with made.turn(0, 0) as turn:  # also when its call has just left
+                job = asyncio.create_task(turn.do(partial(fails, free), "it"))
+                await asyncio.sleep(0)
+                job.cancel()
+                free.set()
+                with pytest.raises(asyncio.CancelledError):
+                    await job
+                assert turn.decoder.ended
+
+    asyncio.run(run())
+
+
+def test_a_process_is_ended_also_when_its_call_is_cancelled_twice(monkeypatch):
+    monkeypatch.setattr(decoders, "GRACE", 60)
+
+    async def run():
+        async with started() as made, made.turn(0, 0) as turn:
+            os.kill(turn.decoder.pid, signal.SIGSTOP)
+            job = asyncio.create_task(turn.do(partial(turn.decoder.open, b"{}"), "it"))
+            for _ in range(2):
+                await asyncio.sleep(0.01)
+                job.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await job
+            assert turn.decoder.ended
+
+    asyncio.run(run())
+
+
+def test_a_call_that_left_logs_no_error(caplog):
+    async def run():
+        async with started() as made, made.turn(0, 0) as turn:
+            os.kill(turn.decoder.pid, signal.SIGSTOP)
+            job = asyncio.create_task(turn.do(partial(turn.decoder.open, b"{}"), "it"))
+            await asyncio.sleep(0)
+            job.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await job
+            del job
+            gc.collect()
+
+    asyncio.run(run())
+    gc.collect()
+    assert caplog.messages == []

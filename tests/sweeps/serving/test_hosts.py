@@ -17,10 +17,13 @@ def status(check, host, path="/model", method="GET", origin=None):
         headers.append((b"origin", origin.encode()))
     scope = {"type": "http", "method": method, "path": path, "headers": headers}
 
+    async def receive():
+        return {"type": "http.request"}
+
     async def send(message):
         sent.append(message)
 
-    asyncio.run(check(scope, None, send))
+    asyncio.run(check(scope, receive, send))
     return sent[0]["status"]
 
 
@@ -94,6 +97,13 @@ def test_a_refusal_is_a_sentence(client):
     )
     code, _, said = client.send("POST", "/invocations", "{}", {"Origin": "http://evil.example"})
     assert (code, said["error_code"]) == (403, "PERMISSION_DENIED")
+
+
+@pytest.mark.parametrize("name", ["Host", "Origin"])
+def test_a_refusal_is_seen_by_a_client_that_still_sends(client, name):
+    body = b"x" * 20_000_000
+    code, _, _ = client.send("POST", "/invocations", body, {name: "http://evil.example"})
+    assert code in (421, 403)
 
 
 def test_addresses_that_others_reach_are_named():

@@ -3,13 +3,15 @@
 import json
 import logging
 import socket
+import threading
 import time
 from contextlib import suppress
 
 import pytest
 from PIL import Image
 
-from sweeps.serving import app, bodies, connections, server
+from sweeps.serving import answers, app, bodies, connections, server
+from sweeps.serving.decoders import FEW
 
 from .conftest import NAME, busy, encoded, picture, serving
 
@@ -23,7 +25,7 @@ def strict(shop):
     """A server with limits that a test reaches."""
     shop.alias(NAME, "1")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(app, "MAX_CALLS", 4)
+        patch.setattr(answers, "IMAGES", 40)
         patch.setattr(app, "SECONDS", 1.0)
         patch.setattr(bodies, "HELD", 40_000)
         patch.setattr(bodies, "CHEAP", 2_000)
@@ -47,6 +49,17 @@ def connected(client, sent=b""):
     connection = socket.create_connection(("127.0.0.1", client.port), timeout=10)
     connection.sendall(sent)
     return connection
+
+
+def is_closed(connection):
+    """Whether the server ended it."""
+    connection.setblocking(False)
+    try:
+        return connection.recv(1) == b""
+    except BlockingIOError:
+        return False
+    except ConnectionResetError:
+        return True
 
 
 def call(body=BODY, length=None):
@@ -86,7 +99,7 @@ def test_a_body_in_tiny_chunks_ends_the_connection(strict):
 
 
 def test_calls_count_only_once_their_bodies_are_there(strict):
-    slow = [connected(strict, call(b"{", length=1000)) for _ in range(2 * app.MAX_CALLS)]
+    slow = [connected(strict, call(b"{", length=1000)) for _ in range(8)]
     assert strict.ask(GOOD)[0] == 200
     for connection in slow:  # they leave in the middle of their bodies
         connection.close()
@@ -104,6 +117,20 @@ def test_one_connection_too_many_ends_the_one_that_waited_longest(strict):
         connection.close()
 
 
+def test_connections_that_come_all_at_once_are_not_more(strict, monkeypatch):
+    monkeypatch.setattr(connections, "HEADERS", 30)
+    opened, come = [connected(strict)], threading.Event()
+    until(lambda: len(strict.server.server_state.connections) == 1)
+    [first] = strict.server.server_state.connections
+    first.loop.call_soon_threadsafe(come.wait, 30)
+    opened += [connected(strict) for _ in range(3 * connections.MAX_CONNECTIONS - 1)]
+    come.set()
+    until(lambda: sum(map(is_closed, opened)) == 2 * connections.MAX_CONNECTIONS)
+    assert strict.ask(GOOD)[0] == 200
+    for connection in opened:
+        connection.close()
+
+
 def test_bodies_that_fill_the_memory_make_room_for_others(strict):
     large = json.dumps({"inputs": [GOOD], "more": "x" * 20_000}).encode()
     slow = connected(strict, call(large[:-1], length=len(large)))
@@ -115,17 +142,23 @@ def test_bodies_that_fill_the_memory_make_room_for_others(strict):
     assert (status, said["message"]) == (503, "too many bytes at once; come again in a second")
 
 
-def test_too_many_calls_are_told_to_come_again(strict):
+def test_a_large_call_beyond_the_limit_comes_again_and_small_ones_need_not(strict, monkeypatch):
+    monkeypatch.setattr(app, "SECONDS", 30.0)
+    large = json.dumps({"inputs": [GOOD] * 11}).encode()
     with busy(strict.batcher):
-        waiting = [connected(strict, call()) for _ in range(app.MAX_CALLS)]
-        until(lambda: len(strict.batcher.waiting) == app.MAX_CALLS)
+        waiting = [connected(strict, call(large)) for _ in range(2)]
+        until(lambda: len(strict.batcher.waiting) == 22)
         status, headers, said = strict.send(
-            "POST", "/invocations", BODY, {"Content-Type": app.JSON}
+            "POST", "/invocations", large, {"Content-Type": app.JSON}
         )
-        for connection in waiting:
-            connection.close()
+        waiting += [connected(strict, call()) for _ in range(40 - 22)]
+        until(lambda: len(strict.batcher.waiting) == 40)
     assert (status, headers["retry-after"]) == (503, "1")
     assert said["error_code"] == "TEMPORARILY_UNAVAILABLE"
+    assert said["message"] == "too many images at once; come again in a second"
+    for connection in waiting:
+        assert connection.recv(100).startswith(b"HTTP/1.1 200")
+        connection.close()
 
 
 def test_nothing_is_written_for_a_client_that_left(strict):
@@ -138,6 +171,49 @@ def test_nothing_is_written_for_a_client_that_left(strict):
     assert strict.ask(GOOD)[0] == 200
     assert strict.batcher.images == before + 1
     until(lambda: strict.batcher.held == 0)
+
+
+def test_many_small_images_are_prepared_only_where_there_is_room(strict, monkeypatch):
+    until(lambda: strict.batcher.held == 0)
+    monkeypatch.setattr(app, "SECONDS", 30.0)
+    monkeypatch.setattr(answers, "QUEUED", 0)
+    monkeypatch.setattr(answers, "LARGE", 0)
+    many = json.dumps({"inputs": [GOOD] * (FEW + 1)}).encode()
+    with busy(strict.batcher):
+        connection = connected(strict, call(many))
+        until(lambda: strict.batcher.waiting)
+        time.sleep(0.05)
+        assert len(strict.batcher.waiting) == 1
+    assert connection.recv(100).startswith(b"HTTP/1.1 200")
+    connection.close()
+
+
+def test_that_a_client_left_is_seen_also_when_it_had_sent_more(strict, monkeypatch):
+    monkeypatch.setattr(app, "SECONDS", 30.0)
+    until(lambda: strict.batcher.held == 0)
+    with busy(strict.batcher):
+        with connected(strict, call()) as connection:
+            until(lambda: strict.batcher.waiting)
+            connection.sendall(b"G")
+            time.sleep(0.05)
+        until(lambda: strict.batcher.waiting[0].caption.cancelled())
+
+
+def test_what_comes_before_the_answer_is_limited(strict):
+    with busy(strict.batcher), connected(strict, call()) as connection:
+        until(lambda: strict.batcher.waiting)
+        with suppress(ConnectionError):
+            connection.sendall(b"x" * (connections.AHEAD + 1))
+        until(lambda: is_closed(connection))
+        until(lambda: strict.batcher.waiting[0].caption.cancelled())
+
+
+def test_requests_may_come_one_behind_the_other(strict):
+    with connected(strict, call() * 3) as connection:
+        said = b""
+        while said.count(b"HTTP/1.1 200") < 3 or not said.endswith(b"}"):
+            said += connection.recv(1000)
+    assert said.count(b"predictions") == 3
 
 
 def test_a_call_that_takes_too_long_is_given_up(strict):
