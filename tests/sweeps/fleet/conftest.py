@@ -7,7 +7,7 @@ import sys
 import time
 
 import pytest
-from ray._raylet import Config
+from ray._raylet import AuthenticationTokenLoader, Config
 from ray.cluster_utils import Cluster
 
 from sweeps import record
@@ -34,12 +34,18 @@ resources: {{slots: 1, {resources}}}
 """
 
 
+def reread_settings():
+    """Have Ray look for mode and token again, which it does once in a process."""
+    Config.initialize("")
+    AuthenticationTokenLoader.instance().reset_cache()
+
+
 @pytest.fixture
 def make_cluster(monkeypatch):
     """Return a function: cores of the head -> a cluster; a node of one core has one host."""
     monkeypatch.setenv("RAY_AUTH_MODE", "token")
     monkeypatch.setenv("RAY_AUTH_TOKEN", TOKEN)
-    Config.initialize("")  # Ray reads the mode once
+    reread_settings()
     made = []
 
     def make(cores):
@@ -51,7 +57,7 @@ def make_cluster(monkeypatch):
     for cluster in made:
         cluster.shutdown()
     monkeypatch.undo()
-    Config.initialize("")
+    reread_settings()
 
 
 @pytest.fixture

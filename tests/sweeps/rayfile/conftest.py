@@ -83,11 +83,13 @@ class Machine:
         """Start a shell command as a user on this machine would."""
         enter = ["nsenter", "--target", self._init, "--pid", "--mount", "--net",
                  f"--wd={self.folder}"]  # fmt: skip
+        # The token of a sweep that ran in this process is not this user's.
+        own = {name: value for name, value in os.environ.items() if "RAY_AUTH" not in name}
         command = f". ~/.profile; export PATH={BINARIES}:$PATH; {command}"
         return subprocess.Popen(
             [*enter, "bash", "-c", command], text=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            start_new_session=True, env={**os.environ, "HOME": f"{self.folder}/home"},
+            start_new_session=True, env={**own, "HOME": f"{self.folder}/home"},
         )  # fmt: skip
 
     def run(self, command: str, code: int = 0) -> str:
