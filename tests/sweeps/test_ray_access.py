@@ -89,8 +89,9 @@ def test_a_cluster_with_a_token(tmp_path, monkeypatch):
     (tmp_path / "sweep.yaml").write_text(FILE)
     with local_cluster(tmp_path) as cluster:
         mine, other = {"RAY_AUTH_TOKEN": TOKEN}, {"RAY_AUTH_TOKEN": "other"}
-        monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")  # is none for this
-        assert answer(cluster.address, mine) is Answer.ACCEPTED
+        with monkeypatch.context() as within:
+            within.setenv("http_proxy", "http://127.0.0.1:9")  # is none for this
+            assert answer(cluster.address, mine) is Answer.ACCEPTED
         for refused in (other, {}, {**mine, "RAY_AUTH_MODE": "disabled"}):
             assert answer(cluster.address, refused) is Answer.REFUSED
         assert answer(cluster.dashboard.removeprefix("http://"), mine) is Answer.NONE
