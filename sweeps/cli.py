@@ -219,7 +219,7 @@ def doctor(
 
 
 def main() -> None:
-    """Run the command line; what a person can mend is one line and no traceback.
+    """Run the command line; what a person can fix is one line and no traceback.
 
     Nothing that it prints or logs holds a secret, see `workers.redaction`.
     """

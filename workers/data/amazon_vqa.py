@@ -15,9 +15,9 @@ link, as the challenge's own download script leaves them.
 from collections.abc import Mapping
 
 from workers.data.contest import UNITS, question
-from workers.data.entries import Described, Entry, load_entries, local_files
+from workers.data.entries import Described, Entry, describe_tables, load_entries, local_files
 from workers.data.sample import DataSet, Files
-from workers.data.table import Table, read_tables
+from workers.data.table import Table
 from workers.recipe import Data
 
 OPTIONS = ("images", "allow_private_links", "allow_redirected_links")
@@ -39,19 +39,7 @@ def files(data: Data) -> Files:
 
 def describe(data: Data) -> Described:
     """Read the tables."""
-    data, tables, problems = read_tables(data)
-    entries: list[Entry] = []
-    for table in tables:
-        found, faults = _entries(table, local=data.images is not None)
-        entries += found
-        problems += faults
-    return Described(
-        data=data,
-        tables=[table.path for table in tables],
-        entries=entries,
-        problems=problems,
-        folder=tables[0].path.parent,
-    )
+    return describe_tables(data, lambda table: _entries(table, local=data.images is not None))
 
 
 def _entries(table: Table, local: bool) -> tuple[list[Entry], list[str]]:

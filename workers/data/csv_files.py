@@ -15,9 +15,16 @@ from hashlib import sha256
 
 from workers.addresses import is_address
 from workers.data.captions import CAPTION_KEYS, IMAGE_KEYS
-from workers.data.entries import Described, Entry, load_entries, local_files, with_text
+from workers.data.entries import (
+    Described,
+    Entry,
+    describe_tables,
+    load_entries,
+    local_files,
+    with_text,
+)
 from workers.data.sample import DataSet, Files
-from workers.data.table import Table, read_tables
+from workers.data.table import Table
 from workers.recipe import Columns, Data
 from workers.redaction import redact
 
@@ -45,19 +52,7 @@ def files(data: Data) -> Files:
 
 def describe(data: Data) -> Described:
     """Read the tables."""
-    data, tables, problems = read_tables(data)
-    entries: list[Entry] = []
-    for table in tables:
-        found, faults = _entries(table, data.columns)
-        entries += found
-        problems += faults
-    return Described(
-        data=data,
-        tables=[table.path for table in tables],
-        entries=entries,
-        problems=problems,
-        folder=tables[0].path.parent,
-    )
+    return describe_tables(data, lambda table: _entries(table, data.columns))
 
 
 def _without_signature(id: str) -> str:

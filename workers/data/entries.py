@@ -1,6 +1,6 @@
 """Samples as a file of captions describes them, and their way to a data set."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,6 +9,7 @@ from workers.data.gather import Candidate, gather
 from workers.data.links import Links, is_link
 from workers.data.locate import IMAGE_FOLDERS, MISSING, Locator, images_folder
 from workers.data.sample import DataSet, Files
+from workers.data.table import Table, read_tables
 from workers.recipe import Data
 
 
@@ -46,6 +47,25 @@ class Described:
     def locator(self) -> Locator:
         """Return what finds the images; raises `DataError` when their folder is none."""
         return Locator(images_folder(self.data.images, self.folder), self.places)
+
+
+def describe_tables(
+    data: Data, entries_of: Callable[[Table], tuple[list[Entry], list[str]]]
+) -> Described:
+    """Describe a set of tables, of each of which `entries_of` gives the entries and bad rows."""
+    data, tables, problems = read_tables(data)
+    entries: list[Entry] = []
+    for table in tables:
+        found, faults = entries_of(table)
+        entries += found
+        problems += faults
+    return Described(
+        data=data,
+        tables=[table.path for table in tables],
+        entries=entries,
+        problems=problems,
+        folder=tables[0].path.parent,
+    )
 
 
 def with_text(entries: Iterable[Entry]) -> tuple[list[Entry], list[str]]:
