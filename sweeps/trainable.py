@@ -26,6 +26,8 @@ TRIALS = "trials"
 _LOST_SECONDS = 60.0
 """Ray gives a node that its network cut off half a minute before it is lost."""
 _ANSWER_SECONDS = 5.0
+_ENDING_SECONDS = 2.0
+"""So long after the fleet of a sweep has gone, Tune is ending too and asks no trial any more."""
 
 
 class TrialTrainable(tune.Trainable):
@@ -103,8 +105,12 @@ class TrialTrainable(tune.Trainable):
         """Wait until the host is out of the fleet, or answers again; tell which."""
         deadline = time.monotonic() + _LOST_SECONDS
         while time.monotonic() < deadline:
-            if not ray.get(self._fleet.has.remote(self._placed)):
-                return True
+            try:
+                if not ray.get(self._fleet.has.remote(self._placed)):
+                    return True
+            except ray.exceptions.RayActorError:
+                time.sleep(_ENDING_SECONDS)  # else Tune reports a stopped sweep as a failed trial
+                raise
             with contextlib.suppress(ray.exceptions.RayError):
                 ray.get(self._host.node.remote(), timeout=_ANSWER_SECONDS)
                 return False
