@@ -21,16 +21,19 @@ import ray
 from ray import tune
 from ray.tune.schedulers import TrialScheduler
 
-from sweeps import bridge, cluster, record, search
-from sweeps.admission import Admission
-from sweeps.budget import Spent
-from sweeps.context import SweepContext
-from sweeps.fleet.fleet import Room
+from sweeps.driver import search
+from sweeps.fleet import cluster
+from sweeps.fleet.placement import Room
 from sweeps.fleet.starting import start_fleet
-from sweeps.paths import SweepFolder
-from sweeps.spec import parse
-from sweeps.sweep_scheduler import SweepScheduler
-from sweeps.tracking import Tracking
+from sweeps.host.context import SweepContext
+from sweeps.results import record
+from sweeps.results.budget import Spent
+from sweeps.results.folder import SweepFolder
+from sweeps.schedulers.sweep_scheduler import SweepScheduler
+from sweeps.spec.load import parse
+from sweeps.study import searcher
+from sweeps.study.limiter import Admission
+from sweeps.tracking.client import Tracking
 
 FILE = """
 name: simulated
@@ -98,16 +101,16 @@ def _cpu() -> float:
 
 def _timed(meter: Meter) -> None:
     """Let the meter see what proposing costs."""
-    suggest = bridge.OptunaBridge.suggest
+    suggest = searcher.OptunaBridge.suggest
 
-    def timed(self: bridge.OptunaBridge, tune_id: str) -> object:
+    def timed(self: searcher.OptunaBridge, tune_id: str) -> object:
         before = time.thread_time()
         try:
             return suggest(self, tune_id)
         finally:
             meter.proposing += time.thread_time() - before
 
-    bridge.OptunaBridge.suggest = timed  # type: ignore[assignment, method-assign]
+    searcher.OptunaBridge.suggest = timed  # type: ignore[assignment, method-assign]
 
 
 def measure(options: argparse.Namespace, root: Path) -> Meter:
@@ -125,7 +128,7 @@ def measure(options: argparse.Namespace, root: Path) -> Meter:
     meter = Meter()
     _timed(meter)
     spent = Spent.open(folder, sweep.search.budget, ())
-    asked = bridge.OptunaBridge(sweep, folder)
+    asked = searcher.OptunaBridge(sweep, folder)
     search.tune_trials(context, lambda: options.slots, asked, [meter], (), spent)
     return meter
 
@@ -135,7 +138,7 @@ def play(options: argparse.Namespace, root: Path) -> Meter:
     sweep, folder = parse(FILE.format(**vars(options))), SweepFolder.create(root, "simulated")
     spent, meter = Spent.open(folder, sweep.search.budget, ()), Meter()
     _timed(meter)
-    asked = bridge.OptunaBridge(sweep, folder)
+    asked = searcher.OptunaBridge(sweep, folder)
     admission = Admission(asked, lambda: options.slots, spent)
     scheduler = SweepScheduler(sweep, spent, lambda: options.slots, {}, lambda: asked.more_to_come)
     host, live = CurveHost(folder, options.epochs, 0.0), deque[SimpleNamespace]()

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import psutil
 
-from workers.data.addresses import is_loopback
+from workers.data.network import is_loopback
 
 Socket = tuple[str, int]
 """Address and port, such as ``("127.0.0.1", 5000)``; ``::`` and ``0.0.0.0`` are all addresses."""

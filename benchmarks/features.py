@@ -17,13 +17,16 @@ import typer
 
 from benchmarks.tables import print_table
 from benchmarks.usage import Usage, measured
-from workers import data, tiny, tiny_checkpoints
-from workers.adapters import AdaptedBase
+from workers import data
+from workers.evaluation.generation import texts
+from workers.families.base import Base
 from workers.features.store import Store
-from workers.generation import texts
-from workers.models import Base, load_base
+from workers.models import builtin
+from workers.models.adapters import AdaptedBase
+from workers.models.loading import load_base
 from workers.recipe import Adapter, Data, Model, Train
-from workers.training import Examples, mean_loss, train_epoch
+from workers.tiny import checkpoints
+from workers.training.loop import Examples, mean_loss, train_epoch
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 TRAIN = Train(batch_size=16, learning_rate=1e-3, epochs=100)
@@ -79,9 +82,9 @@ def main(
 
 
 def _source(base: str, folder: Path) -> str:
-    if base in tiny.BASES or base not in tiny_checkpoints.VARIANTS:
+    if base in builtin.BASES or base not in checkpoints.VARIANTS:
         return base
-    tiny_checkpoints.build(base, folder / base)
+    checkpoints.build(base, folder / base)
     return str(folder / base)
 
 

@@ -23,9 +23,9 @@ from pathlib import Path
 
 import torch
 
-from sweeps import leaderboard
-from sweeps.earlier import EarlierSweep
-from workers.tiny_git import make_model, make_processor
+from sweeps.board import leaderboard
+from sweeps.board.earlier import EarlierSweep
+from workers.tiny.git import make_model, make_processor
 
 FILE = """
 name: killed
@@ -93,7 +93,7 @@ def prepare(
 def start(workplace: Path, *arguments: str) -> subprocess.Popen[str]:
     """Begin a command of the CLI in its own process group, as a terminal does."""
     return subprocess.Popen(
-        [sys.executable, "-c", "from sweeps.cli import main; main()", *arguments],
+        [sys.executable, "-c", "from sweeps.cli.app import main; main()", *arguments],
         cwd=workplace, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         start_new_session=True, env={**os.environ, "PYTHONUNBUFFERED": "1"},
     )  # fmt: skip

@@ -15,16 +15,17 @@ from typing import Any
 import torch
 from PIL import Image
 
-from workers import checkpoint_files, tiny_checkpoints
-from workers.adapters import AdaptedBase
-from workers.collation import IGNORED, Batch, training_batch
-from workers.footprint import activations
-from workers.footprint.layers import Architecture
-from workers.footprint.row import Row, image_tokens, vision_tokens
-from workers.footprint.weights import base_bytes, element_bytes, vocabulary
-from workers.models import load_base
-from workers.prompts import Asking
+from workers.encoding.collation import IGNORED, Batch, training_batch
+from workers.families.prompts import Asking
+from workers.memory import activations
+from workers.memory.layers import Architecture
+from workers.memory.row import Row, image_tokens, vision_tokens
+from workers.memory.weights import base_bytes, element_bytes, vocabulary
+from workers.models import checkpoint_files
+from workers.models.adapters import AdaptedBase
+from workers.models.loading import load_base
 from workers.recipe import Data, Model, Recipe
+from workers.tiny import checkpoints
 
 WIDTH, LAYERS, HEADS, SIDE = 640, 8, 10, 224
 ROWS = 2
@@ -88,7 +89,7 @@ def build(variant: str, folder: Path) -> None:
     """Write a checkpoint of the variant in `LARGER` sizes, with the tiny one's tokenizer."""
     from transformers import AutoConfig, AutoModelForImageTextToText
 
-    tiny_checkpoints.build(variant, folder)
+    checkpoints.build(variant, folder)
     config = AutoConfig.from_pretrained(folder, trust_remote_code=False).to_dict()
     for key, value in LARGER[variant].items():
         config[key] = {**config[key], **value} if isinstance(value, dict) else value

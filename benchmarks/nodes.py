@@ -22,9 +22,9 @@ from typing import Any
 from benchmarks import kills
 from benchmarks.clusters import LocalCluster, environment, kill, local_cluster
 from benchmarks.tables import print_table
-from sweeps.paths import SweepFolder
-from sweeps.sweep_run import SweepRun
-from sweeps.tracking import Tracking
+from sweeps.results.folder import SweepFolder
+from sweeps.tracking.client import Tracking
+from sweeps.tracking.sweep_run import SweepRun
 
 SETTINGS = ("resources.hosts=auto", "data.limit=160", "search.sampler.name=random",
             "search.sampler.options={}")  # fmt: skip
@@ -55,7 +55,7 @@ class Running:
         every = [part for setting in (*SETTINGS, *settings) for part in ("--set", setting)]
         with self._log.open("w") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", "from sweeps.cli import main; main()", "run", "killed.yaml",
+                [sys.executable, "-c", "from sweeps.cli.app import main; main()", "run", "killed.yaml",
                  *every],
                 cwd=folder, stdout=log, stderr=subprocess.STDOUT,
                 env=environment(RAY_ADDRESS=cluster.address),

@@ -29,7 +29,7 @@ from typing import Any
 from benchmarks.tables import print_table
 from sweeps.promotion.entries import Draft, Entry
 from sweeps.promotion.ledger import Ledger
-from sweeps.tracking import Tracking
+from sweeps.tracking.client import Tracking
 
 MODEL = "contested"
 PAUSE_SECONDS = 0.05

@@ -17,8 +17,8 @@ from typing import Any
 
 import sweeps
 from benchmarks.recorded import TABLE
-from sweeps.spec import load
-from workers.host import Host
+from sweeps.spec.load import load
+from workers.host.host import Host
 from workers.recipe import Recipe
 
 QUICK_START = Path(sweeps.__file__).parent / "recipes" / "quickstart.yaml"

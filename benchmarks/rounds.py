@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from benchmarks import stock, texts
 from benchmarks.tables import corpus_difference, image_difference, print_table
 from benchmarks.usage import Usage, java_peaks, javas, measured
-from workers import cache
+from workers.files import cache
 from workers.metrics.coco_caption import COCO
 from workers.metrics.scorer import Scorer
 

@@ -12,9 +12,9 @@ from ray.tune.search.optuna import OptunaSearch
 import sweeps
 from benchmarks.recorded import RATE, Table
 from benchmarks.told import Told
-from sweeps import spec, starts
-from sweeps.draws import Draws
-from sweeps.sweep import Sweep
+from sweeps.spec import load, starts
+from sweeps.spec.sweep import Sweep
+from sweeps.study.draws import Draws
 
 Point = dict[str, Any]
 QUICK_START = Path(sweeps.__file__).parent / "recipes" / "quickstart.yaml"
@@ -24,7 +24,7 @@ def quick_start(table: Table, seed: int, overrides: Sequence[str] = ()) -> Sweep
     """Return the quick start's sweep over the table's space, changed by `overrides`."""
     space = {field: domain.form() for field, domain in table.space().items()}
     own = [f"search.space={json.dumps(space)}", f"search.sampler.seed={seed}", *overrides]
-    return spec.load(QUICK_START, own)
+    return load.load(QUICK_START, own)
 
 
 class Ours(Told):

@@ -29,14 +29,14 @@ from pathlib import Path
 import psutil
 
 from sweeps import names
-from sweeps.tracking import Tracking
+from sweeps.tracking.client import Tracking
 from workers.data import load
 from workers.recipe import Data
 
 NAME = "quickstart-captioner"
 CLIENTS, REQUESTS, ROUNDS = 8, 60, 3
 MOVES = 10
-SWEEPS = "import sys; from sweeps.cli import main; sys.argv[0] = 'sweeps'; main()"
+SWEEPS = "import sys; from sweeps.cli.app import main; sys.argv[0] = 'sweeps'; main()"
 MLFLOW = "import sys; from mlflow.cli import cli; sys.argv[0] = 'mlflow'; cli()"
 
 

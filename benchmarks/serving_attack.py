@@ -29,7 +29,7 @@ import psutil
 from PIL import Image
 
 from benchmarks.serving import NAME, SWEEPS, bodies, server
-from sweeps.tracking import Tracking
+from sweeps.tracking.client import Tracking
 
 PAUSE = 0.05
 """Seconds between two calls of the honest client."""

@@ -19,7 +19,7 @@ from pycocoevalcap.rouge.rouge import Rouge
 from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
 
 from benchmarks.usage import java_peaks
-from workers.metrics.java import put_java_on_path
+from workers.metrics.java.runtime import put_java_on_path
 
 BLEU = ("bleu_1", "bleu_2", "bleu_3", "bleu_4")
 

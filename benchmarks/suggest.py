@@ -19,10 +19,10 @@ from optuna.trial import TrialState, create_trial
 
 from search_spaces.walk import placed
 from sweeps import samplers
-from sweeps.draws import Draws
-from sweeps.paths import SweepFolder
-from sweeps.spec import Sweep, parse
-from sweeps.study import open_study, prepare_study, tell
+from sweeps.results.folder import SweepFolder
+from sweeps.spec.load import Sweep, parse
+from sweeps.study.draws import Draws
+from sweeps.study.study import open_study, prepare_study, tell
 
 FILE = """
 name: suggest

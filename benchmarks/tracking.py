@@ -24,12 +24,12 @@ from sqlalchemy import create_engine, text
 
 from benchmarks.postgres import postgres
 from benchmarks.server import Server
-from sweeps.best import Best
-from sweeps.scores_file import Captions, Scores
-from sweeps.spool.outbox import of_trial
-from sweeps.sweep_run import SweepRun
-from sweeps.tracking import Tracking
-from sweeps.trial_run import TrialRun
+from sweeps.results.best import Best
+from sweeps.results.scores_file import Captions, Scores
+from sweeps.tracking.client import Tracking
+from sweeps.tracking.outbox import of_trial
+from sweeps.tracking.sweep_run import SweepRun
+from sweeps.tracking.trial_run import TrialRun
 from workers.data.sample import DataSet, Sample
 from workers.metrics.scorer import Scored
 from workers.recipe import Data

@@ -12,7 +12,7 @@ import mlflow
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE  # answered as HTTP 400
 
-from workers.caption_requests import CaptionRequest, RequestError
+from workers.inference.caption_requests import CaptionRequest, RequestError
 
 
 class Refusal(MlflowException):
@@ -36,9 +36,9 @@ class Captioner(mlflow.pyfunc.PythonModel):
 
     def load_context(self, context: Any) -> None:
         """Load the base and the adapter, on a GPU if there is one."""
-        from workers import captioner
-        from workers.predict import Adapted
-        from workers.prompts import Asking
+        from workers.families.prompts import Asking
+        from workers.inference import captioner
+        from workers.inference.predict import Adapted
         from workers.recipe import Model, PromptText
 
         config = context.model_config

@@ -1,7 +1,7 @@
 """Names that people choose, where they become a filter of MLflow, a part of a path, a word of a
 command, or text on a terminal: each has one function here.
 
-In addresses of MLflow's pages they go through `sweeps.leaderboard_view.links`, in pages through the
+In addresses of MLflow's pages they go through `sweeps.board.view.links`, in pages through the
 escaping of the templates.
 """
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 from PIL import EpsImagePlugin
 
-from workers import tiny_checkpoints
 from workers.recipe import Recipe
-from workers.tiny_git import make_model, make_processor
+from workers.tiny import checkpoints as tiny_checkpoints
+from workers.tiny.git import make_model, make_processor
 
 
 def pytest_collection_finish():
@@ -75,7 +75,7 @@ def llava(tmp_path_factory):
     from transformers import LlavaConfig, LlavaForConditionalGeneration, LlavaProcessor
     from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
-    from workers.tiny_tokenizers import CHAT_TEMPLATE, qwen_tokenizer
+    from workers.tiny.tokenizers import CHAT_TEMPLATE, qwen_tokenizer
 
     folder = tmp_path_factory.mktemp("llava")
     tokenizer = qwen_tokenizer()

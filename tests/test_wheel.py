@@ -71,7 +71,7 @@ def test_holds_every_file_of_the_packages_and_no_other(wheel, checkout):
 
 
 def test_plans_the_quick_start_from_the_wheel_alone(installed, tmp_path):
-    code = "import sweeps.cli; print(sweeps.cli.__file__); sweeps.cli.main()"
+    code = "import sweeps.cli.app; print(sweeps.cli.app.__file__); sweeps.cli.app.main()"
     done = run(installed, code, "plan", "quickstart", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     source, *lines = done.stdout.splitlines()
@@ -81,7 +81,7 @@ def test_plans_the_quick_start_from_the_wheel_alone(installed, tmp_path):
 
 
 def test_finds_the_captioner_inside_the_wheel(installed, tmp_path):
-    code = "from sweeps.registry import captioner_file; print(captioner_file())"
+    code = "from sweeps.promotion.registry import captioner_file; print(captioner_file())"
     done = run(installed, code, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert Path(done.stdout.strip()) == installed / "sweeps" / "mlflow_files" / "captioner.py"
@@ -89,4 +89,4 @@ def test_finds_the_captioner_inside_the_wheel(installed, tmp_path):
 
 def test_installs_the_command(wheel):
     entry = next(name for name in wheel.namelist() if name.endswith("entry_points.txt"))
-    assert "sweeps = sweeps.cli:main" in wheel.read(entry).decode()
+    assert "sweeps = sweeps.cli.app:main" in wheel.read(entry).decode()

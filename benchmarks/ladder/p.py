@@ -37,11 +37,11 @@ def changes(job: Job) -> Mapping[str, Any]:
 
 def main(job: Job) -> None:
     """Run the sweep as the command line does; its store is the job's ``tracking``."""
-    from sweeps import cli
+    from sweeps.cli import app
 
     sets = [f"--set={field}={json.dumps(value)}" for field, value in changes(job).items()]
     sys.argv = ["sweeps", "run", "quickstart", "--results", job.work, "--fresh", *sets]
-    cli.main()
+    app.main()
 
 
 if __name__ == "__main__":

@@ -12,10 +12,12 @@ from typing import Any
 
 from benchmarks.ladder.job import Job
 from benchmarks.ladder.points import POINTS
-from sweeps import files
-from workers import cache, data, tiny
+from sweeps.spec import files
+from workers import data
 from workers.families import git
-from workers.metrics.java import put_java_on_path
+from workers.files import cache
+from workers.metrics.java.runtime import put_java_on_path
+from workers.models import builtin
 from workers.recipe import Recipe
 
 
@@ -44,7 +46,7 @@ def job(work: Path, data_folder: Path, trials: int, **settings: Any) -> Job:
     return Job(
         work=str(work),
         data=str(data_folder),
-        base=str(tiny.base_folder(own.model.base)),
+        base=str(builtin.base_folder(own.model.base)),
         targets=git.TARGETS[own.adapter.targets],
         points=list(POINTS[:trials]),
         epochs=own.train.epochs,
@@ -63,7 +65,7 @@ def fresh_cache(work: Path) -> dict[str, str]:
 
     Otherwise a second run would find what the first one has worked out.
     """
-    folder = tiny.base_folder(recipe().model.base)
+    folder = builtin.base_folder(recipe().model.base)
     shutil.copytree(folder, work / "cache" / folder.name)
     return {cache.VARIABLE: str(work / "cache")}
 

@@ -7,7 +7,7 @@ from benchmarks.ladder import machine, results
 from benchmarks.packing import report
 from benchmarks.packing.case import Case
 from benchmarks.packing.rounds import play
-from workers.models import resolve
+from workers.models.loading import resolve
 
 FOLDER = Path(__file__).parent / "results"
 

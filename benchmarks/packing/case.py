@@ -10,10 +10,11 @@ import torch
 from PIL import Image
 
 from benchmarks.ladder.frozen_vision import Kept
-from workers import collation, families, quantizations
+from workers import families, quantizations
 from workers.data.sample import Sample
-from workers.models import Base
-from workers.prompts import Asking
+from workers.encoding import collation
+from workers.families.base import Base
+from workers.families.prompts import Asking
 
 IMAGES, SIZE = 32, 448
 """Images of the data set; width and height of each, pixels."""

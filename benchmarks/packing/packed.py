@@ -8,9 +8,9 @@ from typing import Any
 
 from benchmarks.packing import plain
 from benchmarks.packing.case import Case, samples
-from workers.models import Base
+from workers.families.base import Base
 from workers.recipe import Recipe
-from workers.training import Examples
+from workers.training.loop import Examples
 
 
 def is_here() -> bool:

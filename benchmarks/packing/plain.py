@@ -13,8 +13,8 @@ from torch.nn.functional import cross_entropy
 
 from benchmarks.ladder.flat import Flat
 from benchmarks.packing.case import Arguments, Case
-from workers.adapters import lora_config
-from workers.models import Base
+from workers.families.base import Base
+from workers.models.adapters import lora_config
 from workers.recipe import Adapter
 
 

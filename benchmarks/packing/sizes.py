@@ -1,7 +1,7 @@
 """Checkpoints of real sizes with random weights, built where they are measured: no download.
 
 Speed and memory do not depend on the values of weights. Tokenizers are the small ones of
-`workers.tiny_checkpoints`, which the models' full vocabularies are far larger than.
+`workers.tiny.checkpoints`, which the models' full vocabularies are far larger than.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from workers import tiny_checkpoints
+from workers.tiny import checkpoints
 
 GIT_VISION = {"image_size": 224, "patch_size": 16}
 GEMMA_IMAGE, GEMMA_PATCH = 224, 14
@@ -23,7 +23,7 @@ def build(name: str, folder: Path, device: str) -> None:
     from transformers import AutoModelForImageTextToText
 
     variant, resize = SIZES[name]
-    tiny, processor = tiny_checkpoints.VARIANTS[variant]()
+    tiny, processor = checkpoints.VARIANTS[variant]()
     config = resize(tiny.config, processor)
     with torch.device(device):
         model = AutoModelForImageTextToText.from_config(
@@ -107,4 +107,4 @@ SIZES: Mapping[str, tuple[str, Resize]] = {
     "tiny-qwen2.5-vl": ("qwen2_5_vl", _as_they_are),
     "tiny-paligemma": ("paligemma", _as_they_are),
 }
-"""Name -> variant of `workers.tiny_checkpoints`, and what makes it that large."""
+"""Name -> variant of `workers.tiny.checkpoints`, and what makes it that large."""

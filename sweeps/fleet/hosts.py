@@ -10,17 +10,16 @@ from typing import Any
 
 import ray
 
-from sweeps import cluster, node_scorer
-from sweeps.context import SweepContext
-from sweeps.fleet import measuring
+from sweeps.capacity.memory import Needs
+from sweeps.capacity.sharing import hosts_that_fit
+from sweeps.fleet import cluster, measuring, scorer
 from sweeps.fleet import nodes as cluster_nodes
 from sweeps.fleet.membership import Membership
-from sweeps.fleet.memory import Needs
 from sweeps.fleet.nodes import FleetError, Node
 from sweeps.fleet.probe import Probe
-from sweeps.fleet.sharing import hosts_that_fit
 from sweeps.fleet.starting import Host, died, reason, start_fleet, start_host
-from workers.footprint.probe import Correction, largest
+from sweeps.host.context import SweepContext
+from workers.memory.probe import Correction, largest
 
 LOOK_SECONDS = 2.0
 """How often the driver looks which nodes there are."""
@@ -170,7 +169,7 @@ class Hosts:
             sweep.resources, nodes, held, gpu=self._gpu, fitting=fitting
         ):
             if node.id not in self._scorers:
-                (self._scorers[node.id],) = node_scorer.start_scorers(self._sweep_id, [node.id])
+                (self._scorers[node.id],) = scorer.start_scorers(self._sweep_id, [node.id])
             for _ in range(plan.hosts):
                 self._hosts.append(start_host(self._context, self._started, node, plan))
                 self._started += 1

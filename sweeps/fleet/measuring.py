@@ -5,13 +5,13 @@ from dataclasses import replace
 
 import ray
 
-from sweeps.fleet import memory
-from sweeps.fleet.bases import Bases
-from sweeps.fleet.fleet import Room
+from sweeps.capacity import memory
+from sweeps.capacity.bases import Bases
+from sweeps.fleet.placement import Room
 from sweeps.fleet.starting import Host, Known
-from sweeps.sweep import Sweep
-from workers.footprint.fit import Device
-from workers.footprint.probe import Correction, largest
+from sweeps.spec.sweep import Sweep
+from workers.memory.fit import Device
+from workers.memory.probe import Correction, largest
 
 
 def known(host: Host) -> Known:

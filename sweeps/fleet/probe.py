@@ -16,13 +16,13 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from sweeps.fleet.nodes import Node
-from sweeps.paths import SweepFolder
+from sweeps.results.folder import SweepFolder
+from sweeps.spec.sweep import Sweep
 from sweeps.storage import copies, inputs, places
 from sweeps.storage.errors import StorageError, explained
-from sweeps.storage.storage import Storage
-from sweeps.sweep import Sweep
-from workers import fetched
-from workers.addresses import is_address
+from sweeps.storage.store import Storage
+from workers.files import fetched
+from workers.files.addresses import is_address
 
 SECONDS = 60.0
 """A node that has not answered by then is refused; its first answer starts a process there."""

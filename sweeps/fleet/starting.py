@@ -10,14 +10,14 @@ import ray
 from ray import tune
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from sweeps.context import SweepContext
-from sweeps.fleet.bases import Bases
-from sweeps.fleet.fleet import Fleet, fleet_name
+from sweeps.capacity.bases import Bases
+from sweeps.capacity.layout import Layout
 from sweeps.fleet.nodes import Node
-from sweeps.node_scorer import NodeScorer
-from sweeps.resources import Layout
-from workers.footprint.fit import Device
-from workers.footprint.probe import Correction
+from sweeps.fleet.placement import Fleet, fleet_name
+from sweeps.fleet.scorer import NodeScorer
+from sweeps.host.context import SweepContext
+from workers.memory.fit import Device
+from workers.memory.probe import Correction
 
 _CRUMB = 0.0001
 """Of the resource that stands for a node, of which there is 1: Tune refuses a trial with none."""
@@ -73,8 +73,8 @@ class Host:
 
 def start_host(context: SweepContext, number: int, node: Node, plan: Layout) -> Host:
     """Start a host: one that dies is started again, empty, as long as its node lives."""
-    from sweeps.host_actor import SPARE_CALLS, HostActor
-    from workers.footprint.fit import MOST_SLOTS_GPU
+    from sweeps.host.actor import SPARE_CALLS, HostActor
+    from workers.memory.fit import MOST_SLOTS_GPU
 
     short = f"host-{number}"
     name = f"{context.folder.sweep_id}/{short}"

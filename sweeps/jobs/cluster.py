@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
-from sweeps import access, ray_access
-from workers.addresses import refuse_secret
+from sweeps.fleet import ray_access
+from sweeps.tracking import access
+from workers.files.addresses import refuse_secret
 
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient

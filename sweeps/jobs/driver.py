@@ -17,26 +17,16 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from sweeps.arguments import complain
+from sweeps.cli.arguments import complain
 from sweeps.jobs.inputs import expected
 from sweeps.jobs.parcel import INPUTS, SPEC
-from sweeps.jobs.version import own, refuse_other
-from sweeps.spec import load
+from sweeps.spec.load import load
+from sweeps.spec.sweep import Sweep
 from sweeps.storage import places
-from sweeps.sweep import Sweep
+from sweeps.version import own, refuse_other
 
 KEPT_SECONDS = 24 * 3600.0
 """So long the files of a sweep stay without one."""
-
-
-def command(results: str, inputs: str, go_on: bool | None) -> tuple[str, ...]:
-    """Return the command of a job."""
-    choice = {True: ("--resume",), False: ("--fresh",), None: ()}[go_on]
-    sender = ("--sender", own()) if own() else ()
-    return (
-        "python", "-m", "sweeps.jobs.driver", "--results", results, "--inputs", inputs,
-        *sender, *choice,
-    )  # fmt: skip
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -53,11 +43,11 @@ def main(arguments: Sequence[str]) -> None:
     except (OSError, ValueError) as error:
         complain(f"error: {error}")
         sys.exit(2)
-    from sweeps import cli
+    from sweeps.cli import app
 
     choice = [f"--{asked.go_on}"] if asked.go_on else []
     sys.argv = ["sweeps", "run", str(spec), "--results", asked.results, *choice]
-    cli.main()
+    app.main()
 
 
 def heed_interrupts() -> None:

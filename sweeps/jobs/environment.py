@@ -8,9 +8,9 @@ sent: MLflow's password, the hub's token and the study's password are set on eve
 import os
 from collections.abc import Iterable, Mapping
 
-from sweeps import access
-from sweeps.study_storage import variables
-from sweeps.sweep import Sweep
+from sweeps.spec.database import variables
+from sweeps.spec.sweep import Sweep
+from sweeps.tracking import access
 from workers.redaction import is_secret, redact, secret_values
 
 STOP_SECONDS = 30

@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.live import Live
 
+from sweeps.driver.live import table
 from sweeps.jobs.cluster import Cluster, Job
 from sweeps.jobs.lines import board_of, take
-from sweeps.live import table
 from sweeps.names import command
 
 SUCCEEDED, INTERRUPTED, FAILED = 0, 130, 1

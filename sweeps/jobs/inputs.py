@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from sweeps.sweep import Sweep
+from sweeps.spec.sweep import Sweep
 from workers import data as sources
-from workers import own_code
-from workers.addresses import is_address
 from workers.data.problems import refusal
+from workers.files import own_code
+from workers.files.addresses import is_address
 from workers.recipe import Data
 
 CHECKPOINT = (

@@ -1,14 +1,14 @@
 """The driver's plain lines about its trials, read back into what the live table shows.
 
 A job's log is all that Ray hands out, and it is for people: nothing is written into it for
-machines. The lines are those of `sweeps.live.PlainLines`; a test holds both together.
+machines. The lines are those of `sweeps.driver.live.PlainLines`; a test holds both together.
 """
 
 import re
 from collections.abc import Mapping
 
-from sweeps.board import STATES, Board
-from sweeps.context import trial_number
+from sweeps.driver.progress import STATES, Board
+from sweeps.trial import trial_number
 
 _TRIAL = re.compile(
     r"(?P<title>(?P<trial>trial-\d+)\b.*?)  rung (?P<rung>\d+)/\d+"

@@ -14,7 +14,7 @@ from pathlib import Path
 from sweeps.jobs import inputs
 from sweeps.jobs.ignoring import OWN, Ignored, Rule, line_for
 from sweeps.jobs.inputs import Inputs
-from sweeps.sweep import Sweep
+from sweeps.spec.sweep import Sweep
 
 _PRIVATE_KEY = re.compile(rb"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY")
 

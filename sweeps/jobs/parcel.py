@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from sweeps.jobs.outgoing import Outgoing, contents
-from sweeps.spec import dump
-from sweeps.sweep import Sweep
-from workers import cache
+from sweeps.spec.load import dump
+from sweeps.spec.sweep import Sweep
+from workers.files import cache
 
 SPEC, INPUTS = "sweep.yaml", "inputs"
 """Names in the zip: the sweep file, and the folder of all else."""

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from sweeps.disk import in_words
 from sweeps.jobs.outgoing import File, Outgoing
+from sweeps.results.retention import in_words
 
 LARGEST = 10
 _NAMES = 5

@@ -13,14 +13,15 @@ from typing import Any
 
 from rich.console import Console
 
-from sweeps.jobs import driver, environment, preview
+from sweeps.jobs import environment, preview
 from sweeps.jobs.cluster import SWEEP, Cluster, ClusterError, Job
 from sweeps.jobs.follow import follow
 from sweeps.jobs.outgoing import outgoing
 from sweeps.jobs.parcel import Parcel, archived, parcel
-from sweeps.storage.checks import refuse_unfit
-from sweeps.sweep import Sweep
-from workers.addresses import is_address
+from sweeps.spec.storage_checks import refuse_unfit
+from sweeps.spec.sweep import Sweep
+from sweeps.version import own
+from workers.files.addresses import is_address
 
 DIGEST = "digest"
 """Key of a job's metadata: tells what was submitted from anything else."""
@@ -140,7 +141,7 @@ def _refuse(sweep: Sweep, options: Options) -> None:
 
 def _request(sweep: Sweep, options: Options, content: Parcel) -> Request:
     """Say what is asked of the cluster; raises ValueError for a variable that is a secret."""
-    command = driver.command(options.results, content.inputs, options.go_on)
+    command = command(options.results, content.inputs, options.go_on)
     variables = environment.sent(options.env, os.environ)
     digest = sha256(repr((content.digest, command, variables)).encode()).hexdigest()[:16]
     key = options.key or datetime.now().strftime("%Y%m%d-%H%M%S")
@@ -212,3 +213,13 @@ def _sent(cluster: Cluster, request: Request, archive: Path, sweep: Sweep, conso
     console.print(f"  follow  sweeps logs {job.id} --follow {at}", soft_wrap=True)
     console.print(f"  stop    sweeps stop {job.id} {at}", soft_wrap=True)
     return job
+
+
+def command(results: str, inputs: str, go_on: bool | None) -> tuple[str, ...]:
+    """Return the command of a job."""
+    choice = {True: ("--resume",), False: ("--fresh",), None: ()}[go_on]
+    sender = ("--sender", own()) if own() else ()
+    return (
+        "python", "-m", "sweeps.jobs.driver", "--results", results, "--inputs", inputs,
+        *sender, *choice,
+    )  # fmt: skip

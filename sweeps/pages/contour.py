@@ -10,8 +10,8 @@ from io import BytesIO
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
-from sweeps.objectives import Objective
 from sweeps.pages.scales import Choices, Scale, is_number
+from sweeps.spec.objectives import Objective
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

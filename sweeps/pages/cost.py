@@ -4,11 +4,11 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sweeps import record
-from sweeps.budget import Spent
-from sweeps.leaderboard import Leaderboard
-from sweeps.paths import SweepFolder
-from sweeps.sweep import Budget
+from sweeps.board.leaderboard import Leaderboard
+from sweeps.results import record
+from sweeps.results.budget import Spent
+from sweeps.results.folder import SweepFolder
+from sweeps.spec.sweep import Budget
 
 _GPU = "measured/peak_memory_gb"
 """Reported by hosts with a GPU and no others."""

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 
-from sweeps import record
-from sweeps.objectives import LOSS
 from sweeps.pages import svg
 from sweeps.pages.scales import of_values
-from sweeps.paths import SweepFolder
+from sweeps.results import record
+from sweeps.results.folder import SweepFolder
+from sweeps.spec.objectives import LOSS
 
 Curve = Sequence[tuple[int, float]]
 """(rung, value), rung by rung."""

@@ -5,17 +5,18 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
-from sweeps.leaderboard import Leaderboard
-from sweeps.objectives import LOSS, directions
-from sweeps.pages import cost, curves, gallery, keepsakes, svg
+from sweeps.board.leaderboard import Leaderboard
+from sweeps.pages import cost, curves, gallery, svg
 from sweeps.pages.cost import Cost
 from sweeps.pages.curves import Curve
 from sweeps.pages.gallery import Gallery
 from sweeps.pages.scales import Scale, is_number, of_field
-from sweeps.paths import SweepFolder
-from sweeps.spec import Sweep
-from sweeps.study import importances, open_study, own_trials
-from sweeps.sweep_run import SweepRun
+from sweeps.results import keepsakes
+from sweeps.results.folder import SweepFolder
+from sweeps.spec.load import Sweep
+from sweeps.spec.objectives import LOSS, directions
+from sweeps.study.study import importances, open_study, own_trials
+from sweeps.tracking.sweep_run import SweepRun
 from workers.redaction import redact
 
 _TRAIN_LOSS = "train/loss"

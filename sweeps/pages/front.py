@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 
-from sweeps.leaderboard import Entry, Leaderboard
-from sweeps.objectives import Objective
+from sweeps.board.leaderboard import Entry, Leaderboard
 from sweeps.pages import svg
 from sweeps.pages.scales import of_values, short
+from sweeps.spec.objectives import Objective
 
 
 def draw(board: Leaderboard, colours: Mapping[str, str]) -> str:

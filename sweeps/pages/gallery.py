@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sweeps import best, scores_file
-from sweeps.leaderboard import Entry, Leaderboard
-from sweeps.pages.keepsakes import Keepsakes
-from sweeps.paths import SweepFolder
-from sweeps.sweep_run import SweepRun
+from sweeps.board.leaderboard import Entry, Leaderboard
+from sweeps.results import best, scores_file
+from sweeps.results.folder import SweepFolder
+from sweeps.results.keepsakes import Keepsakes
+from sweeps.tracking.sweep_run import SweepRun
 from workers.report import Prediction
 
 TRIALS = 3

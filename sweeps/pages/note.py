@@ -1,7 +1,7 @@
 """The note on a sweep's run, which MLflow shows on top of it as markdown."""
 
-from sweeps.leaderboard import markdown
-from sweeps.leaderboard_view import Links
+from sweeps.board.leaderboard import markdown
+from sweeps.board.view import Links
 from sweeps.pages import summary
 from sweeps.pages.facts import Facts
 

@@ -5,16 +5,17 @@ from io import BytesIO
 from PIL import Image
 from rich.console import Console
 
-from sweeps.leaderboard import Leaderboard
-from sweeps.leaderboard_view import sweep_links
-from sweeps.pages import keepsakes, plots
+from sweeps.board.leaderboard import Leaderboard
+from sweeps.board.view import sweep_links
+from sweeps.pages import plots
 from sweeps.pages.facts import Facts, gather
 from sweeps.pages.note import REPORT, note
 from sweeps.pages.report import render
-from sweeps.paths import SweepFolder
-from sweeps.spec import Sweep
-from sweeps.sweep_run import NOTE, SweepRun
-from sweeps.tracking import set_tags
+from sweeps.results import keepsakes
+from sweeps.results.folder import SweepFolder
+from sweeps.spec.load import Sweep
+from sweeps.tracking.client import set_tags
+from sweeps.tracking.sweep_run import NOTE, SweepRun
 from workers.redaction import redact
 
 _HERE = ""

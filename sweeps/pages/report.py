@@ -10,12 +10,12 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from sweeps.leaderboard import Entry, guarded, header, row
-from sweeps.leaderboard_view import Links
+from sweeps.board.leaderboard import Entry, guarded, header, row
+from sweeps.board.view import Links
 from sweeps.pages import plots, summary
 from sweeps.pages.facts import Facts
-from sweeps.pages.keepsakes import Keepsakes
 from sweeps.pages.scales import is_number, short
+from sweeps.results.keepsakes import Keepsakes
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,6 @@
 """A sweep in sentences: who won, how sure that is, what it cost."""
 
-from sweeps.leaderboard import Leaderboard, no_winner, number, verdict
+from sweeps.board.leaderboard import Leaderboard, no_winner, number, verdict
 from sweeps.pages.facts import Facts
 
 _OPEN = {"running": "still runs", "interrupted": "was stopped and can go on", "failed": "failed"}

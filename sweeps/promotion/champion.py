@@ -7,10 +7,10 @@ from tempfile import TemporaryDirectory
 
 from sweeps import names
 from sweeps.promotion import evidence_file
+from sweeps.promotion.adapters import SCHEME, registered
 from sweeps.promotion.evidence import Candidate
 from sweeps.promotion.verdict import Evidence, Terms
-from sweeps.tracking import Tracking
-from sweeps.trained import SCHEME, registered
+from sweeps.tracking.client import Tracking
 
 
 @dataclass(frozen=True, kw_only=True)

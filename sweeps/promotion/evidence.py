@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from sweeps.predict import followed
+from sweeps.promotion.adapters import followed
 from sweeps.promotion.held_out import HeldOut
 from sweeps.promotion.verdict import Evidence, Terms
 from sweeps.quiet import quiet_libraries
@@ -19,7 +19,7 @@ from workers.metrics.scorer import Scorer
 from workers.recipe import Recipe
 
 if TYPE_CHECKING:
-    from workers.predict import Adapted
+    from workers.inference.predict import Adapted
 
 _QUICK = 100
 """So many images are captioned without a word about how far it is."""
@@ -60,7 +60,7 @@ class Bench:
         Its own beams, prompt, length and quantization, as it is served. `look` gets the loaded
         side. Raises ValueError for one that cannot be loaded.
         """
-        from workers.memory import release
+        from workers.memory.errors import release
 
         try:
             captions, seconds = self._captions(side, look)
@@ -76,8 +76,8 @@ class Bench:
 
     def _captions(self, side: Candidate, look: Look | None) -> tuple[dict[str, str], list[float]]:
         quiet_libraries()  # before their first import, which is when they talk
-        from workers.predict import Adapted, predict
-        from workers.prompts import Asking
+        from workers.families.prompts import Asking
+        from workers.inference.predict import Adapted, predict
 
         recipe, samples = side.recipe, self.held_out.samples
         self.console.print(f"{side.title}: {len(samples)} test images", soft_wrap=True)
@@ -94,7 +94,7 @@ class Bench:
 
 def terms_of(recipe: Recipe, held_out: HeldOut) -> Terms:
     """Return by what a recipe's adapter is judged here and now."""
-    from workers.identity import identity
+    from workers.models.identity import identity
 
     return Terms(
         images=held_out.digest,
@@ -106,7 +106,7 @@ def terms_of(recipe: Recipe, held_out: HeldOut) -> Terms:
 def _adapter_mb(folder: Path | None) -> float:
     if folder is None:
         return 0.0
-    from workers.adapters import read_weights
+    from workers.models.adapters import read_weights
 
     weights: Any = read_weights(folder).values()
     return adapter_measures(weights)[f"{PREFIX}adapter_mb"]

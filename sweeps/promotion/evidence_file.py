@@ -10,7 +10,7 @@ from typing import Any
 
 from sweeps.promotion.verdict import Evidence, Terms, Verdict
 from sweeps.promotion.wording import markdown
-from sweeps.scores_file import Captions, captions_of, plain
+from sweeps.results.scores_file import Captions, captions_of, plain
 
 FOLDER = "promotion"
 """Among the artifacts of the trial's run."""

@@ -6,8 +6,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from sweeps.promotion.entries import LedgerError
-from sweeps.registry import check_adapter, global_store
-from sweeps.tracking import Tracking
+from sweeps.promotion.registry import check_adapter, global_store
+from sweeps.tracking.client import Tracking
 
 
 def check_files(tracking: Tracking, model: str, version: str) -> None:

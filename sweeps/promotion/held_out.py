@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sweeps import names
-from sweeps.tracking import find_runs, set_tags
+from sweeps.tracking.client import find_runs, set_tags
 from workers.data.sample import DataSet, Sample
 from workers.recipe import Recipe
 

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from sweeps import names
 from sweeps.promotion.entries import Entry
-from sweeps.registry import CHAMPION
+from sweeps.promotion.registry import CHAMPION
 
 
 def table(entries: Sequence[Entry]) -> Table:

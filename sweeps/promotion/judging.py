@@ -5,15 +5,14 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from sweeps import gate
-from sweeps.promotion import serve_check
+from sweeps.promotion import gate, serve_check
 from sweeps.promotion.champion import Champion
 from sweeps.promotion.evidence import Bench, Candidate, terms_of
 from sweeps.promotion.serve_check import Expected, Served
 from sweeps.promotion.verdict import Check, Evidence, Limits, Terms, Verdict
 
 if TYPE_CHECKING:
-    from workers.predict import Adapted
+    from workers.inference.predict import Adapted
 
 Ask = Callable[[Expected], Served]
 """Sends the requests to the registered challenger."""

@@ -14,8 +14,8 @@ from typing import Any
 from sweeps import names
 from sweeps.promotion import write_once
 from sweeps.promotion.entries import Draft, Entry, LedgerError, chain, fitting, reason_file, write
-from sweeps.registry import CHAMPION
-from sweeps.tracking import Tracking, user
+from sweeps.promotion.registry import CHAMPION
+from sweeps.tracking.client import Tracking, user
 
 Judge = Callable[[Entry | None], Draft | None]
 """Head of the ledger -> what to write, or None to leave the champion as it is."""

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from sweeps.objectives import LOSS
 from sweeps.promotion.verdict import Limits
-from sweeps.sweep import Promote, Sweep
-from sweeps.validation import flaws_of
+from sweeps.spec.objectives import LOSS
+from sweeps.spec.sweep import Promote, Sweep
+from sweeps.spec.validation import flaws_of
 from workers.metrics import catalog
 
 _PREFERRED = "cider"

@@ -4,13 +4,13 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sweeps.earlier import EarlierSweep, adapter_of
-from sweeps.front_view import lines
-from sweeps.leaderboard import Entry, Leaderboard, no_winner
+from sweeps.board.earlier import EarlierSweep, adapter_of
+from sweeps.board.front_view import lines
+from sweeps.board.leaderboard import Entry, Leaderboard, no_winner
+from sweeps.promotion.adapters import model_store
 from sweeps.promotion.evidence import Candidate
-from sweeps.study import recipe_of
-from sweeps.tracking import Tracking
-from sweeps.trained import model_store
+from sweeps.study.study import recipe_of
+from sweeps.tracking.client import Tracking
 
 _RUN_ID = re.compile("[0-9a-f]{32}")
 

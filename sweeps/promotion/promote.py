@@ -7,8 +7,7 @@ from tempfile import TemporaryDirectory
 
 from rich.console import Console
 
-from sweeps import registry
-from sweeps.promotion import evidence_file, serve_check, wording
+from sweeps.promotion import evidence_file, registry, serve_check, wording
 from sweeps.promotion.champion import Champion
 from sweeps.promotion.entries import Draft, Entry
 from sweeps.promotion.evidence import Bench, Candidate
@@ -20,8 +19,8 @@ from sweeps.promotion.limits import Wish, asked, limits
 from sweeps.promotion.nominee import Nominee, nominee
 from sweeps.promotion.serve_check import Expected, Served
 from sweeps.promotion.verdict import Check, Verdict
-from sweeps.sweep import Promote
-from sweeps.tracking import Tracking, user
+from sweeps.spec.sweep import Promote
+from sweeps.tracking.client import Tracking, user
 from workers.metrics.scorer import Scorer
 
 PROMOTED, REFUSED = 0, 3

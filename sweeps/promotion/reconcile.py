@@ -3,7 +3,7 @@
 from sweeps import names
 from sweeps.promotion.entries import LedgerError
 from sweeps.promotion.ledger import Ledger
-from sweeps.registry import CHAMPION
+from sweeps.promotion.registry import CHAMPION
 
 
 def reconcile(ledger: Ledger) -> str:

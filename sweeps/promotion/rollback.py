@@ -7,7 +7,7 @@ from sweeps import names
 from sweeps.promotion.entries import Draft, Entry, LedgerError
 from sweeps.promotion.files import check_files
 from sweeps.promotion.ledger import Ledger
-from sweeps.tracking import user
+from sweeps.tracking.client import user
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweeps.promotion.verdict import Check
-from sweeps.tracking import Tracking
+from sweeps.tracking.client import Tracking
 from workers.data.sample import Sample
 from workers.recipe import Recipe
 from workers.redaction import redact
 
 if TYPE_CHECKING:
-    from workers.predict import Adapted
+    from workers.inference.predict import Adapted
 
 IMAGES = 8
 """As many test images are captioned; one batch of the captioner."""
@@ -69,8 +69,8 @@ def expected(
     adapted: "Adapted", recipe: Recipe, adapter: Path, samples: Sequence[Sample]
 ) -> Expected:
     """Let the trial's adapter caption the first of the samples, as a server's batch would."""
-    from workers.adapters import read_weights
-    from workers.unloaded import unloaded
+    from workers.models.adapters import read_weights
+    from workers.models.unloaded import unloaded
 
     chosen = samples[:IMAGES]
     images = [_small(sample) for sample in chosen]
@@ -137,8 +137,8 @@ def _captions(
     adapted: "Adapted", recipe: Recipe, samples: Sequence[Sample], images: Sequence[Any],
     tokens: int,
 ) -> list[str]:  # fmt: skip
-    from workers.generation import generate
-    from workers.prompts import Asking
+    from workers.evaluation.generation import generate
+    from workers.families.prompts import Asking
 
     family = adapted.base.family
     asking = Asking(task=recipe.task, prompt=recipe.prompt)

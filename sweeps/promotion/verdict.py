@@ -1,4 +1,4 @@
-"""What the gate is given and what it says: plain values, see `sweeps.gate`."""
+"""What the gate is given and what it says: plain values, see `sweeps.promotion.gate`."""
 
 from dataclasses import dataclass, field
 from typing import Literal

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-from sweeps.leaderboard import number
+from sweeps.board.leaderboard import number
 from sweeps.promotion.verdict import FEW, Change, Check, Verdict
 
 _COLUMNS = ("score", "challenger", "champion", "gain", "interval", "p", "")

@@ -11,7 +11,7 @@ from typing import Any
 
 from sweeps import names
 from sweeps.promotion.entries import LedgerError
-from sweeps.tracking import Tracking, find_runs
+from sweeps.tracking.client import Tracking, find_runs
 
 _KEY = "entry."
 _KIND = "ledger"

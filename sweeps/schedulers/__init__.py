@@ -10,7 +10,7 @@ Each module offers
         whether trials wait for each other: such a scheduler compares only what runs together
     CHANGES: bool
         whether it gives trials other points: such a scheduler is shown every rung, also one without
-        an objective, and takes the sweep's `sweeps.population.population.Population` by ``join``
+        an objective, and takes the sweep's `sweeps.schedulers.population.Population` by ``join``
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -5,8 +5,8 @@ from typing import Any
 
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
-from sweeps.context import OBJECTIVES
-from sweeps.front import costs, fronts, order
+from sweeps.pareto import costs, fronts, order
+from sweeps.trial import OBJECTIVES
 
 
 class MultiObjectiveAsha(FIFOScheduler):

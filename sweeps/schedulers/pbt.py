@@ -2,14 +2,15 @@
 
 All trials are one population. Every few rungs they wait for each other; then the worst take over
 the weights and the optimizer of the best, and go on with a changed point. A waiting trial holds no
-slot, so any number of slots will do. `sweeps.population.evolution` says what is Tune's here.
+slot, so any number of slots will do. `sweeps.schedulers.evolution` says what is Tune's here.
 """
 
 from typing import Annotated, Any
 
 from pydantic import Field
 
-from sweeps.population.selection import Selection, first_comparison
+from sweeps.schedulers.selection import Selection
+from sweeps.spec.mutable import first_comparison
 from workers.recipe import Count, Fraction
 
 STOPS = False
@@ -42,7 +43,7 @@ def make(
             multiplied by 0.8 or 1.2, and of several values a neighbouring one is taken.
         fields: what may change; None is every swept field that can change in mid-training.
     """
-    from sweeps.population.scheduler import PopulationScheduler
+    from sweeps.schedulers.pbt_scheduler import PopulationScheduler
 
     return PopulationScheduler(
         Selection(

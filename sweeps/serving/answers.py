@@ -12,7 +12,7 @@ from sweeps.serving.batcher import WAIT, Batcher, Call
 from sweeps.serving.decoders import CHEAP, FEW, Decoder, Decoders, Opened
 from sweeps.serving.keeper import Keeper
 from sweeps.serving.limits import Budget
-from workers.captioner import BATCH, Captioner, Prepared
+from workers.inference.captioner import BATCH, Captioner, Prepared
 
 IMAGES = 1024
 """Most images of all calls."""

@@ -15,7 +15,7 @@ from sweeps.serving.batcher import Batcher
 from sweeps.serving.bodies import Bodies
 from sweeps.serving.keeper import Keeper
 from sweeps.serving.limits import CallError
-from workers.caption_requests import RequestError
+from workers.inference.caption_requests import RequestError
 
 PAGE = Path(__file__).with_name("page.html")
 SECONDS = 120.0

@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from workers.captioner import BATCH, Captioner, Prepared
+from workers.inference.captioner import BATCH, Captioner, Prepared
 
 WAIT = 0.005
 """Seconds for which an image waits for others to be written with."""

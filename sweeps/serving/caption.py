@@ -5,14 +5,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sweeps.arguments import complain
+from sweeps.cli.arguments import complain
 from sweeps.names import printable
-from sweeps.trained import trained
-from workers.caption_requests import RequestError
-from workers.captioner import BATCH, Captioner, Prepared
+from sweeps.promotion.adapters import trained
 from workers.data.images import ImageError
-from workers.predict import Adapted
-from workers.prompts import Asking
+from workers.families.prompts import Asking
+from workers.inference.caption_requests import RequestError
+from workers.inference.captioner import BATCH, Captioner, Prepared
+from workers.inference.predict import Adapted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,7 @@ def caption_files(
 ) -> bool:
     """Print a caption of each image, and say on stderr which have none; return whether all have.
 
-    `source` is what `sweeps.trained.trained` takes. Raises ValueError and OSError, before
+    `source` is what `sweeps.promotion.adapters.trained` takes. Raises ValueError and OSError, before
     anything is written, for a model that cannot be loaded or asked so.
     """
     captioner = load(source, results)

@@ -12,8 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from workers import caption_requests
-from workers.caption_requests import CaptionRequest, RequestError
+from workers.inference import caption_requests
+from workers.inference.caption_requests import CaptionRequest, RequestError
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
-from workers.caption_requests import MAX_PIXELS, CaptionRequest, RequestError
+from workers.inference.caption_requests import MAX_PIXELS, CaptionRequest, RequestError
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -16,7 +16,7 @@ from starlette.requests import ClientDisconnect, Request
 from sweeps.serving.access_log import App, Message, Receive, Send
 from sweeps.serving.app import refusal
 from sweeps.serving.bodies import discard
-from workers.data.addresses import is_loopback
+from workers.data.network import is_loopback
 
 ANY = "*"
 _HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([^\[\]:@/?#\s]+))(?::\d*)?")

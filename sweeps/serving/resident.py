@@ -4,10 +4,10 @@ from pathlib import Path
 
 import torch
 
-from workers.adapters import AdaptedBase
-from workers.captioner import Captioner
-from workers.models import load_base
-from workers.prompts import Asking
+from workers.families.prompts import Asking
+from workers.inference.captioner import Captioner
+from workers.models.adapters import AdaptedBase
+from workers.models.loading import load_base
 from workers.recipe import Recipe
 
 

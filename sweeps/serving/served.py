@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from sweeps.promotion.adapters import SCHEME, model_store, trained, version_of
 from sweeps.serving.batcher import Batcher
 from sweeps.serving.resident import Resident
-from sweeps.trained import SCHEME, model_store, trained, version_of
-from workers.adapters import read_weights
-from workers.captioner import Captioner
+from workers.inference.captioner import Captioner
+from workers.models.adapters import read_weights
 from workers.recipe import Recipe
 
 
@@ -59,7 +59,7 @@ class Registered:
     name: str
     alias: str
     results: Path
-    """Folder of the embedded store, see `sweeps.trained.trained`."""
+    """Folder of the embedded store, see `sweeps.promotion.adapters.trained`."""
     images: Path | None = None
     """Folder of images that may be named by path."""
 

@@ -19,7 +19,7 @@ from sweeps.serving.connections import HEADERS, Connection
 from sweeps.serving.hosts import HostCheck
 from sweeps.serving.keeper import Keeper
 from sweeps.serving.served import Registered
-from workers.data.addresses import is_loopback
+from workers.data.network import is_loopback
 
 DRAIN = 5.0
 """Seconds that calls have to be answered after the process was asked to end; then it ends."""

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from sweeps.storage import folders
 from sweeps.storage.places import Copy, around
-from sweeps.storage.storage import Stamp
+from sweeps.storage.store import Stamp
 
 _RACY_SECONDS = 5.0
 _AT_A_TIME = 8

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from sweeps.storage.errors import explained
-from sweeps.storage.storage import Storage
+from sweeps.storage.store import Storage
 
 WHOLE = ".whole"
 """Name of that file: JSON with a word of its own and the size of each file."""

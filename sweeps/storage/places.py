@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sweeps.storage.storage import Storage
-from workers import cache
-from workers.addresses import is_address, opened, refuse_secret
+from sweeps.storage.store import Storage
+from workers.files import cache
+from workers.files.addresses import is_address, opened, refuse_secret
 
 MARK = ".storage"
 """The file in a working copy that holds the address."""

@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
-from sweeps.earlier import EarlierSweep
-from sweeps.leaderboard_view import sweep_links
+from sweeps.board.earlier import EarlierSweep
+from sweeps.board.view import sweep_links
 
-COMMAND = [sys.executable, "-c", "from sweeps.cli import main; main()"]
+COMMAND = [sys.executable, "-c", "from sweeps.cli.app import main; main()"]
 TRIALS = 5
 FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",

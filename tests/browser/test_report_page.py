@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import expect
 from rich.console import Console
 
-from sweeps.pages.command import write
+from sweeps.cli.board import write
 
 pytestmark = pytest.mark.browser
 

@@ -3,11 +3,11 @@
 import pytest
 
 from workers import data
-from workers.host import Host
-from workers.predict import Adapted, predict
-from workers.prompts import Asking
+from workers.families.prompts import Asking
+from workers.host.host import Host
+from workers.inference.predict import Adapted, predict
 from workers.recipe import Recipe
-from workers.tiny_checkpoints import VARIANTS
+from workers.tiny.checkpoints import VARIANTS
 
 
 def made(folder, quantization):

@@ -8,14 +8,15 @@ from peft import PeftModel
 from PIL import Image
 from transformers import AutoModelForImageTextToText
 
-from workers import collation, data, families
-from workers.adapters import AdaptedBase
-from workers.generation import generate
-from workers.host import Host
-from workers.models import load_base
-from workers.prompts import Asking, Prompt
+from workers import data, families
+from workers.encoding import collation
+from workers.evaluation.generation import generate
+from workers.families.prompts import Asking, Prompt
+from workers.host.host import Host
+from workers.models.adapters import AdaptedBase
+from workers.models.loading import load_base
 from workers.recipe import Adapter, Data, Model
-from workers.tiny_checkpoints import VARIANTS
+from workers.tiny.checkpoints import VARIANTS
 
 CPU = torch.device("cpu")
 CAPTIONS = ["crimson disc beside azure box", "a disc", "zebra"]

@@ -7,13 +7,13 @@ import pytest
 from search_spaces.domains import Choice, IntUniform, LogUniform, Uniform
 from search_spaces.space import Space
 from sweeps import samplers
-from sweeps.draws import Draws
-from sweeps.paths import SweepFolder
-from sweeps.plugins import sampler_options
+from sweeps.results.folder import SweepFolder
 from sweeps.samplers.draw import Draw
-from sweeps.spec import SpecError, parse
-from sweeps.study import open_study, own_trials, prepare_study, tell
-from sweeps.validation import flaws_of
+from sweeps.spec.load import SpecError, parse
+from sweeps.spec.plugins import sampler_options
+from sweeps.spec.validation import flaws_of
+from sweeps.study.draws import Draws
+from sweeps.study.study import open_study, own_trials, prepare_study, tell
 
 NUMBERS = """
     train.learning_rate: {log_uniform: [1e-5, 1e-1]}

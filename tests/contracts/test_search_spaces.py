@@ -12,10 +12,10 @@ from search_spaces.presets import PRESETS, Preset
 from search_spaces.rules import rule_flaws
 from search_spaces.space import Space
 from search_spaces.values import Value
-from sweeps.fields import leaves, value_at
-from sweeps.files import read, recipes
-from sweeps.spec import dump, parse
-from workers.combinations import flaws
+from sweeps.spec.fields import leaves, value_at
+from sweeps.spec.files import read, recipes
+from sweeps.spec.load import dump, parse
+from workers.host.combinations import flaws
 from workers.recipe import Data, Model, Recipe
 
 RECIPE = Recipe(model=Model(base="tiny:shapes"), data=Data(source="shapes"))

@@ -19,14 +19,14 @@ from mlflow.pyfunc import scoring_server
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from sweeps import registry
-from sweeps.sweep_run import SweepRun
-from sweeps.tracking import Tracking
-from sweeps.trial_run import TrialRun
-from workers.adapters import AdaptedBase
-from workers.generation import generate
-from workers.models import load_base
-from workers.prompts import Asking, Prompt
+from sweeps.promotion import registry
+from sweeps.tracking.client import Tracking
+from sweeps.tracking.sweep_run import SweepRun
+from sweeps.tracking.trial_run import TrialRun
+from workers.evaluation.generation import generate
+from workers.families.prompts import Asking, Prompt
+from workers.models.adapters import AdaptedBase
+from workers.models.loading import load_base
 from workers.recipe import Recipe
 
 NAME = "shapes-captioner"
@@ -190,7 +190,7 @@ def test_nothing_stored_is_pickled_and_everything_needed_is_pinned(registered):
 
     assert not [name for name in names if name.endswith((".pkl", ".pickle", ".bin", ".pt"))]
     assert names >= {
-        "captioner.py", "code/workers/models.py", "artifacts/adapter/adapter_config.json",
+        "captioner.py", "code/workers/models/loading.py", "artifacts/adapter/adapter_config.json",
     }  # fmt: skip
     pins = (folder / "artifacts" / "requirements.txt").read_text().splitlines()
     assert len(pins) == len(registry.REQUIRED)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from sweeps.tracking import Tracking
+from sweeps.tracking.client import Tracking
 from workers.metrics import catalog
 from workers.metrics.scorer import Scored
 
@@ -77,8 +77,8 @@ def ended(request, tmp_path_factory, untrained_base):
     """
     import ray
 
-    from sweeps import outcome
-    from sweeps.spec import parse
+    from sweeps.cli import outcome
+    from sweeps.spec.load import parse
 
     results = tmp_path_factory.mktemp("results")
     written = io.StringIO()

@@ -15,10 +15,12 @@ import ray
 from optuna.trial import TrialState
 from rich.console import Console
 
-from sweeps import outcome, scores_file, signals
-from sweeps.leaderboard import markdown
-from sweeps.spec import load, parse
-from sweeps.study import open_study, own_trials
+from sweeps.board.leaderboard import markdown
+from sweeps.cli import outcome
+from sweeps.driver import signals
+from sweeps.results import scores_file
+from sweeps.spec.load import load, parse
+from sweeps.study.study import open_study, own_trials
 from workers import data
 
 FILE = """
@@ -62,8 +64,8 @@ def sweep(ended):
 
 @pytest.fixture(scope="module")
 def run(ended, sweep):
-    from sweeps.sweep_run import SweepRun
-    from sweeps.tracking import Tracking
+    from sweeps.tracking.client import Tracking
+    from sweeps.tracking.sweep_run import SweepRun
 
     return SweepRun.find(Tracking(uri=None, experiment="tiny", root=ended[2]), "tiny-1")
 
@@ -167,7 +169,7 @@ def test_the_parent_run_sums_up(run, trials):
 
 
 def test_the_leaderboard_is_sorted_and_the_unscored_come_last(run, sweep):
-    from sweeps import leaderboard
+    from sweeps.board import leaderboard
 
     board = leaderboard.read(run, sweep.search.objective)
     losses = [entry.best.get("loss", math.inf) for entry in board.entries]
@@ -184,7 +186,7 @@ def test_the_saved_view_is_there(run):
 
 
 def test_optuna_was_told_the_truth(ended, sweep, trials):
-    from sweeps.paths import SweepFolder
+    from sweeps.results.folder import SweepFolder
 
     study = open_study(sweep, SweepFolder(root=ended[2], sweep_id="tiny-1"))
     names = {"completed": "COMPLETE", "stopped": "PRUNED", "failed-by-guard": "PRUNED"}

@@ -9,11 +9,13 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 from rich.console import Console
 
-from sweeps import checkup, compare, outcome, record
-from sweeps.earlier import EarlierSweep
-from sweeps.paths import SweepFolder
+from sweeps.board.earlier import EarlierSweep
+from sweeps.cli import compare, outcome
+from sweeps.doctor import checkup
 from sweeps.promotion.limits import Wish
 from sweeps.promotion.promote import promote_named
+from sweeps.results import record
+from sweeps.results.folder import SweepFolder
 
 pytestmark = pytest.mark.slow  # a whole sweep on Ray
 

@@ -6,9 +6,9 @@ import pytest
 from optuna.trial import TrialState
 from rich.console import Console
 
-from sweeps import compare
-from sweeps.earlier import EarlierSweep
-from sweeps.study import open_study, own_trials
+from sweeps.board.earlier import EarlierSweep
+from sweeps.cli import compare
+from sweeps.study.study import open_study, own_trials
 
 pytestmark = pytest.mark.slow
 

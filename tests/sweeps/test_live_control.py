@@ -5,10 +5,10 @@ import time
 import pytest
 
 from benchmarks import kills
-from sweeps import lease
-from sweeps.paths import SweepFolder
-from sweeps.spec import load
-from sweeps.trials import known
+from sweeps.results import lease
+from sweeps.results.folder import SweepFolder
+from sweeps.spec.load import load
+from sweeps.study.trials import known
 
 pytestmark = pytest.mark.slow
 

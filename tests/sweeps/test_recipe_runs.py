@@ -9,9 +9,9 @@ import ray
 from PIL import Image
 from rich.console import Console
 
-from sweeps import outcome
-from sweeps.files import read
-from workers import stand_in
+from sweeps.cli import outcome
+from sweeps.spec.files import read
+from workers.tiny import stand_in
 
 COUNT = 30
 IMAGES = {f"{n}.png": Image.new("RGB", (20 + n, 20), (8 * n, 0, 0)) for n in range(COUNT)}

@@ -24,10 +24,10 @@ import psutil
 import pytest
 
 from benchmarks import exposure
-from sweeps import ray_access
-from sweeps.ray_access import Answer
-from workers import cache
-from workers.data.addresses import is_loopback
+from sweeps.fleet import ray_access
+from sweeps.fleet.ray_access import Answer
+from workers.data.network import is_loopback
+from workers.files import cache
 
 pytestmark = pytest.mark.slow
 
@@ -104,7 +104,7 @@ class Machine:
         for name in places.values():
             (self.folder / name).mkdir(exist_ok=True)
         return subprocess.Popen(
-            [sys.executable, "-c", "from sweeps.cli import main; main()", *arguments],
+            [sys.executable, "-c", "from sweeps.cli.app import main; main()", *arguments],
             cwd=self.work, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             env={
                 **os.environ, **ENVIRONMENT, "COLUMNS": "400",

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from sweeps import leaderboard
-from sweeps.spec import load
-from sweeps.sweep_run import SweepRun
-from sweeps.tracking import Tracking
+from sweeps.board import leaderboard
+from sweeps.spec.load import load
+from sweeps.tracking.client import Tracking
+from sweeps.tracking.sweep_run import SweepRun
 
 pytestmark = pytest.mark.slow
 
@@ -49,7 +49,7 @@ def workplace(tmp_path, untrained_base):
 def start(workplace, *arguments):
     """Begin a command of the CLI in its own process group, as a terminal does."""
     return subprocess.Popen(
-        [sys.executable, "-c", "from sweeps.cli import main; main()", *arguments],
+        [sys.executable, "-c", "from sweeps.cli.app import main; main()", *arguments],
         cwd=workplace,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

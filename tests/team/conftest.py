@@ -95,7 +95,7 @@ class Team:
         """Run `sweeps` as that person, in a folder that keeps what Ray leaves, too."""
         mine = {key: self.settings[key] for key in ("PATH", "PYTHONPATH", "OMP_NUM_THREADS")}
         places = {"RAY_TMPDIR": str(self.folder / "ray"), "COLUMNS": "400"}
-        code = "from sweeps.cli import main; main()"
+        code = "from sweeps.cli.app import main; main()"
         environment = {**os.environ, **mine, **places, **self.login(user)}
         return run([sys.executable, "-c", code, *arguments], environment, self.folder)
 

@@ -16,8 +16,8 @@ import pytest
 from PIL import Image
 
 from benchmarks import exposure
-from sweeps import access
-from sweeps.tracking import quiet_mlflow
+from sweeps.tracking import access
+from sweeps.tracking.client import quiet_mlflow
 
 pytestmark = pytest.mark.slow
 MODEL = "team-captioner"
@@ -193,8 +193,9 @@ def test_it_listens_on_loopback_and_shows_no_secret_to_other_users(team):
 
 
 def test_a_wrong_password_is_refused_before_anything_is_made(team, monkeypatch, tmp_path):
-    from sweeps import driver, files
-    from sweeps.problems import RefusedError
+    from sweeps.driver import run as driver
+    from sweeps.spec import files
+    from sweeps.spec.problems import RefusedError
 
     sweep = files.read("quickstart", [f"tracking.uri={team.address}"])
     with team.user("ann"):

@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from workers import measures
-from workers.adapters import WEIGHTS, read_weights
-from workers.host import Host
+from workers.host.host import Host
 from workers.measures import MEASURES, latency_ms, reported_as
 from workers.metrics.catalog import METRICS
+from workers.models.adapters import WEIGHTS, read_weights
 
 
 def test_measures_have_names_of_their_own():

@@ -9,7 +9,7 @@ from collections.abc import Collection
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
-from workers import fetched
+from workers.files import fetched
 from workers.recipe import Data
 
 if TYPE_CHECKING:

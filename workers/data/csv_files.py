@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from hashlib import sha256
 
-from workers.addresses import is_address
 from workers.data.captions import CAPTION_KEYS, IMAGE_KEYS
 from workers.data.entries import (
     Described,
@@ -25,6 +24,7 @@ from workers.data.entries import (
 )
 from workers.data.sample import DataSet, Files
 from workers.data.table import Table
+from workers.files.addresses import is_address
 from workers.recipe import Columns, Data
 from workers.redaction import redact
 

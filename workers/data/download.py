@@ -13,7 +13,7 @@ import urllib3
 from urllib3.exceptions import HTTPError, LocationParseError, NewConnectionError, ProtocolError
 from urllib3.util import Url, parse_url
 
-from workers.data.addresses import RefusedError, resolve
+from workers.data.network import RefusedError, resolve
 from workers.redaction import redact
 
 SCHEMES = {"http": 80, "https": 443}

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from tqdm import tqdm  # type: ignore[import-untyped]
 
-from workers import cache
 from workers.data.download import Downloader, Rules
 from workers.data.images import ImageError, open_rgb
 from workers.data.problems import DataError
+from workers.files import cache
 
 THREADS = 16
 

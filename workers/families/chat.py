@@ -3,8 +3,8 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from workers.models import Base
-    from workers.prompts import Prompt
+    from workers.families.base import Base
+    from workers.families.prompts import Prompt
 
 PROMPTS = {"captioning": "Describe this image.", "vqa": "{question}"}
 

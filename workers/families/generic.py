@@ -8,17 +8,17 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from workers.families import IMAGE_TOKENS, chat
+from workers.families import chat
+from workers.families.base import IMAGE_TOKENS
 from workers.families.chat import target_tokens
 from workers.families.processors import load as load_processor
-from workers.prompts import Prompt
+from workers.families.prompts import Prompt
 
 if TYPE_CHECKING:
     import torch
     from PIL import Image
 
-    from workers.families import Encoded
-    from workers.models import Base
+    from workers.families.base import Base, Encoded
 
 __all__ = ["load_processor", "target_tokens"]
 

@@ -13,9 +13,8 @@ if TYPE_CHECKING:  # kept out at run time: target sets are read where torch is n
     import torch
     from PIL import Image
 
-    from workers.families import Encoded
-    from workers.models import Base
-    from workers.prompts import Prompt
+    from workers.families.base import Base, Encoded
+    from workers.families.prompts import Prompt
 
 __all__ = ["load_processor"]
 

@@ -12,9 +12,8 @@ if TYPE_CHECKING:
     import torch
     from PIL import Image
 
-    from workers.families import Encoded
-    from workers.models import Base
-    from workers.prompts import Prompt
+    from workers.families.base import Base, Encoded
+    from workers.families.prompts import Prompt
 
 __all__ = ["load_processor"]
 

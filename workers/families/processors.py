@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from workers import own_code
+from workers.files import own_code
 
 
 def load(source: str, revision: str | None) -> Any:

@@ -8,17 +8,16 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from workers import own_code
 from workers.families import chat
 from workers.families.chat import target_tokens
+from workers.files import own_code
 
 if TYPE_CHECKING:
     import torch
     from PIL import Image
 
-    from workers.families import Encoded
-    from workers.models import Base
-    from workers.prompts import Prompt
+    from workers.families.base import Base, Encoded
+    from workers.families.prompts import Prompt
 
 __all__ = ["target_tokens"]
 

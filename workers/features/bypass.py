@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 if TYPE_CHECKING:
-    from workers.models import Base
+    from workers.families.base import Base
 
 KEY = "pixel_values"
 """What every family calls the tensor that its image encoder reads."""

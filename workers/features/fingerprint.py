@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import torch
 import transformers
 
-from workers.families import Encoded
+from workers.families.base import Encoded
 
 if TYPE_CHECKING:
-    from workers.models import Base
+    from workers.families.base import Base
 
 _PLACES = ("_name_or_path", "transformers_version")
 """Keys of a config that say where it comes from."""

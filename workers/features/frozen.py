@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 from workers.recipe import Adapter
 
 if TYPE_CHECKING:
-    from workers.families import Family
-    from workers.models import Base
+    from workers.families.base import Base, Family
 
 
 def vision_is_frozen(adapter: Adapter, base: "Base") -> bool:
@@ -16,7 +15,7 @@ def vision_is_frozen(adapter: Adapter, base: "Base") -> bool:
 
     False where it is not known which modules these are.
     """
-    from workers.adapters import adapted_layers  # torch, without which `leaves_vision` does
+    from workers.models.adapters import adapted_layers  # torch, without which `leaves_vision` does
 
     return leaves_vision(adapter, base.family, adapted_layers(adapter, base))
 

@@ -1,4 +1,4 @@
-"""The images of one split as features: what `workers.pixels.Pixels` is for pixels."""
+"""The images of one split as features: what `workers.encoding.pixels.Pixels` is for pixels."""
 
 import time
 from collections.abc import Sequence
@@ -7,14 +7,14 @@ from statistics import median
 
 import torch
 
-from workers import collation
 from workers.data.sample import Sample
-from workers.families import Encoded
+from workers.encoding import collation
+from workers.encoding.pixels import Pixels
+from workers.families.base import Encoded
 from workers.features import fingerprint
 from workers.features.bypass import KEY, packed
 from workers.features.frozen import still
 from workers.features.store import CPU_BYTES, Store
-from workers.pixels import Pixels
 
 TOGETHER = 16
 """Images that go through the image encoder at once."""

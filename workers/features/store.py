@@ -11,10 +11,9 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from workers import cache
-from workers.families import Encoded
+from workers.families.base import Base, Encoded
 from workers.features import bypass, fingerprint
-from workers.models import Base
+from workers.files import cache
 
 CPU_BYTES = 2 * 1024**3
 """Memory for the features of one base on a CPU."""

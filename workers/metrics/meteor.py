@@ -7,7 +7,7 @@ Of a caption or reference the first 1000 words count. The jar's memory grows wit
 their number, and its heap of 2 GiB would end with a caption of 20,000 words that goes on for ever.
 """
 
-from workers.metrics.meteor_formula import STATISTICS, pool, summable
+from workers.metrics.java.meteor_formula import STATISTICS, pool, summable
 from workers.metrics.metric import Array, Bound, Captions, Metric
 from workers.metrics.rows import table
 
@@ -16,8 +16,8 @@ _WORDS = 1000
 
 def _bind(references: Captions, whole: Captions) -> Bound:
     # here, because the catalog must stay light
-    from workers.metrics.meteor_jvm import Jvm, Server
-    from workers.metrics.paraphrases import table_for
+    from workers.metrics.java.meteor_jvm import Jvm, Server
+    from workers.metrics.java.paraphrases import table_for
 
     server = Server(table_for(text for captions in references.values() for text in captions))
     expected = {image: [_cut(text) for text in texts] for image, texts in references.items()}

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 from workers.metrics import catalog
 from workers.metrics import references as checks
+from workers.metrics.java.tokenizer import tokenize_each
 from workers.metrics.metric import Array, Captions
 from workers.metrics.remembered import Forms, Remembered
-from workers.metrics.tokenizer import tokenize_each
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Scorer:
         frequencies that are to be fixed come from there.
 
         Raises ValueError for an unknown metric or images without references, and
-        `workers.metrics.java.JavaMissingError`.
+        `workers.metrics.java.runtime.JavaMissingError`.
         """
         self._metrics = tuple(catalog.get(name) for name in metrics)
         self._given = checks.given(references)
@@ -75,7 +75,7 @@ class Scorer:
         """Return the scores of one caption per image.
 
         Raises ValueError unless the ids of `candidates` are those of the references, and
-        `workers.metrics.meteor_jvm.JavaDiedError`.
+        `workers.metrics.java.meteor_jvm.JavaDiedError`.
         """
         return self.score_each([candidates])[0]
 

@@ -5,9 +5,9 @@ from typing import TypeVar
 
 import torch
 
-from workers import collation
-from workers.collation import IGNORED, Batch
-from workers.models import Base
+from workers.encoding import collation
+from workers.encoding.collation import IGNORED, Batch
+from workers.families.base import Base
 from workers.packing import dropout
 from workers.packing.dropout import Draws
 from workers.packing.model import Segment

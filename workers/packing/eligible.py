@@ -8,7 +8,7 @@ from workers.features.frozen import leaves_vision
 from workers.recipe import Recipe
 
 if TYPE_CHECKING:
-    from workers.families import Family
+    from workers.families.base import Family
 
 
 def reason_alone(

@@ -7,14 +7,14 @@ from typing import Any
 
 import torch
 
-from workers import collation
-from workers.adapters import linear_layer
-from workers.collation import IGNORED, Batch
-from workers.models import Base
+from workers.encoding import collation
+from workers.encoding.collation import IGNORED, Batch
+from workers.families.base import Base
+from workers.models.adapters import linear_layer
 from workers.packing.dropout import Draws
 from workers.packing.layout import Matrices
 from workers.packing.linear import PackedLinear, Route, Share
-from workers.token_losses import token_losses
+from workers.training.losses import token_losses
 
 Bare = Callable[[], AbstractContextManager[Any]]
 """Makes a context in which adapters that others have put on the base do nothing."""

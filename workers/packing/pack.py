@@ -15,9 +15,9 @@ from typing import Any
 
 import torch
 
-from workers import memory
-from workers.device_memory import DeviceMemory
-from workers.models import Base
+from workers.families.base import Base
+from workers.memory import errors
+from workers.memory.device import DeviceMemory
 from workers.packing import batches, segments
 from workers.packing.layout import Matrices
 from workers.packing.limits import Limits
@@ -26,7 +26,7 @@ from workers.packing.model import Bare, PackedModel
 from workers.packing.slot import Epoch, PackedSlot, Taken
 from workers.packing.slots import Slots
 from workers.recipe import Recipe
-from workers.training import Examples, checkpointing
+from workers.training.loop import Examples, checkpointing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +119,7 @@ class Pack:
         try:
             losses = self._losses(epochs, taken, size)
         except Exception as error:
-            if not memory.is_out_of_memory(error):
+            if not errors.is_out_of_memory(error):
                 raise
             failure = error.with_traceback(None)  # its frames hold what did not fit
         if failure:

@@ -14,8 +14,8 @@ import torch
 from peft import PeftModel, get_peft_model
 from safetensors.torch import save_file
 
-from workers.adapters import WEIGHTS, adapted_layers, linear_layer, lora_config
-from workers.models import Base
+from workers.families.base import Base
+from workers.models.adapters import WEIGHTS, adapted_layers, linear_layer, lora_config
 from workers.packing.layout import Layer, Matrices
 from workers.recipe import Adapter
 

@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 
 import torch
 
-from workers.collation import Row
-from workers.families import Encoded
+from workers.encoding.collation import Row
+from workers.families.base import Encoded
 from workers.packing.arena import Arena
 from workers.packing.dropout import row_key
 from workers.packing.layout import Matrices
 from workers.packing.peft_weights import FreshAdapter
 from workers.recipe import Recipe, Train
-from workers.training import (
+from workers.training.loop import (
     Examples,
     epoch_windows,
     learning_rate,

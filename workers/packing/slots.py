@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 
 import torch
 
-from workers.models import Base
+from workers.families.base import Base
 from workers.packing import segments
 from workers.packing.arena import Arena
 from workers.packing.layout import Layout, rank_class

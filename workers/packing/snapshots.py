@@ -10,11 +10,11 @@ from typing import Any
 
 import torch
 
-from workers import snapshot_files
-from workers.adapters import read_weights
+from workers.models.adapters import read_weights
 from workers.packing import peft_weights
 from workers.packing.layout import Matrices
 from workers.packing.slot import PackedSlot
+from workers.slots import snapshots
 
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 
@@ -29,7 +29,7 @@ def write(slot: PackedSlot, folder: Path) -> None:
     """Write all that `read` needs; complete only when this returns."""
     export(slot, folder)
     state = {"optimizer": _optimizer_state(slot), "random": None, "device_random": None}
-    snapshot_files.write(folder, state, slot.rung, slot.ailing, slot.recipe)
+    snapshots.write(folder, state, slot.rung, slot.ailing, slot.recipe)
 
 
 def read(slot: PackedSlot, folder: Path) -> None:
@@ -37,7 +37,7 @@ def read(slot: PackedSlot, folder: Path) -> None:
 
     Raises FileNotFoundError for an incomplete snapshot.
     """
-    state, cursor = snapshot_files.read(folder)
+    state, cursor = snapshots.read(folder)
     graft(slot, folder, cursor["rung"])
     slot.ailing = cursor["ailing"]
     _load_optimizer(slot, state["optimizer"])

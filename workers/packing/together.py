@@ -6,12 +6,11 @@ from pathlib import Path
 
 import torch
 
-from workers import collation
-from workers.adapters import read_weights
-from workers.device_memory import DeviceMemory
-from workers.evaluation import Evaluator
-from workers.meter import Meter, shared
-from workers.models import Base
+from workers.encoding import collation
+from workers.evaluation.evaluator import Evaluator
+from workers.families.base import Base
+from workers.memory.device import DeviceMemory
+from workers.models.adapters import read_weights
 from workers.packing import peft_weights, snapshots
 from workers.packing.layout import Matrices
 from workers.packing.model import Bare
@@ -19,8 +18,9 @@ from workers.packing.pack import EpochEnd, Pack
 from workers.packing.slot import PackedSlot
 from workers.recipe import Recipe
 from workers.report import Prediction
-from workers.trainer import Trained, Written
-from workers.training import Examples
+from workers.slots.meter import Meter, shared
+from workers.slots.protocol import Trained, Written
+from workers.training.loop import Examples
 
 LINGER = 0.1
 """Share of an epoch for which a slot that has done its own waits for others that are as good as

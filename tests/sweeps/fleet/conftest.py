@@ -10,10 +10,10 @@ import pytest
 from ray._raylet import AuthenticationTokenLoader, Config
 from ray.cluster_utils import Cluster
 
-from sweeps import record
-from sweeps.paths import SweepFolder
-from sweeps.sweep_run import SweepRun
-from sweeps.tracking import Tracking
+from sweeps.results import record
+from sweeps.results.folder import SweepFolder
+from sweeps.tracking.client import Tracking
+from sweeps.tracking.sweep_run import SweepRun
 
 TOKEN = secrets.token_hex(32)
 FILE = """
@@ -76,7 +76,7 @@ class Workplace:
     def start(self):
         with (self.path / "log").open("w") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", "from sweeps.cli import main; main()", "run", "spread.yaml"],
+                [sys.executable, "-c", "from sweeps.cli.app import main; main()", "run", "spread.yaml"],
                 cwd=self.path, stdout=log, stderr=subprocess.STDOUT,
                 env={**os.environ, "RAY_ADDRESS": self.cluster.address, "COLUMNS": "300"},
             )  # fmt: skip

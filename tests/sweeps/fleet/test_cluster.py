@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from sweeps import record
+from sweeps.results import record
 
 pytestmark = pytest.mark.slow
 

@@ -8,10 +8,10 @@ import psutil
 import pytest
 
 from benchmarks import kills
-from sweeps import control, lease
-from sweeps.paths import SweepFolder
-from sweeps.sweep_run import SweepRun
-from sweeps.tracking import Tracking
+from sweeps.results import inbox, lease
+from sweeps.results.folder import SweepFolder
+from sweeps.tracking.client import Tracking
+from sweeps.tracking.sweep_run import SweepRun
 
 pytestmark = pytest.mark.slow
 
@@ -70,7 +70,7 @@ def stopped(place, process, stop):
 def test_a_request_ends_it_at_once_and_it_goes_on(begun):
     place, process = begun
     folder = SweepFolder.find(place / "sweep-results", kills.ID)
-    said = stopped(place, process, lambda: control.post(folder, control.Request(kind="stop")))
+    said = stopped(place, process, lambda: inbox.post(folder, inbox.Request(kind="stop")))
     assert f"Go on with: sweeps resume {kills.ID}" in said
 
     code, said = kills.command(place, "resume", kills.ID)

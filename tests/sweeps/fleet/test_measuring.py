@@ -5,19 +5,20 @@ import time
 import pytest
 import ray
 
-from sweeps import cluster, host_actor
-from sweeps.context import SweepContext
-from sweeps.fleet import bases
-from sweeps.fleet.bases import Bases
-from sweeps.fleet.fleet import fleet_name
+from sweeps.capacity import bases
+from sweeps.capacity.bases import Bases
+from sweeps.capacity.memory import capacity
+from sweeps.fleet import cluster
 from sweeps.fleet.hosts import Hosts
-from sweeps.fleet.memory import capacity
-from sweeps.paths import SweepFolder
-from sweeps.spec import parse
-from sweeps.sweep_run import SweepRun
-from sweeps.tracking import Tracking
-from workers.footprint.fit import USABLE, Device
-from workers.footprint.probe import Correction, Reading
+from sweeps.fleet.placement import fleet_name
+from sweeps.host import actor
+from sweeps.host.context import SweepContext
+from sweeps.results.folder import SweepFolder
+from sweeps.spec.load import parse
+from sweeps.tracking.client import Tracking
+from sweeps.tracking.sweep_run import SweepRun
+from workers.memory.fit import USABLE, Device
+from workers.memory.probe import Correction, Reading
 
 pytestmark = pytest.mark.slow
 
@@ -64,7 +65,7 @@ def context(sweep, tmp_path):
 def hosts(context, gpu, monkeypatch):
     """One host, on a CPU that it takes for that GPU; Ray is told that there is one."""
 
-    class Measured(host_actor.HostActor):
+    class Measured(actor.HostActor):
         def share(self):
             return gpu
 
@@ -77,7 +78,7 @@ def hosts(context, gpu, monkeypatch):
             memory.trained(["trial"], 1)
             memory.close("trial")
 
-    monkeypatch.setattr(host_actor, "HostActor", Measured)
+    monkeypatch.setattr(actor, "HostActor", Measured)
     monkeypatch.setattr(cluster, "local_cpus", lambda: 1)
     monkeypatch.setattr(cluster, "local_gpus", lambda: 1)
     cluster.connect()

@@ -1,7 +1,7 @@
 import pytest
 
 from sweeps.fleet.nodes import Node, layouts, refuse
-from sweeps.sweep import Resources
+from sweeps.spec.sweep import Resources
 
 GB = 1e9
 

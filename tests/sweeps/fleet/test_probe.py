@@ -6,8 +6,8 @@ import pytest
 
 from sweeps.fleet.nodes import Node
 from sweeps.fleet.probe import Probe, digest, look
-from sweeps.paths import SweepFolder
-from sweeps.spec import parse
+from sweeps.results.folder import SweepFolder
+from sweeps.spec.load import parse
 
 FAR = Node(id="f" * 8, name="far (10.0.0.7, node ffffffff)", cpus=4, gpus=0, bytes=16e9)
 

@@ -9,11 +9,11 @@ import pytest
 from rich.console import Console
 
 from benchmarks import clusters
-from sweeps import control, record
-from sweeps.checkup import AGREED, examine
-from sweeps.paths import SweepFolder
-from sweeps.sweep_run import SweepRun
-from sweeps.tracking import Tracking
+from sweeps.doctor.checkup import AGREED, examine
+from sweeps.results import inbox, record
+from sweeps.results.folder import SweepFolder
+from sweeps.tracking.client import Tracking
+from sweeps.tracking.sweep_run import SweepRun
 
 pytestmark = pytest.mark.slow
 
@@ -39,7 +39,7 @@ def client(cluster, tmp_path):
             "--results", str(tmp_path / "results"))  # fmt: skip
     with (tmp_path / "log").open("w") as log:
         process = subprocess.Popen(
-            [sys.executable, "-c", "from sweeps.cli import main; main()", *send],
+            [sys.executable, "-c", "from sweeps.cli.app import main; main()", *send],
             cwd=tmp_path, stdout=log, stderr=subprocess.STDOUT, env=clusters.environment(),
         )  # fmt: skip
     yield process
@@ -80,10 +80,10 @@ def test_a_node_dies_another_joins_and_every_rung_is_there_once(cluster, client,
 
     wait_for(lambda: len(folder.trials()) > 2 and len(hosts_of(tracked(root))) == 3)
     clusters.kill(lost)
-    control.pause(folder)  # lest the sweep end before the new node has loaded the base
+    inbox.pause(folder)  # lest the sweep end before the new node has loaded the base
     nodes.add()
     wait_for(lambda: "has joined and takes trials" in said())
-    control.unpause(folder)
+    inbox.unpause(folder)
     assert client.wait(timeout=LONGEST_SECONDS) == 0, said()
 
     assert "(127.0.0.2, node " in said()

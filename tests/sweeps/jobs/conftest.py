@@ -6,7 +6,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from sweeps.spec import parse
+from sweeps.spec.load import parse
 
 SWEEP = """\
 name: shapes

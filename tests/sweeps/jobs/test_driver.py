@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from sweeps.jobs import driver
-from sweeps.jobs.version import own, refuse_other
+from sweeps.jobs import driver, submit
+from sweeps.version import own, refuse_other
 
 
 def test_what_came_along_moves_to_the_results_once(tmp_path):
@@ -64,7 +64,7 @@ def test_a_sweep_that_took_nothing_along_has_a_folder_too(tmp_path):
 
 @pytest.mark.parametrize(("go_on", "word"), [(True, "--resume"), (False, "--fresh"), (None, "")])
 def test_the_command_says_how_to_go_on(go_on, word):
-    command = driver.command("/my results", "abc", go_on)
+    command = submit.command("/my results", "abc", go_on)
     asked = driver._read(shlex.split(shlex.join(command))[3:])
     assert command[:3] == ("python", "-m", "sweeps.jobs.driver")
     assert (asked.results, asked.inputs, asked.sender) == ("/my results", "abc", own())

@@ -2,9 +2,9 @@ import io
 
 from rich.console import Console
 
-from sweeps.board import Board
+from sweeps.driver.live import PlainLines
+from sweeps.driver.progress import Board
 from sweeps.jobs.lines import board_of, take
-from sweeps.live import PlainLines
 
 METADATA = {
     "sweep": "shapes", "objective": "val/loss", "mode": "min", "trials": "4", "epochs": "3",

@@ -10,7 +10,7 @@ import pytest
 from sweeps.jobs import parcel as parcels
 from sweeps.jobs.outgoing import outgoing
 from sweeps.jobs.parcel import archived, parcel
-from sweeps.spec import parse
+from sweeps.spec.load import parse
 
 
 def mode(path):

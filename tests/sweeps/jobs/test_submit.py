@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import ray
 
-from sweeps import cli
+from sweeps.cli import app
 from sweeps.jobs import parcel as parcels
 from sweeps.jobs import submit as submission
 from sweeps.jobs.outgoing import outgoing
@@ -27,7 +27,7 @@ def command(monkeypatch, capsys):
     def call(*arguments):
         monkeypatch.setattr(sys, "argv", ["sweeps", *arguments])
         with pytest.raises(SystemExit) as end:
-            cli.main()
+            app.main()
         return (end.value.code, *capsys.readouterr())
 
     return call
@@ -176,7 +176,7 @@ def test_a_key_that_was_used_for_another_sweep_is_refused(command, server, folde
 
 
 def test_the_same_key_finds_the_same_job(command, server, folder, sweep):
-    from sweeps.files import read
+    from sweeps.spec.files import read
 
     same = requested(read("quickstart", ()), key="k")
     address = server(jobs((same.job_id, "RUNNING", dict(same.metadata))))

@@ -19,8 +19,8 @@ from PIL import Image
 
 from benchmarks import exposure, kills
 from benchmarks.clusters import TOKEN, environment, local_cluster
-from sweeps import control
-from sweeps.paths import SweepFolder
+from sweeps.results import inbox
+from sweeps.results.folder import SweepFolder
 
 pytestmark = pytest.mark.slow
 
@@ -58,7 +58,7 @@ def head(cluster):
 
 def start(folder, *arguments, **more):
     return subprocess.Popen(
-        [sys.executable, "-c", "from sweeps.cli import main; main()", *arguments],
+        [sys.executable, "-c", "from sweeps.cli.app import main; main()", *arguments],
         cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         env=environment(**more),
     )  # fmt: skip
@@ -76,7 +76,7 @@ def follow_on_a_terminal(folder, *arguments):
     process = subprocess.Popen(
         # Whoever runs the tests under nohup ignores the signal, and so would all that they start.
         ["env", "--default-signal=HUP", "setsid", "--ctty", sys.executable, "-c",
-         "from sweeps.cli import main; main()", "logs", *arguments, "--follow"],
+         "from sweeps.cli.app import main; main()", "logs", *arguments, "--follow"],
         cwd=folder, stdin=terminal, stdout=terminal, stderr=terminal,
         env=environment(TERM="xterm", COLUMNS="120", LINES="40"),
     )  # fmt: skip
@@ -122,7 +122,7 @@ def test_a_sweep_outlives_its_client_stops_and_goes_on(head, working):
         lambda: called(working, "logs", "killed-one", "--address", head)[1],
     )
     folder = SweepFolder.find(results, "killed-1")
-    control.pause(folder)
+    inbox.pause(folder)
     code, listed = called(working, "jobs", "--address", head)
     assert code == 0
     assert re.search(r"killed-one +running", listed)
@@ -131,9 +131,9 @@ def test_a_sweep_outlives_its_client_stops_and_goes_on(head, working):
     # It goes on also after the terminal of whoever follows it was closed.
     follow_on_a_terminal(working, "killed-one", "--address", head)
     before = kills.recorded(working)
-    control.unpause(folder)
+    inbox.unpause(folder)
     until(lambda: kills.recorded(working) > before, lambda: "no further rung")
-    control.pause(folder)
+    inbox.pause(folder)
 
     # A second one of the name is refused; the same key is the same job.
     code, said = called(working, *send)

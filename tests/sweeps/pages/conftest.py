@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from sweeps.leaderboard import Entry, Leaderboard, ranked
-from sweeps.leaderboard_view import links
-from sweeps.objectives import Objective
+from sweeps.board.leaderboard import Entry, Leaderboard, ranked
+from sweeps.board.view import links
 from sweeps.pages.cost import Cost
 from sweeps.pages.facts import Facts
 from sweeps.pages.gallery import Gallery
-from sweeps.spec import dump, parse
+from sweeps.spec.load import dump, parse
+from sweeps.spec.objectives import Objective
 
 FILE = """
 name: made

@@ -2,10 +2,10 @@ import json
 
 import pytest
 
-from sweeps import record
-from sweeps.leaderboard import Entry, Leaderboard
+from sweeps.board.leaderboard import Entry, Leaderboard
 from sweeps.pages.cost import duration, read
-from sweeps.paths import SweepFolder
+from sweeps.results import record
+from sweeps.results.folder import SweepFolder
 
 
 def board(*states):

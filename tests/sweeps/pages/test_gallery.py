@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.leaderboard import Leaderboard
+from sweeps.board.leaderboard import Leaderboard
 from sweeps.pages.gallery import PER_GROUP, Author, choose, metric_of
-from sweeps.pages.keepsakes import Keepsakes
+from sweeps.results.keepsakes import Keepsakes
 from workers.report import Prediction
 
 IDS = [f"image-{number}" for number in range(12)]

@@ -1,7 +1,7 @@
 from PIL import Image
 
-from sweeps.pages import keepsakes
-from sweeps.pages.keepsakes import IMAGES, Keepsakes
+from sweeps.results import keepsakes
+from sweeps.results.keepsakes import IMAGES, Keepsakes
 from workers.data.sample import Sample
 from workers.report import Prediction
 

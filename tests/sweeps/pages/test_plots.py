@@ -7,9 +7,9 @@ from xml.etree import ElementTree
 import pytest
 from PIL import Image
 
-from sweeps.objectives import Objective
 from sweeps.pages import contour, curves, importance, plots, svg
 from sweeps.pages.scales import Choices, Numbers
+from sweeps.spec.objectives import Objective
 
 SVG = "{http://www.w3.org/2000/svg}"
 POINTS = [

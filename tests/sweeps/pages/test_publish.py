@@ -7,20 +7,20 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from sweeps import record
-from sweeps.bridge import OptunaBridge
-from sweeps.earlier import EarlierSweep
-from sweeps.pages.command import write
+from sweeps.board.earlier import EarlierSweep
+from sweeps.board.standings import judged
+from sweeps.cli.board import write
 from sweeps.pages.facts import gather
 from sweeps.pages.note import REPORT
 from sweeps.pages.publish import html, publish
-from sweeps.paths import SweepFolder
-from sweeps.scores_file import Captions, Scores
-from sweeps.spec import dump, parse
-from sweeps.standings import judged
-from sweeps.sweep_run import NOTE, SweepRun
-from sweeps.tracking import Tracking
-from sweeps.trial_run import TrialRun
+from sweeps.results import record
+from sweeps.results.folder import SweepFolder
+from sweeps.results.scores_file import Captions, Scores
+from sweeps.spec.load import dump, parse
+from sweeps.study.searcher import OptunaBridge
+from sweeps.tracking.client import Tracking
+from sweeps.tracking.sweep_run import NOTE, SweepRun
+from sweeps.tracking.trial_run import TrialRun
 from workers.report import Prediction, Report
 
 FILE = """
@@ -192,8 +192,8 @@ def test_captions_of_the_best_trials_come_with_their_scores(earlier):
 
 
 def _keep_captions(folder, captions, rung):
-    from sweeps import best
-    from sweeps.best import Best
+    from sweeps.results import best
+    from sweeps.results.best import Best
 
     folder.parent.mkdir(parents=True, exist_ok=True)
     report = Report(rung=rung, metrics={}, finished=True, seconds=1.0, predictions=tuple(captions))

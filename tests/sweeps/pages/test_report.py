@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from sweeps.leaderboard import Standing
+from sweeps.board.leaderboard import Standing
 from sweeps.pages.gallery import Gallery, Picture
-from sweeps.pages.keepsakes import Keepsakes
 from sweeps.pages.report import render
 from sweeps.pages.summary import headline, sentences
+from sweeps.results.keepsakes import Keepsakes
 
 POINTS = [
     {"adapter.rank": 2, "train.learning_rate": 1e-3},

@@ -11,8 +11,8 @@ from safetensors.numpy import save_file
 
 from sweeps.promotion.entries import Draft
 from sweeps.promotion.ledger import Ledger
-from sweeps.registry import global_store
-from sweeps.tracking import Tracking
+from sweeps.promotion.registry import global_store
+from sweeps.tracking.client import Tracking
 
 ECHO = """
 import mlflow

@@ -9,8 +9,8 @@ import pytest
 from sweeps.promotion.entries import LedgerError
 from sweeps.promotion.files import check_files
 from sweeps.promotion.ledger import Ledger
+from sweeps.promotion.registry import global_store
 from sweeps.promotion.rollback import roll_back
-from sweeps.registry import global_store
 
 
 def collect(store):

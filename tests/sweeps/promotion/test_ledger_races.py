@@ -10,14 +10,14 @@ from mlflow.entities import ViewType
 
 from benchmarks import promoters
 from sweeps.promotion.reconcile import reconcile
-from sweeps.tracking import Tracking
+from sweeps.tracking.client import Tracking
 
 DIES_BEFORE_THE_ALIAS = """
 import os, signal, sys
 from pathlib import Path
 from sweeps.promotion.entries import Draft
 from sweeps.promotion.ledger import Ledger
-from sweeps.tracking import Tracking
+from sweeps.tracking.client import Tracking
 
 Ledger.project = lambda self: os.kill(os.getpid(), signal.SIGKILL)
 store = Tracking(uri=None, experiment="tested", root=Path(sys.argv[1]))

@@ -4,7 +4,7 @@ import pytest
 
 from sweeps.promotion.limits import Wish, asked, limits
 from sweeps.promotion.verdict import Limits
-from sweeps.spec import parse
+from sweeps.spec.load import parse
 
 HEAD = "name: shapes\nmodel: {base: tiny:shapes}\ndata: {source: shapes}\n"
 

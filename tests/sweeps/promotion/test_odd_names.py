@@ -7,11 +7,12 @@ import pytest
 from safetensors.numpy import save_file
 from typer.testing import CliRunner
 
-from sweeps import names, registry
-from sweeps.cli import app
-from sweeps.leaderboard_view import links
+from sweeps import names
+from sweeps.board.view import links
+from sweeps.cli.app import app
+from sweeps.promotion import registry
+from sweeps.promotion.adapters import version_of
 from sweeps.promotion.ledger import Ledger
-from sweeps.trained import version_of
 
 ODD = ["it's", 'say "so"', "x' OR name LIKE '%", "a b; rm $HOME", "100%_`x`", "[red] ü"]
 

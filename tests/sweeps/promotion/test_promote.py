@@ -7,19 +7,19 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from sweeps.draws import Draws
-from sweeps.paths import SweepFolder
 from sweeps.promotion import evidence_file
 from sweeps.promotion.champion import Champion
 from sweeps.promotion.ledger import Ledger
 from sweeps.promotion.limits import Wish
 from sweeps.promotion.promote import PROMOTED, REFUSED, promote_named
-from sweeps.spec import dump, parse
-from sweeps.study import open_study
-from sweeps.sweep_run import SweepRun
-from sweeps.tracking import Tracking
-from sweeps.trial_run import TrialRun
-from workers.host import Host
+from sweeps.results.folder import SweepFolder
+from sweeps.spec.load import dump, parse
+from sweeps.study.draws import Draws
+from sweeps.study.study import open_study
+from sweeps.tracking.client import Tracking
+from sweeps.tracking.sweep_run import SweepRun
+from sweeps.tracking.trial_run import TrialRun
+from workers.host.host import Host
 
 MODEL = "shapes-captioner"
 FILE = """\

@@ -11,11 +11,11 @@ from safetensors.torch import save_file
 
 from sweeps.promotion import serve_check
 from sweeps.promotion.serve_check import Expected, Served
-from workers.adapters import WEIGHTS, AdaptedBase, read_weights
 from workers.data.sample import Sample
-from workers.models import load_base
-from workers.predict import Adapted
-from workers.unloaded import unloaded
+from workers.inference.predict import Adapted
+from workers.models.adapters import WEIGHTS, AdaptedBase, read_weights
+from workers.models.loading import load_base
+from workers.models.unloaded import unloaded
 
 EXPECTED = Expected(
     requests=[], ids=("a", "b"), captions=("a cat", "a dog"), quantization="nf4", weights=24,

@@ -11,19 +11,19 @@ import pytest
 import torch
 from PIL import Image
 
-from sweeps import registry
+from sweeps.promotion import registry
 from sweeps.serving import server
 from sweeps.serving.answers import Answers
 from sweeps.serving.batcher import Batcher
 from sweeps.serving.keeper import Keeper
 from sweeps.serving.served import Registered
-from sweeps.sweep_run import SweepRun
-from sweeps.tracking import Tracking
-from sweeps.trial_run import TrialRun
-from workers.adapters import AdaptedBase
-from workers.generation import generate
-from workers.models import load_base
-from workers.prompts import Asking
+from sweeps.tracking.client import Tracking
+from sweeps.tracking.sweep_run import SweepRun
+from sweeps.tracking.trial_run import TrialRun
+from workers.evaluation.generation import generate
+from workers.families.prompts import Asking
+from workers.models.adapters import AdaptedBase
+from workers.models.loading import load_base
 from workers.recipe import Recipe
 
 NAME = "shapes-captioner"

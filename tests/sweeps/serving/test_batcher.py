@@ -8,8 +8,8 @@ import pytest
 from sweeps.serving import batcher as batcher_module
 from sweeps.serving.batcher import Batcher, Call
 from sweeps.serving.caption import load
-from workers.caption_requests import CaptionRequest
-from workers.captioner import BATCH
+from workers.inference.caption_requests import CaptionRequest
+from workers.inference.captioner import BATCH
 
 from .conftest import COLORS, NAME, busy, encoded, picture
 

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from sweeps import cli
+from sweeps.cli import app
 from sweeps.serving import caption
 
 from .conftest import NAME, picture
@@ -21,7 +21,7 @@ def call(shop, monkeypatch, capsys):
         command = ["sweeps", "caption", *map(str, arguments), "--results", str(shop.results)]
         monkeypatch.setattr(sys, "argv", command)
         with pytest.raises(SystemExit) as ended:
-            cli.main()
+            app.main()
         said = capsys.readouterr()
         return ended.value.code, said.out, said.err
 

@@ -19,8 +19,8 @@ from PIL import Image
 
 from sweeps.serving import decoders
 from sweeps.serving.decoders import AT_WORK, CHEAP, Decoders
-from workers.caption_requests import RequestError
 from workers.data.images import open_rgb
+from workers.inference.caption_requests import RequestError
 
 from .conftest import encoded, picture
 

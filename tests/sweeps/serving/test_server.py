@@ -17,13 +17,13 @@ from sweeps.serving import server
 from .conftest import COLORS, NAME, Client, encoded, picture
 
 PLANTED = "planted-91d0"
-SERVE = "import sys; from sweeps.cli import main; sys.argv[0] = 'sweeps'; main()"
+SERVE = "import sys; from sweeps.cli.app import main; sys.argv[0] = 'sweeps'; main()"
 
 
 HANGS = """
 import time
 from sweeps.serving import server
-from workers.captioner import Captioner
+from workers.inference.captioner import Captioner
 server.DRAIN = 0.5
 Captioner.write = lambda *_: time.sleep(100)
 """

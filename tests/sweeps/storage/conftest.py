@@ -5,7 +5,7 @@ import secrets
 
 import pytest
 
-from workers import cache
+from workers.files import cache
 
 
 @pytest.fixture(scope="session")

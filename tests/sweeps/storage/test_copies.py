@@ -5,8 +5,8 @@ import shutil
 import pytest
 
 from sweeps.storage import claims, copies, folders, inputs, places
-from sweeps.storage.storage import Storage
-from workers import cache
+from sweeps.storage.store import Storage
+from workers.files import cache
 
 
 @pytest.fixture

@@ -4,11 +4,11 @@ import pytest
 
 from sweeps.fleet.nodes import Node
 from sweeps.fleet.probe import Probe, look
-from sweeps.paths import SweepFolder
-from sweeps.spec import parse
+from sweeps.results.folder import SweepFolder
+from sweeps.spec.load import parse
 from sweeps.storage import places
 from sweeps.storage.errors import StorageError
-from workers import cache
+from workers.files import cache
 
 FAR = Node(id="f" * 8, name="far (10.0.0.7, node ffffffff)", cpus=4, gpus=0, bytes=16e9)
 FILE = "name: probed\nmodel: {{base: hub/base}}\ndata: {{source: csv, path: {data}}}\n"

@@ -5,10 +5,10 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from sweeps.storage import storage as storage_module
+from sweeps.storage import store as storage_module
 from sweeps.storage.errors import StorageError
-from sweeps.storage.storage import Storage
-from workers.addresses import is_address
+from sweeps.storage.store import Storage
+from workers.files.addresses import is_address
 
 
 @pytest.fixture

@@ -14,10 +14,10 @@ import psutil
 import pytest
 
 from benchmarks.server import free_port
-from sweeps.storage.storage import Storage
-from sweeps.sweep_run import SweepRun
-from sweeps.tracking import Tracking
-from workers import cache
+from sweeps.storage.store import Storage
+from sweeps.tracking.client import Tracking
+from sweeps.tracking.sweep_run import SweepRun
+from workers.files import cache
 
 pytestmark = pytest.mark.slow
 
@@ -80,7 +80,7 @@ class Workplace:
     def start(self, *arguments):
         with (self.path / "log").open("a") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", "from sweeps.cli import main; main()", *arguments],
+                [sys.executable, "-c", "from sweeps.cli.app import main; main()", *arguments],
                 cwd=self.path, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
                 env={**os.environ, "COLUMNS": "300", "RAY_AUTH_MODE": "disabled"},
             )  # fmt: skip

@@ -4,17 +4,18 @@ from functools import partial
 
 import pytest
 
-from sweeps import record
-from sweeps.context import FAILED, FULL, SweepContext
-from sweeps.host_actor import HostActor
-from sweeps.paths import SweepFolder
-from sweeps.spec import parse
-from sweeps.spool.entries import batch
-from sweeps.spool.spool_file import SpoolFile
+from sweeps.host.actor import HostActor
+from sweeps.host.context import SweepContext
+from sweeps.results import record
+from sweeps.results.folder import SweepFolder
+from sweeps.spec.load import parse
 from sweeps.storage import copies, places
-from sweeps.storage import storage as storage_module
-from sweeps.storage.storage import Storage
-from sweeps.sweep_run import SweepRun
+from sweeps.storage import store as storage_module
+from sweeps.storage.store import Storage
+from sweeps.tracking.entries import batch
+from sweeps.tracking.spool import SpoolFile
+from sweeps.tracking.sweep_run import SweepRun
+from sweeps.trial import FAILED, FULL
 
 FILE = """
 name: acted

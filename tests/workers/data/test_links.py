@@ -11,9 +11,9 @@ from types import SimpleNamespace
 import pytest
 from PIL import Image
 
-from workers.data.addresses import RefusedError, is_public, resolve
 from workers.data.download import Downloader, Rules
 from workers.data.links import Links, cache_folder, is_link
+from workers.data.network import RefusedError, is_public, resolve
 from workers.data.problems import DataError
 
 RULES = Rules(private=True, attempts=3, pause_seconds=0.001)
@@ -240,7 +240,7 @@ def test_a_redirect_to_a_private_address_is_refused(
     """The first host is taken for a public one, as a host out there would be."""
     public = {"127.0.0.1"}
     monkeypatch.setattr(
-        "workers.data.addresses.is_public", lambda address: address in public or is_public(address)
+        "workers.data.network.is_public", lambda address: address in public or is_public(address)
     )
     rules = Rules(redirected=True)
     assert download(f"{site}/good", rules) == png()

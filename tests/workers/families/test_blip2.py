@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from workers import collation
+from workers.encoding import collation
 from workers.families import blip2
-from workers.models import load_base
-from workers.prompts import Prompt
+from workers.families.prompts import Prompt
+from workers.models.loading import load_base
 from workers.recipe import Model
-from workers.tiny_checkpoints import QUERIES
+from workers.tiny.checkpoints import QUERIES
 
 PROMPT = Prompt(system=None, text="a photo of")
 
@@ -60,7 +60,7 @@ def test_opt_learns_the_end_at_which_it_stops(checkpoints):
 
 def test_t5_generates_without_a_prompt(checkpoints, picture):
     """`generate` with an image alone would ask T5 for a start token that it does not have."""
-    from workers.generation import generate
+    from workers.evaluation.generation import generate
 
     base = load_base(Model(base=str(checkpoints("blip2-t5"))), "none", torch.device("cpu"))
     images = [base.family.encode(base, picture)]

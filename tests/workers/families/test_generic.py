@@ -3,9 +3,11 @@
 import pytest
 import torch
 
-from workers import collation, families
-from workers.models import load_base
-from workers.prompts import Prompt
+from workers import families
+from workers.encoding import collation
+from workers.families.base import IMAGE_TOKENS
+from workers.families.prompts import Prompt
+from workers.models.loading import load_base
 from workers.recipe import Model
 
 PROMPT = Prompt(system=None, text="What is it?")
@@ -23,7 +25,7 @@ def test_prompts_are_those_of_the_models_own_processor(base, picture):
     text = families.chat.rendered(base, PROMPT)
     own = base.processor(images=[picture], text=[text], return_tensors="pt")
     inputs = collation.generation_inputs(base, [image], [PROMPT])
-    assert families.IMAGE_TOKENS not in inputs
+    assert IMAGE_TOKENS not in inputs
     assert torch.equal(inputs["input_ids"], own["input_ids"])
     assert torch.equal(inputs["pixel_values"], own["pixel_values"])
 

@@ -2,9 +2,9 @@
 
 import torch
 
-from workers import collation
-from workers.models import load_base
-from workers.prompts import Asking, Prompt
+from workers.encoding import collation
+from workers.families.prompts import Asking, Prompt
+from workers.models.loading import load_base
 from workers.recipe import Model
 
 

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from workers import collation
-from workers.models import load_base
-from workers.prompts import Prompt
+from workers.encoding import collation
+from workers.families.prompts import Prompt
+from workers.models.loading import load_base
 from workers.recipe import Model
 
 PROMPT = Prompt(system=None, text="caption en")

@@ -6,10 +6,10 @@ import pytest
 import torch
 from PIL import Image
 
-from workers import collation
-from workers.generation import generate
-from workers.models import load_base
-from workers.prompts import Prompt
+from workers.encoding import collation
+from workers.evaluation.generation import generate
+from workers.families.prompts import Prompt
+from workers.models.loading import load_base
 from workers.recipe import Model
 
 PROMPT = Prompt(system="Be brief.", text="What is it?")

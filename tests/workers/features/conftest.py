@@ -6,9 +6,9 @@ import torch
 from workers import data
 from workers.features import bypass
 from workers.features.store import Disk, Store
-from workers.models import load_base
+from workers.models.loading import load_base
 from workers.recipe import Data, Model
-from workers.tiny_checkpoints import VARIANTS
+from workers.tiny.checkpoints import VARIANTS
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from workers.features.frozen import vision_is_frozen
-from workers.models import load_base
+from workers.models.loading import load_base
 from workers.recipe import Adapter, Model
 
 

@@ -6,15 +6,15 @@ from functools import partial
 import pytest
 import torch
 
-from workers.adapters import AdaptedBase
+from workers.evaluation.generation import texts
+from workers.families.prompts import Asking
 from workers.features import bypass, images
 from workers.features.images import Features
 from workers.features.store import Disk, Store
-from workers.generation import texts
-from workers.models import load_base
-from workers.prompts import Asking
+from workers.models.adapters import AdaptedBase
+from workers.models.loading import load_base
 from workers.recipe import Adapter, Model, Train
-from workers.training import Examples, mean_loss, train_epoch
+from workers.training.loop import Examples, mean_loss, train_epoch
 
 TRAIN = Train(batch_size=3, learning_rate=1e-2, epochs=2)
 

@@ -7,7 +7,7 @@ import torch
 
 from workers.features import fingerprint
 from workers.features.store import Disk, Store
-from workers.models import load_base
+from workers.models.loading import load_base
 from workers.recipe import Model
 
 KEY = "pixel_values"

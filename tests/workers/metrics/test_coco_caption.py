@@ -21,7 +21,7 @@ from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
 
 from workers.metrics import coco_caption
 from workers.metrics.coco_caption import CocoCaption
-from workers.metrics.java import put_java_on_path
+from workers.metrics.java.runtime import put_java_on_path
 from workers.metrics.scorer import Scorer
 
 WORDS = (

@@ -14,19 +14,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from workers.metrics import meteor_formula
-from workers.metrics.java import VARIABLE, JavaMissingError
+from workers.metrics.java import meteor_formula
+from workers.metrics.java.meteor_jvm import JavaDiedError, Jvm, Server
+from workers.metrics.java.paraphrases import table_for
+from workers.metrics.java.runtime import VARIABLE, JavaMissingError
+from workers.metrics.java.tokenizer import tokenize
 from workers.metrics.meteor import METRIC
-from workers.metrics.meteor_jvm import JavaDiedError, Jvm, Server
-from workers.metrics.paraphrases import table_for
-from workers.metrics.tokenizer import tokenize
 
 REFERENCES = ["a dog runs in the park", "the dog is running"]
 
 PRELUDE = """
 import json, os, signal, sys, time
-from workers.metrics.meteor_jvm import Server
-from workers.metrics.paraphrases import table_for
+from workers.metrics.java.meteor_jvm import Server
+from workers.metrics.java.paraphrases import table_for
 
 GOOD = [(["a dog runs"], "a dog runs")]
 server = Server(table_for(["a dog runs in the park", "the dog is running"]))

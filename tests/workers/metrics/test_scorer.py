@@ -14,7 +14,7 @@ from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
 
 from workers.metrics import remembered
 from workers.metrics.catalog import METRICS as CATALOG
-from workers.metrics.java import VARIABLE, JavaMissingError, put_java_on_path
+from workers.metrics.java.runtime import VARIABLE, JavaMissingError, put_java_on_path
 from workers.metrics.scorer import Scored, Scorer
 
 METRICS = ("bleu", "meteor", "rouge_l", "cider", "exact_match")

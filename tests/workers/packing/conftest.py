@@ -6,10 +6,10 @@ from peft import LoraConfig, get_peft_model
 
 from workers import data
 from workers.families import target_pattern
-from workers.models import load_base
-from workers.prompts import Asking
+from workers.families.prompts import Asking
+from workers.models.loading import load_base
 from workers.recipe import Recipe
-from workers.training import Examples, epoch_windows, learning_rate, steps_per_epoch
+from workers.training.loop import Examples, epoch_windows, learning_rate, steps_per_epoch
 
 CPU = torch.device("cpu")
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from workers.models import load_base
+from workers.models.loading import load_base
 from workers.packing.arena import Arena
 from workers.packing.layout import Layer, Layout, rank_class
 from workers.packing.pack import Pack

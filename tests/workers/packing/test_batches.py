@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from workers.models import load_base
+from workers.models.loading import load_base
 from workers.packing import batches
 from workers.packing.slot import Taken
 

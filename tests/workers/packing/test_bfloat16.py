@@ -10,9 +10,9 @@ than twice that.
 import pytest
 import torch
 
-from workers.models import load_base
+from workers.models.loading import load_base
 from workers.packing.pack import Pack
-from workers.training import epoch_windows
+from workers.training.loop import epoch_windows
 
 ORDERS = 6
 TRIALS = [

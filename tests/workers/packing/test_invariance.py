@@ -6,10 +6,10 @@ import math
 import pytest
 import torch
 
-from workers.models import load_base
+from workers.models.loading import load_base
 from workers.packing.pack import Pack
 from workers.recipe import Model
-from workers.training import NonFiniteLossError
+from workers.training.loop import NonFiniteLossError
 
 TRACKED = {
     "adapter.dropout": 0.1, "adapter.rank": 5, "train.seed": 3, "train.batch_size": 3,

@@ -4,8 +4,8 @@ import pytest
 import torch
 from peft import get_peft_model
 
-from workers.adapters import linear_layer, lora_config
-from workers.models import load_base
+from workers.models.adapters import linear_layer, lora_config
+from workers.models.loading import load_base
 from workers.packing.linear import PackedLinear, Route, Share
 from workers.recipe import Adapter, Model
 

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from workers import memory
-from workers.device_memory import DeviceMemory
-from workers.models import load_base
+from workers.memory import errors as memory
+from workers.memory.device import DeviceMemory
+from workers.models.loading import load_base
 from workers.packing.pack import Pack
 from workers.recipe import Model
 

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from workers.models import load_base
+from workers.models.loading import load_base
 from workers.packing.pack import Pack
-from workers.training import steps_per_epoch
+from workers.training.loop import steps_per_epoch
 
 CPU = torch.device("cpu")
 VARIED = [

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from workers.alone import Alone
-from workers.models import load_base
+from workers.models.loading import load_base
 from workers.packing.together import Together
 from workers.recipe import Model
+from workers.slots.alone import Alone
 
 NAME = "trial"
 

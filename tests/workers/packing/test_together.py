@@ -7,9 +7,9 @@ import torch
 from peft import PeftModel
 
 from workers import data
-from workers.adapters import AdaptedBase, read_weights
-from workers.evaluation import Evaluator
-from workers.models import load_base
+from workers.evaluation.evaluator import Evaluator
+from workers.models.adapters import AdaptedBase, read_weights
+from workers.models.loading import load_base
 from workers.packing.together import Together
 from workers.recipe import Model
 

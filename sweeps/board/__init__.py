@@ -1,0 +1,1 @@
+"""The leaderboard: read, ranked, compared, and as a view of MLflow."""

@@ -1,0 +1,66 @@
+"""An earlier sweep, found again by its id: its file, its folder, its runs and its winner."""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from sweeps.board import leaderboard
+from sweeps.board.leaderboard import Entry, Leaderboard, no_winner
+from sweeps.board.remarks import remarks
+from sweeps.results.folder import SweepFolder
+from sweeps.spec.load import Sweep, load
+from sweeps.storage import copies
+from sweeps.tracking.client import Tracking
+from sweeps.tracking.sweep_run import SweepRun
+
+
+@dataclass(frozen=True, kw_only=True)
+class EarlierSweep:
+    """A sweep that was run, or still runs."""
+
+    sweep: Sweep
+    folder: SweepFolder
+    run: SweepRun
+
+    @classmethod
+    def find(cls, results: Path, sweep_id: str) -> "EarlierSweep":
+        """Return the sweep called `sweep_id`.
+
+        Raises FileNotFoundError, naming the sweeps there are, and ValueError for one that is not
+        tracked where its file says.
+        """
+        folder = SweepFolder.find(results, sweep_id)
+        sweep = load(folder.spec)
+        tracking = Tracking(
+            uri=sweep.tracking.uri, experiment=sweep.tracking.experiment, root=folder.root,
+            spool=folder.spool,
+        )  # fmt: skip
+        return cls(sweep=sweep, folder=folder, run=SweepRun.find(tracking, sweep_id))
+
+    @cached_property
+    def board(self) -> Leaderboard:
+        """The leaderboard, as MLflow has it now."""
+        board = leaderboard.of_search(self.run, self.sweep.search)
+        return replace(board, remarks=remarks(self.sweep, self.folder, board))
+
+
+def best_adapter(folder: SweepFolder, board: Leaderboard) -> tuple[Entry, Path]:
+    """Return the winner of a sweep and the folder of its adapter.
+
+    Raises ValueError when nobody has won or the adapter is gone.
+    """
+    if board.winner is None:
+        raise ValueError(f"{board.sweep_id}: {no_winner(board)}, so there is no best adapter")
+    return board.winner, adapter_of(folder, board.winner)
+
+
+def adapter_of(folder: SweepFolder, entry: Entry) -> Path:
+    """Return the folder of a trial's best adapter; raises ValueError when it is gone."""
+    adapter = folder.best_adapter(entry.trial)
+    copies.pull(adapter)
+    if not adapter.is_dir():
+        raise ValueError(
+            f"the adapter of {entry.trial} is gone: there is no {adapter}; disk.keep in "
+            f"{folder.spec.name} says of how many of the best trials adapters stay"
+        )
+    return adapter

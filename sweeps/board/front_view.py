@@ -1,0 +1,48 @@
+"""The Pareto front of a sweep with several objectives: a table, and tags in MLflow."""
+
+from rich.console import Console
+from rich.table import Table
+
+from sweeps.board.leaderboard import Leaderboard, number
+from sweeps.tracking.client import set_tags
+from sweeps.tracking.sweep_run import SweepRun
+
+FRONT = "trial.front"
+"""Tag of a trial's run: whether it lies on the front."""
+
+
+def record(parent: SweepRun, board: Leaderboard) -> None:
+    """Write the front into MLflow; of a single objective there is none to write."""
+    if not board.further:
+        return
+    for entry in board.entries:
+        set_tags(parent.client, entry.run_id, {FRONT: "yes" if entry in board.front else "no"})
+
+
+def say(board: Leaderboard, console: Console) -> None:
+    """Print the front of several objectives as a table."""
+    if not board.further:
+        return
+    console.print(
+        f"\nPareto front: {len(board.front)} of {len(board.entries)} trials", style="bold"
+    )
+    grid = Table(box=None, pad_edge=False, header_style="bold")
+    grid.add_column("trial")
+    for objective in board.objectives:
+        grid.add_column(f"{objective.metric} ({objective.mode})", justify="right")
+    for entry in board.front:
+        grid.add_row(entry.title, *map(number, board.values(entry)))
+    console.print(grid)
+
+
+def lines(board: Leaderboard) -> list[str]:
+    """Return the trials of the front with their objectives, one in a line."""
+    names = [objective.metric for objective in board.objectives]
+    return [
+        f"{entry.trial}: "
+        + ", ".join(
+            f"{name} {number(value)}"
+            for name, value in zip(names, board.values(entry), strict=True)
+        )
+        for entry in board.front
+    ]

@@ -1,0 +1,203 @@
+"""The leaderboard of a sweep in MLflow's own UI: a saved view and the links that open it.
+
+MLflow keeps a saved view as a tag of the experiment. The format is its UI's own business and
+not documented, which is why mlflow is pinned and `Links.plain` needs no view.
+"""
+
+import base64
+import json
+import zlib
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from sweeps.board.standings import INTERVAL, VS_BEST
+from sweeps.spec.load import Sweep
+from sweeps.spec.objectives import LOSS
+from sweeps.tracking import entries
+from sweeps.tracking.client import Tracking, children_of, now
+from sweeps.tracking.outbox import of_sweep
+from sweeps.tracking.sweep_run import SweepRun
+from workers.measures import reported_as
+from workers.redaction import redact
+
+EMBEDDED_UI = "http://127.0.0.1:5000"
+"""Where the UI on the embedded store is served."""
+
+_SECTIONS = {"Search": 1, "Curves": 3, "Captions": 1}  # of the charts page, with their columns
+
+
+@dataclass(frozen=True, kw_only=True)
+class Links:
+    """Addresses of a sweep's pages in MLflow's UI."""
+
+    leaderboard: str
+    """Table of trials, best first, with swept parameters and best metrics."""
+    charts: str
+    """Parallel coordinates, curves over the rungs, example images."""
+    predictions: str
+    """The trials' captions side by side."""
+    plain: str
+    """The trials, best first, without the saved view."""
+    sweep: str
+    """The sweep's own run: its file, its note."""
+    model: str | None
+    """The registered model; None when nothing is registered."""
+
+
+def publish_view(
+    tracking: Tracking,
+    sweep_id: str,
+    parent_run_id: str,
+    params: Sequence[str],
+    *,
+    logarithmic: Collection[str] = (),
+    objective: str,
+    mode: str = "max",
+    metrics: Sequence[str] = (),
+    conditional: Collection[str] = (),
+    examples: Mapping[str, int] = MappingProxyType({}),
+    tags: Sequence[str] = (),
+) -> str:
+    """Save the sweep's leaderboard view, in place of an earlier one, and return its key.
+
+    `params` are the swept fields in the order of the columns, `logarithmic` those of them
+    whose axis is logarithmic, `metrics` the names of the columns after the objective
+    (``bleu4``, ``rouge_l``). `conditional` names the fields that only some trials have: they
+    are columns but no axes, because the chart leaves out a trial that lacks an axis.
+    `examples` are keys of logged images with the step to show, `tags` further tags of trials to
+    show.
+    """
+    axes = [
+        f"{name}_log10" if name in logarithmic else name
+        for name in params
+        if name not in conditional
+    ]
+    state = {
+        "searchFilter": children_of(parent_run_id),
+        "orderByKey": _column("metrics", f"best/{objective}"),
+        "orderByAsc": mode == "min",
+        "selectedColumns": _columns(params, [objective, *metrics], tags),
+        "runsHiddenMode": "FIRST_20_RUNS",
+        "hideEmptyCharts": True,
+        "isAccordionReordered": True,
+        "compareRunSections": _sections(),
+        "compareRunCharts": _charts(axes, [objective, *metrics], examples),
+    }
+    created = now()
+    view = {
+        "name": f"Leaderboard {sweep_id}",
+        "createdAt": created,
+        "updatedAt": created,
+        "state": "deflate;" + base64.b64encode(zlib.compress(json.dumps(state).encode())).decode(),
+    }
+    key = f"mlflow.sharedViewState.{parent_run_id}"
+    of_sweep(tracking, parent_run_id).put(entries.view(key, json.dumps(view)))
+    return parent_run_id
+
+
+def links(
+    base_url: str,
+    experiment_id: str,
+    key: str,
+    parent_run_id: str,
+    *,
+    objective: str,
+    mode: str = "max",
+    model: str | None = None,
+) -> Links:
+    """Return the addresses of the sweep's pages below `base_url`; empty is within the UI itself."""
+    ui = f"{base_url.rstrip('/')}/#" if base_url else "#"
+    runs = f"{ui}/experiments/{experiment_id}/runs"
+    kind = {"workflowType": "machine_learning"}  # without it the UI opens a page for traces
+    view = {**kind, "viewStateShareKey": key}
+    plain = {
+        **kind,
+        "searchFilter": children_of(parent_run_id),
+        "orderByKey": _column("metrics", f"best/{objective}"),
+        "orderByAsc": str(mode == "min").lower(),
+    }
+    return Links(
+        leaderboard=_address(runs, view),
+        charts=_address(runs, {**view, "compareRunsMode": "CHART"}),
+        predictions=_address(runs, {**view, "compareRunsMode": "ARTIFACT"}),
+        plain=_address(runs, plain),
+        sweep=_address(f"{runs}/{parent_run_id}", kind),
+        model=_address(f"{ui}/models/{quote(model, safe='')}", kind) if model else None,
+    )
+
+
+def sweep_links(
+    parent: SweepRun, sweep: Sweep, model: str | None, base_url: str | None = None
+) -> Links:
+    """Return the addresses of a sweep's pages below `base_url`, or where its UI is served."""
+    return links(
+        redact(sweep.tracking.uri or EMBEDDED_UI) if base_url is None else base_url,
+        parent.experiment_id,
+        parent.run_id,
+        parent.run_id,
+        objective=sweep.search.objective.metric,
+        mode=sweep.search.objective.mode,
+        model=model,
+    )
+
+
+def _address(page: str, query: dict[str, str]) -> str:
+    return f"{page}?{urlencode(query, quote_via=quote)}"
+
+
+def _column(kind: str, name: str) -> str:
+    """Return how the UI names a column."""
+    return f"{kind}.`{name}`"
+
+
+def _columns(params: Sequence[str], metrics: Sequence[str], tags: Sequence[str]) -> list[str]:
+    return [
+        *(_column("metrics", f"best/{name}") for name in metrics),
+        *(_column("params", name) for name in params),
+        _column("metrics", "best/rung"),
+        *(_column("tags", name) for name in tags),
+        _column("tags", VS_BEST),
+        _column("tags", INTERVAL),
+        _column("tags", "trial.state"),
+        _column("attributes", "Duration"),
+    ]
+
+
+def _sections() -> list[dict[str, Any]]:
+    """Return the sections of the charts page; the UI adds one for each other metric prefix."""
+    return [
+        {
+            "uuid": name, "name": name, "display": True, "isReordered": True, "deleted": False,
+            "isGenerated": False, "columns": columns, "cardHeight": 400,
+        }
+        for name, columns in _SECTIONS.items()
+    ]  # fmt: skip
+
+
+def _charts(
+    axes: Sequence[str], metrics: Sequence[str], examples: Mapping[str, int]
+) -> list[dict[str, Any]]:
+    parallel = _chart(
+        "PARALLEL", "Search", f"Parameters and {metrics[0]}",
+        selectedParams=list(axes), selectedMetrics=[f"best/{metrics[0]}"], showAllRuns=True,
+    )  # fmt: skip
+    curves = [
+        _chart("LINE", "Curves", key, metricKey=key, useGlobalXaxisKey=True, xAxisKey="step",
+               scaleType="linear", xAxisScaleType="linear", lineSmoothness=0)
+        for key in dict.fromkeys([*map(reported_as, metrics), reported_as(LOSS), "train/loss"])
+    ]  # fmt: skip
+    images = [
+        _chart("IMAGE", "Captions", key, imageKeys=[key], step=step, showRunParams=False)
+        for key, step in examples.items()
+    ]
+    return [parallel, *curves, *images]
+
+
+def _chart(kind: str, section: str, title: str, **settings: Any) -> dict[str, Any]:
+    return {
+        "type": kind, "uuid": title, "metricSectionId": section, "displayName": title,
+        "deleted": False, "isGenerated": False, "runsCountToCompare": 10, **settings,
+    }  # fmt: skip

@@ -1,0 +1,1 @@
+"""What fits where, before anything starts: layout, memory, disk."""

@@ -1,0 +1,279 @@
+"""The command line: each command imports what it needs when it is called."""
+
+import os
+import sys
+import traceback
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sweeps.cli import captions, gate, live
+from sweeps.cli import cluster_file as rayfile_commands
+from sweeps.cli import jobs as job_commands
+from sweeps.cli import promotion as promotion_commands
+from sweeps.cli import serving as serving_commands
+from sweeps.cli import sync as spool_commands
+from sweeps.cli.arguments import (
+    FAILED,
+    INVALID,
+    DriversResults,
+    File,
+    NamedResults,
+    Overrides,
+    Results,
+    SweepId,
+    complain,
+    console,
+    problems,
+)
+from sweeps.cli.board import report
+from sweeps.spec.files import RESULTS
+from sweeps.tracking import access
+from workers.redaction import redacted
+
+if TYPE_CHECKING:
+    from sweeps.spec.load import Sweep
+
+app = typer.Typer(
+    name="sweeps",
+    help="LoRA sweeps for vision-language models: Ray Tune, Optuna, COCO metrics, MLflow.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+app.command()(serving_commands.serve)
+app.command()(serving_commands.caption)
+app.command()(live.status)
+app.command()(live.stop)
+app.command()(live.pause)
+app.command("continue")(live.unpause)
+app.command()(live.add)
+app.command()(job_commands.submit)
+app.command()(job_commands.jobs)
+app.command()(job_commands.logs)
+app.command()(job_commands.shell)
+app.command()(rayfile_commands.launcher)
+app.command()(spool_commands.sync)
+app.command()(captions.predict)
+app.command()(captions.score)
+app.command()(gate.promote)
+app.command()(promotion_commands.history)
+app.command()(promotion_commands.rollback)
+app.command()(promotion_commands.reconcile)
+app.command()(report)
+
+
+@app.command()
+def run(
+    file: File,
+    overrides: Overrides = None,
+    results: NamedResults = None,
+    go_on: Annotated[
+        bool | None,
+        typer.Option("--resume/--fresh", help="With a half-finished sweep of this name; else ask."),
+    ] = None,
+    rehearse: Annotated[
+        bool,
+        typer.Option("--rehearse", help="Try it small: a tiny base, few images, two trials."),
+    ] = False,
+) -> None:
+    """Run a sweep: search, leaderboard, and the best adapter in the registry."""
+    sweep = _read(file, overrides)
+    place = _place(sweep, results)
+    if rehearse:
+        from sweeps.cli.rehearse import rehearse as run_small
+
+        raise typer.Exit(run_small(sweep, place, console()))
+    from sweeps.cli.beginning import terminal, where_to_go_on
+
+    with problems():
+        earlier = where_to_go_on(sweep, place, go_on, terminal())
+    _run(sweep, place, resume=earlier)
+
+
+@app.command()
+def resume(
+    sweep: SweepId,
+    trials: Annotated[
+        str | None, typer.Option(help="How many in all (60), or more than before (+20).")
+    ] = None,
+    overrides: Overrides = None,
+    results: DriversResults = RESULTS,
+) -> None:
+    """Go on with a sweep that was stopped, or that wants more trials."""
+    from sweeps.results.changes import changed
+    from sweeps.results.folder import SweepFolder
+
+    folder = SweepFolder.find(results, sweep)
+    with problems():
+        wanted = changed(folder, trials, overrides or ())
+    _run(wanted, results, resume=sweep)
+
+
+@app.command()
+def plan(
+    file: File,
+    overrides: Overrides = None,
+    results: NamedResults = None,
+    gpu_memory: Annotated[
+        str | None,
+        typer.Option(metavar="SIZE", help="What would fit on such a GPU: 24GB, 80GiB."),
+    ] = None,
+) -> None:
+    """Show what a sweep would run; start and write nothing."""
+    from sweeps.capacity.device import memory_of
+    from sweeps.cli.plan import show
+
+    size = None if gpu_memory is None else memory_of(gpu_memory)
+    sweep = _read(file, overrides)
+    show(sweep, _place(sweep, results), console(), size)
+
+
+@app.command()
+def space(
+    name: Annotated[str, typer.Argument(help="A preset, a sweep file, or the name of a recipe.")],
+) -> None:
+    """Show a search space: its fields, rules and size, and why a preset is as it is."""
+    from sweeps.cli.spaces import show
+
+    with problems():
+        show(name, console())
+
+
+@app.command()
+def compare(
+    one: Annotated[
+        str,
+        typer.Argument(metavar="A", help="A sweep such as quickstart-1: its leaderboard."),
+    ],
+    other: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[B]",
+            help="With A and B: their differences. Each is a trial (quickstart-1/trial-003), "
+            "a sweep (its winner), or the id of an MLflow run.",
+        ),
+    ] = None,
+    results: Results = RESULTS,
+) -> None:
+    """Show a sweep's leaderboard and what mattered, or the differences of two trials."""
+    if other is None:
+        from sweeps.cli.compare import show
+
+        show(one, results, console())
+    else:
+        from sweeps.board.versus import show as show_both
+
+        show_both(one, other, results, console())
+
+
+@app.command()
+def ui(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on this machine.")] = 5000,
+    results: Results = RESULTS,
+) -> None:
+    """Serve MLflow's UI on the embedded store, to this machine alone; Ctrl-C ends it."""
+    from sweeps.cli.ui import serve
+
+    serve(results, port)
+
+
+@app.command()
+def init(
+    recipe: Annotated[
+        str, typer.Argument(help="A recipe such as quickstart, or a cluster such as cluster-aws.")
+    ],
+    force: Annotated[bool, typer.Option(help="Replace a file that is there.")] = False,
+) -> None:
+    """Write a ready sweep or cluster file to edit: RECIPE.yaml in this folder."""
+    from sweeps.spec.files import clusters, ready_text
+
+    target = Path(f"{recipe}.yaml")
+    with problems():
+        text = ready_text(recipe)
+    if target.exists() and not force:
+        raise FileExistsError(f"{target} is there already; --force replaces it")
+    target.write_text(text, encoding="utf-8")
+    then = "as its first lines say" if recipe in clusters() else f"then: sweeps run {target}"
+    console().print(f"wrote {target}; edit it, {then}")
+
+
+@app.command()
+def doctor(
+    sweep: Annotated[
+        str | None, typer.Argument(help="A sweep whose study, files and runs to compare.")
+    ] = None,
+    results: Results = RESULTS,
+) -> None:
+    """Check this machine: Java, GPUs, bitsandbytes, torchvision, disk, Ray, tracking."""
+    if sweep is not None:
+        from sweeps.doctor.checkup import examine as compare_records
+
+        raise typer.Exit(compare_records(sweep, results, console()))
+    from sweeps.doctor.report import examine
+
+    raise typer.Exit(examine(results, console()))
+
+
+def main() -> None:
+    """Run the command line; what a person can fix is one line and no traceback.
+
+    Nothing that it prints or logs holds a secret, see `workers.redaction`.
+    """
+    with redirect_stdout(redacted(sys.stdout)), redirect_stderr(redacted(sys.stderr)):
+        _main()
+
+
+def _main() -> None:
+    try:
+        access.refuse_secrets(os.environ)
+        app()
+    except Exception as error:
+        said = _said(error)
+        if said is None:
+            traceback.print_exc()
+            sys.exit(FAILED)
+        from sweeps.spec.problems import RefusedError
+        from sweeps.storage.errors import StorageError
+
+        complain(f"error: {said}")
+        sys.exit(INVALID if isinstance(error, (RefusedError, StorageError)) else FAILED)
+
+
+def _said(error: Exception) -> str | None:
+    """Return in words what a person can mend: our own errors and MLflow's; None for all others."""
+    from sweeps.spec.problems import RefusedError
+
+    explained = isinstance(error, (PermissionError, RefusedError))
+    refused = None if explained else access.refusal(error)
+    mlflow = sys.modules.get("mlflow.exceptions")  # not imported for this: that takes seconds
+    told = (OSError, ValueError, *([mlflow.MlflowException] if mlflow else []))
+    if refused:
+        return f"MLflow's server {refused}"
+    return str(error) if isinstance(error, told) else None
+
+
+def _read(file: str, overrides: list[str] | None) -> "Sweep":
+    from sweeps.spec.files import read
+
+    with problems():
+        return read(file, overrides or ())
+
+
+def _place(sweep: "Sweep", results: str | None) -> Path:
+    """Return where the driver of a sweep works, see `sweeps.storage.places`."""
+    from sweeps.spec.files import results_of
+    from sweeps.spec.problems import refused
+    from sweeps.storage.places import DRIVER, working
+
+    with problems(), refused():
+        return working(results_of(sweep, results), DRIVER)
+
+
+def _run(sweep: "Sweep", results: Path, resume: str | None) -> None:
+    from sweeps.cli.outcome import finish
+
+    raise typer.Exit(finish(sweep, results, resume, console()))

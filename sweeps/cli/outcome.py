@@ -1,0 +1,175 @@
+"""A sweep from the command line: run it, say how it ended, send its winner to the gate."""
+
+import shlex
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from sweeps.board import front_view
+from sweeps.board.earlier import EarlierSweep
+from sweeps.board.leaderboard import (
+    Entry,
+    Leaderboard,
+    guarded,
+    header,
+    no_winner,
+    number,
+    row,
+    verdict,
+)
+from sweeps.board.standings import record_standings
+from sweeps.board.view import sweep_links
+from sweeps.capacity import disk
+from sweeps.driver.run import Outcome, run
+from sweeps.pages.publish import publish
+from sweeps.promotion.limits import Wish
+from sweeps.promotion.nominee import Nominee
+from sweeps.promotion.promote import promote
+from sweeps.spec.load import Sweep
+from sweeps.storage import places
+from sweeps.tracking.connection import AwayError
+from sweeps.tracking.pending import waiting
+from sweeps.tracking.sweep_run import SweepRun
+
+COMPLETED, NO_WINNER, INTERRUPTED = 0, 1, 130
+"""Exit codes."""
+_SHOWN = 10
+# In characters: all that is neither metric nor standing, a standing, the front, a metric.
+_TITLE_WIDTH, _STANDING_WIDTH, _FRONT_WIDTH, _METRIC_WIDTH = 54, 26, 7, 13
+
+
+def finish(sweep: Sweep, results: Path, resume: str | None, console: Console) -> int:
+    """Run a sweep and return the exit code of the command."""
+    short = disk.warning(sweep, results)
+    if short:
+        console.print(f"warning: {short}", style="yellow", soft_wrap=True)
+    outcome = run(sweep, results, console, resume)
+    board, tracked = _published(outcome)
+    # Plots take seconds that whoever stops a sweep does not have; `sweeps report` makes them.
+    if tracked and not outcome.interrupted:
+        publish(sweep, outcome.folder, outcome.run, board, console)
+    say_board(board, console)
+    _say_waiting(outcome, tracked, console)
+    if outcome.interrupted:
+        _say_resume(outcome, console)
+        return INTERRUPTED
+    if board.winner is None:
+        console.print(f"{no_winner(board)}; the reasons stand above and in MLflow", style="red")
+        return NO_WINNER
+    model = _promote(sweep, outcome, board.winner, tracked, console)
+    say_links(outcome.run, sweep, model, console)
+    return COMPLETED
+
+
+def _published(outcome: Outcome) -> tuple[Leaderboard, bool]:
+    """Return the leaderboard, and whether MLflow has it; without MLflow it has no standings."""
+    board = outcome.leaderboard
+    if not outcome.tracked:
+        return board, False
+    try:
+        return outcome.run.line.attempt(lambda _: record_standings(outcome.run, board)), True
+    except AwayError:
+        return board, False
+
+
+def _say_waiting(outcome: Outcome, tracked: bool, console: Console) -> None:
+    if not tracked:
+        said = "MLflow is away: the leaderboard is that of the records on disk"
+        console.print(said, style="yellow", soft_wrap=True)
+    for line in waiting(outcome.folder).lines():
+        console.print(line, style="yellow", soft_wrap=True)
+
+
+def _promote(
+    sweep: Sweep, outcome: Outcome, winner: Entry, tracked: bool, console: Console
+) -> str | None:
+    """Send the winner through the gate if the file says so; return its registered model.
+
+    Whatever comes of it, the sweep has ended well.
+    """
+    wanted = sweep.promote
+    if wanted is None:
+        return None
+    sweep_id = outcome.folder.sweep_id
+    if not tracked:
+        console.print(
+            f"not promoted, for the registry is MLflow's; when it is back: sweeps sync {sweep_id}, "
+            f"then sweeps promote {sweep_id}", soft_wrap=True,
+        )  # fmt: skip
+        return None
+    if not wanted.auto:
+        console.print(
+            f"to make the winner the champion of {wanted.model}: sweeps promote {sweep_id}"
+        )
+        return None
+    earlier = EarlierSweep(sweep=sweep, folder=outcome.folder, run=outcome.run)
+    console.print(f"\npromote.auto: {winner.title} is judged on the test images", style="bold")
+    try:
+        promote(Nominee(earlier=earlier, entry=winner), Wish(), console)
+    except Exception as error:  # a sweep of hours has ended: what it found is not to be lost
+        reason = f"{type(error).__name__}: {error}"
+        console.print(f"not promoted, it could not be judged: {reason}", style="red")
+        return None
+    return wanted.model
+
+
+def say_links(parent: SweepRun, sweep: Sweep, model: str | None, console: Console) -> None:
+    """Print where the sweep can be seen."""
+    addresses = sweep_links(parent, sweep, model)
+    if sweep.tracking.uri is None:
+        option = results_option(parent.tracking.root)
+        console.print(f"\nsee it in MLflow: sweeps ui{option}, then open", soft_wrap=True)
+    console.print(f"  leaderboard  {addresses.leaderboard}", soft_wrap=True)
+    console.print(f"  charts       {addresses.charts}", soft_wrap=True)
+    console.print(f"  captions     {addresses.predictions}", soft_wrap=True)
+    if addresses.model:
+        console.print(f"  model        {addresses.model}", soft_wrap=True)
+
+
+def results_option(root: Path) -> str:
+    """Return what a command typed here needs to find the results; empty in the usual place."""
+    usual = root.absolute() == Path.cwd() / "sweep-results"
+    return "" if usual else f" --results {shlex.quote(places.shown(root))}"
+
+
+def say_board(board: Leaderboard, console: Console) -> None:
+    """Print the leaderboard, and which trials cannot be told from the best."""
+    console.print(table(board, console.width))
+    said = verdict(board)
+    if said:
+        console.print(said, soft_wrap=True)
+    for line in board.remarks:
+        console.print(line, soft_wrap=True)
+    for line in guarded(board):
+        console.print(Text(line, style="red"), soft_wrap=True)
+    front_view.say(board, console)
+
+
+def table(board: Leaderboard, width: int) -> Table:
+    """Return the best trials and the base, with as many metrics as `width` characters hold."""
+    taken = _TITLE_WIDTH + (_STANDING_WIDTH if board.images else 0)
+    taken += _FRONT_WIDTH if board.further else 0
+    metrics = board.shown[1 : max(1, (width - taken) // _METRIC_WIDTH)]
+    grid = Table(box=None, pad_edge=False, header_style="bold")
+    for column in header(board, metrics):
+        justify = "left" if column in ("trial", "state", "front", "vs best") else "right"
+        # Where it is too narrow for all, titles go over two lines, and no digit is lost.
+        grid.add_column(column, justify=justify, no_wrap=column != "trial")  # type: ignore[arg-type]
+    for entry in board.entries[:_SHOWN]:
+        grid.add_row(*row(board, entry, metrics))
+    if len(board.entries) > _SHOWN:
+        grid.add_row(f"... and {len(board.entries) - _SHOWN} more", style="dim")
+    front = [""] if board.further else []
+    grid.add_row("zero-shot", "", *front, number(board.zero_shot), style="dim")
+    return grid
+
+
+def _say_resume(outcome: Outcome, console: Console) -> None:
+    sweep_id = outcome.folder.sweep_id
+    console.print(
+        f"\nstopped. Kept in {places.shown(outcome.folder.path)}: every reported rung, the study, "
+        f"snapshots and best adapters.\nGo on with: sweeps resume {sweep_id}"
+        f"{results_option(outcome.folder.root)}", soft_wrap=True,
+    )  # fmt: skip

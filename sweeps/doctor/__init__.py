@@ -1,0 +1,1 @@
+"""Checks of the machine, of packages, and of a finished sweep."""

@@ -1,0 +1,153 @@
+"""Checks of installed packages: those known to break a sweep. Each returns one `Finding`."""
+
+import os
+import sqlite3
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+
+from packaging.requirements import Requirement
+
+from sweeps.doctor.finding import Finding, ProbeError, probe
+from sweeps.tracking.client import Tracking
+from sweeps.version import DISTRIBUTION
+
+_BITSANDBYTES = """
+import bitsandbytes, torch
+from bitsandbytes.cextension import lib
+device = "cuda" if torch.cuda.is_available() else "cpu"
+bitsandbytes.functional.quantize_4bit(torch.ones(64, 64, device=device), quant_type="nf4")
+print(bitsandbytes.__version__, device, type(lib).__name__)
+"""
+_TORCHVISION = """
+from importlib.util import find_spec
+if find_spec("torchvision"):
+    import torchvision.transforms.v2
+    print(torchvision.__version__)
+"""
+_MLFLOW = """
+import sys, mlflow
+if not hasattr(mlflow, "start_run"):
+    sys.exit(f"`import mlflow` finds {list(mlflow.__path__)[0]}, which is not MLflow")
+print(mlflow.__version__)
+"""
+_SERVER = """
+import os, mlflow
+from sweeps import access
+os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
+uri = os.environ["MLFLOW_TRACKING_URI"]
+with access.explained(uri):
+    mlflow.MlflowClient(uri).search_experiments(max_results=1)
+print(f"MLflow {mlflow.__version__}; {uri} answers")
+"""
+
+
+def bitsandbytes() -> Finding:
+    """Quantize a small matrix where a sweep would."""
+    try:
+        number, device, library = probe(_BITSANDBYTES).split()
+    except ProbeError as error:
+        mend = f"{_install('bitsandbytes')}; without it only quantization: none works"
+        return Finding("broken", f"does not quantize: {error}", mend)
+    if "Mock" in library:  # what bitsandbytes puts in place of a library that does not load
+        text = f"{number}; its {device.upper()} library does not load, quantization is slow"
+        return Finding("note", text, _install("bitsandbytes"))
+    return Finding("ok", f"{number} quantizes with its {device.upper()} library")
+
+
+def torchvision() -> Finding:
+    """Import torchvision if it is there: transformers only asks whether it is.
+
+    A torchvision that does not import, such as one built for another torch, makes the models
+    and image processors of transformers fail with 'Could not import module'.
+    """
+    try:
+        number = probe(_TORCHVISION)
+    except ProbeError as error:
+        text = f"does not import ({error}), so transformers cannot import its models"
+        return Finding("broken", text, "pip uninstall torchvision; nothing here needs it")
+    return Finding("ok", f"{number} imports" if number else "absent, and nothing here needs it")
+
+
+def tracking(results: Path) -> Finding:
+    """Import MLflow, and ask the server of MLFLOW_TRACKING_URI or else the store in `results`."""
+    try:
+        number = probe(_MLFLOW)
+    except ProbeError as error:
+        return Finding("broken", str(error), _install("mlflow"))
+    if os.environ.get("MLFLOW_TRACKING_URI", "").startswith("http"):
+        return _server()
+    store = Tracking(uri=None, experiment="", root=results.absolute())
+    file = Path(store.address.removeprefix("sqlite:///"))
+    if not file.exists():
+        return Finding("ok", f"MLflow {number}; the first sweep makes {file}")
+    try:
+        return Finding("ok", f"MLflow {number}; {_runs(file)} runs in {file}")
+    except sqlite3.Error as error:
+        mend = "put a backup in its place, or move it away: the next sweep makes a new one"
+        return Finding("broken", f"{file} is not a store of MLflow: {error}", mend)
+
+
+def _server() -> Finding:
+    try:
+        return Finding("ok", probe(_SERVER))
+    except ProbeError as error:
+        mend = "start that server, correct what the message names, or unset MLFLOW_TRACKING_URI"
+        return Finding("broken", str(error).partition(": ")[2], mend)
+
+
+def versions() -> Finding:
+    """Compare what is installed with what this package was tested with."""
+    found = {need: _installed(need.name) for need in _requirements()}
+    if not found:
+        text = f"{DISTRIBUTION} itself is not installed, so nothing says what it needs"
+        return Finding("note", text, "pip install it")
+    missing = [need for need, number in found.items() if not number]
+    if missing:
+        return Finding("broken", f"not installed: {_listed(missing)}", _pip(missing))
+    other = {need: number for need, number in found.items() if number not in need.specifier}
+    if other:
+        named = ", ".join(f"{need.name} {number}" for need, number in other.items())
+        return Finding("note", f"not tested with {named}", _pip(other))
+    python = ".".join(map(str, sys.version_info[:3]))
+    return Finding("ok", f"all {len(found)} packages as wanted, Python {python}")
+
+
+def _runs(file: Path) -> int:
+    """Count the runs of a store without changing it; raises `sqlite3.Error`."""
+    with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)) as database:
+        return int(database.execute("SELECT count(*) FROM runs").fetchone()[0])
+
+
+def _requirements() -> Iterator[Requirement]:
+    """Yield what the installed package itself needs here, without its extras."""
+    try:
+        lines = requires(DISTRIBUTION) or []
+    except PackageNotFoundError:
+        return
+    for need in map(Requirement, lines):
+        if need.marker is None or need.marker.evaluate({"extra": ""}):
+            yield need
+
+
+def _installed(name: str) -> str:
+    """Return the version of a package; empty when it is not installed."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return ""
+
+
+def _install(name: str) -> str:
+    """Return the command that installs a package in the version that is wanted."""
+    return _pip([need for need in _requirements() if need.name == name] or [Requirement(name)])
+
+
+def _pip(needs: Iterable[Requirement]) -> str:
+    return f"pip install {' '.join(repr(str(need)) for need in needs)}"
+
+
+def _listed(needs: Iterable[Requirement]) -> str:
+    return ", ".join(need.name for need in needs)

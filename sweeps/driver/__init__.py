@@ -1,0 +1,1 @@
+"""One running sweep: Tune's loop, its callbacks, requests, the live table."""

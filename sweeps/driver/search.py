@@ -1,0 +1,178 @@
+"""The search of a sweep: hosts that train, Tune that runs the trials, Optuna's points."""
+
+import platform
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from functools import partial
+
+from ray import tune
+from rich.console import Console
+
+from sweeps import schedulers
+from sweeps.board import sweep_view
+from sweeps.board.current import current
+from sweeps.capacity.layout import refuse, refuse_cpu, refuse_unmeasured
+from sweeps.driver.callbacks import Follow
+from sweeps.driver.controller import Controller
+from sweeps.driver.heard import Heard
+from sweeps.driver.live import view
+from sweeps.driver.progress import Board
+from sweeps.driver.signals import STOPS, signals_stop_tune
+from sweeps.driver.stopping import StopAsked
+from sweeps.driver.supervise import Supervise
+from sweeps.fleet import cluster
+from sweeps.fleet.ending import EndHosts
+from sweeps.fleet.follow import FollowCluster
+from sweeps.fleet.hosts import HURRY_SECONDS, Hosts
+from sweeps.fleet.starting import beside_driver
+from sweeps.fleet.trainable import TrialTrainable
+from sweeps.host.context import SweepContext
+from sweeps.results import record
+from sweeps.results.budget import Spent
+from sweeps.results.folder import SweepFolder
+from sweeps.schedulers.sweep_scheduler import SweepScheduler
+from sweeps.spec.load import Sweep
+from sweeps.spec.problems import refused
+from sweeps.storage import places
+from sweeps.study.limiter import Admission
+from sweeps.study.searcher import OptunaBridge
+from sweeps.study.study import ended, open_study, wanted
+from sweeps.tracking.sender import telling
+from sweeps.tracking.sweep_run import SweepRun
+from sweeps.trial import trial_number
+from workers.models import builtin
+
+RETRIES = 3
+"""How often a trial whose processes died goes on from its last snapshot."""
+
+
+def search(sweep: Sweep, folder: SweepFolder, parent: SweepRun, console: Console) -> bool:
+    """Run all trials; return whether somebody stopped the sweep before its end.
+
+    Raises `RefusedError` for what a person can mend before the first trial.
+    """
+    with refused():
+        plan = cluster.cluster_layout(sweep)
+        refuse_cpu(sweep.resources, plan)
+        refuse(sweep, plan)
+        refuse_unmeasured(sweep, plan)
+    storage = places.address_of(folder.root)
+    # A trial's segments are ended by what MLflow has of them, so they are told at once.
+    tells = storage is None and not schedulers.module(sweep.schedule.name).CHANGES
+    context = SweepContext(
+        sweep=sweep, folder=folder, tracking=parent.tracking,
+        parent_run_id=parent.run_id, threads=plan.threads, storage=storage,
+        teller=platform.node() if tells else None,
+    )  # fmt: skip
+    if sweep.model.base in builtin.BASES and not builtin.is_cached(sweep.model.base):
+        console.print(f"building {sweep.model.base}, once, about half a minute")
+    say = partial(console.print, soft_wrap=True)
+    with refused():
+        hosts = Hosts(context, gpu=bool(plan.gpus_per_host), say=say)
+    try:
+        sweep_view.publish(sweep, folder, parent)
+        with refused():
+            said = hosts.start()
+        for line in said:
+            console.print(line)
+        return _search_with(hosts, context, parent, console, say)
+    except STOPS:
+        hosts.stop(HURRY_SECONDS)
+        raise
+    finally:
+        hosts.stop()
+
+
+def _search_with(
+    hosts: Hosts, context: SweepContext, parent: SweepRun, console: Console,
+    say: Callable[[str], None],
+) -> bool:  # fmt: skip
+    """Run all trials on hosts that have begun."""
+    sweep, folder = context.sweep, context.folder
+    spent = Spent.open(
+        folder, sweep.search.budget, folder.trials(),
+        gpus_per_host=sweep.resources.gpus_per_host,
+    )  # fmt: skip
+    board = _board(sweep, folder, spent)
+    over = _recover(sweep, folder, parent, board)
+    bridge = OptunaBridge(sweep, folder)
+    if need := hosts.needs():
+        bridge.fit(need, hosts.largest_gpu)
+    tells = context.teller is not None
+    telling_too = telling(parent.tracking, parent.run_id, folder) if tells else nullcontext()
+    with telling_too, view(board, console) as screen:
+        controller = Controller(sweep, folder, bridge.add, board, parent, say)
+        bridge.poll = controller.poll
+        controller.poll()
+        if not bridge.is_over:
+            follow = Follow(board, screen, parent.kept() if tells else parent, folder)
+            supervise = Supervise(sweep, folder, board, bridge, controller.poll, say)
+            callbacks = [EndHosts(hosts), FollowCluster(hosts), follow, supervise]
+            tune_trials(context, hosts.slots, bridge, callbacks, over, spent)
+    if bridge.exhausted:
+        board.trials = len(board.rows)
+    if bridge.exhausted and not board.interrupted:
+        console.print(f"all {board.trials} points of the space were tried: the sweep ends")
+    return board.interrupted
+
+
+def tune_trials(
+    context: SweepContext,
+    slots: Callable[[], int],
+    bridge: OptunaBridge,
+    callbacks: Sequence[tune.Callback],
+    over: Sequence[str],
+    spent: Spent,
+) -> None:
+    """Run the trials that are not `over`, as many at a time as there are `slots`.
+
+    None of Tune's own state is read back.
+    """
+    sweep, folder = context.sweep, context.folder
+    past = {trial: record.read(folder, trial) for trial in over}
+    with signals_stop_tune():
+        tune.run(
+            tune.with_parameters(TrialTrainable, folder=folder, storage=context.storage),
+            name=folder.tune.name,
+            **places.place_of_tune(folder.path),
+            num_samples=-1,  # the bridge says when it is over: trials may be added
+            stop=StopAsked(folder),
+            search_alg=Admission(bridge, slots, spent),
+            scheduler=SweepScheduler(sweep, spent, slots, past, lambda: bridge.more_to_come),
+            resources_per_trial=beside_driver(),
+            max_concurrent_trials=slots(),  # Admission is what counts
+            reuse_actors=True,
+            max_failures=RETRIES,
+            raise_on_failed_trial=False,
+            callbacks=[Heard(), *callbacks],
+            verbose=0,
+        )
+
+
+def _board(sweep: Sweep, folder: SweepFolder, spent: Spent) -> Board:
+    objective = sweep.search.objective
+    return Board(
+        sweep_id=folder.sweep_id,
+        objective=objective.metric,
+        mode=objective.mode,
+        trials=wanted(sweep, folder),
+        epochs=sweep.most_epochs,
+        further=sweep.search.objectives[1:],
+        spent=spent,
+    )
+
+
+def _recover(sweep: Sweep, folder: SweepFolder, parent: SweepRun, board: Board) -> list[str]:
+    """Return the trials that are over by the study, and let tracking and screen agree with it."""
+    over = ended(open_study(sweep, folder))
+    for name, (state, reason) in over.items():
+        parent.close_trial(name, state, reason)
+    found, _ = current(sweep, folder, parent)
+    for entry in found.entries:
+        if entry.trial in over:
+            board.recover(
+                trial_number(entry.trial), entry.title, entry.state, entry.rungs,
+                entry.best.get(board.objective),
+                bests=found.values(entry), violates=entry.violates,
+            )  # fmt: skip
+    return list(over)

@@ -1,0 +1,95 @@
+"""What a driver looks after beside its trials: requests from outside, and the disk."""
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ray import tune
+
+from sweeps.driver.progress import Board
+from sweeps.results import retention
+from sweeps.results.folder import SweepFolder
+from sweeps.spec.sweep import Sweep
+from sweeps.storage import copies
+from sweeps.study.searcher import OptunaBridge
+from sweeps.trial import FULL, trial_id
+
+MEASURE_SECONDS = 10.0
+"""A folder on a network takes a moment to measure."""
+
+
+class Supervise(tune.Callback):
+    """Listens to requests, keeps the disk in order, and stops the sweep when it is full.
+
+    Args:
+        poll: looks for requests and carries them out; decides itself how often.
+        say: prints a line for whoever watches the driver.
+    """
+
+    def __init__(
+        self,
+        sweep: Sweep,
+        folder: SweepFolder,
+        board: Board,
+        bridge: OptunaBridge,
+        poll: Callable[[], None],
+        say: Callable[[str], None],
+    ) -> None:
+        self._sweep, self._folder, self._board, self._bridge = sweep, folder, board, bridge
+        self._limit = retention.Limit(sweep, folder)
+        self._poll, self._say = poll, say
+        self._measured = float("-inf")
+        self._full = False
+
+    def on_step_begin(self, iteration: int, trials: Sequence[Any], **_: Any) -> None:
+        """Look after everything; most of the time nothing is to be done."""
+        self._poll()
+        if self._sweep.disk.limit_gb and time.monotonic() - self._measured > MEASURE_SECONDS:
+            self._measured = time.monotonic()
+            self._enforce()
+
+    def on_trial_result(
+        self, iteration: int, trials: Sequence[Any], trial: Any, result: dict[str, Any], **_: Any
+    ) -> None:
+        """Stop the sweep as Ctrl-C does when a rung could not be written."""
+        if result.get(FULL) and not self._full:
+            self._full = True
+            self._say(result[FULL])
+            interrupt()
+
+    def on_trial_complete(
+        self, iteration: int, trials: Sequence[Any], trial: Any, **_: Any
+    ) -> None:
+        """Remove what the trial leaves and nobody needs, and what it makes superfluous."""
+        self._tidy(trial)
+
+    def on_trial_error(self, iteration: int, trials: Sequence[Any], trial: Any, **_: Any) -> None:
+        """Do the same for a trial whose processes died too often."""
+        self._tidy(trial)
+
+    def _tidy(self, trial: Any) -> None:
+        name = trial_id(trial.config["number"])
+        copies.drop(self._folder.stopping(name))
+        if trial.config.get("start"):
+            copies.drop(self._folder.start(trial.config["start"]["folder"]))
+        self._folder.refresh_trials()
+        retention.tidy(self._sweep, self._folder, self._over() | {name})
+        self._measured = float("-inf")
+
+    def _enforce(self) -> None:
+        hold = self._limit.enforce(self._over())
+        if hold and not self._bridge.hold:
+            self._say(hold)
+        self._bridge.hold = hold
+
+    def _over(self) -> frozenset[str]:
+        rows = self._board.rows.values()
+        return frozenset(trial_id(row.number) for row in rows if row.state != "running")
+
+
+def interrupt() -> None:
+    """Stop the sweep as Ctrl-C does, where there is a main thread to stop."""
+    if threading.current_thread() is threading.main_thread():
+        signal.raise_signal(signal.SIGINT)

@@ -1,0 +1,180 @@
+"""Ray: joined or started, and what a sweep finds there."""
+
+import logging
+import os
+import secrets
+import signal
+import stat
+import tempfile
+import threading
+import warnings
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray._private import ray_constants, services
+from ray._private.authentication import authentication_token_setup
+from ray._raylet import AuthenticationTokenLoader  # type: ignore[attr-defined]
+from ray.job_config import JobConfig
+from ray.tune.execution import class_cache
+
+from sweeps.capacity.layout import Layout, local_cpus, local_gpus
+from sweeps.capacity.sharing import hosts_that_fit
+from sweeps.fleet import nodes, ray_access
+from sweeps.fleet.ray_access import Answer
+from sweeps.spec.load import Sweep
+from workers.redaction import is_secret
+
+_ENVIRONMENT = {
+    # Ray's dashboards and loggers write what MLflow already has, in other places.
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    # A trial that failed reports no objective; that must not end the sweep.
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    # Tune's state of the whole sweep is read by nobody: a sweep goes on from study and records.
+    "TUNE_GLOBAL_CHECKPOINT_S": "inf",
+    # Trials whose sweep was stopped have lost their hosts, and nobody waits for them any more.
+    "RAY_IGNORE_UNHANDLED_ERRORS": "1",
+}
+_TOKEN = secrets.token_hex(32)
+"""What this process and those that it starts know of the Ray that it starts; in no file."""
+_SOCKET = "ray/session_2026-11-30_00-00-00_000000_1234567/sockets/plasma_store"
+_LONGEST = 103
+"""Bytes that the path of a socket may have."""
+
+
+def check() -> str:
+    """Look at the cluster that RAY_ADDRESS names before anything is made; return a warning.
+
+    The warning is empty for a cluster that asks for a token, and for Ray on this machine alone.
+    Raises PermissionError where the cluster asks for a token that is not here.
+    """
+    address = os.environ.get("RAY_ADDRESS", "")
+    if address in ("", "local") or address.startswith("ray://"):  # Ray's client: another protocol
+        return ""
+    head = services.canonicalize_bootstrap_address(address)
+    answer = ray_access.answer(head, os.environ) if head else Answer.NONE
+    if answer is Answer.REFUSED:
+        raise PermissionError(ray_access.refusal(address, os.environ))
+    return ray_access.exposed(str(head)) if answer is Answer.OPEN else ""
+
+
+def connect() -> None:
+    """Join the cluster that RAY_ADDRESS names, or start Ray on this machine alone.
+
+    Raises PermissionError for a folder of temporary files that belongs to somebody else.
+    """
+    for key, value in _ENVIRONMENT.items():
+        os.environ.setdefault(key, value)
+    # Tune would copy these into the command lines and logs of its processes, which inherit them.
+    class_cache.ENV_VARS_TO_PROPAGATE = {
+        name for name in class_cache.ENV_VARS_TO_PROPAGATE if not is_secret(name)
+    }
+    if ray.is_initialized():
+        return
+    warnings.filterwarnings("ignore", category=FutureWarning, module="ray")
+    # It says that tokens are used, as they always are.
+    logging.getLogger(authentication_token_setup.__name__).setLevel(logging.ERROR)
+    # Ray keeps the first token that it sees, which may be that of another cluster.
+    AuthenticationTokenLoader.instance().reset_cache()
+    if os.environ.get("RAY_ADDRESS", "") in ("", "local"):
+        _start()
+    else:
+        ray_constants.ENABLE_RAY_CLUSTER = True
+        if os.environ.get(ray_access.TOKEN) == _TOKEN:
+            del os.environ[ray_access.TOKEN]
+        # Ray's own rule for `ray start`: a token that is here is sent. An open cluster ignores it.
+        authentication_token_setup.maybe_enable_token_auth_if_token_available(False)
+        ray.init(logging_level=logging.ERROR, log_to_driver=False, job_config=_job_config())
+    _heed_sigterm()
+
+
+def _start() -> None:
+    """Start Ray on loopback, with a token of its own, and temporary files that nobody else sees."""
+    os.environ[ray_access.TOKEN] = _TOKEN
+    # Ray then asks for tokens by itself, and notices it although it has read its settings.
+    os.environ.pop(ray_access.MODE, None)
+    # Ray's switch, read when it was imported, by which it listens on loopback on macOS.
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    ray.init(
+        address="local",
+        include_dashboard=False,
+        num_cpus=local_cpus(),
+        num_gpus=local_gpus(),
+        logging_level=logging.ERROR,
+        log_to_driver=False,
+        job_config=_job_config(),
+        _temp_dir=str(_private_folder() / "ray"),
+    )
+
+
+def _job_config() -> JobConfig:
+    """Keep Ray's workers from importing first of all from the folder of the command.
+
+    Others' data may lie there, and a ``json.py`` among it. Ray's client, for one, does not add it.
+    """
+    return JobConfig(_client_job=True)
+
+
+def _private_folder() -> Path:
+    """Return the folder of temporary files of this user, whose names others could guess.
+
+    Ray lets everybody write into its own folder, where sockets and packages lie.
+    """
+    name, named = f"sweeps-{os.getuid()}", os.environ.get("RAY_TMPDIR")
+    folder = Path(named or tempfile.gettempdir()).absolute() / name
+    if not named and len(os.fsencode(folder / _SOCKET)) > _LONGEST:
+        folder = Path("/tmp") / name
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise PermissionError(
+            f"{folder} must be a folder of yours that nobody else can read: remove it, or name "
+            "another folder for temporary files in RAY_TMPDIR"
+        )
+    return folder
+
+
+def _heed_sigterm() -> None:
+    """Let SIGTERM interrupt the driver as Ctrl-C does; Ray has just made it abort the process."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def cluster_layout(sweep: Sweep) -> Layout:
+    """Return the layout of the hosts on the first node that has some.
+
+    Hosts go to GPUs where the cluster has any. Raises ValueError, naming ``resources.hosts``,
+    for more of them than there is room for.
+    """
+    there, wanted = nodes.alive(), sweep.resources
+    gpu = any(node.gpus for node in there)
+    nodes.refuse(wanted, there, gpu=gpu)
+    fitting = partial(hosts_that_fit, sweep)
+    return nodes.layouts(wanted, there, {}, gpu=gpu, fitting=fitting)[0][1]
+
+
+def results(calls: list[Any]) -> list[Any]:
+    """Wait for calls of hosts; raise what a host raised as if it had been raised here."""
+    try:
+        return list(ray.get(calls))
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, (ValueError, OSError)):  # a person can mend it: no traceback
+            raise error.cause from None
+        raise
+
+
+def stop(actors: list[Any], seconds: float) -> None:
+    """Ask hosts or scorers all at once to release what they hold, then end them.
+
+    One that has not done so after `seconds`, because it still trains, is ended all the same.
+    """
+    asked = [actor.shutdown.remote() for actor in actors]
+    if asked:
+        ray.wait(asked, num_returns=len(asked), timeout=seconds)
+    for actor in actors:
+        ray.kill(actor, no_restart=True)

@@ -1,0 +1,164 @@
+"""Tune's view of a trial: a thin class that asks the trial's host to do the work.
+
+Its process only forwards calls, and is reused for the next trial. There are as many as trials at a
+time, so it imports next to nothing beside Tune: no torch, and not the sweep's file.
+"""
+
+import contextlib
+import secrets
+import time
+from dataclasses import replace
+from typing import Any
+
+import ray
+from ray import tune
+
+from sweeps.fleet.placement import fleet_name
+from sweeps.results import record
+from sweeps.results.folder import SweepFolder
+from sweeps.storage import copies, places
+from sweeps.trial import FAILED, FULL, HEARD, Start, trial_id
+
+_CLOSE_SECONDS = 60.0
+_PAUSE_SECONDS = 0.5
+TRIALS = "trials"
+"""Working copy of the processes of trials on a node: they only read, and each its own trial."""
+_LOST_SECONDS = 60.0
+"""Ray gives a node that its network cut off half a minute before it is lost."""
+_ANSWER_SECONDS = 5.0
+_ENDING_SECONDS = 2.0
+"""So long after the fleet of a sweep has gone, Tune is ending too and asks no trial any more."""
+
+
+class TrialTrainable(tune.Trainable):
+    """One trial. ``config`` holds its number, point, base, need of memory, and what to begin from.
+
+    Where it is trained is between the sweep's fleet and itself: when its host leaves the cluster
+    it goes on with another one, and Tune hears nothing of that. Tune saves nothing of it: which
+    rungs on record Tune has still to be told stands in ``config``, see `sweeps.driver.heard`.
+    """
+
+    _heard: int
+    _opened: bool
+    _opening: str
+    _host: Any
+
+    def setup(  # type: ignore[override]
+        self, config: dict[str, Any], folder: SweepFolder, storage: str | None
+    ) -> None:
+        """Remember the trial; its slot is opened by the first step.
+
+        `storage` is the address of the object store in which the results live, if they do.
+        """
+        self._folder = replace(folder, root=places.working(storage or folder.root, TRIALS))
+        self._take(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Become the next trial in the same process."""
+        self._release()
+        self._take(new_config)
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Advance one rung; an error of the trial itself comes back as a result."""
+        result = self._result()
+        if result.get(FULL):
+            self._release()  # whoever goes on does so from the record
+        # Asked for another step, perhaps on another host, it knows that Tune has got this one.
+        self._heard = int(result.get("rung", self._heard))
+        ended = bool(result[FAILED] or record.is_over(result))
+        return {**result, "done": ended, "trial": trial_id(self._number)}
+
+    def cleanup(self) -> None:
+        """Give the slot back."""
+        self._release()
+
+    def _take(self, config: dict[str, Any]) -> None:
+        self._number: int = config["number"]
+        self._point: dict[str, Any] = config["point"]
+        self._base: str = config["base"]
+        self._start = Start(**config["start"]) if config.get("start") else None
+        self._need: float = config["need"]
+        self._heard = config.get(HEARD, 0)
+        self._fleet = ray.get_actor(fleet_name(self._folder.sweep_id))
+        self._placed: str | None = None
+        self._opened = False
+        self._past: list[dict[str, Any]] = []
+
+    def _result(self) -> dict[str, Any]:
+        """Return the next rung, or why the trial cannot go on.
+
+        Raises what Ray raises when the host's process died: Tune counts that, and tries again.
+        """
+        while True:
+            try:
+                return (None if self._opened else self._open()) or self._next()
+            except ray.exceptions.RayError as error:
+                of_ray = isinstance(error, ray.exceptions.RayActorError)  # also what a host raises
+                if isinstance(error, ray.exceptions.RayTaskError) and not of_ray:
+                    raise
+                if not self._host_has_left():
+                    raise
+                self._placed, self._opened = None, False
+
+    def _host_has_left(self) -> bool:
+        """Wait until the host is out of the fleet, or answers again; tell which."""
+        deadline = time.monotonic() + _LOST_SECONDS
+        while time.monotonic() < deadline:
+            try:
+                if not ray.get(self._fleet.has.remote(self._placed)):
+                    return True
+            except ray.exceptions.RayActorError:
+                time.sleep(_ENDING_SECONDS)  # else Tune reports a stopped sweep as a failed trial
+                raise
+            with contextlib.suppress(ray.exceptions.RayError):
+                ray.get(self._host.node.remote(), timeout=_ANSWER_SECONDS)
+                return False
+            time.sleep(_PAUSE_SECONDS)
+        return False
+
+    def _place(self) -> None:
+        """Wait for a slot: while nodes are missing there may be fewer of them than trials."""
+        while self._placed is None:
+            placing: Any = self._fleet.place.remote(self._number, self._need, self._base)
+            host: str | None = ray.get(placing)
+            try:
+                self._host = ray.get_actor(host or "")
+                self._placed = host
+            except ValueError:  # no slot is free, or its node has just left
+                time.sleep(_PAUSE_SECONDS)
+
+    def _open(self) -> dict[str, Any] | None:
+        self._place()
+        self._opening = secrets.token_hex(8)
+        opening: Any = self._host.open.remote(self._number, self._point, self._start, self._opening)
+        failure: dict[str, Any] | None = ray.get(opening)
+        self._opened = failure is None
+        if self._opened:
+            recorded = record.latest(self._folder, trial_id(self._number))
+            self._past = [result for result in recorded if result["rung"] > self._heard]
+        return failure
+
+    def _next(self) -> dict[str, Any]:
+        """Return the next rung: from the record if it is there, otherwise by training."""
+        return self._past.pop(0) if self._past else self._advance()
+
+    def _advance(self) -> dict[str, Any]:
+        while copies.holds(self._folder.paused):
+            ray.get(self._fleet.has.remote(self._placed))  # raises when the sweep ends meanwhile
+            time.sleep(_PAUSE_SECONDS)
+        advancing: Any = self._host.advance.remote(self._number)
+        result: dict[str, Any] = ray.get(advancing)
+        return result
+
+    def _release(self) -> None:
+        if self._opened:
+            self._opened = False
+            # Waited for: a call whose caller has died may never be carried out.
+            with contextlib.suppress(ray.exceptions.RayError):
+                ray.get(
+                    self._host.close.remote(self._number, self._opening), timeout=_CLOSE_SECONDS
+                )
+        if self._placed:
+            self._fleet.release.remote(self._number, self._placed)
+            self._placed = None

@@ -1,0 +1,1 @@
+"""Inside the actor of one host: its event loop, a trial's way from slot to record."""

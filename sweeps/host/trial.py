@@ -1,0 +1,159 @@
+"""A trial in a slot, and what its host says of a rung: pure values."""
+
+import time
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from sweeps.results.best import Best
+from sweeps.results.record import Result
+from sweeps.results.scores_file import Scores
+from sweeps.spec import constraints
+from sweeps.spec.constraints import Judgement
+from sweeps.spec.sweep import Sweep, values_of
+from sweeps.tracking.segment_run import SegmentRun
+from sweeps.tracking.trial_run import TrialRun
+from sweeps.trial import (
+    BESTS,
+    CHANGES,
+    FAILED,
+    GUARD,
+    HOPELESS,
+    OBJECTIVES,
+    SYMPTOMS,
+    VIOLATES,
+    VIOLATIONS,
+)
+from workers.recipe import Recipe
+from workers.redaction import redact
+from workers.report import Prediction, Report
+
+
+@dataclass(kw_only=True)
+class OpenTrial:
+    """A trial in a slot: what its host knows of it besides its weights."""
+
+    name: str
+    """Its id, such as ``trial-000``: that of its slot, too."""
+    run: TrialRun
+    recipe: Recipe
+    untrained: Report | None = None
+    """Rung 0 of a trial that has not been trained yet."""
+    opening: str = ""
+    """Tells who opened the slot: a trial that waited may be taken up by another process."""
+    began: int = 0
+    """Rung after which it began; above 0 for one that began from another trial's state."""
+    first_rung: int = 1
+    """The first one with an objective."""
+    best: Best | None = None
+    predictions: tuple[Prediction, ...] = ()
+    scores: Scores | None = None
+    """Of the best rung's captions, and of the final ones when there are some."""
+    segments: tuple[SegmentRun, ...] = ()
+    """Of a trial that was given other points in its course."""
+    moving: Mapping[str, float] = field(default_factory=dict)
+    """Numbers of its point that may change in its course, as they are logged at each rung."""
+    is_over: bool = False
+    """Whether it ended by itself; otherwise it may only wait, or be stopped."""
+
+    def track(self, report: Report, objective: str) -> None:
+        """Log a rung in the trial's run, and in that of the segment that it belongs to."""
+        self.run.report(report, objective, self.best)
+        begun = [each for each in self.segments if each.segment.rung < report.rung]
+        if begun:
+            begun[-1].run.report(report, objective)
+
+    def mark(self, sweep: Sweep, violated: str | None) -> None:
+        """Say in the trial's run which limits it violates."""
+        if sweep.search.constraints:  # else there is no tag to write or to take away
+            self.run.violates(violated)
+
+    def out_of_patience(self, rung: int) -> bool:
+        """Say whether the objective has not become better for too many rungs.
+
+        They count from anew when the trial takes over another one's state.
+        """
+        patience = self.recipe.train.patience
+        since = self.best.rung if self.best else max(self.began, self.first_rung - 1)
+        taken_over = self.segments[-1].segment.rung if self.segments else 0
+        return patience is not None and rung - max(since, taken_over) >= patience
+
+    def is_judged(self, report: Report) -> bool:
+        """Say whether a rung has an objective; the first ones may have no captions."""
+        return report.finished or report.rung == 0 or report.rung >= self.first_rung
+
+    def may_be_best(self, report: Report) -> bool:
+        """Say whether the guard lets a rung become the best one.
+
+        A collapsed model can have the lowest loss; what it writes is of no use all the same.
+        """
+        return not (report.symptoms and self.recipe.guard.stop)
+
+    def judged(self, report: Report) -> Report:
+        """Return the report of a trial that ends here: out of patience, or never healthy."""
+        finished = report.finished or self.out_of_patience(report.rung)
+        hopeless = finished and self.best is None and not self.may_be_best(report)
+        return replace(report, finished=finished, collapsed=report.collapsed or hopeless)
+
+    def judgement(self, sweep: Sweep, report: Report) -> Judgement:
+        """Return what the sweep's limits say of the trial after a rung."""
+        best_metrics = self.best.metrics if self.best else {}
+        return constraints.judge(sweep.search.constraints, report.metrics, best_metrics)
+
+    def result(self, sweep: Sweep, report: Report, judgement: Judgement) -> dict[str, Any]:
+        """Return a rung as Tune, Optuna and the record are told of it, see `sweeps.results.record`."""
+        values = values_of(sweep, report.metrics)
+        return {
+            "rung": report.rung,
+            "objective": values[0] if self.is_judged(report) else None,
+            OBJECTIVES: values,
+            "best": self.best.value if self.best else None,
+            BESTS: values_of(sweep, self.best.metrics) if self.best else None,
+            **_endings(report, judgement),
+            FAILED: None,
+            CHANGES: len(self.segments),
+            SYMPTOMS: list(report.symptoms),
+            VIOLATIONS: dict(judgement.excesses),
+            VIOLATES: judgement.violates,
+            "metrics": dict(report.metrics),
+            "seconds": report.seconds,
+            "time": time.time(),
+        }
+
+
+def reported(result: Result) -> Report:
+    """Return the report that a rung on record came from, without its captions."""
+    return Report(
+        rung=result["rung"],
+        metrics=result["metrics"],
+        finished=result["finished"],
+        seconds=result["seconds"],
+        symptoms=tuple(result[SYMPTOMS]),
+    )
+
+
+def failure(error: Exception) -> dict[str, Any]:
+    """Return the result of a trial that raised `error`, with the traceback, cause last, redacted.
+
+    Raises an error of Ray's again: what the host asks, such as its node's scorer, has gone. That is
+    no failure of the trial, which Tune lets go on.
+    """
+    from ray.exceptions import RayError
+
+    from workers.memory.errors import is_out_of_memory
+
+    if isinstance(error, RayError):
+        raise error
+    violations = {"memory": 1.0} if is_out_of_memory(error) else {}
+    return {FAILED: redact(traceback.format_exc()), "finished": False, VIOLATIONS: violations}
+
+
+def _endings(report: Report, judgement: Judgement) -> dict[str, Any]:
+    """Return whether a trial ends with this rung, and how."""
+    going = not report.collapsed
+    return {
+        "finished": report.finished and going,
+        GUARD: None if going else report.diagnosis,
+        HOPELESS: judgement.for_good and going and not report.finished,
+    }

@@ -1,0 +1,236 @@
+"""Registering an adapter with its base as a captioner in MLflow's model registry."""
+
+import contextlib
+import hashlib
+import io
+import os
+from collections.abc import Iterator, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import workers
+from sweeps import names
+from sweeps.spec.fields import dotted
+from sweeps.tracking.client import Tracking
+from sweeps.tracking.trial_run import with_log10
+from workers.files.addresses import is_address
+from workers.models import builtin
+from workers.recipe import Recipe
+
+CHAMPION = "champion"
+"""The alias under which a model is loaded: ``models:/NAME@champion``."""
+
+CHALLENGER = "challenger"
+"""The alias of the version that was registered last and did not become the champion."""
+
+ADAPTER = "adapter.sha256"
+"""Tag of a version: digest of the adapter's weights."""
+
+RECIPE = "recipe"
+"""Key of the model's metadata under which its whole recipe stands."""
+
+REQUIRED = (
+    "mlflow", "torch", "transformers", "peft", "bitsandbytes", "accelerate", "safetensors",
+    "pillow", "pydantic", "filelock", "platformdirs",
+)  # fmt: skip
+"""Packages that the captioner needs, pinned as installed here."""
+
+
+def register(
+    tracking: Tracking,
+    run_id: str,
+    adapter: Path,
+    recipe: Recipe,
+    name: str,
+    tags: Mapping[str, str],
+) -> int:
+    """Log the adapter as a model of the run `run_id`, register it and make it the challenger.
+
+    `adapter` is a folder as peft saves it. Returns the version of the model `name`: a new one, or
+    the one that has this adapter already. Raises FileNotFoundError when the folder holds no
+    adapter.
+    """
+    check_adapter(adapter)
+    client = tracking.client()
+    weights = digest(adapter)
+    made = _registered(client, name, weights) or _new(
+        tracking, run_id, adapter, recipe, name, {**tags, ADAPTER: weights}
+    )
+    client.set_registered_model_alias(name, CHALLENGER, made)
+    return int(made)
+
+
+def digest(adapter: Path) -> str:
+    """Return the SHA-256 of the weights of an adapter, a folder as peft saves it."""
+    with (adapter / "adapter_model.safetensors").open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def unchallenge(tracking: Tracking, name: str, version: int) -> None:
+    """Take the alias of the challenger from a version, unless another one has it by now."""
+    client = tracking.client()
+    aliases = client.get_registered_model(name).aliases
+    if str(aliases.get(CHALLENGER)) == str(version):
+        client.delete_registered_model_alias(name, CHALLENGER)
+
+
+def save(folder: Path, adapter: Path, recipe: Recipe, tracking: Tracking) -> None:
+    """Write to `folder` what `register` would log, and register nothing."""
+    import mlflow
+
+    check_adapter(adapter)
+    with global_store(tracking):
+        mlflow.pyfunc.save_model(str(folder), **_files(adapter, recipe))
+
+
+def check_adapter(folder: Path) -> None:
+    """Raise FileNotFoundError when `folder` holds no adapter as peft saves it."""
+    for file in ("adapter_config.json", "adapter_model.safetensors"):
+        if not (folder / file).is_file():
+            raise FileNotFoundError(f"{folder} must be an adapter saved by peft; it has no {file}")
+
+
+def captioner_file() -> Path:
+    """Return the file that MLflow stores and runs: in the wheel or in the checkout."""
+    here = Path(__file__).parents[1]
+    installed = here / "mlflow_files" / "captioner.py"
+    return installed if installed.is_file() else here.parent / "mlflow" / "captioner.py"
+
+
+def model_config(recipe: Recipe) -> dict[str, Any]:
+    """Return what the captioner must know to load the same base again.
+
+    A base that is a folder is recorded by its absolute path, one of the hub by its commit;
+    ``load_model(..., model_config={"base": ...})`` names another place.
+    """
+    base = Path(recipe.model.base).expanduser()
+    return {
+        "task": recipe.task,
+        "prompt": recipe.prompt.model_dump(),
+        "base": str(base.resolve()) if base.is_dir() else recipe.model.base,
+        "revision": recipe.model.revision or _commit(recipe.model.base),
+        "dtype": recipe.model.dtype,
+        "quantization": recipe.quantization,
+        "beams": recipe.evaluate.final_beams,
+        "max_new_tokens": recipe.evaluate.max_new_tokens,
+        "images": None,
+    }
+
+
+def _commit(base: str) -> str | None:
+    """Return the commit of a hub model that this machine holds as its newest, if it holds one.
+
+    A recipe without a revision was trained on that one; the hub's newest may be another by the
+    time the captioner is loaded.
+    """
+    from huggingface_hub import try_to_load_from_cache
+
+    if base in builtin.BASES or is_address(base) or Path(base).expanduser().is_dir():
+        return None
+    config = try_to_load_from_cache(base, "config.json")
+    return Path(config).parent.name if isinstance(config, str) else None
+
+
+def requirements() -> list[str]:
+    """Return the pins of `REQUIRED`, without local parts: no index has ``2.13.0+cpu``."""
+    return [f"{package}=={version(package).partition('+')[0]}" for package in REQUIRED]
+
+
+def _registered(client: Any, name: str, weights: str) -> str | None:
+    """Return the newest version that has these weights."""
+    ours = f"{names.equals('name', name)} AND {names.equals(names.tag(ADAPTER), weights)}"
+    found = client.search_model_versions(ours)
+    return str(max(int(each.version) for each in found)) if found else None
+
+
+def _params(logged: Mapping[str, str], recipe: Recipe) -> dict[str, str]:
+    """Return the parameters of a trial's run as the recipe has them: its point may have changed."""
+    values = dotted(recipe)
+    own = {name: values[name] for name in logged if name in values}
+    logarithmic = [name for name in own if f"{name}_log10" in logged]
+    return {**logged, **with_log10(own, logarithmic)}
+
+
+def _new(
+    tracking: Tracking, run_id: str, adapter: Path, recipe: Recipe, name: str,
+    tags: Mapping[str, str],
+) -> str:  # fmt: skip
+    import mlflow
+
+    client = tracking.client()
+    run = client.get_run(run_id)
+    model = client.create_logged_model(
+        run.info.experiment_id,
+        name="captioner",
+        source_run_id=run_id,
+        tags=dict(tags),
+        params=_params(run.data.params, recipe),
+        model_type="captioner",
+    )
+    with global_store(tracking):
+        mlflow.pyfunc.log_model(model_id=model.model_id, **_files(adapter, recipe))
+        made = _register(model.model_id, name, tags)
+    _link(client, run, model.model_id)
+    return made
+
+
+def _files(adapter: Path, recipe: Recipe) -> dict[str, Any]:
+    """Return what MLflow is to store of an adapter."""
+    return {
+        "python_model": str(captioner_file()),
+        "artifacts": {"adapter": str(adapter)},
+        "code_paths": [str(Path(workers.__file__).parent)],
+        "model_config": model_config(recipe),
+        "metadata": {RECIPE: recipe.model_dump(mode="json")},
+        "pip_requirements": requirements(),
+    }
+
+
+def _register(model_id: str, name: str, tags: Mapping[str, str]) -> str:
+    """Register from ``models:/m-…``: a version made from ``runs:/`` dies with its run."""
+    import mlflow
+
+    with contextlib.redirect_stderr(io.StringIO()):  # MLflow prints what the caller will say
+        made = mlflow.register_model(f"models:/{model_id}", name, tags=dict(tags))
+    return str(made.version)
+
+
+def _link(client: Any, run: Any, model_id: str) -> None:
+    """Show the model on the run's page, and the run's best metrics on the model's."""
+    from mlflow.entities import LoggedModelOutput, Metric
+
+    run_id = run.info.run_id
+    client.log_outputs(run_id, [LoggedModelOutput(model_id, step=0)])
+    best = [
+        point
+        for key in run.data.metrics
+        if key.startswith("best/")
+        for point in client.get_metric_history(run_id, key)[-1:]
+    ]
+    # With its own time and step a metric is linked; with others it would be logged again.
+    client.log_batch(
+        run_id,
+        metrics=[
+            Metric(point.key, point.value, point.timestamp, point.step, model_id, run_id=run_id)
+            for point in best
+        ],
+    )
+
+
+@contextlib.contextmanager
+def global_store(tracking: Tracking) -> Iterator[None]:
+    """Point MLflow's global functions at the store: not all that is needed has a client form."""
+    import mlflow
+
+    # MLflow keeps what was set in these too; its getters answer with defaults instead.
+    before = os.environ.get("MLFLOW_TRACKING_URI"), os.environ.get("MLFLOW_REGISTRY_URI")
+    mlflow.set_tracking_uri(tracking.address)
+    mlflow.set_registry_uri(tracking.address)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(before[0])  # type: ignore[arg-type]  # None: as never set
+        mlflow.set_registry_uri(before[1])  # type: ignore[arg-type]
+        if before[1] is None:
+            os.environ.pop("MLFLOW_REGISTRY_URI", None)

@@ -1,0 +1,1 @@
+"""What a sweep has on disk: folder, records, lease, inbox, retention, budget."""

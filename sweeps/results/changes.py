@@ -1,0 +1,111 @@
+"""What of a sweep may change when it goes on: all that leaves the scores so far comparable."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from search_spaces.flaws import Flaw, show
+from sweeps.results.folder import SweepFolder
+from sweeps.spec.load import Sweep, dump, load
+from sweeps.spec.overrides import SPACE
+from sweeps.spec.problems import Problem, SpecError
+from sweeps.spec.yaml_file import OVERRIDE
+from sweeps.storage import copies
+
+CHANGEABLE = (
+    "search.trials", "search.sampler", "search.space", "search.budget", "schedule", "resources",
+    "disk", "promote", "storage", "evaluate.batch_size", "train.activation_checkpointing",
+)  # fmt: skip
+"""Fields, and sections with all their fields. Whether the study can go on with another space is
+for the study to say."""
+
+_REASONS = {
+    "name": "it is the sweep's name everywhere",
+    "tracking": "the runs of its trials are there",
+}
+_COMPARABLE = "trials before and after could not be compared"
+
+
+def changed(folder: SweepFolder, trials: str | None, overrides: Iterable[str]) -> Sweep:
+    """Return an earlier sweep with more `trials` (``+20``, or ``60`` in all) and `overrides`.
+
+    Raises `SpecError` with all problems, among them each field that must stay.
+    """
+    before = load(folder.spec)
+    assignments = [*overrides]
+    if trials is not None:
+        assignments.append(f"search.trials={_wanted(trials, before)}")
+    after = load(folder.spec, assignments)
+    refuse(before, after, folder.sweep_id)
+    return after
+
+
+def refuse(before: Sweep, after: Sweep, sweep_id: str) -> None:
+    """Raise `SpecError`, naming each field that differs though it must stay."""
+    problems = [
+        Problem.of(_flaw(path, old, new, sweep_id), OVERRIDE, None)
+        for path, old, new in differences(before, after)
+        if not _may_change(path)
+    ]
+    if problems:
+        raise SpecError(problems)
+
+
+def differences(before: Sweep, after: Sweep) -> list[tuple[str, Any, Any]]:
+    """Return the fields whose values differ, as (dotted path, value before, value after)."""
+    old, new = _flat(before.model_dump(mode="json")), _flat(after.model_dump(mode="json"))
+    paths = dict.fromkeys((*old, *new))
+    return [
+        (path, old.get(path), new.get(path)) for path in paths if old.get(path) != new.get(path)
+    ]
+
+
+def keep(folder: SweepFolder, sweep: Sweep) -> None:
+    """Write the sweep's file; what it was before is kept as ``sweep.1.yaml`` and so on."""
+    text = dump(sweep)
+    if folder.is_there and folder.spec.read_text(encoding="utf-8") != text:
+        earlier = _free(folder)
+        folder.spec.replace(earlier)
+        copies.push(earlier)
+    partial = folder.spec.with_suffix(".partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(folder.spec)
+    copies.push(folder.spec)
+
+
+def _free(folder: SweepFolder) -> Path:
+    number = 1
+    while folder.earlier_spec(number).exists():
+        number += 1
+    return folder.earlier_spec(number)
+
+
+def _wanted(trials: str, before: Sweep) -> str:
+    more = trials.removeprefix("+")
+    if not more.isdecimal():
+        must = "must be a number of trials in all, such as 60, or of further ones, such as +20"
+        flaw = Flaw(("search", "trials"), must, show(trials))
+        raise SpecError([Problem.of(flaw, "--trials", None)])
+    return str(int(more) + (before.search.trials if more != trials else 0))
+
+
+def _flat(values: dict[str, Any], at: str = "") -> dict[str, Any]:
+    """Return the values by dotted path; a space is one value, its keys are paths themselves."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        path = f"{at}{key}"
+        if isinstance(value, dict) and path != ".".join(SPACE):
+            flat |= _flat(value, f"{path}.")
+        else:
+            flat[path] = value
+    return flat
+
+
+def _may_change(path: str) -> bool:
+    return any(path == field or path.startswith(f"{field}.") for field in CHANGEABLE)
+
+
+def _flaw(path: str, old: Any, new: Any, sweep_id: str) -> Flaw:
+    reason = _REASONS.get(path.split(".")[0], _COMPARABLE)
+    must = f"must stay {show(old)} in {sweep_id}: {reason}; start a new sweep for another value"
+    return Flaw(tuple(path.split(".")), must, show(new))

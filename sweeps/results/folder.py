@@ -1,0 +1,208 @@
+"""One class that knows every path of a sweep's results."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from sweeps import names
+from sweeps.storage import claims, copies, places
+
+_HEAVY = re.compile(
+    r"(.*/)?((rung|donated)-\d+|tune|probes|starts)(/.*)?|(.*/)?best/(?!best\.json|captions\.json).*"
+)
+"""Paths of a sweep, or of its trials, that are brought down when they are needed, or not at all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepFolder:
+    """``<root>/<sweep id>/``: the resolved file, the study, Tune's state, adapters."""
+
+    root: Path
+    """Absolute folder of all sweeps (``sweep-results``): on a cluster shared by all nodes, or this
+    process's working copy of an object store, see `sweeps.storage.places`."""
+    sweep_id: str
+
+    def __post_init__(self) -> None:
+        names.component(self.sweep_id)
+
+    @classmethod
+    def create(cls, root: Path, name: str) -> "SweepFolder":
+        """Make the folder of the next sweep called `name`: ``<name>-1``, ``<name>-2``, ...
+
+        Raises ValueError for an address such as ``s3://bucket``, which would become a folder here.
+        """
+        if re.match(r"[a-z0-9]+:/", str(root)):
+            raise ValueError(
+                f"results must be a folder, got {root}: an address is for "
+                "`sweeps.storage.places.working` to make one of"
+            )
+        root = root.absolute()
+        root.mkdir(parents=True, exist_ok=True)
+        taken = [_number(folder, name) for folder in claims.names(root)]
+        number = max(taken, default=0)
+        while True:
+            number += 1
+            folder = cls(root=root, sweep_id=f"{name}-{number}")
+            try:
+                folder.path.mkdir()
+            except FileExistsError:  # another sweep of the same name was faster
+                continue
+            if claims.claimed(folder.path):
+                return folder
+
+    @classmethod
+    def newest(cls, root: Path, name: str) -> "SweepFolder | None":
+        """Return the folder of the last sweep called `name`, or None when there is none."""
+        own = [folder for folder in cls.every(root) if _number(folder.sweep_id, name)]
+        newest = max(own, key=lambda folder: _number(folder.sweep_id, name), default=None)
+        if newest:
+            newest.refresh()
+        return newest
+
+    @classmethod
+    def every(cls, root: Path) -> "list[SweepFolder]":
+        """Return the folders of all sweeps by name, of which only the sweep file may be here."""
+        root = root.absolute()
+        claims.arrive(root)
+        found = sorted(path.parent.name for path in root.glob("*/sweep.yaml"))
+        return [cls(root=root, sweep_id=name) for name in found]
+
+    @classmethod
+    def find(cls, root: Path, sweep_id: str) -> "SweepFolder":
+        """Return the folder of an earlier sweep, with all that is small in it.
+
+        Raises FileNotFoundError, naming the sweeps that are there, and ValueError for a path.
+        """
+        folder = cls(root=root.absolute(), sweep_id=sweep_id)
+        folder.refresh()
+        if not folder.is_there:
+            there = ", ".join(other.sweep_id for other in cls.every(root))
+            known = f"there are {there}" if there else "there is none yet"
+            raise FileNotFoundError(f"no sweep {sweep_id!r} in {places.shown(root)}; {known}")
+        return folder
+
+    def refresh(self) -> None:
+        """Bring down what others wrote, except for weights, which come when they are needed."""
+        copies.refresh(self.path, lambda path: not _HEAVY.fullmatch(path))
+
+    def refresh_trials(self) -> None:
+        """Bring down what hosts have written of the trials, except for weights."""
+        copies.refresh(self.path / "trials", lambda path: not _HEAVY.fullmatch(path))
+
+    @property
+    def is_there(self) -> bool:
+        """Whether there is such a sweep."""
+        return self.spec.is_file()
+
+    @property
+    def path(self) -> Path:
+        """The folder itself."""
+        return self.root / self.sweep_id
+
+    @property
+    def spec(self) -> Path:
+        """The sweep file with every default written out."""
+        return self.path / "sweep.yaml"
+
+    def earlier_spec(self, number: int) -> Path:
+        """The sweep file as it was before the `number`-th change, from 1."""
+        return self.path / f"sweep.{number}.yaml"
+
+    @property
+    def driver(self) -> Path:
+        """Who drives the sweep, see `sweeps.results.lease`."""
+        return self.path / "driver.json"
+
+    @property
+    def control(self) -> Path:
+        """Requests to the driver, see `sweeps.results.inbox`."""
+        return self.path / "control"
+
+    @property
+    def paused(self) -> Path:
+        """Is there while the sweep is paused."""
+        return self.control / "paused"
+
+    @property
+    def probes(self) -> Path:
+        """What nodes write to show that they reach this folder, see `sweeps.fleet.probe`."""
+        return self.path / "probes"
+
+    @property
+    def study(self) -> Path:
+        """Optuna's journal file."""
+        return self.path / "study.log"
+
+    @property
+    def tune(self) -> Path:
+        """Ray Tune's own files; nothing is read back from them."""
+        return self.path / "tune"
+
+    @property
+    def clock(self) -> Path:
+        """The wall time that the sweep's drivers have used."""
+        return self.path / "clock.json"
+
+    @property
+    def spool(self) -> Path:
+        """What MLflow could not be told yet, see `sweeps.tracking`."""
+        return self.path / "spool"
+
+    def spool_of(self, process: str) -> Path:
+        """The same of a process with a working copy of its own, of which others write nothing."""
+        return self.path / "spools" / process
+
+    def spools(self) -> list[Path]:
+        """All of them that are here; the driver's own comes last, for it says how trials ended."""
+        return [*sorted(self.path.glob("spools/*")), self.spool]
+
+    @property
+    def keepsakes(self) -> Path:
+        """Small copies of scored images and the base's captions, see `sweeps.results.keepsakes`."""
+        return self.path / "keepsakes"
+
+    @property
+    def population(self) -> Path:
+        """What trials took over from each other, see `sweeps.results.segments`."""
+        return self.path / "population.jsonl"
+
+    def trial(self, trial: str) -> Path:
+        """Everything of one trial."""
+        return self.path / "trials" / names.component(trial)
+
+    def trials(self) -> list[str]:
+        """The names of the trials that have done a rung."""
+        return sorted(path.parent.name for path in self.path.glob("trials/*/rungs.jsonl"))
+
+    def record(self, trial: str) -> Path:
+        """The trial's rungs so far, a line each."""
+        return self.trial(trial) / "rungs.jsonl"
+
+    def opening(self, trial: str) -> Path:
+        """Holds a word of whoever trains the trial now: a host that was given up has another."""
+        return self.trial(trial) / "opening"
+
+    def stopping(self, trial: str) -> Path:
+        """Is there when somebody wants the trial to end after its rung."""
+        return self.trial(trial) / "stop"
+
+    def start(self, name: str) -> Path:
+        """A copy of the state of a trial, from which another trial begins."""
+        return self.control / "starts" / names.component(name)
+
+    def snapshot(self, trial: str, rung: int) -> Path:
+        """The state of a trial at the end of a rung."""
+        return self.trial(trial) / f"rung-{rung:03d}"
+
+    def donated(self, trial: str, rung: int) -> Path:
+        """A copy of another trial's snapshot that is to become the trial's own."""
+        return self.trial(trial) / f"donated-{rung:03d}"
+
+    def best_adapter(self, trial: str) -> Path:
+        """The adapter of the trial's best rung, as plain peft loads it."""
+        return self.trial(trial) / "best"
+
+
+def _number(folder: str, name: str) -> int:
+    match = re.fullmatch(re.escape(name) + r"-(\d+)", folder)
+    return int(match[1]) if match else 0

@@ -1,0 +1,118 @@
+"""Requests to a sweep's driver: files in the sweep's folder, so that any machine that sees it can
+ask, and nothing listens on a network.
+
+``control/<id>.json`` waits for the driver; ``control/done/<id>.json`` is what became of it.
+"""
+
+import json
+import secrets
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from sweeps.results.folder import SweepFolder
+from sweeps.results.lease import write_json
+from sweeps.storage import copies
+
+Kind = Literal["stop", "stop-trial", "pause", "continue", "add"]
+POLL_SECONDS = 0.2
+_DONE = "done"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What somebody wants of a running sweep."""
+
+    kind: Kind
+    trial: str | None = None
+    """The trial to stop, or the one that a new trial is a copy of."""
+    point: dict[str, Any] = field(default_factory=dict)
+    """Dotted field -> value of the new trial; what is left out is drawn, or copied."""
+    rung: int | None = None
+    """Rung of `trial` from whose state the new trial goes on; 0 is that of its best adapter."""
+    id: str = field(default_factory=lambda: f"{time.time_ns()}-{secrets.token_hex(2)}")
+    """Sorts by time."""
+
+    def __str__(self) -> str:
+        values = " ".join(f"{path}={value}" for path, value in self.point.items())
+        origin = f"from {self.trial}" if self.kind == "add" and self.trial else self.trial
+        return " ".join(part for part in (self.kind, origin, values) if part)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What became of a request."""
+
+    done: bool
+    """False: it was refused."""
+    said: str
+
+
+def post(folder: SweepFolder, request: Request) -> None:
+    """Put a request where the driver looks."""
+    write_json(_waiting(folder, request.id), asdict(request))
+    copies.push(_waiting(folder, request.id))
+
+
+def waiting(folder: SweepFolder) -> list[Request | Path]:
+    """Return what was asked and not answered yet, in order; a file that is no request as such."""
+    copies.refresh(folder.control, _is_request)
+    if not folder.control.is_dir():
+        return []
+    files = sorted(file for file in folder.control.iterdir() if file.suffix == ".json")
+    return [_read(file) for file in files]
+
+
+def withdraw(folder: SweepFolder, request: Request) -> None:
+    """Take back a request that no driver has answered."""
+    copies.drop(_waiting(folder, request.id))
+
+
+def answer(folder: SweepFolder, asked: Request | Path, answer: Answer) -> None:
+    """Record what became of a request, then take it away."""
+    file = asked if isinstance(asked, Path) else _waiting(folder, asked.id)
+    what = file.name if isinstance(asked, Path) else asdict(asked)
+    write_json(file.parent / _DONE / file.name, {**asdict(answer), "request": what})
+    copies.push(file.parent / _DONE / file.name)
+    copies.drop(file)
+
+
+def answered(folder: SweepFolder, request: Request, seconds: float) -> Answer | None:
+    """Return the answer to a request as soon as it is there; None after `seconds` without one."""
+    file = folder.control / _DONE / f"{request.id}.json"
+    deadline = time.monotonic() + seconds
+    while not copies.holds(file):
+        if time.monotonic() > deadline:
+            return None
+        time.sleep(POLL_SECONDS)
+    copies.pull(file)
+    values = json.loads(file.read_text())
+    return Answer(done=values["done"], said=values["said"])
+
+
+def pause(folder: SweepFolder) -> None:
+    """Let no further rung begin, until `unpause`."""
+    folder.control.mkdir(parents=True, exist_ok=True)
+    folder.paused.touch()
+    copies.push(folder.paused)
+
+
+def unpause(folder: SweepFolder) -> None:
+    """Let rungs begin again."""
+    copies.drop(folder.paused)
+
+
+def _waiting(folder: SweepFolder, request_id: str) -> Path:
+    return folder.control / f"{request_id}.json"
+
+
+def _is_request(path: str) -> bool:
+    return "/" not in path and path.endswith(".json")
+
+
+def _read(file: Path) -> Request | Path:
+    try:
+        return Request(**json.loads(file.read_text()))
+    except (ValueError, TypeError):
+        return file

@@ -1,0 +1,134 @@
+"""``sweeps predict``: captions or answers of a trained adapter, as a file to hand in."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from search_spaces.flaws import show
+from sweeps import names
+from sweeps.promotion.adapters import Trained, followed, trained
+from sweeps.quiet import quiet_libraries
+from sweeps.results.folder import SweepFolder
+from sweeps.serving import prediction_files
+from sweeps.spec import files
+from sweeps.spec.load import Sweep, load
+from sweeps.spec.overrides import override
+from sweeps.spec.problems import SpecError
+from sweeps.spec.validation import flaws_of
+from sweeps.spec.yaml_file import Document
+from workers.data.sample import SPLITS, DataSet, Sample
+from workers.recipe import Recipe
+from workers.report import Prediction
+
+
+def write_predictions(
+    source: str,
+    out: Path,
+    console: Console,
+    *,
+    results: Path,
+    split: str = "test",
+    data: str | None = None,
+    overrides: Iterable[str] = (),
+) -> None:
+    """Write what the adapter that `source` names says about each sample of a split.
+
+    The data are those the adapter was trained on, or those of `data`: a sweep file, a ready
+    recipe or an earlier sweep. `overrides` such as ``data.path=photos`` or
+    ``evaluate.final_beams=5`` come on top.
+
+    Raises `SpecError`, ValueError and OSError for what a person can mend, before a model is
+    loaded where that can be known.
+    """
+    if split not in SPLITS:
+        raise ValueError(f"--split must be one of {', '.join(SPLITS)}; got {show(split)}")
+    prediction_files.check_out(out)
+    with trained(source, results) as found:
+        recipe = overridden(_recipe(found, data, results), overrides)
+        samples = _samples(recipe, split, console)
+        console.print(f"{found.title}: {len(samples)} samples of {split}", soft_wrap=True)
+        if found.base not in (None, recipe.model.base):
+            console.print(
+                f"note: the adapter was trained on {found.base}, not on {recipe.model.base}",
+                soft_wrap=True,
+            )
+        predictions = _predict(found, recipe, samples, console)
+    if all(sample.captions for sample in samples):
+        console.print(f"scores on {split}: {scores(predictions, recipe)}", soft_wrap=True)
+    kept, emptied = prediction_files.by_the_rules(predictions, samples, recipe)
+    prediction_files.write(out, kept, recipe)
+    console.print(f"wrote {len(kept)} predictions to {out}", soft_wrap=True)
+    if recipe.data.source == prediction_files.CONTEST:
+        console.print(f"emptied {emptied} that broke the challenge's format rule")
+
+
+def scores(predictions: Sequence[Prediction], recipe: Recipe) -> str:
+    """Return the recipe's metrics of the predictions in words; all must have references."""
+    from workers.metrics.scorer import Scorer
+
+    scorer = Scorer(recipe.evaluate.metrics, {p.image_id: p.references for p in predictions})
+    try:
+        found = scorer.score({p.image_id: p.caption for p in predictions})
+    finally:
+        scorer.close()
+    return ", ".join(f"{name} {value:.4f}" for name, value in found.corpus.items())
+
+
+def overridden(recipe: Recipe, assignments: Iterable[str]) -> Recipe:
+    """Return the recipe with assignments such as ``data.path=photos``; raises `SpecError`."""
+    values = recipe.model_dump(mode="json", include=set(Recipe.model_fields))
+    document = Document("the recipe", values=values)
+    override(document, assignments)
+    problems = [*document.problems, *map(document.place, flaws_of(Recipe, document.values))]
+    if problems:
+        raise SpecError(problems)
+    return Recipe.model_validate(document.values)
+
+
+def _recipe(found: Trained, data: str | None, results: Path) -> Recipe:
+    """Return the adapter's recipe, with the data of another one if that is named."""
+    named = _sweep(data, results).recipe if data else None
+    if found.recipe is None and named is None:
+        raise ValueError(
+            f"{found.title} says nothing of data, prompt and base model: "
+            "name a sweep file that does with --data"
+        )
+    if found.recipe is None or named is None:
+        return found.recipe or named  # type: ignore[return-value]  # one of them is there
+    return found.recipe.model_copy(update={"data": named.data})
+
+
+def _sweep(name: str, results: Path) -> Sweep:
+    """Return the earlier sweep of that name, or else what the file or recipe says."""
+    if names.is_component(name):
+        folder = SweepFolder(root=results.absolute(), sweep_id=name)
+        if folder.is_there:
+            return load(folder.spec)
+    return files.read(name, ())
+
+
+def _samples(recipe: Recipe, split: str, console: Console) -> Sequence[Sample]:
+    from workers.data import load as load_data
+
+    data_set: DataSet = load_data(recipe.data)
+    for problem in data_set.problems:
+        console.print(f"skipped: {problem}", soft_wrap=True)
+    samples = data_set.splits[split]
+    if not samples:
+        counts = ", ".join(f"{name} {len(part)}" for name, part in data_set.splits.items())
+        raise ValueError(f"--split {split} of data.path {recipe.data.path} is empty ({counts})")
+    return samples
+
+
+def _predict(
+    found: Trained, recipe: Recipe, samples: Sequence[Sample], console: Console
+) -> list[Prediction]:
+    quiet_libraries()  # before their first import, which is when they talk
+    from workers.families.prompts import Asking
+    from workers.inference.predict import Adapted, predict
+
+    adapted = Adapted.load(recipe.model, recipe.quantization, found.adapter)
+    asking = Asking(task=recipe.task, prompt=recipe.prompt)
+    predictions = predict(adapted, samples, asking, recipe.evaluate)
+    return list(followed(predictions, len(samples), console))

@@ -1,0 +1,163 @@
+"""``sweeps score``: the metrics of any file of captions, against a file of references."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+
+from sweeps.serving.caption_files import Names, read_predictions, read_references, some
+from sweeps.serving.prediction_files import check_out, json_text, number, table_text, write_whole
+
+if TYPE_CHECKING:
+    from workers.metrics.scorer import Scored
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """Captions and their references, for the same images in the same order."""
+
+    references: Mapping[str, Sequence[str]]
+    candidates: Mapping[str, str]
+    whole: Mapping[str, Sequence[str]]
+    """The references of all images, also of those without a prediction."""
+
+    @property
+    def left_out(self) -> int:
+        """Number of images with references that have no prediction."""
+        return len(self.whole) - len(self.candidates)
+
+
+def score_files(
+    predictions: Path,
+    references: Path,
+    console: Console,
+    *,
+    metrics: Sequence[str],
+    columns: str | None = None,
+    only_predicted: bool = False,
+    per_image: Path | None = None,
+    as_json: bool = False,
+) -> None:
+    """Print the metrics of the predictions, and write those of each image if that is asked for.
+
+    Raises ValueError and OSError for what a person can mend; all of it is found before Java
+    starts, but for a Java that is missing or dies.
+    """
+    from workers.metrics import catalog
+
+    catalog.outputs(metrics)
+    if per_image:
+        check_out(per_image, "--per-image")
+    names = Names.given(columns)
+    task = matched(predictions, references, names, only_predicted)
+    scored = score(task, metrics)
+    intervals = sure(scored, metrics)
+    if per_image:
+        write_whole(per_image, per_image_text(per_image, task, scored))
+    if as_json:
+        print(as_object(task, scored, intervals))
+    else:
+        console.print(as_table(scored, intervals))
+        console.print(_note(task, metrics), soft_wrap=True)
+
+
+def matched(predictions: Path, references: Path, names: Names, only_predicted: bool) -> Task:
+    """Return the captions of the two files, image by image in the order of the references.
+
+    Raises ValueError for a prediction without references, and unless `only_predicted` for an
+    image without a prediction: scores over fewer images are those of another, easier task.
+    """
+    candidates, truths = read_predictions(predictions, names), read_references(references, names)
+    unknown = [repr(image) for image in candidates if image not in truths]
+    if unknown:
+        raise ValueError(
+            f"{predictions}: {len(unknown)} of {len(candidates)} images are not in {references}: "
+            f"{some(unknown)}; its images are such as {some(map(repr, truths))}"
+        )
+    missing = [repr(image) for image in truths if image not in candidates]
+    if missing and not only_predicted:
+        raise ValueError(
+            f"{predictions}: {len(missing)} of the {len(truths)} images of {references} have no "
+            f"prediction: {some(missing)}; --only-predicted scores the others"
+        )
+    images = [image for image in truths if image in candidates]
+    return Task(
+        references={image: truths[image] for image in images},
+        candidates={image: candidates[image] for image in images},
+        whole=truths,
+    )
+
+
+def score(task: Task, metrics: Sequence[str]) -> "Scored":
+    """Return the scores; raises ChildProcessError when Java is missing or dies."""
+    from workers.metrics.scorer import Scorer
+
+    scorer = None
+    try:
+        scorer = Scorer(metrics, task.references, task.whole)
+        return scorer.score(task.candidates)
+    except RuntimeError as error:  # for a person to mend, so no traceback
+        raise ChildProcessError(str(error)) from error
+    finally:
+        if scorer:
+            scorer.close()
+
+
+def sure(scored: "Scored", metrics: Sequence[str]) -> dict[str, tuple[float, float]]:
+    """Return output -> what its score lies between with 95 % confidence; none for one image."""
+    from workers.metrics import bootstrap, catalog
+
+    if len(scored.ids) < 2:
+        return {}
+    found = bootstrap.interval(scored, {name: catalog.get(name).pool for name in metrics})
+    return {output: (each.low, each.high) for output, each in found.items()}
+
+
+def per_image_text(out: Path, task: Task, scored: "Scored") -> str:
+    """Return the file with a row per image: its id, its caption, and every score."""
+    columns = ("image_id", "caption", *scored.images)
+    values = zip(*(array.tolist() for array in scored.images.values()), strict=True)
+    rows = [
+        (image, task.candidates[image], *own) for image, own in zip(scored.ids, values, strict=True)
+    ]
+    if out.suffix == ".csv":
+        return table_text(columns, rows)
+    return json_text(dict(zip(columns, (number(id), *rest), strict=True)) for id, *rest in rows)
+
+
+def as_object(task: Task, scored: "Scored", intervals: Mapping[str, tuple[float, float]]) -> str:
+    """Return the scores as JSON text with full precision."""
+    return json.dumps(
+        {
+            "images": len(scored.ids),
+            "images_without_prediction": task.left_out,
+            "scores": scored.corpus,
+            "intervals_95": intervals,
+        },
+        indent=1,
+    )
+
+
+def as_table(scored: "Scored", intervals: Mapping[str, tuple[float, float]]) -> Table:
+    """Return the scores as they are shown in a terminal."""
+    table = Table("metric", box=None, header_style="bold")
+    table.add_column("score", justify="right")
+    table.add_column("95 % interval", justify="right")
+    for output, value in scored.corpus.items():
+        ends = intervals.get(output, ())
+        table.add_row(output, f"{value:.4f}", " to ".join(f"{end:.4f}" for end in ends))
+    return table
+
+
+def _note(task: Task, metrics: Sequence[str]) -> str:
+    """Return over what the scores are."""
+    note = f"{len(task.candidates)} images"
+    if task.left_out:
+        note += f" of {len(task.whole)}; {task.left_out} have no prediction"
+        if "cider" in metrics:
+            note += ", and CIDEr's document frequencies come from the others only"
+    return note

@@ -1,0 +1,1 @@
+"""The sweep file: its schema, YAML with positions, all checks, recipes by name, plug-ins."""

@@ -1,0 +1,47 @@
+"""The sweep inside a Ray cluster file, under ``metadata.sweep``.
+
+Ray's schema of cluster files allows no further key at the top, but leaves ``metadata`` to the
+user. What stands beside it is Ray's to check.
+"""
+
+from dataclasses import replace
+
+from search_spaces.flaws import Flaw, show
+from sweeps.spec.problems import SpecError
+from sweeps.spec.yaml_file import Document
+
+SWEEP = ("metadata", "sweep")
+"""Keys down to the sweep."""
+_PREFIX = f"{'.'.join(SWEEP)}."
+_RAYS = frozenset({"cluster_name", "provider"})
+"""Keys that Ray requires of a cluster file and no sweep file has."""
+
+
+def is_cluster_file(document: Document) -> bool:
+    """Return whether a document is a file for ``ray up``."""
+    return isinstance(document.values, dict) and bool(_RAYS & document.values.keys())
+
+
+def sweep_of(document: Document) -> Document:
+    """Return the part of a document that is a sweep file: all of it, or ``metadata.sweep``.
+
+    Lines stay those of the whole file, paths are those of the sweep. Raises `SpecError` for a
+    cluster file without a sweep.
+    """
+    if not is_cluster_file(document):
+        return document
+    metadata = document.values.get(SWEEP[0])
+    sweep = metadata.get(SWEEP[1]) if isinstance(metadata, dict) else None
+    if not isinstance(sweep, dict):
+        must = "must hold the sweep, for this is a Ray cluster file"
+        raise SpecError([document.place(Flaw(SWEEP, must, "" if sweep is None else show(sweep)))])
+    return Document(
+        document.source,
+        sweep,
+        {keys[2:]: place for keys, place in document.places.items() if keys[:2] == SWEEP},
+        [
+            replace(problem, path=problem.path.removeprefix(_PREFIX))
+            for problem in document.problems
+            if f"{problem.path}.".startswith(_PREFIX) or problem.path == SWEEP[0]
+        ],
+    )

@@ -1,0 +1,86 @@
+"""What a sweep optimizes: one score, and after it any number of other quantities.
+
+The first objective leads: it decides which rung of a trial counts, sorts the tables and names
+the winner. With others after it the sweep looks for a Pareto front.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+from pydantic import Field
+
+from search_spaces.flaws import Flaw, SpaceError, show
+from sweeps.spec.validation import flaws_of
+from workers.measures import MEASURES
+from workers.recipe import Section
+
+LOSS = "loss"
+"""The objective that needs no metric: validation loss, smaller is better."""
+
+Mode = Literal["max", "min"]
+
+FORM = "a section with the keys metric, mode, or a list of such sections"
+
+
+def directions() -> dict[str, Mode]:
+    """Return which way each quantity is better; one without a better way is left out."""
+    from workers.metrics.catalog import METRICS
+
+    scores = {
+        output: metric.direction
+        for metric in METRICS.values()
+        for output in metric.outputs
+        if metric.direction
+    }
+    measures = {name: measure.direction for name, measure in MEASURES.items()}
+    return {**scores, **measures, LOSS: "min"}
+
+
+def _mode(metric: Any) -> Mode:
+    """Return which way an objective is better; for an unknown one, what most metrics say."""
+    return directions().get(metric, "max") if isinstance(metric, str) else "max"
+
+
+class Objective(Section):
+    """One quantity that the sweep optimizes."""
+
+    metric: str = "cider"
+    """An output of one of ``evaluate.metrics``, ``loss``, or one of `workers.measures`."""
+    mode: Mode = Field(default_factory=lambda values: _mode(values.get("metric")))
+    """The quantity's own direction unless given."""
+
+
+def read_objectives(value: Any) -> tuple[Objective, ...]:
+    """Return the objectives that a file has as one section or as a list of sections.
+
+    Raises `SpaceError` with all that is wrong with them.
+    """
+    if isinstance(value, tuple):  # they were read before
+        return value
+    flaws = [flaw for at, section in _sections(value) for flaw in _flaws(at, section)]
+    if flaws or value == []:
+        raise SpaceError(flaws or [Flaw((), f"must be {FORM}", show(value))])
+    return tuple(Objective.model_validate(section) for _, section in _sections(value))
+
+
+def form(objectives: tuple[Objective, ...]) -> Any:
+    """Return the objectives as a file has them; one alone needs no list."""
+    sections = [objective.model_dump() for objective in objectives]
+    return sections if len(sections) > 1 else sections[0]
+
+
+def _sections(value: Any) -> Iterator[tuple[tuple[str, ...], Any]]:
+    if not isinstance(value, list):
+        yield (), value
+        return
+    for index, section in enumerate(value):
+        yield (str(index),), section
+
+
+def _flaws(at: tuple[str, ...], section: Any) -> Iterator[Flaw]:
+    if not isinstance(section, Mapping):
+        must = "a section with the keys metric, mode" if at else FORM
+        yield Flaw(at, f"must be {must}", show(section))
+        return
+    for flaw in flaws_of(Objective, section):
+        yield flaw.below(*at)

@@ -1,0 +1,74 @@
+"""Checks of the rules between fields: their names and kinds, and that they leave any point."""
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Any
+
+from search_spaces import rules
+from search_spaces.feasibility import Feasibility, feasible
+from search_spaces.flaws import Flaw, SpaceError
+from search_spaces.rules import AnyRule, Forbidden
+from sweeps.spec.checks import value_flaws
+from sweeps.spec.fields import leaves
+from sweeps.spec.sweep import Sweep
+from workers.recipe import Recipe
+
+READERS: Mapping[str, Callable[[Any], tuple[AnyRule, ...]]] = {
+    "rules": rules.read_rules,
+    "forbidden": rules.read_forbidden,
+}
+"""Key of ``search`` -> what reads its list."""
+
+
+def rule_flaws(sweep: Sweep, values: Mapping[str, Any], known: Collection[Flaw]) -> Iterator[Flaw]:
+    """Yield what is wrong with the rules of a sweep.
+
+    `values` is the file as it was read. With `known` flaws it is not told how many points the
+    rules allow, for `sweep` holds defaults in their places.
+    """
+    found = [flaw for key in READERS for flaw in _written_flaws(sweep, values, key)]
+    yield from found
+    if not known and not found:
+        yield from _contradictions(sweep)
+
+
+def _written_flaws(sweep: Sweep, values: Mapping[str, Any], key: str) -> Iterator[Flaw]:
+    """Check each rule as it was written, even beside others that cannot be read."""
+    search = values.get("search")
+    written = search.get(key) if isinstance(search, Mapping) else None
+    fixed = sweep.fixed(leaves(Recipe))
+    for index, form in enumerate(written if isinstance(written, list) else ()):
+        try:
+            (rule,) = READERS[key]([form])
+        except SpaceError:
+            continue  # said when it was read
+        flaws = list(rules.rule_flaws(rule, sweep.search.space, fixed))
+        flaws += _fixed_value_flaws(sweep, rule, fixed)
+        yield from (flaw.below("search", key, str(index)) for flaw in flaws)
+
+
+def _fixed_value_flaws(sweep: Sweep, rule: AnyRule, fixed: Collection[str]) -> Iterator[Flaw]:
+    for path, bad in rule.values.items() if isinstance(rule, Forbidden) else ():
+        if path in fixed:
+            yield from value_flaws(sweep, path, bad)
+
+
+def feasibility(sweep: Sweep) -> Feasibility:
+    """Return how much of its space the rules of a sweep allow."""
+    all_rules = sweep.search.all_rules
+    fixed = sweep.fixed(path for rule in all_rules for path in rule.fields)
+    return feasible(sweep.search.space, all_rules, fixed)
+
+
+def _contradictions(sweep: Sweep) -> Iterator[Flaw]:
+    if not sweep.search.all_rules:
+        return
+    found = feasibility(sweep)
+    if not found.allowed:
+        most, count = max(found.refused.items(), key=lambda item: item[1])
+        tried = f"all {found.points} points" if found.exact else f"{found.points} points drawn"
+        key = "rules" if sweep.search.rules else "forbidden"
+        yield Flaw(
+            ("search", key),
+            f"must allow some point: of {tried}, none keeps every rule; "
+            f"most, {count}, are refused by {most}",
+        )

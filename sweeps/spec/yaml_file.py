@@ -1,0 +1,146 @@
+"""YAML as sweep files use it: plain values, and for every dotted path the place it came from.
+
+The types are those of YAML 1.2: ``5e-5`` and ``1e3`` are numbers, ``no`` and ``off`` are text.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from search_spaces.flaws import Flaw, show
+from sweeps.spec.problems import Problem, SpecError
+
+OVERRIDE = "--set"
+"""Source of what was given on the command line."""
+
+Keys = tuple[str, ...]
+
+_SCALARS = (
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
+    ("int", r"[-+]?(0|[1-9][0-9]*)", list("-+0123456789")),
+    ("float", r"[-+]?(\.[0-9]+|[0-9]+\.[0-9]*)([eE][-+]?[0-9]+)?|[-+]?[0-9]+[eE][-+]?[0-9]+"
+              r"|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", list("-+.0123456789")),
+)  # fmt: skip
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads scalars by the rules of YAML 1.2."""
+
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012  PyYAML's own name and shape
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> Any:
+        """Refuse aliases and tags: a sweep file holds plain values, each under one path."""
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "tag", None) is not None:
+            reason = "aliases (*name) and tags (!name) are not for sweep files"
+            raise yaml.MarkedYAMLError(problem=reason, problem_mark=event.start_mark)
+        return super().compose_node(parent, index)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes texts that `_Loader` would take for something else, such as 5e-5."""
+
+    yaml_implicit_resolvers = _Loader.yaml_implicit_resolvers
+
+
+for _name, _pattern, _first in _SCALARS:
+    _tag = f"tag:yaml.org,2002:{_name}"
+    _Loader.add_implicit_resolver(_tag, re.compile(f"^({_pattern})$"), _first)
+
+
+@dataclass
+class Document:
+    """A YAML document while it is read: its values, where each came from, what is wrong."""
+
+    source: str
+    """Name of the file, or `OVERRIDE`."""
+    values: Any = None
+    places: dict[Keys, tuple[str, int | None]] = field(default_factory=dict)
+    """Keys down to a value -> source and line."""
+    problems: list[Problem] = field(default_factory=list)
+
+    def place(self, flaw: Flaw) -> Problem:
+        """Return the flaw with the place of the longest known part of its path."""
+        for length in range(len(flaw.at), 0, -1):
+            if flaw.at[:length] in self.places:
+                return Problem.of(flaw, *self.places[flaw.at[:length]])
+        return Problem.of(flaw, self.source, None)
+
+
+def read_file(path: Path) -> Document:
+    """Read a file; raises `SpecError` if it cannot be read or is no YAML."""
+    try:
+        return read_text(path.read_text(encoding="utf-8"), str(path))
+    except OSError as error:
+        reason = error.strerror or str(error)
+    except UnicodeDecodeError as error:
+        reason = f"byte {error.start} is not UTF-8"
+    flaw = Flaw((), f"must be a readable text file: {reason}")
+    raise SpecError([Problem.of(flaw, str(path), None)])
+
+
+def read_text(text: str, source: str, at: Keys = ()) -> Document:
+    """Read YAML text that stands at the path `at`; raises `SpecError` if it is no YAML."""
+    document = Document(source)
+    loader = None
+    try:
+        loader = _Loader(text)
+        node = loader.get_single_node()
+        document.values = None if node is None else _value(loader, node, at, document)
+    except yaml.YAMLError as error:
+        raise SpecError([_syntax_problem(error, source, at)]) from None
+    finally:
+        if loader is not None:
+            loader.dispose()
+    return document
+
+
+def write(values: Mapping[str, Any]) -> str:
+    """Return YAML that `read_text` reads back to the same values; innermost ones on one line."""
+    return yaml.dump(dict(values), Dumper=_Dumper, sort_keys=False, default_flow_style=None,
+                     allow_unicode=True, width=100)  # fmt: skip
+
+
+def _value(loader: _Loader, node: yaml.Node, at: Keys, document: Document) -> Any:
+    """Return the value of a node, noting its lines and repeated keys in the document."""
+    document.places.setdefault(at, (document.source, _line(document.source, node.start_mark)))
+    if isinstance(node, yaml.MappingNode):
+        return _mapping(loader, node, at, document)
+    if isinstance(node, yaml.SequenceNode):
+        return [
+            _value(loader, item, (*at, str(index)), document)
+            for index, item in enumerate(node.value)
+        ]
+    return loader.construct_object(node)  # type: ignore[no-untyped-call]
+
+
+def _mapping(
+    loader: _Loader, node: yaml.MappingNode, at: Keys, document: Document
+) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for key_node, value_node in node.value:
+        key = key_node.value if isinstance(key_node, yaml.ScalarNode) else show("a collection")
+        inner, place = (*at, key), (document.source, _line(document.source, key_node.start_mark))
+        if key in values:
+            first = document.places[inner][1]
+            must = "must be given once" + (f", was on line {first} already" if first else "")
+            document.problems.append(Problem.of(Flaw(inner, must), *place))
+            continue
+        document.places[inner] = place
+        values[key] = _value(loader, value_node, inner, document)
+    return values
+
+
+def _syntax_problem(error: yaml.YAMLError, source: str, at: Keys) -> Problem:
+    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    reason = getattr(error, "problem", None) or str(error).splitlines()[0]
+    return Problem.of(Flaw(at, f"must be valid YAML: {reason}"), source, _line(source, mark))
+
+
+def _line(source: str, mark: Any) -> int | None:
+    return None if mark is None or source == OVERRIDE else mark.line + 1

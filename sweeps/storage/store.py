@@ -1,0 +1,173 @@
+"""An object store: files by their keys below one address. Each is there whole or not at all.
+
+pyarrow opens the address as it does for Ray; what it does not know, fsspec opens. Credentials
+come from the environment, or from the machine's role, and from nowhere else.
+"""
+
+import os
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+from sweeps.storage.errors import StorageError, explained, no_bucket, passes
+from workers.files.addresses import opened
+
+if TYPE_CHECKING:
+    from pyarrow.fs import FileInfo, FileSystem
+
+T = TypeVar("T")
+
+PATIENCE_SECONDS = 60.0
+"""A store that is away for so long, or longer, stops the sweep; its own client tries 3 times."""
+_PAUSE_SECONDS = 2.0
+
+
+class Stamp(NamedTuple):
+    """What a listing tells of a file."""
+
+    size: int
+    """Bytes."""
+    time: float
+    """When it was written, in seconds since 1970 by the store's clock."""
+
+
+@dataclass(frozen=True)
+class Storage:
+    """The files below an address such as ``s3://bucket/prefix``. A plain value that travels.
+
+    Every method raises `StorageError` for a store that cannot be used, or that was away for
+    longer than the patience.
+    """
+
+    address: str
+    patience: float = PATIENCE_SECONDS
+    """Seconds for which a store that is away is asked again."""
+
+    def check(self) -> None:
+        """Raise StorageError for an address that cannot be opened, or whose bucket is missing."""
+        if not self._attempt(lambda files, base: _has_bucket(files, base)):
+            raise no_bucket(self.address)
+
+    def write(self, key: str, data: bytes) -> None:
+        """Put a small file into the store."""
+
+        def work(files: "FileSystem", base: str) -> None:
+            with files.open_output_stream(f"{base}/{key}") as stream:
+                stream.write(data)
+
+        self._attempt(work)
+
+    def read(self, key: str) -> bytes | None:
+        """Return what a small file holds, or None where there is none."""
+
+        def work(files: "FileSystem", base: str) -> bytes:
+            with files.open_input_stream(f"{base}/{key}") as stream:
+                return bytes(stream.read())
+
+        return self._found(work)
+
+    def put(self, file: Path, key: str) -> None:
+        """Copy a file of this machine into the store."""
+        from pyarrow.fs import LocalFileSystem, copy_files
+
+        self._attempt(
+            lambda files, base: copy_files(
+                str(file), f"{base}/{key}", source_filesystem=LocalFileSystem(),
+                destination_filesystem=files,
+            )
+        )  # fmt: skip
+
+    def get(self, key: str, file: Path) -> bool:
+        """Put a file of the store in place of `file`; return False where there is none."""
+        from pyarrow.fs import LocalFileSystem, copy_files
+
+        partial = file.with_name(f".{file.name}.{os.getpid()}-{secrets.token_hex(4)}.partial")
+        file.parent.mkdir(parents=True, exist_ok=True)
+
+        def work(files: "FileSystem", base: str) -> bool:
+            if not files.get_file_info(f"{base}/{key}").is_file:  # a folder would be copied, too
+                return False
+            copy_files(
+                f"{base}/{key}", str(partial), source_filesystem=files,
+                destination_filesystem=LocalFileSystem(),
+            )  # fmt: skip
+            partial.replace(file)
+            return True
+
+        try:
+            return self._found(work) or False
+        finally:
+            partial.unlink(missing_ok=True)
+
+    def stamp(self, key: str) -> Stamp | None:
+        """Return size and time of a file, or None where there is none."""
+        info: Any = self._attempt(lambda files, base: files.get_file_info(f"{base}/{key}"))
+        return _stamp(info) if info.is_file else None
+
+    def files(self, key: str = "") -> dict[str, Stamp]:
+        """Return all files below a folder, by their keys from there."""
+        infos = self._listed(key, recursive=True)
+        return {name: _stamp(info) for name, info in infos.items() if info.is_file}
+
+    def names(self, key: str = "") -> list[str]:
+        """Return the names of the folders that lie directly in a folder."""
+        infos = self._listed(key, recursive=False)
+        return sorted(name for name, info in infos.items() if not info.is_file)
+
+    def delete(self, key: str) -> None:
+        """Remove a file, or a folder with all below it; one that is not there is no error."""
+
+        def work(files: "FileSystem", base: str) -> None:
+            info = files.get_file_info(f"{base}/{key}")
+            if info.is_file:
+                files.delete_file(info.path)
+            elif info.type.name == "Directory":
+                files.delete_dir(info.path)
+
+        self._found(work)
+
+    def _listed(self, key: str, *, recursive: bool) -> "dict[str, FileInfo]":
+        from pyarrow.fs import FileSelector
+
+        def work(files: "FileSystem", base: str) -> "dict[str, FileInfo]":
+            folder = f"{base}/{key}".rstrip("/")
+            chosen = FileSelector(folder, recursive=recursive, allow_not_found=True)
+            start = len(folder.lstrip("/")) + 1
+            return {info.path.lstrip("/")[start:]: info for info in files.get_file_info(chosen)}
+
+        return self._attempt(work)
+
+    def _found(self, work: "Callable[[FileSystem, str], T]") -> T | None:
+        try:
+            return self._attempt(work)
+        except FileNotFoundError:
+            return None
+
+    def _attempt(self, work: "Callable[[FileSystem, str], T]") -> T:
+        """Return what `work` makes of the file system and the path of the address in it."""
+        from pyarrow import ArrowException
+
+        deadline = time.monotonic() + self.patience
+        while True:
+            try:
+                return work(*opened(self.address))
+            except (FileNotFoundError, StorageError):
+                raise
+            except (OSError, ArrowException, ImportError, ValueError) as error:
+                if not passes(error) or time.monotonic() > deadline:
+                    raise explained(self.address, error) from error
+            time.sleep(_PAUSE_SECONDS)
+
+
+def _has_bucket(files: "FileSystem", base: str) -> bool:
+    if files.type_name not in ("s3", "gcs"):
+        return True
+    return bool(files.get_file_info(base.partition("/")[0]).type.name != "NotFound")
+
+
+def _stamp(info: "FileInfo") -> Stamp:
+    written = info.mtime
+    return Stamp(size=int(info.size), time=written.timestamp() if written else 0.0)

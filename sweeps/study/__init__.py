@@ -1,0 +1,1 @@
+"""Optuna's study: what is drawn, reported, resumed, begun warm; Tune's searcher over it."""

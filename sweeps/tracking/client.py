@@ -1,0 +1,169 @@
+"""Tracking in MLflow: where a sweep is tracked, and how its runs are found there.
+
+Everything goes through `MlflowClient` with the run named each time: the driver and many
+hosts write to one store, and no process has an active run. mlflow is imported on first use.
+"""
+
+import getpass
+import logging
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sweeps import names
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tracking:
+    """Where a sweep is tracked. A plain value that travels to the hosts."""
+
+    uri: str | None
+    """Address of an MLflow server or store; null is the embedded store under `root`."""
+    experiment: str
+    root: Path
+    """Absolute folder of the embedded store: a SQLite file and the artifacts."""
+    spool: Path | None = None
+    """Absolute folder for what the store cannot be told now; null is one below `root`."""
+    sends: bool = True
+    """Whether this process tells the store; else it keeps all on disk, for one that does."""
+
+    @property
+    def waiting(self) -> Path:
+        """The folder for what the store cannot be told now, see `sweeps.tracking`."""
+        return self.spool or self.root / "spool"
+
+    @property
+    def address(self) -> str:
+        """What MLflow calls the tracking URI."""
+        return self.uri or f"sqlite:///{self.root / 'tracking.db'}"
+
+    @property
+    def artifacts(self) -> str | None:
+        """Address of the artifacts of new experiments; None leaves it to the server."""
+        return None if self.uri else (self.root / "artifacts").as_uri()
+
+    def client(self) -> Any:
+        """Return an `MlflowClient` of the store and of its registry.
+
+        Raises ValueError when `root` is relative: every process would have its own store.
+        """
+        quiet_mlflow()
+        from mlflow import MlflowClient
+
+        if self.uri is None:
+            if not self.root.is_absolute():
+                raise ValueError(f"Tracking.root must be an absolute folder, got {self.root}")
+            self.root.mkdir(parents=True, exist_ok=True)
+        return MlflowClient(tracking_uri=self.address, registry_uri=self.address)
+
+    def experiment_id(self) -> str:
+        """Return the id of the experiment, made if missing.
+
+        Raises ValueError when the experiment was deleted: MLflow keeps its name taken; and
+        ConnectionError when nothing answers.
+        """
+        client = self.client()
+        found = self._answered(client)
+        if found is None:
+            return str(client.create_experiment(self.experiment, self.artifacts))
+        if found.lifecycle_stage == "deleted":
+            raise ValueError(
+                f"tracking.experiment: {self.experiment!r} was deleted in {self.address}; bring it "
+                f"back with `mlflow experiments restore -x {found.experiment_id}` "
+                "or give another name"
+            )
+        return str(found.experiment_id)
+
+    def _answered(self, client: Any) -> Any | None:
+        """Return MLflow's experiment, or None while there is none."""
+        from sweeps.tracking.errors import first_line, is_away
+
+        try:
+            return client.get_experiment_by_name(self.experiment)
+        except Exception as error:
+            if not is_away(error):
+                raise
+            raise ConnectionError(
+                f"tracking.uri: MLflow does not answer at {self.address} ({first_line(error)}); "
+                "start it, correct the address or the credentials, or remove tracking.uri to "
+                "track in a file"
+            ) from error
+
+
+def quiet_mlflow() -> None:
+    """Keep MLflow from telemetry, chatter, pickles and detours; works before its import only."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+    # A server whose files are in S3 would send clients there; many may reach the server alone.
+    os.environ.setdefault("MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD", "false")
+    os.environ.setdefault("MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD", "false")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    # MLflow's own 7 retries keep a person waiting for minutes.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+
+
+def find_runs(client: Any, experiment_id: str, condition: str) -> list[Any]:
+    """Return every run, not deleted, for which MLflow's filter `condition` holds."""
+    runs: list[Any] = []
+    page = None
+    while page is None or page.token:
+        token = page.token if page else None
+        page = client.search_runs([experiment_id], condition, page_token=token)
+        runs += page
+    return runs
+
+
+def find_trials(client: Any, experiment_id: str, parent_run_id: str, condition: str) -> list[Any]:
+    """Return the runs of a sweep's trials for which `condition` holds."""
+    return find_runs(client, experiment_id, f"{children_of(parent_run_id)} AND {condition}")
+
+
+def children_of(run_id: str) -> str:
+    """Return MLflow's filter for the runs below a run."""
+    return names.equals(names.tag("mlflow.parentRunId"), run_id)
+
+
+def open_run(
+    client: Any, experiment_id: str, found: Any | None, name: str, tags: Mapping[str, str]
+) -> str:
+    """Return the id of the run: `found`, set running again, or else a new one called `name`."""
+    if found is None:
+        return str(client.create_run(experiment_id, run_name=name, tags=dict(tags)).info.run_id)
+    run_id = str(found.info.run_id)
+    client.update_run(run_id, status="RUNNING")
+    set_tags(client, run_id, tags)
+    return run_id
+
+
+def set_tags(client: Any, run_id: str, tags: Mapping[str, str]) -> None:
+    """Set several tags in one write."""
+    from mlflow.entities import RunTag
+
+    client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+
+
+def log_params(client: Any, run_id: str, params: Mapping[str, str]) -> None:
+    """Log several parameters in one write."""
+    from mlflow.entities import Param
+
+    client.log_batch(run_id, params=[Param(key, value) for key, value in params.items()])
+
+
+def now() -> int:
+    """Return the time in milliseconds since 1970, as MLflow wants it."""
+    return int(time.time() * 1000)
+
+
+def user() -> str:
+    """Return the name of who runs this process; a container may know none."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"

@@ -1,0 +1,22 @@
+"""The version of this package here and elsewhere: a sweep runs on one version of it."""
+
+from importlib.metadata import PackageNotFoundError, version
+
+DISTRIBUTION = "caption-sweeps"
+
+
+def own() -> str:
+    """Return the version that is installed here; empty for a bare checkout."""
+    try:
+        return version(DISTRIBUTION)
+    except PackageNotFoundError:
+        return ""
+
+
+def refuse_other(sender: str, here: str, place: str) -> None:
+    """Raise ValueError when `place` has another version than the sender of a sweep."""
+    if sender and here and sender != here:
+        raise ValueError(
+            f"{place} has {DISTRIBUTION} {here}, and the sweep was sent by {sender}: install "
+            f"{DISTRIBUTION}=={sender} on every node, or {here} where you submit"
+        )

@@ -1,0 +1,79 @@
+"""What is said about a sweep besides its leaderboard."""
+
+from dataclasses import replace
+
+import pytest
+
+from sweeps.board.leaderboard import Entry, Leaderboard, markdown
+from sweeps.board.remarks import remarks
+from sweeps.results import record, segments
+from sweeps.results.folder import SweepFolder
+from sweeps.results.segments import Generation, Segment
+from sweeps.spec.load import parse
+
+FILE = """
+name: said
+model: {base: nothing}
+data: {source: shapes}
+train: {epochs: 2}
+search: {trials: 6, budget: {gpu_hours: 0.002}}
+schedule: {unpruned: 5}
+"""
+
+
+def entry(number, state):
+    return Entry(
+        trial=f"trial-{number:03d}", title=f"trial-{number:03d} r8", run_id="run", state=state,
+        params={}, best={"cider": float(number)}, rung=2, rungs=2, final={},
+    )  # fmt: skip
+
+
+def board(*states):
+    entries = tuple(entry(number, state) for number, state in enumerate(states))
+    return Leaderboard(
+        sweep_id="said-1", objective="cider", mode="max", entries=entries, zero_shot=0.1
+    )
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Five trials of two rungs of a second each, of which the first says the contrary."""
+    folder = SweepFolder.create(tmp_path, "said")
+    for number in range(5):
+        for rung in (1, 2):
+            value = float(number) * (1 if rung == 2 else -1)
+            result = {
+                "rung": rung, "objective": value, "best": float(number), "seconds": 1.0,
+                "finished": rung == 2, "time": 0.0,
+            }  # fmt: skip
+            record.append(folder, f"trial-{number:03d}", result)
+    return folder
+
+
+def test_the_used_up_budget_and_the_raised_grace_are_said_and_stand_in_the_note(folder):
+    shown = board(*["completed"] * 5)
+    budget, grace = remarks(parse(FILE), folder, shown)
+    assert budget == "budget used up after 5 of 6 trials: 0.00278 of 0.002 GPU h"
+    assert "schedule.grace was raised to 2" in grace
+    note = markdown(replace(shown, remarks=(budget, grace)))
+    assert budget in note
+    assert grace in note
+
+
+def test_nothing_is_said_of_a_sweep_with_all_its_trials_and_none_unpruned(folder):
+    sweep = parse(FILE, overrides=["search.trials=5", "schedule.unpruned=0"])
+    assert remarks(sweep, folder, board(*["completed"] * 5)) == ()
+
+
+def test_the_rungs_are_not_judged_while_an_unpruned_trial_is_open(folder):
+    sweep = parse(FILE, overrides=["search.budget.gpu_hours=1"])
+    assert remarks(sweep, folder, board(*["completed"] * 4, "running")) == ()
+
+
+def test_a_population_says_when_it_compared_its_trials_and_what_came_of_it(folder):
+    segment = Segment(trial="trial-000", rung=2, donor="trial-001", point={}, perturbed=())
+    folder.snapshot("trial-001", 2).mkdir()
+    segments.keep(folder, Generation(rung=2, scores={}, segments=(segment,)))
+    segments.keep(folder, Generation(rung=4, scores={}, segments=()))
+    *_, said = remarks(parse(FILE), folder, board(*["completed"] * 5))
+    assert said == "trials were compared at rungs 2, 4; went on with a better one's state: 1"

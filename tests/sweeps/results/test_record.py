@@ -1,0 +1,62 @@
+"""The record of a trial: what survives a crash at any byte."""
+
+import pytest
+
+from sweeps.results import record
+from sweeps.results.folder import SweepFolder
+
+
+@pytest.fixture
+def folder(tmp_path):
+    made = SweepFolder.create(tmp_path, "recorded")
+    for trial in ("trial-000", "trial-001"):
+        made.trial(trial).mkdir(parents=True)
+    return made
+
+
+def rung(number, *, finished=False, time=0.0):
+    return {"rung": number, "objective": 0.5, "finished": finished, "time": time}
+
+
+def test_a_trial_without_a_record_has_no_rungs(folder):
+    assert record.read(folder, "trial-000") == []
+    assert record.usable(folder, "trial-000") == []
+
+
+def test_a_line_cut_off_by_a_crash_is_left_out_and_does_not_spoil_the_next(folder):
+    record.append(folder, "trial-000", rung(1))
+    folder.snapshot("trial-000", 1).mkdir()
+    with folder.record("trial-000").open("a") as file:
+        file.write('{"rung": 2, "objec')
+    assert record.usable(folder, "trial-000") == [rung(1)]
+    record.append(folder, "trial-000", rung(2))
+    assert record.read(folder, "trial-000") == [rung(1), rung(2)]
+
+
+def test_a_trial_stopped_by_the_guard_is_over_without_a_snapshot(folder):
+    last = {**rung(1), "objective": float("inf"), "guard": "rung 1: train/loss is inf"}
+    record.append(folder, "trial-007", last)
+    assert record.usable(folder, "trial-007") == [last]
+
+
+def test_rungs_after_the_newest_snapshot_are_forgotten(folder):
+    for number in (1, 2, 3):
+        record.append(folder, "trial-000", rung(number))
+    folder.snapshot("trial-000", 2).mkdir()
+    assert record.usable(folder, "trial-000") == [rung(1), rung(2)]
+    assert record.read(folder, "trial-000") == [rung(1), rung(2)]
+
+
+def test_a_finished_trial_needs_no_snapshot(folder):
+    record.append(folder, "trial-000", rung(1))
+    record.append(folder, "trial-000", rung(2, finished=True))
+    assert len(record.usable(folder, "trial-000")) == 2
+
+
+def test_the_rungs_of_several_trials_come_in_the_order_in_which_they_ended(folder):
+    record.append(folder, "trial-000", rung(1, time=1.0))
+    record.append(folder, "trial-001", rung(1, time=2.0))
+    record.append(folder, "trial-000", rung(2, time=3.0))
+    trials = {name: record.read(folder, name) for name in ("trial-001", "trial-000")}
+    names = [name for name, _ in record.in_order(trials)]
+    assert names == ["trial-000", "trial-001", "trial-000"]

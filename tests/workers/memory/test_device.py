@@ -1,0 +1,147 @@
+"""What a host's device is expected to hold, with made-up readings in place of a GPU's."""
+
+import pytest
+import torch
+
+from workers.memory.device import DeviceMemory, group_of
+from workers.memory.fit import USABLE, Device
+from workers.memory.footprint import estimate
+from workers.memory.layers import Architecture
+from workers.memory.probe import Correction, Reading
+from workers.models import checkpoint_files
+
+
+@pytest.fixture
+def recipe(recipe):
+    return recipe.with_point({"train.batch_size": 8})
+
+
+@pytest.fixture
+def one(recipe):
+    """The estimate of one such trial with one row."""
+    files = checkpoint_files.find(recipe.model.base, None)
+    return estimate(recipe, Architecture.of(files), gpu=True, rows=1)
+
+
+@pytest.fixture
+def make(recipe):
+    """Return a function: bytes of a GPU, readings, names -> its memory with such trials open."""
+
+    def made(size, readings=(), names=("one",)):
+        left = iter(readings)
+        device = Device(gpu=True, bytes=size / USABLE)
+        found = DeviceMemory(device, lambda: next(left, None))
+        for name in names:
+            found.open(name, recipe)
+        return found
+
+    return made
+
+
+def took(passing):
+    return Reading(peak=1e9 + passing, held=1e9)
+
+
+def test_as_many_rows_as_fit_beside_all_slots(make, one):
+    two = ("one", "two")
+    room = one.fixed + one.adapter + 1
+    assert make(room + 16 * one.step, names=two).rows(two, 8) == 8
+    assert make(room + 15 * one.step, names=two).rows(two, 8) == 4
+    assert make(room + 15 * one.step, names=two).rows(["two"], 8) == 8  # one trains, both are there
+    assert make(one.base, names=two).rows(two, 8) == 1
+
+
+def test_a_slot_that_is_closed_and_a_base_that_left_make_room(make, one, recipe):
+    known = make(one.fixed + 8 * one.step + 1, names=("one", "two"))
+    assert known.rows(["one"], 8) == 4
+    known.close("two")
+    assert known.rows(["one"], 8) == 8
+    known.open("other", recipe.with_point({"model.dtype": "float32"}))
+    assert known.rows(["one"], 8) < 8
+    known.close("other")
+    assert known.rows(["one"], 8) < 8  # its base is still there
+    known.forget(group_of(recipe.with_point({"model.dtype": "float32"})))
+    assert known.rows(["one"], 8) == 8
+
+
+def test_nothing_is_limited_where_nothing_is_known(recipe):
+    unknown = DeviceMemory()
+    unknown.open("one", recipe)
+    assert unknown.rows(["one"], 8) == 8
+    small = DeviceMemory(Device(gpu=True, bytes=1.0))
+    small.open("one", recipe.with_point({"model.base": "nobody/has-it"}))
+    assert small.rows(["one"], 8) == 8
+
+
+def test_a_step_that_took_more_makes_the_next_ones_smaller(make, one):
+    known = make(one.fixed + 8 * one.step + 1, [took(12 * one.step), took(4 * one.step)])
+    assert known.rows(["one"], 8) == 8
+    known.trained(["one"], 8)
+    assert known.correction.training == pytest.approx(1.5)
+    assert known.rows(["one"], 8) == 4
+    known.trained(["one"], 8)  # shorter captions
+    assert known.rows(["one"], 8) == 4
+
+
+def test_a_step_that_took_less_lets_more_rows_in(make, one):
+    known = make(one.fixed + 4 * one.step + 1, [took(2.4 * one.step)])
+    assert known.rows(["one"], 8) == 4
+    known.trained(["one"], 4)
+    assert known.correction.training == pytest.approx(0.6)
+    assert known.rows(["one"], 8) == 4
+    known = make(one.fixed + 5 * one.step + 1, [took(2.4 * one.step)])
+    known.trained(["one"], 4)
+    assert known.rows(["one"], 8) == 8
+
+
+def test_captions_count_by_their_images_their_beams_and_who_writes_them(make, one):
+    both = ("one", "two")
+    readings = [took(one.generation), took(2 * one.generation), took(one.generation)]
+    known = make(1e9, readings, both)
+    known.wrote(["one"], beams=2, images=500)  # in batches of evaluate.batch_size
+    assert known.correction == Correction(writing=pytest.approx(1.0))
+    known.wrote(both, beams=2, images=500)
+    assert known.correction == Correction(writing=pytest.approx(1.0))
+    known.wrote(both, beams=1, images=8)
+    assert known.correction == Correction(writing=pytest.approx(2.0))
+
+
+def test_without_a_reading_nothing_is_corrected(make):
+    known = make(1e9)
+    known.trained(["one"], 8)
+    known.wrote(["one"], beams=1, images=8)
+    assert known.correction == Correction()
+
+
+def test_work_is_tried_once_more_when_room_could_be_made():
+    tries = []
+
+    def work():
+        tries.append("again")
+        if len(tries) == 1:
+            torch.empty(2**55)
+        return "done"
+
+    assert DeviceMemory(make_room=lambda: True).attempt(work) == "done"
+    tries.clear()
+    with pytest.raises(RuntimeError):
+        DeviceMemory(make_room=lambda: False).attempt(work)
+    assert tries == ["again"]
+
+
+def test_other_errors_make_no_room():
+    def broken():
+        raise ValueError("no such thing")
+
+    asked = []
+    with pytest.raises(ValueError, match="no such thing"):
+        DeviceMemory(make_room=lambda: asked.append("room") or True).attempt(broken)
+    assert asked == []
+
+
+def test_a_base_without_a_family_of_its_own_is_estimated_too(llava, recipe):
+    own = recipe.with_point({"model.base": str(llava)})
+    known = DeviceMemory(Device(gpu=True, bytes=24e9))
+    known.open("one", own)
+    assert known.rows(["one"], 8) == 8
+    assert known.correction == Correction()

@@ -1,0 +1,34 @@
+"""Errors that mean "too little memory" are told from others."""
+
+import pytest
+import torch
+
+from workers.memory.errors import is_out_of_memory
+
+
+def raised(work):
+    with pytest.raises(Exception) as caught:  # noqa: PT011  whatever this torch raises
+        work()
+    return caught.value
+
+
+def test_torch_on_a_cpu_that_is_full():
+    assert is_out_of_memory(raised(lambda: torch.empty(2**55, dtype=torch.uint8)))
+
+
+def test_torch_on_a_gpu_that_is_full_and_what_was_raised_because_of_it():
+    def step():
+        try:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        except RuntimeError as error:
+            raise ValueError("trial-003 at rung 2") from error
+
+    assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory."))
+    assert is_out_of_memory(raised(step))
+    assert is_out_of_memory(MemoryError())
+
+
+def test_other_errors_are_none():
+    assert not is_out_of_memory(raised(lambda: torch.zeros(2) @ torch.zeros(3)))
+    assert not is_out_of_memory(ValueError("loss is nan"))
+    assert not is_out_of_memory(RuntimeError("this ran out of memory of its youth"))

@@ -1,0 +1,132 @@
+"""Bases that cannot be loaded: which field is wrong, and why."""
+
+import json
+import shutil
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+import torch
+
+from workers import data
+from workers.models.loading import load_base
+from workers.recipe import Data, Model
+from workers.training.loop import Examples
+
+CPU = torch.device("cpu")
+
+
+def load(base, revision=None):
+    return load_base(Model(base=str(base), revision=revision), "none", CPU)
+
+
+@pytest.fixture
+def copy(untrained_base, tmp_path):
+    """A checkpoint of its own to be broken."""
+    return shutil.copytree(untrained_base, tmp_path / "copy")
+
+
+def test_a_folder_without_processor_is_refused(copy):
+    (copy / "processor_config.json").unlink()
+    with pytest.raises(ValueError, match=r"model\.base: .*processor.*processor_config\.json"):
+        load(copy)
+
+
+def test_a_folder_without_tokenizer_is_refused(copy):
+    """transformers would go on with a tokenizer that knows a handful of tokens."""
+    for file in copy.glob("*token*"):
+        file.unlink()
+    with pytest.raises(ValueError, match=r"model\.base: the tokenizer .* are missing"):
+        load(copy)
+
+
+def test_a_processor_of_the_hubs_older_form_is_enough(copy):
+    """Published checkpoints have preprocessor_config.json instead of processor_config.json."""
+    own = json.loads((copy / "processor_config.json").read_text())
+    (copy / "processor_config.json").unlink()
+    older = own["image_processor"] | {"processor_class": "GitProcessor"}
+    (copy / "preprocessor_config.json").write_text(json.dumps(older))
+    assert load(copy).processor.image_processor.size == {"height": 32, "width": 32}
+
+
+def test_a_folder_without_config_is_refused(copy):
+    (copy / "config.json").unlink()
+    with pytest.raises(ValueError, match=r"model\.base"):
+        load(copy)
+
+
+@pytest.mark.parametrize("model_type", ["llama", "never-heard-of"])
+def test_other_architectures_are_refused_with_those_that_work(copy, model_type):
+    (copy / "config.json").write_text(json.dumps({"model_type": model_type}))
+    with pytest.raises(ValueError, match=rf"model\.base.*{model_type}.*blip-2, git, paligemma"):
+        load(copy)
+
+
+def test_a_folder_has_no_revisions(untrained_base):
+    with pytest.raises(ValueError, match=r"model\.revision must be null .* got 'v2'"):
+        load(untrained_base, "v2")
+
+
+def test_a_hub_name_while_offline_is_refused(monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(ValueError, match=r"model\.base: no checkpoint at 'someone/model'.*offline"):
+        load("someone/model")
+
+
+class NoSuchRevision(BaseHTTPRequestHandler):
+    """Answers as the hub does for a model that exists without this revision."""
+
+    def do_HEAD(self):
+        self.send_response(404)
+        self.send_header("X-Error-Code", "RevisionNotFound")
+        self.end_headers()
+
+    do_GET = do_HEAD  # noqa: N815
+
+    def log_message(self, *args):
+        pass
+
+
+def test_a_revision_that_does_not_exist_is_named(monkeypatch, tmp_path):
+    server = HTTPServer(("127.0.0.1", 0), NoSuchRevision)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_port}"
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", url)
+    monkeypatch.setattr(
+        "huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE",
+        url + "/{repo_id}/resolve/{revision}/{filename}",
+    )
+    try:
+        with pytest.raises(ValueError, match=r"model\.revision must be a commit.*got 'no-such'"):
+            load("someone/model", "no-such")
+    finally:
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("variant", "part", "field"),
+    [
+        ("git", (), "hidden_dropout_prob"),
+        ("blip2-opt", ("text_config",), "dropout"),
+        ("blip2-t5", ("text_config",), "dropout_rate"),
+        ("blip2-opt", ("qformer_config",), "attention_probs_dropout_prob"),
+    ],
+)
+def test_a_frozen_base_is_the_same_in_training_as_in_use(
+    checkpoints, tmp_path, variant, part, field
+):
+    folder = shutil.copytree(checkpoints(variant), tmp_path / "dropping")
+    config = json.loads((folder / "config.json").read_text())
+    section = config
+    for name in part:
+        section = section[name]
+    section[field] = 0.5
+    (folder / "config.json").write_text(json.dumps(config))
+    base = load(folder)
+    samples = data.load(Data(source="shapes", limit=12)).splits["train"]
+    batch = Examples.of(base, samples).batch(base, [0, 1])
+    with torch.no_grad():
+        used = float(base.model.eval()(**batch).loss)
+        trained = [float(base.model.train()(**batch).loss) for _ in range(2)]
+    assert trained[0] == trained[1]
+    assert trained[0] == pytest.approx(used, abs=1e-6)

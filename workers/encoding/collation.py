@@ -1,0 +1,182 @@
+"""Examples of any family as a batch: padding, label mask, truncation, and the way back to text.
+
+What is learned is the target and the end of text, nothing else: labels are -100 on image tokens,
+prompt and padding. A prompt has the very tokens in training that it has in generation, because
+prompt and target are turned into tokens apart.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from workers.families.base import IMAGE_TOKENS, Base, Encoded
+from workers.families.prompts import Prompt
+
+Batch = dict[str, torch.Tensor]
+Tokens = Sequence[Sequence[int]]
+IGNORED = -100
+"""Label of a token that is not learned."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One example as token numbers: what the model is given, and what it learns to write."""
+
+    prompt: tuple[int, ...]
+    """All tokens up to the first learned one, image tokens included."""
+    target: tuple[int, ...]
+    """The learned ones, with the end of text; the loss averages over just these."""
+    truncated: bool
+    """The target was longer than the model's positions and was cut."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Collated:
+    """A batch of examples."""
+
+    batch: Batch
+    """Keyword arguments of `forward`, with labels."""
+    truncated: tuple[bool, ...]
+    """Which targets were longer than the model's positions and were cut."""
+
+
+def training_row(base: Base, image: Encoded, prompt: Prompt, target: str) -> Row:
+    """Return an example as tokens.
+
+    Raises ValueError, naming ``prompt.text``, for a prompt that leaves no room for a target.
+    """
+    before = base.family.prompt_tokens(base, image, prompt)
+    tokens = base.family.target_tokens(base, prompt, target)
+    _check_image_token(base, tokens, target)
+    room = _room(base, before)
+    # The end of text stays: a cut caption, too, must come to an end.
+    kept = tokens if len(tokens) <= room else [*tokens[: room - 1], tokens[-1]]
+    return Row(prompt=tuple(before), target=tuple(kept), truncated=len(tokens) > room)
+
+
+def batch_of(base: Base, images: Sequence[Encoded], rows: Sequence[Row]) -> Batch:
+    """Return a batch whose loss is the cross-entropy of the targets; padding is on the right."""
+    build = _encoder_decoder if base.encoder_decoder else _one_sequence
+    return stacked(images) | build(base, [row.prompt for row in rows], [row.target for row in rows])
+
+
+def training_batch(
+    base: Base, images: Sequence[Encoded], prompts: Sequence[Prompt], targets: Sequence[str]
+) -> Collated:
+    """Return the batch of examples that are no rows yet; raises what `training_row` raises."""
+    rows = [
+        training_row(base, image, prompt, target)
+        for image, prompt, target in zip(images, prompts, targets, strict=True)
+    ]
+    return Collated(
+        batch=batch_of(base, images, rows), truncated=tuple(row.truncated for row in rows)
+    )
+
+
+def generation_inputs(base: Base, images: Sequence[Encoded], prompts: Sequence[Prompt]) -> Batch:
+    """Return keyword arguments of `generate`.
+
+    Padding is on the left: new tokens must follow the prompt without a gap.
+    """
+    rows = _prompt_rows(base, images, prompts)
+    ids, mask = _padded(rows, _padding(base), left=True), _mask(rows, left=True)
+    types = base.family.token_types(base, ids, torch.zeros_like(ids))
+    return stacked(images) | {"input_ids": ids, "attention_mask": mask} | types
+
+
+def decode(base: Base, inputs: Mapping[str, torch.Tensor], output: torch.Tensor) -> list[str]:
+    """Return the texts in `generate`'s output (batch, tokens), without prompts."""
+    start = 0 if base.encoder_decoder else inputs["input_ids"].shape[1]
+    texts = base.processor.tokenizer.batch_decode(output[:, start:], skip_special_tokens=True)
+    return [text.strip() for text in texts]
+
+
+def learned_labels(base: Base, labels: torch.Tensor) -> torch.Tensor:
+    """Return the labels (batch, predictions) that the loss compares with the model's outputs.
+
+    A decoder predicts the next token, so its first label has no prediction.
+    """
+    return labels if base.encoder_decoder else labels[:, 1:]
+
+
+def predicted_tokens(base: Base, labels: torch.Tensor) -> int:
+    """Count the tokens that the loss of a batch with these labels averages over."""
+    return int((learned_labels(base, labels) != IGNORED).sum())
+
+
+def stacked(images: Sequence[Encoded]) -> Batch:
+    """Return the images' tensors, joined along their first axis."""
+    keys = [key for key in images[0] if key != IMAGE_TOKENS]
+    return {key: torch.cat([image[key] for image in images]) for key in keys}
+
+
+def _prompt_rows(
+    base: Base, images: Sequence[Encoded], prompts: Sequence[Prompt]
+) -> list[list[int]]:
+    return [
+        base.family.prompt_tokens(base, image, prompt)
+        for image, prompt in zip(images, prompts, strict=True)
+    ]
+
+
+def _check_image_token(base: Base, tokens: Sequence[int], target: str) -> None:
+    """Refuse a target that spells the image token: the model would look for another image."""
+    if base.family.image_token(base) in tokens:
+        raise ValueError(f"captions must not contain the model's image token, got {target!r}")
+
+
+def _room(base: Base, prompt: Sequence[int]) -> int:
+    """Return the number of tokens that a target may have."""
+    used = 0 if base.encoder_decoder else len(prompt)
+    if base.positions - used < 2:
+        raise ValueError(
+            f"prompt.text must leave room for a caption: with the image it has {len(prompt)} "
+            f"tokens, and the model has {base.positions} positions"
+        )
+    return base.positions - used
+
+
+def _one_sequence(base: Base, before: Tokens, after: Tokens) -> Batch:
+    rows = [[*prompt, *target] for prompt, target in zip(before, after, strict=True)]
+    learned = [
+        [*[0] * len(prompt), *[1] * len(target)]
+        for prompt, target in zip(before, after, strict=True)
+    ]
+    ids, predicted = _padded(rows, _padding(base)), _padded(learned, 0)
+    batch = {
+        "input_ids": ids,
+        "attention_mask": _mask(rows),
+        "labels": ids.masked_fill(predicted == 0, IGNORED),
+    }
+    return batch | base.family.token_types(base, ids, predicted)
+
+
+def _encoder_decoder(base: Base, before: Tokens, after: Tokens) -> Batch:
+    return {
+        "input_ids": _padded(before, _padding(base)),
+        "attention_mask": _mask(before),
+        "labels": _padded(after, IGNORED),
+    }
+
+
+def _padding(base: Base) -> int:
+    tokenizer = base.processor.tokenizer
+    token = tokenizer.pad_token_id
+    return int(tokenizer.eos_token_id if token is None else token)
+
+
+def _mask(rows: Sequence[Sequence[int]], *, left: bool = False) -> torch.Tensor:
+    return _padded([[1] * len(row) for row in rows], 0, left=left)
+
+
+def _padded(rows: Sequence[Sequence[int]], value: int, *, left: bool = False) -> torch.Tensor:
+    """Return the rows as (rows, longest)."""
+    longest = max(len(row) for row in rows)
+    return torch.tensor(
+        [
+            [*[value] * (longest - len(row)), *row] if left
+            else [*row, *[value] * (longest - len(row))]
+            for row in rows
+        ]
+    )  # fmt: skip

@@ -1,0 +1,1 @@
+"""Captions generated, scored, and watched for collapse."""

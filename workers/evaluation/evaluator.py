@@ -1,0 +1,81 @@
+"""What a rung is judged by: validation loss, generated captions and their scores."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from workers.data.sample import Sample
+from workers.encoding.collation import Batch
+from workers.evaluation.generation import texts_of_each
+from workers.families.base import Base
+from workers.families.prompts import Asking
+from workers.features.store import Store
+from workers.metrics.scorer import Scored, Scorer
+from workers.recipe import Evaluate
+from workers.report import Prediction
+from workers.training.loop import Examples, mean_loss
+
+
+class Evaluator:
+    """Scores one base with any adapter on one set of images, all of them always."""
+
+    def __init__(
+        self,
+        base: Base,
+        samples: Sequence[Sample],
+        scorer: Scorer,
+        evaluate: Evaluate,
+        asking: Asking | None = None,
+        store: Store | None = None,
+    ) -> None:
+        self._base = base
+        self._evaluate = evaluate
+        self._scorer = scorer
+        self._examples = Examples.of(base, samples, asking, store)
+        self.samples = tuple(samples)
+
+    def loss(self, model: Any) -> float:
+        """Return the mean loss over all captions of the images."""
+        return mean_loss(self._base, model, self._examples, self._evaluate.batch_size)
+
+    def batches(self, copies: int) -> Iterator[Batch]:
+        """Yield all captions of the images as batches, each for `copies` adapters in a row."""
+        size = self._evaluate.batch_size
+        for start in range(0, len(self._examples.pairs), size):
+            chosen = range(start, min(start + size, len(self._examples.pairs)))
+            yield self._examples.batch(self._base, [*chosen] * copies)
+
+    def predict(
+        self, model: Any, beams: int, seconds: list[float] | None = None, copies: int = 1
+    ) -> list[tuple[Prediction, ...]]:
+        """Write a caption or an answer for every image, with each adapter that `model` carries.
+
+        Each image's share of the time is appended to `seconds`.
+        """
+        written = texts_of_each(
+            self._base,
+            model,
+            self._examples.pixels,
+            self._examples.prompts,
+            copies=copies,
+            beams=beams,
+            batch_size=self._evaluate.batch_size,
+            max_new_tokens=self._evaluate.max_new_tokens,
+            seconds=seconds,
+        )
+        return [
+            tuple(
+                Prediction(image_id=sample.id, caption=caption, references=sample.captions)
+                for sample, caption in zip(self.samples, captions, strict=True)
+            )
+            for captions in zip(*written, strict=True)
+        ]
+
+    def score(self, predictions: Sequence[Prediction]) -> Scored:
+        """Return the metrics of the captions, such as ``cider``, over all images and of each."""
+        return self.score_each([predictions])[0]
+
+    def score_each(self, several: Sequence[Sequence[Prediction]]) -> list[Scored]:
+        """Return the same for several adapters' captions at once."""
+        return self._scorer.score_each(
+            [{p.image_id: p.caption for p in predictions} for predictions in several]
+        )

@@ -1,0 +1,152 @@
+"""What a recipe makes of its data, looked at before anything is trained.
+
+Every image-text pair goes through the base's own processor, prompt and label mask; what comes
+out is counted and shown. Nothing is kept but plain values.
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import torch
+
+from workers import data
+from workers.encoding.collation import IGNORED, Batch
+from workers.families.base import Base
+from workers.families.prompts import Asking
+from workers.models.adapters import AdaptedBase
+from workers.models.loading import load_base
+from workers.recipe import Recipe
+from workers.training.loop import Examples
+
+INSPECTED = ("train", "validation")
+"""Splits whose captions are learned or scored."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """One image with one caption or answer, as the model gets it."""
+
+    id: str
+    prompt: str
+    """All tokens before the target as text; a run of one token is written once: ``<x> x 16``."""
+    target: str
+    """All tokens that are learned, as text."""
+    prompt_tokens: int
+    target_tokens: int
+    """Tokens of the whole target, end of text included."""
+    learned_tokens: int
+    """Those of them that have a label; fewer where the target is cut."""
+
+    @property
+    def coverage(self) -> float:
+        """Share of the target's tokens that are learned."""
+        return self.learned_tokens / self.target_tokens
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inspection:
+    """What was found."""
+
+    images: Mapping[str, int]
+    """Split -> samples."""
+    problems: tuple[str, ...]
+    """Images and captions that were left out, one line each."""
+    positions: int
+    """Most tokens of one sequence."""
+    pairs: tuple[Pair, ...]
+    quantizations: Mapping[str, str | None]
+    """Name -> why the base cannot be trained under it; None where it can."""
+
+    @property
+    def truncated(self) -> tuple[str, ...]:
+        """Ids of samples with a caption that was cut."""
+        return tuple(dict.fromkeys(pair.id for pair in self.pairs if pair.coverage < 1.0))
+
+
+def inspect(
+    recipe: Recipe, quantizations: Sequence[str], device: torch.device | None = None
+) -> Inspection:
+    """Load the data, put each pair through the base, and train one step in each quantization.
+
+    Raises ValueError as `workers.data.load` and `workers.models.loading.load_base` do.
+    """
+    device = device or torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+    data_set = data.load(recipe.data)
+    base = load_base(recipe.model, "none", device)
+    samples = [sample for split in INSPECTED for sample in data_set.splits[split]]
+    examples = Examples.of(base, samples, Asking(task=recipe.task, prompt=recipe.prompt))
+    return Inspection(
+        images={split: len(part) for split, part in data_set.splits.items()},
+        problems=data_set.problems,
+        positions=base.positions,
+        pairs=tuple(_pairs(base, examples)),
+        quantizations={name: _fault(recipe, name, examples, device) for name in quantizations},
+    )
+
+
+def _pairs(base: Base, examples: Examples) -> Iterator[Pair]:
+    for position, (index, target) in enumerate(examples.pairs):
+        whole = base.family.target_tokens(base, examples.prompts[index], target)
+        prompt, learned = _seen(base, examples.batch(base, [position]))
+        yield Pair(
+            id=examples.samples[index].id,
+            prompt=_text(base, prompt),
+            target=_text(base, learned),
+            prompt_tokens=len(prompt),
+            target_tokens=len(whole),
+            learned_tokens=len(learned),
+        )
+
+
+def _seen(base: Base, batch: Batch) -> tuple[list[int], list[int]]:
+    """Return the tokens before the target, and those that are learned, of a batch of one."""
+    ids, labels = batch["input_ids"][0], batch["labels"][0]
+    learned = labels[labels != IGNORED].tolist()
+    before = ids if base.encoder_decoder else ids[labels == IGNORED]
+    return before.tolist(), learned
+
+
+def _text(base: Base, tokens: Iterable[int]) -> str:
+    """Return tokens as text, special ones included."""
+    parts: list[str] = []
+    rest: list[int] = []
+    for token, run in groupby(tokens):
+        count = len(list(run))
+        if token == base.family.image_token(base):
+            parts += [_decoded(base, rest), f"{_decoded(base, [token])} x {count} "]
+            rest = []
+        else:
+            rest += [token] * count
+    return "".join([*parts, _decoded(base, rest)])
+
+
+def _decoded(base: Base, tokens: list[int]) -> str:
+    return str(base.processor.tokenizer.decode(tokens)) if tokens else ""
+
+
+def _fault(
+    recipe: Recipe, quantization: str, examples: Examples, device: torch.device
+) -> str | None:
+    """Return why one step cannot be trained on the base so stored, or None."""
+    try:
+        base = load_base(recipe.model, quantization, device)
+        adapted = AdaptedBase(base)
+        adapted.attach("inspection", recipe.adapter, recipe.train.seed)
+        batch = examples.batch(base, [0])
+        return _step_fault(adapted, {key: value.to(device) for key, value in batch.items()})
+    except (ValueError, RuntimeError, AssertionError, ImportError, NotImplementedError) as error:
+        return f"{type(error).__name__}: {error}"
+
+
+def _step_fault(adapted: AdaptedBase, batch: Mapping[str, Any]) -> str | None:
+    loss = adapted.model.train()(**batch).loss
+    if not math.isfinite(loss.item()):
+        return f"the loss of the untrained base is {loss.item()}"
+    loss.backward()
+    gradients = [parameter.grad for parameter in adapted.parameters("inspection")]
+    if not any(gradient is not None and gradient.any() for gradient in gradients):
+        return "no adapter weight gets a gradient"
+    return None

@@ -1,0 +1,134 @@
+"""A loaded base, and what a family of architectures has to know of it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol
+
+import torch
+
+from workers import quantizations
+
+if TYPE_CHECKING:
+    from workers.families.prompts import Prompt
+
+    pass
+    import torch
+
+_NO_LIMIT = 1_000_000
+"""Tokenizers without a limit give a number far above."""
+
+
+IMAGE_TOKENS = "image_tokens"
+"""Key of an encoded image that `prompt_tokens` reads and the model does not get."""
+
+Encoded = Mapping[str, "torch.Tensor"]
+"""One image as its model takes it. Each tensor has a leading axis along which those of several
+images are joined; image 1 may have more rows than image 2."""
+
+
+class Family(Protocol):
+    """What a module of this package offers. All functions but `load_processor` are pure."""
+
+    TARGETS: Mapping[str, str]
+    """Target set -> regular expression over full paths of linear layers, for `LoraConfig`.
+    Every family has ``text``, ``text_all``, ``vision`` and ``all``."""
+    PROMPTS: Mapping[str, str]
+    """Task -> what the model is asked by default; ``{question}`` stands for the question."""
+    SYSTEM_PROMPT: bool
+    """Whether the model takes a system prompt."""
+    VISION_END: str | None
+    """Path of the module whose output the language model reads. What comes before sees the image
+    only: while nothing trains there, its output can be kept. None if unknown."""
+    VISION_CHAIN: Mapping[str, str]
+    """Path of each module between pixels and `VISION_END`, itself the last -> the field of its
+    output that holds the tensor, empty where the output is the tensor. Empty if unknown."""
+    IMAGES_IN_ROWS: bool
+    """Whether each tensor in the image encoder has one row per image, or equally many for each: an
+    image encoder whose layers see all patches in one row cannot be trained in a pack."""
+    SAVED_NAMES: Mapping[str, str]
+    """Regular expression -> replacement, which make the names of weights in a checkpoint's files
+    those of the loaded model, where transformers still saves older ones."""
+
+    def load_processor(self, source: str, revision: str | None) -> Any:
+        """Return the base's own processor, with images prepared by PIL."""
+
+    def check(self, base: "Base") -> None:
+        """Raise ValueError, naming ``model.base``, for a base that would train wrongly."""
+
+    def encode(self, base: "Base", image: "Image.Image") -> Encoded:
+        """Return one image as the model takes it."""
+
+    def image_features(
+        self, base: "Base", images: "dict[str, torch.Tensor]"
+    ) -> "Sequence[torch.Tensor]":
+        """Return the output of `VISION_END` for each image, as (rows, tokens, width).
+
+        `images` are those of `encode`, joined along their first axis.
+        """
+
+    def image_token(self, base: "Base") -> int | None:
+        """Return the number of the token that stands for a part of the image, if there is one."""
+
+    def prompt_tokens(self, base: "Base", image: Encoded, prompt: "Prompt") -> list[int]:
+        """Return all tokens up to the first predicted one, image tokens included."""
+
+    def target_tokens(self, base: "Base", prompt: "Prompt", target: str) -> list[int]:
+        """Return the tokens of a caption or an answer with the end-of-text token."""
+
+    def token_types(
+        self, base: "Base", ids: "torch.Tensor", predicted: "torch.Tensor"
+    ) -> dict[str, "torch.Tensor"]:
+        """Return what else the model wants to know of each token.
+
+        Both arguments are (batch, tokens); `predicted` is 1 on tokens of the target.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Base:
+    """A frozen base model with what belongs to it."""
+
+    model: Any
+    """A transformers model; every parameter has ``requires_grad`` off."""
+    processor: Any
+    family: Family
+    device: torch.device
+    quantization: str = "none"
+    """How its weights are stored, see `workers.quantizations`."""
+
+    @property
+    def scores_in_turns(self) -> bool:
+        """Whether the rows of several trials change each other's outputs in evaluation."""
+        storage = quantizations.get(self.quantization)
+        return storage.why_rows_mix(self.device.type, training=False) is not None
+
+    @cached_property
+    def encoder_decoder(self) -> bool:
+        """Whether prompt and target are two sequences, as with T5."""
+        text = self.model.config.get_text_config()
+        return bool(getattr(text, "is_encoder_decoder", False))
+
+    @cached_property
+    def modules(self) -> tuple[str, ...]:
+        """Paths of all modules. First read it before an adapter wraps some of them."""
+        return tuple(path for path, _ in self.model.named_modules() if path)
+
+    @cached_property
+    def linear_layers(self) -> tuple[str, ...]:
+        """Paths of all linear layers. First read it before an adapter wraps some of them."""
+        return tuple(
+            path
+            for path, module in self.model.named_modules()
+            if isinstance(module, torch.nn.Linear)
+        )
+
+    @cached_property
+    def positions(self) -> int:
+        """Most tokens of one sequence: the model's positions or the tokenizer's own limit."""
+        text = self.model.config.get_text_config()
+        limits = (
+            getattr(text, "max_position_embeddings", None),
+            self.processor.tokenizer.model_max_length,
+        )
+        return min(limit for limit in (*limits, _NO_LIMIT) if limit is not None)

@@ -1,0 +1,1 @@
+"""The cache folder, addresses, and files that are fetched."""

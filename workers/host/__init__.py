@@ -1,0 +1,1 @@
+"""The process that keeps bases resident: host, work in flight, residents, rungs."""

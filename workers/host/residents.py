@@ -1,0 +1,183 @@
+"""What stays in a host for all trials: data, bases, and what is derived from both."""
+
+from dataclasses import dataclass, field
+from functools import partial
+
+import torch
+
+from workers.evaluation.evaluator import Evaluator
+from workers.evaluation.scoring import Scoring
+from workers.families.base import Base
+from workers.families.prompts import Asking
+from workers.features.frozen import vision_is_frozen
+from workers.features.store import Store
+from workers.host import rungs
+from workers.memory import errors
+from workers.memory.device import DeviceMemory, Group, group_of
+from workers.memory.fit import Device
+from workers.models.adapters import adapted_layers
+from workers.models.loading import load_base
+from workers.packing.eligible import reason_alone
+from workers.packing.together import Together
+from workers.recipe import Data, Evaluate, Recipe
+from workers.report import Report
+from workers.slots.alone import Alone
+from workers.slots.protocol import Trainer
+from workers.training.loop import Examples
+
+Asked = tuple[Data, Evaluate, Asking]
+"""What decides the scores of one adapter."""
+
+
+@dataclass(kw_only=True)
+class _Resident:
+    """What the slots of one group share."""
+
+    alone: Alone
+    store: Store | None
+    """Features of the base's images; None where they are not known."""
+    # By what they read, too: the store of features, or None for pixels.
+    examples: dict[tuple[Data, Asking, Store | None], Examples] = field(default_factory=dict)
+    evaluators: dict[tuple[Asked, Store | None], Evaluator] = field(default_factory=dict)
+    zero_shot: dict[Asked, Report] = field(default_factory=dict)
+    together: dict[Store | None, Together] = field(default_factory=dict)
+    """A pack for those that read features, and one for those that read pixels."""
+
+    @property
+    def base(self) -> Base:
+        """What all of it is about."""
+        return self.alone.adapted.base
+
+    @property
+    def occupied(self) -> bool:
+        """Whether any slot uses it."""
+        trainers: tuple[Trainer, ...] = (self.alone, *self.together.values())
+        return any(trainer.occupied for trainer in trainers)
+
+    def store_for(self, recipe: Recipe) -> Store | None:
+        """Return the store if the recipe's adapter leaves the image encoder alone."""
+        return self.store if vision_is_frozen(recipe.adapter, self.base) else None
+
+
+class Residents:
+    """Loads on first use what the trials of a host share, and keeps it.
+
+    Args:
+        device: where the bases live.
+        scoring: the data, and what captions are scored with.
+        packing: whether trials that can be packed are.
+        share: what the host has of the device; None where that is not known.
+    """
+
+    def __init__(
+        self,
+        device: torch.device,
+        scoring: Scoring,
+        *,
+        packing: bool,
+        share: Device | None = None,
+    ) -> None:
+        self._device = device
+        self._packing = packing
+        self.scoring = scoring
+        self._groups: dict[Group, _Resident] = {}
+        read = partial(errors.reading, device)
+        self.device_memory = DeviceMemory(share, read, self._make_room)
+
+    def __len__(self) -> int:
+        """Return how many bases are loaded."""
+        return len(self._groups)
+
+    def trainer(self, recipe: Recipe) -> Trainer:
+        """Return what trains the recipe: a pack if it can be packed."""
+        group = self._group(recipe)
+        if self.reason_alone(recipe):
+            return group.alone
+        store = group.store_for(recipe)
+        if store not in group.together:
+            group.together[store] = Together(
+                group.base, group.alone.adapted.bare, self.device_memory
+            )
+        return group.together[store]
+
+    def reason_alone(self, recipe: Recipe) -> str | None:
+        """Return why the recipe does not train in a pack on this host; None if it does.
+
+        Its base is loaded for it.
+        """
+        if not self._packing:
+            return "packing is off"
+        base = self._group(recipe).base
+        layers = adapted_layers(recipe.adapter, base)
+        return reason_alone(recipe, base.family, layers, self._device.type)
+
+    def examples(self, recipe: Recipe) -> Examples:
+        """Return the pairs that the recipe trains with."""
+        group, asking = self._group(recipe), _asking(recipe)
+        store = group.store_for(recipe)
+        key = (recipe.data, asking, store)
+        if key not in group.examples:
+            samples = self.scoring.data_set(recipe).splits["train"]
+            group.examples[key] = Examples.of(group.base, samples, asking, store)
+        return group.examples[key]
+
+    def evaluator(self, recipe: Recipe) -> Evaluator:
+        """Return what scores the recipe's rungs."""
+        group = self._group(recipe)
+        store = group.store_for(recipe)
+        key = (_asked(recipe), store)
+        if key not in group.evaluators:
+            group.evaluators[key] = Evaluator(
+                group.base,
+                self.scoring.scored_samples(recipe),
+                self.scoring.scorer(recipe),
+                recipe.evaluate,
+                _asking(recipe),
+                store,
+            )
+        return group.evaluators[key]
+
+    def zero_shot(self, recipe: Recipe) -> Report:
+        """Return rung 0: the base's own scores."""
+        group, key = self._group(recipe), _asked(recipe)
+        if key not in group.zero_shot:
+            evaluator = self.evaluator(recipe)
+            group.zero_shot[key] = self.device_memory.attempt(
+                lambda: rungs.zero_shot(group.alone.adapted, evaluator, recipe)
+            )
+        return group.zero_shot[key]
+
+    def close(self) -> None:
+        """Release scorers and bases."""
+        self.scoring.close()
+        self._groups.clear()
+
+    def _group(self, recipe: Recipe) -> _Resident:
+        group = group_of(recipe)
+        if group not in self._groups:
+            base = self.device_memory.attempt(lambda: load_base(*group, self._device))
+            alone = Alone(base, self.device_memory)
+            self._groups[group] = _Resident(alone=alone, store=Store.of(base))
+        return self._groups[group]
+
+    def _make_room(self) -> bool:
+        """Take off the device bases without slots and kept features, which go to disk.
+
+        Returns whether there was anything.
+        """
+        idle = [name for name, group in self._groups.items() if not group.occupied]
+        for name in idle:
+            del self._groups[name]
+            self.device_memory.forget(name)
+        stores = (group.store for group in self._groups.values())
+        moved = [store.leave_memory() for store in stores if store]
+        errors.release()
+        return bool(idle) or any(moved)
+
+
+def _asking(recipe: Recipe) -> Asking:
+    return Asking(task=recipe.task, prompt=recipe.prompt)
+
+
+def _asked(recipe: Recipe) -> Asked:
+    return recipe.data, recipe.evaluate, _asking(recipe)

@@ -1,0 +1,185 @@
+"""The work in flight on a host: which slots train, which are evaluated, what is done."""
+
+from collections import deque
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from workers.evaluation.evaluator import Evaluator
+from workers.host import rungs
+from workers.host.residents import Residents
+from workers.memory import errors
+from workers.report import Done, Report
+from workers.slots.meter import shared
+from workers.slots.protocol import Trained, Trainer, TrialSlot
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A slot and who trains it."""
+
+    slot: TrialSlot
+    trainer: Trainer
+
+
+class Work:
+    """Rungs of several slots, side by side: `step` does one unit.
+
+    A slot trains, is evaluated when it has reached its rung, with the others that have reached
+    theirs, and is done. The error of a slot ends its own work alone.
+    """
+
+    def __init__(self, residents: Residents) -> None:
+        self._residents = residents
+        self._training: dict[str, Placed] = {}
+        """Slots that train, by name."""
+        self._reached: dict[str, tuple[Placed, Trained]] = {}
+        """Slots that are to be evaluated."""
+        self._finals: dict[str, tuple[Placed, Path]] = {}
+        """Slots whose saved adapter is to be scored, with its folder."""
+        self._done: dict[str, Done] = {}
+        """What nobody has taken yet."""
+        self._turns: deque[Trainer] = deque()
+        """Trainers with slots that train; the first is next."""
+
+    def __contains__(self, name: str) -> bool:
+        return any(name in each for each in self._places())
+
+    def __bool__(self) -> bool:
+        return any(self._places())
+
+    def train(self, placed: Placed) -> None:
+        """Let a slot be trained for one rung and evaluated."""
+        name, recipe = placed.slot.name, placed.slot.recipe
+        placed.trainer.begin(name, self._residents.examples(recipe))
+        self._training[name] = placed
+        if placed.trainer not in self._turns:
+            self._turns.append(placed.trainer)
+
+    def score(self, placed: Placed, folder: Path) -> None:
+        """Let the adapter saved in `folder` be scored in this slot as a finished trial's."""
+        self._finals[placed.slot.name] = placed, folder
+
+    def step(self) -> None:
+        """Evaluate all slots that are due, else let the next trainer do a step, if there is any."""
+        if self._reached or self._finals:
+            self._evaluate()
+        elif self._turns:
+            self._train()
+
+    def take(self) -> list[Done]:
+        """Return, once, whose work is done."""
+        done, self._done = list(self._done.values()), {}
+        return done
+
+    def finish(self, name: str) -> Done:
+        """Go on until one slot's work is done; what others are done with is kept."""
+        while name not in self._done:
+            self.step()
+        return self._done.pop(name)
+
+    def drop(self, name: str) -> None:
+        """Forget the work of a slot; nothing for one that has none."""
+        if name in self._training:
+            self._training[name].trainer.drop(name)
+        for waiting in self._places():
+            waiting.pop(name, None)  # type: ignore[attr-defined]
+        # One without work would hold its base, which may be asked to leave.
+        self._turns = deque(trainer for trainer in self._turns if trainer.busy)
+
+    def _places(self) -> tuple[dict[str, object], ...]:
+        places: tuple[object, ...] = self._training, self._reached, self._finals, self._done
+        return places  # type: ignore[return-value]
+
+    def _train(self) -> None:
+        trainer = self._turns.popleft()
+        if trainer.busy:
+            for trained in trainer.step():
+                name = trained.slot.name
+                self._reached[name] = self._training.pop(name), trained
+        if trainer.busy:
+            self._turns.append(trainer)
+
+    def _evaluate(self) -> None:
+        reached, self._reached = self._reached, {}
+        finals, self._finals = self._finals, {}
+        for same in _alike(reached.values(), self._rung_key):
+            self._finish(same, self._rungs)
+        for alike in _alike(finals.values(), self._final_key):
+            self._finish(alike, self._last)
+
+    def _finish(
+        self,
+        waiting: list[tuple[Placed, T]],
+        work: Callable[[list[tuple[Placed, T]]], list[Report]],
+    ) -> None:
+        """Do what several slots wait for; an error in it is the error of each.
+
+        When memory runs out, each half of them has its turn, at last every slot alone, and once
+        more when what nobody uses has left the device.
+        """
+        names = [placed.slot.name for placed, _ in waiting]
+        try:
+            alone = self._residents.device_memory.attempt if len(waiting) == 1 else _once
+            reports = alone(lambda: work(waiting))
+        except Exception as error:
+            failure = error.with_traceback(None)  # its frames hold what did not fit
+        else:
+            done = zip(names, reports, strict=True)
+            self._done |= {name: Done(name=name, report=report) for name, report in done}
+            return
+        if len(waiting) == 1 or not errors.is_out_of_memory(failure):
+            self._done |= {name: Done(name=name, error=failure) for name in names}
+            return
+        errors.release()
+        half = len(waiting) // 2
+        self._finish(waiting[:half], work)
+        self._finish(waiting[half:], work)
+
+    def _rungs(self, reached: list[tuple[Placed, Trained]]) -> list[Report]:
+        """Evaluate slots that are scored alike, or tell what broke the one that failed."""
+        (first, trained), *_ = reached
+        if trained.error:
+            return [rungs.broken_off(trained, trained.error)]
+        evaluator = self._residents.evaluator(first.slot.recipe)
+        slots = [placed.slot for placed, _ in reached]
+        with shared([each.meter for _, each in reached]):
+            found = rungs.evaluated(first.trainer, slots, evaluator, rungs.beams(first.slot))
+        return [rungs.report(each, own) for (_, each), own in zip(reached, found, strict=True)]
+
+    def _last(self, finals: list[tuple[Placed, Path]]) -> list[Report]:
+        (first, _), *_ = finals
+        folders = {placed.slot.name: folder for placed, folder in finals}
+        slots = [placed.slot for placed, _ in finals]
+        evaluator = self._final_evaluator(first.slot)
+        return rungs.finals(first.trainer, slots, folders, evaluator)
+
+    def _rung_key(self, each: tuple[Placed, Trained]) -> Hashable:
+        placed, trained = each
+        if trained.error:
+            return placed.slot.name
+        evaluator = self._residents.evaluator(placed.slot.recipe)
+        return id(placed.trainer), id(evaluator), rungs.beams(placed.slot)
+
+    def _final_key(self, each: tuple[Placed, Path]) -> Hashable:
+        placed, _ = each
+        beams = placed.slot.recipe.evaluate.final_beams
+        return id(placed.trainer), id(self._final_evaluator(placed.slot)), beams
+
+    def _final_evaluator(self, slot: TrialSlot) -> Evaluator:
+        return self._residents.evaluator(self._residents.scoring.final(slot.recipe))
+
+
+def _once(work: Callable[[], T]) -> T:
+    return work()
+
+
+def _alike(items: Iterable[T], key: Callable[[T], Hashable]) -> list[list[T]]:
+    """Return the items in lists of equal keys, in the order in which each first came."""
+    groups: dict[Hashable, list[T]] = {}
+    for item in items:
+        groups.setdefault(key(item), []).append(item)
+    return list(groups.values())

@@ -1,0 +1,1 @@
+"""Answers to requests by a trained adapter."""

@@ -1,0 +1,218 @@
+"""What may be asked of a captioner: a request, its limits, and its image.
+
+Nothing here needs torch: a bad request is refused before anything is computed.
+"""
+
+import base64
+import binascii
+import re
+from collections.abc import Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict, field_validator
+
+from workers.data.images import FORMATS, ImageError, open_rgb
+from workers.inference.image_folder import read_within
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+MAX_IMAGES = 64
+"""Most images in one call."""
+MAX_BYTES = 21_000_000
+"""Size of the largest image file."""
+MAX_ENCODED = 28_000_000
+"""Most characters of base64 in one image: `MAX_BYTES`."""
+MAX_PIXELS = 50_000_000
+"""Pixels of the largest image."""
+MAX_CALL_BYTES = 64_000_000
+"""Bytes of all image files of a call."""
+MAX_CALL_PIXELS = 100_000_000
+"""Pixels of all images of a call."""
+MAX_NEW_TOKENS = 256
+MAX_QUESTION = 2000
+"""Most characters of a question."""
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+"""What JSON can write and UTF-8, and with it file names and tokenizers, cannot."""
+
+
+class RequestError(ValueError):
+    """A request that cannot be answered; the message is one sentence that names its place."""
+
+
+class CaptionRequest(BaseModel):
+    """One image to caption or to ask about.
+
+    The fields say what is expected; `check` looks at what was sent. MLflow validates requests
+    against this class, and answers with the whole request, image and all, what does not fit.
+    """
+
+    model_config = ConfigDict(extra="allow")
+
+    image: str | None = None
+    """A JPEG, PNG or other usual image file in base64."""
+    path: str | None = None
+    """Instead of `image`: an image in the folder that the server allows, relative to it."""
+    max_new_tokens: int | None = None
+    """From 1 to `MAX_NEW_TOKENS`; None is what the model was trained with."""
+    question: str | None = None
+    """What is asked about the image; needed by, and only by, a model that answers questions."""
+
+    @field_validator("*", mode="plain")
+    @classmethod
+    def _as_sent(cls, value: Any) -> Any:
+        return value
+
+
+def parse(data: Any) -> list[CaptionRequest]:
+    """Return the requests of a call's decoded JSON, checked; raises `RequestError`."""
+    if not isinstance(data, list):
+        raise RequestError(f"inputs must be a list of requests, got {_kind(data)}")
+    check_count(len(data))
+    for number, item in enumerate(data):
+        if not isinstance(item, dict):
+            raise RequestError(
+                f'inputs[{number}] must be an object such as {{"image": "<base64>"}}, '
+                f"got {_kind(item)}"
+            )
+    return [CaptionRequest.model_validate(item) for item in data]
+
+
+def check_count(images: int) -> None:
+    """Refuse a call with no image, or with more than `MAX_IMAGES`."""
+    if not 1 <= images <= MAX_IMAGES:
+        raise RequestError(
+            f"inputs must have from 1 to {MAX_IMAGES} images, got {images}"
+            + ("; send the others in further calls" if images else "")
+        )
+
+
+def check(request: CaptionRequest, name: str) -> None:
+    """Refuse a request with fields of wrong names, types or sizes; `name` is its place."""
+    unknown = next(iter(request.model_extra or {}), None)
+    if unknown is not None:
+        known = ", ".join(CaptionRequest.model_fields)
+        raise RequestError(f"{name} has the unknown field {unknown[:40]!r}; there are {known}")
+    if (request.image is None) == (request.path is None):
+        raise RequestError(f"{name} must have image (base64), or path instead of it")
+    for field in ("image", "path", "question"):
+        value = getattr(request, field)
+        if not isinstance(value, str | None):
+            raise RequestError(f"{name}.{field} must be a string, got {_kind(value)}")
+        if field != "image" and _SURROGATE.search(value or ""):
+            raise RequestError(f"{name}.{field} must be Unicode text, got a lone surrogate")
+    _check_tokens(request.max_new_tokens, f"{name}.max_new_tokens")
+    if len(request.question or "") > MAX_QUESTION:
+        raise RequestError(
+            f"{name}.question must have at most {MAX_QUESTION} characters, "
+            f"got {len(request.question or '')}"
+        )
+
+
+def _check_tokens(value: Any, name: str) -> None:
+    if value is None:
+        return
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise RequestError(f"{name} must be a whole number, got {_kind(value)}")
+    if not 1 <= value <= MAX_NEW_TOKENS:
+        shown = value if abs(value) < 10**9 else "a huge number"
+        raise RequestError(f"{name} must be from 1 to {MAX_NEW_TOKENS}, got {shown}")
+
+
+def measure(requests: Sequence[CaptionRequest], folder: Path | None) -> list[int]:
+    """Check a whole call and return the pixels of each image, of which only headers are read.
+
+    `folder` is as in `open_image`. Raises `RequestError`.
+    """
+    check_count(len(requests))
+    pixels: list[int] = []
+    size = 0
+    for number, request in enumerate(requests):
+        check(request, f"inputs[{number}]")
+        data, name = _data(request, f"inputs[{number}]", folder)
+        size += len(data)
+        if size > MAX_CALL_BYTES:
+            raise RequestError(
+                f"the images of a call must have at most {MAX_CALL_BYTES} bytes in all; send "
+                "fewer at a time"
+            )
+        pixels.append(_pixels(data, name))
+    if sum(pixels) > MAX_CALL_PIXELS:
+        raise RequestError(
+            f"the images of a call must have at most {MAX_CALL_PIXELS} pixels in all, got "
+            f"{sum(pixels)}; send fewer at a time, or smaller ones"
+        )
+    return pixels
+
+
+def open_image(request: CaptionRequest, name: str, folder: Path | None) -> "Image.Image":
+    """Return the image of a checked request, RGB and upright; raises `RequestError`.
+
+    `folder` is where images may be named by path; None allows no path.
+    """
+    data, name = _data(request, name, folder)
+    _pixels(data, name)
+    try:
+        return open_rgb(data, name)
+    except ImageError as error:
+        why = "it takes too much memory" if isinstance(error.__cause__, MemoryError) else ""
+        raise RequestError(f"{error}{why}") from None
+
+
+def _data(request: CaptionRequest, name: str, folder: Path | None) -> tuple[bytes, str]:
+    """Return the image file of a request, and what errors call it."""
+    if request.image is not None:
+        return _decoded(request.image, f"{name}.image"), f"{name}.image"
+    return _read(str(request.path), f"{name}.path", folder), f"{name}.path"
+
+
+def _decoded(encoded: str, name: str) -> bytes:
+    if len(encoded) > MAX_ENCODED:
+        raise RequestError(
+            f"{name} must have at most {MAX_ENCODED} characters of base64, got {len(encoded)}"
+        )
+    try:
+        return base64.b64decode(encoded, validate=True)
+    except (binascii.Error, ValueError):
+        raise RequestError(f"{name} must be an image file in base64, got something else") from None
+
+
+def _read(path: str, name: str, folder: Path | None) -> bytes:
+    if folder is None:
+        raise RequestError(f"{name}: this server reads no files; send the image itself as base64")
+    try:
+        return read_within(folder, path, MAX_BYTES)
+    except OSError as error:
+        raise RequestError(
+            f"{name} must name a file of at most {MAX_BYTES} bytes in the server's image folder, "
+            f"relative to it and through no link, got {path[:200]!r}: {error.strerror}"
+        ) from None
+
+
+def _pixels(data: bytes, name: str) -> int:
+    """Return the size in pixels; reads only the header: a small file may decode to gigabytes."""
+    from PIL import Image
+
+    try:
+        with Image.open(BytesIO(data), formats=FORMATS) as image:
+            width, height = image.size
+    except Image.DecompressionBombError:
+        raise RequestError(
+            f"{name} must have at most {MAX_PIXELS} pixels; send it smaller"
+        ) from None
+    except Exception:  # damaged bytes make Pillow's readers raise nearly anything
+        known = ", ".join(FORMATS)
+        raise RequestError(f"{name} is not an image of a known format ({known})") from None
+    if width * height > MAX_PIXELS:
+        raise RequestError(
+            f"{name} must have at most {MAX_PIXELS} pixels, got {width} x {height}; send it smaller"
+        )
+    return width * height
+
+
+def _kind(value: Any) -> str:
+    """Name the JSON type of a value."""
+    kinds = {dict: "an object", list: "a list", str: "a string", bool: "true or false"}
+    return "nothing" if value is None else kinds.get(type(value), "a number")

@@ -1,0 +1,162 @@
+"""The memory of a host's device: what its trials are expected to take, and what they took.
+
+Before a step it says how many rows of each trial fit into one forward; after it, what was measured
+corrects that, and what the driver plans with. When memory runs out all the same it says what to
+try instead, and lets go of what nobody uses.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from workers.memory import errors, fit
+from workers.memory.fit import Device
+from workers.memory.footprint import Footprint, estimate
+from workers.memory.layers import Architecture
+from workers.memory.probe import Correction, Reading
+from workers.memory.retreat import Flight, after_failure
+from workers.memory.weights import base_bytes
+from workers.models import checkpoint_files
+from workers.recipe import Model, Recipe
+
+T = TypeVar("T")
+
+Group = tuple[Model, str]
+"""Slots of one group share a base: the model with its revision and type, and quantization."""
+
+
+def group_of(recipe: Recipe) -> Group:
+    """Return the group of a recipe's slots."""
+    return recipe.model, recipe.quantization
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Open:
+    """A trial in a slot."""
+
+    recipe: Recipe
+    expected: Footprint
+    """With one row in a forward, uncorrected."""
+
+    def captions(self, beams: int, images: int) -> float:
+        """Return the bytes expected of so many images' captions at a time."""
+        evaluate = self.recipe.evaluate
+        planned = evaluate.batch_size * max(evaluate.beams, evaluate.final_beams)
+        at_once = beams * min(images, evaluate.batch_size)
+        return self.expected.generation * at_once / planned
+
+
+class DeviceMemory:
+    """Knows the trials of one host by their names.
+
+    Args:
+        device: what the host has for itself; None where that is not known, and nothing limited.
+        read: reads what the last step or captions took; None on a CPU.
+        make_room: takes off the device what nobody uses; returns whether there was anything.
+    """
+
+    def __init__(
+        self,
+        device: Device | None = None,
+        read: Callable[[], Reading | None] = lambda: None,
+        make_room: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self.correction = Correction()
+        """Of the estimate, by all that was measured so far."""
+        self._device, self._read, self._make_room = device, read, make_room
+        self._architectures: dict[Model, Architecture | None] = {}
+        self._open: dict[str, _Open] = {}
+        self._bases: dict[Group, float] = {}
+
+    def open(self, name: str, recipe: Recipe) -> None:
+        """Count a trial that has got a slot, and its base, which stays."""
+        if self._device is None or (base := self._architecture(recipe.model)) is None:
+            return
+        gpu, dtype = self._device.gpu, recipe.model.dtype
+        expected = estimate(recipe, base, gpu=gpu, rows=1)
+        self._open[name] = _Open(recipe=recipe, expected=expected)
+        stored = base_bytes(base.files, recipe.quantization, dtype, gpu=gpu)
+        self._bases[group_of(recipe)] = stored
+
+    def close(self, name: str) -> None:
+        """Count a trial no more."""
+        self._open.pop(name, None)
+
+    def forget(self, group: Group) -> None:
+        """Count a base no more, which has left the device."""
+        self._bases.pop(group, None)
+
+    def rows(self, names: Sequence[str], wanted: int) -> int:
+        """Return the rows of each of these trials in one forward: `wanted`, or fewer if they must.
+
+        See `workers.memory.fit.micro_batch`. All slots and bases of the host count.
+        """
+        own = self._known(names)
+        if self._device is None or not own:
+            return wanted
+        return fit.micro_batch(lambda rows: self._expected(own, rows), wanted, self._device)
+
+    def trained(self, names: Sequence[str], rows: int) -> None:
+        """Compare what a step of these trials took, with so many rows of each."""
+        reading = self._read()
+        own = self._known(names) if reading else []
+        if own and reading:
+            estimated = rows * sum(each.expected.step for each in own)
+            self.correction = self.correction.after_step(estimated, reading)
+
+    def wrote(self, names: Sequence[str], beams: int, images: int) -> None:
+        """Compare what the captions of these trials took, written together for so many images."""
+        reading = self._read()
+        own = self._known(names) if reading else []
+        if own and reading:
+            estimated = sum(each.captions(beams, images) for each in own)
+            self.correction = self.correction.after_captions(estimated, reading)
+
+    def retreat(self, names: Sequence[str], rows: int) -> Flight | None:
+        """Return what to try in place of a step that ran out of memory; None if nothing is left.
+
+        The last try is after all has left the device that nobody uses.
+        """
+        errors.release()
+        smaller = after_failure(Flight(trials=tuple(names), micro_batch=rows))
+        if not smaller or (smaller[0].alone and not self._make_room()):
+            return None
+        return smaller[0]
+
+    def attempt(self, work: Callable[[], T]) -> T:
+        """Do some work, and once more when memory ran out and room could be made."""
+        try:
+            return work()
+        except Exception as error:
+            if not errors.is_out_of_memory(error):
+                raise
+            failure = error.with_traceback(None)  # its frames hold what did not fit
+        errors.release()
+        if not self._make_room():
+            raise failure
+        return work()
+
+    def _known(self, names: Sequence[str]) -> list[_Open]:
+        """Return what is known of these trials; nothing if it is not known of all."""
+        found = [self._open[name] for name in names if name in self._open]
+        return found if len(found) == len(names) else []
+
+    def _expected(self, own: Sequence[_Open], rows: int) -> Footprint:
+        """Return what the host takes while these trials train."""
+        there = [each.expected for each in self._open.values()]
+        return self.correction.of(
+            Footprint(
+                base=sum(self._bases.values()),
+                adapter=sum(each.adapter for each in there),
+                activations=rows * sum(each.expected.activations for each in own),
+                logits=rows * sum(each.expected.logits for each in own),
+                generation=0.0,
+                context=max(each.context for each in there),
+            )
+        )
+
+    def _architecture(self, model: Model) -> Architecture | None:
+        if model not in self._architectures:
+            files = checkpoint_files.find(model.base, model.revision)
+            self._architectures[model] = Architecture.of(files) if files else None
+        return self._architectures[model]

@@ -1,0 +1,102 @@
+"""Bytes of weights: of the frozen base as it is stored, and of what a trial trains."""
+
+import math
+import re
+from collections.abc import Mapping
+
+from workers import families, quantizations
+from workers.models.checkpoint_files import CheckpointFiles
+from workers.recipe import Adapter, Recipe
+
+TRAINED_BYTES = 16
+"""Bytes per trained weight, all in float32: the weight, its gradient, and the two moments of AdamW
+(Loshchilov and Hutter 2019)."""
+
+_EMBEDDING = r".*embed.*|.*\b(shared|wte|relative_attention_bias)\.weight"
+_HEAD = r"(.*\.)?lm_head\.weight|output\.weight"
+_SENSITIVE = r"qformer\..*|.*\bDenseReluDense\.wo\.weight"
+"""What transformers keeps out of any quantization: BLIP-2's Q-Former, and the last layers of T5's
+MLPs."""
+_PLAIN = re.compile(f"{_EMBEDDING}|{_HEAD}|{_SENSITIVE}")
+
+
+def element_bytes(dtype: str, *, gpu: bool) -> int:
+    """Return the bytes of a number of the base, and of its activations."""
+    return 2 if dtype == "bfloat16" or (dtype == "auto" and gpu) else 4
+
+
+def base_bytes(files: CheckpointFiles, quantization: str, dtype: str, *, gpu: bool) -> float:
+    """Return the bytes of a base's weights on its device.
+
+    A quantization stores the matrices of linear layers; embeddings, the head, norms and biases
+    stay in the base's own precision.
+    """
+    element = element_bytes(dtype, gpu=gpu)
+    packed = quantizations.get(quantization).BYTES_PER_WEIGHT or element
+    return sum(
+        math.prod(shape) * (packed if is_linear(name, shape) else element)
+        for name, shape in files.shapes.items()
+    )
+
+
+def largest_matrix(files: CheckpointFiles) -> int:
+    """Return the weights of the largest matrix that a quantization stores.
+
+    Four-bit weights are unpacked one matrix at a time where they are used.
+    """
+    sizes = (math.prod(shape) for name, shape in files.shapes.items() if is_linear(name, shape))
+    return max(sizes, default=0)
+
+
+def trained_weights(recipe: Recipe, files: CheckpointFiles) -> int:
+    """Return how many weights a trial trains.
+
+    LoRA: rank x (inputs + outputs) per adapted layer (Hu et al. 2021), with DoRA its outputs
+    more; besides trained biases and whole copies of modules.
+    """
+    adapter = recipe.adapter
+    lora = files.adapter_weights(adapter.targets, adapter.rank)
+    magnitudes = _outputs(adapter, files) if adapter.variant == "dora" else 0
+    return lora + magnitudes + _biases(adapter, files) + _copies(adapter, files.shapes)
+
+
+def vocabulary(files: CheckpointFiles) -> int:
+    """Return the number of logits at one position: the rows of the tokens' embedding, or head."""
+    pattern = re.compile(f"{_EMBEDDING}|{_HEAD}")
+    tables = (
+        shape[0]
+        for name, shape in files.shapes.items()
+        if len(shape) == 2 and pattern.fullmatch(name) and "position" not in name
+    )
+    return max(tables, default=0)
+
+
+def is_linear(name: str, shape: tuple[int, ...]) -> bool:
+    """Tell whether a weight is the matrix of a layer that a quantization stores."""
+    return len(shape) == 2 and not _PLAIN.fullmatch(name)
+
+
+def adapted_paths(adapter: Adapter, files: CheckpointFiles) -> list[str]:
+    """Return the paths of the linear layers that an adapter is put on."""
+    pattern = families.target_pattern(families.get(files.model_type), adapter.targets)
+    found = (
+        name.removesuffix(".weight") for name, shape in files.shapes.items() if len(shape) == 2
+    )
+    return [path for path in found if re.fullmatch(pattern, path)]
+
+
+def _outputs(adapter: Adapter, files: CheckpointFiles) -> int:
+    return sum(files.shapes[f"{path}.weight"][0] for path in adapted_paths(adapter, files))
+
+
+def _biases(adapter: Adapter, files: CheckpointFiles) -> int:
+    biases = {name: math.prod(shape) for name, shape in files.shapes.items()
+              if name.endswith(".bias")}  # fmt: skip
+    if adapter.bias == "lora_only":
+        return sum(biases.get(f"{path}.bias", 0) for path in adapted_paths(adapter, files))
+    return sum(biases.values()) if adapter.bias == "all" else 0
+
+
+def _copies(adapter: Adapter, shapes: Mapping[str, tuple[int, ...]]) -> int:
+    inside = tuple(f"{path}." for path in adapter.trained_modules)
+    return sum(math.prod(shape) for name, shape in shapes.items() if name.startswith(inside))

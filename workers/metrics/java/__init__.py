@@ -1,0 +1,1 @@
+"""METEOR and the PTB tokenizer: their Java side."""

@@ -1,0 +1,254 @@
+"""LoRA adapters of several trials on one resident base model."""
+
+import copy
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from peft.tuners.tuners_utils import BaseTunerLayer
+from peft.utils import ModulesToSaveWrapper, get_peft_model_state_dict, set_peft_model_state_dict
+from safetensors.torch import load_file, save_file
+
+from workers.families import target_pattern
+from workers.families.base import Base
+from workers.models.biases import Biases
+from workers.recipe import Adapter
+
+WEIGHTS = "adapter_model.safetensors"
+_INIT: dict[str, bool | str] = {
+    "default": True,
+    "gaussian": "gaussian",
+    "orthogonal": "orthogonal",
+}
+
+
+def lora_config(adapter: Adapter, base: Base) -> LoraConfig:
+    """Return peft's configuration of an adapter; biases are `AdaptedBase`'s own business.
+
+    Raises ValueError, naming ``adapter.targets`` or ``adapter.trained_modules``, for what the
+    base does not have.
+    """
+    adapted_layers(adapter, base)
+    for path in adapter.trained_modules:
+        _check_trained_module(path, adapter, base)
+    # Without a task type peft wraps with plain PeftModel, whose forward takes any keyword.
+    return LoraConfig(
+        r=adapter.rank,
+        lora_alpha=adapter.alpha,  # type: ignore[arg-type]
+        lora_dropout=adapter.dropout,
+        target_modules=target_pattern(base.family, adapter.targets),
+        use_rslora=adapter.variant == "rslora",
+        use_dora=adapter.variant == "dora",
+        init_lora_weights=_INIT[adapter.init],  # type: ignore[arg-type]
+        modules_to_save=list(adapter.trained_modules) or None,
+    )
+
+
+def adapted_layers(adapter: Adapter, base: Base) -> tuple[str, ...]:
+    """Return the paths of the linear layers that get an A and a B.
+
+    Raises ValueError, naming ``adapter.targets``, where there are none or a match is no linear
+    layer.
+    """
+    pattern = re.compile(target_pattern(base.family, adapter.targets))
+    matched = [path for path in base.modules if pattern.fullmatch(path)]
+    linear = set(base.linear_layers)
+    others = [path for path in matched if path not in linear]
+    if others or not matched:
+        found = f"it matches {others[0]!r}" if others else "it matches nothing"
+        raise ValueError(
+            f"adapter.targets must match linear layers of the base and nothing else, such as "
+            f"{base.linear_layers[-1]!r}; got {adapter.targets!r}: {found}"
+        )
+    return tuple(matched)
+
+
+def linear_layer(base: Base, path: str) -> Any:
+    """Return the base's own linear layer at `path`, also while peft has wrapped an adapter in."""
+    module = base.model.get_submodule(path)
+    return module.get_base_layer() if isinstance(module, BaseTunerLayer) else module
+
+
+def _check_trained_module(path: str, adapter: Adapter, base: Base) -> None:
+    """Refuse a module that is not there, or that peft would not take alone."""
+    field = "adapter.trained_modules must be full paths of modules of the base"
+    if path not in base.modules:
+        raise ValueError(f"{field}, got {path!r}")
+    others = [other for other in base.modules if other != path and other.endswith(path)]
+    if others:  # peft takes every module whose path ends so
+        raise ValueError(
+            f"{field} that no other path ends with, got {path!r}, with which "
+            f"{others[0]!r} ends, too; adapt it with adapter.targets instead"
+        )
+    inside = [
+        layer for layer in adapted_layers(adapter, base) if f"{layer}.".startswith(path + ".")
+    ]
+    if inside:
+        raise ValueError(
+            f"{field} outside of adapter.targets, got {path!r}, which has {inside[0]!r}"
+        )
+    if not all(p.is_floating_point() for p in base.model.get_submodule(path).parameters()):
+        raise ValueError(f"{field} that are not quantized, got {path!r}")
+
+
+class AdaptedBase:
+    """A base model and the adapters that are attached to it, by name.
+
+    One adapter is active at a time. When the last one leaves, the base is as it was loaded,
+    bit for bit.
+    """
+
+    def __init__(self, base: Base) -> None:
+        self.base = base
+        self._peft: PeftModel | None = None
+        self._adapters: dict[str, Adapter] = {}
+        self._active: str | None = None
+        self._biases = Biases(base.model)
+        # Read while the base is bare: later its layers have other paths.
+        self._paths = base.modules, base.linear_layers
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the attached adapters."""
+        return tuple(self._adapters)
+
+    @property
+    def model(self) -> Any:
+        """The model to call: with the active adapter, or the bare base when there is none."""
+        return self._peft if self._peft is not None else self.base.model
+
+    def attach(self, name: str, adapter: Adapter, seed: int) -> None:
+        """Add a new adapter and make it the active one; `seed` decides its first weights."""
+        self._check_neighbours(adapter)
+        config = lora_config(adapter, self.base)
+        self._active = None
+        self._biases.place(None)
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            if self._peft is None:
+                self._peft = get_peft_model(self.base.model, config, adapter_name=name)
+            else:
+                self._peft.add_adapter(name, config)
+        self._adapters[name] = adapter
+        self._biases.add(name, self._trained_biases(adapter))
+        self.activate(name)
+
+    def activate(self, name: str) -> None:
+        """Make `name` the adapter that forward, backward and generate use."""
+        peft = self._attached(name)
+        if name == self._active:  # to walk all modules takes its time
+            return
+        peft.set_adapter(name)
+        self._biases.place(name)
+        self._active = name
+
+    def parameters(self, name: str) -> list[torch.nn.Parameter]:
+        """Return the adapter's trained weights in the model's order."""
+        marker = f".{name}."
+        adapter = [
+            parameter
+            for path, parameter in self._attached(name).named_parameters()
+            if marker in path and ("lora_" in path or "modules_to_save." in path)
+        ]
+        return [*adapter, *self._biases.of(name).values()]
+
+    def detach(self, name: str) -> None:
+        """Remove an adapter; with the last one the peft wrapper goes too."""
+        peft = self._attached(name)
+        self._biases.remove(name)
+        del self._adapters[name]
+        self._active = None
+        if not self._adapters:
+            for module in peft.modules():
+                if isinstance(module, ModulesToSaveWrapper):
+                    module.set_adapter([])  # else `unload` leaves the trained copy in the base
+            peft.unload()
+            self._peft = None
+            return
+        self.activate(next(iter(self._adapters)))
+        peft.delete_adapter(name)
+
+    @contextmanager
+    def bare(self) -> Iterator[Any]:
+        """Give the base without any adapter, for zero-shot scores."""
+        if self._peft is None:
+            yield self.base.model
+        else:
+            placed = self._biases.place(None)
+            try:
+                with self._peft.disable_adapter():
+                    yield self._peft
+            finally:
+                self._biases.place(placed)
+
+    def weights(self, name: str) -> dict[str, torch.Tensor]:
+        """Return a copy of the adapter's weights under peft's file names, on the CPU."""
+        state = get_peft_model_state_dict(
+            self._attached(name),
+            adapter_name=name,
+            save_embedding_layers=False,  # "auto" asks the hub for the base's config
+        )
+        biases = {self._bias_key(name, path): own for path, own in self._biases.of(name).items()}
+        return {key: value.detach().cpu().clone() for key, value in (state | biases).items()}
+
+    def load_weights(self, name: str, weights: dict[str, torch.Tensor]) -> None:
+        """Overwrite the adapter's weights with those of `weights`."""
+        model = self._attached(name)
+        keys = {self._bias_key(name, path): path for path in self._biases.of(name)}
+        self._biases.load(name, {path: weights[key] for key, path in keys.items()})
+        others = {key: value for key, value in weights.items() if key not in keys}
+        set_peft_model_state_dict(model, others, adapter_name=name)
+
+    def save(self, name: str, folder: Path, base_name: str) -> None:
+        """Write the adapter as plain peft loads it: safetensors and adapter_config.json."""
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file(self.weights(name), folder / WEIGHTS, metadata={"format": "pt"})
+        config = copy.copy(self._attached(name).peft_config[name])
+        config.base_model_name_or_path = base_name
+        config.inference_mode = True
+        config.bias = self._adapters[name].bias
+        config.save_pretrained(str(folder))
+
+    def _trained_biases(self, adapter: Adapter) -> tuple[str, ...]:
+        """Return the paths whose biases the adapter trains; copied modules have their own."""
+        if adapter.bias == "none":
+            return ()
+        adapted = set(adapted_layers(adapter, self.base))
+        copied = tuple(f"{path}." for path in adapter.trained_modules)
+        return tuple(
+            path
+            for path in self._biases.paths
+            if (adapter.bias == "all" or path in adapted) and not f"{path}.".startswith(copied)
+        )
+
+    def _bias_key(self, name: str, path: str) -> str:
+        """Return the name that plain peft gives a bias when this adapter is alone."""
+        layer = ".base_layer" if path in adapted_layers(self._adapters[name], self.base) else ""
+        return f"base_model.model.{path}{layer}.bias"
+
+    def _check_neighbours(self, new: Adapter) -> None:
+        """Refuse to copy a module in which another adapter has something, and the reverse."""
+        for name, other in self._adapters.items():
+            for copying, inside in ((new, other), (other, new)):
+                used = {*adapted_layers(inside, self.base), *inside.trained_modules}
+                for path in copying.trained_modules:
+                    if any(f"{one}.".startswith(f"{path}.") for one in used - {path}):
+                        raise ValueError(
+                            f"adapter.trained_modules: {path!r} is copied by one trial and "
+                            f"changed in parts by another on the same base (open is {name!r}); "
+                            "do not sweep over the two"
+                        )
+
+    def _attached(self, name: str) -> PeftModel:
+        if self._peft is None or name not in self._adapters:
+            raise KeyError(f"no adapter {name!r} is attached; attached are {list(self.names)}")
+        return self._peft
+
+
+def read_weights(folder: Path) -> dict[str, torch.Tensor]:
+    """Return the weights that `AdaptedBase.save` wrote to `folder`."""
+    return load_file(folder / WEIGHTS)

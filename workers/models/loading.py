@@ -1,0 +1,169 @@
+"""Loading of base models: from a folder, the model hub, or a built-in base."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from workers import families, quantizations
+from workers.families.base import Base, Family
+from workers.files import fetched, own_code
+from workers.models import builtin
+from workers.recipe import Model
+
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+def resolve(base: str) -> str:
+    """Return what `from_pretrained` takes for ``model.base``.
+
+    A built-in base is built on first use (about half a minute) and cached as a folder; one in an
+    object store is fetched. Raises ValueError for one that cannot be.
+    """
+    if base in builtin.BASES:
+        return str(builtin.base_folder(base))
+    path = Path(fetched.local(base, "model.base")).expanduser()
+    return str(path) if path.is_dir() else base
+
+
+def compute_dtype(model: Model, device: torch.device) -> torch.dtype:
+    """Return the precision of the base: ``auto`` is bfloat16 on a GPU, float32 on a CPU."""
+    if model.dtype != "auto":
+        return _DTYPES[model.dtype]
+    return torch.bfloat16 if device.type == "cuda" else torch.float32
+
+
+def load_base(model: Model, quantization: str, device: torch.device) -> Base:
+    """Load, quantize and freeze a base model.
+
+    Raises ValueError, naming ``model.base`` or ``model.revision``, when there is no such
+    checkpoint, when it lacks a processor, or when no family fits it.
+    """
+    from transformers import AutoModelForImageTextToText
+
+    source = resolve(model.base)
+    if model.revision is not None and Path(source).is_dir():
+        raise ValueError(
+            f"model.revision must be null where model.base is a folder, got {model.revision!r}"
+        )
+    config = without_dropout(_config(model, source))
+    family = families.get(config.model_type)
+    processor = _processor(model, source, family)
+    _check_vocabulary(model, processor, config)
+    dtype = compute_dtype(model, device)
+    storage = quantizations.get(quantization)
+    # Else transformers has a service convert a base of the hub that has no safetensors.
+    os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "true")
+    try:
+        loaded = AutoModelForImageTextToText.from_pretrained(
+            source,
+            config=config,
+            revision=model.revision,
+            dtype=dtype,
+            quantization_config=storage.config(dtype),
+            device_map={"": str(device)},
+            trust_remote_code=False,
+            use_safetensors=True,
+        )
+    except OSError as error:
+        if "safetensors" not in str(error):  # another reason
+            raise
+        raise ValueError(f"{own_code.pickled(model.base)}: {error}") from error
+    storage.prepare(loaded)
+    loaded.requires_grad_(False)
+    base = Base(
+        model=loaded.eval(), processor=processor, family=family, device=device,
+        quantization=quantization,
+    )  # fmt: skip
+    family.check(base)
+    return base
+
+
+def without_dropout(config: Any) -> Any:
+    """Set all dropout of a base's config, and of its parts, to 0, and return it.
+
+    A frozen base is the same in training as in use; what regularises is `Adapter.dropout`, which
+    each trial has for itself. The base's own would be drawn for all trials of a pack together.
+    """
+    for name, value in vars(config).items():
+        if hasattr(value, "model_type"):
+            without_dropout(value)
+        elif isinstance(value, float) and ("dropout" in name or "layerdrop" in name):
+            setattr(config, name, 0.0)
+    return config
+
+
+def _config(model: Model, source: str) -> Any:
+    """Return the checkpoint's config, of an architecture that can be loaded."""
+    from transformers import AutoConfig
+    from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
+
+    try:
+        with own_code.refused(source):
+            config = AutoConfig.from_pretrained(
+                source, revision=model.revision, trust_remote_code=False
+            )
+    except own_code.OwnCodeError:
+        raise
+    except OSError as error:
+        raise _missing(model, error) from error
+    except ValueError as error:  # a model_type that transformers does not know, or none
+        kind = _saved_type(source)
+        raise families.unsupported(kind, f"transformers cannot read its config: {error}") from error
+    if config.model_type not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES:
+        raise families.unsupported(config.model_type, "transformers does not load it so")
+    return config
+
+
+def _saved_type(source: str) -> str:
+    """Return the model_type of a saved config, or ``unknown``."""
+    try:
+        return str(json.loads((Path(source) / "config.json").read_text())["model_type"])
+    except (OSError, ValueError, KeyError):
+        return "unknown"
+
+
+def _missing(model: Model, error: OSError) -> ValueError:
+    if model.revision is not None and "git identifier" in str(error):  # the hub's own words
+        return ValueError(
+            f"model.revision must be a commit, branch or tag of {model.base!r}, "
+            f"got {model.revision!r}: {error}"
+        )
+    where = repr(model.base) if model.revision is None else f"{model.base!r} {model.revision!r}"
+    return ValueError(
+        f"model.base: no checkpoint at {where} (neither a folder with a config.json "
+        f"nor a reachable hub model; offline, only what was downloaded before): {error}"
+    )
+
+
+def _processor(model: Model, source: str, family: Family) -> Any:
+    """Return the checkpoint's processor, image processor and tokenizer in one."""
+    try:
+        processor = family.load_processor(source, model.revision)
+    except own_code.OwnCodeError:
+        raise
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, ImportError) as error:
+        raise ValueError(
+            f"model.base: {model.base!r} has no processor that can be loaded; it needs the files "
+            f"that the processor's save_pretrained writes (processor_config.json or "
+            f"preprocessor_config.json, and the tokenizer's): {error}"
+        ) from error
+    if not (hasattr(processor, "tokenizer") and hasattr(processor, "image_processor")):
+        raise ValueError(
+            f"model.base: {model.base!r} has no complete processor: found only "
+            f"{type(processor).__name__}; processor_config.json or preprocessor_config.json is "
+            "missing"
+        )
+    return processor
+
+
+def _check_vocabulary(model: Model, processor: Any, config: Any) -> None:
+    """Refuse the nearly empty tokenizer that transformers makes where its files are missing."""
+    tokens, known = len(processor.tokenizer), config.get_text_config().vocab_size
+    if tokens < known / 2:
+        raise ValueError(
+            f"model.base: the tokenizer of {model.base!r} knows {tokens} tokens, the model "
+            f"{known}; the tokenizer's files (tokenizer.json, or its vocabulary) are missing"
+        )

@@ -1,0 +1,1 @@
+"""The protocol of trainers, and trials that train one after another."""

@@ -1,0 +1,121 @@
+"""What trains the slots of one base: alone (`workers.slots.alone`) or packed (`workers.packing`).
+
+Both do the same for a host, which does not ask which of them a trial is with.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+
+from workers.evaluation.evaluator import Evaluator
+from workers.metrics.scorer import Scored
+from workers.recipe import Recipe
+from workers.report import Prediction
+from workers.slots.meter import Meter
+from workers.training.loop import Examples
+
+
+class TrialSlot(Protocol):
+    """What is known of a slot, however it is trained."""
+
+    name: str
+    recipe: Recipe
+    rung: int
+    """Epochs done."""
+    ailing: int
+    """Rungs with symptoms in a row, up to the last one."""
+
+    def weights(self) -> Sequence[torch.Tensor]:
+        """Return the trained weights, of their true shapes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """A slot that has done its epoch, or could not."""
+
+    slot: TrialSlot
+    loss: float
+    """The mean over the epoch's steps."""
+    seconds: float
+    """What the slot's own steps took: of steps that slots take together, its share."""
+    truncated: int
+    """Captions that were cut at the model's last position."""
+    meter: Meter
+    """Goes on to measure the rung."""
+    error: Exception | None = None
+    """Why the slot cannot go on; its state lies somewhere between two rungs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Written:
+    """The captions of one slot's adapter."""
+
+    predictions: tuple[Prediction, ...]
+    seconds: Sequence[float]
+    """Each image's share of the time that its batch took."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluated:
+    """What a slot's adapter is worth at its rung."""
+
+    loss: float
+    predictions: tuple[Prediction, ...] = ()
+    """None where no captions are due."""
+    scored: Scored | None = None
+    """Of the predictions."""
+    writing: Sequence[float] = ()
+    """Each image's share of the seconds that its captions' batch took."""
+
+
+class Trainer(Protocol):
+    """The slots of one base, by name."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether any slot trains."""
+
+    @property
+    def occupied(self) -> bool:
+        """Whether there is any slot."""
+
+    def admit(self, name: str, recipe: Recipe) -> TrialSlot:
+        """Open a slot for a new trial; the seed decides its weights."""
+
+    def restore(self, name: str, recipe: Recipe, folder: Path) -> TrialSlot:
+        """Open a slot that goes on from a snapshot, of either kind of trainer."""
+
+    def graft(self, name: str, recipe: Recipe, folder: Path, rung: int) -> TrialSlot:
+        """Open a slot that begins with an adapter which was trained for `rung` epochs."""
+
+    def evict(self, name: str) -> None:
+        """Close a slot, in whatever it is doing; nothing of it stays."""
+
+    def snapshot(self, name: str, folder: Path) -> None:
+        """Write all that `restore` needs; complete only when this returns."""
+
+    def export(self, name: str, folder: Path) -> None:
+        """Write the slot's adapter as plain peft loads it."""
+
+    def begin(self, name: str, examples: Examples) -> None:
+        """Let a slot be trained for its next epoch."""
+
+    def drop(self, name: str) -> None:
+        """Forget what is left of a slot's epoch; nothing for one that is not being trained."""
+
+    def step(self) -> list[Trained]:
+        """Take one step of those that train; return who has done its epoch, or failed."""
+
+    def predict(self, names: Sequence[str], evaluator: Evaluator, beams: int) -> list[Written]:
+        """Let these slots write captions."""
+
+    def losses(self, names: Sequence[str], evaluator: Evaluator) -> list[float]:
+        """Return the validation loss of each of these slots."""
+
+    def predict_saved(
+        self, folders: Mapping[str, Path], evaluator: Evaluator, beams: int
+    ) -> list[tuple[Prediction, ...]]:
+        """Let the adapters saved in `folders`, by slot, write captions in the slots' stead."""

@@ -1,0 +1,129 @@
+"""A slot: one trial's adapter, optimizer, data cursor and random state on a shared base."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from workers.models.adapters import AdaptedBase, read_weights
+from workers.recipe import Recipe
+from workers.slots import snapshots
+from workers.training.loop import Examples, train_epoch
+
+
+@dataclass(kw_only=True)
+class Slot:
+    """The whole mutable state of one trial; everything else is shared and frozen."""
+
+    name: str
+    recipe: Recipe
+    adapted: AdaptedBase
+    optimizer: torch.optim.Optimizer
+    random: torch.Tensor
+    """State of torch's CPU generator, for dropout."""
+    device_random: torch.Tensor | None
+    """The same of the GPU's generator; None on a CPU."""
+    rung: int = 0
+    """Epochs done: with the seed, the data cursor."""
+    ailing: int = 0
+    """Rungs with symptoms in a row, up to the last one."""
+
+    @classmethod
+    def new(cls, name: str, recipe: Recipe, adapted: AdaptedBase) -> "Slot":
+        """Attach a fresh adapter; the seed decides its weights and its dropout."""
+        adapted.attach(name, recipe.adapter, recipe.train.seed)
+        optimizer = torch.optim.AdamW(
+            adapted.parameters(name),
+            lr=recipe.train.learning_rate,
+            weight_decay=recipe.train.weight_decay,
+        )
+        device = adapted.base.device
+        seeded = torch.Generator().manual_seed(recipe.train.seed).get_state()
+        on_device = (
+            torch.Generator(device).manual_seed(recipe.train.seed).get_state()
+            if device.type == "cuda"
+            else None
+        )
+        return cls(
+            name=name, recipe=recipe, adapted=adapted, optimizer=optimizer,
+            random=seeded, device_random=on_device,
+        )  # fmt: skip
+
+    def weights(self) -> list[torch.nn.Parameter]:
+        """Return the trained weights."""
+        return self.adapted.parameters(self.name)
+
+    def activate(self) -> Any:
+        """Make this slot's adapter the active one and return the model."""
+        self.adapted.activate(self.name)
+        return self.adapted.model
+
+    def epoch(self, examples: Examples, first: int, most: int) -> Iterator[float]:
+        """Return the next epoch's steps; each is to be taken within a `turn` of its own.
+
+        From step `first` (from 0) on, with at most so many rows in one forward.
+        """
+        return train_epoch(
+            self.adapted.base, self.adapted.model, self.optimizer, examples,
+            self.recipe.train, self.rung, first=first, most=most,
+        )  # fmt: skip
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Give the base and the process's random state to this slot for a while.
+
+        Its random state is kept where it got to, and the process's own is untouched.
+        """
+        self.activate()
+        device = self.adapted.base.device
+        with torch.random.fork_rng():
+            torch.set_rng_state(self.random)
+            if self.device_random is not None:
+                torch.cuda.set_rng_state(self.device_random, device)
+            yield
+            self.random = torch.get_rng_state()
+            if self.device_random is not None:
+                self.device_random = torch.cuda.get_rng_state(device)
+
+    def snapshot(self, folder: Path) -> None:
+        """Write all that `restored` needs to go on bit-identically."""
+        self.adapted.save(self.name, folder, self.recipe.model.base)
+        state = {
+            "optimizer": self.optimizer.state_dict(),
+            "random": self.random,
+            "device_random": self.device_random,
+        }
+        snapshots.write(folder, state, self.rung, self.ailing, self.recipe)
+
+    @classmethod
+    def restored(cls, name: str, recipe: Recipe, adapted: AdaptedBase, folder: Path) -> "Slot":
+        """Return the slot that `snapshot` wrote to `folder`.
+
+        Raises FileNotFoundError for an incomplete snapshot.
+        """
+        state, cursor = snapshots.read(folder)
+        slot = cls.new(name, recipe, adapted)
+        adapted.load_weights(name, read_weights(folder))
+        slot.optimizer.load_state_dict(state["optimizer"])
+        for group in slot.optimizer.param_groups:
+            group["weight_decay"] = recipe.train.weight_decay  # may be another trial's snapshot
+        if state["random"] is not None:  # a slot of a pack has none
+            slot.random, slot.device_random = state["random"], state["device_random"]
+        slot.rung, slot.ailing = cursor["rung"], cursor["ailing"]
+        return slot
+
+    @classmethod
+    def grafted(
+        cls, name: str, recipe: Recipe, adapted: AdaptedBase, folder: Path, rung: int
+    ) -> "Slot":
+        """Return a slot that begins with the adapter in `folder`, trained for `rung` epochs.
+
+        Its optimizer is new and its random state that of its seed.
+        """
+        slot = cls.new(name, recipe, adapted)
+        adapted.load_weights(name, read_weights(folder))
+        slot.rung = rung
+        return slot

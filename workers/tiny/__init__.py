@@ -1,0 +1,1 @@
+"""Tiny checkpoints that are built on the spot, and stand-ins of large bases."""

@@ -1,0 +1,188 @@
+"""Stand-ins: tiny models of a base's own structure, for rehearsals without its weights.
+
+Where the base's config, tokenizer and processor are on this machine, the stand-in is that config
+with small widths and one layer of each kind, and with the base's own tokenizer and processor: a
+prompt has the very tokens that it has later. Otherwise it is the tiny checkpoint of the family
+that the config or the name tells.
+"""
+
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from workers.files import own_code
+from workers.models import builtin, checkpoint_files
+
+SMALL: Mapping[str, Any] = {
+    "hidden_size": 32, "d_model": 32, "word_embed_proj_dim": 32, "encoder_hidden_size": 32,
+    "out_hidden_size": 32, "projection_dim": 32, "intermediate_size": 64, "d_ff": 64,
+    "ffn_dim": 64, "num_attention_heads": 2, "num_heads": 2, "num_key_value_heads": 1,
+    "head_dim": 16, "d_kv": 16, "mrope_section": [2, 3, 3], "initializer_range": 0.08,
+}  # fmt: skip
+"""Field of a config -> its value in a stand-in, wherever the field stands."""
+SHALLOW: Mapping[str, Any] = {
+    "num_hidden_layers": 1, "num_layers": 1, "num_decoder_layers": 1, "depth": 1,
+    "cross_attention_frequency": 1, "fullatt_block_indexes": [0],
+}  # fmt: skip
+"""The same for fields that tell how many layers there are."""
+LONG: Mapping[str, Any] = {"max_position_embeddings": 2048}
+"""For a family's tiny checkpoint, whose few positions would cut prompts that the base can read."""
+_DROPPED = ("layer_types", "quantization_config", "dtype", "torch_dtype")
+"""Follows from the rest, or is about the weights that are left behind."""
+
+NAMED: Mapping[str, str] = {
+    r"(^|[/_.-])git([/_.-]|$)": "git",
+    r"blip-?2.*t5": "blip2-t5",
+    r"blip-?2.*opt": "blip2-opt",
+    r"qwen-?2[._-]?5.*vl": "qwen2_5_vl",
+    r"paligemma": "paligemma",
+}
+"""What a base's name, in small letters, says -> variant of `workers.tiny.checkpoints`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StandIn:
+    """A tiny model in place of a base."""
+
+    base: str
+    """What ``model.base`` is in the rehearsal: a folder, or a built-in base."""
+    exact: bool
+    """Whether tokenizer, processor and positions are those of the base itself."""
+    origin: str
+    """Where it comes from, in words."""
+
+
+def make(base: str, revision: str | None, root: Path, *, deep: bool = False) -> StandIn:
+    """Return the stand-in of ``model.base``, built below `root` unless it is there already.
+
+    With `deep` it keeps the base's number of layers, for targets that name some of them.
+    Raises ValueError, naming ``model.base``, when nothing tells its family.
+    """
+    if base in builtin.BASES:
+        return StandIn(base=base, exact=True, origin=f"{base} is tiny itself")
+    source = checkpoint_files.local_folder(base, revision)
+    if source is not None and (processor := _processor(source)) is not None:
+        name = _name(source, (source / "config.json").read_text(), deep=deep)
+        changes = SMALL if deep else {**SMALL, **SHALLOW}
+        folder = _once(root / name, lambda place: _write(source, changes, processor, place))
+        origin = f"{base}, its config shrunk, with its own tokenizer and processor"
+        return StandIn(base=str(folder), exact=True, origin=origin)
+    variant = variant_of(base, source)
+    folder = _once(root / f"tiny-{variant}", lambda place: _tiny(variant, place))
+    missing = "config" if source is None else "tokenizer and processor"
+    origin = (
+        f"a tiny {variant} with a tokenizer of its own, for the {missing} of {base} is not on "
+        f"this machine. Counts of tokens will differ; with the base's own: hf download {base} "
+        '--include "*.json" "*.txt" "*.model"'
+    )
+    return StandIn(base=str(folder), exact=False, origin=origin)
+
+
+def variant_of(base: str, source: Path | None) -> str:
+    """Return the variant of `workers.tiny.checkpoints` that is built like the base.
+
+    `source` is the folder of its config, if there is one; else the name must tell. Raises
+    ValueError when neither does.
+    """
+    found = _by_config(json.loads((source / "config.json").read_text())) if source else None
+    by_name = (variant for words, variant in NAMED.items() if re.search(words, base.lower()))
+    variant = found or next(by_name, None)
+    if variant is None:
+        raise ValueError(
+            f"model.base: nothing tells the family of {base!r}, so it cannot be rehearsed: its "
+            "config is not on this machine, and its name is none of "
+            f"{', '.join(NAMED.values())}. Fetch its small files first (hf download {base} "
+            '--include "*.json" "*.txt" "*.model"), or name its folder in model.base'
+        )
+    return variant
+
+
+def _by_config(config: Mapping[str, Any]) -> str | None:
+    kind = str(config.get("model_type"))
+    if kind == "blip-2":
+        text = config.get("text_config", {}).get("model_type", "opt")
+        return "blip2-t5" if "t5" in text else "blip2-opt"
+    return kind if kind in NAMED.values() else None
+
+
+def _processor(source: Path) -> Any:
+    """Return the processor whose files lie in the folder, or None where some are missing."""
+    from workers import families
+
+    kind = json.loads((source / "config.json").read_text()).get("model_type", "")
+    try:
+        processor = families.get(kind).load_processor(str(source), None)
+    except own_code.OwnCodeError:
+        raise
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, ImportError):
+        return None
+    complete = hasattr(processor, "tokenizer") and hasattr(processor, "image_processor")
+    return processor if complete else None
+
+
+def _name(source: Path, config: str, *, deep: bool) -> str:
+    """Return the name of a stand-in's folder; another config or tokenizer has another one."""
+    told = sha256(f"{source.resolve()} {deep} {config}".encode()).hexdigest()[:8]
+    return f"{re.sub('[^A-Za-z0-9._-]+', '-', source.name)[:40]}-{told}"
+
+
+def _once(folder: Path, build: Callable[[Path], None]) -> Path:
+    """Return `folder`, built beside it and moved into place if it is not there."""
+    if folder.is_dir():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
+    try:
+        build(partial)
+        partial.chmod(0o755)
+        partial.rename(folder)
+    except OSError:
+        if not folder.is_dir():  # else another rehearsal was faster
+            raise
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return folder
+
+
+def _tiny(variant: str, folder: Path) -> None:
+    """Write the tiny checkpoint of a family, with as many positions as real ones have."""
+    from workers.tiny import checkpoints
+
+    checkpoints.build(variant, folder)
+    _write(folder, LONG, _processor(folder), folder)
+
+
+def _write(source: Path, changes: Mapping[str, Any], processor: Any, folder: Path) -> None:
+    """Write a model of the changed config of `source`, with random weights, and the processor."""
+    import torch
+    from transformers import AutoConfig, AutoModelForImageTextToText, GenerationConfig
+
+    with own_code.refused(source):
+        config = AutoConfig.from_pretrained(source, trust_remote_code=False)
+    values = changed(config.to_dict(), changes)
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(0)
+        model = AutoModelForImageTextToText.from_config(
+            AutoConfig.for_model(**values), trust_remote_code=False
+        )
+    if (source / "generation_config.json").is_file():  # it knows the tokens that end a text
+        model.generation_config = GenerationConfig.from_pretrained(source)
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+
+
+def changed(config: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a config, as a dictionary, with those of `changes` that it has, at every depth."""
+    return {
+        key: changes[key] if key in changes and value is not None
+        else changed(value, changes) if isinstance(value, Mapping)
+        else value
+        for key, value in config.items()
+        if key not in _DROPPED
+    }  # fmt: skip

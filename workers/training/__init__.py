@@ -1,0 +1,1 @@
+"""The loop of one epoch, and its loss."""

@@ -1,0 +1,247 @@
+"""The training loop: one epoch of one adapter, step by step, in plain PyTorch.
+
+Why not a trainer class: several trials with their own optimizer and random state take turns
+on one base, and a trainer that owns the model cannot be asked for just one more step.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+import torch
+
+from workers.data.sample import Sample
+from workers.encoding import collation
+from workers.encoding.collation import Batch, Row
+from workers.encoding.pixels import Images, Pixels
+from workers.families.base import Base, Encoded
+from workers.families.prompts import Asking, Prompt
+from workers.features.images import Features
+from workers.features.store import Store
+from workers.recipe import Train
+from workers.training.losses import token_losses
+
+
+class OptimizerError(RuntimeError):
+    """An optimizer failed in its own step: it may have changed some of the weights."""
+
+
+class NonFiniteLossError(ArithmeticError):
+    """The loss became infinite or NaN; the trial cannot go on."""
+
+    def __init__(self, message: str, loss: float) -> None:
+        super().__init__(message)
+        self.loss = loss
+
+
+def not_finite(loss: float, step: int, epoch: int, train: Train) -> NonFiniteLossError:
+    """Return the error for a loss of optimizer step `step` in epoch `epoch`, both from 0."""
+    return NonFiniteLossError(
+        f"train/loss is {loss} at step {step + 1} (epoch {epoch + 1}); "
+        f"lower train.learning_rate (it is {train.learning_rate:g})",
+        loss,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Examples:
+    """Image-text pairs of one split; an image with three captions makes three examples."""
+
+    samples: Sequence[Sample]
+    pixels: Images
+    prompts: tuple[Prompt, ...]
+    """What is asked about each sample."""
+    pairs: tuple[tuple[int, str], ...]
+    """(index of the sample, caption or answer)."""
+    _base: Base = field(repr=False)
+    _rows: dict[int, Row] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def of(
+        cls,
+        base: Base,
+        samples: Sequence[Sample],
+        asking: Asking | None = None,
+        store: Store | None = None,
+    ) -> "Examples":
+        """Return all pairs of `samples`, in their order.
+
+        With a store, batches carry the features that it keeps, in place of pixels: for adapters
+        that leave the image encoder alone.
+
+        Raises ValueError for a prompt that cannot be made, naming the field or the sample.
+        """
+        asking = asking or Asking()
+        prompts = tuple(asking.about(base.family, sample.question, sample.id) for sample in samples)
+        pairs = tuple(
+            (index, caption) for index, sample in enumerate(samples) for caption in sample.captions
+        )
+        pixels = Pixels(base, samples) if store is None else Features(samples, store)
+        return cls(samples=samples, pixels=pixels, prompts=prompts, pairs=pairs, _base=base)
+
+    @property
+    def truncated(self) -> int:
+        """Number of captions that were cut at the model's last position, as far as seen."""
+        return sum(row.truncated for row in self._rows.values())
+
+    def rows(self, positions: Sequence[int]) -> list[Row]:
+        """Return the pairs at `positions` as tokens, which are made once."""
+        missing = [position for position in positions if position not in self._rows]
+        for position, image in zip(missing, self.images(missing), strict=True):
+            index, target = self.pairs[position]
+            self._rows[position] = collation.training_row(
+                self._base, image, self.prompts[index], target
+            )
+        return [self._rows[position] for position in positions]
+
+    def images(self, positions: Sequence[int]) -> list[Encoded]:
+        """Return the images of the pairs at `positions`."""
+        return self.pixels.of([self.pairs[position][0] for position in positions])
+
+    def batch(self, base: Base, chosen: Sequence[int]) -> Batch:
+        """Collate the pairs at the positions `chosen`."""
+        return collation.batch_of(base, self.images(chosen), self.rows(chosen))
+
+
+def steps_per_epoch(examples: int, train: Train) -> int:
+    """Return the number of optimizer steps in one epoch; the last one may be smaller."""
+    return math.ceil(examples / (train.batch_size * train.accumulate))
+
+
+def learning_rate(step: int, steps: int, train: Train) -> float:
+    """Return the learning rate of optimizer step `step` (from 0) out of `steps`."""
+    warmup = round(train.warmup * steps) if train.warmup_steps is None else train.warmup_steps
+    if step < warmup:
+        return train.learning_rate * (step + 1) / warmup
+    progress = (step - warmup) / max(1, steps - warmup)
+    factor = {
+        "constant": 1.0,
+        "linear": 1.0 - progress,
+        "cosine": 0.5 * (1.0 + math.cos(math.pi * progress)),
+    }[train.decay]
+    return train.learning_rate * factor
+
+
+def epoch_windows(
+    pairs: int, epoch: int, train: Train, most: int | None = None
+) -> Iterator[list[list[int]]]:
+    """Yield, per optimizer step, the micro-batches of example positions.
+
+    The order depends on the seed and the epoch alone, so a resumed trial sees the same one. A
+    micro-batch has ``train.batch_size`` examples, or `most` where so many do not fit.
+    """
+    generator = torch.Generator().manual_seed(train.seed * 1_000_003 + epoch)
+    order = torch.randperm(pairs, generator=generator).tolist()
+    window = train.batch_size * train.accumulate
+    for start in range(0, pairs, window):
+        rows = order[start : start + window]
+        size = most or train.batch_size
+        yield [rows[i : i + size] for i in range(0, len(rows), size)]
+
+
+def train_epoch(
+    base: Base,
+    model: Any,
+    optimizer: torch.optim.Optimizer,
+    examples: Examples,
+    train: Train,
+    epoch: int,
+    *,
+    first: int = 0,
+    most: int | None = None,
+) -> Iterator[float]:
+    """Train the active adapter of `model` for epoch `epoch` (from 0); yield each step's loss.
+
+    Begins with the epoch's step `first` (from 0), and has at most so many rows in one forward.
+
+    Between two steps others may use the model: each one takes it as it needs it. The loss of a
+    step is the mean over all predicted tokens of its window, so accumulating gives what one large
+    batch would. Raises `NonFiniteLossError`, and `OptimizerError` for a step that cannot be taken
+    again.
+    """
+    per_epoch = steps_per_epoch(len(examples.pairs), train)
+    windows = enumerate(epoch_windows(len(examples.pairs), epoch, train, most))
+    for step, window in islice(windows, first, None):
+        done = epoch * per_epoch + step
+        _set_learning_rate(optimizer, learning_rate(done, train.epochs * per_epoch, train))
+        batches = [examples.batch(base, chosen) for chosen in window]
+        if not (model.training and base.model.training):  # to walk all modules takes its time
+            model.train()
+        with checkpointing(base, train.activation_checkpointing):
+            loss = _optimizer_step(base, model, optimizer, batches, train)
+        if not math.isfinite(loss):
+            raise not_finite(loss, done, epoch, train)
+        yield loss
+
+
+def _optimizer_step(
+    base: Base,
+    model: Any,
+    optimizer: torch.optim.Optimizer,
+    batches: Sequence[Batch],
+    train: Train,
+) -> float:
+    tokens = [collation.predicted_tokens(base, batch["labels"]) for batch in batches]
+    total = 0.0
+    for batch, count in zip(batches, tokens, strict=True):
+        loss = token_loss(base, model, batch, train.label_smoothing) * (count / sum(tokens))
+        loss.backward()  # type: ignore[no-untyped-call]
+        total += loss.item()
+    if train.max_grad_norm is not None:
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        torch.nn.utils.clip_grad_norm_(parameters, train.max_grad_norm)
+    try:
+        optimizer.step()
+    except RuntimeError as error:
+        raise OptimizerError(f"the optimizer cannot step: {error}") from error
+    optimizer.zero_grad(set_to_none=True)
+    return total
+
+
+def token_loss(base: Base, model: Any, batch: Batch, smoothing: float = 0.0) -> torch.Tensor:
+    """Return the mean cross-entropy over the predicted tokens.
+
+    Without label smoothing that is the model's own loss.
+    """
+    shares = torch.full((len(batch["labels"]),), smoothing)
+    return token_losses(base, model, batch, shares).losses.mean()
+
+
+@contextmanager
+def checkpointing(base: Base, wanted: bool) -> Iterator[None]:
+    """Turn activation checkpointing on for a while; generation wants its cache back.
+
+    Not reentrant: the other kind needs inputs that require gradients, which GIT cannot take.
+    """
+    if not wanted:
+        yield
+        return
+    base.model.activation_checkpointing_enable({"use_reentrant": False})
+    # With an adapter attached the line above makes inputs require gradients all the same.
+    base.model.disable_input_require_grads()
+    try:
+        yield
+    finally:
+        base.model.activation_checkpointing_disable()
+
+
+@torch.inference_mode()
+def mean_loss(base: Base, model: Any, examples: Examples, batch_size: int) -> float:
+    """Return the mean cross-entropy over all predicted tokens of `examples`, in eval mode."""
+    model.eval()
+    total, tokens = 0.0, 0
+    for start in range(0, len(examples.pairs), batch_size):
+        chosen = range(start, min(start + batch_size, len(examples.pairs)))
+        batch = examples.batch(base, chosen)
+        count = collation.predicted_tokens(base, batch["labels"])
+        total += token_loss(base, model, batch).item() * count
+        tokens += count
+    return total / tokens
+
+
+def _set_learning_rate(optimizer: torch.optim.Optimizer, value: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = value
