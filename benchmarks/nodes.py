@@ -55,8 +55,8 @@ class Running:
         every = [part for setting in (*SETTINGS, *settings) for part in ("--set", setting)]
         with self._log.open("w") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", "from sweeps.cli.app import main; main()", "run", "killed.yaml",
-                 *every],
+                [sys.executable, "-c", "from sweeps.cli.app import main; main()",
+                 "run", "killed.yaml", *every],
                 cwd=folder, stdout=log, stderr=subprocess.STDOUT,
                 env=environment(RAY_ADDRESS=cluster.address),
             )  # fmt: skip

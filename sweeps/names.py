@@ -7,6 +7,10 @@ escaping of the templates.
 
 import re
 import shlex
+from pathlib import Path
+
+RESULTS = Path("sweep-results")
+
 
 # MLflow's columns hold 256; a model's ledger is an experiment with a longer name than the model.
 _MODEL_CHARACTERS, _EXPERIMENT_CHARACTERS = 200, 250

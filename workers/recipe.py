@@ -210,7 +210,7 @@ Threshold = Annotated[float, Field(gt=0.0, le=1.0)]
 
 
 class Guard(Section):
-    """What counts as a collapsed trial, see `workers.evaluation.collapse`, and whether it is stopped.
+    """What counts as a collapsed trial (`workers.evaluation.collapse`), and whether it is stopped.
 
     A threshold of null does not look for its symptom.
     """

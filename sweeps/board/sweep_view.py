@@ -1,9 +1,9 @@
 """The view of a sweep's trials that is saved in MLflow: which columns and charts it shows."""
 
-from sweeps import schedulers
 from sweeps.board.front_view import FRONT
 from sweeps.board.view import publish_view
 from sweeps.results.folder import SweepFolder
+from sweeps.spec import plugins
 from sweeps.spec.load import Sweep
 from sweeps.tracking.segment_run import LINEAGE
 from sweeps.tracking.sweep_run import SweepRun
@@ -31,5 +31,5 @@ def _tags(sweep: Sweep) -> list[str]:
     """Return the tags of trials that only some sweeps have."""
     front = [FRONT] if len(sweep.search.objectives) > 1 else []
     limits = ["trial.violates"] if sweep.search.constraints else []
-    lineage = [LINEAGE] if schedulers.module(sweep.schedule.name).CHANGES else []
+    lineage = [LINEAGE] if plugins.scheduler(sweep.schedule.name).CHANGES else []
     return [*front, *limits, *lineage]

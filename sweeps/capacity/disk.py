@@ -3,13 +3,12 @@
 import math
 from pathlib import Path
 
-from sweeps import schedulers
 from sweeps.capacity.device import machine_bytes
 from sweeps.capacity.layout import Layout, layout, local_cpus, local_gpus
 from sweeps.capacity.sharing import hosts_that_fit
 from sweeps.results import retention
 from sweeps.results.retention import KEPT_SNAPSHOTS, in_words
-from sweeps.spec.load import Sweep
+from sweeps.spec import plugins
 from sweeps.spec.sweep import Resources, Sweep
 from workers.models import checkpoint_files
 from workers.models.checkpoint_files import CheckpointFiles
@@ -51,7 +50,7 @@ def expected_bytes(sweep: Sweep, weights: int, plan: Layout) -> float:
     # One more of each is there while the next one is written.
     running = 2 * ADAPTER_BYTES + (KEPT_SNAPSHOTS + 1) * SNAPSHOT_BYTES
     # Trials that wait for each other keep their snapshots without a slot.
-    waits = schedulers.module(sweep.schedule.name).PAUSES
+    waits = plugins.scheduler(sweep.schedule.name).PAUSES
     at_a_time = sweep.search.trials if waits else plan.concurrent_trials
     return float(weights) * (kept * ADAPTER_BYTES + at_a_time * running)
 

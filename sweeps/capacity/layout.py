@@ -83,8 +83,8 @@ def cpu_hosts(cpus: int, fitting: int | None) -> int:
     """Return how many hosts ``auto`` is on a machine with so many cores and no GPU.
 
     One per `CORES_PER_HOST` cores, and two where there are at least two cores, as long as its
-    memory is `fitting` so many of them (`sweeps.capacity.sharing`). Where that is not known, a small
-    machine has one.
+    memory is `fitting` so many of them (`sweeps.capacity.sharing`). Where that is not known, a
+    small machine has one.
     """
     by_cores = max(1, cpus // CORES_PER_HOST)
     if fitting is None:

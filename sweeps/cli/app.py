@@ -9,27 +9,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sweeps.cli import captions, gate, live
-from sweeps.cli import cluster_file as rayfile_commands
-from sweeps.cli import jobs as job_commands
-from sweeps.cli import promotion as promotion_commands
-from sweeps.cli import serving as serving_commands
-from sweeps.cli import sync as spool_commands
+from sweeps.cli import captions, cluster_file, gate, jobs, live, promotion, serving, sync
 from sweeps.cli.arguments import (
-    FAILED,
-    INVALID,
     DriversResults,
     File,
     NamedResults,
     Overrides,
     Results,
     SweepId,
-    complain,
     console,
     problems,
 )
 from sweeps.cli.board import report
-from sweeps.spec.files import RESULTS
+from sweeps.cli.shell import shell
+from sweeps.names import RESULTS
+from sweeps.spec import credentials
+from sweeps.spec.problems import FAILED, INVALID, complain
 from sweeps.tracking import access
 from workers.redaction import redacted
 
@@ -44,25 +39,25 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-app.command()(serving_commands.serve)
-app.command()(serving_commands.caption)
+app.command()(serving.serve)
+app.command()(serving.caption)
 app.command()(live.status)
 app.command()(live.stop)
 app.command()(live.pause)
 app.command("continue")(live.unpause)
 app.command()(live.add)
-app.command()(job_commands.submit)
-app.command()(job_commands.jobs)
-app.command()(job_commands.logs)
-app.command()(job_commands.shell)
-app.command()(rayfile_commands.launcher)
-app.command()(spool_commands.sync)
+app.command()(jobs.submit)
+app.command()(jobs.jobs)
+app.command()(jobs.logs)
+app.command()(shell)
+app.command()(cluster_file.launcher)
+app.command()(sync.sync)
 app.command()(captions.predict)
 app.command()(captions.score)
 app.command()(gate.promote)
-app.command()(promotion_commands.history)
-app.command()(promotion_commands.rollback)
-app.command()(promotion_commands.reconcile)
+app.command()(promotion.history)
+app.command()(promotion.rollback)
+app.command()(promotion.reconcile)
 app.command()(report)
 
 
@@ -229,7 +224,7 @@ def main() -> None:
 
 def _main() -> None:
     try:
-        access.refuse_secrets(os.environ)
+        credentials.refuse_secrets(os.environ)
         app()
     except Exception as error:
         said = _said(error)

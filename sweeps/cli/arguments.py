@@ -1,6 +1,5 @@
 """Arguments that several commands take, and how what is wrong with them is said."""
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sweeps.names import printable
-from workers.redaction import redact
+from sweeps.spec.problems import INVALID, complain
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -42,8 +40,6 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="FIELD=VALUE", help="Replace a field, such as train.epochs=3."),
 ]
-INVALID, FAILED = 2, 1
-"""Exit codes."""
 
 
 @contextmanager
@@ -68,11 +64,6 @@ def console() -> "Console":
     from sweeps.terminal import Terminal
 
     return Terminal()
-
-
-def complain(text: object) -> None:
-    """Write to stderr what is wrong, without secrets; a terminal obeys nothing in it."""
-    print(printable(redact(str(text))), file=sys.stderr, flush=True)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sweeps.cli.arguments import Results, SweepId, console
-from sweeps.spec.files import RESULTS
+from sweeps.names import RESULTS
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from sweeps.cli.arguments import Overrides, Results, console
-from sweeps.spec.files import RESULTS
+from sweeps.names import RESULTS
 
 
 def predict(

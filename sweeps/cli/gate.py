@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from sweeps.cli.arguments import Results, console
-from sweeps.spec.files import RESULTS
+from sweeps.names import RESULTS
 
 
 def promote(

@@ -119,15 +119,3 @@ def stop(job: str, trial: str | None, address: str) -> NoReturn:
             )
         code = end(job, address, console())
     raise typer.Exit(code)
-
-
-def shell(
-    words: Annotated[list[str] | None, typer.Argument(hidden=True)] = None,
-) -> None:
-    """Print a shell function for `ray submit sweep.yaml`: eval "$(sweeps shell)"."""
-    from sweeps.cli.shell import FUNCTION, is_ours
-
-    if words is None:
-        print(FUNCTION, end="")
-    elif not is_ours(words):
-        raise typer.Exit(1)

@@ -6,7 +6,7 @@ import typer
 
 from sweeps.cli import jobs as job_commands
 from sweeps.cli.arguments import Overrides, Results, SweepId, console, problems
-from sweeps.spec.files import RESULTS
+from sweeps.names import RESULTS
 
 if TYPE_CHECKING:
     from pathlib import Path

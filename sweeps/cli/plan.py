@@ -5,7 +5,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from sweeps import samplers, schedulers
+from sweeps import samplers
 from sweeps.capacity import bases, disk, table
 from sweeps.capacity.bases import Files
 from sweeps.capacity.device import machine_bytes
@@ -17,7 +17,7 @@ from sweeps.results import retention
 from sweeps.results.budget import described
 from sweeps.results.retention import in_words
 from sweeps.schedulers.fidelity import unpruned
-from sweeps.spec import starts
+from sweeps.spec import plugins, starts
 from sweeps.spec.load import Sweep
 from sweeps.study.draws import Draws
 from sweeps.study.study import directions, enqueue
@@ -109,7 +109,7 @@ def _trials(sweep: Sweep) -> str:
 
 def _sampler(sweep: Sweep) -> str:
     name, schedule = sweep.search.sampler.name, sweep.schedule.name
-    if samplers.module(name).LEARNS_FROM_STOPPED or not schedulers.module(schedule).STOPS:
+    if samplers.module(name).LEARNS_FROM_STOPPED or not plugins.scheduler(schedule).STOPS:
         return name
     return f"{name}; it learns from completed trials only, and {schedule} stops most before"
 

@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sweeps.cli.arguments import Results, console
-from sweeps.names import command
-from sweeps.spec.files import RESULTS
+from sweeps.names import RESULTS, command
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,10 +6,11 @@ command could not run: one file that holds a sweep, and no script.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
-from sweeps.spec.cluster_file import is_cluster_file, sweep_of
-from sweeps.spec.yaml_file import read_file
+import typer
+
+from sweeps.cli.jobs import submit
 
 FUNCTION = """\
 ray() {
@@ -26,6 +27,16 @@ _SECTIONS = {"name", "model", "data", "search"}
 _ENOUGH = 2  # of them: a file that forgets one is a sweep with a flaw, and is told so
 
 
+def shell(
+    words: Annotated[list[str] | None, typer.Argument(hidden=True)] = None,
+) -> None:
+    """Print a shell function for `ray submit sweep.yaml`: eval "$(sweeps shell)"."""
+    if words is None:
+        print(FUNCTION, end="")
+    elif not is_ours(words):
+        raise typer.Exit(1)
+
+
 def is_ours(words: Sequence[str]) -> bool:
     """Tell whether the words after ``ray submit`` are for ``sweeps submit``.
 
@@ -36,6 +47,9 @@ def is_ours(words: Sequence[str]) -> bool:
 
 
 def _holds_sweep(file: Path) -> bool:
+    from sweeps.spec.cluster_file import is_cluster_file, sweep_of
+    from sweeps.spec.yaml_file import read_file
+
     try:
         document = read_file(file)
         values = sweep_of(document).values
@@ -49,11 +63,10 @@ def _holds_sweep(file: Path) -> bool:
 def _is_parsed(words: Sequence[str]) -> bool:
     from typer.main import get_command
 
-    from sweeps.cli.app import app
-
-    group: Any = get_command(app)
+    command = typer.Typer()
+    command.command()(submit)
     try:
-        group.commands["submit"].make_context("submit", list(words))
+        get_command(command).make_context("submit", list(words))
     except Exception:  # click's and typer's own: no such option, one word too many, --help
         return False
     return True

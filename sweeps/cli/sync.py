@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from sweeps.cli.arguments import Results, console
-from sweeps.spec.files import RESULTS
+from sweeps.names import RESULTS
 
 
 def sync(
@@ -13,6 +13,6 @@ def sync(
     results: Results = RESULTS,
 ) -> None:
     """Send to MLflow what could not be sent while a sweep ran, and end what nobody runs."""
-    from sweeps.tracking.sync import sync as send_waiting
+    from sweeps.cli.sync_sweeps import sync_sweeps
 
-    raise typer.Exit(send_waiting(sweep, results, console()))
+    raise typer.Exit(sync_sweeps(sweep, results, console()))

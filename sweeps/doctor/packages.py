@@ -35,7 +35,7 @@ print(mlflow.__version__)
 """
 _SERVER = """
 import os, mlflow
-from sweeps import access
+from sweeps.tracking import access
 os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
 uri = os.environ["MLFLOW_TRACKING_URI"]
 with access.explained(uri):

@@ -8,7 +8,6 @@ from functools import partial
 from ray import tune
 from rich.console import Console
 
-from sweeps import schedulers
 from sweeps.board import sweep_view
 from sweeps.board.current import current
 from sweeps.capacity.layout import refuse, refuse_cpu, refuse_unmeasured
@@ -31,6 +30,7 @@ from sweeps.results import record
 from sweeps.results.budget import Spent
 from sweeps.results.folder import SweepFolder
 from sweeps.schedulers.sweep_scheduler import SweepScheduler
+from sweeps.spec import plugins
 from sweeps.spec.load import Sweep
 from sweeps.spec.problems import refused
 from sweeps.storage import places
@@ -58,7 +58,7 @@ def search(sweep: Sweep, folder: SweepFolder, parent: SweepRun, console: Console
         refuse_unmeasured(sweep, plan)
     storage = places.address_of(folder.root)
     # A trial's segments are ended by what MLflow has of them, so they are told at once.
-    tells = storage is None and not schedulers.module(sweep.schedule.name).CHANGES
+    tells = storage is None and not plugins.scheduler(sweep.schedule.name).CHANGES
     context = SweepContext(
         sweep=sweep, folder=folder, tracking=parent.tracking,
         parent_run_id=parent.run_id, threads=plan.threads, storage=storage,

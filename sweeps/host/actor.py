@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from sweeps import schedulers
 from sweeps.host import captions, opening, rung, warming
 from sweeps.host.context import SweepContext
 from sweeps.host.loop import Course, Desk
 from sweeps.host.trial import OpenTrial, failure
 from sweeps.quiet import quiet_libraries
 from sweeps.results import retention
+from sweeps.spec import plugins
 from sweeps.storage import copies
 from sweeps.trial import FAILED, FULL, Point, Start, trial_id
 from workers.redaction import redacted
@@ -54,7 +54,7 @@ class HostActor:
         self._host = self._desk.host
         self._trials: dict[str, OpenTrial] = {}
         self._ending = False
-        self._waits = schedulers.module(context.sweep.schedule.name).PAUSES
+        self._waits = plugins.scheduler(context.sweep.schedule.name).PAUSES
         """Whether a slot that is closed may be opened again."""
 
     def _make_host(self) -> "Host":

@@ -102,7 +102,7 @@ class OpenTrial:
         return constraints.judge(sweep.search.constraints, report.metrics, best_metrics)
 
     def result(self, sweep: Sweep, report: Report, judgement: Judgement) -> dict[str, Any]:
-        """Return a rung as Tune, Optuna and the record are told of it, see `sweeps.results.record`."""
+        """Return a rung as Tune, Optuna and the record get it, see `sweeps.results.record`."""
         values = values_of(sweep, report.metrics)
         return {
             "rung": report.rung,

@@ -15,7 +15,7 @@ from urllib.error import HTTPError
 from urllib.request import urlopen
 
 from sweeps.fleet import ray_access
-from sweeps.tracking import access
+from sweeps.spec import credentials
 from workers.files.addresses import refuse_secret
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class Cluster:
     def at(cls, address: str) -> "Cluster":
         """Reach a cluster; raises `ClusterError`."""
         address = _http(address)
-        refuse_secret("--address", address, access.ADDRESSES["RAY_ADDRESS"])
+        refuse_secret("--address", address, credentials.ADDRESSES["RAY_ADDRESS"])
         version = _version(address)
         import ray
         from ray._private.authentication import authentication_token_setup

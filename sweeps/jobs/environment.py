@@ -8,9 +8,9 @@ sent: MLflow's password, the hub's token and the study's password are set on eve
 import os
 from collections.abc import Iterable, Mapping
 
+from sweeps.spec import credentials
 from sweeps.spec.database import variables
 from sweeps.spec.sweep import Sweep
-from sweeps.tracking import access
 from workers.redaction import is_secret, redact, secret_values
 
 STOP_SECONDS = 30
@@ -33,7 +33,7 @@ def sent(assignments: Iterable[str], own: Mapping[str, str]) -> dict[str, str]:
 def missing(sweep: Sweep, own: Mapping[str, str]) -> list[str]:
     """Return the secrets that the sender has, or that the file names, and that are not sent."""
     server = sweep.tracking.uri is not None and sweep.tracking.uri.startswith("http")
-    used = [access.USER, access.PASSWORD, "MLFLOW_TRACKING_TOKEN"] if server else []
+    used = [credentials.USER, credentials.PASSWORD, "MLFLOW_TRACKING_TOKEN"] if server else []
     present = [name for name in (*used, "HF_TOKEN") if name in own]
     return [*present, *variables(sweep.search.storage or "")]
 

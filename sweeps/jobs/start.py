@@ -18,10 +18,10 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from sweeps.cli.arguments import INVALID, complain
 from sweeps.results import lease
 from sweeps.results.folder import SweepFolder
 from sweeps.spec.load import parse
+from sweeps.spec.problems import INVALID, complain
 from sweeps.storage.places import DRIVER, shown, working
 from sweeps.version import DISTRIBUTION
 

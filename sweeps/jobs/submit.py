@@ -141,7 +141,7 @@ def _refuse(sweep: Sweep, options: Options) -> None:
 
 def _request(sweep: Sweep, options: Options, content: Parcel) -> Request:
     """Say what is asked of the cluster; raises ValueError for a variable that is a secret."""
-    command = command(options.results, content.inputs, options.go_on)
+    command = job_command(options.results, content.inputs, options.go_on)
     variables = environment.sent(options.env, os.environ)
     digest = sha256(repr((content.digest, command, variables)).encode()).hexdigest()[:16]
     key = options.key or datetime.now().strftime("%Y%m%d-%H%M%S")
@@ -215,11 +215,11 @@ def _sent(cluster: Cluster, request: Request, archive: Path, sweep: Sweep, conso
     return job
 
 
-def command(results: str, inputs: str, go_on: bool | None) -> tuple[str, ...]:
+def job_command(results: str, inputs: str, go_on: bool | None) -> tuple[str, ...]:
     """Return the command of a job."""
     choice = {True: ("--resume",), False: ("--fresh",), None: ()}[go_on]
     sender = ("--sender", own()) if own() else ()
     return (
-        "python", "-m", "sweeps.jobs.driver", "--results", results, "--inputs", inputs,
+        "python", "-m", "sweeps.cli.job", "--results", results, "--inputs", inputs,
         *sender, *choice,
     )  # fmt: skip

@@ -1,4 +1,5 @@
-"""Schedulers, which stop or continue trials: one file and one line here per scheduler.
+"""Schedulers, which stop or continue trials: one file per scheduler and one line in
+`sweeps.spec.plugins.SCHEDULERS`.
 
 Each module offers
 
@@ -15,25 +16,9 @@ Each module offers
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any
 
-MODULES = {
-    "asha": "sweeps.schedulers.asha",
-    "fifo": "sweeps.schedulers.fifo",
-    "hyperband": "sweeps.schedulers.hyperband",
-    "median": "sweeps.schedulers.median",
-    "pbt": "sweeps.schedulers.pbt",
-}
-NAMES = tuple(MODULES)
-
-SEVERAL = ("asha", "fifo")
-"""Those that can work with several objectives."""
-
-
-def module(name: str) -> Any:
-    """Return the module of the scheduler called `name`; imports nothing heavy."""
-    return import_module(MODULES[name])
+from sweeps.spec import plugins
 
 
 def make(
@@ -55,7 +40,7 @@ def make(
         from sweeps.schedulers.mo_asha import MultiObjectiveAsha
 
         return MultiObjectiveAsha((mode, *further_modes), epochs, grace, reduction)
-    scheduler = module(name).make(epochs, grace, reduction, **(options or {}))
+    scheduler = plugins.scheduler(name).make(epochs, grace, reduction, **(options or {}))
     scheduler.set_search_properties("objective", mode)
     return scheduler
 
@@ -75,7 +60,7 @@ def remember(
     Tune itself forgets them when a sweep is resumed, and its cutoffs would begin from nothing.
     A scheduler whose trials wait for each other is shown nothing: who is over waits for nobody.
     """
-    if module(name).PAUSES:
+    if plugins.scheduler(name).PAUSES:
         return
     added = set()
     for trial, result in rungs:

@@ -9,10 +9,10 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from sweeps import schedulers
 from sweeps.results import record
 from sweeps.results.folder import SweepFolder
 from sweeps.results.record import Result
+from sweeps.spec import plugins
 from sweeps.spec.sweep import FEWEST, Schedule, Sweep
 from sweeps.trial import trial_id
 
@@ -62,7 +62,7 @@ class Fidelity:
 
 def unpruned(sweep: Sweep) -> int:
     """Return how many of a sweep's first trials no scheduler stops."""
-    scheduler = schedulers.module(sweep.schedule.name)
+    scheduler = plugins.scheduler(sweep.schedule.name)
     if not scheduler.STOPS or scheduler.PAUSES:
         return 0
     if sweep.schedule.unpruned is not None:

@@ -14,6 +14,7 @@ from sweeps.results.budget import Spent
 from sweeps.results.record import Result
 from sweeps.schedulers import PastTrial, fidelity
 from sweeps.schedulers.population import Population
+from sweeps.spec import plugins
 from sweeps.spec.load import Sweep
 from sweeps.trial import trial_id
 
@@ -59,8 +60,8 @@ class SweepScheduler(TrialScheduler):
         self._spent = spent
         self._slots = slots
         self._to_come = to_come
-        self._pauses = schedulers.module(sweep.schedule.name).PAUSES
-        self._changes = schedulers.module(sweep.schedule.name).CHANGES
+        self._pauses = plugins.scheduler(sweep.schedule.name).PAUSES
+        self._changes = plugins.scheduler(sweep.schedule.name).CHANGES
         self._live: dict[str, _Live] = {}
         self._awaited = set(fidelity.first_trials(sweep)) - set(past)
         """Unpruned trials that are not over."""

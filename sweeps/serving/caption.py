@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sweeps.cli.arguments import complain
 from sweeps.names import printable
 from sweeps.promotion.adapters import trained
+from sweeps.spec.problems import complain
 from workers.data.images import ImageError
 from workers.families.prompts import Asking
 from workers.inference.caption_requests import RequestError
@@ -34,8 +34,8 @@ def caption_files(
 ) -> bool:
     """Print a caption of each image, and say on stderr which have none; return whether all have.
 
-    `source` is what `sweeps.promotion.adapters.trained` takes. Raises ValueError and OSError, before
-    anything is written, for a model that cannot be loaded or asked so.
+    `source` is what `sweeps.promotion.adapters.trained` takes. Raises ValueError and OSError,
+    before anything is written, for a model that cannot be loaded or asked so.
     """
     captioner = load(source, results)
     lines: list[Line] = []

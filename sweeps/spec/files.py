@@ -6,11 +6,10 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
+from sweeps.names import RESULTS
 from sweeps.spec import database
 from sweeps.spec.load import Sweep, load, parse
 from workers.files.addresses import is_address
-
-RESULTS = Path("sweep-results")
 
 
 def recipes() -> dict[str, Traversable]:

@@ -5,7 +5,7 @@ from typing import Any
 
 from search_spaces.space import Space
 from search_spaces.values import is_number
-from sweeps import schedulers
+from sweeps.spec import plugins
 from sweeps.spec.sweep import Sweep
 
 CHANGEABLE = (
@@ -36,7 +36,7 @@ def moving(sweep: Sweep, point: Mapping[str, Any]) -> dict[str, float]:
     Such as ``point/train.learning_rate``; none where the scheduler changes no point.
     """
     schedule = sweep.schedule
-    if not schedulers.module(schedule.name).CHANGES:
+    if not plugins.scheduler(schedule.name).CHANGES:
         return {}
     fields = fields_of(sweep.search.space, schedule.options.get("fields"))
     values = {path: point[path] for path in fields if path in point}

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from search_spaces.flaws import Flaw, nearest, show
-from sweeps import samplers, schedulers
+from sweeps import samplers
 from sweeps.spec import plugins
 from sweeps.spec.objectives import LOSS, directions
 from sweeps.spec.sweep import Sweep
@@ -73,7 +73,12 @@ def several_flaws(sweep: Sweep) -> Iterator[Flaw]:
     able = [name for name in plugins.samplers() if samplers.module(name).SEVERAL_OBJECTIVES]
     for at, name, names, may in (
         (SAMPLER, sweep.search.sampler.name, plugins.samplers(), able),
-        (SCHEDULE, sweep.schedule.name, plugins.schedulers(), schedulers.SEVERAL),
+        (
+            SCHEDULE,
+            sweep.schedule.name,
+            plugins.schedulers(),
+            plugins.SCHEDULERS_OF_SEVERAL_OBJECTIVES,
+        ),
     ):
         if name in names and name not in may:
             yield Flaw(at, f"must be one of {', '.join(may)} for several objectives", show(name))

@@ -1,6 +1,7 @@
 """Names of everything that a sweep file picks by name, read without importing the plug-ins."""
 
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from inspect import Parameter, signature
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,18 @@ from workers.recipe import Section
 
 if TYPE_CHECKING:
     from workers.metrics.metric import Metric
+
+
+SCHEDULERS = {
+    "asha": "sweeps.schedulers.asha",
+    "fifo": "sweeps.schedulers.fifo",
+    "hyperband": "sweeps.schedulers.hyperband",
+    "median": "sweeps.schedulers.median",
+    "pbt": "sweeps.schedulers.pbt",
+}
+"""Scheduler -> its module, which `sweeps.schedulers` describes."""
+
+SCHEDULERS_OF_SEVERAL_OBJECTIVES = ("asha", "fifo")
 
 
 def data_sources() -> tuple[str, ...]:
@@ -42,9 +55,12 @@ def samplers() -> tuple[str, ...]:
 
 def schedulers() -> tuple[str, ...]:
     """Return the names that ``schedule.name`` can be."""
-    from sweeps.schedulers import NAMES
+    return tuple(SCHEDULERS)
 
-    return NAMES
+
+def scheduler(name: str) -> Any:
+    """Return the module of the scheduler called `name`; imports nothing heavy."""
+    return import_module(SCHEDULERS[name])
 
 
 def metrics() -> Mapping[str, "Metric"]:
@@ -73,15 +89,11 @@ def sampler_options(name: str) -> type[Section]:
 
 def scheduler_options(name: str) -> type[Section]:
     """Return the section of options that the scheduler called `name` takes."""
-    from sweeps.schedulers import MODULES
-
-    return _options(name, MODULES)
+    return _options(name, SCHEDULERS)
 
 
 def _options(name: str, modules: Mapping[str, str]) -> type[Section]:
     """Return a section with a field for each keyword-only parameter of a plug-in's `make`."""
-    from importlib import import_module
-
     parameters = signature(import_module(modules[name]).make).parameters.values()
     fields: dict[str, Any] = {
         parameter.name: (parameter.annotation, parameter.default)

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 
 from search_spaces.flaws import Flaw, nearest, show
-from sweeps import schedulers
 from sweeps.spec import plugins
 from sweeps.spec.mutable import CHANGEABLE, fields_of, first_comparison, reason
 from sweeps.spec.sweep import Sweep
@@ -67,6 +66,6 @@ def _interval_flaws(sweep: Sweep) -> Iterator[Flaw]:
 def _is_population(sweep: Sweep) -> bool:
     """Tell whether the scheduler changes points, with options that it has."""
     name = sweep.schedule.name
-    if name not in plugins.schedulers() or not schedulers.module(name).CHANGES:
+    if name not in plugins.schedulers() or not plugins.scheduler(name).CHANGES:
         return False
     return not flaws_of(plugins.scheduler_options(name), sweep.schedule.options)

@@ -1,11 +1,16 @@
 """Problems of a sweep file: what is wrong, and where it stands."""
 
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from search_spaces.flaws import Flaw, cut
+from sweeps.names import printable
 from workers.redaction import HIDDEN, is_secret, redact
+
+INVALID, FAILED = 2, 1
+"""Exit codes."""
 
 
 @dataclass(frozen=True)
@@ -64,3 +69,8 @@ class SpecError(RefusedError):
 
 def _order(problem: Problem) -> tuple[bool, int]:
     return problem.source == "--set", problem.line or 0
+
+
+def complain(text: object) -> None:
+    """Write to stderr what is wrong, without secrets; a terminal obeys nothing in it."""
+    print(printable(redact(str(text))), file=sys.stderr, flush=True)

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 
 from search_spaces.flaws import Flaw, show
-from sweeps import schedulers
 from sweeps.spec import plugins
 from sweeps.spec.sweep import FEWEST, Sweep
 from sweeps.spec.validation import flaws_of
@@ -39,7 +38,7 @@ def unpruned_flaws(sweep: Sweep) -> Iterator[Flaw]:
     count = sweep.schedule.unpruned
     if not count or not _stops(sweep):
         return
-    if schedulers.module(sweep.schedule.name).PAUSES:
+    if plugins.scheduler(sweep.schedule.name).PAUSES:
         must = f"must be 0 for {sweep.schedule.name}, whose trials wait for each other"
         yield Flaw(_UNPRUNED, must, show(count))
     elif not FEWEST <= count <= sweep.search.trials:
@@ -61,7 +60,7 @@ def rung_flaws(sweep: Sweep) -> Iterator[Flaw]:
 
 def _stops(sweep: Sweep) -> bool:
     name = sweep.schedule.name
-    return name in schedulers.NAMES and bool(schedulers.module(name).STOPS)
+    return name in plugins.schedulers() and bool(plugins.scheduler(name).STOPS)
 
 
 def _epochs(sweep: Sweep) -> list[int]:

@@ -20,11 +20,10 @@ from search_spaces.presets import lora
 from search_spaces.rules import AnyRule, Forbidden, Rule, broken, read_forbidden, read_rules
 from search_spaces.space import Space
 from sweeps import names
-from sweeps.spec import constraints, objectives
+from sweeps.spec import constraints, credentials, objectives
 from sweeps.spec.constraints import Constraint, read_constraints
 from sweeps.spec.fields import value_at
 from sweeps.spec.objectives import Objective, read_objectives
-from sweeps.tracking import access
 from sweeps.trial import Point
 from workers.measures import needs_captions, reported_as
 from workers.recipe import Count, Recipe, Section, Threshold
@@ -37,7 +36,7 @@ FEWEST = 5
 def _without_secret(address: str) -> str:
     """Refuse an address with a secret: the file is stored with every sweep, for all to read."""
     if has_secret(address):
-        raise ValueError(f"an address without a secret: {access.INSTEAD}")
+        raise ValueError(f"an address without a secret: {credentials.INSTEAD}")
     return address
 
 
@@ -208,7 +207,7 @@ class Tracked(Section):
 
 
 class Promote(Section):
-    """What becomes of the best adapter, and what the gate asks of it, see `sweeps.promotion.gate`."""
+    """What becomes of the best adapter, and what `sweeps.promotion.gate` asks of it."""
 
     model: Annotated[str, AfterValidator(names.model)] = Field(description=names.MODEL)
     auto: bool = False

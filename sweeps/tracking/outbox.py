@@ -1,6 +1,7 @@
 """What is written to one run: sent at once while the way to MLflow is open, else kept on disk.
 
-A host beside the driver keeps all of it on disk, where the driver's `sweeps.tracking.sender` finds it.
+A host beside the driver keeps all of it on disk, where the driver's `sweeps.tracking.sender`
+finds it.
 """
 
 import logging

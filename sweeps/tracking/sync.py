@@ -1,38 +1,11 @@
-"""``sweeps sync``: tells MLflow what waits, and ends the runs that nobody runs any more."""
+"""What waits for MLflow, sent as far as it takes it now."""
 
 from collections.abc import Iterator
-from contextlib import nullcontext
 from dataclasses import replace
-from pathlib import Path
 
-from rich.console import Console
-
-from sweeps.board import abandoned
-from sweeps.board.earlier import EarlierSweep
-from sweeps.results import lease
 from sweeps.results.folder import SweepFolder
-from sweeps.storage import places
 from sweeps.tracking import outbox
-from sweeps.tracking.pending import waiting
 from sweeps.tracking.sweep_run import SweepRun
-
-SENT, WAITS = 0, 1
-"""Exit codes: nothing is left; something waits or was refused."""
-
-
-def sync(sweep_id: str | None, results: Path, console: Console) -> int:
-    """Sync one sweep, or all of them; return `SENT` when nothing waits any more.
-
-    Raises FileNotFoundError for an unknown sweep, ConnectionError when MLflow does not answer.
-    """
-    if sweep_id is not None:
-        return _sync(SweepFolder.find(results, sweep_id), results, console)
-    found = [SweepFolder.find(results, folder.sweep_id) for folder in SweepFolder.every(results)]
-    needy = [folder for folder in found if _needs(folder)]
-    if not needy:
-        console.print("nothing waits for MLflow")
-    codes = [_sync(folder, results, console) for folder in needy]
-    return max(codes, default=SENT)
 
 
 def send(parent: SweepRun, folder: SweepFolder) -> int:
@@ -57,44 +30,3 @@ def _boxes(parent: SweepRun, folder: SweepFolder) -> Iterator[outbox.Outbox]:
         for trial in [name for name in names if name != outbox.SWEEP]:
             yield outbox.named(tracking, parent.run_id, trial)
         yield outbox.of_sweep(tracking, parent.run_id)
-
-
-def _sync(folder: SweepFolder, results: Path, console: Console) -> int:
-    if not _needs(folder) and not waiting(folder).refused:
-        console.print(f"{folder.sweep_id}: nothing waits for MLflow")
-        return SENT
-    earlier = EarlierSweep.find(results, folder.sweep_id)
-    driven = lease.living(folder) is not None
-    if driven and places.around(folder.path):
-        console.print(f"{folder.sweep_id}: its driver lives and sends what waits; nothing to do")
-        return WAITS
-    with nullcontext() if driven else lease.held(folder):
-        sent = send(earlier.run, folder)
-        ended = [] if driven else abandoned.end(earlier)
-    console.print(f"{folder.sweep_id}: {sent} entries sent to {earlier.run.tracking.address}")
-    for line in [*ended, *waiting(folder).lines()]:
-        console.print(f"{folder.sweep_id}: {line}", soft_wrap=True)
-    left = waiting(folder)
-    if left.count or left.refused:
-        return WAITS
-    if sent and not driven:
-        _publish(earlier, console)
-    return SENT
-
-
-def _publish(earlier: EarlierSweep, console: Console) -> None:
-    """Write what only MLflow's own leaderboard tells: standings, note, plots and report."""
-    from sweeps.board.standings import record_standings
-    from sweeps.pages.publish import publish
-
-    run, board = earlier.run, earlier.board
-    best = run.best_tags(board.winner.trial if board.winner else None)
-    run.tag(best)
-    board = record_standings(run, board)
-    publish(earlier.sweep, earlier.folder, run, board, console)
-    winner = f"; best is {board.winner.title}" if board.winner else ""
-    console.print(f"{board.sweep_id}: leaderboard of {len(board.entries)} trials written{winner}")
-
-
-def _needs(folder: SweepFolder) -> bool:
-    return bool(waiting(folder).count) or abandoned.has_dead_driver(folder)

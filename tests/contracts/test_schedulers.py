@@ -8,10 +8,11 @@ from ray.tune.schedulers import TrialScheduler
 
 from sweeps import schedulers
 from sweeps.schedulers import PastTrial
+from sweeps.spec import plugins
 
 EPOCHS = 9
-WAITING = [name for name in schedulers.NAMES if schedulers.module(name).PAUSES]
-AT_ONCE = [name for name in schedulers.NAMES if name not in WAITING]
+WAITING = [name for name in plugins.schedulers() if plugins.scheduler(name).PAUSES]
+AT_ONCE = [name for name in plugins.schedulers() if name not in WAITING]
 
 
 @dataclass(eq=False)
@@ -62,7 +63,7 @@ def rungs(scheduler, name, values):
     return len(values)
 
 
-@pytest.fixture(params=schedulers.NAMES)
+@pytest.fixture(params=plugins.schedulers())
 def every(request):
     return make(request.param)
 

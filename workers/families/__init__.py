@@ -8,18 +8,10 @@ label masks and truncation are the same for all: see `workers.encoding.collation
 """
 
 import re
-from collections.abc import Mapping, Sequence
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import cast
 
 from workers.families.base import Family
-
-if TYPE_CHECKING:
-    import torch
-    from PIL import Image
-
-    from workers.families.base import Base
-    from workers.families.prompts import Prompt
 
 MODULES = {
     "git": "workers.families.git",

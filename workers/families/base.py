@@ -5,15 +5,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
-import torch
-
 from workers import quantizations
 
 if TYPE_CHECKING:
-    from workers.families.prompts import Prompt
-
-    pass
     import torch
+    from PIL import Image
+
+    from workers.families.prompts import Prompt
 
 _NO_LIMIT = 1_000_000
 """Tokenizers without a limit give a number far above."""
@@ -93,7 +91,7 @@ class Base:
     """A transformers model; every parameter has ``requires_grad`` off."""
     processor: Any
     family: Family
-    device: torch.device
+    device: "torch.device"
     quantization: str = "none"
     """How its weights are stored, see `workers.quantizations`."""
 
@@ -117,11 +115,10 @@ class Base:
     @cached_property
     def linear_layers(self) -> tuple[str, ...]:
         """Paths of all linear layers. First read it before an adapter wraps some of them."""
-        return tuple(
-            path
-            for path, module in self.model.named_modules()
-            if isinstance(module, torch.nn.Linear)
-        )
+        from torch.nn import Linear
+
+        modules = self.model.named_modules()
+        return tuple(path for path, module in modules if isinstance(module, Linear))
 
     @cached_property
     def positions(self) -> int:

@@ -76,9 +76,9 @@ class Host:
     def begin(self, name: str) -> None:
         """Let the slot be trained for one rung and scored, by the steps that follow.
 
-        What it is done with is a report, or `workers.training.loop.NonFiniteLossError` when the loss
-        leaves the finite numbers, unless the guard is to stop such a trial: then the report says
-        so. Raises RuntimeError for a slot that is at work.
+        What it is done with is a report, or `workers.training.loop.NonFiniteLossError` when the
+        loss leaves the finite numbers, unless the guard is to stop such a trial: then the report
+        says so. Raises RuntimeError for a slot that is at work.
         """
         self._work.train(self._idle(name))
 

@@ -33,7 +33,7 @@ class Keeping:
     """Bytes of an activation."""
     mask: int
     """Bytes of an element of the mask of an adapter's dropout: torch keeps booleans on a GPU,
-    numbers on a CPU. A base has no dropout of its own, see `workers.models.loading.without_dropout`."""
+    numbers on a CPU. A base has no dropout of its own: `workers.models.loading.without_dropout`."""
     heads: int
     """Of attention that writes its scores; 0 where it is fused."""
 

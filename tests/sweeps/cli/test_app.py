@@ -341,7 +341,7 @@ def test_an_address_with_a_secret_in_the_environment_is_refused(
 
 def test_a_traceback_has_no_secret(sweeps, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "the value of it")
-    monkeypatch.setattr(app.access, "refuse_secrets", lambda _: {}["the value of it"])
+    monkeypatch.setattr(app.credentials, "refuse_secrets", lambda _: {}["the value of it"])
     code, _, err = sweeps("init")
     assert code == 1
     assert err.splitlines()[-1] == "KeyError: '***'"

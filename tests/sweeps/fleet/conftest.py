@@ -76,7 +76,8 @@ class Workplace:
     def start(self):
         with (self.path / "log").open("w") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", "from sweeps.cli.app import main; main()", "run", "spread.yaml"],
+                [sys.executable, "-c", "from sweeps.cli.app import main; main()",
+                 "run", "spread.yaml"],
                 cwd=self.path, stdout=log, stderr=subprocess.STDOUT,
                 env={**os.environ, "RAY_ADDRESS": self.cluster.address, "COLUMNS": "300"},
             )  # fmt: skip

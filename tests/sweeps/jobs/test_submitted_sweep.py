@@ -221,7 +221,7 @@ def test_no_secret_of_the_folder_and_no_archive_is_left_anywhere(cluster, workin
     assert client.returncode == 0, said
     assert sender.sockets == set()
     commands = sender.commands | receivers.commands
-    assert any("sweeps.jobs.driver" in line for line in commands)
+    assert any("sweeps.cli.job" in line for line in commands)
     assert not [line for line in commands if PLANTED in line or TOKEN in line]
     command = psutil.Process(node).cmdline()
     rays = next(word.partition("=")[2] for word in command if word.startswith("--temp-dir="))

@@ -52,7 +52,7 @@ def test_a_driver_that_was_killed_is_dead_at_once(folder):
     code = f"""
 import time
 from pathlib import Path
-from sweeps import lease
+from sweeps.results import lease
 from sweeps.results.folder import SweepFolder
 with lease.held(SweepFolder(root=Path({str(folder.root)!r}), sweep_id="driven-1")):
     print("held", flush=True)

@@ -233,9 +233,10 @@ def test_no_java_is_one_line(score, monkeypatch):
 
 def test_nothing_heavy_is_loaded():
     code = (
-        "import sys; from sweeps import cli; sys.argv = ['sweeps', 'score', 'predictions.json', "
-        "'--references', 'refs.json', '--json', '--metrics', 'bleu']\n"
-        "try: cli.main()\n"
+        "import sys; from sweeps.cli import app\n"
+        "sys.argv = ['sweeps', 'score', 'predictions.json', '--references', 'refs.json', "
+        "'--json', '--metrics', 'bleu']\n"
+        "try: app.main()\n"
         "finally: print(*{'torch', 'ray', 'mlflow', 'transformers'} & set(sys.modules), "
         "file=sys.stderr)"
     )

@@ -14,6 +14,7 @@ from sweeps.doctor import packages
 from sweeps.host.actor import HostActor
 from sweeps.host.context import SweepContext
 from sweeps.results.folder import SweepFolder
+from sweeps.spec import credentials
 from sweeps.spec.load import parse
 from sweeps.tracking import access
 from sweeps.tracking.client import Tracking
@@ -57,19 +58,19 @@ def raised(act):
     [(None, "wants to know who: set"), ("ann", "does not know the user 'ann' with this password")],
 )
 def test_an_unknown_user_is_told_which_variables_count(server, monkeypatch, user, words):
-    for name, value in ((access.USER, user), (access.PASSWORD, user and "secret")):
+    for name, value in ((credentials.USER, user), (credentials.PASSWORD, user and "secret")):
         monkeypatch.setenv(name, value) if value else monkeypatch.delenv(name, raising=False)
     address = server(401)
     error = raised(lambda: MlflowClient(address).get_run("1"))
     said = access.refusal(error)
     assert words in said
-    assert f"{access.USER} and {access.PASSWORD}" in said
+    assert f"{credentials.USER} and {credentials.PASSWORD}" in said
     assert "secret" not in said
 
 
 def test_a_user_without_the_right_is_told_what_it_was(server, monkeypatch):
-    monkeypatch.setenv(access.USER, "eve")
-    monkeypatch.setenv(access.PASSWORD, "secret")
+    monkeypatch.setenv(credentials.USER, "eve")
+    monkeypatch.setenv(credentials.PASSWORD, "secret")
     address = server(403)
     said = access.refusal(raised(lambda: MlflowClient(address).create_experiment("x")))
     assert said.startswith("does not let the user 'eve' do this (API request to endpoint ")
@@ -130,7 +131,7 @@ def test_the_doctor_asks_the_server_that_the_environment_names(server, monkeypat
     finding = packages.tracking(tmp_path)
     assert finding.state == "broken"
     assert finding.text.startswith(f"MLflow at {address} ")
-    assert access.PASSWORD in finding.text
+    assert credentials.PASSWORD in finding.text
 
 
 def test_a_host_that_the_server_does_not_know_is_named(server, tmp_path):

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from sweeps.board import current
 from sweeps.cli import status
+from sweeps.cli.sync_sweeps import SENT, WAITS, sync_sweeps
 from sweeps.doctor import checkup
 from sweeps.driver.run import run
 from sweeps.results import best, lease, record
@@ -22,7 +23,6 @@ from sweeps.spec.problems import RefusedError
 from sweeps.study.study import TRIAL, prepare_study
 from sweeps.tracking.client import Tracking
 from sweeps.tracking.sweep_run import SweepRun
-from sweeps.tracking.sync import SENT, WAITS, sync
 from sweeps.tracking.trial_run import TrialRun
 from sweeps.trial import BESTS, GUARD, VIOLATES
 from workers.report import Report
@@ -126,10 +126,10 @@ def test_a_sweep_that_ended_without_mlflow_is_told_whole(proxy, folder, parent, 
     _, text = said(status.show, "s-1", folder.root)
     assert "10 entries wait for MLflow (sweep, trial-000, trial-001): sweeps sync s-1" in text
     with pytest.raises(ConnectionError, match=rf"MLflow does not answer at {proxy.uri}"):
-        sync("s-1", folder.root, Console(file=io.StringIO()))
+        sync_sweeps("s-1", folder.root, Console(file=io.StringIO()))
 
     proxy.up()
-    code, text = said(sync, "s-1", folder.root)
+    code, text = said(sync_sweeps, "s-1", folder.root)
     assert (code, "s-1: 10 entries sent" in text) == (SENT, True), text
     assert "leaderboard of 2 trials written; best is trial-000" in text
     assert set(statuses(parent).values()) == {"FINISHED"}
@@ -137,8 +137,8 @@ def test_a_sweep_that_ended_without_mlflow_is_told_whole(proxy, folder, parent, 
     runs = {run.data.tags["trial.id"]: run.info.run_id for run in parent.trials()}
     assert tags["sweep.best_run"] == runs["trial-000"]
     assert "0.5000" in tags["mlflow.note.content"]
-    assert said(sync, "s-1", folder.root) == (SENT, "s-1: nothing waits for MLflow\n")
-    assert said(sync, None, folder.root) == (SENT, "nothing waits for MLflow\n")
+    assert said(sync_sweeps, "s-1", folder.root) == (SENT, "s-1: nothing waits for MLflow\n")
+    assert said(sync_sweeps, None, folder.root) == (SENT, "nothing waits for MLflow\n")
 
 
 def test_another_process_sends_what_waits(proxy, folder, parent, sweep):
@@ -172,7 +172,7 @@ def test_the_records_have_the_same_leaderboard(proxy, folder, parent, sweep):
     assert away.winner.trial == "trial-000"
 
 
-@pytest.mark.parametrize("command", [sync, checkup.examine])
+@pytest.mark.parametrize("command", [sync_sweeps, checkup.examine])
 def test_what_a_killed_driver_left_running_is_ended_with_the_truth(
     proxy, folder, parent, sweep, command
 ):
@@ -190,7 +190,7 @@ def test_what_a_killed_driver_left_running_is_ended_with_the_truth(
     assert lease.read(folder) is None
 
 
-@pytest.mark.parametrize("command", [sync, checkup.examine])
+@pytest.mark.parametrize("command", [sync_sweeps, checkup.examine])
 def test_what_runs_is_never_ended(proxy, folder, parent, command):
     proxy.down()
     train(folder, parent, "trial-000")
@@ -198,7 +198,7 @@ def test_what_runs_is_never_ended(proxy, folder, parent, command):
     lease.write_json(folder.driver, asdict(Driver.this()))
     said(command, "s-1", folder.root)
     assert parent.is_running
-    if command is sync:
+    if command is sync_sweeps:
         assert statuses(parent) == {"trial-000": "RUNNING", "sweep": "RUNNING"}
     assert json.loads(folder.driver.read_text())["pid"] == os.getpid()
 
@@ -220,10 +220,10 @@ def test_what_mlflow_refused_is_sent_once_its_reason_is_mended(proxy, folder, pa
     parent.client.delete_run(trial.run_id)
     trial.best({"val/exact_match": 0.9}, 7)
     assert "must be in the 'active' state" in said(status.show, "s-1", folder.root)[1]
-    code, text = said(sync, "s-1", folder.root)
+    code, text = said(sync_sweeps, "s-1", folder.root)
     assert (code, "MLflow refused an entry of trial-000" in text) == (WAITS, True)
     parent.client.restore_run(trial.run_id)
-    assert said(sync, "s-1", folder.root)[0] == SENT
+    assert said(sync_sweeps, "s-1", folder.root)[0] == SENT
     assert parent.client.get_run(trial.run_id).data.metrics["best/rung"] == 7
 
 
@@ -231,7 +231,7 @@ def test_what_stays_away_still_waits(proxy, folder, parent, sweep):
     away_all_along(proxy, folder, parent, sweep)
     proxy.up()
     proxy.breaks = b"log-batch"
-    code, text = said(sync, "s-1", folder.root)
+    code, text = said(sync_sweeps, "s-1", folder.root)
     assert (code, "wait for MLflow" in text) == (WAITS, True), text
 
 

@@ -24,7 +24,8 @@ def tokens(several: Sequence[Sequence[str]]) -> list[list[str]]:
     What becomes of it depends a little on the next one: each set has the same line behind it that
     it would have alone.
 
-    Raises `workers.metrics.java.runtime.JavaMissingError`, and RuntimeError when the tokenizer fails.
+    Raises `workers.metrics.java.runtime.JavaMissingError`, and RuntimeError when the tokenizer
+    fails.
     """
     if not several:
         return []

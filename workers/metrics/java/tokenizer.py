@@ -24,7 +24,8 @@ def tokenize(captions: Captions) -> dict[str, list[str]]:
     A caption without words becomes the empty string, and what goes on for more than 1000
     characters without white space is taken apart.
 
-    Raises `workers.metrics.java.runtime.JavaMissingError`, and RuntimeError when the tokenizer fails.
+    Raises `workers.metrics.java.runtime.JavaMissingError`, and RuntimeError when the tokenizer
+    fails.
     """
     return tokenize_each([captions])[0]
 

@@ -175,7 +175,7 @@ def test_a_driver_that_ends_early_is_told_with_its_own_words_and_code(tmp_path, 
 DRIVER = """
 import os, signal, sys, time
 from pathlib import Path
-from sweeps import lease
+from sweeps.results import lease
 from sweeps.results.folder import SweepFolder
 file, root = Path(sys.argv[2]), Path(sys.argv[4])
 if (root / "interrupt").exists():

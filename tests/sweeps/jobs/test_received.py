@@ -8,7 +8,8 @@ import time
 
 import pytest
 
-from sweeps.jobs import driver, submit
+from sweeps.cli import job
+from sweeps.jobs import received, submit
 from sweeps.version import own, refuse_other
 
 
@@ -16,11 +17,11 @@ def test_what_came_along_moves_to_the_results_once(tmp_path):
     source, results = tmp_path / "inputs", tmp_path / "results"
     (source / "shots").mkdir(parents=True)
     (source / "shots/a.png").write_text("x")
-    settled = driver.settled(source, results, "abc")
+    settled = received.settled(source, results, "abc")
     assert settled == results / "inputs/abc"
     assert (settled / "shots/a.png").read_text() == "x"
     (settled / "shots/mark").touch()
-    assert driver.settled(source, results, "abc") == settled
+    assert received.settled(source, results, "abc") == settled
     assert (settled / "shots/mark").exists()
     assert list((results / "inputs").iterdir()) == [settled]
 
@@ -34,7 +35,7 @@ def test_what_came_along_is_for_those_who_may_write_the_results(tmp_path, result
     results.chmod(results_mode)
     before = os.umask(0o002)
     try:
-        settled = driver.settled(source, results, "abc")
+        settled = received.settled(source, results, "abc")
     finally:
         os.umask(before)
     assert stat.S_IMODE(settled.parent.stat().st_mode) == mode
@@ -47,26 +48,26 @@ def test_what_came_along_goes_a_day_after_the_last_sweep_that_names_it(tmp_path)
         source = tmp_path / name
         source.mkdir()
         (source / "a.png").write_text(name)
-        folder = driver.settled(source, results, name)
-        os.utime(folder, (time.time() - 1.1 * driver.KEPT_SECONDS,) * 2)
+        folder = received.settled(source, results, name)
+        os.utime(folder, (time.time() - 1.1 * received.KEPT_SECONDS,) * 2)
     (results / "shapes-1").mkdir()
     text = f"data: {{source: folder, path: {results}/inputs/named/shots}}"
     (results / "shapes-1" / "sweep.yaml").write_text(text)
-    driver.settled(tmp_path / "used", results, "used")  # by a driver that begins now
-    driver.prune(results)
+    received.settled(tmp_path / "used", results, "used")  # by a driver that begins now
+    received.prune(results)
     assert sorted(path.name for path in (results / "inputs").iterdir()) == ["named", "used"]
 
 
 def test_a_sweep_that_took_nothing_along_has_a_folder_too(tmp_path):
-    settled = driver.settled(tmp_path / "none", tmp_path / "results", "abc")
+    settled = received.settled(tmp_path / "none", tmp_path / "results", "abc")
     assert list(settled.iterdir()) == []
 
 
 @pytest.mark.parametrize(("go_on", "word"), [(True, "--resume"), (False, "--fresh"), (None, "")])
 def test_the_command_says_how_to_go_on(go_on, word):
-    command = submit.command("/my results", "abc", go_on)
-    asked = driver._read(shlex.split(shlex.join(command))[3:])
-    assert command[:3] == ("python", "-m", "sweeps.jobs.driver")
+    command = submit.job_command("/my results", "abc", go_on)
+    asked = job._read(shlex.split(shlex.join(command))[3:])
+    assert command[:3] == ("python", "-m", "sweeps.cli.job")
     assert (asked.results, asked.inputs, asked.sender) == ("/my results", "abc", own())
     assert asked.go_on == (word.removeprefix("--") or None)
 
@@ -75,7 +76,7 @@ def test_a_driver_of_another_version_begins_nothing(tmp_path):
     """Said in one line: it is all that the sender reads."""
     (tmp_path / "sweep.yaml").write_text("name: shapes\n")
     done = subprocess.run(
-        [sys.executable, "-m", "sweeps.jobs.driver", "--results", str(tmp_path / "results"),
+        [sys.executable, "-m", "sweeps.cli.job", "--results", str(tmp_path / "results"),
          "--inputs", "abc", "--sender", "0.0.1"],
         cwd=tmp_path, capture_output=True, text=True, check=False,
     )  # fmt: skip
@@ -87,7 +88,7 @@ def test_a_driver_of_another_version_begins_nothing(tmp_path):
 def test_a_job_can_be_interrupted_although_ray_blocks_that():
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        driver.heed_interrupts()
+        job.heed_interrupts()
         assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
@@ -108,13 +109,13 @@ def test_what_the_cluster_does_not_see_is_named_with_its_field(tmp_path, sweep):
         "data.images=shots", f"model.base={tmp_path}/base",
     )  # fmt: skip
     with pytest.raises(ValueError, match=rf"model\.base: {tmp_path}/base must be on every") as said:
-        driver.refuse_absent(wanted)
+        received.refuse_absent(wanted)
     assert f"data.images: {tmp_path}/shots must be on every node" in str(said.value)
     assert "data.path" not in str(said.value)
     (tmp_path / "shots").mkdir()
     (tmp_path / "base").mkdir()
-    driver.refuse_absent(wanted)
+    received.refuse_absent(wanted)
 
 
 def test_names_on_the_hub_need_not_be_there(sweep):
-    driver.refuse_absent(sweep("model.base=someone/some-model"))
+    received.refuse_absent(sweep("model.base=someone/some-model"))

@@ -1,0 +1,63 @@
+"""The driver of a submitted sweep, on the cluster: ``python -m sweeps.cli.job``.
+
+It runs in the folder into which Ray unpacked the parcel. All jobs of equal contents share that
+folder and Ray removes it later, so nothing is written there: what the sweep reads moves to the
+results first, under the digest of its contents. There every node finds it, and so does a later
+`--resume`; it goes when no sweep of the results names it any more. Then the sweep runs as
+``sweeps run`` runs it.
+"""
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from sweeps.jobs.parcel import INPUTS, SPEC
+from sweeps.jobs.received import prune, refuse_absent, settled
+from sweeps.spec.load import load
+from sweeps.spec.problems import complain
+from sweeps.storage import places
+from sweeps.version import own, refuse_other
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run the sweep of the parcel in this folder; exits as ``sweeps run`` does."""
+    asked = _read(arguments)
+    heed_interrupts()
+    spec = Path(SPEC).absolute()
+    results = places.working(asked.results, places.DRIVER)
+    try:
+        refuse_other(asked.sender, own(), "the head node")
+        refuse_absent(load(spec))
+        os.chdir(settled(Path(INPUTS).absolute(), results, asked.inputs))
+        prune(results)
+    except (OSError, ValueError) as error:
+        complain(f"error: {error}")
+        sys.exit(2)
+    from sweeps.cli import app
+
+    choice = [f"--{asked.go_on}"] if asked.go_on else []
+    sys.argv = ["sweeps", "run", str(spec), "--results", asked.results, *choice]
+    app.main()
+
+
+def heed_interrupts() -> None:
+    """Let SIGINT through, which Ray blocks in all that it starts: a sweep stops by it, also when
+    SIGTERM or a request says so."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
+def _read(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m sweeps.cli.job", description=__doc__)
+    parser.add_argument("--results", required=True, help="folder that all nodes see")
+    parser.add_argument("--inputs", required=True, help="digest of the files that came along")
+    parser.add_argument("--sender", default="", help="version of this package where it came from")
+    parser.add_argument("--resume", dest="go_on", action="store_const", const="resume")
+    parser.add_argument("--fresh", dest="go_on", action="store_const", const="fresh")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,72 @@
+"""``sweeps sync``: sends to MLflow what waits, and ends the runs that nobody runs any more."""
+
+from contextlib import nullcontext
+from pathlib import Path
+
+from rich.console import Console
+
+from sweeps.board import abandoned
+from sweeps.board.earlier import EarlierSweep
+from sweeps.board.standings import record_standings
+from sweeps.pages.publish import publish
+from sweeps.results import lease
+from sweeps.results.folder import SweepFolder
+from sweeps.storage import places
+from sweeps.tracking.pending import waiting
+from sweeps.tracking.sync import send
+
+SENT, WAITS = 0, 1
+"""Exit codes: nothing is left; something waits or was refused."""
+
+
+def sync_sweeps(sweep_id: str | None, results: Path, console: Console) -> int:
+    """Sync one sweep, or all of them; return `SENT` when nothing waits any more.
+
+    Raises FileNotFoundError for an unknown sweep, ConnectionError when MLflow does not answer.
+    """
+    if sweep_id is not None:
+        return _sync(SweepFolder.find(results, sweep_id), results, console)
+    found = [SweepFolder.find(results, folder.sweep_id) for folder in SweepFolder.every(results)]
+    needy = [folder for folder in found if _needs(folder)]
+    if not needy:
+        console.print("nothing waits for MLflow")
+    codes = [_sync(folder, results, console) for folder in needy]
+    return max(codes, default=SENT)
+
+
+def _sync(folder: SweepFolder, results: Path, console: Console) -> int:
+    if not _needs(folder) and not waiting(folder).refused:
+        console.print(f"{folder.sweep_id}: nothing waits for MLflow")
+        return SENT
+    earlier = EarlierSweep.find(results, folder.sweep_id)
+    driven = lease.living(folder) is not None
+    if driven and places.around(folder.path):
+        console.print(f"{folder.sweep_id}: its driver lives and sends what waits; nothing to do")
+        return WAITS
+    with nullcontext() if driven else lease.held(folder):
+        sent = send(earlier.run, folder)
+        ended = [] if driven else abandoned.end(earlier)
+    console.print(f"{folder.sweep_id}: {sent} entries sent to {earlier.run.tracking.address}")
+    for line in [*ended, *waiting(folder).lines()]:
+        console.print(f"{folder.sweep_id}: {line}", soft_wrap=True)
+    left = waiting(folder)
+    if left.count or left.refused:
+        return WAITS
+    if sent and not driven:
+        _publish(earlier, console)
+    return SENT
+
+
+def _publish(earlier: EarlierSweep, console: Console) -> None:
+    """Write what only MLflow's own leaderboard tells: standings, note, plots and report."""
+    run, board = earlier.run, earlier.board
+    best = run.best_tags(board.winner.trial if board.winner else None)
+    run.tag(best)
+    board = record_standings(run, board)
+    publish(earlier.sweep, earlier.folder, run, board, console)
+    winner = f"; best is {board.winner.title}" if board.winner else ""
+    console.print(f"{board.sweep_id}: leaderboard of {len(board.entries)} trials written{winner}")
+
+
+def _needs(folder: SweepFolder) -> bool:
+    return bool(waiting(folder).count) or abandoned.has_dead_driver(folder)
