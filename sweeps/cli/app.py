@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sweeps.cli import captions, gate, live
+from sweeps.cli import captions, live
 from sweeps.cli import cluster_file as rayfile_commands
 from sweeps.cli import jobs as job_commands
 from sweeps.cli import promotion as promotion_commands
@@ -59,7 +59,7 @@ app.command()(rayfile_commands.launcher)
 app.command()(spool_commands.sync)
 app.command()(captions.predict)
 app.command()(captions.score)
-app.command()(gate.promote)
+app.command()(promotion_commands.promote)
 app.command()(promotion_commands.history)
 app.command()(promotion_commands.rollback)
 app.command()(promotion_commands.reconcile)

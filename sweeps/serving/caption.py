@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sweeps.cli.arguments import complain
 from sweeps.names import printable
-from sweeps.promotion.adapters import trained
+from sweeps.promotion.adapters import open_adapter
 from workers.data.images import ImageError
 from workers.families.prompts import Asking
 from workers.inference.caption_requests import RequestError
@@ -34,7 +34,7 @@ def caption_files(
 ) -> bool:
     """Print a caption of each image, and say on stderr which have none; return whether all have.
 
-    `source` is what `sweeps.promotion.adapters.trained` takes. Raises ValueError and OSError, before
+    `source` is what `sweeps.promotion.adapters.open_adapter` takes. Raises ValueError and OSError, before
     anything is written, for a model that cannot be loaded or asked so.
     """
     captioner = load(source, results)
@@ -52,14 +52,9 @@ def caption_files(
 
 def load(source: str, results: Path) -> Captioner:
     """Return the captioner that `source` names; raises ValueError or OSError."""
-    with trained(source, results) as found:
+    with open_adapter(source, results) as found:
         recipe = found.recipe
-        if recipe is None:
-            raise ValueError(
-                f"{found.title} says nothing of its base model and prompt: name a sweep, a trial "
-                "or a registered model"
-            )
-        adapted = Adapted.load(recipe.model, recipe.quantization, found.adapter)
+        adapted = Adapted.load(recipe.model, recipe.quantization, found.path)
     return Captioner.of(
         adapted,
         Asking(task=recipe.task, prompt=recipe.prompt),
