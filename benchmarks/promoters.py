@@ -27,8 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.tables import print_table
-from sweeps.promotion.entries import Draft, Entry
-from sweeps.promotion.ledger import Ledger
+from sweeps.promotion.ledger import Ledger, LedgerEntry
 from sweeps.tracking.client import Tracking
 
 MODEL = "contested"
@@ -43,7 +42,7 @@ _barrier: Barrier
 class Promotion:
     """What a promoter did in a round."""
 
-    entry: Entry
+    entry: LedgerEntry
     judged: tuple[str | None, ...]
     """The champions that its judge saw; the last is the one it replaced."""
     seconds: float
@@ -102,15 +101,15 @@ def _promote(tracking: Tracking, version: str) -> Promotion:
     ledger, judged = Ledger.open(tracking, MODEL), list[str | None]()
     draws = random.Random(version)
 
-    def judge(head: Entry | None) -> Draft:
+    def judge(head: LedgerEntry | None) -> LedgerEntry:
         judged.append(head.version if head else None)
         time.sleep(draws.uniform(0, PAUSE_SECONDS))
-        return Draft(kind="promotion", version=version, by=str(os.getpid()), why="accepted")
+        return LedgerEntry(kind="promotion", version=version, by=str(os.getpid()), why="accepted")
 
     tracking.client().search_experiments()  # imports and connects before the start
     _barrier.wait(LONGEST_SECONDS)
     begun = time.perf_counter()
-    entry = ledger.move(judge)
+    entry = ledger.change_champion(judge)
     assert entry is not None
     return Promotion(entry=entry, judged=tuple(judged), seconds=time.perf_counter() - begun)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sweeps.cli import captions, cluster_file, gate, jobs, live, promotion, serving, sync
+from sweeps.cli import captions, cluster_file, jobs, live, promotion, serving, sync
 from sweeps.cli.arguments import (
     DriversResults,
     File,
@@ -54,7 +54,7 @@ app.command()(cluster_file.launcher)
 app.command()(sync.sync)
 app.command()(captions.predict)
 app.command()(captions.score)
-app.command()(gate.promote)
+app.command()(promotion.promote)
 app.command()(promotion.history)
 app.command()(promotion.rollback)
 app.command()(promotion.reconcile)

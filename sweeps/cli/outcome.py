@@ -24,8 +24,8 @@ from sweeps.board.view import sweep_links
 from sweeps.capacity import disk
 from sweeps.driver.run import Outcome, run
 from sweeps.pages.publish import publish
-from sweeps.promotion.limits import Wish
-from sweeps.promotion.nominee import Nominee
+from sweeps.promotion.adapters import adapter_of_trial
+from sweeps.promotion.gate import Policy
 from sweeps.promotion.promote import promote
 from sweeps.spec.load import Sweep
 from sweeps.storage import places
@@ -104,10 +104,11 @@ def _promote(
             f"to make the winner the champion of {wanted.model}: sweeps promote {sweep_id}"
         )
         return None
-    earlier = EarlierSweep(sweep=sweep, folder=outcome.folder, run=outcome.run)
     console.print(f"\npromote.auto: {winner.title} is judged on the test images", style="bold")
     try:
-        promote(Nominee(earlier=earlier, entry=winner), Wish(), console)
+        earlier = EarlierSweep(sweep=sweep, folder=outcome.folder, run=outcome.run)
+        challenger = adapter_of_trial(earlier, winner)
+        promote(challenger, Policy.of(sweep), outcome.run.tracking, console)
     except Exception as error:  # a sweep of hours has ended: what it found is not to be lost
         reason = f"{type(error).__name__}: {error}"
         console.print(f"not promoted, it could not be judged: {reason}", style="red")

@@ -1,4 +1,4 @@
-"""Commands for the champion of a registered model: its history, and the way back."""
+"""Commands for the champion of a registered model: promote, history, rollback and reconcile."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,26 +15,96 @@ if TYPE_CHECKING:
 Model = Annotated[str, typer.Argument(metavar="NAME", help="A registered model.")]
 
 
+def promote(
+    trial: Annotated[
+        str,
+        typer.Argument(
+            metavar="SWEEP[/TRIAL]",
+            help="A sweep's winner, one of its trials, or the id of a trial's run in MLflow.",
+        ),
+    ],
+    to: Annotated[str | None, typer.Option(help="Registered model; else the file's.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Judge only: register nothing, move nothing.")
+    ] = False,
+    approve_by: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Who approves; kept with the promotion.")
+    ] = None,
+    allow_new_data: Annotated[
+        bool,
+        typer.Option(
+            "--allow-new-data",
+            help="Where the champion was judged by other images, metrics or base: score both anew.",
+        ),
+    ] = False,
+    margin: Annotated[
+        float | None, typer.Option(help="The gain must be above it; else promote.margin.")
+    ] = None,
+    results: Results = RESULTS,
+) -> None:
+    """Judge a trial on the test images; if it beats the champion, make it the champion.
+
+    Exit code 0: it is the champion. 3: the gate refused it. 1: it could not be judged.
+    """
+    from sweeps.promotion.adapters import adapter_of_trial, find_trial
+    from sweeps.promotion.gate import Policy
+    from sweeps.promotion.promote import promote
+
+    earlier, entry = find_trial(trial, results)
+    policy = Policy.of(
+        earlier.sweep,
+        to=to,
+        margin=margin,
+        approved_by=approve_by,
+        allow_new_data=allow_new_data,
+        dry_run=dry_run,
+    )
+    challenger = adapter_of_trial(earlier, entry)
+    raise typer.Exit(promote(challenger, policy, earlier.run.tracking, console()))
+
+
 def history(
     name: Model,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")] = False,
     results: Results = RESULTS,
 ) -> None:
     """Show who made which version of a model its champion, when, why and on what evidence."""
-    from sweeps.promotion import history as shown
+    import json
+    from dataclasses import asdict
+
+    from rich.table import Table
+    from rich.text import Text
 
     ledger = _ledger(name, results)
     entries, alias = ledger.entries(), ledger.alias()
     if not entries:
         _check_registered(ledger)
     if as_json:
-        print(shown.as_json(name, entries, alias))
+        kept = [asdict(entry) for entry in entries]
+        print(json.dumps({"model": name, "champion": alias, "entries": kept}, indent=1))
         return
-    if entries:
-        console().print(shown.table(entries))
-    remark = shown.remark(name, entries, alias)
-    if remark:
-        console().print(remark, soft_wrap=True)
+    if not entries:
+        by_alias = f"; its champion is version {alias} by the alias alone" if alias else ""
+        console().print(f"{name} has no ledger yet{by_alias}", soft_wrap=True)
+        return
+    grid = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("when (UTC)", "what", "from", "to", "by", "approved by"):
+        grid.add_column(column, no_wrap=column == "when (UTC)")
+    for column in ("why", "evidence"):
+        grid.add_column(column, overflow="fold")
+    for entry in reversed(entries):  # the newest first
+        when = entry.at.replace("T", " ").removesuffix("+00:00")
+        change = [when, entry.kind, entry.previous, entry.version, entry.by, entry.approved_by]
+        cells = [Text(cell or "-") for cell in (*change, entry.why, entry.evidence)]
+        grid.add_row(*cells, style="bold" if entry is entries[-1] else "")
+    console().print(grid)
+    if alias != entries[-1].version:
+        shown = f"is version {alias}" if alias else "is not set"
+        console().print(
+            f"the alias champion {shown}, and not version {entries[-1].version}; "
+            f"`{command('reconcile', name)}` sets it",
+            soft_wrap=True,
+        )
 
 
 def rollback(
@@ -51,19 +121,19 @@ def rollback(
 
     ledger = _ledger(name, results)
     _check_registered(ledger)
-    done = roll_back(ledger, to=to, why=why, by=by)
-    for version in done.skipped:
-        console().print(f"version {version} was deleted and is passed over")
+    entry, skipped = roll_back(ledger, to=to, why=why, by=by)
+    for version in skipped:
+        console().print(f"version {version} was deleted and is skipped")
     console().print(
-        f"version {done.entry.version} is the champion again, in place of version "
-        f"{done.entry.previous}: models:/{name}@champion",
+        f"version {entry.version} is the champion again, in place of version {entry.previous}: "
+        f"models:/{name}@champion",
         soft_wrap=True,
     )
 
 
 def reconcile(name: Model, results: Results = RESULTS) -> None:
     """Set the alias of a model's champion to what its history says."""
-    from sweeps.promotion.reconcile import reconcile as repair
+    from sweeps.promotion.rollback import reconcile as repair
 
     ledger = _ledger(name, results)
     _check_registered(ledger)
@@ -79,26 +149,20 @@ def _ledger(name: str, results: "Path") -> "Ledger":
 
 def _check_registered(ledger: "Ledger") -> None:
     """Raise ValueError, naming the models there are, for one that is not registered."""
-    from mlflow.exceptions import MlflowException
-
     from sweeps.promotion.adapters import known_models
+    from sweeps.promotion.registry import find
 
-    client = ledger.tracking.client()
-    try:
-        client.get_registered_model(ledger.model)
-    except MlflowException as error:
-        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-            raise
-        kept = f"; {_left_behind(ledger)}" if ledger.entries() else ""
-        raise ValueError(
-            f"no model {ledger.model} is registered in {ledger.tracking.address}; "
-            f"{known_models(client, ledger.model)}{kept}"
-        ) from None
-
-
-def _left_behind(ledger: "Ledger") -> str:
-    history, experiment = command("history", ledger.model), ledger.tracking.experiment
-    return (
-        f"its history is there (`{history}`): it was deleted or renamed, and the history goes "
-        f"along when the experiment {experiment!r} is renamed, too"
+    client, model = ledger.tracking.client(), ledger.model
+    if find(client.get_registered_model, model) is not None:
+        return
+    kept = ""
+    if ledger.entries():
+        kept = (
+            f"; its history is there (`{command('history', model)}`): it was deleted or renamed, "
+            f"and the history goes along when the experiment {ledger.tracking.experiment!r} is "
+            "renamed, too"
+        )
+    raise ValueError(
+        f"no model {model} is registered in {ledger.tracking.address}; "
+        f"{known_models(client, model)}{kept}"
     )

@@ -1,11 +1,11 @@
-"""A trained adapter by what names it: a sweep, a registered model, a folder."""
+"""Trained adapters by what names them: a sweep, one of its trials, a registered model, a folder."""
 
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -14,9 +14,10 @@ from rich.console import Console
 from rich.progress import track
 
 from sweeps import names
+from sweeps.board import front_view
 from sweeps.board.earlier import EarlierSweep, adapter_of, best_adapter
-from sweeps.board.leaderboard import Entry, Leaderboard
-from sweeps.promotion.registry import RECIPE, check_adapter, global_store
+from sweeps.board.leaderboard import Entry, Leaderboard, no_winner
+from sweeps.promotion.registry import RECIPE, check_adapter, find, global_store
 from sweeps.results.folder import SweepFolder
 from sweeps.study.study import recipe_of
 from sweeps.tracking.client import Tracking
@@ -29,24 +30,39 @@ LINES = 10
 
 SCHEME = "models:/"
 NAMED = re.compile(rf"{SCHEME}([^/@]+)(?:@(.+)|/([0-9]+))")
+_RUN_ID = re.compile("[0-9a-f]{32}")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trained:
-    """An adapter on this machine."""
+class Adapter:
+    """A trained adapter on this machine."""
 
     title: str
-    """What a person calls it."""
-    adapter: Path
+    """Its name in output."""
+    path: Path
     """Folder as peft saves it."""
-    recipe: Recipe | None
-    """What it was trained by; None for a folder, which says nothing of it."""
+    known_recipe: Recipe | None
+    """What it was trained by; None for a folder, which does not say."""
     base: str | None = None
     """The base that a folder without recipe was trained on, where it says so."""
+    run_id: str | None = None
+    """The run of its trial, for one of a sweep."""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    """Where it is from, for a registered version: the sweep, the trial and its best scores."""
+
+    @property
+    def recipe(self) -> Recipe:
+        """What it was trained by. Raises ValueError for a folder, which does not say."""
+        if self.known_recipe is None:
+            raise ValueError(
+                f"{self.title} says nothing of its base model and prompt: name a sweep, a trial "
+                "or a registered model"
+            )
+        return self.known_recipe
 
 
 @contextmanager
-def trained(source: str, results: Path) -> Iterator[Trained]:
+def open_adapter(source: str, results: Path) -> Iterator[Adapter]:
     """Give the adapter that `source` names, as long as the block lasts.
 
     `source` is a sweep (its winner) or a trial of one (``SWEEP/trial-003``), ``NAME@alias``,
@@ -55,59 +71,87 @@ def trained(source: str, results: Path) -> Iterator[Trained]:
 
     Raises FileNotFoundError or ValueError in one line when there is no such thing.
     """
+    sweep_id, _, trial = source.partition("/")
+    is_sweep = names.is_component(sweep_id) and "/" not in trial
     if "@" in source and not source.startswith(SCHEME) and not Path(source).is_dir():
         source = f"{SCHEME}{source}"
     if source.startswith(SCHEME):
         with TemporaryDirectory() as folder:
-            yield registered(source, model_store(results), folder)
-    elif _is_folder(source, results):
+            yield fetch_registered(source, model_store(results), folder)
+    elif (is_sweep and SweepFolder(root=results.absolute(), sweep_id=sweep_id).is_there) or not (
+        "/" in source or Path(source).is_dir()
+    ):
+        earlier = EarlierSweep.find(results, sweep_id)
+        board = earlier.board
+        entry = entry_of(board, trial) if trial else best_adapter(earlier.folder, board)[0]
+        yield adapter_of_trial(earlier, entry)
+    else:
         yield _saved(Path(source))
-    else:
-        yield _swept(source, results)
 
 
-def _is_folder(source: str, results: Path) -> bool:
-    """Tell a folder from a sweep or a trial of one, which go first."""
-    sweep_id, _, trial = source.partition("/")
-    if names.is_component(sweep_id) and "/" not in trial:
-        sweep = SweepFolder(root=results.absolute(), sweep_id=sweep_id)
-        if sweep.is_there:
-            return False
-    return "/" in source or Path(source).is_dir()
+def find_trial(name: str, results: Path) -> tuple[EarlierSweep, Entry]:
+    """Return the trial that `name` names for a promotion, with its sweep.
 
-
-def _saved(folder: Path) -> Trained:
-    if not folder.is_dir():
-        raise FileNotFoundError(f"there is no folder {folder}")
-    check_adapter(folder)
-    config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
-    base = config.get("base_model_name_or_path")
-    return Trained(title=str(folder), adapter=folder, recipe=None, base=base)
-
-
-def _swept(source: str, results: Path) -> Trained:
-    sweep_id, _, trial = source.partition("/")
+    ``SWEEP/trial-003``, the sweep alone for its winner, or the id of a trial's run in MLflow.
+    Raises ValueError or FileNotFoundError for a trial that is not there or cannot be promoted,
+    and for a sweep alone that has several objectives: its front has no winner.
+    """
+    if _RUN_ID.fullmatch(name):
+        tracking = model_store(results)
+        run = find(tracking.client().get_run, name)
+        if run is None:
+            raise ValueError(
+                f"no run {name} in {tracking.address}; MLFLOW_TRACKING_URI names another store"
+            )
+        tags = run.data.tags
+        if not {"sweep.id", "trial.id"} <= tags.keys():
+            raise ValueError(f"run {name} is not a trial's: it has no tags sweep.id and trial.id")
+        name = f"{tags['sweep.id']}/{tags['trial.id']}"
+    sweep_id, _, trial = name.partition("/")
     earlier = EarlierSweep.find(results, sweep_id)
-    if trial:
-        entry = _entry(earlier.board, trial)
-        adapter = adapter_of(earlier.folder, entry)
-    else:
-        entry, adapter = best_adapter(earlier.folder, earlier.board)
-    return Trained(
-        title=f"{entry.title} of {sweep_id}",
-        adapter=adapter,
-        recipe=recipe_of(earlier.sweep, earlier.folder, entry.trial),
-    )
+    board = earlier.board
+    entry = entry_of(board, trial) if trial else board.winner
+    if entry is None:
+        raise ValueError(f"{sweep_id}: {no_winner(board)}, so there is nothing to promote")
+    if not trial and board.further:
+        choices = "".join(f"\n  {line}" for line in front_view.lines(board))
+        raise ValueError(
+            f"{sweep_id} has several objectives; choose a trial of its front, such as "
+            f"{sweep_id}/{board.front[0].trial}:{choices}"
+        )
+    if entry.violates:
+        raise ValueError(f"{trial} cannot be promoted: {entry.violates}")
+    if board.objective not in entry.best:
+        raise ValueError(f"{trial} cannot be promoted: it has no score")
+    return earlier, entry
 
 
-def _entry(board: Leaderboard, trial: str) -> Entry:
+def entry_of(board: Leaderboard, trial: str) -> Entry:
+    """Return a trial's place on the board; raises ValueError, naming all, when it has none."""
     entries = {entry.trial: entry for entry in board.entries}
     if trial not in entries:
         raise ValueError(f"no trial {trial!r} in {board.sweep_id}; there are {', '.join(entries)}")
     return entries[trial]
 
 
-def registered(source: str, tracking: Tracking, folder: str) -> Trained:
+def adapter_of_trial(earlier: EarlierSweep, entry: Entry) -> Adapter:
+    """Return the best adapter of a trial; raises ValueError when it is gone."""
+    folder, objectives = earlier.folder, earlier.sweep.search.objectives
+    best = {
+        f"best.{objective.metric}": f"{entry.best[objective.metric]:.6f}"
+        for objective in objectives
+        if objective.metric in entry.best
+    }
+    return Adapter(
+        title=f"{entry.title} of {folder.sweep_id}",
+        path=adapter_of(folder, entry),
+        known_recipe=recipe_of(earlier.sweep, folder, entry.trial),
+        run_id=entry.run_id,
+        tags={"sweep.id": folder.sweep_id, "trial.id": entry.trial, **best},
+    )
+
+
+def fetch_registered(source: str, tracking: Tracking, folder: str) -> Adapter:
     """Fetch the registered model that `source` names into `folder`.
 
     `source` is ``models:/NAME@alias`` or ``models:/NAME/version``. Raises ValueError when there
@@ -127,10 +171,10 @@ def registered(source: str, tracking: Tracking, folder: str) -> Trained:
     flavor = model.flavors["python_function"]
     # The commit that a recipe without revision was trained on stands with the captioner only.
     revision = flavor.get("config", {}).get("revision")
-    return Trained(
+    return Adapter(
         title=f"{version.name} version {version.version}",
-        adapter=Path(place) / flavor["artifacts"]["adapter"]["path"],
-        recipe=Recipe.model_validate(recipe).with_point({"model.revision": revision}),
+        path=Path(place) / flavor["artifacts"]["adapter"]["path"],
+        known_recipe=Recipe.model_validate(recipe).with_point({"model.revision": revision}),
     )
 
 
@@ -151,33 +195,39 @@ def version_of(client: Any, source: str, address: str) -> Any:
 
     Raises ValueError, naming what there is, for none.
     """
-    from mlflow.exceptions import MlflowException
-
     match = NAMED.fullmatch(source)
     if match is None:
         raise ValueError(f"a model must be {SCHEME}NAME@alias or {SCHEME}NAME/version: {source!r}")
     name, alias, number = match.groups()
-    try:
-        if alias:
-            return client.get_model_version_by_alias(name, alias)
-        return client.get_model_version(name, number)
-    except MlflowException as error:
-        raise ValueError(f"no {source} in {address}; {known_models(client, name)}") from error
+    version = (
+        find(client.get_model_version_by_alias, name, alias)
+        if alias
+        else find(client.get_model_version, name, number)
+    )
+    if version is None:
+        raise ValueError(f"no {source} in {address}; {known_models(client, name)}")
+    return version
 
 
 def known_models(client: Any, name: str) -> str:
-    """Say what can be named instead: the versions and aliases of the model, or all models."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        found = client.get_registered_model(name)
-    except MlflowException:
-        models = sorted(model.name for model in client.search_registered_models())
+    """Describe what can be named instead: the model's versions and aliases, or all models."""
+    model = find(client.get_registered_model, name)
+    if model is None:
+        models = sorted(each.name for each in client.search_registered_models())
         return f"there are models {', '.join(models)}" if models else "there is no model"
     versions = client.search_model_versions(names.equals("name", name))
     numbers = ", ".join(str(each.version) for each in versions)
-    aliases = ", ".join(f"@{alias}" for alias in found.aliases) or "none"
+    aliases = ", ".join(f"@{alias}" for alias in model.aliases) or "none"
     return f"{name} has versions {numbers} and aliases {aliases}"
+
+
+def _saved(folder: Path) -> Adapter:
+    if not folder.is_dir():
+        raise FileNotFoundError(f"there is no folder {folder}")
+    check_adapter(folder)
+    config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+    base = config.get("base_model_name_or_path")
+    return Adapter(title=str(folder), path=folder, known_recipe=None, base=base)
 
 
 def followed(

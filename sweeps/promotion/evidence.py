@@ -1,112 +1,289 @@
-"""Measuring one side of a promotion: it captions the test images as it would be served."""
+"""Evidence of a promotion: both sides caption the held-out images, and what was found is kept.
 
-from collections.abc import Callable
-from dataclasses import dataclass
+The whole verdict is kept with the trial's run, a summary with the registered version.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from tempfile import TemporaryDirectory
+from typing import Any
 
 from rich.console import Console
 
-from sweeps.promotion.adapters import followed
-from sweeps.promotion.held_out import HeldOut
-from sweeps.promotion.verdict import Evidence, Terms
+from sweeps import names
+from sweeps.promotion import serve_check
+from sweeps.promotion.adapters import Adapter, followed
+from sweeps.promotion.gate import TERMS, Evidence, Policy, Terms, Verdict
 from sweeps.quiet import quiet_libraries
+from sweeps.results.scores_file import Captions, captions_of, plain
+from sweeps.tracking.client import Tracking, find_runs, set_tags
+from workers.data.sample import DataSet, Sample
 from workers.measures import PREFIX, latency_ms
 from workers.measures import adapter as adapter_measures
 from workers.metrics.catalog import VERSION
 from workers.metrics.scorer import Scorer
 from workers.recipe import Recipe
 
-if TYPE_CHECKING:
-    from workers.inference.predict import Adapted
-
+FOLDER = "promotion"
+"""Among the artifacts of the trial's run."""
+EVIDENCE = "gate.evidence"
+"""Tag of a version: where the evidence of its last verdict stands."""
+_TAGS = "gate."
+_USES = "test.uses"
+_MAX_DESCRIPTION = 5000
+"""Characters of a description in MLflow's database."""
 _QUICK = 100
-"""So many images are captioned without a word about how far it is."""
-
-Look = Callable[["Adapted"], None]
-"""Uses a loaded side for something else before it is let go."""
+"""So many images are captioned without reporting progress."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Candidate:
-    """A side as it is found: an adapter on this machine, or the bare base."""
+class HeldOut:
+    """The captioned test images, on which both sides are measured alike."""
 
-    title: str
-    recipe: Recipe
-    adapter: Path | None
-    """Folder as peft saves it; None for the bare base."""
-
-    @property
-    def bare(self) -> "Candidate":
-        """The base of this one without an adapter."""
-        title = f"{self.recipe.model.base} without an adapter"
-        return Candidate(title=title, recipe=self.recipe, adapter=None)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Bench:
-    """Where both sides are measured alike."""
-
-    held_out: HeldOut
+    samples: tuple[Sample, ...] = field(repr=False)
     scorer: Scorer
     batch_size: int
     """Images at a time."""
     console: Console
 
-    def measure(self, side: Candidate, terms: Terms, look: Look | None = None) -> Evidence:
-        """Load a side, let it caption all images, score them, and let it go.
+    @classmethod
+    @contextmanager
+    def open(cls, recipe: Recipe, console: Console) -> Iterator["HeldOut"]:
+        """Give the test split of a recipe's data, with its scorer as long as the block lasts.
 
-        Its own beams, prompt, length and quantization, as it is served. `look` gets the loaded
-        side. Raises ValueError for one that cannot be loaded.
+        Raises ValueError, saying what to do, for one that cannot judge, see `load_samples`.
         """
-        from workers.memory.errors import release
+        samples, evaluate = load_samples(recipe), recipe.evaluate
+        references = {sample.id: sample.captions for sample in samples}
+        with closing(Scorer(evaluate.metrics, references)) as scorer:
+            scorer.start()
+            batch_size = evaluate.batch_size
+            yield cls(samples=samples, scorer=scorer, batch_size=batch_size, console=console)
 
-        try:
-            captions, seconds = self._captions(side, look)
-        finally:
-            release()
-        return Evidence(
-            title=side.title,
-            terms=terms,
-            scored=self.scorer.score(captions),
-            adapter_mb=_adapter_mb(side.adapter),
-            latency_ms=latency_ms(seconds, self.batch_size),
+    def terms(self, recipe: Recipe) -> Terms:
+        """Return by what a recipe's adapter is judged here and now."""
+        from workers.models.identity import identity
+
+        return Terms(
+            images=digest(self.samples),
+            metrics=f"{VERSION}, pycocoevalcap {version('pycocoevalcap')}",
+            base=identity(recipe.model),
         )
 
-    def _captions(self, side: Candidate, look: Look | None) -> tuple[dict[str, str], list[float]]:
+    def measure(
+        self,
+        adapter: Adapter,
+        terms: Terms,
+        *,
+        bare: bool = False,
+        served: tuple[str, Tracking] | None = None,
+    ) -> Evidence:
+        """Load an adapter, let it caption all images, score them, and let it go.
+
+        With its own beams, prompt, length and quantization, as it is served. `bare` measures its
+        base without it. `served` is the address and the store from which MLflow loads the same
+        adapter: both must write the same captions. Raises ValueError for one that cannot be
+        loaded.
+        """
         quiet_libraries()  # before their first import, which is when they talk
         from workers.families.prompts import Asking
         from workers.inference.predict import Adapted, predict
+        from workers.memory.errors import release
+        from workers.models.adapters import read_weights
 
-        recipe, samples = side.recipe, self.held_out.samples
-        self.console.print(f"{side.title}: {len(samples)} test images", soft_wrap=True)
-        adapted = Adapted.load(recipe.model, recipe.quantization, side.adapter)
-        if look:
-            look(adapted)
-        evaluate = recipe.evaluate.model_copy(update={"batch_size": self.batch_size})
-        seconds: list[float] = []
-        asking = Asking(task=recipe.task, prompt=recipe.prompt)
-        written = predict(adapted, samples, asking, evaluate, seconds)
-        seen = followed(written, len(samples), self.console) if len(samples) > _QUICK else written
-        return {each.image_id: each.caption for each in seen}, seconds
+        recipe, path, total = adapter.recipe, adapter.path, len(self.samples)
+        title = f"{recipe.model.base} without an adapter" if bare else adapter.title
+        self.console.print(f"{title}: {total} test images", soft_wrap=True)
+        expected, seconds = None, list[float]()
+        adapted: Adapted | None = None
+        try:
+            adapted = Adapted.load(recipe.model, recipe.quantization, None if bare else path)
+            if served:
+                expected = serve_check.expected(adapted, recipe, path, self.samples)
+            asking = Asking(task=recipe.task, prompt=recipe.prompt)
+            evaluate = recipe.evaluate.model_copy(update={"batch_size": self.batch_size})
+            written = predict(adapted, self.samples, asking, evaluate, seconds)
+            seen = followed(written, total, self.console) if total > _QUICK else written
+            captions = {each.image_id: each.caption for each in seen}
+        finally:
+            adapted = None
+            release()  # before another model is loaded
+        weights: Any = {} if bare else read_weights(path)
+        evidence = Evidence(
+            title=title,
+            terms=terms,
+            scored=self.scorer.score(captions),
+            adapter_mb=adapter_measures(weights.values())[f"{PREFIX}adapter_mb"],
+            latency_ms=latency_ms(seconds, self.batch_size),
+        )
+        if served is None or expected is None:
+            return evidence
+        self.console.print("loading the registered model back, as it is served")
+        answer = serve_check.ask(*served, expected.requests)
+        return replace(evidence, checks=(serve_check.check(expected, answer),))
 
 
-def terms_of(recipe: Recipe, held_out: HeldOut) -> Terms:
-    """Return by what a recipe's adapter is judged here and now."""
-    from workers.models.identity import identity
+def load_samples(recipe: Recipe) -> tuple[Sample, ...]:
+    """Return the test split of a recipe's data.
 
-    return Terms(
-        images=held_out.digest,
-        metrics=f"{VERSION}, pycocoevalcap {version('pycocoevalcap')}",
-        base=identity(recipe.model),
+    Raises ValueError, saying what to do, when it has fewer than two images or one without
+    captions.
+    """
+    from workers.data import load
+
+    data_set: DataSet = load(recipe.data)
+    samples = data_set.splits["test"]
+    where = f"the test split of data.path {recipe.data.path or recipe.data.source}"
+    problem, bare = None, [sample.id for sample in samples if not sample.captions]
+    if len(samples) < 2:
+        counts = ", ".join(f"{name} {len(part)}" for name, part in data_set.splits.items())
+        problem = f"{where} must have at least two images, got {counts}"
+    elif bare:
+        problem = (
+            f"{where} must have captions: {len(bare)} of its {len(samples)} images have none, "
+            f"such as {bare[0]}"
+        )
+    if problem:
+        raise ValueError(
+            f"{problem}; a promotion is judged on images that no trial has seen: give data.split a "
+            "share of captioned images for test (such as {train: 0.8, validation: 0.1, test: 0.1}) "
+            "and run a new sweep"
+        )
+    return samples
+
+
+def digest(samples: Sequence[Sample]) -> str:
+    """Return the SHA-256 of ids, questions and references, whatever their order."""
+    judged = sorted([each.id, each.question or "", *each.captions] for each in samples)
+    return hashlib.sha256(json.dumps(judged).encode()).hexdigest()
+
+
+def count_uses(client: Any, run_id: str, digest: str, *, more: bool) -> int:
+    """Return how often test images have judged anything, over all runs of the store.
+
+    `more`: they just have, and that is noted at the run of the trial. Each further use makes a
+    gain that is mere chance more likely.
+    """
+    tag = f"{_USES}.{digest[:12]}"
+    if more:
+        own = client.get_run(run_id).data.tags.get(tag, "0")
+        set_tags(client, run_id, {tag: str(int(own) + 1)})
+    return sum(
+        int(run.data.tags[tag])
+        for experiment in client.search_experiments()
+        for run in find_runs(client, experiment.experiment_id, names.has_tag(tag))
     )
 
 
-def _adapter_mb(folder: Path | None) -> float:
-    if folder is None:
-        return 0.0
-    from workers.models.adapters import read_weights
+def terms_in(tags: Mapping[str, str]) -> Terms | None:
+    """Return by what a version was judged, from its tags; None where no gate judged it."""
+    found = {part: tags[_TAGS + part] for part in TERMS if _TAGS + part in tags}
+    return Terms(**found) if found.keys() == TERMS.keys() else None
 
-    weights: Any = read_weights(folder).values()
-    return adapter_measures(weights)[f"{PREFIX}adapter_mb"]
+
+def read(client: Any, address: str) -> Evidence | None:
+    """Return what was measured of the challenger; None when it was not, or when it is gone."""
+    from mlflow.exceptions import MlflowException
+
+    run_id, _, path = address.removeprefix("runs:/").partition("/")
+    with TemporaryDirectory() as local:
+        try:
+            text = Path(client.download_artifacts(run_id, path, local)).read_text("utf-8")
+        except (OSError, MlflowException):
+            return None
+    written = json.loads(text)["challenger"]
+    if written is None:
+        return None
+    return Evidence(
+        title=written["title"],
+        terms=Terms(**written["terms"]),
+        adapter_mb=written["adapter_mb"],
+        latency_ms=written["latency_ms"],
+        scored=captions_of(written["captions"]).scored,
+    )
+
+
+def stored(
+    client: Any, tags: Mapping[str, str], terms: Terms, metrics: Sequence[str]
+) -> Evidence | None:
+    """Return what was measured of a version by the same terms with these metrics, if it was.
+
+    Its beams, prompt and quantization are those of its recipe, which never changes.
+    """
+    found = read(client, tags[EVIDENCE]) if EVIDENCE in tags else None
+    if found and found.terms == terms and set(metrics) <= set(found.scored.statistics):
+        return found
+    return None
+
+
+def record(
+    client: Any, challenger: Adapter, verdict: Verdict, policy: Policy, number: str, uses: int
+) -> str:
+    """Keep a verdict with the trial's run and on the page of version `number`.
+
+    `uses` is how often the test images have judged by now. Returns the address for `read`.
+    """
+    at, evidence, run_id = datetime.now(UTC), verdict.evidence, challenger.run_id
+    path = f"{FOLDER}/v{number}-{at:%Y%m%dT%H%M%S.%fZ}.json"
+    address, beams = f"runs:/{run_id}/{path}", challenger.recipe.evaluate.final_beams
+    content = {
+        "model": policy.model,
+        "version": int(number),
+        "at": at.isoformat(timespec="seconds"),
+        "passed": verdict.passed,
+        "approved_by": policy.approved_by,
+        "test_uses": uses,
+        "verdict": {
+            "challenger": verdict.challenger,
+            "champion": verdict.champion,
+            "checks": [
+                {
+                    "name": check.name,
+                    "passed": check.passed,
+                    "measured": check.measured,
+                    "asked": check.required,
+                }
+                for check in verdict.checks
+            ],
+            "changes": [asdict(delta) for delta in verdict.deltas],
+            "images": verdict.images,
+            "confidence": verdict.confidence,
+        },
+        "challenger": evidence
+        and {
+            "title": evidence.title,
+            "terms": asdict(evidence.terms),
+            "adapter_mb": evidence.adapter_mb,
+            "latency_ms": evidence.latency_ms,
+            "captions": plain(Captions(beams=beams, scored=evidence.scored)),
+        },
+    }
+    client.log_text(run_id, json.dumps(content, separators=(",", ":")), path)
+    tags = {
+        EVIDENCE: address,
+        "gate.verdict": "passed" if verdict.passed else "refused",
+        "gate.against": verdict.champion,
+        "gate.reasons": "; ".join(verdict.reasons) or "none",
+        "gate.test_uses": str(uses),
+        **{_TAGS + part: value for part, value in asdict(verdict.terms).items()},
+    }
+    if gain := verdict.gain:
+        numbers = {"gain": gain.gain, "low": gain.low, "high": gain.high}
+        tags |= {_TAGS + name: f"{value:.6f}" for name, value in numbers.items()}
+        tags["gate.objective"] = gain.output
+    if policy.approved_by:
+        tags["gate.approved_by"] = policy.approved_by
+    for key in client.get_model_version(policy.model, number).tags:
+        if key.startswith(_TAGS) and key not in tags:  # of an earlier verdict
+            client.delete_model_version_tag(policy.model, number, key)
+    for key, value in tags.items():
+        client.set_model_version_tag(policy.model, number, key, value)
+    description = verdict.markdown()[:_MAX_DESCRIPTION]
+    client.update_model_version(policy.model, number, description=description)
+    return address

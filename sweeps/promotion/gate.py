@@ -1,156 +1,381 @@
-"""The gate: whether a challenger may take the champion's place, and why. Pure functions.
+"""The gate: whether a challenger may take the champion's place, and why. Values and pure functions.
 
 Both have captioned the same images, which no trial has seen. The objective must be better by more
-than the margin, with the confidence that is asked for: the lower end of the paired bootstrap's
-interval of the gain decides. No other score may be significantly worse. These are not corrected
-for their number: a correction makes a loss harder to see, and what the gate must not do is to
-promote a loss; so each score's own interval decides, as the table shows it.
+than the margin, with the required confidence: the lower end of the paired bootstrap's interval of
+the gain decides. No other score may be significantly worse. These are not corrected for their
+number: a correction makes a loss harder to see, and what the gate must not do is to promote a
+loss; so each score's own interval decides, as the table shows it.
 """
 
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Literal
 
-from sweeps.promotion.verdict import Change, Check, Evidence, Limits, Terms, Verdict
+from sweeps.spec.objectives import LOSS
+from sweeps.spec.sweep import Promote, Sweep
+from sweeps.spec.validation import flaws_of
 from workers.metrics import catalog
-from workers.metrics.bootstrap import Difference, paired
-from workers.metrics.metric import Metric
+from workers.metrics.bootstrap import paired
+from workers.metrics.scorer import Scored
 
-_NAMED = 3  # scores that a line names
+MIN_IMAGES = 30
+"""Images below which the bootstrap's intervals are too narrow to rely on."""
+EPSILON = 5e-5
+"""Differences up to it are none: four digits do not show them. Without a single match BLEU is no
+0 but a tiny number, which differs from captions to captions with all confidence."""
+TERMS = {"images": "test images", "metrics": "metric version", "base": "base revision"}
+"""Fields of `Terms`, and the names of their checks."""
+_PREFERRED = "cider"
+_LISTED = 3  # scores that a line names
 
 
-def agreement(new: Terms, old: Terms | None, *, rescored: bool) -> tuple[Check, ...]:
+@dataclass(frozen=True, kw_only=True)
+class Policy:
+    """What a promotion requires: the section ``promote`` of the sweep file and the options."""
+
+    model: str
+    """The registered model."""
+    objective: str
+    """Score that must be better."""
+    mode: Literal["max", "min"] = "max"
+    margin: float = 0.0
+    """The gain must be above it."""
+    confidence: float = 0.95
+    max_adapter_mb: float | None = None
+    max_latency_ms: float | None = None
+    max_slowdown: float | None = None
+    """Maximum of the latency, as a multiple of the champion's."""
+    approval: bool = False
+    """A person must approve."""
+    approved_by: str | None = None
+    allow_new_data: bool = False
+    """Score both anew where the champion was judged by other images, metrics or base."""
+    dry_run: bool = False
+    """Judge, but register nothing and change no champion."""
+
+    @classmethod
+    def of(
+        cls,
+        sweep: Sweep,
+        *,
+        to: str | None = None,
+        margin: float | None = None,
+        approved_by: str | None = None,
+        allow_new_data: bool = False,
+        dry_run: bool = False,
+    ) -> "Policy":
+        """Return the policy of a sweep; `to` and `margin` replace the file's model and margin.
+
+        Raises ValueError when no model is named, for an invalid option, and when no score can
+        be the objective.
+        """
+        options = {"model": to, "margin": margin}
+        values = sweep.promote.model_dump() if sweep.promote else {}
+        values |= {name: value for name, value in options.items() if value is not None}
+        if "model" not in values:
+            raise ValueError("the sweep file has no promote.model; name one with --to")
+        if flaws := flaws_of(Promote, values):  # of the options: the file was checked
+            option = {"model": "--to", "margin": "--margin"}
+            raise ValueError(
+                "; ".join(f"{option[flaw.at[0]]} {flaw.must}, got {flaw.got}" for flaw in flaws)
+            )
+        objective, mode = _objective(sweep)
+        return cls(
+            **Promote.model_validate(values).model_dump(exclude={"auto"}),
+            objective=objective,
+            mode=mode,
+            approved_by=approved_by,
+            allow_new_data=allow_new_data,
+            dry_run=dry_run,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Terms:
+    """What must be equal before two sets of scores are compared."""
+
+    images: str
+    """Digest of the images, their questions and their references."""
+    metrics: str
+    """Versions of the metrics."""
+    base: str
+    """The base model and its revision, or the digest of its files."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One condition of a promotion."""
+
+    name: str
+    passed: bool
+    measured: str
+    required: str
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.measured}; required: {self.required}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """What was measured of one side."""
+
+    title: str
+    terms: Terms
+    scored: Scored = field(repr=False)
+    adapter_mb: float
+    """Weights of the adapter in 1e6 bytes; 0 for the bare base."""
+    latency_ms: float
+    """Median time of a caption."""
+    checks: tuple[Check, ...] = ()
+    """What was checked while it was loaded: the serve check of a challenger."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricDelta:
+    """One score of both sides; a gain is positive where the challenger is better."""
+
+    output: str
+    mode: Literal["max", "min"] | None
+    """Which way is better; None for a description without a better way."""
+    challenger: float
+    champion: float
+    gain: float
+    """Challenger minus champion, or the reverse where smaller is better."""
+    low: float
+    high: float
+    p: float
+
+    @property
+    def better(self) -> bool:
+        """Whether the challenger is significantly better."""
+        return self.mode is not None and self.low > EPSILON
+
+    @property
+    def worse(self) -> bool:
+        """Whether the challenger is significantly worse."""
+        return self.mode is not None and self.high < -EPSILON
+
+    @property
+    def cells(self) -> list[str]:
+        """Its row in a table of scores."""
+        significance = "better" if self.better else "worse" if self.worse else ""
+        return [
+            self.output,
+            f"{self.challenger:.4f}",
+            f"{self.champion:.4f}",
+            f"{self.gain:+.4f}",
+            f"{self.low:+.4f} to {self.high:+.4f}",
+            "<0.001" if self.p < 0.001 else f"{self.p:.3f}",
+            significance or ("no significant difference" if self.mode else "not judged"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.output} {self.gain:+.4f} ({self.low:+.4f} to {self.high:+.4f})"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """The gate's decision, with everything that it rests on."""
+
+    challenger: str
+    champion: str
+    terms: Terms
+    """The challenger's."""
+    checks: tuple[Check, ...]
+    deltas: tuple[MetricDelta, ...] = ()
+    """The objective's first; empty when the two were not compared."""
+    images: int = 0
+    """Images that both captioned."""
+    confidence: float = 0.95
+    evidence: Evidence | None = field(default=None, repr=False)
+    """The challenger's; None when it was refused before anything was measured."""
+
+    @property
+    def passed(self) -> bool:
+        """Whether every check passed."""
+        return all(check.passed for check in self.checks)
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """The checks that failed, in words."""
+        return tuple(str(check) for check in self.checks if not check.passed)
+
+    @property
+    def gain(self) -> MetricDelta | None:
+        """The objective's delta; None when the two were not compared."""
+        return self.deltas[0] if self.deltas else None
+
+    @property
+    def headline(self) -> str:
+        """The verdict in a sentence."""
+        result, gain = "passed" if self.passed else "refused", self.gain
+        if gain is None:
+            return f"{result}: {self.challenger} was not compared with {self.champion}"
+        return (
+            f"{result}: {gain.output} {gain.challenger:.4f} against {gain.champion:.4f} of "
+            f"{self.champion}, gain {gain.gain:+.4f} ({self.confidence * 100:g} % interval "
+            f"{gain.low:+.4f} to {gain.high:+.4f}) on {self.images} test images"
+        )
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What makes the verdict hard to believe."""
+        if not self.deltas or self.images >= MIN_IMAGES:
+            return ()
+        few = f"intervals of fewer than {MIN_IMAGES} are too narrow to rely on"
+        return (f"only {self.images} test images: {few}",)
+
+    @property
+    def tables(self) -> list[list[list[str]]]:
+        """The table of scores, where the two were compared, and that of checks; headers first."""
+        scores = ["score", "challenger", "champion", "gain", "interval", "p", ""]
+        checks = [
+            [check.name, "passed" if check.passed else "FAILED", check.measured, check.required]
+            for check in self.checks
+        ]
+        compared = [[scores, *(delta.cells for delta in self.deltas)]] if self.deltas else []
+        return [*compared, [["check", "", "measured", "required"], *checks]]
+
+    def markdown(self) -> str:
+        """Return the verdict with its tables, for the version's page in MLflow."""
+        lines = [f"**{self.headline}**", *(f"- because of {reason}" for reason in self.reasons)]
+        for table in self.tables:
+            head, *rows = ["| " + " | ".join(cells) + " |" for cells in table]
+            lines += ["", head, "|" + "---|" * len(table[0]), *rows]
+        return "\n".join([*lines, *(f"\n{warning}" for warning in self.warnings)])
+
+
+def compare_terms(new: Terms, old: Terms | None, *, rescored: bool) -> tuple[Check, ...]:
     """Check that a challenger is judged as the champion was; `old` None: that is not known.
 
-    With `rescored` both are scored anew by the challenger's terms, and differences are only said.
+    With `rescored` both are scored anew by the challenger's terms: differences are shown and pass.
     """
-    names = {"images": "test images", "metrics": "metric version", "base": "base revision"}
-    now, before = asdict(new), asdict(old) if old else {}
-    return tuple(
-        _agrees(name, now[part], before.get(part), rescored) for part, name in names.items()
-    )
+
+    def short(value: str | None) -> str:
+        is_digest = value and len(value) == 64 and set(value) <= set("0123456789abcdef")
+        return value[:12] if value and is_digest else value or "not known"
+
+    required = "as for the champion, or --allow-new-data, which scores both anew"
+    before: Mapping[str, str] = asdict(old) if old else {}
+    checks = []
+    for part, value in asdict(new).items():
+        then, same = before.get(part), "the champion's"
+        equal = value == then
+        checks.append(
+            Check(
+                name=TERMS[part],
+                passed=equal or rescored,
+                measured=same if equal else f"{short(value)}, for the champion {short(then)}",
+                required=same if equal else "any: both were scored anew" if rescored else required,
+            )
+        )
+    return tuple(checks)
 
 
 def judge(
-    challenger: Evidence, champion: Evidence, limits: Limits, given: Sequence[Check] = ()
+    challenger: Evidence, champion: Evidence, policy: Policy, given: Sequence[Check] = ()
 ) -> Verdict:
     """Compare two sides that captioned the same images; `given` are the checks made before.
 
     Raises ValueError for evidence of other images, other metrics or without the objective.
     """
-    changes = _changes(challenger, champion, limits)
-    checks = (
+    deltas = _deltas(challenger.scored, champion.scored, policy)
+    gain, others = deltas[0], deltas[1:]
+    worse = [str(delta) for delta in others if delta.worse]
+    more = f"; and {len(worse) - _LISTED} more" if len(worse) > _LISTED else ""
+    judged = sum(delta.mode is not None for delta in others)
+    checks = [
         *given,
-        _gain(changes[0], limits),
-        _others(changes[1:]),
-        _size(challenger, limits),
-        _latency(challenger, limits),
-        *_slowdown(challenger, champion, limits),
-    )
+        *challenger.checks,
+        Check(
+            name=f"gain in {gain.output}",
+            passed=gain.better and gain.low > policy.margin,
+            measured=f"{gain.gain:+.4f}, {policy.confidence * 100:g} % interval "
+            f"{gain.low:+.4f} to {gain.high:+.4f}",
+            required=f"its lower end above {policy.margin:g}",
+        ),
+        Check(
+            name="other scores",
+            passed=not worse,
+            measured=f"worse: {'; '.join(worse[:_LISTED])}{more}"
+            if worse
+            else f"none of {judged} significantly worse",
+            required="no significant loss",
+        ),
+    ]
+    limits = [
+        ("adapter size", challenger.adapter_mb, policy.max_adapter_mb, "MB"),
+        ("latency", challenger.latency_ms, policy.max_latency_ms, "ms per caption"),
+    ]
+    if policy.max_slowdown is not None:  # else the champion's latency may be of another day
+        ratio = challenger.latency_ms / champion.latency_ms
+        limits.append(("slowdown", ratio, policy.max_slowdown, "x the champion's latency"))
+    for name, value, limit, unit in limits:
+        required = "no limit" if limit is None else f"at most {limit:g} {unit}"
+        passed = limit is None or value <= limit
+        checks.append(
+            Check(name=name, passed=passed, measured=f"{value:.4g} {unit}", required=required)
+        )
     return Verdict(
         challenger=challenger.title,
         champion=champion.title,
-        checks=checks,
-        changes=changes,
+        terms=challenger.terms,
+        checks=tuple(checks),
+        deltas=deltas,
         images=len(challenger.scored.ids),
-        confidence=limits.confidence,
+        confidence=policy.confidence,
+        evidence=challenger,
     )
 
 
-def _agrees(name: str, now: str, before: str | None, rescored: bool) -> Check:
-    if now == before:
-        return Check(name=name, passed=True, measured="the champion's", asked="the champion's")
-    then = "not known" if before is None else _short(before)
-    asked = "as for the champion, or --allow-new-data, which scores both anew"
-    if rescored:
-        asked = "any: both were scored anew"
-    measured = f"{_short(now)}, for the champion {then}"
-    return Check(name=name, passed=rescored, measured=measured, asked=asked)
+def _deltas(challenger: Scored, champion: Scored, policy: Policy) -> tuple[MetricDelta, ...]:
+    """Return the deltas of all outputs that both have, the objective's first."""
+    both = [catalog.get(name) for name in challenger.statistics if name in champion.statistics]
+    pools = {metric.name: metric.pool for metric in both}
+    found = paired(challenger, champion, pools, confidence=policy.confidence)
+    deltas: list[MetricDelta] = []
+    for output, direction in [
+        (each, metric.direction) for metric in both for each in metric.outputs
+    ]:
+        mode = policy.mode if output == policy.objective else direction
+        value, low, high = found[output].value, found[output].low, found[output].high
+        if mode == "min":
+            value, low, high = -value, -high, -low
+        delta = MetricDelta(
+            output=output,
+            mode=mode,
+            challenger=challenger.corpus[output],
+            champion=champion.corpus[output],
+            gain=value,
+            low=low,
+            high=high,
+            p=found[output].p,
+        )
+        deltas.insert(0 if output == policy.objective else len(deltas), delta)
+    if not deltas or deltas[0].output != policy.objective:
+        raise ValueError(f"the objective {policy.objective} is not among the scores of both sides")
+    return tuple(deltas)
 
 
-def _short(value: str) -> str:
-    """Return a digest's first digits; other values as they are."""
-    is_digest = len(value) == 64 and set(value) <= set("0123456789abcdef")
-    return value[:12] if is_digest else value
+def _objective(sweep: Sweep) -> tuple[str, Literal["max", "min"]]:
+    """Return the score that must be better: the leading objective's, unless that is the loss.
 
-
-def _changes(challenger: Evidence, champion: Evidence, limits: Limits) -> tuple[Change, ...]:
-    """Return the changes of all outputs that both have, the objective's first."""
-    ours, theirs = challenger.scored, champion.scored
-    metrics = [catalog.get(name) for name in ours.statistics if name in theirs.statistics]
-    pools = {metric.name: metric.pool for metric in metrics}
-    found = paired(ours, theirs, pools, confidence=limits.confidence)
-    changes = [
-        _change(output, metric, challenger, champion, found[output], limits)
-        for metric in metrics
+    Captions are what is served: for the loss stands CIDEr, or else the first score with a better
+    direction. Raises ValueError when there is none.
+    """
+    leading = sweep.search.objective
+    if leading.metric != LOSS:
+        return leading.metric, leading.mode
+    scores = {
+        output: metric.direction
+        for metric in map(catalog.get, sweep.evaluate.metrics)
         for output in metric.outputs
-    ]
-    first = sorted(changes, key=lambda change: change.output != limits.objective)
-    if not first or first[0].output != limits.objective:
-        raise ValueError(f"the objective {limits.objective} is not among the scores of both sides")
-    return tuple(first)
-
-
-def _change(
-    output: str, metric: Metric, challenger: Evidence, champion: Evidence,
-    difference: Difference, limits: Limits,
-) -> Change:  # fmt: skip
-    mode = limits.mode if output == limits.objective else metric.direction
-    low, high = difference.low, difference.high
-    smaller = mode == "min"
-    return Change(
-        output=output,
-        mode=mode,
-        challenger=challenger.scored.corpus[output],
-        champion=champion.scored.corpus[output],
-        gain=-difference.value if smaller else difference.value,
-        low=-high if smaller else low,
-        high=-low if smaller else high,
-        p=difference.p,
-    )
-
-
-def _gain(change: Change, limits: Limits) -> Check:
-    return Check(
-        name=f"gain in {change.output}",
-        passed=change.won and change.low > limits.margin,
-        measured=f"{change.gain:+.4f}, {limits.confidence * 100:g} % interval "
-        f"{change.low:+.4f} to {change.high:+.4f}",
-        asked=f"its lower end above {limits.margin:g}",
-    )
-
-
-def _others(changes: Sequence[Change]) -> Check:
-    lost = [str(change) for change in changes if change.lost]
-    judged = sum(change.mode is not None for change in changes)
-    named = "; ".join(lost[:_NAMED]) + (f"; and {len(lost) - _NAMED} more" * (len(lost) > _NAMED))
-    return Check(
-        name="other scores",
-        passed=not lost,
-        measured=f"worse: {named}" if lost else f"none of {judged} significantly worse",
-        asked="no significant loss",
-    )
-
-
-def _size(challenger: Evidence, limits: Limits) -> Check:
-    return _at_most("adapter size", challenger.adapter_mb, limits.max_adapter_mb, "MB")
-
-
-def _latency(challenger: Evidence, limits: Limits) -> Check:
-    return _at_most("latency", challenger.latency_ms, limits.max_latency_ms, "ms per caption")
-
-
-def _slowdown(challenger: Evidence, champion: Evidence, limits: Limits) -> tuple[Check, ...]:
-    """Check it where it is limited: else the champion's latency may be of another day."""
-    if limits.max_slowdown is None:
-        return ()
-    ratio = challenger.latency_ms / champion.latency_ms
-    return (_at_most("slowdown", ratio, limits.max_slowdown, "x the champion's latency"),)
-
-
-def _at_most(name: str, value: float, limit: float | None, unit: str) -> Check:
-    return Check(
-        name=name,
-        passed=limit is None or value <= limit,
-        measured=f"{value:.4g} {unit}",
-        asked="no limit" if limit is None else f"at most {limit:g} {unit}",
-    )
+        if metric.direction
+    }
+    if not scores:
+        raise ValueError(
+            "a promotion is judged by a score of captions: evaluate.metrics must have one with a "
+            f"better direction, such as {_PREFERRED}; got {', '.join(sweep.evaluate.metrics)}"
+        )
+    output = _PREFERRED if _PREFERRED in scores else next(iter(scores))
+    return output, scores[output]

@@ -1,24 +1,123 @@
 """The ledger of a registered model: who made which version its champion, when and why.
 
 An entry decides; the alias ``champion`` only shows the newest entry to MLflow and can be set
-anew from it at any time. Every change goes through `Ledger.move`: several processes at once
-queue up one after the other, and each decides on the champion that it replaces.
+anew from it at any time. Every change goes through `Ledger.change_champion`: several processes at
+once queue up one after the other, and each decides on the champion that it replaces.
+
+The entries are parameters of one run. MLflow accepts a parameter once and refuses another value
+for it, also when both come at the same moment: that is the compare-and-set on which the ledger
+stands, which aliases do not have. The run is alone in an experiment whose name is unique.
 """
 
+import json
 import uuid
-from collections.abc import Callable
+from bisect import bisect_right
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import TypeAdapter, ValidationError
 
 from sweeps import names
-from sweeps.promotion import write_once
-from sweeps.promotion.entries import Draft, Entry, LedgerError, chain, fitting, reason_file, write
-from sweeps.promotion.registry import CHAMPION
-from sweeps.tracking.client import Tracking, user
+from sweeps.promotion.registry import CHAMPION, find
+from sweeps.tracking.client import Tracking, find_runs, user
 
-Judge = Callable[[Entry | None], Draft | None]
-"""Head of the ledger -> what to write, or None to leave the champion as it is."""
+MAX_CHARACTERS = 6000
+"""Limit of an entry as text; MLflow cuts longer parameters off without a word."""
+_KEY = "entry."
+_KIND = "ledger"
+"""Tag of the run that holds the ledger."""
+
+
+class LedgerError(ValueError):
+    """A ledger cannot be read, or cannot be written as requested."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LedgerEntry:
+    """One change of the champion; the ledger itself sets `previous`, `at` and `id`.
+
+    An adoption names the version that was the champion before there was a ledger.
+    """
+
+    kind: Literal["adoption", "promotion", "rollback"]
+    version: str
+    """The version of the model that becomes the champion."""
+    by: str
+    """Who does it."""
+    why: str
+    evidence: str | None = None
+    """Where the evidence stands."""
+    run_id: str | None = None
+    """The run in which the version was trained."""
+    approved_by: str | None = None
+    previous: str | None = None
+    """The champion before; None when there was none."""
+    at: str = ""
+    """When, in UTC, such as ``2026-03-01T14:05:12+00:00``."""
+    id: str = ""
+    """Distinguishes the entry from one of another process with the same content."""
+
+    def to_json(self) -> str:
+        """Return the entry as text."""
+        return json.dumps(asdict(self), ensure_ascii=False)
+
+    @property
+    def reason_file(self) -> str:
+        """The artifact of the ledger's run that holds a reason too long for the entry."""
+        return f"why/{self.id}.txt"
+
+    def fitted(self) -> "LedgerEntry":
+        """Return the entry with so much of its reason as fits, and a mark where it is cut.
+
+        Raises `LedgerError` when it does not fit even without a reason.
+        """
+        if len(self.to_json()) <= MAX_CHARACTERS:
+            return self
+
+        def cut(length: int) -> LedgerEntry:
+            return replace(self, why=f"{self.why[:length]} [...] (all of it: {self.reason_file})")
+
+        lengths = range(len(self.why))
+        fits = bisect_right(lengths, MAX_CHARACTERS, key=lambda length: len(cut(length).to_json()))
+        if not fits:
+            raise LedgerError(
+                f"an entry must have at most {MAX_CHARACTERS} characters, got "
+                f"{len(cut(0).to_json())} without its reason: shorten who, evidence or approval"
+            )
+        return cut(fits - 1)
+
+
+_ENTRY = TypeAdapter(LedgerEntry)
+
+
+def read_chain(values: Mapping[int, str], ledger: str) -> tuple[LedgerEntry, ...]:
+    """Return the entries by their numbers, from 1 on.
+
+    Raises `LedgerError`, naming `ledger` and the entry, when one is missing, damaged or does not
+    follow from the one before.
+    """
+    entries: list[LedgerEntry] = []
+    for number in range(1, max(values, default=0) + 1):
+        place = f"{ledger}: entry {number}"
+        if number not in values:
+            raise LedgerError(f"{place} is missing, although there are later ones")
+        try:
+            entry = _ENTRY.validate_json(values[number])
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join(map(str, first["loc"])) or "the entry"
+            raise LedgerError(f"{place} is damaged: {field}: {first['msg']}") from None
+        if not (entry.at and entry.id):
+            raise LedgerError(f"{place} is damaged: at, id: Field required")
+        if entries and entry.previous != entries[-1].version:
+            raise LedgerError(
+                f"{place} says that version {entry.previous} was the champion before, but entry "
+                f"{number - 1} made it version {entries[-1].version}"
+            )
+        entries.append(entry)
+    return tuple(entries)
 
 
 @dataclass(frozen=True)
@@ -34,123 +133,182 @@ class Ledger:
         """Return the ledger of `model` in the store and registry of `tracking`."""
         return cls(replace(tracking, experiment=f"ledger of {model}"), model)
 
-    def head(self) -> Entry | None:
-        """Return the newest entry; its version is the champion. None while there is none."""
-        return next(reversed(self.entries()), None)
-
-    def entries(self) -> tuple[Entry, ...]:
+    def entries(self) -> tuple[LedgerEntry, ...]:
         """Return all entries, the oldest first.
 
         Raises `LedgerError` when the ledger was deleted, or names the entry that is damaged.
         """
-        run_id = write_once.find(self.tracking)
+        run_id = self._run()
         return () if run_id is None else self._read(run_id)
 
-    def move(self, judge: Judge) -> Entry | None:
-        """Change the champion as `judge` decides and return the entry; None when it declines.
+    def head(self) -> LedgerEntry | None:
+        """Return the newest entry; its version is the champion. None while there is none."""
+        return next(reversed(self.entries()), None)
 
-        `judge` is asked again, with the new head, when another process was faster. The first
-        entry of a model that has a champion already names that one. Raises `LedgerError` for a
-        version that cannot become the champion, and when the alias could not be set.
+    def champion(self) -> LedgerEntry | None:
+        """Return the newest entry or, before there is a ledger, one for the alias' version."""
+        return self.head() or self._adoption()
+
+    def alias(self) -> str | None:
+        """Return the version that the alias names; None when there is no alias or no model."""
+        found = find(self.tracking.client().get_model_version_by_alias, self.model, CHAMPION)
+        return str(found.version) if found else None
+
+    def has_version(self, version: str) -> bool:
+        """Tell whether the registry has that version of the model."""
+        return find(self.tracking.client().get_model_version, self.model, version) is not None
+
+    def change_champion(
+        self, decide: Callable[[LedgerEntry | None], LedgerEntry | None]
+    ) -> LedgerEntry | None:
+        """Enter what `decide` returns for the newest entry; None leaves the champion as it is.
+
+        `decide` is called again, with the new head, when another process was faster. The first
+        entry of a model that has a champion already names that one. Returns the entry as it
+        stands. Raises `LedgerError` for a version that cannot become the champion, and when the
+        alias could not be set.
         """
-        run_id = write_once.make(self.tracking, _note(self.model))
+        client, run_id = self.tracking.client(), self._run() or self._create_run()
         while True:
             entries = self._read(run_id)
-            if not entries and self._adopt(run_id):
-                continue
             head = entries[-1] if entries else None
-            draft = judge(head)
-            if draft is None:
+            adoption = None if head else self._adoption()
+            entry = adoption or decide(head)
+            if entry is None:
                 return None
-            entry = self._entry(draft, head)
-            if self._append(run_id, len(entries) + 1, entry):
-                self.project()
-                return fitting(entry)
+            entry = replace(
+                entry,
+                previous=head.version if head else None,
+                at=datetime.now(UTC).isoformat(timespec="seconds"),
+                id=uuid.uuid4().hex,
+            )
+            if entry.version == entry.previous:
+                raise LedgerError(f"{self.model} version {entry.version} is the champion already")
+            if not self.has_version(entry.version):
+                raise LedgerError(
+                    f"{self.model} has no version {entry.version} to make the champion"
+                )
+            fitted = entry.fitted()
+            if fitted != entry:  # first, so that no entry names a file that is not there
+                client.log_text(run_id, entry.why, entry.reason_file)
+            if self._append(run_id, len(entries) + 1, fitted) and not adoption:
+                self.update_alias()
+                return fitted
 
-    def project(self) -> Entry | None:
-        """Set the alias to the newest entry's version, and return that entry.
+    def update_alias(self) -> None:
+        """Set the alias to the newest entry's version.
 
         Another process may set it to an older version in between, but then sees the newer entry
         as well: the last one to look leaves the alias right. Raises `LedgerError`.
         """
-        shown = None
+        client, shown = self.tracking.client(), None
+        from mlflow.exceptions import MlflowException
+
         while (head := self.head()) != shown and head is not None:
-            self._set_alias(head)
+            try:
+                client.set_registered_model_alias(self.model, CHAMPION, head.version)
+            except MlflowException as error:
+                raise LedgerError(
+                    f"version {head.version} of {self.model} is the champion by its ledger, but "
+                    f"the alias could not be set ({error.message}); "
+                    f"`{names.command('reconcile', self.model)}` sets it"
+                ) from error
             shown = head
-        return shown
 
-    def alias(self) -> str | None:
-        """Return the version that the alias names; None when there is no alias or no model."""
-        from mlflow.exceptions import MlflowException
-
-        try:
-            return str(self._client.get_model_version_by_alias(self.model, CHAMPION).version)
-        except MlflowException as error:
-            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-                return None
-            raise
-
-    def has(self, version: str) -> bool:
-        """Say whether the registry has that version of the model."""
-        from mlflow.exceptions import MlflowException
-
-        try:
-            self._client.get_model_version(self.model, version)
-        except MlflowException as error:
-            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-                return False
-            raise
-        return True
-
-    @property
-    def _client(self) -> Any:
-        return self.tracking.client()
-
-    def _read(self, run_id: str) -> tuple[Entry, ...]:
-        place = f"{self.tracking.experiment} (run {run_id} in {self.tracking.address})"
-        return chain(write_once.values(self._client, run_id), place)
-
-    def _adopt(self, run_id: str) -> bool:
-        """Enter the champion of before the ledger; return whether there is one."""
+    def _adoption(self) -> LedgerEntry | None:
+        """Return the entry for the champion of before the ledger; None when there is none."""
         version = self.alias()
         if version is None:
-            return False
-        trained = self._client.get_model_version(self.model, version).run_id
+            return None
+        trained = self.tracking.client().get_model_version(self.model, version).run_id
         why = f"had the alias {CHAMPION} before there was a ledger"
-        draft = Draft(kind="adoption", version=version, by=user(), why=why, run_id=trained or None)
-        self._append(run_id, 1, self._entry(draft, None))
-        return True
+        return LedgerEntry(
+            kind="adoption", version=version, by=user(), why=why, run_id=trained or None
+        )
 
-    def _entry(self, draft: Draft, head: Entry | None) -> Entry:
-        previous = head.version if head else None
-        if draft.version == previous:
-            raise LedgerError(f"{self.model} version {previous} is the champion already")
-        if not self.has(draft.version):
-            raise LedgerError(f"{self.model} has no version {draft.version} to make the champion")
-        at = datetime.now(UTC).isoformat(timespec="seconds")
-        return Entry(**asdict(draft), previous=previous, at=at, id=uuid.uuid4().hex)
+    def _run(self) -> str | None:
+        """Return the id of the ledger's run; None while there is none.
 
-    def _append(self, run_id: str, number: int, entry: Entry) -> bool:
-        short = fitting(entry)
-        if short != entry:  # first, so that no entry names a file that is not there
-            self._client.log_text(run_id, entry.why, reason_file(entry))
-        return write_once.append(self._client, run_id, number, write(short))
+        Raises `LedgerError`, saying how to restore it, when the experiment or its run was deleted.
+        """
+        client, name = self.tracking.client(), self.tracking.experiment
+        experiment = client.get_experiment_by_name(name)
+        if experiment is None:
+            return None
+        if experiment.lifecycle_stage == "deleted":
+            raise LedgerError(
+                f"the experiment {name!r} was deleted in {self.tracking.address}; bring it "
+                f"back with `mlflow experiments restore -x {experiment.experiment_id}`"
+            )
+        runs = find_runs(client, experiment.experiment_id, names.equals(names.tag(_KIND), "true"))
+        if len(runs) != 1:
+            raise LedgerError(
+                f"the experiment {name!r} in {self.tracking.address} must have one run with the "
+                f"tag {_KIND!r}, got {len(runs)}; a deleted one comes back with `mlflow runs "
+                "restore --run-id ID`, the ID stands in the experiment's tag ledger.run"
+            )
+        return str(runs[0].info.run_id)
 
-    def _set_alias(self, head: Entry) -> None:
+    def _create_run(self) -> str:
+        """Create the ledger's run, or return that of a process that was faster.
+
+        Run and experiment are made under a name of their own, and renaming the experiment
+        publishes both: names are unique, so of several processes at once one succeeds, and none
+        ever sees an experiment without its run.
+        """
+        client, name = self.tracking.client(), self.tracking.experiment
+        from mlflow.exceptions import MlflowException
+
+        draft = replace(self.tracking, experiment=f"{name} (begun {uuid.uuid4().hex})")
+        experiment_id = draft.experiment_id()
+        note = (
+            f"The ledger of the registered model **{self.model}**: its parameters are the changes "
+            f"of its champion, in order. `{names.command('history', self.model)}` shows them. Keep "
+            "this run."
+        )
+        tags = {_KIND: "true", "mlflow.note.content": note}
+        run_id = client.create_run(experiment_id, run_name=name, tags=tags).info.run_id
+        client.set_terminated(run_id)
+        client.set_experiment_tag(experiment_id, "ledger.run", run_id)
+        refused = None
+        try:
+            client.rename_experiment(experiment_id, name)
+        except MlflowException as error:
+            refused = error
+            client.delete_experiment(experiment_id)
+        found = self._run()
+        if found is None:
+            raise LedgerError(
+                f"cannot make the experiment {name!r} in {self.tracking.address}"
+            ) from refused
+        return found
+
+    def _read(self, run_id: str) -> tuple[LedgerEntry, ...]:
+        place = f"{self.tracking.experiment} (run {run_id} in {self.tracking.address})"
+        return read_chain(_values(self.tracking.client(), run_id), place)
+
+    def _append(self, run_id: str, number: int, entry: LedgerEntry) -> bool:
+        """Write entry `number`; return False when another process was first."""
+        client, value = self.tracking.client(), entry.to_json()
         from mlflow.exceptions import MlflowException
 
         try:
-            self._client.set_registered_model_alias(self.model, CHAMPION, head.version)
+            client.log_param(run_id, f"{_KEY}{number:06d}", value, synchronous=True)
         except MlflowException as error:
-            raise LedgerError(
-                f"version {head.version} of {self.model} is the champion by its ledger, but the "
-                f"alias could not be set ({error.message}); "
-                f"`{names.command('reconcile', self.model)}` sets it"
-            ) from error
+            # Refused, or written although the answer was lost: what stands there decides.
+            kept = _values(client, run_id).get(number)
+            if kept is None:
+                raise LedgerError(
+                    f"run {run_id} takes no entry: {error.message.splitlines()[0]}"
+                ) from error
+            return kept == value
+        return True
 
 
-def _note(model: str) -> str:
-    return (
-        f"The ledger of the registered model **{model}**: its parameters are the changes of its "
-        f"champion, in order. `{names.command('history', model)}` shows them. Keep this run."
-    )
+def _values(client: Any, run_id: str) -> dict[int, str]:
+    """Return number -> text of all entries; numbers begin at 1."""
+    return {
+        int(key.removeprefix(_KEY)): value
+        for key, value in client.get_run(run_id).data.params.items()
+        if key.startswith(_KEY) and key.removeprefix(_KEY).isdecimal()
+    }

@@ -1,184 +1,206 @@
 """Promotion: a trial's adapter is registered, judged, and becomes the champion if it passes."""
 
-from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from rich.console import Console
+from rich.table import Table
 
-from sweeps.promotion import evidence_file, registry, serve_check, wording
-from sweeps.promotion.champion import Champion
-from sweeps.promotion.entries import Draft, Entry
-from sweeps.promotion.evidence import Bench, Candidate
-from sweeps.promotion.evidence_file import Judged
-from sweeps.promotion.held_out import HeldOut, count_uses
-from sweeps.promotion.judging import Judging
-from sweeps.promotion.ledger import Ledger
-from sweeps.promotion.limits import Wish, asked, limits
-from sweeps.promotion.nominee import Nominee, nominee
-from sweeps.promotion.serve_check import Expected, Served
-from sweeps.promotion.verdict import Check, Verdict
-from sweeps.spec.sweep import Promote
+from sweeps import names
+from sweeps.promotion import evidence, gate, registry
+from sweeps.promotion.adapters import SCHEME, Adapter, fetch_registered
+from sweeps.promotion.evidence import HeldOut
+from sweeps.promotion.gate import Check, Evidence, Policy, Verdict
+from sweeps.promotion.ledger import Ledger, LedgerEntry
 from sweeps.tracking.client import Tracking, user
-from workers.metrics.scorer import Scorer
 
 PROMOTED, REFUSED = 0, 3
 """Exit codes."""
 
 
-def promote_named(name: str, results: Path, wish: Wish, console: Console) -> int:
-    """Promote the trial that `name` names, see `nominee`; return the exit code."""
-    return promote(nominee(name, results), wish, console)
+def promote(challenger: Adapter, policy: Policy, tracking: Tracking, console: Console) -> int:
+    """Judge a trial's adapter and make it the champion if it passes; return the exit code.
 
+    It is registered as the challenger first, and every verdict is kept. A dry run judges it
+    against the champion of now and leaves everything as it is, but for the count of uses of the
+    test images.
 
-def promote(chosen: Nominee, wish: Wish, console: Console) -> int:
-    """Judge a trial and make it the champion if it passes; return the exit code.
-
-    Raises ValueError or OSError, in words, for what cannot be judged at all: no model is named,
-    the adapter is gone, the test split is empty or has no captions.
+    Raises ValueError or OSError, in words, for what cannot be judged at all: the test split is
+    empty or has no captions, or the champion is gone.
     """
-    wanted = asked(chosen.earlier.sweep, wish)
-    side = chosen.candidate
-    held_out = HeldOut.of(side.recipe)
-    evaluate = side.recipe.evaluate
-    with closing(Scorer(evaluate.metrics, held_out.references)) as scorer:
-        scorer.start()
-        bench = Bench(
-            held_out=held_out, scorer=scorer, batch_size=evaluate.batch_size, console=console
-        )
-        case = Case(chosen=chosen, side=side, bench=bench, wanted=wanted, wish=wish)
-        return case.tried() if wish.dry_run else case.decided()
+    assert challenger.run_id is not None  # a trial has a run
+    client, recipe, run_id = tracking.client(), challenger.recipe, challenger.run_id
+    model, ledger = policy.model, Ledger.open(tracking, policy.model)
+    known: Evidence | None = None
 
+    with HeldOut.open(recipe, console) as held_out, TemporaryDirectory() as folder:
+        if policy.dry_run:
+            version, uri = "", f"{folder}/model"
+            registry.save(Path(uri), challenger.path, recipe, tracking)
+        else:
+            version = str(
+                registry.register(tracking, run_id, challenger.path, recipe, model, challenger.tags)
+            )
+            uri = f"{SCHEME}{model}/{version}"
 
-@dataclass(frozen=True, kw_only=True)
-class Case:
-    """One promotion, from the registry to the alias."""
-
-    chosen: Nominee
-    side: Candidate
-    bench: Bench
-    wanted: Promote
-    wish: Wish
-
-    def tried(self) -> int:
-        """Judge against the champion of now, and leave everything as it is."""
-        with TemporaryDirectory() as folder:
-            copy = Path(folder) / "model"
-            registry.save(copy, self._adapter, self.side.recipe, self._tracking)
-            verdict = self._judging(str(copy)).against(self._champion(self._reigning))
-        self._say(verdict, self._count(verdict))
-        self.bench.console.print("a dry run: nothing is registered and no champion changes")
-        return PROMOTED if verdict.passed else REFUSED
-
-    def decided(self) -> int:
-        """Register the adapter as the challenger, judge it, and make it champion if it passes."""
-        version = registry.register(
-            self._tracking, self.chosen.entry.run_id, self._adapter, self.side.recipe,
-            self._model, self.chosen.tags,
-        )  # fmt: skip
-        judging = self._judging(f"models:/{self._model}/{version}")
-
-        def judge(head: Entry | None) -> Draft | None:
-            champion = self._champion(head.version if head else None)
-            if champion is not None and champion.version == str(version):
+        def decide(head: LedgerEntry | None) -> LedgerEntry | None:
+            """Judge against the champion at the ledger's head, and keep the verdict."""
+            nonlocal known
+            champion = head.version if head else None
+            if champion == version:
                 return None
-            return self._judged(judging, champion, version)
+            verdict = evaluate(
+                challenger,
+                champion,
+                policy,
+                tracking=tracking,
+                held_out=held_out,
+                uri=uri,
+                known=known,
+            )
+            known = verdict.evidence  # measured once, also when another promoter is faster
+            images, used = verdict.terms.images, bool(verdict.deltas)
+            uses = evidence.count_uses(client, run_id, images, more=used)
+            address = None
+            if not policy.dry_run:
+                address = evidence.record(client, challenger, verdict, policy, version, uses)
+            print_verdict(verdict, uses, console)
+            if not verdict.passed:
+                return None
+            return LedgerEntry(
+                kind="promotion",
+                version=version,
+                by=user(),
+                why=verdict.headline,
+                evidence=address,
+                run_id=run_id,
+                approved_by=policy.approved_by,
+            )
 
-        moved = self._ledger.move(judge)
-        return self._concluded(version, moved)
+        if policy.dry_run:
+            entry = decide(ledger.champion())
+            console.print("a dry run: nothing is registered and no champion changes")
+            return PROMOTED if entry else REFUSED
+        entry = ledger.change_champion(decide)
 
-    def _judged(self, judging: Judging, champion: Champion | None, version: int) -> Draft | None:
-        """Judge, keep the verdict whatever it is, and return what the ledger is to hold of it."""
-        verdict = judging.against(champion)
-        uses = self._count(verdict)
-        run_id, client = self.chosen.entry.run_id, self._tracking.client()
-        judged = Judged(
-            model=self._model, version=version, verdict=verdict, terms=judging.terms,
-            challenger=judging.evidence, beams=self.side.recipe.evaluate.final_beams, uses=uses,
-            approved_by=self.wish.approved_by,
-        )  # fmt: skip
-        address = evidence_file.write(client, run_id, judged)
-        evidence_file.tag(client, judged, address)
-        self._say(verdict, uses)
-        if not verdict.passed:
-            return None
-        return Draft(
-            kind="promotion", version=str(version), by=user(), why=wording.headline(verdict),
-            evidence=address, run_id=run_id, approved_by=self.wish.approved_by,
-        )  # fmt: skip
+    champion = ledger.champion()
+    if entry is None and (champion is None or champion.version != version):
+        stays = (
+            f"version {champion.version} stays the champion" if champion else "there is no champion"
+        )
+        console.print(f"{model} version {version} is registered, alias challenger; {stays}")
+        return REFUSED
+    registry.remove_challenger(tracking, model, version)
+    state = "is" if entry else "was already"
+    console.print(f"{challenger.title} {state} {model} version {version}, alias champion")
+    return PROMOTED
 
-    def _concluded(self, version: int, moved: Entry | None) -> int:
-        """Say how it ended; a champion is no challenger any more."""
-        name = f"{self._model} version {version}"
-        champion = self._reigning
-        if moved is None and champion != str(version):
-            stays = f"version {champion} stays the champion" if champion else "there is no champion"
-            self.bench.console.print(f"{name} is registered, alias challenger; {stays}")
-            return REFUSED
-        registry.unchallenge(self._tracking, self._model, version)
-        state = "is" if moved else "was already"
-        self.bench.console.print(f"{self.side.title} {state} {name}, alias champion")
-        return PROMOTED
 
-    def _judging(self, uri: str) -> Judging:
-        def ask(expected: Expected) -> Served:
-            return serve_check.ask(uri, self._tracking, expected.requests)
+def evaluate(
+    challenger: Adapter,
+    champion: str | None,
+    policy: Policy,
+    *,
+    tracking: Tracking,
+    held_out: HeldOut,
+    uri: str,
+    known: Evidence | None = None,
+) -> Verdict:
+    """Judge a challenger against a version of the policy's model; None is its bare base.
 
-        return Judging(
-            self.side, self.bench, limits(self.chosen.earlier.sweep, self.wanted), ask,
-            self.wish.allow_new_data, self._approval(),
-        )  # fmt: skip
+    A champion that was judged by other terms ends it, unless both are to be scored anew. `uri`
+    is where MLflow loads the challenger from, `known` its evidence where it was measured before.
+    Raises ValueError for a champion that is gone.
+    """
+    from mlflow.exceptions import MlflowException
 
-    def _approval(self) -> tuple[Check, ...]:
-        by = self.wish.approved_by
-        if not self.wanted.approval and by is None:
-            return ()
-        return (
+    terms = known.terms if known else held_out.terms(challenger.recipe)
+    checks: list[Check] = []
+    if policy.approval or policy.approved_by is not None:
+        by = policy.approved_by
+        checks.append(
             Check(
                 name="approval",
                 passed=bool(by and by.strip()),
                 measured=f"by {by}" if by else "nobody's",
-                asked="--approve-by NAME" if self.wanted.approval else "none needed",
-            ),
+                required="--approve-by NAME" if policy.approval else "none needed",
+            )
         )
 
-    def _champion(self, version: str | None) -> Champion | None:
+    version, title = None, f"{policy.model} version {champion}"
+    if champion is not None:
+        version = registry.find(tracking.client().get_model_version, policy.model, champion)
         if version is None:
-            return None
-        return Champion(tracking=self._tracking, model=self._model, version=version)
+            raise _gone(title, policy.model, "it is not in the registry")
+        before = evidence.terms_in(version.tags)
+        agreement = gate.compare_terms(terms, before, rescored=policy.allow_new_data)
+        checks += agreement
+        if not all(check.passed for check in agreement):
+            return Verdict(
+                challenger=challenger.title,
+                champion=title,
+                terms=terms,
+                checks=tuple(checks),
+                evidence=known,
+            )
+    ours = known or held_out.measure(challenger, terms, served=(uri, tracking))
+    if version is None:
+        return gate.judge(ours, held_out.measure(challenger, terms, bare=True), policy, checks)
+    if policy.max_slowdown is None:  # else both are timed in the same hour
+        metrics = challenger.recipe.evaluate.metrics
+        theirs = evidence.stored(tracking.client(), version.tags, terms, metrics)
+        if theirs is not None:
+            held_out.console.print(f"{title}: scores as stored with it")
+            return gate.judge(ours, replace(theirs, title=title), policy, checks)
+    with TemporaryDirectory() as folder:
+        try:
+            adapter = fetch_registered(f"{SCHEME}{policy.model}/{champion}", tracking, folder)
+        except (OSError, MlflowException) as error:
+            raise _gone(title, policy.model, f"its files cannot be fetched ({error})") from error
+        if challenger.recipe.task != adapter.recipe.task:
+            task = Check(
+                name="task",
+                passed=False,
+                measured=challenger.recipe.task,
+                required=f"{adapter.recipe.task}, as {title}",
+            )
+            return Verdict(
+                challenger=challenger.title,
+                champion=title,
+                terms=terms,
+                checks=(*checks, *ours.checks, task),
+                evidence=ours,
+            )
+        theirs = held_out.measure(adapter, held_out.terms(adapter.recipe))
+        return gate.judge(ours, theirs, policy, checks)
 
-    def _count(self, verdict: Verdict) -> int:
-        """Count a use of the test images, if they were used; return all uses so far."""
-        client, run_id = self._tracking.client(), self.chosen.entry.run_id
-        return count_uses(client, run_id, self.bench.held_out.digest, more=bool(verdict.changes))
 
-    def _say(self, verdict: Verdict, uses: int) -> None:
-        wording.say(verdict, self.bench.console)
-        self.bench.console.print(
-            f"these test images have judged {uses} time{'s' * (uses != 1)} so far; "
-            "the more often, the less a narrow gain means"
-        )
+def print_verdict(verdict: Verdict, uses: int, console: Console) -> None:
+    """Print the verdict's tables, its headline and, when it is a refusal, why."""
+    for number, (header, *rows) in enumerate(verdict.tables):
+        if number:
+            console.print()
+        grid = Table(box=None, pad_edge=False, header_style="bold")
+        for column in header:
+            grid.add_column(column, overflow="fold")
+        for row in rows:
+            grid.add_row(*row)
+        console.print(grid)
+    for warning in verdict.warnings:
+        console.print(warning, style="yellow", soft_wrap=True)
+    style = "bold green" if verdict.passed else "bold red"
+    console.print(verdict.headline, style=style, soft_wrap=True)
+    for reason in verdict.reasons:
+        console.print(f"  because of {reason}", soft_wrap=True)
+    console.print(
+        f"these test images have judged {uses} time{'s' * (uses != 1)} so far; "
+        "the more often, the less a narrow gain means"
+    )
 
-    @property
-    def _reigning(self) -> str | None:
-        """The version that is the champion now: the ledger's, or the alias' before there is one."""
-        head = self._ledger.head()
-        return head.version if head else self._ledger.alias()
 
-    @property
-    def _adapter(self) -> Path:
-        assert self.side.adapter is not None  # a trial has one
-        return self.side.adapter
-
-    @property
-    def _model(self) -> str:
-        return self.wanted.model
-
-    @property
-    def _tracking(self) -> Tracking:
-        return self.chosen.tracking
-
-    @property
-    def _ledger(self) -> Ledger:
-        return Ledger.open(self._tracking, self._model)
+def _gone(title: str, model: str, why: str) -> ValueError:
+    return ValueError(
+        f"{title} is the champion, but {why}; "
+        f"`{names.command('rollback', model)}` returns to the champion before it"
+    )

@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import io
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -31,9 +31,18 @@ RECIPE = "recipe"
 """Key of the model's metadata under which its whole recipe stands."""
 
 REQUIRED = (
-    "mlflow", "torch", "transformers", "peft", "bitsandbytes", "accelerate", "safetensors",
-    "pillow", "pydantic", "filelock", "platformdirs",
-)  # fmt: skip
+    "mlflow",
+    "torch",
+    "transformers",
+    "peft",
+    "bitsandbytes",
+    "accelerate",
+    "safetensors",
+    "pillow",
+    "pydantic",
+    "filelock",
+    "platformdirs",
+)
 """Packages that the captioner needs, pinned as installed here."""
 
 
@@ -51,14 +60,48 @@ def register(
     the one that has this adapter already. Raises FileNotFoundError when the folder holds no
     adapter.
     """
+    client = tracking.client()  # quiet, before the first import
+    import mlflow
+    from mlflow.entities import LoggedModelOutput, Metric
+
     check_adapter(adapter)
-    client = tracking.client()
     weights = digest(adapter)
-    made = _registered(client, name, weights) or _new(
-        tracking, run_id, adapter, recipe, name, {**tags, ADAPTER: weights}
-    )
-    client.set_registered_model_alias(name, CHALLENGER, made)
-    return int(made)
+    condition = f"{names.equals('name', name)} AND {names.equals(names.tag(ADAPTER), weights)}"
+    versions = [int(found.version) for found in client.search_model_versions(condition)]
+    if versions:
+        client.set_registered_model_alias(name, CHALLENGER, str(max(versions)))
+        return max(versions)
+
+    tags, run = {**tags, ADAPTER: weights}, client.get_run(run_id)
+    # The recipe's values and not those that the run began with: its point may have changed.
+    logged, values = run.data.params, dotted(recipe)
+    own = {field: values[field] for field in logged if field in values}
+    logarithmic = [field for field in own if f"{field}_log10" in logged]
+    model_id = client.create_logged_model(
+        run.info.experiment_id,
+        name="captioner",
+        source_run_id=run_id,
+        tags=tags,
+        params={**logged, **with_log10(own, logarithmic)},
+        model_type="captioner",
+    ).model_id
+    with global_store(tracking):
+        mlflow.pyfunc.log_model(model_id=model_id, **_files(adapter, recipe))
+        # From ``models:/m-...``: a version that is made from ``runs:/`` dies with its run.
+        with contextlib.redirect_stderr(io.StringIO()):  # MLflow prints what the caller will
+            made = mlflow.register_model(f"models:/{model_id}", name, tags=tags)
+    # The model is shown on the run's page, and the run's best metrics on the model's. With its own
+    # time and step a metric is linked; with others it would be logged again.
+    client.log_outputs(run_id, [LoggedModelOutput(model_id, step=0)])
+    best = [
+        Metric(each.key, each.value, each.timestamp, each.step, model_id, run_id=run_id)
+        for key in run.data.metrics
+        if key.startswith("best/")
+        for each in client.get_metric_history(run_id, key)[-1:]
+    ]
+    client.log_batch(run_id, metrics=best)
+    client.set_registered_model_alias(name, CHALLENGER, made.version)
+    return int(made.version)
 
 
 def digest(adapter: Path) -> str:
@@ -67,11 +110,11 @@ def digest(adapter: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def unchallenge(tracking: Tracking, name: str, version: int) -> None:
-    """Take the alias of the challenger from a version, unless another one has it by now."""
+def remove_challenger(tracking: Tracking, name: str, version: str) -> None:
+    """Remove the alias of the challenger from a version, unless another one has it by now."""
     client = tracking.client()
     aliases = client.get_registered_model(name).aliases
-    if str(aliases.get(CHALLENGER)) == str(version):
+    if str(aliases.get(CHALLENGER)) == version:
         client.delete_registered_model_alias(name, CHALLENGER)
 
 
@@ -137,46 +180,8 @@ def requirements() -> list[str]:
     return [f"{package}=={version(package).partition('+')[0]}" for package in REQUIRED]
 
 
-def _registered(client: Any, name: str, weights: str) -> str | None:
-    """Return the newest version that has these weights."""
-    ours = f"{names.equals('name', name)} AND {names.equals(names.tag(ADAPTER), weights)}"
-    found = client.search_model_versions(ours)
-    return str(max(int(each.version) for each in found)) if found else None
-
-
-def _params(logged: Mapping[str, str], recipe: Recipe) -> dict[str, str]:
-    """Return the parameters of a trial's run as the recipe has them: its point may have changed."""
-    values = dotted(recipe)
-    own = {name: values[name] for name in logged if name in values}
-    logarithmic = [name for name in own if f"{name}_log10" in logged]
-    return {**logged, **with_log10(own, logarithmic)}
-
-
-def _new(
-    tracking: Tracking, run_id: str, adapter: Path, recipe: Recipe, name: str,
-    tags: Mapping[str, str],
-) -> str:  # fmt: skip
-    import mlflow
-
-    client = tracking.client()
-    run = client.get_run(run_id)
-    model = client.create_logged_model(
-        run.info.experiment_id,
-        name="captioner",
-        source_run_id=run_id,
-        tags=dict(tags),
-        params=_params(run.data.params, recipe),
-        model_type="captioner",
-    )
-    with global_store(tracking):
-        mlflow.pyfunc.log_model(model_id=model.model_id, **_files(adapter, recipe))
-        made = _register(model.model_id, name, tags)
-    _link(client, run, model.model_id)
-    return made
-
-
 def _files(adapter: Path, recipe: Recipe) -> dict[str, Any]:
-    """Return what MLflow is to store of an adapter."""
+    """Return what MLflow stores of an adapter."""
     return {
         "python_model": str(captioner_file()),
         "artifacts": {"adapter": str(adapter)},
@@ -185,37 +190,6 @@ def _files(adapter: Path, recipe: Recipe) -> dict[str, Any]:
         "metadata": {RECIPE: recipe.model_dump(mode="json")},
         "pip_requirements": requirements(),
     }
-
-
-def _register(model_id: str, name: str, tags: Mapping[str, str]) -> str:
-    """Register from ``models:/m-…``: a version made from ``runs:/`` dies with its run."""
-    import mlflow
-
-    with contextlib.redirect_stderr(io.StringIO()):  # MLflow prints what the caller will say
-        made = mlflow.register_model(f"models:/{model_id}", name, tags=dict(tags))
-    return str(made.version)
-
-
-def _link(client: Any, run: Any, model_id: str) -> None:
-    """Show the model on the run's page, and the run's best metrics on the model's."""
-    from mlflow.entities import LoggedModelOutput, Metric
-
-    run_id = run.info.run_id
-    client.log_outputs(run_id, [LoggedModelOutput(model_id, step=0)])
-    best = [
-        point
-        for key in run.data.metrics
-        if key.startswith("best/")
-        for point in client.get_metric_history(run_id, key)[-1:]
-    ]
-    # With its own time and step a metric is linked; with others it would be logged again.
-    client.log_batch(
-        run_id,
-        metrics=[
-            Metric(point.key, point.value, point.timestamp, point.step, model_id, run_id=run_id)
-            for point in best
-        ],
-    )
 
 
 @contextlib.contextmanager
@@ -234,3 +208,15 @@ def global_store(tracking: Tracking) -> Iterator[None]:
         mlflow.set_registry_uri(before[1])  # type: ignore[arg-type]
         if before[1] is None:
             os.environ.pop("MLFLOW_REGISTRY_URI", None)
+
+
+def find(call: Callable[..., Any], *arguments: str) -> Any | None:
+    """Return what a call of MLflow's client finds; None where there is no such thing."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return call(*arguments)
+    except MlflowException as error:
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            return None
+        raise

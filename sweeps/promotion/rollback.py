@@ -1,25 +1,87 @@
-"""Rollback: the champion before becomes the champion again."""
+"""The champion before becomes the champion again; the alias is set to what the ledger says."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 from sweeps import names
-from sweeps.promotion.entries import Draft, Entry, LedgerError
-from sweeps.promotion.files import check_files
-from sweeps.promotion.ledger import Ledger
-from sweeps.tracking.client import user
+from sweeps.promotion.ledger import Ledger, LedgerEntry, LedgerError
+from sweeps.promotion.registry import CHAMPION, check_adapter, global_store
+from sweeps.tracking.client import Tracking, user
 
 
-@dataclass(frozen=True, kw_only=True)
-class RolledBack:
+class RolledBack(NamedTuple):
     """A rollback that was done."""
 
-    entry: Entry
+    entry: LedgerEntry
     skipped: tuple[str, ...]
-    """Versions that were passed over because they were deleted, the newest first."""
+    """Versions that were skipped because they were deleted, the newest first."""
 
 
-def standing(entries: Sequence[Entry]) -> list[str]:
+def roll_back(
+    ledger: Ledger, *, to: str | None = None, why: str | None = None, by: str | None = None
+) -> RolledBack:
+    """Make `to` the champion, else the last other version that has not been rolled back.
+
+    Raises `LedgerError` when there is no such version, when its files are gone, and when the
+    champion changes meanwhile: of two people who roll the same version back, one succeeds.
+    """
+    entries, model = ledger.entries(), ledger.model
+    if not entries:
+        raise LedgerError(f"{model} has no ledger: nothing was promoted that could go back")
+    champion, former = entries[-1].version, dict.fromkeys(entry.version for entry in entries)
+    skipped: list[str] = []
+    if to is None:
+        for version in reversed(standing(entries)):
+            if version == champion:
+                continue
+            if ledger.has_version(version):
+                to = version
+                break
+            skipped.append(version)
+        else:
+            deleted = "".join(f"; version {version} was deleted" for version in skipped)
+            raise LedgerError(
+                f"{model} has no version before {champion} to go back to{deleted}; "
+                f"`{names.command('history', model)}` shows all, --to names one that was rolled "
+                "back"
+            )
+    elif to not in former:
+        raise LedgerError(
+            f"--to must be a version that was the champion of {model} ({', '.join(former)}), got "
+            f"{to}; a new one becomes it by `sweeps promote`"
+        )
+    elif to == champion:
+        raise LedgerError(f"{model} version {to} is the champion already")
+    elif not ledger.has_version(to):
+        raise LedgerError(f"{model} version {to} was deleted from the registry")
+    check_files(ledger.tracking, model, to)
+    known = next(entry for entry in reversed(entries) if entry.version == to)
+    draft = LedgerEntry(
+        kind="rollback",
+        version=to,
+        by=by or user(),
+        why=why or "no reason given",
+        evidence=known.evidence,
+        run_id=known.run_id,
+    )
+
+    def decide(head: LedgerEntry | None) -> LedgerEntry:
+        if head != entries[-1]:
+            now = f"to version {head.version} by {head.by}" if head else "away"
+            raise LedgerError(
+                f"the champion of {model} moved {now} meanwhile, so nothing was rolled back; "
+                f"look at `{names.command('history', model)}`"
+            )
+        return draft
+
+    entry = ledger.change_champion(decide)
+    assert entry is not None  # `decide` never declines
+    return RolledBack(entry, tuple(skipped))
+
+
+def standing(entries: Sequence[LedgerEntry]) -> list[str]:
     """Return the versions that have not been rolled back, the champion last.
 
     A version that was rolled back stands again only when it is promoted again, or when a
@@ -35,76 +97,67 @@ def standing(entries: Sequence[Entry]) -> list[str]:
     return stack
 
 
-def roll_back(
-    ledger: Ledger, *, to: str | None = None, why: str | None = None, by: str | None = None
-) -> RolledBack:
-    """Make `to` the champion, else the last other version that has not been rolled back.
+def reconcile(ledger: Ledger) -> str:
+    """Set the alias to the ledger's newest entry where it is not; return in words what was found.
 
-    Raises `LedgerError` when there is no such version, when its files are gone, and when the
-    champion changes meanwhile: of two people who roll the same version back, one succeeds.
+    Raises `LedgerError` when the ledger's champion was deleted from the registry.
     """
-    entries = ledger.entries()
+    entries, alias, model = ledger.entries(), ledger.alias(), ledger.model
+    if not entries and alias is None:
+        return f"{model} has neither a ledger nor a champion; there is nothing to reconcile"
     if not entries:
-        raise LedgerError(f"{ledger.model} has no ledger: nothing was promoted that could go back")
-    target, skipped = _named(ledger, entries, to) if to else _before(ledger, entries)
-    check_files(ledger.tracking, ledger.model, target)
-    draft = _draft(entries, target, why, by or user())
-
-    def judge(head: Entry | None) -> Draft:
-        if head != entries[-1]:
-            raise LedgerError(_moved(ledger.model, head))
-        return draft
-
-    entry = ledger.move(judge)
-    assert entry is not None  # the judge never declines
-    return RolledBack(entry=entry, skipped=skipped)
-
-
-def _before(ledger: Ledger, entries: Sequence[Entry]) -> tuple[str, tuple[str, ...]]:
-    """Return the version to go back to, and the deleted ones that were passed over."""
-    champion = entries[-1].version
-    skipped: list[str] = []
-    for version in reversed(standing(entries)):
-        if version == champion:
-            continue
-        if ledger.has(version):
-            return version, tuple(skipped)
-        skipped.append(version)
-    raise LedgerError(
-        f"{ledger.model} has no version before {champion} to go back to"
-        + "".join(f"; version {version} was deleted" for version in skipped)
-        + f"; `{names.command('history', ledger.model)}` shows all, --to names one that was "
-        "rolled back"
-    )
-
-
-def _named(ledger: Ledger, entries: Sequence[Entry], to: str) -> tuple[str, tuple[str, ...]]:
-    """Check a version that was asked for by its number."""
-    champions = list(dict.fromkeys(entry.version for entry in entries))
-    if to not in champions:
-        raise LedgerError(
-            f"--to must be a version that was the champion of {ledger.model} "
-            f"({', '.join(champions)}), got {to}; a new one becomes it by `sweeps promote`"
+        return (
+            f"{model} has no ledger; its champion is version {alias} by the alias alone, and the "
+            "next promotion begins the ledger with it"
         )
-    if to == entries[-1].version:
-        raise LedgerError(f"{ledger.model} version {to} is the champion already")
-    if not ledger.has(to):
-        raise LedgerError(f"{ledger.model} version {to} was deleted from the registry")
-    return to, ()
+    head = entries[-1]
+    if alias == head.version:
+        return f"{model}@{CHAMPION} is version {alias}, as its ledger says"
+    if not ledger.has_version(head.version):
+        raise LedgerError(
+            f"{model} version {head.version} is the champion by its ledger, but was deleted from "
+            f"the registry; `{names.command('rollback', model)}` goes back to the one before"
+        )
+    ledger.update_alias()
+    if alias is None:
+        found = f"{model} had no alias {CHAMPION}"
+    else:
+        known = alias in {entry.version for entry in entries}
+        found = (
+            f"{model}@{CHAMPION} was version {alias}{'' if known else ', which was never promoted'}"
+        )
+    return f"{found}; set it to version {head.version}: {head.kind} by {head.by} at {head.at}"
 
 
-def _draft(entries: Sequence[Entry], target: str, why: str | None, by: str) -> Draft:
-    """Write the rollback, with what is known of the version since it last became champion."""
-    known = next(entry for entry in reversed(entries) if entry.version == target)
-    return Draft(
-        kind="rollback", version=target, by=by, why=why or "no reason given",
-        evidence=known.evidence, run_id=known.run_id,
-    )  # fmt: skip
+def check_files(tracking: Tracking, model: str, version: str) -> None:
+    """Fetch a version as MLflow would to load it, and read its parts; the base is not loaded.
 
+    It takes seconds, also on a machine that could not hold the base. Raises `LedgerError` when
+    something is missing or cut off.
+    """
+    tracking.client()  # quiet, before the first import
+    from mlflow.artifacts import download_artifacts
+    from mlflow.models import Model
+    from safetensors import safe_open
 
-def _moved(model: str, head: Entry | None) -> str:
-    now = f"to version {head.version} by {head.by}" if head else "away"
-    return (
-        f"the champion of {model} moved {now} meanwhile, so nothing was rolled back; "
-        f"look at `{names.command('history', model)}`"
-    )
+    with TemporaryDirectory() as temporary, global_store(tracking):
+        try:
+            folder = Path(download_artifacts(f"models:/{model}/{version}", dst_path=temporary))
+            flavor = Model.load(str(folder)).flavors["python_function"]
+            artifacts = flavor.get("artifacts", {})
+            parts = [flavor.get("code"), *(each["path"] for each in artifacts.values())]
+            if flavor.get("model_code_path"):  # where it was when it was logged
+                parts.append(Path(flavor["model_code_path"]).name)
+            for part in filter(None, parts):
+                if not (folder / part).exists():
+                    raise FileNotFoundError(f"{part} is missing")
+            if "adapter" in artifacts:
+                check_adapter(folder / artifacts["adapter"]["path"])
+            for weights in sorted(folder.rglob("*.safetensors")):
+                with safe_open(weights, framework="numpy"):  # refuses a file that is cut off
+                    pass
+        except Exception as error:  # each kind of artifact store raises errors of its own
+            raise LedgerError(
+                f"the files of {model} version {version} cannot be read, so it cannot be loaded: "
+                f"{str(error).strip() or type(error).__name__}"
+            ) from error

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sweeps.names import printable
-from sweeps.promotion.adapters import trained
+from sweeps.promotion.adapters import open_adapter
 from sweeps.spec.problems import complain
 from workers.data.images import ImageError
 from workers.families.prompts import Asking
@@ -34,8 +34,8 @@ def caption_files(
 ) -> bool:
     """Print a caption of each image, and say on stderr which have none; return whether all have.
 
-    `source` is what `sweeps.promotion.adapters.trained` takes. Raises ValueError and OSError,
-    before anything is written, for a model that cannot be loaded or asked so.
+    `source` is what `sweeps.promotion.adapters.open_adapter` takes. Raises ValueError and
+    OSError, before anything is written, for a model that cannot be loaded or asked so.
     """
     captioner = load(source, results)
     lines: list[Line] = []
@@ -52,14 +52,9 @@ def caption_files(
 
 def load(source: str, results: Path) -> Captioner:
     """Return the captioner that `source` names; raises ValueError or OSError."""
-    with trained(source, results) as found:
+    with open_adapter(source, results) as found:
         recipe = found.recipe
-        if recipe is None:
-            raise ValueError(
-                f"{found.title} says nothing of its base model and prompt: name a sweep, a trial "
-                "or a registered model"
-            )
-        adapted = Adapted.load(recipe.model, recipe.quantization, found.adapter)
+        adapted = Adapted.load(recipe.model, recipe.quantization, found.path)
     return Captioner.of(
         adapted,
         Asking(task=recipe.task, prompt=recipe.prompt),

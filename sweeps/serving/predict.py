@@ -7,7 +7,7 @@ from rich.console import Console
 
 from search_spaces.flaws import show
 from sweeps import names
-from sweeps.promotion.adapters import Trained, followed, trained
+from sweeps.promotion.adapters import Adapter, followed, open_adapter
 from sweeps.quiet import quiet_libraries
 from sweeps.results.folder import SweepFolder
 from sweeps.serving import prediction_files
@@ -44,7 +44,7 @@ def write_predictions(
     if split not in SPLITS:
         raise ValueError(f"--split must be one of {', '.join(SPLITS)}; got {show(split)}")
     prediction_files.check_out(out)
-    with trained(source, results) as found:
+    with open_adapter(source, results) as found:
         recipe = overridden(_recipe(found, data, results), overrides)
         samples = _samples(recipe, split, console)
         console.print(f"{found.title}: {len(samples)} samples of {split}", soft_wrap=True)
@@ -86,17 +86,19 @@ def overridden(recipe: Recipe, assignments: Iterable[str]) -> Recipe:
     return Recipe.model_validate(document.values)
 
 
-def _recipe(found: Trained, data: str | None, results: Path) -> Recipe:
+def _recipe(found: Adapter, data: str | None, results: Path) -> Recipe:
     """Return the adapter's recipe, with the data of another one if that is named."""
     named = _sweep(data, results).recipe if data else None
-    if found.recipe is None and named is None:
+    own = found.known_recipe
+    if own and named:
+        return own.model_copy(update={"data": named.data})
+    recipe = own or named
+    if recipe is None:
         raise ValueError(
             f"{found.title} says nothing of data, prompt and base model: "
             "name a sweep file that does with --data"
         )
-    if found.recipe is None or named is None:
-        return found.recipe or named  # type: ignore[return-value]  # one of them is there
-    return found.recipe.model_copy(update={"data": named.data})
+    return recipe
 
 
 def _sweep(name: str, results: Path) -> Sweep:
@@ -122,13 +124,13 @@ def _samples(recipe: Recipe, split: str, console: Console) -> Sequence[Sample]:
 
 
 def _predict(
-    found: Trained, recipe: Recipe, samples: Sequence[Sample], console: Console
+    found: Adapter, recipe: Recipe, samples: Sequence[Sample], console: Console
 ) -> list[Prediction]:
     quiet_libraries()  # before their first import, which is when they talk
     from workers.families.prompts import Asking
     from workers.inference.predict import Adapted, predict
 
-    adapted = Adapted.load(recipe.model, recipe.quantization, found.adapter)
+    adapted = Adapted.load(recipe.model, recipe.quantization, found.path)
     asking = Asking(task=recipe.task, prompt=recipe.prompt)
     predictions = predict(adapted, samples, asking, recipe.evaluate)
     return list(followed(predictions, len(samples), console))

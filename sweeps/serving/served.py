@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sweeps.promotion.adapters import SCHEME, model_store, trained, version_of
+from sweeps.promotion.adapters import SCHEME, model_store, open_adapter, version_of
 from sweeps.serving.batcher import Batcher
 from sweeps.serving.resident import Resident
 from workers.inference.captioner import Captioner
@@ -59,7 +59,7 @@ class Registered:
     name: str
     alias: str
     results: Path
-    """Folder of the embedded store, see `sweeps.promotion.adapters.trained`."""
+    """Folder of the embedded store, see `sweeps.promotion.adapters.open_adapter`."""
     images: Path | None = None
     """Folder of images that may be named by path."""
 
@@ -74,9 +74,8 @@ class Registered:
         """
         source = f"{SCHEME}{self.name}/{number}"
         version = self._version(source)
-        with trained(source, self.results) as found:
-            recipe, weights = found.recipe, read_weights(found.adapter)
-        assert recipe is not None  # `trained` refuses a registered model without one
+        with open_adapter(source, self.results) as found:
+            recipe, weights = found.recipe, read_weights(found.path)
         shared = beside is not None and beside.resident.fits(recipe)
         resident = beside.resident if beside and shared else Resident(recipe)
         return Served(

@@ -228,9 +228,9 @@ def test_an_adapter_is_registered_once_and_each_is_the_challenger_at_first(regis
     assert int(client.get_model_version_by_alias(NAME, "champion").version) == version
     assert (mlflow.get_tracking_uri(), mlflow.get_registry_uri()) == before
 
-    registry.unchallenge(tracking, NAME, second)  # it no longer is
+    registry.remove_challenger(tracking, NAME, str(second))  # it no longer is
     assert "challenger" in client.get_registered_model(NAME).aliases
-    registry.unchallenge(tracking, NAME, version)
+    registry.remove_challenger(tracking, NAME, str(version))
     assert set(client.get_registered_model(NAME).aliases) == {"champion"}
 
 

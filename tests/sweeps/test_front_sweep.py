@@ -12,8 +12,9 @@ from rich.console import Console
 from sweeps.board.earlier import EarlierSweep
 from sweeps.cli import compare, outcome
 from sweeps.doctor import checkup
-from sweeps.promotion.limits import Wish
-from sweeps.promotion.promote import promote_named
+from sweeps.promotion.adapters import adapter_of_trial, find_trial
+from sweeps.promotion.gate import Policy
+from sweeps.promotion.promote import promote
 from sweeps.results import record
 from sweeps.results.folder import SweepFolder
 
@@ -106,7 +107,7 @@ def test_a_winner_that_the_gate_refuses_is_a_challenger_and_the_sweep_ends_well(
     code, printed, _ = ended
     assert code == 0
     assert "because of gain in exact_match: " in printed
-    assert "asked: its lower end above 0.9" in printed
+    assert "required: its lower end above 0.9" in printed
     assert "small-captioner version 1 is registered, alias challenger" in printed
 
 
@@ -114,13 +115,15 @@ def test_a_point_of_the_front_is_sent_to_the_gate_by_name_only(ended, earlier, b
     written = io.StringIO()
     console = Console(file=written, width=200)
     with pytest.raises(ValueError, match="has several objectives; choose a trial") as refused:
-        promote_named("front-1", ended[2], Wish(), console)
+        find_trial("front-1", ended[2])
     assert all(entry.trial in str(refused.value) for entry in earlier.board.front)
     with pytest.raises(ValueError, match=r"cannot be promoted: adapter_mb is .*, must be < 0\.1"):
-        promote_named(f"front-1/{by_rank['64'].trial}", ended[2], Wish(), console)
+        find_trial(f"front-1/{by_rank['64'].trial}", ended[2])
     with pytest.raises(ValueError, match=r"no trial 'trial-9' in front-1; there are trial-0"):
-        promote_named("front-1/trial-9", ended[2], Wish(), console)
-    promote_named(f"front-1/{by_rank['1'].trial}", ended[2], Wish(), console)
+        find_trial("front-1/trial-9", ended[2])
+    sweep, entry = find_trial(f"front-1/{by_rank['1'].trial}", ended[2])
+    challenger = adapter_of_trial(sweep, entry)
+    promote(challenger, Policy.of(sweep.sweep), sweep.run.tracking, console)
     assert "small-captioner version" in written.getvalue()
     version = earlier.run.client.get_model_version_by_alias("small-captioner", "challenger")
     assert version.tags["trial.id"] == by_rank["1"].trial

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from sweeps.promotion.entries import Draft
-from sweeps.promotion.ledger import Ledger
+from sweeps.promotion.ledger import Ledger, LedgerEntry
 from sweeps.promotion.registry import global_store
 from sweeps.tracking.client import Tracking
 
@@ -98,8 +97,8 @@ def promote():
     def moves(ledger, *versions, **more):
         for version in versions:
             fields = {"by": "ann", "why": f"{version} is better", **more}
-            draft = Draft(kind="promotion", version=version, **fields)
-            ledger.move(lambda _, draft=draft: draft)
+            draft = LedgerEntry(kind="promotion", version=version, **fields)
+            ledger.change_champion(lambda _, draft=draft: draft)
 
     return moves
 

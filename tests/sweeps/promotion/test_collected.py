@@ -6,11 +6,9 @@ import sys
 
 import pytest
 
-from sweeps.promotion.entries import LedgerError
-from sweeps.promotion.files import check_files
-from sweeps.promotion.ledger import Ledger
+from sweeps.promotion.ledger import Ledger, LedgerError
 from sweeps.promotion.registry import global_store
-from sweeps.promotion.rollback import roll_back
+from sweeps.promotion.rollback import check_files, roll_back
 
 
 def collect(store):

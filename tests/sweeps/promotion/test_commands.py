@@ -81,7 +81,7 @@ def test_rollback_says_what_it_did(call, ledger, client, promote):
     promote(ledger, "1", "2", "3")
     client.delete_model_version(ledger.model, "2")
     assert call("rollback", ledger.model).splitlines() == [
-        "version 2 was deleted and is passed over",
+        "version 2 was deleted and is skipped",
         f"version 1 is the champion again, in place of version 3: models:/{ledger.model}@champion",
     ]
     assert ledger.head().why == "no reason given"

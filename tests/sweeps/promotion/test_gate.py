@@ -5,12 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sweeps.promotion.gate import agreement, judge
-from sweeps.promotion.verdict import Evidence, Limits, Terms
+from sweeps.promotion.gate import Evidence, Policy, Terms, compare_terms, judge
 
 IMAGES = 200
 TERMS = Terms(images="a" * 64, metrics="1", base="hub/model@c0ffee")
-LIMITS = Limits(objective="exact_match")
+POLICY = Policy(model="m", objective="exact_match")
 
 
 @pytest.fixture
@@ -36,7 +35,7 @@ def failed(verdict):
 def test_a_clear_gain_passes_and_its_interval_is_that_of_the_paired_bootstrap(evidence):
     """40 of 200 images change from miss to hit: the gain is 0.2, its standard error
     sqrt(0.2 * 0.8 / 200)."""
-    verdict = judge(evidence(hits(0.7), "new"), evidence(hits(0.5), "old"), LIMITS)
+    verdict = judge(evidence(hits(0.7), "new"), evidence(hits(0.5), "old"), POLICY)
     assert verdict.passed
     assert verdict.reasons == ()
     assert (verdict.challenger, verdict.champion, verdict.images) == ("new", "old", IMAGES)
@@ -50,11 +49,11 @@ def test_a_clear_gain_passes_and_its_interval_is_that_of_the_paired_bootstrap(ev
 
 def test_equal_captions_are_refused(evidence):
     same = evidence(hits(0.6))
-    verdict = judge(same, same, LIMITS)
+    verdict = judge(same, same, POLICY)
     assert failed(verdict) == ["gain in exact_match"]
     assert verdict.reasons == (
         "gain in exact_match: +0.0000, 95 % interval +0.0000 to +0.0000; "
-        "asked: its lower end above 0",
+        "required: its lower end above 0",
     )
 
 
@@ -63,7 +62,7 @@ def test_a_gain_that_may_be_chance_is_refused(evidence):
     before = hits(0.5)
     after = before.copy()
     after[81:100], after[100:121] = False, True
-    verdict = judge(evidence(after), evidence(before), LIMITS)
+    verdict = judge(evidence(after), evidence(before), POLICY)
     assert verdict.gain.gain == pytest.approx(0.01)
     assert verdict.gain.low < 0 < verdict.gain.high
     assert failed(verdict) == ["gain in exact_match"]
@@ -71,15 +70,15 @@ def test_a_gain_that_may_be_chance_is_refused(evidence):
 
 @pytest.mark.parametrize(("margin", "passes"), [(0.1, True), (0.2, False)])
 def test_the_lower_end_must_be_above_the_margin(evidence, margin, passes):
-    verdict = judge(evidence(hits(0.7)), evidence(hits(0.5)), replace(LIMITS, margin=margin))
+    verdict = judge(evidence(hits(0.7)), evidence(hits(0.5)), replace(POLICY, margin=margin))
     assert verdict.passed == passes
 
 
 def test_more_confidence_asks_for_more(evidence):
     """4 images of 200 became hits: 1.8 % of the resamples have none of them."""
     sides = evidence(hits(0.52)), evidence(hits(0.5))
-    assert judge(*sides, replace(LIMITS, confidence=0.95)).passed
-    assert failed(judge(*sides, replace(LIMITS, confidence=0.99))) == ["gain in exact_match"]
+    assert judge(*sides, replace(POLICY, confidence=0.95)).passed
+    assert failed(judge(*sides, replace(POLICY, confidence=0.99))) == ["gain in exact_match"]
 
 
 def with_errors(side, share):
@@ -94,10 +93,10 @@ def with_errors(side, share):
 def test_a_significant_loss_on_another_score_is_refused_though_the_objective_gains(evidence):
     """The word error rate is better when it is smaller: its gain is the fall."""
     champion = with_errors(evidence(hits(0.5)), 0.3)
-    verdict = judge(with_errors(evidence(hits(0.7)), 0.4), champion, LIMITS)
+    verdict = judge(with_errors(evidence(hits(0.7)), 0.4), champion, POLICY)
     assert failed(verdict) == ["other scores"]
-    (other,) = verdict.changes[1:]
-    assert (other.output, other.mode, other.lost) == ("word_error_rate", "min", True)
+    (other,) = verdict.deltas[1:]
+    assert (other.output, other.mode, other.worse) == ("word_error_rate", "min", True)
     assert other.gain == pytest.approx(-0.1 / 3)
     assert other.low < other.gain < other.high < 0
     assert verdict.reasons[0].startswith("other scores: worse: word_error_rate -0.0333 (-0.0")
@@ -105,8 +104,8 @@ def test_a_significant_loss_on_another_score_is_refused_though_the_objective_gai
 
 def test_a_loss_that_may_be_chance_is_no_reason(evidence):
     champion = with_errors(evidence(hits(0.5)), 0.3)
-    verdict = judge(with_errors(evidence(hits(0.7)), 0.305), champion, LIMITS)
-    assert verdict.changes[1].gain < 0
+    verdict = judge(with_errors(evidence(hits(0.7)), 0.305), champion, POLICY)
+    assert verdict.deltas[1].gain < 0
     assert verdict.passed
 
 
@@ -120,9 +119,9 @@ def described(side, length):
 
 
 def test_a_score_without_a_better_direction_is_shown_and_not_judged(evidence):
-    verdict = judge(described(evidence(hits(0.7)), 0.5), described(evidence(hits(0.5)), 1), LIMITS)
-    shown = {change.output: change for change in verdict.changes}["length_ratio"]
-    assert (shown.mode, shown.lost) == (None, False)
+    verdict = judge(described(evidence(hits(0.7)), 0.5), described(evidence(hits(0.5)), 1), POLICY)
+    shown = {delta.output: delta for delta in verdict.deltas}["length_ratio"]
+    assert (shown.mode, shown.worse) == (None, False)
     assert shown.high < 0
     assert verdict.passed
 
@@ -130,28 +129,29 @@ def test_a_score_without_a_better_direction_is_shown_and_not_judged(evidence):
 def test_what_four_digits_do_not_show_is_neither_gain_nor_loss(evidence):
     """All images differ by the same: of that the bootstrap is quite sure."""
     longer, shorter = described(evidence(hits(0.5)), 1.0), described(evidence(hits(0.5)), 1 - 4e-5)
-    limits = Limits(objective="length_ratio")
-    assert failed(judge(longer, shorter, limits)) == ["gain in length_ratio"]
-    (change, *_) = judge(shorter, longer, limits).changes
-    assert change.high < 0
-    assert not change.lost
+    policy = Policy(model="m", objective="length_ratio")
+    assert failed(judge(longer, shorter, policy)) == ["gain in length_ratio"]
+    (delta, *_) = judge(shorter, longer, policy).deltas
+    assert delta.high < 0
+    assert not delta.worse
 
 
 def test_an_objective_that_is_minimized_gains_by_falling(evidence):
-    limits = Limits(objective="word_error_rate", mode="min")
+    policy = Policy(model="m", objective="word_error_rate", mode="min")
     better, worse = evidence(hits(0.7)), evidence(hits(0.5))
-    verdict = judge(better, worse, limits)
-    assert verdict.changes[0].output == "word_error_rate"
+    verdict = judge(better, worse, policy)
+    assert verdict.deltas[0].output == "word_error_rate"
     assert verdict.gain.gain == pytest.approx(0.2 / 3)
     assert 0 < verdict.gain.low < verdict.gain.gain < verdict.gain.high
     assert verdict.passed
-    assert failed(judge(worse, better, limits)) == ["gain in word_error_rate", "other scores"]
+    assert failed(judge(worse, better, policy)) == ["gain in word_error_rate", "other scores"]
 
 
 def test_an_objective_without_a_direction_of_its_own_has_the_sweeps(evidence):
     longer, shorter = described(evidence(hits(0.5)), 1.0), described(evidence(hits(0.5)), 0.5)
-    assert judge(shorter, longer, Limits(objective="length_ratio", mode="min")).passed
-    assert not judge(longer, shorter, Limits(objective="length_ratio", mode="min")).passed
+    policy = Policy(model="m", objective="length_ratio", mode="min")
+    assert judge(shorter, longer, policy).passed
+    assert not judge(longer, shorter, policy).passed
 
 
 @pytest.mark.parametrize(
@@ -164,16 +164,16 @@ def test_an_objective_without_a_direction_of_its_own_has_the_sweeps(evidence):
 )
 def test_a_limit_that_is_broken_refuses_and_one_that_is_met_does_not(evidence, limit, check):
     challenger, champion = evidence(hits(0.7)), evidence(hits(0.5), latency_ms=10.0)
-    refused = judge(challenger, champion, replace(LIMITS, **limit))
+    refused = judge(challenger, champion, replace(POLICY, **limit))
     assert failed(refused) == [check]
     ((name, value),) = limit.items()
     assert f"at most {value:g}" in refused.reasons[0]
-    assert judge(challenger, champion, replace(LIMITS, **{name: value * 1.1})).passed
+    assert judge(challenger, champion, replace(POLICY, **{name: value * 1.1})).passed
 
 
 def test_what_was_checked_before_decides_too(evidence):
-    (bad, *_) = agreement(TERMS, replace(TERMS, images="b" * 64), rescored=False)
-    verdict = judge(evidence(hits(0.7)), evidence(hits(0.5)), LIMITS, [bad])
+    (bad, *_) = compare_terms(TERMS, replace(TERMS, images="b" * 64), rescored=False)
+    verdict = judge(evidence(hits(0.7)), evidence(hits(0.5)), POLICY, [bad])
     assert failed(verdict) == ["test images"]
 
 
@@ -183,30 +183,30 @@ def test_what_was_checked_before_decides_too(evidence):
 )
 def test_other_terms_are_refused_unless_both_are_scored_anew(part, check):
     old = replace(TERMS, **{part: "other"})
-    found = {each.name: each for each in agreement(TERMS, old, rescored=False)}
+    found = {each.name: each for each in compare_terms(TERMS, old, rescored=False)}
     assert [name for name, each in found.items() if not each.passed] == [check]
     assert "for the champion other" in found[check].measured
-    assert "--allow-new-data" in found[check].asked
-    anew = {each.name: each for each in agreement(TERMS, old, rescored=True)}
+    assert "--allow-new-data" in found[check].required
+    anew = {each.name: each for each in compare_terms(TERMS, old, rescored=True)}
     assert all(each.passed for each in anew.values())
     assert "for the champion other" in anew[check].measured
 
 
 def test_a_champion_whose_terms_are_not_known_is_refused():
-    found = agreement(TERMS, None, rescored=False)
+    found = compare_terms(TERMS, None, rescored=False)
     assert not any(each.passed for each in found)
     assert "for the champion not known" in found[0].measured
 
 
 def test_equal_terms_agree():
-    assert all(each.passed for each in agreement(TERMS, replace(TERMS), rescored=False))
+    assert all(each.passed for each in compare_terms(TERMS, replace(TERMS), rescored=False))
 
 
 def test_captions_of_other_images_or_without_the_objective_cannot_be_judged(evidence, scored):
     challenger = evidence(hits(0.7))
     others = replace(challenger, scored=scored(hits(0.5), prefix="photo"))
     with pytest.raises(ValueError, match="only captions of the same images"):
-        judge(challenger, others, LIMITS)
+        judge(challenger, others, POLICY)
     blind = replace(challenger, scored=scored(hits(0.5), metrics=("word_error_rate",)))
     with pytest.raises(ValueError, match="objective exact_match is not among the scores of both"):
-        judge(challenger, blind, LIMITS)
+        judge(challenger, blind, POLICY)

@@ -6,12 +6,12 @@ import pytest
 from mlflow.entities import ViewType
 from mlflow.exceptions import MlflowException
 
-from sweeps.promotion.entries import Draft, LedgerError, fitting, reason_file
-from sweeps.promotion.ledger import Ledger
+from sweeps.promotion.ledger import Ledger, LedgerEntry, LedgerError
 
 
 def draft(version, **more):
-    return Draft(**{"kind": "promotion", "version": version, "by": "ann", "why": "better", **more})
+    fields = {"kind": "promotion", "version": version, "by": "ann", "why": "better", **more}
+    return LedgerEntry(**fields)
 
 
 def test_opening_and_looking_makes_nothing(store, client):
@@ -23,8 +23,8 @@ def test_opening_and_looking_makes_nothing(store, client):
 
 def test_a_move_is_entered_and_shown_by_the_alias(ledger, store):
     given = draft("2", evidence="run r, gate.json", run_id="r", approved_by="bob")
-    first = ledger.move(lambda head: given if head is None else None)
-    second = ledger.move(lambda head: draft("3") if head == first else None)
+    first = ledger.change_champion(lambda head: given if head is None else None)
+    second = ledger.change_champion(lambda head: draft("3") if head == first else None)
 
     assert ledger.entries() == (first, second)
     assert ledger.head() == second
@@ -39,7 +39,7 @@ def test_a_move_is_entered_and_shown_by_the_alias(ledger, store):
 def test_a_judge_that_declines_moves_nothing(ledger, promote):
     promote(ledger, "1")
     before = ledger.entries()
-    assert ledger.move(lambda head: None) is None
+    assert ledger.change_champion(lambda head: None) is None
     assert (ledger.entries(), ledger.alias()) == (before, "1")
 
 
@@ -53,7 +53,7 @@ def test_the_loser_of_a_race_is_asked_again_about_the_new_champion(ledger, promo
             promote(ledger, "2")
         return draft("3")
 
-    entry = ledger.move(slow)
+    entry = ledger.change_champion(slow)
     assert seen == ["1", "2"]
     assert (entry.previous, entry.version) == ("2", "3")
     assert [each.version for each in ledger.entries()] == ["1", "2", "3"]
@@ -66,11 +66,12 @@ def test_an_alias_set_late_does_not_hide_a_newer_entry(ledger, promote):
     class Late(Ledger):
         """Is overtaken between its entry and its alias."""
 
-        def _set_alias(self, head):
+        def head(self):
+            head = super().head()
             if head.version == "2":
                 promote(ledger, "3")
                 assert ledger.alias() == "3"
-            super()._set_alias(head)
+            return head
 
     promote(Late(ledger.tracking, ledger.model), "2")
     assert [entry.version for entry in ledger.entries()] == ["1", "2", "3"]
@@ -84,7 +85,7 @@ def test_the_loser_may_decline_the_new_champion(ledger, promote):
             return draft("1")
         return None
 
-    assert ledger.move(beaten) is None
+    assert ledger.change_champion(beaten) is None
     assert [each.version for each in ledger.entries()] == ["2"]
     assert ledger.alias() == "2"
 
@@ -92,7 +93,7 @@ def test_the_loser_may_decline_the_new_champion(ledger, promote):
 def test_a_champion_of_an_earlier_release_is_the_first_entry(ledger, client):
     client.set_registered_model_alias(ledger.model, "champion", "1")
     assert ledger.head() is None
-    entry = ledger.move(lambda head: draft("2") if head.version == "1" else None)
+    entry = ledger.change_champion(lambda head: draft("2") if head.version == "1" else None)
 
     adopted, promoted = ledger.entries()
     assert (adopted.kind, adopted.version, adopted.previous) == ("adoption", "1", None)
@@ -109,16 +110,16 @@ def test_a_champion_of_an_earlier_release_is_the_first_entry(ledger, client):
 def test_a_version_that_cannot_become_the_champion_is_refused(ledger, promote, version, said):
     promote(ledger, "1")
     with pytest.raises(LedgerError, match=f"{ledger.model} {said}"):
-        ledger.move(lambda head: draft(version))
+        ledger.change_champion(lambda head: draft(version))
     assert len(ledger.entries()) == 1
 
 
 def test_a_long_reason_is_kept_whole_in_a_file(ledger, client):
     why = "because " * 2000
-    entry = ledger.move(lambda head: draft("1", why=why))
-    assert ledger.head() == entry == fitting(entry)
-    assert entry.why.endswith(f"[...] (all of it: {reason_file(entry)})")
-    place = client.download_artifacts(run_of(client, ledger), reason_file(entry))
+    entry = ledger.change_champion(lambda head: draft("1", why=why))
+    assert ledger.head() == entry == entry.fitted()
+    assert entry.why.endswith(f"[...] (all of it: {entry.reason_file})")
+    place = client.download_artifacts(run_of(client, ledger), entry.reason_file)
     assert Path(place).read_text() == why
 
 
@@ -150,7 +151,7 @@ def test_a_ledger_that_is_deleted_meanwhile_takes_no_entry(ledger, client, promo
         return draft("2")
 
     with pytest.raises(LedgerError, match=rf"run {run_id} takes no entry: .*'active'.* deleted\.$"):
-        ledger.move(judge)
+        ledger.change_champion(judge)
     client.restore_run(run_id)
     assert (ledger.head().version, ledger.alias()) == ("1", "1")
 
@@ -184,10 +185,10 @@ def test_an_alias_that_cannot_be_set_is_said_and_the_entry_stands(ledger, client
         return draft("2")
 
     promote(ledger, "1")
-    entered = ledger.move(judge)
+    entered = ledger.change_champion(judge)
     client.delete_model_version(ledger.model, "2")
     with pytest.raises(LedgerError, match=rf"version 2 of .* `sweeps reconcile {ledger.model}`"):
-        ledger.project()
+        ledger.update_alias()
     assert ledger.head() == entered
 
 

@@ -4,25 +4,25 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from mlflow.entities import ViewType
 
 from benchmarks import promoters
-from sweeps.promotion.reconcile import reconcile
+from sweeps.promotion.rollback import reconcile
 from sweeps.tracking.client import Tracking
 
 DIES_BEFORE_THE_ALIAS = """
 import os, signal, sys
 from pathlib import Path
-from sweeps.promotion.entries import Draft
-from sweeps.promotion.ledger import Ledger
+from sweeps.promotion.ledger import Ledger, LedgerEntry
 from sweeps.tracking.client import Tracking
 
-Ledger.project = lambda self: os.kill(os.getpid(), signal.SIGKILL)
+Ledger.update_alias = lambda self: os.kill(os.getpid(), signal.SIGKILL)
 store = Tracking(uri=None, experiment="tested", root=Path(sys.argv[1]))
-draft = Draft(kind="promotion", version="2", by="zoe", why="better")
-Ledger.open(store, sys.argv[2]).move(lambda head: draft)
+draft = LedgerEntry(kind="promotion", version="2", by="zoe", why="better")
+Ledger.open(store, sys.argv[2]).change_champion(lambda head: draft)
 """
 
 
@@ -57,9 +57,8 @@ def test_the_look_at_a_contest_sees_what_is_wrong(store, ledger, promote, client
         if fault == "alias":
             client.set_registered_model_alias(ledger.model, "champion", "1")
         if fault == "lost":
-            found.promotions.append(promoters.Promotion(
-                entry=promoters.Entry(**{**vars(one.entry), "id": "x"}), judged=(), seconds=0.0,
-            ))  # fmt: skip
+            unknown = replace(one, entry=replace(one.entry, id="x"), judged=())
+            found.promotions.append(unknown)
         if fault == "order":
             experiment = client.get_experiment_by_name(f"ledger of {ledger.model}")
             (run,) = client.search_runs([experiment.experiment_id])

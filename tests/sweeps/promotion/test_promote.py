@@ -7,11 +7,11 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from sweeps.promotion import evidence_file
-from sweeps.promotion.champion import Champion
-from sweeps.promotion.ledger import Ledger
-from sweeps.promotion.limits import Wish
-from sweeps.promotion.promote import PROMOTED, REFUSED, promote_named
+from sweeps.promotion import evidence
+from sweeps.promotion.adapters import adapter_of_trial, find_trial
+from sweeps.promotion.gate import Policy
+from sweeps.promotion.ledger import Ledger, LedgerEntry
+from sweeps.promotion.promote import PROMOTED, REFUSED, promote
 from sweeps.results.folder import SweepFolder
 from sweeps.spec.load import dump, parse
 from sweeps.study.draws import Draws
@@ -86,17 +86,19 @@ def first(swept):
     return swept("shapes")
 
 
-@pytest.fixture
-def promote(results):
-    """Return a function: name, wishes -> (exit code, what was printed)."""
+@pytest.fixture(scope="module")
+def call(results):
+    """Return a function: name, options -> (exit code, what was printed)."""
 
-    def call(name, **wishes):
+    def promoted(name, **options):
         written = io.StringIO()
         console = Console(file=written, width=200, highlight=False, markup=False)
-        code = promote_named(name, results, Wish(**wishes), console)
+        earlier, entry = find_trial(name, results)
+        policy = Policy.of(earlier.sweep, **options)
+        code = promote(adapter_of_trial(earlier, entry), policy, earlier.run.tracking, console)
         return code, written.getvalue()
 
-    return call
+    return promoted
 
 
 def aliases(run, model=MODEL):
@@ -107,12 +109,9 @@ def aliases(run, model=MODEL):
 
 
 @pytest.fixture(scope="module")
-def reigning(first, results):
+def reigning(first, call):
     """The good trial, promoted: (exit code, what was printed)."""
-    written = io.StringIO()
-    console = Console(file=written, width=200, highlight=False, markup=False)
-    code = promote_named("shapes-1", results, Wish(), console)
-    return code, written.getvalue()
+    return call("shapes-1")
 
 
 def test_a_first_promotion_beats_the_bare_base_and_says_so(first, reigning):
@@ -149,49 +148,58 @@ def test_the_version_carries_the_verdict_and_its_table(first, reigning):
 
 def test_the_evidence_is_read_back_to_the_last_bit(first, reigning):
     tags = first.client.get_model_version(MODEL, "1").tags
-    evidence = evidence_file.read(first.client, tags["gate.evidence"])
-    assert evidence.terms == evidence_file.terms_in(tags)
-    assert len(evidence.scored.ids) == 48
-    rate = evidence.scored.corpus["word_error_rate"]
-    errors, words = evidence.scored.statistics["word_error_rate"].sum(axis=0)
+    found = evidence.read(first.client, tags["gate.evidence"])
+    assert found.terms == evidence.terms_in(tags)
+    assert len(found.scored.ids) == 48
+    rate = found.scored.corpus["word_error_rate"]
+    errors, words = found.scored.statistics["word_error_rate"].sum(axis=0)
     assert rate == errors / words
     assert f"word_error_rate {rate:.4f} against" in reigning[1]
     run_id, _, path = tags["gate.evidence"].removeprefix("runs:/").partition("/")
     with open(first.client.download_artifacts(run_id, path)) as file:
         stored = json.load(file)
     assert stored["verdict"]["challenger"] == "trial-000 of shapes-1"
+    assert set(stored["verdict"]) == {
+        "challenger", "champion", "checks", "changes", "images", "confidence",
+    }  # fmt: skip
+    assert set(stored["verdict"]["checks"][0]) == {"name", "passed", "measured", "asked"}
     assert {check["name"] for check in stored["verdict"]["checks"]} >= {"serve check", "latency"}
 
 
 def test_stored_evidence_holds_for_the_same_terms_and_metrics_only(first, reigning):
-    champion = Champion(tracking=first.tracking, model=MODEL, version="1")
-    terms, metrics = champion.terms, ("word_error_rate", "exact_match")
-    assert champion.evidence(terms, metrics[:1]).scored.ids
-    assert champion.evidence(terms, (*metrics, "cider")) is None
+    client, tags = first.client, first.client.get_model_version(MODEL, "1").tags
+    terms, metrics = evidence.terms_in(tags), ("word_error_rate", "exact_match")
+    assert evidence.stored(client, tags, terms, metrics[:1]).scored.ids
+    assert evidence.stored(client, tags, terms, (*metrics, "cider")) is None
     for part in ("images", "metrics", "base"):
-        assert champion.evidence(replace(terms, **{part: "other"}), metrics) is None
-    assert evidence_file.read(first.client, "runs:/nothing/v1.json") is None
+        other = replace(terms, **{part: "other"})
+        assert evidence.stored(client, tags, other, metrics) is None
+    assert evidence.read(client, "runs:/nothing/v1.json") is None
 
 
-def test_a_champion_that_is_gone_is_named_with_the_way_back(first, reigning):
-    gone = Champion(tracking=first.tracking, model=MODEL, version="77")
-    with pytest.raises(ValueError, match=f"{MODEL} version 77 is the champion, but it is not in"):
-        assert gone.terms
-    with pytest.raises(ValueError, match=f"`sweeps rollback {MODEL}` returns"):
-        assert gone.terms
+def test_a_champion_that_is_gone_is_named_with_the_way_back(first, call):
+    client, model = first.client, "lost-captioner"
+    client.create_registered_model(model)
+    client.create_model_version(model, first.tracking.root.as_uri())
+    draft = LedgerEntry(kind="promotion", version="1", by="ann", why="better")
+    Ledger.open(first.tracking, model).change_champion(lambda head: draft)
+    client.delete_model_version(model, "1")
+    with pytest.raises(ValueError, match=f"{model} version 1 is the champion, but it is") as no:
+        call("shapes-1", to=model)
+    assert f"`sweeps rollback {model}` returns" in str(no.value)
 
 
-def test_the_champion_is_not_judged_against_itself(first, reigning, promote):
-    code, printed = promote("shapes-1/trial-000")
+def test_the_champion_is_not_judged_against_itself(first, reigning, call):
+    code, printed = call("shapes-1/trial-000")
     assert code == PROMOTED
     assert f"was already {MODEL} version 1" in printed
     assert aliases(first) == {"champion": 1}
     assert len(Ledger.open(first.tracking, MODEL).entries()) == 1
 
 
-def test_other_test_images_are_refused_before_anything_is_measured(swept, first, reigning, promote):
+def test_other_test_images_are_refused_before_anything_is_measured(swept, first, reigning, call):
     other = swept("reseeded", seed=1)
-    code, printed = promote("reseeded-1")
+    code, printed = call("reseeded-1")
     assert code == REFUSED
     assert "because of test images: " in printed
     assert "--allow-new-data" in printed
@@ -203,15 +211,15 @@ def test_other_test_images_are_refused_before_anything_is_measured(swept, first,
     assert aliases(first) == {"champion": 1, "challenger": 2}
 
 
-def test_a_second_verdict_replaces_the_first_one_on_the_same_version(swept, first, promote):
+def test_a_second_verdict_replaces_the_first_one_on_the_same_version(swept, first, call):
     if not SweepFolder(root=first.tracking.root, sweep_id="reseeded-1").is_there:
         swept("reseeded", seed=1)
-        promote("reseeded-1")
+        call("reseeded-1")
     first.client.set_model_version_tag(MODEL, "2", "gate.gain", "of an earlier verdict")
-    code, printed = promote("reseeded-1", approved_by=" ")
+    code, printed = call("reseeded-1", approved_by=" ")
     assert code == REFUSED
     assert f"{MODEL} version 2 is registered" in printed
-    assert "because of approval: by  ; asked: none needed" in printed
+    assert "because of approval: by  ; required: none needed" in printed
     tags = first.client.get_model_version(MODEL, "2").tags
     assert "gate.gain" not in tags
     assert "approval" in tags["gate.reasons"]
@@ -219,9 +227,9 @@ def test_a_second_verdict_replaces_the_first_one_on_the_same_version(swept, firs
 
 
 @pytest.mark.slow
-def test_with_new_data_allowed_both_are_scored_anew(swept, first, reigning, promote):
+def test_with_new_data_allowed_both_are_scored_anew(swept, first, reigning, call):
     other = swept("anew", seed=2)
-    code, printed = promote("anew-1/trial-001", allow_new_data=True, dry_run=True)
+    code, printed = call("anew-1/trial-001", allow_new_data=True, dry_run=True)
     assert code == REFUSED
     assert f"{MODEL} version 1: 48 test images" in printed
     assert "any: both were scored anew" in printed
@@ -232,10 +240,10 @@ def test_with_new_data_allowed_both_are_scored_anew(swept, first, reigning, prom
 
 
 @pytest.mark.slow
-def test_a_worse_challenger_is_refused_by_the_stored_scores(first, reigning, promote):
+def test_a_worse_challenger_is_refused_by_the_stored_scores(first, reigning, call):
     """By the id of its run in MLflow, as a person copies it from there."""
     trial = next(run for run in first.trials() if run.data.tags["trial.id"] == "trial-001")
-    code, printed = promote(trial.info.run_id)
+    code, printed = call(trial.info.run_id)
     assert code == REFUSED
     assert f"{MODEL} version 1: scores as stored with it" in printed
     assert "refused: word_error_rate" in printed
@@ -243,18 +251,18 @@ def test_a_worse_challenger_is_refused_by_the_stored_scores(first, reigning, pro
 
 
 @pytest.mark.slow
-def test_where_approval_is_demanded_a_person_decides(swept, promote):
+def test_where_approval_is_demanded_a_person_decides(swept, call):
     model = "approved-captioner"
     run = swept("approved", seed=3, model=model, approval="true")
-    code, printed = promote("approved-1/trial-001", margin=0.9)
+    code, printed = call("approved-1/trial-001", margin=0.9)
     assert code == REFUSED
-    assert "because of approval: nobody's; asked: --approve-by NAME" in printed
-    code, printed = promote("approved-1")
+    assert "because of approval: nobody's; required: --approve-by NAME" in printed
+    code, printed = call("approved-1")
     assert code == REFUSED
     assert aliases(run, model) == {"challenger": 2}
     reasons = run.client.get_model_version(model, "2").tags["gate.reasons"]
-    assert reasons == "approval: nobody's; asked: --approve-by NAME"
-    code, printed = promote("approved-1", approved_by="Ada")
+    assert reasons == "approval: nobody's; required: --approve-by NAME"
+    code, printed = call("approved-1", approved_by="Ada")
     assert code == PROMOTED
     assert "these test images have judged 3 times" in printed
     (entry,) = Ledger.open(run.tracking, model).entries()
@@ -262,34 +270,34 @@ def test_where_approval_is_demanded_a_person_decides(swept, promote):
 
 
 @pytest.mark.slow
-def test_a_slowdown_limit_measures_the_champion_in_the_same_hour(swept, promote):
+def test_a_slowdown_limit_measures_the_champion_in_the_same_hour(swept, call):
     model = "quick-captioner"
     run = swept("quick", seed=4, model=model)
-    assert promote("quick-1")[0] == PROMOTED
+    assert call("quick-1")[0] == PROMOTED
     spec = SweepFolder(root=run.tracking.root, sweep_id="quick-1").spec
     sweep = parse(spec.read_text())
     limited = sweep.promote.model_copy(update={"max_slowdown": 1e-6})
     spec.write_text(dump(sweep.model_copy(update={"promote": limited})))
-    code, printed = promote("quick-1/trial-001")
+    code, printed = call("quick-1/trial-001")
     assert code == REFUSED
     assert f"{model} version 1: 48 test images" in printed
     assert "because of slowdown: " in printed
 
 
-def test_nobody_names_a_model(first, promote, results):
+def test_nobody_names_a_model(first, call, results):
     spec = SweepFolder(root=results, sweep_id="shapes-1").spec
     text = spec.read_text()
     spec.write_text(dump(parse(text).model_copy(update={"promote": None})))
     try:
         with pytest.raises(ValueError, match=r"no promote\.model; name one with --to"):
-            promote("shapes-1")
+            call("shapes-1")
     finally:
         spec.write_text(text)
 
 
-def test_a_run_that_is_no_trial_or_not_there_is_named(first, promote, monkeypatch):
+def test_a_run_that_is_no_trial_or_not_there_is_named(first, call, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     with pytest.raises(ValueError, match=f"run {first.run_id} is not a trial's"):
-        promote(first.run_id)
+        call(first.run_id)
     with pytest.raises(ValueError, match=r"no run 0{32} in sqlite"):
-        promote("0" * 32)
+        call("0" * 32)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from sweeps.promotion.entries import LedgerError
-from sweeps.promotion.reconcile import reconcile
+from sweeps.promotion.ledger import LedgerError
+from sweeps.promotion.rollback import reconcile
 
 
 def test_an_alias_where_it_should_be_stays(ledger, promote):

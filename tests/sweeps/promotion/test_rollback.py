@@ -9,10 +9,8 @@ from urllib.request import url2pathname
 
 import pytest
 
-from sweeps.promotion.entries import Entry, LedgerError
-from sweeps.promotion.files import check_files
-from sweeps.promotion.ledger import Ledger
-from sweeps.promotion.rollback import roll_back, standing
+from sweeps.promotion.ledger import Ledger, LedgerEntry, LedgerError
+from sweeps.promotion.rollback import check_files, roll_back, standing
 
 
 def entries(*moves):
@@ -20,7 +18,7 @@ def entries(*moves):
     made, before = [], None
     for number, move in enumerate(moves):
         made.append(
-            Entry(
+            LedgerEntry(
                 kind="rollback" if "<" in move else "promotion", version=move.strip("<"),
                 previous=before, by="ann", at="", why="", id=str(number),
             )
@@ -148,9 +146,9 @@ def test_of_two_rollbacks_of_one_version_one_succeeds(ledger, promote):
     promote(ledger, "1", "2", "3")
 
     class Overtaken(Ledger):
-        def move(self, judge):
+        def change_champion(self, judge):
             roll_back(Ledger(self.tracking, self.model))
-            return super().move(judge)
+            return super().change_champion(judge)
 
     with pytest.raises(LedgerError, match=r"moved to version 2 by .* meanwhile, so nothing"):
         roll_back(Overtaken(ledger.tracking, ledger.model))

@@ -10,7 +10,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from sweeps.promotion import serve_check
-from sweeps.promotion.serve_check import Expected, Served
+from sweeps.promotion.serve_check import Expected
 from workers.data.sample import Sample
 from workers.inference.predict import Adapted
 from workers.models.adapters import WEIGHTS, AdaptedBase, read_weights
@@ -21,7 +21,7 @@ EXPECTED = Expected(
     requests=[], ids=("a", "b"), captions=("a cat", "a dog"), quantization="nf4", weights=24,
     unloaded=(),
 )  # fmt: skip
-SERVED = Served(captions=("a cat", "a dog"), quantization="nf4")
+SERVED = {"captions": ["a cat", "a dog"], "quantization": "nf4"}
 
 
 def test_equal_captions_and_all_weights_pass():
@@ -31,7 +31,7 @@ def test_equal_captions_and_all_weights_pass():
 
 
 def test_another_caption_fails_and_is_shown_beside_the_trials():
-    served = Served(captions=("a cat", "a log"), quantization="none")
+    served = {"captions": ["a cat", "a log"], "quantization": "none"}
     check = serve_check.check(EXPECTED, served)
     assert not check.passed
     assert check.measured == (

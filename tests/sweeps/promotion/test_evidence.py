@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from sweeps.promotion.held_out import HeldOut, count_uses
+from sweeps.promotion.evidence import count_uses, digest, load_samples
 from workers.data.sample import Sample
 from workers.recipe import Recipe
 
@@ -20,15 +20,15 @@ def sample(name, *captions, question=None):
 
 
 def test_the_test_split_judges():
-    held_out = HeldOut.of(recipe_of({"source": "shapes", "limit": 24, "split": SHARES}))
-    assert len(held_out.samples) == 6
-    assert held_out.references[held_out.samples[0].id] == held_out.samples[0].captions
+    samples = load_samples(recipe_of({"source": "shapes", "limit": 24, "split": SHARES}))
+    assert len(samples) == 6
+    assert all(sample.captions for sample in samples)
 
 
 def test_an_empty_test_split_is_refused_with_what_to_do():
     split = {"train": 0.5, "validation": 0.5, "test": 0.0}
     with pytest.raises(ValueError, match="must have at least two images, got train 12") as refused:
-        HeldOut.of(recipe_of({"source": "shapes", "limit": 24, "split": split}))
+        load_samples(recipe_of({"source": "shapes", "limit": 24, "split": split}))
     assert "the test split of data.path shapes" in str(refused.value)
     assert "give data.split a share of captioned images for test" in str(refused.value)
 
@@ -46,7 +46,7 @@ def test_a_test_split_without_captions_is_refused_with_what_to_do(tmp_path):
         "split": {"train": "train.csv", "validation": 0.25, "test": "test.csv"},
     }  # fmt: skip
     with pytest.raises(ValueError, match="4 of its 4 images have none, such as 8") as refused:
-        HeldOut.of(recipe_of(data))
+        load_samples(recipe_of(data))
     assert "run a new sweep" in str(refused.value)
 
 
@@ -54,7 +54,7 @@ SAMPLES = (sample("a", "one", "two"), sample("b", "three", question="what?"))
 
 
 def test_the_digest_does_not_depend_on_the_order():
-    assert HeldOut(samples=SAMPLES).digest == HeldOut(samples=SAMPLES[::-1]).digest
+    assert digest(SAMPLES) == digest(SAMPLES[::-1])
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_the_digest_does_not_depend_on_the_order():
 )
 def test_the_digest_is_another_for_other_images_references_and_questions(change):
     changed = (SAMPLES[0], replace(SAMPLES[1], **change))
-    assert HeldOut(samples=changed).digest != HeldOut(samples=SAMPLES).digest
+    assert digest(changed) != digest(SAMPLES)
 
 
 def test_uses_are_counted_over_runs_and_experiments_by_the_images(tracking):
