@@ -24,6 +24,7 @@ from sweeps.spec.load import load
 from sweeps.spec.sweep import Sweep
 from sweeps.storage import places
 from sweeps.version import own, refuse_other
+from workers.files.atomic import atomic_path
 
 KEPT_SECONDS = 24 * 3600.0
 """So long the files of a sweep stay without one."""
@@ -36,7 +37,7 @@ def main(arguments: Sequence[str]) -> None:
     spec = Path(SPEC).absolute()
     results = places.working(asked.results, places.DRIVER)
     try:
-        refuse_other(asked.sender, own(), "the head node")
+        refuse_other(asked.sender, own())
         refuse_absent(load(spec))
         os.chdir(settled(Path(INPUTS).absolute(), results, asked.inputs))
         prune(results)
@@ -61,16 +62,10 @@ def settled(source: Path, results: Path, digest: str) -> Path:
     target = results / INPUTS / digest
     if not target.exists():
         _make_private(target.parent)
-        partial = target.with_name(f".{digest}.{os.getpid()}.partial")
-        partial.mkdir()
-        if source.exists():  # by contents alone: what Ray unpacked is its owner's, all of it
-            shutil.copytree(source, partial, dirs_exist_ok=True, copy_function=shutil.copyfile)
-        try:
-            partial.rename(target)
-        except OSError:  # another driver was faster
-            shutil.rmtree(partial)
-            if not target.exists():
-                raise
+        with atomic_path(target) as partial:
+            partial.mkdir()
+            if source.exists():  # by contents alone: what Ray unpacked is its owner's, all of it
+                shutil.copytree(source, partial, dirs_exist_ok=True, copy_function=shutil.copyfile)
     target.touch()  # used: `prune` leaves it alone until its sweep is there
     return target
 
