@@ -137,7 +137,7 @@ ARMS: Mapping[str, Arm] = {
 }
 SLOW: Mapping[str, Arm] = {
     "a model over rungs, startup 5, grace 1": Arm(
-        searcher=lambda table, seed: Foreseeing(table.space(), seed, 5),
+        searcher=lambda table, seed: Foreseeing(table.space(), seed),
         grace=1,
         stock=STOCK_5_1,
     ),

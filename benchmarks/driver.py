@@ -48,8 +48,8 @@ schedule: {{name: {scheduler}}}
 class CurveHost:
     """Answers as a host does; the curves are a formula of the point."""
 
-    def __init__(self, folder: SweepFolder, epochs: int, seconds: float) -> None:
-        self._folder, self._epochs, self._seconds = folder, epochs, seconds
+    def __init__(self, folder: SweepFolder, epochs: int) -> None:
+        self._folder, self._epochs = folder, epochs
         self._points: dict[int, dict[str, float]] = {}
         self._rungs: dict[int, int] = {}
 
@@ -60,7 +60,6 @@ class CurveHost:
 
     def advance(self, number: int) -> dict[str, object]:
         """Return the next rung; several trials at a time, as on several hosts."""
-        time.sleep(self._seconds)
         self._rungs[number] += 1
         rung, rate = self._rungs[number], math.log10(self._points[number]["train.learning_rate"])
         value = math.exp(-((rate + 3.7) ** 2)) * (1 - math.exp(-rung / 4))
@@ -141,7 +140,7 @@ def play(options: argparse.Namespace, root: Path) -> Meter:
     asked = searcher.OptunaBridge(sweep, folder)
     admission = Admission(asked, lambda: options.slots, spent)
     scheduler = SweepScheduler(sweep, spent, lambda: options.slots, {}, lambda: asked.more_to_come)
-    host, live = CurveHost(folder, options.epochs, 0.0), deque[SimpleNamespace]()
+    host, live = CurveHost(folder, options.epochs), deque[SimpleNamespace]()
     while True:
         while len(live) < options.slots:
             name = str(len(meter.ends) + len(live))

@@ -15,6 +15,7 @@ from benchmarks.told import Told
 from search_spaces.space import Space
 
 Point = dict[str, Any]
+_STARTUP = 5
 _END = 1_000_000
 """A rung that comes after all others."""
 
@@ -22,18 +23,16 @@ _END = 1_000_000
 class Foreseeing(Told):
     """Expected improvement over foreseen scores."""
 
-    def __init__(self, space: Space, seed: int, startup: int) -> None:
+    def __init__(self, space: Space, seed: int) -> None:
         super().__init__()
-        self._space, self._seed, self._startup = space, seed, startup
+        self._space, self._seed = space, seed
 
     def suggest(self, trial_id: str) -> Point:
         """Return the point of a new trial."""
         past = self.study.get_trials(deepcopy=False)
         model = optuna.create_study(
             direction="maximize",
-            sampler=GPSampler(
-                seed=self._seed * 1_000_003 + len(past), n_startup_trials=self._startup
-            ),
+            sampler=GPSampler(seed=self._seed * 1_000_003 + len(past), n_startup_trials=_STARTUP),
         )
         model.add_trials(_foreseen(trial, past) for trial in past)
         self.study.enqueue_trial(self._space.suggest(model.ask()))

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import optuna
 from numpy.typing import NDArray
+from scipy.stats import spearmanr
 
 from benchmarks.arms import ARMS, BASELINE, DRAWN, SLOW, Arm
 from benchmarks.costs import Costs, ratio, until
@@ -102,24 +103,13 @@ def describe(table: Table, share: float) -> str:
     losses = -np.array([table.losses[key] for key in table.curves])
     top = final >= np.quantile(final, 0.75)
     for rung in range(table.epochs):
-        told = [_spearman(by[:, rung], final) for by in (curves, losses)]
-        told += [_spearman(by[top, rung], final[top]) for by in (curves, losses)]
+        told = [spearmanr(by[:, rung], final).statistic for by in (curves, losses)]
+        told += [spearmanr(by[top, rung], final[top]).statistic for by in (curves, losses)]
         lines.append(
             f"rank correlation of epoch {rung + 1} with the end: score {told[0]:.2f}, loss "
             f"{told[1]:.2f}; among the best quarter {told[2]:.2f}, {told[3]:.2f}"
         )
     return "\n".join(lines) + "\n"
-
-
-def _spearman(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
-    """Return the rank correlation; equal values share the mean of their ranks."""
-    return float(np.corrcoef(_ranks(one), _ranks(other))[0, 1])
-
-
-def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    _, where, counts = np.unique(values, return_inverse=True, return_counts=True)
-    last: NDArray[np.float64] = np.cumsum(counts)[where] - (counts[where] - 1) / 2
-    return last
 
 
 def _quiet() -> None:

@@ -19,7 +19,7 @@ from pycocoevalcap.rouge.rouge import Rouge
 from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
 
 from benchmarks.usage import java_peaks
-from workers.metrics.java.runtime import put_java_on_path
+from workers.metrics.java.runtime import java
 
 BLEU = ("bleu_1", "bleu_2", "bleu_3", "bleu_4")
 
@@ -37,7 +37,7 @@ class Stock:
 
 def prepare() -> None:
     """Let the stock scorers find Java. Side-effect: the environment of this process."""
-    put_java_on_path()
+    os.environ["PATH"] = os.pathsep.join([str(java().parent), os.environ["PATH"]])
     os.environ["JAVA_TOOL_OPTIONS"] = "-Duser.language=en -Duser.country=US"
 
 

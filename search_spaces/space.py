@@ -84,10 +84,6 @@ class Space(Mapping[str, Domain]):
             needed |= set(self[path].when) if path in needed else set()
         return {path: domain for path, domain in self.items() if path in needed}
 
-    def describe(self) -> dict[str, str]:
-        """Return each path with its domain in words, such as ``1e-05 to 0.001, log scale``."""
-        return {path: str(domain) for path, domain in self.items()}
-
     def form(self) -> dict[str, dict[str, Any]]:
         """Return the space as it is written in a sweep file."""
         return {path: domain.form() for path, domain in self.items()}

@@ -13,10 +13,10 @@ def own() -> str:
         return ""
 
 
-def refuse_other(sender: str, here: str, place: str) -> None:
-    """Raise ValueError when `place` has another version than the sender of a sweep."""
+def refuse_other(sender: str, here: str) -> None:
+    """Raise ValueError when this head node has another version than the sender of a sweep."""
     if sender and here and sender != here:
         raise ValueError(
-            f"{place} has {DISTRIBUTION} {here}, and the sweep was sent by {sender}: install "
+            f"the head node has {DISTRIBUTION} {here}, and the sweep was sent by {sender}: install "
             f"{DISTRIBUTION}=={sender} on every node, or {here} where you submit"
         )

@@ -19,8 +19,6 @@ PREFIX = "measured/"
 class Measure:
     """One quantity."""
 
-    unit: str
-    meaning: str
     direction: Literal["max", "min"] = "min"
     """Which way is better."""
     course: Literal["constant", "rises", "varies"]
@@ -36,24 +34,17 @@ class Measure:
 
 
 MEASURES: Mapping[str, Measure] = {
-    "adapter_mb": Measure(
-        unit="MB", meaning="weights of the exported adapter, 10^6 bytes", course="constant"
-    ),
-    "trainable_parameters": Measure(unit="", meaning="weights that are trained", course="constant"),
-    "latency_ms": Measure(
-        unit="ms",
-        meaning="time to write a caption, see `latency_ms`",
-        course="varies",
-        captions=True,
-    ),
-    "seconds_per_epoch": Measure(unit="s", meaning="time to train a rung", course="varies"),
-    "peak_memory_gb": Measure(
-        unit="GB",
-        meaning="most memory of the GPU that a rung takes, 10^9 bytes: the base, the adapters "
-        "and optimizers of all slots of the host, and the activations",
-        course="rises",
-        gpu=True,
-    ),
+    # MB: weights of the exported adapter, 10^6 bytes
+    "adapter_mb": Measure(course="constant"),
+    # weights that are trained
+    "trainable_parameters": Measure(course="constant"),
+    # ms: time to write a caption, see `latency_ms`
+    "latency_ms": Measure(course="varies", captions=True),
+    # s: time to train a rung
+    "seconds_per_epoch": Measure(course="varies"),
+    # GB: most memory of the GPU that a rung takes, 10^9 bytes: the base, the adapters and
+    # optimizers of all slots of the host, and the activations
+    "peak_memory_gb": Measure(course="rises", gpu=True),
 }
 
 

@@ -10,11 +10,12 @@ from benchmarks import mps
 from benchmarks.ladder import machine, prepare, report, results
 from benchmarks.ladder.points import POINTS
 from benchmarks.ladder.rungs import Rung, rungs
+from sweeps.capacity.device import cards
 
 
 def run(options: argparse.Namespace) -> None:
     """Run the rungs in turns, so that neighbours see the same machine, and print the tables."""
-    found = rungs(machine.gpus())
+    found = rungs(len(cards()))
     chosen = {name: found[name] for name in _names(options.rungs, found)}
     described, done = machine.description(), []
     stored = results.FOLDER / f"{options.name}.json"

@@ -6,6 +6,8 @@ import subprocess
 from importlib.metadata import version
 from pathlib import Path
 
+from sweeps.capacity.device import cards
+
 PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "ray", "optuna", "mlflow")
 
 
@@ -13,21 +15,12 @@ def description() -> dict[str, str]:
     """Return what is worth knowing, in words."""
     return {
         "CPU": f"{len(os.sched_getaffinity(0))} cores of {_cpu()}",
-        "GPU": ", ".join(_gpus()) or "none",
+        "GPU": ", ".join(card.name for card in cards()) or "none",
         "load average": " ".join(f"{load:.1f}" for load in os.getloadavg()),
         "Python": platform.python_version(),
         **{package: version(package) for package in PACKAGES},
         "commit": _said("git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"),
     }
-
-
-def gpus() -> int:
-    """Return the number of GPUs."""
-    return len(_gpus())
-
-
-def _gpus() -> list[str]:
-    return _said("nvidia-smi", "--query-gpu=name", "--format=csv,noheader").splitlines()
 
 
 def _cpu() -> str:

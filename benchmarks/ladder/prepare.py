@@ -16,7 +16,7 @@ from sweeps.spec import files
 from workers import data
 from workers.families import git
 from workers.files import cache
-from workers.metrics.java.runtime import put_java_on_path
+from workers.metrics.java.runtime import java
 from workers.models import builtin
 from workers.recipe import Recipe
 
@@ -70,19 +70,19 @@ def fresh_cache(work: Path) -> dict[str, str]:
     return {cache.VARIABLE: str(work / "cache")}
 
 
-def environment(java: Sequence[str] = ()) -> dict[str, str]:
+def environment(options: Sequence[str] = ()) -> dict[str, str]:
     """Return the variables of a rung's process: Java on the PATH, and nothing of this session's.
 
-    `java` are options of the Java machine; English numbers are always among them, for METEOR
+    `options` are those of the Java machine; English numbers are always among them, for METEOR
     fails on a decimal comma.
     """
-    put_java_on_path()
     dropped = ("OMP_NUM_THREADS", "RAY_ADDRESS", "MLFLOW_TRACKING_URI", "JAVA_TOOL_OPTIONS")
     kept = {key: value for key, value in os.environ.items() if key not in dropped}
     english = ("-Duser.language=en", "-Duser.country=US")
     return kept | {
+        "PATH": os.pathsep.join([str(java().parent), os.environ["PATH"]]),
         "PYTHONPATH": str(Path(__file__).parents[2]),
-        "JAVA_TOOL_OPTIONS": " ".join((*english, *java)),
+        "JAVA_TOOL_OPTIONS": " ".join((*english, *options)),
         "RAY_AUTH_MODE": "disabled",  # else Ray writes a token into the home folder
         "RAY_USAGE_STATS_ENABLED": "0",
         "MLFLOW_DISABLE_TELEMETRY": "true",

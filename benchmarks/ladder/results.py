@@ -11,6 +11,7 @@ from typing import Any
 from benchmarks import mps
 from benchmarks.ladder import meter, outcome, prepare
 from benchmarks.ladder.rungs import Rung
+from workers.files.atomic import atomic_write
 
 FOLDER = Path(__file__).parent / "results"
 
@@ -46,9 +47,7 @@ def measure(name: str, rung: Rung, data: Path, trials: int, round_: int, asha: b
 def write(path: Path, machine: dict[str, str], results: Sequence[Any]) -> None:
     """Write a series, replacing it as it grows."""
     path.parent.mkdir(exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps({"machine": machine, "results": list(results)}, indent=1))
-    partial.replace(path)
+    atomic_write(path, json.dumps({"machine": machine, "results": list(results)}, indent=1))
 
 
 def read(path: Path) -> tuple[dict[str, str], list[Any]]:

@@ -9,7 +9,6 @@ from sweeps.board.leaderboard import Entry, Leaderboard, no_winner
 from sweeps.board.remarks import remarks
 from sweeps.results.folder import SweepFolder
 from sweeps.spec.load import Sweep, load
-from sweeps.storage import copies
 from sweeps.tracking.client import Tracking
 from sweeps.tracking.sweep_run import SweepRun
 
@@ -57,7 +56,7 @@ def best_adapter(folder: SweepFolder, board: Leaderboard) -> tuple[Entry, Path]:
 def adapter_of(folder: SweepFolder, entry: Entry) -> Path:
     """Return the folder of a trial's best adapter; raises ValueError when it is gone."""
     adapter = folder.best_adapter(entry.trial)
-    copies.pull(adapter)
+    folder.pull(adapter)
     if not adapter.is_dir():
         raise ValueError(
             f"the adapter of {entry.trial} is gone: there is no {adapter}; disk.keep in "

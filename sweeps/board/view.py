@@ -1,7 +1,7 @@
 """The leaderboard of a sweep in MLflow's own UI: a saved view and the links that open it.
 
 MLflow keeps a saved view as a tag of the experiment. The format is its UI's own business and
-not documented, which is why mlflow is pinned and `Links.plain` needs no view.
+not documented: mlflow is pinned for it.
 """
 
 import base64
@@ -39,8 +39,6 @@ class Links:
     """Parallel coordinates, curves over the rungs, example images."""
     predictions: str
     """The trials' captions side by side."""
-    plain: str
-    """The trials, best first, without the saved view."""
     sweep: str
     """The sweep's own run: its file, its note."""
     model: str | None
@@ -101,29 +99,18 @@ def publish_view(
 def links(
     base_url: str,
     experiment_id: str,
-    key: str,
     parent_run_id: str,
-    *,
-    objective: str,
-    mode: str = "max",
     model: str | None = None,
 ) -> Links:
     """Return the addresses of the sweep's pages below `base_url`; empty is within the UI itself."""
     ui = f"{base_url.rstrip('/')}/#" if base_url else "#"
     runs = f"{ui}/experiments/{experiment_id}/runs"
     kind = {"workflowType": "machine_learning"}  # without it the UI opens a page for traces
-    view = {**kind, "viewStateShareKey": key}
-    plain = {
-        **kind,
-        "searchFilter": children_of(parent_run_id),
-        "orderByKey": _column("metrics", f"best/{objective}"),
-        "orderByAsc": str(mode == "min").lower(),
-    }
+    view = {**kind, "viewStateShareKey": parent_run_id}
     return Links(
         leaderboard=_address(runs, view),
         charts=_address(runs, {**view, "compareRunsMode": "CHART"}),
         predictions=_address(runs, {**view, "compareRunsMode": "ARTIFACT"}),
-        plain=_address(runs, plain),
         sweep=_address(f"{runs}/{parent_run_id}", kind),
         model=_address(f"{ui}/models/{quote(model, safe='')}", kind) if model else None,
     )
@@ -137,10 +124,7 @@ def sweep_links(
         redact(sweep.tracking.uri or EMBEDDED_UI) if base_url is None else base_url,
         parent.experiment_id,
         parent.run_id,
-        parent.run_id,
-        objective=sweep.search.objective.metric,
-        mode=sweep.search.objective.mode,
-        model=model,
+        model,
     )
 
 

@@ -1,10 +1,7 @@
 """The memory of this machine's devices, without importing torch."""
 
-import csv
 import os
 import re
-import shutil
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,21 +11,28 @@ _UNITS = {"": 1e9, "GB": 1e9, "G": 1e9, "GIB": 2.0**30, "TB": 1e12, "MB": 1e6, "
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """A GPU as nvidia-smi knows it."""
+    """A GPU as NVIDIA's driver describes it."""
 
     name: str
     bytes: float
 
 
 def cards() -> list[Card]:
-    """Return the machine's GPUs; none where nvidia-smi is missing or fails."""
-    program = shutil.which("nvidia-smi")
-    if program is None:
+    """Return the machine's GPUs; none where there is no NVIDIA driver or it fails."""
+    import pynvml  # here: most machines that plan a sweep have no GPU
+
+    try:
+        pynvml.nvmlInit()
+        handles = map(pynvml.nvmlDeviceGetHandleByIndex, range(pynvml.nvmlDeviceGetCount()))
+        return [
+            Card(
+                name=pynvml.nvmlDeviceGetName(each),
+                bytes=float(pynvml.nvmlDeviceGetMemoryInfo(each).total),
+            )
+            for each in handles
+        ]
+    except pynvml.NVMLError:
         return []
-    query = [program, "--query-gpu=name,memory.total", "--format=csv,noheader,nounits"]
-    done = subprocess.run(query, capture_output=True, text=True, check=False, timeout=30)
-    rows = csv.reader(done.stdout.splitlines()) if done.returncode == 0 else ()
-    return [Card(name=row[0], bytes=float(row[1]) * 2**20) for row in rows if len(row) == 2]
 
 
 def machine_bytes(limit: Path = _CGROUP) -> float:

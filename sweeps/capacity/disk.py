@@ -7,7 +7,7 @@ from sweeps.capacity.device import machine_bytes
 from sweeps.capacity.layout import Layout, layout, local_cpus, local_gpus
 from sweeps.capacity.sharing import hosts_that_fit
 from sweeps.results import retention
-from sweeps.results.retention import KEPT_SNAPSHOTS, in_words
+from sweeps.results.retention import KEPT_SNAPSHOTS, format_bytes
 from sweeps.spec import plugins
 from sweeps.spec.sweep import Resources, Sweep
 from workers.models import checkpoint_files
@@ -31,8 +31,9 @@ def warning(sweep: Sweep, results: Path) -> str | None:
     if min(expected, limit) + retention.MARGIN_BYTES <= free:
         return None
     return (
-        f"the disk of {results} has {in_words(free)} free, and adapters and snapshots may take "
-        f"{in_words(expected)}: keep fewer with disk.keep, or name another folder with --results"
+        f"the disk of {results} has {format_bytes(free)} free, and adapters and snapshots may take "
+        f"{format_bytes(expected)}: keep fewer with disk.keep, or name another folder with "
+        "--results"
     )
 
 

@@ -6,7 +6,7 @@ from itertools import product
 from typing import Any
 
 from sweeps.capacity.bases import Bases
-from sweeps.results.retention import in_words
+from sweeps.results.retention import format_bytes
 from sweeps.spec.sweep import Sweep
 from sweeps.trial import Point
 from workers import families
@@ -186,7 +186,7 @@ def _slots(
         return count, "as many as there are trials"
     if count == device.most_slots:
         return count, f"the most on a {'GPU' if device.gpu else 'CPU'}{_shared(device)}"
-    return count, f"as many as fit in {fit.USABLE:.0%} of {in_words(device.bytes)}"
+    return count, f"as many as fit in {fit.USABLE:.0%} of {format_bytes(device.bytes)}"
 
 
 def _shared(device: Device) -> str:

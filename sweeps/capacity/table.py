@@ -5,7 +5,7 @@ from sweeps.capacity.bases import Bases, Files
 from sweeps.capacity.device import cards, machine_bytes
 from sweeps.capacity.layout import Layout
 from sweeps.capacity.memory import Capacity
-from sweeps.results.retention import in_words
+from sweeps.results.retention import format_bytes
 from sweeps.spec.sweep import Sweep
 from workers.memory.fit import Device
 
@@ -25,21 +25,19 @@ def device_of(layout: Layout, gpu_bytes: float | None = None) -> Device | None:
     return Device(gpu=True, bytes=min(known) * (layout.gpus_per_host or 1)) if known else None
 
 
-def lines(
-    sweep: Sweep, files: Files, layout: Layout, device: Device | None
-) -> list[tuple[str, str]]:
+def lines(sweep: Sweep, files: Files, device: Device | None) -> list[tuple[str, str]]:
     """Return headings and texts of the memory of one host."""
     if not files:
         return [("memory", UNKNOWN)]
     if device is None:
-        return [("memory", "unknown: nvidia-smi does not say how large the GPU is; "
+        return [("memory", "unknown: no NVIDIA driver says how large the GPU is; "
                            "name a size with --gpu-memory")]  # fmt: skip
     found = memory.capacity(sweep, Bases(files), device)
     title = f"of a host on a {_kind(device)}, for the largest trial: {_point(sweep, found)}"
     missing = [base for base, revision in bases.names(sweep) if (base, revision) not in files]
     if missing:
         title += f"; not counted before they are on this machine: {', '.join(missing)}"
-    return [("memory", title), *_parts(sweep, found), *_slots(sweep, found, layout, device)]
+    return [("memory", title), *_parts(sweep, found), *_slots(sweep, found, device)]
 
 
 def summary(sweep: Sweep, files: Files, layout: Layout) -> str:
@@ -49,7 +47,7 @@ def summary(sweep: Sweep, files: Files, layout: Layout) -> str:
         return UNKNOWN
     found = memory.capacity(sweep, Bases(files), device)
     parts = ", ".join(f"{name.strip()} {text}" for name, text in _parts(sweep, found)[:-1])
-    return f"about {in_words(found.one.total)} per host with one slot: {parts}"
+    return f"about {format_bytes(found.one.total)} per host with one slot: {parts}"
 
 
 def _parts(sweep: Sweep, found: Capacity) -> list[tuple[str, str]]:
@@ -58,21 +56,21 @@ def _parts(sweep: Sweep, found: Capacity) -> list[tuple[str, str]]:
     several = len(bases.names(sweep))
     count = f"{several} bases, " if several > 1 else ""
     beams = max(evaluate.beams, evaluate.final_beams)
-    java = f", {in_words(_JAVA_BYTES)} of METEOR" if "meteor" in evaluate.metrics else ""
+    java = f", {format_bytes(_JAVA_BYTES)} of METEOR" if "meteor" in evaluate.metrics else ""
     rows = f"{found.micro_batch} row{'s' if found.micro_batch > 1 else ''} in a forward"
     return [
-        ("  base", f"{in_words(one.base)}, {count}quantization {stored}"),
-        ("  adapter", f"{in_words(one.adapter)} per slot, with gradient and optimizer"),
-        ("  step", f"{in_words(one.activations)} per slot for activations, "
-                   f"{in_words(one.logits)} for logits, {rows}"),
-        ("  captions", f"{in_words(one.generation)} per slot instead of a step, "
+        ("  base", f"{format_bytes(one.base)}, {count}quantization {stored}"),
+        ("  adapter", f"{format_bytes(one.adapter)} per slot, with gradient and optimizer"),
+        ("  step", f"{format_bytes(one.activations)} per slot for activations, "
+                   f"{format_bytes(one.logits)} for logits, {rows}"),
+        ("  captions", f"{format_bytes(one.generation)} per slot instead of a step, "
                        f"{evaluate.batch_size} images with {beams} beam{'s' if beams > 1 else ''}"),
-        ("  process", f"{in_words(one.context)}{java}"),
-        ("  together", f"{in_words(one.total)} with one slot"),
+        ("  process", f"{format_bytes(one.context)}{java}"),
+        ("  together", f"{format_bytes(one.total)} with one slot"),
     ]  # fmt: skip
 
 
-def _slots(sweep: Sweep, found: Capacity, layout: Layout, device: Device) -> list[tuple[str, str]]:
+def _slots(sweep: Sweep, found: Capacity, device: Device) -> list[tuple[str, str]]:
     who = "some trials" if found.packs else "all trials"
     alone = [("  alone", f"{who}: {reason}") for reason in found.alone]
     if found.one.total > device.room:
@@ -82,7 +80,7 @@ def _slots(sweep: Sweep, found: Capacity, layout: Layout, device: Device) -> lis
 
 def _count(sweep: Sweep, found: Capacity) -> str:
     """Return the slots of a host and what decided on them."""
-    together = in_words(found.one.times(found.slots).total)
+    together = format_bytes(found.one.times(found.slots).total)
     auto = f"{found.why}; {together} together" if found.slots > 1 else found.why
     if sweep.resources.slots == "auto":
         return f"{found.slots}: {auto}"
@@ -92,12 +90,12 @@ def _count(sweep: Sweep, found: Capacity) -> str:
 def _short(found: Capacity, device: Device) -> str:
     """Return what becomes of the largest trial where memory is short."""
     if device.gpu and found.least > device.bytes:
-        return f"some trials need at least {in_words(found.least)}: such points are not tried"
-    return f"trials may run out of memory; they need up to {in_words(found.least)} at the least"
+        return f"some trials need at least {format_bytes(found.least)}: such points are not tried"
+    return f"trials may run out of memory; they need up to {format_bytes(found.least)} at the least"
 
 
 def _kind(device: Device) -> str:
-    return f"{'GPU' if device.gpu else 'CPU'} with {in_words(device.bytes)}"
+    return f"{'GPU' if device.gpu else 'CPU'} with {format_bytes(device.bytes)}"
 
 
 def _point(sweep: Sweep, found: Capacity) -> str:

@@ -29,7 +29,7 @@ def main(arguments: Sequence[str]) -> None:
     spec = Path(SPEC).absolute()
     results = places.working(asked.results, places.DRIVER)
     try:
-        refuse_other(asked.sender, own(), "the head node")
+        refuse_other(asked.sender, own())
         refuse_absent(load(spec))
         os.chdir(settled(Path(INPUTS).absolute(), results, asked.inputs))
         prune(results)

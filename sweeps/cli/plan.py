@@ -15,7 +15,7 @@ from sweeps.capacity.sharing import hosts_that_fit
 from sweeps.cli.spaces import show_sweep
 from sweeps.results import retention
 from sweeps.results.budget import described
-from sweeps.results.retention import in_words
+from sweeps.results.retention import format_bytes
 from sweeps.schedulers.fidelity import unpruned
 from sweeps.spec import plugins, starts
 from sweeps.spec.load import Sweep
@@ -78,7 +78,7 @@ def _lines(
         ("data", f"{sweep.data.source}{f' {sweep.data.path}' if sweep.data.path else ''}"),
         ("hosts", f"{plan.hosts}; {device}, {plan.threads} threads each"),
         ("base", _bases(sweep, there)),
-        *table.lines(sweep, there, plan, table.device_of(plan, gpu_bytes)),
+        *table.lines(sweep, there, table.device_of(plan, gpu_bytes)),
         ("disk", _disk(sweep, files, plan, results)),
     ]  # fmt: skip
 
@@ -142,17 +142,17 @@ def _bases(sweep: Sweep, there: Files) -> str:
 
 def _base(base: str, files: CheckpointFiles | None) -> str:
     if files is not None:
-        stored = in_words(files.file_bytes)
+        stored = format_bytes(files.file_bytes)
         return f"{base}: {files.weights:,} weights, {stored}, on this machine"
     if base in builtin.BASES:
-        stored = in_words(builtin.BASES[base].bytes)
+        stored = format_bytes(builtin.BASES[base].bytes)
         return f"{base}: {stored}, built once by the first run (half a minute)"
     return f"{base}: not on this machine; the first run fetches it from the model hub"
 
 
 def _disk(sweep: Sweep, files: CheckpointFiles | None, plan: Layout, results: Path) -> str:
-    room = f"{in_words(retention.free(results))} free"
+    room = f"{format_bytes(retention.free(results))} free"
     if files is None:
         return f"adapters below {results}, {room}"
     most = disk.expected_bytes(sweep, largest_adapter(sweep, files), plan)
-    return f"up to {in_words(most)} below {results}, {room}"
+    return f"up to {format_bytes(most)} below {results}, {room}"

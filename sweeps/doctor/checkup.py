@@ -16,7 +16,6 @@ from sweeps.results.folder import SweepFolder
 from sweeps.results.record import violates
 from sweeps.results.retention import kept_adapters
 from sweeps.results.worth import by_worth
-from sweeps.storage import copies
 from sweeps.study.trials import Known, known
 from sweeps.tracking import segment_run
 from sweeps.tracking.pending import waiting
@@ -116,7 +115,7 @@ def _expected(earlier: EarlierSweep, trials: dict[str, Known]) -> list[str]:
 
 def _is_whole(folder: SweepFolder, name: str) -> bool:
     try:
-        copies.pull(folder.best_adapter(name))
+        folder.pull(folder.best_adapter(name))
         check_adapter(folder.best_adapter(name))
     except FileNotFoundError:
         return False
@@ -124,6 +123,5 @@ def _is_whole(folder: SweepFolder, name: str) -> bool:
 
 
 def _snapshots(folder: SweepFolder, name: str) -> list[int]:
-    return sorted(
-        int(path.name.removeprefix("rung-")) for path in copies.glob(folder.trial(name), "rung-*")
-    )
+    found = folder.glob(f"trials/{name}/rung-*")
+    return sorted(int(path.name.removeprefix("rung-")) for path in found)

@@ -38,10 +38,11 @@ def java() -> Finding:
 
 def gpus() -> Finding:
     """Compare the GPUs that are here with those that torch can use."""
-    cards, usable = _cards(), local_gpus()
-    if not cards and not usable:
+    found, usable = cards(), local_gpus()
+    if not found and not usable:
         return Finding("ok", "none: sweeps run on the CPU")
-    named = "; ".join(cards) or f"{usable} NVIDIA device(s)"
+    named = "; ".join(f"{card.name}, {card.bytes / 2**30:.0f} GiB" for card in found)
+    named = named or f"{usable} NVIDIA device(s)"
     if os.environ.get("CUDA_VISIBLE_DEVICES", "0").strip() in ("", "-1"):
         text = f"{named}; hidden by CUDA_VISIBLE_DEVICES, so sweeps run on the CPU"
         return Finding("note", text, "unset CUDA_VISIBLE_DEVICES to use them")
@@ -84,11 +85,6 @@ def ray() -> Finding:
         fix = "start that cluster, or unset RAY_ADDRESS to use this machine alone"
         return Finding("broken", f"{version}; RAY_ADDRESS={address}: {reason}", fix)
     return _authentication(f"{version}; {address} answers", head)
-
-
-def _cards() -> list[str]:
-    """Return each GPU's name and memory as nvidia-smi knows them; none where it fails."""
-    return [f"{card.name}, {card.bytes / 2**30:.0f} GiB" for card in cards()]
 
 
 def _unreachable(address: str) -> str | None:

@@ -9,7 +9,6 @@ from sweeps.driver.live import View
 from sweeps.driver.progress import Board, Row
 from sweeps.results import segments
 from sweeps.results.folder import SweepFolder
-from sweeps.storage import copies
 from sweeps.tracking.sweep_run import SweepRun
 from sweeps.trial import FAILED, GUARD, Ending, trial_id
 from workers.redaction import redact
@@ -62,5 +61,5 @@ class Follow(tune.Callback):
         self._start(trial)
         self._run.close_trial(trial_id(number), state, reason)
         self._view.changed(self._board.end(number, state, reason))
-        for snapshot in copies.glob(self._folder.trial(trial_id(number)), "rung-*"):
-            copies.drop(snapshot)
+        for snapshot in self._folder.glob(f"trials/{trial_id(number)}/rung-*"):
+            self._folder.remove(snapshot)

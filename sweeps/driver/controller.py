@@ -15,7 +15,6 @@ from sweeps.results.inbox import Answer, Kind, Request
 from sweeps.spec import starts
 from sweeps.spec.load import Sweep
 from sweeps.spec.problems import SpecError
-from sweeps.storage import copies
 from sweeps.study.trials import Known, known
 from sweeps.tracking.sweep_run import SweepRun
 from sweeps.trial import Start
@@ -92,9 +91,7 @@ class Controller:
         return f"stops now; go on with: sweeps resume {self._folder.sweep_id}"
 
     def _stop_trial(self, request: Request) -> str:
-        stopping = self._folder.stopping(str(request.trial))
-        stopping.touch()
-        copies.push(stopping)
+        self._folder.write(self._folder.stopping(str(request.trial)), "")
         return f"{request.trial} ends after the rung that it trains now"
 
     def _pause(self, request: Request) -> str:
@@ -130,7 +127,7 @@ class Controller:
         else:
             source = self._folder.best_adapter(origin.name)
             rung = origin.best.rung if origin.best else 0
-        copies.pull(source)
+        self._folder.pull(source)
         shutil.copytree(source, copy)
-        copies.push(copy)
+        self._folder.push(copy)
         return Start(trial=origin.name, rung=rung, folder=copy.name)

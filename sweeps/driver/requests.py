@@ -11,7 +11,6 @@ from sweeps.spec import starts
 from sweeps.spec.load import Sweep
 from sweeps.spec.problems import Problem, SpecError
 from sweeps.spec.yaml_file import OVERRIDE, read_text
-from sweeps.storage import copies
 from sweeps.study.trials import Known
 
 SHAPE = tuple(
@@ -124,7 +123,7 @@ def _state_flaws(
             must = f"must stay {show(had[path])}, as the weights of {origin.name} have it"
             yield Flaw((path,), must, show(point[path]))
     there = [rung["rung"] for rung in origin.rungs
-             if copies.holds(folder.snapshot(origin.name, rung["rung"]))]  # fmt: skip
+             if folder.holds(folder.snapshot(origin.name, rung["rung"]))]  # fmt: skip
     if request.rung == 0 and origin.best is None:
         yield Flaw(("--snapshot",), f"must be there, but {origin.name} has no best adapter on disk")
     elif request.rung and request.rung not in there:

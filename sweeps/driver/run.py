@@ -21,7 +21,7 @@ from sweeps.spec.files import located
 from sweeps.spec.load import Sweep
 from sweeps.spec.problems import refused
 from sweeps.spec.storage_checks import refuse_unfit
-from sweeps.storage import claims, copies, places
+from sweeps.storage import claims, places
 from sweeps.study import warm_start
 from sweeps.study.study import enqueue, prepare_study, push
 from sweeps.tracking import access
@@ -109,7 +109,7 @@ def _prepare(sweep: Sweep, folder: SweepFolder, console: Console, *, resuming: b
             console.print(line)
     except (OSError, ValueError):
         if not resuming:
-            copies.drop(folder.path)
+            folder.remove(folder.path)
         raise
     push(sweep, folder)
 

@@ -12,7 +12,6 @@ from sweeps.driver.progress import Board
 from sweeps.results import retention
 from sweeps.results.folder import SweepFolder
 from sweeps.spec.sweep import Sweep
-from sweeps.storage import copies
 from sweeps.study.searcher import OptunaBridge
 from sweeps.trial import FULL, trial_id
 
@@ -71,9 +70,9 @@ class Supervise(tune.Callback):
 
     def _tidy(self, trial: Any) -> None:
         name = trial_id(trial.config["number"])
-        copies.drop(self._folder.stopping(name))
+        self._folder.remove(self._folder.stopping(name))
         if trial.config.get("start"):
-            copies.drop(self._folder.start(trial.config["start"]["folder"]))
+            self._folder.remove(self._folder.start(trial.config["start"]["folder"]))
         self._folder.refresh_trials()
         retention.tidy(self._sweep, self._folder, self._over() | {name})
         self._measured = float("-inf")

@@ -18,7 +18,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from sweeps.fleet.nodes import Node
 from sweeps.results.folder import SweepFolder
 from sweeps.spec.sweep import Sweep
-from sweeps.storage import copies, inputs, places
+from sweeps.storage import inputs, places
 from sweeps.storage.errors import StorageError, explained
 from sweeps.storage.store import Storage
 from workers.files import fetched
@@ -72,11 +72,8 @@ class Probe:
 
     def leave_word(self) -> Path:
         """Write what the nodes must find; return the folder."""
-        place = self._folder.probes
-        place.mkdir(parents=True, exist_ok=True)
-        (place / "driver").write_text(self._word)
-        copies.push(place / "driver")
-        return place
+        self._folder.write(self._folder.probes / "driver", self._word)
+        return self._folder.probes
 
     def problem(self, node: Node, answer: Any) -> str | None:
         """Return why a node whose answer has come cannot take part; None when it can."""
@@ -108,7 +105,7 @@ class Probe:
             return f"{node.name}: {seen.error}"
         if seen.error:
             return f"{node.name} cannot use {root}: {seen.error}; {mend}"
-        if seen.word != self._word or not copies.holds(self._folder.probes / node.id):
+        if seen.word != self._word or not self._folder.holds(self._folder.probes / node.id):
             return f"{node.name} has another folder at {root}; {mend}"
         return None
 

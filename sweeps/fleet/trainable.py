@@ -16,7 +16,7 @@ from ray import tune
 from sweeps.fleet.placement import fleet_name
 from sweeps.results import record
 from sweeps.results.folder import SweepFolder
-from sweeps.storage import copies, places
+from sweeps.storage import places
 from sweeps.trial import FAILED, FULL, HEARD, Start, trial_id
 
 _CLOSE_SECONDS = 60.0
@@ -144,7 +144,7 @@ class TrialTrainable(tune.Trainable):
         return self._past.pop(0) if self._past else self._advance()
 
     def _advance(self) -> dict[str, Any]:
-        while copies.holds(self._folder.paused):
+        while self._folder.holds(self._folder.paused):
             ray.get(self._fleet.has.remote(self._placed))  # raises when the sweep ends meanwhile
             time.sleep(_PAUSE_SECONDS)
         advancing: Any = self._host.advance.remote(self._number)

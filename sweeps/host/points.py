@@ -8,7 +8,6 @@ from sweeps.host.trial import OpenTrial
 from sweeps.results import segments
 from sweeps.results.record import Result
 from sweeps.spec.mutable import moving
-from sweeps.storage import copies
 from sweeps.tracking import segment_run
 from sweeps.tracking.trial_run import TrialRun
 from sweeps.trial import Point, Start, trial_id, trial_title
@@ -22,7 +21,7 @@ def opened(
     `start` is the state of another trial from which it began, `host` the name of who opens it.
     """
     sweep, name = context.sweep, trial_id(number)
-    copies.pull(context.folder.population)
+    context.folder.pull(context.folder.population)
     every = segments.every(context.folder)
     own = [segment for segment in every if segment.trial == name]
     now, lineage = segments.point_at(own, point), segments.lineage(every, name)

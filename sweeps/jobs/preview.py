@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from sweeps.jobs.outgoing import File, Outgoing
-from sweeps.results.retention import in_words
+from sweeps.results.retention import format_bytes
 
 LARGEST = 10
 _NAMES = 5
@@ -45,7 +45,7 @@ def _total(sent: Outgoing) -> str:
 
 def _print(files: Iterable[File], console: Console) -> None:
     for file in files:
-        console.print(f"{in_words(file.size):>9}  {_shown(file.name)}", soft_wrap=True)
+        console.print(f"{format_bytes(file.size):>9}  {_shown(file.name)}", soft_wrap=True)
 
 
 def _remark(sent: Outgoing, console: Console) -> None:

@@ -1,6 +1,5 @@
 """Files that came along with a submitted sweep, on the cluster."""
 
-import os
 import shutil
 import socket
 import time
@@ -10,6 +9,7 @@ from sweeps.jobs.inputs import expected
 from sweeps.jobs.parcel import INPUTS
 from sweeps.spec.sweep import Sweep
 from sweeps.storage import places
+from workers.files.atomic import atomic_path
 
 KEPT_SECONDS = 24 * 3600.0
 """So long the files of a sweep stay without one."""
@@ -20,16 +20,10 @@ def settled(source: Path, results: Path, digest: str) -> Path:
     target = results / INPUTS / digest
     if not target.exists():
         _make_private(target.parent)
-        partial = target.with_name(f".{digest}.{os.getpid()}.partial")
-        partial.mkdir()
-        if source.exists():  # by contents alone: what Ray unpacked is its owner's, all of it
-            shutil.copytree(source, partial, dirs_exist_ok=True, copy_function=shutil.copyfile)
-        try:
-            partial.rename(target)
-        except OSError:  # another driver was faster
-            shutil.rmtree(partial)
-            if not target.exists():
-                raise
+        with atomic_path(target) as partial:
+            partial.mkdir()
+            if source.exists():  # by contents alone: what Ray unpacked is its owner's, all of it
+                shutil.copytree(source, partial, dirs_exist_ok=True, copy_function=shutil.copyfile)
     target.touch()  # used: `prune` leaves it alone until its sweep is there
     return target
 

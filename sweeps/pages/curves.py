@@ -10,8 +10,6 @@ from sweeps.spec.objectives import LOSS
 
 Curve = Sequence[tuple[int, float]]
 """(rung, value), rung by rung."""
-Curves = Mapping[str, Mapping[str, Curve]]
-"""Metric as reported (``val/cider``) -> trial -> its curve."""
 
 _OFF = 1.5
 """A loss above so many times that of the base is off the scale: it would flatten all others."""

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from sweeps.results import record
 from sweeps.results.folder import SweepFolder
 from sweeps.spec.sweep import Budget
-from sweeps.storage import copies
 
 _HOUR = 3600.0  # seconds
 
@@ -59,10 +58,7 @@ class Spent:
 
     def keep(self) -> None:
         """Write the wall time down."""
-        partial = self.folder.clock.with_suffix(".partial")
-        partial.write_text(json.dumps({"seconds": self.seconds}))
-        partial.replace(self.folder.clock)
-        copies.push(self.folder.clock)
+        self.folder.write(self.folder.clock, json.dumps({"seconds": self.seconds}))
 
     @property
     def seconds(self) -> float:

@@ -10,7 +10,6 @@ from sweeps.spec.load import Sweep, dump, load
 from sweeps.spec.overrides import SPACE
 from sweeps.spec.problems import Problem, SpecError
 from sweeps.spec.yaml_file import OVERRIDE
-from sweeps.storage import copies
 
 CHANGEABLE = (
     "search.trials", "search.sampler", "search.space", "search.budget", "schedule", "resources",
@@ -63,14 +62,9 @@ def differences(before: Sweep, after: Sweep) -> list[tuple[str, Any, Any]]:
 def keep(folder: SweepFolder, sweep: Sweep) -> None:
     """Write the sweep's file; what it was before is kept as ``sweep.1.yaml`` and so on."""
     text = dump(sweep)
-    if folder.is_there and folder.spec.read_text(encoding="utf-8") != text:
-        earlier = _free(folder)
-        folder.spec.replace(earlier)
-        copies.push(earlier)
-    partial = folder.spec.with_suffix(".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(folder.spec)
-    copies.push(folder.spec)
+    if folder.is_there and (before := folder.spec.read_text(encoding="utf-8")) != text:
+        folder.write(_free(folder), before)
+    folder.write(folder.spec, text)
 
 
 def _free(folder: SweepFolder) -> Path:

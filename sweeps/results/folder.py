@@ -6,6 +6,7 @@ from pathlib import Path
 
 from sweeps import names
 from sweeps.storage import claims, copies, places
+from workers.files.atomic import atomic_write
 
 _HEAVY = re.compile(
     r"(.*/)?((rung|donated)-\d+|tune|probes|starts)(/.*)?|(.*/)?best/(?!best\.json|captions\.json).*"
@@ -88,6 +89,40 @@ class SweepFolder:
     def refresh_trials(self) -> None:
         """Bring down what hosts have written of the trials, except for weights."""
         copies.refresh(self.path / "trials", lambda path: not _HEAVY.fullmatch(path))
+
+    def write(self, file: Path, text: str) -> None:
+        """Write a file of the sweep whole or not at all, and send it to where results live."""
+        file.parent.mkdir(parents=True, exist_ok=True)
+        atomic_write(file, text)
+        copies.push(file)
+
+    def read(self, file: Path) -> str | None:
+        """Return what a file of the sweep holds where results live; None where there is none."""
+        copies.pull(file)
+        try:
+            return file.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return None
+
+    def push(self, path: Path) -> None:
+        """Send a file or folder, written here by others than `write`, to where results live."""
+        copies.push(path)
+
+    def pull(self, path: Path) -> None:
+        """Bring a file or folder to this machine as it is where results live; or remove it here."""
+        copies.pull(path)
+
+    def remove(self, path: Path) -> None:
+        """Remove a file or folder here and where results live, if it is there."""
+        copies.drop(path)
+
+    def holds(self, path: Path) -> bool:
+        """Tell whether a file, or a whole folder, is there where results live."""
+        return copies.holds(path)
+
+    def glob(self, pattern: str) -> list[Path]:
+        """Return the paths that match where results live, such as ``trials/*/rung-*``; sorted."""
+        return copies.glob(self.path, pattern)
 
     @property
     def is_there(self) -> bool:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sweeps.results.folder import SweepFolder
-from sweeps.results.lease import write_json
 from sweeps.storage import copies
 
 Kind = Literal["stop", "stop-trial", "pause", "continue", "add"]
@@ -51,8 +50,7 @@ class Answer:
 
 def post(folder: SweepFolder, request: Request) -> None:
     """Put a request where the driver looks."""
-    write_json(_waiting(folder, request.id), asdict(request))
-    copies.push(_waiting(folder, request.id))
+    folder.write(_waiting(folder, request.id), json.dumps(asdict(request), indent=1))
 
 
 def waiting(folder: SweepFolder) -> list[Request | Path]:
@@ -64,43 +62,35 @@ def waiting(folder: SweepFolder) -> list[Request | Path]:
     return [_read(file) for file in files]
 
 
-def withdraw(folder: SweepFolder, request: Request) -> None:
-    """Take back a request that no driver has answered."""
-    copies.drop(_waiting(folder, request.id))
-
-
 def answer(folder: SweepFolder, asked: Request | Path, answer: Answer) -> None:
     """Record what became of a request, then take it away."""
     file = asked if isinstance(asked, Path) else _waiting(folder, asked.id)
     what = file.name if isinstance(asked, Path) else asdict(asked)
-    write_json(file.parent / _DONE / file.name, {**asdict(answer), "request": what})
-    copies.push(file.parent / _DONE / file.name)
-    copies.drop(file)
+    result = {**asdict(answer), "request": what}
+    folder.write(file.parent / _DONE / file.name, json.dumps(result, indent=1))
+    folder.remove(file)
 
 
 def answered(folder: SweepFolder, request: Request, seconds: float) -> Answer | None:
     """Return the answer to a request as soon as it is there; None after `seconds` without one."""
     file = folder.control / _DONE / f"{request.id}.json"
     deadline = time.monotonic() + seconds
-    while not copies.holds(file):
+    while (text := folder.read(file)) is None:
         if time.monotonic() > deadline:
             return None
         time.sleep(POLL_SECONDS)
-    copies.pull(file)
-    values = json.loads(file.read_text())
+    values = json.loads(text)
     return Answer(done=values["done"], said=values["said"])
 
 
 def pause(folder: SweepFolder) -> None:
     """Let no further rung begin, until `unpause`."""
-    folder.control.mkdir(parents=True, exist_ok=True)
-    folder.paused.touch()
-    copies.push(folder.paused)
+    folder.write(folder.paused, "")
 
 
 def unpause(folder: SweepFolder) -> None:
     """Let rungs begin again."""
-    copies.drop(folder.paused)
+    folder.remove(folder.paused)
 
 
 def _waiting(folder: SweepFolder, request_id: str) -> Path:

@@ -5,8 +5,6 @@ puts these beside the results.
 """
 
 import json
-import os
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from sweeps.results.pictures import SIDE, fitted
 from sweeps.storage import copies
+from workers.files.atomic import atomic_path
 from workers.report import Prediction
 
 if TYPE_CHECKING:
@@ -44,21 +43,16 @@ def keep(folder: Path, samples: Sequence["Sample"], untrained: Sequence[Predicti
     """
     if copies.holds(folder):
         return
-    partial = folder.with_name(f"{folder.name}.{os.uname().nodename}.{os.getpid()}")
-    partial.mkdir(parents=True)
-    index = {}
-    for number, sample in enumerate(samples[:IMAGES]):
-        picture = f"{number:03d}.jpg"
-        fitted(sample.open(), SIDE).save(partial / picture, quality=_QUALITY)
-        index[sample.id] = {"picture": picture, "question": sample.question}
-    captions = {each.image_id: each.caption for each in untrained}
-    (partial / _INDEX).write_text(json.dumps({"images": index, "untrained": captions}))
-    try:
-        partial.rename(folder)
-    except OSError:  # another host was faster
-        shutil.rmtree(partial)
-    else:
-        copies.push(folder)
+    with atomic_path(folder) as partial:
+        partial.mkdir(parents=True)
+        index = {}
+        for number, sample in enumerate(samples[:IMAGES]):
+            picture = f"{number:03d}.jpg"
+            fitted(sample.open(), SIDE).save(partial / picture, quality=_QUALITY)
+            index[sample.id] = {"picture": picture, "question": sample.question}
+        captions = {each.image_id: each.caption for each in untrained}
+        (partial / _INDEX).write_text(json.dumps({"images": index, "untrained": captions}))
+    copies.push(folder)
 
 
 def read(folder: Path) -> Keepsakes:

@@ -14,14 +14,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from pathlib import Path
-from typing import Any
 
+import psutil
 from filelock import FileLock
 
 from sweeps.results.folder import SweepFolder
 from sweeps.spec.problems import RefusedError
-from sweeps.storage import claims, copies
+from sweeps.storage import claims
 
 BEAT_SECONDS = 3.0
 """A driver says so often that it lives."""
@@ -39,8 +38,8 @@ class Driver:
 
     host: str
     pid: int
-    born: str
-    """Tells the process from a later one with its id."""
+    started: float | None
+    """When its process started, in seconds since the machine did."""
     since: str
     """When it began, such as ``2026-03-01 14:05:12``."""
     token: str
@@ -52,7 +51,7 @@ class Driver:
         return cls(
             host=socket.gethostname(),
             pid=os.getpid(),
-            born=_born(os.getpid()) or "",
+            started=_started(os.getpid()),
             since=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M:%S %Z"),
             token=secrets.token_hex(8),
         )
@@ -63,13 +62,11 @@ class Driver:
 
 def read(folder: SweepFolder) -> Driver | None:
     """Return who wrote the sweep's driver file, dead or alive; None when there is no such file."""
-    copies.pull(folder.driver)
+    text = folder.read(folder.driver)
     try:
-        return Driver(**json.loads(folder.driver.read_text()))
-    except FileNotFoundError:
-        return None
+        return None if text is None else Driver(**json.loads(text))
     except (ValueError, TypeError):  # cut off or of another version: nobody we could name
-        return Driver(host="unknown", pid=0, born="", since="unknown", token="")
+        return Driver(host="unknown", pid=0, started=None, since="unknown", token="")
 
 
 def living(folder: SweepFolder) -> Driver | None:
@@ -97,7 +94,7 @@ def held(folder: SweepFolder) -> Iterator[None]:
         if folder.path.exists():  # not so when the sweep was refused before it began
             with _locked(folder):
                 if read(folder) == own:
-                    copies.drop(folder.driver)
+                    folder.remove(folder.driver)
 
 
 def _take(folder: SweepFolder) -> Driver:
@@ -106,8 +103,7 @@ def _take(folder: SweepFolder) -> Driver:
         if other is not None:
             raise _driven(folder, other)
         own = Driver.this()
-        write_json(folder.driver, asdict(own))
-        copies.push(folder.driver)
+        folder.write(folder.driver, json.dumps(asdict(own), indent=1))
         if not claims.is_last(folder.driver):
             raise _driven(folder, read(folder))
         return own
@@ -127,12 +123,12 @@ def _beat(folder: SweepFolder, own: Driver, ended: threading.Event) -> None:
                 os.kill(os.getpid(), signal.SIGINT)
                 return
             os.utime(folder.driver)
-            copies.push(folder.driver)
+            folder.push(folder.driver)
 
 
 def _lives(driver: Driver, folder: SweepFolder) -> bool:
     if driver.host == socket.gethostname():
-        return _born(driver.pid) == (driver.born or None)
+        return _started(driver.pid) == driver.started
     return _silence(folder) < STALE_SECONDS
 
 
@@ -141,41 +137,26 @@ def _silence(folder: SweepFolder) -> float:
     probe = folder.path / f".clock-{secrets.token_hex(4)}"
     try:
         probe.touch()
-        copies.push(probe)
+        folder.push(probe)
         return claims.time_of(probe) - claims.time_of(folder.driver)
     except FileNotFoundError:  # it ended meanwhile
         return STALE_SECONDS
     finally:
-        copies.drop(probe)
+        folder.remove(probe)
 
 
-def _born(pid: int) -> str | None:
-    """Return what tells a process from another one with the same id; None when it is dead."""
-    stat = Path(f"/proc/{pid}/stat")
-    if not stat.parent.parent.joinpath("self").exists():  # no Linux
-        return _answers(pid)
-    try:
-        fields = stat.read_text().rpartition(")")[2].split()
-    except OSError:
-        return None
-    return None if fields[0] in "ZX" else fields[19]
+def _started(pid: int) -> float | None:
+    """Return the seconds from the start of the machine to that of a process; None when it is dead.
 
-
-def _answers(pid: int) -> str | None:
-    try:
-        os.kill(pid, 0)
-    except OSError as error:
-        return "alive" if isinstance(error, PermissionError) else None
-    return "alive"
+    They tell a process from a later one with its id, and stay the same when the clock is set.
+    """
+    with suppress(psutil.NoSuchProcess):
+        process = psutil.Process(pid)
+        if process.status() != psutil.STATUS_ZOMBIE:
+            since_boot: float = process.create_time() - psutil.boot_time()
+            return round(since_boot, 2)
+    return None
 
 
 def _locked(folder: SweepFolder) -> FileLock:
     return FileLock(folder.driver.with_suffix(".lock"), timeout=30)
-
-
-def write_json(file: Path, values: Any) -> None:
-    """Write a file of JSON whole, or not at all; raises OSError, also for a full disk."""
-    partial = file.with_name(f".{file.name}.{os.getpid()}.partial")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial.write_text(json.dumps(values, indent=1))
-    partial.replace(file)

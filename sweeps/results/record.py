@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sweeps.results.folder import SweepFolder
-from sweeps.storage import copies
 from sweeps.trial import GUARD, HOPELESS, VIOLATES
 
 Result = Mapping[str, Any]
@@ -23,12 +22,12 @@ def append(folder: SweepFolder, trial: str, result: Result) -> None:
     folder.trial(trial).mkdir(parents=True, exist_ok=True)
     with folder.record(trial).open("a") as file:
         file.write(json.dumps(result) + "\n")
-    copies.push(folder.record(trial))
+    folder.push(folder.record(trial))
 
 
 def latest(folder: SweepFolder, trial: str) -> list[dict[str, Any]]:
     """Return the trial's rungs as they are now, wherever its host runs."""
-    copies.pull(folder.record(trial))
+    folder.pull(folder.record(trial))
     return read(folder, trial)
 
 
@@ -50,7 +49,7 @@ def usable(folder: SweepFolder, trial: str) -> list[dict[str, Any]]:
     while kept and not (is_over(kept[-1]) or _has_snapshot(folder, trial, kept[-1])):
         kept = kept[:-1]
     if folder.record(trial).exists():  # rewritten: a line cut off would spoil the next one
-        _write(folder, trial, kept)
+        folder.write(folder.record(trial), "".join(json.dumps(each) + "\n" for each in kept))
     return kept
 
 
@@ -72,14 +71,7 @@ def in_order(trials: Mapping[str, Sequence[Result]]) -> list[tuple[str, Result]]
 
 
 def _has_snapshot(folder: SweepFolder, trial: str, result: Result) -> bool:
-    return copies.holds(folder.snapshot(trial, result["rung"]))
-
-
-def _write(folder: SweepFolder, trial: str, results: Sequence[Result]) -> None:
-    partial = folder.record(trial).with_suffix(".partial")
-    partial.write_text("".join(json.dumps(result) + "\n" for result in results))
-    partial.replace(folder.record(trial))
-    copies.push(folder.record(trial))
+    return folder.holds(folder.snapshot(trial, result["rung"]))
 
 
 def _parsed(line: str) -> dict[str, Any] | None:

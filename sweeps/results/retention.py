@@ -50,14 +50,14 @@ def tidy(sweep: Sweep, folder: SweepFolder, over: frozenset[str]) -> list[str]:
     Snapshots of all of them, and the adapters of those that are not among the best. All other
     trials may run, or wait to be gone on with after a crash.
     """
-    for snapshot in copies.glob(folder.path, "trials/*/rung-*"):
+    for snapshot in folder.glob("trials/*/rung-*"):
         if snapshot.parent.name in over:
-            copies.drop(snapshot)
+            folder.remove(snapshot)
     # A running trial takes no place of the best ones before it is over.
     ranked, needed = ranked_adapters(sweep, folder, over)
     gone = [name for name in ranked if name not in kept_adapters(sweep, ranked, needed)]
     for name in gone:
-        copies.drop(folder.best_adapter(name))
+        folder.remove(folder.best_adapter(name))
     return gone
 
 
@@ -80,24 +80,24 @@ class Limit:
             if used + room <= limit * GB:
                 return None
             used -= size_of(least)
-            copies.drop(least)
+            self._folder.remove(least)
         if used + room <= limit * GB:
             return None
         return (
-            f"{self._folder.path} holds {in_words(used)} and a trial needs {in_words(room)}, more "
-            f"than disk.limit_gb: {limit:g} leaves; no further trial starts. Go on with: "
+            f"{self._folder.path} holds {format_bytes(used)} and a trial needs "
+            f"{format_bytes(room)}, more than disk.limit_gb: {limit:g} leaves; no further trial "
+            "starts. Go on with: "
             f"sweeps resume {self._folder.sweep_id} --set disk.limit_gb=MORE"
         )
 
     def _one_trial(self) -> float:
         """Return what the largest trial so far has on disk."""
-        folders = copies.glob(self._folder.path / "trials", "*")
-        return max((size_of(trial) for trial in folders), default=0.0)
+        return max(map(size_of, self._folder.glob("trials/*")), default=0.0)
 
     def _droppable(self, over: frozenset[str]) -> Iterator[Path]:
         """Yield what may go, the least useful first; neither resume nor promotion needs it."""
-        for trial in copies.glob(self._folder.path / "trials", "*"):
-            snapshots = copies.glob(trial, "rung-*")
+        for trial in self._folder.glob("trials/*"):
+            snapshots = self._folder.glob(f"trials/{trial.name}/rung-*")
             yield from snapshots[:-2]  # the newest one may be half written
         ranked, _ = ranked_adapters(self._sweep, self._folder, over)
         for name in reversed(ranked[1:]):
@@ -119,8 +119,8 @@ def size_of(folder: Path) -> float:
     return total
 
 
-def in_words(count: float) -> str:
-    """Return a number of bytes as text."""
+def format_bytes(count: float) -> str:
+    """Return a number of bytes with its unit, such as ``1.5 GB``."""
     for unit in ("B", "kB", "MB"):
         if count < 1000:
             return f"{count:.0f} {unit}"

@@ -13,7 +13,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from sweeps.results.folder import SweepFolder
-from sweeps.storage import copies
 from sweeps.trial import label
 
 
@@ -101,29 +100,26 @@ def keep(folder: SweepFolder, generation: Generation) -> None:
         donated = folder.donated(segment.trial, segment.rung)
         given = folder.snapshot(segment.donor, segment.rung)
         shutil.rmtree(donated, ignore_errors=True)
-        copies.pull(given)
+        folder.pull(given)
         shutil.copytree(given, donated)
-        copies.push(donated)
-    partial = folder.population.with_suffix(".partial")
+        folder.push(donated)
     known = [*generations(folder), generation]
-    partial.write_text("".join(json.dumps(asdict(one)) + "\n" for one in known))
-    partial.replace(folder.population)
-    copies.push(folder.population)
+    folder.write(folder.population, "".join(json.dumps(asdict(one)) + "\n" for one in known))
     settle(folder)
 
 
 def settle(folder: SweepFolder) -> None:
     """Bring to its end what `keep` was killed in; what was never decided goes."""
     decided = {(segment.trial, segment.rung) for segment in every(folder)}
-    for donated in copies.glob(folder.path, "trials/*/donated-*"):
+    for donated in folder.glob("trials/*/donated-*"):
         trial, rung = donated.parent.name, int(donated.name.removeprefix("donated-"))
         snapshot = folder.snapshot(trial, rung) if (trial, rung) in decided else donated
         if snapshot != donated:
-            copies.pull(donated)
+            folder.pull(donated)
             shutil.rmtree(snapshot, ignore_errors=True)
             donated.rename(snapshot)
-            copies.push(snapshot)
-        copies.drop(donated)
+            folder.push(snapshot)
+        folder.remove(donated)
 
 
 def _ancestry(segments: Sequence[Segment], trial: str, before: float) -> Iterator[Segment]:

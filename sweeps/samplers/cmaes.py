@@ -17,8 +17,6 @@ from sweeps.samplers.draw import Draw, conditional_flaws
 LEARNS_FROM_STOPPED = False
 SEVERAL_OBJECTIVES = False
 TAKES_WIDER_SPACE = False
-PICKLES = True
-"""Whether its state is read back as a pickle."""
 
 
 def make(draw: Draw, *, population: Annotated[int, Field(ge=2)] | None = None) -> Any:

@@ -6,7 +6,7 @@ that holds. All of it follows from the trials' records, so a resumed sweep comes
 """
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from sweeps.results import record
@@ -142,23 +142,11 @@ def _objectives(rungs: Sequence[Result]) -> dict[int, float]:
 
 def spearman(one: Sequence[float], other: Sequence[float]) -> float:
     """Return Spearman's rank correlation, ties at their mean rank; 0 where all are equal."""
-    ranks = [_centred(_ranks(values)) for values in (one, other)]
-    product = sum(a * b for a, b in zip(*ranks, strict=True))
-    length = math.sqrt(math.prod(sum(a * a for a in centred) for centred in ranks))
-    return product / length if length else 0.0
+    from scipy.stats import spearmanr  # here: importing it takes a second
 
-
-def _ranks(values: Sequence[float]) -> list[float]:
-    """Return each value's rank from 0; equal ones get the mean of theirs."""
-    places: Mapping[float, list[int]] = {value: [] for value in values}
-    for place, value in enumerate(sorted(values)):
-        places[value].append(place)
-    return [sum(places[value]) / len(places[value]) for value in values]
-
-
-def _centred(values: Sequence[float]) -> list[float]:
-    mean = sum(values) / len(values)
-    return [value - mean for value in values]
+    if len(set(one)) == 1 or len(set(other)) == 1:
+        return 0.0
+    return float(spearmanr(one, other).statistic)
 
 
 def _interval(value: float, trials: int) -> dict[str, float]:

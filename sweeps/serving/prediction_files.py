@@ -3,13 +3,13 @@
 import csv
 import io
 import json
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from workers.data.contest import entity_of, is_valid
 from workers.data.sample import Sample
+from workers.files.atomic import atomic_write
 from workers.recipe import Recipe
 from workers.report import Prediction
 
@@ -31,18 +31,7 @@ def check_out(out: Path, option: str = "--out") -> None:
 
 def write(out: Path, predictions: Sequence[Prediction], recipe: Recipe) -> None:
     """Write the whole file or leave what was there, in the form that its ending names."""
-    write_whole(out, FORMS[out.suffix](predictions, recipe))
-
-
-def write_whole(out: Path, text: str) -> None:
-    """Write the whole file or leave what was there."""
-    partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
-    try:
-        # newline: as made here; a carriage return in a caption must stay one
-        partial.write_text(text, encoding="utf-8", newline="")
-        partial.replace(out)
-    finally:
-        partial.unlink(missing_ok=True)
+    atomic_write(out, FORMS[out.suffix](predictions, recipe))
 
 
 def table_text(columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:

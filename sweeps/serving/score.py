@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from sweeps.serving.caption_files import Names, read_predictions, read_references, some
-from sweeps.serving.prediction_files import check_out, json_text, number, table_text, write_whole
+from sweeps.serving.prediction_files import check_out, json_text, number, table_text
+from workers.files.atomic import atomic_write
 
 if TYPE_CHECKING:
     from workers.metrics.scorer import Scored
@@ -57,7 +58,7 @@ def score_files(
     scored = score(task, metrics)
     intervals = sure(scored, metrics)
     if per_image:
-        write_whole(per_image, per_image_text(per_image, task, scored))
+        atomic_write(per_image, per_image_text(per_image, task, scored))
     if as_json:
         print(as_object(task, scored, intervals))
     else:

@@ -15,9 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from sweeps.storage.store import Storage
 from workers.files import cache
 from workers.files.addresses import is_address, opened, refuse_secret
+from workers.files.atomic import atomic_write
 
 MARK = ".storage"
 """The file in a working copy that holds the address."""
@@ -55,9 +58,7 @@ def working(results: str | Path, name: str) -> Path:
     root = _copies(address) / name
     if not (root / MARK).is_file():
         cache.make(root)
-        partial = root / f"{MARK}.{os.getpid()}.partial"
-        partial.write_text(address)
-        partial.replace(root / MARK)
+        atomic_write(root / MARK, address)
     return root
 
 
@@ -65,7 +66,7 @@ def private(address: str, name: str) -> Path:
     """Return a new working copy for this process alone; those of dead ones are removed."""
     here = socket.gethostname()
     for other in _copies(address).glob(f"*@{here}.*"):
-        if not _lives(int(other.name.rpartition(".")[2])):
+        if not psutil.pid_exists(int(other.name.rpartition(".")[2])):
             shutil.rmtree(other, ignore_errors=True)
     return working(address, f"{name}-{secrets.token_hex(4)}@{here}.{os.getpid()}")
 
@@ -99,14 +100,6 @@ def place_of_tune(folder: Path) -> dict[str, Any]:
         return {"storage_path": str(folder)}
     files, base = opened(copy.storage.address)
     return {"storage_filesystem": files, "storage_path": f"{base}/{copy.key(folder)}"}
-
-
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except OSError as error:
-        return isinstance(error, PermissionError)
-    return True
 
 
 def _copies(address: str) -> Path:

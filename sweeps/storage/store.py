@@ -4,8 +4,6 @@ pyarrow opens the address as it does for Ray; what it does not know, fsspec open
 come from the environment, or from the machine's role, and from nowhere else.
 """
 
-import os
-import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from sweeps.storage.errors import StorageError, explained, no_bucket, passes
 from workers.files.addresses import opened
+from workers.files.atomic import atomic_path
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileInfo, FileSystem
@@ -84,23 +83,19 @@ class Storage:
         """Put a file of the store in place of `file`; return False where there is none."""
         from pyarrow.fs import LocalFileSystem, copy_files
 
-        partial = file.with_name(f".{file.name}.{os.getpid()}-{secrets.token_hex(4)}.partial")
         file.parent.mkdir(parents=True, exist_ok=True)
 
         def work(files: "FileSystem", base: str) -> bool:
             if not files.get_file_info(f"{base}/{key}").is_file:  # a folder would be copied, too
                 return False
-            copy_files(
-                f"{base}/{key}", str(partial), source_filesystem=files,
-                destination_filesystem=LocalFileSystem(),
-            )  # fmt: skip
-            partial.replace(file)
+            with atomic_path(file) as partial:
+                copy_files(
+                    f"{base}/{key}", str(partial), source_filesystem=files,
+                    destination_filesystem=LocalFileSystem(),
+                )  # fmt: skip
             return True
 
-        try:
-            return self._found(work) or False
-        finally:
-            partial.unlink(missing_ok=True)
+        return self._found(work) or False
 
     def stamp(self, key: str) -> Stamp | None:
         """Return size and time of a file, or None where there is none."""

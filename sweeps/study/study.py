@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Literal
 from sweeps.results import best, segments
 from sweeps.results.folder import SweepFolder
 from sweeps.spec.load import Sweep
-from sweeps.storage import copies
 from sweeps.study import storage
 from sweeps.study.compatibility import refuse_another, remember, widened
 from sweeps.trial import BESTS, Ending, Start
@@ -92,7 +91,7 @@ def push(sweep: Sweep, folder: SweepFolder) -> None:
     What a store has of a trial would otherwise be taken for that of another one with its number.
     """
     if sweep.search.storage is None:
-        copies.push(folder.study)
+        folder.push(folder.study)
 
 
 def sweep_seed(study: "optuna.Study", sweep: Sweep) -> int:

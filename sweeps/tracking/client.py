@@ -149,13 +149,6 @@ def set_tags(client: Any, run_id: str, tags: Mapping[str, str]) -> None:
     client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
 
 
-def log_params(client: Any, run_id: str, params: Mapping[str, str]) -> None:
-    """Log several parameters in one write."""
-    from mlflow.entities import Param
-
-    client.log_batch(run_id, params=[Param(key, value) for key, value in params.items()])
-
-
 def now() -> int:
     """Return the time in milliseconds since 1970, as MLflow wants it."""
     return int(time.time() * 1000)

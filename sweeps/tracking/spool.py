@@ -16,9 +16,9 @@ from typing import Any
 
 from filelock import FileLock
 
-from sweeps.results.lease import write_json
 from sweeps.storage import copies
 from sweeps.tracking.entries import Entry, parse
+from workers.files.atomic import atomic_write
 from workers.redaction import redact
 
 
@@ -61,7 +61,7 @@ class SpoolFile:
     def advance(self, end: int) -> None:
         """Say, while sending, that all up to this byte is settled."""
         with self._locked("lock"):
-            write_json(self._sent, {"bytes": end})
+            atomic_write(self._sent, json.dumps({"bytes": end}))
             copies.push(self._sent)
             if next(self.pending(), None) is None:
                 # In this order: what is sent twice is stored once, what is skipped is lost.

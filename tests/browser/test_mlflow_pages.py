@@ -44,12 +44,6 @@ def test_the_leaderboard_has_the_trials_in_compare_s_order(
     page.screenshot(path=screenshots / "leaderboard.png")
 
 
-def test_without_the_saved_view_the_trials_have_the_same_order(page, links, titles):
-    page.goto(links.plain)
-    page.get_by_role("link", name=titles[0]).wait_for()
-    assert trials_from_top(page) == titles
-
-
 def test_parallel_coordinates_and_the_curves_of_every_metric_are_drawn(
     page, links, earlier, screenshots
 ):

@@ -6,8 +6,8 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
+import psutil
 import pytest
 
 from sweeps.board import leaderboard
@@ -78,29 +78,18 @@ def wait_for(workplace, pattern, seconds=400.0):
 
 def descendants(pid, name):
     """Return the processes below `pid` whose command line begins with `name`."""
-    return [child for child in children(pid) if command_line(child).startswith(name.encode())]
+    return [child for child in children(pid) if command_line(child).startswith(name)]
 
 
 def command_line(pid):
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:  # ended
-        return b""
+    with contextlib.suppress(psutil.NoSuchProcess):  # ended
+        return " ".join(psutil.Process(pid).cmdline())
+    return ""
 
 
 def children(pid):
     """Return the processes below `pid`."""
-    parents = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):  # ended meanwhile
-            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
-
-    def below(child):
-        while child in parents and child != pid:
-            child = parents[child]
-        return child == pid
-
-    return [child for child in parents if below(child)]
+    return [child.pid for child in psutil.Process(pid).children(recursive=True)]
 
 
 def curves(workplace, sweep_id):
@@ -166,12 +155,12 @@ def test_no_java_outlives_its_sweep(workplace, stop):
     file.write_text(file.read_text().replace("[exact_match]", "[meteor]"))
     process = start(workplace, "run", "kept.yaml", "--set", "search.trials=1")
     wait_for(workplace, "kept-1/trials/trial-000/rung-002")
-    java = [pid for pid in children(process.pid) if b"meteor" in command_line(pid)]
+    java = [pid for pid in children(process.pid) if "meteor" in command_line(pid)]
     assert len(java) == 1
     if stop:
         process.send_signal(stop)
     process.communicate(timeout=900)
     deadline = time.monotonic() + 60
-    while b"meteor" in command_line(java[0]):
+    while "meteor" in command_line(java[0]):
         assert time.monotonic() < deadline, "METEOR's Java is still there"
         time.sleep(0.1)

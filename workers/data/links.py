@@ -1,7 +1,6 @@
 """Images behind links: each fetched once into a folder of the cache, and read from there."""
 
 import os
-import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import partial
@@ -14,6 +13,7 @@ from workers.data.download import Downloader, Rules
 from workers.data.images import ImageError, open_rgb
 from workers.data.problems import DataError
 from workers.files import cache
+from workers.files.atomic import atomic_write
 
 THREADS = 16
 
@@ -100,7 +100,7 @@ class Links:
             open_rgb(content, "the answer")  # else a page that says sorry would stay for ever
         except ImageError as error:
             return str(error)
-        _write(self._file(link), content)
+        atomic_write(self._file(link), content, mode=0o600)
         return None
 
     def _file(self, link: str) -> Path:
@@ -112,10 +112,3 @@ def _read(file: Path, failures: dict[str, str], link: str) -> bytes:
         return file.read_bytes()
     except FileNotFoundError as error:
         raise OSError(failures.get(link, f"not fetched, or removed from {file.parent}")) from error
-
-
-def _write(file: Path, content: bytes) -> None:
-    """Write a whole file or none."""
-    with tempfile.NamedTemporaryFile(dir=file.parent, suffix=".part", delete=False) as part:
-        part.write(content)
-    os.replace(part.name, file)

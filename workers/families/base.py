@@ -35,12 +35,10 @@ class Family(Protocol):
     """Task -> what the model is asked by default; ``{question}`` stands for the question."""
     SYSTEM_PROMPT: bool
     """Whether the model takes a system prompt."""
-    VISION_END: str | None
-    """Path of the module whose output the language model reads. What comes before sees the image
-    only: while nothing trains there, its output can be kept. None if unknown."""
     VISION_CHAIN: Mapping[str, str]
-    """Path of each module between pixels and `VISION_END`, itself the last -> the field of its
-    output that holds the tensor, empty where the output is the tensor. Empty if unknown."""
+    """Path of each module between pixels and the language model -> the field of its output that
+    holds the tensor, empty where the output is the tensor. The language model reads the output of
+    the last one; while nothing trains up to it, that output can be kept. Empty if unknown."""
     IMAGES_IN_ROWS: bool
     """Whether each tensor in the image encoder has one row per image, or equally many for each: an
     image encoder whose layers see all patches in one row cannot be trained in a pack."""
@@ -60,7 +58,7 @@ class Family(Protocol):
     def image_features(
         self, base: "Base", images: "dict[str, torch.Tensor]"
     ) -> "Sequence[torch.Tensor]":
-        """Return the output of `VISION_END` for each image, as (rows, tokens, width).
+        """Return the output of the last of `VISION_CHAIN` for each image: (rows, tokens, width).
 
         `images` are those of `encode`, joined along their first axis.
         """

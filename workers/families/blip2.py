@@ -39,7 +39,6 @@ PROMPTS: Mapping[str, str] = {
     "vqa": "Question: {question} Short answer:",
 }
 SYSTEM_PROMPT = False
-VISION_END: str | None = "language_projection"
 IMAGES_IN_ROWS = True
 VISION_CHAIN: Mapping[str, str] = {
     "vision_model": "last_hidden_state",

@@ -36,7 +36,6 @@ TARGETS: Mapping[str, str] = {
 }
 PROMPTS: Mapping[str, str] = chat.PROMPTS
 SYSTEM_PROMPT = True
-VISION_END: str | None = None
 IMAGES_IN_ROWS = False
 VISION_CHAIN: Mapping[str, str] = {}
 SAVED_NAMES: Mapping[str, str] = {}

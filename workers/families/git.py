@@ -32,7 +32,6 @@ TARGETS: Mapping[str, str] = {
 }
 PROMPTS: Mapping[str, str] = {"captioning": "", "vqa": "{question}"}
 SYSTEM_PROMPT = False
-VISION_END: str | None = "git.visual_projection"
 IMAGES_IN_ROWS = True
 VISION_CHAIN: Mapping[str, str] = {
     "git.image_encoder": "last_hidden_state",

@@ -32,7 +32,6 @@ TARGETS: Mapping[str, str] = {
 }
 PROMPTS: Mapping[str, str] = {"captioning": "caption en", "vqa": "answer en {question}"}
 SYSTEM_PROMPT = False
-VISION_END: str | None = "model.multi_modal_projector"
 IMAGES_IN_ROWS = True
 VISION_CHAIN: Mapping[str, str] = {
     "model.vision_tower": "last_hidden_state",

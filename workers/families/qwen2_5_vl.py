@@ -33,7 +33,6 @@ TARGETS: Mapping[str, str] = {
 }
 PROMPTS: Mapping[str, str] = chat.PROMPTS
 SYSTEM_PROMPT = True
-VISION_END: str | None = "model.visual"
 IMAGES_IN_ROWS = False
 VISION_CHAIN: Mapping[str, str] = {"model.visual": "pooler_output"}
 SAVED_NAMES: Mapping[str, str] = {

@@ -5,7 +5,6 @@ import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from uuid import uuid4
 
 import torch
 from safetensors import SafetensorError
@@ -14,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from workers.families.base import Base, Encoded
 from workers.features import bypass, fingerprint
 from workers.files import cache
+from workers.files.atomic import atomic_path
 
 CPU_BYTES = 2 * 1024**3
 """Memory for the features of one base on a CPU."""
@@ -108,15 +108,12 @@ class Disk:
         """Write tensors under `key`, unless the disk is full: what is not kept is made again."""
         if self._full or not self._has_room(_size(tensors) + _HEADER):
             return
-        partial = self._folder / f"{key}.{uuid4().hex}.partial"
         try:
             cache.make(self._folder)
-            save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, partial)
-            partial.replace(self._path(key))
+            with atomic_path(self._path(key)) as partial:
+                save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, partial)
         except (OSError, SafetensorError):  # the disk itself is full, or cannot be written
             self._full = True
-            with contextlib.suppress(OSError):
-                partial.unlink()
 
     def _has_room(self, size: int) -> bool:
         if self._used is None or self._used + size > self._limit:

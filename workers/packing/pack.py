@@ -45,7 +45,6 @@ class Pack:
     Args:
         base: what the slots have in common.
         bare: context in which adapters that others have put on it do nothing.
-        check_every: micro-steps after which losses are looked at; looking waits for the device.
         device_memory: says what fits; None where nothing is known of it.
     """
 
@@ -53,13 +52,13 @@ class Pack:
         self,
         base: Base,
         bare: Bare = nullcontext,
-        check_every: int | None = None,
         device_memory: DeviceMemory | None = None,
     ) -> None:
         self.base = base
         self._memory = device_memory or DeviceMemory()
         self.model = PackedModel(base, bare)
-        self._check_every = check_every or (1 if base.device.type == "cpu" else 16)
+        # Micro-steps after which losses are looked at: looking waits for the device.
+        self._check_every = 1 if base.device.type == "cpu" else 16
         self.limits = Limits()
         self._slots = Slots(base)
         self._epochs: dict[str, Epoch] = {}

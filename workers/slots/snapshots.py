@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from workers.files.atomic import atomic_write
 from workers.recipe import Recipe
 
 _OPTIMIZER = "optimizer.pt"
@@ -16,9 +17,8 @@ def write(folder: Path, state: dict[str, Any], rung: int, ailing: int, recipe: R
     """Write a snapshot's state (tensors and plain values) and cursor to its folder."""
     torch.save(state, folder / _OPTIMIZER)
     # Written last: its presence means that the snapshot is complete.
-    partial = folder / (_STATE + ".partial")
-    partial.write_text(json.dumps({"rung": rung, "ailing": ailing, "recipe": recipe.model_dump()}))
-    partial.replace(folder / _STATE)
+    cursor = {"rung": rung, "ailing": ailing, "recipe": recipe.model_dump()}
+    atomic_write(folder / _STATE, json.dumps(cursor))
 
 
 def read(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:

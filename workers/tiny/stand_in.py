@@ -8,8 +8,6 @@ that the config or the name tells.
 
 import json
 import re
-import shutil
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
@@ -17,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from workers.files import own_code
+from workers.files.atomic import atomic_path
 from workers.models import builtin, checkpoint_files
 
 SMALL: Mapping[str, Any] = {
@@ -137,16 +136,9 @@ def _once(folder: Path, build: Callable[[Path], None]) -> Path:
     if folder.is_dir():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
-    try:
+    with atomic_path(folder) as partial:
+        partial.mkdir()
         build(partial)
-        partial.chmod(0o755)
-        partial.rename(folder)
-    except OSError:
-        if not folder.is_dir():  # else another rehearsal was faster
-            raise
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return folder
 
 

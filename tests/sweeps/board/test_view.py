@@ -143,9 +143,7 @@ def test_publishing_again_replaces_the_view(sweep, key):
 
 
 def test_links_lead_to_the_pages(sweep, key):
-    made = links(
-        f"{EMBEDDED_UI}/", sweep.experiment_id, key, sweep.run_id, objective="cider", model="a/b c"
-    )
+    made = links(f"{EMBEDDED_UI}/", sweep.experiment_id, sweep.run_id, "a/b c")
     runs = f"/experiments/{sweep.experiment_id}/runs"
     shared = {"workflowType": "machine_learning", "viewStateShareKey": key}
     assert query_of(made.leaderboard) == (runs, shared)
@@ -153,13 +151,6 @@ def test_links_lead_to_the_pages(sweep, key):
     assert query_of(made.predictions) == (runs, {**shared, "compareRunsMode": "ARTIFACT"})
     assert query_of(made.sweep)[0] == f"{runs}/{sweep.run_id}"
     assert made.model == ("http://127.0.0.1:5000/#/models/a%2Fb%20c?workflowType=machine_learning")
-
-
-def test_the_plain_link_finds_the_same_trials_without_a_view(sweep):
-    made = links("http://mlflow:80", sweep.experiment_id, "none", sweep.run_id, objective="cider")
-    _, query = query_of(made.plain)
-    assert found(sweep, query) == ["trial-001", "trial-002", "trial-000"]
-    assert made.model is None
 
 
 def test_the_installed_ui_still_knows_the_format(sweep, key):

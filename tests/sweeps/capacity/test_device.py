@@ -1,3 +1,6 @@
+from types import SimpleNamespace
+
+import pynvml
 import pytest
 
 from sweeps.capacity import device
@@ -27,14 +30,26 @@ def test_a_container_has_its_own_limit(tmp_path):
     assert machine_bytes(limit) == 1e6
 
 
-def test_without_nvidia_smi_there_is_no_card(monkeypatch, tmp_path):
-    monkeypatch.setenv("PATH", str(tmp_path))
+def test_without_a_driver_there_is_no_card(monkeypatch):
+    def missing():
+        raise pynvml.NVMLError(pynvml.NVML_ERROR_LIBRARY_NOT_FOUND)
+
+    monkeypatch.setattr(pynvml, "nvmlInit", missing)
     assert cards() == []
 
 
-def test_cards_have_names_and_bytes(monkeypatch, tmp_path):
-    program = tmp_path / "nvidia-smi"
-    program.write_text("#!/bin/sh\necho 'NVIDIA A10, 23028'\n")
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:/bin")
-    assert cards() == [device.Card(name="NVIDIA A10", bytes=23028 * 2**20)]
+def test_cards_have_names_and_bytes(monkeypatch):
+    names = ["NVIDIA H100", "NVIDIA A10"]
+    driver = {
+        "Init": lambda: None,
+        "DeviceGetCount": lambda: len(names),
+        "DeviceGetHandleByIndex": lambda index: index,
+        "DeviceGetName": names.__getitem__,
+        "DeviceGetMemoryInfo": lambda index: SimpleNamespace(total=[80 * 2**30, 22 * 2**30][index]),
+    }
+    for name, answer in driver.items():
+        monkeypatch.setattr(pynvml, f"nvml{name}", answer)
+    assert cards() == [
+        device.Card(name="NVIDIA H100", bytes=80 * 2**30),
+        device.Card(name="NVIDIA A10", bytes=22 * 2**30),
+    ]

@@ -43,9 +43,7 @@ def test_a_preset_is_shown_with_its_reasons(said, name):
     assert code == 0
     space = PRESETS[name]().space
     assert lines[0] == "field domain only when"
-    assert lines[1 : len(space) + 1] == [
-        f"{path} {domain}" for path, domain in space.describe().items()
-    ]
+    assert lines[1 : len(space) + 1] == [f"{path} {domain}" for path, domain in space.items()]
     combinations = f"{space.combinations():,.0f} combinations of its finite fields"
     assert f"size continuous, with {combinations}" in lines
     assert lines[-1].endswith(".")

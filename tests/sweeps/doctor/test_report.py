@@ -1,6 +1,5 @@
 """Each kind of breakage is made for real, as far as one machine allows, and must be found."""
 
-import os
 import re
 import socket
 from io import StringIO
@@ -8,6 +7,7 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
+from sweeps.capacity.device import Card
 from sweeps.doctor import machine, packages
 from sweeps.doctor.report import BROKEN, HEALTHY, checks, examine, outcome
 from sweeps.tracking.client import Tracking
@@ -82,22 +82,20 @@ def test_results_that_are_yet_to_be_made(tmp_path):
 
 
 @pytest.fixture
-def nvidia_smi(tmp_path, monkeypatch):
+def two_gpus(monkeypatch):
     """A machine whose driver names two GPUs."""
-    program = tmp_path / "nvidia-smi"
-    program.write_text("#!/bin/sh\necho 'NVIDIA H100, 81559'\necho 'NVIDIA A10, 23028'\n")
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    found = [Card(name="NVIDIA H100", bytes=80 * 2**30), Card(name="NVIDIA A10", bytes=22 * 2**30)]
+    monkeypatch.setattr(machine, "cards", lambda: found)
 
 
-def test_hidden_gpus_are_named(nvidia_smi, monkeypatch):
+def test_hidden_gpus_are_named(two_gpus, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     finding = machine.gpus()
     assert finding.state == "note"
     assert finding.text.startswith("NVIDIA H100, 80 GiB; NVIDIA A10, 22 GiB; hidden by CUDA_VIS")
 
 
-def test_gpus_that_torch_cannot_use(nvidia_smi, monkeypatch):
+def test_gpus_that_torch_cannot_use(two_gpus, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "77")  # a CUDA build of torch sees none either
     finding = machine.gpus()
     assert finding.state == "broken"

@@ -72,4 +72,4 @@ def facts():
 
 @pytest.fixture
 def addresses():
-    return links("http://127.0.0.1:5000", "1", "key", "run", objective="exact_match", model="m")
+    return links("http://127.0.0.1:5000", "1", "run", "m")

@@ -68,7 +68,7 @@ def test_its_history_is_kept_and_the_advice_is_one_command(model, store, call, p
 
 
 def test_its_page_is_one_part_of_an_address(model):
-    page = links("http://here", "1", "k", "r", objective="cider", model=model).model
+    page = links("http://here", "1", "r", model).model
     name = page.removeprefix("http://here/#/models/").removesuffix("?workflowType=machine_learning")
     assert name.isascii()
     assert not set("'\"`[] ;?#/$") & set(name)

@@ -81,3 +81,15 @@ def test_a_path_is_no_sweep_and_no_trial(tmp_path, path):
     for place in (made.trial, made.best_adapter, made.record, made.start):
         with pytest.raises(ValueError, match="must be given by its name alone"):
             place(path)
+
+
+def test_a_file_is_written_with_its_folder_and_read_back(tmp_path):
+    folder = SweepFolder.create(tmp_path, "demo")
+    assert folder.read(folder.record("trial-000")) is None
+    folder.write(folder.record("trial-000"), "ä\n")
+    assert folder.read(folder.record("trial-000")) == "ä\n"
+    assert folder.holds(folder.record("trial-000"))
+    assert folder.glob("trials/*/rungs.*") == [folder.record("trial-000")]
+    folder.remove(folder.trial("trial-000"))
+    folder.remove(folder.trial("trial-000"))
+    assert not folder.holds(folder.record("trial-000"))

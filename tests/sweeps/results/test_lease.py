@@ -72,7 +72,7 @@ with lease.held(SweepFolder(root=Path({str(folder.root)!r}), sweep_id="driven-1"
 
 
 def test_a_later_process_with_the_same_id_is_not_the_driver(folder):
-    write(folder, born="1")
+    write(folder, started=1.0)
     assert lease.living(folder) is None
 
 

@@ -78,7 +78,7 @@ def test_a_rung_whose_record_did_not_arrive_is_trained_again(context, host, monk
     assert lost.open(0, POINT) is None
     lost.advance(0)
     with monkeypatch.context() as patch:
-        patch.setattr(record.copies, "push", _away)
+        patch.setattr(copies, "push", _away)
         assert "every rung reported so far is kept" in lost.advance(0)[FULL]
     assert rungs(context) == [1]
     other = host("host-1")

@@ -180,7 +180,7 @@ def test_what_a_killed_driver_left_running_is_ended_with_the_truth(
         train(folder, parent, name)
     over(folder, sweep, "trial-000")  # and its driver died before it told MLflow
     dead = replace(Driver.this(), pid=2**22 + 1)
-    lease.write_json(folder.driver, asdict(dead))
+    folder.driver.write_text(json.dumps(asdict(dead)))
     _, text = said(command, "s-1", folder.root)
     assert "ended 2 runs without a driver: trial-000, trial-001" in text
     ended = {"trial-000": "FINISHED", "trial-001": "KILLED", "sweep": "KILLED"}
@@ -195,7 +195,7 @@ def test_what_runs_is_never_ended(proxy, folder, parent, command):
     proxy.down()
     train(folder, parent, "trial-000")
     proxy.up()
-    lease.write_json(folder.driver, asdict(Driver.this()))
+    folder.driver.write_text(json.dumps(asdict(Driver.this())))
     said(command, "s-1", folder.root)
     assert parent.is_running
     if command is sync_sweeps:

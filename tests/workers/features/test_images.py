@@ -170,7 +170,7 @@ def test_pixels_and_features_take_turns(base, store, samples):
 
 def test_a_copy_of_a_module_works_with_its_own_weights(base, store):
     """peft copies modules to train them."""
-    module = base.model.get_submodule(base.family.VISION_END)
+    module = base.model.get_submodule(list(base.family.VISION_CHAIN)[-1])
     other = copy.deepcopy(module)
     for weight in other.parameters():
         weight.data.zero_()

@@ -21,7 +21,7 @@ from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
 
 from workers.metrics import coco_caption
 from workers.metrics.coco_caption import CocoCaption
-from workers.metrics.java.runtime import put_java_on_path
+from workers.metrics.java.runtime import java
 from workers.metrics.scorer import Scorer
 
 WORDS = (
@@ -61,9 +61,8 @@ def light(**options: Any) -> CocoCaption:
 @pytest.fixture
 def stock(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, float]]:
     """The values by pycocoevalcap's own classes, tokenizer included."""
-    monkeypatch.setenv("PATH", os.environ["PATH"])
+    monkeypatch.setenv("PATH", str(java().parent), prepend=os.pathsep)
     monkeypatch.setenv("JAVA_TOOL_OPTIONS", "-Duser.language=en -Duser.country=US")
-    put_java_on_path()
 
     def tokens(captions: list[list[str]]) -> Any:
         items = {n: [{"caption": text} for text in several] for n, several in enumerate(captions)}

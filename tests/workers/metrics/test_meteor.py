@@ -18,7 +18,7 @@ from workers.metrics.java import meteor_formula
 from workers.metrics.java.meteor_jvm import JavaDiedError, Jvm, Server
 from workers.metrics.java.paraphrases import table_for
 from workers.metrics.java.runtime import VARIABLE, JavaMissingError
-from workers.metrics.java.tokenizer import tokenize
+from workers.metrics.java.tokenizer import tokenize_each
 from workers.metrics.meteor import METRIC
 
 REFERENCES = ["a dog runs in the park", "the dog is running"]
@@ -217,13 +217,13 @@ def test_endless_captions_do_not_end_java() -> None:
 
 def test_separators_of_fields_are_words_to_tokenized_captions(server: Server) -> None:
     texts = {"a": ["a dog ||| runs in the ||| park", "|||"]}
-    assert "|||" not in " ".join(tokenize(texts)["a"])
+    assert "|||" not in " ".join(tokenize_each([texts])[0]["a"])
 
 
 def test_formula_is_that_of_the_jar(writer: Any) -> None:
     """Alone and summed: over 1200 captions, among them perfect and empty ones."""
     write = writer(0)
-    references = tokenize(write.references(1200))
+    references = tokenize_each([write.references(1200)])[0]
     candidates = {
         image: ["" if n % 50 == 0 else texts[0] if n % 10 == 0 else write.variation(texts[-1])]
         for n, (image, texts) in enumerate(references.items())

@@ -14,7 +14,7 @@ from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
 
 from workers.metrics import remembered
 from workers.metrics.catalog import METRICS as CATALOG
-from workers.metrics.java.runtime import VARIABLE, JavaMissingError, put_java_on_path
+from workers.metrics.java.runtime import VARIABLE, JavaMissingError, java
 from workers.metrics.scorer import Scored, Scorer
 
 METRICS = ("bleu", "meteor", "rouge_l", "cider", "exact_match")
@@ -72,8 +72,7 @@ class Stock:
 @pytest.fixture(scope="session")
 def stock(references: dict[str, list[str]], rounds: list[dict[str, str]]) -> list[Any]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PATH", "")
-        put_java_on_path()
+        patch.setenv("PATH", str(java().parent))
         scorers = Stock(references)
         return [scorers.score(candidates) for candidates in rounds]
 

@@ -14,12 +14,11 @@ import gzip
 import hashlib
 import os
 import re
-import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from pathlib import Path
 
 from workers.files import cache
+from workers.files.atomic import atomic_path
 from workers.metrics.java.phrase_table import Phrases
 from workers.metrics.java.runtime import jar_folder
 
@@ -65,19 +64,12 @@ def _name(texts: list[str]) -> str:
 
 def _write(table: Path, texts: list[str]) -> None:
     """Write the filtered table in one step, so that others see all of it or nothing."""
-    with tempfile.NamedTemporaryFile(dir=table.parent, delete=False) as file:
-        try:
-            with gzip.open(file, "wb", compresslevel=1) as packed:
-                wanted = Phrases(readings(texts), _LONGEST)
-                for block in _blocks():
-                    packed.write(b"".join(wanted.kept(block)))
-            file.close()
-            os.chmod(file.name, 0o644)  # a cache may be shared with other users
-            os.replace(file.name, table)
-        except BaseException:
-            with suppress(OSError):
-                os.unlink(file.name)
-            raise
+    with atomic_path(table) as partial:
+        with gzip.open(partial, "wb", compresslevel=1) as packed:
+            wanted = Phrases(readings(texts), _LONGEST)
+            for block in _blocks():
+                packed.write(b"".join(wanted.kept(block)))
+        partial.chmod(0o644)  # a cache may be shared with other users
 
 
 def readings(texts: Iterable[str]) -> Iterator[str]:

@@ -68,17 +68,6 @@ def java_version() -> str:
     return version[1]
 
 
-def put_java_on_path() -> None:
-    """Let programs that call plain `java`, such as pycocoevalcap's own scorers, find this one.
-
-    Side-effect: `PATH` of this process begins with the folder of `java`. The metrics here do
-    not need it. Raises JavaMissingError.
-    """
-    folder = str(java().parent)
-    others = [part for part in os.environ.get("PATH", "").split(os.pathsep) if part != folder]
-    os.environ["PATH"] = os.pathsep.join([folder, *others])
-
-
 def command(*arguments: str) -> list[str]:
     """Return the command line that runs Java with `arguments`; raises JavaMissingError."""
     return [str(java()), *_OPTIONS, *arguments]

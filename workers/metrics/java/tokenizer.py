@@ -18,23 +18,16 @@ Captions = Mapping[str, Sequence[str]]
 _vocabulary = Vocabulary()
 
 
-def tokenize(captions: Captions) -> dict[str, list[str]]:
-    """Return the captions as tokens joined by single spaces, same images, same order.
+def tokenize_each(several: Sequence[Captions]) -> list[dict[str, list[str]]]:
+    """Return sets of captions as tokens joined by single spaces, same images, same order.
 
     A caption without words becomes the empty string, and what goes on for more than 1000
-    characters without white space is taken apart.
+    characters without white space is taken apart. New words of all sets take one run of Java; sets
+    with captions that are not made of known words take one more run, whole and all together: what
+    becomes of such a caption depends a little on the next one.
 
     Raises `workers.metrics.java.runtime.JavaMissingError`, and RuntimeError when the tokenizer
     fails.
-    """
-    return tokenize_each([captions])[0]
-
-
-def tokenize_each(several: Sequence[Captions]) -> list[dict[str, list[str]]]:
-    """Return what `tokenize` returns for each, from at most one run of Java for their new words.
-
-    Sets with captions that are not made of known words take one more run, whole and all together:
-    what becomes of such a caption depends a little on the next one.
     """
     sets = [[_one_line(text) for own in captions.values() for text in own] for captions in several]
     _vocabulary.learn(line for lines in sets for line in lines)

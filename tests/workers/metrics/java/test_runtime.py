@@ -1,5 +1,3 @@
-import os
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -60,14 +58,6 @@ def test_java_that_fails_is_reported_with_its_words(
     monkeypatch.setenv(runtime.VARIABLE, str(broken))
     with pytest.raises(runtime.JavaMissingError, match="out of luck"):
         runtime.java_version()
-
-
-def test_path_of_this_process_begins_with_it_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", os.environ["PATH"])
-    runtime.put_java_on_path()
-    runtime.put_java_on_path()
-    assert os.environ["PATH"].split(os.pathsep).count(str(JAVA.parent)) == 1
-    assert shutil.which("java") == str(JAVA)
 
 
 def test_options_bear_with_those_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:

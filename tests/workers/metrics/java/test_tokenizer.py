@@ -4,15 +4,18 @@ import random
 import pytest
 from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
 
-from workers.metrics.java.runtime import VARIABLE, put_java_on_path
-from workers.metrics.java.tokenizer import tokenize, tokenize_each
+from workers.metrics.java.runtime import VARIABLE, java
+from workers.metrics.java.tokenizer import tokenize_each
 
 SEPARATORS = "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"
 
 
+def tokenize(captions: dict[str, list[str]]) -> dict[str, list[str]]:
+    return tokenize_each([captions])[0]
+
+
 def test_equals_the_stock_tokenizer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", os.environ["PATH"])
-    put_java_on_path()
+    monkeypatch.setenv("PATH", str(java().parent), prepend=os.pathsep)
     captions = {
         "1": ["A man's dog isn't running; it sits.", 'Two (small) cats - "asleep" - at 5 p.m.'],
         "2": ["café crème, $3.50 & more...", "no.", "5 dogs", "2 1/2 feet, call (555) 123-4567"],
