@@ -1,15 +1,14 @@
-"""Arguments that several commands take, and how what is wrong with them is said."""
+"""Arguments that several commands take, and the one way in which a command fails."""
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sweeps.names import printable
-from workers.redaction import redact
+from sweeps.spec.problems import FAILED, INVALID, RefusedError, complain, report_refusal
+from sweeps.tracking import access
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -42,25 +41,6 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="FIELD=VALUE", help="Replace a field, such as train.epochs=3."),
 ]
-INVALID, FAILED = 2, 1
-"""Exit codes."""
-
-
-@contextmanager
-def problems() -> Iterator[None]:
-    """Say what is wrong with a sweep file or a request that is read inside, and leave."""
-    from sweeps.spec.problems import SpecError
-
-    try:
-        yield
-    except SpecError as error:
-        count = len(error.problems)
-        complain(error)
-        complain(f"{count} problem{'s' if count > 1 else ''}; nothing was started")
-        raise typer.Exit(INVALID) from None
-    except FileNotFoundError as error:
-        complain(f"error: {error}")
-        raise typer.Exit(INVALID) from None
 
 
 def console() -> "Console":
@@ -70,16 +50,28 @@ def console() -> "Console":
     return Terminal()
 
 
-def complain(text: object) -> None:
-    """Write to stderr what is wrong, without secrets; a terminal obeys nothing in it."""
-    print(printable(redact(str(text))), file=sys.stderr, flush=True)
+def report_error(error: Exception) -> int:
+    """Print why a command failed, and return its exit code.
+
+    What a person can fix is a line per issue, or one sentence; anything else has a traceback.
+    """
+    from sweeps.storage.errors import StorageError
+
+    if isinstance(error, RefusedError):
+        return report_refusal(error)
+    reason = _explained(error)
+    if reason is None:
+        traceback.print_exception(error)
+        return FAILED
+    complain(f"error: {reason}")
+    return INVALID if isinstance(error, StorageError) else FAILED
 
 
-@contextmanager
-def refused() -> Iterator[None]:
-    """Say in a sentence why a cluster cannot be used as asked, and leave."""
-    try:
-        yield
-    except ValueError as error:
-        complain(f"error: {error}")
-        raise typer.Exit(INVALID) from None
+def _explained(error: Exception) -> str | None:
+    """Return the sentence of our own errors and of MLflow's; None for all others."""
+    refusal = None if isinstance(error, PermissionError) else access.refusal(error)
+    if refusal:
+        return f"MLflow's server {refusal}"
+    mlflow = sys.modules.get("mlflow.exceptions")  # not imported for this: that takes seconds
+    explained = (OSError, ValueError, *([mlflow.MlflowException] if mlflow else []))
+    return str(error) if isinstance(error, explained) else None

@@ -5,9 +5,10 @@ from typing import Annotated
 
 import typer
 
-from sweeps.cli.arguments import FAILED, Results, console
+from sweeps.cli.arguments import Results, console
 from sweeps.quiet import quiet_libraries
 from sweeps.spec.files import RESULTS
+from sweeps.spec.problems import FAILED
 
 
 def serve(

@@ -17,10 +17,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from sweeps.cli.arguments import complain
 from sweeps.jobs.inputs import expected
 from sweeps.jobs.parcel import INPUTS, SPEC
 from sweeps.spec.load import load
+from sweeps.spec.problems import RefusedError, refused, report_refusal
 from sweeps.spec.sweep import Sweep
 from sweeps.storage import places
 from sweeps.version import own, refuse_other
@@ -36,13 +36,13 @@ def main(arguments: Sequence[str]) -> None:
     spec = Path(SPEC).absolute()
     results = places.working(asked.results, places.DRIVER)
     try:
-        refuse_other(asked.sender, own(), "the head node")
-        refuse_absent(load(spec))
-        os.chdir(settled(Path(INPUTS).absolute(), results, asked.inputs))
-        prune(results)
-    except (OSError, ValueError) as error:
-        complain(f"error: {error}")
-        sys.exit(2)
+        with refused():
+            refuse_other(asked.sender, own(), "the head node")
+            refuse_absent(load(spec))
+            os.chdir(settled(Path(INPUTS).absolute(), results, asked.inputs))
+            prune(results)
+    except RefusedError as error:
+        sys.exit(report_refusal(error))
     from sweeps.cli import app
 
     choice = [f"--{asked.go_on}"] if asked.go_on else []

@@ -6,7 +6,7 @@ from typing import Literal
 from sweeps.promotion.verdict import Limits
 from sweeps.spec.objectives import LOSS
 from sweeps.spec.sweep import Promote, Sweep
-from sweeps.spec.validation import flaws_of
+from sweeps.spec.validation import issues_of
 from workers.metrics import catalog
 
 _PREFERRED = "cider"
@@ -38,12 +38,10 @@ def asked(sweep: Sweep, wish: Wish) -> Promote:
     values = {**written, **{name: value for name, value in wishes.items() if value is not None}}
     if "model" not in values:
         raise ValueError("the sweep file has no promote.model; name one with --to")
-    flaws = flaws_of(Promote, values)
-    if flaws:  # the file's own values are without
+    issues = issues_of(Promote, values)
+    if issues:  # the file's own values are without
         options = {"model": "--to", "margin": "--margin"}
-        raise ValueError(
-            "; ".join(f"{options[flaw.at[0]]} {flaw.must}, got {flaw.got}" for flaw in flaws)
-        )
+        raise ValueError("; ".join(f"{options[issue.path]} {issue.text}" for issue in issues))
     return Promote.model_validate(values)
 
 

@@ -7,7 +7,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from sweeps.cli.arguments import complain, console
+from sweeps.cli.arguments import console
+from sweeps.spec.problems import complain
 
 LINK, CLEAR, TITLE = "\x1b]8;;http://evil\x1b\\", "\x1b[2J\x1b[H", "\x1b]0;title\x1b\\"
 HOSTILE = f"{LINK}a{CLEAR} [bold]dog[/] {TITLE}[/foo] :warning: \x9b31m\x1b\u202eend"
