@@ -19,7 +19,7 @@ from workers.encoding.collation import IGNORED, Batch, training_batch
 from workers.families.prompts import Asking
 from workers.memory import activations
 from workers.memory.layers import Architecture
-from workers.memory.row import Row, image_tokens, vision_tokens
+from workers.memory.row import RowLengths, image_tokens, vision_tokens
 from workers.memory.weights import base_bytes, element_bytes, vocabulary
 from workers.models import checkpoint_files
 from workers.models.adapters import AdaptedBase
@@ -169,7 +169,9 @@ def _line(variant: str, found: Compared) -> str:
     )
 
 
-def _batch(adapted: AdaptedBase, files: checkpoint_files.CheckpointFiles) -> tuple[Batch, Row]:
+def _batch(
+    adapted: AdaptedBase, files: checkpoint_files.CheckpointFiles
+) -> tuple[Batch, RowLengths]:
     base = adapted.base
     image = base.family.encode(base, Image.new("RGB", (SIDE, SIDE), "red"))
     prompt = Asking(task="captioning").about(base.family, None, "image")
@@ -180,7 +182,7 @@ def _batch(adapted: AdaptedBase, files: checkpoint_files.CheckpointFiles) -> tup
     learned = int((batch["labels"][0] != IGNORED).sum())
     given = batch["input_ids"].shape[1] - (0 if base.encoder_decoder else learned)
     inside = 0 if base.family.image_token(base) is None else shown
-    return batch, Row(vision=vision, image=shown, prompt=given - inside, learned=learned)
+    return batch, RowLengths(vision=vision, image=shown, prompt=given - inside, learned=learned)
 
 
 def _resize(file: Path) -> None:

@@ -31,7 +31,7 @@ class Refusal(MlflowException):
             super().__setattr__(name, value)
 
 
-class Captioner(mlflow.pyfunc.PythonModel):
+class CaptionerModel(mlflow.pyfunc.PythonModel):
     """Captions images with the base, quantization and adapter that `model_config` names."""
 
     def load_context(self, context: Any) -> None:
@@ -61,4 +61,4 @@ class Captioner(mlflow.pyfunc.PythonModel):
             raise Refusal(str(error)) from None
 
 
-mlflow.models.set_model(Captioner())
+mlflow.models.set_model(CaptionerModel())

@@ -5,12 +5,12 @@ a domain that cannot be, such as a range whose low end lies above its high end.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from search_spaces.flaws import Flaw, SpaceError, show
+from search_spaces.issues import Issue, raise_any, show
 from search_spaces.values import Value, is_number, is_value, is_whole, plain, same
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class Choice:
     kind: ClassVar[str] = "choice"
 
     def __post_init__(self) -> None:
-        _refuse(_choice_flaw(self.values))
+        raise_any(_choice_issues(self.values))
 
     def suggest(self, trial: "BaseTrial", name: str) -> Value:
         """Draw a value in an Optuna trial."""
@@ -75,8 +75,7 @@ class Range:
     """Whole numbers only, one apart unless `step` says otherwise."""
 
     def __post_init__(self) -> None:
-        flaw = _range_flaw(self)
-        _refuse(flaw, _step_flaw(self) or (None if flaw else _grid_flaw(self)))
+        raise_any(_range_issues(self))
 
     def suggest(self, trial: "BaseTrial", name: str) -> Value:
         """Draw a value in an Optuna trial."""
@@ -159,62 +158,42 @@ KINDS = ("choice", *RANGES)
 Domain = Choice | Range
 
 
-def _refuse(*flaws: Flaw | None) -> None:
-    found = [flaw for flaw in flaws if flaw]
-    if found:
-        raise SpaceError(found)
-
-
-def _choice_flaw(values: Any) -> Flaw | None:
+def _choice_issues(values: Any) -> Iterator[Issue]:
     if not (isinstance(values, tuple) and values and all(map(is_value, values))):
         must = "must be a list of one or more texts, numbers, true, false or null"
-        return Flaw(("choice",), must, show(values))
+        yield Issue(("choice",), must, show(values))
+        return
     # Optuna looks choices up with ==, to which 1, 1.0 and true are the same.
     repeated = [value for index, value in enumerate(values) if value in values[:index]]
     if repeated:
         twice = ", ".join(map(show, repeated))
-        return Flaw(("choice",), f"must be a list without repeats, {twice} repeats", show(values))
-    return None
+        yield Issue(("choice",), f"must be a list without repeats, {twice} repeats", show(values))
 
 
-def _range_flaw(domain: Range) -> Flaw | None:
-    ends = (domain.low, domain.high)
-    numbers, is_end = ("whole numbers", is_whole) if domain.whole else ("numbers", is_number)
-    if not all(map(is_end, ends)):
-        must = f"must be two {numbers}, the low and the high end"
-    elif domain.log and domain.low <= 0:
-        must = "must have a low end above 0, because the scale is logarithmic"
-    elif domain.low >= domain.high:
-        must = "must have a low end below the high end"
-    else:
-        return None
-    return Flaw((domain.kind,), must, show(list(ends)))
-
-
-def _step_flaw(domain: Range) -> Flaw | None:
-    step = domain.step
+def _range_issues(domain: Range) -> Iterator[Issue]:
+    low, high, step = domain.low, domain.high, domain.step
+    numbers, is_right = ("whole numbers", is_whole) if domain.whole else ("numbers", is_number)
+    ends = must = None
+    if not (is_right(low) and is_right(high)):
+        ends = f"must be two {numbers}, the low and the high end"
+    elif domain.log and low <= 0:
+        ends = "must have a low end above 0, because the scale is logarithmic"
+    elif low >= high:
+        ends = "must have a low end below the high end"
+    if ends:
+        yield Issue((domain.kind,), ends, show([low, high]))
     if step is None:
-        return None
+        return
     if domain.log:
         must = "must be left out: on a logarithmic scale Optuna has no steps"
-    elif not (is_whole(step) if domain.whole else is_number(step)) or step <= 0:
+    elif not is_right(step) or step <= 0:
         must = f"must be a {'whole ' if domain.whole else ''}number above 0"
-    else:
-        return None
-    return Flaw(("step",), must, show(step))
-
-
-def _grid_flaw(domain: Range) -> Flaw | None:
-    """Return what is wrong between a step and a range that are right by themselves."""
-    if domain.step is None:
-        return None
-    if _steps(domain.low, domain.high, domain.step) < 1:
-        must = f"must be at most the length of the range, {show(domain.high - domain.low)}"
-    elif not _is_integral(_steps(domain.low, domain.high, domain.step)):
-        must = f"must divide the range, or its end {show(domain.high)} would never be drawn"
-    else:
-        return None
-    return Flaw(("step",), must, show(domain.step))
+    elif not ends and _steps(low, high, step) < 1:
+        must = f"must be at most the length of the range, {show(high - low)}"
+    elif not ends and not _is_integral(_steps(low, high, step)):
+        must = f"must divide the range, or its end {show(high)} would never be drawn"
+    if must:
+        yield Issue(("step",), must, show(step))
 
 
 def _steps(low: float, high: float, step: float) -> Decimal:

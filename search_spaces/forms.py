@@ -17,9 +17,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from search_spaces.domains import KINDS, RANGES, Choice, Domain
-from search_spaces.flaws import Flaw, SpaceError, nearest, show
+from search_spaces.issues import Issue, SpaceError, nearest, raise_any, show
 from search_spaces.presets import PRESETS, Preset
-from search_spaces.space import Space, condition_flaws
+from search_spaces.space import Space, condition_issues
 from search_spaces.values import is_value, listed
 
 EXTRAS = ("step", "when")
@@ -28,25 +28,25 @@ PRESET = "preset"
 
 
 def read_space(form: Any) -> Space:
-    """Return the space that `form` describes; raises `SpaceError` with all its flaws."""
+    """Return the space that `form` describes; raises `SpaceError` with all its issues."""
     if isinstance(form, Space):
         return form
     if isinstance(form, str) and form in PRESETS:
         return PRESETS[form]().space
     if not isinstance(form, Mapping):
         must = f"must be a preset ({', '.join(PRESETS)}) or a mapping from fields to domains"
-        raise SpaceError([Flaw((), must, show(form), nearest(form, PRESETS))])
+        raise SpaceError(Issue((), must, show(form), nearest(form, PRESETS)))
     if PRESET in form:
         form = _with_changes(form)
-    domains, flaws = {}, []
+    domains, issues = {}, []
     for path, domain in form.items():
         try:
             domains[path] = read_domain(domain)
         except SpaceError as error:
-            flaws += [flaw.below(path) for flaw in error.flaws]
-    if flaws:
+            issues += [issue.below(path) for issue in error.issues]
+    if issues:
         unread = [path for path in form if path not in domains]
-        raise SpaceError([*flaws, *condition_flaws(domains, unread)])
+        raise SpaceError(*issues, *condition_issues(domains, unread))
     return Space(domains)
 
 
@@ -62,61 +62,58 @@ def _with_changes(form: Mapping[str, Any]) -> dict[str, Any]:
     if preset is None:
         name = form[PRESET]
         must = f"must be one of {', '.join(PRESETS)}"
-        raise SpaceError([Flaw((PRESET,), must, show(name), nearest(name, PRESETS))])
+        raise SpaceError(Issue((PRESET,), must, show(name), nearest(name, PRESETS)))
     changes = {path: domain for path, domain in form.items() if path != PRESET}
     own = preset.space.form()
     strangers = [path for path in changes if changes[path] is None and path not in own]
     if strangers:
         must = f"must be a field of the preset to be removed: {', '.join(own)}"
-        raise SpaceError(Flaw((path,), must, path, nearest(path, own)) for path in strangers)
+        raise SpaceError(*(Issue((path,), must, path, nearest(path, own)) for path in strangers))
     return {path: domain for path, domain in (own | changes).items() if domain is not None}
 
 
 def read_domain(form: Any) -> Domain:
-    """Return the domain that `form` describes; raises `SpaceError` with all its flaws."""
+    """Return the domain that `form` describes; raises `SpaceError` with all its issues."""
     kind = _kind(form)
-    flaws = list(_extra_flaws(kind, form))
+    issues = list(_extra_issues(kind, form))
     try:
         domain = _build(kind, form)
     except SpaceError as error:
-        raise SpaceError([*error.flaws, *flaws]) from None
-    if flaws:
-        raise SpaceError(flaws)
+        raise SpaceError(*error.issues, *issues) from None
+    raise_any(issues)
     return domain
 
 
 def _kind(form: Any) -> str:
     """Return which of `KINDS` the form is."""
     if not isinstance(form, Mapping):
-        raise SpaceError([Flaw((), "must be a domain such as {choice: [4, 8]}", show(form))])
+        raise SpaceError(Issue((), "must be a domain such as {choice: [4, 8]}", show(form)))
     kinds = [key for key in form if key in KINDS]
     if len(kinds) == 1:
         return str(kinds[0])
     others = [key for key in form if key not in EXTRAS]
     guesses = [name for name in (nearest(key, KINDS) for key in others) if name]
-    raise SpaceError([Flaw(
-        (), f"must have exactly one of {', '.join(KINDS)}",
-        ", ".join(map(str, others)) or "none of them",
-        guesses[0] if guesses and not kinds else None,
-    )])  # fmt: skip
+    must = f"must have exactly one of {', '.join(KINDS)}"
+    actual = ", ".join(map(str, others)) or "none of them"
+    raise SpaceError(Issue((), must, actual, guesses[0] if guesses and not kinds else None))
 
 
-def _extra_flaws(kind: str, form: Mapping[str, Any]) -> Iterator[Flaw]:
+def _extra_issues(kind: str, form: Mapping[str, Any]) -> Iterator[Issue]:
     """Yield what is wrong beside the values or the ends of a domain."""
     extras = ("when",) if kind == Choice.kind else EXTRAS
     for key in form:
         if key not in (kind, *extras):
             must = f"must be left out: beside {kind} there can be {' and '.join(extras)}"
-            yield Flaw((key,), must, show(form[key]), nearest(key, extras))
+            yield Issue((key,), must, show(form[key]), nearest(key, extras))
     when = form.get("when", {})
     if not isinstance(when, Mapping):
         must = "must be a mapping from swept paths to values, such as {quantization: nf4}"
-        yield Flaw(("when",), must, show(when))
+        yield Issue(("when",), must, show(when))
         return
     for path, allowed in when.items():
         if not all(map(is_value, listed(allowed))):
             must = "must be a value or a list of values"
-            yield Flaw(("when", path), must, show(allowed))
+            yield Issue(("when", path), must, show(allowed))
 
 
 def _build(kind: str, form: Mapping[str, Any]) -> Domain:
@@ -132,6 +129,6 @@ def _build(kind: str, form: Mapping[str, Any]) -> Domain:
         return Choice(values, when=conditions)
     if not isinstance(given, list) or len(given) != 2:
         must = "must be a list of two numbers, the low and the high end"
-        raise SpaceError([Flaw((kind,), must, show(given))])
+        raise SpaceError(Issue((kind,), must, show(given)))
     low, high = given
     return RANGES[kind](low, high, form.get("step"), when=conditions)

@@ -14,7 +14,7 @@ from search_spaces.expressions import (
     Not,
     walk,
 )
-from search_spaces.flaws import show
+from search_spaces.issues import show
 
 NUMBER, TEXT, TRUTH, NULL, OTHER = "a number", "text", "true or false", "null", "a list"
 Kinds = frozenset[str]
@@ -30,7 +30,7 @@ def _kind(value: Any) -> str:
     return kinds.get(type(value), OTHER)
 
 
-def kind_flaws(condition: Expression, fields: Mapping[str, Kinds]) -> Iterator[str]:
+def kind_issues(condition: Expression, fields: Mapping[str, Kinds]) -> Iterator[str]:
     """Yield what keeps an expression from being a condition where fields are of these kinds.
 
     Each text begins with ``must``. A field that can be null beside other values may stand where

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from search_spaces.expressions import Arithmetic, Comparison, Expression, Field, Literal, Logic, Not
-from search_spaces.flaws import Flaw, SpaceError, show
+from search_spaces.issues import Issue, SpaceError, show
 from search_spaces.values import is_value
 
 LONGEST, DEEPEST = 1000, 50
@@ -42,7 +42,7 @@ def parse(text: Any) -> Expression:
 
 
 def _error(must: str, text: Any) -> SpaceError:
-    return SpaceError([Flaw((), must, show(text))])
+    return SpaceError(Issue((), must, show(text)))
 
 
 class _Reader:

@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 
 from search_spaces.domains import Domain, When, when_form
 from search_spaces.expressions import Expression, evaluate, fields_of
-from search_spaces.flaws import Flaw, SpaceError, nearest, show
-from search_spaces.kinds import Kinds, kind_flaws, kinds_of
+from search_spaces.issues import Issue, SpaceError, nearest, raise_any, show
+from search_spaces.kinds import Kinds, kind_issues, kinds_of
 from search_spaces.parsing import parse
 from search_spaces.values import is_value, listed, plain, same
 
@@ -90,10 +90,10 @@ def broken(
 
 
 def read_rules(form: Any) -> tuple[Rule, ...]:
-    """Return the rules that a list of texts is; raises `SpaceError` with all its flaws."""
+    """Return the rules that a list of texts is; raises `SpaceError` with all its issues."""
     if not isinstance(form, (list, tuple)):
         must = 'must be a list of rules such as ["adapter.alpha <= 4 * adapter.rank"]'
-        raise SpaceError([Flaw((), must, show(form))])
+        raise SpaceError(Issue((), must, show(form)))
     return tuple(_each(form, _rule))
 
 
@@ -101,20 +101,19 @@ def read_forbidden(form: Any) -> tuple[Forbidden, ...]:
     """Return the combinations that a list of mappings is; raises `SpaceError` likewise."""
     if not isinstance(form, (list, tuple)):
         must = "must be a list of combinations such as [{quantization: int8, train.epochs: 9}]"
-        raise SpaceError([Flaw((), must, show(form))])
+        raise SpaceError(Issue((), must, show(form)))
     return tuple(_each(form, _combination))
 
 
 def _each(forms: Iterable[Any], read: Callable[[Any], T]) -> Iterator[T]:
-    """Yield what each form is; raises `SpaceError` with the flaws of all, under their indices."""
-    flaws: list[Flaw] = []
+    """Yield what each form is; raises `SpaceError` with the issues of all, under their indices."""
+    issues: list[Issue] = []
     for index, form in enumerate(forms):
         try:
             yield read(form)
         except SpaceError as error:
-            flaws += [flaw.below(str(index)) for flaw in error.flaws]
-    if flaws:
-        raise SpaceError(flaws)
+            issues += [issue.below(str(index)) for issue in error.issues]
+    raise_any(issues)
 
 
 def _rule(form: Any) -> Rule:
@@ -126,44 +125,43 @@ def _combination(form: Any) -> Forbidden:
         return form
     if not isinstance(form, Mapping) or not form:
         must = "must be a mapping from fields to values, such as {quantization: int8}"
-        raise SpaceError([Flaw((), must, show(form))])
-    flaws = [
-        Flaw((path,), "must be a value or a list of one or more values", show(bad))
+        raise SpaceError(Issue((), must, show(form)))
+    must = "must be a value or a list of one or more values"
+    raise_any(
+        Issue((path,), must, show(bad))
         for path, bad in form.items()
         if not listed(bad) or not all(map(is_value, listed(bad)))
-    ]
-    if flaws:
-        raise SpaceError(flaws)
+    )
     return Forbidden({path: listed(bad) for path, bad in form.items()})
 
 
-def rule_flaws(
+def rule_issues(
     rule: AnyRule, space: Mapping[str, Domain], fixed: Mapping[str, Any]
-) -> Iterator[Flaw]:
+) -> Iterator[Issue]:
     """Yield what is wrong with a rule between the fields of a space and the fixed ones."""
     strangers = [path for path in rule.fields if path not in space and path not in fixed]
     for path in strangers:
         near = nearest(path, [*space, *fixed])
-        yield Flaw((), "must name fields of the recipe", path, near)
+        yield Issue((), "must name fields of the recipe", path, near)
     if isinstance(rule, Forbidden):
-        yield from _value_flaws(rule, space)
+        yield from _value_issues(rule, space)
     elif not strangers:
         kinds = {path: kinds_of([value]) for path, value in fixed.items()}
         kinds |= {path: kinds_of(domain.edges()) for path, domain in space.items()}
-        yield from _condition_flaws(rule, kinds)
+        yield from _condition_issues(rule, kinds)
 
 
-def _value_flaws(rule: Forbidden, space: Mapping[str, Domain]) -> Iterator[Flaw]:
+def _value_issues(rule: Forbidden, space: Mapping[str, Domain]) -> Iterator[Issue]:
     for path, bad in rule.values.items():
         for value in bad if path in space else ():
             if not space[path].contains(value):
                 names = map(str, space[path].edges())
                 must = f"must be a value that {path} can take ({space[path]})"
-                yield Flaw((path,), must, show(value), nearest(value, names))
+                yield Issue((path,), must, show(value), nearest(value, names))
 
 
-def _condition_flaws(rule: Rule, kinds: Mapping[str, Kinds]) -> Iterator[Flaw]:
+def _condition_issues(rule: Rule, kinds: Mapping[str, Kinds]) -> Iterator[Issue]:
     if not rule.fields:
-        yield Flaw((), "must name a field, such as adapter.rank", show(rule.text))
-    for must in kind_flaws(rule.condition, kinds):
-        yield Flaw((), must, show(rule.text))
+        yield Issue((), "must name a field, such as adapter.rank", show(rule.text))
+    for must in kind_issues(rule.condition, kinds):
+        yield Issue((), must, show(rule.text))

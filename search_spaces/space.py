@@ -7,7 +7,7 @@ from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING, Any
 
 from search_spaces.domains import Choice, Domain
-from search_spaces.flaws import Flaw, SpaceError, nearest, show
+from search_spaces.issues import Issue, nearest, raise_any, show
 from search_spaces.values import Value, same
 
 if TYPE_CHECKING:
@@ -28,9 +28,7 @@ class Space(Mapping[str, Domain]):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "domains", dict(self.domains))
-        flaws = tuple(condition_flaws(self.domains))
-        if flaws:
-            raise SpaceError(flaws)
+        raise_any(condition_issues(self.domains))
 
     def __getitem__(self, path: str) -> Domain:
         return self.domains[path]
@@ -132,55 +130,57 @@ def _named_values(domains: Mapping[str, Domain], path: str) -> tuple[Value, ...]
     return tuple(named)
 
 
-def condition_flaws(domains: Mapping[str, Domain], unread: Collection[str] = ()) -> Iterator[Flaw]:
+def condition_issues(
+    domains: Mapping[str, Domain], unread: Collection[str] = ()
+) -> Iterator[Issue]:
     """Yield what is wrong with the conditions of `domains`.
 
     `unread` are paths that are swept too, but whose domains could not be read.
     """
     if not domains and not unread:
-        yield Flaw((), "must have at least one domain", "{}")
-    parents = [flaw for path in domains for flaw in _parent_flaws(domains, path, unread)]
+        yield Issue((), "must have at least one domain", "{}")
+    parents = [issue for path in domains for issue in _parent_issues(domains, path, unread)]
     yield from parents
     try:
         _sorter(domains).prepare()
     except CycleError as error:
         cycle = error.args[1]
-        yield Flaw((cycle[-1], "when"), "must not depend on itself", " <- ".join(cycle))
+        yield Issue((cycle[-1], "when"), "must not depend on itself", " <- ".join(cycle))
         return
     if not parents and not unread:
         yield from _contradictions(domains)
 
 
-def _parent_flaws(
+def _parent_issues(
     domains: Mapping[str, Domain], path: str, unread: Collection[str]
-) -> Iterator[Flaw]:
+) -> Iterator[Issue]:
     """Yield conditions on paths that are not swept, or on values that they cannot take."""
     for parent, allowed in domains[path].when.items():
         at = (path, "when", parent)
         if parent not in domains:
             if parent not in unread:
                 near = nearest(parent, [*domains, *unread])
-                yield Flaw(at, "must name a path that is swept too", parent, near)
+                yield Issue(at, "must name a path that is swept too", parent, near)
             continue
         if not allowed:
-            yield Flaw(at, "must be a value or a list of one or more values", "[]")
+            yield Issue(at, "must be a value or a list of one or more values", "[]")
         if math.isinf(domains[parent].size()):
-            yield Flaw(at, "must name a path with a choice, steps or whole numbers", parent)
+            yield Issue(at, "must name a path with a choice, steps or whole numbers", parent)
             continue
         for value in allowed:
             if not domains[parent].contains(value):
                 names = [str(edge) for edge in domains[parent].edges()]
                 must = f"must be a value that {parent} can take ({domains[parent]})"
-                yield Flaw(at, must, show(value), nearest(value, names))
+                yield Issue(at, must, show(value), nearest(value, names))
 
 
-def _contradictions(domains: Mapping[str, Domain]) -> Iterator[Flaw]:
+def _contradictions(domains: Mapping[str, Domain]) -> Iterator[Issue]:
     """Yield domains whose conditions, taken with those of their parents, exclude each other."""
     for path in domains:
         for parent, allowed in _needs(domains, path).items():
             if not allowed:
                 must = f"must hold at times, but {parent} would need two values at once"
-                yield Flaw((path, "when"), must)
+                yield Issue((path, "when"), must)
 
 
 def _needs(domains: Mapping[str, Domain], path: str) -> dict[str, tuple[Value, ...]]:

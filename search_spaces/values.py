@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from search_spaces.flaws import show
+from search_spaces.issues import show
 
 Value = bool | int | float | str | None
 

@@ -2,7 +2,6 @@
 
 import os
 import sys
-import traceback
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,14 +17,13 @@ from sweeps.cli.arguments import (
     Results,
     SweepId,
     console,
-    problems,
+    report_error,
 )
 from sweeps.cli.board import report
 from sweeps.cli.shell import shell
 from sweeps.names import RESULTS
 from sweeps.spec import credentials
-from sweeps.spec.problems import FAILED, INVALID, complain
-from sweeps.tracking import access
+from sweeps.spec.problems import refused
 from workers.redaction import redacted
 
 if TYPE_CHECKING:
@@ -84,7 +82,7 @@ def run(
         raise typer.Exit(run_small(sweep, place, console()))
     from sweeps.cli.beginning import terminal, where_to_go_on
 
-    with problems():
+    with refused(FileNotFoundError):
         earlier = where_to_go_on(sweep, place, go_on, terminal())
     _run(sweep, place, resume=earlier)
 
@@ -103,7 +101,7 @@ def resume(
     from sweeps.results.folder import SweepFolder
 
     folder = SweepFolder.find(results, sweep)
-    with problems():
+    with refused(FileNotFoundError):
         wanted = changed(folder, trials, overrides or ())
     _run(wanted, results, resume=sweep)
 
@@ -134,7 +132,7 @@ def space(
     """Show a search space: its fields, rules and size, and why a preset is as it is."""
     from sweeps.cli.spaces import show
 
-    with problems():
+    with refused(FileNotFoundError):
         show(name, console())
 
 
@@ -187,7 +185,7 @@ def init(
     from sweeps.spec.files import clusters, ready_text
 
     target = Path(f"{recipe}.yaml")
-    with problems():
+    with refused(FileNotFoundError):
         text = ready_text(recipe)
     if target.exists() and not force:
         raise FileExistsError(f"{target} is there already; --force replaces it")
@@ -227,44 +225,22 @@ def _main() -> None:
         credentials.refuse_secrets(os.environ)
         app()
     except Exception as error:
-        said = _said(error)
-        if said is None:
-            traceback.print_exc()
-            sys.exit(FAILED)
-        from sweeps.spec.problems import RefusedError
-        from sweeps.storage.errors import StorageError
-
-        complain(f"error: {said}")
-        sys.exit(INVALID if isinstance(error, (RefusedError, StorageError)) else FAILED)
-
-
-def _said(error: Exception) -> str | None:
-    """Return in words what a person can mend: our own errors and MLflow's; None for all others."""
-    from sweeps.spec.problems import RefusedError
-
-    explained = isinstance(error, (PermissionError, RefusedError))
-    refused = None if explained else access.refusal(error)
-    mlflow = sys.modules.get("mlflow.exceptions")  # not imported for this: that takes seconds
-    told = (OSError, ValueError, *([mlflow.MlflowException] if mlflow else []))
-    if refused:
-        return f"MLflow's server {refused}"
-    return str(error) if isinstance(error, told) else None
+        sys.exit(report_error(error))
 
 
 def _read(file: str, overrides: list[str] | None) -> "Sweep":
     from sweeps.spec.files import read
 
-    with problems():
+    with refused(FileNotFoundError):
         return read(file, overrides or ())
 
 
 def _place(sweep: "Sweep", results: str | None) -> Path:
     """Return where the driver of a sweep works, see `sweeps.storage.places`."""
     from sweeps.spec.files import results_of
-    from sweeps.spec.problems import refused
     from sweeps.storage.places import DRIVER, working
 
-    with problems(), refused():
+    with refused():
         return working(results_of(sweep, results), DRIVER)
 
 

@@ -1,13 +1,14 @@
-"""Arguments that several commands take, and how what is wrong with them is said."""
+"""Arguments that several commands take, and the one way in which a command fails."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import sys
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sweeps.spec.problems import INVALID, complain
+from sweeps.spec.problems import FAILED, INVALID, RefusedError, complain, report_refusal
+from sweeps.tracking import access
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -42,23 +43,6 @@ Overrides = Annotated[
 ]
 
 
-@contextmanager
-def problems() -> Iterator[None]:
-    """Say what is wrong with a sweep file or a request that is read inside, and leave."""
-    from sweeps.spec.problems import SpecError
-
-    try:
-        yield
-    except SpecError as error:
-        count = len(error.problems)
-        complain(error)
-        complain(f"{count} problem{'s' if count > 1 else ''}; nothing was started")
-        raise typer.Exit(INVALID) from None
-    except FileNotFoundError as error:
-        complain(f"error: {error}")
-        raise typer.Exit(INVALID) from None
-
-
 def console() -> "Console":
     """Return where a command writes to."""
     from sweeps.terminal import Terminal
@@ -66,11 +50,28 @@ def console() -> "Console":
     return Terminal()
 
 
-@contextmanager
-def refused() -> Iterator[None]:
-    """Say in a sentence why a cluster cannot be used as asked, and leave."""
-    try:
-        yield
-    except ValueError as error:
-        complain(f"error: {error}")
-        raise typer.Exit(INVALID) from None
+def report_error(error: Exception) -> int:
+    """Print why a command failed, and return its exit code.
+
+    What a person can fix is a line per issue, or one sentence; anything else has a traceback.
+    """
+    from sweeps.storage.errors import StorageError
+
+    if isinstance(error, RefusedError):
+        return report_refusal(error)
+    reason = _explained(error)
+    if reason is None:
+        traceback.print_exception(error)
+        return FAILED
+    complain(f"error: {reason}")
+    return INVALID if isinstance(error, StorageError) else FAILED
+
+
+def _explained(error: Exception) -> str | None:
+    """Return the sentence of our own errors and of MLflow's; None for all others."""
+    refusal = None if isinstance(error, PermissionError) else access.refusal(error)
+    if refusal:
+        return f"MLflow's server {refusal}"
+    mlflow = sys.modules.get("mlflow.exceptions")  # not imported for this: that takes seconds
+    explained = (OSError, ValueError, *([mlflow.MlflowException] if mlflow else []))
+    return str(error) if isinstance(error, explained) else None

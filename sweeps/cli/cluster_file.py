@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from sweeps.cli.arguments import File, Overrides, console, problems
+from sweeps.cli.arguments import File, Overrides, console
+from sweeps.spec.problems import refused
 
 _DEFAULT_RESULTS = "~/sweep-results"
 
@@ -34,7 +35,7 @@ def launcher(
     from sweeps.jobs.launcher import command, left_behind, script_text, write
     from sweeps.spec.files import read
 
-    with problems():
+    with refused(FileNotFoundError):
         sweep = read(file, overrides or ())
     submit = command(file, out)
     write(script_text(sweep, results or sweep.storage or _DEFAULT_RESULTS, submit), out)

@@ -17,7 +17,7 @@ from pathlib import Path
 from sweeps.jobs.parcel import INPUTS, SPEC
 from sweeps.jobs.received import prune, refuse_absent, settled
 from sweeps.spec.load import load
-from sweeps.spec.problems import complain
+from sweeps.spec.problems import RefusedError, refused, report_refusal
 from sweeps.storage import places
 from sweeps.version import own, refuse_other
 
@@ -29,13 +29,13 @@ def main(arguments: Sequence[str]) -> None:
     spec = Path(SPEC).absolute()
     results = places.working(asked.results, places.DRIVER)
     try:
-        refuse_other(asked.sender, own())
-        refuse_absent(load(spec))
-        os.chdir(settled(Path(INPUTS).absolute(), results, asked.inputs))
-        prune(results)
-    except (OSError, ValueError) as error:
-        complain(f"error: {error}")
-        sys.exit(2)
+        with refused():
+            refuse_other(asked.sender, own())
+            refuse_absent(load(spec))
+            os.chdir(settled(Path(INPUTS).absolute(), results, asked.inputs))
+            prune(results)
+    except RefusedError as error:
+        sys.exit(report_refusal(error))
     from sweeps.cli import app
 
     choice = [f"--{asked.go_on}"] if asked.go_on else []

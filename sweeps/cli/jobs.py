@@ -5,7 +5,8 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from sweeps.cli.arguments import File, Overrides, console, problems, refused
+from sweeps.cli.arguments import File, Overrides, console
+from sweeps.spec.problems import refused
 
 Address = Annotated[
     str,
@@ -59,7 +60,7 @@ def submit(
     """Submit a sweep to a Ray cluster and follow it; whoever leaves may come back."""
     from sweeps.spec.files import read
 
-    with problems():
+    with refused(FileNotFoundError):
         sweep = read(file, overrides or ())
     from sweeps.jobs.submit import Options, dry_run
     from sweeps.jobs.submit import submit as send
@@ -73,7 +74,7 @@ def submit(
         follow_links=follow_links,
         archive=archive,
     )
-    with refused():
+    with refused(ValueError):
         if dry:
             dry_run(sweep, options, console())
             raise typer.Exit
@@ -85,7 +86,7 @@ def jobs(address: Address = NEAR) -> None:
     """List the sweeps that were submitted to a cluster."""
     from sweeps.jobs.listing import show
 
-    with refused():
+    with refused(ValueError):
         show(address, console())
 
 
@@ -100,7 +101,7 @@ def logs(
     from sweeps.jobs.cluster import Cluster
     from sweeps.jobs.follow import follow, show
 
-    with refused():
+    with refused(ValueError):
         cluster = Cluster.at(address)
         found = cluster.job(job)
         code = follow(cluster, found, console()) if keep_on else show(cluster, found, console())
@@ -111,7 +112,7 @@ def stop(job: str, trial: str | None, address: str) -> NoReturn:
     """Stop a submitted sweep; the command `sweeps stop` with ``--address``."""
     from sweeps.jobs.ending import stop as end
 
-    with refused():
+    with refused(ValueError):
         if trial is not None:
             raise ValueError(
                 "--address stops a whole job; a single trial is stopped on the head node: "

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sweeps.cli import jobs as job_commands
-from sweeps.cli.arguments import Overrides, Results, SweepId, console, problems
+from sweeps.cli.arguments import Overrides, Results, SweepId, console
 from sweeps.names import RESULTS
+from sweeps.spec.problems import refused
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -64,7 +65,7 @@ def add(
     from sweeps.results.folder import SweepFolder
 
     folder = SweepFolder.find(results, sweep)
-    with problems():
+    with refused(FileNotFoundError):
         code = asking.add(
             folder, console(), assignments=overrides or (), origin=origin, snapshot=snapshot
         )
@@ -76,6 +77,6 @@ def _ask(sweep: str, results: "Path", kind: "Kind", trial: str | None = None) ->
     from sweeps.results.folder import SweepFolder
 
     folder = SweepFolder.find(results, sweep)
-    with problems():
+    with refused(FileNotFoundError):
         code = ask(folder, kind, console(), trial)
     raise typer.Exit(code)

@@ -23,9 +23,9 @@ _PROBLEMS = 10  # lines of problems that are printed
 
 
 def rehearse(sweep: Sweep, results: Path, console: Console) -> int:
-    """Rehearse a sweep and return the exit code of the command, above 0 for anything to mend.
+    """Rehearse a sweep and return the exit code of the command, above 0 for anything to fix.
 
-    Raises ValueError or OSError for what a person can mend, naming the field.
+    Raises ValueError or OSError for what a user can fix, naming the field.
     """
     from sweeps.cli.outcome import COMPLETED, NO_WINNER, finish
 
@@ -60,7 +60,7 @@ def faults_of(sweep: Sweep, found: "Inspection") -> list[str]:
         count = len(found.problems)
         faults.append(
             f"data: {count} problem{'s' if count > 1 else ''}, which the sweep will refuse; "
-            "mend them, or leave them out with data.on_bad_sample: skip"
+            "fix them, or leave them out with data.on_bad_sample: skip"
         )
     return faults
 
@@ -116,7 +116,7 @@ def _tokens(found: "Inspection") -> str:
 
 def _verdict(sweep: Sweep, faults: list[str], code: int) -> str:
     if faults:
-        return f"rehearsal of {sweep.name}: to mend before the sweep"
+        return f"rehearsal of {sweep.name}: to fix before the sweep"
     if code:
         return f"rehearsal of {sweep.name}: did not end well, see above"
     return f"rehearsal of {sweep.name}: data, prompts, labels, metrics and tracking work"

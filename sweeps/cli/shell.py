@@ -24,7 +24,7 @@ ray() {
 """
 """For bash, zsh and any other shell of POSIX."""
 _SECTIONS = {"name", "model", "data", "search"}
-_ENOUGH = 2  # of them: a file that forgets one is a sweep with a flaw, and is told so
+_ENOUGH = 2  # of them: a file that forgets one is a sweep with an issue, and the error says so
 
 
 def shell(

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.text import Text
 
 from sweeps.board import abandoned
 from sweeps.board.earlier import EarlierSweep
 from sweeps.doctor.agreement import OnDisk, Tracked, differences
+from sweeps.doctor.check import line
 from sweeps.promotion.registry import check_adapter
 from sweeps.results import lease
 from sweeps.results.folder import SweepFolder
@@ -26,23 +26,22 @@ AGREED, DIFFERENT = 0, 1
 
 
 def examine(sweep_id: str, results: Path, console: Console) -> int:
-    """Print a line per difference with what mends it.
+    """Print a line per difference with its fix.
 
     Runs of a driver that was killed are ended; nothing else is changed.
     Raises FileNotFoundError for an unknown sweep, ValueError for one that MLflow does not know.
     """
     earlier = EarlierSweep.find(results, sweep_id)
     driver = _dead_driver(earlier.folder)
-    for line in _end_abandoned(earlier):
-        console.print(line, soft_wrap=True)
+    for reason in _end_abandoned(earlier):
+        console.print(reason, soft_wrap=True)
     trials = known(earlier.sweep, earlier.folder)
     runs = _runs(earlier, earlier.sweep.search.objective.metric)
     found = differences(trials, runs, _on_disk(earlier, trials, driver), sweep_id)
     for reason in waiting(earlier.folder).lines():
         console.print(reason, soft_wrap=True)
-    for one in found:
-        console.print(Text.assemble((one.where, "bold red"), f": {one.what} -> {one.mend}"),
-                      soft_wrap=True)  # fmt: skip
+    for issue in found:
+        console.print(line(issue.path, issue), soft_wrap=True)
     count = sum(len(trial.rungs) for trial in trials.values())
     if not found:
         console.print(f"{len(trials)} trials, {count} rungs: study, records and MLflow agree")

@@ -1,4 +1,4 @@
-"""Checks of the machine: Java, GPUs, disk, Ray. Each returns one `Finding`."""
+"""Checks of the machine: Java, GPUs, disk, Ray. Each returns a sentence or an issue."""
 
 import os
 import shutil
@@ -9,13 +9,13 @@ from urllib.parse import urlsplit
 
 from sweeps.capacity.device import cards
 from sweeps.capacity.layout import local_cpus, local_gpus
-from sweeps.doctor.finding import Finding, probe
+from sweeps.doctor.check import CheckResult, error, probe, warning
 from sweeps.fleet import ray_access
-from sweeps.fleet.ray_access import Answer
+from sweeps.fleet.ray_access import ClusterAccess
 from workers.metrics.java import runtime as metrics_java
 
 SCARCE_BYTES = 2e9
-"""Less free space than this is worth a word: a 7B base alone takes 15 GB."""
+"""Less free space than this is a warning: a 7B base alone takes 15 GB."""
 
 _CONNECT_SECONDS = 2.0
 _HEAD = (
@@ -27,36 +27,36 @@ _HEAD = (
 _TORCH = "import torch; print(torch.__version__, torch.version.cuda, torch.cuda.device_count())"
 
 
-def java() -> Finding:
+def java() -> CheckResult:
     """Run the Java that METEOR and the tokenizer of the metrics use."""
     try:
-        return Finding("ok", f"{metrics_java.java_version()}, {metrics_java.java()}")
-    except metrics_java.JavaMissingError as error:
-        text, _, mend = str(error).rpartition("; ")
-        return Finding("broken", text, mend)
+        return f"{metrics_java.java_version()}, {metrics_java.java()}"
+    except metrics_java.JavaMissingError as missing:
+        text, _, fix = str(missing).rpartition("; ")
+        return error(text, fix)
 
 
-def gpus() -> Finding:
+def gpus() -> CheckResult:
     """Compare the GPUs that are here with those that torch can use."""
     found, usable = cards(), local_gpus()
     if not found and not usable:
-        return Finding("ok", "none: sweeps run on the CPU")
+        return "none: sweeps run on the CPU"
     named = "; ".join(f"{card.name}, {card.bytes / 2**30:.0f} GiB" for card in found)
     named = named or f"{usable} NVIDIA device(s)"
     if os.environ.get("CUDA_VISIBLE_DEVICES", "0").strip() in ("", "-1"):
         text = f"{named}; hidden by CUDA_VISIBLE_DEVICES, so sweeps run on the CPU"
-        return Finding("note", text, "unset CUDA_VISIBLE_DEVICES to use them")
+        return warning(text, "unset CUDA_VISIBLE_DEVICES to use them")
     version, cuda, seen = probe(_TORCH).split()
     if cuda == "None":
-        mend = f"pip uninstall torch, then install torch {version.partition('+')[0]} with CUDA"
-        return Finding("broken", f"{named}; but torch {version} is built without CUDA", mend)
+        fix = f"pip uninstall torch, then install torch {version.partition('+')[0]} with CUDA"
+        return error(f"{named}; but torch {version} is built without CUDA", fix)
     if seen == "0":
-        mend = f"install an NVIDIA driver that runs CUDA {cuda}"
-        return Finding("broken", f"{named}; but torch {version} sees none of them", mend)
-    return Finding("ok", f"{named}; torch {version} sees {seen}")
+        fix = f"install an NVIDIA driver that runs CUDA {cuda}"
+        return error(f"{named}; but torch {version} sees none of them", fix)
+    return f"{named}; torch {version} sees {seen}"
 
 
-def disk(folder: Path, mend: str) -> Finding:
+def disk(folder: Path, fix: str) -> CheckResult:
     """Write a file that nobody sees where `folder` is or would be made, and see what is free."""
     folder = folder.expanduser().absolute()
     there = next(path for path in (folder, *folder.parents) if path.exists())
@@ -64,26 +64,26 @@ def disk(folder: Path, mend: str) -> Finding:
         with tempfile.TemporaryFile(dir=there) as file:
             file.write(b"sweeps")
             file.flush()
-    except OSError as error:
-        return Finding("broken", f"{folder} cannot be written: {error.strerror}", mend)
+    except OSError as failure:
+        return error(f"{folder} cannot be written: {failure.strerror}", fix)
     free = shutil.disk_usage(there).free
     text = f"{free / 1e9:.1f} GB free in {folder}"
-    return Finding("ok", text) if free >= SCARCE_BYTES else Finding("note", text, mend)
+    return text if free >= SCARCE_BYTES else warning(text, fix)
 
 
-def ray() -> Finding:
+def ray() -> CheckResult:
     """See that Ray imports, and that the cluster of RAY_ADDRESS answers if there is one."""
     version = probe("import ray; print(ray.__version__)")
     address = os.environ.get("RAY_ADDRESS", "")
     if address in ("", "local"):
         here = f"{local_cpus()} cores, {local_gpus()} GPUs"
-        return Finding("ok", f"{version}; starts here on loopback on {here}")
+        return f"{version}; starts here on loopback on {here}"
     # Ray joins a head on this machine by its address on the network, where others reach it, too.
     head = address if address.startswith("ray://") else probe(_HEAD)
     reason = _unreachable(head)
     if reason:
         fix = "start that cluster, or unset RAY_ADDRESS to use this machine alone"
-        return Finding("broken", f"{version}; RAY_ADDRESS={address}: {reason}", fix)
+        return error(f"{version}; RAY_ADDRESS={address}: {reason}", fix)
     return _authentication(f"{version}; {address} answers", head)
 
 
@@ -103,21 +103,21 @@ def _unreachable(address: str) -> str | None:
     return None
 
 
-def _authentication(joined: str, head: str) -> Finding:
-    """Say who may use a cluster that answers: everybody, or those who have its token."""
+def _authentication(joined: str, head: str) -> CheckResult:
+    """Check who may use a cluster that answers: everybody, or those who have its token."""
     # Ray's client and TLS speak in other ways; who is let in shows when the cluster is joined.
     if head.startswith("ray://") or os.environ.get("RAY_USE_TLS") == "1":
-        return Finding("ok", joined)
+        return joined
     answer = ray_access.answer(head, os.environ)
-    if answer is Answer.REFUSED:
+    if answer is ClusterAccess.REFUSED:
         text, _, fix = ray_access.refusal(head, os.environ).rpartition(": ")
-        return Finding("broken", f"{joined}; {text}", fix)
-    if answer is Answer.NONE:
-        return Finding("note", f"{joined}, but not as the head of a Ray cluster", "see RAY_ADDRESS")
-    if answer is Answer.OPEN and (warning := ray_access.exposed(head)):
-        text, _, fix = warning.rpartition("; ")
-        return Finding("note", f"{joined}; {text}", fix)
+        return error(f"{joined}; {text}", fix)
+    if answer is ClusterAccess.NONE:
+        return warning(f"{joined}, but not as the head of a Ray cluster", "see RAY_ADDRESS")
+    if answer is ClusterAccess.OPEN and (exposed := ray_access.exposed(head)):
+        text, _, fix = exposed.rpartition("; ")
+        return warning(f"{joined}; {text}", fix)
     file = ray_access.token_file(os.environ)
     if file.is_file() and file.stat().st_mode & 0o077:
-        return Finding("note", f"{joined}; others may read {file}", f"chmod 600 {file}")
-    return Finding("ok", f"{joined}; token accepted" if answer is Answer.ACCEPTED else joined)
+        return warning(f"{joined}; others may read {file}", f"chmod 600 {file}")
+    return f"{joined}; token accepted" if answer is ClusterAccess.ACCEPTED else joined

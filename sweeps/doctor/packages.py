@@ -1,4 +1,4 @@
-"""Checks of installed packages: those known to break a sweep. Each returns one `Finding`."""
+"""Checks of installed packages that can break a sweep. Each returns a sentence or an issue."""
 
 import os
 import sqlite3
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
-from sweeps.doctor.finding import Finding, ProbeError, probe
+from sweeps.doctor.check import CheckResult, ProbeError, error, probe, warning
 from sweeps.tracking.client import Tracking
 from sweeps.version import DISTRIBUTION
 
@@ -44,20 +44,20 @@ print(f"MLflow {mlflow.__version__}; {uri} answers")
 """
 
 
-def bitsandbytes() -> Finding:
+def bitsandbytes() -> CheckResult:
     """Quantize a small matrix where a sweep would."""
     try:
         number, device, library = probe(_BITSANDBYTES).split()
-    except ProbeError as error:
-        mend = f"{_install('bitsandbytes')}; without it only quantization: none works"
-        return Finding("broken", f"does not quantize: {error}", mend)
+    except ProbeError as failure:
+        fix = f"{_install('bitsandbytes')}; without it only quantization: none works"
+        return error(f"does not quantize: {failure}", fix)
     if "Mock" in library:  # what bitsandbytes puts in place of a library that does not load
         text = f"{number}; its {device.upper()} library does not load, quantization is slow"
-        return Finding("note", text, _install("bitsandbytes"))
-    return Finding("ok", f"{number} quantizes with its {device.upper()} library")
+        return warning(text, _install("bitsandbytes"))
+    return f"{number} quantizes with its {device.upper()} library"
 
 
-def torchvision() -> Finding:
+def torchvision() -> CheckResult:
     """Import torchvision if it is there: transformers only asks whether it is.
 
     A torchvision that does not import, such as one built for another torch, makes the models
@@ -65,54 +65,54 @@ def torchvision() -> Finding:
     """
     try:
         number = probe(_TORCHVISION)
-    except ProbeError as error:
-        text = f"does not import ({error}), so transformers cannot import its models"
-        return Finding("broken", text, "pip uninstall torchvision; nothing here needs it")
-    return Finding("ok", f"{number} imports" if number else "absent, and nothing here needs it")
+    except ProbeError as failure:
+        text = f"does not import ({failure}), so transformers cannot import its models"
+        return error(text, "pip uninstall torchvision; nothing here needs it")
+    return f"{number} imports" if number else "absent, and nothing here needs it"
 
 
-def tracking(results: Path) -> Finding:
+def tracking(results: Path) -> CheckResult:
     """Import MLflow, and ask the server of MLFLOW_TRACKING_URI or else the store in `results`."""
     try:
         number = probe(_MLFLOW)
-    except ProbeError as error:
-        return Finding("broken", str(error), _install("mlflow"))
+    except ProbeError as failure:
+        return error(str(failure), _install("mlflow"))
     if os.environ.get("MLFLOW_TRACKING_URI", "").startswith("http"):
         return _server()
     store = Tracking(uri=None, experiment="", root=results.absolute())
     file = Path(store.address.removeprefix("sqlite:///"))
     if not file.exists():
-        return Finding("ok", f"MLflow {number}; the first sweep makes {file}")
+        return f"MLflow {number}; the first sweep makes {file}"
     try:
-        return Finding("ok", f"MLflow {number}; {_runs(file)} runs in {file}")
-    except sqlite3.Error as error:
-        mend = "put a backup in its place, or move it away: the next sweep makes a new one"
-        return Finding("broken", f"{file} is not a store of MLflow: {error}", mend)
+        return f"MLflow {number}; {_runs(file)} runs in {file}"
+    except sqlite3.Error as failure:
+        fix = "put a backup in its place, or move it away: the next sweep makes a new one"
+        return error(f"{file} is not a store of MLflow: {failure}", fix)
 
 
-def _server() -> Finding:
+def _server() -> CheckResult:
     try:
-        return Finding("ok", probe(_SERVER))
-    except ProbeError as error:
-        mend = "start that server, correct what the message names, or unset MLFLOW_TRACKING_URI"
-        return Finding("broken", str(error).partition(": ")[2], mend)
+        return probe(_SERVER)
+    except ProbeError as failure:
+        fix = "start that server, correct what the message names, or unset MLFLOW_TRACKING_URI"
+        return error(str(failure).partition(": ")[2], fix)
 
 
-def versions() -> Finding:
+def versions() -> CheckResult:
     """Compare what is installed with what this package was tested with."""
     found = {need: _installed(need.name) for need in _requirements()}
     if not found:
         text = f"{DISTRIBUTION} itself is not installed, so nothing says what it needs"
-        return Finding("note", text, "pip install it")
+        return warning(text, "pip install it")
     missing = [need for need, number in found.items() if not number]
     if missing:
-        return Finding("broken", f"not installed: {_listed(missing)}", _pip(missing))
+        return error(f"not installed: {_listed(missing)}", _pip(missing))
     other = {need: number for need, number in found.items() if number not in need.specifier}
     if other:
         named = ", ".join(f"{need.name} {number}" for need, number in other.items())
-        return Finding("note", f"not tested with {named}", _pip(other))
+        return warning(f"not tested with {named}", _pip(other))
     python = ".".join(map(str, sys.version_info[:3]))
-    return Finding("ok", f"all {len(found)} packages as wanted, Python {python}")
+    return f"all {len(found)} packages as wanted, Python {python}"
 
 
 def _runs(file: Path) -> int:

@@ -1,4 +1,4 @@
-"""``sweeps doctor``: looks for what stops a sweep on this machine, and says how to mend it."""
+"""``sweeps doctor``: looks for what stops a sweep on this machine, and prints how to fix it."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -6,31 +6,33 @@ from functools import partial
 from pathlib import Path
 
 from rich.console import Console
-from rich.text import Text
 
+from search_spaces.issues import Issue
 from sweeps.doctor import machine, packages
-from sweeps.doctor.finding import Finding
+from sweeps.doctor.check import CheckResult, error, line
 from workers.files import cache
 
-HEALTHY, BROKEN = 0, 1
+HEALTHY, UNHEALTHY = 0, 1
 """Exit codes."""
-_COLOURS = {"ok": "green", "note": "yellow", "broken": "bold red"}
 _PARALLEL = 2  # most checks wait for an import in another process
 
 
 def examine(results: Path, console: Console) -> int:
-    """Print one line per check; return `BROKEN` when one of them would stop a sweep."""
+    """Print one line per check; return `UNHEALTHY` when one of them would stop a sweep."""
     named = checks(results)
-    broken = 0
+    errors = 0
     with ThreadPoolExecutor(_PARALLEL) as pool:
-        for name, finding in zip(named, pool.map(outcome, named.values()), strict=True):
-            console.print(_line(name, finding), soft_wrap=True)
-            broken += finding.state == "broken"
-    console.print(f"{broken} broken: a sweep would stop there" if broken else "ready for a sweep")
-    return BROKEN if broken else HEALTHY
+        for name, result in zip(named, pool.map(run_check, named.values()), strict=True):
+            console.print(line(name, result), soft_wrap=True)
+            errors += isinstance(result, Issue) and result.severity == "error"
+    if not errors:
+        console.print("ready for a sweep")
+        return HEALTHY
+    console.print(f"{errors} error{'s' if errors > 1 else ''}: a sweep would stop there")
+    return UNHEALTHY
 
 
-def checks(results: Path) -> dict[str, Callable[[], Finding]]:
+def checks(results: Path) -> dict[str, Callable[[], CheckResult]]:
     """Return all checks by name, for sweeps whose results go to `results`."""
     another = f"name another folder with {cache.VARIABLE}"
     return {
@@ -46,16 +48,9 @@ def checks(results: Path) -> dict[str, Callable[[], Finding]]:
     }
 
 
-def outcome(check: Callable[[], Finding]) -> Finding:
-    """Return what a check finds; one that raises has found something broken."""
+def run_check(check: Callable[[], CheckResult]) -> CheckResult:
+    """Return the result of a check; one that raises is an error."""
     try:
         return check()
-    except Exception as error:  # whatever it is, the other checks go on
-        return Finding("broken", f"{type(error).__name__}: {error}")
-
-
-def _line(name: str, finding: Finding) -> Text:
-    mend = f" -> {finding.mend}" if finding.mend else ""
-    return Text.assemble(
-        (f"{finding.state:<7}", _COLOURS[finding.state]), f" {name:<13} {finding.text}{mend}"
-    )
+    except Exception as failure:  # whatever it is, the other checks go on
+        return error(f"{type(failure).__name__}: {failure}")

@@ -3,13 +3,13 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from search_spaces.flaws import Flaw, nearest, show
+from search_spaces.issues import Issue, nearest, show
 from search_spaces.values import same
 from sweeps.results.folder import SweepFolder
 from sweeps.results.inbox import Request
 from sweeps.spec import starts
 from sweeps.spec.load import Sweep
-from sweeps.spec.problems import Problem, SpecError
+from sweeps.spec.problems import SpecError, refuse_any
 from sweeps.spec.yaml_file import OVERRIDE, read_text
 from sweeps.study.trials import Known
 
@@ -28,17 +28,15 @@ def point_of(assignments: Iterable[str]) -> dict[str, Any]:
     for assignment in assignments:
         path, equals, text = assignment.partition("=")
         if not equals or not path:
-            flaw = Flaw((), "must look like adapter.rank=64", show(assignment))
-            raise SpecError([Problem.of(flaw, OVERRIDE, None)])
+            issue = Issue((), "must look like adapter.rank=64", show(assignment))
+            raise SpecError(issue, source=OVERRIDE)
         point[path.strip()] = read_text(text, OVERRIDE).values
     return point
 
 
 def check(request: Request, sweep: Sweep, folder: SweepFolder, trials: Mapping[str, Known]) -> None:
     """Raise `SpecError` with all that is wrong with a request."""
-    flaws = list(_flaws(request, sweep, folder, trials))
-    if flaws:
-        raise SpecError([Problem.of(flaw, request.kind, None) for flaw in flaws])
+    refuse_any(_issues(request, sweep, folder, trials), request.kind)
 
 
 def full_point(request: Request, sweep: Sweep, trials: Mapping[str, Known]) -> dict[str, Any]:
@@ -64,37 +62,33 @@ def _holds(when: Mapping[str, tuple[Any, ...]], point: Mapping[str, Any]) -> boo
     )
 
 
-def _flaws(
+def _issues(
     request: Request, sweep: Sweep, folder: SweepFolder, trials: Mapping[str, Known]
-) -> Iterator[Flaw]:
+) -> Iterator[Issue]:
     if request.trial is not None and request.trial not in trials:
         must = f"must be a trial of {folder.sweep_id}: {', '.join(trials) or 'there is none yet'}"
-        yield Flaw(("trial",), must, request.trial, nearest(request.trial, trials))
-    elif request.kind == "stop-trial":
-        yield from _stop_flaws(trials[str(request.trial)])
+        yield Issue(("trial",), must, request.trial, nearest(request.trial, trials))
+    elif request.kind == "stop-trial" and not (trial := trials[str(request.trial)]).runs:
+        actual = f"{trial.name}, which is {trial.state}"
+        yield Issue(("trial",), "must be a trial that runs", actual)
     elif request.kind == "add":
-        yield from _add_flaws(request, sweep, folder, trials)
+        yield from _add_issues(request, sweep, folder, trials)
 
 
-def _stop_flaws(trial: Known) -> Iterator[Flaw]:
-    if not trial.runs:
-        yield Flaw(("trial",), "must be a trial that runs", f"{trial.name}, which is {trial.state}")
-
-
-def _add_flaws(
+def _add_issues(
     request: Request, sweep: Sweep, folder: SweepFolder, trials: Mapping[str, Known]
-) -> Iterator[Flaw]:
+) -> Iterator[Issue]:
     if not request.point:
-        yield Flaw((), "must change a field, as in --set adapter.rank=64")
+        yield Issue((), "must change a field, as in --set adapter.rank=64")
         return
     point = full_point(request, sweep, trials)
-    flaws = starts.point_flaws(sweep, point)
-    yield from flaws
+    issues = starts.point_issues(sweep, point)
+    yield from issues
     twin = _twin(point, trials)
-    if twin and not flaws:
-        yield Flaw((), f"must be a new point, this is the one of {twin}")
-    if request.rung is not None and not flaws:
-        yield from _state_flaws(request, sweep, folder, trials, point)
+    if twin and not issues:
+        yield Issue((), f"must be a new point, this is the one of {twin}")
+    if request.rung is not None and not issues:
+        yield from _state_issues(request, sweep, folder, trials, point)
 
 
 def _twin(point: Mapping[str, Any], trials: Mapping[str, Known]) -> str | None:
@@ -107,43 +101,35 @@ def _twin(point: Mapping[str, Any], trials: Mapping[str, Known]) -> str | None:
     return None
 
 
-def _state_flaws(
+def _state_issues(
     request: Request, sweep: Sweep, folder: SweepFolder, trials: Mapping[str, Known],
     point: Mapping[str, Any],
-) -> Iterator[Flaw]:  # fmt: skip
+) -> Iterator[Issue]:  # fmt: skip
     """Check that a new trial can go on from the state of another one."""
     if request.trial is None:
-        yield Flaw(("--snapshot",), "must come with --from TRIAL, whose state it is")
+        yield Issue(("--snapshot",), "must come with --from TRIAL, whose state it is")
         return
     origin = trials[request.trial]
+    # Rung 0 stands for the best adapter.
+    rung = request.rung or (origin.best.rung if origin.best else 0)
     # The next rung begins with a snapshot: it may have been taken over from another trial.
-    had = origin.point_at(request.rung + 1 if request.rung else _rung(origin, request))
+    had = origin.point_at(rung + 1 if request.rung else rung)
     for path in SHAPE:
         if path in point and not same(point[path], had.get(path, point[path])):
             must = f"must stay {show(had[path])}, as the weights of {origin.name} have it"
-            yield Flaw((path,), must, show(point[path]))
+            yield Issue((path,), must, show(point[path]))
     there = [rung["rung"] for rung in origin.rungs
              if folder.holds(folder.snapshot(origin.name, rung["rung"]))]  # fmt: skip
+    epochs = int(point.get("train.epochs", sweep.train.epochs))
+    actual = ""
     if request.rung == 0 and origin.best is None:
-        yield Flaw(("--snapshot",), f"must be there, but {origin.name} has no best adapter on disk")
+        must = f"must be there, but {origin.name} has no best adapter on disk"
     elif request.rung and request.rung not in there:
         rungs = f"rungs {', '.join(map(str, there))} or best" if there else "best"
-        must = f"must be a state of {origin.name} that is on disk: {rungs}"
-        yield Flaw(("--snapshot",), must, str(request.rung))
-    else:
-        yield from _rung_flaws(origin, request, sweep, point)
-
-
-def _rung(origin: Known, request: Request) -> int:
-    """Return the rung whose state is asked for; that of the best adapter where none is named."""
-    return request.rung or (origin.best.rung if origin.best else 0)
-
-
-def _rung_flaws(
-    origin: Known, request: Request, sweep: Sweep, point: Mapping[str, Any]
-) -> Iterator[Flaw]:
-    done = _rung(origin, request)
-    epochs = int(point.get("train.epochs", sweep.train.epochs))
-    if done >= epochs:
+        must, actual = f"must be a state of {origin.name} that is on disk: {rungs}", str(rung)
+    elif rung >= epochs:
         must = f"must be below the {epochs} epochs of the new trial, or nothing is left to train"
-        yield Flaw(("--snapshot",), must, f"rung {done}")
+        actual = f"rung {rung}"
+    else:
+        return
+    yield Issue(("--snapshot",), must, actual)

@@ -48,7 +48,7 @@ def run(sweep: Sweep, root: Path, console: Console, resume: str | None = None) -
     """Run a sweep, or go on with the one called `resume`.
 
     Ctrl-C and SIGTERM stop it cleanly: what was reported is kept and the sweep can go on.
-    Raises `RefusedError` for what a person can mend before the first trial; ValueError or OSError
+    Raises `RefusedError` for what a user can fix before the first trial; ValueError or OSError
     for what turns up later.
     """
     sweep = located(sweep)
@@ -100,7 +100,7 @@ def _knock(sweep: Sweep, root: Path) -> None:
 
 
 def _prepare(sweep: Sweep, folder: SweepFolder, console: Console, *, resuming: bool) -> None:
-    """Check the study, mend it, and put into it what the search begins with."""
+    """Check the study, repair it, and put into it what the search begins with."""
     try:
         study, wider = prepare_study(sweep, folder, resuming=resuming)
         for point in starts.points(sweep):

@@ -49,7 +49,7 @@ RETRIES = 3
 def search(sweep: Sweep, folder: SweepFolder, parent: SweepRun, console: Console) -> bool:
     """Run all trials; return whether somebody stopped the sweep before its end.
 
-    Raises `RefusedError` for what a person can mend before the first trial.
+    Raises `RefusedError` for what a user can fix before the first trial.
     """
     with refused():
         plan = cluster.cluster_layout(sweep)

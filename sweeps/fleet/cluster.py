@@ -22,7 +22,7 @@ from ray.tune.execution import class_cache
 from sweeps.capacity.layout import Layout, local_cpus, local_gpus
 from sweeps.capacity.sharing import hosts_that_fit
 from sweeps.fleet import nodes, ray_access
-from sweeps.fleet.ray_access import Answer
+from sweeps.fleet.ray_access import ClusterAccess
 from sweeps.spec.load import Sweep
 from workers.redaction import is_secret
 
@@ -57,10 +57,10 @@ def check() -> str:
     if address in ("", "local") or address.startswith("ray://"):  # Ray's client: another protocol
         return ""
     head = services.canonicalize_bootstrap_address(address)
-    answer = ray_access.answer(head, os.environ) if head else Answer.NONE
-    if answer is Answer.REFUSED:
+    answer = ray_access.answer(head, os.environ) if head else ClusterAccess.NONE
+    if answer is ClusterAccess.REFUSED:
         raise PermissionError(ray_access.refusal(address, os.environ))
-    return ray_access.exposed(str(head)) if answer is Answer.OPEN else ""
+    return ray_access.exposed(str(head)) if answer is ClusterAccess.OPEN else ""
 
 
 def connect() -> None:
@@ -163,7 +163,7 @@ def results(calls: list[Any]) -> list[Any]:
     try:
         return list(ray.get(calls))
     except ray.exceptions.RayTaskError as error:
-        if isinstance(error.cause, (ValueError, OSError)):  # a person can mend it: no traceback
+        if isinstance(error.cause, (ValueError, OSError)):  # a user can fix it: no traceback
             raise error.cause from None
         raise
 

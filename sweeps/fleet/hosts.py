@@ -17,7 +17,7 @@ from sweeps.fleet import nodes as cluster_nodes
 from sweeps.fleet.membership import Membership
 from sweeps.fleet.nodes import FleetError, Node
 from sweeps.fleet.probe import Probe
-from sweeps.fleet.starting import Host, died, reason, start_fleet, start_host
+from sweeps.fleet.starting import HostHandle, died, reason, start_fleet, start_host
 from sweeps.host.context import SweepContext
 from workers.memory.probe import Correction, largest
 
@@ -48,12 +48,12 @@ class Hosts:
         self._context, self._gpu, self._say = context, gpu, say
         self._sweep_id = context.folder.sweep_id
         self._members = Membership(Probe(context.folder, context.sweep), say)
-        self._hosts: list[Host] = []
+        self._hosts: list[HostHandle] = []
         self._scorers: dict[str, Any] = {}
         """By the id of their node."""
         self._started = 0
         """Hosts so far, also those that have left: no name is used twice."""
-        self._failed: list[tuple[Host, Exception]] = []
+        self._failed: list[tuple[HostHandle, Exception]] = []
         """Hosts that could not begin, and why, until that is said."""
         self._began = False
         """Whether the first hosts take trials."""
@@ -68,7 +68,7 @@ class Hosts:
 
         Nodes that die meanwhile and hosts that cannot begin are left out. Raises StorageError,
         naming every node that does not reach storage, data or base; FleetError when no host is
-        left; ValueError for more hosts than there is room for; what a person can mend as a host
+        left; ValueError for more hosts than there is room for; what a user can fix as a host
         does.
         """
         self._members.begin()
@@ -174,7 +174,7 @@ class Hosts:
                 self._hosts.append(start_host(self._context, self._started, node, plan))
                 self._started += 1
 
-    def _greet(self, host: Host) -> None:
+    def _greet(self, host: HostHandle) -> None:
         """Let a host take trials once it is warm; one that cannot begin is given up."""
         ready, _ = ray.wait([host.warming], timeout=0)
         if not ready:
@@ -193,7 +193,7 @@ class Hosts:
         if self._began:
             self._say(f"{host.node.name} has joined and takes trials")
 
-    def _give_up(self, host: Host, error: Exception) -> None:
+    def _give_up(self, host: HostHandle, error: Exception) -> None:
         """Go on without a host; what takes its place is started on another node."""
         ray.kill(host.actor, no_restart=True)
         self._hosts.remove(host)
@@ -222,7 +222,7 @@ class Hosts:
             self._say(f"{node.name} has left{trials}")
             self._begin()  # fewer hosts than the nodes have room for: others take their place
 
-    def _offer(self, host: Host) -> None:
+    def _offer(self, host: HostHandle) -> None:
         """Say what a host has to offer now; trials that it has stay where they are."""
         room = measuring.room(self._context.sweep, host, gpu=self._gpu)
         host.slots, host.gpu_bytes = room.slots, room.gpu_bytes

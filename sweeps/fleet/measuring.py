@@ -8,19 +8,19 @@ import ray
 from sweeps.capacity import memory
 from sweeps.capacity.bases import Bases
 from sweeps.fleet.placement import Room
-from sweeps.fleet.starting import Host, Known
+from sweeps.fleet.starting import HostHandle, HostReport
 from sweeps.spec.sweep import Sweep
 from workers.memory.fit import Device
 from workers.memory.probe import Correction, largest
 
 
-def known(host: Host) -> Known:
+def known(host: HostHandle) -> HostReport:
     """Ask a host for what does not change as long as it lives; waits for its answer."""
     share, files = ray.get([host.actor.share.remote(), host.actor.files.remote()])
-    return Known(share=share, bases=Bases(files), correction=Correction())
+    return HostReport(share=share, bases=Bases(files), correction=Correction())
 
 
-def has_changed(host: Host) -> bool:
+def has_changed(host: HostHandle) -> bool:
     """Tell whether a host has measured something new since it was last asked; waits for nothing.
 
     A host that begins anew, because its process died, has measured nothing: what it knew stays.
@@ -37,7 +37,7 @@ def has_changed(host: Host) -> bool:
     return now != before
 
 
-def room(sweep: Sweep, host: Host, *, gpu: bool) -> Room:
+def room(sweep: Sweep, host: HostHandle, *, gpu: bool) -> Room:
     """Return what a host has to offer, by what is known of it now."""
     assert host.known, "a host is asked before it offers anything"
     share, own = host.known.share, host.known

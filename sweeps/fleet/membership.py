@@ -14,7 +14,7 @@ from sweeps.storage.errors import StorageError
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class PendingNode:
     """A node that has joined and is yet to answer the probe."""
 
     node: Node
@@ -38,7 +38,7 @@ class Membership:
         """By id, every node that was alive when last looked at."""
         self._usable: dict[str, Node] = {}
         """Those of them that take part."""
-        self._asked: list[Asked] = []
+        self._asked: list[PendingNode] = []
 
     @property
     def usable(self) -> list[Node]:
@@ -69,7 +69,7 @@ class Membership:
         left = [node for id_, node in self._alive.items() if id_ not in now]
         until = time.monotonic() + SECONDS
         self._asked = [asked for asked in self._asked if asked.node.id in now] + [
-            Asked(node=node, answer=self._probe.begin(node), until=until)
+            PendingNode(node=node, answer=self._probe.begin(node), until=until)
             for id_, node in now.items()
             if id_ not in self._alive
         ]

@@ -10,7 +10,7 @@ from sweeps.spec.sweep import Resources
 
 
 class FleetError(OSError):
-    """The cluster cannot run the sweep as it stands: nothing was trained, a person can mend it."""
+    """The cluster cannot run the sweep as it stands: nothing was trained, a user can fix it."""
 
 
 @dataclass(frozen=True, kw_only=True)

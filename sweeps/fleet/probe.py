@@ -100,13 +100,13 @@ class Probe:
 
     def _unshared(self, node: Node, seen: Seen) -> str | None:
         root = places.shown(self._folder.root)
-        mend = "every node must reach one shared folder there: name one with --results"
+        fix = "every node must reach one shared folder there: name one with --results"
         if seen.error and places.around(self._folder.root):
             return f"{node.name}: {seen.error}"
         if seen.error:
-            return f"{node.name} cannot use {root}: {seen.error}; {mend}"
+            return f"{node.name} cannot use {root}: {seen.error}; {fix}"
         if seen.word != self._word or not self._folder.holds(self._folder.probes / node.id):
-            return f"{node.name} has another folder at {root}; {mend}"
+            return f"{node.name} has another folder at {root}; {fix}"
         return None
 
     def _different(self, node: Node, seen: Seen) -> str | None:

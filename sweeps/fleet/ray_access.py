@@ -23,7 +23,7 @@ _CHECK_ALIVE = "/ray.rpc.NodeInfoGcsService/CheckAlive"
 _SECONDS = 3.0
 
 
-class Answer(Enum):
+class ClusterAccess(Enum):
     """What a cluster does with a caller."""
 
     OPEN = "open"
@@ -52,7 +52,7 @@ def token_file(environ: Mapping[str, str]) -> Path:
     return Path(named) if named else Path.home() / ".ray" / "auth_token"
 
 
-def answer(address: str, environ: Mapping[str, str]) -> Answer:
+def answer(address: str, environ: Mapping[str, str]) -> ClusterAccess:
     """Ask the head at ``host:port``, first without a token and then with the one that Ray sends.
 
     A plain call over gRPC, because Ray's own client retries for 20 seconds before it gives up.
@@ -71,10 +71,10 @@ def answer(address: str, environ: Mapping[str, str]) -> Answer:
                 call(b"", timeout=_SECONDS, metadata=headers)  # an empty message is a valid one
             except grpc.RpcError as error:
                 if error.code() is not grpc.StatusCode.UNAUTHENTICATED:
-                    return Answer.NONE
+                    return ClusterAccess.NONE
             else:
-                return Answer.ACCEPTED if sent else Answer.OPEN
-    return Answer.REFUSED
+                return ClusterAccess.ACCEPTED if sent else ClusterAccess.OPEN
+    return ClusterAccess.REFUSED
 
 
 def refusal(address: str, environ: Mapping[str, str]) -> str:

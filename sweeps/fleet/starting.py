@@ -24,7 +24,7 @@ _CRUMB = 0.0001
 
 
 @dataclass(frozen=True, kw_only=True)
-class Known:
+class HostReport:
     """What a host has said of its node."""
 
     share: Device
@@ -36,7 +36,7 @@ class Known:
 
 
 @dataclass(kw_only=True)
-class Host:
+class HostHandle:
     """One host, from its start until its node leaves."""
 
     name: str
@@ -49,7 +49,7 @@ class Host:
     """Trials that it holds at a time, once it is ready."""
     gpu_bytes: float | None = None
     """Its share of its GPU's memory, once it is ready; None without a GPU."""
-    known: Known | None = None
+    known: HostReport | None = None
     """What its slots follow from, once it is ready."""
     asked: Any = None
     """Ray's reference of its answer what it has measured; None where nobody asks."""
@@ -71,7 +71,7 @@ class Host:
         return now - self.died < seconds
 
 
-def start_host(context: SweepContext, number: int, node: Node, plan: Layout) -> Host:
+def start_host(context: SweepContext, number: int, node: Node, plan: Layout) -> HostHandle:
     """Start a host: one that dies is started again, empty, as long as its node lives."""
     from sweeps.host.actor import SPARE_CALLS, HostActor
     from workers.memory.fit import MOST_SLOTS_GPU
@@ -88,7 +88,7 @@ def start_host(context: SweepContext, number: int, node: Node, plan: Layout) -> 
     )
     own = replace(context, threads=plan.threads, beside=plan.hosts)
     actor = options.remote(own, short, partial(NodeScorer, context.folder.sweep_id))
-    return Host(name=name, node=node, actor=actor)
+    return HostHandle(name=name, node=node, actor=actor)
 
 
 def start_fleet(sweep_id: str) -> Any:

@@ -1,6 +1,6 @@
 """A Ray cluster as this machine reaches it: through the address of its dashboard.
 
-Ray's own `JobSubmissionClient` does the talking. What a person can mend (nobody there, a wrong
+Ray's own `JobSubmissionClient` does the talking. What a user can fix (nobody there, a wrong
 token, another version) is raised as a `ClusterError`, in a sentence.
 """
 

@@ -48,7 +48,7 @@ _HARMLESS = frozenset((".huggingface.yaml",))
 
 
 @dataclass(frozen=True)
-class Rule:
+class IgnoreRule:
     """Why a file is not sent, or is sent all the same."""
 
     text: str
@@ -65,7 +65,7 @@ class Rule:
 class Ignored:
     """The rules of one working folder."""
 
-    def __init__(self, rules: Sequence[Rule]) -> None:
+    def __init__(self, rules: Sequence[IgnoreRule]) -> None:
         self._rules = tuple(rules)
         self._spec = GitIgnoreSpec.from_lines([rule.text for rule in rules])
         self._allowing = {rule.text: rule for rule in rules if rule.place.startswith(OWN)}
@@ -78,26 +78,26 @@ class Ignored:
             file = folder / name
             lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
             rules += [
-                Rule(line, f"{name}:{number}", f"!{line}")
+                IgnoreRule(line, f"{name}:{number}", f"!{line}")
                 for number, line in enumerate(lines, 1)
                 if line.strip()  # the library numbers no empty lines
             ]
         return cls(rules)
 
-    def rule(self, path: str) -> Rule | None:
+    def rule(self, path: str) -> IgnoreRule | None:
         """Return the rule that leaves a path out; that of a folder ends with a slash."""
         found = self._spec.check_file(path)
         ordinary = self._rules[found.index or 0] if found.include else None
         return self.never(path) or ordinary
 
-    def never(self, path: str) -> Rule | None:
+    def never(self, path: str) -> IgnoreRule | None:
         """Return the rule of `NEVER` that leaves a path out, None where a line allows it."""
         for at, name in _blocked(path):
             if self._allowed(path, at) is None:
-                return Rule(name, "a name that is never sent", line_for(at))
+                return IgnoreRule(name, "a name that is never sent", line_for(at))
         return None
 
-    def allowed(self, path: str) -> Rule | None:
+    def allowed(self, path: str) -> IgnoreRule | None:
         """Return the line of ``.sweepsignore`` that sends a path in spite of its name."""
         lines = (self._allowed(path, at) for at, _ in _blocked(path))
         return next((line for line in lines if line), None)
@@ -106,7 +106,7 @@ class Ignored:
         """Tell whether a line of ``.sweepsignore`` sends this one file."""
         return line_for(path) in self._allowing
 
-    def _allowed(self, path: str, at: str) -> Rule | None:
+    def _allowed(self, path: str, at: str) -> IgnoreRule | None:
         """Return the line that names a path, or the part `at` that is not sent, to the letter."""
         return self._allowing.get(line_for(path)) or self._allowing.get(line_for(at))
 

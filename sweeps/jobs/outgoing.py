@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sweeps.jobs import inputs
-from sweeps.jobs.ignoring import OWN, Ignored, Rule, line_for
+from sweeps.jobs.ignoring import OWN, Ignored, IgnoreRule, line_for
 from sweeps.jobs.inputs import Inputs
 from sweeps.spec.sweep import Sweep
 
@@ -31,7 +31,7 @@ class File:
     """Where it lies, without a link."""
     size: int
     """Bytes."""
-    allowed: Rule | None
+    allowed: IgnoreRule | None
     """The line by which it is sent in spite of its name."""
 
 

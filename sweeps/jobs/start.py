@@ -21,7 +21,7 @@ from filelock import FileLock
 from sweeps.results import lease
 from sweeps.results.folder import SweepFolder
 from sweeps.spec.load import parse
-from sweeps.spec.problems import INVALID, complain
+from sweeps.spec.problems import RefusedError, complain, refused, report_refusal
 from sweeps.storage.places import DRIVER, shown, working
 from sweeps.version import DISTRIBUTION
 
@@ -32,10 +32,6 @@ INTERRUPTED = 130
 _DRIVER = "from sweeps.cli.app import main; main()"
 _POLL_SECONDS = 0.2
 _SHOWN_LINES = 40
-
-
-class RefusedError(ValueError):
-    """A launcher may not start its sweep here."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,14 +54,14 @@ class Launch:
 
 
 @dataclass(frozen=True)
-class Files:
+class LaunchFiles:
     """What a start leaves below ``<root>/launched/``."""
 
     sweep: Path
     log: Path
 
     @classmethod
-    def of(cls, root: Path, name: str) -> "Files":
+    def of(cls, root: Path, name: str) -> "LaunchFiles":
         """Return the files of a start at this moment."""
         stem = root / "launched" / f"{name}-{datetime.now():%Y%m%d-%H%M%S-%f}"
         return cls(stem.with_suffix(".yaml"), stem.with_suffix(".log"))
@@ -78,19 +74,19 @@ def start(launch: Launch, arguments: Sequence[str]) -> int:
     else that of the driver, which ended early.
     """
     try:
-        _check(launch, arguments)
-        name = parse(launch.sweep).name
-        launch.root.mkdir(parents=True, exist_ok=True)
-        # Of two starts at a time the second one waits, and then finds the driver of the first.
-        with FileLock(launch.root / f".launch-{name}.lock"):
-            _refuse_second(launch.root, name)
-            files = Files.of(launch.root, name)
-            driver = _spawn(launch, files, arguments)
-            print(f"starting {name}; its log is {files.log}", flush=True)
-            folder = _awaited(driver, launch.root)
-    except (ValueError, OSError) as error:
-        complain(f"error: {error}")
-        return INVALID
+        with refused():
+            _check(launch, arguments)
+            name = parse(launch.sweep).name
+            launch.root.mkdir(parents=True, exist_ok=True)
+            # Of two starts at a time the second one waits, and then finds the first one's driver.
+            with FileLock(launch.root / f".launch-{name}.lock"):
+                _refuse_second(launch.root, name)
+                files = LaunchFiles.of(launch.root, name)
+                driver = _spawn(launch, files, arguments)
+                print(f"starting {name}; its log is {files.log}", flush=True)
+                folder = _awaited(driver, launch.root)
+    except RefusedError as error:
+        return report_refusal(error)
     except KeyboardInterrupt:
         print("interrupted; a driver that was started goes on starting")
         return INTERRUPTED
@@ -130,7 +126,7 @@ def _refuse_second(root: Path, name: str) -> None:
         )
 
 
-def _spawn(launch: Launch, files: Files, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
+def _spawn(launch: Launch, files: LaunchFiles, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
     files.sweep.parent.mkdir(exist_ok=True)
     files.sweep.write_text(launch.sweep, encoding="utf-8")
     run = ["run", str(files.sweep), "--results", shown(launch.root), *arguments]
@@ -154,14 +150,14 @@ def _awaited(driver: subprocess.Popen[bytes], root: Path) -> SweepFolder | None:
     return None
 
 
-def _ended(driver: subprocess.Popen[bytes], files: Files) -> int:
+def _ended(driver: subprocess.Popen[bytes], files: LaunchFiles) -> int:
     lines = files.log.read_text(encoding="utf-8", errors="replace").splitlines()
     complain("\n".join(lines[-_SHOWN_LINES:]))
     complain(f"error: the driver ended with code {driver.returncode}; log: {files.log}")
     return driver.returncode
 
 
-def _advice(launch: Launch, files: Files, folder: SweepFolder, pid: int) -> list[str]:
+def _advice(launch: Launch, files: LaunchFiles, folder: SweepFolder, pid: int) -> list[str]:
     """Return how to follow and stop the sweep from where ``ray submit`` was called."""
     cluster = shlex.join(shlex.split(launch.command)[2:3])
     commands = {

@@ -49,7 +49,7 @@ class Options:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
+class JobRequest:
     """What is sent: the arguments of Ray's own ``ray job submit``."""
 
     job_id: str
@@ -66,7 +66,7 @@ class Request:
 def submit(sweep: Sweep, options: Options, console: Console, *, wait: bool = True) -> int:
     """Submit a sweep, or find the job that its key names; return the command's exit code.
 
-    Raises ValueError or OSError for what a person can mend; nothing is left behind then.
+    Raises ValueError or OSError for what a user can fix; nothing is left behind then.
     """
     _refuse(sweep, options)
     files = outgoing(sweep, follow_links=options.follow_links)
@@ -105,7 +105,7 @@ def dry_run(sweep: Sweep, options: Options, console: Console) -> None:
             _say_stock_line(options.address, request, options.archive, console)
 
 
-def stock_line(address: str, request: Request, archive: Path) -> str:
+def stock_line(address: str, request: JobRequest, archive: Path) -> str:
     """Return the ``ray job submit`` that does the same, under an id that Ray makes up."""
     return shlex.join([
         "ray", "job", "submit", "--address", address,
@@ -114,7 +114,7 @@ def stock_line(address: str, request: Request, archive: Path) -> str:
     ])  # fmt: skip
 
 
-def _say_stock_line(address: str, request: Request, archive: Path, console: Console) -> None:
+def _say_stock_line(address: str, request: JobRequest, archive: Path, console: Console) -> None:
     line = stock_line(address, request, archive.absolute())
     console.print(f"the same by Ray alone: {line}", soft_wrap=True)
 
@@ -139,13 +139,13 @@ def _refuse(sweep: Sweep, options: Options) -> None:
         )
 
 
-def _request(sweep: Sweep, options: Options, content: Parcel) -> Request:
+def _request(sweep: Sweep, options: Options, content: Parcel) -> JobRequest:
     """Say what is asked of the cluster; raises ValueError for a variable that is a secret."""
     command = job_command(options.results, content.inputs, options.go_on)
     variables = environment.sent(options.env, os.environ)
     digest = sha256(repr((content.digest, command, variables)).encode()).hexdigest()[:16]
     key = options.key or datetime.now().strftime("%Y%m%d-%H%M%S")
-    return Request(
+    return JobRequest(
         job_id=f"{sweep.name}-{key}",
         command=command,
         variables=variables,
@@ -166,7 +166,7 @@ def _metadata(sweep: Sweep, results: str, digest: str) -> dict[str, str]:
     }
 
 
-def _earlier(cluster: Cluster, request: Request, options: Options) -> Job | None:
+def _earlier(cluster: Cluster, request: JobRequest, options: Options) -> Job | None:
     """Return the job that this submission repeats.
 
     Raises `ClusterError` when its id is that of another one, or when a sweep of this name runs and
@@ -188,7 +188,7 @@ def _earlier(cluster: Cluster, request: Request, options: Options) -> Job | None
     return None
 
 
-def _same(job: Job, request: Request) -> Job:
+def _same(job: Job, request: JobRequest) -> Job:
     if job.metadata.get(DIGEST) != request.metadata[DIGEST]:
         raise ClusterError(
             f"{job.id} was submitted with another file, data or options; submit this with another "
@@ -197,7 +197,9 @@ def _same(job: Job, request: Request) -> Job:
     return job
 
 
-def _sent(cluster: Cluster, request: Request, archive: Path, sweep: Sweep, console: Console) -> Job:
+def _sent(
+    cluster: Cluster, request: JobRequest, archive: Path, sweep: Sweep, console: Console
+) -> Job:
     for name in environment.missing(sweep, os.environ):
         console.print(
             f"not sent, for Ray would show it to others: {name}; it must be set on the cluster's "

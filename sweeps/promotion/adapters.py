@@ -34,7 +34,7 @@ _RUN_ID = re.compile("[0-9a-f]{32}")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Adapter:
+class TrainedAdapter:
     """A trained adapter on this machine."""
 
     title: str
@@ -62,7 +62,7 @@ class Adapter:
 
 
 @contextmanager
-def open_adapter(source: str, results: Path) -> Iterator[Adapter]:
+def open_adapter(source: str, results: Path) -> Iterator[TrainedAdapter]:
     """Give the adapter that `source` names, as long as the block lasts.
 
     `source` is a sweep (its winner) or a trial of one (``SWEEP/trial-003``), ``NAME@alias``,
@@ -134,7 +134,7 @@ def entry_of(board: Leaderboard, trial: str) -> Entry:
     return entries[trial]
 
 
-def adapter_of_trial(earlier: EarlierSweep, entry: Entry) -> Adapter:
+def adapter_of_trial(earlier: EarlierSweep, entry: Entry) -> TrainedAdapter:
     """Return the best adapter of a trial; raises ValueError when it is gone."""
     folder, objectives = earlier.folder, earlier.sweep.search.objectives
     best = {
@@ -142,7 +142,7 @@ def adapter_of_trial(earlier: EarlierSweep, entry: Entry) -> Adapter:
         for objective in objectives
         if objective.metric in entry.best
     }
-    return Adapter(
+    return TrainedAdapter(
         title=f"{entry.title} of {folder.sweep_id}",
         path=adapter_of(folder, entry),
         known_recipe=recipe_of(earlier.sweep, folder, entry.trial),
@@ -151,7 +151,7 @@ def adapter_of_trial(earlier: EarlierSweep, entry: Entry) -> Adapter:
     )
 
 
-def fetch_registered(source: str, tracking: Tracking, folder: str) -> Adapter:
+def fetch_registered(source: str, tracking: Tracking, folder: str) -> TrainedAdapter:
     """Fetch the registered model that `source` names into `folder`.
 
     `source` is ``models:/NAME@alias`` or ``models:/NAME/version``. Raises ValueError when there
@@ -171,7 +171,7 @@ def fetch_registered(source: str, tracking: Tracking, folder: str) -> Adapter:
     flavor = model.flavors["python_function"]
     # The commit that a recipe without revision was trained on stands with the captioner only.
     revision = flavor.get("config", {}).get("revision")
-    return Adapter(
+    return TrainedAdapter(
         title=f"{version.name} version {version.version}",
         path=Path(place) / flavor["artifacts"]["adapter"]["path"],
         known_recipe=Recipe.model_validate(recipe).with_point({"model.revision": revision}),
@@ -221,13 +221,13 @@ def known_models(client: Any, name: str) -> str:
     return f"{name} has versions {numbers} and aliases {aliases}"
 
 
-def _saved(folder: Path) -> Adapter:
+def _saved(folder: Path) -> TrainedAdapter:
     if not folder.is_dir():
         raise FileNotFoundError(f"there is no folder {folder}")
     check_adapter(folder)
     config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
     base = config.get("base_model_name_or_path")
-    return Adapter(title=str(folder), path=folder, known_recipe=None, base=base)
+    return TrainedAdapter(title=str(folder), path=folder, known_recipe=None, base=base)
 
 
 def followed(

@@ -18,7 +18,7 @@ from rich.console import Console
 
 from sweeps import names
 from sweeps.promotion import serve_check
-from sweeps.promotion.adapters import Adapter, followed
+from sweeps.promotion.adapters import TrainedAdapter, followed
 from sweeps.promotion.gate import TERMS, Evidence, Policy, Terms, Verdict
 from sweeps.quiet import quiet_libraries
 from sweeps.results.scores_file import Captions, captions_of, plain
@@ -78,7 +78,7 @@ class HeldOut:
 
     def measure(
         self,
-        adapter: Adapter,
+        adapter: TrainedAdapter,
         terms: Terms,
         *,
         bare: bool = False,
@@ -223,7 +223,12 @@ def stored(
 
 
 def record(
-    client: Any, challenger: Adapter, verdict: Verdict, policy: Policy, number: str, uses: int
+    client: Any,
+    challenger: TrainedAdapter,
+    verdict: Verdict,
+    policy: Policy,
+    number: str,
+    uses: int,
 ) -> str:
     """Keep a verdict with the trial's run and on the page of version `number`.
 

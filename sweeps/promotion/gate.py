@@ -13,7 +13,7 @@ from typing import Literal
 
 from sweeps.spec.objectives import LOSS
 from sweeps.spec.sweep import Promote, Sweep
-from sweeps.spec.validation import flaws_of
+from sweeps.spec.validation import issues_of
 from workers.metrics import catalog
 from workers.metrics.bootstrap import paired
 from workers.metrics.scorer import Scored
@@ -74,11 +74,9 @@ class Policy:
         values |= {name: value for name, value in options.items() if value is not None}
         if "model" not in values:
             raise ValueError("the sweep file has no promote.model; name one with --to")
-        if flaws := flaws_of(Promote, values):  # of the options: the file was checked
+        if issues := issues_of(Promote, values):  # of the options: the file was checked
             option = {"model": "--to", "margin": "--margin"}
-            raise ValueError(
-                "; ".join(f"{option[flaw.at[0]]} {flaw.must}, got {flaw.got}" for flaw in flaws)
-            )
+            raise ValueError("; ".join(f"{option[issue.path]} {issue.text}" for issue in issues))
         objective, mode = _objective(sweep)
         return cls(
             **Promote.model_validate(values).model_dump(exclude={"auto"}),

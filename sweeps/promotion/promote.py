@@ -9,7 +9,7 @@ from rich.table import Table
 
 from sweeps import names
 from sweeps.promotion import evidence, gate, registry
-from sweeps.promotion.adapters import SCHEME, Adapter, fetch_registered
+from sweeps.promotion.adapters import SCHEME, TrainedAdapter, fetch_registered
 from sweeps.promotion.evidence import HeldOut
 from sweeps.promotion.gate import Check, Evidence, Policy, Verdict
 from sweeps.promotion.ledger import Ledger, LedgerEntry
@@ -19,7 +19,9 @@ PROMOTED, REFUSED = 0, 3
 """Exit codes."""
 
 
-def promote(challenger: Adapter, policy: Policy, tracking: Tracking, console: Console) -> int:
+def promote(
+    challenger: TrainedAdapter, policy: Policy, tracking: Tracking, console: Console
+) -> int:
     """Judge a trial's adapter and make it the champion if it passes; return the exit code.
 
     It is registered as the challenger first, and every verdict is kept. A dry run judges it
@@ -98,7 +100,7 @@ def promote(challenger: Adapter, policy: Policy, tracking: Tracking, console: Co
 
 
 def evaluate(
-    challenger: Adapter,
+    challenger: TrainedAdapter,
     champion: str | None,
     policy: Policy,
     *,

@@ -4,11 +4,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from search_spaces.flaws import Flaw, show
+from search_spaces.issues import Issue, show
 from sweeps.results.folder import SweepFolder
 from sweeps.spec.load import Sweep, dump, load
 from sweeps.spec.overrides import SPACE
-from sweeps.spec.problems import Problem, SpecError
+from sweeps.spec.problems import SpecError, refuse_any
 from sweeps.spec.yaml_file import OVERRIDE
 
 CHANGEABLE = (
@@ -28,7 +28,7 @@ _COMPARABLE = "trials before and after could not be compared"
 def changed(folder: SweepFolder, trials: str | None, overrides: Iterable[str]) -> Sweep:
     """Return an earlier sweep with more `trials` (``+20``, or ``60`` in all) and `overrides`.
 
-    Raises `SpecError` with all problems, among them each field that must stay.
+    Raises `SpecError` with all issues, among them each field that must stay.
     """
     before = load(folder.spec)
     assignments = [*overrides]
@@ -41,13 +41,11 @@ def changed(folder: SweepFolder, trials: str | None, overrides: Iterable[str]) -
 
 def refuse(before: Sweep, after: Sweep, sweep_id: str) -> None:
     """Raise `SpecError`, naming each field that differs though it must stay."""
-    problems = [
-        Problem.of(_flaw(path, old, new, sweep_id), OVERRIDE, None)
-        for path, old, new in differences(before, after)
-        if not _may_change(path)
-    ]
-    if problems:
-        raise SpecError(problems)
+    changed_fields = differences(before, after)
+    refuse_any(
+        (_issue(*change, sweep_id) for change in changed_fields if not _may_change(change[0])),
+        OVERRIDE,
+    )
 
 
 def differences(before: Sweep, after: Sweep) -> list[tuple[str, Any, Any]]:
@@ -78,8 +76,7 @@ def _wanted(trials: str, before: Sweep) -> str:
     more = trials.removeprefix("+")
     if not more.isdecimal():
         must = "must be a number of trials in all, such as 60, or of further ones, such as +20"
-        flaw = Flaw(("search", "trials"), must, show(trials))
-        raise SpecError([Problem.of(flaw, "--trials", None)])
+        raise SpecError(Issue(("search", "trials"), must, show(trials)), source="--trials")
     return str(int(more) + (before.search.trials if more != trials else 0))
 
 
@@ -99,7 +96,7 @@ def _may_change(path: str) -> bool:
     return any(path == field or path.startswith(f"{field}.") for field in CHANGEABLE)
 
 
-def _flaw(path: str, old: Any, new: Any, sweep_id: str) -> Flaw:
+def _issue(path: str, old: Any, new: Any, sweep_id: str) -> Issue:
     reason = _REASONS.get(path.split(".")[0], _COMPARABLE)
     must = f"must stay {show(old)} in {sweep_id}: {reason}; start a new sweep for another value"
-    return Flaw(tuple(path.split(".")), must, show(new))
+    return Issue(tuple(path.split(".")), must, show(new))

@@ -154,7 +154,7 @@ def stops(error: BaseException, folder: SweepFolder) -> str | None:
         return full_message(folder)
     if isinstance(error, StorageError):
         return (
-            f"{error}; every rung reported so far is kept. Once that is mended: "
+            f"{error}; every rung reported so far is kept. Once that is fixed: "
             f"sweeps resume {folder.sweep_id}"
         )
     return None

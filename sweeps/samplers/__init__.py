@@ -4,7 +4,7 @@ Each module offers
 
     make(draw: Draw, *, ...) -> optuna.samplers.BaseSampler
         its keyword-only parameters are what ``search.sampler.options`` may hold
-    flaws(space: Space) -> Iterable[Flaw]
+    issues(space: Space) -> Iterable[Issue]
         domains that it cannot sample, by their paths
     LEARNS_FROM_STOPPED: bool
         whether it learns from trials that the scheduler stopped
@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping
 from importlib import import_module
 from typing import Any
 
-from search_spaces.flaws import Flaw
+from search_spaces.issues import Issue
 from search_spaces.space import Space
 from sweeps.samplers.draw import Draw
 
@@ -44,7 +44,7 @@ def make(name: str, draw: Draw, options: Mapping[str, Any]) -> Any:
     return module(name).make(draw, **options)
 
 
-def flaws(name: str, space: Space) -> Iterable[Flaw]:
+def issues(name: str, space: Space) -> Iterable[Issue]:
     """Return what keeps the sampler called `name` from sampling a space."""
-    found: Iterable[Flaw] = module(name).flaws(space)
+    found: Iterable[Issue] = module(name).issues(space)
     return found

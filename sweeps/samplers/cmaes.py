@@ -10,9 +10,9 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from search_spaces.domains import Range
-from search_spaces.flaws import Flaw
+from search_spaces.issues import Issue
 from search_spaces.space import Space
-from sweeps.samplers.draw import Draw, conditional_flaws
+from sweeps.samplers.draw import Draw, conditional_issues
 
 LEARNS_FROM_STOPPED = False
 SEVERAL_OBJECTIVES = False
@@ -32,9 +32,9 @@ def make(draw: Draw, *, population: Annotated[int, Field(ge=2)] | None = None) -
     return CmaEsSampler(seed=draw.seed, popsize=population, warn_independent_sampling=False)
 
 
-def flaws(space: Space) -> Iterable[Flaw]:
+def issues(space: Space) -> Iterable[Issue]:
     """Yield conditional domains, and a space without numbers."""
-    yield from conditional_flaws("cmaes", space)
+    yield from conditional_issues("cmaes", space)
     if not any(isinstance(domain, Range) for domain in space.values()):
         must = "must have a range of numbers for cmaes; tpe, random and grid sample choices"
-        yield Flaw((), must, ", ".join(space))
+        yield Issue((), must, ", ".join(space))

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from search_spaces.flaws import Flaw
+from search_spaces.issues import Issue
 from search_spaces.space import Space
 
 
@@ -28,7 +28,7 @@ class Draw:
         return (self.sweep_seed * 1_000_003 + self.trial + 104_729 * self.attempt) % 2**32
 
 
-def conditional_flaws(sampler: str, space: Space) -> Iterator[Flaw]:
+def conditional_issues(sampler: str, space: Space) -> Iterator[Issue]:
     """Yield the conditional domains of a space, for samplers that would draw them at random."""
     for path, domain in space.items():
         if domain.when:
@@ -36,4 +36,4 @@ def conditional_flaws(sampler: str, space: Space) -> Iterator[Flaw]:
                 f"must be without conditions: {sampler} learns only what every point has; "
                 "tpe, random and grid take conditional domains"
             )
-            yield Flaw((path, "when"), must, ", ".join(domain.when))
+            yield Issue((path, "when"), must, ", ".join(domain.when))

@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 from typing import Any
 
-from search_spaces.flaws import Flaw
+from search_spaces.issues import Issue
 from search_spaces.space import Space
-from sweeps.samplers.draw import Draw, conditional_flaws
+from sweeps.samplers.draw import Draw, conditional_issues
 from workers.recipe import Count
 
 LEARNS_FROM_STOPPED = False
@@ -27,6 +27,6 @@ def make(draw: Draw, *, startup_trials: Count = 10) -> Any:
     )
 
 
-def flaws(space: Space) -> Iterable[Flaw]:
+def issues(space: Space) -> Iterable[Issue]:
     """Yield conditional domains."""
-    return conditional_flaws("gp", space)
+    return conditional_issues("gp", space)

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterable
 from typing import Any
 
-from search_spaces.flaws import Flaw
+from search_spaces.issues import Issue
 from search_spaces.space import Space
 from sweeps.samplers.draw import Draw
 
@@ -28,9 +28,9 @@ def make(draw: Draw) -> Any:
         return BruteForceSampler(seed=draw.seed)
 
 
-def flaws(space: Space) -> Iterable[Flaw]:
+def issues(space: Space) -> Iterable[Issue]:
     """Yield the continuous domains."""
     for path, domain in space.items():
         if math.isinf(domain.size()):
             must = "must have a finite number of values for grid: choices, whole numbers or a step"
-            yield Flaw((path,), must, str(domain))
+            yield Issue((path,), must, str(domain))

@@ -5,9 +5,9 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from search_spaces.flaws import Flaw
+from search_spaces.issues import Issue
 from search_spaces.space import Space
-from sweeps.samplers.draw import Draw, conditional_flaws
+from sweeps.samplers.draw import Draw, conditional_issues
 
 LEARNS_FROM_STOPPED = False
 SEVERAL_OBJECTIVES = True
@@ -26,6 +26,6 @@ def make(draw: Draw, *, population: Annotated[int, Field(ge=2)] = 20) -> Any:
     return NSGAIISampler(seed=draw.seed, population_size=population)
 
 
-def flaws(space: Space) -> Iterable[Flaw]:
+def issues(space: Space) -> Iterable[Issue]:
     """Yield conditional domains."""
-    return conditional_flaws("nsga2", space)
+    return conditional_issues("nsga2", space)

@@ -5,9 +5,9 @@ import warnings
 from collections.abc import Iterable
 from typing import Any, Literal
 
-from search_spaces.flaws import Flaw
+from search_spaces.issues import Issue
 from search_spaces.space import Space
-from sweeps.samplers.draw import Draw, conditional_flaws
+from sweeps.samplers.draw import Draw, conditional_issues
 
 LEARNS_FROM_STOPPED = True  # it learns nothing anyway
 SEVERAL_OBJECTIVES = True
@@ -34,6 +34,6 @@ def make(draw: Draw, *, sequence: Literal["sobol", "halton"] = "sobol") -> Any:
         )
 
 
-def flaws(space: Space) -> Iterable[Flaw]:
+def issues(space: Space) -> Iterable[Issue]:
     """Yield conditional domains."""
-    return conditional_flaws("qmc", space)
+    return conditional_issues("qmc", space)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from search_spaces.flaws import Flaw
+from search_spaces.issues import Issue
 from search_spaces.space import Space
 from sweeps.samplers.draw import Draw
 from workers.recipe import Count
@@ -31,6 +31,6 @@ def make(draw: Draw, *, startup_trials: Count = 10, candidates: Count = 24) -> A
     )
 
 
-def flaws(space: Space) -> Iterable[Flaw]:
+def issues(space: Space) -> Iterable[Issue]:
     """Return nothing: it samples every space."""
     return ()

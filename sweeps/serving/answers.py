@@ -11,7 +11,7 @@ import torch
 from sweeps.serving.batcher import WAIT, Batcher, Call
 from sweeps.serving.decoders import CHEAP, FEW, Decoder, Decoders, Opened
 from sweeps.serving.keeper import Keeper
-from sweeps.serving.limits import Budget
+from sweeps.serving.limits import Quota
 from workers.inference.captioner import BATCH, Captioner, Prepared
 
 IMAGES = 1024
@@ -32,8 +32,8 @@ class Answers:
     def __init__(self, keeper: Keeper, batcher: Batcher) -> None:
         self._keeper = keeper
         self._batcher = batcher
-        self._images = Budget(IMAGES, FEW, "images")
-        self._pixels = Budget(PIXELS, CHEAP, "pixels")
+        self._images = Quota(IMAGES, FEW, "images")
+        self._pixels = Quota(PIXELS, CHEAP, "pixels")
         threads = torch.get_num_threads()
         batcher.run(lambda: torch.set_num_threads(threads))
         count = min(max(os.cpu_count() or 1, 2), DECODERS)

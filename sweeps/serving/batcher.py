@@ -54,7 +54,7 @@ class _Image:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class _Task:
+class _QueuedCall:
     function: Callable[[], Any]
     result: "Future[Any]" = field(default_factory=Future)
 
@@ -86,7 +86,7 @@ class Batcher:
         self._ended = 0.0
         self.waiting: list[_Image] = []
         """Images that no `generate` has begun with, whose turn is next first."""
-        self._tasks: deque[_Task] = deque()
+        self._tasks: deque[_QueuedCall] = deque()
         self._change = threading.Condition()
         self._thread = threading.Thread(target=self._work, name="batcher", daemon=True)
         self._thread.start()
@@ -105,7 +105,7 @@ class Batcher:
 
     def run(self, function: Callable[[], T]) -> T:
         """Return what `function` returns, or raise what it raises, when called between batches."""
-        task = _Task(function=function)
+        task = _QueuedCall(function=function)
         with self._change:
             self._tasks.append(task)
             self._change.notify()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from fastapi import Request
 
-from sweeps.serving.limits import Budget, CallError
+from sweeps.serving.limits import CallError, Quota
 
 MAX_BODY = 32_000_000
 """Bytes of the largest body that is read."""
@@ -35,7 +35,7 @@ class Bodies:
     """The bodies of all calls. Where they fill the room, those that came slowest make some."""
 
     def __init__(self) -> None:
-        self._room = Budget(HELD, CHEAP, "bytes")
+        self._room = Quota(HELD, CHEAP, "bytes")
         self._coming: list[_Coming] = []  # the oldest first
 
     @asynccontextmanager

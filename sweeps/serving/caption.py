@@ -16,7 +16,7 @@ from workers.inference.predict import Adapted
 
 
 @dataclass(frozen=True, kw_only=True)
-class Line:
+class CaptionResult:
     """What is said of one file: its caption, or why it has none."""
 
     path: Path
@@ -38,7 +38,7 @@ def caption_files(
     OSError, before anything is written, for a model that cannot be loaded or asked so.
     """
     captioner = load(source, results)
-    lines: list[Line] = []
+    lines: list[CaptionResult] = []
     for line in captioned(captioner, paths, question):
         lines.append(line)
         if line.error is not None:
@@ -63,7 +63,9 @@ def load(source: str, results: Path) -> Captioner:
     )
 
 
-def captioned(captioner: Captioner, paths: Sequence[Path], question: str | None) -> Iterator[Line]:
+def captioned(
+    captioner: Captioner, paths: Sequence[Path], question: str | None
+) -> Iterator[CaptionResult]:
     """Yield a line per image, in order, writing `BATCH` images at a time.
 
     Raises ValueError for a question to a model that takes none, or the reverse.
@@ -84,11 +86,13 @@ def _prepared(captioner: Captioner, path: Path, question: str | None) -> Prepare
         return str(error)
 
 
-def _written(captioner: Captioner, ready: Sequence[tuple[Path, Prepared | str]]) -> Iterator[Line]:
+def _written(
+    captioner: Captioner, ready: Sequence[tuple[Path, Prepared | str]]
+) -> Iterator[CaptionResult]:
     images = [one for _, one in ready if isinstance(one, Prepared)]
     written = iter(captioner.write_all(images))
     for path, one in ready:
         if isinstance(one, str):
-            yield Line(path=path, error=one)
+            yield CaptionResult(path=path, error=one)
         else:
-            yield Line(path=path, caption=next(written))
+            yield CaptionResult(path=path, caption=next(written))

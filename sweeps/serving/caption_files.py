@@ -44,7 +44,7 @@ class Names:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Line:
+class CaptionLine:
     """One caption of one image, and where it stands in its file."""
 
     place: str
@@ -77,7 +77,7 @@ def read_references(path: Path, names: Names) -> dict[str, list[str]]:
     return captions
 
 
-def read_lines(path: Path, names: Names) -> list[Line]:
+def read_lines(path: Path, names: Names) -> list[CaptionLine]:
     """Return all captions of a file.
 
     Raises `DataError` for a file that cannot be read, is not of its form or holds no caption,
@@ -99,7 +99,7 @@ def some(things: Iterable[str]) -> str:
     return ", ".join(named[:_SHOWN]) + more
 
 
-def _json(path: Path, names: Names) -> tuple[list[Line], list[str]]:
+def _json(path: Path, names: Names) -> tuple[list[CaptionLine], list[str]]:
     value = read_json(path)
     items = value.get("annotations") if isinstance(value, dict) else value
     if not isinstance(items, list):
@@ -110,7 +110,7 @@ def _json(path: Path, names: Names) -> tuple[list[Line], list[str]]:
         image, caption = _first(item, names.image), _first(item, names.caption)
         place = f"{path.name} item {number}"
         if image and caption is not None:
-            lines.append(Line(place=place, image=image, caption=caption))
+            lines.append(CaptionLine(place=place, image=image, caption=caption))
         else:
             problems.append(f"{place}: {_lacking(item, image)}")
     return lines, problems
@@ -127,7 +127,7 @@ def _lacking(item: object, image: str | None) -> str:
     return f"{about}must have {needed}; it has {found}"
 
 
-def _csv(path: Path, names: Names) -> tuple[list[Line], list[str]]:
+def _csv(path: Path, names: Names) -> tuple[list[CaptionLine], list[str]]:
     columns, rows, problems = read_table(path)
     image = _column(path, columns, names.image, "the image")
     caption = _column(path, columns, names.caption, "the caption")
@@ -135,7 +135,7 @@ def _csv(path: Path, names: Names) -> tuple[list[Line], list[str]]:
     for number, row in rows:
         place = f"{path.name} line {number}"
         if row[image].strip():
-            lines.append(Line(place=place, image=row[image].strip(), caption=row[caption]))
+            lines.append(CaptionLine(place=place, image=row[image].strip(), caption=row[caption]))
         else:
             problems.append(f"{place}: {image} is empty")
     return lines, problems
@@ -151,10 +151,10 @@ def _column(path: Path, columns: Sequence[str], names: Sequence[str], what: str)
     return found
 
 
-def _tokens(path: Path, names: Names) -> tuple[list[Line], list[str]]:
+def _tokens(path: Path, names: Names) -> tuple[list[CaptionLine], list[str]]:
     rows, problems = read_tokens(path)
     lines = [
-        Line(place=f"{path.name} line {row.line}", image=row.image, caption=row.caption)
+        CaptionLine(place=f"{path.name} line {row.line}", image=row.image, caption=row.caption)
         for row in rows
     ]
     return lines, problems
@@ -167,7 +167,7 @@ def _refuse(path: Path, problems: Sequence[str], rule: str) -> None:
         raise DataError(f"{path}: {rule}{shown}{more}", problems)
 
 
-READERS: Mapping[str, Callable[[Path, Names], tuple[list[Line], list[str]]]] = {
+READERS: Mapping[str, Callable[[Path, Names], tuple[list[CaptionLine], list[str]]]] = {
     ".json": _json,
     ".csv": _csv,
     ".txt": _tokens,

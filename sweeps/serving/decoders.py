@@ -115,7 +115,7 @@ class Decoder:
         return Image.frombuffer("RGB", (width, height), pixels, "raw", "RGB", 0, 1)
 
 
-class Turn:
+class DecoderLease:
     """A call's hold on a decoder, which ends when the call ends."""
 
     def __init__(self, decoder: Decoder, threads: ThreadPoolExecutor) -> None:
@@ -167,7 +167,7 @@ class Turn:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class _Waiting:
+class _WaitingCall:
     cost: int
     weight: int
     decoder: "asyncio.Future[Decoder]" = field(default_factory=asyncio.Future)
@@ -182,18 +182,18 @@ class Decoders:
         self._threads = threads
         self._free = [Decoder(folder) for _ in range(count)]
         self._all = set(self._free)
-        self._waiting: list[_Waiting] = []  # the cheapest first
+        self._waiting: list[_WaitingCall] = []  # the cheapest first
         self._at_work = 0
 
     @asynccontextmanager
-    async def turn(self, cost: int, largest: int) -> AsyncIterator[Turn]:
+    async def turn(self, cost: int, largest: int) -> AsyncIterator[DecoderLease]:
         """Give a decoder when it is the caller's turn.
 
         Args:
             cost: pixels of the call, or bytes of its body.
             largest: pixels of its largest image, or bytes of its body.
         """
-        wanted = _Waiting(cost=cost, weight=0 if cost <= CHEAP else largest)
+        wanted = _WaitingCall(cost=cost, weight=0 if cost <= CHEAP else largest)
         insort(self._waiting, wanted, key=lambda each: each.cost)
         self._begin()
         try:
@@ -205,7 +205,7 @@ class Decoders:
                 self._put_back(wanted.decoder.result(), wanted.weight)
             raise
         try:
-            yield Turn(decoder, self._threads)
+            yield DecoderLease(decoder, self._threads)
         finally:
             self._put_back(decoder, wanted.weight)
 
@@ -222,7 +222,7 @@ class Decoders:
                 self._at_work += wanted.weight
                 wanted.decoder.set_result(self._free.pop())
 
-    def _may_begin(self, wanted: _Waiting) -> bool:
+    def _may_begin(self, wanted: _WaitingCall) -> bool:
         if wanted.cost <= CHEAP:
             return bool(self._free)
         return len(self._free) > 1 and self._at_work + wanted.weight <= AT_WORK

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeps.serving.batcher import Batcher
-from sweeps.serving.served import Registered, Served
+from sweeps.serving.served import Registered, ServedModel
 from workers.redaction import redact
 
 POLL = 3.0
@@ -47,7 +47,7 @@ class Keeper:
         self._failure: Failure | None = None
         self._unreachable: str | None = None
         self._change = threading.Condition()
-        self._calls: Counter[Served] = Counter()
+        self._calls: Counter[ServedModel] = Counter()
         self._current = model.load(model.number(), batcher, beside=None)
         self._ended = threading.Event()
 
@@ -57,7 +57,7 @@ class Keeper:
         return self._model.images
 
     @contextmanager
-    def lease(self) -> Iterator[Served]:
+    def lease(self) -> Iterator[ServedModel]:
         """Give the version that answers a call; it stays loaded as long as the block lasts."""
         with self._change:
             served = self._current
@@ -131,7 +131,7 @@ class Keeper:
             and time.monotonic() - failure.at < RETRY
         )
 
-    def _change_to(self, new: Served) -> None:
+    def _change_to(self, new: ServedModel) -> None:
         old = self._swap(new)
         log.info("version %s answers, no longer version %s", new.number, old.number)
         if old.resident is new.resident:
@@ -139,7 +139,7 @@ class Keeper:
         del old
         gc.collect()  # a base of its own goes with its last reference
 
-    def _swap(self, new: Served) -> Served:
+    def _swap(self, new: ServedModel) -> ServedModel:
         """Let `new` answer; return the version before, when all its calls are answered."""
         with self._change:
             old, self._current = self._current, new

@@ -13,7 +13,7 @@ class CallError(Exception):
         self.status = status
 
 
-class Budget:
+class Quota:
     """An amount that calls share, such as bytes; its last quarter is left to cheap calls."""
 
     def __init__(self, total: int, cheap: int, what: str) -> None:

@@ -5,17 +5,17 @@ from pathlib import Path
 
 from rich.console import Console
 
-from search_spaces.flaws import show
+from search_spaces.issues import show
 from sweeps import names
-from sweeps.promotion.adapters import Adapter, followed, open_adapter
+from sweeps.promotion.adapters import TrainedAdapter, followed, open_adapter
 from sweeps.quiet import quiet_libraries
 from sweeps.results.folder import SweepFolder
 from sweeps.serving import prediction_files
 from sweeps.spec import files
 from sweeps.spec.load import Sweep, load
 from sweeps.spec.overrides import override
-from sweeps.spec.problems import SpecError
-from sweeps.spec.validation import flaws_of
+from sweeps.spec.problems import refuse_any
+from sweeps.spec.validation import issues_of
 from sweeps.spec.yaml_file import Document
 from workers.data.sample import SPLITS, DataSet, Sample
 from workers.recipe import Recipe
@@ -38,7 +38,7 @@ def write_predictions(
     recipe or an earlier sweep. `overrides` such as ``data.path=photos`` or
     ``evaluate.final_beams=5`` come on top.
 
-    Raises `SpecError`, ValueError and OSError for what a person can mend, before a model is
+    Raises `SpecError`, ValueError and OSError for what a user can fix, before a model is
     loaded where that can be known.
     """
     if split not in SPLITS:
@@ -80,13 +80,11 @@ def overridden(recipe: Recipe, assignments: Iterable[str]) -> Recipe:
     values = recipe.model_dump(mode="json", include=set(Recipe.model_fields))
     document = Document("the recipe", values=values)
     override(document, assignments)
-    problems = [*document.problems, *map(document.place, flaws_of(Recipe, document.values))]
-    if problems:
-        raise SpecError(problems)
+    refuse_any((*document.issues, *map(document.located, issues_of(Recipe, document.values))))
     return Recipe.model_validate(document.values)
 
 
-def _recipe(found: Adapter, data: str | None, results: Path) -> Recipe:
+def _recipe(found: TrainedAdapter, data: str | None, results: Path) -> Recipe:
     """Return the adapter's recipe, with the data of another one if that is named."""
     named = _sweep(data, results).recipe if data else None
     own = found.known_recipe
@@ -124,7 +122,7 @@ def _samples(recipe: Recipe, split: str, console: Console) -> Sequence[Sample]:
 
 
 def _predict(
-    found: Adapter, recipe: Recipe, samples: Sequence[Sample], console: Console
+    found: TrainedAdapter, recipe: Recipe, samples: Sequence[Sample], console: Console
 ) -> list[Prediction]:
     quiet_libraries()  # before their first import, which is when they talk
     from workers.families.prompts import Asking

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Task:
+class ScoringInput:
     """Captions and their references, for the same images in the same order."""
 
     references: Mapping[str, Sequence[str]]
@@ -45,7 +45,7 @@ def score_files(
 ) -> None:
     """Print the metrics of the predictions, and write those of each image if that is asked for.
 
-    Raises ValueError and OSError for what a person can mend; all of it is found before Java
+    Raises ValueError and OSError for what a user can fix; all of it is found before Java
     starts, but for a Java that is missing or dies.
     """
     from workers.metrics import catalog
@@ -66,7 +66,9 @@ def score_files(
         console.print(_note(task, metrics), soft_wrap=True)
 
 
-def matched(predictions: Path, references: Path, names: Names, only_predicted: bool) -> Task:
+def matched(
+    predictions: Path, references: Path, names: Names, only_predicted: bool
+) -> ScoringInput:
     """Return the captions of the two files, image by image in the order of the references.
 
     Raises ValueError for a prediction without references, and unless `only_predicted` for an
@@ -86,14 +88,14 @@ def matched(predictions: Path, references: Path, names: Names, only_predicted: b
             f"prediction: {some(missing)}; --only-predicted scores the others"
         )
     images = [image for image in truths if image in candidates]
-    return Task(
+    return ScoringInput(
         references={image: truths[image] for image in images},
         candidates={image: candidates[image] for image in images},
         whole=truths,
     )
 
 
-def score(task: Task, metrics: Sequence[str]) -> "Scored":
+def score(task: ScoringInput, metrics: Sequence[str]) -> "Scored":
     """Return the scores; raises ChildProcessError when Java is missing or dies."""
     from workers.metrics.scorer import Scorer
 
@@ -101,7 +103,7 @@ def score(task: Task, metrics: Sequence[str]) -> "Scored":
     try:
         scorer = Scorer(metrics, task.references, task.whole)
         return scorer.score(task.candidates)
-    except RuntimeError as error:  # for a person to mend, so no traceback
+    except RuntimeError as error:  # for a user to fix, so no traceback
         raise ChildProcessError(str(error)) from error
     finally:
         if scorer:
@@ -118,7 +120,7 @@ def sure(scored: "Scored", metrics: Sequence[str]) -> dict[str, tuple[float, flo
     return {output: (each.low, each.high) for output, each in found.items()}
 
 
-def per_image_text(out: Path, task: Task, scored: "Scored") -> str:
+def per_image_text(out: Path, task: ScoringInput, scored: "Scored") -> str:
     """Return the file with a row per image: its id, its caption, and every score."""
     columns = ("image_id", "caption", *scored.images)
     values = zip(*(array.tolist() for array in scored.images.values()), strict=True)
@@ -130,7 +132,9 @@ def per_image_text(out: Path, task: Task, scored: "Scored") -> str:
     return json_text(dict(zip(columns, (number(id), *rest), strict=True)) for id, *rest in rows)
 
 
-def as_object(task: Task, scored: "Scored", intervals: Mapping[str, tuple[float, float]]) -> str:
+def as_object(
+    task: ScoringInput, scored: "Scored", intervals: Mapping[str, tuple[float, float]]
+) -> str:
     """Return the scores as JSON text with full precision."""
     return json.dumps(
         {
@@ -154,7 +158,7 @@ def as_table(scored: "Scored", intervals: Mapping[str, tuple[float, float]]) -> 
     return table
 
 
-def _note(task: Task, metrics: Sequence[str]) -> str:
+def _note(task: ScoringInput, metrics: Sequence[str]) -> str:
     """Return over what the scores are."""
     note = f"{len(task.candidates)} images"
     if task.left_out:

@@ -15,7 +15,7 @@ from workers.recipe import Recipe
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Served:
+class ServedModel:
     """One version of a model, ready to answer."""
 
     number: str
@@ -67,7 +67,7 @@ class Registered:
         """Return the version that has the alias now; raises ValueError when none has it."""
         return str(self._version(f"{SCHEME}{self.name}@{self.alias}").version)
 
-    def load(self, number: str, batcher: Batcher, beside: Served | None) -> Served:
+    def load(self, number: str, batcher: Batcher, beside: ServedModel | None) -> ServedModel:
         """Load a version, on the base of `beside` where that fits.
 
         Raises ValueError or OSError for one that cannot be loaded; `beside` stays as it was.
@@ -78,7 +78,7 @@ class Registered:
             recipe, weights = found.recipe, read_weights(found.path)
         shared = beside is not None and beside.resident.fits(recipe)
         resident = beside.resident if beside and shared else Resident(recipe)
-        return Served(
+        return ServedModel(
             number=number,
             run_id=version.run_id,
             metrics=self._metrics(version.run_id),

@@ -106,13 +106,13 @@ def run(
     answers = Answers(keeper, batcher)
     keeper.follow()
     with _signals_end_quietly():
-        Server(keeper, batcher, answers, host, allowed).run(sockets=[listening])
+        CaptionServer(keeper, batcher, answers, host, allowed).run(sockets=[listening])
     keeper.close()
     answers.close()
     batcher.close(LAST)
 
 
-class Server(uvicorn.Server):
+class CaptionServer(uvicorn.Server):
     """uvicorn's server; when it ends, it answers what was taken, but not longer than `DRAIN`."""
 
     def __init__(

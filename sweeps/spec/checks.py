@@ -7,11 +7,18 @@ from typing import Any
 from pydantic import ValidationError
 
 from search_spaces.domains import Domain, Range
-from search_spaces.flaws import Flaw, nearest, show
 from search_spaces.forms import PRESET
-from sweeps.spec import objective_checks, plugins, population_checks, schedule_checks, search_checks
+from search_spaces.issues import Issue, Keys, nearest, show
+from sweeps.spec import (
+    objective_checks,
+    plugins,
+    population_checks,
+    schedule_checks,
+    search_checks,
+    starts,
+)
 from sweeps.spec import storage_checks as results_checks
-from sweeps.spec.fields import Keys, leaves, must_be
+from sweeps.spec.fields import leaves, must_be
 from sweeps.spec.objective_checks import CONSTRAINTS, OBJECTIVE
 from sweeps.spec.sweep import Sweep
 from workers.families import REGEX
@@ -31,15 +38,17 @@ NOT_SWEPT = {
 """Sections of the recipe that must not be swept, and why."""
 
 
-def cross_flaws(sweep: Sweep, values: Mapping[str, Any], known: Collection[Flaw]) -> Iterator[Flaw]:
+def cross_issues(
+    sweep: Sweep, values: Mapping[str, Any], known: Collection[Issue]
+) -> Iterator[Issue]:
     """Yield what is wrong between the fields of a sweep.
 
-    `values` is the file as it was read. `known` flaws were found already: `sweep` holds
+    `values` is the file as it was read. `known` issues were found already: `sweep` holds
     defaults in their places, so checks that would read one of these are left out.
     """
-    yield from _swept_path_flaws(sweep, values)
+    yield from _swept_path_issues(sweep, values)
     for check, reads in CHECKS.items():
-        if not any(_overlap(flaw.at, keys) for flaw in known for keys in reads):
+        if not any(_overlap(issue.keys, keys) for issue in known for keys in reads):
             yield from check(sweep)
 
 
@@ -52,7 +61,7 @@ def _sweepable() -> list[str]:
     return [path for path in leaves(Recipe) if path.split(".")[0] not in NOT_SWEPT]
 
 
-def _swept_path_flaws(sweep: Sweep, values: Mapping[str, Any]) -> Iterator[Flaw]:
+def _swept_path_issues(sweep: Sweep, values: Mapping[str, Any]) -> Iterator[Issue]:
     """Check swept paths as they were written, even those whose domains are broken."""
     search = values.get("search")
     written = search.get("space") if isinstance(search, Mapping) else None
@@ -62,39 +71,40 @@ def _swept_path_flaws(sweep: Sweep, values: Mapping[str, Any]) -> Iterator[Flaw]
     for path in written if isinstance(written, Mapping) else sweep.search.space:
         section = path.split(".")[0]
         if section in NOT_SWEPT:
-            yield Flaw((*SPACE, path), f"must not be swept: {NOT_SWEPT[section]}")
+            yield Issue((*SPACE, path), f"must not be swept: {NOT_SWEPT[section]}")
         elif path not in leaves(Recipe):
             must = "must be swept by the name of a field, such as train.learning_rate"
-            yield Flaw((*SPACE, path), must, path, nearest(path, _sweepable()))
+            yield Issue((*SPACE, path), must, path, nearest(path, _sweepable()))
 
 
-def _plugin_flaws(sweep: Sweep) -> Iterator[Flaw]:
+def _plugin_issues(sweep: Sweep) -> Iterator[Issue]:
     values = sweep.model_dump()
     for keys, names in plugins.NAMES.items():
         value: Any = values
         for key in keys:
             value = value[key]
-        yield from _name_flaws(keys, (value,), names())
+        yield from _name_issues(keys, (value,), names())
 
 
-def _swept_value_flaws(sweep: Sweep) -> Iterator[Flaw]:
+def _swept_value_issues(sweep: Sweep) -> Iterator[Issue]:
     """Check that every value of a domain fits its field, by building recipes from the edges."""
     for path, domain in sweep.search.space.items():
         if path not in _sweepable():
             continue
-        for flaw in value_flaws(sweep, path, domain.edges()):
-            yield replace(flaw, must=flaw.must + _advice(domain, path)).below(*SPACE)
+        for issue in value_issues(sweep, path, domain.edges()):
+            message = issue.message + _advice(domain, path)
+            yield replace(issue, message=message).below(*SPACE)
 
 
-def value_flaws(sweep: Sweep, path: str, values: Collection[Any]) -> Iterator[Flaw]:
+def value_issues(sweep: Sweep, path: str, values: Collection[Any]) -> Iterator[Issue]:
     """Yield which values do not fit a field of the recipe."""
     keys = tuple(path.split("."))
     bad = [value for value in values if not _fits(sweep, path, value)]
     if bad:
         must = f"must have values that fit {path}: {must_be(leaves(Recipe)[path])}"
-        yield Flaw((path,), must, ", ".join(map(show, bad)))
+        yield Issue((path,), must, ", ".join(map(show, bad)))
     elif keys in plugins.NAMES:
-        yield from _name_flaws((path,), values, plugins.NAMES[keys]())
+        yield from _name_issues((path,), values, plugins.NAMES[keys]())
 
 
 def _fits(sweep: Sweep, path: str, value: Any) -> bool:
@@ -112,72 +122,74 @@ def _advice(domain: Domain, path: str) -> str:
     return ""
 
 
-def _name_flaws(at: Keys, values: Collection[Any], names: Collection[str]) -> Iterator[Flaw]:
+def _name_issues(at: Keys, values: Collection[Any], names: Collection[str]) -> Iterator[Issue]:
     for value in values:
         if value not in names and not _is_own_regex(at, value):
-            yield Flaw(at, f"must be one of {', '.join(names)}", show(value), nearest(value, names))
+            yield Issue(
+                at, f"must be one of {', '.join(names)}", show(value), nearest(value, names)
+            )
 
 
 def _is_own_regex(at: Keys, value: Any) -> bool:
-    """Tell whether this is the user's own target set, which the host checks on the real model."""
+    """Return whether this is the user's own target set, which the host checks on the real model."""
     return at[-1].endswith("targets") and isinstance(value, str) and value.startswith(REGEX)
 
 
-def _metric_flaws(sweep: Sweep) -> Iterator[Flaw]:
+def _metric_issues(sweep: Sweep) -> Iterator[Issue]:
     catalog, names = plugins.metrics(), sweep.evaluate.metrics
     usable = [name for name, metric in catalog.items() if sweep.task in metric.tasks]
     must = f"must name metrics of {sweep.task}: {', '.join(usable)}"
     # The default is for captions: a file of another task is told so once, not for each of them.
     foreign = [name for name in names if name in catalog and name not in usable]
     if foreign:
-        yield Flaw(METRICS, must, ", ".join(map(show, foreign)))
+        yield Issue(METRICS, must, ", ".join(map(show, foreign)))
     for index, name in enumerate(names):
         if name not in catalog:
-            yield Flaw(METRICS, must, show(name), nearest(name, usable))
+            yield Issue(METRICS, must, show(name), nearest(name, usable))
         elif name in names[:index]:
-            yield Flaw(METRICS, "must be a list without repeats", show(name))
+            yield Issue(METRICS, "must be a list without repeats", show(name))
 
 
-def _combination_flaws(sweep: Sweep) -> Iterator[Flaw]:
+def _combination_issues(sweep: Sweep) -> Iterator[Issue]:
     """Check fields that do not go together, as written and with each value of a swept field.
 
-    A flaw in a field that is swept itself is left to the trials: another value may mend it.
+    A conflict in a field that is swept itself is left to the trials: another value may be right.
     """
     space = sweep.search.space
-    written = combinations.flaws(sweep.recipe)
+    written = combinations.conflicts(sweep.recipe)
     for field, must in written:
         if field not in space:
-            yield Flaw(tuple(field.split(".")), must, "")
+            yield Issue(tuple(field.split(".")), must, "")
     for path, domain in space.items():
         for value in domain.edges() if path in _sweepable() else ():
             if not _fits(sweep, path, value):
-                continue  # said by another check
-            for field, must in combinations.flaws(sweep.with_point({path: value})):
+                continue  # another check reports it
+            for field, must in combinations.conflicts(sweep.with_point({path: value})):
                 if (field, must) not in written and (field == path or field not in space):
-                    yield Flaw((*SPACE, path), f"{field} {must}", show(value))
+                    yield Issue((*SPACE, path), f"{field} {must}", show(value))
 
 
-CHECKS: Mapping[Callable[[Sweep], Iterator[Flaw]], tuple[Keys, ...]] = {
-    _plugin_flaws: (),
-    _swept_value_flaws: (),
-    search_checks.sampler_flaws: (("search", "sampler", "name"), SPACE),
-    search_checks.storage_flaws: (),
-    results_checks.storage_flaws: (("storage",), ("tracking", "uri")),
-    search_checks.start_flaws: (SPACE, ("search", "start")),
-    search_checks.warm_start_flaws: (("search", "warm_start"),),
-    _metric_flaws: (("task",),),
-    objective_checks.objective_flaws: (METRICS, OBJECTIVE),
-    objective_checks.mode_flaws: (OBJECTIVE,),
-    objective_checks.constraint_flaws: (METRICS, CONSTRAINTS),
-    objective_checks.several_flaws: (
+CHECKS: Mapping[Callable[[Sweep], Iterator[Issue]], tuple[Keys, ...]] = {
+    _plugin_issues: (),
+    _swept_value_issues: (),
+    search_checks.sampler_issues: (("search", "sampler", "name"), SPACE),
+    search_checks.storage_issues: (),
+    results_checks.storage_issues: (("storage",), ("tracking", "uri")),
+    starts.issues: (SPACE, ("search", "start")),
+    search_checks.warm_start_issues: (("search", "warm_start"),),
+    _metric_issues: (("task",),),
+    objective_checks.objective_issues: (METRICS, OBJECTIVE),
+    objective_checks.mode_issues: (OBJECTIVE,),
+    objective_checks.constraint_issues: (METRICS, CONSTRAINTS),
+    objective_checks.several_issues: (
         OBJECTIVE,
         ("schedule", "name"),
         ("search", "sampler", "name"),
     ),
-    _combination_flaws: (("task",), ("adapter",), ("quantization",), ("prompt",)),
-    schedule_checks.option_flaws: (("schedule", "name"),),
-    population_checks.field_flaws: (("schedule", "name"), SPACE),
-    population_checks.rung_flaws: (
+    _combination_issues: (("task",), ("adapter",), ("quantization",), ("prompt",)),
+    schedule_checks.option_issues: (("schedule", "name"),),
+    population_checks.field_issues: (("schedule", "name"), SPACE),
+    population_checks.rung_issues: (
         EPOCHS,
         SCHEDULE,
         SPACE_EPOCHS,
@@ -185,9 +197,9 @@ CHECKS: Mapping[Callable[[Sweep], Iterator[Flaw]], tuple[Keys, ...]] = {
         ("evaluate", "from_rung"),
         (*OBJECTIVE, "metric"),
     ),
-    schedule_checks.grace_flaws: (EPOCHS, SCHEDULE, SPACE_EPOCHS),
-    schedule_checks.unpruned_flaws: (SCHEDULE, ("search", "trials")),
-    schedule_checks.rung_flaws: (
+    schedule_checks.grace_issues: (EPOCHS, SCHEDULE, SPACE_EPOCHS),
+    schedule_checks.unpruned_issues: (SCHEDULE, ("search", "trials")),
+    schedule_checks.rung_issues: (
         EPOCHS,
         SCHEDULE,
         SPACE_EPOCHS,

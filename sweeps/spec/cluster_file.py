@@ -6,13 +6,12 @@ user. What stands beside it is Ray's to check.
 
 from dataclasses import replace
 
-from search_spaces.flaws import Flaw, show
+from search_spaces.issues import Issue, show
 from sweeps.spec.problems import SpecError
 from sweeps.spec.yaml_file import Document
 
 SWEEP = ("metadata", "sweep")
 """Keys down to the sweep."""
-_PREFIX = f"{'.'.join(SWEEP)}."
 _RAYS = frozenset({"cluster_name", "provider"})
 """Keys that Ray requires of a cluster file and no sweep file has."""
 
@@ -34,14 +33,15 @@ def sweep_of(document: Document) -> Document:
     sweep = metadata.get(SWEEP[1]) if isinstance(metadata, dict) else None
     if not isinstance(sweep, dict):
         must = "must hold the sweep, for this is a Ray cluster file"
-        raise SpecError([document.place(Flaw(SWEEP, must, "" if sweep is None else show(sweep)))])
+        issue = Issue(SWEEP, must, "" if sweep is None else show(sweep))
+        raise SpecError(document.located(issue))
     return Document(
         document.source,
         sweep,
         {keys[2:]: place for keys, place in document.places.items() if keys[:2] == SWEEP},
         [
-            replace(problem, path=problem.path.removeprefix(_PREFIX))
-            for problem in document.problems
-            if f"{problem.path}.".startswith(_PREFIX) or problem.path == SWEEP[0]
+            replace(issue, keys=issue.keys[2:] or issue.keys)
+            for issue in document.issues
+            if issue.keys[:2] == SWEEP or issue.keys == SWEEP[:1]
         ],
     )

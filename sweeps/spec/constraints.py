@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from search_spaces.flaws import Flaw, SpaceError, show
+from search_spaces.issues import Issue, SpaceError, raise_any, show
 from workers.measures import MEASURES, reported_as
 
 _HOLDS: Mapping[str, Callable[[float, float], bool]] = {
@@ -89,15 +89,14 @@ def read_constraints(value: Any) -> tuple[Constraint, ...]:
         return value
     if not isinstance(value, Mapping):
         must = 'must be a mapping such as {adapter_mb: "<= 50"}'
-        raise SpaceError([Flaw((), must, show(value))])
+        raise SpaceError(Issue((), must, show(value)))
     read = {str(quantity): _read(str(quantity), limit) for quantity, limit in value.items()}
-    flaws = [
-        Flaw((quantity,), 'must be a limit such as "< 22": <, <=, > or >= and a number',
-             show(value[quantity]))
-        for quantity, constraint in read.items() if constraint is None
-    ]  # fmt: skip
-    if flaws:
-        raise SpaceError(flaws)
+    must = 'must be a limit such as "< 22": <, <=, > or >= and a number'
+    raise_any(
+        Issue((quantity,), must, show(value[quantity]))
+        for quantity, constraint in read.items()
+        if constraint is None
+    )
     return tuple(constraint for constraint in read.values() if constraint)
 
 

@@ -4,6 +4,7 @@ import os
 import re
 from pathlib import Path
 
+from search_spaces.issues import Issue
 from workers.redaction import has_secret, redact
 
 DATABASES = ("sqlite", "postgresql", "mysql")
@@ -13,24 +14,22 @@ _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _SQLITE = "sqlite:///"
 
 
-def flaw(address: str) -> tuple[str, str] | None:
-    """Return what an address must be and what it is, or None when it can be used.
-
-    What it is never holds a password.
-    """
+def address_issue(address: str) -> Issue | None:
+    """Return why an address cannot be used, without its password; None when it can be."""
     if "://" not in address:
         if address.endswith(".log"):
             return None
-        return "must be the path of a .log file, or the address of a database", address
+        return Issue((), "must be the path of a .log file, or the address of a database", address)
     scheme = address.partition("://")[0].partition("+")[0]
     if scheme not in DATABASES:
-        return f"must be an address that begins with one of {', '.join(DATABASES)}", scheme
+        must = f"must be an address that begins with one of {', '.join(DATABASES)}"
+        return Issue((), must, scheme)
     if has_secret(address):
         must = (
             "must not hold a password, because the sweep file is kept with the results: name a "
             "variable of the environment instead, as in postgresql://me:${STUDY_PASSWORD}@host/db"
         )
-        return must, redact(address)
+        return Issue((), must, redact(address))
     return None
 
 

@@ -8,7 +8,7 @@ from annotated_types import Ge, Gt, Le, Lt, MinLen
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-Keys = tuple[str, ...]
+from search_spaces.issues import Keys
 
 _NAMES: Mapping[Any, str] = {
     bool: "true or false", int: "a whole number", float: "a number", str: "text",

@@ -3,17 +3,17 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from search_spaces.flaws import Flaw, show
-from sweeps.spec.checks import cross_flaws
+from search_spaces.issues import Issue, show
+from sweeps.spec.checks import cross_issues
 from sweeps.spec.cluster_file import sweep_of
 from sweeps.spec.overrides import override
-from sweeps.spec.problems import Problem, SpecError
-from sweeps.spec.rule_checks import rule_flaws
+from sweeps.spec.problems import SpecError
+from sweeps.spec.rule_checks import rule_issues
 from sweeps.spec.sweep import Sweep
-from sweeps.spec.validation import flaws_of, mended
+from sweeps.spec.validation import issues_of, with_defaults
 from sweeps.spec.yaml_file import Document, read_file, read_text, write
 
-__all__ = ["Problem", "SpecError", "Sweep", "dump", "load", "parse"]
+__all__ = ["SpecError", "Sweep", "dump", "load", "parse"]
 
 _REQUIRED = {
     "name": "unnamed",
@@ -27,13 +27,13 @@ def load(path: Path | str, overrides: Iterable[str] = ()) -> Sweep:
     """Read a sweep file, with overrides such as ``train.epochs=3`` on top.
 
     The file may also be a Ray cluster file with the sweep under ``metadata.sweep``.
-    Raises `SpecError` with all problems of the file and of the overrides.
+    Raises `SpecError` with all issues of the file and of the overrides.
     """
     return _checked(read_file(Path(path)), overrides)
 
 
 def parse(text: str, source: str = "sweep.yaml", overrides: Iterable[str] = ()) -> Sweep:
-    """Read the text of a sweep file, which problems call `source`; otherwise as `load`."""
+    """Read the text of a sweep file, which issues call `source`; otherwise as `load`."""
     return _checked(read_text(text, source), overrides)
 
 
@@ -46,16 +46,14 @@ def dump(sweep: Sweep) -> str:
 def _checked(document: Document, overrides: Iterable[str]) -> Sweep:
     document = sweep_of(document)
     if not isinstance(document.values, dict):
-        flaw = Flaw((), "must be a mapping with the keys name, model, data, ...",
-                    show(document.values))  # fmt: skip
-        raise SpecError([document.place(flaw)])
+        must = "must be a mapping with the keys name, model, data, ..."
+        raise SpecError(document.located(Issue((), must, show(document.values))))
     override(document, overrides)
-    flaws = flaws_of(Sweep, document.values)
-    sweep = mended(Sweep, document.values, _REQUIRED)
+    issues = issues_of(Sweep, document.values)
+    sweep = with_defaults(Sweep, document.values, _REQUIRED)
     if sweep is not None:
-        flaws += tuple(cross_flaws(sweep, document.values, flaws))
-        flaws += tuple(rule_flaws(sweep, document.values, flaws))
-    problems = [*document.problems, *map(document.place, flaws)]
-    if problems or sweep is None:
-        raise SpecError(problems)
+        issues += tuple(cross_issues(sweep, document.values, issues))
+        issues += tuple(rule_issues(sweep, document.values, issues))
+    if issues or document.issues or sweep is None:
+        raise SpecError(*document.issues, *map(document.located, issues))
     return sweep

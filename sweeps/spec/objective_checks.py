@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from search_spaces.flaws import Flaw, nearest, show
+from search_spaces.issues import Issue, Keys, nearest, show
 from sweeps import samplers
 from sweeps.spec import plugins
 from sweeps.spec.objectives import LOSS, directions
@@ -14,47 +14,38 @@ CONSTRAINTS = ("search", "constraints")
 SAMPLER, SCHEDULE = ("search", "sampler", "name"), ("schedule", "name")
 
 
-def objective_flaws(sweep: Sweep) -> Iterator[Flaw]:
+def objective_issues(sweep: Sweep) -> Iterator[Issue]:
     """Yield objectives that nobody reports, that stand twice, and a leading one without scores."""
     if _misspelled(sweep):
         return
     names = [objective.metric for objective in sweep.search.objectives]
+    judging = [output for output in sweep.outputs() if output in directions()]
     for index, name in enumerate(names):
         at = (*_at(sweep, index), "metric")
         if name in names[:index]:
-            yield Flaw(at, "must be another one: it stands in the list already", show(name))
+            yield Issue(at, "must be another one: it stands in the list already", show(name))
         elif index == 0 and name in MEASURES:
             must = "must be a score when it is the first, which decides what rung of a trial counts"
-            yield Flaw(at, must, show(name))
+            yield Issue(at, must, show(name))
         elif name in sweep.outputs() and name not in directions():
             must = "must say which caption is better, which more or less of this does not"
-            yield Flaw(at, must, show(name))
-        else:
-            yield from _unknown_flaws(sweep, at, name, measures=index > 0)
+            yield Issue(at, must, show(name))
+        elif name not in (known := (LOSS, *judging, *(MEASURES if index else ()))):
+            scores = f" or an output of evaluate.metrics: {', '.join(judging)}" if judging else ""
+            more = f"; or {', '.join(MEASURES)}" if index else ""
+            yield Issue(at, f"must be {LOSS}{scores}{more}", show(name), nearest(name, known))
 
 
-def _unknown_flaws(
-    sweep: Sweep, at: tuple[str, ...], name: str, *, measures: bool
-) -> Iterator[Flaw]:
-    judging = [output for output in sweep.outputs() if output in directions()]
-    measured = list(MEASURES) if measures else []
-    if name not in (LOSS, *judging, *measured):
-        scores = f" or an output of evaluate.metrics: {', '.join(judging)}" if judging else ""
-        more = f"; or {', '.join(measured)}" if measured else ""
-        near = nearest(name, (LOSS, *judging, *measured))
-        yield Flaw(at, f"must be {LOSS}{scores}{more}", show(name), near)
-
-
-def mode_flaws(sweep: Sweep) -> Iterator[Flaw]:
+def mode_issues(sweep: Sweep) -> Iterator[Issue]:
     """Yield modes that are not the quantity's own direction."""
     for index, objective in enumerate(sweep.search.objectives):
         right = directions().get(objective.metric, objective.mode)
         if objective.mode != right:
             at = (*_at(sweep, index), "mode")
-            yield Flaw(at, f"must be {right} for {objective.metric}", objective.mode)
+            yield Issue(at, f"must be {right} for {objective.metric}", objective.mode)
 
 
-def constraint_flaws(sweep: Sweep) -> Iterator[Flaw]:
+def constraint_issues(sweep: Sweep) -> Iterator[Issue]:
     """Yield limits of quantities that nobody reports."""
     if _misspelled(sweep):
         return
@@ -63,10 +54,10 @@ def constraint_flaws(sweep: Sweep) -> Iterator[Flaw]:
         name = constraint.quantity
         if name not in known:
             must = f"must limit one of {', '.join(known)}"
-            yield Flaw((*CONSTRAINTS, name), must, name, nearest(name, known))
+            yield Issue((*CONSTRAINTS, name), must, name, nearest(name, known))
 
 
-def several_flaws(sweep: Sweep) -> Iterator[Flaw]:
+def several_issues(sweep: Sweep) -> Iterator[Issue]:
     """Yield a sampler and a scheduler that cannot work with several objectives."""
     if len(sweep.search.objectives) < 2:
         return
@@ -81,10 +72,10 @@ def several_flaws(sweep: Sweep) -> Iterator[Flaw]:
         ),
     ):
         if name in names and name not in may:
-            yield Flaw(at, f"must be one of {', '.join(may)} for several objectives", show(name))
+            yield Issue(at, f"must be one of {', '.join(may)} for several objectives", show(name))
 
 
-def _at(sweep: Sweep, index: int) -> tuple[str, ...]:
+def _at(sweep: Sweep, index: int) -> Keys:
     return (*OBJECTIVE, str(index)) if len(sweep.search.objectives) > 1 else OBJECTIVE
 
 

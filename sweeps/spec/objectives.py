@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from search_spaces.flaws import Flaw, SpaceError, show
-from sweeps.spec.validation import flaws_of
+from search_spaces.issues import Issue, Keys, SpaceError, raise_any, show
+from sweeps.spec.validation import issues_of
 from workers.measures import MEASURES
 from workers.recipe import Section
 
@@ -57,10 +57,12 @@ def read_objectives(value: Any) -> tuple[Objective, ...]:
     """
     if isinstance(value, tuple):  # they were read before
         return value
-    flaws = [flaw for at, section in _sections(value) for flaw in _flaws(at, section)]
-    if flaws or value == []:
-        raise SpaceError(flaws or [Flaw((), f"must be {FORM}", show(value))])
-    return tuple(Objective.model_validate(section) for _, section in _sections(value))
+    if value == []:
+        raise SpaceError(Issue((), f"must be {FORM}", show(value)))
+    listed = isinstance(value, list)
+    sections = {(str(index),): each for index, each in enumerate(value)} if listed else {(): value}
+    raise_any(issue for at, section in sections.items() for issue in _issues(at, section))
+    return tuple(map(Objective.model_validate, sections.values()))
 
 
 def form(objectives: tuple[Objective, ...]) -> Any:
@@ -69,18 +71,10 @@ def form(objectives: tuple[Objective, ...]) -> Any:
     return sections if len(sections) > 1 else sections[0]
 
 
-def _sections(value: Any) -> Iterator[tuple[tuple[str, ...], Any]]:
-    if not isinstance(value, list):
-        yield (), value
-        return
-    for index, section in enumerate(value):
-        yield (str(index),), section
-
-
-def _flaws(at: tuple[str, ...], section: Any) -> Iterator[Flaw]:
+def _issues(at: Keys, section: Any) -> Iterator[Issue]:
     if not isinstance(section, Mapping):
         must = "a section with the keys metric, mode" if at else FORM
-        yield Flaw(at, f"must be {must}", show(section))
+        yield Issue(at, f"must be {must}", show(section))
         return
-    for flaw in flaws_of(Objective, section):
-        yield flaw.below(*at)
+    for issue in issues_of(Objective, section):
+        yield issue.below(*at)

@@ -3,11 +3,11 @@
 from collections.abc import Iterable
 from typing import Any
 
-from search_spaces.flaws import Flaw, show
 from search_spaces.forms import PRESET
+from search_spaces.issues import Issue, Keys, Location, show
 from search_spaces.presets import PRESETS
-from sweeps.spec.problems import Problem, SpecError
-from sweeps.spec.yaml_file import OVERRIDE, Document, Keys, read_text
+from sweeps.spec.problems import SpecError
+from sweeps.spec.yaml_file import OVERRIDE, Document, read_text
 
 SPACE = ("search", "space")
 
@@ -15,18 +15,18 @@ SPACE = ("search", "space")
 def override(document: Document, assignments: Iterable[str]) -> None:
     """Apply assignments such as ``adapter.rank=8`` in order; the values are YAML.
 
-    What is wrong with an assignment is added to the document's problems.
+    What is wrong with an assignment is added to the document's issues.
     """
     for assignment in assignments:
         path, equals, text = assignment.partition("=")
         if not equals or not all(path.split(".")):
-            flaw = Flaw((), "must look like train.epochs=3", show(assignment))
-            document.problems.append(Problem.of(flaw, OVERRIDE, None))
+            must = "must look like train.epochs=3"
+            document.issues.append(Issue((), must, show(assignment), location=Location(OVERRIDE)))
             continue
         try:
             _assign(document, _keys(path.strip()), text)
         except SpecError as error:
-            document.problems += error.problems
+            document.issues += error.issues
 
 
 def _keys(path: str) -> Keys:
@@ -41,7 +41,7 @@ def _assign(document: Document, keys: Keys, text: str) -> None:
     for old in [place for place in document.places if place[: len(keys)] == keys]:
         del document.places[old]
     document.places.update(given.places)
-    document.problems += given.problems
+    document.issues += given.issues
 
 
 def _section(values: dict[str, Any], keys: Keys) -> dict[str, Any]:
@@ -54,7 +54,7 @@ def _section(values: dict[str, Any], keys: Keys) -> dict[str, Any]:
             inner = {PRESET: inner}
         elif not isinstance(inner, dict):
             must = f"must name a field, but {'.'.join(keys[:depth])} is a value, not a section"
-            raise SpecError([Problem.of(Flaw(keys, must, show(inner)), OVERRIDE, None)])
+            raise SpecError(Issue(keys, must, show(inner)), source=OVERRIDE)
         values[key] = inner
         values = inner
     return values

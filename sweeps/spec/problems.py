@@ -1,11 +1,11 @@
-"""Problems of a sweep file: what is wrong, and where it stands."""
+"""Errors by which a sweep or a request is refused before it begins, and how they are printed."""
 
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 
-from search_spaces.flaws import Flaw, cut
+from search_spaces.issues import Issue, Location
 from sweeps.names import printable
 from workers.redaction import HIDDEN, is_secret, redact
 
@@ -13,64 +13,71 @@ INVALID, FAILED = 2, 1
 """Exit codes."""
 
 
-@dataclass(frozen=True)
-class Problem:
-    """One thing that is wrong with a sweep file or with an override."""
+class RefusedError(ValueError):
+    """A sweep cannot begin as requested; nothing was trained."""
 
-    path: str
-    """Dotted path such as ``train.learning_rate``; empty for the file as a whole."""
-    must: str
-    """Says what is right, beginning with ``must``."""
-    got: str
-    """What was there instead, as it would be written in the file, without secrets; may be empty."""
-    nearest: str | None
-    """The valid name that was most likely meant."""
-    source: str
-    """Name of the file, or ``--set``."""
-    line: int | None
-    """Line in the file, from 1; None for overrides and for what is missing altogether."""
 
-    @classmethod
-    def of(cls, flaw: Flaw, source: str, line: int | None) -> "Problem":
-        """Return the problem that `flaw` is, at its place."""
-        hides = bool(flaw.got and flaw.at) and is_secret(flaw.at[-1]) and flaw.got != flaw.at[-1]
-        got = HIDDEN if hides else cut(redact(flaw.got))  # in this order: a cut secret has no form
-        return cls(".".join(flaw.at), redact(flaw.must), got, flaw.nearest, source, line)
+class SpecError(RefusedError):
+    """A sweep file or a request is invalid; `issues` holds all reasons, in the order of the file.
+
+    None of them holds a secret. Those without a location get `source`.
+    """
+
+    def __init__(self, *issues: Issue, source: str = "") -> None:
+        named = Location(source) if source else None
+        found = [
+            replace(_redacted(issue), location=issue.location or named)
+            for issue in sorted(issues, key=_order)
+        ]
+        self.issues = tuple(dict.fromkeys(found))
+        super().__init__(*self.issues)
 
     def __str__(self) -> str:
-        place = self.source if self.line is None else f"{self.source}:{self.line}"
-        got = f", got {self.got}" if self.got else ""
-        hint = f" (did you mean {self.nearest}?)" if self.nearest else ""
-        return "  ".join(part for part in (place, self.path, f"{self.must}{got}{hint}") if part)
-
-
-class RefusedError(ValueError):
-    """A sweep cannot begin as it was asked to; nothing was trained."""
+        return "\n".join(map(str, self.issues))
 
 
 @contextmanager
-def refused() -> Iterator[None]:
-    """Raise `RefusedError` for what goes wrong inside and a person can mend."""
+def refused(*kinds: type[Exception]) -> Iterator[None]:
+    """Raise `RefusedError` for errors of these kinds, by default OSError and ValueError."""
+    kinds = kinds or (OSError, ValueError)
     try:
         yield
     except RefusedError:
         raise
-    except (OSError, ValueError) as error:
+    except kinds as error:
         raise RefusedError(str(error)) from error
 
 
-class SpecError(RefusedError):
-    """A sweep file cannot be run; `problems` holds all reasons, in the order of the file."""
+def refuse_any(issues: Iterable[Issue], source: str = "") -> None:
+    """Raise `SpecError` if there are issues; those without a location get `source`."""
+    found = tuple(issues)
+    if found:
+        raise SpecError(*found, source=source)
 
-    def __init__(self, problems: Iterable[Problem]) -> None:
-        self.problems = tuple(dict.fromkeys(sorted(problems, key=_order)))
-        super().__init__("\n".join(map(str, self.problems)))
 
-
-def _order(problem: Problem) -> tuple[bool, int]:
-    return problem.source == "--set", problem.line or 0
+def report_refusal(error: RefusedError) -> int:
+    """Print a line per issue, or one sentence, and return the exit code."""
+    if isinstance(error, SpecError):
+        count = len(error.issues)
+        complain(error)
+        complain(f"{count} problem{'s' if count > 1 else ''}; nothing was started")
+    else:
+        complain(f"error: {error}")
+    return INVALID
 
 
 def complain(text: object) -> None:
     """Write to stderr what is wrong, without secrets; a terminal obeys nothing in it."""
     print(printable(redact(str(text))), file=sys.stderr, flush=True)
+
+
+def _redacted(issue: Issue) -> Issue:
+    secret = issue.keys and is_secret(issue.keys[-1]) and issue.actual not in ("", issue.keys[-1])
+    actual = HIDDEN if secret else redact(issue.actual)
+    return replace(issue, message=redact(issue.message), actual=actual)
+
+
+def _order(issue: Issue) -> tuple[bool, int]:
+    """Return where an issue stands: in the file by line, then in what came on top of it."""
+    place = issue.location
+    return (place.source == "--set", place.line or 0) if place else (False, 0)

@@ -5,9 +5,9 @@ from typing import Any
 
 from search_spaces import rules
 from search_spaces.feasibility import Feasibility, feasible
-from search_spaces.flaws import Flaw, SpaceError
+from search_spaces.issues import Issue, SpaceError
 from search_spaces.rules import AnyRule, Forbidden
-from sweeps.spec.checks import value_flaws
+from sweeps.spec.checks import value_issues
 from sweeps.spec.fields import leaves
 from sweeps.spec.sweep import Sweep
 from workers.recipe import Recipe
@@ -19,19 +19,21 @@ READERS: Mapping[str, Callable[[Any], tuple[AnyRule, ...]]] = {
 """Key of ``search`` -> what reads its list."""
 
 
-def rule_flaws(sweep: Sweep, values: Mapping[str, Any], known: Collection[Flaw]) -> Iterator[Flaw]:
+def rule_issues(
+    sweep: Sweep, values: Mapping[str, Any], known: Collection[Issue]
+) -> Iterator[Issue]:
     """Yield what is wrong with the rules of a sweep.
 
-    `values` is the file as it was read. With `known` flaws it is not told how many points the
+    `values` is the file as it was read. With `known` issues it is not told how many points the
     rules allow, for `sweep` holds defaults in their places.
     """
-    found = [flaw for key in READERS for flaw in _written_flaws(sweep, values, key)]
+    found = [issue for key in READERS for issue in _written_issues(sweep, values, key)]
     yield from found
     if not known and not found:
         yield from _contradictions(sweep)
 
 
-def _written_flaws(sweep: Sweep, values: Mapping[str, Any], key: str) -> Iterator[Flaw]:
+def _written_issues(sweep: Sweep, values: Mapping[str, Any], key: str) -> Iterator[Issue]:
     """Check each rule as it was written, even beside others that cannot be read."""
     search = values.get("search")
     written = search.get(key) if isinstance(search, Mapping) else None
@@ -40,16 +42,12 @@ def _written_flaws(sweep: Sweep, values: Mapping[str, Any], key: str) -> Iterato
         try:
             (rule,) = READERS[key]([form])
         except SpaceError:
-            continue  # said when it was read
-        flaws = list(rules.rule_flaws(rule, sweep.search.space, fixed))
-        flaws += _fixed_value_flaws(sweep, rule, fixed)
-        yield from (flaw.below("search", key, str(index)) for flaw in flaws)
-
-
-def _fixed_value_flaws(sweep: Sweep, rule: AnyRule, fixed: Collection[str]) -> Iterator[Flaw]:
-    for path, bad in rule.values.items() if isinstance(rule, Forbidden) else ():
-        if path in fixed:
-            yield from value_flaws(sweep, path, bad)
+            continue  # reported when it was read
+        issues = list(rules.rule_issues(rule, sweep.search.space, fixed))
+        for path, bad in rule.values.items() if isinstance(rule, Forbidden) else ():
+            if path in fixed:
+                issues += value_issues(sweep, path, bad)
+        yield from (issue.below("search", key, str(index)) for issue in issues)
 
 
 def feasibility(sweep: Sweep) -> Feasibility:
@@ -59,7 +57,7 @@ def feasibility(sweep: Sweep) -> Feasibility:
     return feasible(sweep.search.space, all_rules, fixed)
 
 
-def _contradictions(sweep: Sweep) -> Iterator[Flaw]:
+def _contradictions(sweep: Sweep) -> Iterator[Issue]:
     if not sweep.search.all_rules:
         return
     found = feasibility(sweep)
@@ -67,7 +65,7 @@ def _contradictions(sweep: Sweep) -> Iterator[Flaw]:
         most, count = max(found.refused.items(), key=lambda item: item[1])
         tried = f"all {found.points} points" if found.exact else f"{found.points} points drawn"
         key = "rules" if sweep.search.rules else "forbidden"
-        yield Flaw(
+        yield Issue(
             ("search", key),
             f"must allow some point: of {tried}, none keeps every rule; "
             f"most, {count}, are refused by {most}",

@@ -2,17 +2,17 @@
 
 from collections.abc import Iterator
 
-from search_spaces.flaws import Flaw, show
+from search_spaces.issues import Issue, show
 from sweeps.spec import plugins
 from sweeps.spec.sweep import FEWEST, Sweep
-from sweeps.spec.validation import flaws_of
+from sweeps.spec.validation import issues_of
 from workers.measures import needs_captions
 
 _GRACE, _UNPRUNED = ("schedule", "grace"), ("schedule", "unpruned")
 _FROM_RUNG = ("evaluate", "from_rung")
 
 
-def option_flaws(sweep: Sweep) -> Iterator[Flaw]:
+def option_issues(sweep: Sweep) -> Iterator[Issue]:
     """Yield options that the scheduler has not."""
     schedule = sweep.schedule
     if schedule.name not in plugins.schedulers():
@@ -20,42 +20,42 @@ def option_flaws(sweep: Sweep) -> Iterator[Flaw]:
     takes = plugins.scheduler_options(schedule.name)
     if schedule.options and not takes.model_fields:
         must = f"must be left out: {schedule.name} has none"
-        yield Flaw(("schedule", "options"), must, show(schedule.options))
+        yield Issue(("schedule", "options"), must, show(schedule.options))
         return
-    for flaw in flaws_of(takes, schedule.options):
-        yield flaw.below("schedule", "options")
+    for issue in issues_of(takes, schedule.options):
+        yield issue.below("schedule", "options")
 
 
-def grace_flaws(sweep: Sweep) -> Iterator[Flaw]:
+def grace_issues(sweep: Sweep) -> Iterator[Issue]:
     """Yield a grace that is longer than the longest trial."""
     longest = max(_epochs(sweep), default=0)
     if _stops(sweep) and 0 < longest < sweep.schedule.grace:
-        yield Flaw(_GRACE, f"must be at most train.epochs, {longest}", show(sweep.schedule.grace))
+        yield Issue(_GRACE, f"must be at most train.epochs, {longest}", show(sweep.schedule.grace))
 
 
-def unpruned_flaws(sweep: Sweep) -> Iterator[Flaw]:
+def unpruned_issues(sweep: Sweep) -> Iterator[Issue]:
     """Yield a number of unpruned trials that could not say anything, or that never end."""
     count = sweep.schedule.unpruned
     if not count or not _stops(sweep):
         return
     if plugins.scheduler(sweep.schedule.name).PAUSES:
         must = f"must be 0 for {sweep.schedule.name}, whose trials wait for each other"
-        yield Flaw(_UNPRUNED, must, show(count))
+        yield Issue(_UNPRUNED, must, show(count))
     elif not FEWEST <= count <= sweep.search.trials:
         must = f"must be 0, or at least {FEWEST} and at most search.trials, {sweep.search.trials}"
-        yield Flaw(_UNPRUNED, must, show(count))
+        yield Issue(_UNPRUNED, must, show(count))
 
 
-def rung_flaws(sweep: Sweep) -> Iterator[Flaw]:
+def rung_issues(sweep: Sweep) -> Iterator[Issue]:
     """Yield a first rung with captions that comes too late for the trials or the scheduler."""
     first, shortest = sweep.evaluate.from_rung, min(_epochs(sweep), default=0)
     late = [each.metric for each in sweep.search.objectives if needs_captions(each.metric)]
     grace = sweep.schedule.grace
     if 0 < shortest < first:
-        yield Flaw(_FROM_RUNG, f"must be at most train.epochs, {shortest}", show(first))
+        yield Issue(_FROM_RUNG, f"must be at most train.epochs, {shortest}", show(first))
     elif _stops(sweep) and late and grace < first:
         must = f"must be at least evaluate.from_rung, {first}: before it there is no {late[0]}"
-        yield Flaw(_GRACE, must, show(grace))
+        yield Issue(_GRACE, must, show(grace))
 
 
 def _stops(sweep: Sweep) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from search_spaces.domains import Domain
-from search_spaces.flaws import Flaw, nearest, show
+from search_spaces.issues import Issue, nearest, show
 from search_spaces.space import Space
 from search_spaces.values import is_number, plain
 from search_spaces.walk import Given, placed
@@ -37,37 +37,38 @@ def own_point(sweep: Sweep) -> tuple[dict[str, Any] | None, str]:
     return point, "the recipe's own values"
 
 
-def flaws(sweep: Sweep) -> Iterator[Flaw]:
-    """Yield what is wrong with the points to start with, by their index in the list."""
+def issues(sweep: Sweep) -> Iterator[Issue]:
+    """Yield what is wrong with the points to start with."""
     for index, point in enumerate(sweep.search.start or ()):
-        yield from (flaw.below(str(index)) for flaw in point_flaws(sweep, point))
+        for issue in point_issues(sweep, point):
+            yield issue.below("search", "start", str(index))
 
 
-def point_flaws(sweep: Sweep, point: Mapping[str, Any]) -> list[Flaw]:
+def point_issues(sweep: Sweep, point: Mapping[str, Any]) -> list[Issue]:
     """Return what is wrong with a given point, of which fields may be left out."""
-    found = list(_field_flaws(sweep.search.space, point))
+    found = list(_field_issues(sweep.search.space, point))
     rule = None if found else sweep.refusal(settled(sweep.search.space, point))
-    return found if rule is None else [Flaw((), "must keep the rules", rule)]
+    return found if rule is None else [Issue((), "must keep the rules", rule)]
 
 
-def _field_flaws(space: Space, point: Mapping[str, Any]) -> Iterator[Flaw]:
+def _field_issues(space: Space, point: Mapping[str, Any]) -> Iterator[Issue]:
     for path, value in point.items():
         if path not in space:
             must = "must name a field of search.space"
-            yield Flaw((path,), must, path, nearest(path, space))
+            yield Issue((path,), must, path, nearest(path, space))
         elif not space[path].contains(value):
             must = f"must lie in the field's domain, {space[path]}"
-            yield Flaw((path,), must, show(value), _nearest(space[path], value))
+            yield Issue((path,), must, show(value), _nearest(space[path], value))
         else:
-            yield from _inactive_flaws(space, point, path)
+            yield from _inactive_issues(space, point, path)
 
 
-def _inactive_flaws(space: Space, point: Mapping[str, Any], path: str) -> Iterator[Flaw]:
+def _inactive_issues(space: Space, point: Mapping[str, Any], path: str) -> Iterator[Issue]:
     """Yield the conditions of a field that the point itself breaks."""
     for parent, allowed in space[path].when.items():
         if parent in point and point[parent] not in allowed:
             must = f"must be left out unless {parent} is {' or '.join(map(show, allowed))}"
-            yield Flaw((path,), must, f"{parent} {show(point[parent])}")
+            yield Issue((path,), must, f"{parent} {show(point[parent])}")
 
 
 def settled(space: Space, point: Mapping[str, Any]) -> dict[str, Any]:

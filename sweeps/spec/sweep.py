@@ -195,7 +195,7 @@ class Disk(Section):
     """Most that the sweep's folder may hold, in 1e9 bytes; null is no limit."""
 
 
-class Tracked(Section):
+class TrackingSection(Section):
     """Where the sweep is tracked."""
 
     uri: Annotated[str, Field(min_length=1), AfterValidator(_without_secret)] | None = None
@@ -240,7 +240,7 @@ class Sweep(Recipe):
     storage: Annotated[str, Field(min_length=1)] | None = None
     """Where results live unless ``--results`` says so: a folder that all nodes see, or an object
     store; null is ``sweep-results``."""
-    tracking: Tracked
+    tracking: TrackingSection
     promote: Promote | None = None
     """Null registers nothing."""
 

@@ -1,6 +1,6 @@
-"""Pydantic's errors as flaws in plain words, and a value in spite of them.
+"""Pydantic's errors as issues in plain words, and a value in spite of them.
 
-What stands below is independent of what a sweep file holds; any section can be validated.
+Nothing here depends on what a sweep file holds; any section can be validated.
 """
 
 from collections.abc import Mapping
@@ -9,27 +9,26 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from search_spaces.flaws import Flaw, SpaceError, nearest, show
-from sweeps.spec.fields import Keys, field_at, keyed, leaves, must_be, options, section_of
+from search_spaces.issues import Issue, Keys, SpaceError, nearest, show
+from sweeps.spec.fields import field_at, keyed, leaves, must_be, options, section_of
 
 M = TypeVar("M", bound=BaseModel)
 
 
-def flaws_of(model: type[BaseModel], data: Any) -> tuple[Flaw, ...]:
+def issues_of(model: type[BaseModel], data: Any) -> tuple[Issue, ...]:
     """Return all that keeps `data` from being a `model`."""
     try:
         model.model_validate(data)
     except ValidationError as error:
-        found = [flaw for detail in error.errors() for flaw in _flaws(model, data, detail)]
+        found = [issue for detail in error.errors() for issue in _issues(model, data, detail)]
         return tuple(dict.fromkeys(found))
     return ()
 
 
-def mended(model: type[M], data: Any, required: Mapping[str, Any]) -> M | None:
-    """Return a `model` of `data` without its broken parts, so that the others can be checked.
+def with_defaults(model: type[M], data: Any, required: Mapping[str, Any]) -> M | None:
+    """Return a `model` of `data` with defaults for its invalid parts, to check the others.
 
-    Broken parts get their defaults, those without a default come from `required`. None when
-    that does not help.
+    Parts without a default come from `required`. None when that does not help.
     """
     data = deepcopy(data)
     while True:
@@ -37,31 +36,31 @@ def mended(model: type[M], data: Any, required: Mapping[str, Any]) -> M | None:
             return model.model_validate(data)
         except ValidationError as error:
             # One part at a time: with it others may be gone, as rules of one list are.
-            if not any(_mend(data, keys, required) for keys in _broken(error)):
+            if not any(_replace(data, keys, required) for keys in _invalid(error)):
                 return None
 
 
-def _flaws(model: type[BaseModel], data: Any, detail: Any) -> list[Flaw]:
-    """Return what one of pydantic's errors says."""
+def _issues(model: type[BaseModel], data: Any, detail: Any) -> list[Issue]:
+    """Return the issues that one of pydantic's errors stands for."""
     reason = detail.get("ctx", {}).get("error")
     if isinstance(reason, SpaceError):
-        return [flaw.below(*detail["loc"]) for flaw in reason.flaws]
+        return [issue.below(*detail["loc"]) for issue in reason.issues]
     if detail["type"] == "extra_forbidden":
         return [_unknown_key(model, detail["loc"])]
     keys, field = field_at(model, detail["loc"])
     if isinstance(reason, ValueError):  # a validator, whose text goes on after "must be"
-        return [Flaw(keys, f"must be {reason}", show(_value(data, keys)))]
+        return [Issue(keys, f"must be {reason}", show(_value(data, keys)))]
     # A default that depends on a broken field is not to blame.
     if field is None or detail["type"] == "default_factory_not_called":
         return []
     must = f"must be {must_be(field)}"
     if detail["type"] == "missing":
-        return [Flaw(keys, must, "nothing")]
+        return [Issue(keys, must, "nothing")]
     got = _value(data, keys)
-    return [Flaw(keys, must, show(got), nearest(got, options(field)))]
+    return [Issue(keys, must, show(got), nearest(got, options(field)))]
 
 
-def _unknown_key(model: type[BaseModel], loc: Keys) -> Flaw:
+def _unknown_key(model: type[BaseModel], loc: Keys) -> Issue:
     *above, key = map(str, loc)
     section_keys, field = field_at(model, above)
     section = (section_of(field) if field else None) or model
@@ -70,7 +69,7 @@ def _unknown_key(model: type[BaseModel], loc: Keys) -> Flaw:
     must = f"must be one of the keys {', '.join(keyed(section))}"
     if key in leaves(model):
         must = f"must be written as a section, {key.replace('.', ': {', 1)}: ...}}"
-    return Flaw((*above, key), must, key, near)
+    return Issue((*above, key), must, key, near)
 
 
 def _value(data: Any, keys: Keys) -> Any:
@@ -79,17 +78,17 @@ def _value(data: Any, keys: Keys) -> Any:
     return data
 
 
-def _broken(error: ValidationError) -> list[Keys]:
+def _invalid(error: ValidationError) -> list[Keys]:
     """Return the places that the errors name."""
     places: list[Keys] = []
     for detail in error.errors():
         reason = detail.get("ctx", {}).get("error")
-        below = [flaw.at for flaw in reason.flaws] if isinstance(reason, SpaceError) else [()]
+        below = [issue.keys for issue in reason.issues] if isinstance(reason, SpaceError) else [()]
         places += [(*map(str, detail["loc"]), *at) for at in below]
     return places
 
 
-def _mend(data: Any, keys: Keys, required: Any) -> bool:
+def _replace(data: Any, keys: Keys, required: Any) -> bool:
     """Drop the innermost part of `data` on the way along `keys`, or add what is required there.
 
     Returns whether anything changed.

@@ -5,19 +5,17 @@ The types are those of YAML 1.2: ``5e-5`` and ``1e3`` are numbers, ``no`` and ``
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from search_spaces.flaws import Flaw, show
-from sweeps.spec.problems import Problem, SpecError
+from search_spaces.issues import Issue, Keys, Location, show
+from sweeps.spec.problems import SpecError
 
 OVERRIDE = "--set"
 """Source of what was given on the command line."""
-
-Keys = tuple[str, ...]
 
 _SCALARS = (
     ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
@@ -60,16 +58,16 @@ class Document:
     source: str
     """Name of the file, or `OVERRIDE`."""
     values: Any = None
-    places: dict[Keys, tuple[str, int | None]] = field(default_factory=dict)
-    """Keys down to a value -> source and line."""
-    problems: list[Problem] = field(default_factory=list)
+    places: dict[Keys, Location] = field(default_factory=dict)
+    """Keys down to a value -> where it stands."""
+    issues: list[Issue] = field(default_factory=list)
 
-    def place(self, flaw: Flaw) -> Problem:
-        """Return the flaw with the place of the longest known part of its path."""
-        for length in range(len(flaw.at), 0, -1):
-            if flaw.at[:length] in self.places:
-                return Problem.of(flaw, *self.places[flaw.at[:length]])
-        return Problem.of(flaw, self.source, None)
+    def located(self, issue: Issue) -> Issue:
+        """Return the issue with the location of the longest known part of its path."""
+        for length in range(len(issue.keys), 0, -1):
+            if issue.keys[:length] in self.places:
+                return replace(issue, location=self.places[issue.keys[:length]])
+        return replace(issue, location=Location(self.source))
 
 
 def read_file(path: Path) -> Document:
@@ -80,8 +78,7 @@ def read_file(path: Path) -> Document:
         reason = error.strerror or str(error)
     except UnicodeDecodeError as error:
         reason = f"byte {error.start} is not UTF-8"
-    flaw = Flaw((), f"must be a readable text file: {reason}")
-    raise SpecError([Problem.of(flaw, str(path), None)])
+    raise SpecError(Issue((), f"must be a readable text file: {reason}"), source=str(path))
 
 
 def read_text(text: str, source: str, at: Keys = ()) -> Document:
@@ -93,7 +90,7 @@ def read_text(text: str, source: str, at: Keys = ()) -> Document:
         node = loader.get_single_node()
         document.values = None if node is None else _value(loader, node, at, document)
     except yaml.YAMLError as error:
-        raise SpecError([_syntax_problem(error, source, at)]) from None
+        raise SpecError(_syntax_issue(error, source, at)) from None
     finally:
         if loader is not None:
             loader.dispose()
@@ -108,7 +105,7 @@ def write(values: Mapping[str, Any]) -> str:
 
 def _value(loader: _Loader, node: yaml.Node, at: Keys, document: Document) -> Any:
     """Return the value of a node, noting its lines and repeated keys in the document."""
-    document.places.setdefault(at, (document.source, _line(document.source, node.start_mark)))
+    document.places.setdefault(at, _location(document.source, node.start_mark))
     if isinstance(node, yaml.MappingNode):
         return _mapping(loader, node, at, document)
     if isinstance(node, yaml.SequenceNode):
@@ -125,22 +122,22 @@ def _mapping(
     values: dict[str, Any] = {}
     for key_node, value_node in node.value:
         key = key_node.value if isinstance(key_node, yaml.ScalarNode) else show("a collection")
-        inner, place = (*at, key), (document.source, _line(document.source, key_node.start_mark))
+        inner, place = (*at, key), _location(document.source, key_node.start_mark)
         if key in values:
-            first = document.places[inner][1]
+            first = document.places[inner].line
             must = "must be given once" + (f", was on line {first} already" if first else "")
-            document.problems.append(Problem.of(Flaw(inner, must), *place))
+            document.issues.append(Issue(inner, must, location=place))
             continue
         document.places[inner] = place
         values[key] = _value(loader, value_node, inner, document)
     return values
 
 
-def _syntax_problem(error: yaml.YAMLError, source: str, at: Keys) -> Problem:
+def _syntax_issue(error: yaml.YAMLError, source: str, at: Keys) -> Issue:
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     reason = getattr(error, "problem", None) or str(error).splitlines()[0]
-    return Problem.of(Flaw(at, f"must be valid YAML: {reason}"), source, _line(source, mark))
+    return Issue(at, f"must be valid YAML: {reason}", location=_location(source, mark))
 
 
-def _line(source: str, mark: Any) -> int | None:
-    return None if mark is None or source == OVERRIDE else mark.line + 1
+def _location(source: str, mark: Any) -> Location:
+    return Location(source, None if mark is None or source == OVERRIDE else mark.line + 1)

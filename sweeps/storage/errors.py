@@ -18,7 +18,7 @@ _SILENT = ("NETWORK_CONNECTION", "curlCode", "REQUEST_TIMEOUT", "Could not conne
 
 
 def passes(error: BaseException) -> bool:
-    """Tell whether an error may be gone in a while; a person must mend the others."""
+    """Tell whether an error may be gone in a while; a user must fix the others."""
     return isinstance(error, OSError) and not any(sign in str(error) for sign in _LASTS)
 
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from search_spaces.domains import Domain, Range
-from search_spaces.flaws import SpaceError
 from search_spaces.forms import read_domain
+from search_spaces.issues import SpaceError
 from sweeps import samplers
 from sweeps.spec.sweep import Sweep
 

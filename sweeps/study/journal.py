@@ -26,7 +26,7 @@ def heal(file: Path) -> None:
 
 
 def check(file: Path) -> None:
-    """Raise ValueError, naming the line and how to mend it, for a file damaged in its middle."""
+    """Raise ValueError, naming the line and how to fix it, for a file damaged in its middle."""
     if not file.is_file():
         return
     lines = file.read_bytes().splitlines(keepends=True)

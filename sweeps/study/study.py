@@ -66,7 +66,7 @@ def open_study(sweep: Sweep, folder: SweepFolder) -> "optuna.Study":
 def prepare_study(
     sweep: Sweep, folder: SweepFolder, *, resuming: bool
 ) -> "tuple[optuna.Study, list[str]]":
-    """Open the study for the driver: a line cut off by a crash is mended first.
+    """Open the study for the driver: a line cut off by a crash is repaired first.
 
     Returns the study, and lines that say which ranges are wider than they were.
     Raises ValueError as `open_study` does, and for a new sweep whose name a shared storage has.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from search_spaces.flaws import show
+from search_spaces.issues import show
 from search_spaces.walk import placed
 from sweeps.results.folder import SweepFolder
 from sweeps.spec.fields import dotted
@@ -25,7 +25,7 @@ _FREE = ("train.seed",)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Taken:
+class WarmStartTrials:
     """What was taken from one earlier sweep."""
 
     sweep_id: str
@@ -55,12 +55,12 @@ def begin(study: "optuna.Study", sweep: Sweep, root: Path) -> list[str]:
     return lines
 
 
-def find(sweep: Sweep, root: Path) -> list[Taken]:
+def find(sweep: Sweep, root: Path) -> list[WarmStartTrials]:
     """Return what can be taken from each of ``search.warm_start``."""
     return [_from(SweepFolder.find(root, sweep_id), sweep) for sweep_id in sweep.search.warm_start]
 
 
-def _from(folder: SweepFolder, sweep: Sweep) -> Taken:
+def _from(folder: SweepFolder, sweep: Sweep) -> WarmStartTrials:
     earlier = load(folder.spec)
     differences = list(_differences(earlier, sweep))
     if differences:
@@ -70,7 +70,7 @@ def _from(folder: SweepFolder, sweep: Sweep) -> Taken:
         )
     own = own_trials(open_study(earlier, folder))
     mapped = {name: _mapped(frozen, earlier, sweep) for name, frozen in own.items()}
-    return Taken(
+    return WarmStartTrials(
         sweep_id=folder.sweep_id,
         trials=tuple(
             _copy(own[name], point, f"{folder.sweep_id}/{name}")

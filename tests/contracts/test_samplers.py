@@ -11,7 +11,7 @@ from sweeps.results.folder import SweepFolder
 from sweeps.samplers.draw import Draw
 from sweeps.spec.load import SpecError, parse
 from sweeps.spec.plugins import sampler_options
-from sweeps.spec.validation import flaws_of
+from sweeps.spec.validation import issues_of
 from sweeps.study.draws import Draws
 from sweeps.study.study import open_study, own_trials, prepare_study, tell
 
@@ -213,14 +213,14 @@ def test_options_it_has_not_are_refused(name):
     ],
 )
 def test_options_out_of_range_are_refused_at_load(name, options, must):
-    (flaw,) = flaws_of(sampler_options(name), options)
-    assert must in flaw.must
+    (issue,) = issues_of(sampler_options(name), options)
+    assert must in issue.message
 
 
 def test_a_grid_names_the_domains_that_have_no_end():
     with pytest.raises(SpecError) as raised:
         parse(file("grid", NUMBERS))
-    assert [problem.path for problem in raised.value.problems] == [
+    assert [problem.path for problem in raised.value.issues] == [
         "search.space.train.learning_rate",
         "search.space.adapter.dropout",
     ]
@@ -260,6 +260,6 @@ def test_spaces_without_choices_or_conditions_suit_all_but_grid(name):
     space = Space(
         {"adapter.dropout": Uniform(0.0, 0.5), "train.learning_rate": LogUniform(1e-5, 1)}
     )
-    assert bool(list(samplers.flaws(name, space))) == (name == "grid")
+    assert bool(list(samplers.issues(name, space))) == (name == "grid")
     finite = Space({"adapter.rank": Choice((1, 2)), "train.epochs": IntUniform(1, 4)})
-    assert not list(samplers.flaws(name, finite))
+    assert not list(samplers.issues(name, finite))

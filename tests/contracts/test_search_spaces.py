@@ -9,13 +9,13 @@ import pytest
 from search_spaces.feasibility import feasible
 from search_spaces.forms import read_space
 from search_spaces.presets import PRESETS, Preset
-from search_spaces.rules import rule_flaws
+from search_spaces.rules import rule_issues
 from search_spaces.space import Space
 from search_spaces.values import Value
 from sweeps.spec.fields import leaves, value_at
 from sweeps.spec.files import read, recipes
 from sweeps.spec.load import dump, parse
-from workers.host.combinations import flaws
+from workers.host.combinations import conflicts
 from workers.recipe import Data, Model, Recipe
 
 RECIPE = Recipe(model=Model(base="tiny:shapes"), data=Data(source="shapes"))
@@ -47,7 +47,7 @@ def test_every_allowed_point_can_train(preset: Preset) -> None:
     refused = 0
     for point in points(preset.space):
         if all(rule.holds(point) for rule in preset.rules):
-            assert flaws(RECIPE.with_point(point)) == []
+            assert conflicts(RECIPE.with_point(point)) == []
         else:
             refused += 1
     assert refused < TRIALS / 2
@@ -56,7 +56,9 @@ def test_every_allowed_point_can_train(preset: Preset) -> None:
 
 def test_its_rules_are_sound_and_leave_most_of_the_space(preset: Preset) -> None:
     fixed = {path: value_at(RECIPE, path) for path in leaves(Recipe) if path not in preset.space}
-    assert [flaw for rule in preset.rules for flaw in rule_flaws(rule, preset.space, fixed)] == []
+    assert [
+        issue for rule in preset.rules for issue in rule_issues(rule, preset.space, fixed)
+    ] == []
     assert feasible(preset.space, preset.rules, fixed).share > 0.5
 
 
@@ -81,7 +83,7 @@ def test_every_ready_recipe_can_be_searched_by_it(name: str, recipe: str) -> Non
     trainable = 0
     for point in points(sweep.search.space):
         if sweep.refusal(point) is None:
-            assert flaws(sweep.with_point(point)) == []
+            assert conflicts(sweep.with_point(point)) == []
             trainable += 1
     assert trainable > TRIALS / 2
 

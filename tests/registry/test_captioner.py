@@ -303,7 +303,7 @@ def test_a_model_for_questions_is_asked_them(registered, captioner):
     config = registry.model_config(recipe) | {
         "task": "vqa", "prompt": {"system": None, "text": "{question} please"},
     }  # fmt: skip
-    model = captioner.Captioner()
+    model = captioner.CaptionerModel()
     model.load_context(SimpleNamespace(model_config=config, artifacts={"adapter": str(adapter)}))
     request = captioner.CaptionRequest(
         image=encoded(image("red")), max_new_tokens=8, question="a disc?"

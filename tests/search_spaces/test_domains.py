@@ -14,8 +14,8 @@ from search_spaces.domains import (
     LogUniform,
     Uniform,
 )
-from search_spaces.flaws import SpaceError
 from search_spaces.forms import read_domain
+from search_spaces.issues import SpaceError
 from search_spaces.values import same
 
 ALL = (
@@ -172,4 +172,4 @@ def test_an_impossible_domain_is_refused(make: Any, message: str) -> None:
 def test_a_range_and_its_step_are_refused_together() -> None:
     with pytest.raises(SpaceError) as caught:
         Uniform(2.0, 1.0, -1.0)
-    assert [flaw.at for flaw in caught.value.flaws] == [("uniform",), ("step",)]
+    assert [issue.keys for issue in caught.value.issues] == [("uniform",), ("step",)]

@@ -4,8 +4,8 @@ from typing import Any
 import pytest
 
 from search_spaces.domains import Choice, IntLogUniform, IntUniform, LogUniform, Uniform
-from search_spaces.flaws import SpaceError, nearest
 from search_spaces.forms import preset_of, read_domain, read_space
+from search_spaces.issues import SpaceError, nearest
 from search_spaces.presets import lora, qlora
 
 
@@ -52,10 +52,10 @@ def test_reads_a_domain(form: dict[str, Any], domain: object) -> None:
          ['when.q  must be a value or a list of values, got {"x": 1}']),
     ],
 )  # fmt: skip
-def test_names_every_flaw_of_a_domain(form: Any, messages: list[str]) -> None:
+def test_names_every_issue_of_a_domain(form: Any, messages: list[str]) -> None:
     with pytest.raises(SpaceError) as caught:
         read_domain(form)
-    assert [str(flaw).strip() for flaw in caught.value.flaws] == messages
+    assert [str(issue).strip() for issue in caught.value.issues] == messages
 
 
 def test_reads_a_preset_by_name() -> None:
@@ -76,7 +76,10 @@ def test_a_broken_domain_does_not_hide_the_conditions_of_others() -> None:
                 "c": {"choice": [1], "when": {"nothing": 1}},
             }
         )
-    assert [flaw.at for flaw in caught.value.flaws] == [("a", "uniform"), ("c", "when", "nothing")]
+    assert [issue.keys for issue in caught.value.issues] == [
+        ("a", "uniform"),
+        ("c", "when", "nothing"),
+    ]
 
 
 def test_qlora_is_lora_and_quantization() -> None:
@@ -131,7 +134,7 @@ def test_errors_can_be_pickled() -> None:
     with pytest.raises(SpaceError) as caught:
         read_domain({"uniform": [2, 1]})
     copy = pickle.loads(pickle.dumps(caught.value))
-    assert copy.flaws == caught.value.flaws
+    assert copy.issues == caught.value.issues
     assert str(copy) == str(caught.value)
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from search_spaces.domains import Choice, LogUniform, Uniform
-from search_spaces.flaws import SpaceError
-from search_spaces.rules import Forbidden, Rule, broken, read_forbidden, read_rules, rule_flaws
+from search_spaces.issues import SpaceError
+from search_spaces.rules import Forbidden, Rule, broken, read_forbidden, read_rules, rule_issues
 from search_spaces.space import Space
 
 POINT: dict[str, Any] = {
@@ -178,8 +178,8 @@ FIXED: dict[str, Any] = {
 }  # fmt: skip
 
 
-def flaws(rule: Rule | Forbidden) -> list[str]:
-    return [str(flaw) for flaw in rule_flaws(rule, SPACE, FIXED)]
+def issues(rule: Rule | Forbidden) -> list[str]:
+    return [str(issue) for issue in rule_issues(rule, SPACE, FIXED)]
 
 
 @pytest.mark.parametrize(
@@ -193,8 +193,8 @@ def flaws(rule: Rule | Forbidden) -> list[str]:
         "adapter.dropout <= 0.1",
     ],
 )
-def test_sound_rules_have_no_flaws(text: str) -> None:
-    assert flaws(Rule(text)) == []
+def test_sound_rules_have_no_issues(text: str) -> None:
+    assert issues(Rule(text)) == []
 
 
 @pytest.mark.parametrize(
@@ -232,7 +232,7 @@ def test_sound_rules_have_no_flaws(text: str) -> None:
     ],
 )  # fmt: skip
 def test_rules_over_the_wrong_fields_are_refused(text: str, message: str) -> None:
-    assert flaws(Rule(text)) == [message]
+    assert issues(Rule(text)) == [message]
 
 
 def test_a_combination_is_forbidden_only_as_a_whole() -> None:
@@ -254,7 +254,7 @@ def test_a_combination_reads_back_from_its_form() -> None:
 
 def test_combinations_of_values_that_no_domain_has_are_refused() -> None:
     (forbidden,) = read_forbidden([{"quantization": "int4", "adapter.rnk": 4, "adapter.rank": 4}])
-    assert flaws(forbidden) == [
+    assert issues(forbidden) == [
         "must name fields of the recipe, got adapter.rnk (did you mean adapter.rank?)",
         "quantization  must be a value that quantization can take (none, int8), "
         'got "int4" (did you mean int8?)',
@@ -281,7 +281,7 @@ def test_all_rules_of_a_list_are_read_before_any_is_refused() -> None:
     assert read_rules(["a < 1", Rule("b < 1")]) == (Rule("a < 1"), Rule("b < 1"))
     with pytest.raises(SpaceError) as caught:
         read_rules(["a <", "b < 1", "f()"])
-    assert [flaw.at for flaw in caught.value.flaws] == [("0",), ("2",)]
+    assert [issue.keys for issue in caught.value.issues] == [("0",), ("2",)]
     with pytest.raises(SpaceError, match="must be a list of rules"):
         read_rules("a < 1")
 

@@ -6,7 +6,7 @@ import optuna
 import pytest
 
 from search_spaces.domains import Choice, IntUniform, LogUniform, Uniform
-from search_spaces.flaws import SpaceError
+from search_spaces.issues import SpaceError
 from search_spaces.space import Space
 from search_spaces.values import Value
 
@@ -151,9 +151,9 @@ def test_conditions_that_can_never_hold_are_refused(
         Space(domains)
 
 
-def test_all_flaws_are_told_at_once() -> None:
+def test_all_issues_are_reported_at_once() -> None:
     with pytest.raises(SpaceError) as caught:
         Space({"a": Choice((1,), when={"x": (1,)}), "b": Choice((1,), when={"a": (2,), "y": (1,)})})
-    assert [flaw.at for flaw in caught.value.flaws] == [
+    assert [issue.keys for issue in caught.value.issues] == [
         ("a", "when", "x"), ("b", "when", "a"), ("b", "when", "y"),
     ]  # fmt: skip

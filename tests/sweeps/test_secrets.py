@@ -25,7 +25,7 @@ import pytest
 
 from benchmarks import exposure
 from sweeps.fleet import ray_access
-from sweeps.fleet.ray_access import Answer
+from sweeps.fleet.ray_access import ClusterAccess
 from workers.data.network import is_loopback
 from workers.files import cache
 
@@ -126,8 +126,8 @@ class Heads:
     """What the heads of Ray do with a caller without their token."""
 
     def __init__(self) -> None:
-        self.answers: dict[str, Answer] = {}
-        self.elsewhere: set[Answer] = set()
+        self.answers: dict[str, ClusterAccess] = {}
+        self.elsewhere: set[ClusterAccess] = set()
         """At the other addresses of this machine."""
 
     def ask(self, commands: set[str]) -> None:
@@ -183,9 +183,9 @@ def test_no_other_machine_reaches_a_process_of_the_sweep(watched):
 
 
 def test_ray_refuses_who_has_no_token_and_is_not_there_at_other_addresses(watched, heads):
-    assert set(heads.answers.values()) == {Answer.REFUSED}
+    assert set(heads.answers.values()) == {ClusterAccess.REFUSED}
     assert own_addresses()
-    assert heads.elsewhere == {Answer.NONE}
+    assert heads.elsewhere == {ClusterAccess.NONE}
 
 
 def test_command_lines_hold_neither_a_secret_nor_the_token(watched):

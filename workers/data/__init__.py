@@ -13,7 +13,7 @@ from workers.files import fetched
 from workers.recipe import Data
 
 if TYPE_CHECKING:
-    from workers.data.sample import DataSet, Files
+    from workers.data.sample import DataFiles, DataSet
 
 MODULES = {
     "amazon-vqa": "workers.data.amazon_vqa",
@@ -49,13 +49,13 @@ def load(data: Data) -> "DataSet":
     return cast("DataSet", module.load(data))
 
 
-def files(data: Data) -> "Files":
+def files(data: Data) -> "DataFiles":
     """List the local files that `load` reads, without opening an image.
 
     Loaded from these files alone, the data set is the same. Raises as `load` does for a table that
-    cannot be used; bad rows and missing images are among `Files.problems`.
+    cannot be used; bad rows and missing images are among `DataFiles.problems`.
     """
-    return cast("Files", _module(data).files(data))
+    return cast("DataFiles", _module(data).files(data))
 
 
 def _module(data: Data) -> Any:

@@ -15,8 +15,8 @@ link, as the challenge's own download script leaves them.
 from collections.abc import Mapping
 
 from workers.data.contest import UNITS, question
-from workers.data.entries import Described, Entry, describe_tables, load_entries, local_files
-from workers.data.sample import DataSet, Files
+from workers.data.entries import Described, SampleEntry, describe_tables, load_entries, local_files
+from workers.data.sample import DataFiles, DataSet
 from workers.data.table import Table
 from workers.recipe import Data
 
@@ -32,7 +32,7 @@ def load(data: Data) -> DataSet:
     return load_entries(describe(data))
 
 
-def files(data: Data) -> Files:
+def files(data: Data) -> DataFiles:
     """List the files that `load` reads; raises `DataError` as it does before it opens an image."""
     return local_files(describe(data))
 
@@ -42,12 +42,12 @@ def describe(data: Data) -> Described:
     return describe_tables(data, lambda table: _entries(table, local=data.images is not None))
 
 
-def _entries(table: Table, local: bool) -> tuple[list[Entry], list[str]]:
+def _entries(table: Table, local: bool) -> tuple[list[SampleEntry], list[str]]:
     link, entity = (table.fixed(name) for name in ("image_link", "entity_name"))
     value = None
     if not table.unlabelled or "entity_value" in table.columns:
         value = table.fixed("entity_value")
-    entries: list[Entry] = []
+    entries: list[SampleEntry] = []
     problems = []
     for number, (line, row) in enumerate(table.rows):
         place = f"{table.path.name} line {line}"
@@ -56,7 +56,7 @@ def _entries(table: Table, local: bool) -> tuple[list[Entry], list[str]]:
             problems.append(f"{place}: {_fault(image, name)}")
             continue
         entries.append(
-            Entry(
+            SampleEntry(
                 id=table.id(_index(row, number)),
                 image=image.rpartition("/")[2] if local else image,
                 captions=(" ".join(row[value].split()),) if value else (),

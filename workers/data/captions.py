@@ -25,7 +25,7 @@ _TOKEN = re.compile(r"([^\t]+)#\d+\t(.*)")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class CaptionRow:
     """One caption of one image, as written; the caption may be empty."""
 
     image: str
@@ -34,11 +34,11 @@ class Row:
     """Counted from 1."""
 
 
-Parsed = Iterator[Row | tuple[int, str]]
+Parsed = Iterator[CaptionRow | tuple[int, str]]
 """Rows, and for each row that cannot be read its line with what is wrong."""
 
 
-def read(path: Path) -> tuple[list[Row], list[str]]:
+def read(path: Path) -> tuple[list[CaptionRow], list[str]]:
     """Return the rows of a caption file whose name is in `FORMATS`, and its bad rows.
 
     Whitespace in captions, line breaks included, is reduced to single spaces.
@@ -47,16 +47,18 @@ def read(path: Path) -> tuple[list[Row], list[str]]:
     return _read(path, FORMATS[path.name])
 
 
-def read_tokens(path: Path) -> tuple[list[Row], list[str]]:
+def read_tokens(path: Path) -> tuple[list[CaptionRow], list[str]]:
     """Return the rows of a file in Flickr8k's own form, and its bad rows, as `read` does."""
     return _read(path, _tokens)
 
 
-def _read(path: Path, parse: Callable[[Sequence[str]], Parsed]) -> tuple[list[Row], list[str]]:
+def _read(
+    path: Path, parse: Callable[[Sequence[str]], Parsed]
+) -> tuple[list[CaptionRow], list[str]]:
     lines, problems = read_lines(path)
     rows = []
     for item in parse(lines):
-        if not isinstance(item, Row):
+        if not isinstance(item, CaptionRow):
             problems.append(f"{path.name} line {item[0]}: {item[1]}")
         elif not item.image:
             problems.append(f"{path.name} line {item.line}: caption without an image name")
@@ -75,8 +77,8 @@ def as_list(value: Any) -> list[str] | None:
     return [" ".join((caption or "").split()) for caption in captions] or [""]
 
 
-def _row(image: str, caption: str, line: int) -> Row:
-    return Row(image=image.strip(), caption=" ".join(caption.split()), line=line)
+def _row(image: str, caption: str, line: int) -> CaptionRow:
+    return CaptionRow(image=image.strip(), caption=" ".join(caption.split()), line=line)
 
 
 def _jsonl(lines: Sequence[str]) -> Parsed:

@@ -10,11 +10,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from workers.data.entries import Described, Entry, load_entries, local_files, with_text
+from workers.data.entries import Described, SampleEntry, load_entries, local_files, with_text
 from workers.data.json_files import as_text, read_lists
 from workers.data.lists import list_files
 from workers.data.locate import IMAGE_FOLDERS, file_of, folder_of
-from workers.data.sample import DataSet, Files
+from workers.data.sample import DataFiles, DataSet
 from workers.recipe import Data
 
 OPTIONS = ("images",)
@@ -36,7 +36,7 @@ def load(data: Data) -> DataSet:
     return load_entries(describe(data))
 
 
-def files(data: Data) -> Files:
+def files(data: Data) -> DataFiles:
     """List the files that `load` reads; raises `DataError` as it does before it opens an image."""
     return local_files(describe(data))
 
@@ -44,7 +44,7 @@ def files(data: Data) -> Files:
 def describe(data: Data) -> Described:
     """Read the annotation files."""
     folder, tables = _tables(data)
-    entries: list[Entry] = []
+    entries: list[SampleEntry] = []
     problems: list[str] = []
     for file, splits in tables.items():
         found, faults = _entries(file, splits)
@@ -76,7 +76,7 @@ def _tables(data: Data) -> tuple[Path, dict[Path, tuple[str, ...]]]:
     return (beside.parent if beside.name == ANNOTATIONS else beside), files
 
 
-def _entries(file: Path, splits: tuple[str, ...]) -> tuple[list[Entry], list[str]]:
+def _entries(file: Path, splits: tuple[str, ...]) -> tuple[list[SampleEntry], list[str]]:
     images, annotations = read_lists(file, "images", "annotations")
     captions, problems = _captions(file, annotations)
     entries = []
@@ -89,7 +89,9 @@ def _entries(file: Path, splits: tuple[str, ...]) -> tuple[list[Entry], list[str
             problems.append(f"{name}: image without a caption ({place})")
         else:
             entries.append(
-                Entry(id=id, image=name, captions=tuple(captions[id]), place=place, splits=splits)
+                SampleEntry(
+                    id=id, image=name, captions=tuple(captions[id]), place=place, splits=splits
+                )
             )
     unknown = captions.keys() - {as_text(image, "id") for image in images}
     problems += [

@@ -16,13 +16,13 @@ from hashlib import sha256
 from workers.data.captions import CAPTION_KEYS, IMAGE_KEYS
 from workers.data.entries import (
     Described,
-    Entry,
+    SampleEntry,
     describe_tables,
     load_entries,
     local_files,
     with_text,
 )
-from workers.data.sample import DataSet, Files
+from workers.data.sample import DataFiles, DataSet
 from workers.data.table import Table
 from workers.files.addresses import is_address
 from workers.recipe import Columns, Data
@@ -45,7 +45,7 @@ def load(data: Data) -> DataSet:
     return load_entries(describe(data))
 
 
-def files(data: Data) -> Files:
+def files(data: Data) -> DataFiles:
     """List the files that `load` reads; raises `DataError` as it does before it opens an image."""
     return local_files(describe(data))
 
@@ -61,15 +61,15 @@ def _without_signature(id: str) -> str:
     return id if hidden == id else f"{hidden}#{sha256(id.encode()).hexdigest()[:8]}"
 
 
-def _entries(table: Table, columns: Columns) -> tuple[list[Entry], list[str]]:
+def _entries(table: Table, columns: Columns) -> tuple[list[SampleEntry], list[str]]:
     image = table.needed("image", columns.image, IMAGE_NAMES)
     caption = _caption_column(table, columns)
     question = table.column("question", columns.question)
     id = table.column("id", columns.id) or image
-    entries: list[Entry] = []
+    entries: list[SampleEntry] = []
     problems: list[str] = []
     for line, row in table.rows:
-        entry = Entry(
+        entry = SampleEntry(
             id=_without_signature(table.id(row[id].strip())),
             image=row[image].strip(),
             captions=(row[caption],) if caption else (),
@@ -92,7 +92,7 @@ def _caption_column(table: Table, columns: Columns) -> str | None:
     return table.needed("caption", columns.caption, CAPTION_KEYS)
 
 
-def _lacking(entry: Entry, row: Mapping[str, str], id: str) -> str | None:
+def _lacking(entry: SampleEntry, row: Mapping[str, str], id: str) -> str | None:
     """Return what the row must say and does not."""
     if not entry.image:
         return "an image"
@@ -101,9 +101,9 @@ def _lacking(entry: Entry, row: Mapping[str, str], id: str) -> str | None:
     return "a question" if entry.question == "" else None
 
 
-def _merged(entries: list[Entry]) -> list[Entry]:
+def _merged(entries: list[SampleEntry]) -> list[SampleEntry]:
     """Return one entry per image and question, with all captions, of those that have some."""
-    merged: dict[tuple[str, str | None, str], Entry] = {}
+    merged: dict[tuple[str, str | None, str], SampleEntry] = {}
     for entry in entries:
         key = (entry.image, entry.question, "" if entry.captions else entry.place)
         first = merged.get(key, replace(entry, captions=()))

@@ -13,7 +13,7 @@ import urllib3
 from urllib3.exceptions import HTTPError, LocationParseError, NewConnectionError, ProtocolError
 from urllib3.util import Url, parse_url
 
-from workers.data.network import RefusedError, resolve
+from workers.data.network import LinkRefusedError, resolve
 from workers.redaction import redact
 
 SCHEMES = {"http": 80, "https": 443}
@@ -68,7 +68,7 @@ class Downloader:
                 self._sleep(pause * random.uniform(1.0, 1.5))  # threads must not march in step
             try:
                 return self._follow(link, attempt)
-            except RefusedError:
+            except LinkRefusedError:
                 raise
             except (HTTPError, OSError, ValueError) as error:  # headers may say anything
                 reason = self._reason(error)
@@ -83,12 +83,12 @@ class Downloader:
                 link = self._next(link, answer)
             finally:
                 answer.close() if answer.length_remaining else answer.release_conn()
-        raise RefusedError(f"more than {self._rules.hops - 1} redirections")
+        raise LinkRefusedError(f"more than {self._rules.hops - 1} redirections")
 
     def _next(self, link: str, answer: Any) -> str:
         target: str = urljoin(link, answer.headers.get("Location", ""))
         if not self._rules.redirected:
-            raise RefusedError(
+            raise LinkRefusedError(
                 f"redirected to {target}; to follow set data.allow_redirected_links: true"
             )
         return target
@@ -123,7 +123,9 @@ class Downloader:
     def _body(self, answer: Any) -> bytes:
         if answer.status != HTTPStatus.OK:
             temporary = answer.status >= 500 or answer.status in _TEMPORARY
-            raise (OSError if temporary else RefusedError)(f"HTTP {answer.status} {answer.reason}")
+            raise (OSError if temporary else LinkRefusedError)(
+                f"HTTP {answer.status} {answer.reason}"
+            )
         self._refuse_large(answer.length_remaining or 0)
         end = time.monotonic() + self._rules.total_seconds
         content = bytearray()
@@ -136,7 +138,7 @@ class Downloader:
 
     def _refuse_large(self, size: int) -> None:
         if size > self._rules.max_bytes:
-            raise RefusedError(f"{size} bytes or more, the limit is {self._rules.max_bytes}")
+            raise LinkRefusedError(f"{size} bytes or more, the limit is {self._rules.max_bytes}")
 
     def _reason(self, error: Exception) -> str:
         if isinstance(error, NewConnectionError):
@@ -149,12 +151,12 @@ class Downloader:
 
 
 def _parsed(link: str) -> Url:
-    """Return the parts of a link; raises `RefusedError` when it is no http or https link."""
+    """Return the parts of a link; raises `LinkRefusedError` when it is no http or https link."""
     try:
         url = parse_url(link)
     except LocationParseError as error:
-        raise RefusedError("not a link that can be read") from error
+        raise LinkRefusedError("not a link that can be read") from error
     if url.scheme not in SCHEMES or not url.host:
-        raise RefusedError(f"only http and https links are followed, not {redact(link)[:80]!r}")
+        raise LinkRefusedError(f"only http and https links are followed, not {redact(link)[:80]!r}")
     # User and password in a link stay here: they would be a secret in everybody's table.
     return url._replace(auth=None)

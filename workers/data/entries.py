@@ -5,16 +5,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from workers.data.download import Rules
-from workers.data.gather import Candidate, gather
-from workers.data.links import Links, is_link
+from workers.data.gather import SampleCandidate, gather
+from workers.data.links import LinkedImages, is_link
 from workers.data.locate import IMAGE_FOLDERS, MISSING, Locator, images_folder
-from workers.data.sample import DataSet, Files
+from workers.data.sample import DataFiles, DataSet
 from workers.data.table import Table, read_tables
 from workers.recipe import Data
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class SampleEntry:
     """One sample whose image has not been looked for yet."""
 
     id: str
@@ -36,7 +36,7 @@ class Described:
     data: Data
     tables: Sequence[Path]
     """The text files that were read."""
-    entries: Sequence[Entry]
+    entries: Sequence[SampleEntry]
     """Either all name their splits, or none does and shares divide them."""
     problems: Sequence[str]
     folder: Path
@@ -50,11 +50,11 @@ class Described:
 
 
 def describe_tables(
-    data: Data, entries_of: Callable[[Table], tuple[list[Entry], list[str]]]
+    data: Data, entries_of: Callable[[Table], tuple[list[SampleEntry], list[str]]]
 ) -> Described:
     """Describe a set of tables, of each of which `entries_of` gives the entries and bad rows."""
     data, tables, problems = read_tables(data)
-    entries: list[Entry] = []
+    entries: list[SampleEntry] = []
     for table in tables:
         found, faults = entries_of(table)
         entries += found
@@ -68,7 +68,7 @@ def describe_tables(
     )
 
 
-def with_text(entries: Iterable[Entry]) -> tuple[list[Entry], list[str]]:
+def with_text(entries: Iterable[SampleEntry]) -> tuple[list[SampleEntry], list[str]]:
     """Return the entries with their captions that say something, and the others' faults.
 
     Whitespace in captions, line breaks included, is reduced to single spaces. An entry that
@@ -84,13 +84,13 @@ def with_text(entries: Iterable[Entry]) -> tuple[list[Entry], list[str]]:
     return kept, problems
 
 
-def local_files(described: Described) -> Files:
+def local_files(described: Described) -> DataFiles:
     """Return the text files, and the images on this machine that they name."""
     locate = described.locator()
     found = (locate(entry.image) for entry in described.entries if not is_link(entry.image))
     images = dict.fromkeys(locate.folder / image for image in found if image is not None)
     missing = _missing(described.entries, locate)
-    return Files(
+    return DataFiles(
         tables=tuple(described.tables),
         images=tuple(images),
         problems=(*described.problems, *missing.values()),
@@ -104,7 +104,7 @@ def load_entries(described: Described) -> DataSet:
     does.
     """
     data, entries, locate = described.data, described.entries, described.locator()
-    links = Links(
+    links = LinkedImages(
         rules=Rules(private=data.allow_private_links, redirected=data.allow_redirected_links)
     )
     candidates = []
@@ -125,7 +125,7 @@ def load_entries(described: Described) -> DataSet:
     )
 
 
-def _missing(entries: Iterable[Entry], locate: Locator) -> Mapping[str, str]:
+def _missing(entries: Iterable[SampleEntry], locate: Locator) -> Mapping[str, str]:
     """Return image -> what is wrong, for images that are neither a link nor there."""
     missing: dict[str, str] = {}
     for entry in entries:
@@ -134,7 +134,7 @@ def _missing(entries: Iterable[Entry], locate: Locator) -> Mapping[str, str]:
     return missing
 
 
-def _candidate(entry: Entry, locate: Locator, links: Links) -> Candidate | None:
+def _candidate(entry: SampleEntry, locate: Locator, links: LinkedImages) -> SampleCandidate | None:
     if is_link(entry.image):
         found, read = entry.image, links.reader(entry.image)
     else:
@@ -142,7 +142,7 @@ def _candidate(entry: Entry, locate: Locator, links: Links) -> Candidate | None:
         if path is None:
             return None
         found, read = path, Path(locate.folder / path).read_bytes
-    return Candidate(
+    return SampleCandidate(
         id=entry.id,
         image=found,
         captions=entry.captions,

@@ -10,12 +10,12 @@ which split unless ``data.split`` gives shares or other lists; images in no list
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from workers.data.captions import Row, read_tokens
-from workers.data.entries import Described, Entry, load_entries, local_files, with_text
+from workers.data.captions import CaptionRow, read_tokens
+from workers.data.entries import Described, SampleEntry, load_entries, local_files, with_text
 from workers.data.lists import list_files, read_names
 from workers.data.locate import IMAGE_FOLDERS, folder_of
 from workers.data.problems import DataError
-from workers.data.sample import DataSet, Files
+from workers.data.sample import DataFiles, DataSet
 from workers.recipe import Data, Split
 
 OPTIONS = ("images",)
@@ -42,7 +42,7 @@ def load(data: Data) -> DataSet:
     return load_entries(describe(data))
 
 
-def files(data: Data) -> Files:
+def files(data: Data) -> DataFiles:
     """List the files that `load` reads; raises `DataError` as it does before it opens an image."""
     return local_files(describe(data))
 
@@ -63,14 +63,14 @@ def describe(data: Data) -> Described:
     )
 
 
-def read(folder: Path, split: Split) -> tuple[list[Entry], list[str]]:
+def read(folder: Path, split: Split) -> tuple[list[SampleEntry], list[str]]:
     """Return the captions and splits that the text files describe, and the bad lines.
 
     Raises `DataError` when one of the files is missing.
     """
     text = _text_folder(folder)
     rows, problems = read_tokens(text / TOKENS)
-    by_image: dict[str, list[Row]] = {}
+    by_image: dict[str, list[CaptionRow]] = {}
     for row in rows:
         by_image.setdefault(row.image, []).append(row)
     if not split.named:
@@ -92,7 +92,7 @@ def _text_folder(folder: Path) -> Path:
 
 
 def _listed(
-    text: Path, split: Split, by_image: Mapping[str, Sequence[Row]]
+    text: Path, split: Split, by_image: Mapping[str, Sequence[CaptionRow]]
 ) -> tuple[dict[str, list[str]], list[str]]:
     """Return image -> the splits that list it, and the listed images that have no caption."""
     listed: dict[str, list[str]] = {}
@@ -108,8 +108,8 @@ def _listed(
     return listed, problems
 
 
-def _entry(image: str, rows: Sequence[Row], splits: Sequence[str] = ()) -> Entry:
-    return Entry(
+def _entry(image: str, rows: Sequence[CaptionRow], splits: Sequence[str] = ()) -> SampleEntry:
+    return SampleEntry(
         id=image,
         image=image,
         captions=tuple(row.caption for row in rows),

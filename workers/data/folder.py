@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from workers.data import captions
-from workers.data.captions import Row
-from workers.data.gather import Candidate, gather
+from workers.data.captions import CaptionRow
+from workers.data.gather import SampleCandidate, gather
 from workers.data.lists import list_files, read_names
 from workers.data.locate import MISSING, Locator, folder_of, there
 from workers.data.problems import DataError
-from workers.data.sample import DataSet, Files
+from workers.data.sample import DataFiles, DataSet
 from workers.recipe import Data, Split
 
 SUFFIXES = frozenset(
@@ -33,17 +33,17 @@ def load(data: Data) -> DataSet:
     """
     found = _read(data)
     candidates = [
-        Candidate(id=id, image=id, captions=tuple(texts), read=(found.folder / id).read_bytes)
+        SampleCandidate(id=id, image=id, captions=tuple(texts), read=(found.folder / id).read_bytes)
         for id, texts in found.by_image.items()
         if texts
     ]
     return gather(data, candidates, found.problems, found.listed)
 
 
-def files(data: Data) -> Files:
+def files(data: Data) -> DataFiles:
     """List the files that `load` reads; raises `DataError` as it does before it opens an image."""
     found = _read(data)
-    return Files(
+    return DataFiles(
         tables=tuple(found.tables),
         images=tuple(found.folder / id for id in found.by_image),
         problems=tuple(found.problems),
@@ -95,7 +95,7 @@ def _metadata(folder: Path) -> Path:
 
 
 def _by_image(
-    rows: Iterable[Row], locate: Locator, metadata: str
+    rows: Iterable[CaptionRow], locate: Locator, metadata: str
 ) -> tuple[dict[str, list[str]], list[str]]:
     """Return image id -> captions (none left when all are empty), and the rows' faults."""
     by_image: dict[str, list[str]] = {}

@@ -21,7 +21,7 @@ R = TypeVar("R")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Candidate:
+class SampleCandidate:
     """A sample whose image has not been looked at yet."""
 
     id: str
@@ -49,7 +49,7 @@ class Candidate:
 
 def gather(
     data: Data,
-    candidates: Sequence[Candidate],
+    candidates: Sequence[SampleCandidate],
     problems: Sequence[str],
     listed: Mapping[str, Sequence[str]] | None = None,
     prepare: Callable[[Sequence[str]], None] | None = None,
@@ -66,7 +66,7 @@ def gather(
     always when a split is empty that ought to have images.
     """
     unique, repeated = _unique(candidates)
-    by_image: dict[str, list[Candidate]] = {}
+    by_image: dict[str, list[SampleCandidate]] = {}
     for each in unique:
         if listed is None or each.image in listed:
             by_image.setdefault(each.image, []).append(each)
@@ -106,9 +106,9 @@ def in_threads(function: Callable[[T], R], items: Iterable[T]) -> list[R]:
         return list(pool.map(function, items))
 
 
-def _unique(candidates: Iterable[Candidate]) -> tuple[list[Candidate], list[str]]:
+def _unique(candidates: Iterable[SampleCandidate]) -> tuple[list[SampleCandidate], list[str]]:
     """Return the first candidate of each id, and a problem for each id that comes again."""
-    by_id: dict[str, Candidate] = {}
+    by_id: dict[str, SampleCandidate] = {}
     repeated = {
         each.id: f"{each.id}: more than one sample has this id"
         for each in candidates
@@ -134,7 +134,7 @@ def _assign(
     return splits.by_lists(contents, listed)
 
 
-def _check(candidates: Sequence[Candidate]) -> tuple[dict[str, str], list[str]]:
+def _check(candidates: Sequence[SampleCandidate]) -> tuple[dict[str, str], list[str]]:
     """Return image -> hash of its bytes for images that decode, and the other ones' faults."""
     found = in_threads(_content, candidates)
     contents = {
@@ -145,7 +145,7 @@ def _check(candidates: Sequence[Candidate]) -> tuple[dict[str, str], list[str]]:
     return contents, [str(result) for result in found if isinstance(result, ImageError)]
 
 
-def _content(candidate: Candidate) -> str | ImageError:
+def _content(candidate: SampleCandidate) -> str | ImageError:
     try:
         encoded = candidate.encoded()
         open_rgb(encoded, candidate.image)
@@ -156,7 +156,7 @@ def _content(candidate: Candidate) -> str | ImageError:
 
 def _divide(
     data: Data,
-    candidates: Iterable[Candidate],
+    candidates: Iterable[SampleCandidate],
     split_of: Mapping[str, str],
     contents: Mapping[str, str],
 ) -> dict[str, tuple[Sample, ...]]:
@@ -173,7 +173,9 @@ def _divide(
     return {name: tuple(samples) for name, samples in divided.items()}
 
 
-def _as_listed(samples: Iterable[Sample], candidates: Iterable[Candidate]) -> tuple[Sample, ...]:
+def _as_listed(
+    samples: Iterable[Sample], candidates: Iterable[SampleCandidate]
+) -> tuple[Sample, ...]:
     """Return the samples in the order of the candidates, in which predictions are handed in."""
     places = {each.id: place for place, each in enumerate(candidates)}
     return tuple(sorted(samples, key=lambda sample: places[sample.id]))

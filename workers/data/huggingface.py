@@ -18,11 +18,11 @@ import datasets
 
 from workers.data import hub_columns
 from workers.data.captions import as_list
-from workers.data.gather import Candidate, gather, in_threads
+from workers.data.gather import SampleCandidate, gather, in_threads
 from workers.data.images import ImageError
 from workers.data.json_files import read_json
 from workers.data.problems import DataError
-from workers.data.sample import SPLITS, DataSet, Files
+from workers.data.sample import SPLITS, DataFiles, DataSet
 from workers.recipe import Columns, Data, Split
 
 OPTIONS = ("revision", "columns")
@@ -45,7 +45,7 @@ def load(data: Data) -> DataSet:
     parts = _parts(data.path, data.revision)
     named = _named(data.split, parts) if data.split else None
     problems: list[str] = []
-    candidates: list[Candidate] = []
+    candidates: list[SampleCandidate] = []
     listed: dict[str, list[str]] = {}
     for owns in [[own] for own in named] if named else [list(parts)]:
         unlabelled = named is not None and named[owns[0]] == ["test"]
@@ -58,7 +58,7 @@ def load(data: Data) -> DataSet:
     return gather(data, candidates, problems, listed if named else None)
 
 
-def files(data: Data) -> Files:
+def files(data: Data) -> DataFiles:
     """List the files of a set on this machine, as `datasets` finds them; none for one on the hub.
 
     Of images beside their metadata these are the ones that the metadata names. Raises `DataError`
@@ -66,10 +66,10 @@ def files(data: Data) -> Files:
     """
     place = Path(data.path or "").expanduser()
     if data.path and not place.exists():
-        return Files()
+        return DataFiles()
     parts = _parts(data.path, data.revision)
     if _is_saved(place):
-        return Files(tables=tuple(_saved(place)))
+        return DataFiles(tables=tuple(_saved(place)))
     folder = place.parent if place.is_file() else place
     only = place.name if place.is_file() else None
     builder = datasets.load_dataset_builder(str(folder), data_files=only)
@@ -77,7 +77,7 @@ def files(data: Data) -> Files:
     images = {file for file in found if Path(file).suffix.lower() in _image_suffixes(builder)}
     named = {path for part in parts.values() for path in _paths(part, data)} if images else set()
     cards = [folder / name for name in CARDS if only is None and (folder / name).is_file()]
-    return Files(
+    return DataFiles(
         tables=(*cards, *_below(folder, found - images)),
         images=tuple(_below(folder, images & named)),
     )
@@ -164,7 +164,7 @@ def _named(split: Split, parts: Iterable[str]) -> dict[str, list[str]] | None:
     return named or None
 
 
-def _rows(own: str, part: Any, columns: Columns, unlabelled: bool) -> Iterator[Candidate]:
+def _rows(own: str, part: Any, columns: Columns, unlabelled: bool) -> Iterator[SampleCandidate]:
     """Yield one candidate per row; an unusable caption is the empty string.
 
     With `unlabelled` the set may be without a column of captions.
@@ -174,7 +174,7 @@ def _rows(own: str, part: Any, columns: Columns, unlabelled: bool) -> Iterator[C
     images = images.cast_column(chosen.image, datasets.Image(decode=False))
     for index, row in enumerate(_undecoded(part, chosen.texts)):
         id = f"{own}/{row[chosen.id]}" if chosen.id else f"{own}/{index:06d}"
-        yield Candidate(
+        yield SampleCandidate(
             id=id,
             image=id,
             captions=tuple(text for name in chosen.captions for text in _texts(row[name])),
@@ -192,9 +192,9 @@ def _undecoded(part: Any, columns: list[str]) -> Iterator[dict[str, Any]]:
         yield from table.to_pylist()
 
 
-def _merge(rows: Iterable[Candidate]) -> tuple[list[Candidate], list[str]]:
+def _merge(rows: Iterable[SampleCandidate]) -> tuple[list[SampleCandidate], list[str]]:
     """Return one candidate per distinct image and question, and the rows' faults."""
-    merged: dict[tuple[str, str | None], Candidate] = {}
+    merged: dict[tuple[str, str | None], SampleCandidate] = {}
     names: dict[str, str] = {}
     problems = []
     rows = list(rows)
@@ -215,13 +215,13 @@ def _merge(rows: Iterable[Candidate]) -> tuple[list[Candidate], list[str]]:
     return list(merged.values()), problems
 
 
-def _faults(row: Candidate) -> list[str]:
+def _faults(row: SampleCandidate) -> list[str]:
     empty = [text for text in row.captions if not text]
     faults = [f"{row.id}: empty caption, or none that is text"] * len(empty)
     return [*faults, f"{row.id}: empty question"] if row.question == "" else faults
 
 
-def _content(row: Candidate) -> str | ImageError:
+def _content(row: SampleCandidate) -> str | ImageError:
     try:
         return sha256(row.encoded()).hexdigest()
     except ImageError as error:

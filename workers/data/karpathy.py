@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from workers.data.coco import PLACES as COCO_PLACES
-from workers.data.entries import Described, Entry, load_entries, local_files, with_text
+from workers.data.entries import Described, SampleEntry, load_entries, local_files, with_text
 from workers.data.flickr8k import PLACES as FLICKR_PLACES
 from workers.data.json_files import as_text, read_lists
 from workers.data.locate import file_of
 from workers.data.problems import DataError
-from workers.data.sample import DataSet, Files
+from workers.data.sample import DataFiles, DataSet
 from workers.recipe import Data
 
 OPTIONS = ("images",)
@@ -37,7 +37,7 @@ def load(data: Data) -> DataSet:
     return load_entries(describe(data))
 
 
-def files(data: Data) -> Files:
+def files(data: Data) -> DataFiles:
     """List the files that `load` reads; raises `DataError` as it does before it opens an image."""
     return local_files(describe(data))
 
@@ -48,11 +48,11 @@ def describe(data: Data) -> Described:
         raise DataError("data.split must be left out, or be shares: the file names its splits")
     file = file_of(data.path, "dataset*.json")
     (images,) = read_lists(file, "images")
-    entries: list[Entry] = []
+    entries: list[SampleEntry] = []
     problems: list[str] = []
     for number, image in enumerate(images, 1):
         found = _entry(image, f"{file.name} image {number}", divided=data.split is not None)
-        if isinstance(found, Entry):
+        if isinstance(found, SampleEntry):
             entries.append(found)
         else:
             problems.append(found)
@@ -67,7 +67,7 @@ def describe(data: Data) -> Described:
     )
 
 
-def _entry(image: Mapping[str, Any], place: str, divided: bool) -> Entry | str:
+def _entry(image: Mapping[str, Any], place: str, divided: bool) -> SampleEntry | str:
     """Return the entry of an image, or what is wrong with it; `divided` anew by shares."""
     name, split = as_text(image, "filename"), as_text(image, "split")
     sentences = image.get("sentences")
@@ -77,7 +77,7 @@ def _entry(image: Mapping[str, Any], place: str, divided: bool) -> Entry | str:
     if split not in SPLIT_OF:
         return f"{name}: split must be one of {', '.join(SPLIT_OF)}; got {split!r} ({place})"
     folder = as_text(image, "filepath")
-    return Entry(
+    return SampleEntry(
         id=as_text(image, "cocoid") or name,
         image=f"{folder}/{name}" if folder else name,
         captions=tuple(caption for caption in captions if caption is not None),

@@ -28,7 +28,7 @@ def cache_folder() -> Path:
     return cache.folder() / "images"
 
 
-class Links:
+class LinkedImages:
     """The images behind links, in a folder that any number of processes may share.
 
     A file in the folder is complete: it is written beside and renamed. So what an interrupted

@@ -19,7 +19,7 @@ _REFUSED = (
 """More of what Python calls global, or some versions of it do."""
 
 
-class RefusedError(OSError):
+class LinkRefusedError(OSError):
     """A link that must not be followed; trying again is no use."""
 
 
@@ -29,19 +29,19 @@ def resolve(host: str, port: int, private: bool) -> list[str]:
     The caller connects to one of these very addresses: asked for the name once more, a name server
     could answer differently.
 
-    Raises `RefusedError` when one of the addresses is not public and `private` is false, and
+    Raises `LinkRefusedError` when one of the addresses is not public and `private` is false, and
     OSError when the name is unknown.
     """
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except UnicodeError as error:
-        raise RefusedError(f"{host!r} is no name of a host") from error
+        raise LinkRefusedError(f"{host!r} is no name of a host") from error
     except socket.gaierror as error:
         raise OSError(f"the host {host} is not known: {error.strerror}") from error
     addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
     refused = [address for address in addresses if not is_public(address)]
     if refused and not private:
-        raise RefusedError(
+        raise LinkRefusedError(
             f"{host} has the address {refused[0]}, which is not public; if this data set may "
             "fetch from it set data.allow_private_links: true"
         )

@@ -16,11 +16,11 @@ class DataError(ValueError):
 
 
 def refusal(where: str, problems: Sequence[str]) -> DataError:
-    """Return the error that lists all `problems` of the set at `where`, and the mend."""
+    """Return the error that lists all `problems` of the set at `where`, and the fix."""
     count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
     listing = "".join(f"\n  {problem}" for problem in problems)
     return DataError(
         f"data.path {where} has {count}:{listing}\n"
-        "Mend them, or leave them out with data.on_bad_sample: skip.",
+        "Fix them, or leave them out with data.on_bad_sample: skip.",
         problems,
     )

@@ -38,7 +38,7 @@ class DataSet:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Files:
+class DataFiles:
     """The files of this machine that a data set is loaded from."""
 
     tables: tuple[Path, ...] = ()

@@ -11,7 +11,7 @@ from hashlib import sha256
 
 from workers.data.gather import digest
 from workers.data.problems import DataError
-from workers.data.sample import SPLITS, DataSet, Files, Sample
+from workers.data.sample import SPLITS, DataFiles, DataSet, Sample
 from workers.data.scenes import (
     Scene,
     base_caption,
@@ -41,9 +41,9 @@ def load(data: Data) -> DataSet:
     return DataSet(splits=splits, digest=digest(splits, _contents(splits)))
 
 
-def files(data: Data) -> Files:
+def files(data: Data) -> DataFiles:
     """Return no files: the images are drawn."""
-    return Files()
+    return DataFiles()
 
 
 def _counts(data: Data) -> dict[str, int]:

@@ -20,7 +20,7 @@ IGNORED = -100
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class TokenizedExample:
     """One example as token numbers: what the model is given, and what it learns to write."""
 
     prompt: tuple[int, ...]
@@ -41,7 +41,7 @@ class Collated:
     """Which targets were longer than the model's positions and were cut."""
 
 
-def training_row(base: Base, image: Encoded, prompt: Prompt, target: str) -> Row:
+def training_row(base: Base, image: Encoded, prompt: Prompt, target: str) -> TokenizedExample:
     """Return an example as tokens.
 
     Raises ValueError, naming ``prompt.text``, for a prompt that leaves no room for a target.
@@ -52,10 +52,10 @@ def training_row(base: Base, image: Encoded, prompt: Prompt, target: str) -> Row
     room = _room(base, before)
     # The end of text stays: a cut caption, too, must come to an end.
     kept = tokens if len(tokens) <= room else [*tokens[: room - 1], tokens[-1]]
-    return Row(prompt=tuple(before), target=tuple(kept), truncated=len(tokens) > room)
+    return TokenizedExample(prompt=tuple(before), target=tuple(kept), truncated=len(tokens) > room)
 
 
-def batch_of(base: Base, images: Sequence[Encoded], rows: Sequence[Row]) -> Batch:
+def batch_of(base: Base, images: Sequence[Encoded], rows: Sequence[TokenizedExample]) -> Batch:
     """Return a batch whose loss is the cross-entropy of the targets; padding is on the right."""
     build = _encoder_decoder if base.encoder_decoder else _one_sequence
     return stacked(images) | build(base, [row.prompt for row in rows], [row.target for row in rows])

@@ -26,7 +26,7 @@ INSPECTED = ("train", "validation")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pair:
+class ExamplePair:
     """One image with one caption or answer, as the model gets it."""
 
     id: str
@@ -56,7 +56,7 @@ class Inspection:
     """Images and captions that were left out, one line each."""
     positions: int
     """Most tokens of one sequence."""
-    pairs: tuple[Pair, ...]
+    pairs: tuple[ExamplePair, ...]
     quantizations: Mapping[str, str | None]
     """Name -> why the base cannot be trained under it; None where it can."""
 
@@ -87,11 +87,11 @@ def inspect(
     )
 
 
-def _pairs(base: Base, examples: Examples) -> Iterator[Pair]:
+def _pairs(base: Base, examples: Examples) -> Iterator[ExamplePair]:
     for position, (index, target) in enumerate(examples.pairs):
         whole = base.family.target_tokens(base, examples.prompts[index], target)
         prompt, learned = _seen(base, examples.batch(base, [position]))
-        yield Pair(
+        yield ExamplePair(
             id=examples.samples[index].id,
             prompt=_text(base, prompt),
             target=_text(base, learned),

@@ -17,7 +17,7 @@ class Prompt:
     """Instruction or question; may be empty."""
 
 
-class Asked(Protocol):
+class PromptFormat(Protocol):
     """The part of a family that is needed here."""
 
     PROMPTS: Mapping[str, str]
@@ -31,7 +31,7 @@ class Asking:
     task: Task = "captioning"
     prompt: PromptText = field(default_factory=PromptText)
 
-    def about(self, family: Asked, question: str | None, image_id: str) -> Prompt:
+    def about(self, family: PromptFormat, question: str | None, image_id: str) -> Prompt:
         """Return the prompt of one image.
 
         Raises ValueError for an image without question where one is needed, naming it, and for

@@ -34,7 +34,7 @@ class Store:
     operating system's own cache holds what is read again.
     """
 
-    def __init__(self, base: Base, memory: int, disk: "Disk") -> None:
+    def __init__(self, base: Base, memory: int, disk: "FeatureFiles") -> None:
         self.base = base
         self._left = memory
         self._kept: dict[str, Encoded] = {}
@@ -52,7 +52,7 @@ class Store:
             return None
         bypass.install(base)
         folder = cache.folder() / "features" / fingerprint.of_encoder(base)
-        return cls(base, _memory(base.device), Disk(folder, DISK_BYTES))
+        return cls(base, _memory(base.device), FeatureFiles(folder, DISK_BYTES))
 
     def get(self, key: str) -> Encoded | None:
         """Return what is kept under `key`, its features on the base's device, or None."""
@@ -78,7 +78,7 @@ class Store:
         return bool(kept)
 
 
-class Disk:
+class FeatureFiles:
     """Files of tensors under `folder`; all such folders beside it share one limit in bytes.
 
     Several processes may use it at once: a file is there as a whole or not at all. Beyond the

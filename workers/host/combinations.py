@@ -4,16 +4,16 @@ from collections.abc import Callable, Iterator
 
 from workers.recipe import QUESTION, Recipe
 
-Flaw = tuple[str, str]
+Conflict = tuple[str, str]
 """(dotted field, what it must be and why)."""
 
 
-def flaws(recipe: Recipe) -> list[Flaw]:
-    """Return what this recipe asks for and cannot have; empty for a sound one."""
-    return [flaw for check in _CHECKS for flaw in check(recipe)]
+def conflicts(recipe: Recipe) -> list[Conflict]:
+    """Return what this recipe requests and cannot have; empty for a valid one."""
+    return [conflict for check in _CHECKS for conflict in check(recipe)]
 
 
-def _orthogonal(recipe: Recipe) -> Iterator[Flaw]:
+def _orthogonal(recipe: Recipe) -> Iterator[Conflict]:
     if recipe.adapter.init != "orthogonal":
         return
     if recipe.adapter.rank % 2:
@@ -26,7 +26,7 @@ def _orthogonal(recipe: Recipe) -> Iterator[Flaw]:
         )
 
 
-def _dora(recipe: Recipe) -> Iterator[Flaw]:
+def _dora(recipe: Recipe) -> Iterator[Conflict]:
     if recipe.adapter.variant == "dora" and recipe.quantization == "int8":
         yield (
             "adapter.variant",
@@ -35,7 +35,7 @@ def _dora(recipe: Recipe) -> Iterator[Flaw]:
         )
 
 
-def _question(recipe: Recipe) -> Iterator[Flaw]:
+def _question(recipe: Recipe) -> Iterator[Conflict]:
     text = recipe.prompt.text
     if recipe.task == "vqa" and text is not None and QUESTION not in text:
         yield (
@@ -46,13 +46,13 @@ def _question(recipe: Recipe) -> Iterator[Flaw]:
         yield "prompt.text", f"must not contain {QUESTION} in task captioning, which has none"
 
 
-def _repeated_modules(recipe: Recipe) -> Iterator[Flaw]:
+def _repeated_modules(recipe: Recipe) -> Iterator[Conflict]:
     repeated = len(set(recipe.adapter.trained_modules)) < len(recipe.adapter.trained_modules)
     if repeated:
         yield "adapter.trained_modules", "must be paths without repeats"
 
 
-_CHECKS: tuple[Callable[[Recipe], Iterator[Flaw]], ...] = (
+_CHECKS: tuple[Callable[[Recipe], Iterator[Conflict]], ...] = (
     _orthogonal,
     _dora,
     _question,

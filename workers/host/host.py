@@ -54,7 +54,7 @@ class Host:
         With them comes what is known of the adapter before it is trained.
         Raises ValueError for a recipe that this host cannot train, naming the field.
         """
-        for field_name, reason in combinations.flaws(recipe):
+        for field_name, reason in combinations.conflicts(recipe):
             raise ValueError(f"{field_name} {reason}")
         self.residents.scoring.scorer(recipe)  # its Java process starts while the base loads
         trainer = self.residents.trainer(recipe)

@@ -25,12 +25,12 @@ from workers.slots.alone import Alone
 from workers.slots.protocol import Trainer
 from workers.training.loop import Examples
 
-Asked = tuple[Data, Evaluate, Asking]
+ScoreKey = tuple[Data, Evaluate, Asking]
 """What decides the scores of one adapter."""
 
 
 @dataclass(kw_only=True)
-class _Resident:
+class _SlotGroup:
     """What the slots of one group share."""
 
     alone: Alone
@@ -38,8 +38,8 @@ class _Resident:
     """Features of the base's images; None where they are not known."""
     # By what they read, too: the store of features, or None for pixels.
     examples: dict[tuple[Data, Asking, Store | None], Examples] = field(default_factory=dict)
-    evaluators: dict[tuple[Asked, Store | None], Evaluator] = field(default_factory=dict)
-    zero_shot: dict[Asked, Report] = field(default_factory=dict)
+    evaluators: dict[tuple[ScoreKey, Store | None], Evaluator] = field(default_factory=dict)
+    zero_shot: dict[ScoreKey, Report] = field(default_factory=dict)
     together: dict[Store | None, Together] = field(default_factory=dict)
     """A pack for those that read features, and one for those that read pixels."""
 
@@ -80,7 +80,7 @@ class Residents:
         self._device = device
         self._packing = packing
         self.scoring = scoring
-        self._groups: dict[Group, _Resident] = {}
+        self._groups: dict[Group, _SlotGroup] = {}
         read = partial(errors.reading, device)
         self.device_memory = DeviceMemory(share, read, self._make_room)
 
@@ -125,7 +125,7 @@ class Residents:
         """Return what scores the recipe's rungs."""
         group = self._group(recipe)
         store = group.store_for(recipe)
-        key = (_asked(recipe), store)
+        key = (_score_key(recipe), store)
         if key not in group.evaluators:
             group.evaluators[key] = Evaluator(
                 group.base,
@@ -139,7 +139,7 @@ class Residents:
 
     def zero_shot(self, recipe: Recipe) -> Report:
         """Return rung 0: the base's own scores."""
-        group, key = self._group(recipe), _asked(recipe)
+        group, key = self._group(recipe), _score_key(recipe)
         if key not in group.zero_shot:
             evaluator = self.evaluator(recipe)
             group.zero_shot[key] = self.device_memory.attempt(
@@ -152,12 +152,12 @@ class Residents:
         self.scoring.close()
         self._groups.clear()
 
-    def _group(self, recipe: Recipe) -> _Resident:
+    def _group(self, recipe: Recipe) -> _SlotGroup:
         group = group_of(recipe)
         if group not in self._groups:
             base = self.device_memory.attempt(lambda: load_base(*group, self._device))
             alone = Alone(base, self.device_memory)
-            self._groups[group] = _Resident(alone=alone, store=Store.of(base))
+            self._groups[group] = _SlotGroup(alone=alone, store=Store.of(base))
         return self._groups[group]
 
     def _make_room(self) -> bool:
@@ -179,5 +179,5 @@ def _asking(recipe: Recipe) -> Asking:
     return Asking(task=recipe.task, prompt=recipe.prompt)
 
 
-def _asked(recipe: Recipe) -> Asked:
+def _score_key(recipe: Recipe) -> ScoreKey:
     return recipe.data, recipe.evaluate, _asking(recipe)

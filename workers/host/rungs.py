@@ -11,7 +11,7 @@ from workers.metrics.scorer import Scored
 from workers.models.adapters import AdaptedBase
 from workers.recipe import Recipe
 from workers.report import Prediction, Report
-from workers.slots.protocol import Evaluated, Trained, Trainer, TrialSlot, Written
+from workers.slots.protocol import Evaluated, TrainedEpoch, Trainer, TrialSlot, Written
 from workers.training.loop import NonFiniteLossError
 
 
@@ -45,7 +45,7 @@ def beams(slot: TrialSlot) -> int | None:
     return slot.recipe.evaluate.beams if captions_due(slot) else None
 
 
-def report(trained: Trained, found: Evaluated) -> Report:
+def report(trained: TrainedEpoch, found: Evaluated) -> Report:
     """Return what is told of a rung that was trained and evaluated."""
     slot = trained.slot
     symptoms, collapsed = _examined(slot, found)
@@ -75,7 +75,7 @@ def report(trained: Trained, found: Evaluated) -> Report:
     )
 
 
-def broken_off(trained: Trained, error: Exception) -> Report:
+def broken_off(trained: TrainedEpoch, error: Exception) -> Report:
     """Return the report of a rung whose training the loss ended: there is nothing to score.
 
     Raises any other error, and this one, too, unless the guard is to stop such a trial.

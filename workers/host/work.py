@@ -12,7 +12,7 @@ from workers.host.residents import Residents
 from workers.memory import errors
 from workers.report import Done, Report
 from workers.slots.meter import shared
-from workers.slots.protocol import Trained, Trainer, TrialSlot
+from workers.slots.protocol import TrainedEpoch, Trainer, TrialSlot
 
 T = TypeVar("T")
 
@@ -36,7 +36,7 @@ class Work:
         self._residents = residents
         self._training: dict[str, Placed] = {}
         """Slots that train, by name."""
-        self._reached: dict[str, tuple[Placed, Trained]] = {}
+        self._reached: dict[str, tuple[Placed, TrainedEpoch]] = {}
         """Slots that are to be evaluated."""
         self._finals: dict[str, tuple[Placed, Path]] = {}
         """Slots whose saved adapter is to be scored, with its folder."""
@@ -139,7 +139,7 @@ class Work:
         self._finish(waiting[:half], work)
         self._finish(waiting[half:], work)
 
-    def _rungs(self, reached: list[tuple[Placed, Trained]]) -> list[Report]:
+    def _rungs(self, reached: list[tuple[Placed, TrainedEpoch]]) -> list[Report]:
         """Evaluate slots that are scored alike, or tell what broke the one that failed."""
         (first, trained), *_ = reached
         if trained.error:
@@ -157,7 +157,7 @@ class Work:
         evaluator = self._final_evaluator(first.slot)
         return rungs.finals(first.trainer, slots, folders, evaluator)
 
-    def _rung_key(self, each: tuple[Placed, Trained]) -> Hashable:
+    def _rung_key(self, each: tuple[Placed, TrainedEpoch]) -> Hashable:
         placed, trained = each
         if trained.error:
             return placed.slot.name

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from workers import families
-from workers.memory.layers import Architecture, Block, Kind, Layer
-from workers.memory.row import Row
+from workers.memory.layers import Architecture, Block, Kind, LinearLayer
+from workers.memory.row import RowLengths
 from workers.models.checkpoint_files import CheckpointFiles
 from workers.recipe import Adapter, Recipe
 
@@ -100,13 +100,13 @@ def adapter_bytes(place: Place, pattern: str, how: Keeping, adapter: Adapter) ->
     )
 
 
-def _adapter_bytes(layer: Layer, how: Keeping, adapter: Adapter) -> float:
+def _adapter_bytes(layer: LinearLayer, how: Keeping, adapter: Adapter) -> float:
     """Return the bytes of one token."""
     mask = how.mask if adapter.dropout else 0
     return FLOAT32 * (layer.inputs + adapter.rank) + mask * layer.inputs
 
 
-def kept_bytes(recipe: Recipe, base: Architecture, row: Row, how: Keeping) -> float:
+def kept_bytes(recipe: Recipe, base: Architecture, row: RowLengths, how: Keeping) -> float:
     """Return the bytes that one row keeps between forward and backward, logits left out.
 
     Only blocks count that a gradient reaches: from the first one that is trained on. With
@@ -128,7 +128,7 @@ def kept_bytes(recipe: Recipe, base: Architecture, row: Row, how: Keeping) -> fl
     return ALLOWANCE * total
 
 
-def working_bytes(recipe: Recipe, base: Architecture, row: Row, how: Keeping) -> float:
+def working_bytes(recipe: Recipe, base: Architecture, row: RowLengths, how: Keeping) -> float:
     """Return the bytes of one row that are alive for the length of one block.
 
     The gradients of the largest block's activations, which are as large as these; with
@@ -140,7 +140,7 @@ def working_bytes(recipe: Recipe, base: Architecture, row: Row, how: Keeping) ->
     return largest * (2 if recipe.train.activation_checkpointing else 1)
 
 
-def sequences(base: Architecture, row: Row) -> Iterator[Place]:
+def sequences(base: Architecture, row: RowLengths) -> Iterator[Place]:
     """Yield every block with the lengths of what it reads, in the order of the data."""
     own = _tokens(base, row)
     for tower in base.towers:
@@ -149,7 +149,7 @@ def sequences(base: Architecture, row: Row) -> Iterator[Place]:
             yield Place(block=block, kind=tower.kind, tokens=own[tower.kind], other=other)
 
 
-def _tokens(base: Architecture, row: Row) -> dict[Kind, int]:
+def _tokens(base: Architecture, row: RowLengths) -> dict[Kind, int]:
     """Return the tokens of each kind of tower: without an encoder the decoder reads all."""
     encoded = any(tower.kind == "encoder" for tower in base.towers)
     return {
@@ -165,7 +165,7 @@ def _pattern(recipe: Recipe, base: Architecture) -> str:
     return families.target_pattern(family, recipe.adapter.targets)
 
 
-def _reached(recipe: Recipe, pattern: str, base: Architecture, row: Row) -> Iterator[Place]:
+def _reached(recipe: Recipe, pattern: str, base: Architecture, row: RowLengths) -> Iterator[Place]:
     """Yield the blocks from the first one that trains something on."""
     # Other trained modules and biases may lie before all blocks.
     reached = recipe.adapter.bias == "all" or bool(recipe.adapter.trained_modules)
@@ -180,7 +180,7 @@ def _with_adapters(place: Place, pattern: str, how: Keeping, adapter: Adapter) -
     return block_bytes(place, how) + adapter_bytes(place, pattern, how, adapter)
 
 
-def _end_bytes(last: Block, row: Row, how: Keeping) -> float:
+def _end_bytes(last: Block, row: RowLengths, how: Keeping) -> float:
     """Return what the final norm keeps, and the outputs at the positions that are learned."""
     norm = how.element if last.centred else FLOAT32
     return (row.read + row.learned) * last.width * norm + row.learned * last.width * how.element

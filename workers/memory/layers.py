@@ -27,7 +27,7 @@ _PYTHON_GELU = re.compile(r".*DenseReluDense\.wi_\d")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Layer:
+class LinearLayer:
     """One linear layer of a block."""
 
     path: str
@@ -50,19 +50,19 @@ class Block:
     """One block of a tower: attention, perhaps cross-attention, and an MLP. Widths in values."""
 
     path: str
-    layers: tuple[Layer, ...]
+    layers: tuple[LinearLayer, ...]
     norms: int
     """Normalisations over the whole width."""
     centred: bool
     """LayerNorm, which keeps its input as it is; otherwise RMSNorm, which keeps it in float32."""
 
     @cached_property
-    def _attention(self) -> tuple[Layer, ...]:
+    def _attention(self) -> tuple[LinearLayer, ...]:
         own = (layer for layer in self.layers if _ATTENTION.match(layer.path))
         return tuple(layer for layer in own if not layer.is_cross)
 
     @cached_property
-    def _mlp(self) -> tuple[Layer, ...]:
+    def _mlp(self) -> tuple[LinearLayer, ...]:
         return tuple(layer for layer in self.layers if not _ATTENTION.match(layer.path))
 
     @cached_property
@@ -119,7 +119,7 @@ class Architecture:
     files: CheckpointFiles
     towers: tuple[Tower, ...]
     """In the order in which data flows through them."""
-    others: tuple[Layer, ...]
+    others: tuple[LinearLayer, ...]
     """Linear layers outside of all blocks: projections from one tower to the next, the head."""
 
     @classmethod
@@ -162,14 +162,14 @@ def _block(path: str, names: Sequence[str], shapes: Mapping[str, Shape]) -> Bloc
     return Block(path=path, layers=layers, norms=len(norms), centred=centred)
 
 
-def _layers(names: Sequence[str], shapes: Mapping[str, Shape]) -> Iterator[Layer]:
+def _layers(names: Sequence[str], shapes: Mapping[str, Shape]) -> Iterator[LinearLayer]:
     for name in names:
         if len(shapes[name]) == 2 and not name.endswith("relative_attention_bias.weight"):
             outputs, inputs = shapes[name]
-            yield Layer(path=name.removesuffix(".weight"), inputs=inputs, outputs=outputs)
+            yield LinearLayer(path=name.removesuffix(".weight"), inputs=inputs, outputs=outputs)
 
 
-def _query_width(layers: Sequence[Layer]) -> int:
+def _query_width(layers: Sequence[LinearLayer]) -> int:
     for layer in layers:
         if _QUERY.fullmatch(layer.path):
             fused = layer.path.rpartition(".")[2].startswith("qkv")

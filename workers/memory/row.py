@@ -22,7 +22,7 @@ Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class RowLengths:
     """The lengths of one row, in tokens."""
 
     vision: int
@@ -39,10 +39,10 @@ class Row:
         return self.image + self.prompt
 
 
-def row_of(recipe: Recipe, files: CheckpointFiles) -> Row:
+def row_of(recipe: Recipe, files: CheckpointFiles) -> RowLengths:
     """Return the lengths that are expected of a recipe's rows."""
     vision = vision_tokens(files)
-    return Row(
+    return RowLengths(
         vision=vision,
         image=image_tokens(files.shapes, vision),
         prompt=_prompt_tokens(recipe, files.model_type),

@@ -144,7 +144,7 @@ def _resampled(whole: Mapping[str, Array], blocks: Sequence[Mapping[str, Array]]
     )
 
 
-def _pool(drawn: Array, table: "_Table", pools: Pools) -> dict[str, Array]:
+def _pool(drawn: Array, table: "_Statistics", pools: Pools) -> dict[str, Array]:
     """Return output -> scores (rows,) of the weights (rows, images)."""
     # One product for all metrics. The same table gives the same bits, whatever set it is of.
     totals = np.split(drawn @ table.statistics, table.ends, axis=1)
@@ -155,7 +155,7 @@ def _pool(drawn: Array, table: "_Table", pools: Pools) -> dict[str, Array]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Table:
+class _Statistics:
     """The statistics of one set of captions, those of all metrics side by side."""
 
     statistics: Array
@@ -179,11 +179,11 @@ def _images(sets: Sequence[Scored]) -> tuple[str, ...]:
     return first
 
 
-def _table(scored: Scored, pools: Pools, ids: tuple[str, ...]) -> _Table:
+def _table(scored: Scored, pools: Pools, ids: tuple[str, ...]) -> _Statistics:
     """Return the statistics of the metrics in `pools`, the images in the order of `ids`."""
     row = {image: number for number, image in enumerate(scored.ids)}
     parts = [_checked(scored, name) for name in pools]
-    return _Table(
+    return _Statistics(
         statistics=np.concatenate(parts, axis=1)[[row[image] for image in ids]],
         ends=tuple(np.cumsum([part.shape[1] for part in parts])[:-1].tolist()),
     )

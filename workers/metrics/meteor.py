@@ -16,10 +16,10 @@ _WORDS = 1000
 
 def _bind(references: Captions, whole: Captions) -> Bound:
     # here, because the catalog must stay light
-    from workers.metrics.java.meteor_jvm import Jvm, Server
+    from workers.metrics.java.meteor_jvm import Jvm, MeteorServer
     from workers.metrics.java.paraphrases import table_for
 
-    server = Server(table_for(text for captions in references.values() for text in captions))
+    server = MeteorServer(table_for(text for captions in references.values() for text in captions))
     expected = {image: [_cut(text) for text in texts] for image, texts in references.items()}
 
     def rows(candidates: Captions) -> Array:

@@ -9,7 +9,7 @@ import warnings
 
 import torch
 
-from workers.packing.layout import Layout, Matrices
+from workers.packing.layout import Matrices, PackLayout
 
 # The gradients of leaves lie a row apart like the leaves themselves, and are added to in place:
 # nothing is copied, which is what torch warns of.
@@ -24,7 +24,7 @@ class Arena:
     moments belong to the parameter, whose data is pointed at the new row.
     """
 
-    def __init__(self, layout: Layout, device: torch.device) -> None:
+    def __init__(self, layout: PackLayout, device: torch.device) -> None:
         self.layout = layout
         self._values = torch.zeros(0, layout.width, device=device)
         self._gradients = torch.zeros(0, layout.width, device=device)

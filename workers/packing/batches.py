@@ -9,15 +9,15 @@ from workers.encoding import collation
 from workers.encoding.collation import IGNORED, Batch
 from workers.families.base import Base
 from workers.packing import dropout
-from workers.packing.dropout import Draws
-from workers.packing.model import Segment
-from workers.packing.slot import Taken
+from workers.packing.dropout import DropoutMasks
+from workers.packing.model import BatchSegment
+from workers.packing.slot import SlotExamples
 from workers.recipe import Recipe
 
 T = TypeVar("T")
 
 
-def training_batch(base: Base, taken: Sequence[Taken], size: int) -> Batch:
+def training_batch(base: Base, taken: Sequence[SlotExamples], size: int) -> Batch:
     """Return `size` rows of each slot; those that fill up a slot have no labels."""
     images, rows, filler = [], [], []
     for own in taken:
@@ -33,10 +33,10 @@ def training_batch(base: Base, taken: Sequence[Taken], size: int) -> Batch:
 def draws(
     base: Base,
     recipes: Sequence[Recipe],
-    taken: Sequence[Taken],
-    segments: Sequence[Segment],
+    taken: Sequence[SlotExamples],
+    segments: Sequence[BatchSegment],
     size: int,
-) -> list[Draws | None]:
+) -> list[DropoutMasks | None]:
     """Return the dropout of each segment's rows."""
     found, first = [], 0
     for segment in segments:

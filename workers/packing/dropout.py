@@ -28,7 +28,7 @@ no GPU has confirmed."""
 
 
 @dataclass(kw_only=True)
-class Draws:
+class DropoutMasks:
     """What the dropout of one micro-step needs of the rows of some slots."""
 
     keys: torch.Tensor
@@ -76,11 +76,11 @@ class Draws:
         torch.ge(drawn, self.thresholds, out=kept)
         return dict(zip(salts, kept, strict=True))
 
-    def at(self, rows: torch.Tensor, places: torch.Tensor) -> "Draws":
+    def at(self, rows: torch.Tensor, places: torch.Tensor) -> "DropoutMasks":
         """Return the draws of single tokens, (tokens,) rows and places, as rows of their own."""
         rows, places = rows.to(self.keys.device), places.to(self.keys.device, torch.int32)
         keys = _mixed(self.keys[rows] + places * (_ODD[1] - (1 << 32)), _ODD[2])
-        return Draws(keys=keys, thresholds=self.thresholds[rows], gains=self.gains)
+        return DropoutMasks(keys=keys, thresholds=self.thresholds[rows], gains=self.gains)
 
 
 def draws(keys: torch.Tensor, salts: Sequence[int], positions: int, features: int) -> torch.Tensor:
@@ -123,7 +123,7 @@ def of_slots(
     probabilities: Sequence[float],
     device: torch.device,
     layers: Iterable[tuple[str, int]] = (),
-) -> Draws | None:
+) -> DropoutMasks | None:
     """Return the draws of slots with these keys of their rows; None where nothing is dropped.
 
     Each slot has its own probability; with 0 it keeps all. `layers` are the path and the inputs of
@@ -136,7 +136,7 @@ def of_slots(
     salts: dict[int, list[int]] = {}
     for path, inputs in layers:
         salts.setdefault(inputs, []).append(salt_of(path))
-    return Draws(
+    return DropoutMasks(
         salts=salts,
         keys=torch.tensor([key for own in keys for key in own], dtype=torch.int32, device=device),
         thresholds=torch.tensor(thresholds, dtype=torch.int16, device=device)[:, None, None],

@@ -28,7 +28,7 @@ def rank_class(rank: int) -> int:
 
 
 @dataclass(frozen=True)
-class Layer:
+class AdaptedLayer:
     """One linear layer that has an adapter."""
 
     path: str
@@ -38,10 +38,10 @@ class Layer:
 
 
 @dataclass(frozen=True)
-class Layout:
+class PackLayout:
     """The row of the trials that have one rank class and one set of adapted layers."""
 
-    layers: tuple[Layer, ...]
+    layers: tuple[AdaptedLayer, ...]
     """In the order of the row."""
     rank: int
     """The rank class, see `rank_class`."""

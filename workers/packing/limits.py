@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits:
+class PassLimits:
     """What fits into one pass since memory ran out; None where it did not."""
 
     rows: int | None = None

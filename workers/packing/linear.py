@@ -6,7 +6,7 @@ from typing import cast
 
 import torch
 
-from workers.packing.dropout import Draws, salt_of
+from workers.packing.dropout import DropoutMasks, salt_of
 from workers.packing.low_rank import AddLowRank, add_low_rank_in_turn
 
 
@@ -16,7 +16,7 @@ class Route:
 
     slots: int = 0
     """Slots in the batch. Their rows follow one another, equally many of each."""
-    draws: Sequence[Draws | None] = ()
+    draws: Sequence[DropoutMasks | None] = ()
     """Dropout of each segment's rows."""
     scales: Sequence[torch.Tensor] = ()
     """Of each segment (slots, 1, 1): what B A is multiplied by, dropout's gain in it."""

@@ -11,7 +11,7 @@ from workers.encoding import collation
 from workers.encoding.collation import IGNORED, Batch
 from workers.families.base import Base
 from workers.models.adapters import linear_layer
-from workers.packing.dropout import Draws
+from workers.packing.dropout import DropoutMasks
 from workers.packing.layout import Matrices
 from workers.packing.linear import PackedLinear, Route, Share
 from workers.training.losses import token_losses
@@ -21,7 +21,7 @@ Bare = Callable[[], AbstractContextManager[Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Segment:
+class BatchSegment:
     """Slots of one layout whose rows follow one another in the batch.
 
     Each layer that they adapt sees them as a `Share`, and computes them in one batched product.
@@ -52,7 +52,7 @@ class PackedModel:
 
     @contextmanager
     def carrying(
-        self, segments: Sequence[Segment], draws: Sequence[Draws | None] | None = None
+        self, segments: Sequence[BatchSegment], draws: Sequence[DropoutMasks | None] | None = None
     ) -> Iterator[Any]:
         """Give the model for batches whose rows are those of the slots of `segments`, in order.
 
@@ -111,7 +111,7 @@ class PackedModel:
         return parent, name, PackedLinear(linear, path, self._route, head=head)
 
 
-def _shares(segments: Sequence[Segment]) -> dict[str, tuple[Share, ...]]:
+def _shares(segments: Sequence[BatchSegment]) -> dict[str, tuple[Share, ...]]:
     """Return what each layer needs: path -> its shares, in the order of the rows."""
     shares: dict[str, tuple[Share, ...]] = {}
     first = 0

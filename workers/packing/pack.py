@@ -20,10 +20,10 @@ from workers.memory import errors
 from workers.memory.device import DeviceMemory
 from workers.packing import batches, segments
 from workers.packing.layout import Matrices
-from workers.packing.limits import Limits
+from workers.packing.limits import PassLimits
 from workers.packing.micro_batch import micro_batch
 from workers.packing.model import Bare, PackedModel
-from workers.packing.slot import Epoch, PackedSlot, Taken
+from workers.packing.slot import Epoch, PackedSlot, SlotExamples
 from workers.packing.slots import Slots
 from workers.recipe import Recipe
 from workers.training.loop import Examples, checkpointing
@@ -59,7 +59,7 @@ class Pack:
         self.model = PackedModel(base, bare)
         # Micro-steps after which losses are looked at: looking waits for the device.
         self._check_every = 1 if base.device.type == "cpu" else 16
-        self.limits = Limits()
+        self.limits = PassLimits()
         self._slots = Slots(base)
         self._epochs: dict[str, Epoch] = {}
         """Of the slots that train."""
@@ -91,7 +91,7 @@ class Pack:
         """Take a slot away in whatever it is doing; the others do not notice."""
         self.drop(name)
         self._slots.evict(name)
-        self.limits = Limits()  # the one that left may have been what did not fit
+        self.limits = PassLimits()  # the one that left may have been what did not fit
 
     def begin(self, name: str, examples: Examples) -> None:
         """Let a slot train for its next epoch, from the next step on."""
@@ -160,7 +160,7 @@ class Pack:
 
     def _taken(
         self, epochs: Sequence[Epoch], size: int
-    ) -> tuple[list[Epoch], list[Taken], list[EpochEnd]]:
+    ) -> tuple[list[Epoch], list[SlotExamples], list[EpochEnd]]:
         """Return whose examples could be read, with those; and the ends of the others."""
         reading, taken, ends = [], [], []
         for epoch in epochs:
@@ -171,7 +171,9 @@ class Pack:
                 ends.append(self._ended(epoch, error))
         return reading, taken, ends
 
-    def _losses(self, epochs: Sequence[Epoch], taken: Sequence[Taken], size: int) -> torch.Tensor:
+    def _losses(
+        self, epochs: Sequence[Epoch], taken: Sequence[SlotExamples], size: int
+    ) -> torch.Tensor:
         """Return each slot's share (slots,) of its loss; the gradients are added to its own."""
         batch = batches.training_batch(self.base, taken, size)
         recipes = [epoch.slot.recipe for epoch in epochs]
@@ -214,5 +216,5 @@ class Pack:
         smaller = self._memory.retreat([epoch.slot.name for epoch in epochs], size)
         if not smaller:
             return [self._ended(epoch, failure) for epoch in epochs]
-        self.limits = Limits(rows=smaller.micro_batch, slots=len(smaller.trials))
+        self.limits = PassLimits(rows=smaller.micro_batch, slots=len(smaller.trials))
         return []

@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 
 from workers.families.base import Base
 from workers.models.adapters import WEIGHTS, adapted_layers, linear_layer, lora_config
-from workers.packing.layout import Layer, Matrices
+from workers.packing.layout import AdaptedLayer, Matrices
 from workers.recipe import Adapter
 
 _PREFIX = "base_model.model."
@@ -27,7 +27,7 @@ _NAME = "default"
 class FreshAdapter:
     """A new adapter: what decides its place in a pack, and its first weights."""
 
-    layers: tuple[Layer, ...]
+    layers: tuple[AdaptedLayer, ...]
     matrices: Matrices
     """Of the true rank, float32 on the CPU; B is zero unless ``adapter.init`` says otherwise."""
     scale: float
@@ -44,7 +44,8 @@ def fresh(adapter: Adapter, base: Base, seed: int) -> FreshAdapter:
     config = lora_config(adapter, base)
     linears = {path: linear_layer(base, path) for path in adapted_layers(adapter, base)}
     layers = tuple(
-        Layer(path, linear.in_features, linear.out_features) for path, linear in linears.items()
+        AdaptedLayer(path, linear.in_features, linear.out_features)
+        for path, linear in linears.items()
     )
     skeleton = _skeleton(linears)
     with torch.random.fork_rng(devices=[]):
@@ -77,7 +78,7 @@ def save(folder: Path, matrices: Matrices, config: Any, base_name: str) -> None:
     config.save_pretrained(str(folder))
 
 
-def from_state(weights: Mapping[str, torch.Tensor], layers: tuple[Layer, ...]) -> Matrices:
+def from_state(weights: Mapping[str, torch.Tensor], layers: tuple[AdaptedLayer, ...]) -> Matrices:
     """Return the matrices in the weights of a saved adapter, as `adapters.read_weights` gives."""
     return {
         layer.path: (

@@ -7,22 +7,24 @@ import torch
 
 from workers.packing.arena import Arena
 from workers.packing.layout import Matrices
-from workers.packing.model import Segment
+from workers.packing.model import BatchSegment
 from workers.packing.slot import PackedSlot
 
 
-def training(slots: Sequence[PackedSlot]) -> list[Segment]:
+def training(slots: Sequence[PackedSlot]) -> list[BatchSegment]:
     """Return the slots' own weights, as leaves of autograd.
 
     The slots of an arena must be neighbours: it can give leaves for one run of them at a time.
     """
     return [
-        Segment(matrices=arena.leaves(tuple(slot.name for slot in own)), scale=_scales(own))
+        BatchSegment(matrices=arena.leaves(tuple(slot.name for slot in own)), scale=_scales(own))
         for arena, own in _runs(slots)
     ]
 
 
-def copied(slots: Sequence[PackedSlot], weights: Sequence[Matrices] | None = None) -> list[Segment]:
+def copied(
+    slots: Sequence[PackedSlot], weights: Sequence[Matrices] | None = None
+) -> list[BatchSegment]:
     """Return copies of the slots' weights, or of `weights` in their stead, one for each."""
     parts, first = [], 0
     for arena, own in _runs(slots):
@@ -30,7 +32,7 @@ def copied(slots: Sequence[PackedSlot], weights: Sequence[Matrices] | None = Non
         if weights:
             for row, matrices in zip(rows, weights[first : first + len(own)], strict=True):
                 arena.layout.packed(matrices, row)
-        parts.append(Segment(matrices=arena.layout.matrices(rows), scale=_scales(own)))
+        parts.append(BatchSegment(matrices=arena.layout.matrices(rows), scale=_scales(own)))
         first += len(own)
     return parts
 

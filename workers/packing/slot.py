@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from workers.encoding.collation import Row
+from workers.encoding.collation import TokenizedExample
 from workers.families.base import Encoded
 from workers.packing.arena import Arena
 from workers.packing.dropout import row_key
@@ -23,11 +23,11 @@ from workers.training.loop import (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Taken:
+class SlotExamples:
     """The examples that one slot has in one micro-step."""
 
     images: Sequence[Encoded]
-    rows: Sequence[Row]
+    rows: Sequence[TokenizedExample]
     """As tokens, one for each image."""
     keys: tuple[int, ...]
     """For dropout, see `workers.packing.dropout.row_key`."""
@@ -124,7 +124,7 @@ class Epoch:
         self._losses[-1] = torch.zeros_like(self._losses[-1])
         self.slot.forget_gradient()
 
-    def take(self, most: int) -> Taken:
+    def take(self, most: int) -> SlotExamples:
         """Return the next examples of the optimizer step: at most so many, at least one.
 
         Raises what reading their images raises.
@@ -133,7 +133,7 @@ class Epoch:
         places = range(self._place, self._place + len(positions))
         self._place += len(positions)
         seed, epoch = self._train.seed, self.slot.rung
-        return Taken(
+        return SlotExamples(
             images=self.examples.images(positions),
             rows=self.examples.rows(positions),
             keys=tuple(row_key(seed, epoch, place) for place in places),

@@ -11,8 +11,8 @@ import torch
 from workers.families.base import Base
 from workers.packing import segments
 from workers.packing.arena import Arena
-from workers.packing.layout import Layout, rank_class
-from workers.packing.model import Segment
+from workers.packing.layout import PackLayout, rank_class
+from workers.packing.model import BatchSegment
 from workers.packing.peft_weights import fresh
 from workers.packing.slot import PackedSlot
 from workers.recipe import Recipe
@@ -23,9 +23,9 @@ class Slots:
 
     def __init__(self, base: Base) -> None:
         self._base = base
-        self._arenas: dict[Layout, Arena] = {}
+        self._arenas: dict[PackLayout, Arena] = {}
         self._slots: dict[str, PackedSlot] = {}
-        self._segments: list[Segment] = []
+        self._segments: list[BatchSegment] = []
         """What `training_segments` returned last."""
         self._trained_names: tuple[str, ...] | None = None
         """For whom; None once a slot has joined or left."""
@@ -42,7 +42,7 @@ class Slots:
         if name in self._slots:
             raise ValueError(f"a slot must have a name of its own, {name!r} is there already")
         adapter = fresh(recipe.adapter, self._base, recipe.train.seed)
-        layout = Layout(adapter.layers, rank_class(recipe.adapter.rank))
+        layout = PackLayout(adapter.layers, rank_class(recipe.adapter.rank))
         if layout not in self._arenas:
             self._arenas[layout] = Arena(layout, self._base.device)
         arena = self._arenas[layout]
@@ -71,7 +71,7 @@ class Slots:
         """Return these names in the order that their rows have in a batch."""
         return [name for arena in self._arenas.values() for name in arena.names if name in names]
 
-    def training_segments(self, slots: Sequence[PackedSlot]) -> list[Segment]:
+    def training_segments(self, slots: Sequence[PackedSlot]) -> list[BatchSegment]:
         """Return the weights of `slots`, ordered as by `in_rows`, as leaves of autograd."""
         names = tuple(slot.name for slot in slots)
         if names != self._trained_names:

@@ -19,7 +19,7 @@ from workers.packing.slot import PackedSlot
 from workers.recipe import Recipe
 from workers.report import Prediction
 from workers.slots.meter import Meter, shared
-from workers.slots.protocol import Trained, Written
+from workers.slots.protocol import TrainedEpoch, Written
 from workers.training.loop import Examples
 
 LINGER = 0.1
@@ -45,7 +45,7 @@ class Together:
         self._meters: dict[str, Meter] = {}
         self._examples: dict[str, Examples] = {}
         """What the slots in flight train with."""
-        self._lingering: list[Trained] = []
+        self._lingering: list[TrainedEpoch] = []
         """Slots that have done their epoch and wait, see `LINGER`."""
 
     @property
@@ -98,7 +98,7 @@ class Together:
         self.pack.drop(name)
         self._lingering = [trained for trained in self._lingering if trained.slot.name != name]
 
-    def step(self) -> list[Trained]:
+    def step(self) -> list[TrainedEpoch]:
         """Take one step of all that train; return who has done its epoch, or failed."""
         if self.pack.busy:
             training = self.pack.training
@@ -160,9 +160,9 @@ class Together:
     def _saved(self, name: str, folder: Path) -> Matrices:
         return peft_weights.from_state(read_weights(folder), self._slots[name].fresh.layers)
 
-    def _trained(self, end: EpochEnd) -> Trained:
+    def _trained(self, end: EpochEnd) -> TrainedEpoch:
         name = end.slot.name
-        return Trained(
+        return TrainedEpoch(
             slot=end.slot,
             loss=end.loss,
             seconds=self._meters[name].seconds,

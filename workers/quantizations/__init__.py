@@ -29,7 +29,7 @@ class Quantization(Protocol):
         """Return the quantization config for `from_pretrained`; `dtype` is the compute type."""
 
     def prepare(self, model: Any) -> None:
-        """Mend what the loaded model needs before it trains."""
+        """Correct what the loaded model needs before it trains."""
 
     def why_rows_mix(self, device: str, *, training: bool) -> str | None:
         """Return why rows of a batch change each other's outputs on a ``cpu`` or ``cuda``.

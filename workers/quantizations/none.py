@@ -11,7 +11,7 @@ def config(dtype: Any) -> None:
 
 
 def prepare(model: Any) -> None:
-    """Do nothing: a plain base needs no mending."""
+    """Do nothing: a plain base needs nothing."""
 
 
 def why_rows_mix(device: str, *, training: bool) -> str | None:

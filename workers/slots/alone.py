@@ -17,13 +17,13 @@ from workers.models.adapters import AdaptedBase, read_weights
 from workers.recipe import Recipe
 from workers.report import Prediction
 from workers.slots.meter import Meter
-from workers.slots.protocol import Trained, Written
+from workers.slots.protocol import TrainedEpoch, Written
 from workers.slots.slot import Slot
 from workers.training.loop import Examples, OptimizerError, steps_per_epoch
 
 
 @dataclass(kw_only=True)
-class _Turn:
+class _OpenEpoch:
     """A slot in the middle of an epoch."""
 
     slot: Slot
@@ -63,7 +63,7 @@ class Alone:
         self._rows: dict[str, int] = {}
         """Rows in a forward of slots that ran out of memory."""
         self._slots: dict[str, Slot] = {}
-        self._turns: deque[_Turn] = deque()
+        self._turns: deque[_OpenEpoch] = deque()
 
     @property
     def busy(self) -> bool:
@@ -110,13 +110,13 @@ class Alone:
         slot = self._slots[name]
         planned = self._memory.rows([name], slot.recipe.train.batch_size)
         rows, meter = self._rows.get(name, planned), Meter(self.adapted.base.device)
-        self._turns.append(_Turn(slot=slot, examples=examples, meter=meter, rows=rows))
+        self._turns.append(_OpenEpoch(slot=slot, examples=examples, meter=meter, rows=rows))
 
     def drop(self, name: str) -> None:
         """Forget what is left of a slot's epoch; nothing for one that is not being trained."""
         self._turns = deque(turn for turn in self._turns if turn.slot.name != name)
 
-    def step(self) -> list[Trained]:
+    def step(self) -> list[TrainedEpoch]:
         """Take one optimizer step of the slot whose turn it is, or make its next try smaller."""
         turn = self._turns.popleft()
         try:
@@ -131,14 +131,14 @@ class Alone:
             return self._went_on(turn)
         return [] if self._retreat(turn) else [_trained(turn, failure)]
 
-    def _went_on(self, turn: _Turn) -> list[Trained]:
+    def _went_on(self, turn: _OpenEpoch) -> list[TrainedEpoch]:
         if not turn.over:
             self._turns.append(turn)
             return []
         turn.slot.rung += 1
         return [_trained(turn)]
 
-    def _retreat(self, turn: _Turn) -> bool:
+    def _retreat(self, turn: _OpenEpoch) -> bool:
         """Let the step be taken again in smaller forwards; False if nothing is left to try."""
         turn.slot.optimizer.zero_grad(set_to_none=True)
         smaller = self._memory.retreat([turn.slot.name], turn.rows)
@@ -178,8 +178,8 @@ class Alone:
         return written
 
 
-def _trained(turn: _Turn, error: Exception | None = None) -> Trained:
-    return Trained(
+def _trained(turn: _OpenEpoch, error: Exception | None = None) -> TrainedEpoch:
+    return TrainedEpoch(
         slot=turn.slot,
         loss=sum(turn.losses) / max(1, len(turn.losses)),
         seconds=turn.meter.seconds,

@@ -33,7 +33,7 @@ class TrialSlot(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trained:
+class TrainedEpoch:
     """A slot that has done its epoch, or could not."""
 
     slot: TrialSlot
@@ -106,7 +106,7 @@ class Trainer(Protocol):
     def drop(self, name: str) -> None:
         """Forget what is left of a slot's epoch; nothing for one that is not being trained."""
 
-    def step(self) -> list[Trained]:
+    def step(self) -> list[TrainedEpoch]:
         """Take one step of those that train; return who has done its epoch, or failed."""
 
     def predict(self, names: Sequence[str], evaluator: Evaluator, beams: int) -> list[Written]:

@@ -15,7 +15,7 @@ import torch
 
 from workers.data.sample import Sample
 from workers.encoding import collation
-from workers.encoding.collation import Batch, Row
+from workers.encoding.collation import Batch, TokenizedExample
 from workers.encoding.pixels import Images, Pixels
 from workers.families.base import Base, Encoded
 from workers.families.prompts import Asking, Prompt
@@ -57,7 +57,7 @@ class Examples:
     pairs: tuple[tuple[int, str], ...]
     """(index of the sample, caption or answer)."""
     _base: Base = field(repr=False)
-    _rows: dict[int, Row] = field(default_factory=dict, repr=False)
+    _rows: dict[int, TokenizedExample] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(
@@ -87,7 +87,7 @@ class Examples:
         """Number of captions that were cut at the model's last position, as far as seen."""
         return sum(row.truncated for row in self._rows.values())
 
-    def rows(self, positions: Sequence[int]) -> list[Row]:
+    def rows(self, positions: Sequence[int]) -> list[TokenizedExample]:
         """Return the pairs at `positions` as tokens, which are made once."""
         missing = [position for position in positions if position not in self._rows]
         for position, image in zip(missing, self.images(missing), strict=True):

@@ -1,6 +1,7 @@
 """The ready cluster files: Ray's own validator takes them, and the sweeps in them are sound."""
 
 import subprocess
+import sys
 
 import pytest
 import yaml
@@ -11,7 +12,7 @@ from ray.autoscaler._private.kuberay.autoscaling_config import (
 from ray.autoscaler._private.util import prepare_config, validate_config
 from typer.testing import CliRunner
 
-from sweeps.cli.app import app
+from sweeps.cli.app import app, main
 from sweeps.spec.files import clusters, ready_text
 from sweeps.spec.load import parse
 
@@ -148,9 +149,12 @@ def test_init_writes_it(name, tmp_path, monkeypatch):
     assert (tmp_path / f"{name}.yaml").read_text() == ready_text(name)
 
 
-def test_init_names_recipes_and_clusters(tmp_path, monkeypatch):
+def test_init_names_recipes_and_clusters(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    done = CliRunner().invoke(app, ["init", "cluster-asw"])
-    assert done.exit_code == 2
-    assert "quickstart" in done.stderr
-    assert "(did you mean cluster-aws?)" in done.stderr
+    monkeypatch.setattr(sys, "argv", ["sweeps", "init", "cluster-asw"])
+    with pytest.raises(SystemExit) as end:
+        main()
+    said = capsys.readouterr().err
+    assert end.value.code == 2
+    assert "quickstart" in said
+    assert "(did you mean cluster-aws?)" in said

@@ -205,6 +205,6 @@ def test_a_recipe_is_rehearsed_from_file_to_registry(rehearse, tmp_path):
         "nf4: loads and trains a step",
         "captions equal, all",
         "folder-captioner-rehearsal version 1",
-        "to mend before the sweep",
+        "to fix before the sweep",
     ):
         assert said in out, (said, out)

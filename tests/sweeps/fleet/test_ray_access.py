@@ -6,8 +6,9 @@ import sys
 import pytest
 
 from benchmarks.clusters import TOKEN, environment, local_cluster
+from search_spaces.issues import Issue
 from sweeps.doctor import machine
-from sweeps.fleet.ray_access import Answer, answer, exposed, refusal, token
+from sweeps.fleet.ray_access import ClusterAccess, answer, exposed, refusal, token
 from workers.data.network import is_loopback
 
 FILE = """
@@ -91,18 +92,18 @@ def test_a_cluster_with_a_token(tmp_path, monkeypatch):
         mine, other = {"RAY_AUTH_TOKEN": TOKEN}, {"RAY_AUTH_TOKEN": "other"}
         with monkeypatch.context() as within:
             within.setenv("http_proxy", "http://127.0.0.1:9")  # is none for this
-            assert answer(cluster.address, mine) is Answer.ACCEPTED
+            assert answer(cluster.address, mine) is ClusterAccess.ACCEPTED
         for refused in (other, {}, {**mine, "RAY_AUTH_MODE": "disabled"}):
-            assert answer(cluster.address, refused) is Answer.REFUSED
-        assert answer(cluster.dashboard.removeprefix("http://"), mine) is Answer.NONE
+            assert answer(cluster.address, refused) is ClusterAccess.REFUSED
+        assert answer(cluster.dashboard.removeprefix("http://"), mine) is ClusterAccess.NONE
 
         monkeypatch.setenv("RAY_ADDRESS", cluster.address)
-        finding = machine.ray()
-        assert (finding.state, "there is none here" in finding.text) == ("broken", True)
+        found = machine.ray()
+        assert (found.severity, "there is none here" in found.message) == ("error", True)
         monkeypatch.setenv("RAY_AUTH_TOKEN", "other")
         assert "does not accept the one that is here" in machine.ray().text
         monkeypatch.setenv("RAY_AUTH_TOKEN", TOKEN)
-        assert machine.ray().text.endswith("token accepted")
+        assert machine.ray().endswith("token accepted")
 
         run, at = ("run", "sweep.yaml"), {"RAY_ADDRESS": cluster.address}
         for variables, reason in (
@@ -121,9 +122,9 @@ def test_a_cluster_with_a_token(tmp_path, monkeypatch):
         file = tmp_path / ".ray" / "auth_token"
         file.write_text(TOKEN)
         monkeypatch.delenv("RAY_AUTH_TOKEN")
-        for mode, state in ((0o644, "note"), (0o600, "ok")):
+        for mode, is_warning in ((0o644, True), (0o600, False)):
             file.chmod(mode)
-            assert machine.ray().state == state
+            assert isinstance(machine.ray(), Issue) == is_warning
         code, output = called(tmp_path, *run, **at)
         assert (code, "resources.hosts" in output) == (2, True), output
         assert "asks for no token" not in output
@@ -135,10 +136,10 @@ def test_an_open_cluster_is_named(tmp_path):
     (tmp_path / "sweep.yaml").write_text(FILE)
     with local_cluster(tmp_path, RAY_AUTH_MODE="disabled") as cluster:
         for own in ({}, {"RAY_AUTH_TOKEN": "not-of-this-cluster"}):
-            assert answer(cluster.address, own) is Answer.OPEN
+            assert answer(cluster.address, own) is ClusterAccess.OPEN
             code, output = called(tmp_path, "run", "sweep.yaml", RAY_ADDRESS=cluster.address, **own)
             assert (code, "resources.hosts" in output) == (2, True), output
             assert len([line for line in output.splitlines() if "asks for no token" in line]) == 1
         _, output = called(tmp_path, "doctor", RAY_ADDRESS=cluster.address)
         (line,) = [line for line in output.splitlines() if "asks for no token" in line]
-        assert line.startswith("note")
+        assert line.startswith("warning")

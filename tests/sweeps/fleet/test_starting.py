@@ -6,7 +6,7 @@ import pytest
 from ray.exceptions import ActorDiedError, ActorUnavailableError, RayTaskError
 
 from sweeps.fleet import starting
-from sweeps.fleet.starting import Host, died, reason
+from sweeps.fleet.starting import HostHandle, died, reason
 
 
 @pytest.fixture
@@ -15,7 +15,7 @@ def host():
     actor = SimpleNamespace(
         warm_up=SimpleNamespace(remote=lambda: calls.append("warm up") or len(calls))
     )
-    return Host(name="spread-1/host-0", node=None, actor=actor)
+    return HostHandle(name="spread-1/host-0", node=None, actor=actor)
 
 
 def test_an_error_of_the_hosts_own_code_is_told_by_its_cause():

@@ -12,13 +12,13 @@ from sweeps.cli.shell import FUNCTION, is_ours
 SWEEP = "name: shapes\nmodel: {base: tiny:shapes}\ndata: {source: shapes}\n"
 CLUSTER = "cluster_name: mine\nprovider: {type: local, head_ip: 127.0.0.1}\n"
 BOTH = f"{CLUSTER}metadata:\n  sweep: {{name: shapes, data: {{source: shapes}}}}\n"
-FLAWED = "name: shapes\nsearch: {trials: many}\n"
+INVALID = "name: shapes\nsearch: {trials: many}\n"
 
 
 @pytest.fixture
 def files(folder):
     for name, text in {
-        "sweep.yaml": SWEEP, "my sweep.yaml": SWEEP, "both.yaml": BOTH, "flawed.yaml": FLAWED,
+        "sweep.yaml": SWEEP, "my sweep.yaml": SWEEP, "both.yaml": BOTH, "invalid.yaml": INVALID,
         "cluster.yaml": CLUSTER, "broken.yaml": "a: [", "list.yaml": "[1]",
     }.items():  # fmt: skip
         (folder / name).write_text(text)
@@ -31,7 +31,7 @@ def files(folder):
         ["sweep.yaml"],
         ["my sweep.yaml"],
         ["both.yaml"],
-        ["flawed.yaml"],
+        ["invalid.yaml"],
         ["sweep.yaml", "--address", "http://head:8265", "--set", "train.epochs=3", "--no-wait"],
         ["both.yaml", "--idempotency-key", "a", "--results=/shared"],
     ],

@@ -14,7 +14,7 @@ from sweeps.jobs import parcel as parcels
 from sweeps.jobs import submit as submission
 from sweeps.jobs.outgoing import outgoing
 from sweeps.jobs.parcel import parcel
-from sweeps.jobs.submit import Options, Request, stock_line
+from sweeps.jobs.submit import JobRequest, Options, stock_line
 
 VERSION = (200, {"version": "4", "ray_version": ray.__version__})
 NOWHERE = "http://127.0.0.1:9"
@@ -211,7 +211,7 @@ def test_the_request_holds_what_followers_need_and_no_secret(sweep, folder, monk
 
 
 def test_the_line_for_ray_alone_reads_back():
-    request = Request(
+    request = JobRequest(
         job_id="shapes-k", command=("python", "-m", "x", "--results", "/my results"),
         variables={"A": "it's"}, metadata={"sweep": "shapes"},
     )  # fmt: skip

@@ -60,15 +60,15 @@ def test_what_would_make_scores_incomparable_is_refused_by_name(folder, assignme
     given = [*(extra if field == "task" else ()), assignment]
     with pytest.raises(SpecError) as refused:
         changes.changed(folder, "+1", given)
-    problem = next(one for one in refused.value.problems if one.path == field)
-    assert "must stay" in problem.must
-    assert "start a new sweep" in problem.must
+    problem = next(one for one in refused.value.issues if one.path == field)
+    assert "must stay" in problem.message
+    assert "start a new sweep" in problem.message
 
 
 def test_all_problems_are_told_at_once(folder):
     with pytest.raises(SpecError) as refused:
         changes.changed(folder, None, ["model.base=other", "train.batch_size=4"])
-    assert {one.path for one in refused.value.problems} == {"model.base", "train.batch_size"}
+    assert {one.path for one in refused.value.issues} == {"model.base", "train.batch_size"}
 
 
 @pytest.mark.parametrize("trials", ["many", "-3", "+", "1.5"])

@@ -146,7 +146,7 @@ def serving(shop, name=NAME, images=None):
     answers = Answers(keeper, batcher)
     keeper.follow()
     listening = server.listen("127.0.0.1", 0)
-    http_server = server.Server(keeper, batcher, answers, "127.0.0.1")
+    http_server = server.CaptionServer(keeper, batcher, answers, "127.0.0.1")
     thread = threading.Thread(target=http_server.run, kwargs={"sockets": [listening]})
     thread.start()
     client = Client(listening.getsockname()[1])

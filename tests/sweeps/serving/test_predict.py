@@ -258,7 +258,7 @@ def test_without_a_store_no_model_is_found_and_none_is_made(folder, swept, monke
 def test_all_problems_of_overrides_are_told_at_once(swept):
     with pytest.raises(SpecError) as error:
         overridden(swept[1], ["train.epochs=0", "oops", "data.limit=many"])
-    assert len(error.value.problems) == 3
+    assert len(error.value.issues) == 3
 
 
 def test_progress_is_a_few_lines_in_a_log(capsys):

@@ -16,7 +16,7 @@ OF_VQA = "exact_match, challenge_f1, valid_format, numeric_match, anls"
 def problems(text):
     with pytest.raises(SpecError) as refused:
         parse(FILE + text)
-    return [str(problem) for problem in refused.value.problems]
+    return [str(problem) for problem in refused.value.issues]
 
 
 def test_the_default_metrics_are_refused_at_once_with_those_that_fit():

@@ -18,8 +18,8 @@ data: {source: shapes}
 def problems(text: str, *overrides: str) -> list[str]:
     with pytest.raises(SpecError) as caught:
         parse(text, overrides=overrides)
-    assert str(caught.value) == "\n".join(map(str, caught.value.problems))
-    return [str(problem) for problem in caught.value.problems]
+    assert str(caught.value) == "\n".join(map(str, caught.value.issues))
+    return [str(problem) for problem in caught.value.issues]
 
 
 SINGLE = {
@@ -428,7 +428,7 @@ extra: 1
 def test_all_problems_are_told_at_once_in_the_order_of_the_file() -> None:
     with pytest.raises(SpecError) as caught:
         parse(MANY, overrides=["train.warmup=2", "nonsense"])
-    assert [(p.line, p.path) for p in caught.value.problems] == [
+    assert [(p.location.line, p.path) for p in caught.value.issues] == [
         (1, "name"),
         (2, "model.base"),
         (4, "data.source"),
@@ -558,8 +558,8 @@ def test_whatever_stands_in_a_field_is_accepted_or_refused_there(value: str) -> 
         if error is None:
             accepted.append(dotted)
             continue
-        assert any(problem.path.startswith(dotted) for problem in error.problems)
-        assert all(problem.source == "--set" for problem in error.problems)
+        assert any(problem.path.startswith(dotted) for problem in error.issues)
+        assert all(problem.location.source == "--set" for problem in error.issues)
     assert accepted == []
 
 

@@ -28,7 +28,7 @@ RULES = """\
 def problems(text, *overrides):
     with pytest.raises(SpecError) as refused:
         parse(text, overrides=overrides)
-    return [str(problem) for problem in refused.value.problems]
+    return [str(problem) for problem in refused.value.issues]
 
 
 def test_points_are_refused_by_the_first_rule_that_they_break():

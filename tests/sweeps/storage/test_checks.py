@@ -16,7 +16,7 @@ SERVED = 'tracking: {uri: "http://127.0.0.1:5000"}\n'
 def problems(text):
     with pytest.raises(SpecError) as error:
         parse(FILE + text)
-    return [(problem.path, str(problem)) for problem in error.value.problems]
+    return [(problem.path, str(problem)) for problem in error.value.issues]
 
 
 def test_results_live_where_they_are_named_first(monkeypatch, tmp_path):

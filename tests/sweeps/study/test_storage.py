@@ -68,9 +68,9 @@ def test_a_variable_that_is_not_set_is_named(tmp_path):
 def test_what_is_no_storage_is_refused_without_its_password(address, must):
     with pytest.raises(SpecError) as raised:
         sweep_in(address)
-    (problem,) = raised.value.problems
+    (problem,) = raised.value.issues
     assert problem.path == "search.storage"
-    assert must in problem.must
+    assert must in problem.message
     assert "secret" not in str(problem)
 
 

@@ -128,10 +128,10 @@ def test_a_refusal_in_any_command_is_a_sentence(server, monkeypatch, tmp_path, c
 def test_the_doctor_asks_the_server_that_the_environment_names(server, monkeypatch, tmp_path):
     address = server(401)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
-    finding = packages.tracking(tmp_path)
-    assert finding.state == "broken"
-    assert finding.text.startswith(f"MLflow at {address} ")
-    assert credentials.PASSWORD in finding.text
+    found = packages.tracking(tmp_path)
+    assert found.severity == "error"
+    assert found.message.startswith(f"MLflow at {address} ")
+    assert credentials.PASSWORD in found.message
 
 
 def test_a_host_that_the_server_does_not_know_is_named(server, tmp_path):

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from workers.data import captions
-from workers.data.captions import Row
+from workers.data.captions import CaptionRow
 from workers.data.problems import DataError
 
 
@@ -59,8 +59,8 @@ def test_rows_know_their_lines_and_whitespace_is_reduced(tmp_path: Path) -> None
     path = tmp_path / "captions.csv"
     path.write_text('image,caption\na.png,"a  dog\non a mat"\n\n b.png ,  a cat \n')
     assert captions.read(path)[0] == [
-        Row(image="a.png", caption="a dog on a mat", line=2),
-        Row(image="b.png", caption="a cat", line=5),
+        CaptionRow(image="a.png", caption="a dog on a mat", line=2),
+        CaptionRow(image="b.png", caption="a cat", line=5),
     ]
 
 

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from workers.data.download import Downloader, Rules
-from workers.data.links import Links, cache_folder, is_link
-from workers.data.network import RefusedError, is_public, resolve
+from workers.data.links import LinkedImages, cache_folder, is_link
+from workers.data.network import LinkRefusedError, is_public, resolve
 from workers.data.problems import DataError
 
 RULES = Rules(private=True, attempts=3, pause_seconds=0.001)
@@ -180,7 +180,7 @@ def test_a_failure_says_why_and_is_tried_again_where_that_helps(
 
 
 def test_an_endless_answer_stops_at_the_limit(site: str) -> None:
-    with pytest.raises(RefusedError, match="bytes or more, the limit is 1000"):
+    with pytest.raises(LinkRefusedError, match="bytes or more, the limit is 1000"):
         download(f"{site}/endless", Rules(private=True, max_bytes=1000))
 
 
@@ -213,24 +213,26 @@ def test_private_addresses_are_not_asked(server: Server, host: str) -> None:
     ["ftp://example.org/a.png", "file:///etc/passwd", "gopher://x", "http://", "http://a b:c/d"],
 )
 def test_only_web_links_are_followed(link: str) -> None:
-    with pytest.raises(RefusedError, match=r"only http and https links|not a link"):
+    with pytest.raises(LinkRefusedError, match=r"only http and https links|not a link"):
         download(link)
 
 
 def test_redirects_are_followed_only_where_allowed(server: Server, site: str) -> None:
     server.target = "/good-7"
-    with pytest.raises(RefusedError, match=r"redirected to .*/good-7; .*allow_redirected_links"):
+    with pytest.raises(
+        LinkRefusedError, match=r"redirected to .*/good-7; .*allow_redirected_links"
+    ):
         download(f"{site}/redirect")
     allowed = Rules(private=True, redirected=True)
     assert download(f"{site}/redirect", allowed) == png(7)
     server.target = "/redirect"
-    with pytest.raises(RefusedError, match="more than 4 redirections"):
+    with pytest.raises(LinkRefusedError, match="more than 4 redirections"):
         download(f"{site}/redirect", allowed)
     server.target = "http://[broken"
     with pytest.raises(OSError, match="Invalid IPv6 URL"):
         download(f"{site}/redirect", replace(allowed, pause_seconds=0.001))
     server.target = "file:///etc/passwd"
-    with pytest.raises(RefusedError, match="only http and https links"):
+    with pytest.raises(LinkRefusedError, match="only http and https links"):
         download(f"{site}/redirect", allowed)
 
 
@@ -245,7 +247,7 @@ def test_a_redirect_to_a_private_address_is_refused(
     rules = Rules(redirected=True)
     assert download(f"{site}/good", rules) == png()
     server.target = f"http://127.0.0.2:{server.server_port}/good"
-    with pytest.raises(RefusedError, match=r"127\.0\.0\.2 has the address .* not public"):
+    with pytest.raises(LinkRefusedError, match=r"127\.0\.0\.2 has the address .* not public"):
         download(f"{site}/redirect", rules)
     assert server.asked == {"good": 1, "redirect": 1}
 
@@ -272,7 +274,7 @@ def test_the_checked_address_is_the_one_connected_to(
 def test_one_private_address_among_public_ones_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     answer = [(0, 0, 0, "", (ip, 80)) for ip in ("93.184.215.14", "10.0.0.1")]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **options: answer)
-    with pytest.raises(RefusedError, match=r"mixed\.example has the address 10\.0\.0\.1"):
+    with pytest.raises(LinkRefusedError, match=r"mixed\.example has the address 10\.0\.0\.1"):
         resolve("mixed.example", 80, private=False)
     assert resolve("mixed.example", 80, private=True) == ["93.184.215.14", "10.0.0.1"]
 
@@ -280,7 +282,7 @@ def test_one_private_address_among_public_ones_is_enough(monkeypatch: pytest.Mon
 def test_an_eps_file_behind_a_link_starts_no_program(
     eps: SimpleNamespace, site: str, tmp_path: Path
 ) -> None:
-    links = Links(folder=tmp_path / "cache", rules=RULES)
+    links = LinkedImages(folder=tmp_path / "cache", rules=RULES)
     links.fetch([f"{site}/eps"])
     assert "not an image of a known format, but EPS" in links.failures[f"{site}/eps"]
     assert not eps.started.exists()
@@ -324,7 +326,7 @@ def test_addresses_that_are_not_public(kind: str) -> None:
 def test_images_are_fetched_once_and_failures_are_told(
     server: Server, site: str, tmp_path: Path
 ) -> None:
-    links = Links(folder=tmp_path / "cache", rules=RULES)
+    links = LinkedImages(folder=tmp_path / "cache", rules=RULES)
     wanted = [f"{site}/{name}" for name in ("good-1", "good-2", "missing", "page", "good-1")]
     done: list[int] = []
     links.fetch(wanted, done.append)
@@ -351,11 +353,11 @@ def test_an_interrupted_run_goes_on_where_it_stopped(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        Links(folder=tmp_path, rules=RULES).fetch(wanted, interrupt)
+        LinkedImages(folder=tmp_path, rules=RULES).fetch(wanted, interrupt)
     before = len(list(tmp_path.iterdir()))
     assert before >= 5
     asked = sum(server.asked.values())
-    links = Links(folder=tmp_path, rules=RULES)
+    links = LinkedImages(folder=tmp_path, rules=RULES)
     links.fetch(wanted, lambda count: None)
     assert sum(server.asked.values()) == asked + 30 - before
     assert [links.reader(link)() for link in wanted] == [png(number) for number in range(30)]
@@ -363,13 +365,13 @@ def test_an_interrupted_run_goes_on_where_it_stopped(
 
 def test_an_image_removed_from_the_cache_is_told(site: str, tmp_path: Path) -> None:
     with pytest.raises(OSError, match="not fetched, or removed from"):
-        Links(folder=tmp_path, rules=RULES).reader(f"{site}/good")()
+        LinkedImages(folder=tmp_path, rules=RULES).reader(f"{site}/good")()
 
 
 def test_a_cache_that_cannot_be_written_is_told(site: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(DataError, match=r"cannot be kept in .*; set SWEEPS_CACHE to a folder"):
-        Links(folder=tmp_path / "file" / "cache", rules=RULES).fetch([f"{site}/good"])
+        LinkedImages(folder=tmp_path / "file" / "cache", rules=RULES).fetch([f"{site}/good"])
 
 
 def test_the_cache_can_be_moved(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import torch
 
 from workers import data
 from workers.features import bypass
-from workers.features.store import Disk, Store
+from workers.features.store import FeatureFiles, Store
 from workers.models.loading import load_base
 from workers.recipe import Data, Model
 from workers.tiny.checkpoints import VARIANTS
@@ -30,4 +30,4 @@ def store(base, tmp_path):
 
 def made_store(base, folder, memory=10**9, disk=0):
     bypass.install(base)
-    return Store(base, memory, Disk(folder / "features" / "base", disk))
+    return Store(base, memory, FeatureFiles(folder / "features" / "base", disk))

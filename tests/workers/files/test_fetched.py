@@ -1,4 +1,4 @@
-"""A node's copy of what lies in an S3 store, fetched once and mended when it is broken."""
+"""A node's copy of what lies in an S3 store, fetched once and repaired when it is broken."""
 
 import secrets
 from pathlib import Path
@@ -72,7 +72,7 @@ def test_a_folder_is_fetched_once(put, monkeypatch):
     assert there(put) == folder
 
 
-def test_what_is_broken_missing_changed_or_gone_is_mended(put, monkeypatch):
+def test_what_is_broken_missing_changed_or_gone_is_repaired(put, monkeypatch):
     for name in ("cut", "missing", "changed", "gone", "same"):
         put(name, b"first")
     folder = there(put)

@@ -7,7 +7,7 @@ import sys
 import pytest
 from pydantic import ValidationError
 
-from workers.host.combinations import flaws
+from workers.host.combinations import conflicts
 from workers.host.host import Host
 from workers.recipe import Adapter, Recipe
 
@@ -28,15 +28,15 @@ BAD = {
 }  # fmt: skip
 
 
-def test_a_sound_recipe_has_no_flaw():
-    assert flaws(SOUND) == []
+def test_a_sound_recipe_has_no_conflict():
+    assert conflicts(SOUND) == []
     good = {"adapter.variant": "dora", "quantization": "nf4", "task": "vqa"}
-    assert flaws(SOUND.with_point(good)) == []
+    assert conflicts(SOUND.with_point(good)) == []
 
 
 @pytest.mark.parametrize(("point", "field", "reason"), BAD.values(), ids=BAD)
 def test_what_does_not_go_together_is_named_with_its_reason(point, field, reason):
-    (found,) = flaws(SOUND.with_point(point))
+    (found,) = conflicts(SOUND.with_point(point))
     assert found[0] == field
     assert re.search(reason, found[1])
 

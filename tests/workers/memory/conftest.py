@@ -5,7 +5,7 @@ from PIL import Image
 from workers.encoding.collation import IGNORED, training_batch
 from workers.families.prompts import Asking
 from workers.memory.layers import Architecture
-from workers.memory.row import Row
+from workers.memory.row import RowLengths
 from workers.models import checkpoint_files
 from workers.models.adapters import AdaptedBase
 from workers.models.loading import load_base
@@ -70,4 +70,4 @@ def _row(base, image, batch):
     learned = int((batch["labels"][0] != IGNORED).sum())
     given = batch["input_ids"].shape[1] - (0 if base.encoder_decoder else learned)
     inside = 0 if base.family.image_token(base) is None else shown  # GIT's come in front
-    return Row(vision=vision, image=shown, prompt=given - inside, learned=learned)
+    return RowLengths(vision=vision, image=shown, prompt=given - inside, learned=learned)

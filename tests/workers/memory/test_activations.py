@@ -64,7 +64,7 @@ def test_attention_is_the_one_that_the_loaded_model_has(variant, architecture, r
 def test_vision_costs_nothing_while_nothing_in_it_is_trained(architecture, recipe_of):
     base = architecture("paligemma")
     how = activations.keeping(base.files, 4, gpu=False)
-    row = activations.Row(vision=16, image=16, prompt=8, learned=8)
+    row = activations.RowLengths(vision=16, image=16, prompt=8, learned=8)
     frozen, trained = (
         activations.kept_bytes(recipe_of("paligemma", adapter__targets=name), base, row, how)
         for name in ("text_all", "all")
@@ -77,7 +77,7 @@ def test_vision_costs_nothing_while_nothing_in_it_is_trained(architecture, recip
 def test_checkpointing_keeps_the_input_of_each_block_and_one_block_at_work(architecture, recipe_of):
     base = architecture("git")
     how = activations.keeping(base.files, 4, gpu=False)
-    row = activations.Row(vision=17, image=17, prompt=1, learned=9)
+    row = activations.RowLengths(vision=17, image=17, prompt=1, learned=9)
     plain = recipe_of("git")
     saving = recipe_of("git", train__activation_checkpointing=True)
     (text,) = (tower for tower in base.towers if tower.kind == "decoder")

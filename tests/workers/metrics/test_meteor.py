@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from workers.metrics.java import meteor_formula
-from workers.metrics.java.meteor_jvm import JavaDiedError, Jvm, Server
+from workers.metrics.java.meteor_jvm import JavaDiedError, Jvm, MeteorServer
 from workers.metrics.java.paraphrases import table_for
 from workers.metrics.java.runtime import VARIABLE, JavaMissingError
 from workers.metrics.java.tokenizer import tokenize_each
@@ -126,8 +126,8 @@ def test_java_ends_when_the_process_is_killed_even_with_a_forked_child(
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    server = Server(table_for(REFERENCES))
+def server() -> Iterator[MeteorServer]:
+    server = MeteorServer(table_for(REFERENCES))
     with server.session():
         yield server
 
@@ -136,7 +136,7 @@ CAPTIONS = [(REFERENCES, text) for text in ("a dog runs", "the cat runs in a par
 
 
 def test_java_killed_during_a_round_is_started_again_and_the_round_repeated(
-    server: Server,
+    server: MeteorServer,
 ) -> None:
     expected = server.do(lambda jvm: jvm.score(CAPTIONS))
     first = server.pid
@@ -152,7 +152,7 @@ def test_java_killed_during_a_round_is_started_again_and_the_round_repeated(
 
 
 def test_java_that_dies_again_is_an_error_that_names_memory_and_does_not_stay(
-    server: Server,
+    server: MeteorServer,
 ) -> None:
     def killed(jvm: Jvm) -> list[str]:
         os.kill(jvm.pid, signal.SIGKILL)
@@ -163,7 +163,7 @@ def test_java_that_dies_again_is_an_error_that_names_memory_and_does_not_stay(
     assert len(server.do(lambda jvm: jvm.score(CAPTIONS))) == len(CAPTIONS)
 
 
-def test_an_interrupted_round_leaves_no_answers_for_the_next(server: Server) -> None:
+def test_an_interrupted_round_leaves_no_answers_for_the_next(server: MeteorServer) -> None:
     def interrupted(jvm: Jvm) -> None:
         jvm._send("SCORE ||| a ||| a\n")
         raise KeyboardInterrupt
@@ -174,7 +174,7 @@ def test_an_interrupted_round_leaves_no_answers_for_the_next(server: Server) -> 
     assert server.do(lambda jvm: jvm.score(CAPTIONS)) == expected
 
 
-def test_threads_get_their_own_answers(server: Server) -> None:
+def test_threads_get_their_own_answers(server: MeteorServer) -> None:
     expected = server.do(lambda jvm: jvm.score(CAPTIONS))
     found: dict[int, list[str]] = {}
 
@@ -215,7 +215,7 @@ def test_endless_captions_do_not_end_java() -> None:
     assert 0 < METRIC.compute(references, endless)["meteor"] < 0.1
 
 
-def test_separators_of_fields_are_words_to_tokenized_captions(server: Server) -> None:
+def test_separators_of_fields_are_words_to_tokenized_captions(server: MeteorServer) -> None:
     texts = {"a": ["a dog ||| runs in the ||| park", "|||"]}
     assert "|||" not in " ".join(tokenize_each([texts])[0]["a"])
 

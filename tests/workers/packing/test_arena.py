@@ -5,11 +5,11 @@ import torch
 
 from workers.models.loading import load_base
 from workers.packing.arena import Arena
-from workers.packing.layout import Layer, Layout, rank_class
+from workers.packing.layout import AdaptedLayer, PackLayout, rank_class
 from workers.packing.pack import Pack
 
 CPU = torch.device("cpu")
-LAYOUT = Layout((Layer("one", 3, 2), Layer("deep.two", 2, 4)), rank=16)
+LAYOUT = PackLayout((AdaptedLayer("one", 3, 2), AdaptedLayer("deep.two", 2, 4)), rank=16)
 
 
 def matrices(seed, rank):

@@ -3,7 +3,7 @@ import torch
 
 from workers.models.loading import load_base
 from workers.packing import batches
-from workers.packing.slot import Taken
+from workers.packing.slot import SlotExamples
 
 CPU = torch.device("cpu")
 
@@ -16,7 +16,7 @@ def test_rows_that_fill_up_a_slot_teach_nothing(family, checkpoints, make_recipe
 
     def taken(*positions):
         rows, images = examples.rows(positions), examples.images(positions)
-        return Taken(images=images, rows=rows, keys=tuple(positions), tokens=9)
+        return SlotExamples(images=images, rows=rows, keys=tuple(positions), tokens=9)
 
     batch = batches.training_batch(base, [taken(4), taken(0, 1, 2)], 3)
     own = examples.batch(base, [4, 0, 1, 2])

@@ -109,7 +109,7 @@ class Jvm:
         )
 
 
-class Server:
+class MeteorServer:
     """The JVM of one table of paraphrases; threads that share it take turns."""
 
     def __init__(self, paraphrases: Path) -> None:
@@ -174,7 +174,7 @@ def _line(*fields: str) -> str:
     return " ||| ".join(fields) + "\n"
 
 
-_servers: WeakSet[Server] = WeakSet()
+_servers: WeakSet[MeteorServer] = WeakSet()
 
 
 @atexit.register

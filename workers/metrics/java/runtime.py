@@ -34,7 +34,7 @@ _OPTIONS = (
 
 
 class JavaMissingError(RuntimeError):
-    """No Java that runs; the message says what was looked for and how to mend it."""
+    """No Java that runs; the message says what was looked for and how to fix it."""
 
 
 def java() -> Path:

@@ -34,7 +34,7 @@ def clustered(sweep: str) -> str:
 def problems(text: str, *overrides: str) -> list[str]:
     with pytest.raises(SpecError) as caught:
         parse(text, overrides=overrides)
-    return list(map(str, caught.value.problems))
+    return list(map(str, caught.value.issues))
 
 
 def test_both_forms_are_the_same_sweep():

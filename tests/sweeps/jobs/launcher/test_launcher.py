@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from sweeps.cli.app import app
+from sweeps.cli.app import app, main
 from sweeps.jobs import start as starting
 from sweeps.jobs.start import Launch, environment, start
 from sweeps.results import lease
@@ -87,8 +87,12 @@ def test_says_what_it_does_not_bring_along(here):
     assert "model.base" not in said
 
 
-def test_writes_nothing_for_a_broken_sweep(here):
-    invoke("quickstart", "--set", "train.epochs=0", code=2)
+def test_writes_nothing_for_a_broken_sweep(here, monkeypatch):
+    arguments = ["sweeps", "launcher", "quickstart", "--set", "train.epochs=0"]
+    monkeypatch.setattr(sys, "argv", arguments)
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 2
     assert list(here.iterdir()) == []
 
 

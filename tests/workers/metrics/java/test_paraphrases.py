@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from workers.files import cache
-from workers.metrics.java.meteor_jvm import Jvm, Server
+from workers.metrics.java.meteor_jvm import Jvm, MeteorServer
 from workers.metrics.java.paraphrases import readings, table_for, whole_table
 
 REFERENCES = [
@@ -44,7 +44,7 @@ def test_scores_are_those_of_the_whole_table(table: Path) -> None:
     def score(jvm: Jvm) -> list[str]:
         return jvm.score(asked)
 
-    small, whole = Server(table), Server(whole_table())
+    small, whole = MeteorServer(table), MeteorServer(whole_table())
     with small.session(), whole.session():
         found = small.do(score)
         assert found == whole.do(score)

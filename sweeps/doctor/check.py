@@ -1,24 +1,37 @@
-"""What a check of this machine found, and a look into packages from a fresh Python."""
+"""The result of a check, the line that is printed for it, and a look into packages from outside."""
 
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
-from typing import Literal
+
+from rich.text import Text
+
+from search_spaces.issues import Issue
 
 PROBE_SECONDS = 120
 """A first import of torch from a cold network disk takes most of a minute."""
 
 
-@dataclass(frozen=True)
-class Finding:
-    """The outcome of one check."""
+CheckResult = str | Issue
+"""A sentence about what is in order, or an issue: an error stops a sweep, with a warning it runs,
+perhaps otherwise than intended."""
+_STYLES = {"ok": "green", "warning": "yellow", "error": "bold red"}
 
-    state: Literal["ok", "note", "broken"]
-    """A sweep runs well with ok, perhaps otherwise than meant with note; broken stops it."""
-    text: str
-    mend: str = ""
-    """What to do; empty when there is nothing to do."""
+
+def error(message: str, fix: str = "") -> Issue:
+    """Return an issue that stops a sweep."""
+    return Issue((), message, fix=fix)
+
+
+def warning(message: str, fix: str) -> Issue:
+    """Return an issue that stops nothing."""
+    return Issue((), message, fix=fix, severity="warning")
+
+
+def line(name: str, result: CheckResult) -> Text:
+    """Return the line that is printed for a check, or for a part of a sweep, of this name."""
+    level, text = (result.severity, result.text) if isinstance(result, Issue) else ("ok", result)
+    return Text.assemble((f"{level:<7}", _STYLES[level]), f" {name:<13} {text}")
 
 
 class ProbeError(RuntimeError):
