@@ -35,7 +35,12 @@ PATIENCE = 60  # seconds that a page or the server may take
 
 @pytest.fixture(scope="session")
 def results(tmp_path_factory):
-    """Folder of results of the quick start with few trials, run as a person runs it."""
+    """Folder of results of the quick start with few trials, run as a person runs it.
+
+    One that has run already may be named by SWEEPS_QUICKSTART.
+    """
+    if done := os.environ.get("SWEEPS_QUICKSTART"):
+        return Path(done)
     folder = tmp_path_factory.mktemp("browser")
     command = [*COMMAND, "run", "quickstart", "--set", f"search.trials={TRIALS}"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)

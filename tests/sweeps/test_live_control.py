@@ -94,16 +94,3 @@ def test_one_sweep_controlled_from_its_first_rung_to_its_last(running):
     assert (code, "train.epochs" in said, "must stay 40" in said) == (2, True, True)
     code, said = kills.command(workplace, "run", "killed.yaml")
     assert (code, "--fresh" in said) == (2, True)
-
-
-def test_a_finished_sweep_takes_more_trials(tmp_path, untrained_base):
-    workplace = kills.prepare(tmp_path, untrained_base, trials=2, slots=1, epochs=2)
-    assert kills.command(workplace, "run", "killed.yaml")[0] == 0
-    before = kills.left(workplace)
-    code, output = kills.command(workplace, "resume", kills.ID, "--trials", "+2")
-    assert code == 0, output
-    after = kills.left(workplace)
-    assert len(after.table) == 4
-    assert set(before.table) <= set(after.table)
-    assert (after.doctor, after.repeated, after.unequal) == ("", 0, 0)
-    assert (folder_of(workplace).earlier_spec(1)).exists()

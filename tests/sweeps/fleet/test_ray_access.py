@@ -137,9 +137,9 @@ def test_an_open_cluster_is_named(tmp_path):
     with local_cluster(tmp_path, RAY_AUTH_MODE="disabled") as cluster:
         for own in ({}, {"RAY_AUTH_TOKEN": "not-of-this-cluster"}):
             assert answer(cluster.address, own) is ClusterAccess.OPEN
-            code, output = called(tmp_path, "run", "sweep.yaml", RAY_ADDRESS=cluster.address, **own)
-            assert (code, "resources.hosts" in output) == (2, True), output
-            assert len([line for line in output.splitlines() if "asks for no token" in line]) == 1
+        code, output = called(tmp_path, "run", "sweep.yaml", RAY_ADDRESS=cluster.address, **own)
+        assert (code, "resources.hosts" in output) == (2, True), output
+        assert len([line for line in output.splitlines() if "asks for no token" in line]) == 1
         _, output = called(tmp_path, "doctor", RAY_ADDRESS=cluster.address)
         (line,) = [line for line in output.splitlines() if "asks for no token" in line]
         assert line.startswith("warning")

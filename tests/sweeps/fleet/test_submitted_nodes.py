@@ -17,7 +17,7 @@ from sweeps.tracking.sweep_run import SweepRun
 
 pytestmark = pytest.mark.slow
 
-TRIALS = 14
+TRIALS = 10
 LESS = ("--set", f"search.trials={TRIALS}", "--set", "evaluate.metrics=[cider]",
         "--set", "promote=null", "--set", "resources.slots=1")  # fmt: skip
 LONGEST_SECONDS = 240.0

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections import Counter
 from pathlib import Path
 
 import psutil
@@ -19,6 +18,7 @@ from PIL import Image
 
 from benchmarks import exposure, kills
 from benchmarks.clusters import TOKEN, environment, local_cluster
+from sweeps.board.earlier import EarlierSweep
 from sweeps.results import inbox
 from sweeps.results.folder import SweepFolder
 
@@ -162,38 +162,32 @@ def test_a_sweep_outlives_its_client_stops_and_goes_on(head, working):
     assert len(list((results / "inputs").iterdir())) == 1
 
 
-def test_run_and_submit_give_the_same_table(head, working, tmp_path):
-    """To the last digit, with the same file, seed and slots."""
-    tables = []
-    for name in ("run", "submit"):
-        place = tmp_path / name
-        shutil.copytree(working, place, ignore=shutil.ignore_patterns("sweep-results"))
-        small = ("--set", "search.trials=3", "--set", "train.epochs=2")
-        there = ("--address", head) if name == "submit" else ()
-        results = ("--results", str(place / "sweep-results"))
-        code, said = called(place, name, "killed.yaml", *small, *results, *there)
-        assert code == 0, said
-        tables.append(kills.left(place).table)
-    assert len(tables[0]) == 3
-    assert tables[0] == tables[1]
+def test_run_submit_and_the_line_for_ray_alone_give_the_same_table(head, working, tmp_path):
+    """To the last digit, with the same file, seed and slots; the file is one of a cluster.
 
-
-def test_the_line_for_ray_alone_works(head, working, tmp_path):
-    """Pasted into a shell, it runs the same sweep; here that of a cluster file."""
-    results = tmp_path / "results"
+    The line is that for Ray alone, which is pasted into a shell.
+    """
     inside = textwrap.indent((working / "killed.yaml").read_text(), "    ")
     rays = "cluster_name: mine\nprovider: {type: local, head_ip: 127.0.0.1}\n"
     (working / "cluster.yaml").write_text(f"{rays}metadata:\n  sweep:\n{inside}")
-    small = ("--set", "search.trials=1", "--set", "train.epochs=1", "--set", "name=pasted")
-    send = ("submit", "cluster.yaml", *small, "--address", head, "--results", str(results))
-    code, said = called(working, *send, "--archive", str(tmp_path / "sent.zip"))
+    small = ("cluster.yaml", "--set", "search.trials=2", "--set", "train.epochs=2")
+    places = {name: tmp_path / name / "sweep-results" for name in ("run", "submit")}
+    code, said = called(working, "run", *small, "--results", str(places["run"]))
     assert code == 0, said
+    there = ("--address", head, "--archive", str(tmp_path / "sent.zip"))
+    code, said = called(working, "submit", *small, "--results", str(places["submit"]), *there)
+    assert code == 0, said
+    tables = [kills.left(results.parent).table for results in places.values()]
+    assert len(tables[0]) == 2
+    assert tables[0] == tables[1]
     line = said.partition("the same by Ray alone: ")[2].splitlines()[0]
     done = subprocess.run(line, shell=True, env=environment(), cwd=tmp_path, capture_output=True,
                           text=True, check=False)  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    states = Counter(path.parent.name for path in results.glob("*/sweep.yaml"))
-    assert states == {"pasted-1": 1, "pasted-2": 1}
+    again = EarlierSweep.find(places["submit"], "killed-2").board.entries
+    assert [(entry.title, entry.state, entry.best.get("loss"), entry.rungs) for entry in again] == [
+        *tables[0]
+    ]
 
 
 def test_no_secret_of_the_folder_and_no_archive_is_left_anywhere(cluster, working, tmp_path):
@@ -238,23 +232,22 @@ def test_no_secret_of_the_folder_and_no_archive_is_left_anywhere(cluster, workin
     ) == sorted(["captions.csv", *(f"{number}.png" for number in range(12))])
 
 
-@pytest.mark.parametrize(
-    ("override", "said"),
-    [
-        ("model.base=/shared/no-such-base", "model.base: /shared/no-such-base must be on every"),
-        ("resources.device=gpu", "resources.device: wants a GPU, and there is none"),
-        ("resources.hosts=64", "resources.hosts must be at most the 2 cores of the cluster's 1"),
-    ],
-)
-def test_what_the_cluster_lacks_is_told_and_nothing_is_left(
-    cluster, working, tmp_path, override, said
-):
+LACKING = {
+    "model.base=/shared/no-such-base": "model.base: /shared/no-such-base must be on every",
+    "resources.device=gpu": "resources.device: wants a GPU, and there is none",
+    "resources.hosts=64": "resources.hosts must be at most the 2 cores of the cluster's 1",
+}
+
+
+def test_what_the_cluster_lacks_is_told_and_nothing_is_left(cluster, working, tmp_path):
     address = cluster.dashboard
-    words = ("--results", str(tmp_path), "--set", override, "--set", "name=lost")
-    code, told = called(working, "submit", "killed.yaml", "--address", address, *words)
-    assert code == 2, told
-    assert f"error: {said}" in told
-    assert "Traceback" not in told
-    assert re.search(r"lost-\S+ +failed", called(working, "jobs", "--address", address)[1])
+    for override, said in LACKING.items():
+        words = ("--results", str(tmp_path), "--set", override, "--set", "name=lost")
+        code, told = called(working, "submit", "killed.yaml", "--address", address, *words)
+        assert code == 2, told
+        assert f"error: {said}" in told
+        assert "Traceback" not in told
+    listed = called(working, "jobs", "--address", address)[1]
+    assert len(re.findall(r"lost-\S+ +failed", listed)) == len(LACKING), listed
     children = psutil.Process(cluster.nodes[0].pid).children(recursive=True)
     assert not [child for child in children if "Host" in child.name()]
