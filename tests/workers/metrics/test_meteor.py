@@ -25,11 +25,11 @@ REFERENCES = ["a dog runs in the park", "the dog is running"]
 
 PRELUDE = """
 import json, os, signal, sys, time
-from workers.metrics.java.meteor_jvm import Server
+from workers.metrics.java.meteor_jvm import MeteorServer
 from workers.metrics.java.paraphrases import table_for
 
 GOOD = [(["a dog runs"], "a dog runs")]
-server = Server(table_for(["a dog runs in the park", "the dog is running"]))
+server = MeteorServer(table_for(["a dog runs in the park", "the dog is running"]))
 session = server.session()
 session.__enter__()
 
