@@ -109,13 +109,13 @@ def curves(workplace, sweep_id):
 
 def java_of(process):
     """Return the process that scores METEOR for a driver."""
-    (java,) = [pid for pid in children(process.pid) if b"meteor" in command_line(pid)]
+    (java,) = [pid for pid in children(process.pid) if "meteor" in command_line(pid)]
     return java
 
 
 def wait_for_the_end_of(java):
     deadline = time.monotonic() + 60
-    while b"meteor" in command_line(java):
+    while "meteor" in command_line(java):
         assert time.monotonic() < deadline, "METEOR's Java is still there"
         time.sleep(0.1)
 
