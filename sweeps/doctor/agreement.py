@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sweeps.study.trials import RUNNING, Known
+from sweeps.study.trials import RUNNING, TrialState
 from sweeps.trial import CHANGES
 
 _CLOSE = 1e-6  # MLflow and JSON keep doubles; a server may round
@@ -54,7 +54,10 @@ class Difference:
 
 
 def differences(
-    trials: Mapping[str, Known], runs: Mapping[str, Sequence[Tracked]], disk: OnDisk, sweep_id: str
+    trials: Mapping[str, TrialState],
+    runs: Mapping[str, Sequence[Tracked]],
+    disk: OnDisk,
+    sweep_id: str,
 ) -> list[Difference]:
     """Return all differences, in the order of the trials; none for a sweep in good order."""
     resume = RESUME.format(sweep=sweep_id)
@@ -72,7 +75,10 @@ def differences(
 
 
 def _strangers(
-    trials: Mapping[str, Known], runs: Mapping[str, Sequence[Tracked]], disk: OnDisk, sweep_id: str
+    trials: Mapping[str, TrialState],
+    runs: Mapping[str, Sequence[Tracked]],
+    disk: OnDisk,
+    sweep_id: str,
 ) -> Iterator[Difference]:
     for name in sorted((set(runs) | disk.folders) - set(trials)):
         places = [place for place, there in (("MLflow", runs), ("the folder", disk.folders))
@@ -84,7 +90,7 @@ def _strangers(
 
 
 def _trial(
-    trial: Known, runs: Sequence[Tracked], disk: OnDisk, resume: str
+    trial: TrialState, runs: Sequence[Tracked], disk: OnDisk, resume: str
 ) -> Iterator[Difference]:
     told = trial.name not in disk.waiting
     if not runs and trial.rungs and told:
@@ -98,12 +104,14 @@ def _trial(
     yield from _files(trial, disk, resume)
 
 
-def _against_mlflow(trial: Known, run: Tracked, disk: OnDisk, resume: str) -> Iterator[Difference]:
+def _against_mlflow(
+    trial: TrialState, run: Tracked, disk: OnDisk, resume: str
+) -> Iterator[Difference]:
     running = (RUNNING, "interrupted")
-    if run.state != trial.state and not (trial.runs and run.state in running):
+    if run.state != trial.state and not (trial.is_open and run.state in running):
         what = f"is {trial.state} in the study and {run.state} in MLflow"
         yield Difference(trial.name, what, resume)
-    if trial.runs and run.state == RUNNING and not disk.driven:
+    if trial.is_open and run.state == RUNNING and not disk.driven:
         yield Difference(trial.name, "runs in MLflow, but the sweep has no driver", resume)
     recorded = [int(rung["rung"]) for rung in trial.rungs]
     counted = Counter(run.rungs)
@@ -121,40 +129,40 @@ def _against_mlflow(trial: Known, run: Tracked, disk: OnDisk, resume: str) -> It
     lost = sorted(set(begun) - set(run.segments))
     if lost and not disk.driven:
         what = f"its segments from rungs {_listed(lost)} on have no run in MLflow"
-        yield Difference(trial.name, what, resume if trial.runs else "none: the trial is over")
-    told = trial.best.value if trial.best else None
+        yield Difference(trial.name, what, resume if trial.is_open else "none: the trial is over")
+    told = trial.adapter.value if trial.adapter else None
     if None not in (told, run.best) and not _close(float(told or 0), float(run.best or 0)):
         what = f"its best value is {told:g} on disk and {run.best:g} in MLflow"
         yield Difference(trial.name, what, resume)
 
 
-def _record(trial: Known, disk: OnDisk, resume: str) -> Iterator[Difference]:
+def _record(trial: TrialState, disk: OnDisk, resume: str) -> Iterator[Difference]:
     """Compare the study with the record; a driver that lives is a moment behind."""
     counted = Counter(int(rung["rung"]) for rung in trial.rungs)
     twice = sorted(rung for rung, times in counted.items() if times > 1)
     if twice:
         yield Difference(trial.name, f"rungs {_listed(twice)} are twice on record",
                          "remove the later line of rungs.jsonl")  # fmt: skip
-    told = set(counted) if trial.told is None else set(trial.told)
+    told = set(counted) if trial.reported is None else set(trial.reported)
     # Rungs with a changed point say nothing of the one that the study knows.
     own = {int(rung["rung"]) for rung in trial.rungs if not rung.get(CHANGES)}
     untold = sorted(own - told)
     scored = {int(rung["rung"]) for rung in trial.rungs if rung.get("objective") is not None}
-    if scored & set(untold) and not disk.driven and not trial.runs:
+    if scored & set(untold) and not disk.driven and not trial.is_open:
         yield Difference(trial.name, f"rungs {_listed(untold)} are on record, not in the study",
                          "none: the trial is over")  # fmt: skip
     unknown = sorted(told - set(counted))
     if unknown and not disk.driven:
-        mend = resume if trial.runs else "bring rungs.jsonl back from a copy"
+        mend = resume if trial.is_open else "bring rungs.jsonl back from a copy"
         yield Difference(trial.name, f"rungs {_listed(unknown)} are in the study only", mend)
 
 
-def _files(trial: Known, disk: OnDisk, resume: str) -> Iterator[Difference]:
+def _files(trial: TrialState, disk: OnDisk, resume: str) -> Iterator[Difference]:
     if trial.name in disk.kept and trial.name not in disk.adapters:
         yield Difference(trial.name, "its best adapter is missing or not whole",
                          "bring its folder `best` back from a copy")  # fmt: skip
     left = disk.snapshots.get(trial.name, ())
-    if left and not trial.runs:
+    if left and not trial.is_open:
         yield Difference(trial.name, f"has ended, but its snapshots {_listed(left)} are there",
                          resume)  # fmt: skip
 

@@ -12,7 +12,7 @@ from sweeps.spec.load import Sweep
 from sweeps.spec.problems import Problem, SpecError
 from sweeps.spec.yaml_file import OVERRIDE, read_text
 from sweeps.storage import copies
-from sweeps.study.trials import Known
+from sweeps.study.trials import TrialState
 
 SHAPE = tuple(
     f"adapter.{field}" for field in ("variant", "rank", "targets", "bias", "trained_modules")
@@ -35,14 +35,16 @@ def point_of(assignments: Iterable[str]) -> dict[str, Any]:
     return point
 
 
-def check(request: Request, sweep: Sweep, folder: SweepFolder, trials: Mapping[str, Known]) -> None:
+def check(
+    request: Request, sweep: Sweep, folder: SweepFolder, trials: Mapping[str, TrialState]
+) -> None:
     """Raise `SpecError` with all that is wrong with a request."""
     flaws = list(_flaws(request, sweep, folder, trials))
     if flaws:
         raise SpecError([Problem.of(flaw, request.kind, None) for flaw in flaws])
 
 
-def full_point(request: Request, sweep: Sweep, trials: Mapping[str, Known]) -> dict[str, Any]:
+def full_point(request: Request, sweep: Sweep, trials: Mapping[str, TrialState]) -> dict[str, Any]:
     """Return the point of the trial to add: that of the trial it copies, with the changes.
 
     A changed field may switch others off (``when``): they are left out, and what is switched
@@ -66,7 +68,7 @@ def _holds(when: Mapping[str, tuple[Any, ...]], point: Mapping[str, Any]) -> boo
 
 
 def _flaws(
-    request: Request, sweep: Sweep, folder: SweepFolder, trials: Mapping[str, Known]
+    request: Request, sweep: Sweep, folder: SweepFolder, trials: Mapping[str, TrialState]
 ) -> Iterator[Flaw]:
     if request.trial is not None and request.trial not in trials:
         must = f"must be a trial of {folder.sweep_id}: {', '.join(trials) or 'there is none yet'}"
@@ -77,13 +79,13 @@ def _flaws(
         yield from _add_flaws(request, sweep, folder, trials)
 
 
-def _stop_flaws(trial: Known) -> Iterator[Flaw]:
-    if not trial.runs:
+def _stop_flaws(trial: TrialState) -> Iterator[Flaw]:
+    if not trial.is_open:
         yield Flaw(("trial",), "must be a trial that runs", f"{trial.name}, which is {trial.state}")
 
 
 def _add_flaws(
-    request: Request, sweep: Sweep, folder: SweepFolder, trials: Mapping[str, Known]
+    request: Request, sweep: Sweep, folder: SweepFolder, trials: Mapping[str, TrialState]
 ) -> Iterator[Flaw]:
     if not request.point:
         yield Flaw((), "must change a field, as in --set adapter.rank=64")
@@ -98,7 +100,7 @@ def _add_flaws(
         yield from _state_flaws(request, sweep, folder, trials, point)
 
 
-def _twin(point: Mapping[str, Any], trials: Mapping[str, Known]) -> str | None:
+def _twin(point: Mapping[str, Any], trials: Mapping[str, TrialState]) -> str | None:
     """Return the trial that has the very point already."""
     for trial in trials.values():
         if point.keys() == trial.point.keys() and all(
@@ -109,7 +111,7 @@ def _twin(point: Mapping[str, Any], trials: Mapping[str, Known]) -> str | None:
 
 
 def _state_flaws(
-    request: Request, sweep: Sweep, folder: SweepFolder, trials: Mapping[str, Known],
+    request: Request, sweep: Sweep, folder: SweepFolder, trials: Mapping[str, TrialState],
     point: Mapping[str, Any],
 ) -> Iterator[Flaw]:  # fmt: skip
     """Check that a new trial can go on from the state of another one."""
@@ -125,7 +127,7 @@ def _state_flaws(
             yield Flaw((path,), must, show(point[path]))
     there = [rung["rung"] for rung in origin.rungs
              if copies.holds(folder.snapshot(origin.name, rung["rung"]))]  # fmt: skip
-    if request.rung == 0 and origin.best is None:
+    if request.rung == 0 and origin.adapter is None:
         yield Flaw(("--snapshot",), f"must be there, but {origin.name} has no best adapter on disk")
     elif request.rung and request.rung not in there:
         rungs = f"rungs {', '.join(map(str, there))} or best" if there else "best"
@@ -135,13 +137,13 @@ def _state_flaws(
         yield from _rung_flaws(origin, request, sweep, point)
 
 
-def _rung(origin: Known, request: Request) -> int:
+def _rung(origin: TrialState, request: Request) -> int:
     """Return the rung whose state is asked for; that of the best adapter where none is named."""
-    return request.rung or (origin.best.rung if origin.best else 0)
+    return request.rung or (origin.adapter.rung if origin.adapter else 0)
 
 
 def _rung_flaws(
-    origin: Known, request: Request, sweep: Sweep, point: Mapping[str, Any]
+    origin: TrialState, request: Request, sweep: Sweep, point: Mapping[str, Any]
 ) -> Iterator[Flaw]:
     done = _rung(origin, request)
     epochs = int(point.get("train.epochs", sweep.train.epochs))

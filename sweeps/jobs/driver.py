@@ -17,6 +17,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from sweeps import events
 from sweeps.cli.arguments import complain
 from sweeps.jobs.inputs import expected
 from sweeps.jobs.parcel import INPUTS, SPEC
@@ -43,6 +44,7 @@ def main(arguments: Sequence[str]) -> None:
     except (OSError, ValueError) as error:
         complain(f"error: {error}")
         sys.exit(2)
+    os.environ[events.VARIABLE] = events.JSON
     from sweeps.cli import app
 
     choice = [f"--{asked.go_on}"] if asked.go_on else []

@@ -15,7 +15,6 @@ from rich.progress import track
 
 from sweeps import names
 from sweeps.board.earlier import EarlierSweep, adapter_of, best_adapter
-from sweeps.board.leaderboard import Entry, Leaderboard
 from sweeps.promotion.registry import RECIPE, check_adapter, global_store
 from sweeps.results.folder import SweepFolder
 from sweeps.study.study import recipe_of
@@ -89,22 +88,15 @@ def _swept(source: str, results: Path) -> Trained:
     sweep_id, _, trial = source.partition("/")
     earlier = EarlierSweep.find(results, sweep_id)
     if trial:
-        entry = _entry(earlier.board, trial)
-        adapter = adapter_of(earlier.folder, entry)
+        found = earlier.board.trial(trial)
+        adapter = adapter_of(earlier.folder, found)
     else:
-        entry, adapter = best_adapter(earlier.folder, earlier.board)
+        found, adapter = best_adapter(earlier.folder, earlier.board)
     return Trained(
-        title=f"{entry.title} of {sweep_id}",
+        title=f"{found.title} of {sweep_id}",
         adapter=adapter,
-        recipe=recipe_of(earlier.sweep, earlier.folder, entry.trial),
+        recipe=recipe_of(earlier.sweep, earlier.folder, found.name),
     )
-
-
-def _entry(board: Leaderboard, trial: str) -> Entry:
-    entries = {entry.trial: entry for entry in board.entries}
-    if trial not in entries:
-        raise ValueError(f"no trial {trial!r} in {board.sweep_id}; there are {', '.join(entries)}")
-    return entries[trial]
 
 
 def registered(source: str, tracking: Tracking, folder: str) -> Trained:

@@ -2,14 +2,17 @@
 
 import re
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from sweeps.board.earlier import EarlierSweep, adapter_of
 from sweeps.board.front_view import lines
-from sweeps.board.leaderboard import Entry, Leaderboard, no_winner
+from sweeps.board.leaderboard import Leaderboard, no_winner
 from sweeps.promotion.adapters import model_store
 from sweeps.promotion.evidence import Candidate
+from sweeps.run_lookup import run_id
 from sweeps.study.study import recipe_of
+from sweeps.study.trials import TrialState
 from sweeps.tracking.client import Tracking
 
 _RUN_ID = re.compile("[0-9a-f]{32}")
@@ -20,7 +23,12 @@ class Nominee:
     """A trial of a sweep."""
 
     earlier: EarlierSweep = field(repr=False)
-    entry: Entry
+    trial: TrialState
+
+    @cached_property
+    def run_id(self) -> str:
+        """The id of its run in MLflow."""
+        return run_id(self.earlier.run, self.trial.name)
 
     @property
     def tracking(self) -> Tracking:
@@ -30,22 +38,22 @@ class Nominee:
     @property
     def candidate(self) -> Candidate:
         """Its adapter and its recipe. Raises ValueError when the adapter is gone."""
-        folder, trial = self.earlier.folder, self.entry.trial
+        folder = self.earlier.folder
         return Candidate(
-            title=f"{self.entry.title} of {folder.sweep_id}",
-            recipe=recipe_of(self.earlier.sweep, folder, trial),
-            adapter=adapter_of(folder, self.entry),
+            title=f"{self.trial.title} of {folder.sweep_id}",
+            recipe=recipe_of(self.earlier.sweep, folder, self.trial.name),
+            adapter=adapter_of(folder, self.trial),
         )
 
     @property
     def tags(self) -> dict[str, str]:
         """What a registered version says of where it is from."""
         best = {
-            f"best.{objective.metric}": f"{self.entry.best[objective.metric]:.6f}"
+            f"best.{objective.metric}": f"{self.trial.best[objective.metric]:.6f}"
             for objective in self.earlier.sweep.search.objectives
-            if objective.metric in self.entry.best
+            if objective.metric in self.trial.best
         }
-        return {"sweep.id": self.earlier.folder.sweep_id, "trial.id": self.entry.trial, **best}
+        return {"sweep.id": self.earlier.folder.sweep_id, "trial.id": self.trial.name, **best}
 
 
 def nominee(name: str, results: Path) -> Nominee:
@@ -59,8 +67,8 @@ def nominee(name: str, results: Path) -> Nominee:
         "/"
     )
     earlier = EarlierSweep.find(results, sweep_id)
-    entry = _trial(earlier.board, trial) if trial else _winner(earlier.board)
-    return Nominee(earlier=earlier, entry=entry)
+    found = _trial(earlier.board, trial) if trial else _winner(earlier.board)
+    return Nominee(earlier=earlier, trial=found)
 
 
 def _by_run(run_id: str, results: Path) -> str:
@@ -79,24 +87,22 @@ def _by_run(run_id: str, results: Path) -> str:
     return f"{tags['sweep.id']}/{tags['trial.id']}"
 
 
-def _winner(board: Leaderboard) -> Entry:
+def _winner(board: Leaderboard) -> TrialState:
     if board.winner is None:
         raise ValueError(f"{board.sweep_id}: {no_winner(board)}, so there is nothing to promote")
     if board.further:
         choices = "".join(f"\n  {line}" for line in lines(board))
         raise ValueError(
             f"{board.sweep_id} has several objectives; choose a trial of its front, such as "
-            f"{board.sweep_id}/{board.front[0].trial}:{choices}"
+            f"{board.sweep_id}/{board.front[0].name}:{choices}"
         )
     return board.winner
 
 
-def _trial(board: Leaderboard, trial: str) -> Entry:
-    found = {entry.trial: entry for entry in board.entries}
-    if trial not in found:
-        raise ValueError(f"no trial {trial!r} in {board.sweep_id}; there are {', '.join(found)}")
-    if found[trial].violates:
-        raise ValueError(f"{trial} cannot be promoted: {found[trial].violates}")
-    if board.objective not in found[trial].best:
-        raise ValueError(f"{trial} cannot be promoted: it has no score")
-    return found[trial]
+def _trial(board: Leaderboard, name: str) -> TrialState:
+    trial = board.trial(name)
+    if trial.violates:
+        raise ValueError(f"{name} cannot be promoted: {trial.violates}")
+    if trial.score is None:
+        raise ValueError(f"{name} cannot be promoted: it has no score")
+    return trial

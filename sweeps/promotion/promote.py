@@ -74,7 +74,7 @@ class Case:
     def decided(self) -> int:
         """Register the adapter as the challenger, judge it, and make it champion if it passes."""
         version = registry.register(
-            self._tracking, self.chosen.entry.run_id, self._adapter, self.side.recipe,
+            self._tracking, self.chosen.run_id, self._adapter, self.side.recipe,
             self._model, self.chosen.tags,
         )  # fmt: skip
         judging = self._judging(f"models:/{self._model}/{version}")
@@ -92,7 +92,7 @@ class Case:
         """Judge, keep the verdict whatever it is, and return what the ledger is to hold of it."""
         verdict = judging.against(champion)
         uses = self._count(verdict)
-        run_id, client = self.chosen.entry.run_id, self._tracking.client()
+        run_id, client = self.chosen.run_id, self._tracking.client()
         judged = Judged(
             model=self._model, version=version, verdict=verdict, terms=judging.terms,
             challenger=judging.evidence, beams=self.side.recipe.evaluate.final_beams, uses=uses,
@@ -150,7 +150,7 @@ class Case:
 
     def _count(self, verdict: Verdict) -> int:
         """Count a use of the test images, if they were used; return all uses so far."""
-        client, run_id = self._tracking.client(), self.chosen.entry.run_id
+        client, run_id = self._tracking.client(), self.chosen.run_id
         return count_uses(client, run_id, self.bench.held_out.digest, more=bool(verdict.changes))
 
     def _say(self, verdict: Verdict, uses: int) -> None:

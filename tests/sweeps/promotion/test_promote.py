@@ -12,6 +12,7 @@ from sweeps.promotion.champion import Champion
 from sweeps.promotion.ledger import Ledger
 from sweeps.promotion.limits import Wish
 from sweeps.promotion.promote import PROMOTED, REFUSED, promote_named
+from sweeps.results import record
 from sweeps.results.folder import SweepFolder
 from sweeps.spec.load import dump, parse
 from sweeps.study.draws import Draws
@@ -77,6 +78,11 @@ def train(host, trial, recipe, folder, parent):
     host.evict(trial)
     run = TrialRun.open(parent.tracking, parent.run_id, trial, trial, params={}, tags={})
     run.best(report.metrics, report.rung)
+    score = report.metrics["val/word_error_rate"]
+    record.append(folder, trial, {
+        "rung": 1, "objective": score, "best": score, "finished": True, "seconds": 1.0,
+        "metrics": dict(report.metrics), "time": 0.0,
+    })  # fmt: skip
     parent.close_trial(trial, "completed")
 
 
@@ -122,7 +128,7 @@ def test_a_first_promotion_beats_the_bare_base_and_says_so(first, reigning):
     assert "8 of 8 captions equal, all 24 weights loaded, quantization none" in printed
     assert "passed: word_error_rate 0." in printed
     assert "these test images have judged 1 time so far" in printed
-    assert f"trial-000 of shapes-1 is {MODEL} version 1, alias champion" in printed
+    assert f"trial-000 lr0.02 of shapes-1 is {MODEL} version 1, alias champion" in printed
     assert aliases(first) == {"champion": 1}
 
 
@@ -159,7 +165,7 @@ def test_the_evidence_is_read_back_to_the_last_bit(first, reigning):
     run_id, _, path = tags["gate.evidence"].removeprefix("runs:/").partition("/")
     with open(first.client.download_artifacts(run_id, path)) as file:
         stored = json.load(file)
-    assert stored["verdict"]["challenger"] == "trial-000 of shapes-1"
+    assert stored["verdict"]["challenger"] == "trial-000 lr0.02 of shapes-1"
     assert {check["name"] for check in stored["verdict"]["checks"]} >= {"serve check", "latency"}
 
 
