@@ -23,8 +23,8 @@ from pathlib import Path
 
 import torch
 
-from sweeps.board import leaderboard
 from sweeps.board.earlier import EarlierSweep
+from sweeps.tracking.run_lookup import run_ids
 from workers.tiny.git import make_model, make_processor
 
 FILE = """
@@ -144,17 +144,19 @@ def left(workplace: Path) -> Left:
     """Read back what a sweep left."""
     results = workplace / "sweep-results"
     earlier = EarlierSweep.find(results, ID)
-    board = leaderboard.read(earlier.run, earlier.sweep.search.objective)
+    runs = run_ids(earlier.run)
     repeated = unequal = 0
-    for entry in board.entries:
-        history = earlier.run.client.get_metric_history(entry.run_id, "val/loss")
+    for trial in earlier.board.trials:
+        history = earlier.run.client.get_metric_history(runs[trial.name], "val/loss")
         counted = Counter(int(point.step) for point in history)
         repeated += sum(times > 1 for times in counted.values())
-        lines = earlier.folder.record(entry.trial).read_text().splitlines()
+        lines = earlier.folder.record(trial.name).read_text().splitlines()
         rungs = [json.loads(line)["rung"] for line in lines]
         unequal += rungs != sorted(set(counted) - {0})
     code, said = command(workplace, "doctor", ID)
-    table = tuple((e.title, e.state, e.best.get("loss"), e.rungs) for e in board.entries)
+    table = tuple(
+        (trial.title, trial.state, trial.score, trial.rung) for trial in earlier.board.trials
+    )
     return Left(table=table, repeated=repeated, unequal=unequal, doctor=said if code else "")
 
 

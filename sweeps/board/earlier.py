@@ -1,14 +1,14 @@
 """An earlier sweep, found again by its id: its file, its folder, its runs and its winner."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from sweeps.board import leaderboard
-from sweeps.board.leaderboard import Entry, Leaderboard, no_winner
-from sweeps.board.remarks import remarks
+from sweeps.board.leaderboard import Leaderboard, no_winner
 from sweeps.results.folder import SweepFolder
 from sweeps.spec.load import Sweep, load
+from sweeps.study.trials import TrialState
 from sweeps.tracking.client import Tracking
 from sweeps.tracking.sweep_run import SweepRun
 
@@ -38,12 +38,11 @@ class EarlierSweep:
 
     @cached_property
     def board(self) -> Leaderboard:
-        """The leaderboard, as MLflow has it now."""
-        board = leaderboard.of_search(self.run, self.sweep.search)
-        return replace(board, remarks=remarks(self.sweep, self.folder, board))
+        """The leaderboard, as study and records have it now."""
+        return leaderboard.read(self.sweep, self.folder)
 
 
-def best_adapter(folder: SweepFolder, board: Leaderboard) -> tuple[Entry, Path]:
+def best_adapter(folder: SweepFolder, board: Leaderboard) -> tuple[TrialState, Path]:
     """Return the winner of a sweep and the folder of its adapter.
 
     Raises ValueError when nobody has won or the adapter is gone.
@@ -53,13 +52,13 @@ def best_adapter(folder: SweepFolder, board: Leaderboard) -> tuple[Entry, Path]:
     return board.winner, adapter_of(folder, board.winner)
 
 
-def adapter_of(folder: SweepFolder, entry: Entry) -> Path:
+def adapter_of(folder: SweepFolder, trial: TrialState) -> Path:
     """Return the folder of a trial's best adapter; raises ValueError when it is gone."""
-    adapter = folder.best_adapter(entry.trial)
+    adapter = folder.best_adapter(trial.name)
     folder.pull(adapter)
     if not adapter.is_dir():
         raise ValueError(
-            f"the adapter of {entry.trial} is gone: there is no {adapter}; disk.keep in "
+            f"the adapter of {trial.name} is gone: there is no {adapter}; disk.keep in "
             f"{folder.spec.name} says of how many of the best trials adapters stay"
         )
     return adapter

@@ -15,23 +15,22 @@ def record(parent: SweepRun, board: Leaderboard) -> None:
     """Write the front into MLflow; of a single objective there is none to write."""
     if not board.further:
         return
-    for entry in board.entries:
-        set_tags(parent.client, entry.run_id, {FRONT: "yes" if entry in board.front else "no"})
+    front = {trial.name for trial in board.front}
+    for name, run_id in board.run_ids.items():
+        set_tags(parent.client, run_id, {FRONT: "yes" if name in front else "no"})
 
 
-def say(board: Leaderboard, console: Console) -> None:
+def print_front(board: Leaderboard, console: Console) -> None:
     """Print the front of several objectives as a table."""
     if not board.further:
         return
-    console.print(
-        f"\nPareto front: {len(board.front)} of {len(board.entries)} trials", style="bold"
-    )
+    console.print(f"\nPareto front: {len(board.front)} of {len(board.trials)} trials", style="bold")
     grid = Table(box=None, pad_edge=False, header_style="bold")
     grid.add_column("trial")
     for objective in board.objectives:
         grid.add_column(f"{objective.metric} ({objective.mode})", justify="right")
-    for entry in board.front:
-        grid.add_row(entry.title, *map(number, board.values(entry)))
+    for trial in board.front:
+        grid.add_row(trial.title, *map(number, trial.values))
     console.print(grid)
 
 
@@ -39,10 +38,9 @@ def lines(board: Leaderboard) -> list[str]:
     """Return the trials of the front with their objectives, one in a line."""
     names = [objective.metric for objective in board.objectives]
     return [
-        f"{entry.trial}: "
+        f"{trial.name}: "
         + ", ".join(
-            f"{name} {number(value)}"
-            for name, value in zip(names, board.values(entry), strict=True)
+            f"{name} {number(value)}" for name, value in zip(names, trial.values, strict=True)
         )
-        for entry in board.front
+        for trial in board.front
     ]

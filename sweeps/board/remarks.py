@@ -1,21 +1,20 @@
-"""What there is to say about a sweep besides its leaderboard: budget, grace, population."""
+"""Remarks below a leaderboard: budget, grace, population."""
 
-from sweeps.board.leaderboard import Leaderboard
+from collections.abc import Collection
+
 from sweeps.results import segments
 from sweeps.results.budget import Spent
 from sweeps.results.folder import SweepFolder
 from sweeps.schedulers import fidelity
 from sweeps.spec.load import Sweep
-
-_OPEN = ("running", "interrupted")
-"""States of trials that are not over."""
+from sweeps.study.trials import TrialState
 
 
-def remarks(sweep: Sweep, folder: SweepFolder, board: Leaderboard) -> tuple[str, ...]:
+def remarks(sweep: Sweep, folder: SweepFolder, trials: Collection[TrialState]) -> tuple[str, ...]:
     """Return sentences, read from the sweep's folder."""
-    over = [entry.trial for entry in board.entries if entry.state not in _OPEN]
+    over = [trial.name for trial in trials if not trial.is_open]
     spent = Spent.open(
-        folder, sweep.search.budget, (entry.trial for entry in board.entries),
+        folder, sweep.search.budget, (trial.name for trial in trials),
         gpus_per_host=sweep.resources.gpus_per_host,
     )  # fmt: skip
     said = []

@@ -1,4 +1,4 @@
-"""How each trial of a sweep stands against the best: intervals, and which cannot be told apart.
+"""How each trial of a sweep stands against the best: intervals, and which differ significantly.
 
 Judged by the captions by which the trials are ranked, each trial against the winner on the same
 resamples of the images. The intervals of the differences are widened for their number
@@ -11,10 +11,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sweeps.board import front_view
-from sweeps.board.leaderboard import Entry, Leaderboard, Standing
+from sweeps.board.leaderboard import Leaderboard, Standing
 from sweeps.results import scores_file
 from sweeps.results.scores_file import Scores
 from sweeps.tracking.client import set_tags
+from sweeps.tracking.run_lookup import base_scores, run_ids
 from sweeps.tracking.sweep_run import SweepRun
 from workers.metrics import catalog
 from workers.metrics.metric import Metric
@@ -26,20 +27,28 @@ INTERVAL, VS_BEST = "trial.interval", "trial.vs_best"
 """Tags of a trial's run, columns of the leaderboard in MLflow."""
 
 
-def judged(parent: SweepRun, board: Leaderboard) -> Leaderboard:
-    """Return the leaderboard with a standing for every trial whose scores are kept.
+def tracked(parent: SweepRun, board: Leaderboard) -> Leaderboard:
+    """Return the leaderboard with the runs of its trials, and the objective of the base."""
+    found, key = run_ids(parent), f"val/{board.objective}"
+    base = base_scores(parent, found.values(), [key])
+    return replace(board, run_ids=found, zero_shot=base.get(key))
 
-    Nobody has one when the objective has no scores per image (the loss) or the winner's are
+
+def judged(parent: SweepRun, board: Leaderboard) -> Leaderboard:
+    """Return the leaderboard with all that MLflow adds: a standing for each trial with scores, too.
+
+    No trial has one when the objective has no scores per image (the loss) or the winner's are
     missing; nor has a trial that was scored on other images than the winner.
     """
+    board = board if board.run_ids else tracked(parent, board)
     metric = _metric(board.objective)
     if metric is None or board.winner is None:
         return board
     kept: dict[str, Scores] = {}
-    for entry in board.entries:
-        scores = scores_file.read(parent.client, entry.run_id)
+    for name, run_id in board.run_ids.items():
+        scores = scores_file.read(parent.client, run_id)
         if scores:
-            kept[entry.trial] = _only(scores, metric)
+            kept[name] = _only(scores, metric)
     return stand(board, kept, metric)
 
 
@@ -47,37 +56,32 @@ def stand(board: Leaderboard, kept: Mapping[str, Scores], metric: Metric) -> Lea
     """Return the leaderboard with standings from the scores of its trials; a pure function."""
     from workers.metrics.bootstrap import resample
 
-    best = kept.get(board.winner.trial) if board.winner else None
+    best = kept.get(board.winner.name) if board.winner else None
     if best is None or len(best.best.scored.ids) < 2:
         return board
     alike = {trial: each for trial, each in kept.items() if each.references == best.references}
     made = resample([each.best.scored for each in alike.values()], {metric.name: metric.pool})
     resampled = dict(zip(alike, made, strict=True))
-    entries = [
-        replace(entry, standing=_standing(entry, board, resampled))
-        if entry.trial in resampled
-        else entry
-        for entry in board.entries
-    ]
-    return replace(board, entries=tuple(entries), images=len(best.best.scored.ids))
+    standings = {
+        trial.name: _standing(trial.name, board, resampled)
+        for trial in board.trials
+        if trial.name in resampled
+    }
+    return replace(board, standings=standings, images=len(best.best.scored.ids))
 
 
 def record(parent: SweepRun, board: Leaderboard) -> None:
     """Write the standings into MLflow, as tags of the trials' runs."""
-    for entry in board.entries:
-        if entry.standing:
-            tags = {
-                INTERVAL: entry.standing.interval,
-                VS_BEST: entry.standing.vs_best,
-            }
-            set_tags(parent.client, entry.run_id, tags)
+    for name, standing in board.standings.items():
+        tags = {INTERVAL: standing.interval, VS_BEST: standing.vs_best}
+        set_tags(parent.client, board.run_ids[name], tags)
 
 
-def _standing(entry: Entry, board: Leaderboard, resampled: Mapping[str, "Resampled"]) -> Standing:
+def _standing(trial: str, board: Leaderboard, resampled: Mapping[str, "Resampled"]) -> Standing:
     from workers.metrics.bootstrap import CONFIDENCE
 
     assert board.winner
-    own, best = resampled[entry.trial], resampled[board.winner.trial]
+    own, best = resampled[trial], resampled[board.winner.name]
     interval = own.interval(board.objective)
     if own is best:
         return Standing(low=interval.low, high=interval.high, vs_best="best")
@@ -92,7 +96,7 @@ def _metric(output: str) -> Metric | None:
 
 
 def _only(scores: Scores, metric: Metric) -> Scores:
-    """Return the scores without what ranks nobody: a large sweep has many trials."""
+    """Return the scores without what ranks no trial: a large sweep has many trials."""
     scored = scores.best.scored
     statistics = {metric.name: scored.statistics[metric.name]}
     slim = replace(scored, images={}, statistics=statistics)
@@ -100,7 +104,7 @@ def _only(scores: Scores, metric: Metric) -> Scores:
 
 
 def record_standings(parent: SweepRun, board: Leaderboard) -> Leaderboard:
-    """Write into MLflow what its own leaderboard tells; return it with standings."""
+    """Write standings and front into MLflow; return the leaderboard with standings."""
     board = judged(parent, board)
     record(parent, board)
     front_view.record(parent, board)

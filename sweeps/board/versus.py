@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,10 +11,11 @@ from rich.console import Console
 from rich.table import Table
 
 from sweeps.board.earlier import EarlierSweep
-from sweeps.board.leaderboard import number
+from sweeps.board.leaderboard import no_winner, number
 from sweeps.results import scores_file
 from sweeps.results.scores_file import Scores
 from sweeps.tracking.client import Tracking
+from sweeps.tracking.run_lookup import run_id
 from workers.metrics import catalog
 
 if TYPE_CHECKING:
@@ -43,25 +44,46 @@ class Pair:
     """Those that scored both."""
 
 
-def show(one: str, other: str, results: Path, console: Console) -> None:
-    """Print the differences of all metrics that two trials have in common.
+@dataclass(frozen=True, kw_only=True)
+class ScoreDifferences:
+    """How the scores of two trials differ."""
+
+    titles: tuple[str, str]
+    pair: Pair
+    outputs: "Mapping[str, Difference]"
+    """Output of a metric -> by how much the first trial is above the second."""
+
+
+def score_differences(one: str, other: str, results: Path) -> ScoreDifferences:
+    """Return the differences of all metrics that two trials have in common.
 
     Each is ``SWEEP/trial-003``, a sweep (its winner), or the id of an MLflow run. Raises ValueError
     or FileNotFoundError for an unknown one and for trials that cannot be compared.
     """
-    from workers.metrics.bootstrap import CONFIDENCE, RESAMPLES, paired
+    from workers.metrics.bootstrap import paired
 
-    sides = [find(each, results) for each in (one, other)]
+    sides = find(one, results), find(other, results)
     pair = matched(*sides)
     pools = {name: catalog.get(name).pool for name in pair.metrics}
-    differences = paired(pair.one, pair.other, pools)
-    for letter, side in zip("AB", sides, strict=True):
-        console.print(f"{letter}  {side.title}", soft_wrap=True)
+    return ScoreDifferences(
+        titles=(sides[0].title, sides[1].title), pair=pair,
+        outputs=paired(pair.one, pair.other, pools),
+    )  # fmt: skip
+
+
+def show(one: str, other: str, results: Path, console: Console) -> None:
+    """Print the `score_differences` of two trials."""
+    from workers.metrics.bootstrap import CONFIDENCE, RESAMPLES
+
+    found = score_differences(one, other, results)
+    pair = found.pair
+    for letter, title in zip("AB", found.titles, strict=True):
+        console.print(f"{letter}  {title}", soft_wrap=True)
     console.print(
         f"{len(pair.one.ids)} images, captions by {pair.beams} beam{'s' * (pair.beams > 1)}; "
         f"paired bootstrap, {RESAMPLES:,} resamples, {CONFIDENCE * 100:.0f} % intervals\n"
     )
-    console.print(_table(pair, differences))
+    console.print(_table(found))
     for letter, mine, others in (("A", pair.one, pair.other), ("B", pair.other, pair.one)):
         alone = [name for name in mine.statistics if name not in others.statistics]
         if alone:
@@ -70,8 +92,8 @@ def show(one: str, other: str, results: Path, console: Console) -> None:
 
 def find(name: str, results: Path) -> Side:
     """Return the trial that `name` names, with its scores."""
-    client, run_id, title = _run(name, results)
-    scores = scores_file.read(client, run_id)
+    client, found, title = _run(name, results)
+    scores = scores_file.read(client, found)
     if scores is None:
         raise ValueError(
             f"{title} has no {scores_file.SCORES}: it was not scored yet, or by an older version"
@@ -110,13 +132,12 @@ def _run(name: str, results: Path) -> tuple[Any, str, str]:
         return _by_id(name, results)
     sweep_id, _, trial = name.partition("/")
     earlier = EarlierSweep.find(results, sweep_id)
-    entries = {entry.trial: entry for entry in earlier.board.entries}
-    entry = entries.get(trial) if trial else earlier.board.winner
-    if entry is None and trial:
-        raise ValueError(f"no trial {trial!r} in {sweep_id}; there are {_listed(sorted(entries))}")
-    if entry is None:
-        raise ValueError(f"{sweep_id}: no trial has a score, so there is no winner to compare")
-    return earlier.run.client, entry.run_id, f"{entry.title} of {sweep_id}"
+    found = earlier.board.trial(trial) if trial else earlier.board.winner
+    if found is None:
+        raise ValueError(
+            f"{sweep_id}: {no_winner(earlier.board)}, so there is no winner to compare"
+        )
+    return earlier.run.client, run_id(earlier.run, found.name), f"{found.title} of {sweep_id}"
 
 
 def _by_id(run_id: str, results: Path) -> tuple[Any, str, str]:
@@ -136,18 +157,18 @@ def _by_id(run_id: str, results: Path) -> tuple[Any, str, str]:
     return client, run_id, f"{run.info.run_name} of {sweep_id}"
 
 
-def _table(pair: Pair, differences: "dict[str, Difference]") -> Table:
+def _table(found: ScoreDifferences) -> Table:
     grid = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("metric", "A", "B", "A - B", "95 % interval", "p", ""):
         justify = "left" if column in ("metric", "") else "right"
         grid.add_column(column, justify=justify, no_wrap=True)  # type: ignore[arg-type]
-    for name in pair.metrics:
+    for name in found.pair.metrics:
         for output in catalog.get(name).outputs:
-            difference = differences[output]
+            difference = found.outputs[output]
             grid.add_row(
                 output,
-                number(pair.one.corpus[output]),
-                number(pair.other.corpus[output]),
+                number(found.pair.one.corpus[output]),
+                number(found.pair.other.corpus[output]),
                 f"{difference.value:+.4f}",
                 f"{difference.low:+.4f} to {difference.high:+.4f}",
                 "<0.001" if difference.p < 0.001 else f"{difference.p:.3f}",

@@ -9,7 +9,7 @@ from sweeps.results import inbox, lease
 from sweeps.results.folder import SweepFolder
 from sweeps.results.inbox import Kind, Request
 from sweeps.spec.load import load
-from sweeps.study.trials import known
+from sweeps.study.trials import trial_states
 
 WAIT_SECONDS = 20.0
 """So long an answer is waited for; a driver that loads a base looks for requests later."""
@@ -42,7 +42,7 @@ def _send(folder: SweepFolder, request: Request, console: Console) -> int:
     Raises ValueError for one that makes no sense, or for which there is no driver.
     """
     sweep = load(folder.spec)
-    requests.check(request, sweep, folder, known(sweep, folder))
+    requests.check(request, sweep, folder, trial_states(sweep, folder))
     driver = lease.living(folder)
     if driver is None and request.kind != "add":
         raise ValueError(

@@ -10,7 +10,7 @@ from sweeps.spec.files import located
 from sweeps.spec.load import Sweep, load
 from sweeps.spec.problems import RefusedError
 from sweeps.study.study import wanted
-from sweeps.study.trials import known
+from sweeps.study.trials import trial_states
 
 
 def half_finished(sweep: Sweep, results: Path) -> SweepFolder | None:
@@ -20,10 +20,10 @@ def half_finished(sweep: Sweep, results: Path) -> SweepFolder | None:
         return None
     try:
         before = load(folder.spec)
-        trials = known(before, folder)
+        trials = trial_states(before, folder)
     except ValueError:  # of an older version, or broken: `sweeps resume` says how
         return None
-    over = sum(not trial.runs for trial in trials.values())
+    over = sum(not trial.is_open for trial in trials.values())
     return folder if trials and over < wanted(before, folder) else None
 
 
@@ -74,8 +74,8 @@ def _wants_to_resume(folder: SweepFolder, ask: Callable[[str], str]) -> bool:
 
 def _state(folder: SweepFolder) -> str:
     sweep = load(folder.spec)
-    trials = known(sweep, folder)
-    over = sum(not trial.runs for trial in trials.values())
+    trials = trial_states(sweep, folder)
+    over = sum(not trial.is_open for trial in trials.values())
     return (
         f"{folder.sweep_id} is half-finished: {over} of {wanted(sweep, folder)} trials have ended"
     )

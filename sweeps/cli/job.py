@@ -14,6 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from sweeps.driver import events
 from sweeps.jobs.parcel import INPUTS, SPEC
 from sweeps.jobs.received import prune, refuse_absent, settled
 from sweeps.spec.load import load
@@ -36,6 +37,7 @@ def main(arguments: Sequence[str]) -> None:
             prune(results)
     except RefusedError as error:
         sys.exit(report_refusal(error))
+    os.environ[events.VARIABLE] = events.JSON
     from sweeps.cli import app
 
     choice = [f"--{asked.go_on}"] if asked.go_on else []

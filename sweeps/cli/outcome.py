@@ -1,4 +1,4 @@
-"""A sweep from the command line: run it, say how it ended, send its winner to the gate."""
+"""A sweep from the command line: run it, print how it ended, send its winner to the gate."""
 
 import shlex
 from pathlib import Path
@@ -9,26 +9,18 @@ from rich.text import Text
 
 from sweeps.board import front_view
 from sweeps.board.earlier import EarlierSweep
-from sweeps.board.leaderboard import (
-    Entry,
-    Leaderboard,
-    guarded,
-    header,
-    no_winner,
-    number,
-    row,
-    verdict,
-)
+from sweeps.board.leaderboard import Leaderboard, guarded, header, no_winner, number, row, verdict
 from sweeps.board.standings import record_standings
 from sweeps.board.view import sweep_links
 from sweeps.capacity import disk
 from sweeps.driver.run import Outcome, run
 from sweeps.pages.publish import publish
-from sweeps.promotion.adapters import adapter_of_trial
+from sweeps.promotion.adapters import challenger_of
 from sweeps.promotion.gate import Policy
 from sweeps.promotion.promote import promote
 from sweeps.spec.load import Sweep
 from sweeps.storage import places
+from sweeps.study.trials import TrialState
 from sweeps.tracking.connection import AwayError
 from sweeps.tracking.pending import waiting
 from sweeps.tracking.sweep_run import SweepRun
@@ -50,16 +42,16 @@ def finish(sweep: Sweep, results: Path, resume: str | None, console: Console) ->
     # Plots take seconds that whoever stops a sweep does not have; `sweeps report` makes them.
     if tracked and not outcome.interrupted:
         publish(sweep, outcome.folder, outcome.run, board, console)
-    say_board(board, console)
-    _say_waiting(outcome, tracked, console)
+    print_leaderboard(board, console)
+    _print_waiting(outcome, tracked, console)
     if outcome.interrupted:
-        _say_resume(outcome, console)
+        _print_resume(outcome, console)
         return INTERRUPTED
     if board.winner is None:
         console.print(f"{no_winner(board)}; the reasons stand above and in MLflow", style="red")
         return NO_WINNER
     model = _promote(sweep, outcome, board.winner, tracked, console)
-    say_links(outcome.run, sweep, model, console)
+    print_links(outcome.run, sweep, model, console)
     return COMPLETED
 
 
@@ -74,16 +66,19 @@ def _published(outcome: Outcome) -> tuple[Leaderboard, bool]:
         return board, False
 
 
-def _say_waiting(outcome: Outcome, tracked: bool, console: Console) -> None:
+def _print_waiting(outcome: Outcome, tracked: bool, console: Console) -> None:
     if not tracked:
-        said = "MLflow is away: the leaderboard is that of the records on disk"
+        said = (
+            "MLflow is away: the leaderboard is that of the records on disk, without intervals "
+            "and the score of the base"
+        )
         console.print(said, style="yellow", soft_wrap=True)
     for line in waiting(outcome.folder).lines():
         console.print(line, style="yellow", soft_wrap=True)
 
 
 def _promote(
-    sweep: Sweep, outcome: Outcome, winner: Entry, tracked: bool, console: Console
+    sweep: Sweep, outcome: Outcome, winner: TrialState, tracked: bool, console: Console
 ) -> str | None:
     """Send the winner through the gate if the file says so; return its registered model.
 
@@ -107,7 +102,7 @@ def _promote(
     console.print(f"\npromote.auto: {winner.title} is judged on the test images", style="bold")
     try:
         earlier = EarlierSweep(sweep=sweep, folder=outcome.folder, run=outcome.run)
-        challenger = adapter_of_trial(earlier, winner)
+        challenger = challenger_of(earlier, winner)
         promote(challenger, Policy.of(sweep), outcome.run.tracking, console)
     except Exception as error:  # a sweep of hours has ended: what it found is not to be lost
         reason = f"{type(error).__name__}: {error}"
@@ -116,7 +111,7 @@ def _promote(
     return wanted.model
 
 
-def say_links(parent: SweepRun, sweep: Sweep, model: str | None, console: Console) -> None:
+def print_links(parent: SweepRun, sweep: Sweep, model: str | None, console: Console) -> None:
     """Print where the sweep can be seen."""
     addresses = sweep_links(parent, sweep, model)
     if sweep.tracking.uri is None:
@@ -135,8 +130,8 @@ def results_option(root: Path) -> str:
     return "" if usual else f" --results {shlex.quote(places.shown(root))}"
 
 
-def say_board(board: Leaderboard, console: Console) -> None:
-    """Print the leaderboard, and which trials cannot be told from the best."""
+def print_leaderboard(board: Leaderboard, console: Console) -> None:
+    """Print the leaderboard, and which trials are not significantly different from the best."""
     console.print(table(board, console.width))
     said = verdict(board)
     if said:
@@ -145,7 +140,7 @@ def say_board(board: Leaderboard, console: Console) -> None:
         console.print(line, soft_wrap=True)
     for line in guarded(board):
         console.print(Text(line, style="red"), soft_wrap=True)
-    front_view.say(board, console)
+    front_view.print_front(board, console)
 
 
 def table(board: Leaderboard, width: int) -> Table:
@@ -158,16 +153,16 @@ def table(board: Leaderboard, width: int) -> Table:
         justify = "left" if column in ("trial", "state", "front", "vs best") else "right"
         # Where it is too narrow for all, titles go over two lines, and no digit is lost.
         grid.add_column(column, justify=justify, no_wrap=column != "trial")  # type: ignore[arg-type]
-    for entry in board.entries[:_SHOWN]:
-        grid.add_row(*row(board, entry, metrics))
-    if len(board.entries) > _SHOWN:
-        grid.add_row(f"... and {len(board.entries) - _SHOWN} more", style="dim")
+    for trial in board.trials[:_SHOWN]:
+        grid.add_row(*row(board, trial, metrics))
+    if len(board.trials) > _SHOWN:
+        grid.add_row(f"... and {len(board.trials) - _SHOWN} more", style="dim")
     front = [""] if board.further else []
     grid.add_row("zero-shot", "", *front, number(board.zero_shot), style="dim")
     return grid
 
 
-def _say_resume(outcome: Outcome, console: Console) -> None:
+def _print_resume(outcome: Outcome, console: Console) -> None:
     sweep_id = outcome.folder.sweep_id
     console.print(
         f"\nstopped. Kept in {places.shown(outcome.folder.path)}: every reported rung, the study, "

@@ -46,11 +46,11 @@ def promote(
 
     Exit code 0: it is the champion. 3: the gate refused it. 1: it could not be judged.
     """
-    from sweeps.promotion.adapters import adapter_of_trial, find_trial
+    from sweeps.promotion.adapters import challenger_of, find_trial
     from sweeps.promotion.gate import Policy
     from sweeps.promotion.promote import promote
 
-    earlier, entry = find_trial(trial, results)
+    earlier, found = find_trial(trial, results)
     policy = Policy.of(
         earlier.sweep,
         to=to,
@@ -59,7 +59,7 @@ def promote(
         allow_new_data=allow_new_data,
         dry_run=dry_run,
     )
-    challenger = adapter_of_trial(earlier, entry)
+    challenger = challenger_of(earlier, found)
     raise typer.Exit(promote(challenger, policy, earlier.run.tracking, console()))
 
 

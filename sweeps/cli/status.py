@@ -1,19 +1,52 @@
 """``sweeps status``: how sweeps stand, by what is on disk; whether a driver lives or not."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
-from sweeps.driver.live import status as summed_up
-from sweeps.driver.live import table
-from sweeps.driver.progress import Board, board_of
+from sweeps.driver.live import summary, table
+from sweeps.driver.progress import Progress
 from sweeps.results import lease
 from sweeps.results.folder import SweepFolder
-from sweeps.spec.load import Sweep, load
+from sweeps.results.lease import Driver
+from sweeps.spec.load import load
 from sweeps.storage import places
-from sweeps.study.study import wanted
-from sweeps.study.trials import known
-from sweeps.tracking.pending import waiting
+from sweeps.study.trials import trial_states
+from sweeps.tracking.pending import Waiting, waiting
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepStatus:
+    """How a sweep stands."""
+
+    progress: Progress
+    driver: Driver | None
+    """Who runs it; None for a sweep that nobody runs."""
+    waiting: Waiting
+
+    @property
+    def notes(self) -> list[str]:
+        """Who runs it or how to resume it, and what waits for MLflow."""
+        return [self._driven, *self.waiting.lines()]
+
+    @property
+    def _driven(self) -> str:
+        if self.driver:
+            return f"run by {self.driver}"
+        if self.progress.ended < self.progress.wanted:
+            return f"not running; go on with: sweeps resume {self.progress.sweep_id}"
+        return "ended"
+
+
+def status_of(folder: SweepFolder) -> SweepStatus:
+    """Return how a sweep stands; raises ValueError for one that this version cannot read."""
+    sweep, driver = load(folder.spec), lease.living(folder)
+    progress = Progress.of(sweep, folder)
+    progress.recover(trial_states(sweep, folder, driven=driver is not None).values())
+    progress.paused = driver is not None and folder.paused.exists()
+    return SweepStatus(progress=progress, driver=driver, waiting=waiting(folder))
 
 
 def show(sweep_id: str | None, results: Path, console: Console) -> None:
@@ -22,47 +55,23 @@ def show(sweep_id: str | None, results: Path, console: Console) -> None:
     Raises FileNotFoundError for an unknown sweep.
     """
     if sweep_id is None:
-        _show_all(results, console)
-        return
-    folder = SweepFolder.find(results, sweep_id)
-    sweep = load(folder.spec)
-    board = _board(sweep, folder)
-    console.print(table(board))
-    console.print(_driven(folder, board), soft_wrap=True)
-    for line in waiting(folder).lines():
+        lines = list(_every(results)) or [f"there is no sweep in {places.shown(results)} yet"]
+    else:
+        status = status_of(SweepFolder.find(results, sweep_id))
+        console.print(table(status.progress))
+        lines = status.notes
+    for line in lines:
         console.print(line, soft_wrap=True)
 
 
-def _show_all(results: Path, console: Console) -> None:
+def _every(results: Path) -> Iterator[str]:
+    """Yield a line for each sweep, the newest last."""
     found = sorted(SweepFolder.every(results), key=lambda folder: folder.spec.stat().st_mtime)
-    if not found:
-        console.print(f"there is no sweep in {places.shown(results)} yet")
     for folder in found:
         folder.refresh()
         try:
-            board = _board(load(folder.spec), folder)
+            status = status_of(folder)
         except ValueError as error:  # of an older version
-            console.print(f"{folder.sweep_id}: cannot be read: {str(error).splitlines()[0]}")
-            continue
-        said = "; ".join([summed_up(board), _driven(folder, board), *waiting(folder).lines()])
-        console.print(said, soft_wrap=True)
-
-
-def _board(sweep: Sweep, folder: SweepFolder) -> Board:
-    driver = lease.living(folder)
-    board = board_of(sweep, folder, known(sweep, folder), wanted(sweep, folder))
-    board.paused = driver is not None and folder.paused.exists()
-    if driver is None:
-        for row in board.rows.values():
-            row.state = "interrupted" if row.state == "running" else row.state
-    return board
-
-
-def _driven(folder: SweepFolder, board: Board) -> str:
-    driver = lease.living(folder)
-    if driver is not None:
-        return f"run by {driver}"
-    open_trials = any(row.state == "interrupted" for row in board.rows.values())
-    if open_trials or len(board.rows) < board.trials:
-        return f"not running; go on with: sweeps resume {folder.sweep_id}"
-    return "ended"
+            yield f"{folder.sweep_id}: cannot be read: {str(error).splitlines()[0]}"
+        else:
+            yield "; ".join([summary(status.progress), *status.notes])

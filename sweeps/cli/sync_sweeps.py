@@ -58,14 +58,14 @@ def _sync(folder: SweepFolder, results: Path, console: Console) -> int:
 
 
 def _publish(earlier: EarlierSweep, console: Console) -> None:
-    """Write what only MLflow's own leaderboard tells: standings, note, plots and report."""
+    """Write what needs all of a sweep in MLflow: standings, note, plots and report."""
     run, board = earlier.run, earlier.board
-    best = run.best_tags(board.winner.trial if board.winner else None)
+    best = run.best_tags(board.winner.name if board.winner else None)
     run.tag(best)
     board = record_standings(run, board)
     publish(earlier.sweep, earlier.folder, run, board, console)
     winner = f"; best is {board.winner.title}" if board.winner else ""
-    console.print(f"{board.sweep_id}: leaderboard of {len(board.entries)} trials written{winner}")
+    console.print(f"{board.sweep_id}: leaderboard of {len(board.trials)} trials written{winner}")
 
 
 def _needs(folder: SweepFolder) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from search_spaces.issues import Issue
 from sweeps.doctor.check import error
-from sweeps.study.trials import RUNNING, Known
+from sweeps.study.trials import RUNNING, TrialState
 from sweeps.trial import CHANGES
 
 _CLOSE = 1e-6  # MLflow and JSON keep doubles; a server may round
@@ -46,7 +46,10 @@ class OnDisk:
 
 
 def differences(
-    trials: Mapping[str, Known], runs: Mapping[str, Sequence[Tracked]], disk: OnDisk, sweep_id: str
+    trials: Mapping[str, TrialState],
+    runs: Mapping[str, Sequence[Tracked]],
+    disk: OnDisk,
+    sweep_id: str,
 ) -> list[Issue]:
     """Return all differences, by trial and of the sweep; none for a sweep in good order."""
     resume = RESUME.format(sweep=sweep_id)
@@ -65,7 +68,10 @@ def differences(
 
 
 def _strangers(
-    trials: Mapping[str, Known], runs: Mapping[str, Sequence[Tracked]], disk: OnDisk, sweep_id: str
+    trials: Mapping[str, TrialState],
+    runs: Mapping[str, Sequence[Tracked]],
+    disk: OnDisk,
+    sweep_id: str,
 ) -> Iterator[Issue]:
     for name in sorted((set(runs) | disk.folders) - set(trials)):
         places = [place for place, there in (("MLflow", runs), ("the folder", disk.folders))
@@ -76,7 +82,9 @@ def _strangers(
         ).below(name)
 
 
-def _trial(trial: Known, runs: Sequence[Tracked], disk: OnDisk, resume: str) -> Iterator[Issue]:
+def _trial(
+    trial: TrialState, runs: Sequence[Tracked], disk: OnDisk, resume: str
+) -> Iterator[Issue]:
     told = trial.name not in disk.waiting
     if not runs and trial.rungs and told:
         yield error("has no run in MLflow", resume)
@@ -88,12 +96,12 @@ def _trial(trial: Known, runs: Sequence[Tracked], disk: OnDisk, resume: str) -> 
     yield from _files(trial, disk, resume)
 
 
-def _against_mlflow(trial: Known, run: Tracked, disk: OnDisk, resume: str) -> Iterator[Issue]:
+def _against_mlflow(trial: TrialState, run: Tracked, disk: OnDisk, resume: str) -> Iterator[Issue]:
     running = (RUNNING, "interrupted")
-    if run.state != trial.state and not (trial.runs and run.state in running):
+    if run.state != trial.state and not (trial.is_open and run.state in running):
         what = f"is {trial.state} in the study and {run.state} in MLflow"
         yield error(what, resume)
-    if trial.runs and run.state == RUNNING and not disk.driven:
+    if trial.is_open and run.state == RUNNING and not disk.driven:
         yield error("runs in MLflow, but the sweep has no driver", resume)
     recorded = [int(rung["rung"]) for rung in trial.rungs]
     counted = Counter(run.rungs)
@@ -111,14 +119,14 @@ def _against_mlflow(trial: Known, run: Tracked, disk: OnDisk, resume: str) -> It
     lost = sorted(set(begun) - set(run.segments))
     if lost and not disk.driven:
         what = f"its segments from rungs {_listed(lost)} on have no run in MLflow"
-        yield error(what, resume if trial.runs else "none: the trial is over")
-    told = trial.best.value if trial.best else None
+        yield error(what, resume if trial.is_open else "none: the trial is over")
+    told = trial.adapter.value if trial.adapter else None
     if None not in (told, run.best) and not _close(float(told or 0), float(run.best or 0)):
         what = f"its best value is {told:g} on disk and {run.best:g} in MLflow"
         yield error(what, resume)
 
 
-def _record(trial: Known, disk: OnDisk, resume: str) -> Iterator[Issue]:
+def _record(trial: TrialState, disk: OnDisk, resume: str) -> Iterator[Issue]:
     """Compare the study with the record; a driver that lives is a moment behind."""
     counted = Counter(int(rung["rung"]) for rung in trial.rungs)
     twice = sorted(rung for rung, times in counted.items() if times > 1)
@@ -126,28 +134,28 @@ def _record(trial: Known, disk: OnDisk, resume: str) -> Iterator[Issue]:
         yield error(
             f"rungs {_listed(twice)} are twice on record", "remove the later line of rungs.jsonl"
         )
-    told = set(counted) if trial.told is None else set(trial.told)
+    told = set(counted) if trial.reported is None else set(trial.reported)
     # Rungs with a changed point say nothing of the one that the study knows.
     own = {int(rung["rung"]) for rung in trial.rungs if not rung.get(CHANGES)}
     untold = sorted(own - told)
     scored = {int(rung["rung"]) for rung in trial.rungs if rung.get("objective") is not None}
-    if scored & set(untold) and not disk.driven and not trial.runs:
+    if scored & set(untold) and not disk.driven and not trial.is_open:
         yield error(
             f"rungs {_listed(untold)} are on record, not in the study", "none: the trial is over"
         )
     unknown = sorted(told - set(counted))
     if unknown and not disk.driven:
-        fix = resume if trial.runs else "bring rungs.jsonl back from a copy"
+        fix = resume if trial.is_open else "bring rungs.jsonl back from a copy"
         yield error(f"rungs {_listed(unknown)} are in the study only", fix)
 
 
-def _files(trial: Known, disk: OnDisk, resume: str) -> Iterator[Issue]:
+def _files(trial: TrialState, disk: OnDisk, resume: str) -> Iterator[Issue]:
     if trial.name in disk.kept and trial.name not in disk.adapters:
         yield error(
             "its best adapter is missing or not whole", "bring its folder `best` back from a copy"
         )
     left = disk.snapshots.get(trial.name, ())
-    if left and not trial.runs:
+    if left and not trial.is_open:
         yield error(f"has ended, but its snapshots {_listed(left)} are there", resume)
 
 

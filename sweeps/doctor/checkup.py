@@ -16,7 +16,7 @@ from sweeps.results.folder import SweepFolder
 from sweeps.results.record import violates
 from sweeps.results.retention import kept_adapters
 from sweeps.results.worth import by_worth
-from sweeps.study.trials import Known, known
+from sweeps.study.trials import TrialState, trial_states
 from sweeps.tracking import segment_run
 from sweeps.tracking.pending import waiting
 from sweeps.trial import BESTS
@@ -35,7 +35,7 @@ def examine(sweep_id: str, results: Path, console: Console) -> int:
     driver = _dead_driver(earlier.folder)
     for reason in _end_abandoned(earlier):
         console.print(reason, soft_wrap=True)
-    trials = known(earlier.sweep, earlier.folder)
+    trials = trial_states(earlier.sweep, earlier.folder)
     runs = _runs(earlier, earlier.sweep.search.objective.metric)
     found = differences(trials, runs, _on_disk(earlier, trials, driver), sweep_id)
     for reason in waiting(earlier.folder).lines():
@@ -82,7 +82,9 @@ def _end_abandoned(earlier: EarlierSweep) -> list[str]:
         return abandoned.end(earlier)
 
 
-def _on_disk(earlier: EarlierSweep, trials: dict[str, Known], dead_driver: str | None) -> OnDisk:
+def _on_disk(
+    earlier: EarlierSweep, trials: dict[str, TrialState], dead_driver: str | None
+) -> OnDisk:
     folder = earlier.folder
     living = lease.living(folder)
     return OnDisk(
@@ -96,20 +98,20 @@ def _on_disk(earlier: EarlierSweep, trials: dict[str, Known], dead_driver: str |
     )
 
 
-def _expected(earlier: EarlierSweep, trials: dict[str, Known]) -> list[str]:
+def _expected(earlier: EarlierSweep, trials: dict[str, TrialState]) -> list[str]:
     """Return the trials whose adapters `disk.tidy` would leave, by the records alone."""
     bests = {
         trial.name: bests
         for trial in trials.values()
         if trial.rungs and (bests := trial.rungs[-1].get(BESTS)) is not None
     }
-    over = {name: values for name, values in bests.items() if not trials[name].runs}
+    over = {name: values for name, values in bests.items() if not trials[name].is_open}
     violating = {name for name in over if violates(trials[name].rungs)}
     ranked, needed = by_worth(earlier.sweep.search, over, violating)
     # A limit may have taken all but the best one.
     limited = earlier.sweep.disk.limit_gb is not None
     kept = ranked[:1] if limited else kept_adapters(earlier.sweep, ranked, needed)
-    return [*kept, *(name for name in bests if trials[name].runs)]
+    return [*kept, *(name for name in bests if trials[name].is_open)]
 
 
 def _is_whole(folder: SweepFolder, name: str) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeps.driver import requests
-from sweeps.driver.progress import Board
+from sweeps.driver.progress import Progress
 from sweeps.driver.supervise import interrupt
 from sweeps.results import inbox
 from sweeps.results.folder import SweepFolder
@@ -15,7 +15,7 @@ from sweeps.results.inbox import Answer, Kind, Request
 from sweeps.spec import starts
 from sweeps.spec.load import Sweep
 from sweeps.spec.problems import SpecError
-from sweeps.study.trials import Known, known
+from sweeps.study.trials import TrialState, trial_states
 from sweeps.tracking.sweep_run import SweepRun
 from sweeps.trial import Start
 from workers.redaction import redact
@@ -40,12 +40,12 @@ class Controller:
         sweep: Sweep,
         folder: SweepFolder,
         adds: Adds,
-        board: Board,
+        progress: Progress,
         run: SweepRun,
         say: Callable[[str], None],
     ) -> None:
         self._sweep, self._folder, self._adds = sweep, folder, adds
-        self._board, self._run, self._say = board, run, say
+        self._progress, self._run, self._say = progress, run, say
         self._looked = float("-inf")
         self._kinds: Mapping[Kind, Callable[[Request], str]] = {
             "stop": self._stop,
@@ -78,14 +78,14 @@ class Controller:
         if isinstance(asked, Path) or asked.kind not in self._kinds:
             return Answer(done=False, said="this is no request")
         try:
-            requests.check(asked, self._sweep, self._folder, self._known())
+            requests.check(asked, self._sweep, self._folder, self._trials())
             return Answer(done=True, said=self._kinds[asked.kind](asked))
         except (SpecError, OSError) as error:
             return Answer(done=False, said=redact(str(error)))
 
-    def _known(self) -> dict[str, Known]:
+    def _trials(self) -> dict[str, TrialState]:
         self._folder.refresh_trials()
-        return known(self._sweep, self._folder)
+        return trial_states(self._sweep, self._folder)
 
     def _stop(self, request: Request) -> str:
         return f"stops now; go on with: sweeps resume {self._folder.sweep_id}"
@@ -96,37 +96,37 @@ class Controller:
 
     def _pause(self, request: Request) -> str:
         inbox.pause(self._folder)
-        self._board.paused = True
+        self._progress.paused = True
         return (
             "no further rung begins; those that train now end. "
             f"Go on with: sweeps continue {self._folder.sweep_id}"
         )
 
     def _continue(self, request: Request) -> str:
-        if not self._board.paused:
+        if not self._progress.paused:
             return "was not paused"
         inbox.unpause(self._folder)
-        self._board.paused = False
+        self._progress.paused = False
         return "goes on"
 
     def _add(self, request: Request) -> str:
-        trials = self._known()
+        trials = self._trials()
         point = starts.settled(
             self._sweep.search.space, requests.full_point(request, self._sweep, trials)
         )
         start = None if request.rung is None else self._start(request, trials[str(request.trial)])
         self._adds(point, start)
-        self._board.trials += 1
-        return f"one more trial, {self._board.trials} in all; it is the next to start"
+        self._progress.wanted += 1
+        return f"one more trial, {self._progress.wanted} in all; it is the next to start"
 
-    def _start(self, request: Request, origin: Known) -> Start:
+    def _start(self, request: Request, origin: TrialState) -> Start:
         """Copy the state that the new trial goes on from: its origin may drop it any time."""
         copy = self._folder.start(request.id)
         if request.rung:
             source, rung = self._folder.snapshot(origin.name, request.rung), request.rung
         else:
             source = self._folder.best_adapter(origin.name)
-            rung = origin.best.rung if origin.best else 0
+            rung = origin.adapter.rung if origin.adapter else 0
         self._folder.pull(source)
         shutil.copytree(source, copy)
         self._folder.push(copy)

@@ -1,5 +1,6 @@
-"""What a person sees while a sweep runs: a live table, or plain lines without a terminal."""
+"""What a driver shows while its sweep runs: a live table, lines for a log, or events as JSON."""
 
+import os
 from collections.abc import Callable
 from functools import partial
 from typing import Protocol
@@ -9,7 +10,10 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from sweeps.driver.progress import Board, Row
+from sweeps.board.leaderboard import number
+from sweeps.driver import events
+from sweeps.driver.progress import Progress
+from sweeps.study.trials import RUNNING, TrialState
 from sweeps.trial import last_line
 
 _COLOURS = {
@@ -20,7 +24,7 @@ _SHOWN = 20  # rows of the table: the best ones and those that run
 
 
 class View(Protocol):
-    """Follows a board from the first trial to the last."""
+    """Follows the progress of a sweep from the first trial to the last."""
 
     def __enter__(self) -> "View":
         """Begin to show."""
@@ -28,26 +32,27 @@ class View(Protocol):
     def __exit__(self, *error: object) -> None:
         """Leave what was shown last."""
 
-    def changed(self, row: Row) -> None:
+    def changed(self, trial: TrialState) -> None:
         """Show the change of a trial."""
 
 
-def view(board: Board, console: Console) -> View:
-    """Return the view that fits the console."""
-    if console.is_terminal:
-        return LiveTable(board, console)
+def view(progress: Progress, console: Console) -> View:
+    """Return the view that the environment asks for, else the one that fits the console."""
     # An error may hold what looks like markup: [/INST].
-    return PlainLines(board, partial(console.print, markup=False, soft_wrap=True))
+    write = partial(console.print, markup=False, soft_wrap=True)
+    if os.environ.get(events.VARIABLE) == events.JSON:
+        return Events(progress, write)
+    return LiveTable(progress, console) if console.is_terminal else PlainLines(progress, write)
 
 
 class LiveTable:
     """A table that is redrawn in place."""
 
-    def __init__(self, board: Board, console: Console) -> None:
-        self._board = board
+    def __init__(self, progress: Progress, console: Console) -> None:
+        self._progress = progress
         self._console = console
         # Transient: the leaderboard takes the table's place in the end.
-        self._live = Live(table(board), console=console, refresh_per_second=4, transient=True)
+        self._live = Live(table(progress), console=console, refresh_per_second=4, transient=True)
 
     def __enter__(self) -> "LiveTable":
         self._live.start()
@@ -55,105 +60,130 @@ class LiveTable:
 
     def __exit__(self, *error: object) -> None:
         self._live.stop()
-        self._console.print(status(self._board))
-        for line in failures(self._board):
+        self._console.print(summary(self._progress))
+        for line in failures(self._progress):
             self._console.print(line, style="red")
 
-    def changed(self, row: Row) -> None:
+    def changed(self, trial: TrialState) -> None:
         """Redraw."""
-        self._live.update(table(self._board))
+        self._live.update(table(self._progress))
 
 
 class PlainLines:
     """One line per rung and per end of a trial, for logs."""
 
-    def __init__(self, board: Board, write: Callable[[str], None]) -> None:
-        self._board = board
+    def __init__(self, progress: Progress, write: Callable[[str], None]) -> None:
+        self._progress = progress
         self._write = write
 
     def __enter__(self) -> "PlainLines":
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._write(status(self._board))
+        self._write(summary(self._progress))
 
-    def changed(self, row: Row) -> None:
+    def changed(self, trial: TrialState) -> None:
         """Write what happened to a trial."""
-        value = "" if row.objective is None else f" {self._board.objective} {row.objective:.4f}"
-        rung = f"rung {row.rung}/{self._board.epochs}"
-        said = last_line(row.error) if row.error else _ailment(row)
-        why = f": {said}" if said else ""
-        self._write(f"{row.title}  {rung}{value}  {row.state}{why}")
+        self._write(trial_line(self._progress, trial))
 
 
-def table(board: Board) -> Group:
+class Events:
+    """The same as events, for who follows the log of a driver, see `sweeps.driver.events`."""
+
+    def __init__(self, progress: Progress, write: Callable[[str], None]) -> None:
+        self._progress = progress
+        self._write = write
+        self._sweep = ""
+
+    def __enter__(self) -> "Events":
+        for trial in list(self._progress.trials.values()):
+            self.changed(trial)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._write(summary(self._progress))
+
+    def changed(self, trial: TrialState) -> None:
+        """Write the trial, after the sweep if that is not as it was written last."""
+        sweep = events.sweep_event(self._progress)
+        if sweep != self._sweep:
+            self._sweep = sweep
+            self._write(sweep)
+        self._write(events.trial_event(self._progress, trial))
+
+
+def trial_line(progress: Progress, trial: TrialState) -> str:
+    """Return how a trial stands, in a line."""
+    objective = progress.objectives[0].metric
+    value = "" if trial.objective is None else f" {objective} {trial.objective:.4f}"
+    said = last_line(trial.reason) if trial.reason else warning(trial)
+    why = f": {said}" if said else ""
+    return f"{trial.title}  rung {trial.rung}/{progress.epochs}{value}  {trial.state}{why}"
+
+
+def table(progress: Progress) -> Group:
     """Return the trials, best first, under a line that sums the sweep up."""
     grid = Table(box=None, pad_edge=False, header_style="bold")
     grid.add_column("trial", no_wrap=True)
     grid.add_column("rung", justify="right")
-    grid.add_column(board.objective, justify="right")
+    grid.add_column(progress.objectives[0].metric, justify="right")
     grid.add_column("best", justify="right")
     grid.add_column("state")
-    best = board.best
-    for row in shown_rows(board):
+    best = progress.leaderboard.winner
+    for trial in shown_trials(progress):
         grid.add_row(
-            Text(row.title, style="bold" if best is not None and row is best else ""),
-            f"{row.rung}/{board.epochs}",
-            _number(row.objective),
-            _number(row.best),
-            Text(row.state, style=_COLOURS.get(row.state, "cyan")),
+            Text(trial.title, style="bold" if trial is best else ""),
+            f"{trial.rung}/{progress.epochs}",
+            number(trial.objective),
+            number(trial.score),
+            Text(trial.state, style=_COLOURS.get(trial.state, "cyan")),
         )
-    errors = [Text(line, style="red") for line in failures(board)]
-    warnings = [Text(line, style="yellow") for line in ailments(board)]
-    return Group(Text(status(board), style="bold"), grid, *errors, *warnings)
+    errors = [Text(line, style="red") for line in failures(progress)]
+    warned = [Text(line, style="yellow") for line in warnings(progress)]
+    return Group(Text(summary(progress), style="bold"), grid, *errors, *warned)
 
 
-def failures(board: Board) -> list[str]:
+def failures(progress: Progress) -> list[str]:
     """Return a line for each trial that failed: the error without its traceback."""
-    rows = board.rows.values()
-    return [f"{row.title}: {last_line(row.error)}" for row in rows if row.error]
+    trials = progress.trials.values()
+    return [f"{trial.title}: {last_line(trial.reason)}" for trial in trials if trial.reason]
 
 
-def ailments(board: Board) -> list[str]:
+def warnings(progress: Progress) -> list[str]:
     """Return a line for each trial that runs on although something is wrong with its last rung."""
-    rows = [row for row in board.rows.values() if row.state == "running" and _ailment(row)]
-    return [f"{row.title}: rung {row.rung}: {_ailment(row)}" for row in rows]
+    return [
+        f"{trial.title}: rung {trial.rung}: {warning(trial)}"
+        for trial in progress.trials.values()
+        if trial.state == RUNNING and warning(trial)
+    ]
 
 
-def _ailment(row: Row) -> str:
-    return "; ".join(said for said in (row.symptoms, row.violates) if said)
+def warning(trial: TrialState) -> str:
+    """Return what is wrong with the last rung of a trial, and which limits it violates."""
+    return "; ".join(said for said in (trial.symptoms, trial.violates) if said)
 
 
-def shown_rows(board: Board) -> list[Row]:
-    """Return what the table shows: running trials first, then the best of the others."""
-    sign = -1.0 if board.mode == "max" else 1.0
-    worst = float("inf")
-    ranked = sorted(
-        board.rows.values(),
-        key=lambda row: worst if row.best is None else sign * row.best,
-    )
-    running = [row for row in ranked if row.state == "running"]
-    return (running + [row for row in ranked if row.state != "running"])[:_SHOWN]
+def shown_trials(progress: Progress) -> list[TrialState]:
+    """Return the trials of the table: those that run first, then the best of the others."""
+    ranked = progress.leaderboard.trials
+    running = [trial for trial in ranked if trial.state == RUNNING]
+    return (running + [trial for trial in ranked if trial.state != RUNNING])[:_SHOWN]
 
 
-def status(board: Board) -> str:
+def summary(progress: Progress) -> str:
     """Return the line that sums the sweep up."""
-    parts = [f"{board.sweep_id}: {board.ended}/{board.trials} trials"]
-    if board.paused:
+    board, objective = progress.leaderboard, progress.objectives[0].metric
+    parts = [f"{progress.sweep_id}: {progress.ended}/{progress.wanted} trials"]
+    if progress.paused:
         parts.append("paused")
-    if board.best is not None:
-        trial = board.best.title.split()[0]
-        parts.append(f"best {board.objective} {board.best.best:.4f} ({trial})")
-    if board.on_front is not None:
-        parts.append(f"{board.on_front} on the front")
-    if board.trials_per_minute is not None:
-        parts.append(f"{board.trials_per_minute:.1f} trials/min")
-    if board.minutes_left:
-        parts.append(f"about {board.minutes_left:.1f} min left")
-    if board.spent and str(board.spent):
-        parts.append(f"budget: {board.spent} used")
+    if board.winner is not None:
+        parts.append(f"best {objective} {board.winner.score:.4f} ({board.winner.name})")
+    if board.further:
+        parts.append(f"{len(board.front)} on the front")
+    if progress.trials_per_minute is not None:
+        parts.append(f"{progress.trials_per_minute:.1f} trials/min")
+    if progress.minutes_left:
+        parts.append(f"about {progress.minutes_left:.1f} min left")
+    if progress.spent and str(progress.spent):
+        parts.append(f"budget: {progress.spent} used")
     return ", ".join(parts)
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.4f}"

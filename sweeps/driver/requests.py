@@ -11,7 +11,7 @@ from sweeps.spec import starts
 from sweeps.spec.load import Sweep
 from sweeps.spec.problems import SpecError, refuse_any
 from sweeps.spec.yaml_file import OVERRIDE, read_text
-from sweeps.study.trials import Known
+from sweeps.study.trials import TrialState
 
 SHAPE = tuple(
     f"adapter.{field}" for field in ("variant", "rank", "targets", "bias", "trained_modules")
@@ -34,12 +34,14 @@ def point_of(assignments: Iterable[str]) -> dict[str, Any]:
     return point
 
 
-def check(request: Request, sweep: Sweep, folder: SweepFolder, trials: Mapping[str, Known]) -> None:
+def check(
+    request: Request, sweep: Sweep, folder: SweepFolder, trials: Mapping[str, TrialState]
+) -> None:
     """Raise `SpecError` with all that is wrong with a request."""
     refuse_any(_issues(request, sweep, folder, trials), request.kind)
 
 
-def full_point(request: Request, sweep: Sweep, trials: Mapping[str, Known]) -> dict[str, Any]:
+def full_point(request: Request, sweep: Sweep, trials: Mapping[str, TrialState]) -> dict[str, Any]:
     """Return the point of the trial to add: that of the trial it copies, with the changes.
 
     A changed field may switch others off (``when``): they are left out, and what is switched
@@ -63,12 +65,12 @@ def _holds(when: Mapping[str, tuple[Any, ...]], point: Mapping[str, Any]) -> boo
 
 
 def _issues(
-    request: Request, sweep: Sweep, folder: SweepFolder, trials: Mapping[str, Known]
+    request: Request, sweep: Sweep, folder: SweepFolder, trials: Mapping[str, TrialState]
 ) -> Iterator[Issue]:
     if request.trial is not None and request.trial not in trials:
         must = f"must be a trial of {folder.sweep_id}: {', '.join(trials) or 'there is none yet'}"
         yield Issue(("trial",), must, request.trial, nearest(request.trial, trials))
-    elif request.kind == "stop-trial" and not (trial := trials[str(request.trial)]).runs:
+    elif request.kind == "stop-trial" and not (trial := trials[str(request.trial)]).is_open:
         actual = f"{trial.name}, which is {trial.state}"
         yield Issue(("trial",), "must be a trial that runs", actual)
     elif request.kind == "add":
@@ -76,7 +78,7 @@ def _issues(
 
 
 def _add_issues(
-    request: Request, sweep: Sweep, folder: SweepFolder, trials: Mapping[str, Known]
+    request: Request, sweep: Sweep, folder: SweepFolder, trials: Mapping[str, TrialState]
 ) -> Iterator[Issue]:
     if not request.point:
         yield Issue((), "must change a field, as in --set adapter.rank=64")
@@ -91,7 +93,7 @@ def _add_issues(
         yield from _state_issues(request, sweep, folder, trials, point)
 
 
-def _twin(point: Mapping[str, Any], trials: Mapping[str, Known]) -> str | None:
+def _twin(point: Mapping[str, Any], trials: Mapping[str, TrialState]) -> str | None:
     """Return the trial that has the very point already."""
     for trial in trials.values():
         if point.keys() == trial.point.keys() and all(
@@ -102,7 +104,7 @@ def _twin(point: Mapping[str, Any], trials: Mapping[str, Known]) -> str | None:
 
 
 def _state_issues(
-    request: Request, sweep: Sweep, folder: SweepFolder, trials: Mapping[str, Known],
+    request: Request, sweep: Sweep, folder: SweepFolder, trials: Mapping[str, TrialState],
     point: Mapping[str, Any],
 ) -> Iterator[Issue]:  # fmt: skip
     """Check that a new trial can go on from the state of another one."""
@@ -111,7 +113,7 @@ def _state_issues(
         return
     origin = trials[request.trial]
     # Rung 0 stands for the best adapter.
-    rung = request.rung or (origin.best.rung if origin.best else 0)
+    rung = request.rung or (origin.adapter.rung if origin.adapter else 0)
     # The next rung begins with a snapshot: it may have been taken over from another trial.
     had = origin.point_at(rung + 1 if request.rung else rung)
     for path in SHAPE:
@@ -122,7 +124,7 @@ def _state_issues(
              if folder.holds(folder.snapshot(origin.name, rung["rung"]))]  # fmt: skip
     epochs = int(point.get("train.epochs", sweep.train.epochs))
     actual = ""
-    if request.rung == 0 and origin.best is None:
+    if request.rung == 0 and origin.adapter is None:
         must = f"must be there, but {origin.name} has no best adapter on disk"
     elif request.rung and request.rung not in there:
         rungs = f"rungs {', '.join(map(str, there))} or best" if there else "best"

@@ -2,15 +2,13 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
-from sweeps.board import leaderboard
-from sweeps.board.current import current
+from sweeps.board import leaderboard, standings
 from sweeps.board.leaderboard import Leaderboard
-from sweeps.board.remarks import remarks
 from sweeps.driver.search import search
 from sweeps.driver.signals import STOPS
 from sweeps.fleet import cluster
@@ -26,6 +24,7 @@ from sweeps.study import warm_start
 from sweeps.study.study import enqueue, prepare_study, push
 from sweeps.tracking import access
 from sweeps.tracking.client import Tracking
+from sweeps.tracking.connection import AwayError
 from sweeps.tracking.pending import waiting
 from sweeps.tracking.sweep_run import SweepRun
 from sweeps.tracking.sync import send
@@ -40,7 +39,7 @@ class Outcome:
     run: SweepRun
     leaderboard: Leaderboard
     tracked: bool
-    """Whether MLflow has all of it; otherwise the leaderboard is that of the records."""
+    """Whether MLflow has all of it; what only MLflow can add to the leaderboard is missing else."""
     interrupted: bool
 
 
@@ -130,12 +129,17 @@ def _conclude(
     folder.refresh()
     send(parent, folder)
     parent.close_running()
-    board, tracked = current(sweep, folder, parent)
-    board = replace(board, remarks=remarks(sweep, folder, board))
+    board = leaderboard.read(sweep, folder, driven=False)
+    tracked = not waiting(folder).count
+    if tracked:
+        try:
+            board = parent.line.attempt(lambda _: standings.tracked(parent, board))
+        except AwayError:
+            tracked = False
     winner = board.winner
     parent.close(
         state,  # type: ignore[arg-type]
-        best_trial=winner.trial if winner else None,
+        best_trial=winner.name if winner else None,
         best={f"val/{name}": value for name, value in winner.best.items()} if winner else {},
         note=leaderboard.markdown(board),
     )

@@ -9,13 +9,12 @@ from ray import tune
 from rich.console import Console
 
 from sweeps.board import sweep_view
-from sweeps.board.current import current
 from sweeps.capacity.layout import refuse, refuse_cpu, refuse_unmeasured
 from sweeps.driver.callbacks import Follow
 from sweeps.driver.controller import Controller
 from sweeps.driver.heard import Heard
 from sweeps.driver.live import view
-from sweeps.driver.progress import Board
+from sweeps.driver.progress import Progress
 from sweeps.driver.signals import STOPS, signals_stop_tune
 from sweeps.driver.stopping import StopAsked
 from sweeps.driver.supervise import Supervise
@@ -36,10 +35,9 @@ from sweeps.spec.problems import refused
 from sweeps.storage import places
 from sweeps.study.limiter import Admission
 from sweeps.study.searcher import OptunaBridge
-from sweeps.study.study import ended, open_study, wanted
+from sweeps.study.trials import trial_states
 from sweeps.tracking.sender import telling
 from sweeps.tracking.sweep_run import SweepRun
-from sweeps.trial import trial_number
 from workers.models import builtin
 
 RETRIES = 3
@@ -93,27 +91,32 @@ def _search_with(
         folder, sweep.search.budget, folder.trials(),
         gpus_per_host=sweep.resources.gpus_per_host,
     )  # fmt: skip
-    board = _board(sweep, folder, spent)
-    over = _recover(sweep, folder, parent, board)
+    progress = Progress.of(sweep, folder, spent)
+    over = [trial for trial in trial_states(sweep, folder).values() if not trial.is_open]
+    for trial in over:
+        parent.close_trial(trial.name, trial.state, trial.reason)  # type: ignore[arg-type]
+    progress.recover(over)
     bridge = OptunaBridge(sweep, folder)
     if need := hosts.needs():
         bridge.fit(need, hosts.largest_gpu)
     tells = context.teller is not None
     telling_too = telling(parent.tracking, parent.run_id, folder) if tells else nullcontext()
-    with telling_too, view(board, console) as screen:
-        controller = Controller(sweep, folder, bridge.add, board, parent, say)
+    with telling_too, view(progress, console) as screen:
+        controller = Controller(sweep, folder, bridge.add, progress, parent, say)
         bridge.poll = controller.poll
         controller.poll()
         if not bridge.is_over:
-            follow = Follow(board, screen, parent.kept() if tells else parent, folder)
-            supervise = Supervise(sweep, folder, board, bridge, controller.poll, say)
+            follow = Follow(progress, screen, parent.kept() if tells else parent, folder)
+            supervise = Supervise(sweep, folder, progress, bridge, controller.poll, say)
             callbacks = [EndHosts(hosts), FollowCluster(hosts), follow, supervise]
-            tune_trials(context, hosts.slots, bridge, callbacks, over, spent)
+            tune_trials(
+                context, hosts.slots, bridge, callbacks, [trial.name for trial in over], spent
+            )
     if bridge.exhausted:
-        board.trials = len(board.rows)
-    if bridge.exhausted and not board.interrupted:
-        console.print(f"all {board.trials} points of the space were tried: the sweep ends")
-    return board.interrupted
+        progress.wanted = len(progress.trials)
+        if not progress.interrupted:
+            console.print(f"search space exhausted: all {progress.wanted} of its points were run")
+    return progress.interrupted
 
 
 def tune_trials(
@@ -147,32 +150,3 @@ def tune_trials(
             callbacks=[Heard(), *callbacks],
             verbose=0,
         )
-
-
-def _board(sweep: Sweep, folder: SweepFolder, spent: Spent) -> Board:
-    objective = sweep.search.objective
-    return Board(
-        sweep_id=folder.sweep_id,
-        objective=objective.metric,
-        mode=objective.mode,
-        trials=wanted(sweep, folder),
-        epochs=sweep.most_epochs,
-        further=sweep.search.objectives[1:],
-        spent=spent,
-    )
-
-
-def _recover(sweep: Sweep, folder: SweepFolder, parent: SweepRun, board: Board) -> list[str]:
-    """Return the trials that are over by the study, and let tracking and screen agree with it."""
-    over = ended(open_study(sweep, folder))
-    for name, (state, reason) in over.items():
-        parent.close_trial(name, state, reason)
-    found, _ = current(sweep, folder, parent)
-    for entry in found.entries:
-        if entry.trial in over:
-            board.recover(
-                trial_number(entry.trial), entry.title, entry.state, entry.rungs,
-                entry.best.get(board.objective),
-                bests=found.values(entry), violates=entry.violates,
-            )  # fmt: skip
-    return list(over)

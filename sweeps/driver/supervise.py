@@ -8,7 +8,7 @@ from typing import Any
 
 from ray import tune
 
-from sweeps.driver.progress import Board
+from sweeps.driver.progress import Progress
 from sweeps.results import retention
 from sweeps.results.folder import SweepFolder
 from sweeps.spec.sweep import Sweep
@@ -31,12 +31,12 @@ class Supervise(tune.Callback):
         self,
         sweep: Sweep,
         folder: SweepFolder,
-        board: Board,
+        progress: Progress,
         bridge: OptunaBridge,
         poll: Callable[[], None],
         say: Callable[[str], None],
     ) -> None:
-        self._sweep, self._folder, self._board, self._bridge = sweep, folder, board, bridge
+        self._sweep, self._folder, self._progress, self._bridge = sweep, folder, progress, bridge
         self._limit = retention.Limit(sweep, folder)
         self._poll, self._say = poll, say
         self._measured = float("-inf")
@@ -84,8 +84,8 @@ class Supervise(tune.Callback):
         self._bridge.hold = hold
 
     def _over(self) -> frozenset[str]:
-        rows = self._board.rows.values()
-        return frozenset(trial_id(row.number) for row in rows if row.state != "running")
+        trials = self._progress.trials.values()
+        return frozenset(trial.name for trial in trials if not trial.is_open)
 
 
 def interrupt() -> None:

@@ -10,10 +10,12 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.live import Live
 
-from sweeps.driver.live import table
+from sweeps.driver import events
+from sweeps.driver.live import table, trial_line
+from sweeps.driver.progress import Progress
 from sweeps.jobs.cluster import Cluster, Job
-from sweeps.jobs.lines import board_of, take
 from sweeps.names import command
+from sweeps.study.trials import TrialState
 
 SUCCEEDED, INTERRUPTED, FAILED = 0, 130, 1
 """Exit codes, where the job's own is not known."""
@@ -29,7 +31,7 @@ Write = Callable[[str], None]
 def follow(cluster: Cluster, job: Job, console: Console) -> int:
     """Show a job's log from its beginning to its end; return the exit code of its sweep."""
     try:
-        with _screen(job, console) as write:
+        with _screen(console) as write:
             asyncio.run(_follow(cluster, job.id, write))
     except KeyboardInterrupt:
         console.print(f"the sweep goes on; {_coming_back(cluster, job.id)}", soft_wrap=True)
@@ -39,7 +41,9 @@ def follow(cluster: Cluster, job: Job, console: Console) -> int:
 
 def show(cluster: Cluster, job: Job, console: Console) -> int:
     """Show a job's log so far; return 0."""
-    console.print(cluster.log(job.id), end="", soft_wrap=True)
+    write = _plain(console)
+    for line in cluster.log(job.id).splitlines():
+        write(line)
     return SUCCEEDED
 
 
@@ -72,21 +76,38 @@ def _unable(job: Job) -> str:
 
 
 @contextmanager
-def _screen(job: Job, console: Console) -> Iterator[Write]:
-    """Yield where lines go: to a table that is redrawn, or as they are where no terminal is."""
-    board = board_of(job.metadata)
-    if board is None or not console.is_terminal:
-        yield lambda line: console.print(line, soft_wrap=True)
+def _screen(console: Console) -> Iterator[Write]:
+    """Yield what takes the lines of a log: on a terminal events become a table that is redrawn."""
+    if not console.is_terminal:
+        yield _plain(console)
         return
-    with Live(table(board), console=console, refresh_per_second=4, transient=True) as live:
+    with Live(console=console, refresh_per_second=4, transient=True) as live:
+        yield _writer(console, lambda progress, _: live.update(table(progress)))
 
-        def write(line: str) -> None:
-            if take(board, line):
-                live.update(table(board))
-            else:
-                console.print(line, soft_wrap=True)
 
-        yield write
+def _plain(console: Console) -> Write:
+    """Return what prints the lines of a log, and events as the plain lines of a driver."""
+
+    def show(progress: Progress, trial: TrialState | None) -> None:
+        if trial:
+            console.print(trial_line(progress, trial), soft_wrap=True)
+
+    return _writer(console, show)
+
+
+def _writer(console: Console, show: Callable[[Progress, TrialState | None], None]) -> Write:
+    progress: Progress | None = None
+
+    def write(line: str) -> None:
+        nonlocal progress
+        read = events.read(line, progress)
+        if read is None:
+            console.print(line, soft_wrap=True)
+        else:
+            progress, trial = read
+            show(progress, trial)
+
+    return write
 
 
 async def _follow(cluster: Cluster, job_id: str, write: Write) -> None:

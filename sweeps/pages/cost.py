@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sweeps.board.leaderboard import Leaderboard
-from sweeps.results import record
 from sweeps.results.budget import Spent
 from sweeps.results.folder import SweepFolder
 from sweeps.spec.sweep import Budget
@@ -44,16 +43,17 @@ class Cost:
 
 def read(folder: SweepFolder, board: Leaderboard, gpus_per_host: float) -> Cost:
     """Return the cost from the clock and the trials' records."""
-    rungs = [rung for trial in folder.trials() for rung in record.read(folder, trial)]
+    rungs = [rung for trial in board.trials for rung in trial.rungs]
     gpu = any(_GPU in rung.get("metrics", ()) for rung in rungs)
     share = gpus_per_host if gpu else 1.0
-    spent = Spent.open(folder, Budget(), folder.trials(), gpus_per_host=share)
+    trials = [trial.name for trial in board.trials]
+    spent = Spent.open(folder, Budget(), trials, gpus_per_host=share)
     return Cost(
         hours=spent.hours,
         rung_hours=spent.gpu_hours,
         gpu=gpu,
         epochs=sum(rung.get("rung", 0) > 0 for rung in rungs),
-        states=Counter(entry.state for entry in board.entries),
+        states=Counter(trial.state for trial in board.trials),
     )
 
 

@@ -2,10 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
+from sweeps.board.leaderboard import Leaderboard
 from sweeps.pages import svg
 from sweeps.pages.scales import of_values
-from sweeps.results import record
-from sweeps.results.folder import SweepFolder
 from sweeps.spec.objectives import LOSS
 
 Curve = Sequence[tuple[int, float]]
@@ -15,15 +14,14 @@ _OFF = 1.5
 """A loss above so many times that of the base is off the scale: it would flatten all others."""
 
 
-def read(folder: SweepFolder, keys: Sequence[str]) -> dict[str, dict[str, Curve]]:
+def of(board: Leaderboard, keys: Sequence[str]) -> dict[str, dict[str, Curve]]:
     """Return the curves of the metrics `keys` from the trials' records; none without values."""
-    rungs = {trial: record.read(folder, trial) for trial in folder.trials()}
     made: dict[str, dict[str, Curve]] = {}
     for key in keys:
         lines = {
-            trial: [(each["rung"], each["metrics"][key]) for each in results
-                    if key in each.get("metrics", ())]
-            for trial, results in rungs.items()
+            trial.name: [(rung["rung"], rung["metrics"][key]) for rung in trial.rungs
+                         if key in rung.get("metrics", ())]
+            for trial in board.trials
         }  # fmt: skip
         made[key] = {trial: line for trial, line in lines.items() if line}
     return {key: lines for key, lines in made.items() if lines}

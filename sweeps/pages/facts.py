@@ -15,7 +15,8 @@ from sweeps.results import keepsakes
 from sweeps.results.folder import SweepFolder
 from sweeps.spec.load import Sweep
 from sweeps.spec.objectives import LOSS, directions
-from sweeps.study.study import importances, open_study, own_trials
+from sweeps.study.study import importances
+from sweeps.tracking.run_lookup import base_scores
 from sweeps.tracking.sweep_run import SweepRun
 from workers.redaction import redact
 
@@ -48,7 +49,7 @@ class Facts:
     @property
     def colours(self) -> Mapping[str, str]:
         """A colour for each trial, best first."""
-        return svg.colours([entry.trial for entry in self.board.entries])
+        return svg.colours([trial.name for trial in self.board.trials])
 
     @property
     def scales(self) -> dict[str, Scale]:
@@ -65,24 +66,25 @@ class Facts:
     @property
     def values(self) -> dict[str, float]:
         """Trial -> its objective, of the trials that have one and violate no limit."""
-        name = self.board.objective
-        found = [entry for entry in self.board.entries if not entry.violates]
-        return {each.trial: each.best[name] for each in found if is_number(each.best.get(name))}
+        return {
+            trial.name: trial.score
+            for trial in self.board.trials
+            if trial.score is not None and is_number(trial.score) and not trial.violates
+        }
 
 
 def gather(sweep: Sweep, folder: SweepFolder, parent: SweepRun, board: Leaderboard) -> Facts:
-    """Read what there is of a sweep; `board` has its standings where there are any."""
+    """Read what there is of a sweep; `board` has what `sweeps.board.standings` adds from MLflow."""
     run = parent.client.get_run(parent.run_id)
-    trials = own_trials(open_study(sweep, folder))
     keys = [*(f"val/{name}" for name in _ordered(sweep)), _TRAIN_LOSS]
     return Facts(
         sweep=sweep,
         board=board,
         state=run.data.tags.get("sweep.state", "running"),
-        points={name: dict(trial.params) for name, trial in trials.items()},
+        points={trial.name: trial.sampled or trial.point for trial in board.trials},
         shares=importances(sweep, folder),
-        curves=curves.read(folder, keys),
-        base=_base(parent, board, keys),
+        curves=curves.of(board, keys),
+        base=base_scores(parent, board.run_ids.values(), keys),
         gallery=_gallery(sweep, folder, parent, board),
         cost=cost.read(folder, board, sweep.resources.gpus_per_host),
         origin=_origin(sweep, run.data.tags),
@@ -93,21 +95,6 @@ def gather(sweep: Sweep, folder: SweepFolder, parent: SweepRun, board: Leaderboa
 def _ordered(sweep: Sweep) -> Sequence[str]:
     """Return the scores of a rung, the objective first."""
     return tuple(dict.fromkeys([sweep.search.objective.metric, *sweep.outputs(), LOSS]))
-
-
-def _base(parent: SweepRun, board: Leaderboard, keys: Sequence[str]) -> dict[str, float]:
-    """Return the scores at rung 0, of the best trial whose run has them."""
-    for entry in board.entries:
-        first = {key: _at_rung_0(parent, entry.run_id, key) for key in keys}
-        found = {key: value for key, value in first.items() if value is not None}
-        if found:
-            return found
-    return {}
-
-
-def _at_rung_0(parent: SweepRun, run_id: str, key: str) -> float | None:
-    history = parent.client.get_metric_history(run_id, key)
-    return next((float(point.value) for point in history if point.step == 0), None)
 
 
 def _gallery(

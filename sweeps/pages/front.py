@@ -2,15 +2,16 @@
 
 from collections.abc import Mapping
 
-from sweeps.board.leaderboard import Entry, Leaderboard
+from sweeps.board.leaderboard import Leaderboard
 from sweeps.pages import svg
 from sweeps.pages.scales import of_values, short
 from sweeps.spec.objectives import Objective
+from sweeps.study.trials import TrialState
 
 
 def draw(board: Leaderboard, colours: Mapping[str, str]) -> str:
     """Draw all trials with numbers, those of the front filled and named."""
-    found = [entry for entry in board.entries if board.values(entry)]
+    found = [trial for trial in board.trials if trial.values]
     panels = [_panel(board, objective, found) for objective in board.further]
     drawn = [
         svg.element(
@@ -23,9 +24,10 @@ def draw(board: Leaderboard, colours: Mapping[str, str]) -> str:
     return svg.drawing(sum(each.width for each in panels), panels[0].height, title, *drawn)
 
 
-def _panel(board: Leaderboard, objective: Objective, found: list[Entry]) -> svg.Panel:
-    across = [entry.best[objective.metric] for entry in found]
-    up = [entry.best[board.objective] for entry in found]
+def _panel(board: Leaderboard, objective: Objective, found: list[TrialState]) -> svg.Panel:
+    place = board.objectives.index(objective)
+    across = [trial.values[place] for trial in found]
+    up = [trial.values[0] for trial in found]
     return svg.Panel(
         across=of_values(f"{objective.metric} ({objective.mode})", across),
         up=of_values(f"{board.objective} ({board.mode})", up), width=400, height=280,
@@ -36,18 +38,18 @@ def _mark(
     panel: svg.Panel,
     board: Leaderboard,
     objective: Objective,
-    entry: Entry,
+    trial: TrialState,
     colours: Mapping[str, str],
 ) -> str:
-    at = panel.point(entry.best[objective.metric], entry.best[board.objective])
+    at = panel.point(trial.values[board.objectives.index(objective)], trial.values[0])
     if at is None:  # endless, which is nowhere on a scale
         return ""
     values = ", ".join(
         f"{each.metric} {short(value)}"
-        for each, value in zip(board.objectives, board.values(entry), strict=True)
+        for each, value in zip(board.objectives, trial.values, strict=True)
     )
-    said = f"{entry.trial}: {values}"
-    if entry not in board.front:
-        return svg.mark(entry.trial, said, svg.dot(at, svg.OTHER, 3))
-    name = svg.label((at[0] + 7, at[1] - 5), entry.trial.rpartition("-")[2])
-    return svg.mark(entry.trial, said, svg.dot(at, colours[entry.trial], 5), name)
+    said = f"{trial.name}: {values}"
+    if trial not in board.front:
+        return svg.mark(trial.name, said, svg.dot(at, svg.OTHER, 3))
+    name = svg.label((at[0] + 7, at[1] - 5), trial.name.rpartition("-")[2])
+    return svg.mark(trial.name, said, svg.dot(at, colours[trial.name], 5), name)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sweeps.board.leaderboard import Entry, Leaderboard
+from sweeps.board.leaderboard import Leaderboard
 from sweeps.results import best, scores_file
 from sweeps.results.folder import SweepFolder
 from sweeps.results.keepsakes import Keepsakes
@@ -54,15 +54,16 @@ def authors(
 ) -> list[Author]:
     """Return the best trials whose captions are kept, best first."""
     made: list[Author] = []
-    for entry in board.entries:
+    for trial in board.trials:
         if len(made) == TRIALS:
             break
-        predictions = best.read_predictions(folder.best_adapter(entry.trial))
+        predictions = best.read_predictions(folder.best_adapter(trial.name))
         if predictions:
-            scores = _scores(parent, entry, metric) if metric else {}
+            run_id = board.run_ids.get(trial.name)
+            scores = _scores(parent, run_id, metric) if run_id and metric else {}
             captions = {each.image_id: each for each in predictions}
             made.append(
-                Author(trial=entry.trial, title=entry.title, captions=captions, scores=scores)
+                Author(trial=trial.name, title=trial.title, captions=captions, scores=scores)
             )
     return made
 
@@ -136,8 +137,8 @@ def _picture(id: str, found: Sequence[Author], kept: Keepsakes) -> Picture:
     )
 
 
-def _scores(parent: SweepRun, entry: Entry, metric: str) -> dict[str, float]:
-    scores = scores_file.read(parent.client, entry.run_id)
+def _scores(parent: SweepRun, run_id: str, metric: str) -> dict[str, float]:
+    scores = scores_file.read(parent.client, run_id)
     if scores is None or metric not in scores.best.scored.images:
         return {}
     scored = scores.best.scored

@@ -10,12 +10,13 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from sweeps.board.leaderboard import Entry, guarded, header, row
+from sweeps.board.leaderboard import guarded, header, row
 from sweeps.board.view import Links
 from sweeps.pages import plots, summary
 from sweeps.pages.facts import Facts
 from sweeps.pages.scales import is_number, short
 from sweeps.results.keepsakes import Keepsakes
+from sweeps.study.trials import TrialState
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +51,7 @@ def render(facts: Facts, links: Links, kept: Keepsakes) -> str:
         sentences=summary.sentences(facts.board),
         faults=guarded(facts.board),
         columns=_columns(facts),
-        rows=[(entry.trial, _cells(facts, entry)) for entry in facts.board.entries],
+        rows=[(trial.name, _cells(facts, trial)) for trial in facts.board.trials],
         colours=facts.colours,
         curves={key: Markup(svg) for key, svg in plots.all_curves(facts).items()},
         parallel=Markup(parallel) if parallel else None,
@@ -67,20 +68,21 @@ def _columns(facts: Facts) -> list[str]:
     return [*header(facts.board, facts.board.shown[1:]), *facts.sweep.search.space]
 
 
-def _cells(facts: Facts, entry: Entry) -> list[Cell]:
+def _cells(facts: Facts, trial: TrialState) -> list[Cell]:
     """Return the cells of a trial; its title repeats its point, which has columns of its own."""
     metrics = facts.board.shown[1:]
-    names, texts = header(facts.board, metrics)[1:], row(facts.board, entry, metrics)[1:]
-    low = entry.standing.low if entry.standing else None
-    sorts = {**entry.best, "95 % interval": low, "rung": entry.rung}
+    names, texts = header(facts.board, metrics)[1:], row(facts.board, trial, metrics)[1:]
+    standing = facts.board.standings.get(trial.name)
+    low = standing.low if standing else None
+    sorts = {**trial.best, "95 % interval": low, "rung": trial.best_rung}
     told = [
         Cell(text=text, value=sorts.get(name, text))
         for name, text in zip(names, texts, strict=True)
     ]
-    point = facts.points.get(entry.trial, {})
+    point = facts.points.get(trial.name, {})
     drawn = [point.get(path) for path in facts.sweep.search.space]
     return [
-        Cell(text=entry.trial, value=entry.trial),
+        Cell(text=trial.name, value=trial.name),
         *told,
         *(Cell(text="" if each is None else short(each), value=_order(each)) for each in drawn),
     ]

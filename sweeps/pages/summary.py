@@ -12,19 +12,20 @@ def headline(facts: Facts) -> str:
     board, winner = facts.board, facts.board.winner
     if winner is None:
         return f"{no_winner(board)}{_state(facts)}"
-    interval = f" (95 % interval {winner.standing.interval})" if winner.standing else ""
+    standing = board.standings.get(winner.name)
+    interval = f" (95 % interval {standing.interval})" if standing else ""
     base = (
         "" if board.zero_shot is None else f"; the base before training {number(board.zero_shot)}"
     )
     verb = "leads" if facts.state in _OPEN else "wins"
-    score = f"{board.objective} {number(winner.best[board.objective])}"
+    score = f"{board.objective} {number(winner.score)}"
     return f"{winner.title} {verb} with {score}{interval}{base}{_state(facts)}"
 
 
 def sentences(board: Leaderboard) -> list[str]:
     """Return what else there is to say: who is as good, the budget, the grace."""
     said = verdict(board)
-    front = f"the Pareto front has {len(board.front)} of {len(board.entries)} trials"
+    front = f"the Pareto front has {len(board.front)} of {len(board.trials)} trials"
     return [*([said] if said else []), *([front] if board.further else []), *board.remarks]
 
 

@@ -5,7 +5,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -16,11 +16,13 @@ from rich.progress import track
 from sweeps import names
 from sweeps.board import front_view
 from sweeps.board.earlier import EarlierSweep, adapter_of, best_adapter
-from sweeps.board.leaderboard import Entry, Leaderboard, no_winner
+from sweeps.board.leaderboard import no_winner
 from sweeps.promotion.registry import RECIPE, check_adapter, find, global_store
 from sweeps.results.folder import SweepFolder
 from sweeps.study.study import recipe_of
+from sweeps.study.trials import TrialState
 from sweeps.tracking.client import Tracking
+from sweeps.tracking.run_lookup import run_id
 from workers.recipe import Recipe
 from workers.report import Prediction
 
@@ -46,7 +48,7 @@ class TrainedAdapter:
     base: str | None = None
     """The base that a folder without recipe was trained on, where it says so."""
     run_id: str | None = None
-    """The run of its trial, for one of a sweep."""
+    """The run of its trial, for one that may be promoted."""
     tags: Mapping[str, str] = field(default_factory=dict)
     """Where it is from, for a registered version: the sweep, the trial and its best scores."""
 
@@ -83,13 +85,13 @@ def open_adapter(source: str, results: Path) -> Iterator[TrainedAdapter]:
     ):
         earlier = EarlierSweep.find(results, sweep_id)
         board = earlier.board
-        entry = entry_of(board, trial) if trial else best_adapter(earlier.folder, board)[0]
-        yield adapter_of_trial(earlier, entry)
+        found = board.trial(trial) if trial else best_adapter(earlier.folder, board)[0]
+        yield adapter_of_trial(earlier, found)
     else:
         yield _saved(Path(source))
 
 
-def find_trial(name: str, results: Path) -> tuple[EarlierSweep, Entry]:
+def find_trial(name: str, results: Path) -> tuple[EarlierSweep, TrialState]:
     """Return the trial that `name` names for a promotion, with its sweep.
 
     ``SWEEP/trial-003``, the sweep alone for its winner, or the id of a trial's run in MLflow.
@@ -110,44 +112,40 @@ def find_trial(name: str, results: Path) -> tuple[EarlierSweep, Entry]:
     sweep_id, _, trial = name.partition("/")
     earlier = EarlierSweep.find(results, sweep_id)
     board = earlier.board
-    entry = entry_of(board, trial) if trial else board.winner
-    if entry is None:
+    found = board.trial(trial) if trial else board.winner
+    if found is None:
         raise ValueError(f"{sweep_id}: {no_winner(board)}, so there is nothing to promote")
     if not trial and board.further:
         choices = "".join(f"\n  {line}" for line in front_view.lines(board))
         raise ValueError(
             f"{sweep_id} has several objectives; choose a trial of its front, such as "
-            f"{sweep_id}/{board.front[0].trial}:{choices}"
+            f"{sweep_id}/{board.front[0].name}:{choices}"
         )
-    if entry.violates:
-        raise ValueError(f"{trial} cannot be promoted: {entry.violates}")
-    if board.objective not in entry.best:
+    if found.violates:
+        raise ValueError(f"{trial} cannot be promoted: {found.violates}")
+    if found.score is None:
         raise ValueError(f"{trial} cannot be promoted: it has no score")
-    return earlier, entry
+    return earlier, found
 
 
-def entry_of(board: Leaderboard, trial: str) -> Entry:
-    """Return a trial's place on the board; raises ValueError, naming all, when it has none."""
-    entries = {entry.trial: entry for entry in board.entries}
-    if trial not in entries:
-        raise ValueError(f"no trial {trial!r} in {board.sweep_id}; there are {', '.join(entries)}")
-    return entries[trial]
+def challenger_of(earlier: EarlierSweep, trial: TrialState) -> TrainedAdapter:
+    """Return the best adapter of a trial, with its run; raises ValueError without one of them."""
+    return replace(adapter_of_trial(earlier, trial), run_id=run_id(earlier.run, trial.name))
 
 
-def adapter_of_trial(earlier: EarlierSweep, entry: Entry) -> TrainedAdapter:
+def adapter_of_trial(earlier: EarlierSweep, trial: TrialState) -> TrainedAdapter:
     """Return the best adapter of a trial; raises ValueError when it is gone."""
     folder, objectives = earlier.folder, earlier.sweep.search.objectives
     best = {
-        f"best.{objective.metric}": f"{entry.best[objective.metric]:.6f}"
+        f"best.{objective.metric}": f"{trial.best[objective.metric]:.6f}"
         for objective in objectives
-        if objective.metric in entry.best
+        if objective.metric in trial.best
     }
     return TrainedAdapter(
-        title=f"{entry.title} of {folder.sweep_id}",
-        path=adapter_of(folder, entry),
-        known_recipe=recipe_of(earlier.sweep, folder, entry.trial),
-        run_id=entry.run_id,
-        tags={"sweep.id": folder.sweep_id, "trial.id": entry.trial, **best},
+        title=f"{trial.title} of {folder.sweep_id}",
+        path=adapter_of(folder, trial),
+        known_recipe=recipe_of(earlier.sweep, folder, trial.name),
+        tags={"sweep.id": folder.sweep_id, "trial.id": trial.name, **best},
     )
 
 

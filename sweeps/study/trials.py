@@ -1,71 +1,166 @@
 """The trials of a sweep as its study and their own records have them, with or without a driver."""
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from functools import cached_property
 
-from sweeps.results import best, record, segments
+from sweeps.results import best, lease, segments
+from sweeps.results.best import Best
 from sweeps.results.folder import SweepFolder
+from sweeps.results.record import Result, read
 from sweeps.results.segments import Segment
 from sweeps.spec.load import Sweep
 from sweeps.study.study import ended, open_study, own_trials
-from sweeps.trial import trial_number, trial_title
+from sweeps.trial import BESTS, FAILED, SYMPTOMS, VIOLATES, Point, trial_number, trial_title
+from workers.measures import PREFIX
 
-RUNNING = "running"
+RUNNING, INTERRUPTED = "running", "interrupted"
+"""States of trials that have not ended: a driver runs them, or none does."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Known:
-    """One trial that was given out."""
+class TrialState:
+    """A trial that was given out: its point, its rungs, and how it ended."""
 
     name: str
-    state: str
-    """How it ended, by the study; `RUNNING` for one that nobody has ended."""
-    point: Mapping[str, Any]
-    """What it has now."""
-    rungs: Sequence[Mapping[str, Any]]
+    point: Point
+    """The current one."""
+    state: str = RUNNING
+    """How it ended, or whether a driver runs it."""
+    reason: str | None = None
+    """Why it failed, by itself or by the guard."""
+    rungs: Sequence[Result] = ()
     """Its record."""
-    told: Mapping[int, float] | None
+    reported: Mapping[int, float] | None = None
     """Rung -> objective, as the study has it; None where it keeps none (several objectives)."""
-    best: best.Best | None
-    """Of the adapter on disk."""
+    adapter: Best | None = None
+    """Rung and scores of the adapter on disk."""
     segments: Sequence[Segment] = ()
     """Of a trial that was given other points in its course."""
-    drawn: Mapping[str, Any] | None = None
+    sampled: Point | None = None
     """The point that the sampler gave such a trial."""
+    lineage: str = ""
+    """Whose states its weights went through, such as ``lr0.003 <- trial-002@4``; none for its own.
+    """
 
     @property
     def title(self) -> str:
-        """Return what a person calls it."""
+        """A short name with the point, see `sweeps.trial.trial_title`."""
         return trial_title(trial_number(self.name), self.point)
 
-    def point_at(self, rung: float) -> Mapping[str, Any]:
-        """Return the point with which it trained a rung."""
-        return segments.point_at(self.segments, self.drawn or self.point, rung)
+    @property
+    def is_open(self) -> bool:
+        """Whether it has not ended."""
+        return self.state in (RUNNING, INTERRUPTED)
 
     @property
-    def runs(self) -> bool:
-        """Whether nobody has ended it."""
-        return self.state == RUNNING
+    def rung(self) -> int:
+        """Number of its last rung; 0 before the first."""
+        return int(self._last.get("rung", 0))
+
+    @property
+    def objective(self) -> float | None:
+        """The leading objective at the last rung."""
+        value: float | None = self._last.get("objective")
+        return value
+
+    @property
+    def score(self) -> float | None:
+        """The leading objective at the best rung; None while there is none."""
+        value: float | None = self._last.get("best")
+        return None if value is None or math.isnan(value) else value
+
+    @property
+    def values(self) -> tuple[float, ...]:
+        """All objectives at the best rung, the leading one first; empty without one of them."""
+        every = self._last.get(BESTS) or ([] if self.score is None else [self.score])
+        return () if any(map(math.isnan, every)) else tuple(every)
+
+    @property
+    def best_rung(self) -> int | None:
+        """Number of the best rung."""
+        return self._best.rung if self._best else None
+
+    @property
+    def best(self) -> Mapping[str, float]:
+        """Scores and measures of the best rung, such as ``cider``; empty while there is none."""
+        return {
+            key.removeprefix(prefix): value
+            for key, value in (self._best.metrics if self._best else {}).items()
+            for prefix in ("val/", PREFIX)
+            if key.startswith(prefix)
+        }
+
+    @property
+    def symptoms(self) -> str:
+        """What is wrong with the last rung, in words."""
+        return "; ".join(self._last.get(SYMPTOMS) or ())
+
+    @property
+    def violates(self) -> str | None:
+        """Which limits of the search it violates, in words: it cannot win."""
+        limits: str | None = self._last.get(VIOLATES)
+        return limits
+
+    @property
+    def guard(self) -> str | None:
+        """Why the guard stopped it."""
+        return self.reason if self.state == "failed-by-guard" else None
+
+    def point_at(self, rung: float) -> Point:
+        """Return the point with which it trained a rung."""
+        return segments.point_at(self.segments, self.sampled or self.point, rung)
+
+    def after(self, result: Result) -> "TrialState":
+        """Return the trial after a result of its host: a rung, new or known, or a failure."""
+        if result.get(FAILED):
+            return replace(self, reason=result[FAILED])
+        earlier = [rung for rung in self.rungs if rung["rung"] < result["rung"]]
+        return replace(self, rungs=(*earlier, result), reason=None)
+
+    @property
+    def _last(self) -> Result:
+        return self.rungs[-1] if self.rungs else {}
+
+    @cached_property
+    def _best(self) -> Best | None:
+        """The rung that became the best one; the record has it also when its adapter is gone."""
+        if self.score is None:
+            return None
+        for rung in self.rungs:
+            if rung["objective"] == rung["best"] == self.score:
+                return Best(value=self.score, rung=rung["rung"], metrics=rung.get("metrics", {}))
+        return self.adapter
 
 
-def known(sweep: Sweep, folder: SweepFolder) -> dict[str, Known]:
-    """Return the trials by name, in the order of their numbers; none where no study is yet."""
+def trial_states(
+    sweep: Sweep, folder: SweepFolder, *, driven: bool | None = None
+) -> dict[str, TrialState]:
+    """Return the trials by name, in the order of their numbers; none where no study is yet.
+
+    `driven` says whether a driver runs those that have not ended; None asks the sweep's lease.
+    """
     if sweep.search.storage is None and not folder.study.exists():
         return {}
+    if driven is None:
+        driven = lease.living(folder) is not None
     study = open_study(sweep, folder)
     over, changed = ended(study), segments.every(folder)
-    own = {name: [one for one in changed if one.trial == name] for name in own_trials(study)}
-    return {
-        name: Known(
+    states = {}
+    for name, frozen in own_trials(study).items():
+        state, reason = over.get(name, (RUNNING if driven else INTERRUPTED, None))
+        own = [segment for segment in changed if segment.trial == name]
+        states[name] = TrialState(
             name=name,
-            state=over[name][0] if name in over else RUNNING,
-            point=segments.point_at(own[name], frozen.params),
-            rungs=record.read(folder, name),
-            told=None if len(study.directions) > 1 else frozen.intermediate_values,
-            best=best.read(folder.best_adapter(name)),
-            segments=own[name],
-            drawn=frozen.params,
+            point=segments.point_at(own, frozen.params),
+            state=state,
+            reason=reason,
+            rungs=read(folder, name),
+            reported=None if len(study.directions) > 1 else frozen.intermediate_values,
+            adapter=best.read(folder.best_adapter(name)),
+            segments=own,
+            sampled=frozen.params,
+            lineage=segments.lineage(changed, name),
         )
-        for name, frozen in own_trials(study).items()
-    }
+    return states

@@ -5,6 +5,8 @@ import re
 import pytest
 from playwright.sync_api import expect
 
+from sweeps.tracking.run_lookup import run_id
+
 pytestmark = pytest.mark.browser
 
 LINE_OF_RUNGS = """() => [...document.querySelectorAll(".scatterlayer .trace .js-line")]
@@ -15,7 +17,7 @@ LINE_OF_RUNGS = """() => [...document.querySelectorAll(".scatterlayer .trace .js
 @pytest.fixture
 def titles(earlier):
     """The trials' titles, best first, as `sweeps compare` has them."""
-    return [entry.title for entry in earlier.board.entries]
+    return [trial.title for trial in earlier.board.trials]
 
 
 def trials_from_top(page):
@@ -63,7 +65,8 @@ def test_parallel_coordinates_and_the_curves_of_every_metric_are_drawn(
 
 def test_the_curves_of_one_trial_are_drawn(page, links, earlier, screenshots):
     runs = links.sweep.partition("?")[0].rpartition("/")[0]
-    page.goto(f"{runs}/{earlier.board.winner.run_id}/model-metrics?workflowType=machine_learning")
+    winner = run_id(earlier.run, earlier.board.winner.name)
+    page.goto(f"{runs}/{winner}/model-metrics?workflowType=machine_learning")
     section = page.get_by_role("button").filter(has_text=re.compile(r"val\s*\(\d+\)"))
     section.last.scroll_into_view_if_needed()
     for metric in earlier.sweep.outputs():
@@ -116,5 +119,5 @@ def test_the_registry_shows_the_champion(page, links, earlier, screenshots):
     page.goto(links.model)
     expect(page.get_by_role("link", name="Version 1")).to_be_visible()
     expect(page.get_by_text("champion").first).to_be_visible()
-    expect(page.get_by_text(earlier.board.winner.trial).first).to_be_visible()
+    expect(page.get_by_text(earlier.board.winner.name).first).to_be_visible()
     page.screenshot(path=screenshots / "registry.png")

@@ -37,14 +37,14 @@ def first_cells(page):
 
 
 def test_the_leaderboard_is_in_compare_s_order_until_a_heading_sorts_it(opened, earlier):
-    names = [entry.trial for entry in earlier.board.entries]
+    names = [trial.name for trial in earlier.board.trials]
     assert first_cells(opened) == names
     opened.get_by_role("button", name="trial", exact=True).click()
     assert first_cells(opened) == sorted(names)
     opened.get_by_role("button", name="trial", exact=True).click()
     assert first_cells(opened) == sorted(names, reverse=True)
     opened.get_by_role("button", name="cider", exact=True).click()
-    scored = [e for e in earlier.board.entries if "cider" in e.best]
+    scored = [trial for trial in earlier.board.trials if "cider" in trial.best]
     expected = [e.trial for e in sorted(scored, key=lambda e: e.best["cider"])]
     assert first_cells(opened)[: len(scored)] == expected  # those without a score stay last
     heading = opened.get_by_role("columnheader", name="cider", exact=True)
@@ -59,7 +59,7 @@ def test_every_picture_loads(opened):
 
 
 def test_a_click_on_a_row_lights_up_the_trial_in_every_plot(opened, earlier):
-    trial = earlier.board.winner.trial
+    trial = earlier.board.winner.name
     opened.locator(f"tr[data-trial={trial}]").click()
     opened.mouse.move(1, 1)
     lit = opened.locator(f"svg [data-trial={trial}].lit")

@@ -168,15 +168,16 @@ def test_the_parent_run_sums_up(run, trials):
     assert best.info.run_name in parent.data.tags["mlflow.note.content"]
 
 
-def test_the_leaderboard_is_sorted_and_the_unscored_come_last(run, sweep):
-    from sweeps.board import leaderboard
+def test_the_leaderboard_is_sorted_and_the_unscored_come_last(ended, run):
+    from sweeps.board.earlier import EarlierSweep
+    from sweeps.board.standings import tracked
 
-    board = leaderboard.read(run, sweep.search.objective)
-    losses = [entry.best.get("loss", math.inf) for entry in board.entries]
+    board = tracked(run, EarlierSweep.find(ended[2], "tiny-1").board)
+    losses = [trial.best.get("loss", math.inf) for trial in board.trials]
     assert losses == sorted(losses)
-    assert board.entries[-1].state == "failed-by-guard"
+    assert board.trials[-1].state == "failed-by-guard"
     assert board.zero_shot > board.winner.best["loss"]
-    assert markdown(board).count("\n|") == 2 + len(board.entries)
+    assert markdown(board).count("\n|") == 2 + len(board.trials)
 
 
 def test_the_saved_view_is_there(run):

@@ -12,7 +12,7 @@ from rich.console import Console
 from sweeps.board.earlier import EarlierSweep
 from sweeps.cli import compare, outcome
 from sweeps.doctor import checkup
-from sweeps.promotion.adapters import adapter_of_trial, find_trial
+from sweeps.promotion.adapters import challenger_of, find_trial
 from sweeps.promotion.gate import Policy
 from sweeps.promotion.promote import promote
 from sweeps.results import record
@@ -46,12 +46,12 @@ def earlier(ended):
 
 @pytest.fixture(scope="module")
 def by_rank(earlier):
-    return {entry.params["adapter.rank"]: entry for entry in earlier.board.entries}
+    return {str(trial.point["adapter.rank"]): trial for trial in earlier.board.trials}
 
 
 def test_the_front_is_printed_noted_tagged_and_drawn(ended, earlier):
     code, printed, _ = ended
-    front = {entry.trial for entry in earlier.board.front}
+    front = {trial.name for trial in earlier.board.front}
     assert code == 0
     assert f"{len(front)} on the front" in printed
     assert f"Pareto front: {len(front)} of 4 trials" in printed
@@ -71,10 +71,10 @@ def test_the_smallest_adapter_is_on_the_front_and_the_winner_leads_it(earlier, b
 
 def test_the_trial_that_breaks_the_limit_was_not_trained_and_comes_last(earlier, by_rank):
     large = by_rank["64"]
-    assert earlier.board.entries[-1] == large
-    assert (large.state, large.rungs) == ("stopped", 0)
+    assert earlier.board.trials[-1] == large
+    assert (large.state, large.rung) == ("stopped", 0)
     assert large.violates.startswith("adapter_mb is ")
-    (only,) = record.read(earlier.folder, large.trial)
+    (only,) = record.read(earlier.folder, large.name)
     assert only["rung"] == 0
 
 
@@ -85,15 +85,15 @@ def test_plain_optuna_reads_directions_values_and_violations(earlier, by_rank):
     assert study.directions == [minimize, minimize]
     trials = {trial.user_attrs["trial"]: trial for trial in study.trials}
     states = {"completed": TrialState.COMPLETE, "stopped": TrialState.PRUNED}
-    for rank, entry in by_rank.items():
-        trial = trials[entry.trial]
-        assert trial.state == states[entry.state]
+    for rank, read in by_rank.items():
+        trial = trials[read.name]
+        assert trial.state == states[read.state]
         assert (trial.constraints["adapter_mb"] > 0) == (rank == "64")
         if trial.state == TrialState.COMPLETE:
-            assert trial.values == list(earlier.board.values(entry))
-    complete = [entry for entry in earlier.board.front if entry.state == "completed"]
+            assert trial.values == list(read.values)
+    complete = [each for each in earlier.board.front if each.state == "completed"]
     assert {trial.user_attrs["trial"] for trial in study.best_trials} >= {
-        entry.trial for entry in complete
+        each.name for each in complete
     }
 
 
@@ -116,17 +116,17 @@ def test_a_point_of_the_front_is_sent_to_the_gate_by_name_only(ended, earlier, b
     console = Console(file=written, width=200)
     with pytest.raises(ValueError, match="has several objectives; choose a trial") as refused:
         find_trial("front-1", ended[2])
-    assert all(entry.trial in str(refused.value) for entry in earlier.board.front)
+    assert all(trial.name in str(refused.value) for trial in earlier.board.front)
     with pytest.raises(ValueError, match=r"cannot be promoted: adapter_mb is .*, must be < 0\.1"):
-        find_trial(f"front-1/{by_rank['64'].trial}", ended[2])
+        find_trial(f"front-1/{by_rank['64'].name}", ended[2])
     with pytest.raises(ValueError, match=r"no trial 'trial-9' in front-1; there are trial-0"):
         find_trial("front-1/trial-9", ended[2])
-    sweep, entry = find_trial(f"front-1/{by_rank['1'].trial}", ended[2])
-    challenger = adapter_of_trial(sweep, entry)
+    sweep, entry = find_trial(f"front-1/{by_rank['1'].name}", ended[2])
+    challenger = challenger_of(sweep, entry)
     promote(challenger, Policy.of(sweep.sweep), sweep.run.tracking, console)
     assert "small-captioner version" in written.getvalue()
     version = earlier.run.client.get_model_version_by_alias("small-captioner", "challenger")
-    assert version.tags["trial.id"] == by_rank["1"].trial
+    assert version.tags["trial.id"] == by_rank["1"].name
     assert {"best.loss", "best.adapter_mb"} <= set(version.tags)
 
 
@@ -147,4 +147,4 @@ def test_resuming_an_ended_sweep_changes_nothing(ended, earlier):
     assert code == 0
     assert [record.read(earlier.folder, f"trial-{number:03d}") for number in range(4)] == before
     again = EarlierSweep.find(ended[2], "front-1").board
-    assert [entry.trial for entry in again.front] == [e.trial for e in earlier.board.front]
+    assert [trial.name for trial in again.front] == [trial.name for trial in earlier.board.front]

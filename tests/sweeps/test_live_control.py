@@ -8,7 +8,7 @@ from benchmarks import kills
 from sweeps.results import lease
 from sweeps.results.folder import SweepFolder
 from sweeps.spec.load import load
-from sweeps.study.trials import known
+from sweeps.study.trials import trial_states
 
 pytestmark = pytest.mark.slow
 
@@ -42,7 +42,7 @@ def folder_of(workplace):
 
 def trials(workplace):
     folder = folder_of(workplace)
-    return known(load(folder.spec), folder)
+    return trial_states(load(folder.spec), folder)
 
 
 def test_one_sweep_controlled_from_its_first_rung_to_its_last(running):

@@ -10,10 +10,8 @@ import time
 import psutil
 import pytest
 
-from sweeps.board import leaderboard
-from sweeps.spec.load import load
-from sweeps.tracking.client import Tracking
-from sweeps.tracking.sweep_run import SweepRun
+from sweeps.board.earlier import EarlierSweep
+from sweeps.tracking.run_lookup import run_ids
 
 pytestmark = pytest.mark.slow
 
@@ -95,15 +93,14 @@ def children(pid):
 def curves(workplace, sweep_id):
     """Every trial's validation losses by rung, read from MLflow."""
     root = workplace / "sweep-results"
-    sweep = load(root / sweep_id / "sweep.yaml")
-    run = SweepRun.find(Tracking(uri=None, experiment="kept", root=root), sweep_id)
-    board = leaderboard.read(run, sweep.search.objective)
+    earlier = EarlierSweep.find(root, sweep_id)
+    runs = run_ids(earlier.run)
     return {
-        entry.title: [
+        trial.title: [
             (point.step, point.value)
-            for point in run.client.get_metric_history(entry.run_id, "val/loss")
+            for point in earlier.run.client.get_metric_history(runs[trial.name], "val/loss")
         ]
-        for entry in board.entries
+        for trial in earlier.board.trials
     }
 
 

@@ -1,15 +1,15 @@
 """What is said about a sweep besides its leaderboard."""
 
-from dataclasses import replace
-
 import pytest
 
-from sweeps.board.leaderboard import Entry, Leaderboard, markdown
+from sweeps.board.leaderboard import Leaderboard, markdown
 from sweeps.board.remarks import remarks
 from sweeps.results import record, segments
 from sweeps.results.folder import SweepFolder
 from sweeps.results.segments import Generation, Segment
 from sweeps.spec.load import parse
+from sweeps.spec.objectives import Objective
+from sweeps.study.trials import TrialState
 
 FILE = """
 name: said
@@ -21,18 +21,11 @@ schedule: {unpruned: 5}
 """
 
 
-def entry(number, state):
-    return Entry(
-        trial=f"trial-{number:03d}", title=f"trial-{number:03d} r8", run_id="run", state=state,
-        params={}, best={"cider": float(number)}, rung=2, rungs=2, final={},
-    )  # fmt: skip
-
-
-def board(*states):
-    entries = tuple(entry(number, state) for number, state in enumerate(states))
-    return Leaderboard(
-        sweep_id="said-1", objective="cider", mode="max", entries=entries, zero_shot=0.1
-    )
+def trials(*states):
+    return [
+        TrialState(name=f"trial-{number:03d}", point={}, state=state)
+        for number, state in enumerate(states)
+    ]
 
 
 @pytest.fixture
@@ -51,23 +44,30 @@ def folder(tmp_path):
 
 
 def test_the_used_up_budget_and_the_raised_grace_are_said_and_stand_in_the_note(folder):
-    shown = board(*["completed"] * 5)
-    budget, grace = remarks(parse(FILE), folder, shown)
+    ended = trials(*["completed"] * 5)
+    budget, grace = remarks(parse(FILE), folder, ended)
     assert budget == "budget used up after 5 of 6 trials: 0.00278 of 0.002 GPU h"
     assert "schedule.grace was raised to 2" in grace
-    note = markdown(replace(shown, remarks=(budget, grace)))
+    note = markdown(
+        Leaderboard(
+            sweep_id="said-1",
+            objectives=(Objective(),),
+            trials=tuple(ended),
+            remarks=(budget, grace),
+        )
+    )
     assert budget in note
     assert grace in note
 
 
 def test_nothing_is_said_of_a_sweep_with_all_its_trials_and_none_unpruned(folder):
     sweep = parse(FILE, overrides=["search.trials=5", "schedule.unpruned=0"])
-    assert remarks(sweep, folder, board(*["completed"] * 5)) == ()
+    assert remarks(sweep, folder, trials(*["completed"] * 5)) == ()
 
 
 def test_the_rungs_are_not_judged_while_an_unpruned_trial_is_open(folder):
     sweep = parse(FILE, overrides=["search.budget.gpu_hours=1"])
-    assert remarks(sweep, folder, board(*["completed"] * 4, "running")) == ()
+    assert remarks(sweep, folder, trials(*["completed"] * 4, "running")) == ()
 
 
 def test_a_population_says_when_it_compared_its_trials_and_what_came_of_it(folder):
@@ -75,5 +75,5 @@ def test_a_population_says_when_it_compared_its_trials_and_what_came_of_it(folde
     folder.snapshot("trial-001", 2).mkdir()
     segments.keep(folder, Generation(rung=2, scores={}, segments=(segment,)))
     segments.keep(folder, Generation(rung=4, scores={}, segments=()))
-    *_, said = remarks(parse(FILE), folder, board(*["completed"] * 5))
+    *_, said = remarks(parse(FILE), folder, trials(*["completed"] * 5))
     assert said == "trials were compared at rungs 2, 4; went on with a better one's state: 1"

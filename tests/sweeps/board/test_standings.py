@@ -1,16 +1,17 @@
-"""Which trials cannot be told from the best."""
+"""Which trials are not significantly different from the best."""
 
 import numpy as np
 import pytest
 
-from sweeps.board import leaderboard
-from sweeps.board.leaderboard import Entry, Leaderboard, markdown, ranked
-from sweeps.board.standings import INTERVAL, VS_BEST, judged, record, stand
+from sweeps.board.leaderboard import Leaderboard, markdown
+from sweeps.board.standings import INTERVAL, VS_BEST, judged, record, stand, tracked
 from sweeps.results.scores_file import Captions, Scores
 from sweeps.spec.objectives import Objective
+from sweeps.study.trials import TrialState
 from sweeps.tracking.sweep_run import SweepRun
 from sweeps.tracking.trial_run import TrialRun
 from workers.metrics import catalog
+from workers.report import Report
 
 IMAGES = 100
 
@@ -25,39 +26,33 @@ def stood(scored):
     """Return a function: hits of each trial -> the leaderboard with standings."""
 
     def make(*every, objective="exact_match", mode="max", references=None):
-        kept, entries = {}, []
+        kept, trials = {}, []
         for number, one in enumerate(map(scored, every)):
             name = f"trial-{number:03d}"
             same = references[number] if references else "same"
             kept[name] = Scores(references=same, best=Captions(beams=1, scored=one))
-            entries.append(entry(name, {objective: one.corpus[objective]}))
-        board = Leaderboard(
-            sweep_id="s-1", objective=objective, mode=mode, zero_shot=None,
-            entries=ranked(entries, objective, mode),
-        )  # fmt: skip
+            trials.append(trial(name, objective, one.corpus[objective]))
+        board = Leaderboard.of("s-1", (Objective(metric=objective, mode=mode),), trials)
         metric = next(one for one in catalog.METRICS.values() if objective in one.outputs)
         return stand(board, kept, metric)
 
     return make
 
 
-def entry(name, best):
-    return Entry(
-        trial=name, title=name, run_id=name, state="completed", params={}, best=best,
-        rung=1, rungs=1, final={},
-    )  # fmt: skip
+def trial(name, objective, value):
+    rung = {"rung": 1, "objective": value, "best": value, "metrics": {f"val/{objective}": value}}
+    return TrialState(name=name, point={}, state="completed", rungs=[rung])
 
 
 def verdicts(board):
-    return {
-        int(entry.trial[-3:]): entry.standing and entry.standing.vs_best for entry in board.entries
-    }
+    found = {trial.name: board.standings.get(trial.name) for trial in board.trials}
+    return {int(name[-3:]): standing and standing.vs_best for name, standing in found.items()}
 
 
 def test_a_trial_that_is_a_little_worse_is_tied_and_one_far_behind_is_not(stood):
     board = stood(hits(58), hits(60), hits(30), hits(60))
     assert verdicts(board) == {1: "best", 3: "tied", 0: "tied", 2: "behind"}
-    assert [entry.trial for entry in board.tied] == ["trial-003", "trial-000"]
+    assert [trial.name for trial in board.tied] == ["trial-003", "trial-000"]
     assert board.images == IMAGES
 
 
@@ -68,7 +63,7 @@ def test_an_objective_to_be_small_is_judged_the_same_way(stood):
 
 def test_the_interval_is_that_of_a_share_of_images(stood):
     """By the normal approximation of a binomial: 1.96 standard deviations to each side."""
-    best = stood(hits(60), hits(10)).entries[0].standing
+    best = stood(hits(60), hits(10)).standings["trial-000"]
     half = 1.96 * (0.6 * 0.4 / IMAGES) ** 0.5
     assert (best.low, best.high) == pytest.approx((0.6 - half, 0.6 + half), abs=0.015)
 
@@ -101,7 +96,8 @@ def test_the_note_shows_intervals_and_says_who_is_tied(stood):
     assert lines[2].startswith("| trial | state | exact_match | 95 % interval | vs best |")
     assert [line.split(" | ")[4] for line in lines[4:7]] == ["best", "tied", "behind"]
     assert lines[-1] == (
-        "cannot be told from trial-000 by these 100 images (paired bootstrap, 95 %): trial-001"
+        "not significantly different from trial-000 on these 100 images "
+        "(paired bootstrap, 95 %): trial-001"
     )
 
 
@@ -116,17 +112,25 @@ def sweep(tracking, scored):
     run = SweepRun.open(tracking, "s-1", "", {})
     for number, count in enumerate([60, 10, 40]):
         name = f"trial-{number:03d}"
-        trial = TrialRun.open(run.tracking, run.run_id, name, name, params={}, tags={})
-        one = scored(hits(count))
-        metrics = {f"val/{output}": value for output, value in one.corpus.items()}
-        trial.best({**metrics, "val/loss": 1.0 + number}, 1)
+        child = TrialRun.open(run.tracking, run.run_id, name, name, params={}, tags={})
         if number < 2:
-            trial.scores(Scores(references="same", best=Captions(beams=1, scored=one)))
+            one = scored(hits(count))
+            child.scores(Scores(references="same", best=Captions(beams=1, scored=one)))
     return run
 
 
+def board_by(objective, *values):
+    trials = [
+        trial(f"trial-{number:03d}", objective.metric, one) for number, one in enumerate(values)
+    ]
+    return Leaderboard.of("s-1", (objective,), trials)
+
+
+BY_HITS = board_by(Objective(metric="exact_match"), 0.6, 0.1, 0.4)
+
+
 def test_standings_come_from_what_the_runs_keep_and_go_back_as_tags(sweep):
-    board = judged(sweep, leaderboard.read(sweep, Objective(metric="exact_match")))
+    board = judged(sweep, BY_HITS)
     assert verdicts(board) == {0: "best", 2: None, 1: "behind"}
     record(sweep, board)
     tags = {run.data.tags["trial.id"]: run.data.tags for run in sweep.trials()}
@@ -138,15 +142,21 @@ def test_standings_come_from_what_the_runs_keep_and_go_back_as_tags(sweep):
 
 
 def test_a_sweep_by_its_loss_has_no_standings(sweep):
-    board = leaderboard.read(sweep, Objective(metric="loss", mode="min"))
-    assert judged(sweep, board) == board
+    board = judged(sweep, board_by(Objective(metric="loss", mode="min"), 1.0, 2.0, 3.0))
+    assert (board.standings, board.images) == ({}, None)
     record(sweep, board)
     assert not any(VS_BEST in run.data.tags for run in sweep.trials())
 
 
-def test_without_the_scores_of_the_winner_there_are_no_standings(sweep, scored):
-    name = "trial-003"
-    better = TrialRun.open(sweep.tracking, sweep.run_id, name, name, params={}, tags={})
-    better.best({"val/exact_match": 0.9}, 1)
-    board = leaderboard.read(sweep, Objective(metric="exact_match"))
-    assert judged(sweep, board) == board
+def test_without_the_scores_of_the_winner_there_are_no_standings(sweep):
+    board = judged(sweep, board_by(Objective(metric="exact_match"), 0.6, 0.1, 0.4, 0.9))
+    assert (board.standings, board.images) == ({}, None)
+
+
+def test_the_runs_and_the_score_of_the_base_are_those_of_mlflow(sweep):
+    first = TrialRun.open(sweep.tracking, sweep.run_id, "trial-000", "", params={}, tags={})
+    metrics = {"val/exact_match": 0.05, "val/loss": 4.0}
+    first.report(Report(rung=0, metrics=metrics, finished=False, seconds=1.0), "exact_match")
+    board = tracked(sweep, BY_HITS)
+    assert board.zero_shot == 0.05
+    assert board.run_ids == {run.data.tags["trial.id"]: run.info.run_id for run in sweep.trials()}

@@ -4,12 +4,15 @@ import io
 
 import numpy as np
 import pytest
+from optuna.distributions import CategoricalDistribution
 from rich.console import Console
 
 from sweeps.board import versus
+from sweeps.results import record
 from sweeps.results.folder import SweepFolder
 from sweeps.results.scores_file import Captions, Scores
 from sweeps.spec.load import dump, parse
+from sweeps.study.study import TRIAL, open_study
 from sweeps.tracking.sweep_run import SweepRun
 from sweeps.tracking.trial_run import TrialRun
 
@@ -39,13 +42,18 @@ def trial(tracking, scored):
         if sweep not in runs:
             folder = SweepFolder.create(tracking.root, sweep.rpartition("-")[0])
             folder.spec.write_text(dump(parse(FILE)))
-            runs[sweep] = SweepRun.open(tracking, sweep, "", {})
-        name = f"trial-{number:03d}"
-        run = TrialRun.open(tracking, runs[sweep].run_id, name, f"{name} r8", params={}, tags={})
+            runs[sweep] = SweepRun.open(tracking, sweep, "", {}), folder
+        (parent, folder), name = runs[sweep], f"trial-{number:03d}"
+        study = open_study(parse(FILE), folder)
+        study.ask({"adapter.rank": CategoricalDistribution([8])}).set_user_attr(TRIAL, name)
+        run = TrialRun.open(tracking, parent.run_id, name, f"{name} r8", params={}, tags={})
         if best is not None:
+            score = best / IMAGES
+            metrics = {"val/exact_match": score}
+            rung = {"rung": 1, "objective": score, "best": score, "metrics": metrics}
+            record.append(folder, name, {**rung, "finished": True, "seconds": 1.0, "time": 0.0})
             first = scored(hits(best), **more)
             last = None if final is None else scored(hits(final), **more)
-            run.best({"val/exact_match": best / IMAGES}, 1)
             run.scores(Scores(
                 references=references,
                 best=Captions(beams=beams[0], scored=first),

@@ -5,8 +5,10 @@ import io
 import pytest
 from rich.console import Console
 
-from sweeps.board.leaderboard import Entry, Leaderboard, Standing
-from sweeps.cli.outcome import results_option, say_board
+from sweeps.board.leaderboard import Leaderboard, Standing
+from sweeps.cli.outcome import print_leaderboard, results_option
+from sweeps.spec.objectives import Objective
+from sweeps.study.trials import TrialState
 
 STANDINGS = (
     Standing(low=5.9, high=6.1, vs_best="best"),
@@ -15,22 +17,26 @@ STANDINGS = (
 )
 
 
+POINT = {
+    "train.learning_rate": 0.00502, "adapter.rank": 16, "adapter.alpha": 8, "quantization": "int8",
+}  # fmt: skip
+
+
 def shown(width, standings=STANDINGS):
-    entries = [
-        Entry(
-            trial=f"trial-{number:03d}", title=f"trial-{number:03d} lr0.00502 r16 a8 int8",
-            run_id="", state="completed", params={}, rung=6, rungs=6, final={},
-            best={"cider": 6.0 - number / 10, "meteor": 0.5, "loss": 1.25}, standing=standing,
-        )
-        for number, standing in enumerate(standings)
-    ]  # fmt: skip
-    images = 64 if any(standings) else None
+    trials = []
+    for number in range(len(standings)):
+        metrics = {"val/cider": 6.0 - number / 10, "val/meteor": 0.5, "val/loss": 1.25}
+        score = metrics["val/cider"]
+        rung = {"rung": 6, "objective": score, "best": score, "metrics": metrics}
+        name = f"trial-{number:03d}"
+        trials.append(TrialState(name=name, point=POINT, state="completed", rungs=[rung]))
     board = Leaderboard(
-        sweep_id="s-1", objective="cider", mode="max", entries=tuple(entries), zero_shot=0.5,
-        images=images,
+        sweep_id="s-1", objectives=(Objective(metric="cider"),), trials=tuple(trials),
+        zero_shot=0.5, images=64 if any(standings) else None,
+        standings={f"trial-{n:03d}": each for n, each in enumerate(standings) if each},
     )  # fmt: skip
     written = io.StringIO()
-    say_board(board, Console(file=written, width=width, markup=False, highlight=False))
+    print_leaderboard(board, Console(file=written, width=width, markup=False, highlight=False))
     return written.getvalue().splitlines()
 
 
@@ -43,7 +49,8 @@ def test_standings_stand_beside_the_objective_and_the_tied_are_named():
         f"trial-001 {title} 5.9000 5.8000 to 6.0500 tied 1.2500 0.5000 6",
         f"trial-002 {title} 5.8000 1.2500 0.5000 6",
         "zero-shot 0.5000",
-        "cannot be told from trial-000 by these 64 images (paired bootstrap, 95 %): trial-001",
+        "not significantly different from trial-000 on these 64 images (paired bootstrap, 95 %): "
+        "trial-001",
     ]
 
 

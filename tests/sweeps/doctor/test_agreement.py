@@ -7,23 +7,23 @@ import pytest
 from sweeps.doctor.agreement import OnDisk, Tracked, differences
 from sweeps.results.best import Best
 from sweeps.results.segments import Segment
-from sweeps.study.trials import Known
+from sweeps.study.trials import TrialState
 
 
-def known(name, rungs=(1, 2), state="completed", told=(1, 2), best=0.5):
-    return Known(
+def state_of(name, rungs=(1, 2), state="completed", reported=(1, 2), best=0.5):
+    return TrialState(
         name=name,
         state=state,
         point={},
         rungs=[{"rung": rung, "objective": 0.5, "best": best} for rung in rungs],
-        told=dict.fromkeys(told, 0.5),
-        best=Best(value=best, rung=1, metrics={}),
+        reported=dict.fromkeys(reported, 0.5),
+        adapter=Best(value=best, rung=1, metrics={}),
     )
 
 
 TRIALS = {
-    "trial-000": known("trial-000"),
-    "trial-001": known("trial-001", (1,), "running", (1,)),
+    "trial-000": state_of("trial-000"),
+    "trial-001": state_of("trial-001", (1,), "running", (1,)),
 }
 RUNS = {
     "trial-000": [Tracked(state="completed", rungs=(0, 1, 2), best=0.5)],
@@ -42,7 +42,7 @@ def run(name, **changes):
 
 
 def trial(name, *args, **changes):
-    return {**TRIALS, name: known(name, *args, **changes)}
+    return {**TRIALS, name: state_of(name, *args, **changes)}
 
 
 def found(trials=TRIALS, runs=RUNS, **disk):
@@ -59,7 +59,7 @@ CHANGED = {
     "trial-000": dataclasses.replace(
         TRIALS["trial-000"],
         segments=(SEGMENT,),
-        told={1: 0.5},
+        reported={1: 0.5},
         rungs=[{**rung, "changes": rung["rung"] - 1} for rung in TRIALS["trial-000"].rungs],
     ),
 }
@@ -87,8 +87,8 @@ def test_rungs_with_another_point_are_not_in_the_study_and_their_segment_has_a_r
         ({"runs": run("trial-000", rungs=(0, 1, 1, 2))}, "trial-000", "rung 1 is 2 times"),
         ({"runs": run("trial-000", best=0.7)}, "trial-000", "0.5 on disk and 0.7 in MLflow"),
         ({"trials": trial("trial-000", (1, 1, 2))}, "trial-000", "twice on record"),
-        ({"trials": trial("trial-000", told=(1,))}, "trial-000", "not in the study"),
-        ({"trials": trial("trial-000", told=(1, 2, 3))}, "trial-000", "in the study only"),
+        ({"trials": trial("trial-000", reported=(1,))}, "trial-000", "not in the study"),
+        ({"trials": trial("trial-000", reported=(1, 2, 3))}, "trial-000", "in the study only"),
         ({"adapters": frozenset({"trial-001"})}, "trial-000", "adapter is missing"),
         ({"snapshots": {"trial-000": (1, 2)}}, "trial-000", "snapshots 1, 2"),
         ({"stale_driver": "process 7 on node"}, "sweep-1", "process 7 on node"),

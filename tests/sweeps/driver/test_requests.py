@@ -14,7 +14,7 @@ from sweeps.results.inbox import Answer, Request
 from sweeps.results.segments import Segment
 from sweeps.spec.load import parse
 from sweeps.spec.problems import SpecError
-from sweeps.study.trials import Known
+from sweeps.study.trials import TrialState
 
 FILE = """
 name: asked
@@ -31,17 +31,17 @@ search:
 POINT = {"adapter.rank": 4, "train.learning_rate": 1e-3, "quantization": "none"}
 
 
-def known(name, state, rungs, point=POINT):
-    return Known(
-        name=name, state=state, point=point, told={},
-        best=Best(value=0.5, rung=rungs - 1, metrics={}),
+def state_of(name, state, rungs, point=POINT):
+    return TrialState(
+        name=name, state=state, point=point, reported={},
+        adapter=Best(value=0.5, rung=rungs - 1, metrics={}),
         rungs=[{"rung": rung} for rung in range(1, rungs + 1)],
     )  # fmt: skip
 
 
 TRIALS = {
-    "trial-000": known("trial-000", "completed", 4),
-    "trial-001": known("trial-001", "running", 3, {**POINT, "train.learning_rate": 2e-3}),
+    "trial-000": state_of("trial-000", "completed", 4),
+    "trial-001": state_of("trial-001", "running", 3, {**POINT, "train.learning_rate": 2e-3}),
 }
 
 
@@ -112,7 +112,7 @@ def test_a_state_has_the_shape_of_whoever_trained_it(rung, shape, sweep, folder)
     point = {**POINT, "adapter.rank": 2}
     segment = Segment(trial="trial-001", rung=2, donor="trial-000", point=point, perturbed=())
     changed = replace(
-        known("trial-001", "running", 3), point=point, drawn=POINT, segments=(segment,)
+        state_of("trial-001", "running", 3), point=point, sampled=POINT, segments=(segment,)
     )
     folder.snapshot("trial-001", 2).mkdir()
     for rank in (2, 4):
@@ -129,9 +129,7 @@ def test_a_state_has_the_shape_of_whoever_trained_it(rung, shape, sweep, folder)
 
 def test_a_state_after_the_last_epoch_leaves_nothing_to_train(sweep, folder):
     done = {
-        "trial-000": Known(
-            **{**vars(TRIALS["trial-000"]), "best": Best(value=0.5, rung=4, metrics={})}
-        )
+        "trial-000": replace(TRIALS["trial-000"], adapter=Best(value=0.5, rung=4, metrics={})),
     }
     with pytest.raises(SpecError, match="below the 4 epochs"):
         requests.check(
@@ -141,7 +139,7 @@ def test_a_state_after_the_last_epoch_leaves_nothing_to_train(sweep, folder):
 
 def test_a_copy_leaves_out_what_its_change_switches_off(sweep):
     point = {**POINT, "quantization": "nf4", "adapter.dropout": 0.1}
-    origin = {"trial-000": known("trial-000", "stopped", 2, point)}
+    origin = {"trial-000": state_of("trial-000", "stopped", 2, point)}
     request = add({"quantization": "none"}, trial="trial-000")
     assert requests.full_point(request, sweep, origin) == POINT
 

@@ -13,6 +13,7 @@ from sweeps.results.best import Best
 from sweeps.results.folder import SweepFolder
 from sweeps.results.segments import Generation, Segment
 from sweeps.spec.load import parse
+from sweeps.study.study import TRIAL, open_study
 from sweeps.tracking import segment_run
 from sweeps.tracking.segment_run import SegmentRun
 from sweeps.tracking.sweep_run import SweepRun
@@ -125,12 +126,15 @@ def test_the_sweep_ends_the_segments_with_their_trial_and_knows_the_lineage(acto
     parent.close_trial("trial-001", "completed")
     (segment,) = segment_run.of(parent.client, run_of(context))
     assert segment.info.status == "FINISHED"
-    board = leaderboard.of_search(parent, context.sweep.search)
-    entry = next(one for one in board.entries if one.trial == "trial-001")
-    assert leaderboard.row(board, entry, ())[0] == "trial-001 r4 lr0.008"
-    assert leaderboard.row(board, entry, ())[-1] == "lr0.008 <- trial-000@2"
+    study = open_study(context.sweep, context.folder)
+    for name in ("trial-000", "trial-001"):
+        study.ask().set_user_attr(TRIAL, name)
+    board = leaderboard.read(context.sweep, context.folder)
+    trial = board.trial("trial-001")
+    assert leaderboard.row(board, trial, ())[0] == "trial-001 r4 lr0.008"
+    assert leaderboard.row(board, trial, ())[-1] == "lr0.008 <- trial-000@2"
     assert leaderboard.header(board, ())[-1] == "lineage"
-    assert len(board.entries) == 2
+    assert len(board.trials) == 2
 
 
 def test_a_second_change_ends_the_first_segment_and_tells_nothing_twice(actor, context):

@@ -72,7 +72,7 @@ def test_every_number_of_every_rung_is_the_same(sweeps):
 
 def test_the_tables_show_the_same_trials_and_scores_in_the_same_order(sweeps):
     tables = [
-        [(entry.title, entry.state, entry.rungs) for entry in sweep.board.entries]
+        [(trial.title, trial.state, trial.rung) for trial in sweep.board.trials]
         for sweep in sweeps.values()
     ]
     assert len(tables[0]) == 6

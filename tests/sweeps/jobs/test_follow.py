@@ -76,23 +76,38 @@ def test_a_connection_that_stays_away_is_said_with_the_way_back(monkeypatch):
 
 
 def shown(console, *lines):
-    with follow._screen(job(), console) as write:
+    with follow._screen(console) as write:
         for line in lines:
             write(line)
     return console.file.getvalue()
 
 
-LINES = ("shapes-1 in /shared/results/shapes-1", "trial-001 r4  rung 2/3 cider 0.5000  running")
+LOG = (
+    "shapes-1 in /shared/results/shapes-1",
+    '{"sweep": "shapes-1", "objectives": [{"metric": "cider", "mode": "max"}], "wanted": 2, '
+    '"epochs": 3, "paused": false}',
+    '{"trial": "trial-001", "point": {"adapter.rank": 4}, "state": "running", "rung": 2, '
+    '"objective": 0.5, "best": 0.5, "seconds": 60.0}',
+)
+LINES = (LOG[0], "trial-001 r4  rung 2/3 cider 0.5000  running")
 
 
-def test_a_log_without_terminal_is_as_the_driver_wrote_it():
-    assert shown(Console(file=io.StringIO(), width=20), *LINES) == "\n".join((*LINES, ""))
+def test_a_log_without_terminal_has_the_plain_lines_of_a_driver():
+    assert shown(Console(file=io.StringIO(), width=20), *LOG) == "\n".join((*LINES, ""))
+
+
+def test_a_log_so_far_has_them_too():
+    class Ended(Connections):
+        def log(self, job_id):
+            return "".join(f"{line}\n" for line in self.logs)
+
+    console = Console(file=io.StringIO(), width=20)
+    assert follow.show(Ended(list(LOG)), job(), console) == 0
+    assert console.file.getvalue() == "\n".join((*LINES, ""))
 
 
 def test_a_terminal_has_the_table_in_place_of_the_trials_lines():
-    out = shown(
-        Console(file=io.StringIO(), width=100, force_terminal=True, highlight=False), *LINES
-    )
+    out = shown(Console(file=io.StringIO(), width=100, force_terminal=True, highlight=False), *LOG)
     assert LINES[0] in out
     assert LINES[1] not in out
     assert "shapes-1: 0/2 trials, best cider 0.5000 (trial-001)" in out

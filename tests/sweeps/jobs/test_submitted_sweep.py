@@ -184,10 +184,8 @@ def test_run_submit_and_the_line_for_ray_alone_give_the_same_table(head, working
     done = subprocess.run(line, shell=True, env=environment(), cwd=tmp_path, capture_output=True,
                           text=True, check=False)  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    again = EarlierSweep.find(places["submit"], "killed-2").board.entries
-    assert [(entry.title, entry.state, entry.best.get("loss"), entry.rungs) for entry in again] == [
-        *tables[0]
-    ]
+    again = EarlierSweep.find(places["submit"], "killed-2").board.trials
+    assert [(each.title, each.state, each.score, each.rung) for each in again] == [*tables[0]]
 
 
 def test_no_secret_of_the_folder_and_no_archive_is_left_anywhere(cluster, working, tmp_path):

@@ -4,13 +4,14 @@ from dataclasses import replace
 
 import pytest
 
-from sweeps.board.leaderboard import Entry, Leaderboard, ranked
+from sweeps.board.leaderboard import Leaderboard
 from sweeps.board.view import links
 from sweeps.pages.cost import Cost
 from sweeps.pages.facts import Facts
 from sweeps.pages.gallery import Gallery
 from sweeps.spec.load import dump, parse
-from sweeps.spec.objectives import Objective
+from sweeps.study.trials import TrialState
+from workers.measures import reported_as
 
 FILE = """
 name: made
@@ -37,22 +38,22 @@ def facts():
     def make(points, values, *, space=SPACE, objective=ONE, state="completed", **changes):
         sweep = parse(FILE % (space, objective))
         names = [f"trial-{number:03d}" for number in range(len(points))]
-        leading, *further = sweep.search.objectives
-        entries = [
-            Entry(
-                trial=name, title=f"{name} r{number}", run_id=f"run{number}",
-                state="failed" if value is None else "completed", params={},
-                best={} if value is None
-                else {leading.metric: value, "loss": 1.0, "adapter_mb": number},
-                rung=None if value is None else 2, rungs=2, final={},
-            )
-            for number, (name, value) in enumerate(zip(names, values, strict=True))
-        ]  # fmt: skip
-        board = Leaderboard(
-            sweep_id="made-1", objective=leading.metric, mode=leading.mode,
-            entries=ranked(entries, leading.metric, leading.mode), zero_shot=0.01,
-            further=tuple(Objective(metric=each.metric) for each in further),
-        )  # fmt: skip
+        objectives = sweep.search.objectives
+        leading = objectives[0]
+        trials = []
+        for number, (name, value) in enumerate(zip(names, values, strict=True)):
+            best = {leading.metric: value, "loss": 1.0, "adapter_mb": number}
+            rung = {
+                "rung": 2, "objective": value, "best": value,
+                "bests": [best[each.metric] for each in objectives],
+                "metrics": {reported_as(key): each for key, each in best.items()},
+            }  # fmt: skip
+            trials.append(TrialState(
+                name=name, point={"adapter.rank": number},
+                state="failed" if value is None else "completed",
+                rungs=[] if value is None else [rung],
+            ))  # fmt: skip
+        board = replace(Leaderboard.of("made-1", objectives, trials), zero_shot=0.01)
         lines = {
             name: [(1, value / 2), (2, value)]
             for name, value in zip(names, values, strict=True)

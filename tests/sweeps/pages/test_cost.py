@@ -2,21 +2,21 @@ import json
 
 import pytest
 
-from sweeps.board.leaderboard import Entry, Leaderboard
+from sweeps.board.leaderboard import Leaderboard
 from sweeps.pages.cost import duration, read
 from sweeps.results import record
 from sweeps.results.folder import SweepFolder
+from sweeps.spec.objectives import Objective
+from sweeps.study.trials import TrialState
 
 
-def board(*states):
-    entries = [
-        Entry(trial=f"trial-{number:03d}", title="", run_id="", state=state, params={}, best={},
-              rung=None, rungs=0, final={})
-        for number, state in enumerate(states)
-    ]  # fmt: skip
-    return Leaderboard(
-        sweep_id="s-1", objective="cider", mode="max", entries=tuple(entries), zero_shot=None
-    )
+def board(folder, *states):
+    names = [f"trial-{number:03d}" for number in range(len(states))]
+    trials = [
+        TrialState(name=name, point={}, state=state, rungs=record.read(folder, name))
+        for name, state in zip(names, states, strict=True)
+    ]
+    return Leaderboard.of(folder.sweep_id, (Objective(),), trials)
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def folder(tmp_path):
 
 
 def test_hours_are_the_clock_s_and_the_rungs_and_rung_0_is_no_epoch(folder):
-    cost = read(folder, board("completed", "stopped", "stopped"), 0.5)
+    cost = read(folder, board(folder, "completed", "stopped", "stopped"), 0.5)
     assert cost.lines == {
         "wall time": "1.5 h",
         "time of all rungs": "1.0 h",
@@ -41,9 +41,10 @@ def test_hours_are_the_clock_s_and_the_rungs_and_rung_0_is_no_epoch(folder):
 def test_where_memory_of_a_gpu_was_measured_the_rungs_are_gpu_time(folder):
     metrics = {"measured/peak_memory_gb": 3.5}
     record.append(folder, "trial-001", {"rung": 1, "seconds": 3600.0, "metrics": metrics})
-    assert read(folder, board(), 1.0).lines["GPU time"] == "2.0 h"
-    assert read(folder, board(), 0.5).lines["GPU time"] == "1.0 h"
-    assert read(folder, board(), 1.0).lines["trials"] == "none"
+    made = board(folder, "completed", "stopped")
+    assert read(folder, made, 1.0).lines["GPU time"] == "2.0 h"
+    assert read(folder, made, 0.5).lines["GPU time"] == "1.0 h"
+    assert read(folder, board(folder), 1.0).lines["trials"] == "none"
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import pytest
 from sweeps.board.leaderboard import Leaderboard
 from sweeps.pages.gallery import PER_GROUP, Author, choose, metric_of
 from sweeps.results.keepsakes import Keepsakes
+from sweeps.spec.objectives import Objective
 from workers.report import Prediction
 
 IDS = [f"image-{number}" for number in range(12)]
@@ -77,5 +78,5 @@ def test_without_scores_the_first_images_are_shown_and_without_trials_none():
      ("loss", [], None)],
 )  # fmt: skip
 def test_single_captions_are_judged_by_the_objective_if_it_is_a_score(objective, outputs, metric):
-    board = Leaderboard(sweep_id="s", objective=objective, mode="max", entries=(), zero_shot=None)
+    board = Leaderboard.of("s", (Objective(metric=objective, mode="max"),), [])
     assert metric_of(board, outputs) == metric

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from sweeps.board.earlier import EarlierSweep
-from sweeps.board.standings import judged
+from sweeps.board.standings import judged, tracked
 from sweeps.cli.board import write
 from sweeps.pages.facts import gather
 from sweeps.pages.note import REPORT
@@ -90,13 +90,18 @@ def published(earlier):
     return written.getvalue()
 
 
+def gathered(earlier, sweep=None):
+    board = tracked(earlier.run, earlier.board)
+    return gather(sweep or earlier.sweep, earlier.folder, earlier.run, board)
+
+
 def test_facts_are_what_study_records_and_runs_say(earlier):
-    facts = gather(earlier.sweep, earlier.folder, earlier.run, earlier.board)
+    facts = gathered(earlier)
     assert facts.state == "completed"
-    assert [entry.trial for entry in facts.board.entries] == ["trial-001", "trial-002", "trial-000"]
+    assert [trial.name for trial in facts.board.trials] == ["trial-001", "trial-002", "trial-000"]
     point = facts.points["trial-001"]
     assert isinstance(point["adapter.rank"], int)
-    assert facts.board.entries[0].params["train.learning_rate"] == str(point["train.learning_rate"])
+    assert facts.board.trials[0].point == point
     assert list(facts.curves) == ["val/exact_match", "val/word_error_rate"]
     assert facts.curves["val/exact_match"]["trial-001"] == [(1, 0.45), (2, 0.9)]
     assert facts.base["val/exact_match"] == 0.0
@@ -111,11 +116,13 @@ def test_the_note_has_verdict_links_cost_and_table(earlier, published):
     assert published == ""
     note = earlier.run.client.get_run(earlier.run.run_id).data.tags[NOTE]
     verdict, links, cost, *table = note.split("\n\n")
-    assert verdict.startswith("**trial-001 wins with exact_match 0.9000 (95 % interval ")
+    assert verdict.startswith(
+        f"**{earlier.board.winner.title} wins with exact_match 0.9000 (95 % interval "
+    )
     assert links.startswith(f"[leaderboard](#/experiments/{earlier.run.experiment_id}/runs?")
     assert "(#/models/told-captioner" in links
     assert "epochs 6, trials 3: 3 completed" in cost
-    assert "| trial-001 | completed | 0.9000 |" in "\n".join(table)
+    assert f"| {earlier.board.winner.title} | completed | 0.9000 |" in "\n".join(table)
 
 
 def test_plots_and_report_are_artifacts_of_the_sweep_s_run(earlier, published, tmp_path):
@@ -123,7 +130,7 @@ def test_plots_and_report_are_artifacts_of_the_sweep_s_run(earlier, published, t
     plots = {artifact.path for artifact in client.list_artifacts(run_id, "plots")}
     assert plots == {"plots/contour.png", "plots/importance.svg"}
     with open(client.download_artifacts(run_id, REPORT, tmp_path)) as file:
-        assert "trial-001 wins with exact_match 0.9000" in file.read()
+        assert f"{earlier.board.winner.title} wins with exact_match 0.9000" in file.read()
 
 
 def test_a_page_that_cannot_be_made_is_a_warning_and_no_error(earlier):
@@ -157,7 +164,7 @@ def test_a_report_can_be_sent_around_without_a_password(earlier):
     before = earlier.folder.spec.read_text()
     earlier.folder.spec.write_text(dump(sweep))
     try:
-        facts = gather(sweep, earlier.folder, earlier.run, earlier.board)
+        facts = gathered(earlier, sweep)
         text = html(facts, earlier.folder, earlier.run)
     finally:
         earlier.folder.spec.write_text(before)
@@ -172,7 +179,8 @@ def test_a_sweep_that_still_runs_has_a_report(told, earlier, tmp_path):
         write("told-1", tmp_path / "now.html", told, Console(file=io.StringIO()))
     finally:
         client.set_tag(run_id, "sweep.state", "completed")
-    assert "trial-001 leads with" in (tmp_path / "now.html").read_text(encoding="utf-8")
+    text = (tmp_path / "now.html").read_text(encoding="utf-8")
+    assert f"{earlier.board.winner.title} leads with" in text
 
 
 def test_captions_of_the_best_trials_come_with_their_scores(earlier):
@@ -182,7 +190,7 @@ def test_captions_of_the_best_trials_come_with_their_scores(earlier):
             for n in range(10)
         ]
         _keep_captions(earlier.folder.best_adapter(name), captions, number)
-    facts = gather(earlier.sweep, earlier.folder, earlier.run, earlier.board)
+    facts = gathered(earlier)
     gains = facts.gallery.groups["Where trial-001 gains most over trial-000"]
     assert facts.gallery.metric == "exact_match"
     assert gains[0].captions == (

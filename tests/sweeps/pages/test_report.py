@@ -119,10 +119,11 @@ def test_texts_of_others_are_shown_and_not_run(page, facts):
         id=HOSTILE, question=HOSTILE, references=(HOSTILE,), untrained=HOSTILE,
         captions=(("trial-000", HOSTILE, 0.5),),
     )  # fmt: skip
-    entries = facts(POINTS, [0.25, 0.75]).board.entries
+    board = facts(POINTS, [0.25, 0.75]).board
+    hostile = {"point": {"x": HOSTILE}, "state": "failed-by-guard", "reason": HOSTILE}
     board = replace(
-        facts(POINTS, [0.25, 0.75]).board,
-        entries=tuple(replace(each, title=HOSTILE, guard=HOSTILE) for each in entries),
+        board,
+        trials=tuple(replace(each, **hostile) for each in board.trials),
         remarks=(HOSTILE,),
     )
     made = page(
@@ -166,13 +167,12 @@ def test_the_headline_says_who_won_how_surely_and_what_the_base_had(facts):
     assert headline(made) == (
         "trial-001 r1 wins with exact_match 0.7500; the base before training 0.0100"
     )
-    first, *rest = made.board.entries
-    sure = replace(first, standing=Standing(low=0.7, high=0.8, vs_best="best"))
-    board = replace(made.board, entries=(sure, *rest), images=9, zero_shot=None)
+    sure = {"trial-001": Standing(low=0.7, high=0.8, vs_best="best")}
+    board = replace(made.board, standings=sure, images=9, zero_shot=None)
     assert headline(replace(made, board=board)) == (
         "trial-001 r1 wins with exact_match 0.7500 (95 % interval 0.7000 to 0.8000)"
     )
-    assert sentences(board)[0].startswith("cannot be told from trial-001 by these 9 images")
+    assert sentences(board)[0].startswith("not significantly different from trial-001 on these 9 ")
 
 
 def test_the_headline_of_a_sweep_that_has_not_ended_well_says_so(facts):

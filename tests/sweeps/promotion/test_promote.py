@@ -8,10 +8,11 @@ import pytest
 from rich.console import Console
 
 from sweeps.promotion import evidence
-from sweeps.promotion.adapters import adapter_of_trial, find_trial
+from sweeps.promotion.adapters import challenger_of, find_trial
 from sweeps.promotion.gate import Policy
 from sweeps.promotion.ledger import Ledger, LedgerEntry
 from sweeps.promotion.promote import PROMOTED, REFUSED, promote
+from sweeps.results import record
 from sweeps.results.folder import SweepFolder
 from sweeps.spec.load import dump, parse
 from sweeps.study.draws import Draws
@@ -77,6 +78,11 @@ def train(host, trial, recipe, folder, parent):
     host.evict(trial)
     run = TrialRun.open(parent.tracking, parent.run_id, trial, trial, params={}, tags={})
     run.best(report.metrics, report.rung)
+    score = report.metrics["val/word_error_rate"]
+    record.append(folder, trial, {
+        "rung": 1, "objective": score, "best": score, "finished": True, "seconds": 1.0,
+        "metrics": dict(report.metrics), "time": 0.0,
+    })  # fmt: skip
     parent.close_trial(trial, "completed")
 
 
@@ -95,7 +101,7 @@ def call(results):
         console = Console(file=written, width=200, highlight=False, markup=False)
         earlier, entry = find_trial(name, results)
         policy = Policy.of(earlier.sweep, **options)
-        code = promote(adapter_of_trial(earlier, entry), policy, earlier.run.tracking, console)
+        code = promote(challenger_of(earlier, entry), policy, earlier.run.tracking, console)
         return code, written.getvalue()
 
     return promoted
@@ -121,7 +127,7 @@ def test_a_first_promotion_beats_the_bare_base_and_says_so(first, reigning):
     assert "8 of 8 captions equal, all 24 weights loaded, quantization none" in printed
     assert "passed: word_error_rate 0." in printed
     assert "these test images have judged 1 time so far" in printed
-    assert f"trial-000 of shapes-1 is {MODEL} version 1, alias champion" in printed
+    assert f"trial-000 lr0.02 of shapes-1 is {MODEL} version 1, alias champion" in printed
     assert aliases(first) == {"champion": 1}
 
 
@@ -158,7 +164,7 @@ def test_the_evidence_is_read_back_to_the_last_bit(first, reigning):
     run_id, _, path = tags["gate.evidence"].removeprefix("runs:/").partition("/")
     with open(first.client.download_artifacts(run_id, path)) as file:
         stored = json.load(file)
-    assert stored["verdict"]["challenger"] == "trial-000 of shapes-1"
+    assert stored["verdict"]["challenger"] == "trial-000 lr0.02 of shapes-1"
     assert set(stored["verdict"]) == {
         "challenger", "champion", "checks", "changes", "images", "confidence",
     }  # fmt: skip

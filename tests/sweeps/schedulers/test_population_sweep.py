@@ -115,11 +115,11 @@ def test_mlflow_shows_the_whole_curve_and_a_child_run_from_the_change_on(earlier
 def test_the_leaderboard_shows_the_point_it_ended_with_and_where_its_weights_came_from(
     ended, earlier, segment
 ):
-    entry = next(one for one in earlier.board.entries if one.trial == WORST)
+    trial = earlier.board.trial(WORST)
     rate = f"lr{segment.point['train.learning_rate']:.3g}"
-    assert entry.title == f"{WORST} r4 {rate}"
-    assert entry.lineage == f"{rate} <- {BEST}@2"
-    assert entry.lineage in ended[1]
+    assert trial.title == f"{WORST} r4 {rate}"
+    assert trial.lineage == f"{rate} <- {BEST}@2"
+    assert trial.lineage in ended[1]
 
 
 def test_optuna_knows_what_became_of_the_points_that_it_proposed(earlier, segment):

@@ -8,6 +8,7 @@ import pytest
 from benchmarks import kills
 from benchmarks.server import Server
 from sweeps.board.earlier import EarlierSweep
+from sweeps.tracking.run_lookup import run_ids
 
 pytestmark = pytest.mark.slow
 
@@ -65,11 +66,12 @@ def test_a_sweep_ends_without_its_server_and_is_complete_after_sync(
     earlier = EarlierSweep.find(workplace / "sweep-results", kills.ID)
     run = earlier.run.client.get_run(earlier.run.run_id)
     assert (run.info.status, run.data.tags["sweep.state"]) == ("FINISHED", "completed")
-    winner = earlier.board.winner
-    assert run.data.tags["sweep.best_run"] == winner.run_id
-    for entry in earlier.board.entries:
-        run = earlier.run.client.get_run(entry.run_id)
+    winner, runs = earlier.board.winner, run_ids(earlier.run)
+    assert run.data.tags["sweep.best_run"] == runs[winner.name]
+    assert runs.keys() == {trial.name for trial in earlier.board.trials}
+    for run_id in runs.values():
+        run = earlier.run.client.get_run(run_id)
         assert run.info.status in ("FINISHED", "KILLED")
         assert run.info.start_time < run.info.end_time
-        files = earlier.run.client.list_artifacts(entry.run_id, "eval")
+        files = earlier.run.client.list_artifacts(run_id, "eval")
         assert "eval/predictions.json" in {file.path for file in files}

@@ -11,7 +11,7 @@ from dataclasses import asdict, replace
 import pytest
 from rich.console import Console
 
-from sweeps.board import current
+from sweeps.board import leaderboard
 from sweeps.cli import status
 from sweeps.cli.sync_sweeps import SENT, WAITS, sync_sweeps
 from sweeps.doctor import checkup
@@ -160,17 +160,19 @@ def test_the_records_have_the_same_leaderboard(proxy, folder, parent, sweep):
         train(folder, parent, name)
         over(folder, sweep, name)
         parent.close_trial(name, "completed")
-    tracked, by_mlflow = current.current(sweep, folder, parent)
-    assert by_mlflow
-    recorded = current.of_records(sweep, folder)
-    for one, other in zip(tracked.entries, recorded.entries, strict=True):
-        assert (one.trial, one.state, one.best, one.rung, one.rungs) == (
-            other.trial, other.state, other.best, other.rung, other.rungs,
+    recorded = leaderboard.read(sweep, folder)
+    runs = {run.data.tags["trial.id"]: run.data for run in parent.trials()}
+    for trial in recorded.trials:
+        metrics = runs[trial.name].metrics
+        best = {f"best/{name}": value for name, value in trial.best.items()}
+        best["best/rung"] = trial.best_rung
+        assert best == {key: value for key, value in metrics.items() if key.startswith("best/")}
+        assert (trial.state, trial.rung) == (
+            runs[trial.name].tags["trial.state"], metrics["train/epochs"]
         )  # fmt: skip
     proxy.down()
-    away, by_mlflow = current.current(sweep, folder, parent)
-    assert (away, by_mlflow) == (recorded, False)
-    assert away.winner.trial == "trial-000"
+    assert leaderboard.read(sweep, folder) == recorded
+    assert recorded.winner.name == "trial-000"
 
 
 @pytest.mark.parametrize("command", [sync_sweeps, checkup.examine])
