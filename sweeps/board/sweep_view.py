@@ -3,19 +3,16 @@
 from sweeps import schedulers
 from sweeps.board.front_view import FRONT
 from sweeps.board.view import publish_view
-from sweeps.results.folder import SweepFolder
 from sweeps.spec.load import Sweep
 from sweeps.tracking.segment_run import LINEAGE
 from sweeps.tracking.sweep_run import SweepRun
 from sweeps.tracking.trial_run import EXAMPLE_IMAGES
 
 
-def publish(sweep: Sweep, folder: SweepFolder, parent: SweepRun) -> None:
+def publish(sweep: Sweep, parent: SweepRun) -> None:
     """Save the view of the trials of a sweep, whose run is `parent`."""
     publish_view(
-        parent.tracking,
-        folder.sweep_id,
-        parent.run_id,
+        parent,
         list(sweep.search.space),
         logarithmic=sweep.logarithmic_fields(),
         objective=sweep.search.objective.metric,

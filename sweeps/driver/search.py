@@ -1,14 +1,12 @@
 """The search of a sweep: hosts that train, Tune that runs the trials, Optuna's points."""
 
-import platform
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import suppress
 from functools import partial
 
 from ray import tune
 from rich.console import Console
 
-from sweeps import schedulers
 from sweeps.board import sweep_view
 from sweeps.board.current import current
 from sweeps.capacity.layout import refuse, refuse_cpu, refuse_unmeasured
@@ -37,7 +35,7 @@ from sweeps.storage import places
 from sweeps.study.limiter import Admission
 from sweeps.study.searcher import OptunaBridge
 from sweeps.study.study import ended, open_study, wanted
-from sweeps.tracking.sender import telling
+from sweeps.tracking.connection import AwayError
 from sweeps.tracking.sweep_run import SweepRun
 from sweeps.trial import trial_number
 from workers.models import builtin
@@ -57,20 +55,14 @@ def search(sweep: Sweep, folder: SweepFolder, parent: SweepRun, console: Console
         refuse(sweep, plan)
         refuse_unmeasured(sweep, plan)
     storage = places.address_of(folder.root)
-    # A trial's segments are ended by what MLflow has of them, so they are told at once.
-    tells = storage is None and not schedulers.module(sweep.schedule.name).CHANGES
-    context = SweepContext(
-        sweep=sweep, folder=folder, tracking=parent.tracking,
-        parent_run_id=parent.run_id, threads=plan.threads, storage=storage,
-        teller=platform.node() if tells else None,
-    )  # fmt: skip
+    context = SweepContext(sweep=sweep, folder=folder, threads=plan.threads, storage=storage)
     if sweep.model.base in builtin.BASES and not builtin.is_cached(sweep.model.base):
         console.print(f"building {sweep.model.base}, once, about half a minute")
     say = partial(console.print, soft_wrap=True)
     with refused():
         hosts = Hosts(context, gpu=bool(plan.gpus_per_host), say=say)
     try:
-        sweep_view.publish(sweep, folder, parent)
+        sweep_view.publish(sweep, parent)
         with refused():
             said = hosts.start()
         for line in said:
@@ -98,14 +90,12 @@ def _search_with(
     bridge = OptunaBridge(sweep, folder)
     if need := hosts.needs():
         bridge.fit(need, hosts.largest_gpu)
-    tells = context.teller is not None
-    telling_too = telling(parent.tracking, parent.run_id, folder) if tells else nullcontext()
-    with telling_too, view(board, console) as screen:
+    with parent.publisher.running(), view(board, console) as screen:
         controller = Controller(sweep, folder, bridge.add, board, parent, say)
         bridge.poll = controller.poll
         controller.poll()
         if not bridge.is_over:
-            follow = Follow(board, screen, parent.kept() if tells else parent, folder)
+            follow = Follow(board, screen, parent, folder)
             supervise = Supervise(sweep, folder, board, bridge, controller.poll, say)
             callbacks = [EndHosts(hosts), FollowCluster(hosts), follow, supervise]
             tune_trials(context, hosts.slots, bridge, callbacks, over, spent)
@@ -167,6 +157,8 @@ def _recover(sweep: Sweep, folder: SweepFolder, parent: SweepRun, board: Board) 
     over = ended(open_study(sweep, folder))
     for name, (state, reason) in over.items():
         parent.close_trial(name, state, reason)
+    with suppress(AwayError):
+        parent.fetch_scores(over)
     found, _ = current(sweep, folder, parent)
     for entry in found.entries:
         if entry.trial in over:

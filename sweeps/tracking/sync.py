@@ -1,8 +1,6 @@
-"""``sweeps sync``: tells MLflow what waits, and ends the runs that nobody runs any more."""
+"""``sweeps sync``: publishes what waits, and ends the runs that nobody runs any more."""
 
-from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -12,9 +10,7 @@ from sweeps.board.earlier import EarlierSweep
 from sweeps.results import lease
 from sweeps.results.folder import SweepFolder
 from sweeps.storage import places
-from sweeps.tracking import outbox
 from sweeps.tracking.pending import waiting
-from sweeps.tracking.sweep_run import SweepRun
 
 SENT, WAITS = 0, 1
 """Exit codes: nothing is left; something waits or was refused."""
@@ -35,30 +31,6 @@ def sync(sweep_id: str | None, results: Path, console: Console) -> int:
     return max(codes, default=SENT)
 
 
-def send(parent: SweepRun, folder: SweepFolder) -> int:
-    """Send what waits as far as MLflow takes it now; return how many entries were settled.
-
-    What it refused before is tried once more. The sweep's own run comes last: its end says that
-    all is told.
-    """
-    parent.line.hurry()
-    sent = 0
-    for box in _boxes(parent, folder):
-        box.file.reclaim()
-        sent += box.flush()
-    return sent
-
-
-def _boxes(parent: SweepRun, folder: SweepFolder) -> Iterator[outbox.Outbox]:
-    """Yield what every process left, the driver's last."""
-    for spool in folder.spools():
-        tracking = replace(parent.tracking, spool=spool)
-        names = [path.name for path in sorted(spool.glob("*"))]
-        for trial in [name for name in names if name != outbox.SWEEP]:
-            yield outbox.named(tracking, parent.run_id, trial)
-        yield outbox.of_sweep(tracking, parent.run_id)
-
-
 def _sync(folder: SweepFolder, results: Path, console: Console) -> int:
     if not _needs(folder) and not waiting(folder).refused:
         console.print(f"{folder.sweep_id}: nothing waits for MLflow")
@@ -69,7 +41,7 @@ def _sync(folder: SweepFolder, results: Path, console: Console) -> int:
         console.print(f"{folder.sweep_id}: its driver lives and sends what waits; nothing to do")
         return WAITS
     with nullcontext() if driven else lease.held(folder):
-        sent = send(earlier.run, folder)
+        sent = earlier.run.publisher.publish(again=True)
         ended = [] if driven else abandoned.end(earlier)
     console.print(f"{folder.sweep_id}: {sent} entries sent to {earlier.run.tracking.address}")
     for line in [*ended, *waiting(folder).lines()]:
@@ -88,8 +60,7 @@ def _publish(earlier: EarlierSweep, console: Console) -> None:
     from sweeps.pages.publish import publish
 
     run, board = earlier.run, earlier.board
-    best = run.best_tags(board.winner.trial if board.winner else None)
-    run.tag(best)
+    run.log(best_trial=board.winner.trial if board.winner else None)
     board = record_standings(run, board)
     publish(earlier.sweep, earlier.folder, run, board, console)
     winner = f"; best is {board.winner.title}" if board.winner else ""

@@ -9,7 +9,7 @@ from sweeps.board.standings import INTERVAL, VS_BEST, judged, record, stand
 from sweeps.results.scores_file import Captions, Scores
 from sweeps.spec.objectives import Objective
 from sweeps.tracking.sweep_run import SweepRun
-from sweeps.tracking.trial_run import TrialRun
+from tests.sweeps.published import PublishedTrial
 from workers.metrics import catalog
 
 IMAGES = 100
@@ -116,7 +116,7 @@ def sweep(tracking, scored):
     run = SweepRun.open(tracking, "s-1", "", {})
     for number, count in enumerate([60, 10, 40]):
         name = f"trial-{number:03d}"
-        trial = TrialRun.open(run.tracking, run.run_id, name, name, params={}, tags={})
+        trial = PublishedTrial.open(run, name, name, params={}, tags={})
         one = scored(hits(count))
         metrics = {f"val/{output}": value for output, value in one.corpus.items()}
         trial.best({**metrics, "val/loss": 1.0 + number}, 1)
@@ -146,7 +146,7 @@ def test_a_sweep_by_its_loss_has_no_standings(sweep):
 
 def test_without_the_scores_of_the_winner_there_are_no_standings(sweep, scored):
     name = "trial-003"
-    better = TrialRun.open(sweep.tracking, sweep.run_id, name, name, params={}, tags={})
+    better = PublishedTrial.open(sweep, name, name, params={}, tags={})
     better.best({"val/exact_match": 0.9}, 1)
     board = leaderboard.read(sweep, Objective(metric="exact_match"))
     assert judged(sweep, board) == board

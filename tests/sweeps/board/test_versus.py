@@ -11,7 +11,7 @@ from sweeps.results.folder import SweepFolder
 from sweeps.results.scores_file import Captions, Scores
 from sweeps.spec.load import dump, parse
 from sweeps.tracking.sweep_run import SweepRun
-from sweeps.tracking.trial_run import TrialRun
+from tests.sweeps.published import PublishedTrial
 
 FILE = """
 name: pair
@@ -41,7 +41,7 @@ def trial(tracking, scored):
             folder.spec.write_text(dump(parse(FILE)))
             runs[sweep] = SweepRun.open(tracking, sweep, "", {})
         name = f"trial-{number:03d}"
-        run = TrialRun.open(tracking, runs[sweep].run_id, name, f"{name} r8", params={}, tags={})
+        run = PublishedTrial.open(runs[sweep], name, f"{name} r8", params={}, tags={})
         if best is not None:
             first = scored(hits(best), **more)
             last = None if final is None else scored(hits(final), **more)

@@ -14,7 +14,7 @@ from sweeps.board import current
 from sweeps.cli import status
 from sweeps.doctor import checkup
 from sweeps.driver.run import run
-from sweeps.results import best, lease, record
+from sweeps.results import best, lease
 from sweeps.results.folder import SweepFolder
 from sweeps.results.lease import Driver
 from sweeps.spec.load import dump, parse
@@ -23,8 +23,7 @@ from sweeps.study.study import TRIAL, prepare_study
 from sweeps.tracking.client import Tracking
 from sweeps.tracking.sweep_run import SweepRun
 from sweeps.tracking.sync import SENT, WAITS, sync
-from sweeps.tracking.trial_run import TrialRun
-from sweeps.trial import BESTS, GUARD, VIOLATES
+from tests.sweeps.published import PublishedTrial
 from workers.report import Report
 
 FILE = """
@@ -65,10 +64,7 @@ def _choice():
 
 @pytest.fixture
 def tracking(sweep, folder):
-    return Tracking(
-        uri=sweep.tracking.uri, experiment=sweep.tracking.experiment, root=folder.root,
-        spool=folder.spool,
-    )  # fmt: skip
+    return Tracking(uri=sweep.tracking.uri, experiment=sweep.tracking.experiment, root=folder.root)
 
 
 @pytest.fixture
@@ -78,18 +74,13 @@ def parent(tracking, folder):
 
 def train(folder, parent, name):
     """Do what a host does with a trial."""
-    trial = TrialRun.open(parent.tracking, parent.run_id, name, name, params={}, tags={})
+    trial = PublishedTrial.open(parent, name, name)
     values = VALUES[name]
     for rung, value in enumerate(values, 1):
         metrics = {"val/exact_match": value, "train/epochs": rung}
         report = Report(rung=rung, metrics=metrics, finished=rung == len(values), seconds=1.0)
         kept = best.Best(value=max(values[:rung]), rung=1 + values.index(max(values[:rung])),
                          metrics={"val/exact_match": max(values[:rung])})  # fmt: skip
-        record.append(folder, name, {
-            "rung": rung, "objective": value, "best": kept.value, BESTS: [kept.value],
-            "finished": report.finished, GUARD: None, VIOLATES: None, "metrics": metrics,
-            "seconds": 1.0, "time": float(rung), "symptoms": [],
-        })  # fmt: skip
         trial.report(report, "exact_match", kept)
     return trial
 
