@@ -33,7 +33,6 @@ from sweeps.schedulers.sweep_scheduler import SweepScheduler
 from sweeps.spec.load import parse
 from sweeps.study import searcher
 from sweeps.study.limiter import Admission
-from sweeps.tracking.client import Tracking
 
 FILE = """
 name: simulated
@@ -116,10 +115,7 @@ def measure(options: argparse.Namespace, root: Path) -> Meter:
     """Run the sweep and return what was noted."""
     text = FILE.format(**vars(options))
     sweep, folder = parse(text), SweepFolder.create(root, "simulated")
-    context = SweepContext(
-        sweep=sweep, folder=folder, parent_run_id="", threads=1,
-        tracking=Tracking(uri=None, experiment="simulated", root=root),
-    )  # fmt: skip
+    context = SweepContext(sweep=sweep, folder=folder, threads=1)
     name, fleet = f"{folder.sweep_id}/host-0", start_fleet(folder.sweep_id)
     ray.get(fleet.add.remote(name, Room(slots=options.slots)))
     host = ray.remote(CurveHost).options(name=name, num_cpus=0, max_concurrency=options.slots)

@@ -8,7 +8,6 @@ that it does not depend on how fast the machine is.
 """
 
 import argparse
-import json
 import os
 import random
 import signal
@@ -24,6 +23,8 @@ from pathlib import Path
 import torch
 
 from sweeps.board.earlier import EarlierSweep
+from sweeps.results import record
+from sweeps.results.folder import SweepFolder
 from sweeps.tracking.run_lookup import run_ids
 from workers.tiny.git import make_model, make_processor
 
@@ -136,8 +137,8 @@ def expected_rungs(workplace: Path) -> int:
 
 def recorded(workplace: Path) -> int:
     """Return the rungs on record."""
-    files = (workplace / "sweep-results" / ID).glob("trials/*/rungs.jsonl")
-    return sum(file.read_bytes().count(b"\n") for file in files)
+    folder = SweepFolder(root=workplace / "sweep-results", sweep_id=ID)
+    return sum(len(record.read(folder, trial)) for trial in folder.trials())
 
 
 def left(workplace: Path) -> Left:
@@ -150,8 +151,7 @@ def left(workplace: Path) -> Left:
         history = earlier.run.client.get_metric_history(runs[trial.name], "val/loss")
         counted = Counter(int(point.step) for point in history)
         repeated += sum(times > 1 for times in counted.values())
-        lines = earlier.folder.record(trial.name).read_text().splitlines()
-        rungs = [json.loads(line)["rung"] for line in lines]
+        rungs = [rung["rung"] for rung in record.read(earlier.folder, trial.name)]
         unequal += rungs != sorted(set(counted) - {0})
     code, said = command(workplace, "doctor", ID)
     table = tuple(

@@ -22,6 +22,7 @@ from typing import Any
 from benchmarks import kills
 from benchmarks.clusters import LocalCluster, environment, kill, local_cluster
 from benchmarks.tables import print_table
+from sweeps.results import record
 from sweeps.results.folder import SweepFolder
 from sweeps.tracking.client import Tracking
 from sweeps.tracking.sweep_run import SweepRun
@@ -72,13 +73,13 @@ class Running:
 
     def hosts(self) -> dict[str, str]:
         """Return the host of each trial that has a rung on record."""
-        begun = self.folder.trials()
+        begun = [trial for trial in self.folder.trials() if self.rungs(trial)]
         tags = [run.data.tags for run in self.runs()] if begun else []
         return {one["trial.id"]: one["host"] for one in tags if one["trial.id"] in begun}
 
     def rungs(self, trial: str) -> int:
         """Return the rungs on the record of a trial."""
-        return self.folder.record(trial).read_bytes().count(b"\n")
+        return len(record.read(self.folder, trial))
 
     def until(self, true: Callable[[], object]) -> float:
         """Wait until something is true; return the time."""

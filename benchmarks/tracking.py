@@ -3,9 +3,10 @@
     python -m benchmarks.tracking cost [--store sqlite|server|postgres] [--repeats 5]
     python -m benchmarks.tracking kill [--writers 16] [--rate 5] [--seconds 90] [--away 30]
 
-`cost` writes the runs of trials of ten rungs with four metrics each, as a host does. `kill` lets
-many writers report to one server on Postgres, kills all processes of the server midway, starts it
-again, and counts in the database.
+`cost` writes the records of trials of ten rungs with four metrics each, as a host does, and
+publishes them, as a driver does. `kill` lets many writers write records that one driver publishes
+to a server on Postgres, kills all processes of the server midway, starts it again, and counts in
+its database.
 """
 
 import argparse
@@ -24,12 +25,13 @@ from sqlalchemy import create_engine, text
 
 from benchmarks.postgres import postgres
 from benchmarks.server import Server
+from sweeps.host.trial_record import TrialRecord
 from sweeps.results.best import Best
+from sweeps.results.folder import SweepFolder
 from sweeps.results.scores_file import Captions, Scores
 from sweeps.tracking.client import Tracking
-from sweeps.tracking.outbox import of_trial
+from sweeps.tracking.pending import waiting
 from sweeps.tracking.sweep_run import SweepRun
-from sweeps.tracking.trial_run import TrialRun
 from workers.data.sample import DataSet, Sample
 from workers.metrics.scorer import Scored
 from workers.recipe import Data
@@ -94,25 +96,32 @@ def _now() -> Seconds:
     return np.array([time.perf_counter(), time.process_time()])
 
 
+def result(told: Report) -> dict[str, object]:
+    """Return a rung as its host puts it on record."""
+    return {
+        "rung": told.rung, "metrics": dict(told.metrics), "seconds": told.seconds,
+        "symptoms": [], "time": time.time(),
+    }  # fmt: skip
+
+
 def trial(sweep: SweepRun, name: str) -> dict[str, Seconds]:
-    """Write the run of one trial as its host does, each rung the best; return seconds by part."""
-    watch, made = Stopwatch(), []
-    params = {"adapter.rank": 8, "train.learning_rate": 1e-3, "quantization": "nf4"}
-    watch("open", lambda: made.append(
-        TrialRun.open(sweep.tracking, sweep.run_id, name, name, params=params, tags={"host": "a"})
-    ))  # fmt: skip
-    (run,), kept = made, scores()
-    watch("inputs", lambda: run.inputs(Data(source="shapes"), DATA, SAMPLES))
-    watch("examples", lambda: run.images(SAMPLES[:2], ["crimson disc"] * 2, 0))
-    for rung in range(RUNGS + 1):
+    """Write the record of one trial, each rung the best, and publish it; return seconds by part."""
+    watch, kept = Stopwatch(), scores()
+    record = TrialRecord(folder=sweep.folder, trial=name)
+    params = {"adapter.rank": "8", "train.learning_rate": "0.001", "quantization": "nf4"}
+    watch("open", lambda: record.opened(name, params, {"host": "a"}))
+    watch("inputs", lambda: record.log_data(Data(source="shapes"), DATA, SAMPLES))
+    watch("rungs", lambda: record.log_baseline(report(0), "cider"))
+    watch("examples", lambda: record.log_examples(SAMPLES[:2], ["crimson disc"] * 2, 0))
+    for rung in range(1, RUNGS + 1):
         told = report(rung)
         best = Best(value=told.metrics["val/cider"], rung=rung, metrics=told.metrics)
-        if rung:
-            watch("scores per image", lambda: run.scores(kept))
-        watch("rungs", lambda told=told, best=best: run.report(told, "cider", best))  # type: ignore[misc]
-    watch("predictions", lambda: run.predictions(PREDICTIONS, SAMPLES))
-    watch("examples", lambda: run.images(SAMPLES[:2], ["crimson disc"] * 2, RUNGS))
-    watch("end", lambda: run.end("completed"))
+        watch("scores per image", lambda: record.keep_scores(kept))
+        watch("rungs", lambda told=told, best=best: record.log_rung(result(told), best))  # type: ignore[misc]
+    watch("predictions", lambda: record.log_predictions(PREDICTIONS, SAMPLES))
+    watch("examples", lambda: record.log_examples(SAMPLES[:2], ["crimson disc"] * 2, RUNGS))
+    watch("published", sweep.publisher.publish)
+    watch("published", lambda: sweep.close_trial(name, "completed"))
     return watch.seconds
 
 
@@ -152,36 +161,30 @@ def cost(kind: str, repeats: int) -> None:
     for part in taken[0]:
         wall, cpu = np.median([one[part] for one in taken], axis=0)
         print(f"  {part:18}{wall:8.3f}{cpu:8.3f}")
+    for one in taken:
+        del one["published"]
     wall, cpu = np.median([sum(one.values()) for one in taken], axis=0)
-    print(f"  {'all':18}{wall:8.3f}{cpu:8.3f}")
+    print(f"  {'all in its host':18}{wall:8.3f}{cpu:8.3f}")
     print(f"  under 2 % of a trial whose rungs take {wall / RUNGS / 0.02:.1f} seconds or more")
 
 
-def write(tracking: Tracking, parent: str, name: str, rate: float, count: int) -> None:
-    """Report `count` rungs at `rate` a second, whatever becomes of the server; then send all."""
-    run = TrialRun.open(tracking, parent, name, name, params={"a": 1}, tags={})
+def write(folder: SweepFolder, name: str, rate: float, count: int) -> None:
+    """Put `count` rungs on record at `rate` a second, as a host does."""
+    record = TrialRecord(folder=folder, trial=name)
+    record.opened(name, {"a": "1"}, {})
     began = time.monotonic()
     longest = 0.0
-    for rung in range(count):
+    for rung in range(1, count + 1):
         time.sleep(max(0.0, began + rung / rate - time.monotonic()))
         asked = time.monotonic()
-        run.report(report(rung), "cider")
+        record.log_rung(result(report(rung)), None)
         longest = max(longest, time.monotonic() - asked)
     late = time.monotonic() - began - count / rate
-    box, deadline = of_trial(tracking, parent, name), time.monotonic() + _FLUSH_SECONDS
-    waited = sum(1 for _ in box.file.pending())
-    while not box.file.is_empty and time.monotonic() < deadline:
-        box.line.hurry()
-        box.flush()
-        time.sleep(0.5)
-    run.end("completed")
-    refused = len(box.file.refused())
-    print(f"{name}: longest report {longest:.2f} s, {late:.1f} s behind at the end, "
-          f"{waited} waited then, {refused} refused", flush=True)  # fmt: skip
+    print(f"{name}: longest report {longest:.2f} s, {late:.1f} s behind at the end", flush=True)
 
 
 def kill(writers: int, rate: float, seconds: float, away: float) -> None:
-    """Let writers report while the server is killed and started again; count what is stored."""
+    """Publish what writers report while the server is killed and started again; count it."""
     count = math.ceil(rate * seconds)
     with tempfile.TemporaryDirectory() as temporary, postgres(Path(temporary)) as address:
         folder = Path(temporary)
@@ -191,18 +194,25 @@ def kill(writers: int, rate: float, seconds: float, away: float) -> None:
             fork = multiprocessing.get_context("fork")
             names = [f"trial-{number:03d}" for number in range(writers)]
             processes = [
-                fork.Process(target=write, args=(tracking, sweep.run_id, name, rate, count))
-                for name in names
+                fork.Process(target=write, args=(sweep.folder, name, rate, count)) for name in names
             ]
             for process in processes:
                 process.start()
-            time.sleep(seconds / 3)
-            server.kill()
-            print(f"server killed; {stored(address)[0]} rungs are stored", flush=True)
-            time.sleep(away)
-            server.start()
-            for process in processes:
-                process.join()
+            with sweep.publisher.running():
+                time.sleep(seconds / 3)
+                server.kill()
+                print(f"server killed; {stored(address)[0]} rungs are stored", flush=True)
+                time.sleep(away)
+                server.start()
+                for process in processes:
+                    process.join()
+            for name in names:
+                sweep.close_trial(name, "completed")
+            print(f"{waiting(sweep.folder).count} lines wait at the end", flush=True)
+            deadline = time.monotonic() + _FLUSH_SECONDS
+            while waiting(sweep.folder).count and time.monotonic() < deadline:
+                sweep.publisher.publish(again=True)
+                time.sleep(0.5)
         _say(address, writers, count)
 
 

@@ -31,9 +31,8 @@ class EarlierSweep:
         folder = SweepFolder.find(results, sweep_id)
         sweep = load(folder.spec)
         tracking = Tracking(
-            uri=sweep.tracking.uri, experiment=sweep.tracking.experiment, root=folder.root,
-            spool=folder.spool,
-        )  # fmt: skip
+            uri=sweep.tracking.uri, experiment=sweep.tracking.experiment, root=folder.root
+        )
         return cls(sweep=sweep, folder=folder, run=SweepRun.find(tracking, sweep_id))
 
     @cached_property

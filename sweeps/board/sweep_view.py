@@ -2,7 +2,6 @@
 
 from sweeps.board.front_view import FRONT
 from sweeps.board.view import publish_view
-from sweeps.results.folder import SweepFolder
 from sweeps.spec import plugins
 from sweeps.spec.load import Sweep
 from sweeps.tracking.segment_run import LINEAGE
@@ -10,12 +9,10 @@ from sweeps.tracking.sweep_run import SweepRun
 from sweeps.tracking.trial_run import EXAMPLE_IMAGES
 
 
-def publish(sweep: Sweep, folder: SweepFolder, parent: SweepRun) -> None:
+def publish(sweep: Sweep, parent: SweepRun) -> None:
     """Save the view of the trials of a sweep, whose run is `parent`."""
     publish_view(
-        parent.tracking,
-        folder.sweep_id,
-        parent.run_id,
+        parent,
         list(sweep.search.space),
         logarithmic=sweep.logarithmic_fields(),
         objective=sweep.search.objective.metric,

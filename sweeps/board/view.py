@@ -16,9 +16,7 @@ from urllib.parse import quote, urlencode
 from sweeps.board.standings import INTERVAL, VS_BEST
 from sweeps.spec.load import Sweep
 from sweeps.spec.objectives import LOSS
-from sweeps.tracking import entries
-from sweeps.tracking.client import Tracking, children_of, now
-from sweeps.tracking.outbox import of_sweep
+from sweeps.tracking.client import children_of, now
 from sweeps.tracking.sweep_run import SweepRun
 from workers.measures import reported_as
 from workers.redaction import redact
@@ -46,9 +44,7 @@ class Links:
 
 
 def publish_view(
-    tracking: Tracking,
-    sweep_id: str,
-    parent_run_id: str,
+    parent: SweepRun,
     params: Sequence[str],
     *,
     logarithmic: Collection[str] = (),
@@ -74,7 +70,7 @@ def publish_view(
         if name not in conditional
     ]
     state = {
-        "searchFilter": children_of(parent_run_id),
+        "searchFilter": children_of(parent.run_id),
         "orderByKey": _column("metrics", f"best/{objective}"),
         "orderByAsc": mode == "min",
         "selectedColumns": _columns(params, [objective, *metrics], tags),
@@ -86,14 +82,14 @@ def publish_view(
     }
     created = now()
     view = {
-        "name": f"Leaderboard {sweep_id}",
+        "name": f"Leaderboard {parent.sweep_id}",
         "createdAt": created,
         "updatedAt": created,
         "state": "deflate;" + base64.b64encode(zlib.compress(json.dumps(state).encode())).decode(),
     }
-    key = f"mlflow.sharedViewState.{parent_run_id}"
-    of_sweep(tracking, parent_run_id).put(entries.view(key, json.dumps(view)))
-    return parent_run_id
+    key = f"mlflow.sharedViewState.{parent.run_id}"
+    parent.log(view={"key": key, "text": json.dumps(view)})
+    return parent.run_id
 
 
 def links(

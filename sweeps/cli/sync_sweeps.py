@@ -13,7 +13,6 @@ from sweeps.results import lease
 from sweeps.results.folder import SweepFolder
 from sweeps.storage import places
 from sweeps.tracking.pending import waiting
-from sweeps.tracking.sync import send
 
 SENT, WAITS = 0, 1
 """Exit codes: nothing is left; something waits or was refused."""
@@ -44,7 +43,7 @@ def _sync(folder: SweepFolder, results: Path, console: Console) -> int:
         console.print(f"{folder.sweep_id}: its driver lives and sends what waits; nothing to do")
         return WAITS
     with nullcontext() if driven else lease.held(folder):
-        sent = send(earlier.run, folder)
+        sent = earlier.run.publisher.publish(again=True)
         ended = [] if driven else abandoned.end(earlier)
     console.print(f"{folder.sweep_id}: {sent} entries sent to {earlier.run.tracking.address}")
     for line in [*ended, *waiting(folder).lines()]:
@@ -60,8 +59,7 @@ def _sync(folder: SweepFolder, results: Path, console: Console) -> int:
 def _publish(earlier: EarlierSweep, console: Console) -> None:
     """Write what needs all of a sweep in MLflow: standings, note, plots and report."""
     run, board = earlier.run, earlier.board
-    best = run.best_tags(board.winner.name if board.winner else None)
-    run.tag(best)
+    run.log(best_trial=board.winner.name if board.winner else None)
     board = record_standings(run, board)
     publish(earlier.sweep, earlier.folder, run, board, console)
     winner = f"; best is {board.winner.title}" if board.winner else ""

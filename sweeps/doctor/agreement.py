@@ -40,7 +40,7 @@ class OnDisk:
     driven: bool = False
     """A driver lives."""
     waiting: Mapping[str, int] = field(default_factory=dict)
-    """Run -> entries that MLflow could not be told yet, see `sweeps.tracking`."""
+    """Record -> lines that MLflow has not acknowledged yet, see `sweeps.tracking.pending`."""
     stale_driver: str | None = None
     """A dead driver that left its file."""
 

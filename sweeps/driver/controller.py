@@ -70,7 +70,7 @@ class Controller:
         said = f"{asked.name if isinstance(asked, Path) else asked}: {answer.said}"
         self._say(said)
         tag = asked.stem if isinstance(asked, Path) else asked.id
-        self._run.tag({f"control.{tag}": said[:_TAG_CHARACTERS]})
+        self._run.log(tags={f"control.{tag}": said[:_TAG_CHARACTERS]})
         if answer.done and isinstance(asked, Request) and asked.kind == "stop":
             interrupt()
 

@@ -27,7 +27,6 @@ from sweeps.tracking.client import Tracking
 from sweeps.tracking.connection import AwayError
 from sweeps.tracking.pending import waiting
 from sweeps.tracking.sweep_run import SweepRun
-from sweeps.tracking.sync import send
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,16 +63,15 @@ def run(sweep: Sweep, root: Path, console: Console, resume: str | None = None) -
 
 def _run(sweep: Sweep, folder: SweepFolder, console: Console, *, resuming: bool) -> Outcome:
     tracking = Tracking(
-        uri=sweep.tracking.uri, experiment=sweep.tracking.experiment, root=folder.root,
-        spool=folder.spool,
-    )  # fmt: skip
+        uri=sweep.tracking.uri, experiment=sweep.tracking.experiment, root=folder.root
+    )
     with refused():
         _prepare(sweep, folder, console, resuming=resuming)
         changes.keep(folder, sweep)
         inbox.unpause(folder)
         console.print(f"{folder.sweep_id} in {places.shown(folder.path)}", style="bold")
         parent = _start(folder, tracking)
-    send(parent, folder)
+    parent.publisher.publish(again=True)
     try:
         interrupted = search(sweep, folder, parent, console)
     except BaseException as error:
@@ -127,7 +125,7 @@ def _conclude(
 ) -> tuple[Leaderboard, bool]:
     """End the sweep's run with its leaderboard as a note; say whether MLflow has all of it."""
     folder.refresh()
-    send(parent, folder)
+    parent.publisher.publish(again=True)
     parent.close_running()
     board = leaderboard.read(sweep, folder, driven=False)
     tracked = not waiting(folder).count

@@ -1,8 +1,7 @@
 """The search of a sweep: hosts that train, Tune that runs the trials, Optuna's points."""
 
-import platform
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import suppress
 from functools import partial
 
 from ray import tune
@@ -29,14 +28,13 @@ from sweeps.results import record
 from sweeps.results.budget import Spent
 from sweeps.results.folder import SweepFolder
 from sweeps.schedulers.sweep_scheduler import SweepScheduler
-from sweeps.spec import plugins
 from sweeps.spec.load import Sweep
 from sweeps.spec.problems import refused
 from sweeps.storage import places
 from sweeps.study.limiter import Admission
 from sweeps.study.searcher import OptunaBridge
 from sweeps.study.trials import trial_states
-from sweeps.tracking.sender import telling
+from sweeps.tracking.connection import AwayError
 from sweeps.tracking.sweep_run import SweepRun
 from workers.models import builtin
 
@@ -55,20 +53,14 @@ def search(sweep: Sweep, folder: SweepFolder, parent: SweepRun, console: Console
         refuse(sweep, plan)
         refuse_unmeasured(sweep, plan)
     storage = places.address_of(folder.root)
-    # A trial's segments are ended by what MLflow has of them, so they are told at once.
-    tells = storage is None and not plugins.scheduler(sweep.schedule.name).CHANGES
-    context = SweepContext(
-        sweep=sweep, folder=folder, tracking=parent.tracking,
-        parent_run_id=parent.run_id, threads=plan.threads, storage=storage,
-        teller=platform.node() if tells else None,
-    )  # fmt: skip
+    context = SweepContext(sweep=sweep, folder=folder, threads=plan.threads, storage=storage)
     if sweep.model.base in builtin.BASES and not builtin.is_cached(sweep.model.base):
         console.print(f"building {sweep.model.base}, once, about half a minute")
     say = partial(console.print, soft_wrap=True)
     with refused():
         hosts = Hosts(context, gpu=bool(plan.gpus_per_host), say=say)
     try:
-        sweep_view.publish(sweep, folder, parent)
+        sweep_view.publish(sweep, parent)
         with refused():
             said = hosts.start()
         for line in said:
@@ -95,18 +87,18 @@ def _search_with(
     over = [trial for trial in trial_states(sweep, folder).values() if not trial.is_open]
     for trial in over:
         parent.close_trial(trial.name, trial.state, trial.reason)  # type: ignore[arg-type]
+    with suppress(AwayError):
+        parent.fetch_scores([trial.name for trial in over])
     progress.recover(over)
     bridge = OptunaBridge(sweep, folder)
     if need := hosts.needs():
         bridge.fit(need, hosts.largest_gpu)
-    tells = context.teller is not None
-    telling_too = telling(parent.tracking, parent.run_id, folder) if tells else nullcontext()
-    with telling_too, view(progress, console) as screen:
+    with parent.publisher.running(), view(progress, console) as screen:
         controller = Controller(sweep, folder, bridge.add, progress, parent, say)
         bridge.poll = controller.poll
         controller.poll()
         if not bridge.is_over:
-            follow = Follow(progress, screen, parent.kept() if tells else parent, folder)
+            follow = Follow(progress, screen, parent, folder)
             supervise = Supervise(sweep, folder, progress, bridge, controller.poll, say)
             callbacks = [EndHosts(hosts), FollowCluster(hosts), follow, supervise]
             tune_trials(

@@ -1,4 +1,4 @@
-"""What a trial has written, put into its run: the table of its captions, and examples."""
+"""The captions of a trial, put on its record: a table of them, and examples."""
 
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ def log_predictions(host: "Host", trial: OpenTrial, *, may_wait: bool) -> None:
     """Write the captions of a trial that leaves its slot; `may_wait`: it may come back."""
     if not trial.predictions:
         return
-    trial.run.predictions(trial.predictions, _samples(host, trial))
+    trial.record.log_predictions(trial.predictions, _samples(host, trial))
     # Examples are stored once: those of a trial that only waits would stay for ever.
     if trial.is_over or not may_wait:
         log_examples(host, trial, trial.predictions, step=trial.recipe.train.epochs)
@@ -31,7 +31,7 @@ def log_examples(
         for sample in host.scored_samples(trial.recipe)[:EXAMPLE_IMAGES]
         if sample.id in captions
     ]
-    trial.run.images(samples, [captions[sample.id] for sample in samples], step)
+    trial.record.log_examples(samples, [captions[sample.id] for sample in samples], step)
 
 
 def _samples(host: "Host", trial: OpenTrial) -> "list[Sample]":

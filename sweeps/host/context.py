@@ -1,6 +1,5 @@
 """What the driver hands to its hosts and trials: one frozen value, cheap to pickle."""
 
-import platform
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -10,7 +9,6 @@ from workers.measures import reported_as
 
 if TYPE_CHECKING:  # the processes of trials read this file, and need neither
     from sweeps.spec.sweep import Sweep
-    from sweeps.tracking.client import Tracking
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,27 +17,17 @@ class SweepContext:
 
     sweep: "Sweep"
     folder: SweepFolder
-    tracking: "Tracking"
-    parent_run_id: str
     threads: int
     beside: int = 1
     """Hosts on a host's node, itself included: without GPUs they share its memory."""
     storage: str | None = None
     """Address of the object store in which the results live; null is a folder that all share."""
-    teller: str | None = None
-    """Name of the machine whose driver tells MLflow what others there put on disk."""
 
     def private(self, name: str) -> "SweepContext":
-        """Return the same for a process that writes: in a store, with a working copy of its own.
-
-        Beside the teller it leaves it to that to tell MLflow.
-        """
+        """Return the same for a process that writes: in a store, with a working copy of its own."""
         if self.storage is None:
-            sends = platform.node() != self.teller
-            return replace(self, tracking=replace(self.tracking, sends=sends))
-        folder = replace(self.folder, root=places.private(self.storage, name))
-        spool = folder.spool_of(folder.root.name)
-        return replace(self, folder=folder, tracking=replace(self.tracking, spool=spool))
+            return self
+        return replace(self, folder=replace(self.folder, root=places.private(self.storage, name)))
 
     @property
     def objective(self) -> str:

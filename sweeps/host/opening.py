@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 from sweeps.host import captions
 from sweeps.host.context import SweepContext
 from sweeps.host.points import opened, refuse_lost
-from sweeps.host.trial import OpenTrial, reported
+from sweeps.host.trial import OpenTrial
 from sweeps.results import best, record
 from sweeps.results.record import Result
 from sweeps.storage import copies
-from sweeps.trial import VIOLATES, Point, Start
+from sweeps.trial import Point, Start, trial_id
 
 if TYPE_CHECKING:
     from workers.host.host import Host
@@ -21,8 +21,8 @@ def open_trial(
     start: Start | None,
 ) -> OpenTrial:  # fmt: skip
     """Give a trial a slot; it goes on after the rungs on record, else it begins from `start`."""
+    past = record.usable(context.folder, trial_id(number))
     trial = opened(context, host_name, number, point, start)
-    past = record.usable(context.folder, trial.name)
     refuse_lost(trial, past)
     if past:
         _go_on(context, host, trial, past)
@@ -52,10 +52,10 @@ def is_given_up(context: SweepContext, trial: OpenTrial) -> bool:
 
 def _begin(context: SweepContext, host: "Host", trial: OpenTrial) -> None:
     baseline = trial.untrained = host.admit(trial.name, trial.recipe)
-    trial.run.packed(host.reason_alone(trial.recipe))
+    trial.record.log(tags=_packed(host, trial))
     scored = host.scored_samples(trial.recipe)
-    trial.run.inputs(trial.recipe.data, host.data_set(trial.recipe), scored)
-    trial.run.report(baseline, context.sweep.search.objective.metric)
+    trial.record.log_data(trial.recipe.data, host.data_set(trial.recipe), scored)
+    trial.record.log_baseline(baseline, context.sweep.search.objective.metric)
     captions.log_examples(host, trial, baseline.predictions, step=0)
 
 
@@ -71,21 +71,22 @@ def _begin_from(context: SweepContext, host: "Host", trial: OpenTrial, start: St
 
 
 def _go_on(context: SweepContext, host: "Host", trial: OpenTrial, past: Sequence[Result]) -> None:
-    """Take the trial up after its last rung on record; MLflow hears what it has missed."""
+    """Take the trial up after its last rung on record."""
     folder = context.folder.best_adapter(trial.name)
     copies.pull(folder)
     trial.best, trial.predictions = best.read(folder), best.read_predictions(folder)
-    trial.scores = trial.run.kept_scores()
-    if trial.best:
-        trial.run.best(trial.best.metrics, trial.best.rung)
-    for result in past:
-        trial.track(reported(result), context.sweep.search.objective.metric)
-    for former in trial.segments[:-1]:
-        former.run.end("stopped")
+    trial.scores = trial.record.kept_scores()
+    if trial.best:  # a record of format 1 does not say which rung it is
+        trial.record.log_best(trial.best)
     last = past[-1]
-    trial.mark(context.sweep, last.get(VIOLATES))
     if not record.is_over(last):
         snapshot = context.folder.snapshot(trial.name, last["rung"])
         copies.pull(snapshot)
         host.restore(trial.name, trial.recipe, snapshot)
-        trial.run.packed(host.reason_alone(trial.recipe))
+        trial.record.log(tags=_packed(host, trial))
+
+
+def _packed(host: "Host", trial: OpenTrial) -> dict[str, str]:
+    """Return the tag that says whether the trial trains in a pack, or why it trains alone."""
+    reason_alone = host.reason_alone(trial.recipe)
+    return {"trial.packed": f"no: {reason_alone}" if reason_alone else "yes"}

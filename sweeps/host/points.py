@@ -1,22 +1,23 @@
-"""A trial as its host takes it up: with the point that it has now, and the runs that it logs to."""
+"""A trial as its host takes it up: with the point that it has now, and its record."""
 
 import os
 from collections.abc import Sequence
 
 from sweeps.host.context import SweepContext
 from sweeps.host.trial import OpenTrial
+from sweeps.host.trial_record import TrialRecord
 from sweeps.results import segments
 from sweeps.results.record import Result
 from sweeps.spec.mutable import moving
 from sweeps.tracking import segment_run
-from sweeps.tracking.trial_run import TrialRun
+from sweeps.tracking.trial_run import with_log10
 from sweeps.trial import Point, Start, trial_id, trial_title
 
 
 def opened(
     context: SweepContext, host: str, number: int, point: Point, start: Start | None
 ) -> OpenTrial:
-    """Open the runs of a trial, for which the sampler drew `point`, and of its segments.
+    """Put on record that a trial is taken up, for which the sampler drew `point`.
 
     `start` is the state of another trial from which it began, `host` the name of who opens it.
     """
@@ -27,13 +28,10 @@ def opened(
     now, lineage = segments.point_at(own, point), segments.lineage(every, name)
     fixed = {"train.seed": sweep.train.seed, "model.base": sweep.model.base}
     recipe = sweep.recipe.with_point(now)
-    run = TrialRun.open(
-        context.tracking,
-        context.parent_run_id,
-        name,
+    trial_record = TrialRecord(folder=context.folder, trial=name)
+    trial_record.opened(
         trial_title(number, point),
-        params={**fixed, **point},
-        logarithmic=sweep.logarithmic_fields(),
+        with_log10({**fixed, **point}, sweep.logarithmic_fields()),
         tags={
             "trial.number": str(number),
             "host": host,
@@ -41,14 +39,15 @@ def opened(
             **({"trial.from": f"{start.trial} rung {start.rung}"} if start else {}),
             **({segment_run.LINEAGE: lineage} if lineage else {}),
         },
+        segments=segment_run.described(own, fixed, sweep.logarithmic_fields()),
     )
     return OpenTrial(
         name=name,
-        run=run,
+        record=trial_record,
         recipe=recipe,
         began=start.rung if start else 0,
         first_rung=sweep.first_judged_rung,
-        segments=segment_run.opened(run, own, fixed, sweep.logarithmic_fields()),
+        segments=tuple(own),
         moving=moving(sweep, now),
     )
 
@@ -58,7 +57,7 @@ def refuse_lost(trial: OpenTrial, past: Sequence[Result]) -> None:
 
     `past` are the rungs that it need not train again.
     """
-    newest = trial.segments[-1].segment if trial.segments else None
+    newest = trial.segments[-1] if trial.segments else None
     if newest and (not past or past[-1]["rung"] < newest.rung):
         raise FileNotFoundError(
             f"{newest.trial} goes on from {newest.origin}, but its copy of that snapshot, "

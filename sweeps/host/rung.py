@@ -1,4 +1,4 @@
-"""One rung of one trial, from its training to the record and to MLflow."""
+"""One rung of one trial, from its training to the record."""
 
 import math
 from dataclasses import replace
@@ -12,6 +12,7 @@ from sweeps.results import best, record, retention, scores_file
 from sweeps.results.best import Best
 from sweeps.results.scores_file import Captions, Scores
 from sweeps.storage import copies
+from sweeps.tracking.inputs import final_tags
 from workers.metrics.catalog import outputs
 from workers.report import Report
 
@@ -41,15 +42,13 @@ def course(context: SweepContext, host: "Host", trial: OpenTrial) -> Course[dict
 
 
 def _tell(context: SweepContext, trial: OpenTrial, report: Report) -> dict[str, Any]:
-    """Put a rung on record, then into MLflow, and return it as Tune's result."""
+    """Put a rung on record, and return it as Tune's result."""
     report = replace(report, metrics={**report.metrics, **trial.moving})
     judgement = trial.judgement(context.sweep, report)
     result = trial.result(context.sweep, report, judgement)
     # On record before anybody hears of it: what is heard is never trained again.
-    record.append(context.folder, trial.name, result)
+    trial.record.log_rung(result, trial.best)
     trial.is_over = record.is_over(result)
-    trial.track(report, context.sweep.search.objective.metric)
-    trial.mark(context.sweep, judgement.violates)
     return result
 
 
@@ -75,7 +74,7 @@ def _keep_best(
         return
     scored = _captions(report, trial.recipe.evaluate.beams)
     trial.scores = Scores(references=scores_file.digest(report.predictions), best=scored)
-    trial.run.scores(trial.scores)
+    trial.record.keep_scores(trial.scores)
 
 
 def _with_final_scores(
@@ -93,11 +92,11 @@ def _with_final_scores(
     evaluate = trial.recipe.evaluate
     images = host.final_samples(trial.recipe)
     if len(images) != len(host.scored_samples(trial.recipe)):
-        trial.run.final_images(images)
+        trial.record.keep_tags(final_tags(images))
     elif trial.scores and evaluate.final_beams != evaluate.beams:
         scored = _captions(final, evaluate.final_beams)
         trial.scores = replace(trial.scores, final=scored)
-        trial.run.scores(trial.scores)
+        trial.record.keep_scores(trial.scores)
     return replace(
         report,
         metrics={**report.metrics, **final.metrics},

@@ -6,14 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from sweeps.host.trial_record import TrialRecord, objective_first
 from sweeps.results.best import Best
-from sweeps.results.record import Result
 from sweeps.results.scores_file import Scores
+from sweeps.results.segments import Segment
 from sweeps.spec import constraints
 from sweeps.spec.constraints import Judgement
 from sweeps.spec.sweep import Sweep, values_of
-from sweeps.tracking.segment_run import SegmentRun
-from sweeps.tracking.trial_run import TrialRun
 from sweeps.trial import (
     BESTS,
     CHANGES,
@@ -36,7 +35,7 @@ class OpenTrial:
 
     name: str
     """Its id, such as ``trial-000``: that of its slot, too."""
-    run: TrialRun
+    record: TrialRecord
     recipe: Recipe
     untrained: Report | None = None
     """Rung 0 of a trial that has not been trained yet."""
@@ -50,24 +49,12 @@ class OpenTrial:
     predictions: tuple[Prediction, ...] = ()
     scores: Scores | None = None
     """Of the best rung's captions, and of the final ones when there are some."""
-    segments: tuple[SegmentRun, ...] = ()
+    segments: tuple[Segment, ...] = ()
     """Of a trial that was given other points in its course."""
     moving: Mapping[str, float] = field(default_factory=dict)
     """Numbers of its point that may change in its course, as they are logged at each rung."""
     is_over: bool = False
     """Whether it ended by itself; otherwise it may only wait, or be stopped."""
-
-    def track(self, report: Report, objective: str) -> None:
-        """Log a rung in the trial's run, and in that of the segment that it belongs to."""
-        self.run.report(report, objective, self.best)
-        begun = [each for each in self.segments if each.segment.rung < report.rung]
-        if begun:
-            begun[-1].run.report(report, objective)
-
-    def mark(self, sweep: Sweep, violated: str | None) -> None:
-        """Say in the trial's run which limits it violates."""
-        if sweep.search.constraints:  # else there is no tag to write or to take away
-            self.run.violates(violated)
 
     def out_of_patience(self, rung: int) -> bool:
         """Say whether the objective has not become better for too many rungs.
@@ -76,7 +63,7 @@ class OpenTrial:
         """
         patience = self.recipe.train.patience
         since = self.best.rung if self.best else max(self.began, self.first_rung - 1)
-        taken_over = self.segments[-1].segment.rung if self.segments else 0
+        taken_over = self.segments[-1].rung if self.segments else 0
         return patience is not None and rung - max(since, taken_over) >= patience
 
     def is_judged(self, report: Report) -> bool:
@@ -116,21 +103,10 @@ class OpenTrial:
             SYMPTOMS: list(report.symptoms),
             VIOLATIONS: dict(judgement.excesses),
             VIOLATES: judgement.violates,
-            "metrics": dict(report.metrics),
+            "metrics": objective_first(report.metrics, sweep.search.objective.metric),
             "seconds": report.seconds,
             "time": time.time(),
         }
-
-
-def reported(result: Result) -> Report:
-    """Return the report that a rung on record came from, without its captions."""
-    return Report(
-        rung=result["rung"],
-        metrics=result["metrics"],
-        finished=result["finished"],
-        seconds=result["seconds"],
-        symptoms=tuple(result[SYMPTOMS]),
-    )
 
 
 def failure(error: Exception) -> dict[str, Any]:

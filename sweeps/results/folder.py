@@ -90,10 +90,10 @@ class SweepFolder:
         """Bring down what hosts have written of the trials, except for weights."""
         copies.refresh(self.path / "trials", lambda path: not _HEAVY.fullmatch(path))
 
-    def write(self, file: Path, text: str) -> None:
+    def write(self, file: Path, content: str | bytes) -> None:
         """Write a file of the sweep whole or not at all, and send it to where results live."""
         file.parent.mkdir(parents=True, exist_ok=True)
-        atomic_write(file, text)
+        atomic_write(file, content)
         copies.push(file)
 
     def read(self, file: Path) -> str | None:
@@ -179,17 +179,13 @@ class SweepFolder:
         return self.path / "clock.json"
 
     @property
-    def spool(self) -> Path:
-        """What MLflow could not be told yet, see `sweeps.tracking`."""
-        return self.path / "spool"
+    def events(self) -> Path:
+        """The sweep's own record, which its driver writes, see `sweeps.results.record`."""
+        return self.path / "events.jsonl"
 
-    def spool_of(self, process: str) -> Path:
-        """The same of a process with a working copy of its own, of which others write nothing."""
-        return self.path / "spools" / process
-
-    def spools(self) -> list[Path]:
-        """All of them that are here; the driver's own comes last, for it says how trials ended."""
-        return [*sorted(self.path.glob("spools/*")), self.spool]
+    def acknowledged(self, name: str) -> Path:
+        """How far MLflow has a record, see `sweeps.tracking.sources`."""
+        return self.path / "acknowledged" / names.component(f"{name}.json")
 
     @property
     def keepsakes(self) -> Path:
@@ -206,12 +202,16 @@ class SweepFolder:
         return self.path / "trials" / names.component(trial)
 
     def trials(self) -> list[str]:
-        """The names of the trials that have done a rung."""
+        """The names of the trials that have a record: a host has opened them."""
         return sorted(path.parent.name for path in self.path.glob("trials/*/rungs.jsonl"))
 
     def record(self, trial: str) -> Path:
-        """The trial's rungs so far, a line each."""
+        """What happened to the trial so far, see `sweeps.results.record`."""
         return self.trial(trial) / "rungs.jsonl"
+
+    def artifact(self, trial: str, path: str) -> Path:
+        """A file that MLflow shows of the trial, by its path among the artifacts of the run."""
+        return self.trial(trial) / "artifacts" / path
 
     def opening(self, trial: str) -> Path:
         """Holds a word of whoever trains the trial now: a host that was given up has another."""

@@ -1,28 +1,130 @@
-"""A trial's own record: a line per rung, written once the rung's snapshot is on disk.
+"""The record of a trial, and of its sweep: append-only files of JSON lines, the truth of a sweep.
 
-It is the truth from which a sweep is resumed. Whatever Tune, Optuna or MLflow had not yet heard
-when a process died is told to them again from here; no rung on record is trained twice.
+A trial's host writes the trial's record: a line per rung, once the rung's snapshot is on disk, and
+events, which are lines with an ``event``. The driver writes the sweep's record, of events alone. A
+sweep is resumed from the rungs: no rung on record is trained twice. All that MLflow shows of a
+sweep is a projection of its records, see `sweeps.tracking.publisher`.
+
+A reader ignores events that it does not know. The events are:
+
+- ``opened``: a host took the trial up, or a driver the sweep; ``format`` is `FORMAT`;
+- ``cut``: rungs after the rung ``after`` count no more, for they have to be trained again;
+- ``logged``: what MLflow is to show besides, see `sweeps.tracking.projection`; rungs have it, too;
+- ``ended``: how a trial, or the sweep itself, ended; in the sweep's record.
+
+Records of format 1 hold rungs alone.
 """
 
 import json
+import os
+import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from sweeps.results.folder import SweepFolder
+from sweeps.storage import copies
 from sweeps.trial import GUARD, HOPELESS, VIOLATES
+
+FORMAT = 2
+"""The version of the format that this code writes."""
 
 Result = Mapping[str, Any]
 """What a host returns for a rung: ``rung``, ``objective``, ``best``, ``finished``, ``metrics``,
 ``seconds`` that it took, and ``time`` at which it ended, in seconds since 1970."""
 
 
-def append(folder: SweepFolder, trial: str, result: Result) -> None:
-    """Add a rung to the trial's record."""
+@dataclass(frozen=True)
+class Line:
+    """One line of a record."""
+
+    start: int
+    """Where it begins in the file, in bytes."""
+    end: int
+    """Where the next line begins."""
+    values: Mapping[str, Any]
+    cut: bool = False
+    """A rung that was cut off later."""
+
+    @property
+    def event(self) -> str | None:
+        """The event; None for a rung."""
+        return self.values.get("event")
+
+    @property
+    def logged(self) -> Mapping[str, Any]:
+        """What MLflow is to show besides the rung."""
+        logged: Mapping[str, Any] = self.values.get("logged", {})
+        return logged
+
+
+def append(
+    folder: SweepFolder, trial: str, result: Result, logged: Mapping[str, Any] | None = None
+) -> None:
+    """Add a rung to the trial's record, with what MLflow is to show besides."""
+    write(folder.record(trial), {**result, **({"logged": logged} if logged else {})})
+
+
+def append_event(record: Path, event: str, **values: Any) -> None:
+    """Add an event that happens now to a record."""
+    write(record, {"event": event, "time": time.time(), **values})
+
+
+def write(record: Path, values: Mapping[str, Any]) -> None:
+    """Add a line; it is on the disk, whatever happens to the machine, when this returns.
+
+    Raises OSError, also for a full disk.
+    """
     # A trial that the guard stopped at once has neither a snapshot nor a best adapter.
-    folder.trial(trial).mkdir(parents=True, exist_ok=True)
-    with folder.record(trial).open("a") as file:
-        file.write(json.dumps(result) + "\n")
-    folder.push(folder.record(trial))
+    record.parent.mkdir(parents=True, exist_ok=True)
+    with record.open("a+b") as file:
+        # A line that a crash cut off must not spoil the next one.
+        size = file.seek(0, os.SEEK_END)
+        torn = size > 0 and os.pread(file.fileno(), 1, size - 1) != b"\n"
+        file.write((b"\n" if torn else b"") + json.dumps(values).encode() + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+    copies.push(record)
+
+
+def lines(record: Path) -> list[Line]:
+    """Return the whole lines of a record, without those that a crash cut off.
+
+    Raises ValueError for a record that a later version wrote.
+    """
+    found: list[Line] = []
+    for start, end, values in json_lines(record):
+        line = Line(start, end, values)
+        if line.event == "opened" and values.get("format", FORMAT) > FORMAT:
+            raise ValueError(
+                f"{record} must have a record of format {FORMAT} or below, but has format "
+                f"{values['format']}: open it with the version of sweeps that wrote it"
+            )
+        if line.event == "cut":
+            found = [_cut(one, int(values["after"])) for one in found]
+        found.append(line)
+    return found
+
+
+def json_lines(file: Path) -> list[tuple[int, int, dict[str, Any]]]:
+    """Return the whole lines of a file of JSON objects: where each begins and ends, and it."""
+    try:
+        data = file.read_bytes()
+    except FileNotFoundError:
+        return []
+    found, start = [], 0
+    for text in data.splitlines(keepends=True):
+        end = start + len(text)
+        if text.endswith(b"\n") and (values := _parsed(text)) is not None:
+            found.append((start, end, values))
+        start = end
+    return found
+
+
+def openings(lines: Sequence[Line]) -> int:
+    """Return how often a trial was taken up by a host; 0 for a record of format 1."""
+    return sum(line.event == "opened" for line in lines)
 
 
 def latest(folder: SweepFolder, trial: str) -> list[dict[str, Any]]:
@@ -33,23 +135,21 @@ def latest(folder: SweepFolder, trial: str) -> list[dict[str, Any]]:
 
 def read(folder: SweepFolder, trial: str) -> list[dict[str, Any]]:
     """Return the trial's rungs in their order; a line cut off by a crash is left out."""
-    try:
-        lines = folder.record(trial).read_text().splitlines()
-    except FileNotFoundError:
-        return []
-    return [result for line in lines if (result := _parsed(line)) is not None]
+    rungs = [line for line in lines(folder.record(trial)) if not line.event and not line.cut]
+    return [{key: value for key, value in rung.values.items() if key != "logged"} for rung in rungs]
 
 
 def usable(folder: SweepFolder, trial: str) -> list[dict[str, Any]]:
-    """Return the rungs that need not be trained again, and forget the others.
+    """Return the rungs that need not be trained again, and cut off the others.
 
     They end with the newest rung that has a snapshot to go on from, or that ended the trial.
     """
-    kept = latest(folder, trial)
+    every = latest(folder, trial)
+    kept = every
     while kept and not (is_over(kept[-1]) or _has_snapshot(folder, trial, kept[-1])):
         kept = kept[:-1]
-    if folder.record(trial).exists():  # rewritten: a line cut off would spoil the next one
-        folder.write(folder.record(trial), "".join(json.dumps(each) + "\n" for each in kept))
+    if len(kept) < len(every):
+        append_event(folder.record(trial), "cut", after=kept[-1]["rung"] if kept else -1)
     return kept
 
 
@@ -70,13 +170,18 @@ def in_order(trials: Mapping[str, Sequence[Result]]) -> list[tuple[str, Result]]
     return sorted(rungs, key=lambda rung: float(rung[1]["time"]))
 
 
+def _cut(line: Line, after: int) -> Line:
+    cut = line.cut or (line.event is None and int(line.values["rung"]) > after)
+    return Line(line.start, line.end, line.values, cut)
+
+
 def _has_snapshot(folder: SweepFolder, trial: str, result: Result) -> bool:
     return folder.holds(folder.snapshot(trial, result["rung"]))
 
 
-def _parsed(line: str) -> dict[str, Any] | None:
+def _parsed(line: bytes) -> dict[str, Any] | None:
     try:
-        result: dict[str, Any] = json.loads(line)
+        values = json.loads(line)
     except ValueError:
         return None
-    return result
+    return values if isinstance(values, dict) else None

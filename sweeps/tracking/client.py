@@ -1,7 +1,7 @@
 """Tracking in MLflow: where a sweep is tracked, and how its runs are found there.
 
-Everything goes through `MlflowClient` with the run named each time: the driver and many
-hosts write to one store, and no process has an active run. mlflow is imported on first use.
+Everything goes through `MlflowClient` with the run named each time: no process has an active run.
+mlflow is imported on first use.
 """
 
 import getpass
@@ -18,22 +18,13 @@ from sweeps import names
 
 @dataclass(frozen=True, kw_only=True)
 class Tracking:
-    """Where a sweep is tracked. A plain value that travels to the hosts."""
+    """Where a sweep is tracked. A plain value."""
 
     uri: str | None
     """Address of an MLflow server or store; null is the embedded store under `root`."""
     experiment: str
     root: Path
     """Absolute folder of the embedded store: a SQLite file and the artifacts."""
-    spool: Path | None = None
-    """Absolute folder for what the store cannot be told now; null is one below `root`."""
-    sends: bool = True
-    """Whether this process tells the store; else it keeps all on disk, for one that does."""
-
-    @property
-    def waiting(self) -> Path:
-        """The folder for what the store cannot be told now, see `sweeps.tracking`."""
-        return self.spool or self.root / "spool"
 
     @property
     def address(self) -> str:

@@ -1,188 +1,214 @@
-"""A run in MLflow, as far as this process knows it: found or made, and what it has already."""
+"""A run in MLflow: found by a tag below the run above it, or made. Each write may be repeated.
+
+A write whose answer was lost is made again. What the run has already is not stored twice: metrics
+of a rung, those of the best rung, images of a step.
+"""
 
 import io
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import MappingProxyType
 from typing import Any
 
 from sweeps import names
-from sweeps.tracking import entries, limits
-from sweeps.tracking.address import Address
+from sweeps.tracking import limits
 from sweeps.tracking.client import find_trials, set_tags, user
-from sweeps.tracking.entries import Entry
-from sweeps.tracking.stored import BEST_RUNG, Stored, logged_images
-from sweeps.tracking.writes import at, log, write
+from sweeps.tracking.trial_run import BEST_RUNG, RUNG_SECONDS
+from workers.redaction import redact
 
 ERROR_TAGS = ("trial.error", "trial.guard")
 """Of a run that ended badly; taken away when it runs again."""
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class RemoteRun:
-    """Tells MLflow one entry after another; what it has already it is not told again."""
+    """One run, as far as this process knows it; nobody else writes to it meanwhile.
 
-    def __init__(self, address: Address | None, run_id: str | None = None) -> None:
-        """Take the run's address, or for a sweep's own run its id."""
-        self.address = address
+    Times are in milliseconds since 1970. Texts may come from anywhere, so they are redacted.
+
+    Args:
+        above: the run that it lies below; None for a sweep's own run, which is there.
+        tag: key and value by which it is found below that one.
+        run_id: its id, where that is known.
+    """
+
+    def __init__(
+        self, above: "RemoteRun | None", tag: tuple[str, str] | None, run_id: str | None = None
+    ) -> None:
         self.run_id = run_id
-        self.stored: Stored | None = None
-        self._above: Any | None = None
-        self._tell: Mapping[entries.Kind, Callable[[Any, Entry], None]] = {
-            "open": self._open,
-            "batch": self._batch,
-            "untag": self._untag,
-            "inputs": self._inputs,
-            "artifact": self._artifact,
-            "image": self._image,
-            "end": self._end,
-            "view": self._view,
-            "name": self._name,
-        }
-
-    def tell(self, client: Any, entry: Entry) -> None:
-        """Write an entry to MLflow; told again after its answer was lost, it is stored once."""
-        self._tell[entry.kind](client, entry)
+        self._above, self._tag = above, tag
+        self._rungs: set[int] | None = None
+        """Rungs that are stored; None while nobody has looked."""
+        self._best_rung: int | None = None
+        self._tags: dict[str, str] = {}
+        self._images: set[str] | None = None
+        """Keys and steps of logged images; None while nobody has looked."""
 
     def find(self, client: Any) -> Any | None:
         """Return MLflow's run, or None while there is none."""
         if self.run_id is not None:
             return client.get_run(self.run_id)
-        parent = self._parent(client)
-        assert self.address
-        key, value = self.address.tag
+        above = self._run_above(client)
+        key, value = self._found_by
         condition = names.equals(names.tag(key), value)
-        found = find_trials(client, parent.info.experiment_id, parent.info.run_id, condition)
+        found = find_trials(client, above.info.experiment_id, above.info.run_id, condition)
         if found:
             self.run_id = str(found[0].info.run_id)
         return found[0] if found else None
 
-    def _open(self, client: Any, entry: Entry) -> None:
-        tags, long_tags = limits.fit(entry.values["tags"], limits.TAG_CHARACTERS)
-        params, long_params = limits.fit(entry.values["params"], limits.PARAM_CHARACTERS)
+    def is_missing(self, client: Any) -> bool:
+        """Tell whether there is no such run, or none any more: somebody may have deleted it."""
+        self.run_id = None
+        return self.find(client) is None
+
+    def open(
+        self, client: Any, *, name: str, tags: Mapping[str, str], params: Mapping[str, str],
+        time: int, again: bool = True,
+    ) -> None:  # fmt: skip
+        """Make the run, or set it running again; without `again` one that is there stays so."""
+        tags, long_tags = limits.fit(_redacted(tags), limits.TAG_CHARACTERS)
+        params, long_params = limits.fit(_redacted(params), limits.PARAM_CHARACTERS)
         run = self.find(client)
         if run is None:
-            run_id = self._create(client, entry, tags, entry.values["name"])
-        elif not entry.values["again"]:
+            self._create(client, name, tags, time)
+        elif not again:
             return
         else:
-            run_id = str(run.info.run_id)
-            self.stored = Stored.of(client, run)
-            client.update_run(run_id, status="RUNNING")
-            set_tags(client, run_id, tags)
+            self._look(client, run)
+            client.update_run(self.run_id, status="RUNNING")
+            set_tags(client, str(self.run_id), tags)
+            self._tags.update(tags)
             for tag in ERROR_TAGS:
-                if tag in run.data.tags:
-                    client.delete_tag(run_id, tag)
-                    self.stored.tags.pop(tag, None)
-        log(client, run_id, params=params)
-        write(client, run_id, {**long_tags, **long_params})
+                self.untag(client, tag)
+        self._log(client, params=params)
+        self._write(client, {**long_tags, **long_params})
 
-    def _create(self, client: Any, entry: Entry, tags: Mapping[str, str], name: str) -> str:
-        assert self.address, "the run of a sweep is there before its trials"
-        parent = self._parent(client)
-        own = {
-            "mlflow.parentRunId": parent.info.run_id,
-            "mlflow.user": user(),
-            "mlflow.source.name": "sweeps",
-            **dict([self.address.tag]),
-        }
-        if self.address.segment is None:
-            own["sweep.id"] = parent.data.tags["sweep.id"]
-        made = client.create_run(
-            parent.info.experiment_id, start_time=entry.time, run_name=name, tags={**tags, **own}
-        )
-        self.run_id = str(made.info.run_id)
-        tags = dict(made.data.tags)
-        self.stored = Stored(rungs=set(), best_rung=None, tags=tags, images=set())
-        return self.run_id
+    def rename(self, client: Any, name: str) -> None:
+        """Give the run another name."""
+        client.update_run(self._id(client), name=name)
 
-    def _parent(self, client: Any) -> Any:
-        """Return the run above it; raises ConnectionError for a trial that has none yet."""
-        if self._above is None:
-            assert self.address, "a run has an address or an id"
-            above = client.get_run(self.address.sweep_run_id)
-            if self.address.segment is not None:
-                above = RemoteRun(replace(self.address, segment=None)).find(client)
-            if above is None:
-                raise ConnectionError(f"the run of {self.address.trial} is not stored yet")
-            self._above = above
-        return self._above
+    def log(
+        self, client: Any, *, time: int, metrics: Mapping[str, float] = _NOTHING,
+        rung: int | None = None, tags: Mapping[str, str] = _NOTHING,
+        best: Mapping[str, float] = _NOTHING,
+    ) -> None:  # fmt: skip
+        """Log metrics at the step `rung` (else 0), tags, and in `best` the metrics of a best rung.
 
-    def _batch(self, client: Any, entry: Entry) -> None:
-        run_id = self._id(client)
-        rung, best = entry.values["rung"], entry.values["best"]
-        stored = self._has(client) if rung is not None or best else self.stored
-        metrics = {} if stored and rung in stored.rungs else entry.values["metrics"]
-        told_best = best and stored and stored.best_rung == int(best[BEST_RUNG])
-        tags, whole = limits.fit(entry.values["tags"], limits.TAG_CHARACTERS)
-        log(
-            client, run_id, tags=tags, time=entry.time,
-            metrics=[*at(metrics, rung or 0), *at({} if told_best else best, 0)],
-        )  # fmt: skip
-        write(client, run_id, whole)
-        if stored:
-            stored.tags.update(tags)
-            stored.rungs.update(() if rung is None else (rung,))
-            stored.best_rung = int(best[BEST_RUNG]) if best else stored.best_rung
+        A rung that is stored stays as it is; so does the best one, unless `best` is of a later
+        rung (its number is ``best/rung``).
+        """
+        if rung is not None or BEST_RUNG in best:
+            self._has(client)
+        if rung in (self._rungs or ()):
+            metrics = {}
+        if BEST_RUNG in best and self._best_rung is not None and best[BEST_RUNG] <= self._best_rung:
+            best = {}
+        tags, whole = limits.fit(_redacted(tags), limits.TAG_CHARACTERS)
+        points = [*_at(metrics, rung or 0), *_at(best, 0)]
+        if points or tags:
+            self._log(client, time=time, metrics=points, tags=tags)
+        self._write(client, whole)
+        self._tags.update(tags)
+        if rung is not None and self._rungs is not None:
+            self._rungs.add(rung)
+        self._best_rung = int(best.get(BEST_RUNG, self._best_rung or 0)) or self._best_rung
 
-    def _untag(self, client: Any, entry: Entry) -> None:
-        run_id, key = self._id(client), entry.values["key"]
-        if key in client.get_run(run_id).data.tags:
-            client.delete_tag(run_id, key)
-        if self.stored:
-            self.stored.tags.pop(key, None)
+    def set_missing_tags(self, client: Any, tags: Mapping[str, str]) -> None:
+        """Set those tags that the run has not yet."""
+        self._has(client)
+        if any(self._tags.get(key) != value for key, value in tags.items()):
+            self.log(client, time=0, tags=tags)
 
-    def _inputs(self, client: Any, entry: Entry) -> None:
+    def untag(self, client: Any, key: str) -> None:
+        """Take a tag away."""
+        self._has(client)
+        if key in self._tags:
+            client.delete_tag(self.run_id, key)
+            del self._tags[key]
+
+    def log_inputs(self, client: Any, inputs: Sequence[Mapping[str, Any]]) -> None:
+        """Log on what a run is trained and scored, see `sweeps.tracking.inputs.data_inputs`."""
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
-        run_id = self._id(client)
         written = [
             DatasetInput(
                 Dataset(**each["dataset"]), [InputTag(*tag) for tag in each["tags"].items()]
             )
-            for each in entry.values["inputs"]
+            for each in inputs
         ]
-        client.log_inputs(run_id, written)
+        client.log_inputs(self._id(client), written)
 
-    def _artifact(self, client: Any, entry: Entry) -> None:
-        run_id = self._id(client)
-        write(client, run_id, {entry.values["path"]: entries.content(entry)})
+    def log_file(self, client: Any, path: str, content: bytes) -> None:
+        """Write an artifact, in place of an earlier one."""
+        self._id(client)
+        self._write(client, {path: content})
 
-    def _image(self, client: Any, entry: Entry) -> None:
+    def log_image(self, client: Any, *, key: str, step: int, content: bytes, time: int) -> None:
+        """Log an image (PNG) of a step, once."""
         from PIL import Image
 
-        run_id, stored = self._id(client), self._has(client)
-        there = logged_images(client, run_id) if stored.images is None else stored.images
-        key, step = entry.values["key"], entry.values["step"]
+        run_id = self._id(client)
+        there = _logged_images(client, run_id) if self._images is None else self._images
         name = f"{key.replace('/', '~')}+step+{step}"
         if name in there:
             return
-        stored.images = None  # unknown, should the answer be lost
-        picture = Image.open(io.BytesIO(entries.content(entry)), formats=("PNG",))
+        self._images = None  # unknown, should the answer be lost
+        picture = Image.open(io.BytesIO(content), formats=("PNG",))
         # Asynchronous images are lost when the process is killed.
-        client.log_image(
-            run_id, picture, key=key, step=step, timestamp=entry.time, synchronous=True
-        )
-        stored.images = {*there, name}
+        client.log_image(run_id, picture, key=key, step=step, timestamp=time, synchronous=True)
+        self._images = {*there, name}
 
-    def _end(self, client: Any, entry: Entry) -> None:
+    def set_view(self, client: Any, key: str, text: str) -> None:
+        """Put a tag on the run's experiment, which is where MLflow keeps a saved view."""
+        client.set_experiment_tag(client.get_run(self.run_id).info.experiment_id, key, text)
+
+    def end(
+        self, client: Any, *, status: str, tags: Mapping[str, str], time: int,
+        error: str | None = None, once: bool = False,
+    ) -> None:  # fmt: skip
+        """End the run with a status of MLflow; the whole `error` becomes a file.
+
+        With `once`, a run that has ended stays as it is.
+        """
         run = self.find(client)
-        if run is not None and entry.values["once"] and run.info.status != "RUNNING":
+        if run is not None and once and run.info.status != "RUNNING":
             return
-        tags, whole = limits.fit(entry.values["tags"], limits.TAG_CHARACTERS)
-        error = entry.values["error"]
+        tags, whole = limits.fit(_redacted(tags), limits.TAG_CHARACTERS)
         if run is None:  # the trial failed before it had one; the reason is not to be lost
-            assert self.address
-            self._create(client, entry, {}, self.address.trial)
-        run_id = str(self.run_id)
-        write(client, run_id, {**whole, **({"error.txt": error} if error else {})})
-        log(client, run_id, tags=tags)
-        client.set_terminated(run_id, entry.values["status"], entry.time)
+            self._create(client, self._found_by[1], {}, time)
+        self._write(client, {**whole, **({"error.txt": redact(error)} if error else {})})
+        self._log(client, tags=tags)
+        self._tags.update(tags)
+        client.set_terminated(self.run_id, status, time)
 
-    def _view(self, client: Any, entry: Entry) -> None:
-        run = client.get_run(self.run_id)
-        client.set_experiment_tag(run.info.experiment_id, entry.values["key"], entry.values["text"])
+    @property
+    def _found_by(self) -> tuple[str, str]:
+        assert self._tag, "the run of a sweep is there before its trials"
+        return self._tag
 
-    def _name(self, client: Any, entry: Entry) -> None:
-        client.update_run(self._id(client), name=entry.values["name"])
+    def _create(self, client: Any, name: str, tags: Mapping[str, str], time: int) -> None:
+        above = self._run_above(client)
+        own = {
+            "mlflow.parentRunId": above.info.run_id, "mlflow.user": user(),
+            "mlflow.source.name": "sweeps", **dict([self._found_by]),
+        }  # fmt: skip
+        if "sweep.state" in above.data.tags:  # else it is the run of a trial
+            own["sweep.id"] = above.data.tags["sweep.id"]
+        made = client.create_run(
+            above.info.experiment_id, start_time=time, run_name=name, tags={**tags, **own}
+        )
+        self.run_id = str(made.info.run_id)
+        self._tags = dict(made.data.tags)
+        self._rungs, self._best_rung, self._images = set(), None, set()
+
+    def _run_above(self, client: Any) -> Any:
+        """Return the run above it; raises LookupError where there is none."""
+        assert self._above, "a run has an id or lies below another one"
+        above = self._above.find(client)
+        if above is None:
+            raise LookupError(f"{self._above._found_by[1]} has no run in MLflow")
+        return above
 
     def _id(self, client: Any) -> str:
         """Return the run's id; MLflow is asked once."""
@@ -190,8 +216,56 @@ class RemoteRun:
             raise LookupError("the trial has no run in MLflow, for none could be made")
         return str(self.run_id)
 
-    def _has(self, client: Any) -> Stored:
-        """Return what the run has; MLflow is asked once, for nobody else writes its rungs."""
-        if self.stored is None:
-            self.stored = Stored.of(client, client.get_run(self._id(client)))
-        return self.stored
+    def _has(self, client: Any) -> None:
+        """Know what the run has; MLflow is asked once."""
+        if self._rungs is None:
+            self._look(client, client.get_run(self._id(client)))
+
+    def _look(self, client: Any, run: Any) -> None:
+        history = client.get_metric_history(run.info.run_id, RUNG_SECONDS)
+        best = run.data.metrics.get(BEST_RUNG)
+        self._best_rung = None if best is None else int(best)
+        self._tags, self._images = dict(run.data.tags), None
+        self._rungs = {int(point.step) for point in history}
+
+    def _log(
+        self, client: Any, *, time: int = 0, metrics: Sequence[tuple[str, float, int]] = (),
+        tags: Mapping[str, str] = _NOTHING, params: Mapping[str, str] = _NOTHING,
+    ) -> None:  # fmt: skip
+        """Log in one write; MLflow's client makes several of what is too much for one."""
+        from mlflow.entities import Metric, Param, RunTag
+
+        client.log_batch(
+            self._id(client),
+            metrics=[Metric(key, value, time, step) for key, value, step in metrics],
+            params=[Param(key, value) for key, value in params.items()],
+            tags=[RunTag(key, value) for key, value in tags.items()],
+        )
+
+    def _write(self, client: Any, files: Mapping[str, str | bytes]) -> None:
+        """Write files among the run's artifacts, by their paths there."""
+        for path, data in files.items():
+            with TemporaryDirectory() as folder:
+                local = Path(folder) / Path(path).name
+                local.write_bytes(data.encode() if isinstance(data, str) else data)
+                parent = str(Path(path).parent)
+                client.log_artifact(self.run_id, local, None if parent == "." else parent)
+
+
+def _at(metrics: Mapping[str, float], step: int) -> list[tuple[str, float, int]]:
+    """Return metrics at a step, by names that MLflow takes."""
+    return [(key, value, step) for key, value in limits.names(metrics).items()]
+
+
+def _logged_images(client: Any, run_id: str) -> set[str]:
+    """Return the images of a run; of the two files of each this is the one written last."""
+    paths = [artifact.path for artifact in client.list_artifacts(run_id, "images")]
+    return {
+        path.removeprefix("images/").partition("+timestamp")[0]
+        for path in paths
+        if path.endswith(".webp")
+    }
+
+
+def _redacted(texts: Mapping[str, str]) -> dict[str, str]:
+    return {key: redact(text) for key, text in texts.items()}

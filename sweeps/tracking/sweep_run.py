@@ -1,22 +1,26 @@
 """A sweep's parent run, as the driver sees it: opened, its trials ended, closed.
 
-It is opened only where MLflow answers. What MLflow cannot be told after that waits in outboxes.
+It is opened only where MLflow answers. All that comes after that goes through the sweep's record.
 """
 
 import subprocess
-from collections.abc import Mapping
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from sweeps import names
-from sweeps.tracking import entries, limits, outbox, segment_run
+from sweeps.results import record, scores_file
+from sweeps.results.folder import SweepFolder
+from sweeps.tracking import limits
 from sweeps.tracking.client import Tracking, find_runs, find_trials, open_run, user
-from sweeps.tracking.connection import AwayError, Line, line_to
-from sweeps.tracking.trial_run import STATUS, TrialRun, best_keys
+from sweeps.tracking.connection import Line, line_to
+from sweeps.tracking.publisher import Publisher
+from sweeps.tracking.trial_run import best_keys
 from sweeps.trial import Ending
+from workers.redaction import redact
 
 VERSIONED = (
     "torch", "transformers", "peft", "bitsandbytes", "optuna", "ray", "mlflow", "pycocoevalcap",
@@ -29,7 +33,7 @@ NOTE = "mlflow.note.content"
 
 @dataclass(frozen=True, kw_only=True)
 class SweepRun:
-    """The parent run of a sweep. Its trials' runs are written by the hosts and ended here."""
+    """The parent run of a sweep, and the sweep's own record of what it is to show."""
 
     tracking: Tracking
     sweep_id: str
@@ -48,10 +52,12 @@ class SweepRun:
         every, _ = limits.fit({**_origin(), **tags, **own}, limits.TAG_CHARACTERS)
         run_id = open_run(client, experiment_id, found[0] if found else None, sweep_id, every)
         client.log_text(run_id, sweep_yaml, "sweep.yaml")
-        return cls(
+        run = cls(
             tracking=tracking, sweep_id=sweep_id, experiment_id=experiment_id,
             run_id=run_id, client=client,
         )  # fmt: skip
+        run._record("opened", format=record.FORMAT)
+        return run
 
     @classmethod
     def find(cls, tracking: Tracking, sweep_id: str) -> "SweepRun":
@@ -67,22 +73,28 @@ class SweepRun:
             run_id=found[0].info.run_id, client=client,
         )  # fmt: skip
 
-    def kept(self) -> "SweepRun":
-        """Return the same for who only puts on disk what a teller sends; not for segments."""
-        return replace(self, tracking=replace(self.tracking, sends=False))
+    @cached_property
+    def folder(self) -> SweepFolder:
+        """The folder of the sweep."""
+        return SweepFolder(root=self.tracking.root, sweep_id=self.sweep_id)
+
+    @cached_property
+    def publisher(self) -> Publisher:
+        """What brings MLflow up to the records of the sweep."""
+        return Publisher(self.tracking, self.folder, self.run_id)
 
     def trials(self) -> list[Any]:
         """Return the runs of all trials."""
-        return self._trials(names.has_tag("trial.id"))
+        return find_trials(self.client, self.experiment_id, self.run_id, names.has_tag("trial.id"))
 
     @property
     def line(self) -> Line:
-        """The way to MLflow, to read where it may be away."""
+        """The connection to MLflow, to read where it may be away."""
         return line_to(self.tracking)
 
-    def tag(self, tags: Mapping[str, str]) -> None:
-        """Put tags on the sweep's run."""
-        self._outbox.put(entries.batch(tags=tags))
+    def log(self, **logged: Any) -> None:
+        """Put on record what the sweep's run is to show, see `sweeps.tracking.projection`."""
+        self._record("logged", logged=logged)
 
     @property
     def is_running(self) -> bool:
@@ -91,36 +103,40 @@ class SweepRun:
 
     def interrupt(self) -> None:
         """End the sweep's run whose driver died."""
-        self._outbox.put(entries.ended(STATUS["interrupted"], {"sweep.state": "interrupted"}))
+        self._record("ended", state="interrupted")
 
     def close_running(self) -> None:
-        """End as interrupted every trial that nobody ended; later, when MLflow is away."""
-        with suppress(AwayError):
-            for run in self.line.attempt(
-                lambda _: self._trials(names.equals("attributes.status", "RUNNING"))
-            ):
-                self.close_trial(run.data.tags["trial.id"], "interrupted")
-            self.line.attempt(lambda _: self.close_segments())
+        """End as interrupted every trial that a host has opened and nobody has ended."""
+        for trial in self.folder.trials():
+            if record.openings(record.lines(self.folder.record(trial))):
+                self.close_trial(trial, "interrupted")
 
-    def close_segments(self) -> None:
-        """End the segments that a trial which has ended left running."""
-        for run in self._trials(names.has_tag(segment_run.LINEAGE)):
-            if run.info.status != "RUNNING":
-                segment_run.end(
-                    self._trial(run.data.tags["trial.id"]), run.data.tags["trial.state"]
-                )
+    def close_trial(self, trial: str, state: Ending, reason: str | None = None) -> None:
+        """End a trial's run, once: an ended one stays as it is until a host opens it again.
 
-    def close_trial(self, trial_id: str, state: Ending, reason: str | None = None) -> None:
-        """End a trial's run, once: an ended run stays as it is.
-
-        A trial that failed before its host could open a run gets one here, so that the
-        reason is not lost.
+        A trial that failed before its host could open it gets a run, so that the reason is not
+        lost.
         """
-        trial = self._trial(trial_id)
-        if self.tracking.sends:
-            with suppress(AwayError):
-                segment_run.end(trial, state)
-        trial.end(state, reason, once=True)
+        self.folder.pull(self.folder.record(trial))
+        opened = record.openings(record.lines(self.folder.record(trial)))
+        ended = [line.values for line in record.lines(self.folder.events) if line.event == "ended"]
+        if not any(one.get("trial") == trial and one["opened"] >= opened for one in ended):
+            reason = redact(reason) if reason else None
+            self._record("ended", trial=trial, state=state, reason=reason, opened=opened)
+
+    def fetch_scores(self, over: Collection[str]) -> None:
+        """Bring down the scores of trials that go on and have them in MLflow alone.
+
+        Those of format 1 do, whose hosts asked MLflow for them; `over` are the trials that ended.
+        """
+        for run in self.line.attempt(lambda _: self.trials()):
+            trial = run.data.tags["trial.id"]
+            file = self.folder.artifact(trial, scores_file.SCORES)
+            is_old = not record.openings(record.lines(self.folder.record(trial)))
+            if trial in over or not is_old or file.exists():
+                continue
+            if scores := scores_file.read(self.client, run.info.run_id):
+                self.folder.write(file, scores_file.dump(scores))
 
     def close(
         self, state: Ending, *, best_trial: str | None, best: Mapping[str, float], note: str
@@ -131,31 +147,12 @@ class SweepRun:
         markdown, shown on top of the run.
         """
         self.close_running()
-        self._outbox.put(entries.batch(best_keys(best), {NOTE: note, **self.best_tags(best_trial)}))
-        self._outbox.put(entries.ended(STATUS[state], {"sweep.state": str(state)}))
+        self.log(best=best_keys(best), tags={NOTE: redact(note)}, best_trial=best_trial)
+        self._record("ended", state=state)
 
-    def best_tags(self, best_trial: str | None) -> dict[str, str]:
-        """Return the tags that name the best trial, with its run if MLflow tells it."""
-        if best_trial is None:
-            return {}
-        named = {"sweep.best_trial": best_trial}
-        try:
-            found = self.line.attempt(
-                lambda _: self._trials(names.equals(names.tag("trial.id"), best_trial))
-            )
-        except AwayError:
-            return named
-        return {**named, "sweep.best_run": found[0].info.run_id} if found else named
-
-    @property
-    def _outbox(self) -> outbox.Outbox:
-        return outbox.of_sweep(self.tracking, self.run_id)
-
-    def _trial(self, trial_id: str) -> TrialRun:
-        return TrialRun(outbox=outbox.of_trial(self.tracking, self.run_id, trial_id))
-
-    def _trials(self, condition: str) -> list[Any]:
-        return find_trials(self.client, self.experiment_id, self.run_id, condition)
+    def _record(self, event: str, **values: Any) -> None:
+        record.append_event(self.folder.events, event, **values)
+        self.publisher.wake()
 
 
 def _parent(sweep_id: str) -> str:

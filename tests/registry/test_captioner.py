@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save_file
 from sweeps.promotion import registry
 from sweeps.tracking.client import Tracking
 from sweeps.tracking.sweep_run import SweepRun
-from sweeps.tracking.trial_run import TrialRun
+from tests.sweeps.published import PublishedTrial
 from workers.evaluation.generation import generate
 from workers.families.prompts import Asking, Prompt
 from workers.models.adapters import AdaptedBase
@@ -72,8 +72,8 @@ def registered(tmp_path_factory, untrained_base):
 
     sweep = SweepRun.open(tracking, "shapes-1", "name: shapes\n", {})
     began = {"train.learning_rate": 1e-2, "swept": "before"}  # before it took over another state
-    trial = TrialRun.open(
-        tracking, sweep.run_id, "trial-000", "trial-000",
+    trial = PublishedTrial.open(
+        sweep, "trial-000", "trial-000",
         params=began, logarithmic=["train.learning_rate"], tags={},
     )  # fmt: skip
     trial.best({"val/cider": 1.5}, 3)

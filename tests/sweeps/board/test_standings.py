@@ -9,7 +9,7 @@ from sweeps.results.scores_file import Captions, Scores
 from sweeps.spec.objectives import Objective
 from sweeps.study.trials import TrialState
 from sweeps.tracking.sweep_run import SweepRun
-from sweeps.tracking.trial_run import TrialRun
+from tests.sweeps.published import PublishedTrial
 from workers.metrics import catalog
 from workers.report import Report
 
@@ -112,7 +112,7 @@ def sweep(tracking, scored):
     run = SweepRun.open(tracking, "s-1", "", {})
     for number, count in enumerate([60, 10, 40]):
         name = f"trial-{number:03d}"
-        child = TrialRun.open(run.tracking, run.run_id, name, name, params={}, tags={})
+        child = PublishedTrial.open(run, name, name)
         if number < 2:
             one = scored(hits(count))
             child.scores(Scores(references="same", best=Captions(beams=1, scored=one)))
@@ -154,7 +154,7 @@ def test_without_the_scores_of_the_winner_there_are_no_standings(sweep):
 
 
 def test_the_runs_and_the_score_of_the_base_are_those_of_mlflow(sweep):
-    first = TrialRun.open(sweep.tracking, sweep.run_id, "trial-000", "", params={}, tags={})
+    first = PublishedTrial.open(sweep, "trial-000", "")
     metrics = {"val/exact_match": 0.05, "val/loss": 4.0}
     first.report(Report(rung=0, metrics=metrics, finished=False, seconds=1.0), "exact_match")
     board = tracked(sweep, BY_HITS)

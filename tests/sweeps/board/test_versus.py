@@ -14,7 +14,7 @@ from sweeps.results.scores_file import Captions, Scores
 from sweeps.spec.load import dump, parse
 from sweeps.study.study import TRIAL, open_study
 from sweeps.tracking.sweep_run import SweepRun
-from sweeps.tracking.trial_run import TrialRun
+from tests.sweeps.published import PublishedTrial
 
 FILE = """
 name: pair
@@ -46,7 +46,7 @@ def trial(tracking, scored):
         (parent, folder), name = runs[sweep], f"trial-{number:03d}"
         study = open_study(parse(FILE), folder)
         study.ask({"adapter.rank": CategoricalDistribution([8])}).set_user_attr(TRIAL, name)
-        run = TrialRun.open(tracking, parent.run_id, name, f"{name} r8", params={}, tags={})
+        run = PublishedTrial.open(parent, name, f"{name} r8")
         if best is not None:
             score = best / IMAGES
             metrics = {"val/exact_match": score}

@@ -13,7 +13,7 @@ import pytest
 from sweeps.board.view import EMBEDDED_UI, links, publish_view
 from sweeps.tracking.client import Tracking
 from sweeps.tracking.sweep_run import SweepRun
-from sweeps.tracking.trial_run import TrialRun
+from tests.sweeps.published import PublishedTrial
 
 PARAMS = ["adapter.rank", "train.learning_rate", "quantization", "nf4.double"]
 UI = Path(mlflow.__file__).parent / "server/js/build/static/js"
@@ -26,8 +26,8 @@ def sweep(tmp_path_factory):
     for number, cider in enumerate([0.5, 1.5, 1.0]):
         name = f"trial-{number:03d}"
         params = {"adapter.rank": number, "train.learning_rate": 10.0**-number}
-        trial = TrialRun.open(
-            run.tracking, run.run_id, name, name,
+        trial = PublishedTrial.open(
+            run, name, name,
             params=params, logarithmic=["train.learning_rate"], tags={},
         )  # fmt: skip
         trial.best({"val/cider": cider}, 2)
@@ -48,7 +48,7 @@ def publish(sweep, **changes):
         "examples": {"examples/0": 6},
         **changes,
     }
-    return publish_view(sweep.tracking, sweep.sweep_id, sweep.run_id, PARAMS, **settings)
+    return publish_view(sweep, PARAMS, **settings)
 
 
 def view(sweep, key):

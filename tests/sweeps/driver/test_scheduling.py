@@ -20,7 +20,6 @@ from sweeps.results.folder import SweepFolder
 from sweeps.spec.load import parse
 from sweeps.study.searcher import OptunaBridge
 from sweeps.study.study import open_study, own_trials
-from sweeps.tracking.client import Tracking
 
 FILE = """
 name: curves
@@ -141,8 +140,7 @@ class Sweep:
         """Run what is not over, as a driver does that may die at a rung; return the clock."""
         self.sweep = parse(self.text, overrides=changes)
         context = SweepContext(
-            sweep=self.sweep, folder=self.folder, parent_run_id="", threads=1,
-            tracking=Tracking(uri=None, experiment="curves", root=self.folder.root),
+            sweep=self.sweep, folder=self.folder, threads=1
         )  # fmt: skip
         fleet = start_fleet(self.folder.sweep_id)
         ray.get(fleet.add.remote(self.name, Room(slots=self.slots)))

@@ -15,8 +15,6 @@ from sweeps.host import actor
 from sweeps.host.context import SweepContext
 from sweeps.results.folder import SweepFolder
 from sweeps.spec.load import parse
-from sweeps.tracking.client import Tracking
-from sweeps.tracking.sweep_run import SweepRun
 from workers.memory.fit import USABLE, Device
 from workers.memory.probe import Correction, Reading
 
@@ -53,12 +51,8 @@ def gpu(sweep, known):
 
 @pytest.fixture
 def context(sweep, tmp_path):
-    tracking = Tracking(uri=None, experiment="measured", root=tmp_path)
     folder = SweepFolder.create(tmp_path, "measured")
-    run = SweepRun.open(tracking, folder.sweep_id, "name: measured", {})
-    return SweepContext(
-        sweep=sweep, folder=folder, tracking=tracking, parent_run_id=run.run_id, threads=1
-    )
+    return SweepContext(sweep=sweep, folder=folder, threads=1)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from sweeps.spec.load import parse
 from sweeps.tracking.client import Tracking
 from sweeps.tracking.sweep_run import SweepRun
 from sweeps.trial import FAILED
+from tests.sweeps.published import sweep_run
 
 FILE = """
 name: acted
@@ -34,10 +35,8 @@ def context(tracking, untrained_base, request):
     text = FILE.format(base=untrained_base, metric=metric, evaluate=evaluate and f", {evaluate}")
     sweep = parse(text, overrides=["schedule.name=fifo"])
     folder = SweepFolder.create(tracking.root, "acted")
-    run = SweepRun.open(tracking, folder.sweep_id, "name: acted", {})
-    return SweepContext(
-        sweep=sweep, folder=folder, tracking=tracking, parent_run_id=run.run_id, threads=1
-    )
+    SweepRun.open(tracking, folder.sweep_id, "name: acted", {})
+    return SweepContext(sweep=sweep, folder=folder, threads=1)
 
 
 @pytest.fixture
@@ -65,7 +64,7 @@ def runs(context):
     """Return what returns the runs of the sweep's trials, by trial, and a client."""
 
     def found():
-        run = SweepRun.find(context.tracking, context.folder.sweep_id)
+        run = sweep_run(context.folder)
         return {trial.data.tags["trial.id"]: trial for trial in run.trials()}, run.client
 
     return found

@@ -10,8 +10,8 @@ from ray.exceptions import RayActorError
 
 from sweeps.host.actor import HostActor
 from sweeps.results import keepsakes
-from sweeps.tracking.sweep_run import SweepRun
 from sweeps.trial import FAILED
+from tests.sweeps.published import sweep_run
 from workers.evaluation.scoring import digest_of_ids
 from workers.metrics.scorer import Scorer
 
@@ -64,7 +64,7 @@ def test_warming_up_keeps_small_copies_of_the_images_and_the_base_s_captions(act
 def test_trial_and_sweep_say_which_images_score_them(actor, context, run_of):
     actor.warm_up()
     actor.open(0, {"train.learning_rate": 1e-3})
-    parent = SweepRun.find(context.tracking, context.folder.sweep_id)
+    parent = sweep_run(context.folder)
     samples = actor._host.scored_samples(context.sweep.recipe)
     expected = {"eval.images": "6", "eval.digest": digest_of_ids(one.id for one in samples)}
     for tags in (run_of().data.tags, parent.client.get_run(parent.run_id).data.tags):

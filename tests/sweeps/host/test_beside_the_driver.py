@@ -1,17 +1,13 @@
-"""A host on the driver's machine: all that it has to say is on disk, and MLflow is not loaded."""
+"""A host puts all that it has to say on record, and never loads MLflow."""
 
 import pickle
-import platform
 import subprocess
 import sys
-
-import pytest
 
 from sweeps.host.context import SweepContext
 from sweeps.results.folder import SweepFolder
 from sweeps.spec.load import parse
 from sweeps.tracking.client import Tracking
-from sweeps.tracking.sender import Teller
 from sweeps.tracking.sweep_run import SweepRun
 
 FILE = """
@@ -42,25 +38,18 @@ sys.exit("mlflow" in sys.modules)
 """
 
 
-@pytest.fixture
-def run(tmp_path):
-    tracking = Tracking(uri=None, experiment="beside", root=tmp_path)
-    return SweepRun.open(tracking, "beside-1", "name: beside", {})
-
-
-def test_a_trial_reaches_mlflow_by_the_driver_alone(run, untrained_base, tmp_path):
+def test_a_trial_reaches_mlflow_by_the_driver_alone(untrained_base, tmp_path):
     folder = SweepFolder.create(tmp_path, "beside")
-    tracking = Tracking(uri=None, experiment="beside", root=tmp_path, spool=folder.spool)
-    context = SweepContext(
-        sweep=parse(FILE.format(base=untrained_base)), folder=folder, tracking=tracking,
-        parent_run_id=run.run_id, threads=1, teller=platform.node(),
-    )  # fmt: skip
+    tracking = Tracking(uri=None, experiment="beside", root=tmp_path)
+    run = SweepRun.open(tracking, folder.sweep_id, "name: beside", {})
+    sweep = parse(FILE.format(base=untrained_base))
+    context = SweepContext(sweep=sweep, folder=folder, threads=1)
     (tmp_path / "context").write_bytes(pickle.dumps(context))
     command = [sys.executable, "-c", HOST, str(tmp_path / "context")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert not run.trials()
-    Teller(tracking, run.run_id, folder).tell()
+    run.publisher.publish()
     (trial,) = run.trials()
     history = run.client.get_metric_history(trial.info.run_id, "val/loss")
     assert sorted(point.step for point in history) == [0, 1, 2]

@@ -124,6 +124,7 @@ def test_a_trial_that_goes_on_elsewhere_keeps_the_scores_of_its_best_rung(actor,
     before = scores_file.read(client, trials["trial-000"].info.run_id)
     actor.open(0, {"train.learning_rate": 1e-6})
     run_out(0)
+    runs()
     after = scores_file.read(client, trials["trial-000"].info.run_id)
     assert after.best.scored.ids == before.best.scored.ids
     assert after.final is not None

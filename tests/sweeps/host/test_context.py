@@ -7,7 +7,6 @@ from sweeps.host.context import SweepContext
 from sweeps.results.folder import SweepFolder
 from sweeps.spec.load import parse
 from sweeps.spec.sweep import base_of
-from sweeps.tracking.client import Tracking
 from sweeps.trial import trial_id, trial_number, trial_title
 
 
@@ -16,8 +15,6 @@ def context(tmp_path, objective):
     return SweepContext(
         sweep=parse(text, overrides=[f"search.objective={objective}"]),
         folder=SweepFolder(root=tmp_path, sweep_id="a-1"),
-        tracking=Tracking(uri=None, experiment="a", root=tmp_path),
-        parent_run_id="1",
         threads=1,
     )
 

@@ -68,12 +68,11 @@ def test_a_trial_that_ends_without_a_healthy_rung_was_stopped_by_the_guard(actor
     assert not any(name.startswith("final/") for name in result["metrics"])
 
 
-def test_a_trial_that_the_guard_stopped_needs_no_slot_again(actor, context, run_of):
+def test_a_trial_that_the_guard_stopped_needs_no_slot_again(actor, context, runs, run_of):
     actor.open(0, COLLAPSING)
     results = [actor.advance(0) for _ in range(2)]
     actor.close(0)
-    client = context.tracking.client()
-    client.delete_run(run_of().info.run_id)  # as if the host had died before it wrote
+    runs()[1].delete_run(run_of().info.run_id)  # as if the host had died before it wrote
     assert actor.open(0, COLLAPSING) is None
     actor.close(0)
     assert record.read(context.folder, "trial-000") == results

@@ -4,11 +4,13 @@ import pytest
 
 from sweeps.host.actor import HostActor
 from sweeps.host.context import SweepContext
+from sweeps.host.trial_record import TrialRecord
 from sweeps.results import record
 from sweeps.results.folder import SweepFolder
 from sweeps.spec.load import parse
 from sweeps.tracking.sweep_run import SweepRun
 from sweeps.trial import BESTS, HOPELESS, OBJECTIVES, VIOLATES, VIOLATIONS
+from tests.sweeps.published import sweep_run
 
 FILE = """
 name: limited
@@ -31,10 +33,8 @@ def opened(tracking, untrained_base):
     def make(limits, rank):
         sweep = parse(FILE.format(base=untrained_base, limits=limits))
         folder = SweepFolder.create(tracking.root, "limited")
-        run = SweepRun.open(tracking, folder.sweep_id, "name: limited", {})
-        context = SweepContext(
-            sweep=sweep, folder=folder, tracking=tracking, parent_run_id=run.run_id, threads=1
-        )
+        SweepRun.open(tracking, folder.sweep_id, "name: limited", {})
+        context = SweepContext(sweep=sweep, folder=folder, threads=1)
         actors.append(HostActor(context, "host-0"))
         assert actors[-1].open(0, {"adapter.rank": rank}) is None
         return context, actors[-1]
@@ -45,7 +45,7 @@ def opened(tracking, untrained_base):
 
 
 def run_of(context):
-    return SweepRun.find(context.tracking, context.folder.sweep_id).trials()[0]
+    return sweep_run(context.folder).trials()[0]
 
 
 def test_a_trial_whose_adapter_is_too_large_is_never_trained(opened):
@@ -86,7 +86,8 @@ def test_a_limit_that_a_later_rung_may_keep_ends_nobody(opened):
 
 def test_the_tag_goes_when_the_limit_is_kept(opened):
     context, actor = opened('adapter_mb: "< 0.1"', 1)
-    run = actor._trials["trial-000"].run
-    run.violates("latency_ms is 9, must be < 5")
+    violated = {"trial.violates": "latency_ms is 9, must be < 5"}
+    TrialRecord(folder=context.folder, trial="trial-000").log(tags=violated)
+    assert violated.items() <= run_of(context).data.tags.items()
     actor.advance(0)
     assert "trial.violates" not in run_of(context).data.tags

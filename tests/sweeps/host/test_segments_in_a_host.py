@@ -1,5 +1,7 @@
 """What a host makes of a trial that took over another's state, without Ray."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -15,9 +17,9 @@ from sweeps.results.segments import Generation, Segment
 from sweeps.spec.load import parse
 from sweeps.study.study import TRIAL, open_study
 from sweeps.tracking import segment_run
-from sweeps.tracking.segment_run import SegmentRun
 from sweeps.tracking.sweep_run import SweepRun
 from sweeps.trial import CHANGES, FAILED
+from tests.sweeps.published import sweep_run
 from workers.host.host import Host
 
 FILE = """
@@ -48,10 +50,9 @@ SEGMENT = Segment(
 @pytest.fixture
 def context(tracking, untrained_base):
     folder = SweepFolder.create(tracking.root, "taken")
-    run = SweepRun.open(tracking, folder.sweep_id, "name: taken", {})
+    SweepRun.open(tracking, folder.sweep_id, "name: taken", {})
     return SweepContext(
-        sweep=parse(FILE.format(base=untrained_base)), folder=folder, tracking=tracking,
-        parent_run_id=run.run_id, threads=1,
+        sweep=parse(FILE.format(base=untrained_base)), folder=folder, threads=1,
     )  # fmt: skip
 
 
@@ -74,12 +75,12 @@ def weights(folder):
 
 
 def run_of(context, trial="trial-001"):
-    parent = SweepRun.find(context.tracking, context.folder.sweep_id)
+    parent = sweep_run(context.folder)
     return next(run for run in parent.trials() if run.data.tags["trial.id"] == trial)
 
 
 def losses(context, run):
-    client = context.tracking.client()
+    client = sweep_run(context.folder).client
     history = client.get_metric_history(run.info.run_id, "val/loss")
     return {point.step: point.value for point in history}
 
@@ -110,7 +111,7 @@ def test_mlflow_has_a_child_run_with_the_segments_parameters(actor, context):
     assert run.info.run_name == "trial-001 r4 lr0.008"
     assert run.data.tags["trial.lineage"] == "lr0.008 <- trial-000@2"
     assert run.data.params["train.learning_rate"] == "0.0001"
-    (segment,) = segment_run.of(context.tracking.client(), run)
+    (segment,) = segment_run.of(sweep_run(context.folder).client, run)
     assert segment.data.params["train.learning_rate"] == "0.008"
     assert segment.data.params["adapter.rank"] == "4"
     assert segment.info.run_name == "trial-001 r4 lr0.008 <- trial-000@2"
@@ -122,7 +123,7 @@ def test_mlflow_has_a_child_run_with_the_segments_parameters(actor, context):
 def test_the_sweep_ends_the_segments_with_their_trial_and_knows_the_lineage(actor, context):
     actor.open(1, BAD, None, "second")
     actor.advance(1)
-    parent = SweepRun.find(context.tracking, context.folder.sweep_id)
+    parent = sweep_run(context.folder)
     parent.close_trial("trial-001", "completed")
     (segment,) = segment_run.of(parent.client, run_of(context))
     assert segment.info.status == "FINISHED"
@@ -147,8 +148,8 @@ def test_a_second_change_ends_the_first_segment_and_tells_nothing_twice(actor, c
     segments.keep(context.folder, Generation(rung=3, scores=scores, segments=(again,)))
     assert actor.open(1, BAD, None, "third") is None
     actor.advance(1)
-    runs = {run.data.tags["segment.rung"]: run
-            for run in segment_run.of(context.tracking.client(), run_of(context))}  # fmt: skip
+    found = segment_run.of(sweep_run(context.folder).client, run_of(context))
+    runs = {run.data.tags["segment.rung"]: run for run in found}
     assert {rung: run.info.status for rung, run in runs.items()} == {"2": "KILLED", "3": "RUNNING"}
     assert [sorted(losses(context, runs[rung])) for rung in ("2", "3")] == [[3], [4]]
     assert run_of(context).data.tags["trial.lineage"] == "<- trial-000@3"
@@ -171,7 +172,9 @@ def test_a_copy_that_is_missing_ends_the_trial_and_says_which(actor, context):
 
 def test_examples_are_those_of_the_end_and_not_of_a_wait(actor, context):
     def steps():
-        found = context.tracking.client().list_artifacts(run_of(context).info.run_id, "images")
+        found = sweep_run(context.folder).client.list_artifacts(
+            run_of(context).info.run_id, "images"
+        )
         return {one.path.split("+step+")[1].split("+")[0] for one in found if "+step+" in one.path}
 
     actor.close(1, "first")
@@ -184,10 +187,9 @@ def test_examples_are_those_of_the_end_and_not_of_a_wait(actor, context):
 
 
 def test_patience_begins_anew_with_another_trials_state():
-    taken = SegmentRun(segment=SEGMENT, run=None)
     recipe = parse(FILE.format(base="nothing"), overrides=["train.patience=2"]).recipe
     best = Best(value=1.0, rung=1, metrics={})
-    alone = OpenTrial(name="trial-001", run=None, recipe=recipe, best=best)
-    trial = OpenTrial(name="trial-001", run=None, recipe=recipe, best=best, segments=(taken,))
+    alone = OpenTrial(name="trial-001", record=None, recipe=recipe, best=best)
+    trial = replace(alone, segments=(SEGMENT,))
     assert [alone.out_of_patience(rung) for rung in (2, 3, 4)] == [False, True, True]
     assert [trial.out_of_patience(rung) for rung in (2, 3, 4)] == [False, False, True]

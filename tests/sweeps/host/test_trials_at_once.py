@@ -11,7 +11,6 @@ from sweeps.host.context import SweepContext
 from sweeps.results import best, record
 from sweeps.results.folder import SweepFolder
 from sweeps.spec.load import parse
-from sweeps.tracking.sweep_run import SweepRun
 from sweeps.trial import FAILED
 from workers.memory.probe import Correction
 
@@ -34,17 +33,14 @@ ENDLESS = {"train.learning_rate": 1e-3, "train.batch_size": 1, "data.limit": 400
 
 
 @pytest.fixture
-def make(tracking, untrained_base):
+def make(tmp_path, untrained_base):
     """Return a function: name, packing -> an actor of a sweep of its own, with its context."""
     actors = []
 
     def actor(name, packing="auto"):
-        folder = SweepFolder.create(tracking.root, name)
-        run = SweepRun.open(tracking, folder.sweep_id, f"name: {name}", {})
-        context = SweepContext(
-            sweep=parse(FILE.format(base=untrained_base, packing=packing)), folder=folder,
-            tracking=tracking, parent_run_id=run.run_id, threads=1,
-        )  # fmt: skip
+        folder = SweepFolder.create(tmp_path, name)
+        sweep = parse(FILE.format(base=untrained_base, packing=packing))
+        context = SweepContext(sweep=sweep, folder=folder, threads=1)
         actors.append(HostActor(context, "host-0"))
         return actors[-1], context
 

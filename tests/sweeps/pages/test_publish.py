@@ -20,7 +20,7 @@ from sweeps.spec.load import dump, parse
 from sweeps.study.searcher import OptunaBridge
 from sweeps.tracking.client import Tracking
 from sweeps.tracking.sweep_run import NOTE, SweepRun
-from sweeps.tracking.trial_run import TrialRun
+from tests.sweeps.published import PublishedTrial
 from workers.report import Prediction, Report
 
 FILE = """
@@ -58,12 +58,11 @@ def told(tmp_path_factory, empty_store, scored):
 def _trial(folder, run, bridge, scored):
     point = bridge.suggest("x")["point"]
     name = f"trial-{len(run.trials()):03d}"
-    trial = TrialRun.open(run.tracking, run.run_id, name, name, params=point, tags={})
+    trial = PublishedTrial.open(run, name, name, params=point, tags={})
     for rung in range(3):
         metrics = {f"val/{key}": value * rung / 2 for key, value in scored.corpus.items()}
-        trial.report(Report(rung=rung, metrics={**metrics, "val/loss": 3.0 - rung},
-                            finished=rung == 2, seconds=9.0), "exact_match")  # fmt: skip
         value = metrics["val/exact_match"]
+        trial.log(rung=rung, metrics={**metrics, "val/loss": 3.0 - rung}, seconds=9.0)
         result = {
             "rung": rung, "objective": value, "best": value, "finished": rung == 2,
             "metrics": metrics, "seconds": 9.0, "time": 0.0,
@@ -72,7 +71,7 @@ def _trial(folder, run, bridge, scored):
             record.append(folder, name, result)
     trial.best(metrics, 2)
     trial.scores(Scores(references="same", best=Captions(beams=1, scored=scored)))
-    trial.end("completed")
+    run.close_trial(name, "completed")
     bridge.on_trial_complete("x", result)
 
 

@@ -19,7 +19,7 @@ from sweeps.study.draws import Draws
 from sweeps.study.study import open_study
 from sweeps.tracking.client import Tracking
 from sweeps.tracking.sweep_run import SweepRun
-from sweeps.tracking.trial_run import TrialRun
+from tests.sweeps.published import PublishedTrial
 from workers.host.host import Host
 
 MODEL = "shapes-captioner"
@@ -76,7 +76,7 @@ def train(host, trial, recipe, folder, parent):
     report = host.advance(trial)
     host.export(trial, folder.best_adapter(trial))
     host.evict(trial)
-    run = TrialRun.open(parent.tracking, parent.run_id, trial, trial, params={}, tags={})
+    run = PublishedTrial.open(parent, trial, trial, params={}, tags={})
     run.best(report.metrics, report.rung)
     score = report.metrics["val/word_error_rate"]
     record.append(folder, trial, {

@@ -33,6 +33,28 @@ def test_a_line_cut_off_by_a_crash_is_left_out_and_does_not_spoil_the_next(folde
     assert record.read(folder, "trial-000") == [rung(1), rung(2)]
 
 
+@pytest.mark.parametrize("cut", range(1, 60, 7))
+def test_wherever_a_line_is_cut_off_the_others_count(folder, cut):
+    record.append(folder, "trial-000", rung(1))
+    file = folder.record("trial-000")
+    file.write_bytes(file.read_bytes() + file.read_bytes()[:cut])
+    record.append_event(file, "opened", format=record.FORMAT)
+    record.append(folder, "trial-000", rung(2), {"tags": {"a": "ä\n"}})
+    assert record.read(folder, "trial-000") == [rung(1), rung(2)]
+    lines = record.lines(file)
+    assert [line.event for line in lines] == [None, "opened", None]
+    assert lines[-1].logged == {"tags": {"a": "ä\n"}}
+
+
+def test_events_that_nobody_knows_are_left_out_and_a_later_format_is_refused(folder):
+    record.append_event(folder.record("trial-000"), "checked", sum="0")
+    record.append(folder, "trial-000", rung(1))
+    assert record.read(folder, "trial-000") == [rung(1)]
+    record.append_event(folder.record("trial-000"), "opened", format=record.FORMAT + 1)
+    with pytest.raises(ValueError, match="format 2 or below, but has format 3"):
+        record.read(folder, "trial-000")
+
+
 def test_a_trial_stopped_by_the_guard_is_over_without_a_snapshot(folder):
     last = {**rung(1), "objective": float("inf"), "guard": "rung 1: train/loss is inf"}
     record.append(folder, "trial-007", last)

@@ -9,7 +9,7 @@ import pytest
 from sweeps.results import scores_file
 from sweeps.results.scores_file import Captions, Scores, digest, dump, parse
 from sweeps.tracking.sweep_run import SweepRun
-from sweeps.tracking.trial_run import TrialRun
+from tests.sweeps.published import PublishedTrial
 from workers.report import Prediction
 
 
@@ -78,7 +78,7 @@ def test_the_digest_is_of_images_and_references_only():
 
 def test_a_run_keeps_the_last_scores_that_were_written(tracking, scores):
     sweep = SweepRun.open(tracking, "s-1", "", {})
-    trial = TrialRun.open(sweep.tracking, sweep.run_id, "trial-000", "t", params={}, tags={})
+    trial = PublishedTrial.open(sweep, "trial-000", "t", params={}, tags={})
     assert scores_file.read(trial.client, trial.run_id) is None
     trial.scores(replace(scores, final=None))
     trial.scores(scores)

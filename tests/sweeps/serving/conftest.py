@@ -19,7 +19,7 @@ from sweeps.serving.keeper import Keeper
 from sweeps.serving.served import Registered
 from sweeps.tracking.client import Tracking
 from sweeps.tracking.sweep_run import SweepRun
-from sweeps.tracking.trial_run import TrialRun
+from tests.sweeps.published import PublishedTrial
 from workers.evaluation.generation import generate
 from workers.families.prompts import Asking
 from workers.models.adapters import AdaptedBase
@@ -49,9 +49,7 @@ class Shop:
         self.base = base
         self._captioners = {}
         sweep = SweepRun.open(self.tracking, "shapes-1", "name: shapes\n", {})
-        self.run = TrialRun.open(
-            self.tracking, sweep.run_id, "trial-000", "trial-000", params={}, tags={}
-        )
+        self.run = PublishedTrial.open(sweep, "trial-000", "trial-000", params={}, tags={})
         self.run.best({"val/cider": 1.5}, 3)
 
     def recipe(self, **point):

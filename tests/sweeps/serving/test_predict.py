@@ -21,7 +21,7 @@ from sweeps.study.draws import Draws
 from sweeps.study.study import open_study
 from sweeps.tracking.client import Tracking
 from sweeps.tracking.sweep_run import SweepRun
-from sweeps.tracking.trial_run import TrialRun
+from tests.sweeps.published import PublishedTrial
 from workers import data
 from workers.families.prompts import Asking
 from workers.host.host import Host
@@ -61,7 +61,7 @@ def swept(untrained_base, tmp_path_factory):
     })  # fmt: skip
     tracking = Tracking(uri=None, experiment=sweep.name, root=folder.root)
     parent = SweepRun.open(tracking, folder.sweep_id, folder.spec.read_text(), {})
-    run = TrialRun.open(tracking, parent.run_id, "trial-000", "trial-000 r2", params={}, tags={})
+    run = PublishedTrial.open(parent, "trial-000", "trial-000 r2", params={}, tags={})
     run.best(report.metrics, report.rung)
     parent.close_trial("trial-000", "completed")
     adapter = folder.best_adapter("trial-000")

@@ -109,7 +109,7 @@ class Workplace:
         records = [key for key in self.storage.files(SWEEP) if key.endswith("rungs.jsonl")]
         texts = {key.split("/")[1]: self.storage.read(f"{SWEEP}/{key}") for key in records}
         return {
-            trial: [json.loads(line)["rung"] for line in text.decode().splitlines()]
+            trial: [line["rung"] for line in map(json.loads, text.splitlines()) if "rung" in line]
             for trial, text in texts.items()
         }
 

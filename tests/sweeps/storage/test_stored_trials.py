@@ -1,5 +1,7 @@
 """Hosts without Ray, each on a machine of its own, and a store between them."""
 
+import time
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -12,8 +14,7 @@ from sweeps.spec.load import parse
 from sweeps.storage import copies, places
 from sweeps.storage import store as storage_module
 from sweeps.storage.store import Storage
-from sweeps.tracking.entries import batch
-from sweeps.tracking.spool import SpoolFile
+from sweeps.tracking.pending import waiting
 from sweeps.tracking.sweep_run import SweepRun
 from sweeps.trial import FAILED, FULL
 
@@ -33,12 +34,10 @@ POINT = {"train.learning_rate": 1e-3}
 
 
 @pytest.fixture
-def context(tracking, untrained_base, address):
+def context(untrained_base, address):
     folder = SweepFolder.create(places.working(address, places.DRIVER), "acted")
-    run = SweepRun.open(tracking, folder.sweep_id, "name: acted", {})
     return SweepContext(
-        sweep=parse(FILE.format(base=untrained_base)), folder=folder, tracking=tracking,
-        parent_run_id=run.run_id, threads=1, storage=address,
+        sweep=parse(FILE.format(base=untrained_base)), folder=folder, threads=1, storage=address,
     )  # fmt: skip
 
 
@@ -70,7 +69,9 @@ def test_a_trial_goes_on_elsewhere_and_whoever_had_it_reports_no_more(context, h
     assert "goes on on another host" in lost.advance(0)[FAILED]
     assert rungs(context) == [1, 2, 3]
     names = {path.name for path in copies.glob(context.folder.trial("trial-000"), "*")}
-    assert names == {"rungs.jsonl", "opening", "best", "rung-001", "rung-002", "rung-003"}
+    assert names == {
+        "rungs.jsonl", "opening", "artifacts", "best", "rung-001", "rung-002", "rung-003",
+    }  # fmt: skip
 
 
 def test_a_rung_whose_record_did_not_arrive_is_trained_again(context, host, monkeypatch):
@@ -107,21 +108,30 @@ def test_a_store_that_stays_away_ends_the_sweep_and_not_the_trial(context, host,
     assert f"sweeps resume {context.folder.sweep_id}" in result[FULL]
 
 
-def test_what_mlflow_was_not_told_survives_the_machine_of_the_host(context):
-    own = context.private("host-0")
-    assert own.folder.root != context.folder.root
-    spool = SpoolFile(own.tracking.waiting / "trial-000")
-    spool.append(batch(tags={"a": "b"}))
-    copies.forget(own.folder.root)
-    context.folder.refresh()
-    (there, drivers) = context.folder.spools()
-    assert drivers == context.folder.spool
-    file = SpoolFile(there / "trial-000")
-    with file.sending():
-        ((end, entry),) = file.ends()
-        file.advance(end)
-    assert entry.values["tags"] == {"a": "b"}
-    assert not [key for key in Storage(context.storage).files() if "trial-000" in key]
+def test_what_hosts_put_on_record_reaches_mlflow_by_the_driver(context, host, tracking):
+    run = SweepRun.open(
+        replace(tracking, root=context.folder.root), context.folder.sweep_id, "name: acted", {}
+    )
+    actor = host("host-0")
+    assert actor.open(0, POINT) is None
+    actor.advance(0)
+    actor.close(0)
+    with run.publisher.running():
+        until(lambda: run.trials() and not waiting(context.folder).count)
+    (trial,) = run.trials()
+    history = run.client.get_metric_history(trial.info.run_id, "val/loss")
+    assert sorted(point.step for point in history) == [0, 1]
+    assert len(run.client.list_artifacts(trial.info.run_id, "images")) == 8
+    files = [file.path for file in run.client.list_artifacts(trial.info.run_id, "eval")]
+    assert "eval/predictions.json" in files
+    assert copies.holds(context.folder.acknowledged("trial-000"))  # for a driver elsewhere
+
+
+def until(holds, seconds=60.0):
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 def test_a_plain_folder_has_no_copies(context):

@@ -35,6 +35,8 @@ class Proxy:
         self.requests = 0
         self.lose = 0
         """How many answers are thrown away next; -1 for all."""
+        self.answers = None
+        """How many requests are answered, before all answers are lost; None for all."""
         self.breaks = None
         """A server error is the answer to whatever holds these bytes."""
         self._server = None
@@ -82,9 +84,11 @@ class Proxy:
             reply = b""
             while piece := server.recv(65536):
                 reply += piece
-        if self.lose:
+        if self.lose or self.answers == 0:
             self.lose -= self.lose > 0
             return
+        if self.answers is not None:
+            self.answers -= 1
         client.sendall(reply.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n", 1))
 
 
@@ -147,10 +151,7 @@ def proxy(mlflow_port):
 def served(proxy, tmp_path, request):
     """Tracking by the server behind the proxy."""
     connection.line_to.cache_clear()
-    root = tmp_path / "results"
-    return Tracking(
-        uri=proxy.uri, experiment=request.node.name, root=root, spool=root / "s-1" / "spool"
-    )
+    return Tracking(uri=proxy.uri, experiment=request.node.name, root=tmp_path / "results")
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """What a user reads whom MLflow's server refuses."""
 
-import platform
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
@@ -11,13 +10,8 @@ from mlflow.exceptions import MlflowException
 
 from sweeps.cli import app
 from sweeps.doctor import packages
-from sweeps.host.actor import HostActor
-from sweeps.host.context import SweepContext
-from sweeps.results.folder import SweepFolder
 from sweeps.spec import credentials
-from sweeps.spec.load import parse
 from sweeps.tracking import access
-from sweeps.tracking.client import Tracking
 
 
 @pytest.fixture
@@ -132,21 +126,3 @@ def test_the_doctor_asks_the_server_that_the_environment_names(server, monkeypat
     assert found.severity == "error"
     assert found.message.startswith(f"MLflow at {address} ")
     assert credentials.PASSWORD in found.message
-
-
-def test_a_host_that_the_server_does_not_know_is_named(server, tmp_path):
-    """A node whose environment lacks the user ends the sweep at its start, in a sentence."""
-    address = server(401)
-    sweep = parse(
-        "name: x\nmodel: {base: tiny:shapes}\ndata: {source: shapes, limit: 12}\n"
-        "evaluate: {metrics: [exact_match]}\n"
-        "search: {space: {adapter.rank: {choice: [2, 4]}}, objective: {metric: loss}}"
-    )
-    context = SweepContext(
-        sweep=sweep, folder=SweepFolder.create(tmp_path, "x"), parent_run_id="1", threads=1,
-        tracking=Tracking(uri=address, experiment="x", root=tmp_path),
-    )  # fmt: skip
-    actor = HostActor(context, "host-0")
-    with pytest.raises(PermissionError, match=f"MLflow at {address}, from {platform.node()}, "):
-        actor.warm_up()
-    actor.shutdown()

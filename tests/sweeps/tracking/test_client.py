@@ -13,7 +13,8 @@ from PIL import Image
 
 from sweeps.tracking.client import Tracking
 from sweeps.tracking.sweep_run import SweepRun, git_commit
-from sweeps.tracking.trial_run import PREDICTIONS, TrialRun
+from sweeps.tracking.trial_run import PREDICTIONS
+from tests.sweeps.published import PublishedTrial
 from workers.data.sample import DataSet, Sample
 from workers.evaluation.scoring import digest_of_ids
 from workers.recipe import Data
@@ -58,8 +59,8 @@ def trial(sweep):
 def open_trial(sweep, number=0, **tags):
     name = f"trial-{number:03d}"
     params = {**POINT, "train.seed": 0, "model.base": "tiny:shapes"}
-    return TrialRun.open(
-        sweep.tracking, sweep.run_id, name, f"{name} r8 nf4",
+    return PublishedTrial.open(
+        sweep, name, f"{name} r8 nf4",
         params=params, logarithmic=["train.learning_rate"], tags={"worker": "host-0", **tags},
     )  # fmt: skip
 
@@ -345,15 +346,16 @@ def test_the_images_are_inputs_with_their_digests(trial):
 
 def test_another_process_writes_into_the_same_run(sweep, trial):
     code = (
-        "import pickle, sys; from sweeps.tracking.trial_run import TrialRun\n"
-        "tracking, parent = pickle.load(sys.stdin.buffer)\n"
-        "run = TrialRun.open(tracking, parent, 'trial-000', 'x', params={}, tags={'host': 'far'})\n"
-        "run.best({'val/cider': 0.25}, 2)\n"
+        "import pickle, sys; from sweeps.host.trial_record import TrialRecord\n"
+        "trial = TrialRecord(folder=pickle.load(sys.stdin.buffer), trial='trial-000')\n"
+        "trial.opened('x', {}, {'host': 'far'})\n"
+        "trial.log(best={'best/cider': 0.25, 'best/rung': 2})\n"
+        "assert 'mlflow' not in sys.modules\n"
     )
-    told = pickle.dumps((sweep.tracking, sweep.run_id))
+    told = pickle.dumps(sweep.folder)
     done = subprocess.run([sys.executable, "-c", code], input=told, capture_output=True, check=True)
     assert done.stdout == b""
-    assert b"alembic" not in done.stderr
+    trial.publish()
     run = read(trial)
     assert run.data.metrics == {"best/cider": 0.25, "best/rung": 2.0}
     assert run.data.tags["host"] == "far"

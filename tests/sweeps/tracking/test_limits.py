@@ -6,7 +6,7 @@ import pytest
 
 from sweeps.tracking import limits
 from sweeps.tracking.sweep_run import SweepRun
-from sweeps.tracking.trial_run import TrialRun
+from tests.sweeps.published import PublishedTrial
 from workers.report import Report
 
 ODD = [
@@ -33,7 +33,7 @@ def opened(tracking):
     def make(number=0, **more):
         name = f"trial-{number:03d}"
         given = {"params": {}, "tags": {}, **more}
-        return TrialRun.open(tracking, sweep.run_id, name, name, **given)
+        return PublishedTrial.open(sweep, name, name, **given)
 
     return make
 
@@ -63,7 +63,7 @@ def test_mlflow_takes_metrics_of_any_name_and_value(opened):
     values = [math.nan, math.inf, -math.inf, *map(float, range(len(ODD)))]
     metrics = dict(zip(ODD, values, strict=False))
     trial.report(Report(rung=0, metrics=metrics, finished=False, seconds=1), "cider")
-    assert trial.outbox.file.refused() == []
+    assert trial.refused() == []
     assert len(read(trial).metrics) == len(ODD) + 1
     assert read(trial).metrics["a b"] > 1e300
 
@@ -72,7 +72,7 @@ def test_parameters_that_are_too_long_too_many_or_odd_stop_nothing(opened):
     long = "layer, " * 2000
     many = {f"field.{number}": number for number in range(250)}
     trial = opened(params={"adapter.targets": long, "odd (name)": 1, **many})
-    assert trial.outbox.file.refused() == []
+    assert trial.refused() == []
     params = read(trial).params
     assert len(params) == 252
     cut = params["adapter.targets"]
@@ -86,8 +86,8 @@ def test_tags_that_are_too_long_are_cut_and_whole_in_a_file(opened):
     report = Report(rung=1, metrics={"val/cider": 1.0}, finished=False, seconds=1,
                     symptoms=("s" * 9000,))  # fmt: skip
     trial.report(report, "cider")
-    trial.end("failed-by-guard", "g" * 9000)
-    assert trial.outbox.file.refused() == []
+    trial.sweep.close_trial("trial-000", "failed-by-guard", "g" * 9000)
+    assert trial.refused() == []
     tags = read(trial).tags
     assert {len(tags[tag]) for tag in ("note", "trial.symptoms", "trial.guard")} == {8000}
     assert whole(trial, "cut/trial.guard.txt") == "g" * 9000

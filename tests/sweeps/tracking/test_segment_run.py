@@ -4,8 +4,7 @@ import pytest
 
 from sweeps.results.segments import Segment
 from sweeps.tracking import segment_run
-from sweeps.tracking.sync import send
-from sweeps.tracking.trial_run import TrialRun
+from tests.sweeps.published import PublishedTrial
 from workers.report import Report
 
 SEGMENTS = [
@@ -15,35 +14,28 @@ SEGMENTS = [
 ]  # fmt: skip
 
 
-@pytest.fixture
-def trial(sweep):
-    return TrialRun.open(
-        sweep.tracking, sweep.run_id, "trial-000", "trial-000 r4",
-        params={"adapter.rank": 4}, tags={segment_run.LINEAGE: "trial-001@1"},
-    )  # fmt: skip
-
-
-def opened(trial, segments):
-    return segment_run.opened(trial, segments, {"train.seed": 0}, ())
-
-
 def report(rung):
     return Report(rung=rung, metrics={"val/cider": rung / 10}, finished=False, seconds=1.0)
 
 
 @pytest.mark.parametrize("away", [False, True])
-def test_a_segment_is_a_run_below_its_trials(trial, sweep, proxy, served, hurried, folder, away):
+def test_a_segment_is_a_run_below_its_trials(sweep, proxy, hurried, away):
+    def opened(segments):
+        return PublishedTrial.open(
+            sweep, "trial-000", "trial-000 r4", params={"adapter.rank": 4},
+            tags={segment_run.LINEAGE: "trial-001@1"},
+            segments=segment_run.described(segments, {"train.seed": 0}, ()),
+        )  # fmt: skip
+
+    opened([]).report(report(1), "cider")
     if away:
         proxy.down()
-    (first,) = opened(trial, SEGMENTS[:1])
-    first.run.report(report(2), "cider")
-    former, newest = opened(trial, SEGMENTS)
-    former.run.end("stopped")
-    newest.run.report(report(3), "cider")
+    opened(SEGMENTS[:1]).report(report(2), "cider")
+    opened(SEGMENTS).report(report(3), "cider")
     sweep.close_trial("trial-000", "completed")
     proxy.up()
-    send(sweep, folder)
-    sweep.close_running()
+    hurried()
+    sweep.publisher.publish()
 
     (run,) = sweep.trials()
     assert (run.info.status, run.info.run_name) == ("FINISHED", "trial-000 r4 d0.2")
@@ -54,12 +46,3 @@ def test_a_segment_is_a_run_below_its_trials(trial, sweep, proxy, served, hurrie
     for rung, value in {"1": 0.2, "2": 0.3}.items():
         assert runs[rung].data.metrics["val/cider"] == value
         assert runs[rung].data.params["adapter.dropout"] == str(int(rung) / 10)
-
-
-@pytest.fixture
-def folder(served):
-    from sweeps.results.folder import SweepFolder
-
-    made = SweepFolder(root=served.root, sweep_id="s-1")
-    assert made.spool == served.spool
-    return made

@@ -16,7 +16,7 @@ from sweeps.cli import status
 from sweeps.cli.sync_sweeps import SENT, WAITS, sync_sweeps
 from sweeps.doctor import checkup
 from sweeps.driver.run import run
-from sweeps.results import best, lease, record
+from sweeps.results import best, lease
 from sweeps.results.folder import SweepFolder
 from sweeps.results.lease import Driver
 from sweeps.spec.load import dump, parse
@@ -24,8 +24,7 @@ from sweeps.spec.problems import RefusedError
 from sweeps.study.study import TRIAL, prepare_study
 from sweeps.tracking.client import Tracking
 from sweeps.tracking.sweep_run import SweepRun
-from sweeps.tracking.trial_run import TrialRun
-from sweeps.trial import BESTS, GUARD, VIOLATES
+from tests.sweeps.published import PublishedTrial
 from workers.report import Report
 
 FILE = """
@@ -66,10 +65,7 @@ def _choice():
 
 @pytest.fixture
 def tracking(sweep, folder):
-    return Tracking(
-        uri=sweep.tracking.uri, experiment=sweep.tracking.experiment, root=folder.root,
-        spool=folder.spool,
-    )  # fmt: skip
+    return Tracking(uri=sweep.tracking.uri, experiment=sweep.tracking.experiment, root=folder.root)
 
 
 @pytest.fixture
@@ -79,18 +75,13 @@ def parent(tracking, folder):
 
 def train(folder, parent, name):
     """Do what a host does with a trial."""
-    trial = TrialRun.open(parent.tracking, parent.run_id, name, name, params={}, tags={})
+    trial = PublishedTrial.open(parent, name, name)
     values = VALUES[name]
     for rung, value in enumerate(values, 1):
         metrics = {"val/exact_match": value, "train/epochs": rung}
         report = Report(rung=rung, metrics=metrics, finished=rung == len(values), seconds=1.0)
         kept = best.Best(value=max(values[:rung]), rung=1 + values.index(max(values[:rung])),
                          metrics={"val/exact_match": max(values[:rung])})  # fmt: skip
-        record.append(folder, name, {
-            "rung": rung, "objective": value, "best": kept.value, BESTS: [kept.value],
-            "finished": report.finished, GUARD: None, VIOLATES: None, "metrics": metrics,
-            "seconds": 1.0, "time": float(rung), "symptoms": [],
-        })  # fmt: skip
         trial.report(report, "exact_match", kept)
     return trial
 

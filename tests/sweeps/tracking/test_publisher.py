@@ -2,6 +2,7 @@
 
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,10 +13,13 @@ from dataclasses import replace
 import pytest
 from PIL import Image
 
+from sweeps.host.trial_record import TrialRecord
+from sweeps.results import record
 from sweeps.results.best import Best
 from sweeps.results.scores_file import Captions, Scores
-from sweeps.tracking import outbox
-from sweeps.tracking.trial_run import TrialRun
+from sweeps.tracking.pending import waiting
+from sweeps.tracking.publisher import Publisher
+from tests.sweeps.published import PublishedTrial, result
 from workers.data.sample import Sample
 from workers.report import Prediction, Report
 
@@ -34,8 +38,8 @@ def report(rung, **more):
 
 
 def opened(sweep, name="trial-000"):
-    return TrialRun.open(
-        sweep.tracking, sweep.run_id, name, f"{name} r8",
+    return PublishedTrial.open(
+        sweep, name, f"{name} r8",
         params={"adapter.rank": 8}, tags={"host": "host-0"},
     )  # fmt: skip
 
@@ -47,10 +51,6 @@ def history(sweep, trial, key):
 
 def read(sweep, trial):
     return sweep.client.get_run(trial.run_id)
-
-
-def waits(trial):
-    return len(list(trial.outbox.file.pending()))
 
 
 def artifacts(sweep, trial, folder):
@@ -65,11 +65,11 @@ def test_what_is_reported_while_mlflow_is_away_is_stored_in_order_when_it_is_bac
     proxy.down()
     for rung in (1, 2, 3):
         trial.report(report(rung), "cider")
-    assert waits(trial) == 3
+    assert trial.waits() == 3
     proxy.up()
     hurried()
     trial.report(report(4), "cider")
-    assert waits(trial) == 0
+    assert trial.waits() == 0
     assert history(sweep, trial, "val/cider") == [(n, n / 10) for n in range(5)]
     stored = [point.value for point in sweep.client.get_metric_history(trial.run_id, "val/cider")]
     assert stored == [0, 0.1, 0.2, 0.3, 0.4]
@@ -79,7 +79,7 @@ def test_a_trial_that_begins_while_mlflow_is_away_has_its_whole_run_later(sweep,
     proxy.down()
     before = int(time.time() * 1000)
     trial = opened(sweep)
-    assert trial.run_id == ""
+    assert trial.waits() == 1
     trial.report(report(0), "cider")
     trial.images(SAMPLES, ["a red square", "red"], 0)
     trial.report(report(1), "cider")
@@ -90,8 +90,8 @@ def test_a_trial_that_begins_while_mlflow_is_away_has_its_whole_run_later(sweep,
 
     proxy.up()
     hurried()
-    trial.outbox.flush()
-    assert waits(trial) == 0
+    trial.publish()
+    assert trial.waits() == 0
     run = read(sweep, trial)
     assert (run.info.run_name, run.info.status) == ("trial-000 r8", "FAILED")
     assert before <= run.info.start_time <= run.info.end_time <= after
@@ -120,11 +120,11 @@ def test_an_answer_that_was_lost_doubles_nothing(sweep, proxy, hurried):
     trial.best({"val/cider": 0.1}, 1)
     hurried()
     trial.images(SAMPLES[:1], ["red"], 0)
-    assert waits(trial) > 0
+    assert trial.waits() > 0
     proxy.lose = 0
     hurried()
-    trial.outbox.flush()
-    assert waits(trial) == 0
+    trial.publish()
+    assert trial.waits() == 0
     (run,) = sweep.trials()
     assert run.info.run_id == trial.run_id
     for key, points in {"val/cider": 2, "time/rung_seconds": 2, "best/cider": 1}.items():
@@ -140,10 +140,10 @@ def test_any_single_lost_answer_doubles_nothing(sweep, proxy, hurried, lost):
     hurried()
     trial.report(report(1), "cider")
     hurried()
-    trial.outbox.flush()
+    trial.publish()
     hurried()
-    trial.outbox.flush()
-    assert waits(trial) == 0
+    trial.publish()
+    assert trial.waits() == 0
     assert history(sweep, trial, "val/cider") == [(0, 0.0), (1, 0.1)]
 
 
@@ -155,7 +155,7 @@ def test_a_retried_trial_tells_no_rung_twice_though_mlflow_was_away(sweep, proxy
     again.report(report(1), "cider")
     proxy.up()
     hurried()
-    again.outbox.flush()
+    again.publish()
     assert history(sweep, again, "val/cider") == [(0, 0.0), (1, 0.1)]
 
 
@@ -166,35 +166,38 @@ def test_nobody_waits_long_for_an_mlflow_that_is_away(sweep, proxy):
     proxy.up()  # it would answer, but is not asked at every rung
     before = proxy.requests
     trial.report(report(1), "cider")
-    assert (waits(trial), proxy.requests) == (2, before)
-    assert trial.outbox.line.is_away
+    assert (trial.waits(), proxy.requests) == (2, before)
+    assert sweep.line.is_away
 
 
 def test_an_error_of_the_server_is_no_loss(sweep, proxy, hurried):
     trial = opened(sweep)
     proxy.breaks = b"HTTP"
     trial.report(report(0), "cider")
-    assert (waits(trial), trial.outbox.file.refused()) == (1, [])
+    assert (trial.waits(), trial.refused()) == (1, [])
     proxy.breaks = None
     hurried()
-    trial.outbox.flush()
+    trial.publish()
     assert history(sweep, trial, "val/cider") == [(0, 0.0)]
 
 
 def test_what_mlflow_refuses_is_put_aside_with_its_reason_and_stops_nothing(sweep, proxy):
     trial = opened(sweep)
     run_id = trial.run_id
-    trial.outbox.run.run_id = "0" * 32
+    sweep.client.delete_run(run_id)
     trial.report(report(0), "cider")
-    assert waits(trial) == 0
-    (reason,) = trial.outbox.file.refused()
-    assert "not found" in reason
+    assert trial.waits() == 0
+    (reason,) = trial.refused()
+    assert "must be in the 'active' state" in reason
     before = proxy.requests
-    trial.outbox.flush()
+    trial.publish()
     assert proxy.requests == before  # nor is it asked for ever
-    trial.outbox.run.run_id, trial.outbox.run.stored = run_id, None
+    sweep.client.restore_run(run_id)
     trial.report(report(1), "cider")
     assert history(sweep, trial, "val/cider") == [(1, 0.1)]
+    assert sweep.publisher.publish(again=True) == 1
+    assert history(sweep, trial, "val/cider") == [(0, 0.0), (1, 0.1)]
+    assert trial.refused() == []
 
 
 def test_an_entry_that_breaks_the_server_does_not_hold_up_the_others(sweep, proxy, hurried):
@@ -204,57 +207,101 @@ def test_an_entry_that_breaks_the_server_does_not_hold_up_the_others(sweep, prox
     for rung in (1, 2, 3):
         hurried()
         trial.report(report(rung), "cider")
-    (reason,) = trial.outbox.file.refused()
+    (reason,) = trial.refused()
     assert "503" in reason
     assert history(sweep, trial, "val/cider") == [(n, n / 10) for n in (1, 2, 3)]
 
 
-def test_what_is_spooled_outlives_a_kill_of_its_host(sweep, proxy, served, hurried):
+def test_what_is_on_record_outlives_a_kill_of_its_host(sweep, proxy, hurried):
     proxy.down()
     code = (
         "import sys, time\n"
         "from pathlib import Path\n"
-        "from sweeps.tracking.client import Tracking\n"
-        "from sweeps.tracking.trial_run import TrialRun\n"
-        "from workers.report import Report\n"
-        f"tracking = Tracking(uri={served.uri!r}, experiment={served.experiment!r},\n"
-        f"                    root=Path({str(served.root)!r}), spool=Path({str(served.spool)!r}))\n"
-        f"parent = {sweep.run_id!r}\n"
-        "run = TrialRun.open(tracking, parent, 'trial-000', 't', params={}, tags={})\n"
-        "for rung in range(3):\n"
+        "from sweeps.results.folder import SweepFolder\n"
+        "from sweeps.host.trial_record import TrialRecord\n"
+        f"folder = SweepFolder(root=Path({str(sweep.folder.root)!r}), sweep_id='s-1')\n"
+        "trial = TrialRecord(folder=folder, trial='trial-000')\n"
+        "trial.opened('t', {}, {})\n"
+        "for rung in range(1, 4):\n"
         "    metrics = {'val/cider': rung / 10}\n"
-        "    run.report(Report(rung=rung, metrics=metrics, finished=False, seconds=1), 'cider')\n"
-        "print('told', flush=True)\n"
+        "    trial.log_rung({'rung': rung, 'metrics': metrics, 'seconds': 1, 'time': 0.0}, None)\n"
+        "print('written', flush=True)\n"
         "time.sleep(60)\n"
     )
     host = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
-    assert host.stdout.readline() == "told\n"
+    assert host.stdout.readline() == "written\n"
     os.kill(host.pid, signal.SIGKILL)
     host.wait()
     proxy.up()
     hurried()
-    box = outbox.of_trial(served, sweep.run_id, "trial-000")
-    assert box.flush() == 4
-    points = sweep.client.get_metric_history(box.run.run_id, "val/cider")
-    assert [(point.step, point.value) for point in points] == [(0, 0.0), (1, 0.1), (2, 0.2)]
+    assert sweep.publisher.publish() == 4
+    trial = PublishedTrial(sweep, TrialRecord(folder=sweep.folder, trial="trial-000"))
+    assert history(sweep, trial, "val/cider") == [(1, 0.1), (2, 0.2), (3, 0.3)]
 
 
-def test_two_who_send_at_once_send_each_entry_once(sweep, proxy, served, hurried):
+def test_two_who_publish_at_once_publish_each_line_once(sweep, proxy, served, hurried):
     trial = opened(sweep)
     proxy.down()
     for rung in range(6):
         trial.report(report(rung), "cider")
     proxy.up()
     hurried()
-    boxes = [outbox.of_trial(served, sweep.run_id, "trial-000") for _ in range(2)]
-    sent = []
-    senders = [threading.Thread(target=lambda b=box: sent.append(b.flush())) for box in boxes]
-    for sender in senders:
-        sender.start()
-    for sender in senders:
-        sender.join()
-    assert sum(sent) == 6
+    both = [Publisher(served, sweep.folder, sweep.run_id) for _ in range(2)]
+    settled = []
+    threads = [
+        threading.Thread(target=lambda one=one: settled.append(one.publish())) for one in both
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(settled) == 6
     assert history(sweep, trial, "val/cider") == [(n, n / 10) for n in range(6)]
+
+
+def test_a_publisher_that_is_killed_at_any_moment_stores_everything_once(
+    sweep, proxy, served, hurried
+):
+    proxy.down()
+    trial = opened(sweep)
+    trial.report(report(0), "cider")
+    trial.images(SAMPLES, ["a red square", "red"], 0)
+    for rung in (1, 2):
+        best = Best(value=rung / 10, rung=rung, metrics={"val/cider": rung / 10})
+        trial.report(report(rung), "cider", best)
+    trial.predictions(PREDICTIONS, SAMPLES)
+    sweep.close_trial("trial-000", "completed")
+    proxy.up()
+    kept = sweep.folder.acknowledged("trial-000").parent
+    shutil.copytree(kept, copied := kept.with_name("copied"))
+    attempts = 0
+    while waiting(sweep.folder).count:
+        shutil.rmtree(kept)  # a process that is killed keeps nothing of its last pass
+        shutil.copytree(copied, kept)
+        proxy.answers, attempts = attempts, attempts + 1  # MLflow does the next one, too
+        hurried()
+        Publisher(served, sweep.folder, sweep.run_id).publish()
+    proxy.answers = None
+    assert attempts > 12
+    (run,) = sweep.trials()
+    assert (run.info.status, run.data.tags["trial.state"]) == ("FINISHED", "completed")
+    for key, points in {"val/cider": 3, "time/rung_seconds": 3, "best/cider": 2}.items():
+        assert len(history(sweep, trial, key)) == points, key
+    images = [path for path in artifacts(sweep, trial, "images") if path.endswith(".webp")]
+    assert len(images) == 2  # of the two files of an image the last one counts
+    assert artifacts(sweep, trial, "eval") == ["eval/predictions.json"]
+
+
+def test_what_another_process_has_published_meanwhile_is_not_stored_twice(sweep, served):
+    trial = opened(sweep)
+    for rung, publisher in enumerate(
+        [sweep.publisher, Publisher(served, sweep.folder, sweep.run_id)] * 2, 1
+    ):
+        best = Best(value=0.5, rung=1 + rung // 3, metrics={"val/cider": 0.5})
+        trial.record.log_rung(result(report(rung), "cider", best), best)
+        assert publisher.publish() == 1
+    assert history(sweep, trial, "val/cider") == [(n, n / 10) for n in (1, 2, 3, 4)]
+    assert len(history(sweep, trial, "best/cider")) == 2
 
 
 def test_diverged_metrics_reach_a_server_late_as_they_are(sweep, proxy, hurried):
@@ -263,24 +310,19 @@ def test_diverged_metrics_reach_a_server_late_as_they_are(sweep, proxy, hurried)
     trial.report(report(0, **{"val/loss": math.nan, "train/loss": math.inf}), "cider")
     proxy.up()
     hurried()
-    trial.outbox.flush()
-    assert trial.outbox.file.refused() == []
+    trial.publish()
+    assert trial.refused() == []
     assert math.isnan(history(sweep, trial, "val/loss")[0][1])
     assert history(sweep, trial, "train/loss")[0][1] > 1e300
 
 
-def test_the_scores_that_count_are_those_that_wait(sweep, proxy, scored):
-    trial = opened(sweep)
+def test_the_scores_that_count_are_those_that_were_written_last(sweep, scored):
+    trial = opened(sweep).record
     assert trial.kept_scores() is None
-    scores = [
-        Scores(references="abc", best=Captions(beams=1, scored=scored(hits)))
-        for hits in ([1, 0], [1, 1])
-    ]
-    trial.scores(scores[0])
-    assert trial.kept_scores().best.scored.corpus == scores[0].best.scored.corpus
-    proxy.down()
-    trial.scores(scores[1])
-    assert trial.kept_scores().best.scored.corpus == scores[1].best.scored.corpus
+    for hits in ([1, 0], [1, 1]):
+        scores = Scores(references="abc", best=Captions(beams=1, scored=scored(hits)))
+        trial.keep_scores(scores)
+        assert trial.kept_scores().best.scored.corpus == scores.best.scored.corpus
 
 
 def test_a_rung_with_its_symptoms_and_the_best_one_is_one_write(sweep, proxy):
@@ -289,8 +331,70 @@ def test_a_rung_with_its_symptoms_and_the_best_one_is_one_write(sweep, proxy):
     before = proxy.requests
     best = Best(value=0.1, rung=1, metrics={"val/cider": 0.1})
     trial.report(replace(report(1), symptoms=("it repeats itself",)), "cider", best)
-    trial.violates(None)
     assert proxy.requests == before + 1
     run = read(sweep, trial)
     assert run.data.tags["trial.symptoms"] == "rung 1: it repeats itself"
     assert (run.data.metrics["best/cider"], run.data.metrics["best/rung"]) == (0.1, 1)
+
+
+def stored(sweep):
+    """Return the rungs that MLflow has of the only trial, and its state; None without a run."""
+    for run in sweep.trials():
+        points = sweep.client.get_metric_history(run.info.run_id, "val/cider")
+        return sorted(point.step for point in points), run.data.tags["trial.state"]
+    return None
+
+
+def until(holds, seconds=60.0):
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_the_thread_publishes_what_comes_while_the_sweep_runs(sweep):
+    trial = TrialRecord(folder=sweep.folder, trial="trial-000")
+
+    def train(*rungs):
+        for rung in rungs:
+            trial.log_rung(result(report(rung), "cider"), None)
+
+    trial.opened("trial-000 r8", {}, {})
+    with sweep.publisher.running():
+        train(1)
+        until(lambda: stored(sweep) == ([1], "running"))
+        train(2, 3)
+        until(lambda: stored(sweep) == ([1, 2, 3], "running"))
+        sweep.log(tags={"a": "b"})
+        until(lambda: sweep.client.get_run(sweep.run_id).data.tags.get("a") == "b")
+    train(4)
+    assert waiting(sweep.folder).entries == {"trial-000": 1}
+
+
+def test_a_rung_that_was_cut_off_is_not_published(sweep, proxy, hurried):
+    proxy.down()
+    trial = opened(sweep)
+    for rung in (1, 2):
+        trial.report(report(rung), "cider")
+    record.append_event(sweep.folder.record("trial-000"), "cut", after=1)
+    trial.report(report(2, **{"val/cider": 0.9}), "cider")
+    proxy.up()
+    hurried()
+    trial.publish()
+    assert history(sweep, trial, "val/cider") == [(1, 0.1), (2, 0.9)]
+
+
+def test_a_trial_that_is_opened_again_while_mlflow_is_away_runs_once_it_is_back(
+    sweep, proxy, hurried
+):
+    trial = opened(sweep)
+    proxy.down()
+    sweep.close("interrupted", best_trial=None, best={}, note="")
+    trial = opened(sweep)
+    record.append_event(sweep.folder.events, "opened", format=record.FORMAT)
+    proxy.up()
+    hurried()
+    trial.publish()
+    assert stored(sweep) == ([], "running")
+    assert read(sweep, trial).info.status == "RUNNING"
+    assert sweep.is_running

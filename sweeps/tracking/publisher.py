@@ -1,0 +1,189 @@
+"""Brings MLflow up to the records of a sweep: the one way from a sweep to MLflow.
+
+MLflow is a projection of the records. They are published in the driver, by a thread while the sweep
+runs, and by ``sweeps sync`` once it is over; a host that trains neither waits for MLflow nor loads
+it. How far MLflow has acknowledged each record stands in a file, and each write may be repeated: a
+publisher that is killed at any moment, or hears no answer, leaves nothing out and stores nothing
+twice.
+"""
+
+import logging
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from filelock import FileLock
+
+from sweeps.results.folder import SweepFolder
+from sweeps.results.record import Line
+from sweeps.storage import copies, places
+from sweeps.storage.errors import StorageError
+from sweeps.tracking import connection
+from sweeps.tracking.client import Tracking
+from sweeps.tracking.connection import AwayError, line_to
+from sweeps.tracking.errors import first_line
+from sweeps.tracking.projection import (
+    Runs,
+    Write,
+    writes_of_old_entry,
+    writes_of_sweep,
+    writes_of_trial,
+)
+from sweeps.tracking.sources import SWEEP, OldSource, Position, Source, sources
+from workers.redaction import redact
+
+PAUSE_SECONDS, STORE_PAUSE_SECONDS = 0.3, 3.0
+"""How often the thread looks for new lines; in an object store each look lists its files."""
+
+_log = logging.getLogger(__name__)
+
+
+class Publisher:
+    """Publishes the records of one sweep; several processes may do so, one at a time.
+
+    Never raises for MLflow's sake.
+    """
+
+    def __init__(self, tracking: Tracking, folder: SweepFolder, run_id: str) -> None:
+        """Take the sweep's own run in MLflow by its id: it is there before its trials begin."""
+        self._tracking, self._folder = tracking, folder
+        self._runs = Runs(folder, run_id)
+        self._lock = threading.RLock()
+        self._kept: dict[Path, Position] = {}
+        """By record: the position that this process has kept."""
+        self._sizes: dict[Path, int] = {}
+        """By record: its bytes when all of it was published."""
+        self._news = threading.Event()
+        self._is_running = False
+
+    def wake(self) -> None:
+        """Publish what is new: at once, or by the thread while that runs."""
+        if self._is_running:
+            self._news.set()
+        else:
+            self.publish()
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Let a thread publish what is new until the end of the context.
+
+        Lines that are written meanwhile are left to the next call of `publish`.
+        """
+        over = threading.Event()
+        thread = threading.Thread(
+            target=self._publish_until, args=(over,), name="publisher", daemon=True
+        )
+        self._is_running = True
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            self._news.set()
+            thread.join()
+            self._is_running = False
+
+    def publish(self, *, again: bool = False) -> int:
+        """Publish what is new, as far as MLflow takes it now; return how many lines are settled.
+
+        With `again`, MLflow is asked at once though it was away a moment ago, and lines that it
+        refused are tried once more.
+        """
+        settled = 0
+        with self._lock, self._alone():
+            if again:
+                self._line.hurry()
+                self._sizes.clear()
+            with suppress(AwayError):
+                for source in sources(self._folder):
+                    for _ in self._publish(source, again):
+                        settled += 1
+        return settled
+
+    @property
+    def _line(self) -> connection.Line:
+        return line_to(self._tracking)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        lock = self._folder.acknowledged(SWEEP).with_suffix(".lock")
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(lock):
+            yield
+
+    def _publish_until(self, over: threading.Event) -> None:
+        is_store = places.around(self._folder.path) is not None
+        while not over.is_set():
+            self._news.wait(STORE_PAUSE_SECONDS if is_store else PAUSE_SECONDS)
+            self._news.clear()
+            try:
+                copies.refresh(self._folder.path / "trials", _is_published)
+                self.publish()
+            except Exception as error:  # a full disk, say: what is not published waits
+                _log.warning("records cannot be published now: %s", error)
+
+    def _publish(self, source: Source, again: bool) -> Iterator[None]:
+        """Publish a record; yield for each line that is settled. Raises AwayError."""
+        try:
+            size = source.file.stat().st_size
+        except FileNotFoundError:
+            return
+        if self._sizes.get(source.file) == size:
+            return
+        lines = source.lines()
+        before = source.position(lines)
+        if self._kept.get(source.file, before) != before:
+            self._runs.forget(source.name)  # another process has published meanwhile
+        position = Position(before.bytes, dict(before.refused))
+        try:
+            if position.bytes > size or self._is_lost(source, lines, position):
+                position = Position(0)
+                source.keep(position)
+            for index, line in enumerate(lines):
+                if line.start >= position.bytes or (again and line.start in position.refused):
+                    reason = self._settle(source, self._writes(source, lines, index))
+                    position.refused.pop(line.start, None)
+                    if reason is not None:
+                        position.refused[line.start] = reason
+                    position.bytes = max(position.bytes, line.end)
+                    yield
+        finally:
+            if position != before:
+                source.keep(position)
+            self._kept[source.file] = position
+        self._sizes[source.file] = size
+        if isinstance(source, OldSource) and not position.refused:
+            source.remove()
+
+    def _is_lost(self, source: Source, lines: Sequence[Line], position: Position) -> bool:
+        """Tell whether a trial was opened again whose run somebody has deleted meanwhile."""
+        if source.name == SWEEP or isinstance(source, OldSource):
+            return False
+        again = [line for line in lines if line.event == "opened"][1:]
+        opened = any(line.start >= position.bytes for line in again)
+        return opened and self._line.attempt(self._runs.trial(source.name).is_missing)
+
+    def _writes(self, source: Source, lines: Sequence[Line], index: int) -> Iterator[Write]:
+        if isinstance(source, OldSource):
+            return writes_of_old_entry(self._runs, source.box, lines[index])
+        if source.name == SWEEP:
+            return writes_of_sweep(self._runs, lines, index)
+        return writes_of_trial(self._runs, source.name, lines, index)
+
+    def _settle(self, source: Source, writes: Iterator[Write]) -> str | None:
+        """Write what a line says; return why MLflow refused it, or a part of it."""
+        reason = None
+        for write in writes:
+            try:
+                self._line.attempt(write)
+            except (AwayError, StorageError):
+                raise
+            except Exception as error:
+                reason = reason or redact(first_line(error))
+                _log.warning("MLflow refuses a line of %s: %s", source.name, error)
+        return reason
+
+
+def _is_published(path: str) -> bool:
+    return path.endswith("/rungs.jsonl") or "/artifacts/" in path

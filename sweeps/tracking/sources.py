@@ -1,0 +1,116 @@
+"""The records that MLflow is to show, and how far it has acknowledged each of them.
+
+A sweep that was run when hosts reported to MLflow themselves may have left a spool: ``spool/`` and
+each folder of ``spools/`` hold a folder per run, called like its trial, ``trial-007.2`` for the
+segment that begins after rung 2, or ``sweep``. In it are ``entries.jsonl``, of which ``sent.json``
+says how many bytes were sent, and ``refused.jsonl``. Nothing is written there any more; what is
+left is published once, and then removed.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from sweeps.results import record
+from sweeps.results.folder import SweepFolder
+from sweeps.results.record import Line
+from sweeps.storage import copies
+from workers.files.atomic import atomic_write
+
+SWEEP = "sweep"
+"""What the sweep's own record is called; the others are called like their trials."""
+
+
+@dataclass
+class Position:
+    """How far a record is acknowledged by MLflow."""
+
+    bytes: int
+    """All lines that begin before this byte are stored or refused."""
+    refused: dict[int, str] = field(default_factory=dict)
+    """Why MLflow did not take lines, by the bytes at which they begin."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A record that MLflow is to show."""
+
+    name: str
+    """A trial, or `SWEEP`."""
+    file: Path
+    acknowledged: Path
+    """Where the position is kept."""
+
+    def lines(self) -> list[Line]:
+        """Return the lines of the record."""
+        return record.lines(self.file)
+
+    def position(self, lines: Sequence[Line]) -> Position:
+        """Return how far `lines` are acknowledged."""
+        try:
+            kept = json.loads(self.acknowledged.read_text())
+        except FileNotFoundError:
+            return Position(self.first(lines))
+        return Position(kept["bytes"], {int(at): why for at, why in kept["refused"].items()})
+
+    def first(self, lines: Sequence[Line]) -> int:
+        """Return where lines begin that are to be published when none is acknowledged yet."""
+        is_old = self.name != SWEEP and bool(lines) and not record.openings(lines)
+        return lines[-1].end if is_old else 0  # hosts of format 1 told MLflow themselves
+
+    def keep(self, position: Position) -> None:
+        """Write the acknowledged position."""
+        self.acknowledged.parent.mkdir(parents=True, exist_ok=True)
+        atomic_write(self.acknowledged, json.dumps(asdict(position)))
+        copies.push(self.acknowledged)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OldSource(Source):
+    """Entries of an old spool, or those of them that were refused."""
+
+    box: str
+    """What the folder of the run is called."""
+
+    def lines(self) -> list[Line]:
+        """Return the entries."""
+        return [
+            Line(start, end, values.get("entry", values))
+            for start, end, values in record.json_lines(self.file)
+        ]
+
+    def first(self, lines: Sequence[Line]) -> int:
+        """Return where the entries begin that are not sent."""
+        sent = self.file.with_name("sent.json")
+        if self.file.name != "entries.jsonl" or not sent.exists():
+            return 0
+        return int(json.loads(sent.read_text())["bytes"])
+
+    def remove(self) -> None:
+        """Remove what is stored; in this order, for what is published twice is stored once."""
+        for file in (self.file.with_name("sent.json"), self.file, self.acknowledged):
+            copies.drop(file)
+
+
+def sources(folder: SweepFolder) -> list[Source]:
+    """Return the records of a sweep in the order in which they are published.
+
+    Its own comes last: it says how trials ended, and that all is stored.
+    """
+    trials = [
+        Source(name=trial, file=folder.record(trial), acknowledged=folder.acknowledged(trial))
+        for trial in folder.trials()
+    ]
+    own = Source(name=SWEEP, file=folder.events, acknowledged=folder.acknowledged(SWEEP))
+    return [*_old_sources(folder), *trials, own]
+
+
+def _old_sources(folder: SweepFolder) -> Iterator[OldSource]:
+    for spool in [*sorted(folder.path.glob("spools/*")), folder.path / "spool"]:
+        for box in sorted(spool.glob("*"), key=lambda box: (box.name == SWEEP, box.name)):
+            for file in (box / "refused.jsonl", box / "entries.jsonl"):
+                if file.exists():
+                    kept = folder.acknowledged(f"{spool.name}.{box.name}.{file.stem}")
+                    name = box.name.partition(".")[0]
+                    yield OldSource(name=name, file=file, acknowledged=kept, box=box.name)
