@@ -22,6 +22,8 @@ from typer.testing import CliRunner
 from benchmarks import kills
 from sweeps.board.earlier import EarlierSweep
 from sweeps.cli.app import app
+from sweeps.results import record
+from sweeps.results.folder import SweepFolder
 from sweeps.serving.batcher import Batcher
 from sweeps.serving.served import Registered
 
@@ -60,9 +62,9 @@ def unpack(folder):
 
 
 def records(results):
-    """Return the rungs on record by trial, as their lines."""
-    files = sorted((results / "old-1").glob("trials/*/rungs.jsonl"))
-    return {file.parent.name: file.read_text().splitlines() for file in files}
+    """Return the rungs on record by trial."""
+    folder = SweepFolder.find(results, "old-1")
+    return {trial: record.read(folder, trial) for trial in folder.trials()}
 
 
 def losses(results):
