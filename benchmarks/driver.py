@@ -29,6 +29,7 @@ from sweeps.host.context import SweepContext
 from sweeps.results import record
 from sweeps.results.budget import Spent
 from sweeps.results.folder import SweepFolder
+from sweeps.rung_result import RungResult
 from sweeps.schedulers.sweep_scheduler import SweepScheduler
 from sweeps.spec.load import parse
 from sweeps.study import searcher
@@ -62,10 +63,14 @@ class CurveHost:
         self._rungs[number] += 1
         rung, rate = self._rungs[number], math.log10(self._points[number]["train.learning_rate"])
         value = math.exp(-((rate + 3.7) ** 2)) * (1 - math.exp(-rung / 4))
-        result: dict[str, object] = {
-            "rung": rung, "objective": value, "best": value, "failed": None, "guard": None,
-            "finished": rung == self._epochs, "seconds": 1.0, "time": time.time(),
-        }  # fmt: skip
+        result = RungResult(
+            rung=rung,
+            objective=value,
+            best=value,
+            finished=rung == self._epochs,
+            seconds=1.0,
+            time=time.time(),
+        )
         record.append(self._folder, f"trial-{number:03d}", result)
         return result
 

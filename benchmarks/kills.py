@@ -151,7 +151,7 @@ def left(workplace: Path) -> Left:
         history = earlier.run.client.get_metric_history(runs[trial.name], "val/loss")
         counted = Counter(int(point.step) for point in history)
         repeated += sum(times > 1 for times in counted.values())
-        rungs = [rung["rung"] for rung in record.read(earlier.folder, trial.name)]
+        rungs = [one.rung for one in record.read(earlier.folder, trial.name)]
         unequal += rungs != sorted(set(counted) - {0})
     code, said = command(workplace, "doctor", ID)
     table = tuple(

@@ -1,4 +1,4 @@
-"""A trial's name, how it can end, and the keys of a rung's result."""
+"""A trial's name, title and point, how it can end, and the state it begins from."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,38 +11,8 @@ Ending = Literal["completed", "stopped", "failed", "failed-by-guard", "interrupt
 Point = Mapping[str, Any]
 """Dotted field -> value, as the sampler proposed it."""
 
-FAILED = "failed"
-"""Key of a result: why the trial cannot go on, or None."""
-
-GUARD = "guard"
-"""Key of a result: why the guard stopped the trial, or None."""
-
-SYMPTOMS = "symptoms"
-"""Key of a result: list of what is wrong with the rung, in words; empty for a healthy one."""
-
-OBJECTIVES = "objectives"
-"""Key of a result: values of all objectives at the rung, the leading one first."""
-
-BESTS = "bests"
-"""Key of a result: the same of the trial's best rung, or None while there is none."""
-
-VIOLATIONS = "violations"
-"""Key of a result: name of a limit -> by how much the trial violates it; above 0 is too much."""
-
-VIOLATES = "violates"
-"""Key of a result: which limits of the search the trial violates, in words, or None."""
-
-HOPELESS = "hopeless"
-"""Key of a result: whether the trial ends because no later rung can keep these limits."""
-
-CHANGES = "changes"
-"""Key of a result: how often the trial had been given another point before the rung."""
-
-HEARD = "heard"
-"""Key of a trial's config: the last rung that Tune has heard of; none for a trial that begins."""
-
-FULL = "full"
-"""Key of a result: the disk is full or the storage away, in words; the rung is not on record."""
+ACKNOWLEDGED = "acknowledged"
+"""Key of a trial's config: the last rung that Tune has got; none for a trial that begins."""
 
 _SHORT = {"rank": "r", "alpha": "a", "learning_rate": "lr", "dropout": "d"}
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from search_spaces.issues import Issue
 from sweeps.doctor.check import error
 from sweeps.study.trials import RUNNING, TrialState
-from sweeps.trial import CHANGES
 
 _CLOSE = 1e-6  # MLflow and JSON keep doubles; a server may round
 RESUME = "sweeps resume {sweep} tells it again from the records"
@@ -103,7 +102,7 @@ def _against_mlflow(trial: TrialState, run: Tracked, disk: OnDisk, resume: str) 
         yield error(what, resume)
     if trial.is_open and run.state == RUNNING and not disk.driven:
         yield error("runs in MLflow, but the sweep has no driver", resume)
-    recorded = [int(rung["rung"]) for rung in trial.rungs]
+    recorded = [one.rung for one in trial.rungs]
     counted = Counter(run.rungs)
     for rung, times in sorted(counted.items()):
         if times > 1:
@@ -128,7 +127,7 @@ def _against_mlflow(trial: TrialState, run: Tracked, disk: OnDisk, resume: str) 
 
 def _record(trial: TrialState, disk: OnDisk, resume: str) -> Iterator[Issue]:
     """Compare the study with the record; a driver that lives is a moment behind."""
-    counted = Counter(int(rung["rung"]) for rung in trial.rungs)
+    counted = Counter(one.rung for one in trial.rungs)
     twice = sorted(rung for rung, times in counted.items() if times > 1)
     if twice:
         yield error(
@@ -136,9 +135,9 @@ def _record(trial: TrialState, disk: OnDisk, resume: str) -> Iterator[Issue]:
         )
     told = set(counted) if trial.reported is None else set(trial.reported)
     # Rungs with a changed point say nothing of the one that the study knows.
-    own = {int(rung["rung"]) for rung in trial.rungs if not rung.get(CHANGES)}
+    own = {one.rung for one in trial.rungs if not one.changes}
     untold = sorted(own - told)
-    scored = {int(rung["rung"]) for rung in trial.rungs if rung.get("objective") is not None}
+    scored = {one.rung for one in trial.rungs if one.objective is not None}
     if scored & set(untold) and not disk.driven and not trial.is_open:
         yield error(
             f"rungs {_listed(untold)} are on record, not in the study", "none: the trial is over"

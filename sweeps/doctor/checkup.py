@@ -13,13 +13,11 @@ from sweeps.doctor.check import line
 from sweeps.promotion.registry import check_adapter
 from sweeps.results import lease
 from sweeps.results.folder import SweepFolder
-from sweeps.results.record import violates
 from sweeps.results.retention import kept_adapters
 from sweeps.results.worth import by_worth
 from sweeps.study.trials import TrialState, trial_states
 from sweeps.tracking import segment_run
 from sweeps.tracking.pending import waiting
-from sweeps.trial import BESTS
 
 AGREED, DIFFERENT = 0, 1
 """Exit codes."""
@@ -101,12 +99,12 @@ def _on_disk(
 def _expected(earlier: EarlierSweep, trials: dict[str, TrialState]) -> list[str]:
     """Return the trials whose adapters `disk.tidy` would leave, by the records alone."""
     bests = {
-        trial.name: bests
+        trial.name: trial.rungs[-1].bests
         for trial in trials.values()
-        if trial.rungs and (bests := trial.rungs[-1].get(BESTS)) is not None
+        if trial.rungs and trial.rungs[-1].bests
     }
     over = {name: values for name, values in bests.items() if not trials[name].is_open}
-    violating = {name for name in over if violates(trials[name].rungs)}
+    violating = {name for name in over if trials[name].violates}
     ranked, needed = by_worth(earlier.sweep.search, over, violating)
     # A limit may have taken all but the best one.
     limited = earlier.sweep.disk.limit_gb is not None

@@ -1,4 +1,4 @@
-"""Tune's events, passed on: to the progress and the screen, and to the trials' runs in MLflow."""
+"""What happens on Tune's events: trials end in study and MLflow, and the screen follows."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,11 +7,12 @@ from ray import tune
 
 from sweeps.driver.live import View
 from sweeps.driver.progress import Progress
-from sweeps.results import segments
+from sweeps.results import record, segments
 from sweeps.results.folder import SweepFolder
+from sweeps.rung_result import RungResult
 from sweeps.study.trials import TrialState
 from sweeps.tracking.sweep_run import SweepRun
-from sweeps.trial import FAILED, GUARD, Ending, trial_id
+from sweeps.trial import ACKNOWLEDGED, Ending, trial_id
 from workers.redaction import redact
 
 
@@ -25,26 +26,27 @@ class Follow(tune.Callback):
         self._folder = folder
 
     def on_trial_start(self, iteration: int, trials: Sequence[Any], trial: Any, **_: Any) -> None:
-        """A trial begins, or goes on after its host died."""
+        """A trial begins, or resumes after its host died."""
         self._view.changed(self._start(trial))
 
     def on_trial_result(
         self, iteration: int, trials: Sequence[Any], trial: Any, result: dict[str, Any], **_: Any
     ) -> None:
         """A rung ended."""
-        self._view.changed(self._progress.result(trial.config["number"], result))
+        rung = RungResult.from_json(result)
+        self._view.changed(self._progress.result(trial.config["number"], rung))
 
     def on_trial_complete(
         self, iteration: int, trials: Sequence[Any], trial: Any, **_: Any
     ) -> None:
-        """A trial finished, was stopped by scheduler or guard, or said that it cannot go on."""
-        result = trial.last_result or {}
-        if result.get(FAILED):
-            self._end(trial, "failed", result[FAILED])
-        elif result.get(GUARD):
-            self._end(trial, "failed-by-guard", result[GUARD])
+        """A trial finished, was stopped by scheduler or guard, or cannot go on."""
+        result = RungResult.from_json(trial.last_result or {})
+        if result.failed:
+            self._end(trial, "failed", result.failed)
+        elif result.guard:
+            self._end(trial, "failed-by-guard", result.guard)
         else:
-            self._end(trial, "completed" if result.get("finished") else "stopped")
+            self._end(trial, "completed" if result.finished else "stopped")
 
     def on_trial_error(self, iteration: int, trials: Sequence[Any], trial: Any, **_: Any) -> None:
         """A trial's processes died more often than it is retried."""
@@ -52,7 +54,7 @@ class Follow(tune.Callback):
         self._end(trial, "failed", redact(str(error)) if error else "the trial's process died")
 
     def _start(self, trial: Any) -> TrialState:
-        """Take the start of a trial, with the point that it goes on with."""
+        """Take the start of a trial, with its current point."""
         number = trial.config["number"]
         own = segments.of(self._folder, trial_id(number))
         return self._progress.start(number, segments.point_at(own, trial.config["point"]))
@@ -64,3 +66,41 @@ class Follow(tune.Callback):
         self._view.changed(self._progress.end(number, state, reason))
         for snapshot in self._folder.glob(f"trials/{trial_id(number)}/rung-*"):
             self._folder.remove(snapshot)
+
+
+class KeepAcknowledged(tune.Callback):
+    """Keeps the last acknowledged rung in the trial's config: the last one that Tune has got.
+
+    A process reads the config when it takes a trial up: the first one, one after its death, one
+    after the trial waited for others. It reports the rungs on record after that one to Tune. The
+    driver keeps it because only there it is certain: a process that returned a rung may die before
+    Tune has got it, or right after. Tune would have each process save it at each rung, a
+    checkpoint of its own for one number.
+    """
+
+    def on_trial_result(
+        self, iteration: int, trials: Sequence[Any], trial: Any, result: dict[str, Any], **_: Any
+    ) -> None:
+        """Take a rung; a trial that cannot go on has none."""
+        rung = RungResult.from_json(result)
+        if rung.is_rung:
+            trial.set_config({**trial.config, ACKNOWLEDGED: rung.rung})
+
+
+class StopRequested(tune.Stopper):
+    """Ends each trial that has a mark in its folder, also in a driver that began after the mark."""
+
+    def __init__(self, folder: SweepFolder) -> None:
+        self._folder = folder
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Tell whether the trial ends with this rung; rungs on record are all reported first."""
+        trial = result.get("trial")
+        if trial is None or not self._folder.stopping(trial).exists():
+            return False
+        rungs = record.latest(self._folder, trial)
+        return not rungs or RungResult.from_json(result).rung >= rungs[-1].rung
+
+    def stop_all(self) -> bool:
+        """Leave the end of the sweep to its driver."""
+        return False

@@ -15,14 +15,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from sweeps.driver.progress import Progress
+from sweeps.rung_result import RungResult
 from sweeps.spec.objectives import Objective
 from sweeps.study.trials import TrialState
-from sweeps.trial import BESTS, SYMPTOMS, VIOLATES, last_line
+from sweeps.trial import last_line
 
 VARIABLE, JSON = "SWEEPS_PROGRESS", "json"
 
-_RUNG = ("rung", "objective", "best", BESTS, SYMPTOMS, VIOLATES)
-"""The keys of a result that an event has."""
+_RUNG = ("rung", "objective", "best", "bests", "symptoms", "violates")
+"""The values of a `RungResult` that an event has."""
 
 
 def sweep_event(progress: Progress) -> str:
@@ -38,7 +39,7 @@ def sweep_event(progress: Progress) -> str:
 
 def trial_event(progress: Progress, trial: TrialState) -> str:
     """Return the line for a trial, with its last rung."""
-    last = trial.rungs[-1] if trial.rungs else {}
+    last = trial.rungs[-1].to_json() if trial.rungs else {}
     values = {
         "trial": trial.name,
         "point": dict(trial.point),
@@ -48,7 +49,7 @@ def trial_event(progress: Progress, trial: TrialState) -> str:
         "seconds": round(time.monotonic() - progress.started, 1),
         "recovered": trial.name in progress.recovered or None,
     }
-    return json.dumps({key: value for key, value in values.items() if value not in (None, [])})
+    return json.dumps({key: value for key, value in values.items() if value not in (None, (), [])})
 
 
 def read(line: str, progress: Progress | None) -> tuple[Progress, TrialState | None] | None:
@@ -78,11 +79,14 @@ def _sweep(event: Mapping[str, Any], progress: Progress | None) -> Progress:
 
 
 def _trial(event: Mapping[str, Any], progress: Progress) -> TrialState:
+    last = {key: event[key] for key in _RUNG if key in event}
     trial = TrialState(
-        name=event["trial"], point=event["point"], state=event["state"],
+        name=event["trial"],
+        point=event["point"],
+        state=event["state"],
         reason=event.get("reason"),
-        rungs=[{key: event.get(key) for key in _RUNG}] if "rung" in event else [],
-    )  # fmt: skip
+        rungs=[RungResult.from_json(last)] if last else [],
+    )
     progress.started = time.monotonic() - event["seconds"]
     (progress.recovered.add if event.get("recovered") else progress.recovered.discard)(trial.name)
     progress.trials[trial.name] = trial

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from sweeps.board.leaderboard import Leaderboard
 from sweeps.results.budget import Spent
 from sweeps.results.folder import SweepFolder
-from sweeps.results.record import Result
+from sweeps.rung_result import RungResult
 from sweeps.spec.load import Sweep
 from sweeps.spec.objectives import Objective
 from sweeps.study.study import wanted
@@ -54,7 +54,7 @@ class Progress:
         for trial in trials:
             self.recovered.add(self._keep(trial).name)
 
-    def result(self, number: int, result: Result) -> TrialState:
+    def result(self, number: int, result: RungResult) -> TrialState:
         """Take the result of a rung."""
         return self._keep(self.trials[trial_id(number)].after(result))
 

@@ -120,8 +120,8 @@ def _state_issues(
         if path in point and not same(point[path], had.get(path, point[path])):
             must = f"must stay {show(had[path])}, as the weights of {origin.name} have it"
             yield Issue((path,), must, show(point[path]))
-    there = [rung["rung"] for rung in origin.rungs
-             if folder.holds(folder.snapshot(origin.name, rung["rung"]))]  # fmt: skip
+    rungs_on_record = [one.rung for one in origin.rungs]
+    there = [one for one in rungs_on_record if folder.holds(folder.snapshot(origin.name, one))]
     epochs = int(point.get("train.epochs", sweep.train.epochs))
     actual = ""
     if request.rung == 0 and origin.adapter is None:

@@ -9,13 +9,11 @@ from rich.console import Console
 
 from sweeps.board import sweep_view
 from sweeps.capacity.layout import refuse, refuse_cpu, refuse_unmeasured
-from sweeps.driver.callbacks import Follow
+from sweeps.driver.callbacks import Follow, KeepAcknowledged, StopRequested
 from sweeps.driver.controller import Controller
-from sweeps.driver.heard import Heard
 from sweeps.driver.live import view
 from sweeps.driver.progress import Progress
 from sweeps.driver.signals import STOPS, signals_stop_tune
-from sweeps.driver.stopping import StopAsked
 from sweeps.driver.supervise import Supervise
 from sweeps.fleet import cluster
 from sweeps.fleet.ending import EndHosts
@@ -131,7 +129,7 @@ def tune_trials(
             name=folder.tune.name,
             **places.place_of_tune(folder.path),
             num_samples=-1,  # the bridge says when it is over: trials may be added
-            stop=StopAsked(folder),
+            stop=StopRequested(folder),
             search_alg=Admission(bridge, slots, spent),
             scheduler=SweepScheduler(sweep, spent, slots, past, lambda: bridge.more_to_come),
             resources_per_trial=beside_driver(),
@@ -139,6 +137,6 @@ def tune_trials(
             reuse_actors=True,
             max_failures=RETRIES,
             raise_on_failed_trial=False,
-            callbacks=[Heard(), *callbacks],
+            callbacks=[KeepAcknowledged(), *callbacks],
             verbose=0,
         )

@@ -11,9 +11,10 @@ from ray import tune
 from sweeps.driver.progress import Progress
 from sweeps.results import retention
 from sweeps.results.folder import SweepFolder
+from sweeps.rung_result import RungResult
 from sweeps.spec.sweep import Sweep
 from sweeps.study.searcher import OptunaBridge
-from sweeps.trial import FULL, trial_id
+from sweeps.trial import trial_id
 
 MEASURE_SECONDS = 10.0
 """A folder on a network takes a moment to measure."""
@@ -53,9 +54,10 @@ class Supervise(tune.Callback):
         self, iteration: int, trials: Sequence[Any], trial: Any, result: dict[str, Any], **_: Any
     ) -> None:
         """Stop the sweep as Ctrl-C does when a rung could not be written."""
-        if result.get(FULL) and not self._full:
+        full = RungResult.from_json(result).disk_full
+        if full and not self._full:
             self._full = True
-            self._say(result[FULL])
+            self._say(full)
             interrupt()
 
     def on_trial_complete(

@@ -16,8 +16,9 @@ from ray import tune
 from sweeps.fleet.placement import fleet_name
 from sweeps.results import record
 from sweeps.results.folder import SweepFolder
+from sweeps.rung_result import RungResult
 from sweeps.storage import places
-from sweeps.trial import FAILED, FULL, HEARD, Start, trial_id
+from sweeps.trial import ACKNOWLEDGED, Start, trial_id
 
 _CLOSE_SECONDS = 60.0
 _PAUSE_SECONDS = 0.5
@@ -34,11 +35,11 @@ class TrialTrainable(tune.Trainable):
     """One trial. ``config`` holds its number, point, base, need of memory, and what to begin from.
 
     Where it is trained is between the sweep's fleet and itself: when its host leaves the cluster
-    it goes on with another one, and Tune hears nothing of that. Tune saves nothing of it: which
-    rungs on record Tune has still to be told stands in ``config``, see `sweeps.driver.heard`.
+    it goes on with another one without Tune. Tune saves nothing of it: the last rung that Tune has
+    got is in ``config``, see `sweeps.driver.callbacks.KeepAcknowledged`.
     """
 
-    _heard: int
+    _acknowledged: int
     _opened: bool
     _opening: str
     _host: Any
@@ -62,12 +63,13 @@ class TrialTrainable(tune.Trainable):
     def step(self) -> dict[str, Any]:
         """Advance one rung; an error of the trial itself comes back as a result."""
         result = self._result()
-        if result.get(FULL):
-            self._release()  # whoever goes on does so from the record
+        if result.disk_full:
+            self._release()  # the trial resumes from the record
         # Asked for another step, perhaps on another host, it knows that Tune has got this one.
-        self._heard = int(result.get("rung", self._heard))
-        ended = bool(result[FAILED] or record.is_over(result))
-        return {**result, "done": ended, "trial": trial_id(self._number)}
+        if result.is_rung:
+            self._acknowledged = result.rung
+        ended = bool(result.failed) or result.is_last
+        return {**result.to_json(), "done": ended, "trial": trial_id(self._number)}
 
     def cleanup(self) -> None:
         """Give the slot back."""
@@ -79,13 +81,13 @@ class TrialTrainable(tune.Trainable):
         self._base: str = config["base"]
         self._start = Start(**config["start"]) if config.get("start") else None
         self._need: float = config["need"]
-        self._heard = config.get(HEARD, 0)
+        self._acknowledged = config.get(ACKNOWLEDGED, 0)
         self._fleet = ray.get_actor(fleet_name(self._folder.sweep_id))
         self._placed: str | None = None
         self._opened = False
-        self._past: list[dict[str, Any]] = []
+        self._past: list[RungResult] = []
 
-    def _result(self) -> dict[str, Any]:
+    def _result(self) -> RungResult:
         """Return the next rung, or why the trial cannot go on.
 
         Raises what Ray raises when the host's process died: Tune counts that, and tries again.
@@ -128,27 +130,27 @@ class TrialTrainable(tune.Trainable):
             except ValueError:  # no slot is free, or its node has just left
                 time.sleep(_PAUSE_SECONDS)
 
-    def _open(self) -> dict[str, Any] | None:
+    def _open(self) -> RungResult | None:
         self._place()
         self._opening = secrets.token_hex(8)
         opening: Any = self._host.open.remote(self._number, self._point, self._start, self._opening)
-        failure: dict[str, Any] | None = ray.get(opening)
+        failure: RungResult | None = ray.get(opening)
         self._opened = failure is None
         if self._opened:
             recorded = record.latest(self._folder, trial_id(self._number))
-            self._past = [result for result in recorded if result["rung"] > self._heard]
+            self._past = [one for one in recorded if one.rung > self._acknowledged]
         return failure
 
-    def _next(self) -> dict[str, Any]:
+    def _next(self) -> RungResult:
         """Return the next rung: from the record if it is there, otherwise by training."""
         return self._past.pop(0) if self._past else self._advance()
 
-    def _advance(self) -> dict[str, Any]:
+    def _advance(self) -> RungResult:
         while self._folder.holds(self._folder.paused):
             ray.get(self._fleet.has.remote(self._placed))  # raises when the sweep ends meanwhile
             time.sleep(_PAUSE_SECONDS)
         advancing: Any = self._host.advance.remote(self._number)
-        result: dict[str, Any] = ray.get(advancing)
+        result: RungResult = ray.get(advancing)
         return result
 
     def _release(self) -> None:

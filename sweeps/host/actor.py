@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sweeps.host import captions, opening, rung, warming
 from sweeps.host.context import SweepContext
@@ -16,9 +16,10 @@ from sweeps.host.loop import Course, Desk
 from sweeps.host.trial import OpenTrial, failure
 from sweeps.quiet import quiet_libraries
 from sweeps.results import retention
+from sweeps.rung_result import RungResult
 from sweeps.spec import plugins
 from sweeps.storage import copies
-from sweeps.trial import FAILED, FULL, Point, Start, trial_id
+from sweeps.trial import Point, Start, trial_id
 from workers.redaction import redacted
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ class HostActor:
 
     def open(
         self, number: int, point: Point, start: Start | None = None, opening: str = ""
-    ) -> dict[str, Any] | None:
+    ) -> RungResult | None:
         """Give a trial a slot, which goes on after the rungs on record, else from `start`.
 
         `opening` is what `close` must say: who gave a waiting trial up may be slower to close its
@@ -117,8 +118,8 @@ class HostActor:
             self._guarded, name, lambda: self._open(name, number, point, start, opening)
         )
 
-    def advance(self, number: int) -> dict[str, Any]:
-        """Train a trial for one rung and return Tune's result; others may be trained meanwhile."""
+    def advance(self, number: int) -> RungResult:
+        """Train a trial for one rung and return its result; others may be trained meanwhile."""
         return self._desk.see_through(self._rung(trial_id(number)))
 
     def close(self, number: int, opening: str = "") -> None:
@@ -143,7 +144,7 @@ class HostActor:
         trial.opening = word
         self._trials[name] = trial
 
-    def _rung(self, name: str) -> Course[dict[str, Any]]:
+    def _rung(self, name: str) -> Course[RungResult]:
         try:
             return (yield from rung.course(self._context, self._host, self._trials[name]))
         except Exception as error:
@@ -176,7 +177,7 @@ class HostActor:
         self._desk.let_go(name)
         self._host.evict(name)
 
-    def _guarded(self, name: str, work: Callable[[], None]) -> dict[str, Any] | None:
+    def _guarded(self, name: str, work: Callable[[], None]) -> RungResult | None:
         """Run `work`; return None, or the result of a trial that cannot go on."""
         try:
             work()
@@ -184,7 +185,7 @@ class HostActor:
             return self._ended(name, error)
         return None
 
-    def _ended(self, name: str, error: Exception) -> dict[str, Any]:
+    def _ended(self, name: str, error: Exception) -> RungResult:
         """Return the result of a trial whose own code raises `error`, and let go of it.
 
         A retry would raise it again, so it ends the trial. Tune retries what never gets here:
@@ -193,9 +194,7 @@ class HostActor:
         self._trials.pop(name, None)
         self._vacate(name)
         stopped = retention.stops(error, self._context.folder)
-        if stopped:
-            return {FULL: stopped, FAILED: None, "finished": False}
-        return failure(error)
+        return RungResult(disk_full=stopped) if stopped else failure(error)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from sweeps.host.context import SweepContext
 from sweeps.host.points import opened, refuse_lost
 from sweeps.host.trial import OpenTrial
 from sweeps.results import best, record
-from sweeps.results.record import Result
+from sweeps.rung_result import RungResult
 from sweeps.storage import copies
 from sweeps.trial import Point, Start, trial_id
 
@@ -25,7 +25,7 @@ def open_trial(
     trial = opened(context, host_name, number, point, start)
     refuse_lost(trial, past)
     if past:
-        _go_on(context, host, trial, past)
+        _resume(context, host, trial, past)
     else:
         _begin(context, host, trial)
         if start:
@@ -70,8 +70,10 @@ def _begin_from(context: SweepContext, host: "Host", trial: OpenTrial, start: St
         host.restore(trial.name, trial.recipe, folder)
 
 
-def _go_on(context: SweepContext, host: "Host", trial: OpenTrial, past: Sequence[Result]) -> None:
-    """Take the trial up after its last rung on record."""
+def _resume(
+    context: SweepContext, host: "Host", trial: OpenTrial, past: Sequence[RungResult]
+) -> None:
+    """Resume the trial after its last rung on record."""
     folder = context.folder.best_adapter(trial.name)
     copies.pull(folder)
     trial.best, trial.predictions = best.read(folder), best.read_predictions(folder)
@@ -79,8 +81,8 @@ def _go_on(context: SweepContext, host: "Host", trial: OpenTrial, past: Sequence
     if trial.best:  # a record of format 1 does not say which rung it is
         trial.record.log_best(trial.best)
     last = past[-1]
-    if not record.is_over(last):
-        snapshot = context.folder.snapshot(trial.name, last["rung"])
+    if not last.is_last:
+        snapshot = context.folder.snapshot(trial.name, last.rung)
         copies.pull(snapshot)
         host.restore(trial.name, trial.recipe, snapshot)
         trial.record.log(tags=_packed(host, trial))

@@ -7,7 +7,7 @@ from sweeps.host.context import SweepContext
 from sweeps.host.trial import OpenTrial
 from sweeps.host.trial_record import TrialRecord
 from sweeps.results import segments
-from sweeps.results.record import Result
+from sweeps.rung_result import RungResult
 from sweeps.spec.mutable import moving
 from sweeps.tracking import segment_run
 from sweeps.tracking.trial_run import with_log10
@@ -52,13 +52,13 @@ def opened(
     )
 
 
-def refuse_lost(trial: OpenTrial, past: Sequence[Result]) -> None:
+def refuse_lost(trial: OpenTrial, past: Sequence[RungResult]) -> None:
     """Raise FileNotFoundError for a trial whose newest segment has lost what it begins with.
 
     `past` are the rungs that it need not train again.
     """
     newest = trial.segments[-1] if trial.segments else None
-    if newest and (not past or past[-1]["rung"] < newest.rung):
+    if newest and (not past or past[-1].rung < newest.rung):
         raise FileNotFoundError(
             f"{newest.trial} goes on from {newest.origin}, but its copy of that snapshot, "
             f"rung-{newest.rung:03d} of the trial's folder, is missing"

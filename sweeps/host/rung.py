@@ -2,15 +2,16 @@
 
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sweeps.host.context import SweepContext
 from sweeps.host.loop import Course
 from sweeps.host.opening import is_given_up
 from sweeps.host.trial import OpenTrial
-from sweeps.results import best, record, retention, scores_file
+from sweeps.results import best, retention, scores_file
 from sweeps.results.best import Best
 from sweeps.results.scores_file import Captions, Scores
+from sweeps.rung_result import RungResult
 from sweeps.storage import copies
 from sweeps.tracking.inputs import final_tags
 from workers.metrics.catalog import outputs
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
     from workers.host.host import Host
 
 
-def course(context: SweepContext, host: "Host", trial: OpenTrial) -> Course[dict[str, Any]]:
-    """Train a trial for one rung, keep what is to be kept, and return Tune's result."""
+def course(context: SweepContext, host: "Host", trial: OpenTrial) -> Course[RungResult]:
+    """Train a trial for one rung, keep what is to be kept, and return its result."""
     untrained, trial.untrained = trial.untrained, None
     if untrained and trial.judgement(context.sweep, untrained).for_good:
         return _tell(context, trial, untrained)
@@ -41,14 +42,14 @@ def course(context: SweepContext, host: "Host", trial: OpenTrial) -> Course[dict
     return _tell(context, trial, report)
 
 
-def _tell(context: SweepContext, trial: OpenTrial, report: Report) -> dict[str, Any]:
-    """Put a rung on record, and return it as Tune's result."""
+def _tell(context: SweepContext, trial: OpenTrial, report: Report) -> RungResult:
+    """Put a rung on record, and return its result."""
     report = replace(report, metrics={**report.metrics, **trial.moving})
     judgement = trial.judgement(context.sweep, report)
     result = trial.result(context.sweep, report, judgement)
     # On record before anybody hears of it: what is heard is never trained again.
     trial.record.log_rung(result, trial.best)
-    trial.is_over = record.is_over(result)
+    trial.is_over = result.is_last
     return result
 
 

@@ -4,26 +4,15 @@ import time
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from sweeps.host.trial_record import TrialRecord, objective_first
 from sweeps.results.best import Best
 from sweeps.results.scores_file import Scores
 from sweeps.results.segments import Segment
+from sweeps.rung_result import RungResult
 from sweeps.spec import constraints
 from sweeps.spec.constraints import Judgement
 from sweeps.spec.sweep import Sweep, values_of
-from sweeps.trial import (
-    BESTS,
-    CHANGES,
-    FAILED,
-    GUARD,
-    HOPELESS,
-    OBJECTIVES,
-    SYMPTOMS,
-    VIOLATES,
-    VIOLATIONS,
-)
 from workers.recipe import Recipe
 from workers.redaction import redact
 from workers.report import Prediction, Report
@@ -88,28 +77,29 @@ class OpenTrial:
         best_metrics = self.best.metrics if self.best else {}
         return constraints.judge(sweep.search.constraints, report.metrics, best_metrics)
 
-    def result(self, sweep: Sweep, report: Report, judgement: Judgement) -> dict[str, Any]:
-        """Return a rung as Tune, Optuna and the record get it, see `sweeps.results.record`."""
-        values = values_of(sweep, report.metrics)
-        return {
-            "rung": report.rung,
-            "objective": values[0] if self.is_judged(report) else None,
-            OBJECTIVES: values,
-            "best": self.best.value if self.best else None,
-            BESTS: values_of(sweep, self.best.metrics) if self.best else None,
-            **_endings(report, judgement),
-            FAILED: None,
-            CHANGES: len(self.segments),
-            SYMPTOMS: list(report.symptoms),
-            VIOLATIONS: dict(judgement.excesses),
-            VIOLATES: judgement.violates,
-            "metrics": objective_first(report.metrics, sweep.search.objective.metric),
-            "seconds": report.seconds,
-            "time": time.time(),
-        }
+    def result(self, sweep: Sweep, report: Report, judgement: Judgement) -> RungResult:
+        """Return the result of a rung that ends now."""
+        values, is_going = values_of(sweep, report.metrics), not report.collapsed
+        return RungResult(
+            rung=report.rung,
+            objective=values[0] if self.is_judged(report) else None,
+            objectives=tuple(values),
+            best=self.best.value if self.best else None,
+            bests=tuple(values_of(sweep, self.best.metrics)) if self.best else (),
+            finished=report.finished and is_going,
+            guard=None if is_going else report.diagnosis,
+            infeasible=judgement.for_good and is_going and not report.finished,
+            changes=len(self.segments),
+            symptoms=tuple(report.symptoms),
+            violations=dict(judgement.excesses),
+            violates=judgement.violates,
+            metrics=objective_first(report.metrics, sweep.search.objective.metric),
+            seconds=report.seconds,
+            time=time.time(),
+        )
 
 
-def failure(error: Exception) -> dict[str, Any]:
+def failure(error: Exception) -> RungResult:
     """Return the result of a trial that raised `error`, with the traceback, cause last, redacted.
 
     Raises an error of Ray's again: what the host asks, such as its node's scorer, has gone. That is
@@ -122,14 +112,4 @@ def failure(error: Exception) -> dict[str, Any]:
     if isinstance(error, RayError):
         raise error
     violations = {"memory": 1.0} if is_out_of_memory(error) else {}
-    return {FAILED: redact(traceback.format_exc()), "finished": False, VIOLATIONS: violations}
-
-
-def _endings(report: Report, judgement: Judgement) -> dict[str, Any]:
-    """Return whether a trial ends with this rung, and how."""
-    going = not report.collapsed
-    return {
-        "finished": report.finished and going,
-        GUARD: None if going else report.diagnosis,
-        HOPELESS: judgement.for_good and going and not report.finished,
-    }
+    return RungResult(failed=redact(traceback.format_exc()), violations=violations)

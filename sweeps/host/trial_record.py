@@ -17,8 +17,8 @@ from sweeps.results import record, scores_file
 from sweeps.results.best import Best
 from sweeps.results.folder import SweepFolder
 from sweeps.results.pictures import captioned, thumbnail
-from sweeps.results.record import Result
 from sweeps.results.scores_file import Scores
+from sweeps.rung_result import RungResult
 from sweeps.tracking.inputs import data_inputs, eval_tags
 from sweeps.tracking.trial_run import PREDICTIONS, best_metrics
 from workers.data.sample import DataSet, Sample
@@ -71,7 +71,7 @@ class TrialRecord:
         """Say which rung is the best so far."""
         self.log(best=best_metrics(best.metrics, best.rung))
 
-    def log_rung(self, result: Result, best: Best | None) -> None:
+    def log_rung(self, result: RungResult, best: Best | None) -> None:
         """Put a trained rung on record, with the best one so far and what came with the rung."""
         more = {"best": best_metrics(best.metrics, best.rung)} if best else {}
         record.append(self.folder, self.trial, result, {**self._with_next_rung, **more})

@@ -44,7 +44,7 @@ class Cost:
 def read(folder: SweepFolder, board: Leaderboard, gpus_per_host: float) -> Cost:
     """Return the cost from the clock and the trials' records."""
     rungs = [rung for trial in board.trials for rung in trial.rungs]
-    gpu = any(_GPU in rung.get("metrics", ()) for rung in rungs)
+    gpu = any(_GPU in rung.metrics for rung in rungs)
     share = gpus_per_host if gpu else 1.0
     trials = [trial.name for trial in board.trials]
     spent = Spent.open(folder, Budget(), trials, gpus_per_host=share)
@@ -52,7 +52,7 @@ def read(folder: SweepFolder, board: Leaderboard, gpus_per_host: float) -> Cost:
         hours=spent.hours,
         rung_hours=spent.gpu_hours,
         gpu=gpu,
-        epochs=sum(rung.get("rung", 0) > 0 for rung in rungs),
+        epochs=sum(rung.rung > 0 for rung in rungs),
         states=Counter(trial.state for trial in board.trials),
     )
 

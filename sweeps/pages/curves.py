@@ -19,10 +19,9 @@ def of(board: Leaderboard, keys: Sequence[str]) -> dict[str, dict[str, Curve]]:
     made: dict[str, dict[str, Curve]] = {}
     for key in keys:
         lines = {
-            trial.name: [(rung["rung"], rung["metrics"][key]) for rung in trial.rungs
-                         if key in rung.get("metrics", ())]
+            trial.name: [(one.rung, one.metrics[key]) for one in trial.rungs if key in one.metrics]
             for trial in board.trials
-        }  # fmt: skip
+        }
         made[key] = {trial: line for trial, line in lines.items() if line}
     return {key: lines for key, lines in made.items() if lines}
 

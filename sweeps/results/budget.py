@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from sweeps.results import record
 from sweeps.results.folder import SweepFolder
+from sweeps.rung_result import RungResult
 from sweeps.spec.sweep import Budget
 
 _HOUR = 3600.0  # seconds
@@ -48,13 +49,12 @@ class Spent:
                 spent.rung(trial, result)
         return spent
 
-    def rung(self, trial: str, result: record.Result) -> None:
+    def rung(self, trial: str, result: RungResult) -> None:
         """Count a rung, and keep the time."""
-        if result.get("seconds") is None:  # the trial could not be opened
-            return
-        key, seconds = (trial, int(result["rung"])), float(result["seconds"])
-        self._total += seconds - self._rungs.get(key, 0.0)
-        self._rungs[key] = seconds
+        if result.is_rung:
+            key = (trial, result.rung)
+            self._total += result.seconds - self._rungs.get(key, 0.0)
+            self._rungs[key] = result.seconds
 
     def keep(self) -> None:
         """Write the wall time down."""

@@ -24,15 +24,11 @@ from pathlib import Path
 from typing import Any
 
 from sweeps.results.folder import SweepFolder
+from sweeps.rung_result import RungResult
 from sweeps.storage import copies
-from sweeps.trial import GUARD, HOPELESS, VIOLATES
 
 FORMAT = 2
 """The version of the format that this code writes."""
-
-Result = Mapping[str, Any]
-"""What a host returns for a rung: ``rung``, ``objective``, ``best``, ``finished``, ``metrics``,
-``seconds`` that it took, and ``time`` at which it ended, in seconds since 1970."""
 
 
 @dataclass(frozen=True)
@@ -60,10 +56,10 @@ class Line:
 
 
 def append(
-    folder: SweepFolder, trial: str, result: Result, logged: Mapping[str, Any] | None = None
+    folder: SweepFolder, trial: str, result: RungResult, logged: Mapping[str, Any] | None = None
 ) -> None:
     """Add a rung to the trial's record, with what MLflow is to show besides."""
-    write(folder.record(trial), {**result, **({"logged": logged} if logged else {})})
+    write(folder.record(trial), {**result.to_json(), **({"logged": logged} if logged else {})})
 
 
 def append_event(record: Path, event: str, **values: Any) -> None:
@@ -127,56 +123,41 @@ def openings(lines: Sequence[Line]) -> int:
     return sum(line.event == "opened" for line in lines)
 
 
-def latest(folder: SweepFolder, trial: str) -> list[dict[str, Any]]:
+def latest(folder: SweepFolder, trial: str) -> list[RungResult]:
     """Return the trial's rungs as they are now, wherever its host runs."""
     folder.pull(folder.record(trial))
     return read(folder, trial)
 
 
-def read(folder: SweepFolder, trial: str) -> list[dict[str, Any]]:
+def read(folder: SweepFolder, trial: str) -> list[RungResult]:
     """Return the trial's rungs in their order; a line cut off by a crash is left out."""
     rungs = [line for line in lines(folder.record(trial)) if not line.event and not line.cut]
-    return [{key: value for key, value in rung.values.items() if key != "logged"} for rung in rungs]
+    return [RungResult.from_json(line.values) for line in rungs]
 
 
-def usable(folder: SweepFolder, trial: str) -> list[dict[str, Any]]:
+def usable(folder: SweepFolder, trial: str) -> list[RungResult]:
     """Return the rungs that need not be trained again, and cut off the others.
 
     They end with the newest rung that has a snapshot to go on from, or that ended the trial.
     """
     every = latest(folder, trial)
     kept = every
-    while kept and not (is_over(kept[-1]) or _has_snapshot(folder, trial, kept[-1])):
+    while kept and not (kept[-1].is_last or folder.holds(folder.snapshot(trial, kept[-1].rung))):
         kept = kept[:-1]
     if len(kept) < len(every):
-        append_event(folder.record(trial), "cut", after=kept[-1]["rung"] if kept else -1)
+        append_event(folder.record(trial), "cut", after=kept[-1].rung if kept else -1)
     return kept
 
 
-def is_over(result: Result) -> bool:
-    """Tell whether the trial ended with this rung: by itself, the guard, or a limit."""
-    return bool(result["finished"] or result.get(GUARD) or result.get(HOPELESS))
-
-
-def violates(results: Sequence[Result]) -> str | None:
-    """Return which limits a trial with these rungs violates, in words."""
-    said: str | None = results[-1].get(VIOLATES) if results else None
-    return said
-
-
-def in_order(trials: Mapping[str, Sequence[Result]]) -> list[tuple[str, Result]]:
+def in_order(trials: Mapping[str, Sequence[RungResult]]) -> list[tuple[str, RungResult]]:
     """Return the rungs of several trials, by name, in the order in which they ended."""
     rungs = [(trial, result) for trial, results in trials.items() for result in results]
-    return sorted(rungs, key=lambda rung: float(rung[1]["time"]))
+    return sorted(rungs, key=lambda rung: rung[1].time)
 
 
 def _cut(line: Line, after: int) -> Line:
     cut = line.cut or (line.event is None and int(line.values["rung"]) > after)
     return Line(line.start, line.end, line.values, cut)
-
-
-def _has_snapshot(folder: SweepFolder, trial: str, result: Result) -> bool:
-    return folder.holds(folder.snapshot(trial, result["rung"]))
 
 
 def _parsed(line: bytes) -> dict[str, Any] | None:

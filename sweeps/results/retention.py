@@ -31,7 +31,7 @@ def ranked_adapters(
     """Return those of the trials `over` that have a best adapter, see `sweeps.results.worth`."""
     found = {name: best.read(folder.best_adapter(name)) for name in over}
     bests = {name: values_of(sweep, kept.metrics) for name, kept in found.items() if kept}
-    violating = {name for name in bests if record.violates(record.read(folder, name))}
+    violating = {name for name in bests if any(r.violates for r in record.read(folder, name)[-1:])}
     return by_worth(sweep.search, bests, violating)
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from sweeps.results import record
 from sweeps.results.folder import SweepFolder
-from sweeps.results.record import Result
+from sweeps.rung_result import RungResult
 from sweeps.spec import plugins
 from sweeps.spec.sweep import FEWEST, Schedule, Sweep
 from sweeps.trial import trial_id
@@ -86,15 +86,13 @@ def read(sweep: Sweep, folder: SweepFolder, over: Collection[str]) -> Fidelity |
 
 
 def measured(
-    trials: Sequence[Sequence[Result]], schedule: Schedule, epochs: int
+    trials: Sequence[Sequence[RungResult]], schedule: Schedule, epochs: int
 ) -> Fidelity | None:
     """Return what the rungs of the unpruned trials show; None where they are too few to tell."""
     ended = [
-        rungs
-        for rungs in trials
-        if rungs and rungs[-1]["finished"] and rungs[-1]["best"] is not None
+        rungs for rungs in trials if rungs and rungs[-1].finished and rungs[-1].best is not None
     ]
-    final = [float(rungs[-1]["best"]) for rungs in ended]
+    final = [rungs[-1].best or 0.0 for rungs in ended]
     if len(ended) < FEWEST or len(set(final)) == 1:
         return None
     correlations = tuple(
@@ -122,7 +120,7 @@ def _grace(correlations: Sequence[Correlation], schedule: Schedule, epochs: int)
 
 
 def _correlation(
-    rung: int, trials: Sequence[Sequence[Result]], final: Sequence[float]
+    rung: int, trials: Sequence[Sequence[RungResult]], final: Sequence[float]
 ) -> Correlation | None:
     pairs = [
         (values[rung], best)
@@ -135,9 +133,8 @@ def _correlation(
     return Correlation(rung=rung, trials=len(pairs), value=value, **_interval(value, len(pairs)))
 
 
-def _objectives(rungs: Sequence[Result]) -> dict[int, float]:
-    values = {result["rung"]: result["objective"] for result in rungs}
-    return {rung: value for rung, value in values.items() if value is not None and value == value}
+def _objectives(rungs: Sequence[RungResult]) -> dict[int, float]:
+    return {one.rung: one.score for one in rungs if one.score is not None}
 
 
 def spearman(one: Sequence[float], other: Sequence[float]) -> float:

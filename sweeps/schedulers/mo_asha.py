@@ -6,7 +6,6 @@ from typing import Any
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from sweeps.pareto import costs, fronts, order
-from sweeps.trial import OBJECTIVES
 
 
 class MultiObjectiveAsha(FIFOScheduler):
@@ -30,7 +29,7 @@ class MultiObjectiveAsha(FIFOScheduler):
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Decide whether a trial goes on after a rung."""
-        seen, values = self._rungs.get(result.get("rung", 0)), result.get(OBJECTIVES)
+        seen, values = self._rungs.get(result.get("rung", 0)), result.get("objectives")
         if seen is None or values is None or trial.trial_id in seen:
             return str(TrialScheduler.CONTINUE)
         seen[trial.trial_id] = values

@@ -5,7 +5,7 @@ from typing import Any
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
-from sweeps.results.record import Result
+from sweeps.rung_result import RungResult
 from sweeps.schedulers.population import Population
 from sweeps.schedulers.selection import Selection
 from sweeps.trial import trial_id
@@ -24,7 +24,7 @@ class PopulationScheduler(FIFOScheduler):
         self._population: Population | None = None
         self._rungs: dict[Any, int] = {}
         """Trial that is not over -> the last rung that it is known to have done."""
-        self._waiting: dict[Any, Result] = {}
+        self._waiting: dict[Any, RungResult] = {}
         """Trial that waits to be compared -> its result there."""
 
     def join(self, population: Population) -> None:
@@ -40,7 +40,7 @@ class PopulationScheduler(FIFOScheduler):
         rung = self._rungs[trial] = result["rung"]
         if not self._selection.compares_at(rung) or self._is_decided(trial, rung):
             return str(TrialScheduler.CONTINUE)
-        self._waiting[trial] = dict(result)
+        self._waiting[trial] = RungResult.from_json(result)
         tune_controller.search_alg.searcher.on_pause(trial.trial_id)
         return str(TrialScheduler.PAUSE)
 
@@ -81,10 +81,10 @@ class PopulationScheduler(FIFOScheduler):
         """Compare those that wait at the lowest rung, once nobody is still to reach it."""
         if not self._waiting or self._population is None or self._population.to_come():
             return
-        rung = min(result["rung"] for result in self._waiting.values())
+        rung = min(result.rung for result in self._waiting.values())
         if any(done < rung for done in self._rungs.values()):
             return
-        members = [trial for trial, result in self._waiting.items() if result["rung"] == rung]
+        members = [trial for trial, result in self._waiting.items() if result.rung == rung]
         results = {_name(trial): self._waiting.pop(trial) for trial in members}
         drawn = {_name(trial): trial.config["point"] for trial in members}
         self._population.evolve(rung, results, drawn, self._selection)

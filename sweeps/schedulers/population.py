@@ -7,14 +7,13 @@ from typing import Any
 
 from sweeps.results import segments
 from sweeps.results.folder import SweepFolder
-from sweeps.results.record import Result
 from sweeps.results.segments import Generation, Segment
+from sweeps.rung_result import RungResult
 from sweeps.schedulers.evolution import Member, evolve
 from sweeps.schedulers.perturbation import explore
 from sweeps.schedulers.selection import Selection
 from sweeps.spec.mutable import fields_of
 from sweeps.spec.sweep import Sweep
-from sweeps.trial import SYMPTOMS, VIOLATES
 
 
 class Population:
@@ -43,7 +42,7 @@ class Population:
     def evolve(
         self,
         rung: int,
-        results: Mapping[str, Result],
+        results: Mapping[str, RungResult],
         drawn: Mapping[str, Mapping[str, Any]],
         selection: Selection,
     ) -> None:
@@ -64,15 +63,15 @@ class Population:
             allowed=lambda point: self._sweep.refusal(point) is None,
         )
         found = evolve(members, rung, selection.quantile, exploring, self._seed(rung, results))
-        scores = {trial: _number(result) for trial, result in sorted(results.items())}
+        scores = {trial: result.score for trial, result in sorted(results.items())}
         segments.keep(self._folder, Generation(rung=rung, scores=scores, segments=found))
         self._decided |= {(trial, rung) for trial in results}
 
-    def _score(self, result: Result) -> float:
+    def _score(self, result: RungResult) -> float:
         """Return how good a trial is: minus infinity for one that should pass nothing on."""
-        value = _number(result)
-        sick = result.get(SYMPTOMS) and self._sweep.guard.stop
-        if value is None or sick or result.get(VIOLATES):
+        value = result.score
+        unhealthy = result.symptoms and self._sweep.guard.stop
+        if value is None or unhealthy or result.violates:
             return -math.inf
         return value if self._sweep.search.objective.mode == "max" else -value
 
@@ -84,8 +83,3 @@ class Population:
 
 def _now(every: list[Segment], trial: str, drawn: Mapping[str, Any]) -> Mapping[str, Any]:
     return segments.point_at([one for one in every if one.trial == trial], drawn)
-
-
-def _number(result: Result) -> float | None:
-    value = result.get("objective")
-    return value if value is not None and math.isfinite(value) else None

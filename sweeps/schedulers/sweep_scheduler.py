@@ -1,6 +1,5 @@
 """One of Tune's schedulers under the rules of a sweep: what it is shown, and what is done then."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +10,7 @@ from ray.tune.schedulers import TrialScheduler
 from sweeps import schedulers
 from sweeps.results import record
 from sweeps.results.budget import Spent
-from sweeps.results.record import Result
+from sweeps.rung_result import RungResult
 from sweeps.schedulers import PastTrial, fidelity
 from sweeps.schedulers.population import Population
 from sweeps.spec import plugins
@@ -52,7 +51,7 @@ class SweepScheduler(TrialScheduler):
         sweep: Sweep,
         spent: Spent,
         slots: Callable[[], int],
-        past: Mapping[str, Sequence[Result]],
+        past: Mapping[str, Sequence[RungResult]],
         to_come: Callable[[], bool],
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -67,10 +66,10 @@ class SweepScheduler(TrialScheduler):
         """Unpruned trials that are not over."""
         self._first = {name: list(past.get(name, ())) for name in fidelity.first_trials(sweep)}
         """Rungs of the unpruned trials."""
-        self._shown: list[tuple[Any, Result]] = [
-            (PastTrial(name), result)
+        self._shown: list[tuple[Any, Mapping[str, Any]]] = [
+            (PastTrial(name), result.to_json())
             for name, result in record.in_order(past)
-            if _comparable(result)
+            if result.score is not None
         ]
         """What the scheduler was shown, for one with another grace; kept until that is certain."""
         self._scheduler = self._made(sweep.schedule.grace)
@@ -83,18 +82,18 @@ class SweepScheduler(TrialScheduler):
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
         """Take a trial, a new one or one that was open under an earlier driver."""
         rungs = record.latest(self._spent.folder, _name(trial))
-        self._live[_name(trial)] = _Live(trial, rungs[-1]["rung"] if rungs else 0)
+        self._live[_name(trial)] = _Live(trial, rungs[-1].rung if rungs else 0)
         self._scheduler.on_trial_add(tune_controller, trial)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        """Decide on a trial after a rung; rungs that it did long ago are all told first."""
-        self._count(trial, result)
+        """Decide on a trial after a rung; rungs on record are all replayed first."""
+        rung = self._count(trial, result)
         decision = str(TrialScheduler.CONTINUE)
-        told_again = result.get("rung", 0) < self._live[_name(trial)].recorded
-        if self._is_shown(result) and not (told_again and self._pauses):
-            self._show(trial, result)
+        is_replayed = rung.rung < self._live[_name(trial)].recorded
+        if self._is_shown(rung) and not (is_replayed and self._pauses):
+            self._show(trial, rung.rung, result)
             decision = self._scheduler.on_trial_result(tune_controller, trial, result)
-        if told_again:
+        if is_replayed:
             return str(TrialScheduler.CONTINUE)
         if self._spent.used_up:
             return str(TrialScheduler.STOP)
@@ -109,9 +108,9 @@ class SweepScheduler(TrialScheduler):
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
         """Take the end of a trial; its last rung is news unless the scheduler stopped it there."""
-        self._count(trial, result)
-        if self._is_shown(result) and result["rung"] > self._live[_name(trial)].rung:
-            self._show(trial, result)
+        rung = self._count(trial, result)
+        if self._is_shown(rung) and rung.rung > self._live[_name(trial)].rung:
+            self._show(trial, rung.rung, result)
             self._scheduler.on_trial_complete(tune_controller, trial, result)
         else:
             self._scheduler.on_trial_remove(tune_controller, trial)
@@ -164,20 +163,21 @@ class SweepScheduler(TrialScheduler):
         schedulers.remember(schedule.name, made, self._shown)
         return made
 
-    def _is_shown(self, result: Result) -> bool:
+    def _is_shown(self, result: RungResult) -> bool:
         """Tell whether the scheduler is shown a rung; one that changes points waits for all."""
-        return result.get("rung") is not None and (self._changes or _comparable(result))
+        return result.is_rung and (self._changes or result.score is not None)
 
-    def _count(self, trial: Any, result: Result) -> None:
-        name = _name(trial)
-        self._spent.rung(name, result)
+    def _count(self, trial: Any, result: Mapping[str, Any]) -> RungResult:
+        name, rung = _name(trial), RungResult.from_json(result)
+        self._spent.rung(name, rung)
         self._spent.keep()
         rungs = self._first.get(name)
-        if rungs is not None and result.get("rung", 0) > (rungs[-1]["rung"] if rungs else 0):
-            rungs.append(result)
+        if rungs is not None and rung.rung > (rungs[-1].rung if rungs else 0):
+            rungs.append(rung)
+        return rung
 
-    def _show(self, trial: Any, result: Result) -> None:
-        self._live[_name(trial)].rung = result["rung"]
+    def _show(self, trial: Any, rung: int, result: Mapping[str, Any]) -> None:
+        self._live[_name(trial)].rung = rung
         if self._awaited:
             self._shown.append((trial, result))
 
@@ -199,12 +199,6 @@ class SweepScheduler(TrialScheduler):
                 if not each.rung:  # the others were shown with their rungs
                     self._scheduler.on_trial_add(None, each.trial)
         self._shown.clear()
-
-
-def _comparable(result: Mapping[str, Any]) -> bool:
-    """Tell whether a rung has an objective that can be compared; one without captions has none."""
-    value = result.get("objective")
-    return result.get("rung") is not None and value is not None and math.isfinite(value)
 
 
 def _name(trial: Any) -> str:

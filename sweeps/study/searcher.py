@@ -16,21 +16,22 @@ from ray.tune.search import Searcher
 from sweeps.capacity.memory import Needs
 from sweeps.results import segments
 from sweeps.results.folder import SweepFolder
+from sweeps.rung_result import RungResult
 from sweeps.spec.load import Sweep
 from sweeps.spec.sweep import base_of
 from sweeps.study.draws import Drawn, Draws
-from sweeps.study.study import EXHAUSTED, FINISHED, GUARDED, SEGMENTS, add, open_study, push, tell
-from sweeps.trial import (
+from sweeps.study.study import (
     BESTS,
-    CHANGES,
-    FAILED,
-    GUARD,
-    VIOLATIONS,
-    Point,
-    Start,
-    last_line,
-    trial_id,
+    EXHAUSTED,
+    FINISHED,
+    GUARDED,
+    SEGMENTS,
+    add,
+    open_study,
+    push,
+    tell,
 )
+from sweeps.trial import Point, Start, last_line, trial_id
 
 
 @dataclass(kw_only=True)
@@ -49,18 +50,17 @@ class _Running:
         several = len(drawn.trial.study.directions) > 1
         return cls(number=drawn.number, trial=drawn.trial, several=several, rungs=set(drawn.rungs))
 
-    def report(self, result: Mapping[str, Any]) -> None:
+    def report(self, result: RungResult) -> None:
         """Keep the objective of a rung as Optuna's intermediate value, once.
 
         Optuna keeps none for several objectives, and a rung with a changed point says nothing of
         the point that it proposed.
         """
-        value, rung = result.get("objective"), result.get("rung")
-        if self.several or result.get(CHANGES):
+        if self.several or result.changes or result.objective is None:
             return
-        if value is not None and rung is not None and rung not in self.rungs:
-            self.rungs.add(rung)
-            self.trial.report(value, rung)
+        if result.rung not in self.rungs:
+            self.rungs.add(result.rung)
+            self.trial.report(result.objective, result.rung)
 
 
 class OptunaBridge(Searcher):
@@ -143,36 +143,33 @@ class OptunaBridge(Searcher):
     def on_trial_result(self, tune_id: str, result: dict[str, Any]) -> None:
         """Keep the objective of a rung."""
         if tune_id in self._running:
-            self._running[tune_id].report(result)
+            self._running[tune_id].report(RungResult.from_json(result))
 
     def on_trial_complete(
         self, tune_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Tell Optuna how a trial ended."""
+        """Report to Optuna how a trial ended: by Tune's `error`, or by its last `result`."""
         running = self._running.pop(tune_id, None)
         if running is None:
             return
-        if result:
-            running.report(result)
-        changed = bool(result and result.get(CHANGES))
-        for name, violation in violations(None if error or changed else result).items():
-            running.trial.set_constraint(name, violation)
-        if changed:
-            self._tell_segments(running, result)
-        if result and result.get(GUARD) and not error:
-            running.trial.set_user_attr(GUARDED, result[GUARD])
-        if running.several and result and result.get(BESTS):
-            running.trial.set_user_attr(BESTS, result[BESTS])
-        state, values = _ending(result, error)
-        tell(self._study, running.trial, state, _reason(result, error), values)
+        last, trial = RungResult.from_json(result or {}), running.trial
+        running.report(last)
+        if error or not result:
+            died = "the trial's processes died"
+            last = RungResult(failed=died, changes=last.changes, bests=last.bests)
+        for name, violation in violations(last).items():
+            trial.set_constraint(name, violation)
+        if last.changes:
+            own = segments.of(self._folder, trial_id(running.number))
+            trial.set_user_attr(SEGMENTS, [asdict(segment) for segment in own])
+            if last.finished:
+                trial.set_user_attr(FINISHED, True)
+        if last.guard:
+            trial.set_user_attr(GUARDED, last.guard)
+        if running.several and last.bests:
+            trial.set_user_attr(BESTS, list(last.bests))
+        tell(self._study, trial, *_ending(last))
         push(self._sweep, self._folder)
-
-    def _tell_segments(self, running: _Running, result: Mapping[str, Any] | None) -> None:
-        """Keep with which points a trial went on, and whether it finished with the last one."""
-        own = segments.of(self._folder, trial_id(running.number))
-        running.trial.set_user_attr(SEGMENTS, [asdict(segment) for segment in own])
-        if result and result.get("finished"):
-            running.trial.set_user_attr(FINISHED, True)
 
     def save(self, checkpoint_path: str) -> None:
         """Leave the empty file that Tune expects: all that there is to know is in the study."""
@@ -182,48 +179,30 @@ class OptunaBridge(Searcher):
         """Do nothing: a sweep goes on from the study, not from Tune's state."""
 
 
-def violations(result: Mapping[str, Any] | None) -> dict[str, float]:
+def violations(result: RungResult) -> dict[str, float]:
     """Return by how much a trial violates each limit, by its name; 0 or less is within it.
 
-    Tune hands nested results over flat: ``{"violations/memory": 1.0}``.
+    None for a trial whose point was changed: they say nothing of the point that Optuna proposed.
     """
-    nested = (result or {}).get(VIOLATIONS) or {}
-    prefix = f"{VIOLATIONS}/"
-    flat = {
-        name.removeprefix(prefix): value
-        for name, value in (result or {}).items()
-        if name.startswith(prefix)
-    }
-    found = {name: float(value) for name, value in {**nested, **flat}.items()}
+    if result.changes:
+        return {}
     # TPE ranks pruned trials by how many rungs they did, before it looks at their values. So a
     # trial that collapsed at rung 4 would be better than all that the scheduler stopped at
     # rung 1. One that violates a constraint comes after them.
-    return {**found, "guard": 1.0} if (result or {}).get(GUARD) else found
+    return {**result.violations, "guard": 1.0} if result.guard else dict(result.violations)
 
 
-def _ending(result: dict[str, Any] | None, error: bool) -> tuple[TrialState, list[float] | None]:
-    """Return the state and the values that Optuna is told.
+def _ending(result: RungResult) -> tuple[TrialState, str | None, list[float] | None]:
+    """Return a trial's state in Optuna, in one line why it could not go on, and its values.
 
     A point that does not fit in memory is PRUNED: of FAIL no sampler learns anything.
     """
-    if error or not result or (result.get(FAILED) and not _violates(result)):
-        return TrialState.FAIL, None
-    if not result.get("finished") or result.get(CHANGES):
-        return TrialState.PRUNED, None
-    bests = result.get(BESTS) or [result.get("best")]
-    if any(value is None or math.isnan(value) for value in bests):
-        return TrialState.FAIL, None
-    return TrialState.COMPLETE, bests
-
-
-def _reason(result: dict[str, Any] | None, error: bool) -> str | None:
-    """Return why a trial could not go on, in one line; None for one that could."""
-    if error or not result:
-        return "the trial's processes died"
-    if result.get(FAILED):
-        return last_line(result[FAILED])
-    return "no rung had a score" if _ending(result, error)[0] is TrialState.FAIL else None
-
-
-def _violates(result: Mapping[str, Any]) -> bool:
-    return any(value > 0 for value in violations(result).values())
+    reason = last_line(result.failed) if result.failed else None
+    if reason and not any(value > 0 for value in result.violations.values()):
+        return TrialState.FAIL, reason, None
+    if not result.finished or result.changes:
+        return TrialState.PRUNED, reason, None
+    bests = list(result.bests) or [math.nan if result.best is None else result.best]
+    if any(map(math.isnan, bests)):
+        return TrialState.FAIL, "no rung had a score", None
+    return TrialState.COMPLETE, None, bests

@@ -11,7 +11,7 @@ from sweeps.results.folder import SweepFolder
 from sweeps.spec.load import Sweep
 from sweeps.study import storage
 from sweeps.study.compatibility import refuse_another, remember, widened
-from sweeps.trial import BESTS, Ending, Start
+from sweeps.trial import Ending, Start
 from workers.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ START = "start"
 """User attribute: the state of another trial from which this one begins."""
 ERROR = "error"
 """User attribute: why a trial failed."""
+BESTS = "bests"
+"""User attribute of a trial with several objectives: their values at its best rung."""
 GUARDED = "guard"
 """User attribute and constraint: why the guard stopped a trial."""
 SEGMENTS = "segments"

@@ -8,11 +8,12 @@ from functools import cached_property
 from sweeps.results import best, lease, segments
 from sweeps.results.best import Best
 from sweeps.results.folder import SweepFolder
-from sweeps.results.record import Result, read
+from sweeps.results.record import read
 from sweeps.results.segments import Segment
+from sweeps.rung_result import RungResult
 from sweeps.spec.load import Sweep
 from sweeps.study.study import ended, open_study, own_trials
-from sweeps.trial import BESTS, FAILED, SYMPTOMS, VIOLATES, Point, trial_number, trial_title
+from sweeps.trial import Point, trial_number, trial_title
 from workers.measures import PREFIX
 
 RUNNING, INTERRUPTED = "running", "interrupted"
@@ -30,7 +31,7 @@ class TrialState:
     """How it ended, or whether a driver runs it."""
     reason: str | None = None
     """Why it failed, by itself or by the guard."""
-    rungs: Sequence[Result] = ()
+    rungs: Sequence[RungResult] = ()
     """Its record."""
     reported: Mapping[int, float] | None = None
     """Rung -> objective, as the study has it; None where it keeps none (several objectives)."""
@@ -57,25 +58,24 @@ class TrialState:
     @property
     def rung(self) -> int:
         """Number of its last rung; 0 before the first."""
-        return int(self._last.get("rung", 0))
+        return self._last.rung
 
     @property
     def objective(self) -> float | None:
         """The leading objective at the last rung."""
-        value: float | None = self._last.get("objective")
-        return value
+        return self._last.objective
 
     @property
     def score(self) -> float | None:
         """The leading objective at the best rung; None while there is none."""
-        value: float | None = self._last.get("best")
+        value = self._last.best
         return None if value is None or math.isnan(value) else value
 
     @property
     def values(self) -> tuple[float, ...]:
         """All objectives at the best rung, the leading one first; empty without one of them."""
-        every = self._last.get(BESTS) or ([] if self.score is None else [self.score])
-        return () if any(map(math.isnan, every)) else tuple(every)
+        every = self._last.bests or (() if self.score is None else (self.score,))
+        return () if any(map(math.isnan, every)) else every
 
     @property
     def best_rung(self) -> int | None:
@@ -95,13 +95,12 @@ class TrialState:
     @property
     def symptoms(self) -> str:
         """What is wrong with the last rung, in words."""
-        return "; ".join(self._last.get(SYMPTOMS) or ())
+        return "; ".join(self._last.symptoms)
 
     @property
     def violates(self) -> str | None:
         """Which limits of the search it violates, in words: it cannot win."""
-        limits: str | None = self._last.get(VIOLATES)
-        return limits
+        return self._last.violates
 
     @property
     def guard(self) -> str | None:
@@ -112,16 +111,16 @@ class TrialState:
         """Return the point with which it trained a rung."""
         return segments.point_at(self.segments, self.sampled or self.point, rung)
 
-    def after(self, result: Result) -> "TrialState":
+    def after(self, result: RungResult) -> "TrialState":
         """Return the trial after a result of its host: a rung, new or known, or a failure."""
-        if result.get(FAILED):
-            return replace(self, reason=result[FAILED])
-        earlier = [rung for rung in self.rungs if rung["rung"] < result["rung"]]
+        if result.failed:
+            return replace(self, reason=result.failed)
+        earlier = [rung for rung in self.rungs if rung.rung < result.rung]
         return replace(self, rungs=(*earlier, result), reason=None)
 
     @property
-    def _last(self) -> Result:
-        return self.rungs[-1] if self.rungs else {}
+    def _last(self) -> RungResult:
+        return self.rungs[-1] if self.rungs else RungResult()
 
     @cached_property
     def _best(self) -> Best | None:
@@ -129,8 +128,8 @@ class TrialState:
         if self.score is None:
             return None
         for rung in self.rungs:
-            if rung["objective"] == rung["best"] == self.score:
-                return Best(value=self.score, rung=rung["rung"], metrics=rung.get("metrics", {}))
+            if rung.objective == rung.best == self.score:
+                return Best(value=self.score, rung=rung.rung, metrics=rung.metrics)
         return self.adapter
 
 

@@ -19,10 +19,11 @@ from typing import Any
 from sweeps.results import record
 from sweeps.results.folder import SweepFolder
 from sweeps.results.record import Line
+from sweeps.rung_result import RungResult
 from sweeps.tracking.remote_run import RemoteRun
 from sweeps.tracking.sources import SWEEP
 from sweeps.tracking.trial_run import RUNG_SECONDS, STATUS
-from sweeps.trial import SYMPTOMS, VIOLATES, Ending
+from sweeps.trial import Ending
 from workers.redaction import redact
 
 Write = Callable[[Any], object]
@@ -78,13 +79,11 @@ def writes_of_trial(runs: Runs, trial: str, lines: Sequence[Line], index: int) -
         yield from _opened(runs, trial, line)
         for earlier in lines[:index]:  # a line that is lost, or of format 1
             if earlier.event is None and not earlier.cut:
-                yield from _rung(
-                    runs, trial, earlier.values, earlier.logged, _time(earlier), segments
-                )
-    elif line.event is None:
-        yield from _rung(runs, trial, line.values, line.logged, _time(line), segments)
-    elif line.event == "logged" and "metrics" in line.logged:
-        yield from _rung(runs, trial, line.logged, line.logged, _time(line), segments)
+                rung = RungResult.from_json(earlier.values)
+                yield from _rung(runs, trial, rung, earlier.logged, _time(earlier), segments)
+    elif line.event is None or "metrics" in line.logged:
+        rung = RungResult.from_json(line.logged if line.event else line.values)
+        yield from _rung(runs, trial, rung, line.logged, _time(line), segments)
     elif line.event == "logged":
         yield from _log(run, {}, None, line.logged, _time(line))
     yield from _more(runs, run, trial, line)
@@ -157,25 +156,22 @@ def _opened(runs: Runs, trial: str, line: Line) -> Iterator[Write]:
 
 
 def _rung(
-    runs: Runs, trial: str, rung: Mapping[str, Any], logged: Mapping[str, Any], time: int,
+    runs: Runs, trial: str, rung: RungResult, logged: Mapping[str, Any], time: int,
     segments: Sequence[Mapping[str, Any]],
 ) -> Iterator[Write]:  # fmt: skip
-    number, run = int(rung["rung"]), runs.trial(trial)
-    metrics = {**rung["metrics"], RUNG_SECONDS: rung["seconds"]}
-    symptoms = "; ".join(rung.get(SYMPTOMS, ()))
-    tags = {_SYMPTOMS: f"rung {number}: {symptoms}"} if symptoms else {}
-    violated = rung.get(VIOLATES)
-    tags |= {_VIOLATES: violated} if violated else {}
-    yield from _log(
-        run, metrics, number, {**logged, "tags": {**logged.get("tags", {}), **tags}}, time
-    )
-    if VIOLATES in rung and not violated:
+    run = runs.trial(trial)
+    metrics = {**rung.metrics, RUNG_SECONDS: rung.seconds}
+    symptoms = {_SYMPTOMS: f"rung {rung.rung}: {'; '.join(rung.symptoms)}"} if rung.symptoms else {}
+    tags = {**logged.get("tags", {}), **symptoms}
+    if rung.violates:
+        tags[_VIOLATES] = rung.violates
+    yield from _log(run, metrics, rung.rung, {**logged, "tags": tags}, time)
+    if not rung.violates:
         yield partial(run.untag, key=_VIOLATES)
-    begun = [segment["rung"] for segment in segments if segment["rung"] < number]
+    begun = [segment["rung"] for segment in segments if segment["rung"] < rung.rung]
     if begun:
         own = runs.segment(trial, begun[-1])
-        symptoms_alone = {key: tags[key] for key in (_SYMPTOMS,) if key in tags}
-        yield partial(own.log, metrics=metrics, rung=number, tags=symptoms_alone, time=time)
+        yield partial(own.log, metrics=metrics, rung=rung.rung, tags=symptoms, time=time)
 
 
 def _log(

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from sweeps.host.trial_record import TrialRecord, objective_first
+from sweeps.rung_result import RungResult
 from sweeps.tracking.client import Tracking
 from sweeps.tracking.pending import waiting
 from sweeps.tracking.sweep_run import SweepRun
 from sweeps.tracking.trial_run import best_metrics, with_log10
-from sweeps.trial import BESTS, GUARD, VIOLATES
 
 
 @dataclass(frozen=True)
@@ -78,13 +78,18 @@ class PublishedTrial:
 
 def result(report, objective, best=None, violates=None):
     """Return a rung as hosts put it on record."""
-    return {
-        "rung": report.rung, "objective": report.metrics.get(f"val/{objective}"),
-        "best": best and best.value, BESTS: best and [best.value],
-        "finished": report.finished, GUARD: None, VIOLATES: violates,
-        "metrics": objective_first(report.metrics, objective), "seconds": report.seconds,
-        "symptoms": list(report.symptoms), "time": time.time(),
-    }  # fmt: skip
+    return RungResult(
+        rung=report.rung,
+        objective=report.metrics.get(f"val/{objective}"),
+        best=best.value if best else None,
+        bests=(best.value,) if best else (),
+        finished=report.finished,
+        violates=violates,
+        metrics=objective_first(report.metrics, objective),
+        seconds=report.seconds,
+        symptoms=tuple(report.symptoms),
+        time=time.time(),
+    )
 
 
 def sweep_run(folder):

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 def running(tmp_path_factory, untrained_base):
     """A sweep of two long trials, begun: (its folder, its driver's process)."""
     workplace = kills.prepare(
-        tmp_path_factory.mktemp("controlled"), untrained_base, trials=2, slots=1, epochs=40
+        tmp_path_factory.mktemp("controlled"), untrained_base, trials=2, slots=1, epochs=4000
     )
     text = (workplace / "killed.yaml").read_text().replace("name: asha", "name: fifo")
     (workplace / "killed.yaml").write_text(text)
@@ -62,7 +62,7 @@ def test_one_sweep_controlled_from_its_first_rung_to_its_last(running):
     assert kills.recorded(workplace) == before
 
     # One more trial, a copy that begins where the first one stands.
-    rung = trials(workplace)["trial-000"].rungs[-1]["rung"]
+    rung = trials(workplace)["trial-000"].rungs[-1].rung
     code, said = kills.command(
         workplace, "add", kills.ID, "--from", "trial-000", "--snapshot", str(rung),
         "--set", "train.learning_rate=0.0123",
@@ -79,7 +79,7 @@ def test_one_sweep_controlled_from_its_first_rung_to_its_last(running):
     wait_for(lambda: "trial-001" in trials(workplace) and trials(workplace)["trial-001"].rungs)
     copy = trials(workplace)["trial-001"]
     assert copy.point["train.learning_rate"] == 0.0123
-    assert copy.rungs[0]["rung"] == rung + 1
+    assert copy.rungs[0].rung == rung + 1
 
     code, said = kills.command(workplace, "stop", kills.ID)
     assert (code, "stops now" in said) == (0, True)
@@ -91,6 +91,6 @@ def test_one_sweep_controlled_from_its_first_rung_to_its_last(running):
 
     # It goes on with fewer epochs to go: not allowed; with more trials: as wished.
     code, said = kills.command(workplace, "resume", kills.ID, "--set", "train.epochs=5")
-    assert (code, "train.epochs" in said, "must stay 40" in said) == (2, True, True)
+    assert (code, "train.epochs" in said, "must stay 400" in said) == (2, True, True)
     code, said = kills.command(workplace, "run", "killed.yaml")
     assert (code, "--fresh" in said) == (2, True)

@@ -3,6 +3,7 @@ from dataclasses import replace
 import pytest
 
 from sweeps.board.leaderboard import Leaderboard, guarded, header, markdown, no_winner, row
+from sweeps.rung_result import RungResult
 from sweeps.spec.objectives import Objective
 from sweeps.study.trials import TrialState
 from workers.measures import reported_as
@@ -14,7 +15,7 @@ def trial(number, rung=1, state="completed", guard=None, violates=None, **best):
     """Return a trial whose record `board` makes of the scores of its best rung."""
     return TrialState(
         name=f"trial-{number:03d}", point={"adapter.rank": 8}, state=state, reason=guard,
-        rungs=[{"rung": rung, "violates": violates, "metrics": best}] if rung else [],
+        rungs=[RungResult(rung=rung, violates=violates, metrics=best)] if rung else [],
     )  # fmt: skip
 
 
@@ -23,14 +24,13 @@ def recorded(trial, objectives):
     if not trial.rungs:
         return trial
     (rung,) = trial.rungs
-    best = rung["metrics"]
+    best = rung.metrics
     leading = best.get(objectives[0].metric)
     bests = [best.get(objective.metric, NAN) for objective in objectives]
     metrics = {reported_as(name): value for name, value in best.items()}
-    last = {
-        **rung, "objective": leading, "best": leading, "bests": bests if best else None,
-        "metrics": metrics,
-    }  # fmt: skip
+    last = replace(
+        rung, objective=leading, best=leading, bests=tuple(bests) if best else (), metrics=metrics
+    )
     return replace(trial, rungs=[last])
 
 

@@ -7,6 +7,7 @@ from sweeps.board.remarks import remarks
 from sweeps.results import record, segments
 from sweeps.results.folder import SweepFolder
 from sweeps.results.segments import Generation, Segment
+from sweeps.rung_result import RungResult
 from sweeps.spec.load import parse
 from sweeps.spec.objectives import Objective
 from sweeps.study.trials import TrialState
@@ -35,10 +36,14 @@ def folder(tmp_path):
     for number in range(5):
         for rung in (1, 2):
             value = float(number) * (1 if rung == 2 else -1)
-            result = {
-                "rung": rung, "objective": value, "best": float(number), "seconds": 1.0,
-                "finished": rung == 2, "time": 0.0,
-            }  # fmt: skip
+            result = RungResult(
+                rung=rung,
+                objective=value,
+                best=float(number),
+                seconds=1.0,
+                finished=rung == 2,
+                time=0.0,
+            )
             record.append(folder, f"trial-{number:03d}", result)
     return folder
 

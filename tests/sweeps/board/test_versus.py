@@ -11,6 +11,7 @@ from sweeps.board import versus
 from sweeps.results import record
 from sweeps.results.folder import SweepFolder
 from sweeps.results.scores_file import Captions, Scores
+from sweeps.rung_result import RungResult
 from sweeps.spec.load import dump, parse
 from sweeps.study.study import TRIAL, open_study
 from sweeps.tracking.sweep_run import SweepRun
@@ -50,8 +51,10 @@ def trial(tracking, scored):
         if best is not None:
             score = best / IMAGES
             metrics = {"val/exact_match": score}
-            rung = {"rung": 1, "objective": score, "best": score, "metrics": metrics}
-            record.append(folder, name, {**rung, "finished": True, "seconds": 1.0, "time": 0.0})
+            rung = RungResult(
+                rung=1, objective=score, best=score, metrics=metrics, finished=True, seconds=1.0
+            )
+            record.append(folder, name, rung)
             first = scored(hits(best), **more)
             last = None if final is None else scored(hits(final), **more)
             run.scores(Scores(

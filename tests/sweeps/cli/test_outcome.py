@@ -7,6 +7,7 @@ from rich.console import Console
 
 from sweeps.board.leaderboard import Leaderboard, Standing
 from sweeps.cli.outcome import print_leaderboard, results_option
+from sweeps.rung_result import RungResult
 from sweeps.spec.objectives import Objective
 from sweeps.study.trials import TrialState
 
@@ -27,7 +28,7 @@ def shown(width, standings=STANDINGS):
     for number in range(len(standings)):
         metrics = {"val/cider": 6.0 - number / 10, "val/meteor": 0.5, "val/loss": 1.25}
         score = metrics["val/cider"]
-        rung = {"rung": 6, "objective": score, "best": score, "metrics": metrics}
+        rung = RungResult(rung=6, objective=score, best=score, metrics=metrics)
         name = f"trial-{number:03d}"
         trials.append(TrialState(name=name, point=POINT, state="completed", rungs=[rung]))
     board = Leaderboard(

@@ -1,12 +1,14 @@
 """Every difference between study, records and MLflow is named, with its fix."""
 
 import dataclasses
+from dataclasses import replace
 
 import pytest
 
 from sweeps.doctor.agreement import OnDisk, Tracked, differences
 from sweeps.results.best import Best
 from sweeps.results.segments import Segment
+from sweeps.rung_result import RungResult
 from sweeps.study.trials import TrialState
 
 
@@ -15,7 +17,7 @@ def state_of(name, rungs=(1, 2), state="completed", reported=(1, 2), best=0.5):
         name=name,
         state=state,
         point={},
-        rungs=[{"rung": rung, "objective": 0.5, "best": best} for rung in rungs],
+        rungs=[RungResult(rung=rung, objective=0.5, best=best) for rung in rungs],
         reported=dict.fromkeys(reported, 0.5),
         adapter=Best(value=best, rung=1, metrics={}),
     )
@@ -60,7 +62,7 @@ CHANGED = {
         TRIALS["trial-000"],
         segments=(SEGMENT,),
         reported={1: 0.5},
-        rungs=[{**rung, "changes": rung["rung"] - 1} for rung in TRIALS["trial-000"].rungs],
+        rungs=[replace(rung, changes=rung.rung - 1) for rung in TRIALS["trial-000"].rungs],
     ),
 }
 

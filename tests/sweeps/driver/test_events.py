@@ -7,6 +7,7 @@ from rich.console import Console
 from sweeps.driver import events
 from sweeps.driver.live import Events
 from sweeps.driver.progress import Progress
+from sweeps.rung_result import RungResult
 from sweeps.spec.objectives import Objective
 from sweeps.study.trials import TrialState
 
@@ -26,10 +27,10 @@ def driven(made, write):
     with Events(made, write) as screen:
         for number in range(4):
             made.start(number, POINT)
-            result = {"rung": 1, "objective": 2.0 - number, "best": 2.0 - number, "metrics": {}}
+            result = RungResult(rung=1, objective=2.0 - number, best=2.0 - number, metrics={})
             screen.changed(made.result(number, result))
         made.paused = True
-        result = {"rung": 2, "objective": 2.5, "best": 2.0, "symptoms": ["all alike"]}
+        result = RungResult(rung=2, objective=2.5, best=2.0, symptoms=("all alike",))
         screen.changed(made.result(3, result))
         screen.changed(made.end(0, "completed"))
         error = "Traceback\n  more\nValueError: no [/INST]  rung 1/1"

@@ -16,6 +16,7 @@ from sweeps.driver.live import (
     warnings,
 )
 from sweeps.driver.progress import Progress
+from sweeps.rung_result import RungResult
 from sweeps.spec.objectives import Objective
 
 
@@ -29,7 +30,7 @@ def progress():
     ends = ["stopped", "completed", "failed", None, None]
     for number, (score, state) in enumerate(zip([0.2, 0.9, None, 0.1, 0.3], ends, strict=True)):
         made.start(number, {"adapter.rank": number})
-        made.result(number, {"rung": number, "objective": score, "best": score})
+        made.result(number, RungResult(rung=number, objective=score, best=score))
         if state:
             made.end(number, state, "Traceback\nValueError: [oops]" if state == "failed" else None)
     return made
@@ -54,7 +55,7 @@ def test_running_trials_come_first_then_the_best(progress):
 def test_a_long_sweep_shows_the_best_of_those_that_ended(progress):
     for number in range(10, 60):
         progress.start(number, {})
-        progress.result(number, {"rung": 1, "objective": number / 100, "best": number / 100})
+        progress.result(number, RungResult(rung=1, objective=number / 100, best=number / 100))
         progress.end(number, "completed")
     shown = numbers(shown_trials(progress))
     assert shown[:4] == [4, 3, 1, 59]
@@ -73,7 +74,7 @@ def test_the_table_shows_scores_and_each_failure(progress):
 def test_symptoms_are_shown_while_the_trial_runs_and_the_guards_reason_at_its_end(progress):
     symptom = "97 % of 120 images got the same caption 'a a'"
     said = f"rung 2: {symptom}"
-    progress.result(3, {"rung": 2, "objective": 0.1, "best": 0.1, "symptoms": [symptom]})
+    progress.result(3, RungResult(rung=2, objective=0.1, best=0.1, symptoms=(symptom,)))
     assert f"trial-003 r3: {said}" in printed(table(progress))
     lines = []
     PlainLines(progress, lines.append).changed(progress.trials["trial-003"])

@@ -6,6 +6,7 @@ from sweeps.driver.live import summary
 from sweeps.driver.progress import Progress
 from sweeps.results.budget import Spent
 from sweeps.results.folder import SweepFolder
+from sweeps.rung_result import RungResult
 from sweeps.spec.objectives import Objective
 from sweeps.spec.sweep import Budget
 from sweeps.study.trials import TrialState
@@ -22,7 +23,7 @@ def progress(mode="max", **changes):
 
 def earlier(number, state, rung, best):
     """A trial that ended before the sweep was resumed."""
-    rungs = [{"rung": rung, "objective": best, "best": best}] if rung else []
+    rungs = [RungResult(rung=rung, objective=best, best=best)] if rung else []
     return TrialState(
         name=f"trial-{number:03d}", point={"adapter.rank": 8}, state=state, rungs=rungs
     )
@@ -38,8 +39,8 @@ def test_a_trial_from_its_start_to_its_end():
     assert (trial.title, trial.state, trial.rung, trial.score) == (
         "trial-002 r8", "running", 0, None
     )  # fmt: skip
-    made.result(2, {"rung": 1, "objective": 0.5, "best": 0.5})
-    trial = made.result(2, {"rung": 2, "objective": 0.2, "best": 0.5})
+    made.result(2, RungResult(rung=1, objective=0.5, best=0.5))
+    trial = made.result(2, RungResult(rung=2, objective=0.2, best=0.5))
     assert (trial.rung, trial.objective, trial.score, trial.best_rung) == (2, 0.2, 0.5, 1)
     assert made.end(2, "stopped") is made.trials["trial-002"]
     assert (made.ended, made.trials["trial-002"].state) == (1, "stopped")
@@ -48,7 +49,7 @@ def test_a_trial_from_its_start_to_its_end():
 def test_a_failure_keeps_what_was_reached_and_says_why():
     made = progress()
     made.start(0, {})
-    made.result(0, {"rung": 1, "objective": 0.5, "best": 0.5})
+    made.result(0, RungResult(rung=1, objective=0.5, best=0.5))
     trial = made.result(0, {"failed": "ValueError: oops", "finished": False})
     assert (trial.rung, trial.score, trial.reason) == (1, 0.5, "ValueError: oops")
     trial = made.end(0, "failed")
@@ -59,9 +60,9 @@ def test_a_failure_keeps_what_was_reached_and_says_why():
 def test_symptoms_are_those_of_the_last_rung_and_the_guard_says_why():
     made = progress()
     made.start(0, {})
-    trial = made.result(0, {"rung": 1, "objective": 0.5, "best": None, "symptoms": ["x", "y"]})
+    trial = made.result(0, RungResult(rung=1, objective=0.5, symptoms=("x", "y")))
     assert (trial.symptoms, trial.reason) == ("x; y", None)
-    assert made.result(0, {"rung": 2, "objective": 0.5, "symptoms": []}).symptoms == ""
+    assert made.result(0, RungResult(rung=2, objective=0.5, symptoms=())).symptoms == ""
     trial = made.end(0, "failed-by-guard", "rung 4: x")
     assert (trial.state, trial.guard, made.ended) == ("failed-by-guard", "rung 4: x", 1)
 
@@ -70,7 +71,7 @@ def test_a_trial_that_is_retried_is_one_trial_with_each_rung_once():
     made = progress()
     made.start(0, {"adapter.rank": 8})
     for rung in (1, 2, 2):
-        made.result(0, {"rung": rung, "objective": 0.5, "best": 0.5})
+        made.result(0, RungResult(rung=rung, objective=0.5, best=0.5))
     made.end(0, "failed")
     trial = made.start(0, {"adapter.rank": 8})
     assert (len(made.trials), made.ended, trial.state, trial.rung) == (1, 0, "running", 2)
@@ -83,7 +84,7 @@ def test_the_best_trial_has_the_best_score_and_of_equals_started_first(mode, bes
     assert made.leaderboard.winner is None
     for number, score in enumerate([None, 0.9, 0.9, -1.0, -1.0, 0.0]):
         made.start(number, {})
-        made.result(number, {"rung": 1, "objective": score, "best": score})
+        made.result(number, RungResult(rung=1, objective=score, best=score))
     assert made.leaderboard.winner.name == best
 
 
@@ -105,7 +106,7 @@ def test_a_used_up_budget_ends_a_sweep_whose_trials_have_all_ended(tmp_path):
         made.start(number, {})
     made.end(0, "completed")
     assert "budget: 0 of 1 GPU h used" in summary(made)
-    spent.rung("trial-000", {"rung": 1, "seconds": 3600.0})
+    spent.rung("trial-000", RungResult(rung=1, seconds=3600.0))
     assert made.interrupted
     made.end(1, "stopped")
     assert not made.interrupted

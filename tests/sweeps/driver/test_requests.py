@@ -6,12 +6,13 @@ from dataclasses import replace
 import pytest
 
 from sweeps.driver import requests
-from sweeps.driver.stopping import StopAsked
+from sweeps.driver.callbacks import StopRequested
 from sweeps.results import inbox
 from sweeps.results.best import Best
 from sweeps.results.folder import SweepFolder
 from sweeps.results.inbox import Answer, Request
 from sweeps.results.segments import Segment
+from sweeps.rung_result import RungResult
 from sweeps.spec.load import parse
 from sweeps.spec.problems import SpecError
 from sweeps.study.trials import TrialState
@@ -35,7 +36,7 @@ def state_of(name, state, rungs, point=POINT):
     return TrialState(
         name=name, state=state, point=point, reported={},
         adapter=Best(value=0.5, rung=rungs - 1, metrics={}),
-        rungs=[{"rung": rung} for rung in range(1, rungs + 1)],
+        rungs=[RungResult(rung=rung) for rung in range(1, rungs + 1)],
     )  # fmt: skip
 
 
@@ -173,7 +174,7 @@ def test_what_is_no_request_is_answered_as_such(folder):
 
 
 def test_a_trial_that_is_to_stop_does_so_after_its_last_rung_on_record(folder):
-    stopper = StopAsked(folder)
+    stopper = StopRequested(folder)
     folder.record("trial-001").write_text('{"rung": 1}\n{"rung": 2}\n')
     results = [{"trial": "trial-001", "rung": rung} for rung in (1, 2)]
     assert not any(stopper("x", result) for result in results)

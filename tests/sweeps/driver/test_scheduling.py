@@ -17,6 +17,7 @@ from sweeps.host.context import SweepContext
 from sweeps.results import record, segments
 from sweeps.results.budget import Spent
 from sweeps.results.folder import SweepFolder
+from sweeps.rung_result import RungResult
 from sweeps.spec.load import parse
 from sweeps.study.searcher import OptunaBridge
 from sweeps.study.study import open_study, own_trials
@@ -73,11 +74,14 @@ def host_class():
             value = float(number + rung / 10)
             if rung <= self.misleading:
                 value = -value
-            result = {
-                "rung": rung, "objective": value, "best": float(number + rung / 10),
-                "failed": None, "guard": None,
-                "finished": rung == self.epochs, "seconds": self.seconds, "time": float(rung),
-            }  # fmt: skip
+            result = RungResult(
+                rung=rung,
+                objective=value,
+                best=float(number + rung / 10),
+                finished=rung == self.epochs,
+                seconds=self.seconds,
+                time=float(rung),
+            )
             record.append(self.folder, name, result)
             self.folder.snapshot(name, rung).mkdir()
             if (number, rung) in self.kills:

@@ -21,7 +21,7 @@ def assert_whole(place, runs):
         assert run.data.tags["trial.state"] == "completed", place.output()
         assert [step for step in steps if step] == [1, 2, 3, 4, 5, 6]
     for name in place.folder.trials():
-        assert [each["rung"] for each in record.read(place.folder, name)] == [1, 2, 3, 4, 5, 6]
+        assert [each.rung for each in record.read(place.folder, name)] == [1, 2, 3, 4, 5, 6]
 
 
 def test_a_sweep_without_any_node_waits_for_one(workplace, make_cluster):

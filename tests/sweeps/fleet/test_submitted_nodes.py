@@ -95,7 +95,7 @@ def test_a_node_dies_another_joins_and_every_rung_is_there_once(cluster, client,
     assert "host-3" in hosts_of(trials)  # the one that joined
     for run, rungs in trials:
         name = run.data.tags["trial.id"]
-        recorded = [each["rung"] for each in record.read(folder, name)]
+        recorded = [each.rung for each in record.read(folder, name)]
         assert rungs == recorded == list(range(1, len(rungs) + 1)), name
     console = Console(file=io.StringIO(), width=200)
     assert examine("quickstart-1", root, console) == AGREED, console.file.getvalue()

@@ -8,7 +8,6 @@ from sweeps.results.folder import SweepFolder
 from sweeps.spec.load import parse
 from sweeps.tracking.client import Tracking
 from sweeps.tracking.sweep_run import SweepRun
-from sweeps.trial import FAILED
 from tests.sweeps.published import sweep_run
 
 FILE = """
@@ -52,7 +51,7 @@ def run_out(actor):
 
     def results(number):
         found = [actor.advance(number)]
-        while not (found[-1]["finished"] or found[-1][FAILED]):
+        while not (found[-1].finished or found[-1].failed):
             found.append(actor.advance(number))
         return found
 

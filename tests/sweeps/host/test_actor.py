@@ -10,7 +10,6 @@ from ray.exceptions import RayActorError
 
 from sweeps.host.actor import HostActor
 from sweeps.results import keepsakes
-from sweeps.trial import FAILED
 from tests.sweeps.published import sweep_run
 from workers.evaluation.scoring import digest_of_ids
 from workers.metrics.scorer import Scorer
@@ -87,13 +86,13 @@ def test_an_error_of_the_trial_is_a_result_and_the_next_trial_works(actor):
     assert "exact" not in str(actor.open(0, {"train.learning_rate": 1e-2}))
     failure = actor.open(1, {"train.learning_rate": "fast"})
     assert "train.learning_rate" in failure["failed"]
-    assert actor.advance(0)[FAILED] is None
+    assert actor.advance(0).failed is None
 
 
 def test_an_error_that_names_a_secret_comes_back_without_it(actor, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "the value of it")
     failure = actor.open(1, {"train.learning_rate": "the value of it"})
-    assert "input_value='***'" in failure[FAILED]
+    assert "input_value='***'" in failure.failed
 
 
 def test_what_does_not_fit_in_memory_is_marked_as_such(actor):
@@ -102,7 +101,7 @@ def test_what_does_not_fit_in_memory_is_marked_as_such(actor):
     pack = actor._host._slot("trial-000").trainer.pack
     pack._losses = lambda *step: torch.empty(2**55, dtype=torch.uint8)
     result = actor.advance(0)
-    assert "DefaultCPUAllocator" in result[FAILED]
+    assert "DefaultCPUAllocator" in result.failed
     assert result["violations"] == {"memory": 1.0}
     failure = actor.open(1, {"train.learning_rate": "fast"})
     assert failure["violations"] == {}

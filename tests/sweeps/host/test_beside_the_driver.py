@@ -30,7 +30,7 @@ from sweeps.host.actor import HostActor
 actor = HostActor(pickle.loads(Path(sys.argv[1]).read_bytes()), "host-0")
 actor.warm_up()
 actor.open(0, {"train.learning_rate": 1e-2})
-while not actor.advance(0)["finished"]:
+while not actor.advance(0).finished:
     pass
 actor.close(0)
 actor.shutdown()

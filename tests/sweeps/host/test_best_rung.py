@@ -7,23 +7,22 @@ from safetensors.torch import load_file
 
 from sweeps.results import best, scores_file
 from sweeps.results.best import Best
-from sweeps.trial import FAILED
 from workers.evaluation.scoring import digest_of_ids
 
 
 def test_the_best_rung_is_kept_with_its_adapter(actor, context, run_out):
     assert actor.open(0, {"train.learning_rate": 1e-2}) is None
     results = run_out(0)
-    losses = [result["objective"] for result in results]
+    losses = [result.objective for result in results]
     folder = context.folder.best_adapter("trial-000")
     first = losses.index(min(losses))
     scores = results[first]["metrics"].items()
     metrics = {name: value for name, value in scores if not name.startswith("final/")}
     kept = Best(value=losses[first], rung=first + 1, metrics=metrics)
     assert best.read(folder) == kept
-    assert results[-1]["best"] == min(losses)
+    assert results[-1].best == min(losses)
     assert load_file(folder / "adapter_model.safetensors")
-    assert "final/exact_match" in results[-1]["metrics"]
+    assert "final/exact_match" in results[-1].metrics
 
 
 @pytest.mark.parametrize("context", ["exact_match"], indirect=True)
@@ -31,9 +30,9 @@ def test_patience_ends_a_trial_that_does_not_get_better(actor, run_out):
     """So low a rate changes no caption: rung 1 stays the best, and two rungs of patience follow."""
     actor.open(0, {"train.learning_rate": 1e-6})
     results = run_out(0)
-    assert [result["rung"] for result in results] == [1, 2, 3]
-    assert results[-1]["finished"]
-    assert results[-1][FAILED] is None
+    assert [result.rung for result in results] == [1, 2, 3]
+    assert results[-1].finished
+    assert results[-1].failed is None
 
 
 def test_a_trial_that_gets_better_is_not_ended_by_patience(actor, run_out):
@@ -62,18 +61,18 @@ def test_rungs_before_the_first_captions_have_no_objective_and_cost_no_patience(
     """So low a rate changes no caption: rung 3 stays the best, and two rungs of patience follow."""
     actor.open(0, {"train.learning_rate": 1e-6})
     results = run_out(0)
-    assert [result["objective"] is None for result in results] == [True, True, False, False, False]
-    assert "val/exact_match" not in results[1]["metrics"]
-    assert "val/loss" in results[1]["metrics"]
+    assert [result.objective is None for result in results] == [True, True, False, False, False]
+    assert "val/exact_match" not in results[1].metrics
+    assert "val/loss" in results[1].metrics
     assert best.read(context.folder.best_adapter("trial-000")).rung == 3
-    assert "final/exact_match" in results[-1]["metrics"]
+    assert "final/exact_match" in results[-1].metrics
 
 
 @pytest.mark.parametrize("context", ["loss, from_rung: 6"], indirect=True)
 def test_by_its_loss_a_rung_without_captions_can_be_the_best(actor, runs):
     actor.open(0, {"train.learning_rate": 1e-3})
     first = actor.advance(0)
-    assert first["best"] == first["objective"] == first["metrics"]["val/loss"]
+    assert first.best == first.objective == first.metrics["val/loss"]
     trials, client = runs()
     assert scores_file.read(client, trials["trial-000"].info.run_id) is None
     actor.close(0)

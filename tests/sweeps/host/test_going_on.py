@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from sweeps.host.actor import HostActor
 from sweeps.results import record
 from sweeps.results.retention import KEPT_SNAPSHOTS
-from sweeps.trial import FAILED, FULL, Start
+from sweeps.trial import Start
 
 
 def forget_last_rung(context):
@@ -39,7 +39,7 @@ def test_old_snapshots_go_and_a_trial_goes_on_after_the_newest(actor, context):
 def test_a_trial_whose_run_was_deleted_has_a_whole_one_once_it_is_opened_again(actor, runs):
     point = {"train.learning_rate": 1e-3}
     actor.open(0, point)
-    losses = [actor.advance(0)["objective"] for _ in range(3)]
+    losses = [actor.advance(0).objective for _ in range(3)]
     actor.close(0)
     (run,), client = runs()[0].values(), runs()[1]
     client.delete_run(run.info.run_id)
@@ -80,7 +80,7 @@ def test_a_trial_begins_where_another_one_stood(actor, context, run_of, kind):
     start = Start(trial="trial-000", rung=1, folder="copied")
     assert actor.open(1, {"train.learning_rate": 1e-6, **off}, start) is None
     result = actor.advance(1)
-    assert result["rung"] == 2
+    assert result.rung == 2
     trained, there = (weights(folder) for folder in
                       (context.folder.snapshot("trial-001", 2), origin))  # fmt: skip
     # So low a rate moves no weight far from where it began.
@@ -105,19 +105,19 @@ def test_the_tag_of_a_trial_that_goes_on_says_what_its_new_host_does(actor, cont
 
 def test_a_full_disk_is_no_failure_of_the_trial_and_names_the_folder(actor, context):
     actor.open(0, {"train.learning_rate": 1e-2})
-    assert actor.advance(0)["rung"] == 1
+    assert actor.advance(0).rung == 1
     file = context.folder.record("trial-000")
     kept = file.read_text()
     file.unlink()
     file.symlink_to("/dev/full")
     result = actor.advance(0)
-    assert (result[FAILED], result["finished"], "rung" in result) == (None, False, False)
-    assert str(context.folder.path) in result[FULL]
-    assert "sweeps resume" in result[FULL]
+    assert (result.failed, result.finished, result.is_rung) == (None, False, False)
+    assert str(context.folder.path) in result.disk_full
+    assert "sweeps resume" in result.disk_full
     file.unlink()
     file.write_text(kept)
     assert actor.open(0, {"train.learning_rate": 1e-2}) is None
-    assert actor.advance(0)["rung"] == 2
+    assert actor.advance(0).rung == 2
 
 
 def test_a_host_that_was_given_up_reports_no_more_rungs(actor, context, runs, run_of):
@@ -127,9 +127,9 @@ def test_a_host_that_was_given_up_reports_no_more_rungs(actor, context, runs, ru
         assert actor.open(number, point, opening="first") is None
         assert actor.advance(number)["rung"] == 1
         assert other.open(number, point, opening="second") is None
-    assert "goes on on another host" in actor.advance(0)[FAILED]
+    assert "goes on on another host" in actor.advance(0).failed
     assert other.advance(0)["rung"] == 2
-    assert [result["rung"] for result in record.read(context.folder, "trial-000")] == [1, 2]
+    assert [result.rung for result in record.read(context.folder, "trial-000")] == [1, 2]
     client, run_id = runs()[1], run_of(1).info.run_id
 
     def logged():

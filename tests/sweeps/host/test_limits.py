@@ -9,7 +9,6 @@ from sweeps.results import record
 from sweeps.results.folder import SweepFolder
 from sweeps.spec.load import parse
 from sweeps.tracking.sweep_run import SweepRun
-from sweeps.trial import BESTS, HOPELESS, OBJECTIVES, VIOLATES, VIOLATIONS
 from tests.sweeps.published import sweep_run
 
 FILE = """
@@ -51,12 +50,12 @@ def run_of(context):
 def test_a_trial_whose_adapter_is_too_large_is_never_trained(opened):
     context, actor = opened('adapter_mb: "< 0.1"', 64)
     result = actor.advance(0)
-    assert (result["rung"], result["finished"], result[HOPELESS]) == (0, False, True)
-    size = result["metrics"]["measured/adapter_mb"]
-    assert result[VIOLATIONS] == {"adapter_mb": pytest.approx(size - 0.1)}
-    assert "train/loss" not in result["metrics"]
-    assert run_of(context).data.tags["trial.violates"] == result[VIOLATES]
-    assert result[VIOLATES].endswith("must be < 0.1")
+    assert (result.rung, result.finished, result.infeasible) == (0, False, True)
+    size = result.metrics["measured/adapter_mb"]
+    assert result.violations == {"adapter_mb": pytest.approx(size - 0.1)}
+    assert "train/loss" not in result.metrics
+    assert run_of(context).data.tags["trial.violates"] == result.violates
+    assert result.violates.endswith("must be < 0.1")
     actor.close(0)
     assert actor.open(0, {"adapter.rank": 64}) is None  # its record says that it is over
     assert record.is_over(record.read(context.folder, "trial-000")[-1])
@@ -65,12 +64,12 @@ def test_a_trial_whose_adapter_is_too_large_is_never_trained(opened):
 def test_one_that_keeps_its_limits_runs_on_and_says_all_objectives(opened):
     context, actor = opened('adapter_mb: "< 0.1"', 1)
     first, last = actor.advance(0), actor.advance(0)
-    assert (first["rung"], first[HOPELESS], last["finished"]) == (1, False, True)
-    size = first["metrics"]["measured/adapter_mb"]
-    assert first[OBJECTIVES] == [first["metrics"]["val/loss"], size]
-    losses = [first["objective"], last["objective"]]
-    assert last[BESTS] == [min(losses), size]
-    assert last[VIOLATIONS]["adapter_mb"] < 0
+    assert (first.rung, first.infeasible, last.finished) == (1, False, True)
+    size = first.metrics["measured/adapter_mb"]
+    assert first.objectives == (first.metrics["val/loss"], size)
+    losses = [first.objective, last.objective]
+    assert last.bests == (min(losses), size)
+    assert last.violations["adapter_mb"] < 0
     assert "trial.violates" not in run_of(context).data.tags
     assert run_of(context).data.metrics["best/adapter_mb"] == size
 
@@ -78,10 +77,10 @@ def test_one_that_keeps_its_limits_runs_on_and_says_all_objectives(opened):
 def test_a_limit_that_a_later_rung_may_keep_ends_nobody(opened):
     context, actor = opened('seconds_per_epoch: "< 1e-9"', 1)
     first, last = actor.advance(0), actor.advance(0)
-    assert first[VIOLATIONS]["seconds_per_epoch"] > 0
-    assert not first[HOPELESS]
-    assert last["finished"]
-    assert run_of(context).data.tags["trial.violates"] == last[VIOLATES]
+    assert first.violations["seconds_per_epoch"] > 0
+    assert not first.infeasible
+    assert last.finished
+    assert run_of(context).data.tags["trial.violates"] == last.violates
 
 
 def test_the_tag_goes_when_the_limit_is_kept(opened):

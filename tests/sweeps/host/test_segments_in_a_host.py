@@ -18,7 +18,6 @@ from sweeps.spec.load import parse
 from sweeps.study.study import TRIAL, open_study
 from sweeps.tracking import segment_run
 from sweeps.tracking.sweep_run import SweepRun
-from sweeps.trial import CHANGES, FAILED
 from tests.sweeps.published import sweep_run
 from workers.host.host import Host
 
@@ -63,7 +62,7 @@ def actor(context):
     for number, point in enumerate((GOOD, BAD)):
         assert actor.open(number, point, None, "first") is None
         for _ in range(2):
-            assert actor.advance(number)[FAILED] is None
+            assert actor.advance(number).failed is None
     scores = {"trial-000": 1.0, "trial-001": 2.0}
     segments.keep(context.folder, Generation(rung=2, scores=scores, segments=(SEGMENT,)))
     yield actor
@@ -98,10 +97,10 @@ def test_a_trial_goes_on_with_its_donors_weights_and_the_changed_rate(actor, con
     host.restore("alone", recipe, context.folder.snapshot("trial-000", 2))
     alone = host.advance("alone")
     host.close()
-    assert (result["rung"], result["objective"]) == (3, alone.metrics["val/loss"])
-    assert result[CHANGES] == 1
-    assert result["metrics"]["point/train.learning_rate"] == 8e-3
-    assert [each[CHANGES] for each in record.read(context.folder, "trial-001")] == [0, 0, 1]
+    assert (result.rung, result.objective) == (3, alone.metrics["val/loss"])
+    assert result.changes == 1
+    assert result.metrics["point/train.learning_rate"] == 8e-3
+    assert [each.changes for each in record.read(context.folder, "trial-001")] == [0, 0, 1]
 
 
 def test_mlflow_has_a_child_run_with_the_segments_parameters(actor, context):
@@ -158,16 +157,16 @@ def test_a_second_change_ends_the_first_segment_and_tells_nothing_twice(actor, c
 def test_whoever_gave_a_waiting_trial_up_does_not_close_it_under_the_next(actor):
     assert actor.open(1, BAD, None, "second") is None
     actor.close(1, "first")
-    assert actor.advance(1)[FAILED] is None
+    assert actor.advance(1).failed is None
     actor.close(1, "second")
-    assert "trial-001" in actor.advance(1)[FAILED]
+    assert "trial-001" in actor.advance(1).failed
 
 
 def test_a_copy_that_is_missing_ends_the_trial_and_says_which(actor, context):
     context.folder.snapshot("trial-001", 2).rename(context.folder.trial("trial-001") / "lost")
     failure = actor.open(1, BAD, None, "second")
-    assert "trial-001 goes on from trial-000@2" in failure[FAILED]
-    assert "rung-002" in failure[FAILED]
+    assert "trial-001 goes on from trial-000@2" in failure.failed
+    assert "rung-002" in failure.failed
 
 
 def test_examples_are_those_of_the_end_and_not_of_a_wait(actor, context):
@@ -180,7 +179,7 @@ def test_examples_are_those_of_the_end_and_not_of_a_wait(actor, context):
     actor.close(1, "first")
     assert steps() == {"0"}
     actor.open(1, BAD, None, "second")
-    while not actor.advance(1)["finished"]:
+    while not actor.advance(1).finished:
         continue
     actor.close(1, "second")
     assert steps() == {"0", "4"}

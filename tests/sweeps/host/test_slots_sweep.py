@@ -62,7 +62,7 @@ def rungs(sweep, trial):
 def test_every_number_of_every_rung_is_the_same(sweeps):
     for trial in TRIALS:
         told = {
-            slots: [without_times(rung["metrics"]) for rung in rungs(sweep, trial)]
+            slots: [without_times(rung.metrics) for rung in rungs(sweep, trial)]
             for slots, sweep in sweeps.items()
         }
         assert len(told[1]) == 4
@@ -82,7 +82,7 @@ def test_the_tables_show_the_same_trials_and_scores_in_the_same_order(sweeps):
 def test_trials_are_in_flight_together_with_several_slots_only(sweeps):
     def together(sweep):
         """Pairs of trials that both had a rung before either had its last."""
-        times = [[rung["time"] for rung in rungs(sweep, trial)] for trial in TRIALS]
+        times = [[rung.time for rung in rungs(sweep, trial)] for trial in TRIALS]
         return [
             pair for pair in itertools.combinations(times, 2)
             if max(one[0] for one in pair) < min(one[-1] for one in pair)

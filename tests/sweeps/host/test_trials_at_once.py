@@ -11,7 +11,6 @@ from sweeps.host.context import SweepContext
 from sweeps.results import best, record
 from sweeps.results.folder import SweepFolder
 from sweeps.spec.load import parse
-from sweeps.trial import FAILED
 from workers.memory.probe import Correction
 
 FILE = """
@@ -65,8 +64,8 @@ def numbers(results):
     """What is reported of rungs, without the times."""
     times = ("measured/seconds_per_epoch", "measured/latency_ms")
     return [
-        (result["rung"], result["objective"], result["best"], result["finished"],
-         {key: value for key, value in result["metrics"].items() if key not in times})
+        (result.rung, result.objective, result.best, result.finished,
+         {key: value for key, value in result.metrics.items() if key not in times})
         for result in results
     ]  # fmt: skip
 
@@ -112,8 +111,8 @@ def test_an_error_of_one_trial_leaves_those_beside_it_alone(make, calls):
     for number, point in enumerate((diverging, {"train.learning_rate": 1e-3})):
         assert actor.open(number, point) is None
     broken, sound = (calls.submit(actor.advance, number) for number in range(2))
-    assert "NonFiniteLossError" in broken.result()[FAILED]
-    assert (sound.result()["rung"], sound.result()[FAILED]) == (1, None)
+    assert "NonFiniteLossError" in broken.result().failed
+    assert (sound.result().rung, sound.result().failed) == (1, None)
     assert sorted(actor._host._slots) == ["trial-001"]
 
 
@@ -125,10 +124,10 @@ def test_closing_a_trial_in_the_middle_of_a_rung_releases_who_waits_for_it(make,
     actor.close(0, "second")  # another one's word
     assert not waiting.done()
     actor.close(0, "first")
-    assert "trial-000 was closed in the middle of a rung" in waiting.result()[FAILED]
+    assert "trial-000 was closed in the middle of a rung" in waiting.result().failed
     assert record.read(context.folder, "trial-000") == []
     assert actor.open(1, {"train.learning_rate": 1e-3}) is None
-    assert actor.advance(1)["rung"] == 1
+    assert actor.advance(1).rung == 1
 
 
 def test_a_trial_that_is_opened_anew_in_the_middle_of_a_rung_trains_it_once(make, calls):
@@ -139,9 +138,9 @@ def test_a_trial_that_is_opened_anew_in_the_middle_of_a_rung_trains_it_once(make
     until_training(actor, "trial-000")
     point = {"train.learning_rate": 1e-3}
     assert actor.open(0, point, opening="second") is None
-    assert "in the middle of a rung" in waiting.result()[FAILED]
-    assert [actor.advance(0)["rung"] for _ in range(2)] == [1, 2]
-    assert [each["rung"] for each in record.read(context.folder, "trial-000")] == [1, 2]
+    assert "in the middle of a rung" in waiting.result().failed
+    assert [actor.advance(0).rung for _ in range(2)] == [1, 2]
+    assert [each.rung for each in record.read(context.folder, "trial-000")] == [1, 2]
 
 
 def test_a_rung_that_is_asked_for_twice_leaves_nobody_waiting(make, calls):
@@ -149,8 +148,8 @@ def test_a_rung_that_is_asked_for_twice_leaves_nobody_waiting(make, calls):
     actor.open(0, ENDLESS)
     waiting = calls.submit(actor.advance, 0)
     until_training(actor, "trial-000")
-    assert "slot 'trial-000' is at work" in actor.advance(0)[FAILED]
-    assert "in the middle of a rung" in waiting.result()[FAILED]
+    assert "slot 'trial-000' is at work" in actor.advance(0).failed
+    assert "in the middle of a rung" in waiting.result().failed
 
 
 def test_quick_calls_are_answered_and_a_host_ends_while_a_rung_trains(make, calls):

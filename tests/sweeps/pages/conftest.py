@@ -9,6 +9,7 @@ from sweeps.board.view import links
 from sweeps.pages.cost import Cost
 from sweeps.pages.facts import Facts
 from sweeps.pages.gallery import Gallery
+from sweeps.rung_result import RungResult
 from sweeps.spec.load import dump, parse
 from sweeps.study.trials import TrialState
 from workers.measures import reported_as
@@ -43,11 +44,13 @@ def facts():
         trials = []
         for number, (name, value) in enumerate(zip(names, values, strict=True)):
             best = {leading.metric: value, "loss": 1.0, "adapter_mb": number}
-            rung = {
-                "rung": 2, "objective": value, "best": value,
-                "bests": [best[each.metric] for each in objectives],
-                "metrics": {reported_as(key): each for key, each in best.items()},
-            }  # fmt: skip
+            rung = RungResult(
+                rung=2,
+                objective=value,
+                best=value,
+                bests=tuple(best[each.metric] for each in objectives),
+                metrics={reported_as(key): each for key, each in best.items()},
+            )
             trials.append(TrialState(
                 name=name, point={"adapter.rank": number},
                 state="failed" if value is None else "completed",

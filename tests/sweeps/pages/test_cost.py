@@ -6,6 +6,7 @@ from sweeps.board.leaderboard import Leaderboard
 from sweeps.pages.cost import duration, read
 from sweeps.results import record
 from sweeps.results.folder import SweepFolder
+from sweeps.rung_result import RungResult
 from sweeps.spec.objectives import Objective
 from sweeps.study.trials import TrialState
 
@@ -24,7 +25,7 @@ def folder(tmp_path):
     made = SweepFolder.create(tmp_path, "s")
     made.clock.write_text(json.dumps({"seconds": 5400}))
     for rung, seconds in ((0, 10.0), (1, 1200.0), (2, 2390.0)):
-        record.append(made, "trial-000", {"rung": rung, "seconds": seconds, "metrics": {}})
+        record.append(made, "trial-000", RungResult(rung=rung, seconds=seconds, metrics={}))
     return made
 
 
@@ -40,7 +41,7 @@ def test_hours_are_the_clock_s_and_the_rungs_and_rung_0_is_no_epoch(folder):
 
 def test_where_memory_of_a_gpu_was_measured_the_rungs_are_gpu_time(folder):
     metrics = {"measured/peak_memory_gb": 3.5}
-    record.append(folder, "trial-001", {"rung": 1, "seconds": 3600.0, "metrics": metrics})
+    record.append(folder, "trial-001", RungResult(rung=1, seconds=3600.0, metrics=metrics))
     made = board(folder, "completed", "stopped")
     assert read(folder, made, 1.0).lines["GPU time"] == "2.0 h"
     assert read(folder, made, 0.5).lines["GPU time"] == "1.0 h"

@@ -16,6 +16,7 @@ from sweeps.pages.publish import html, publish
 from sweeps.results import record
 from sweeps.results.folder import SweepFolder
 from sweeps.results.scores_file import Captions, Scores
+from sweeps.rung_result import RungResult
 from sweeps.spec.load import dump, parse
 from sweeps.study.searcher import OptunaBridge
 from sweeps.tracking.client import Tracking
@@ -63,10 +64,15 @@ def _trial(folder, run, bridge, scored):
         metrics = {f"val/{key}": value * rung / 2 for key, value in scored.corpus.items()}
         value = metrics["val/exact_match"]
         trial.log(rung=rung, metrics={**metrics, "val/loss": 3.0 - rung}, seconds=9.0)
-        result = {
-            "rung": rung, "objective": value, "best": value, "finished": rung == 2,
-            "metrics": metrics, "seconds": 9.0, "time": 0.0,
-        }  # fmt: skip
+        result = RungResult(
+            rung=rung,
+            objective=value,
+            best=value,
+            finished=rung == 2,
+            metrics=metrics,
+            seconds=9.0,
+            time=0.0,
+        )
         if rung:
             record.append(folder, name, result)
     trial.best(metrics, 2)

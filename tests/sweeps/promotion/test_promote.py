@@ -14,6 +14,7 @@ from sweeps.promotion.ledger import Ledger, LedgerEntry
 from sweeps.promotion.promote import PROMOTED, REFUSED, promote
 from sweeps.results import record
 from sweeps.results.folder import SweepFolder
+from sweeps.rung_result import RungResult
 from sweeps.spec.load import dump, parse
 from sweeps.study.draws import Draws
 from sweeps.study.study import open_study
@@ -79,10 +80,19 @@ def train(host, trial, recipe, folder, parent):
     run = PublishedTrial.open(parent, trial, trial, params={}, tags={})
     run.best(report.metrics, report.rung)
     score = report.metrics["val/word_error_rate"]
-    record.append(folder, trial, {
-        "rung": 1, "objective": score, "best": score, "finished": True, "seconds": 1.0,
-        "metrics": dict(report.metrics), "time": 0.0,
-    })  # fmt: skip
+    record.append(
+        folder,
+        trial,
+        RungResult(
+            rung=1,
+            objective=score,
+            best=score,
+            finished=True,
+            seconds=1.0,
+            metrics=dict(report.metrics),
+            time=0.0,
+        ),
+    )
     parent.close_trial(trial, "completed")
 
 

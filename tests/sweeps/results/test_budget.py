@@ -7,6 +7,7 @@ from sweeps.capacity.layout import Layout
 from sweeps.results import record
 from sweeps.results.budget import Spent
 from sweeps.results.folder import SweepFolder
+from sweeps.rung_result import RungResult
 from sweeps.spec.load import parse
 from sweeps.spec.sweep import Budget
 
@@ -34,7 +35,7 @@ class Clock:
 
 
 def rung(number, seconds):
-    return {"rung": number, "seconds": seconds, "objective": 1.0, "finished": False}
+    return RungResult(rung=number, seconds=seconds, objective=1.0, finished=False)
 
 
 def test_wall_time_goes_on_where_the_driver_before_stopped(folder):

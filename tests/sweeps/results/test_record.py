@@ -1,9 +1,12 @@
 """The record of a trial: what survives a crash at any byte."""
 
+from dataclasses import replace
+
 import pytest
 
 from sweeps.results import record
 from sweeps.results.folder import SweepFolder
+from sweeps.rung_result import RungResult
 
 
 @pytest.fixture
@@ -15,7 +18,7 @@ def folder(tmp_path):
 
 
 def rung(number, *, finished=False, time=0.0):
-    return {"rung": number, "objective": 0.5, "finished": finished, "time": time}
+    return RungResult(rung=number, objective=0.5, finished=finished, time=time)
 
 
 def test_a_trial_without_a_record_has_no_rungs(folder):
@@ -56,7 +59,7 @@ def test_events_that_nobody_knows_are_left_out_and_a_later_format_is_refused(fol
 
 
 def test_a_trial_stopped_by_the_guard_is_over_without_a_snapshot(folder):
-    last = {**rung(1), "objective": float("inf"), "guard": "rung 1: train/loss is inf"}
+    last = replace(rung(1), objective=float("inf"), guard="rung 1: train/loss is inf")
     record.append(folder, "trial-007", last)
     assert record.usable(folder, "trial-007") == [last]
 

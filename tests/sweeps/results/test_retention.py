@@ -11,6 +11,7 @@ from sweeps.capacity.layout import layout
 from sweeps.results import record, retention, segments
 from sweeps.results.folder import SweepFolder
 from sweeps.results.segments import Generation, Segment
+from sweeps.rung_result import RungResult
 from sweeps.spec.load import parse
 
 FILE = """
@@ -84,7 +85,7 @@ def test_the_whole_front_stays_and_what_violates_a_limit_is_last(folder):
     # trial-002 is as large as the best one, and worse.
     ranked, needed = retention.ranked_adapters(several, folder, VALUES)
     assert retention.kept_adapters(several, ranked, needed) == set(VALUES) - {"trial-002"}
-    record.append(folder, "trial-001", {"rung": 1, "violates": "adapter_mb is 8, must be < 5"})
+    record.append(folder, "trial-001", RungResult(rung=1, violates="adapter_mb is 8, must be < 5"))
     ranked, needed = retention.ranked_adapters(several, folder, VALUES)
     assert ranked[-1] == "trial-001"
     assert "trial-001" not in retention.kept_adapters(several, ranked, needed)

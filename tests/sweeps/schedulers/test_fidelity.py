@@ -6,6 +6,7 @@ import pytest
 
 from sweeps.results import record
 from sweeps.results.folder import SweepFolder
+from sweeps.rung_result import RungResult
 from sweeps.schedulers import fidelity
 from sweeps.schedulers.fidelity import measured, spearman, unpruned
 from sweeps.spec.load import parse
@@ -28,12 +29,15 @@ def sweep_of(trials=100, name="asha", unpruned="null"):
 def rungs(*values, finished=True):
     """The record of a trial whose objectives are `values`; the best is the last one."""
     return [
-        {
-            "rung": number, "objective": value, "best": values[-1],
-            "finished": finished and number == len(values), "time": 0.0,
-        }
+        RungResult(
+            rung=number,
+            objective=value,
+            best=values[-1],
+            finished=finished and number == len(values),
+            time=0.0,
+        )
         for number, value in enumerate(values, start=1)
-    ]  # fmt: skip
+    ]
 
 
 def test_ties_get_the_mean_of_their_ranks():

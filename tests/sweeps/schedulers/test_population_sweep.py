@@ -11,7 +11,6 @@ from sweeps.doctor.checkup import AGREED, examine
 from sweeps.results import record, segments
 from sweeps.study.study import open_study, own_trials, recipe_of
 from sweeps.tracking import segment_run
-from sweeps.trial import CHANGES
 from workers.host.host import Host
 
 pytestmark = pytest.mark.slow
@@ -60,7 +59,7 @@ def runs(earlier):
 
 
 def objectives(earlier, trial):
-    return {one["rung"]: one["objective"] for one in record.read(earlier.folder, trial)}
+    return {one.rung: one.objective for one in record.read(earlier.folder, trial)}
 
 
 def test_the_worst_takes_over_from_the_best_and_all_do_every_rung(ended, earlier, segment):
@@ -70,8 +69,8 @@ def test_the_worst_takes_over_from_the_best_and_all_do_every_rung(ended, earlier
     assert max(at_two, key=at_two.get) == WORST
     assert min(at_two, key=at_two.get) == BEST
     for trial in earlier.folder.trials():
-        assert [one["rung"] for one in record.read(earlier.folder, trial)] == [1, 2, 3, 4]
-    assert [one[CHANGES] for one in record.read(earlier.folder, WORST)] == [0, 0, 1, 1]
+        assert [one.rung for one in record.read(earlier.folder, trial)] == [1, 2, 3, 4]
+    assert [one.changes for one in record.read(earlier.folder, WORST)] == [0, 0, 1, 1]
 
 
 def test_its_next_rungs_are_those_of_the_donor_with_the_changed_rate(earlier, segment, tmp_path):

@@ -8,6 +8,7 @@ from ray.tune.schedulers import TrialScheduler
 from sweeps.results import record
 from sweeps.results.budget import Spent
 from sweeps.results.folder import SweepFolder
+from sweeps.rung_result import RungResult
 from sweeps.schedulers.sweep_scheduler import SweepScheduler
 from sweeps.spec.load import parse
 
@@ -126,7 +127,7 @@ def test_a_trial_that_runs_when_the_grace_is_raised_goes_on(make):
 def test_a_resumed_sweep_knows_the_grace_from_the_records(make):
     past = {
         f"trial-{n:03d}": [
-            result_of(rung, value, finished=rung == EPOCHS)
+            RungResult.from_json(result_of(rung, value, finished=rung == EPOCHS))
             for rung, value in enumerate(misled(n), start=1)
         ]
         for n in range(5)
@@ -160,7 +161,7 @@ def test_a_trial_that_did_more_rungs_before_is_not_stopped_while_they_are_told_a
     scheduler = make("name: asha, reduction: 2")
     folder = scheduler._spent.folder
     for rung in (1, 2, 3):
-        record.append(folder, "trial-002", result_of(rung, 1.0))
+        record.append(folder, "trial-002", RungResult.from_json(result_of(rung, 1.0)))
     for number in (0, 1):
         rungs(scheduler, number, flat(5.0))
     again = trial_of(2)

@@ -14,6 +14,7 @@ from sweeps.promotion import registry
 from sweeps.promotion.adapters import followed
 from sweeps.results import record
 from sweeps.results.folder import SweepFolder
+from sweeps.rung_result import RungResult
 from sweeps.serving.predict import overridden, write_predictions
 from sweeps.spec.load import dump, parse
 from sweeps.spec.problems import SpecError
@@ -55,10 +56,19 @@ def swept(untrained_base, tmp_path_factory):
     host.export("trial-000", folder.best_adapter("trial-000"))
     host.close()
     score = report.metrics["val/exact_match"]
-    record.append(folder, "trial-000", {
-        "rung": 1, "objective": score, "best": score, "finished": True, "seconds": 1.0,
-        "metrics": dict(report.metrics), "time": 0.0,
-    })  # fmt: skip
+    record.append(
+        folder,
+        "trial-000",
+        RungResult(
+            rung=1,
+            objective=score,
+            best=score,
+            finished=True,
+            seconds=1.0,
+            metrics=dict(report.metrics),
+            time=0.0,
+        ),
+    )
     tracking = Tracking(uri=None, experiment=sweep.name, root=folder.root)
     parent = SweepRun.open(tracking, folder.sweep_id, folder.spec.read_text(), {})
     run = PublishedTrial.open(parent, "trial-000", "trial-000 r2", params={}, tags={})

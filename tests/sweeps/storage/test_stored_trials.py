@@ -16,7 +16,6 @@ from sweeps.storage import store as storage_module
 from sweeps.storage.store import Storage
 from sweeps.tracking.pending import waiting
 from sweeps.tracking.sweep_run import SweepRun
-from sweeps.trial import FAILED, FULL
 
 FILE = """
 name: acted
@@ -57,7 +56,7 @@ def host(context):
 
 
 def rungs(context):
-    return [result["rung"] for result in record.latest(context.folder, "trial-000")]
+    return [result.rung for result in record.latest(context.folder, "trial-000")]
 
 
 def test_a_trial_goes_on_elsewhere_and_whoever_had_it_reports_no_more(context, host):
@@ -66,7 +65,7 @@ def test_a_trial_goes_on_elsewhere_and_whoever_had_it_reports_no_more(context, h
     assert [lost.advance(0)["rung"] for _ in range(2)] == [1, 2]
     assert other.open(0, POINT, opening="second") is None
     assert other.advance(0)["rung"] == 3
-    assert "goes on on another host" in lost.advance(0)[FAILED]
+    assert "goes on on another host" in lost.advance(0).failed
     assert rungs(context) == [1, 2, 3]
     names = {path.name for path in copies.glob(context.folder.trial("trial-000"), "*")}
     assert names == {
@@ -80,7 +79,7 @@ def test_a_rung_whose_record_did_not_arrive_is_trained_again(context, host, monk
     lost.advance(0)
     with monkeypatch.context() as patch:
         patch.setattr(copies, "push", _away)
-        assert "every rung reported so far is kept" in lost.advance(0)[FULL]
+        assert "every rung reported so far is kept" in lost.advance(0).disk_full
     assert rungs(context) == [1]
     other = host("host-1")
     assert other.open(0, POINT) is None
@@ -103,9 +102,9 @@ def test_a_store_that_stays_away_ends_the_sweep_and_not_the_trial(context, host,
         patch.setattr(storage_module, "opened", away)
         patch.setattr(places, "Storage", partial(Storage, patience=0.0))
         result = actor.advance(0)
-    assert result[FAILED] is None
-    assert f"cannot use {context.storage}: nothing answers" in result[FULL]
-    assert f"sweeps resume {context.folder.sweep_id}" in result[FULL]
+    assert result.failed is None
+    assert f"cannot use {context.storage}: nothing answers" in result.disk_full
+    assert f"sweeps resume {context.folder.sweep_id}" in result.disk_full
 
 
 def test_what_hosts_put_on_record_reaches_mlflow_by_the_driver(context, host, tracking):

@@ -10,6 +10,7 @@ from PIL import Image
 from sweeps.host.trial_record import TrialRecord
 from sweeps.results import record
 from sweeps.results.scores_file import Captions, Scores, dump
+from sweeps.rung_result import RungResult
 from sweeps.tracking.pending import waiting
 from tests.sweeps.published import PublishedTrial
 
@@ -129,8 +130,9 @@ def test_the_run_of_a_segment_lies_below_its_trials(sweep, box):
 
 def test_a_trial_that_goes_on_is_not_ended_by_what_waited(sweep, box):
     """It was interrupted while MLflow was away, and the sweep was resumed since."""
-    old = {"objective": 0.1, "finished": False, "seconds": 1.0, "symptoms": [], "time": 0.02}
-    record.append(sweep.folder, "trial-000", {"rung": 1, "metrics": {"val/cider": 0.1}, **old})
+    metrics = {"val/cider": 0.1}
+    rung = RungResult(rung=1, objective=0.1, seconds=1.0, time=0.02, metrics=metrics)
+    record.append(sweep.folder, "trial-000", rung)
     box("trial-000", [TRIAL[0], end(50, "KILLED", "interrupted")])
     box("sweep", [line("end", 60, status="KILLED", tags={}, error=None, once=False)])
     assert waiting(sweep.folder).entries == {"sweep": 1, "trial-000": 2}
@@ -142,7 +144,7 @@ def test_a_trial_that_goes_on_is_not_ended_by_what_waited(sweep, box):
 
 
 def test_the_record_of_a_sweep_that_ended_is_not_published_again(sweep, proxy):
-    old = {"rung": 1, "finished": True, "seconds": 1.0, "time": 0.02, "metrics": {}}
+    old = RungResult(rung=1, finished=True, seconds=1.0, time=0.02, metrics={})
     record.append(sweep.folder, "trial-000", old)
     before = proxy.requests
     assert not waiting(sweep.folder).count
@@ -156,7 +158,7 @@ def test_scores_that_only_mlflow_has_are_brought_down_for_the_trials_that_go_on(
     artifact = line("artifact", 20, path="eval/scores.json", content=content)
     for trial in ("trial-000", "trial-001"):
         box(trial, [opening(trial, 10, {"trial.id": trial}), artifact])
-        record.append(sweep.folder, trial, {"rung": 1, "time": 0.02, "metrics": {}})
+        record.append(sweep.folder, trial, RungResult(rung=1, time=0.02, metrics={}))
     sweep.publisher.publish()
     sweep.fetch_scores(over={"trial-001"})
     records = [TrialRecord(folder=sweep.folder, trial=f"trial-00{n}") for n in range(2)]
