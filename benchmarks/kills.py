@@ -22,7 +22,7 @@ from pathlib import Path
 
 import torch
 
-from sweeps.board.earlier import EarlierSweep
+from sweeps.board.handle import SweepHandle
 from sweeps.results import record
 from sweeps.results.folder import SweepFolder
 from sweeps.tracking.run_lookup import run_ids
@@ -144,7 +144,7 @@ def recorded(workplace: Path) -> int:
 def left(workplace: Path) -> Left:
     """Read back what a sweep left."""
     results = workplace / "sweep-results"
-    earlier = EarlierSweep.find(results, ID)
+    earlier = SweepHandle.find(results, ID)
     runs = run_ids(earlier.run)
     repeated = unequal = 0
     for trial in earlier.board.trials:

@@ -1,6 +1,6 @@
 """Runs of a sweep that nobody runs any more, ended with the truth."""
 
-from sweeps.board.earlier import EarlierSweep
+from sweeps.board.handle import SweepHandle
 from sweeps.results import lease
 from sweeps.results.folder import SweepFolder
 from sweeps.study.study import ended, open_study
@@ -11,7 +11,7 @@ def has_dead_driver(folder: SweepFolder) -> bool:
     return lease.read(folder) is not None and lease.living(folder) is None
 
 
-def end(earlier: EarlierSweep) -> list[str]:
+def end(earlier: SweepHandle) -> list[str]:
     """End the runs of a sweep that has no driver, and say which.
 
     A trial that the study knows to be over ends so; any other one, and the sweep, was interrupted.
@@ -30,6 +30,6 @@ def end(earlier: EarlierSweep) -> list[str]:
     return lines
 
 
-def _running(earlier: EarlierSweep) -> list[str]:
+def _running(earlier: SweepHandle) -> list[str]:
     runs = [run for run in earlier.run.trials() if run.info.status == "RUNNING"]
     return sorted(run.data.tags["trial.id"] for run in runs)

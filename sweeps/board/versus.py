@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
-from sweeps.board.earlier import EarlierSweep
+from sweeps.board.handle import SweepHandle
 from sweeps.board.leaderboard import no_winner, number
 from sweeps.results import scores_file
 from sweeps.results.scores_file import Scores
@@ -131,7 +131,7 @@ def _run(name: str, results: Path) -> tuple[Any, str, str]:
     if _RUN_ID.fullmatch(name):
         return _by_id(name, results)
     sweep_id, _, trial = name.partition("/")
-    earlier = EarlierSweep.find(results, sweep_id)
+    earlier = SweepHandle.find(results, sweep_id)
     found = earlier.board.trial(trial) if trial else earlier.board.winner
     if found is None:
         raise ValueError(

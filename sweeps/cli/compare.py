@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from sweeps.board.earlier import EarlierSweep
+from sweeps.board.handle import SweepHandle
 from sweeps.board.leaderboard import Leaderboard
 from sweeps.board.standings import judged
 from sweeps.cli.outcome import print_leaderboard, print_links
@@ -17,7 +17,7 @@ from sweeps.study.study import importances
 class Comparison:
     """How the trials of a sweep compare."""
 
-    earlier: EarlierSweep
+    earlier: SweepHandle
     leaderboard: Leaderboard
     importances: Mapping[str, float]
     """Field -> the share of the variation that it explains, the largest first."""
@@ -28,7 +28,7 @@ def comparison(sweep_id: str, results: Path) -> Comparison:
 
     Raises FileNotFoundError for an unknown sweep.
     """
-    earlier = EarlierSweep.find(results, sweep_id)
+    earlier = SweepHandle.find(results, sweep_id)
     return Comparison(
         earlier=earlier,
         leaderboard=judged(earlier.run, earlier.board),

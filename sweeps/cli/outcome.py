@@ -8,7 +8,6 @@ from rich.table import Table
 from rich.text import Text
 
 from sweeps.board import front_view
-from sweeps.board.earlier import EarlierSweep
 from sweeps.board.leaderboard import Leaderboard, guarded, header, no_winner, number, row, verdict
 from sweeps.board.standings import record_standings
 from sweeps.board.view import sweep_links
@@ -41,7 +40,7 @@ def finish(sweep: Sweep, results: Path, resume: str | None, console: Console) ->
     board, tracked = _published(outcome)
     # Plots take seconds that whoever stops a sweep does not have; `sweeps report` makes them.
     if tracked and not outcome.interrupted:
-        publish(sweep, outcome.folder, outcome.run, board, console)
+        publish(sweep, outcome.handle.folder, outcome.handle.run, board, console)
     print_leaderboard(board, console)
     _print_waiting(outcome, tracked, console)
     if outcome.interrupted:
@@ -51,17 +50,17 @@ def finish(sweep: Sweep, results: Path, resume: str | None, console: Console) ->
         console.print(f"{no_winner(board)}; the reasons stand above and in MLflow", style="red")
         return NO_WINNER
     model = _promote(sweep, outcome, board.winner, tracked, console)
-    print_links(outcome.run, sweep, model, console)
+    print_links(outcome.handle.run, sweep, model, console)
     return COMPLETED
 
 
 def _published(outcome: Outcome) -> tuple[Leaderboard, bool]:
     """Return the leaderboard, and whether MLflow has it; without MLflow it has no standings."""
-    board = outcome.leaderboard
+    run, board = outcome.handle.run, outcome.leaderboard
     if not outcome.tracked:
         return board, False
     try:
-        return outcome.run.line.attempt(lambda _: record_standings(outcome.run, board)), True
+        return run.line.attempt(lambda _: record_standings(run, board)), True
     except AwayError:
         return board, False
 
@@ -73,7 +72,7 @@ def _print_waiting(outcome: Outcome, tracked: bool, console: Console) -> None:
             "and the score of the base"
         )
         console.print(said, style="yellow", soft_wrap=True)
-    for line in waiting(outcome.folder).lines():
+    for line in waiting(outcome.handle.folder).lines():
         console.print(line, style="yellow", soft_wrap=True)
 
 
@@ -87,7 +86,7 @@ def _promote(
     wanted = sweep.promote
     if wanted is None:
         return None
-    sweep_id = outcome.folder.sweep_id
+    sweep_id = outcome.handle.folder.sweep_id
     if not tracked:
         console.print(
             f"not promoted, for the registry is MLflow's; when it is back: sweeps sync {sweep_id}, "
@@ -101,9 +100,8 @@ def _promote(
         return None
     console.print(f"\npromote.auto: {winner.title} is judged on the test images", style="bold")
     try:
-        earlier = EarlierSweep(sweep=sweep, folder=outcome.folder, run=outcome.run)
-        challenger = challenger_of(earlier, winner)
-        promote(challenger, Policy.of(sweep), outcome.run.tracking, console)
+        challenger = challenger_of(outcome.handle, winner)
+        promote(challenger, Policy.of(sweep), outcome.handle.run.tracking, console)
     except Exception as error:  # a sweep of hours has ended: what it found is not to be lost
         reason = f"{type(error).__name__}: {error}"
         console.print(f"not promoted, it could not be judged: {reason}", style="red")
@@ -163,9 +161,9 @@ def table(board: Leaderboard, width: int) -> Table:
 
 
 def _print_resume(outcome: Outcome, console: Console) -> None:
-    sweep_id = outcome.folder.sweep_id
+    folder = outcome.handle.folder
     console.print(
-        f"\nstopped. Kept in {places.shown(outcome.folder.path)}: every reported rung, the study, "
-        f"snapshots and best adapters.\nGo on with: sweeps resume {sweep_id}"
-        f"{results_option(outcome.folder.root)}", soft_wrap=True,
+        f"\nstopped. Kept in {places.shown(folder.path)}: every reported rung, the study, "
+        f"snapshots and best adapters.\nGo on with: sweeps resume {folder.sweep_id}"
+        f"{results_option(folder.root)}", soft_wrap=True,
     )  # fmt: skip

@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.console import Console
 
 from sweeps.board import abandoned
-from sweeps.board.earlier import EarlierSweep
+from sweeps.board.handle import SweepHandle
 from sweeps.board.standings import record_standings
 from sweeps.pages.publish import publish
 from sweeps.results import lease
@@ -37,7 +37,7 @@ def _sync(folder: SweepFolder, results: Path, console: Console) -> int:
     if not _needs(folder) and not waiting(folder).refused:
         console.print(f"{folder.sweep_id}: nothing waits for MLflow")
         return SENT
-    earlier = EarlierSweep.find(results, folder.sweep_id)
+    earlier = SweepHandle.find(results, folder.sweep_id)
     driven = lease.living(folder) is not None
     if driven and places.around(folder.path):
         console.print(f"{folder.sweep_id}: its driver lives and sends what waits; nothing to do")
@@ -56,7 +56,7 @@ def _sync(folder: SweepFolder, results: Path, console: Console) -> int:
     return SENT
 
 
-def _publish(earlier: EarlierSweep, console: Console) -> None:
+def _publish(earlier: SweepHandle, console: Console) -> None:
     """Write what needs all of a sweep in MLflow: standings, note, plots and report."""
     run, board = earlier.run, earlier.board
     run.log(best_trial=board.winner.name if board.winner else None)

@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 
 from sweeps.board import abandoned
-from sweeps.board.earlier import EarlierSweep
+from sweeps.board.handle import SweepHandle
 from sweeps.doctor.agreement import OnDisk, Tracked, differences
 from sweeps.doctor.check import line
 from sweeps.promotion.registry import check_adapter
@@ -29,7 +29,7 @@ def examine(sweep_id: str, results: Path, console: Console) -> int:
     Runs of a driver that was killed are ended; nothing else is changed.
     Raises FileNotFoundError for an unknown sweep, ValueError for one that MLflow does not know.
     """
-    earlier = EarlierSweep.find(results, sweep_id)
+    earlier = SweepHandle.find(results, sweep_id)
     driver = _dead_driver(earlier.folder)
     for reason in _end_abandoned(earlier):
         console.print(reason, soft_wrap=True)
@@ -46,7 +46,7 @@ def examine(sweep_id: str, results: Path, console: Console) -> int:
     return DIFFERENT if found else AGREED
 
 
-def _runs(earlier: EarlierSweep, objective: str) -> dict[str, list[Tracked]]:
+def _runs(earlier: SweepHandle, objective: str) -> dict[str, list[Tracked]]:
     runs: dict[str, list[Tracked]] = defaultdict(list)
     for run in earlier.run.trials():
         runs[run.data.tags["trial.id"]].append(_tracked(earlier.run.client, run, objective))
@@ -73,7 +73,7 @@ def _dead_driver(folder: SweepFolder) -> str | None:
     return str(lease.read(folder)) if abandoned.has_dead_driver(folder) else None
 
 
-def _end_abandoned(earlier: EarlierSweep) -> list[str]:
+def _end_abandoned(earlier: SweepHandle) -> list[str]:
     if not abandoned.has_dead_driver(earlier.folder):
         return []
     with lease.held(earlier.folder):
@@ -81,7 +81,7 @@ def _end_abandoned(earlier: EarlierSweep) -> list[str]:
 
 
 def _on_disk(
-    earlier: EarlierSweep, trials: dict[str, TrialState], dead_driver: str | None
+    earlier: SweepHandle, trials: dict[str, TrialState], dead_driver: str | None
 ) -> OnDisk:
     folder = earlier.folder
     living = lease.living(folder)
@@ -96,7 +96,7 @@ def _on_disk(
     )
 
 
-def _expected(earlier: EarlierSweep, trials: dict[str, TrialState]) -> list[str]:
+def _expected(earlier: SweepHandle, trials: dict[str, TrialState]) -> list[str]:
     """Return the trials whose adapters `disk.tidy` would leave, by the records alone."""
     bests = {
         trial.name: trial.rungs[-1].bests

@@ -5,13 +5,13 @@ from typing import Any
 
 from ray import tune
 
+from sweeps.board.handle import SweepHandle
 from sweeps.driver.live import View
 from sweeps.driver.progress import Progress
 from sweeps.results import record, segments
 from sweeps.results.folder import SweepFolder
 from sweeps.rung_result import RungResult
 from sweeps.study.trials import TrialState
-from sweeps.tracking.sweep_run import SweepRun
 from sweeps.trial import ACKNOWLEDGED, Ending, trial_id
 from workers.redaction import redact
 
@@ -19,11 +19,9 @@ from workers.redaction import redact
 class Follow(tune.Callback):
     """Keeps progress and tracking true to what Tune does."""
 
-    def __init__(self, progress: Progress, view: View, run: SweepRun, folder: SweepFolder) -> None:
-        self._progress = progress
-        self._view = view
-        self._run = run
-        self._folder = folder
+    def __init__(self, handle: SweepHandle, progress: Progress, view: View) -> None:
+        self._run, self._folder = handle.run, handle.folder
+        self._progress, self._view = progress, view
 
     def on_trial_start(self, iteration: int, trials: Sequence[Any], trial: Any, **_: Any) -> None:
         """A trial begins, or resumes after its host died."""

@@ -1,4 +1,4 @@
-"""The driver's side of live control: looks for requests and carries them out."""
+"""Live control of a running sweep: the driver polls for requests and executes them."""
 
 import shutil
 import time
@@ -6,17 +6,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from sweeps.board.handle import SweepHandle
 from sweeps.driver import requests
 from sweeps.driver.progress import Progress
 from sweeps.driver.supervise import interrupt
 from sweeps.results import inbox
-from sweeps.results.folder import SweepFolder
 from sweeps.results.inbox import Answer, Kind, Request
 from sweeps.spec import starts
-from sweeps.spec.load import Sweep
 from sweeps.spec.problems import SpecError
 from sweeps.study.trials import TrialState, trial_states
-from sweeps.tracking.sweep_run import SweepRun
 from sweeps.trial import Start
 from workers.redaction import redact
 
@@ -29,24 +27,22 @@ Adds = Callable[[Mapping[str, Any], Start | None], None]
 
 
 class Controller:
-    """Carries out what others ask of a running sweep.
+    """Executes the requests to a running sweep.
 
     Args:
-        say: prints a line for whoever watches the driver.
+        say: prints a line for the person who watches the driver.
     """
 
     def __init__(
         self,
-        sweep: Sweep,
-        folder: SweepFolder,
+        handle: SweepHandle,
         adds: Adds,
         progress: Progress,
-        run: SweepRun,
         say: Callable[[str], None],
     ) -> None:
-        self._sweep, self._folder, self._adds = sweep, folder, adds
-        self._progress, self._run, self._say = progress, run, say
-        self._looked = float("-inf")
+        self._sweep, self._folder, self._run = handle.sweep, handle.folder, handle.run
+        self._adds, self._progress, self._say = adds, progress, say
+        self._polled = float("-inf")
         self._kinds: Mapping[Kind, Callable[[Request], str]] = {
             "stop": self._stop,
             "stop-trial": self._stop_trial,
@@ -56,30 +52,28 @@ class Controller:
         }
 
     def poll(self) -> None:
-        """Carry out what was asked since; once a second at most, and one listing of a folder."""
+        """Execute the pending requests; once a second at most, and one listing of a folder."""
         now = time.monotonic()
-        if now - self._looked < POLL_SECONDS:
+        if now - self._polled < POLL_SECONDS:
             return
-        self._looked = now
-        for asked in inbox.waiting(self._folder):
-            self._settle(asked)
+        self._polled = now
+        for request in inbox.waiting(self._folder):
+            answer = self._execute(request)
+            inbox.answer(self._folder, request, answer)
+            line = f"{request.name if isinstance(request, Path) else request}: {answer.said}"
+            self._say(line)
+            tag = request.stem if isinstance(request, Path) else request.id
+            self._run.log(tags={f"control.{tag}": line[:_TAG_CHARACTERS]})
+            if answer.done and isinstance(request, Request) and request.kind == "stop":
+                interrupt()
 
-    def _settle(self, asked: Request | Path) -> None:
-        answer = self._carried_out(asked)
-        inbox.answer(self._folder, asked, answer)
-        said = f"{asked.name if isinstance(asked, Path) else asked}: {answer.said}"
-        self._say(said)
-        tag = asked.stem if isinstance(asked, Path) else asked.id
-        self._run.log(tags={f"control.{tag}": said[:_TAG_CHARACTERS]})
-        if answer.done and isinstance(asked, Request) and asked.kind == "stop":
-            interrupt()
-
-    def _carried_out(self, asked: Request | Path) -> Answer:
-        if isinstance(asked, Path) or asked.kind not in self._kinds:
+    def _execute(self, request: Request | Path) -> Answer:
+        """Execute one request; a file that is none comes as its path."""
+        if isinstance(request, Path) or request.kind not in self._kinds:
             return Answer(done=False, said="this is no request")
         try:
-            requests.check(asked, self._sweep, self._folder, self._trials())
-            return Answer(done=True, said=self._kinds[asked.kind](asked))
+            requests.check(request, self._sweep, self._folder, self._trials())
+            return Answer(done=True, said=self._kinds[request.kind](request))
         except (SpecError, OSError) as error:
             return Answer(done=False, said=redact(str(error)))
 
@@ -88,7 +82,7 @@ class Controller:
         return trial_states(self._sweep, self._folder)
 
     def _stop(self, request: Request) -> str:
-        return f"stops now; go on with: sweeps resume {self._folder.sweep_id}"
+        return f"stops now; resume it with: sweeps resume {self._folder.sweep_id}"
 
     def _stop_trial(self, request: Request) -> str:
         self._folder.write(self._folder.stopping(str(request.trial)), "")
@@ -99,7 +93,7 @@ class Controller:
         self._progress.paused = True
         return (
             "no further rung begins; those that train now end. "
-            f"Go on with: sweeps continue {self._folder.sweep_id}"
+            f"Continue it with: sweeps continue {self._folder.sweep_id}"
         )
 
     def _continue(self, request: Request) -> str:
@@ -107,7 +101,7 @@ class Controller:
             return "was not paused"
         inbox.unpause(self._folder)
         self._progress.paused = False
-        return "goes on"
+        return "continues"
 
     def _add(self, request: Request) -> str:
         trials = self._trials()
@@ -120,7 +114,7 @@ class Controller:
         return f"one more trial, {self._progress.wanted} in all; it is the next to start"
 
     def _start(self, request: Request, origin: TrialState) -> Start:
-        """Copy the state that the new trial goes on from: its origin may drop it any time."""
+        """Copy the state that the new trial starts from: its origin may remove it at any time."""
         copy = self._folder.start(request.id)
         if request.rung:
             source, rung = self._folder.snapshot(origin.name, request.rung), request.rung

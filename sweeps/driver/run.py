@@ -2,12 +2,13 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
 
 from sweeps.board import leaderboard, standings
+from sweeps.board.handle import SweepHandle
 from sweeps.board.leaderboard import Leaderboard
 from sweeps.driver.search import search
 from sweeps.driver.signals import STOPS
@@ -27,15 +28,14 @@ from sweeps.tracking.client import Tracking
 from sweeps.tracking.connection import AwayError
 from sweeps.tracking.pending import waiting
 from sweeps.tracking.sweep_run import SweepRun
+from sweeps.trial import Ending
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
     """What a sweep left."""
 
-    folder: SweepFolder
-    tracking: Tracking
-    run: SweepRun
+    handle: SweepHandle
     leaderboard: Leaderboard
     tracked: bool
     """Whether MLflow has all of it; what only MLflow can add to the leaderboard is missing else."""
@@ -43,57 +43,48 @@ class Outcome:
 
 
 def run(sweep: Sweep, root: Path, console: Console, resume: str | None = None) -> Outcome:
-    """Run a sweep, or go on with the one called `resume`.
+    """Run a sweep, or resume the one called `resume`.
 
-    Ctrl-C and SIGTERM stop it cleanly: what was reported is kept and the sweep can go on.
+    Ctrl-C and SIGTERM stop it cleanly: everything reported is kept and the sweep can be resumed.
     Raises `RefusedError` for what a user can fix before the first trial; ValueError or OSError
     for what turns up later.
     """
     sweep = located(sweep)
+    tracking = Tracking(uri=sweep.tracking.uri, experiment=sweep.tracking.experiment, root=root)
     with refused():
         refuse_unfit(sweep, places.address_of(root))
-        _knock(sweep, root)
+        _check_server(tracking)
         if warning := cluster.check():
             console.print(warning, style="yellow", soft_wrap=True)
         claims.arrive(root)
         folder = SweepFolder.find(root, resume) if resume else SweepFolder.create(root, sweep.name)
     with lease.held(folder):
-        return _run(sweep, folder, console, resuming=resume is not None)
+        with refused():
+            _prepare(sweep, folder, console, resuming=resume is not None)
+            changes.keep(folder, sweep)
+            inbox.unpause(folder)
+            console.print(f"{folder.sweep_id} in {places.shown(folder.path)}", style="bold")
+            sweep_run = _start(folder, replace(tracking, root=folder.root))
+        handle = SweepHandle(sweep=sweep, folder=folder, run=sweep_run)
+        sweep_run.publisher.publish(again=True)
+        try:
+            interrupted = search(handle, console)
+        except BaseException as error:
+            reason = retention.stops(error, folder)
+            with suppress(Exception) if reason else nullcontext():
+                _conclude(handle, "interrupted" if isinstance(error, STOPS) else "failed")
+            if reason:
+                raise OSError(reason) from error
+            raise
+        board, tracked = _conclude(handle, "interrupted" if interrupted else "completed")
+    return Outcome(handle=handle, leaderboard=board, tracked=tracked, interrupted=interrupted)
 
 
-def _run(sweep: Sweep, folder: SweepFolder, console: Console, *, resuming: bool) -> Outcome:
-    tracking = Tracking(
-        uri=sweep.tracking.uri, experiment=sweep.tracking.experiment, root=folder.root
-    )
-    with refused():
-        _prepare(sweep, folder, console, resuming=resuming)
-        changes.keep(folder, sweep)
-        inbox.unpause(folder)
-        console.print(f"{folder.sweep_id} in {places.shown(folder.path)}", style="bold")
-        parent = _start(folder, tracking)
-    parent.publisher.publish(again=True)
-    try:
-        interrupted = search(sweep, folder, parent, console)
-    except BaseException as error:
-        told, stopped = retention.stops(error, folder), isinstance(error, STOPS)
-        with suppress(Exception) if told else nullcontext():
-            _conclude(sweep, folder, parent, "interrupted" if stopped else "failed")
-        if told:
-            raise OSError(told) from error
-        raise
-    board, tracked = _conclude(sweep, folder, parent, "interrupted" if interrupted else "completed")
-    return Outcome(
-        folder=folder, tracking=tracking, run=parent, leaderboard=board, tracked=tracked,
-        interrupted=interrupted,
-    )  # fmt: skip
-
-
-def _knock(sweep: Sweep, root: Path) -> None:
+def _check_server(tracking: Tracking) -> None:
     """Reach the experiment on a server before anything is made here; raises OSError, ValueError."""
-    uri, experiment = sweep.tracking.uri, sweep.tracking.experiment
-    if uri is not None:
-        with access.explained(uri):
-            Tracking(uri=uri, experiment=experiment, root=root.absolute()).experiment_id()
+    if tracking.uri is not None:
+        with access.explained(tracking.uri):
+            replace(tracking, root=tracking.root.absolute()).experiment_id()
 
 
 def _prepare(sweep: Sweep, folder: SweepFolder, console: Console, *, resuming: bool) -> None:
@@ -120,23 +111,22 @@ def _start(folder: SweepFolder, tracking: Tracking) -> SweepRun:
             return opening.result()
 
 
-def _conclude(
-    sweep: Sweep, folder: SweepFolder, parent: SweepRun, state: str
-) -> tuple[Leaderboard, bool]:
+def _conclude(handle: SweepHandle, state: Ending) -> tuple[Leaderboard, bool]:
     """End the sweep's run with its leaderboard as a note; say whether MLflow has all of it."""
+    folder, run = handle.folder, handle.run
     folder.refresh()
-    parent.publisher.publish(again=True)
-    parent.close_running()
-    board = leaderboard.read(sweep, folder, driven=False)
+    run.publisher.publish(again=True)
+    run.close_running()
+    board = leaderboard.read(handle.sweep, folder, driven=False)
     tracked = not waiting(folder).count
     if tracked:
         try:
-            board = parent.line.attempt(lambda _: standings.tracked(parent, board))
+            board = run.line.attempt(lambda _: standings.tracked(run, board))
         except AwayError:
             tracked = False
     winner = board.winner
-    parent.close(
-        state,  # type: ignore[arg-type]
+    run.close(
+        state,
         best_trial=winner.name if winner else None,
         best={f"val/{name}": value for name, value in winner.best.items()} if winner else {},
         note=leaderboard.markdown(board),

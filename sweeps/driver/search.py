@@ -8,6 +8,7 @@ from ray import tune
 from rich.console import Console
 
 from sweeps.board import sweep_view
+from sweeps.board.handle import SweepHandle
 from sweeps.capacity.layout import refuse, refuse_cpu, refuse_unmeasured
 from sweeps.driver.callbacks import Follow, KeepAcknowledged, StopRequested
 from sweeps.driver.controller import Controller
@@ -24,27 +25,25 @@ from sweeps.fleet.trainable import TrialTrainable
 from sweeps.host.context import SweepContext
 from sweeps.results import record
 from sweeps.results.budget import Spent
-from sweeps.results.folder import SweepFolder
 from sweeps.schedulers.sweep_scheduler import SweepScheduler
-from sweeps.spec.load import Sweep
 from sweeps.spec.problems import refused
 from sweeps.storage import places
 from sweeps.study.limiter import Admission
 from sweeps.study.searcher import OptunaBridge
 from sweeps.study.trials import trial_states
 from sweeps.tracking.connection import AwayError
-from sweeps.tracking.sweep_run import SweepRun
 from workers.models import builtin
 
 RETRIES = 3
-"""How often a trial whose processes died goes on from its last snapshot."""
+"""How often a trial whose processes died resumes from its last snapshot."""
 
 
-def search(sweep: Sweep, folder: SweepFolder, parent: SweepRun, console: Console) -> bool:
+def search(handle: SweepHandle, console: Console) -> bool:
     """Run all trials; return whether somebody stopped the sweep before its end.
 
     Raises `RefusedError` for what a user can fix before the first trial.
     """
+    sweep, folder = handle.sweep, handle.folder
     with refused():
         plan = cluster.cluster_layout(sweep)
         refuse_cpu(sweep.resources, plan)
@@ -54,59 +53,57 @@ def search(sweep: Sweep, folder: SweepFolder, parent: SweepRun, console: Console
     context = SweepContext(sweep=sweep, folder=folder, threads=plan.threads, storage=storage)
     if sweep.model.base in builtin.BASES and not builtin.is_cached(sweep.model.base):
         console.print(f"building {sweep.model.base}, once, about half a minute")
-    say = partial(console.print, soft_wrap=True)
     with refused():
+        say = partial(console.print, soft_wrap=True)
         hosts = Hosts(context, gpu=bool(plan.gpus_per_host), say=say)
     try:
-        sweep_view.publish(sweep, parent)
+        sweep_view.publish(sweep, handle.run)
         with refused():
-            said = hosts.start()
-        for line in said:
+            lines = hosts.start()
+        for line in lines:
             console.print(line)
-        return _search_with(hosts, context, parent, console, say)
+        progress = _run_trials(handle, hosts, context, console)
     except STOPS:
         hosts.stop(HURRY_SECONDS)
         raise
     finally:
         hosts.stop()
+    return progress.interrupted
 
 
-def _search_with(
-    hosts: Hosts, context: SweepContext, parent: SweepRun, console: Console,
-    say: Callable[[str], None],
-) -> bool:  # fmt: skip
+def _run_trials(
+    handle: SweepHandle, hosts: Hosts, context: SweepContext, console: Console
+) -> Progress:
     """Run all trials on hosts that have begun."""
-    sweep, folder = context.sweep, context.folder
-    spent = Spent.open(
-        folder, sweep.search.budget, folder.trials(),
-        gpus_per_host=sweep.resources.gpus_per_host,
-    )  # fmt: skip
+    sweep, folder, run = handle.sweep, handle.folder, handle.run
+    say = partial(console.print, soft_wrap=True)
+    share = sweep.resources.gpus_per_host
+    spent = Spent.open(folder, sweep.search.budget, folder.trials(), gpus_per_host=share)
     progress = Progress.of(sweep, folder, spent)
     over = [trial for trial in trial_states(sweep, folder).values() if not trial.is_open]
     for trial in over:
-        parent.close_trial(trial.name, trial.state, trial.reason)  # type: ignore[arg-type]
+        run.close_trial(trial.name, trial.state, trial.reason)  # type: ignore[arg-type]
     with suppress(AwayError):
-        parent.fetch_scores([trial.name for trial in over])
+        run.fetch_scores([trial.name for trial in over])
     progress.recover(over)
     bridge = OptunaBridge(sweep, folder)
     if need := hosts.needs():
         bridge.fit(need, hosts.largest_gpu)
-    with parent.publisher.running(), view(progress, console) as screen:
-        controller = Controller(sweep, folder, bridge.add, progress, parent, say)
+    with run.publisher.running(), view(progress, console) as screen:
+        controller = Controller(handle, bridge.add, progress, say)
         bridge.poll = controller.poll
         controller.poll()
         if not bridge.is_over:
-            follow = Follow(progress, screen, parent, folder)
-            supervise = Supervise(sweep, folder, progress, bridge, controller.poll, say)
+            follow = Follow(handle, progress, screen)
+            supervise = Supervise(handle, progress, bridge, controller.poll, say)
             callbacks = [EndHosts(hosts), FollowCluster(hosts), follow, supervise]
-            tune_trials(
-                context, hosts.slots, bridge, callbacks, [trial.name for trial in over], spent
-            )
+            names = [trial.name for trial in over]
+            tune_trials(context, hosts.slots, bridge, callbacks, names, spent)
     if bridge.exhausted:
         progress.wanted = len(progress.trials)
         if not progress.interrupted:
             console.print(f"search space exhausted: all {progress.wanted} of its points were run")
-    return progress.interrupted
+    return progress
 
 
 def tune_trials(

@@ -1,4 +1,4 @@
-"""What a driver looks after beside its trials: requests from outside, and the disk."""
+"""Supervision of a running sweep: requests from outside, and the disk."""
 
 import signal
 import threading
@@ -8,11 +8,10 @@ from typing import Any
 
 from ray import tune
 
+from sweeps.board.handle import SweepHandle
 from sweeps.driver.progress import Progress
 from sweeps.results import retention
-from sweeps.results.folder import SweepFolder
 from sweeps.rung_result import RungResult
-from sweeps.spec.sweep import Sweep
 from sweeps.study.searcher import OptunaBridge
 from sweeps.trial import trial_id
 
@@ -21,30 +20,30 @@ MEASURE_SECONDS = 10.0
 
 
 class Supervise(tune.Callback):
-    """Listens to requests, keeps the disk in order, and stops the sweep when it is full.
+    """Polls for requests, prunes the disk, and stops the sweep when the disk is full.
 
     Args:
         poll: looks for requests and carries them out; decides itself how often.
-        say: prints a line for whoever watches the driver.
+        say: prints a line for the person who watches the driver.
     """
 
     def __init__(
         self,
-        sweep: Sweep,
-        folder: SweepFolder,
+        handle: SweepHandle,
         progress: Progress,
         bridge: OptunaBridge,
         poll: Callable[[], None],
         say: Callable[[str], None],
     ) -> None:
-        self._sweep, self._folder, self._progress, self._bridge = sweep, folder, progress, bridge
-        self._limit = retention.Limit(sweep, folder)
+        self._sweep, self._folder, self._progress = handle.sweep, handle.folder, progress
+        self._bridge = bridge
+        self._limit = retention.Limit(handle.sweep, handle.folder)
         self._poll, self._say = poll, say
         self._measured = float("-inf")
         self._full = False
 
     def on_step_begin(self, iteration: int, trials: Sequence[Any], **_: Any) -> None:
-        """Look after everything; most of the time nothing is to be done."""
+        """Poll, and measure the disk now and then."""
         self._poll()
         if self._sweep.disk.limit_gb and time.monotonic() - self._measured > MEASURE_SECONDS:
             self._measured = time.monotonic()
@@ -63,7 +62,7 @@ class Supervise(tune.Callback):
     def on_trial_complete(
         self, iteration: int, trials: Sequence[Any], trial: Any, **_: Any
     ) -> None:
-        """Remove what the trial leaves and nobody needs, and what it makes superfluous."""
+        """Remove the files of the trial, and of others, that are no longer needed."""
         self._tidy(trial)
 
     def on_trial_error(self, iteration: int, trials: Sequence[Any], trial: Any, **_: Any) -> None:

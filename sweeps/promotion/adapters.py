@@ -15,7 +15,7 @@ from rich.progress import track
 
 from sweeps import names
 from sweeps.board import front_view
-from sweeps.board.earlier import EarlierSweep, adapter_of, best_adapter
+from sweeps.board.handle import SweepHandle, adapter_of, best_adapter
 from sweeps.board.leaderboard import no_winner
 from sweeps.promotion.registry import RECIPE, check_adapter, find, global_store
 from sweeps.results.folder import SweepFolder
@@ -83,7 +83,7 @@ def open_adapter(source: str, results: Path) -> Iterator[TrainedAdapter]:
     elif (is_sweep and SweepFolder(root=results.absolute(), sweep_id=sweep_id).is_there) or not (
         "/" in source or Path(source).is_dir()
     ):
-        earlier = EarlierSweep.find(results, sweep_id)
+        earlier = SweepHandle.find(results, sweep_id)
         board = earlier.board
         found = board.trial(trial) if trial else best_adapter(earlier.folder, board)[0]
         yield adapter_of_trial(earlier, found)
@@ -91,7 +91,7 @@ def open_adapter(source: str, results: Path) -> Iterator[TrainedAdapter]:
         yield _saved(Path(source))
 
 
-def find_trial(name: str, results: Path) -> tuple[EarlierSweep, TrialState]:
+def find_trial(name: str, results: Path) -> tuple[SweepHandle, TrialState]:
     """Return the trial that `name` names for a promotion, with its sweep.
 
     ``SWEEP/trial-003``, the sweep alone for its winner, or the id of a trial's run in MLflow.
@@ -110,7 +110,7 @@ def find_trial(name: str, results: Path) -> tuple[EarlierSweep, TrialState]:
             raise ValueError(f"run {name} is not a trial's: it has no tags sweep.id and trial.id")
         name = f"{tags['sweep.id']}/{tags['trial.id']}"
     sweep_id, _, trial = name.partition("/")
-    earlier = EarlierSweep.find(results, sweep_id)
+    earlier = SweepHandle.find(results, sweep_id)
     board = earlier.board
     found = board.trial(trial) if trial else board.winner
     if found is None:
@@ -128,12 +128,12 @@ def find_trial(name: str, results: Path) -> tuple[EarlierSweep, TrialState]:
     return earlier, found
 
 
-def challenger_of(earlier: EarlierSweep, trial: TrialState) -> TrainedAdapter:
+def challenger_of(earlier: SweepHandle, trial: TrialState) -> TrainedAdapter:
     """Return the best adapter of a trial, with its run; raises ValueError without one of them."""
     return replace(adapter_of_trial(earlier, trial), run_id=run_id(earlier.run, trial.name))
 
 
-def adapter_of_trial(earlier: EarlierSweep, trial: TrialState) -> TrainedAdapter:
+def adapter_of_trial(earlier: SweepHandle, trial: TrialState) -> TrainedAdapter:
     """Return the best adapter of a trial; raises ValueError when it is gone."""
     folder, objectives = earlier.folder, earlier.sweep.search.objectives
     best = {

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
-from sweeps.board.earlier import EarlierSweep
+from sweeps.board.handle import SweepHandle
 from sweeps.board.view import sweep_links
 
 COMMAND = [sys.executable, "-c", "from sweeps.cli.app import main; main()"]
@@ -50,7 +50,7 @@ def results(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def earlier(results):
-    return EarlierSweep.find(results, "quickstart-1")
+    return SweepHandle.find(results, "quickstart-1")
 
 
 @pytest.fixture(scope="session")

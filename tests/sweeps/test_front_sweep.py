@@ -9,7 +9,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 from rich.console import Console
 
-from sweeps.board.earlier import EarlierSweep
+from sweeps.board.handle import SweepHandle
 from sweeps.cli import compare, outcome
 from sweeps.doctor import checkup
 from sweeps.promotion.adapters import challenger_of, find_trial
@@ -41,7 +41,7 @@ promote: {{model: small-captioner, auto: true, margin: 0.9}}
 
 @pytest.fixture(scope="module")
 def earlier(ended):
-    return EarlierSweep.find(ended[2], "front-1")
+    return SweepHandle.find(ended[2], "front-1")
 
 
 @pytest.fixture(scope="module")
@@ -146,5 +146,5 @@ def test_resuming_an_ended_sweep_changes_nothing(ended, earlier):
     code = outcome.finish(earlier.sweep, ended[2], "front-1", Console(file=written, width=200))
     assert code == 0
     assert [record.read(earlier.folder, f"trial-{number:03d}") for number in range(4)] == before
-    again = EarlierSweep.find(ended[2], "front-1").board
+    again = SweepHandle.find(ended[2], "front-1").board
     assert [trial.name for trial in again.front] == [trial.name for trial in earlier.board.front]

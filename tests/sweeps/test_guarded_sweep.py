@@ -6,7 +6,7 @@ import pytest
 from optuna.trial import TrialState
 from rich.console import Console
 
-from sweeps.board.earlier import EarlierSweep
+from sweeps.board.handle import SweepHandle
 from sweeps.cli import compare
 from sweeps.study.study import open_study, own_trials
 
@@ -31,7 +31,7 @@ promote: {{model: later}}
 
 @pytest.fixture(scope="module")
 def earlier(ended):
-    return EarlierSweep.find(ended[2], "guarded-1")
+    return SweepHandle.find(ended[2], "guarded-1")
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from benchmarks import kills
-from sweeps.board.earlier import EarlierSweep
+from sweeps.board.handle import SweepHandle
 from sweeps.cli.app import app
 from sweeps.results import record
 from sweeps.results.folder import SweepFolder
@@ -69,7 +69,7 @@ def records(results):
 
 def losses(results):
     """Return (rung, validation loss) as MLflow has them, by trial."""
-    earlier = EarlierSweep.find(results, "old-1")
+    earlier = SweepHandle.find(results, "old-1")
     return {
         run.data.tags["trial.id"]: [
             (point.step, point.value)

@@ -10,7 +10,7 @@ import time
 import psutil
 import pytest
 
-from sweeps.board.earlier import EarlierSweep
+from sweeps.board.handle import SweepHandle
 from sweeps.tracking.run_lookup import run_ids
 
 pytestmark = pytest.mark.slow
@@ -93,7 +93,7 @@ def children(pid):
 def curves(workplace, sweep_id):
     """Every trial's validation losses by rung, read from MLflow."""
     root = workplace / "sweep-results"
-    earlier = EarlierSweep.find(root, sweep_id)
+    earlier = SweepHandle.find(root, sweep_id)
     runs = run_ids(earlier.run)
     return {
         trial.title: [

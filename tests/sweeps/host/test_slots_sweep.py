@@ -6,7 +6,7 @@ import itertools
 import pytest
 from rich.console import Console
 
-from sweeps.board.earlier import EarlierSweep
+from sweeps.board.handle import SweepHandle
 from sweeps.cli import outcome
 from sweeps.results import record
 from sweeps.spec.load import parse
@@ -46,7 +46,7 @@ def sweeps(tmp_path_factory, untrained_base):
         sweep = parse(FILE.format(base=untrained_base, slots=slots))
         printed = io.StringIO()
         assert outcome.finish(sweep, results, None, Console(file=printed, width=200)) == 0
-        found[slots] = EarlierSweep.find(results, "shared-1")
+        found[slots] = SweepHandle.find(results, "shared-1")
     ray.shutdown()
     return found
 

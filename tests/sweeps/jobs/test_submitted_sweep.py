@@ -18,7 +18,7 @@ from PIL import Image
 
 from benchmarks import exposure, kills
 from benchmarks.clusters import TOKEN, environment, local_cluster
-from sweeps.board.earlier import EarlierSweep
+from sweeps.board.handle import SweepHandle
 from sweeps.results import inbox
 from sweeps.results.folder import SweepFolder
 
@@ -184,7 +184,7 @@ def test_run_submit_and_the_line_for_ray_alone_give_the_same_table(head, working
     done = subprocess.run(line, shell=True, env=environment(), cwd=tmp_path, capture_output=True,
                           text=True, check=False)  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    again = EarlierSweep.find(places["submit"], "killed-2").board.trials
+    again = SweepHandle.find(places["submit"], "killed-2").board.trials
     assert [(each.title, each.state, each.score, each.rung) for each in again] == [*tables[0]]
 
 

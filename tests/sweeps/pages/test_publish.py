@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from sweeps.board.earlier import EarlierSweep
+from sweeps.board.handle import SweepHandle
 from sweeps.board.standings import judged, tracked
 from sweeps.cli.board import write
 from sweeps.pages.facts import gather
@@ -83,7 +83,7 @@ def _trial(folder, run, bridge, scored):
 
 @pytest.fixture
 def earlier(told):
-    return EarlierSweep.find(told, "told-1")
+    return SweepHandle.find(told, "told-1")
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 from optuna.trial import TrialState
 from rich.console import Console
 
-from sweeps.board.earlier import EarlierSweep
+from sweeps.board.handle import SweepHandle
 from sweeps.doctor.checkup import AGREED, examine
 from sweeps.results import record, segments
 from sweeps.study.study import open_study, own_trials, recipe_of
@@ -43,7 +43,7 @@ WORST, BEST = "trial-000", "trial-001"
 
 @pytest.fixture(scope="module")
 def earlier(ended):
-    return EarlierSweep.find(ended[2], "bred-1")
+    return SweepHandle.find(ended[2], "bred-1")
 
 
 @pytest.fixture(scope="module")

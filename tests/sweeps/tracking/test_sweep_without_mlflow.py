@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks import kills
 from benchmarks.server import Server
-from sweeps.board.earlier import EarlierSweep
+from sweeps.board.handle import SweepHandle
 from sweeps.tracking.run_lookup import run_ids
 
 pytestmark = pytest.mark.slow
@@ -63,7 +63,7 @@ def test_a_sweep_ends_without_its_server_and_is_complete_after_sync(
     left = kills.left(workplace)
     assert (left.doctor, left.repeated, left.unequal) == ("", 0, 0)
     assert len(left.table) == 6
-    earlier = EarlierSweep.find(workplace / "sweep-results", kills.ID)
+    earlier = SweepHandle.find(workplace / "sweep-results", kills.ID)
     run = earlier.run.client.get_run(earlier.run.run_id)
     assert (run.info.status, run.data.tags["sweep.state"]) == ("FINISHED", "completed")
     winner, runs = earlier.board.winner, run_ids(earlier.run)

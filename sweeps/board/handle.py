@@ -14,7 +14,7 @@ from sweeps.tracking.sweep_run import SweepRun
 
 
 @dataclass(frozen=True, kw_only=True)
-class EarlierSweep:
+class SweepHandle:
     """A sweep that was run, or still runs."""
 
     sweep: Sweep
@@ -22,7 +22,7 @@ class EarlierSweep:
     run: SweepRun
 
     @classmethod
-    def find(cls, results: Path, sweep_id: str) -> "EarlierSweep":
+    def find(cls, results: Path, sweep_id: str) -> "SweepHandle":
         """Return the sweep called `sweep_id`.
 
         Raises FileNotFoundError, naming the sweeps there are, and ValueError for one that is not
