@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from sweeps.host import captions, opening, rung, warming
 from sweeps.host.context import SweepContext
-from sweeps.host.loop import Course, Desk
+from sweeps.host.loop import HostCoroutine, HostLoop
 from sweeps.host.trial import OpenTrial, failure
 from sweeps.quiet import quiet_libraries
 from sweeps.results import retention
@@ -51,8 +51,8 @@ class HostActor:
         self._make_scorer = make_scorer
         self._share = context.sweep.resources.gpus_per_host
         with _heavy_imports():
-            self._desk = Desk(self._make_host)
-        self._host = self._desk.host
+            self._loop = HostLoop(self._make_host)
+        self._host = self._loop.host
         self._trials: dict[str, OpenTrial] = {}
         self._ending = False
         self._waits = plugins.scheduler(context.sweep.schedule.name).PAUSES
@@ -102,62 +102,62 @@ class HostActor:
 
     def warm_up(self) -> list[str]:
         """Get ready for the first trial; return lines for the user."""
-        return self._desk.do(warming.warm_up, self._context, self._host)
+        return self._loop.do(warming.warm_up, self._context, self._host)
 
     def open(
-        self, number: int, point: Point, start: Start | None = None, opening: str = ""
+        self, number: int, point: Point, start: Start | None = None, fencing_token: str = ""
     ) -> RungResult | None:
         """Give a trial a slot, which goes on after the rungs on record, else from `start`.
 
-        `opening` is what `close` must say: who gave a waiting trial up may be slower to close its
-        slot than the next one is to open it. Returns None, or the result of a trial that cannot
-        go on.
+        `fencing_token` is the one that `close` must give: a process that gave a waiting trial up
+        may be slower to close its slot than the next one is to open it. Returns None, or the result
+        of a trial that cannot go on.
         """
         name = trial_id(number)
-        return self._desk.do(
-            self._guarded, name, lambda: self._open(name, number, point, start, opening)
+        return self._loop.do(
+            self._guarded, name, lambda: self._open(name, number, point, start, fencing_token)
         )
 
     def advance(self, number: int) -> RungResult:
         """Train a trial for one rung and return its result; others may be trained meanwhile."""
-        return self._desk.see_through(self._rung(trial_id(number)))
+        return self._loop.run_until_complete(self._rung(trial_id(number)))
 
-    def close(self, number: int, opening: str = "") -> None:
+    def close(self, number: int, fencing_token: str = "") -> None:
         """Take a trial's slot away and write its best captions; its snapshots stay.
 
-        A slot that was opened with another word is left alone. A rung in flight is lost.
+        A slot that was opened with another fencing token is left alone. A rung in flight is lost.
         """
-        self._desk.do(self._close, trial_id(number), opening)
+        self._loop.do(self._close, trial_id(number), fencing_token)
 
     def shutdown(self) -> None:
         """Write the best captions of the trials that nobody closed; release bases and scorers."""
         self._ending = True
-        self._desk.do(self._shut_all)
-        self._desk.close()
+        self._loop.do(self._shut_all)
+        self._loop.close()
         copies.forget(self._context.folder.root)
 
-    def _open(self, name: str, number: int, point: Point, start: Start | None, word: str) -> None:
+    def _open(self, name: str, number: int, point: Point, start: Start | None, token: str) -> None:
         if name in self._trials:
             self._shut(name)
-        opening.take_over(self._context, name, word)
+        opening.take_over(self._context, name, token)
         trial = opening.open_trial(self._context, self._host, self._name, number, point, start)
-        trial.opening = word
+        trial.fencing_token = token
         self._trials[name] = trial
 
-    def _rung(self, name: str) -> Course[RungResult]:
+    def _rung(self, name: str) -> HostCoroutine[RungResult]:
         try:
-            return (yield from rung.course(self._context, self._host, self._trials[name]))
+            return (yield from rung.run_rung(self._context, self._host, self._trials[name]))
         except Exception as error:
             return self._ended(name, error)
 
-    def _close(self, name: str, word: str) -> None:
-        if name in self._trials and self._trials[name].opening == word:
+    def _close(self, name: str, token: str) -> None:
+        if name in self._trials and self._trials[name].fencing_token == token:
             self._shut(name)
 
     def _shut_all(self) -> None:
         for name in list(self._trials):
-            # No failure of its trial: whoever goes on with the sweep trains the rung again.
-            self._desk.let_go(name, _gone())
+            # No failure of its trial: the rung is trained again when the sweep is resumed.
+            self._loop.cancel(name, _gone())
         for name in list(self._trials):
             self._shut(name)
         self._host.close()
@@ -165,7 +165,7 @@ class HostActor:
     def _shut(self, name: str) -> None:
         trial = self._trials.pop(name)
         self._vacate(name)
-        if not opening.is_given_up(self._context, trial):
+        if not opening.lost_ownership(self._context, trial):
             self._guarded(
                 name,
                 lambda: captions.log_predictions(self._host, trial, may_wait=self._waits),
@@ -173,8 +173,8 @@ class HostActor:
         copies.forget(self._context.folder.trial(name))
 
     def _vacate(self, name: str) -> None:
-        """Empty a slot; who waits for its work is told so."""
-        self._desk.let_go(name)
+        """Empty a slot; the call that waits for its work fails."""
+        self._loop.cancel(name)
         self._host.evict(name)
 
     def _guarded(self, name: str, work: Callable[[], None]) -> RungResult | None:

@@ -1,9 +1,9 @@
-"""The one thread that touches a host, and how the threads of an actor's calls hand it work.
+"""The event loop of a host: one thread that touches the host, and does the work of all calls.
 
-Many calls wait at a time, each for the rung of its trial; in between come others that are to be
-answered soon. All of them are carried out by one thread: torch keeps its thread teams and much
-of its state per thread, and what nobody shares needs no lock. While its slots have work, the
-thread trains on, a step at a time, with the calls that have come in between two steps.
+Many calls wait at a time, each for the rung of its trial; in between come others that need an
+answer soon. All of them run in one thread: torch keeps its thread teams and much of its state per
+thread, and what is not shared needs no lock. While its slots have work, the thread trains a step
+at a time, and does the calls that have arrived between two steps.
 """
 
 from collections.abc import Callable, Generator
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 
-Course = Generator[str, "Report", T]
-"""Work with pauses: gives a host's slot something to do, yields the slot's name, and is sent the
+HostCoroutine = Generator[str, "Report", T]
+"""Work with pauses: it gives a host's slot something to do, yields the slot's name, and is sent the
 report, or gets the slot's error thrown in, when the host is done with it."""
 
 
-class Desk:
+class HostLoop:
     """A host in a thread of its own.
 
     Args:
@@ -31,50 +31,50 @@ class Desk:
 
     def __init__(self, make_host: "Callable[[], Host]") -> None:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="host")
-        self._waiting: dict[str, tuple[Course[Any], Future[Any]]] = {}
-        """By the slot that a course waits for. Only the thread looks at it."""
+        self._waiting: dict[str, tuple[HostCoroutine[Any], Future[Any]]] = {}
+        """By the slot that a coroutine waits for. Only used in the thread."""
         self._stepping = False
-        """Whether a step is on the thread's list."""
+        """Whether a step is scheduled."""
         self.host = self.do(make_host)
 
     def do(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Let the thread do something between two steps; return or raise what comes of it."""
+        """Call a function in the thread, between two steps; return or raise what it does."""
         return self._thread.submit(work, *args, **kwargs).result()
 
-    def see_through(self, course: Course[T]) -> T:
-        """Let the thread follow a course to its end; return or raise what comes of it."""
-        told: Future[T] = Future()
-        self.do(self._go_on, course, told)
-        return told.result()
+    def run_until_complete(self, coroutine: HostCoroutine[T]) -> T:
+        """Run a coroutine in the thread to its end; return or raise what it does."""
+        future: Future[T] = Future()
+        self.do(self._advance, coroutine, future)
+        return future.result()
 
-    def let_go(self, slot: str, error: Exception | None = None) -> None:
-        """Let the course that waits for a slot fail, if there is one. For the thread's own use."""
+    def cancel(self, slot: str, error: Exception | None = None) -> None:
+        """Fail the coroutine that waits for a slot, if there is one. Only for use in the thread."""
         if slot in self._waiting:
             error = error or RuntimeError(f"{slot} was closed in the middle of a rung")
-            self._go_on(*self._waiting.pop(slot), error=error)
+            self._advance(*self._waiting.pop(slot), error=error)
 
     def close(self) -> None:
-        """End the thread after the step that it is at; what waits for it is cancelled."""
+        """End the thread after its current step; calls that wait are cancelled."""
         self._thread.shutdown(cancel_futures=True)
-        for _, told in self._waiting.values():
-            told.cancel()
+        for _, future in self._waiting.values():
+            future.cancel()
 
-    def _go_on(
+    def _advance(
         self,
-        course: Course[T],
-        told: "Future[T]",
+        coroutine: HostCoroutine[T],
+        future: "Future[T]",
         report: "Report | None" = None,
         error: Exception | None = None,
     ) -> None:
-        """Follow a course to its next pause; it begins with neither report nor error."""
+        """Run a coroutine to its next pause; it begins with neither report nor error."""
         try:
-            slot = course.throw(error) if error else course.send(report)  # type: ignore[arg-type]
+            slot = coroutine.throw(error) if error else coroutine.send(report)  # type: ignore[arg-type]
         except StopIteration as end:
-            told.set_result(end.value)
+            future.set_result(end.value)
         except Exception as raised:
-            told.set_exception(raised)
+            future.set_exception(raised)
         else:
-            self._waiting[slot] = course, told
+            self._waiting[slot] = coroutine, future
             self._keep_stepping()
 
     def _keep_stepping(self) -> None:
@@ -87,8 +87,8 @@ class Desk:
         try:
             for done in self.host.step():
                 waiting = self._waiting.pop(done.name)
-                self._go_on(*waiting, report=done.report, error=done.error)
-        except Exception as error:  # not one slot's, so everybody's
+                self._advance(*waiting, report=done.report, error=done.error)
+        except Exception as error:  # of no single slot, so of all
             for slot in list(self._waiting):
-                self._go_on(*self._waiting.pop(slot), error=error)
+                self._advance(*self._waiting.pop(slot), error=error)
         self._keep_stepping()

@@ -1,89 +1,128 @@
 """How a trial gets its slot: fresh, from another trial's state, or after its rungs on record."""
 
-from collections.abc import Sequence
+import os
 from typing import TYPE_CHECKING
 
 from sweeps.host import captions
 from sweeps.host.context import SweepContext
-from sweeps.host.points import opened, refuse_lost
 from sweeps.host.trial import OpenTrial
-from sweeps.results import best, record
+from sweeps.host.trial_record import TrialRecord
+from sweeps.results import best, record, segments
 from sweeps.rung_result import RungResult
-from sweeps.storage import copies
-from sweeps.trial import Point, Start, trial_id
+from sweeps.spec.mutable import moving
+from sweeps.tracking import segment_run
+from sweeps.tracking.trial_run import with_log10
+from sweeps.trial import Point, Start, trial_id, trial_title
 
 if TYPE_CHECKING:
     from workers.host.host import Host
 
 
 def open_trial(
-    context: SweepContext, host: "Host", host_name: str, number: int, point: Point,
+    context: SweepContext,
+    host: "Host",
+    host_name: str,
+    number: int,
+    point: Point,
     start: Start | None,
-) -> OpenTrial:  # fmt: skip
-    """Give a trial a slot; it goes on after the rungs on record, else it begins from `start`."""
+) -> OpenTrial:
+    """Give a trial a slot; it resumes after the rungs on record, else it begins from `start`.
+
+    `point` is the one that the sampler gave it. Raises FileNotFoundError for a trial whose newest
+    segment has lost the snapshot that it begins with.
+    """
     past = record.usable(context.folder, trial_id(number))
-    trial = opened(context, host_name, number, point, start)
-    refuse_lost(trial, past)
+    trial = _put_on_record(context, host_name, number, point, start)
+    newest = trial.segments[-1] if trial.segments else None
+    if newest and (not past or past[-1].rung < newest.rung):
+        raise FileNotFoundError(
+            f"{newest.trial} goes on from {newest.origin}, but its copy of that snapshot, "
+            f"rung-{newest.rung:03d} of the trial's folder, is missing"
+        )
     if past:
-        _resume(context, host, trial, past)
+        _resume(context, host, trial, past[-1])
     else:
-        _begin(context, host, trial)
-        if start:
-            _begin_from(context, host, trial, start)
+        _begin(context, host, trial, start)
     return trial
 
 
-def take_over(context: SweepContext, name: str, opening: str) -> None:
+def take_over(context: SweepContext, name: str, fencing_token: str) -> None:
     """Let no other host report this trial any more."""
-    word = context.folder.opening(name)
-    word.parent.mkdir(parents=True, exist_ok=True)
-    word.write_text(opening)
-    copies.push(word)
+    context.folder.write(context.folder.opening(name), fencing_token)
 
 
-def is_given_up(context: SweepContext, trial: OpenTrial) -> bool:
-    """Tell whether the trial has gone on elsewhere while this host was away.
+def lost_ownership(context: SweepContext, trial: OpenTrial) -> bool:
+    """Tell whether the trial was resumed elsewhere while this host was away.
 
-    A node that only its network cut off goes on training a trial that others have by now.
+    A node that was cut off from the network continues to train a trial that others have by now.
     """
-    copies.pull(context.folder.opening(trial.name))
-    return context.folder.opening(trial.name).read_text() != trial.opening
+    return context.folder.read(context.folder.opening(trial.name)) != trial.fencing_token
 
 
-def _begin(context: SweepContext, host: "Host", trial: OpenTrial) -> None:
+def _put_on_record(
+    context: SweepContext, host_name: str, number: int, point: Point, start: Start | None
+) -> OpenTrial:
+    """Record that a host opens a trial, with its current point."""
+    sweep, name = context.sweep, trial_id(number)
+    context.folder.pull(context.folder.population)
+    every = segments.every(context.folder)
+    own = [segment for segment in every if segment.trial == name]
+    now, lineage = segments.point_at(own, point), segments.lineage(every, name)
+    fixed = {"train.seed": sweep.train.seed, "model.base": sweep.model.base}
+    logarithmic = sweep.logarithmic_fields()
+    trial_record = TrialRecord(folder=context.folder, trial=name)
+    trial_record.opened(
+        trial_title(number, point),
+        with_log10({**fixed, **point}, logarithmic),
+        tags={
+            "trial.number": str(number),
+            "host": host_name,
+            "node": os.uname().nodename,
+            **({"trial.from": f"{start.trial} rung {start.rung}"} if start else {}),
+            **({segment_run.LINEAGE: lineage} if lineage else {}),
+        },
+        segments=segment_run.described(own, fixed, logarithmic),
+    )
+    return OpenTrial(
+        name=name,
+        record=trial_record,
+        recipe=sweep.recipe.with_point(now),
+        began=start.rung if start else 0,
+        first_rung=sweep.first_judged_rung,
+        segments=tuple(own),
+        moving=moving(sweep, now),
+    )
+
+
+def _begin(context: SweepContext, host: "Host", trial: OpenTrial, start: Start | None) -> None:
+    """Give the trial a fresh state, and then that of another trial if it begins from one."""
     baseline = trial.untrained = host.admit(trial.name, trial.recipe)
     trial.record.log(tags=_packed(host, trial))
     scored = host.scored_samples(trial.recipe)
     trial.record.log_data(trial.recipe.data, host.data_set(trial.recipe), scored)
     trial.record.log_baseline(baseline, context.sweep.search.objective.metric)
     captions.log_examples(host, trial, baseline.predictions, step=0)
+    if start:
+        host.evict(trial.name)
+        folder = context.folder.start(start.folder)
+        context.folder.pull(folder)
+        if best.read(folder):  # an adapter; otherwise a whole snapshot
+            host.graft(trial.name, trial.recipe, folder, start.rung)
+        else:
+            host.restore(trial.name, trial.recipe, folder)
 
 
-def _begin_from(context: SweepContext, host: "Host", trial: OpenTrial, start: Start) -> None:
-    """Put the state of another trial in place of the fresh one."""
-    host.evict(trial.name)
-    folder = context.folder.start(start.folder)
-    copies.pull(folder)
-    if best.read(folder):  # an adapter; otherwise a whole snapshot
-        host.graft(trial.name, trial.recipe, folder, start.rung)
-    else:
-        host.restore(trial.name, trial.recipe, folder)
-
-
-def _resume(
-    context: SweepContext, host: "Host", trial: OpenTrial, past: Sequence[RungResult]
-) -> None:
+def _resume(context: SweepContext, host: "Host", trial: OpenTrial, last: RungResult) -> None:
     """Resume the trial after its last rung on record."""
     folder = context.folder.best_adapter(trial.name)
-    copies.pull(folder)
+    context.folder.pull(folder)
     trial.best, trial.predictions = best.read(folder), best.read_predictions(folder)
     trial.scores = trial.record.kept_scores()
     if trial.best:  # a record of format 1 does not say which rung it is
         trial.record.log_best(trial.best)
-    last = past[-1]
     if not last.is_last:
         snapshot = context.folder.snapshot(trial.name, last.rung)
-        copies.pull(snapshot)
+        context.folder.pull(snapshot)
         host.restore(trial.name, trial.recipe, snapshot)
         trial.record.log(tags=_packed(host, trial))
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sweeps.host.context import SweepContext
-from sweeps.host.loop import Course
-from sweeps.host.opening import is_given_up
+from sweeps.host.loop import HostCoroutine
+from sweeps.host.opening import lost_ownership
 from sweeps.host.trial import OpenTrial
 from sweeps.results import best, retention, scores_file
 from sweeps.results.best import Best
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from workers.host.host import Host
 
 
-def course(context: SweepContext, host: "Host", trial: OpenTrial) -> Course[RungResult]:
-    """Train a trial for one rung, keep what is to be kept, and return its result."""
+def run_rung(context: SweepContext, host: "Host", trial: OpenTrial) -> HostCoroutine[RungResult]:
+    """Train a trial for one rung, keep its state, and return its result."""
     untrained, trial.untrained = trial.untrained, None
     if untrained and trial.judgement(context.sweep, untrained).for_good:
-        return _tell(context, trial, untrained)
+        return _record(context, trial, untrained)
     host.begin(trial.name)
     report = yield trial.name
-    if is_given_up(context, trial):
+    if lost_ownership(context, trial):
         raise RuntimeError(f"{trial.name} goes on on another host")
     value = report.metrics.get(context.objective, math.nan)
     may_be = trial.is_judged(report) and trial.may_be_best(report)
@@ -39,22 +39,22 @@ def course(context: SweepContext, host: "Host", trial: OpenTrial) -> Course[Rung
         report = yield from _with_final_scores(context, host, trial, report)
     elif not report.collapsed:
         _snapshot(context, host, trial, report.rung)
-    return _tell(context, trial, report)
+    return _record(context, trial, report)
 
 
-def _tell(context: SweepContext, trial: OpenTrial, report: Report) -> RungResult:
+def _record(context: SweepContext, trial: OpenTrial, report: Report) -> RungResult:
     """Put a rung on record, and return its result."""
     report = replace(report, metrics={**report.metrics, **trial.moving})
     judgement = trial.judgement(context.sweep, report)
     result = trial.result(context.sweep, report, judgement)
-    # On record before anybody hears of it: what is heard is never trained again.
+    # On record before it is returned: an acknowledged rung is never trained again.
     trial.record.log_rung(result, trial.best)
     trial.is_over = result.is_last
     return result
 
 
 def _is_best(context: SweepContext, trial: OpenTrial, rung: int, value: float) -> bool:
-    """Say whether a rung is the trial's best; one that was cut off by a crash is so again."""
+    """Tell whether a rung is the trial's best; one that was cut off by a crash is so again."""
     if trial.best is None or trial.best.rung == rung:
         return context.better(value, None)
     return context.better(value, trial.best.value)
@@ -80,7 +80,7 @@ def _keep_best(
 
 def _with_final_scores(
     context: SweepContext, host: "Host", trial: OpenTrial, report: Report
-) -> Course[Report]:
+) -> HostCoroutine[Report]:
     folder = context.folder.best_adapter(trial.name)
     if not folder.exists():  # every score was NaN
         return report

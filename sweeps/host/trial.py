@@ -1,4 +1,4 @@
-"""A trial in a slot, and what its host says of a rung: pure values."""
+"""A trial in a slot, and the result of its rungs: pure values."""
 
 import time
 import traceback
@@ -20,7 +20,7 @@ from workers.report import Prediction, Report
 
 @dataclass(kw_only=True)
 class OpenTrial:
-    """A trial in a slot: what its host knows of it besides its weights."""
+    """A trial in a slot: the state that its host keeps besides the weights."""
 
     name: str
     """Its id, such as ``trial-000``: that of its slot, too."""
@@ -28,8 +28,8 @@ class OpenTrial:
     recipe: Recipe
     untrained: Report | None = None
     """Rung 0 of a trial that has not been trained yet."""
-    opening: str = ""
-    """Tells who opened the slot: a trial that waited may be taken up by another process."""
+    fencing_token: str = ""
+    """Of the process that opened the slot: another may open a trial that waited."""
     began: int = 0
     """Rung after which it began; above 0 for one that began from another trial's state."""
     first_rung: int = 1
@@ -48,7 +48,7 @@ class OpenTrial:
     def out_of_patience(self, rung: int) -> bool:
         """Say whether the objective has not become better for too many rungs.
 
-        They count from anew when the trial takes over another one's state.
+        The count restarts when the trial takes over the state of another one.
         """
         patience = self.recipe.train.patience
         since = self.best.rung if self.best else max(self.began, self.first_rung - 1)

@@ -6,6 +6,7 @@ import pytest
 from sweeps.board.leaderboard import Leaderboard, markdown
 from sweeps.board.standings import INTERVAL, VS_BEST, judged, record, stand, tracked
 from sweeps.results.scores_file import Captions, Scores
+from sweeps.rung_result import RungResult
 from sweeps.spec.objectives import Objective
 from sweeps.study.trials import TrialState
 from sweeps.tracking.sweep_run import SweepRun
@@ -40,7 +41,8 @@ def stood(scored):
 
 
 def trial(name, objective, value):
-    rung = {"rung": 1, "objective": value, "best": value, "metrics": {f"val/{objective}": value}}
+    metrics = {f"val/{objective}": value}
+    rung = RungResult(rung=1, objective=value, best=value, metrics=metrics)
     return TrialState(name=name, point={}, state="completed", rungs=[rung])
 
 

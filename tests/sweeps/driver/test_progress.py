@@ -50,7 +50,7 @@ def test_a_failure_keeps_what_was_reached_and_says_why():
     made = progress()
     made.start(0, {})
     made.result(0, RungResult(rung=1, objective=0.5, best=0.5))
-    trial = made.result(0, {"failed": "ValueError: oops", "finished": False})
+    trial = made.result(0, RungResult(failed="ValueError: oops"))
     assert (trial.rung, trial.score, trial.reason) == (1, 0.5, "ValueError: oops")
     trial = made.end(0, "failed")
     assert (trial.state, trial.reason) == ("failed", "ValueError: oops")

@@ -85,7 +85,7 @@ def test_a_tag_says_whether_a_trial_is_packed(actor, point, told, run_of):
 def test_an_error_of_the_trial_is_a_result_and_the_next_trial_works(actor):
     assert "exact" not in str(actor.open(0, {"train.learning_rate": 1e-2}))
     failure = actor.open(1, {"train.learning_rate": "fast"})
-    assert "train.learning_rate" in failure["failed"]
+    assert "train.learning_rate" in failure.failed
     assert actor.advance(0).failed is None
 
 
@@ -102,9 +102,9 @@ def test_what_does_not_fit_in_memory_is_marked_as_such(actor):
     pack._losses = lambda *step: torch.empty(2**55, dtype=torch.uint8)
     result = actor.advance(0)
     assert "DefaultCPUAllocator" in result.failed
-    assert result["violations"] == {"memory": 1.0}
+    assert result.violations == {"memory": 1.0}
     failure = actor.open(1, {"train.learning_rate": "fast"})
-    assert failure["violations"] == {}
+    assert failure.violations == {}
 
 
 def test_closing_an_unknown_trial_does_nothing(actor):

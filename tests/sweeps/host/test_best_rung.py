@@ -16,7 +16,7 @@ def test_the_best_rung_is_kept_with_its_adapter(actor, context, run_out):
     losses = [result.objective for result in results]
     folder = context.folder.best_adapter("trial-000")
     first = losses.index(min(losses))
-    scores = results[first]["metrics"].items()
+    scores = results[first].metrics.items()
     metrics = {name: value for name, value in scores if not name.startswith("final/")}
     kept = Best(value=losses[first], rung=first + 1, metrics=metrics)
     assert best.read(folder) == kept
@@ -47,7 +47,7 @@ def test_captions_of_the_best_rung_that_would_come_again_are_the_final_ones(
     actor.open(0, {"train.learning_rate": 1e-2})
     with monkeypatch.context() as nothing:
         nothing.delattr(type(actor._host), "begin_score")
-        metrics = run_out(0)[-1]["metrics"]
+        metrics = run_out(0)[-1].metrics
     again = actor._host.score("trial-000", context.folder.best_adapter("trial-000"))
     assert "final/exact_match" in again.metrics
     assert {name: metrics[name] for name in metrics if name.startswith("final/")} == again.metrics

@@ -33,7 +33,7 @@ def test_old_snapshots_go_and_a_trial_goes_on_after_the_newest(actor, context):
     forget_last_rung(context)
     assert actor.open(0, point) is None
     again = actor.advance(0)
-    assert (again["rung"], again["objective"]) == (6, through["objective"])
+    assert (again.rung, again.objective) == (6, through.objective)
 
 
 def test_a_trial_whose_run_was_deleted_has_a_whole_one_once_it_is_opened_again(actor, runs):
@@ -125,10 +125,10 @@ def test_a_host_that_was_given_up_reports_no_more_rungs(actor, context, runs, ru
     other, point = HostActor(context, "host-1"), {"train.learning_rate": 1e-3}
     for number in (0, 1):
         assert actor.open(number, point, opening="first") is None
-        assert actor.advance(number)["rung"] == 1
+        assert actor.advance(number).rung == 1
         assert other.open(number, point, opening="second") is None
     assert "goes on on another host" in actor.advance(0).failed
-    assert other.advance(0)["rung"] == 2
+    assert other.advance(0).rung == 2
     assert [result.rung for result in record.read(context.folder, "trial-000")] == [1, 2]
     client, run_id = runs()[1], run_of(1).info.run_id
 

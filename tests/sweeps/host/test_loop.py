@@ -6,7 +6,7 @@ from concurrent.futures import CancelledError, ThreadPoolExecutor
 
 import pytest
 
-from sweeps.host.loop import Desk
+from sweeps.host.loop import HostLoop
 from workers.report import Done, Report
 
 
@@ -43,11 +43,11 @@ class Host:
 
 
 @pytest.fixture
-def desk():
-    desk = Desk(Host)
-    yield desk
-    desk.host.allowed.release(100)
-    desk.close()
+def loop():
+    loop = HostLoop(Host)
+    yield loop
+    loop.host.allowed.release(100)
+    loop.close()
 
 
 @pytest.fixture
@@ -56,94 +56,100 @@ def calls():
         yield calls
 
 
-def course(desk, name, steps=1):
-    desk.host.begin(name, steps)
+def coroutine(loop, name, steps=1):
+    loop.host.begin(name, steps)
     report = yield name
     return name, report.rung
 
 
-def guarded(desk, name, steps=1):
+def guarded(loop, name, steps=1):
     try:
-        return (yield from course(desk, name, steps))
+        return (yield from coroutine(loop, name, steps))
     except Exception as error:
-        desk.host.left.pop(name, None)
+        loop.host.left.pop(name, None)
         return name, str(error)
 
 
-def test_calls_wait_for_their_own_slots_and_one_thread_does_all(desk, calls):
-    waiting = [calls.submit(desk.see_through, course(desk, name, 3)) for name in ("one", "two")]
-    desk.host.allowed.release(6)
+def test_calls_wait_for_their_own_slots_and_one_thread_does_all(loop, calls):
+    waiting = [
+        calls.submit(loop.run_until_complete, coroutine(loop, name, 3)) for name in ("one", "two")
+    ]
+    loop.host.allowed.release(6)
     assert [call.result(timeout=10) for call in waiting] == [("one", 1), ("two", 1)]
-    assert desk.host.threads == {desk.do(threading.get_ident)}
+    assert loop.host.threads == {loop.do(threading.get_ident)}
 
 
-def test_a_call_is_answered_between_two_steps(desk, calls):
-    rung = calls.submit(desk.see_through, course(desk, "long", 100))
-    while not desk.host.threads:
+def test_a_call_is_answered_between_two_steps(loop, calls):
+    rung = calls.submit(loop.run_until_complete, coroutine(loop, "long", 100))
+    while not loop.host.threads:
         time.sleep(0.01)
-    asked = calls.submit(desk.do, lambda: dict(desk.host.left))
-    desk.host.allowed.release()
+    asked = calls.submit(loop.do, lambda: dict(loop.host.left))
+    loop.host.allowed.release()
     assert asked.result(timeout=10) == {"long": 99}
     assert not rung.done()
-    desk.host.allowed.release(99)
+    loop.host.allowed.release(99)
     assert rung.result(timeout=10) == ("long", 1)
 
 
-def test_an_error_of_a_slot_reaches_its_own_course_only(desk, calls):
-    bad, good = (calls.submit(desk.see_through, course(desk, name, 2)) for name in ("bad", "good"))
-    desk.host.allowed.release(4)
+def test_an_error_of_a_slot_reaches_its_own_course_only(loop, calls):
+    bad, good = (
+        calls.submit(loop.run_until_complete, coroutine(loop, name, 2)) for name in ("bad", "good")
+    )
+    loop.host.allowed.release(4)
     with pytest.raises(ArithmeticError, match="bad left the numbers"):
         bad.result(timeout=10)
     assert good.result(timeout=10) == ("good", 1)
 
 
-def test_a_course_may_pause_more_than_once_or_never(desk, calls):
+def test_a_course_may_pause_more_than_once_or_never(loop, calls):
     def twice():
-        first = yield from course(desk, "first")
-        second = yield from course(desk, "second")
+        first = yield from coroutine(loop, "first")
+        second = yield from coroutine(loop, "second")
         return first, second
 
     def never():
         return "at once"
         yield
 
-    desk.host.allowed.release(2)
-    assert desk.see_through(twice()) == (("first", 1), ("second", 1))
-    assert desk.see_through(never()) == "at once"
+    loop.host.allowed.release(2)
+    assert loop.run_until_complete(twice()) == (("first", 1), ("second", 1))
+    assert loop.run_until_complete(never()) == "at once"
 
 
-def test_who_waits_for_a_slot_that_is_let_go_is_told_so(desk, calls):
-    gone, stays = (calls.submit(desk.see_through, guarded(desk, name, 500)) for name in "ab")
-    while len(desk.host.left) < 2:
-        desk.host.allowed.release()
+def test_who_waits_for_a_slot_that_is_let_go_is_told_so(loop, calls):
+    gone, stays = (calls.submit(loop.run_until_complete, guarded(loop, name, 500)) for name in "ab")
+    while len(loop.host.left) < 2:
+        loop.host.allowed.release()
         time.sleep(0.01)
-    letting_go = calls.submit(desk.do, desk.let_go, "a")
-    desk.host.allowed.release(1000)
+    letting_go = calls.submit(loop.do, loop.cancel, "a")
+    loop.host.allowed.release(1000)
     letting_go.result(timeout=10)
     assert gone.result(timeout=10) == ("a", "a was closed in the middle of a rung")
     assert stays.result(timeout=10) == ("b", 1)
-    desk.do(desk.let_go, "nobody")
+    loop.do(loop.cancel, "nobody")
 
 
-def test_a_step_that_breaks_leaves_nobody_waiting(desk, calls):
-    desk.host.broken = RuntimeError("the device is lost")
-    waiting = [calls.submit(desk.see_through, guarded(desk, name, 3)) for name in ("one", "two")]
-    desk.host.allowed.release(4)
+def test_a_step_that_breaks_leaves_nobody_waiting(loop, calls):
+    loop.host.broken = RuntimeError("the device is lost")
+    waiting = [
+        calls.submit(loop.run_until_complete, guarded(loop, name, 3)) for name in ("one", "two")
+    ]
+    loop.host.allowed.release(4)
     told = sorted(call.result(timeout=10) for call in waiting)
     assert told == [("one", "the device is lost"), ("two", "the device is lost")]
 
 
-def test_nothing_can_be_asked_of_a_desk_that_is_closed(desk, calls):
-    rung = calls.submit(desk.see_through, guarded(desk, "long", 50))
-    while not desk.host.threads:
+def test_nothing_can_be_asked_of_a_desk_that_is_closed(loop, calls):
+    rung = calls.submit(loop.run_until_complete, guarded(loop, "long", 50))
+    while not loop.host.threads:
         time.sleep(0.01)
-    late = calls.submit(desk.do, lambda: None)
-    closing = calls.submit(desk.close)
+    late = calls.submit(loop.do, lambda: None)
+    closing = calls.submit(loop.close)
     with pytest.raises(CancelledError):
         late.result(timeout=10)
-    desk.host.allowed.release(1)
+    loop.host.allowed.release(1)
     closing.result(timeout=10)
     with pytest.raises(CancelledError):
         rung.result(timeout=10)
     with pytest.raises(RuntimeError, match="shutdown"):
-        desk.do(lambda: None)
+        loop.do(lambda: None)

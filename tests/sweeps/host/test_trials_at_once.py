@@ -45,7 +45,7 @@ def make(tmp_path, untrained_base):
 
     yield actor
     for each in actors:
-        each._desk.close()
+        each._loop.close()
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def calls():
 
 def until_training(actor, name):
     """Wait until the host has work for a slot."""
-    while not actor._desk.do(lambda: name in actor._host._work):
+    while not actor._loop.do(lambda: name in actor._host._work):
         time.sleep(0.01)
 
 

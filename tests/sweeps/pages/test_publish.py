@@ -78,7 +78,7 @@ def _trial(folder, run, bridge, scored):
     trial.best(metrics, 2)
     trial.scores(Scores(references="same", best=Captions(beams=1, scored=scored)))
     run.close_trial(name, "completed")
-    bridge.on_trial_complete("x", result)
+    bridge.on_trial_complete("x", result.to_json())
 
 
 @pytest.fixture

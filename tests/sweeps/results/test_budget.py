@@ -59,7 +59,7 @@ def test_gpu_hours_are_the_rungs_on_record_and_those_told_each_once(folder):
     assert spent.gpu_hours == 0.5
     spent.rung("trial-000", rung(1, 1800.0))  # told again after a resume
     assert spent.gpu_hours == 0.5
-    spent.rung("trial-001", {"failed": "no room"})
+    spent.rung("trial-001", RungResult(failed="no room"))
     spent.rung("trial-001", rung(1, 1800.0))
     assert spent.used_up
 

@@ -61,10 +61,10 @@ def rungs(context):
 
 def test_a_trial_goes_on_elsewhere_and_whoever_had_it_reports_no_more(context, host):
     lost, other = host("host-0"), host("host-1")
-    assert lost.open(0, POINT, opening="first") is None
-    assert [lost.advance(0)["rung"] for _ in range(2)] == [1, 2]
-    assert other.open(0, POINT, opening="second") is None
-    assert other.advance(0)["rung"] == 3
+    assert lost.open(0, POINT, fencing_token="first") is None
+    assert [lost.advance(0).rung for _ in range(2)] == [1, 2]
+    assert other.open(0, POINT, fencing_token="second") is None
+    assert other.advance(0).rung == 3
     assert "goes on on another host" in lost.advance(0).failed
     assert rungs(context) == [1, 2, 3]
     names = {path.name for path in copies.glob(context.folder.trial("trial-000"), "*")}
@@ -83,7 +83,7 @@ def test_a_rung_whose_record_did_not_arrive_is_trained_again(context, host, monk
     assert rungs(context) == [1]
     other = host("host-1")
     assert other.open(0, POINT) is None
-    assert other.advance(0)["rung"] == 2
+    assert other.advance(0).rung == 2
     assert rungs(context) == [1, 2]
 
 

@@ -5,6 +5,7 @@ from ray.tune.search import ConcurrencyLimiter, Searcher
 
 from sweeps.results.budget import Spent
 from sweeps.results.folder import SweepFolder
+from sweeps.rung_result import RungResult
 from sweeps.spec.sweep import Budget
 from sweeps.study.limiter import Admission
 
@@ -66,6 +67,6 @@ def test_a_trial_that_is_stopped_while_it_waits_ends_with_its_last_rung(admissio
 
 def test_nothing_starts_once_the_budget_is_used_up(admission, spent):
     admission.suggest("a")
-    spent.rung("trial-000", {"rung": 1, "seconds": 3600.0})
+    spent.rung("trial-000", RungResult(rung=1, seconds=3600.0))
     assert admission.suggest("b") == Searcher.FINISHED
     assert admission._bridge.given == 1
