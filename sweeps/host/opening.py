@@ -69,7 +69,7 @@ def _put_on_record(
     own = [segment for segment in every if segment.trial == name]
     now, lineage = segments.point_at(own, point), segments.lineage(every, name)
     fixed = {"train.seed": sweep.train.seed, "model.base": sweep.model.base}
-    logarithmic = sweep.logarithmic_fields()
+    recipe, logarithmic = sweep.recipe.with_point(now), sweep.logarithmic_fields()
     trial_record = TrialRecord(folder=context.folder, trial=name)
     trial_record.opened(
         trial_title(number, point),
@@ -86,7 +86,7 @@ def _put_on_record(
     return OpenTrial(
         name=name,
         record=trial_record,
-        recipe=sweep.recipe.with_point(now),
+        recipe=recipe,
         began=start.rung if start else 0,
         first_rung=sweep.first_judged_rung,
         segments=tuple(own),

@@ -124,9 +124,9 @@ def test_a_host_that_was_given_up_reports_no_more_rungs(actor, context, runs, ru
     """Its node was only cut off: the trial has gone on elsewhere meanwhile."""
     other, point = HostActor(context, "host-1"), {"train.learning_rate": 1e-3}
     for number in (0, 1):
-        assert actor.open(number, point, opening="first") is None
+        assert actor.open(number, point, fencing_token="first") is None
         assert actor.advance(number).rung == 1
-        assert other.open(number, point, opening="second") is None
+        assert other.open(number, point, fencing_token="second") is None
     assert "goes on on another host" in actor.advance(0).failed
     assert other.advance(0).rung == 2
     assert [result.rung for result in record.read(context.folder, "trial-000")] == [1, 2]

@@ -118,7 +118,7 @@ def test_an_error_of_one_trial_leaves_those_beside_it_alone(make, calls):
 
 def test_closing_a_trial_in_the_middle_of_a_rung_releases_who_waits_for_it(make, calls):
     actor, context = make("closing")
-    actor.open(0, ENDLESS, opening="first")
+    actor.open(0, ENDLESS, fencing_token="first")
     waiting = calls.submit(actor.advance, 0)
     until_training(actor, "trial-000")
     actor.close(0, "second")  # another one's word
@@ -133,11 +133,11 @@ def test_closing_a_trial_in_the_middle_of_a_rung_releases_who_waits_for_it(make,
 def test_a_trial_that_is_opened_anew_in_the_middle_of_a_rung_trains_it_once(make, calls):
     """Its Trainable has died; the next one asks for the slot while the rung is in flight."""
     actor, context = make("anew")
-    actor.open(0, ENDLESS, opening="first")
+    actor.open(0, ENDLESS, fencing_token="first")
     waiting = calls.submit(actor.advance, 0)
     until_training(actor, "trial-000")
     point = {"train.learning_rate": 1e-3}
-    assert actor.open(0, point, opening="second") is None
+    assert actor.open(0, point, fencing_token="second") is None
     assert "in the middle of a rung" in waiting.result().failed
     assert [actor.advance(0).rung for _ in range(2)] == [1, 2]
     assert [each.rung for each in record.read(context.folder, "trial-000")] == [1, 2]
