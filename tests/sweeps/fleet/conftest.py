@@ -96,7 +96,7 @@ class Workplace:
     def trained(self):
         """Trials in flight that have a rung on record."""
         rungs = [record.read(self.folder, name) for name in self.folder.trials()]
-        return [results for results in rungs if results and not record.is_over(results[-1])]
+        return [results for results in rungs if results and not results[-1].is_last]
 
     def runs(self):
         """MLflow's runs of the trials, with the rungs that each of them reported."""
