@@ -75,7 +75,7 @@ def test_the_trial_that_breaks_the_limit_was_not_trained_and_comes_last(earlier,
     assert (large.state, large.rung) == ("stopped", 0)
     assert large.violates.startswith("adapter_mb is ")
     (only,) = record.read(earlier.folder, large.name)
-    assert only["rung"] == 0
+    assert only.rung == 0
 
 
 def test_plain_optuna_reads_directions_values_and_violations(earlier, by_rank):

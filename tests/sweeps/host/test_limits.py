@@ -58,7 +58,7 @@ def test_a_trial_whose_adapter_is_too_large_is_never_trained(opened):
     assert result.violates.endswith("must be < 0.1")
     actor.close(0)
     assert actor.open(0, {"adapter.rank": 64}) is None  # its record says that it is over
-    assert record.read(context.folder, "trial-000".is_last[-1])
+    assert record.read(context.folder, "trial-000")[-1].is_last
 
 
 def test_one_that_keeps_its_limits_runs_on_and_says_all_objectives(opened):
