@@ -28,13 +28,14 @@ _RUNG = ("rung", "objective", "best", "bests", "symptoms", "violates")
 
 def sweep_event(progress: Progress) -> str:
     """Return the line for a sweep."""
-    return json.dumps({
+    values = {
         "sweep": progress.sweep_id,
         "objectives": [objective.model_dump() for objective in progress.objectives],
         "wanted": progress.wanted,
         "epochs": progress.epochs,
         "paused": progress.paused,
-    })  # fmt: skip
+    }
+    return json.dumps(values)
 
 
 def trial_event(progress: Progress, trial: TrialState) -> str:

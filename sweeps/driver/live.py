@@ -3,7 +3,6 @@
 import os
 from collections.abc import Callable
 from functools import partial
-from typing import Protocol
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -23,34 +22,11 @@ _COLOURS = {
 _SHOWN = 20  # rows of the table: the best ones and those that run
 
 
-class View(Protocol):
-    """Follows the progress of a sweep from the first trial to the last."""
-
-    def __enter__(self) -> "View":
-        """Begin to show."""
-
-    def __exit__(self, *error: object) -> None:
-        """Leave what was shown last."""
-
-    def changed(self, trial: TrialState) -> None:
-        """Show the change of a trial."""
-
-
-def view(progress: Progress, console: Console) -> View:
-    """Return the view that the environment asks for, else the one that fits the console."""
-    # An error may hold what looks like markup: [/INST].
-    write = partial(console.print, markup=False, soft_wrap=True)
-    if os.environ.get(events.VARIABLE) == events.JSON:
-        return Events(progress, write)
-    return LiveTable(progress, console) if console.is_terminal else PlainLines(progress, write)
-
-
 class LiveTable:
     """A table that is redrawn in place."""
 
     def __init__(self, progress: Progress, console: Console) -> None:
-        self._progress = progress
-        self._console = console
+        self._progress, self._console = progress, console
         # Transient: the leaderboard takes the table's place in the end.
         self._live = Live(table(progress), console=console, refresh_per_second=4, transient=True)
 
@@ -73,8 +49,7 @@ class PlainLines:
     """One line per rung and per end of a trial, for logs."""
 
     def __init__(self, progress: Progress, write: Callable[[str], None]) -> None:
-        self._progress = progress
-        self._write = write
+        self._progress, self._write = progress, write
 
     def __enter__(self) -> "PlainLines":
         return self
@@ -88,11 +63,10 @@ class PlainLines:
 
 
 class Events:
-    """The same as events, for who follows the log of a driver, see `sweeps.driver.events`."""
+    """The same as events, for a reader of the driver's log, see `sweeps.driver.events`."""
 
     def __init__(self, progress: Progress, write: Callable[[str], None]) -> None:
-        self._progress = progress
-        self._write = write
+        self._progress, self._write = progress, write
         self._sweep = ""
 
     def __enter__(self) -> "Events":
@@ -104,12 +78,25 @@ class Events:
         self._write(summary(self._progress))
 
     def changed(self, trial: TrialState) -> None:
-        """Write the trial, after the sweep if that is not as it was written last."""
+        """Write the trial, after the sweep if that has changed."""
         sweep = events.sweep_event(self._progress)
         if sweep != self._sweep:
             self._sweep = sweep
             self._write(sweep)
         self._write(events.trial_event(self._progress, trial))
+
+
+View = LiveTable | PlainLines | Events
+"""Follows the progress of a sweep: a context in which ``changed`` shows each change of a trial."""
+
+
+def view(progress: Progress, console: Console) -> View:
+    """Return the view that the environment asks for, else the one that fits the console."""
+    # An error may hold what looks like markup: [/INST].
+    write = partial(console.print, markup=False, soft_wrap=True)
+    if os.environ.get(events.VARIABLE) == events.JSON:
+        return Events(progress, write)
+    return LiveTable(progress, console) if console.is_terminal else PlainLines(progress, write)
 
 
 def trial_line(progress: Progress, trial: TrialState) -> str:

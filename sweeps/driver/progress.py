@@ -1,4 +1,4 @@
-"""How the trials of a sweep are getting on, as its driver hears of it."""
+"""The progress of a running sweep, kept by its driver."""
 
 import time
 from collections.abc import Iterable
@@ -32,25 +32,25 @@ class Progress:
     """No further rung begins."""
     started: float = field(default_factory=time.monotonic)
     recovered: set[str] = field(default_factory=set)
-    """Trials that others ran: they do not count for the pace."""
+    """Trials of earlier drivers: they do not count for the pace."""
 
     @classmethod
     def of(cls, sweep: Sweep, folder: SweepFolder, spent: Spent | None = None) -> "Progress":
-        """Return the progress of a sweep before its driver has heard of a trial."""
+        """Return the progress of a sweep before its first trial."""
         return cls(
             sweep_id=folder.sweep_id, objectives=sweep.search.objectives,
             wanted=wanted(sweep, folder), epochs=sweep.most_epochs, spent=spent,
         )  # fmt: skip
 
     def start(self, number: int, point: Point) -> TrialState:
-        """Add a trial, or set one running that is retried, or goes on with another point."""
+        """Add a trial, or set one running that is retried, or resumes with another point."""
         name = trial_id(number)
         known = self.trials.get(name) or TrialState(name=name, point=point)
         self.recovered.discard(name)
         return self._keep(replace(known, point=point, state=RUNNING))
 
     def recover(self, trials: Iterable[TrialState]) -> None:
-        """Add trials that others ran, such as those that ended before the sweep was resumed."""
+        """Add trials of earlier drivers, which ended before the sweep was resumed."""
         for trial in trials:
             self.recovered.add(self._keep(trial).name)
 
@@ -74,12 +74,12 @@ class Progress:
 
     @property
     def ended(self) -> int:
-        """Trials that are over."""
+        """Number of trials that have ended."""
         return sum(not trial.is_open for trial in self.trials.values())
 
     @property
     def interrupted(self) -> bool:
-        """Somebody stopped the sweep before its last trial, or its budget, ended."""
+        """Whether the sweep stopped before its last trial, or its budget, ended."""
         due = len(self.trials) if self.spent and self.spent.used_up else self.wanted
         return self.ended < due
 
@@ -92,6 +92,6 @@ class Progress:
 
     @property
     def minutes_left(self) -> float | None:
-        """What is left at the pace so far."""
+        """Minutes left at the pace so far."""
         pace = self.trials_per_minute
         return (self.wanted - self.ended) / pace if pace else None

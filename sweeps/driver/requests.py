@@ -1,4 +1,4 @@
-"""Whether a request to a sweep makes sense: checked before it is sent, and again by the driver."""
+"""Validation of requests to a running sweep: before they are sent, and again by the driver."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -20,7 +20,7 @@ SHAPE = tuple(
 
 
 def point_of(assignments: Iterable[str]) -> dict[str, Any]:
-    """Return what assignments such as ``adapter.rank=64`` say; the values are YAML.
+    """Return the fields of assignments such as ``adapter.rank=64``; the values are YAML.
 
     Raises `SpecError`.
     """
@@ -37,15 +37,15 @@ def point_of(assignments: Iterable[str]) -> dict[str, Any]:
 def check(
     request: Request, sweep: Sweep, folder: SweepFolder, trials: Mapping[str, TrialState]
 ) -> None:
-    """Raise `SpecError` with all that is wrong with a request."""
+    """Raise `SpecError` with all issues of a request."""
     refuse_any(_issues(request, sweep, folder, trials), request.kind)
 
 
 def full_point(request: Request, sweep: Sweep, trials: Mapping[str, TrialState]) -> dict[str, Any]:
     """Return the point of the trial to add: that of the trial it copies, with the changes.
 
-    A changed field may switch others off (``when``): they are left out, and what is switched
-    on is drawn.
+    A changed field may switch others off (``when``): they are left out, and those that it switches
+    on are sampled.
     """
     origin = trials[request.trial].point if request.trial else {}
     point = {**origin, **request.point}
@@ -107,7 +107,7 @@ def _state_issues(
     request: Request, sweep: Sweep, folder: SweepFolder, trials: Mapping[str, TrialState],
     point: Mapping[str, Any],
 ) -> Iterator[Issue]:  # fmt: skip
-    """Check that a new trial can go on from the state of another one."""
+    """Check that a new trial can start from the state of another one."""
     if request.trial is None:
         yield Issue(("--snapshot",), "must come with --from TRIAL, whose state it is")
         return

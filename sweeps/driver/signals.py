@@ -1,4 +1,4 @@
-"""What Ctrl-C and SIGTERM do to a driver."""
+"""Ctrl-C and SIGTERM in a driver."""
 
 import signal
 from collections.abc import Iterator
@@ -6,15 +6,14 @@ from contextlib import contextmanager
 from types import FrameType
 
 STOPS = (KeyboardInterrupt, SystemExit)
-"""What Ctrl-C and SIGTERM raise while hosts begin, and for the second time; afterwards they are
-Tune's."""
+"""Raised by Ctrl-C and SIGTERM while hosts start, and by the second one; between, they are Tune's."""
 
 
 @contextmanager
 def signals_stop_tune() -> Iterator[None]:
     """Let SIGTERM stop Tune as cleanly as Ctrl-C does; Tune has no handler for it.
 
-    Afterwards Ctrl-C is what it was before: Tune leaves its own handler, which no one reads then.
+    Afterwards Ctrl-C is what it was before: Tune leaves its own handler, which nothing reads then.
     """
 
     def interrupt(number: int, frame: FrameType | None) -> None:
@@ -23,7 +22,7 @@ def signals_stop_tune() -> Iterator[None]:
     try:
         before = signal.signal(signal.SIGTERM, interrupt)
         ctrl_c = signal.getsignal(signal.SIGINT)
-    except ValueError:  # not the main thread: whoever embeds the driver handles signals
+    except ValueError:  # not the main thread: the program that embeds the driver handles signals
         yield
         return
     try:
