@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 STOPS = (KeyboardInterrupt, SystemExit)
-"""Raised by Ctrl-C and SIGTERM while hosts start, and by the second one; between, they are Tune's."""
+"""Raised by Ctrl-C and SIGTERM while hosts start, and by a second one; Tune handles the first."""
 
 
 @contextmanager

@@ -7,15 +7,16 @@ import gc
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from sweeps.host import captions, opening, rung, warming
+from sweeps.host import captions, opening
 from sweeps.host.context import SweepContext
 from sweeps.host.loop import HostCoroutine, HostLoop
+from sweeps.host.rung import run_rung
 from sweeps.host.trial import OpenTrial, failure
 from sweeps.quiet import quiet_libraries
-from sweeps.results import retention
+from sweeps.results import keepsakes, retention
 from sweeps.rung_result import RungResult
 from sweeps.spec import plugins
 from sweeps.storage import copies
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from workers.memory.fit import Device
     from workers.memory.probe import Correction
 
+_WARM_UP = "warm-up"
 SPARE_CALLS = 8
 """Calls that a host answers at a time beside those that wait for the rung of a trial."""
 
@@ -59,7 +61,12 @@ class HostActor:
         """Whether a slot that is closed may be opened again."""
 
     def _make_host(self) -> "Host":
-        scoring = warming.begin_scoring(self._context, self._make_scorer)
+        from workers.evaluation.scoring import Scoring
+
+        # Its scorer begins to load while torch does.
+        scoring = Scoring(self._make_scorer) if self._make_scorer else Scoring()
+        with suppress(Exception):  # `warm_up` raises it to the user
+            scoring.scorer(self._context.sweep.recipe)
         quiet_libraries()  # torch comes with them, which takes seconds
         from workers.host.host import Host
         from workers.memory import errors
@@ -101,8 +108,11 @@ class HostActor:
         return self._host.correction
 
     def warm_up(self) -> list[str]:
-        """Get ready for the first trial; return lines for the user."""
-        return self._loop.do(warming.warm_up, self._context, self._host)
+        """Load data and base and score zero-shot once, so that no trial need wait for that.
+
+        Returns lines for the user: how many images there are, and which were skipped.
+        """
+        return self._loop.do(self._warm_up)
 
     def open(
         self, number: int, point: Point, start: Start | None = None, fencing_token: str = ""
@@ -136,6 +146,15 @@ class HostActor:
         self._loop.close()
         copies.forget(self._context.folder.root)
 
+    def _warm_up(self) -> list[str]:
+        recipe, host = self._context.sweep.recipe, self._host
+        data_set, scored = host.data_set(recipe), host.scored_samples(recipe)
+        untrained = host.admit(_WARM_UP, recipe).predictions
+        host.evict(_WARM_UP)
+        keepsakes.keep(self._context.folder.keepsakes, scored, untrained)
+        counts = ", ".join(f"{len(part)} {split}" for split, part in data_set.splits.items())
+        return [f"images: {counts}", *(f"skipped: {problem}" for problem in data_set.problems)]
+
     def _open(self, name: str, number: int, point: Point, start: Start | None, token: str) -> None:
         if name in self._trials:
             self._shut(name)
@@ -146,7 +165,7 @@ class HostActor:
 
     def _rung(self, name: str) -> HostCoroutine[RungResult]:
         try:
-            return (yield from rung.run_rung(self._context, self._host, self._trials[name]))
+            return (yield from run_rung(self._context, self._host, self._trials[name]))
         except Exception as error:
             return self._ended(name, error)
 
