@@ -12,7 +12,7 @@ FRONT = "trial.front"
 
 
 def record(parent: SweepRun, board: Leaderboard) -> None:
-    """Write the front into MLflow; of a single objective there is none to write."""
+    """Write the front to MLflow; a single objective has none."""
     if not board.further:
         return
     front = {trial.name for trial in board.front}
@@ -36,11 +36,9 @@ def print_front(board: Leaderboard, console: Console) -> None:
 
 def lines(board: Leaderboard) -> list[str]:
     """Return the trials of the front with their objectives, one in a line."""
-    names = [objective.metric for objective in board.objectives]
-    return [
-        f"{trial.name}: "
-        + ", ".join(
-            f"{name} {number(value)}" for name, value in zip(names, trial.values, strict=True)
-        )
-        for trial in board.front
-    ]
+    found = []
+    for trial in board.front:
+        pairs = zip(board.objectives, trial.values, strict=True)
+        values = ", ".join(f"{each.metric} {number(value)}" for each, value in pairs)
+        found.append(f"{trial.name}: {values}")
+    return found

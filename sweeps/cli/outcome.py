@@ -9,7 +9,7 @@ from rich.text import Text
 
 from sweeps.board import front_view
 from sweeps.board.earlier import EarlierSweep
-from sweeps.board.leaderboard import Leaderboard, guarded, header, no_winner, number, row, verdict
+from sweeps.board.leaderboard import Leaderboard, header, no_winner, number, row, verdict, warnings
 from sweeps.board.standings import record_standings
 from sweeps.board.view import sweep_links
 from sweeps.capacity import disk
@@ -136,9 +136,9 @@ def print_leaderboard(board: Leaderboard, console: Console) -> None:
     said = verdict(board)
     if said:
         console.print(said, soft_wrap=True)
-    for line in board.remarks:
+    for line in board.notes:
         console.print(line, soft_wrap=True)
-    for line in guarded(board):
+    for line in warnings(board):
         console.print(Text(line, style="red"), soft_wrap=True)
     front_view.print_front(board, console)
 

@@ -133,7 +133,7 @@ def _conclude(
     tracked = not waiting(folder).count
     if tracked:
         try:
-            board = parent.line.attempt(lambda _: standings.tracked(parent, board))
+            board = parent.line.attempt(lambda _: standings.add_runs(parent, board))
         except AwayError:
             tracked = False
     winner = board.winner

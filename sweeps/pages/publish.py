@@ -6,11 +6,11 @@ from PIL import Image
 from rich.console import Console
 
 from sweeps.board.leaderboard import Leaderboard
-from sweeps.board.view import sweep_links
+from sweeps.board.view import Links, sweep_links
 from sweeps.pages import plots
 from sweeps.pages.facts import Facts, gather
-from sweeps.pages.note import REPORT, note
 from sweeps.pages.report import render
+from sweeps.pages.summary import REPORT, note
 from sweeps.results import keepsakes
 from sweeps.results.folder import SweepFolder
 from sweeps.spec.load import Sweep
@@ -18,7 +18,7 @@ from sweeps.tracking.client import set_tags
 from sweeps.tracking.sweep_run import NOTE, SweepRun
 from workers.redaction import redact
 
-_HERE = ""
+_WITHIN_THE_UI = ""
 """Base of links within MLflow's UI, wherever that is served."""
 
 
@@ -30,36 +30,29 @@ def publish(
     They show what is kept anyway: if one of them cannot be made, the sweep ends as it would have,
     and the console says why.
     """
+    client, run_id = parent.client, parent.run_id
     try:
         facts = gather(sweep, folder, parent, board)
-        set_tags(parent.client, parent.run_id, {NOTE: redact(_note(facts, parent))})
-        for plot in plots.lessons(facts):
-            _log(parent, plot)
-        parent.client.log_text(parent.run_id, html(facts, folder, parent), REPORT)
+        text = note(facts, _links(facts, parent, _WITHIN_THE_UI))
+        set_tags(client, run_id, {NOTE: redact(text)})
+        for name, content in plots.artifacts(facts).items():
+            if isinstance(content, str):
+                client.log_text(run_id, content, f"plots/{name}.svg")
+            else:
+                picture = Image.open(BytesIO(content), formats=("PNG",))
+                client.log_image(run_id, picture, artifact_file=f"plots/{name}.png")
+        client.log_text(run_id, html(facts, folder, parent), REPORT)
     except Exception as error:
-        console.print(
-            f"warning: no report of {folder.sweep_id} in MLflow: {type(error).__name__}: {error}",
-            style="yellow", soft_wrap=True,
-        )  # fmt: skip
+        reason = f"{type(error).__name__}: {error}"
+        text = f"warning: no report of {folder.sweep_id} in MLflow: {reason}"
+        console.print(text, style="yellow", soft_wrap=True)
 
 
 def html(facts: Facts, folder: SweepFolder, parent: SweepRun) -> str:
     """Return the report, with links to where MLflow's UI is served."""
-    addresses = sweep_links(parent, facts.sweep, _model(facts))
-    return render(facts, addresses, keepsakes.read(folder.keepsakes))
+    return render(facts, _links(facts, parent), keepsakes.read(folder.keepsakes))
 
 
-def _note(facts: Facts, parent: SweepRun) -> str:
-    return note(facts, sweep_links(parent, facts.sweep, _model(facts), _HERE))
-
-
-def _model(facts: Facts) -> str | None:
-    return facts.sweep.promote.model if facts.sweep.promote else None
-
-
-def _log(parent: SweepRun, plot: plots.Plot) -> None:
-    if isinstance(plot.content, str):
-        parent.client.log_text(parent.run_id, plot.content, f"plots/{plot.name}.svg")
-    else:
-        picture = Image.open(BytesIO(plot.content), formats=("PNG",))
-        parent.client.log_image(parent.run_id, picture, artifact_file=f"plots/{plot.name}.png")
+def _links(facts: Facts, parent: SweepRun, base_url: str | None = None) -> Links:
+    promote = facts.sweep.promote
+    return sweep_links(parent, facts.sweep, promote.model if promote else None, base_url)
