@@ -1,4 +1,4 @@
-"""The base models of a sweep's space, as far as their files are on this machine."""
+"""The base models of a sweep's space whose files are on this machine."""
 
 from collections.abc import Mapping
 from itertools import product
@@ -19,12 +19,12 @@ Files = Mapping[Name, CheckpointFiles]
 def names(sweep: Sweep) -> list[Name]:
     """Return every base that a trial of the sweep may have."""
     model = sweep.model
-    bases = sweep.swept("model.base", model.base)
-    return list(product(bases, sweep.swept("model.revision", model.revision)))
+    revisions = sweep.swept("model.revision", model.revision)
+    return list(product(sweep.swept("model.base", model.base), revisions))
 
 
 def found(sweep: Sweep) -> Files:
-    """Return the files of those that are here."""
+    """Return the files of the bases that are on this machine."""
     there = {name: checkpoint_files.find(*name) for name in names(sweep)}
     return {name: files for name, files in there.items() if files}
 
@@ -39,10 +39,10 @@ class Bases:
         return bool(self._architectures)
 
     def of(self, recipe: Recipe) -> Architecture | None:
-        """Return that of a recipe's own base.
+        """Return the architecture of a recipe's base.
 
-        None where it is not known, and where it has no such ``adapter.targets``: a trial with them
-        ends before it takes any memory.
+        None where it is unknown or has no such ``adapter.targets``: a trial with them ends before
+        it takes any memory.
         """
         base = self._architectures.get((recipe.model.base, recipe.model.revision))
         if base is None:

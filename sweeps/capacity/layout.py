@@ -1,4 +1,4 @@
-"""How many hosts run on one machine and what each of them gets."""
+"""The layout of hosts on one machine: how many, and the cores, GPUs and slots of each."""
 
 import math
 import os
@@ -16,11 +16,10 @@ if TYPE_CHECKING:
 CORES_PER_HOST = 4
 """On a CPU one host serves up to this many cores; small models gain nothing from more."""
 _HOSTS_OF_FEW_CORES = 2
-"""Hosts of a machine with fewer cores than these would serve: with a core for each of them small
-models train in half the time."""
-
+"""Hosts of a machine with fewer cores than those need: with a core each, small models train in
+half the time."""
 _HOST_SHARE = 0.9
-"""Share of the cores that hosts reserve; the rest is for the driver and what else runs there."""
+"""Share of the cores that hosts reserve; the rest is for the driver and other processes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,9 +41,9 @@ class Layout:
 
 
 def units(cpus: int, gpus: int, gpus_per_host: float = 1.0) -> int:
-    """Return the most hosts for a machine: as many as share its GPUs, else one per core.
+    """Return the most hosts of a machine: as many as share its GPUs, else one per core.
 
-    A host's share lies on one GPU: of two GPUs, hosts of 0.4 each get four places, not five.
+    A host's share is on one GPU: two GPUs have four places for hosts of 0.4 each, not five.
     """
     return gpus * math.floor(1 / gpus_per_host + 1e-9) if gpus else cpus
 
@@ -61,8 +60,7 @@ def layout(
     """Return the layout for a machine with `cpus` cores and `gpus` GPUs.
 
     ``auto`` is one host per GPU, or per share `gpus_per_host` of one, without GPUs see
-    `cpu_hosts`, and one slot per host: how many fit is known where the base is, see
-    `sweeps.capacity.memory`.
+    `cpu_hosts`, and one slot per host until the base is known, see `sweeps.capacity.memory`.
     Raises ValueError, naming ``resources.hosts``, for more hosts than GPUs or cores.
     """
     most = units(cpus, gpus, gpus_per_host)
@@ -80,11 +78,11 @@ def layout(
 
 
 def cpu_hosts(cpus: int, fitting: int | None) -> int:
-    """Return how many hosts ``auto`` is on a machine with so many cores and no GPU.
+    """Return the hosts of ``auto`` on a machine with `cpus` cores and no GPU.
 
-    One per `CORES_PER_HOST` cores, and two where there are at least two cores, as long as its
-    memory is `fitting` so many of them (`sweeps.capacity.sharing`). Where that is not known, a
-    small machine has one.
+    One per `CORES_PER_HOST` cores, and two where there are at least two cores, but at most the
+    `fitting` ones for which it has memory (`hosts_that_fit`). Where that is unknown, a small
+    machine has one.
     """
     by_cores = max(1, cpus // CORES_PER_HOST)
     if fitting is None:
@@ -124,12 +122,10 @@ def local_gpus(device_files: Path = Path("/dev")) -> int:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is None:
         return devices
-    return min(
-        devices, len([part for part in visible.split(",") if part.strip() not in ("", "-1")])
-    )
+    return min(devices, sum(part.strip() not in ("", "-1") for part in visible.split(",")))
 
 
-def refuse(sweep: Sweep, layout: Layout) -> None:
+def refuse_gpu_budget(sweep: Sweep, layout: Layout) -> None:
     """Raise ValueError for a budget in GPU hours where no host has a GPU: nothing would use it."""
     if sweep.search.budget.gpu_hours is not None and not layout.gpus_per_host:
         raise ValueError(
@@ -139,11 +135,9 @@ def refuse(sweep: Sweep, layout: Layout) -> None:
 
 
 def refuse_unmeasured(sweep: Sweep, plan: Layout) -> None:
-    """Raise ValueError for an objective or a limit of what these hosts do not measure."""
-    if plan.gpus_per_host:
-        return
+    """Raise ValueError for an objective or a limit that these hosts do not measure."""
     for name in sweep.search.quantities:
-        if name in MEASURES and MEASURES[name].gpu:
+        if name in MEASURES and MEASURES[name].gpu and not plan.gpus_per_host:
             at = CONSTRAINTS if name in sweep.search.limited else OBJECTIVE
             raise ValueError(
                 f"{'.'.join(at)}: {name} is measured on GPUs only, and the hosts have none; "

@@ -1,21 +1,23 @@
-"""What of a sweep fits on a device: slots of a host, and which points fit nowhere."""
+"""The memory of hosts: slots of a host, hosts of a machine, and points that fit on no GPU."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
+from sweeps.capacity import bases as sweep_bases
 from sweeps.capacity.bases import Bases
 from sweeps.results.retention import format_bytes
 from sweeps.spec.sweep import Sweep
 from sweeps.trial import Point
 from workers import families
 from workers.memory import fit
-from workers.memory.fit import Device
-from workers.memory.footprint import Footprint, estimate
+from workers.memory.fit import LEAST_PACK, Device
+from workers.memory.footprint import CPU_CONTEXT, Footprint, estimate
 from workers.memory.layers import Architecture
 from workers.memory.probe import Correction
 from workers.memory.weights import adapted_paths, base_bytes
+from workers.models import builtin
 from workers.packing.eligible import reason_alone
 from workers.recipe import Recipe
 
@@ -25,34 +27,35 @@ _LARGEST: Mapping[str, Callable[[Iterable[Any]], Any]] = {
     "train.batch_size": max,
     "train.activation_checkpointing": min,
 }
-"""Field of the recipe that memory grows with -> which of its values takes most."""
+"""Field of the recipe that memory depends on monotonically -> its value that takes most."""
 _KINDS = ("model.base", "model.revision", "model.dtype", "quantization", "adapter.targets",
           "adapter.variant", "adapter.bias", "adapter.trained_modules")  # fmt: skip
-"""Fields whose values must all be looked at."""
-
+"""Fields of which every value is estimated."""
 _AS_ESTIMATED = Correction()
-
-_OF_THE_MACHINE = ("latency_ms", "seconds_per_epoch", "peak_memory_gb")
-"""What is measured of a trial and depends on who trains beside it."""
+_SHARED_MEASURES = ("latency_ms", "seconds_per_epoch", "peak_memory_gb")
+"""Measures of a trial that depend on the trials beside it."""
+_PLANNED_SHARE = 0.5
+"""Share of a machine's memory for hosts: the driver, Ray, Java and the processes of trials live
+there, too, and one host that trains is better than two that swap."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Capacity:
-    """What one host can hold of a sweep."""
+    """The trials of a sweep that one host can hold."""
 
     largest: Recipe
     """The point that takes most memory."""
     one: Footprint
-    """Of a host with a slot for it, and the bases of all groups."""
+    """Footprint of a host with one slot for it, and the bases of all groups."""
     micro_batch: int
     """Rows of each trial in one forward."""
     least: float
-    """Bytes that the point with the largest need takes, see `Needs`."""
+    """Largest of the points' minimal bytes, see `Needs`."""
     slots: int
     why: str
-    """What decided on the slots."""
+    """The reason for the number of slots."""
     alone: tuple[str, ...]
-    """Why some of the points, or all, cannot be packed."""
+    """Reasons why some of the points, or all, cannot be packed."""
     packs: bool
     """Whether any point can be packed."""
 
@@ -64,10 +67,10 @@ Corner = tuple[Recipe, Architecture]
 def capacity(
     sweep: Sweep, bases: Bases, device: Device, correction: Correction = _AS_ESTIMATED
 ) -> Capacity:
-    """Return what a host on `device` can hold: as many as fit of the largest point of the space.
+    """Return the capacity of a host on `device`: as many trials of the largest point as fit.
 
-    Of points whose base is known. Raises ValueError, naming ``adapter.targets``, where none of the
-    bases has what is swept there.
+    Points without a known base do not count. Raises ValueError, naming ``adapter.targets``, where
+    none of the bases has such targets.
     """
     points = [(recipe, base) for recipe in corners(sweep) if (base := bases.of(recipe))]
     if not points:
@@ -79,18 +82,28 @@ def capacity(
         recipe, base = point
         return correction.of(estimate(recipe, base, gpu=device.gpu, rows=rows))
 
-    def own_bytes(point: Corner) -> float:
-        own = expected(point)
-        return own.total - own.base
-
-    largest, base = max(points, key=own_bytes)
-    resident = _resident(points, device)
+    largest, base = max(points, key=lambda point: (own := expected(point)).total - own.base)
+    # A host keeps the bases of all groups beside each other.
+    groups = {(recipe.model, recipe.quantization): base for recipe, base in points}
+    resident = sum(
+        base_bytes(base.files, quantization, model.dtype, gpu=device.gpu)
+        for (model, quantization), base in groups.items()
+    )
 
     def at(rows: int) -> Footprint:
         return replace(expected((largest, base), rows), base=resident)
 
     rows = fit.micro_batch(at, largest.train.batch_size, device)
-    reasons = tuple(dict.fromkeys(_reason_alone(*point, device) for point in points))
+    found = [
+        reason_alone(
+            recipe,
+            families.get(base.files.model_type),
+            adapted_paths(recipe.adapter, base.files),
+            "cuda" if device.gpu else "cpu",
+        )
+        for recipe, base in points
+    ]
+    reasons = tuple(dict.fromkeys(found))
     slots, why = _slots(sweep, at(rows), device, reasons)
     return Capacity(
         largest=largest,
@@ -107,14 +120,33 @@ def capacity(
 def auto_slots(
     sweep: Sweep, bases: Bases, device: Device, correction: Correction = _AS_ESTIMATED
 ) -> int:
-    """Return what ``resources.slots: auto`` means on a host; one where no base is known."""
+    """Return the slots of ``resources.slots: auto`` on a host; one where no base is known."""
     return capacity(sweep, bases, device, correction).slots if bases else 1
+
+
+def hosts_that_fit(sweep: Sweep, machine: float) -> int | None:
+    """Return how many hosts have room in `machine` bytes without a GPU, each with a small pack.
+
+    None where the sweep names a number of hosts, and where a base is not on this machine yet, so
+    that its size is unknown.
+    """
+    if sweep.resources.hosts != "auto":
+        return None
+    there, names = sweep_bases.found(sweep), [base for base, _ in sweep_bases.names(sweep)]
+    if len(there) == len(names):
+        found = capacity(sweep, Bases(there), Device(gpu=False, bytes=float("inf")))
+        each = found.one.times(min(LEAST_PACK, found.slots)).total
+    elif all(base in builtin.BASES for base in names):
+        each = CPU_CONTEXT + sum(builtin.BASES[base].bytes for base in names)
+    else:
+        return None
+    return int(_PLANNED_SHARE * machine / each)
 
 
 def corners(sweep: Sweep) -> Iterator[Recipe]:
     """Yield recipes of which one takes as much memory as any point of the space.
 
-    Conditions and rules of the space are left aside: they can only make it smaller.
+    Conditions and rules of the space are ignored: they can only make it smaller.
     """
     space = sweep.search.space
     most = {path: choose(space[path].edges()) for path, choose in _LARGEST.items() if path in space}
@@ -124,14 +156,14 @@ def corners(sweep: Sweep) -> Iterator[Recipe]:
 
 
 class Needs:
-    """Bytes that the trials of a sweep need at least, on a GPU.
+    """The minimal bytes of a sweep's trials on a GPU.
 
-    Points that do not differ in what decides memory are looked at once.
+    Points that differ in nothing that memory depends on are estimated once.
 
     Args:
-        sweep: where the points belong.
-        bases: what is known of its bases.
-        measured: returns by how much the hosts' trials were estimated wrong, as is known by now.
+        sweep: the sweep of the points.
+        bases: its known bases.
+        measured: returns the present correction of the estimates by the hosts' measurements.
     """
 
     def __init__(
@@ -147,23 +179,22 @@ class Needs:
         """
         key = tuple(str(point.get(path)) for path in (*_LARGEST, *_KINDS))
         if key not in self._known:
-            self._known[key] = self._estimated(self._sweep.with_point(point))
+            recipe = self._sweep.with_point(point)
+            base = self._bases.of(recipe)
+            estimated = (recipe, estimate(recipe, base, gpu=True, rows=1)) if base else None
+            self._known[key] = estimated
         known = self._known[key]
         if known is None:
             return 0.0
-        recipe, estimated = known
-        return _least(self._measured().of(estimated), recipe)
+        recipe, footprint = known
+        return _least(self._measured().of(footprint), recipe)
 
     def refusal(self, point: Point, most: float) -> str | None:
-        """Return why a point fits on no GPU, of which the largest has `most` bytes; else None."""
+        """Return why a point fits on no GPU if the largest has `most` bytes; None if it fits."""
         need = self(point)
         if not most or need <= most:
             return None
         return f"needs at least {need / 1e9:.0f} GB, and the largest GPU has {most / 1e9:.0f} GB"
-
-    def _estimated(self, recipe: Recipe) -> tuple[Recipe, Footprint] | None:
-        base = self._bases.of(recipe)
-        return (recipe, estimate(recipe, base, gpu=True, rows=1)) if base else None
 
 
 def _least(one: Footprint, recipe: Recipe) -> float:
@@ -178,30 +209,13 @@ def _slots(
         return 1, "resources.packing is off"
     if None not in reasons:
         return 1, "no trial can share a forward with others"
-    disturbed = [name for name in sweep.search.quantities if name in _OF_THE_MACHINE]
+    disturbed = [name for name in sweep.search.quantities if name in _SHARED_MEASURES]
     if disturbed:
-        return 1, f"{disturbed[0]} decides, and neighbours would count in it"
+        return 1, f"{disturbed[0]} decides, and other trials of the host would change it"
     count = fit.slots(one, device, sweep.search.trials)
     if count == sweep.search.trials:
         return count, "as many as there are trials"
     if count == device.most_slots:
-        return count, f"the most on a {'GPU' if device.gpu else 'CPU'}{_shared(device)}"
+        shared = f" that {device.hosts} hosts share" if device.hosts > 1 else ""
+        return count, f"the most on a {'GPU' if device.gpu else 'CPU'}{shared}"
     return count, f"as many as fit in {fit.USABLE:.0%} of {format_bytes(device.bytes)}"
-
-
-def _shared(device: Device) -> str:
-    return f" that {device.hosts} hosts share" if device.hosts > 1 else ""
-
-
-def _reason_alone(recipe: Recipe, base: Architecture, device: Device) -> str | None:
-    family, layers = families.get(base.files.model_type), adapted_paths(recipe.adapter, base.files)
-    return reason_alone(recipe, family, layers, "cuda" if device.gpu else "cpu")
-
-
-def _resident(points: Iterable[Corner], device: Device) -> float:
-    """Return the bytes of the bases of all groups, which a host keeps beside each other."""
-    groups = {(recipe.model, recipe.quantization): base for recipe, base in points}
-    return sum(
-        base_bytes(base.files, quantization, model.dtype, gpu=device.gpu)
-        for (model, quantization), base in groups.items()
-    )

@@ -10,8 +10,8 @@ from sweeps.capacity import bases, disk, table
 from sweeps.capacity.bases import Files
 from sweeps.capacity.device import machine_bytes
 from sweeps.capacity.disk import largest_adapter
-from sweeps.capacity.layout import Layout, local_layout, refuse
-from sweeps.capacity.sharing import hosts_that_fit
+from sweeps.capacity.layout import Layout, local_layout, refuse_gpu_budget
+from sweeps.capacity.memory import hosts_that_fit
 from sweeps.cli.spaces import show_sweep
 from sweeps.results import retention
 from sweeps.results.budget import described
@@ -35,7 +35,7 @@ def show(sweep: Sweep, results: Path, console: Console, gpu_bytes: float | None 
     `gpu_bytes` is the memory of another GPU than this machine has.
     """
     plan = _layout(sweep)
-    refuse(sweep, plan)
+    refuse_gpu_budget(sweep, plan)
     for name, value in _lines(sweep, results, plan, gpu_bytes):
         console.print(Text.assemble((f"{name:<11}", "bold"), f" {value}"), soft_wrap=True)
     console.print("\nspace", style="bold")

@@ -48,7 +48,7 @@ def layouts(
         nodes: all nodes that live.
         held: hosts that are there already, by the id of their node; such a node gets no more.
         gpu: whether hosts train on GPUs. Scores of a GPU and of a CPU are not compared.
-        fitting: see `sweeps.capacity.sharing`; asked of nodes without GPUs.
+        fitting: see `sweeps.capacity.memory`; asked of nodes without GPUs.
     """
     room = {node: _units(wanted, node, gpu=gpu) for node in nodes}
     if wanted.hosts == "auto":

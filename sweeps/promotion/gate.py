@@ -1,10 +1,10 @@
-"""The gate: whether a challenger may take the champion's place, and why. Values and pure functions.
+"""The gate: the checks that a challenger must pass to become the champion, as pure functions.
 
 Both have captioned the same images, which no trial has seen. The objective must be better by more
 than the margin, with the required confidence: the lower end of the paired bootstrap's interval of
 the gain decides. No other score may be significantly worse. These are not corrected for their
-number: a correction makes a loss harder to see, and what the gate must not do is to promote a
-loss; so each score's own interval decides, as the table shows it.
+number: a correction makes a loss harder to see, and the gate must not promote a loss; so each
+score's own interval decides, as the table shows it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,8 +21,8 @@ from workers.metrics.scorer import Scored
 MIN_IMAGES = 30
 """Images below which the bootstrap's intervals are too narrow to rely on."""
 EPSILON = 5e-5
-"""Differences up to it are none: four digits do not show them. Without a single match BLEU is no
-0 but a tiny number, which differs from captions to captions with all confidence."""
+"""Smaller differences count as none: four digits do not show them. Without a single match BLEU is
+not 0 but a tiny number, which differs between captions with all confidence."""
 TERMS = {"images": "test images", "metrics": "metric version", "base": "base revision"}
 """Fields of `Terms`, and the names of their checks."""
 _PREFERRED = "cider"
@@ -31,7 +31,7 @@ _LISTED = 3  # scores that a line names
 
 @dataclass(frozen=True, kw_only=True)
 class Policy:
-    """What a promotion requires: the section ``promote`` of the sweep file and the options."""
+    """The requirements of a promotion: the section ``promote`` of the file, and the options."""
 
     model: str
     """The registered model."""
@@ -49,7 +49,7 @@ class Policy:
     """A person must approve."""
     approved_by: str | None = None
     allow_new_data: bool = False
-    """Score both anew where the champion was judged by other images, metrics or base."""
+    """Rescore both where the champion was judged by other images, metrics or base."""
     dry_run: bool = False
     """Judge, but register nothing and change no champion."""
 
@@ -90,7 +90,7 @@ class Policy:
 
 @dataclass(frozen=True, kw_only=True)
 class Terms:
-    """What must be equal before two sets of scores are compared."""
+    """The conditions that must be equal before two sets of scores are compared."""
 
     images: str
     """Digest of the images, their questions and their references."""
@@ -115,7 +115,7 @@ class Check:
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """What was measured of one side."""
+    """The measurements of one side."""
 
     title: str
     terms: Terms
@@ -125,7 +125,7 @@ class Evidence:
     latency_ms: float
     """Median time of a caption."""
     checks: tuple[Check, ...] = ()
-    """What was checked while it was loaded: the serve check of a challenger."""
+    """Checks that need it loaded: the serve check of a challenger."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,7 +134,7 @@ class MetricDelta:
 
     output: str
     mode: Literal["max", "min"] | None
-    """Which way is better; None for a description without a better way."""
+    """The better direction; None for a description, which has none."""
     challenger: float
     champion: float
     gain: float
@@ -173,7 +173,7 @@ class MetricDelta:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """The gate's decision, with everything that it rests on."""
+    """The gate's decision, with everything that it is based on."""
 
     challenger: str
     champion: str
@@ -195,7 +195,7 @@ class Verdict:
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """The checks that failed, in words."""
+        """The checks that failed, as text."""
         return tuple(str(check) for check in self.checks if not check.passed)
 
     @property
@@ -217,7 +217,7 @@ class Verdict:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What makes the verdict hard to believe."""
+        """Reasons to doubt the verdict."""
         if not self.deltas or self.images >= MIN_IMAGES:
             return ()
         few = f"intervals of fewer than {MIN_IMAGES} are too narrow to rely on"
@@ -244,16 +244,16 @@ class Verdict:
 
 
 def compare_terms(new: Terms, old: Terms | None, *, rescored: bool) -> tuple[Check, ...]:
-    """Check that a challenger is judged as the champion was; `old` None: that is not known.
+    """Check that a challenger is judged as the champion was; `old` is None if that is not known.
 
-    With `rescored` both are scored anew by the challenger's terms: differences are shown and pass.
+    With `rescored` both are scored by the challenger's terms: differences are shown and pass.
     """
 
     def short(value: str | None) -> str:
         is_digest = value and len(value) == 64 and set(value) <= set("0123456789abcdef")
         return value[:12] if value and is_digest else value or "not known"
 
-    required = "as for the champion, or --allow-new-data, which scores both anew"
+    required = "as for the champion, or --allow-new-data, which rescores both"
     before: Mapping[str, str] = asdict(old) if old else {}
     checks = []
     for part, value in asdict(new).items():
@@ -264,16 +264,16 @@ def compare_terms(new: Terms, old: Terms | None, *, rescored: bool) -> tuple[Che
                 name=TERMS[part],
                 passed=equal or rescored,
                 measured=same if equal else f"{short(value)}, for the champion {short(then)}",
-                required=same if equal else "any: both were scored anew" if rescored else required,
+                required=same if equal else "any: both were rescored" if rescored else required,
             )
         )
     return tuple(checks)
 
 
 def judge(
-    challenger: Evidence, champion: Evidence, policy: Policy, given: Sequence[Check] = ()
+    challenger: Evidence, champion: Evidence, policy: Policy, earlier: Sequence[Check] = ()
 ) -> Verdict:
-    """Compare two sides that captioned the same images; `given` are the checks made before.
+    """Compare two sides that captioned the same images; `earlier` are the checks made before.
 
     Raises ValueError for evidence of other images, other metrics or without the objective.
     """
@@ -283,7 +283,7 @@ def judge(
     more = f"; and {len(worse) - _LISTED} more" if len(worse) > _LISTED else ""
     judged = sum(delta.mode is not None for delta in others)
     checks = [
-        *given,
+        *earlier,
         *challenger.checks,
         Check(
             name=f"gain in {gain.output}",
@@ -332,22 +332,20 @@ def _deltas(challenger: Scored, champion: Scored, policy: Policy) -> tuple[Metri
     pools = {metric.name: metric.pool for metric in both}
     found = paired(challenger, champion, pools, confidence=policy.confidence)
     deltas: list[MetricDelta] = []
-    for output, direction in [
-        (each, metric.direction) for metric in both for each in metric.outputs
-    ]:
-        mode = policy.mode if output == policy.objective else direction
-        value, low, high = found[output].value, found[output].low, found[output].high
+    for output, direction in [(each, one.direction) for one in both for each in one.outputs]:
+        mode, difference = policy.mode if output == policy.objective else direction, found[output]
+        gain, low, high = difference.value, difference.low, difference.high
         if mode == "min":
-            value, low, high = -value, -high, -low
+            gain, low, high = -gain, -high, -low
         delta = MetricDelta(
             output=output,
             mode=mode,
             challenger=challenger.corpus[output],
             champion=champion.corpus[output],
-            gain=value,
+            gain=gain,
             low=low,
             high=high,
-            p=found[output].p,
+            p=difference.p,
         )
         deltas.insert(0 if output == policy.objective else len(deltas), delta)
     if not deltas or deltas[0].output != policy.objective:
@@ -358,7 +356,7 @@ def _deltas(challenger: Scored, champion: Scored, policy: Policy) -> tuple[Metri
 def _objective(sweep: Sweep) -> tuple[str, Literal["max", "min"]]:
     """Return the score that must be better: the leading objective's, unless that is the loss.
 
-    Captions are what is served: for the loss stands CIDEr, or else the first score with a better
+    Captions are served: instead of the loss it is CIDEr, or else the first score with a better
     direction. Raises ValueError when there is none.
     """
     leading = sweep.search.objective

@@ -1,7 +1,7 @@
 """The serve check: a registered model, loaded by plain MLflow, writes the captions of the trial.
 
-It is loaded in a process of its own, where MLflow runs the files that were registered, not those
-of this process.
+MLflow loads it in a process of its own, with the files that were registered, not those of this
+process.
 """
 
 import base64
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 IMAGES = 8
 """Number of test images that are captioned; one batch of the captioner."""
 _MAX_SIDE = 1024
-"""Pixels; larger images are sent smaller, to both."""
+"""Pixels; larger images are scaled down, for both."""
 _MAX_TOKENS = 64
-"""Two models that agree for so many tokens agree."""
+"""Tokens of a caption that are compared: models that agree so far agree."""
 
 _PROGRAM = """
 import json, sys
@@ -41,8 +41,8 @@ print(json.dumps({"captions": captions, "quantization": model.model_config["quan
 
 
 @dataclass(frozen=True, kw_only=True)
-class Expected:
-    """The requests to a served model, and the answers of the trial's adapter."""
+class ExpectedCaptions:
+    """Requests to a served model, and the captions of the trial's adapter for them."""
 
     requests: list[dict[str, Any]] = field(repr=False)
     ids: tuple[str, ...]
@@ -51,13 +51,13 @@ class Expected:
     weights: int
     """Tensors in the adapter's file."""
     unloaded: tuple[str, ...]
-    """Those that peft did not load."""
+    """Names of those that peft did not load."""
 
 
-def expected(
+def write_expected(
     adapted: "Adapted", recipe: Recipe, adapter: Path, samples: Sequence[Sample]
-) -> Expected:
-    """Let the trial's adapter caption the first of the samples, as a server's batch would."""
+) -> ExpectedCaptions:
+    """Caption the first of the samples with the trial's adapter, as a server's batch would."""
     from workers.evaluation.generation import generate
     from workers.families.prompts import Asking
     from workers.models.adapters import read_weights
@@ -81,7 +81,7 @@ def expected(
         beams=recipe.evaluate.final_beams,
         max_new_tokens=tokens,
     )
-    return Expected(
+    return ExpectedCaptions(
         requests=requests,
         ids=tuple(sample.id for sample in chosen),
         captions=tuple(captions),
@@ -91,10 +91,10 @@ def expected(
     )
 
 
-def ask(uri: str, tracking: Tracking, requests: list[dict[str, Any]]) -> dict[str, Any]:
+def predict_served(uri: str, tracking: Tracking, requests: list[dict[str, Any]]) -> dict[str, Any]:
     """Load the model at `uri` with plain MLflow in a fresh process and send it the requests.
 
-    Returns its ``captions`` and ``quantization``, or the ``error`` for which it has none.
+    Returns its ``captions`` and ``quantization``, or the ``error``.
     """
     address = tracking.address
     done = subprocess.run(
@@ -112,12 +112,11 @@ def ask(uri: str, tracking: Tracking, requests: list[dict[str, Any]]) -> dict[st
     return answer
 
 
-def check(expected: Expected, answer: Mapping[str, Any]) -> Check:
-    """Compare the answer of a served model, see `ask`, with the expected one."""
+def check(expected: ExpectedCaptions, answer: Mapping[str, Any]) -> Check:
+    """Compare the answer of `predict_served` with the expected one."""
     total, quantization = len(expected.captions), answer.get("quantization")
-    rows = zip(
-        expected.ids, expected.captions, answer.get("captions", expected.captions), strict=True
-    )
+    captions = answer.get("captions", expected.captions)
+    rows = zip(expected.ids, expected.captions, captions, strict=True)
     differing = [row for row in rows if row[1] != row[2]]
     passed = False
     if expected.unloaded:

@@ -4,8 +4,7 @@ import pytest
 
 from sweeps.capacity import bases
 from sweeps.capacity.bases import Bases
-from sweeps.capacity.memory import capacity
-from sweeps.capacity.sharing import hosts_that_fit
+from sweeps.capacity.memory import capacity, hosts_that_fit
 from sweeps.spec.load import parse
 from workers.files import cache
 from workers.memory.fit import Device

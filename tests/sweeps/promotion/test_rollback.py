@@ -10,7 +10,7 @@ from urllib.request import url2pathname
 import pytest
 
 from sweeps.promotion.ledger import Ledger, LedgerEntry, LedgerError
-from sweeps.promotion.rollback import check_files, roll_back, standing
+from sweeps.promotion.rollback import active_versions, check_files, roll_back
 
 
 def entries(*moves):
@@ -43,7 +43,7 @@ def entries(*moves):
     ],
 )
 def test_what_stands_after_promotions_and_rollbacks(moves, left):
-    assert standing(entries(*moves)) == left
+    assert active_versions(entries(*moves)) == left
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -52,7 +52,7 @@ def test_plain_rollbacks_never_return_to_what_was_rolled_back(seed):
     made, bad = entries("1"), set()
     for number in range(40):
         champion = made[-1].version
-        back = [version for version in standing(made) if version != champion]
+        back = [version for version in active_versions(made) if version != champion]
         rolls = bool(back) and draws.random() < 0.5
         version = back[-1] if rolls else draws.choice([v for v in "12345" if v != champion])
         kind = "rollback" if rolls else "promotion"
@@ -61,7 +61,7 @@ def test_plain_rollbacks_never_return_to_what_was_rolled_back(seed):
             bad.add(champion)
             assert version not in bad
         bad.discard(version)
-        assert standing(made)[-1] == version
+        assert active_versions(made)[-1] == version
 
 
 def test_rollback_returns_to_the_champion_before(ledger, promote):
