@@ -5,8 +5,6 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
-from sweeps.capacity import bases as sweep_bases
-from sweeps.capacity.bases import Bases
 from sweeps.results.retention import format_bytes
 from sweeps.spec.sweep import Sweep
 from sweeps.trial import Point
@@ -17,7 +15,8 @@ from workers.memory.footprint import CPU_CONTEXT, Footprint, estimate
 from workers.memory.layers import Architecture
 from workers.memory.probe import Correction
 from workers.memory.weights import adapted_paths, base_bytes
-from workers.models import builtin
+from workers.models import builtin, checkpoint_files
+from workers.models.checkpoint_files import CheckpointFiles
 from workers.packing.eligible import reason_alone
 from workers.recipe import Recipe
 
@@ -37,6 +36,50 @@ _SHARED_MEASURES = ("latency_ms", "seconds_per_epoch", "peak_memory_gb")
 _PLANNED_SHARE = 0.5
 """Share of a machine's memory for hosts: the driver, Ray, Java and the processes of trials live
 there, too, and one host that trains is better than two that swap."""
+
+
+BaseName = tuple[str, str | None]
+"""``model.base`` and ``model.revision``."""
+
+Files = Mapping[BaseName, CheckpointFiles]
+
+
+def base_names(sweep: Sweep) -> list[BaseName]:
+    """Return every base that a trial of the sweep may have."""
+    model = sweep.model
+    revisions = sweep.swept("model.revision", model.revision)
+    return list(product(sweep.swept("model.base", model.base), revisions))
+
+
+def local_files(sweep: Sweep) -> Files:
+    """Return the files of the bases that are on this machine."""
+    there = {name: checkpoint_files.find(*name) for name in base_names(sweep)}
+    return {name: files for name, files in there.items() if files}
+
+
+class Bases:
+    """The architectures of bases, read once for all estimates of a sweep."""
+
+    def __init__(self, files: Files) -> None:
+        self._architectures = {name: Architecture.of(own) for name, own in files.items()}
+
+    def __bool__(self) -> bool:
+        return bool(self._architectures)
+
+    def of(self, recipe: Recipe) -> Architecture | None:
+        """Return the architecture of a recipe's base.
+
+        None where it is unknown or has no such ``adapter.targets``: a trial with them ends before
+        it takes any memory.
+        """
+        base = self._architectures.get((recipe.model.base, recipe.model.revision))
+        if base is None:
+            return None
+        try:
+            families.target_pattern(families.get(base.files.model_type), recipe.adapter.targets)
+        except ValueError:
+            return None
+        return base
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +175,7 @@ def hosts_that_fit(sweep: Sweep, machine: float) -> int | None:
     """
     if sweep.resources.hosts != "auto":
         return None
-    there, names = sweep_bases.found(sweep), [base for base, _ in sweep_bases.names(sweep)]
+    there, names = local_files(sweep), [base for base, _ in base_names(sweep)]
     if len(there) == len(names):
         found = capacity(sweep, Bases(there), Device(gpu=False, bytes=float("inf")))
         each = found.one.times(min(LEAST_PACK, found.slots)).total

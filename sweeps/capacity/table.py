@@ -1,10 +1,9 @@
 """The memory of ``sweeps plan``: what a host needs, and how many trials it can hold."""
 
-from sweeps.capacity import bases, memory
-from sweeps.capacity.bases import Bases, Files
+from sweeps.capacity import memory
 from sweeps.capacity.device import cards, machine_bytes
 from sweeps.capacity.layout import Layout
-from sweeps.capacity.memory import Capacity
+from sweeps.capacity.memory import Bases, Capacity, Files
 from sweeps.results.retention import format_bytes
 from sweeps.spec.sweep import Sweep
 from workers.memory.fit import Device
@@ -32,7 +31,7 @@ def lines(sweep: Sweep, files: Files, device: Device | None) -> list[tuple[str, 
     if device is None:
         reason = "no NVIDIA driver says how large the GPU is; name a size with --gpu-memory"
         return [("memory", f"unknown: {reason}")]
-    found, every = memory.capacity(sweep, Bases(files), device), bases.names(sweep)
+    found, every = memory.capacity(sweep, Bases(files), device), memory.base_names(sweep)
     largest, kind = found.largest, "GPU" if device.gpu else "CPU"
     base = f" of {largest.model.base}" if len(every) > 1 else ""
     title = (
@@ -73,7 +72,7 @@ def summary(sweep: Sweep, files: Files, layout: Layout) -> str:
 
 def _parts(sweep: Sweep, found: Capacity) -> list[tuple[str, str]]:
     one, evaluate = found.one, found.largest.evaluate
-    size, several = format_bytes, len(bases.names(sweep))
+    size, several = format_bytes, len(memory.base_names(sweep))
     stored = " and ".join(map(str, sweep.swept("quantization", sweep.quantization)))
     count = f"{several} bases, " if several > 1 else ""
     beams = max(evaluate.beams, evaluate.final_beams)

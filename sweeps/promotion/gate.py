@@ -29,24 +29,12 @@ _PREFERRED = "cider"
 _LISTED = 3  # scores that a line names
 
 
-@dataclass(frozen=True, kw_only=True)
-class Policy:
+class Policy(Promote):
     """The requirements of a promotion: the section ``promote`` of the file, and the options."""
 
-    model: str
-    """The registered model."""
     objective: str
     """Score that must be better."""
     mode: Literal["max", "min"] = "max"
-    margin: float = 0.0
-    """The gain must be above it."""
-    confidence: float = 0.95
-    max_adapter_mb: float | None = None
-    max_latency_ms: float | None = None
-    max_slowdown: float | None = None
-    """Maximum of the latency, as a multiple of the champion's."""
-    approval: bool = False
-    """A person must approve."""
     approved_by: str | None = None
     allow_new_data: bool = False
     """Rescore both where the champion was judged by other images, metrics or base."""
@@ -79,7 +67,7 @@ class Policy:
             raise ValueError("; ".join(f"{option[issue.path]} {issue.text}" for issue in issues))
         objective, mode = _objective(sweep)
         return cls(
-            **Promote.model_validate(values).model_dump(exclude={"auto"}),
+            **values,
             objective=objective,
             mode=mode,
             approved_by=approved_by,

@@ -4,9 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from sweeps.capacity import bases
-from sweeps.capacity.bases import Bases
-from sweeps.capacity.memory import Needs, auto_slots, capacity, corners
+from sweeps.capacity import memory
+from sweeps.capacity.memory import Bases, Needs, auto_slots, capacity, corners
 from sweeps.spec.load import parse
 from workers.memory.fit import Device
 from workers.memory.probe import Correction
@@ -152,7 +151,7 @@ def two_bases(sweep, untrained_base, checkpoints):
 
 def test_every_base_of_the_space_counts(two_bases, untrained_base, base, sweep):
     _, several, other = two_bases
-    there, own = bases.found(several), str(untrained_base)
+    there, own = memory.local_files(several), str(untrained_base)
     assert list(there) == [(own, None), (other, None)]
     found = capacity(several, Bases(there), GPU)
     stored = [base_bytes(files, "none", "auto", gpu=True) for files in there.values()]
@@ -170,7 +169,7 @@ def test_every_base_of_the_space_counts(two_bases, untrained_base, base, sweep):
 
 def test_a_base_without_the_wanted_targets_is_left_aside(two_bases):
     several, _, other = two_bases
-    known = bases.found(several)
+    known = memory.local_files(several)
     assert capacity(several, Bases(known), GPU).largest.model.base != other
     assert Needs(several, Bases(known))({"model.base": other}) == 0.0
     without = {name: files for name, files in known.items() if name[0] == other}

@@ -2,9 +2,8 @@
 
 import pytest
 
-from sweeps.capacity import bases
-from sweeps.capacity.bases import Bases
-from sweeps.capacity.memory import capacity, hosts_that_fit
+from sweeps.capacity import memory
+from sweeps.capacity.memory import Bases, capacity, hosts_that_fit
 from sweeps.spec.load import parse
 from workers.files import cache
 from workers.memory.fit import Device
@@ -19,7 +18,7 @@ def sweep(base, more=""):
     ("more", "slots"), [("", 2), ("search: {trials: 1}", 1), ("resources: {packing: off}", 1)]
 )
 def test_each_host_has_room_for_a_small_pack_in_half_of_the_memory(more, slots, untrained_base):
-    known = Bases(bases.found(sweep(untrained_base)))
+    known = Bases(memory.local_files(sweep(untrained_base)))
     found = capacity(sweep(untrained_base, more), known, Device(gpu=False, bytes=1e15))
     each = found.one.times(slots).total
     assert hosts_that_fit(sweep(untrained_base, more), 4.1 * each) == 2
