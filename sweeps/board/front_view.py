@@ -1,23 +1,12 @@
-"""The Pareto front of a sweep with several objectives: a table, and tags in MLflow."""
+"""The Pareto front of a sweep with several objectives, as a table and as lines."""
 
 from rich.console import Console
 from rich.table import Table
 
 from sweeps.board.leaderboard import Leaderboard, number
-from sweeps.tracking.client import set_tags
-from sweeps.tracking.sweep_run import SweepRun
 
 FRONT = "trial.front"
 """Tag of a trial's run: whether it lies on the front."""
-
-
-def record(parent: SweepRun, board: Leaderboard) -> None:
-    """Write the front to MLflow; a single objective has none."""
-    if not board.further:
-        return
-    front = {trial.name for trial in board.front}
-    for name, run_id in board.run_ids.items():
-        set_tags(parent.client, run_id, {FRONT: "yes" if name in front else "no"})
 
 
 def print_front(board: Leaderboard, console: Console) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Literal
 
-from sweeps.board import front_view
+from sweeps.board.front_view import FRONT
 from sweeps.board.leaderboard import Leaderboard, Standing
 from sweeps.results import scores_file
 from sweeps.results.scores_file import Scores
@@ -82,8 +82,11 @@ def record_standings(parent: SweepRun, board: Leaderboard) -> Leaderboard:
     """Write standings and front to MLflow, as tags of the trials' runs; return the leaderboard
     with standings."""
     board = add_standings(parent, board)
-    for name, standing in board.standings.items():
-        tags = {INTERVAL: standing.interval, VS_BEST: standing.vs_best}
-        set_tags(parent.client, board.run_ids[name], tags)
-    front_view.record(parent, board)
+    front = {trial.name for trial in board.front}
+    for name, run_id in board.run_ids.items():
+        tags = {FRONT: "yes" if name in front else "no"} if board.further else {}
+        if standing := board.standings.get(name):
+            tags |= {INTERVAL: standing.interval, VS_BEST: standing.vs_best}
+        if tags:
+            set_tags(parent.client, run_id, tags)
     return board

@@ -4,14 +4,11 @@ import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from sweeps.spec.objective_checks import CONSTRAINTS, OBJECTIVE
-from sweeps.spec.sweep import Sweep
+from sweeps.spec.sweep import Resources, Sweep
 from workers.measures import MEASURES
-
-if TYPE_CHECKING:
-    from sweeps.spec.sweep import Resources
 
 CORES_PER_HOST = 4
 """On a CPU one host serves up to this many cores; small models gain nothing from more."""
@@ -59,12 +56,21 @@ def layout(
 ) -> Layout:
     """Return the layout for a machine with `cpus` cores and `gpus` GPUs.
 
-    ``auto`` is one host per GPU, or per share `gpus_per_host` of one, without GPUs see
-    `cpu_hosts`, and one slot per host until the base is known, see `sweeps.capacity.memory`.
+    ``auto`` is one slot per host until the base is known (`sweeps.capacity.memory`), and one host
+    per GPU, or per share `gpus_per_host` of one. Without GPUs it is one host per `CORES_PER_HOST`
+    cores, and two where there are at least two cores, but at most the `fitting` ones for which
+    there is memory (`hosts_that_fit`); where that is unknown, a small machine has one.
     Raises ValueError, naming ``resources.hosts``, for more hosts than GPUs or cores.
     """
     most = units(cpus, gpus, gpus_per_host)
-    count = (most if gpus else cpu_hosts(cpus, fitting)) if hosts == "auto" else hosts
+    if hosts != "auto":
+        count = hosts
+    elif gpus:
+        count = most
+    else:
+        count = max(1, cpus // CORES_PER_HOST)
+        if fitting is not None:
+            count = max(1, min(max(count, min(cpus, _HOSTS_OF_FEW_CORES)), fitting))
     if count > most:
         kind = "cores" if not gpus else "GPUs" if most == gpus else "shares of a GPU"
         raise ValueError(f"resources.hosts must be at most the {most} {kind}, got {count}")
@@ -77,20 +83,7 @@ def layout(
     )
 
 
-def cpu_hosts(cpus: int, fitting: int | None) -> int:
-    """Return the hosts of ``auto`` on a machine with `cpus` cores and no GPU.
-
-    One per `CORES_PER_HOST` cores, and two where there are at least two cores, but at most the
-    `fitting` ones for which it has memory (`hosts_that_fit`). Where that is unknown, a small
-    machine has one.
-    """
-    by_cores = max(1, cpus // CORES_PER_HOST)
-    if fitting is None:
-        return by_cores
-    return max(1, min(max(by_cores, min(cpus, _HOSTS_OF_FEW_CORES)), fitting))
-
-
-def refuse_cpu(wanted: "Resources", plan: Layout) -> None:
+def refuse_cpu(wanted: Resources, plan: Layout) -> None:
     """Raise ValueError when the sweep wants GPUs and its hosts would train on a CPU."""
     if wanted.device == "gpu" and not plan.gpus_per_host:
         raise ValueError(
@@ -99,7 +92,7 @@ def refuse_cpu(wanted: "Resources", plan: Layout) -> None:
         )
 
 
-def local_layout(wanted: "Resources", fitting: int | None) -> Layout:
+def local_layout(wanted: Resources, fitting: int | None) -> Layout:
     """Return the layout that a sweep has on this machine, whose memory holds `fitting` hosts."""
     return layout(
         wanted.hosts,

@@ -37,18 +37,15 @@ _PLANNED_SHARE = 0.5
 """Share of a machine's memory for hosts: the driver, Ray, Java and the processes of trials live
 there, too, and one host that trains is better than two that swap."""
 
-
 BaseName = tuple[str, str | None]
 """``model.base`` and ``model.revision``."""
-
 Files = Mapping[BaseName, CheckpointFiles]
 
 
 def base_names(sweep: Sweep) -> list[BaseName]:
     """Return every base that a trial of the sweep may have."""
-    model = sweep.model
-    revisions = sweep.swept("model.revision", model.revision)
-    return list(product(sweep.swept("model.base", model.base), revisions))
+    revisions = sweep.swept("model.revision", sweep.model.revision)
+    return list(product(sweep.swept("model.base", sweep.model.base), revisions))
 
 
 def local_files(sweep: Sweep) -> Files:
@@ -103,10 +100,6 @@ class Capacity:
     """Whether any point can be packed."""
 
 
-Corner = tuple[Recipe, Architecture]
-"""A recipe at a corner of the space, with its base."""
-
-
 def capacity(
     sweep: Sweep, bases: Bases, device: Device, correction: Correction = _AS_ESTIMATED
 ) -> Capacity:
@@ -121,11 +114,10 @@ def capacity(
             f"adapter.targets: no base of the sweep that is here has {sweep.adapter.targets!r}"
         )
 
-    def expected(point: Corner, rows: int | None = None) -> Footprint:
-        recipe, base = point
+    def expected(recipe: Recipe, base: Architecture, rows: int | None = None) -> Footprint:
         return correction.of(estimate(recipe, base, gpu=device.gpu, rows=rows))
 
-    largest, base = max(points, key=lambda point: (own := expected(point)).total - own.base)
+    largest, own = max(points, key=lambda point: (one := expected(*point)).total - one.base)
     # A host keeps the bases of all groups beside each other.
     groups = {(recipe.model, recipe.quantization): base for recipe, base in points}
     resident = sum(
@@ -134,28 +126,24 @@ def capacity(
     )
 
     def at(rows: int) -> Footprint:
-        return replace(expected((largest, base), rows), base=resident)
+        return replace(expected(largest, own, rows), base=resident)
 
     rows = fit.micro_batch(at, largest.train.batch_size, device)
-    found = [
-        reason_alone(
-            recipe,
-            families.get(base.files.model_type),
-            adapted_paths(recipe.adapter, base.files),
-            "cuda" if device.gpu else "cpu",
-        )
-        for recipe, base in points
-    ]
-    reasons = tuple(dict.fromkeys(found))
+    reasons, least = [], []
+    for recipe, base in points:
+        family = families.get(base.files.model_type)
+        layers = adapted_paths(recipe.adapter, base.files)
+        reasons.append(reason_alone(recipe, family, layers, "cuda" if device.gpu else "cpu"))
+        least.append(fit.least(expected(recipe, base, 1), recipe.evaluate.batch_size))
     slots, why = _slots(sweep, at(rows), device, reasons)
     return Capacity(
         largest=largest,
         one=at(rows),
         micro_batch=rows,
-        least=max(_least(expected(point, 1), point[0]) for point in points),
+        least=max(least),
         slots=slots,
         why=why,
-        alone=tuple(reason for reason in reasons if reason),
+        alone=tuple(dict.fromkeys(reason for reason in reasons if reason)),
         packs=None in reasons,
     )
 
@@ -170,8 +158,7 @@ def auto_slots(
 def hosts_that_fit(sweep: Sweep, machine: float) -> int | None:
     """Return how many hosts have room in `machine` bytes without a GPU, each with a small pack.
 
-    None where the sweep names a number of hosts, and where a base is not on this machine yet, so
-    that its size is unknown.
+    None where the sweep names a number of hosts or a base of unknown size is not on this machine.
     """
     if sweep.resources.hosts != "auto":
         return None
@@ -199,21 +186,17 @@ def corners(sweep: Sweep) -> Iterator[Recipe]:
 
 
 class Needs:
-    """The minimal bytes of a sweep's trials on a GPU.
+    """The minimal bytes of a sweep's trials on a GPU, by the present correction of estimates.
 
-    Points that differ in nothing that memory depends on are estimated once.
-
-    Args:
-        sweep: the sweep of the points.
-        bases: its known bases.
-        measured: returns the present correction of the estimates by the hosts' measurements.
+    Points that differ in nothing that memory depends on are estimated once. `measured` returns
+    the correction by what the hosts have measured so far.
     """
 
     def __init__(
         self, sweep: Sweep, bases: Bases, measured: Callable[[], Correction] = Correction
     ) -> None:
         self._sweep, self._bases, self._measured = sweep, bases, measured
-        self._known: dict[tuple[Any, ...], tuple[Recipe, Footprint] | None] = {}
+        self._known: dict[tuple[str, ...], tuple[Recipe, Footprint | None]] = {}
 
     def __call__(self, point: Point) -> float:
         """Return the bytes of a point's smallest footprint, see `workers.memory.fit.least`.
@@ -224,13 +207,12 @@ class Needs:
         if key not in self._known:
             recipe = self._sweep.with_point(point)
             base = self._bases.of(recipe)
-            estimated = (recipe, estimate(recipe, base, gpu=True, rows=1)) if base else None
-            self._known[key] = estimated
-        known = self._known[key]
-        if known is None:
+            footprint = estimate(recipe, base, gpu=True, rows=1) if base else None
+            self._known[key] = recipe, footprint
+        recipe, footprint = self._known[key]
+        if footprint is None:
             return 0.0
-        recipe, footprint = known
-        return _least(self._measured().of(footprint), recipe)
+        return fit.least(self._measured().of(footprint), recipe.evaluate.batch_size)
 
     def refusal(self, point: Point, most: float) -> str | None:
         """Return why a point fits on no GPU if the largest has `most` bytes; None if it fits."""
@@ -238,10 +220,6 @@ class Needs:
         if not most or need <= most:
             return None
         return f"needs at least {need / 1e9:.0f} GB, and the largest GPU has {most / 1e9:.0f} GB"
-
-
-def _least(one: Footprint, recipe: Recipe) -> float:
-    return fit.least(one, recipe.evaluate.batch_size)
 
 
 def _slots(

@@ -83,13 +83,8 @@ def choose(
     """Return the most informative images, of those with a picture as long as there are any.
 
     Where two trials have scores: on which the best one gains and loses most against the next.
-    Then the worst of the best one; without scores the first images.
-
-    Args:
-        found: trials with captions, best first.
-        kept: pictures.
-        metric: what the scores are.
-        higher: whether more of it is better.
+    Then the worst of the best one; without scores the first images. `found` has the best trial
+    first; `metric` is that of the scores, and `higher` whether more of it is better.
     """
     if not found:
         return Gallery(metric=None, groups={})
@@ -101,7 +96,20 @@ def choose(
         chosen = [id for id in ordered if id not in shown][:PER_GROUP]
         shown |= set(chosen)
         if chosen:
-            groups[heading] = tuple(_picture(id, found, kept) for id in chosen)
+            groups[heading] = tuple(
+                Picture(
+                    id=id,
+                    question=kept.questions.get(id),
+                    references=winner.captions[id].references,
+                    untrained=kept.untrained.get(id),
+                    captions=tuple(
+                        (each.trial, each.captions[id].caption, each.scores.get(id))
+                        for each in found
+                        if id in each.captions
+                    ),
+                )
+                for id in chosen
+            )
     return Gallery(metric=metric if winner.scores else None, groups=groups)
 
 
@@ -125,17 +133,3 @@ def _orders(
         f"Where it loses most against {rival.trial}": losses,
         f"Worst captions of {winner.trial}": worst,
     }
-
-
-def _picture(id: str, found: Sequence[CaptionedTrial], kept: Keepsakes) -> Picture:
-    return Picture(
-        id=id,
-        question=kept.questions.get(id),
-        references=found[0].captions[id].references,
-        untrained=kept.untrained.get(id),
-        captions=tuple(
-            (each.trial, each.captions[id].caption, each.scores.get(id))
-            for each in found
-            if id in each.captions
-        ),
-    )

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
 
 from sweeps import names
 from sweeps.promotion.ledger import Ledger, LedgerEntry, LedgerError
@@ -11,21 +10,14 @@ from sweeps.promotion.registry import CHAMPION, check_adapter, global_store
 from sweeps.tracking.client import Tracking, user
 
 
-class RolledBack(NamedTuple):
-    """The result of a rollback."""
-
-    entry: LedgerEntry
-    skipped: tuple[str, ...]
-    """Versions that were skipped because they were deleted, the newest first."""
-
-
 def roll_back(
     ledger: Ledger, *, to: str | None = None, why: str | None = None, by: str | None = None
-) -> RolledBack:
+) -> tuple[LedgerEntry, list[str]]:
     """Make `to` the champion, else the last other version that has not been rolled back.
 
-    Raises `LedgerError` when there is no such version, when its files are gone, and when the
-    champion changes meanwhile: of two people who roll back the same version, one succeeds.
+    Returns the entry, and the versions that were skipped because they were deleted. Raises
+    `LedgerError` when there is no such version, when its files are gone, and when the champion
+    changes meanwhile: of two people who roll back the same version, one succeeds.
     """
     entries, model = ledger.entries(), ledger.model
     if not entries:
@@ -78,7 +70,7 @@ def roll_back(
 
     entry = ledger.change_champion(decide)
     assert entry is not None  # `decide` never declines
-    return RolledBack(entry, tuple(skipped))
+    return entry, skipped
 
 
 def active_versions(entries: Sequence[LedgerEntry]) -> list[str]:
