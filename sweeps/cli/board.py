@@ -28,7 +28,7 @@ def write(sweep_id: str, out: Path, results: Path, console: "Console") -> None:
     from sweeps.board.earlier import EarlierSweep
     from sweeps.board.standings import add_standings
     from sweeps.pages.facts import gather
-    from sweeps.pages.publish import html
+    from sweeps.pages.report import html
 
     earlier = EarlierSweep.find(results, sweep_id)
     board = add_standings(earlier.run, earlier.board)

@@ -14,7 +14,7 @@ from sweeps.board.standings import record_standings
 from sweeps.board.view import sweep_links
 from sweeps.capacity import disk
 from sweeps.driver.run import Outcome, run
-from sweeps.pages.publish import publish
+from sweeps.pages.report import publish
 from sweeps.promotion.adapters import challenger_of
 from sweeps.promotion.gate import Policy
 from sweeps.promotion.promote import promote

@@ -1,12 +1,15 @@
 """The plots of a sweep, and when there is nothing to plot."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from io import BytesIO
+from itertools import combinations
+from typing import Any
 
 from sweeps.board.leaderboard import Leaderboard
-from sweeps.pages import contour, svg
+from sweeps.pages import svg
 from sweeps.pages.facts import Curve, Facts
-from sweeps.pages.scales import of_values, short
-from sweeps.spec.objectives import LOSS
+from sweeps.pages.scales import Choices, Scale, is_number, of_values, short
+from sweeps.spec.objectives import LOSS, Objective
 
 _OUTLIER = 1.5
 """A loss above so many times that of the base is off the scale: it would flatten all others."""
@@ -14,6 +17,10 @@ _STEP, _SIDE, _TOP, _HEIGHT = 150, 70, 34, 260  # pixels of the parallel coordin
 _UNSET = -0.09
 """Place on an axis of a field that a trial does not have."""
 _NAMES, _BAR, _ROW = 200, 300, 22  # pixels of the bars
+_PAIRED_FIELDS = 3
+"""Number of fields, the most important ones, of which all pairs have contours."""
+_PANEL = 4.2  # inches of contours
+_GREY = "#808080"  # readable on light and on dark pages
 
 
 def artifacts(facts: Facts) -> dict[str, str | bytes]:
@@ -21,7 +28,7 @@ def artifacts(facts: Facts) -> dict[str, str | bytes]:
     objective = facts.board.objectives[0]
     drawn = {
         "importance": _importance(facts.importances) if any(facts.importances.values()) else None,
-        "contour": contour.draw(facts.scales, facts.points, facts.values, objective),
+        "contour": contours(facts.scales, facts.points, facts.values, objective),
         "front": _front(facts.board, facts.colours) if facts.board.further else None,
     }
     return {name: content for name, content in drawn.items() if content}
@@ -140,6 +147,81 @@ def _front(board: Leaderboard, colours: Mapping[str, str]) -> str | None:
         panels.append(svg.element("g", panel.axes(), *marks, transform=shift))
     title = f"Pareto front: {len(board.front)} of {len(found)} trials with a score"
     return svg.drawing(panel.width * len(panels), panel.height, title, *panels)
+
+
+def contours(
+    scales: Mapping[str, Scale],
+    points: Mapping[str, Mapping[str, Any]],
+    values: Mapping[str, float],
+    objective: Objective,
+) -> bytes | None:
+    """Return a PNG of the objective over pairs of fields; None where there is no pair or trial.
+
+    Surfaces are drawn between numbers only, by linear interpolation between the trials, and
+    nothing is made up outside of them. Fields of words show the trials alone.
+
+    Args:
+        scales: field -> its scale, the most important field first.
+        points: trial -> field -> value.
+        values: trial -> its objective; trials without one are left out.
+        objective: metric of the values, and its better direction.
+    """
+    from matplotlib.figure import Figure  # without pyplot: no display, no global state
+
+    pairs: list[tuple[Scale, Scale, dict[tuple[float, float], float]]] = []
+    for across, up in combinations(list(scales.values())[:_PAIRED_FIELDS], 2):
+        best: dict[tuple[float, float], float] = {}  # of several trials at one place
+        better = max if objective.mode == "max" else min
+        for trial, value in values.items():
+            point = points.get(trial, {})
+            x, y = across.place(point.get(across.title)), up.place(point.get(up.title))
+            if x is not None and y is not None and is_number(value):
+                best[x, y] = better(value, best.get((x, y), value))
+        if best:
+            pairs.append((across, up, best))
+    if not pairs:
+        return None
+    every = [value for _, _, best in pairs for value in best.values()]
+    low, high = min(every), max(every)
+    if high == low:
+        low, high = low - 0.5, high + 0.5
+    colours: dict[str, Any] = {"cmap": "viridis", "vmin": low, "vmax": high}
+
+    figure = Figure(figsize=(_PANEL * len(pairs) + 0.8, _PANEL * 0.85), layout="constrained")
+    figure.patch.set_alpha(0)
+    panels = figure.subplots(1, len(pairs), squeeze=False)[0]
+    for panel, (across, up, best) in zip(panels, pairs, strict=True):
+        xs, ys = zip(*best, strict=True)
+        zs = list(best.values())
+        if not (_has_words(across) or _has_words(up)) and _span_a_surface(best):
+            panel.tricontourf(xs, ys, zs, levels=12, alpha=0.75, **colours)
+        panel.set_facecolor("none")
+        panel.set(xlim=(-0.05, 1.05), ylim=(-0.05, 1.05))
+        for axis, scale in ((panel.xaxis, across), (panel.yaxis, up)):
+            # Values and names are as a person wrote them: a $ in them begins no formula.
+            axis.set_ticks(*zip(*scale.ticks(), strict=True), parse_math=False)
+            axis.set_label_text(scale.title, color=_GREY, parse_math=False)
+        panel.tick_params(colors=_GREY)
+        panel.spines[:].set_color(_GREY)
+        drawn = panel.scatter(xs, ys, c=zs, edgecolors="white", linewidths=0.8, s=38, **colours)
+    bar = figure.colorbar(drawn, ax=list(panels), label=f"{objective.metric} ({objective.mode})")
+    bar.ax.tick_params(colors=_GREY)
+    bar.ax.yaxis.label.set_color(_GREY)
+    written = BytesIO()
+    figure.savefig(written, format="png", dpi=110)
+    return written.getvalue()
+
+
+def _has_words(scale: Scale) -> bool:
+    return isinstance(scale, Choices) and not all(map(is_number, scale.values))
+
+
+def _span_a_surface(places: Collection[tuple[float, float]]) -> bool:
+    """Tell whether there are three places that are not on one line."""
+    import numpy as np
+
+    spread = np.array(list(places)) - next(iter(places))
+    return bool(np.linalg.matrix_rank(spread, tol=1e-6) == 2)
 
 
 def _importance(importances: Mapping[str, float]) -> str:

@@ -1,4 +1,4 @@
-"""A sweep as one HTML file that needs nothing else: no network, no server, no other file.
+"""A sweep as one HTML file that needs nothing else, and its pages in MLflow.
 
 The template escapes all it is given; only drawings, which escape their own texts, are put in as
 they are. The page forbids itself any connection.
@@ -6,15 +6,64 @@ they are. The page forbids itself any connection.
 
 from base64 import b64encode
 from importlib.resources import files
+from io import BytesIO
 from typing import Any
 
-from sweeps.board.leaderboard import header, row, warnings
-from sweeps.board.view import Links
+from PIL import Image
+from rich.console import Console
+
+from sweeps.board.leaderboard import Leaderboard, header, row, warnings
+from sweeps.board.view import Links, sweep_links
 from sweeps.pages import plots, summary
-from sweeps.pages.facts import Facts
+from sweeps.pages.facts import Facts, gather
 from sweeps.pages.scales import is_number, short
+from sweeps.results import keepsakes
+from sweeps.results.folder import SweepFolder
 from sweeps.results.keepsakes import Keepsakes
+from sweeps.spec.load import Sweep
 from sweeps.study.trials import TrialState
+from sweeps.tracking.client import set_tags
+from sweeps.tracking.sweep_run import NOTE, SweepRun
+from workers.redaction import redact
+
+_WITHIN_THE_UI = ""
+"""Base of links within MLflow's UI, wherever that is served."""
+
+
+def publish(
+    sweep: Sweep, folder: SweepFolder, parent: SweepRun, board: Leaderboard, console: Console
+) -> None:
+    """Write note, plots and report of a sweep to its run, in place of earlier ones.
+
+    They show what is kept anyway: if one of them cannot be made, the sweep ends as it would have,
+    and the console says why.
+    """
+    client, run_id = parent.client, parent.run_id
+    try:
+        facts = gather(sweep, folder, parent, board)
+        text = summary.note(facts, _links(facts, parent, _WITHIN_THE_UI))
+        set_tags(client, run_id, {NOTE: redact(text)})
+        for name, content in plots.artifacts(facts).items():
+            if isinstance(content, str):
+                client.log_text(run_id, content, f"plots/{name}.svg")
+            else:
+                picture = Image.open(BytesIO(content), formats=("PNG",))
+                client.log_image(run_id, picture, artifact_file=f"plots/{name}.png")
+        client.log_text(run_id, html(facts, folder, parent), summary.REPORT)
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        text = f"warning: no report of {folder.sweep_id} in MLflow: {reason}"
+        console.print(text, style="yellow", soft_wrap=True)
+
+
+def html(facts: Facts, folder: SweepFolder, parent: SweepRun) -> str:
+    """Return the report, with links to where MLflow's UI is served."""
+    return render(facts, _links(facts, parent), keepsakes.read(folder.keepsakes))
+
+
+def _links(facts: Facts, parent: SweepRun, base_url: str | None = None) -> Links:
+    promote = facts.sweep.promote
+    return sweep_links(parent, facts.sweep, promote.model if promote else None, base_url)
 
 
 def render(facts: Facts, links: Links, kept: Keepsakes) -> str:

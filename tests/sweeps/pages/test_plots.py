@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 import pytest
 from PIL import Image
 
-from sweeps.pages import contour, plots, svg
+from sweeps.pages import plots, svg
 from sweeps.pages.scales import Choices, Numbers
 from sweeps.spec.objectives import Objective
 
@@ -144,7 +144,7 @@ SCALES = {
 
 def drawn(points, values, scales=SCALES):
     named = {str(number): point for number, point in enumerate(points)}
-    return contour.draw(scales, named, dict(zip(named, values, strict=True)), MAX)
+    return plots.contours(scales, named, dict(zip(named, values, strict=True)), MAX)
 
 
 def test_contours_are_one_picture_with_a_panel_per_pair():

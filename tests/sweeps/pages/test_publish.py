@@ -11,7 +11,7 @@ from sweeps.board.earlier import EarlierSweep
 from sweeps.board.standings import add_runs, add_standings
 from sweeps.cli.board import write
 from sweeps.pages.facts import gather
-from sweeps.pages.publish import html, publish
+from sweeps.pages.report import html, publish
 from sweeps.pages.summary import REPORT
 from sweeps.results import record
 from sweeps.results.folder import SweepFolder
