@@ -3,7 +3,7 @@
 from rich.console import Console
 from rich.table import Table
 
-from sweeps.board.leaderboard import Leaderboard, number
+from sweeps.board.leaderboard import Leaderboard, format_score
 
 FRONT = "trial.front"
 """Tag of a trial's run: whether it lies on the front."""
@@ -19,7 +19,7 @@ def print_front(board: Leaderboard, console: Console) -> None:
     for objective in board.objectives:
         grid.add_column(f"{objective.metric} ({objective.mode})", justify="right")
     for trial in board.front:
-        grid.add_row(trial.title, *map(number, trial.values))
+        grid.add_row(trial.title, *map(format_score, trial.values))
     console.print(grid)
 
 
@@ -28,6 +28,6 @@ def lines(board: Leaderboard) -> list[str]:
     found = []
     for trial in board.front:
         pairs = zip(board.objectives, trial.values, strict=True)
-        values = ", ".join(f"{each.metric} {number(value)}" for each, value in pairs)
+        values = ", ".join(f"{each.metric} {format_score(value)}" for each, value in pairs)
         found.append(f"{trial.name}: {values}")
     return found

@@ -31,7 +31,7 @@ class Standing:
     @property
     def interval(self) -> str:
         """The interval as people read it."""
-        return f"{number(self.low)} to {number(self.high)}"
+        return f"{format_score(self.low)} to {format_score(self.high)}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,7 +170,7 @@ def no_winner(board: Leaderboard) -> str:
     return "no trial has a score"
 
 
-def number(value: float | None) -> str:
+def format_score(value: float | None) -> str:
     """Return a score as people read it; nothing for None."""
     return "" if value is None else f"{value:.4f}"
 
@@ -192,15 +192,15 @@ def row(board: Leaderboard, trial: TrialState, metrics: Sequence[str]) -> list[s
         trial.title,
         f"{trial.state}, violates" if trial.violates else trial.state,
         *front,
-        number(trial.score),
+        format_score(trial.score),
         *(standing if board.images else ()),
-        *(number(trial.best.get(name)) for name in metrics),
+        *(format_score(trial.best.get(name)) for name in metrics),
         "" if trial.best_rung is None else str(trial.best_rung),
         *([trial.lineage] if board.changed else []),
     ]
 
 
-def verdict(board: Leaderboard) -> str | None:
+def describe_tied(board: Leaderboard) -> str | None:
     """Return a line with the trials that are as good as the best; None without standings."""
     if not board.images or not board.winner:
         return None
@@ -225,7 +225,7 @@ def markdown(board: Leaderboard, most: int | None = None) -> str:
     names = header(board, metrics)
     rows = [names, *(row(board, trial, metrics) for trial in board.trials)]
     top, *below = ["| " + " | ".join(cells) + " |" for cells in rows]
-    title = f"**{board.objective}** ({board.mode}), zero-shot {number(board.zero_shot)}"
-    closing = [verdict(board), *board.notes, *warnings(board)]
+    title = f"**{board.objective}** ({board.mode}), zero-shot {format_score(board.zero_shot)}"
+    closing = [describe_tied(board), *board.notes, *warnings(board)]
     paragraphs = [f"\n{line}" for line in closing if line]
     return "\n".join([title, "", top, "|" + "---|" * len(names), *below, *paragraphs])

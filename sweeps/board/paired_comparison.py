@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sweeps.board.earlier import EarlierSweep
-from sweeps.board.leaderboard import no_winner, number
+from sweeps.board.leaderboard import format_score, no_winner
 from sweeps.results import scores_file
 from sweeps.results.scores_file import Scores
 from sweeps.tracking.client import Tracking
@@ -104,8 +104,8 @@ def print_comparison(one: str, other: str, results: Path, console: Console) -> N
                 verdict = f"{'A' if first_is_better else 'B'} is better"
             grid.add_row(
                 output,
-                number(first.corpus[output]),
-                number(second.corpus[output]),
+                format_score(first.corpus[output]),
+                format_score(second.corpus[output]),
                 f"{difference.value:+.4f}",
                 f"{difference.low:+.4f} to {difference.high:+.4f}",
                 "<0.001" if difference.p < 0.001 else f"{difference.p:.3f}",

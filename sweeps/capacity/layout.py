@@ -37,7 +37,7 @@ class Layout:
         return self.hosts * self.slots
 
 
-def units(cpus: int, gpus: int, gpus_per_host: float = 1.0) -> int:
+def most_hosts(cpus: int, gpus: int, gpus_per_host: float = 1.0) -> int:
     """Return the most hosts of a machine: as many as share its GPUs, else one per core.
 
     A host's share is on one GPU: two GPUs have four places for hosts of 0.4 each, not five.
@@ -62,7 +62,7 @@ def layout(
     there is memory (`hosts_that_fit`); where that is unknown, a small machine has one.
     Raises ValueError, naming ``resources.hosts``, for more hosts than GPUs or cores.
     """
-    most = units(cpus, gpus, gpus_per_host)
+    most = most_hosts(cpus, gpus, gpus_per_host)
     if hosts != "auto":
         count = hosts
     elif gpus:

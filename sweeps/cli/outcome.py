@@ -9,7 +9,15 @@ from rich.text import Text
 
 from sweeps.board import front_view
 from sweeps.board.earlier import EarlierSweep
-from sweeps.board.leaderboard import Leaderboard, header, no_winner, number, row, verdict, warnings
+from sweeps.board.leaderboard import (
+    Leaderboard,
+    describe_tied,
+    format_score,
+    header,
+    no_winner,
+    row,
+    warnings,
+)
 from sweeps.board.standings import record_standings
 from sweeps.board.view import sweep_links
 from sweeps.capacity import disk
@@ -133,7 +141,7 @@ def results_option(root: Path) -> str:
 def print_leaderboard(board: Leaderboard, console: Console) -> None:
     """Print the leaderboard, and which trials are not significantly different from the best."""
     console.print(table(board, console.width))
-    said = verdict(board)
+    said = describe_tied(board)
     if said:
         console.print(said, soft_wrap=True)
     for line in board.notes:
@@ -158,7 +166,7 @@ def table(board: Leaderboard, width: int) -> Table:
     if len(board.trials) > _SHOWN:
         grid.add_row(f"... and {len(board.trials) - _SHOWN} more", style="dim")
     front = [""] if board.further else []
-    grid.add_row("zero-shot", "", *front, number(board.zero_shot), style="dim")
+    grid.add_row("zero-shot", "", *front, format_score(board.zero_shot), style="dim")
     return grid
 
 

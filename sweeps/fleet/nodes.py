@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from sweeps.capacity.layout import Layout, layout, units
+from sweeps.capacity.layout import Layout, layout, most_hosts
 from sweeps.spec.sweep import Resources
 
 
@@ -89,7 +89,7 @@ def _spread(hosts: int, room: Mapping[Node, int]) -> dict[Node, int]:
 
 def _units(wanted: Resources, node: Node, *, gpu: bool) -> int:
     """Return the most hosts that a node may have."""
-    return units(0 if gpu else node.cpus, node.gpus if gpu else 0, wanted.gpus_per_host)
+    return most_hosts(0 if gpu else node.cpus, node.gpus if gpu else 0, wanted.gpus_per_host)
 
 
 def _layout(wanted: Resources, node: Node, hosts: Any, *, gpu: bool, fitting: Fitting) -> Layout:

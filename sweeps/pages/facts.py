@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from sweeps.board.leaderboard import Leaderboard
 from sweeps.pages import gallery, svg
 from sweeps.pages.gallery import Gallery
-from sweeps.pages.scales import Scale, is_number, of_field
+from sweeps.pages.scales import Scale, is_number, scale_of_field
 from sweeps.results.budget import Spent
 from sweeps.results.folder import SweepFolder
 from sweeps.spec.load import Sweep
@@ -63,7 +63,7 @@ class Facts:
         space = self.sweep.search.space
         order = dict.fromkeys([*(path for path in self.importances if path in space), *space])
         return {
-            path: of_field(
+            path: scale_of_field(
                 path, space[path], [point[path] for point in self.points.values() if path in point]
             )
             for path in order

@@ -8,7 +8,7 @@ from typing import Any
 from sweeps.board.leaderboard import Leaderboard
 from sweeps.pages import svg
 from sweeps.pages.facts import Curve, Facts
-from sweeps.pages.scales import Choices, Scale, is_number, of_values, short
+from sweeps.pages.scales import Choices, Scale, format_value, is_number, scale_of_values
 from sweeps.spec.objectives import LOSS, Objective
 
 _OUTLIER = 1.5
@@ -49,7 +49,7 @@ def parallel_coordinates(facts: Facts) -> str | None:
         return None
     objective = f"{facts.board.objective} ({facts.board.mode})"
     scales = facts.scales
-    axes = [*(scales[path] for path in fields), of_values(objective, list(values.values()))]
+    axes = [*(scales[path] for path in fields), scale_of_values(objective, list(values.values()))]
     unset = any(value is None for row in rows.values() for value in row)
 
     def x(axis: int) -> float:
@@ -97,8 +97,8 @@ def _curves(key: str, lines: Mapping[str, Curve], facts: Facts) -> str:
     first_loss = facts.base.get(f"val/{LOSS}") if key.endswith(LOSS) else None
     ceiling = {"ceiling": _OUTLIER * first_loss} if first_loss else {}
     panel = svg.Panel(
-        across=of_values("rung", [0, *rungs]),
-        up=of_values(key, [*([] if base is None else [base]), *values], **ceiling),
+        across=scale_of_values("rung", [0, *rungs]),
+        up=scale_of_values(key, [*([] if base is None else [base]), *values], **ceiling),
     )
     drawn = [panel.axes()]
     if ends := panel.points([(0, base), (max(rungs), base)]):
@@ -124,10 +124,10 @@ def _front(board: Leaderboard, colours: Mapping[str, str]) -> str | None:
     if not board.front:
         return None
     found = [trial for trial in board.trials if trial.values]
-    up = of_values(f"{board.objective} ({board.mode})", [trial.values[0] for trial in found])
+    up = scale_of_values(f"{board.objective} ({board.mode})", [trial.values[0] for trial in found])
     panels = []
     for number, objective in enumerate(board.further, 1):
-        across = of_values(
+        across = scale_of_values(
             f"{objective.metric} ({objective.mode})", [trial.values[number] for trial in found]
         )
         panel = svg.Panel(across=across, up=up, width=400, height=280)
@@ -137,7 +137,7 @@ def _front(board: Leaderboard, colours: Mapping[str, str]) -> str | None:
             if at is None:  # infinite, which is nowhere on a scale
                 continue
             pairs = zip(board.objectives, trial.values, strict=True)
-            values = ", ".join(f"{each.metric} {short(value)}" for each, value in pairs)
+            values = ", ".join(f"{each.metric} {format_value(value)}" for each, value in pairs)
             shown = [svg.dot(at, svg.OTHER, 3)]
             if trial in board.front:
                 label = svg.label((at[0] + 7, at[1] - 5), trial.name.rpartition("-")[2])

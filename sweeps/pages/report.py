@@ -16,7 +16,7 @@ from sweeps.board.leaderboard import Leaderboard, header, row, warnings
 from sweeps.board.view import Links, sweep_links
 from sweeps.pages import plots, summary
 from sweeps.pages.facts import Facts, gather
-from sweeps.pages.scales import is_number, short
+from sweeps.pages.scales import format_value, is_number
 from sweeps.results import keepsakes
 from sweeps.results.folder import SweepFolder
 from sweeps.results.keepsakes import Keepsakes
@@ -119,7 +119,7 @@ def _cells(facts: Facts, trial: TrialState) -> list[tuple[str, Any]]:
     cells += [(text, keys.get(name, text)) for name, text in zip(names, texts, strict=True)]
     for path in facts.sweep.search.space:
         value = facts.points.get(trial.name, {}).get(path)
-        text = "" if value is None else short(value)
+        text = "" if value is None else format_value(value)
         cells.append((text, value if is_number(value) else "" if value is None else str(value)))
     return cells
 

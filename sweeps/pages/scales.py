@@ -43,7 +43,7 @@ class Numbers:
             shown = [each for each in found if self.low <= each <= self.high]
         if len(shown) < 2:
             shown = sorted({self.low, self.high})
-        return [(self.place(each) or 0.0, short(each)) for each in shown]
+        return [(self.place(each) or 0.0, format_value(each)) for each in shown]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,13 +60,16 @@ class Choices:
 
     def ticks(self) -> list[Tick]:
         """Return all values."""
-        return [((at + 0.5) / len(self.values), short(each)) for at, each in enumerate(self.values)]
+        return [
+            ((at + 0.5) / len(self.values), format_value(each))
+            for at, each in enumerate(self.values)
+        ]
 
 
 Scale: TypeAlias = Numbers | Choices
 
 
-def of_field(path: str, domain: Choice | Range, sampled: Iterable[Any]) -> Scale:
+def scale_of_field(path: str, domain: Choice | Range, sampled: Iterable[Any]) -> Scale:
     """Return the scale of a swept field, wide enough for all `sampled` values."""
     if isinstance(domain, Choice):
         others = [each for each in sampled if not domain.contains(each)]
@@ -75,7 +78,7 @@ def of_field(path: str, domain: Choice | Range, sampled: Iterable[Any]) -> Scale
     return Numbers(title=path, low=min(ends), high=max(ends), log=domain.log)
 
 
-def of_values(title: str, values: Sequence[float], *, ceiling: float = math.inf) -> Numbers:
+def scale_of_values(title: str, values: Sequence[float], *, ceiling: float = math.inf) -> Numbers:
     """Return the scale of results, which ends at `ceiling`; values above it are off the scale."""
     found = [min(each, ceiling) for each in values if is_number(each)] or [0.0]
     return Numbers(title=title, low=min(found), high=max(found))
@@ -86,6 +89,6 @@ def is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def short(value: Any) -> str:
+def format_value(value: Any) -> str:
     """Return a value as a label."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,6 +1,6 @@
 """A sweep in sentences, and the note on its run, which MLflow shows on top of it as markdown."""
 
-from sweeps.board.leaderboard import Leaderboard, markdown, no_winner, number, verdict
+from sweeps.board.leaderboard import Leaderboard, describe_tied, format_score, markdown, no_winner
 from sweeps.board.view import Links
 from sweeps.pages.facts import Facts
 
@@ -24,16 +24,16 @@ def headline(facts: Facts) -> str:
         return f"{no_winner(board)}{state}"
     standing, base = board.standings.get(winner.name), board.zero_shot
     interval = f" (95 % interval {standing.interval})" if standing else ""
-    before = "" if base is None else f"; the base before training {number(base)}"
+    before = "" if base is None else f"; the base before training {format_score(base)}"
     verb = "leads" if facts.state in _OPEN else "wins"
-    score = f"{board.objective} {number(winner.score)}"
+    score = f"{board.objective} {format_score(winner.score)}"
     return f"{winner.title} {verb} with {score}{interval}{before}{state}"
 
 
 def sentences(board: Leaderboard) -> list[str]:
     """Return the rest in sentences: the trials that are tied, the front, the board's notes."""
     front = f"the Pareto front has {len(board.front)} of {len(board.trials)} trials"
-    found = [verdict(board), front if board.further else None, *board.notes]
+    found = [describe_tied(board), front if board.further else None, *board.notes]
     return [sentence for sentence in found if sentence]
 
 

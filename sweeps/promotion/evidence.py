@@ -66,7 +66,7 @@ class HeldOut:
         from workers.models.identity import identity
 
         return Terms(
-            images=digest(self.samples),
+            images=digest_images(self.samples),
             metrics=f"{VERSION}, pycocoevalcap {version('pycocoevalcap')}",
             base=identity(recipe.model),
         )
@@ -150,7 +150,7 @@ def load_samples(recipe: Recipe) -> tuple[Sample, ...]:
     )
 
 
-def digest(samples: Sequence[Sample]) -> str:
+def digest_images(samples: Sequence[Sample]) -> str:
     """Return the SHA-256 of ids, questions and references, whatever their order."""
     judged = sorted([each.id, each.question or "", *each.captions] for each in samples)
     return hashlib.sha256(json.dumps(judged).encode()).hexdigest()

@@ -50,7 +50,7 @@ def register(
     from mlflow.entities import LoggedModelOutput, Metric
 
     check_adapter(adapter)
-    weights = digest(adapter)
+    weights = digest_weights(adapter)
     condition = f"{names.equals('name', name)} AND {names.equals(names.tag(ADAPTER), weights)}"
     versions = [int(found.version) for found in client.search_model_versions(condition)]
     if versions:
@@ -89,7 +89,7 @@ def register(
     return int(made.version)
 
 
-def digest(adapter: Path) -> str:
+def digest_weights(adapter: Path) -> str:
     """Return the SHA-256 of the weights of an adapter, a folder as peft saves it."""
     with (adapter / "adapter_model.safetensors").open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -41,7 +41,7 @@ def call(store, monkeypatch):
 
 
 def test_an_adapter_is_registered_once(model, store, adapter):
-    client, weights = store.client(), registry.digest(adapter)
+    client, weights = store.client(), registry.digest_weights(adapter)
     for other in ("plain", model):
         client.set_model_version_tag(other, "1", registry.ADAPTER, weights)
     assert registry.register(store, "unused", adapter, None, model, {}) == 1
