@@ -1,4 +1,4 @@
-"""The Pareto front of a sweep with several objectives, as a table and as lines."""
+"""The Pareto front of a sweep with several objectives, as a table."""
 
 from rich.console import Console
 from rich.table import Table
@@ -21,13 +21,3 @@ def print_front(board: Leaderboard, console: Console) -> None:
     for trial in board.front:
         grid.add_row(trial.title, *map(format_score, trial.values))
     console.print(grid)
-
-
-def lines(board: Leaderboard) -> list[str]:
-    """Return the trials of the front with their objectives, one in a line."""
-    found = []
-    for trial in board.front:
-        pairs = zip(board.objectives, trial.values, strict=True)
-        values = ", ".join(f"{each.metric} {format_score(value)}" for each, value in pairs)
-        found.append(f"{trial.name}: {values}")
-    return found

@@ -14,9 +14,8 @@ from rich.console import Console
 from rich.progress import track
 
 from sweeps import names
-from sweeps.board import front_view
 from sweeps.board.earlier import EarlierSweep, adapter_of, best_adapter
-from sweeps.board.leaderboard import no_winner
+from sweeps.board.leaderboard import format_score, no_winner
 from sweeps.promotion.registry import RECIPE, check_adapter, get_or_none, global_store
 from sweeps.results.folder import SweepFolder
 from sweeps.study.study import recipe_of
@@ -119,11 +118,15 @@ def find_trial(name: str, results: Path) -> tuple[EarlierSweep, TrialState]:
     if found is None:
         raise ValueError(f"{sweep_id}: {no_winner(board)}, so there is nothing to promote")
     if not trial and board.further:
-        choices = "".join(f"\n  {line}" for line in front_view.lines(board))
-        raise ValueError(
+        message = (
             f"{sweep_id} has several objectives; choose a trial of its front, such as "
-            f"{sweep_id}/{board.front[0].name}:{choices}"
+            f"{sweep_id}/{board.front[0].name}:"
         )
+        for each in board.front:
+            pairs = zip(board.objectives, each.values, strict=True)
+            scores = ", ".join(f"{one.metric} {format_score(value)}" for one, value in pairs)
+            message += f"\n  {each.name}: {scores}"
+        raise ValueError(message)
     if found.violates:
         raise ValueError(f"{trial} cannot be promoted: {found.violates}")
     if found.score is None:

@@ -179,11 +179,19 @@ def read_terms(tags: Mapping[str, str]) -> Terms | None:
     return Terms(**found) if found.keys() == TERMS.keys() else None
 
 
-def read_evidence(client: Any, address: str) -> Evidence | None:
-    """Return the challenger's evidence; None when nothing was measured or the file is gone."""
+def stored_evidence(
+    client: Any, tags: Mapping[str, str], terms: Terms, metrics: Sequence[str]
+) -> Evidence | None:
+    """Return the evidence of the version with these tags, if it is by these terms and metrics.
+
+    None also when nothing was measured or the file is gone. Its beams, prompt and quantization
+    are those of its recipe, which never changes.
+    """
     from mlflow.exceptions import MlflowException
 
-    run_id, _, path = address.removeprefix("runs:/").partition("/")
+    if EVIDENCE not in tags:
+        return None
+    run_id, _, path = tags[EVIDENCE].removeprefix("runs:/").partition("/")
     with TemporaryDirectory() as local:
         try:
             text = Path(client.download_artifacts(run_id, path, local)).read_text("utf-8")
@@ -192,26 +200,15 @@ def read_evidence(client: Any, address: str) -> Evidence | None:
     written = json.loads(text)["challenger"]
     if written is None:
         return None
-    return Evidence(
+    found = Evidence(
         title=written["title"],
         terms=Terms(**written["terms"]),
         adapter_mb=written["adapter_mb"],
         latency_ms=written["latency_ms"],
         scored=captions_of(written["captions"]).scored,
     )
-
-
-def stored_evidence(
-    client: Any, tags: Mapping[str, str], terms: Terms, metrics: Sequence[str]
-) -> Evidence | None:
-    """Return the evidence of a version by the same terms with these metrics, if there is any.
-
-    Its beams, prompt and quantization are those of its recipe, which never changes.
-    """
-    found = read_evidence(client, tags[EVIDENCE]) if EVIDENCE in tags else None
-    if found and found.terms == terms and set(metrics) <= set(found.scored.statistics):
-        return found
-    return None
+    usable = found.terms == terms and set(metrics) <= set(found.scored.statistics)
+    return found if usable else None
 
 
 def record_verdict(
@@ -224,8 +221,7 @@ def record_verdict(
 ) -> str:
     """Keep a verdict with the trial's run and on the page of version `number`.
 
-    `uses` is how often the test images were used, now included. Returns the address for
-    `read_evidence`.
+    `uses` is how often the test images were used, now included. Returns the evidence's address.
     """
     at, evidence, run_id = datetime.now(UTC), verdict.evidence, challenger.run_id
     path = f"promotion/v{number}-{at:%Y%m%dT%H%M%S.%fZ}.json"

@@ -154,7 +154,7 @@ def test_the_version_carries_the_verdict_and_its_table(first, reigning):
 
 def test_the_evidence_is_read_back_to_the_last_bit(first, reigning):
     tags = first.client.get_model_version(MODEL, "1").tags
-    found = evidence.read_evidence(first.client, tags["gate.evidence"])
+    found = evidence.stored_evidence(first.client, tags, evidence.read_terms(tags), ())
     assert found.terms == evidence.read_terms(tags)
     assert len(found.scored.ids) == 48
     rate = found.scored.corpus["word_error_rate"]
@@ -180,7 +180,8 @@ def test_stored_evidence_holds_for_the_same_terms_and_metrics_only(first, reigni
     for part in ("images", "metrics", "base"):
         other = replace(terms, **{part: "other"})
         assert evidence.stored_evidence(client, tags, other, metrics) is None
-    assert evidence.read_evidence(client, "runs:/nothing/v1.json") is None
+    gone = {"gate.evidence": "runs:/nothing/v1.json"}
+    assert evidence.stored_evidence(client, gone, terms, ()) is None
 
 
 def test_a_champion_that_is_gone_is_named_with_the_way_back(first, call):
