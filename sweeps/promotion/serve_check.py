@@ -45,8 +45,8 @@ class ExpectedCaptions:
     """Requests to a served model, and the captions of the trial's adapter for them."""
 
     requests: list[dict[str, Any]] = field(repr=False)
-    ids: tuple[str, ...]
-    captions: tuple[str, ...]
+    captions: dict[str, str]
+    """Sample id -> caption, in the order of the requests."""
     quantization: str
     weights: int
     """Tensors in the adapter's file."""
@@ -83,8 +83,7 @@ def write_expected(
     )
     return ExpectedCaptions(
         requests=requests,
-        ids=tuple(sample.id for sample in chosen),
-        captions=tuple(captions),
+        captions=dict(zip((sample.id for sample in chosen), captions, strict=True)),
         quantization=recipe.quantization,
         weights=len(read_weights(adapter)),
         unloaded=unloaded(adapted.model, adapter),
@@ -115,10 +114,10 @@ def predict_served(uri: str, tracking: Tracking, requests: list[dict[str, Any]])
 def check(expected: ExpectedCaptions, answer: Mapping[str, Any]) -> Check:
     """Compare the answer of `predict_served` with the expected one."""
     total, quantization = len(expected.captions), answer.get("quantization")
-    captions = answer.get("captions", expected.captions)
-    rows = zip(expected.ids, expected.captions, captions, strict=True)
-    differing = [row for row in rows if row[1] != row[2]]
-    passed = False
+    served = answer.get("captions", expected.captions.values())
+    pairs = zip(expected.captions.items(), served, strict=True)
+    differing = [(id, trial, other) for (id, trial), other in pairs if trial != other]
+    passed = not (expected.unloaded or "error" in answer or differing)
     if expected.unloaded:
         measured = (
             f"{len(expected.unloaded)} of the adapter's {expected.weights} weights were not "
@@ -127,13 +126,12 @@ def check(expected: ExpectedCaptions, answer: Mapping[str, Any]) -> Check:
     elif "error" in answer:
         measured = f"the registered model does not answer: {answer['error']}"
     elif differing:
-        image, trial, served = differing[0]
+        image, trial, other = differing[0]
         measured = (
-            f"{len(differing)} of {total} captions differ, such as {image}: {served!r} served with "
+            f"{len(differing)} of {total} captions differ, such as {image}: {other!r} served with "
             f"quantization {quantization}, {trial!r} by the trial with {expected.quantization}"
         )
     else:
-        passed = True
         measured = (
             f"{total} of {total} captions equal, all {expected.weights} weights loaded, "
             f"quantization {quantization}"

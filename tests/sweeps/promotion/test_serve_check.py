@@ -18,7 +18,7 @@ from workers.models.loading import load_base
 from workers.models.unloaded import unloaded
 
 EXPECTED = ExpectedCaptions(
-    requests=[], ids=("a", "b"), captions=("a cat", "a dog"), quantization="nf4", weights=24,
+    requests=[], captions={"a": "a cat", "b": "a dog"}, quantization="nf4", weights=24,
     unloaded=(),
 )  # fmt: skip
 SERVED = {"captions": ["a cat", "a dog"], "quantization": "nf4"}
@@ -118,7 +118,7 @@ def test_few_images_are_asked_small_and_without_loss(adapter):
         Sample(id=f"{number}.png", open=lambda: image, captions=("x",)) for number in range(9)
     ]
     asked = serve_check.write_expected(loaded(recipe, folder), recipe, folder, samples)
-    assert asked.ids == tuple(sample.id for sample in samples[:8])
+    assert list(asked.captions) == [sample.id for sample in samples[:8]]
     assert len(asked.captions) == len(asked.requests) == 8
     assert (asked.quantization, asked.unloaded) == ("none", ())
     assert asked.weights == len(read_weights(folder))
