@@ -158,13 +158,9 @@ def contours(
     """Return a PNG of the objective over pairs of fields; None where there is no pair or trial.
 
     Surfaces are drawn between numbers only, by linear interpolation between the trials, and
-    nothing is made up outside of them. Fields of words show the trials alone.
-
-    Args:
-        scales: field -> its scale, the most important field first.
-        points: trial -> field -> value.
-        values: trial -> its objective; trials without one are left out.
-        objective: metric of the values, and its better direction.
+    nothing is made up outside of them. Fields of words show the trials alone. `scales` (by field)
+    has the most important field first; `points` are trial -> field -> value, `values` trial ->
+    objective.
     """
     from matplotlib.figure import Figure  # without pyplot: no display, no global state
 

@@ -18,6 +18,7 @@ PALETTE = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9")
 """Colours of the best trials; distinct for the colour-blind (Okabe and Ito 2008)."""
 OTHER = "#9a9a9a"
 """Colour of all other trials."""
+_LEFT, _BELOW = 46, 36  # pixels beside the upward axis, and below the axis across
 
 Point = tuple[float, float]
 """Pixels from the left and from the top."""
@@ -74,10 +75,6 @@ class Panel:
     up: Scale
     width: float = 330
     height: float = 210
-    left: float = 46
-    """Room on the left of the upward axis."""
-    below: float = 36
-    """Room below the axis across."""
 
     def point(self, across: object, up: object) -> Point | None:
         """Return where two values meet; None when one of them is off its scale."""
@@ -96,7 +93,7 @@ class Panel:
             y = self._y(place)
             drawn += [
                 element("line", x1=self._x(0), x2=self._x(1), y1=y, y2=y, stroke=FAINT),
-                label((self.left - 6, y + 4), text, text_anchor="end"),
+                label((_LEFT - 6, y + 4), text, text_anchor="end"),
             ]
         for place, text in self.across.ticks():
             drawn.append(label((self._x(place), bottom + 15), text, text_anchor="middle"))
@@ -105,10 +102,10 @@ class Panel:
         return "".join(drawn)
 
     def _x(self, place: float) -> float:
-        return self.left + 6 + place * (self.width - self.left - 20)
+        return _LEFT + 6 + place * (self.width - _LEFT - 20)
 
     def _y(self, place: float) -> float:
-        return 24 + (1 - place) * (self.height - 24 - self.below)
+        return 24 + (1 - place) * (self.height - 24 - _BELOW)
 
 
 def colours(trials: Sequence[str]) -> dict[str, str]:

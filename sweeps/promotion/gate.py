@@ -241,20 +241,19 @@ def compare_terms(new: Terms, old: Terms | None, *, rescored: bool) -> tuple[Che
         is_digest = value and len(value) == 64 and set(value) <= set("0123456789abcdef")
         return value[:12] if value and is_digest else value or "not known"
 
-    required = "as for the champion, or --allow-new-data, which rescores both"
     before: Mapping[str, str] = asdict(old) if old else {}
     checks = []
     for part, value in asdict(new).items():
-        then, same = before.get(part), "the champion's"
-        equal = value == then
-        checks.append(
-            Check(
-                name=TERMS[part],
-                passed=equal or rescored,
-                measured=same if equal else f"{short(value)}, for the champion {short(then)}",
-                required=same if equal else "any: both were rescored" if rescored else required,
-            )
-        )
+        then = before.get(part)
+        measured = required = "the champion's"
+        if value != then:
+            measured = f"{short(value)}, for the champion {short(then)}"
+            required = "as for the champion, or --allow-new-data, which rescores both"
+            if rescored:
+                required = "any: both were rescored"
+        passed = value == then or rescored
+        check = Check(name=TERMS[part], passed=passed, measured=measured, required=required)
+        checks.append(check)
     return tuple(checks)
 
 
@@ -267,28 +266,22 @@ def judge(
     """
     deltas = _deltas(challenger.scored, champion.scored, policy)
     gain, others = deltas[0], deltas[1:]
+    interval = f"{policy.confidence * 100:g} % interval {gain.low:+.4f} to {gain.high:+.4f}"
+    gained = Check(
+        name=f"gain in {gain.output}",
+        passed=gain.better and gain.low > policy.margin,
+        measured=f"{gain.gain:+.4f}, {interval}",
+        required=f"its lower end above {policy.margin:g}",
+    )
     worse = [str(delta) for delta in others if delta.worse]
-    more = f"; and {len(worse) - _LISTED} more" if len(worse) > _LISTED else ""
     judged = sum(delta.mode is not None for delta in others)
-    checks = [
-        *earlier,
-        *challenger.checks,
-        Check(
-            name=f"gain in {gain.output}",
-            passed=gain.better and gain.low > policy.margin,
-            measured=f"{gain.gain:+.4f}, {policy.confidence * 100:g} % interval "
-            f"{gain.low:+.4f} to {gain.high:+.4f}",
-            required=f"its lower end above {policy.margin:g}",
-        ),
-        Check(
-            name="other scores",
-            passed=not worse,
-            measured=f"worse: {'; '.join(worse[:_LISTED])}{more}"
-            if worse
-            else f"none of {judged} significantly worse",
-            required="no significant loss",
-        ),
-    ]
+    found = f"none of {judged} significantly worse"
+    if worse:
+        more = f"; and {len(worse) - _LISTED} more" if len(worse) > _LISTED else ""
+        found = f"worse: {'; '.join(worse[:_LISTED])}{more}"
+    required = "no significant loss"
+    lost = Check(name="other scores", passed=not worse, measured=found, required=required)
+    checks = [*earlier, *challenger.checks, gained, lost]
     limits = [
         ("adapter size", challenger.adapter_mb, policy.max_adapter_mb, "MB"),
         ("latency", challenger.latency_ms, policy.max_latency_ms, "ms per caption"),
