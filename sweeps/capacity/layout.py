@@ -83,15 +83,6 @@ def layout(
     )
 
 
-def refuse_cpu(wanted: Resources, plan: Layout) -> None:
-    """Raise ValueError when the sweep wants GPUs and its hosts would train on a CPU."""
-    if wanted.device == "gpu" and not plan.gpus_per_host:
-        raise ValueError(
-            "resources.device: wants a GPU, and there is none that may be used; add one (to a "
-            "cluster, a node whose `ray status` shows it), or set auto to train on the CPU"
-        )
-
-
 def local_layout(wanted: Resources, fitting: int | None) -> Layout:
     """Return the layout that a sweep has on this machine, whose memory holds `fitting` hosts."""
     return layout(
@@ -118,19 +109,27 @@ def local_gpus(device_files: Path = Path("/dev")) -> int:
     return min(devices, sum(part.strip() not in ("", "-1") for part in visible.split(",")))
 
 
-def refuse_gpu_budget(sweep: Sweep, layout: Layout) -> None:
+def refuse_gpu_budget(sweep: Sweep, plan: Layout) -> None:
     """Raise ValueError for a budget in GPU hours where no host has a GPU: nothing would use it."""
-    if sweep.search.budget.gpu_hours is not None and not layout.gpus_per_host:
+    if sweep.search.budget.gpu_hours is not None and not plan.gpus_per_host:
         raise ValueError(
             "search.budget.gpu_hours: there is no GPU here, so none of it would ever be used; "
             "set search.budget.hours"
         )
 
 
-def refuse_unmeasured(sweep: Sweep, plan: Layout) -> None:
-    """Raise ValueError for an objective or a limit that these hosts do not measure."""
+def refuse_missing_gpus(sweep: Sweep, plan: Layout) -> None:
+    """Raise ValueError for a device, a budget or a measure of GPUs where no host has one."""
+    if plan.gpus_per_host:
+        return
+    if sweep.resources.device == "gpu":
+        raise ValueError(
+            "resources.device: wants a GPU, and there is none that may be used; add one (to a "
+            "cluster, a node whose `ray status` shows it), or set auto to train on the CPU"
+        )
+    refuse_gpu_budget(sweep, plan)
     for name in sweep.search.quantities:
-        if name in MEASURES and MEASURES[name].gpu and not plan.gpus_per_host:
+        if name in MEASURES and MEASURES[name].gpu:
             at = CONSTRAINTS if name in sweep.search.limited else OBJECTIVE
             raise ValueError(
                 f"{'.'.join(at)}: {name} is measured on GPUs only, and the hosts have none; "

@@ -9,7 +9,7 @@ from ray import tune
 from rich.console import Console
 
 from sweeps.board import sweep_view
-from sweeps.capacity.layout import refuse_cpu, refuse_gpu_budget, refuse_unmeasured
+from sweeps.capacity.layout import refuse_missing_gpus
 from sweeps.driver.callbacks import Follow
 from sweeps.driver.controller import Controller
 from sweeps.driver.heard import Heard
@@ -51,9 +51,7 @@ def search(sweep: Sweep, folder: SweepFolder, parent: SweepRun, console: Console
     """
     with refused():
         plan = cluster.cluster_layout(sweep)
-        refuse_cpu(sweep.resources, plan)
-        refuse_gpu_budget(sweep, plan)
-        refuse_unmeasured(sweep, plan)
+        refuse_missing_gpus(sweep, plan)
     storage = places.address_of(folder.root)
     # A trial's segments are ended by what MLflow has of them, so they are told at once.
     tells = storage is None and not plugins.scheduler(sweep.schedule.name).CHANGES
