@@ -163,6 +163,8 @@ def test_every_base_of_the_space_counts(two_bases, untrained_base, base, sweep):
     }
     largest, _ = max(taken, key=lambda name: taken[name].total - taken[name].base)
     assert found.largest.model.base == largest
+    single = next(one for name, one in taken.items() if name[0] == largest)
+    assert replace(found.one, base=0) == replace(single, base=0)
     need = Needs(several, Bases(there))
     assert need({"model.base": other}) != need({"model.base": own})
     assert need({"model.base": own}) == Needs(sweep(), base)({})
