@@ -199,10 +199,7 @@ class Needs:
         self._known: dict[tuple[str, ...], tuple[Recipe, Footprint | None]] = {}
 
     def __call__(self, point: Point) -> float:
-        """Return the bytes of a point's smallest footprint, see `workers.memory.fit.least`.
-
-        0 for a point whose base is not known: it may go anywhere.
-        """
+        """Return the minimal bytes of a point; 0 for an unknown base, which may go anywhere."""
         key = tuple(str(point.get(path)) for path in (*_LARGEST, *_KINDS))
         if key not in self._known:
             recipe = self._sweep.with_point(point)

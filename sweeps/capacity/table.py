@@ -13,10 +13,7 @@ _JAVA_BYTES = 0.6e9  # METEOR's Java process on each node, measured
 
 
 def device_of(layout: Layout, gpu_bytes: float | None = None) -> Device | None:
-    """Return the device of each host: a GPU with `gpu_bytes`, else this machine's own.
-
-    None for GPUs of unknown size.
-    """
+    """Return each host's device: of `gpu_bytes` or this machine's; None for an unknown GPU."""
     if gpu_bytes is None and not layout.gpus_per_host:
         own = machine_bytes() / layout.hosts
         return Device(gpu=False, bytes=own, hosts=layout.hosts)

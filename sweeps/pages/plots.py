@@ -35,10 +35,7 @@ def artifacts(facts: Facts) -> dict[str, str | bytes]:
 
 
 def parallel_coordinates(facts: Facts) -> str | None:
-    """Return a line per trial from its point to its objective, the best trials on top.
-
-    None before a trial has a score.
-    """
+    """Return a line per trial from its point to its objective; None before a trial has a score."""
     fields, values = facts.sweep.search.space, facts.values
     rows = {
         trial: [*(facts.points[trial].get(path) for path in fields), value]
@@ -117,10 +114,7 @@ def _curves(key: str, lines: Mapping[str, Curve], facts: Facts) -> str:
 
 
 def _front(board: Leaderboard, colours: Mapping[str, str]) -> str | None:
-    """Draw the Pareto front: a panel per further objective, the leading one upward.
-
-    All trials with numbers are drawn, those of the front filled and named.
-    """
+    """Draw all trials with numbers, named on the front: a panel per further objective."""
     if not board.front:
         return None
     found = [trial for trial in board.trials if trial.values]
@@ -159,8 +153,7 @@ def contours(
 
     Surfaces are drawn between numbers only, by linear interpolation between the trials, and
     nothing is made up outside of them. Fields of words show the trials alone. `scales` (by field)
-    has the most important field first; `points` are trial -> field -> value, `values` trial ->
-    objective.
+    has the most important first; `points` are trial -> field -> value, `values` trial -> objective.
     """
     from matplotlib.figure import Figure  # without pyplot: no display, no global state
 

@@ -106,16 +106,13 @@ def render(facts: Facts, links: Links, kept: Keepsakes) -> str:
 
 
 def _cells(facts: Facts, trial: TrialState) -> list[tuple[str, Any]]:
-    """Return (text, sort key) of the cells of a trial, with a column for each field of its point.
-
-    The name replaces the title, which repeats the point.
-    """
+    """Return (text, sort key) of the cells of a trial; each field of its point has a column."""
     metrics = facts.board.shown[1:]
     names, texts = header(facts.board, metrics)[1:], row(facts.board, trial, metrics)[1:]
     standing = facts.board.standings.get(trial.name)
     low = standing.low if standing else None
     keys = {**trial.best, "95 % interval": low, "rung": trial.best_rung}
-    cells: list[tuple[str, Any]] = [(trial.name, trial.name)]
+    cells: list[tuple[str, Any]] = [(trial.name, trial.name)]  # the title repeats the point
     cells += [(text, keys.get(name, text)) for name, text in zip(names, texts, strict=True)]
     for path in facts.sweep.search.space:
         value = facts.points.get(trial.name, {}).get(path)

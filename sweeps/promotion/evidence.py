@@ -50,10 +50,7 @@ class HeldOut:
     @classmethod
     @contextmanager
     def open(cls, recipe: Recipe, console: Console) -> Iterator["HeldOut"]:
-        """Yield the test split of a recipe's data, with a scorer that runs during the block.
-
-        Raises ValueError for an unusable split, see `load_samples`.
-        """
+        """Yield the test split (`load_samples`) with a scorer that runs during the block."""
         samples, evaluate = load_samples(recipe), recipe.evaluate
         references = {sample.id: sample.captions for sample in samples}
         with closing(Scorer(evaluate.metrics, references)) as scorer:

@@ -226,10 +226,7 @@ class Ledger:
         return LedgerEntry(kind="adoption", version=version, by=user(), why=why, run_id=run_id)
 
     def _run(self) -> str | None:
-        """Return the id of the ledger's run; None while there is none.
-
-        Raises `LedgerError` with the command that restores a deleted experiment or run.
-        """
+        """Return the id of the ledger's run, if there is one; raises `LedgerError` if deleted."""
         client, name = self.tracking.client(), self.tracking.experiment
         experiment = client.get_experiment_by_name(name)
         if experiment is None:

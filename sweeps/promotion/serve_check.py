@@ -91,10 +91,8 @@ def write_expected(
 
 
 def predict_served(uri: str, tracking: Tracking, requests: list[dict[str, Any]]) -> dict[str, Any]:
-    """Load the model at `uri` with plain MLflow in a fresh process and send it the requests.
-
-    Returns its ``captions`` and ``quantization``, or the ``error``.
-    """
+    """Return ``captions`` and ``quantization`` of the model that plain MLflow loads from `uri` in a
+    fresh process, or its ``error``."""
     address = tracking.address
     done = subprocess.run(
         [sys.executable, "-P", "-c", _PROGRAM, uri],  # -P: nothing of this folder is imported
