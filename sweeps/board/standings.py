@@ -8,7 +8,6 @@ winner in at most 5 of 100 sweeps: that the winner was picked by these images is
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Literal
 
 from sweeps.board.front_view import FRONT
 from sweeps.board.leaderboard import Leaderboard, Standing
@@ -69,12 +68,13 @@ def compute_standings(
     standings = {}
     for name in (trial.name for trial in board.trials if trial.name in resampled):
         own = resampled[name]
-        vs_best: Literal["best", "tied", "behind"] = "best"
-        if own is not winner:
-            difference = winner.minus(own, board.objective, confidence)
-            vs_best = "behind" if difference.significant else "tied"
         interval = own.interval(board.objective)
-        standings[name] = Standing(low=interval.low, high=interval.high, vs_best=vs_best)
+        apart = own is not winner and winner.minus(own, board.objective, confidence).significant
+        standings[name] = Standing(
+            low=interval.low,
+            high=interval.high,
+            vs_best="best" if own is winner else "behind" if apart else "tied",
+        )
     return replace(board, standings=standings, images=len(best.best.scored.ids))
 
 
