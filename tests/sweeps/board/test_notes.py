@@ -42,7 +42,7 @@ def folder(tmp_path):
     return folder
 
 
-def test_the_used_up_budget_and_the_raised_grace_are_said_and_stand_in_the_note(folder):
+def test_the_used_up_budget_and_the_raised_grace_are_in_the_note(folder):
     ended = trials(*["completed"] * 5)
     budget, grace = notes(parse(FILE), folder, ended)
     assert budget == "budget used up after 5 of 6 trials: 0.00278 of 0.002 GPU h"
@@ -59,7 +59,7 @@ def test_the_used_up_budget_and_the_raised_grace_are_said_and_stand_in_the_note(
     assert grace in note
 
 
-def test_nothing_is_said_of_a_sweep_with_all_its_trials_and_none_unpruned(folder):
+def test_a_sweep_with_all_its_trials_and_none_unpruned_has_no_notes(folder):
     sweep = parse(FILE, overrides=["search.trials=5", "schedule.unpruned=0"])
     assert notes(sweep, folder, trials(*["completed"] * 5)) == ()
 
@@ -69,7 +69,7 @@ def test_the_rungs_are_not_judged_while_an_unpruned_trial_is_open(folder):
     assert notes(sweep, folder, trials(*["completed"] * 4, "running")) == ()
 
 
-def test_a_population_says_when_it_compared_its_trials_and_what_came_of_it(folder):
+def test_a_population_names_the_rungs_at_which_it_compared_its_trials(folder):
     segment = Segment(trial="trial-000", rung=2, donor="trial-001", point={}, perturbed=())
     folder.snapshot("trial-001", 2).mkdir()
     segments.keep(folder, Generation(rung=2, scores={}, segments=(segment,)))

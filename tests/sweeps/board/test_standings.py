@@ -74,7 +74,7 @@ def test_the_interval_is_that_of_a_share_of_images(standings):
     assert (best.low, best.high) == pytest.approx((0.6 - half, 0.6 + half), abs=0.015)
 
 
-def test_among_many_trials_more_is_needed_to_be_told_apart(standings):
+def test_among_many_trials_a_significant_difference_must_be_larger(standings):
     assert verdicts(standings(hits(60), hits(54)))[1] == "behind"
     assert verdicts(standings(hits(60), hits(54), *[hits(60)] * 30))[1] == "tied"
 
@@ -92,12 +92,12 @@ def test_trials_on_other_images_have_no_standing(standings):
     assert verdicts(board) == {0: "best", 1: "tied", 2: None}
 
 
-def test_one_image_says_nothing(standings):
+def test_one_image_gives_no_standings(standings):
     board = standings([1.0], [0.0])
     assert (board.images, set(verdicts(board).values())) == (None, {None})
 
 
-def test_the_note_shows_intervals_and_says_who_is_tied(standings):
+def test_the_note_shows_intervals_and_names_tied_trials(standings):
     lines = markdown(standings(hits(60), hits(58), hits(10))).splitlines()
     assert lines[2].startswith("| trial | state | exact_match | 95 % interval | vs best |")
     assert [line.split(" | ")[4] for line in lines[4:7]] == ["best", "tied", "behind"]

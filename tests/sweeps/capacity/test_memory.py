@@ -55,7 +55,7 @@ def test_a_need_is_that_of_one_row_whatever_the_batch(base, sweep):
     assert need({"adapter.rank": 64, "train.batch_size": 16}) < one.total
 
 
-def test_a_point_for_which_no_gpu_is_large_enough_says_so(base, sweep):
+def test_a_point_for_which_no_gpu_is_large_enough_is_refused(base, sweep):
     need = Needs(sweep(), base)
     point = {"adapter.rank": 64}
     assert need.refusal(point, need(point)) is None
@@ -117,7 +117,7 @@ def test_memory_decides_where_it_is_short(base, sweep):
     assert capacity(sweep(), base, tight).micro_batch == 8
 
 
-def test_a_space_in_which_some_pack_says_which_do_not(base, sweep):
+def test_a_space_in_which_only_some_trials_pack_names_the_reason(base, sweep):
     more = "search: {space: {quantization: {choice: [none, int8]}}}"
     found = capacity(sweep(more), base, GPU)
     assert (found.packs, found.slots) == (True, 16)

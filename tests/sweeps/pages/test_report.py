@@ -162,7 +162,7 @@ def test_a_sweep_of_300_trials_stays_small(page):
     assert len(page(points, values, curves=curves).encode()) < 3e6
 
 
-def test_the_headline_says_who_won_how_surely_and_what_the_base_had(facts):
+def test_the_headline_names_the_winner_its_interval_and_the_base(facts):
     made = facts(POINTS, [0.25, 0.75])
     assert headline(made) == (
         "trial-001 r1 wins with exact_match 0.7500; the base before training 0.0100"
@@ -175,7 +175,7 @@ def test_the_headline_says_who_won_how_surely_and_what_the_base_had(facts):
     assert sentences(board)[0].startswith("not significantly different from trial-001 on these 9 ")
 
 
-def test_the_headline_of_a_sweep_that_has_not_ended_well_says_so(facts):
+def test_the_headline_names_the_state_of_a_sweep_that_did_not_complete(facts):
     running = facts(POINTS, [0.25, 0.75], state="running")
     assert headline(running).startswith("trial-001 r1 leads with")
     assert headline(running).endswith("(the sweep still runs)")

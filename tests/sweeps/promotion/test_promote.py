@@ -120,7 +120,7 @@ def reigning(first, call):
     return call("shapes-1")
 
 
-def test_a_first_promotion_beats_the_bare_base_and_says_so(first, reigning):
+def test_a_first_promotion_beats_the_bare_base(first, reigning):
     code, printed = reigning
     assert code == PROMOTED
     assert "without an adapter: 48 test images" in printed
