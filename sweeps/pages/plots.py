@@ -1,6 +1,6 @@
 """The plots of a sweep, and when there is nothing to plot."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from io import BytesIO
 from itertools import combinations
 from typing import Any
@@ -155,6 +155,7 @@ def contours(
     nothing is made up outside of them. Fields of words show the trials alone. `scales` (by field)
     has the most important first; `points` are trial -> field -> value, `values` trial -> objective.
     """
+    import numpy as np
     from matplotlib.figure import Figure  # without pyplot: no display, no global state
 
     pairs: list[tuple[Scale, Scale, dict[tuple[float, float], float]]] = []
@@ -182,7 +183,10 @@ def contours(
     for panel, (across, up, best) in zip(panels, pairs, strict=True):
         xs, ys = zip(*best, strict=True)
         zs = list(best.values())
-        if not (_has_words(across) or _has_words(up)) and _span_a_surface(best):
+        choices = [scale for scale in (across, up) if isinstance(scale, Choices)]
+        numeric = all(is_number(value) for scale in choices for value in scale.values)
+        offsets = np.array(list(best)) - next(iter(best))
+        if numeric and np.linalg.matrix_rank(offsets, tol=1e-6) == 2:  # not all on one line
             panel.tricontourf(xs, ys, zs, levels=12, alpha=0.75, **colours)
         panel.set_facecolor("none")
         panel.set(xlim=(-0.05, 1.05), ylim=(-0.05, 1.05))
@@ -199,18 +203,6 @@ def contours(
     written = BytesIO()
     figure.savefig(written, format="png", dpi=110)
     return written.getvalue()
-
-
-def _has_words(scale: Scale) -> bool:
-    return isinstance(scale, Choices) and not all(map(is_number, scale.values))
-
-
-def _span_a_surface(places: Collection[tuple[float, float]]) -> bool:
-    """Tell whether there are three places that are not on one line."""
-    import numpy as np
-
-    spread = np.array(list(places)) - next(iter(places))
-    return bool(np.linalg.matrix_rank(spread, tol=1e-6) == 2)
 
 
 def _importance(importances: Mapping[str, float]) -> str:
