@@ -86,7 +86,7 @@ class LedgerEntry:
         if not fits:
             raise LedgerError(
                 f"an entry must have at most {MAX_CHARACTERS} characters, got "
-                f"{characters(0)} without its reason: shorten by, evidence or approval"
+                f"{characters(0)} without its reason: shorten 'by', 'evidence' or 'approved_by'"
             )
         return cut(fits - 1)
 
