@@ -58,7 +58,7 @@ class CurveHost:
         past = record.read(self._folder, f"trial-{number:03d}")
         self._points[number], self._rungs[number] = point, len(past)
 
-    def advance(self, number: int) -> dict[str, object]:
+    def advance(self, number: int) -> RungResult:
         """Return the next rung; several trials at a time, as on several hosts."""
         self._rungs[number] += 1
         rung, rate = self._rungs[number], math.log10(self._points[number]["train.learning_rate"])
@@ -154,7 +154,7 @@ def play(options: argparse.Namespace, root: Path) -> Meter:
         if not live:
             return meter
         trial = live.popleft()
-        result = host.advance(trial.config["number"])
+        result = host.advance(trial.config["number"]).to_json()
         meter.on_trial_result()
         if (
             not result["finished"]

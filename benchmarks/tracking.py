@@ -29,6 +29,7 @@ from sweeps.host.trial_record import TrialRecord
 from sweeps.results.best import Best
 from sweeps.results.folder import SweepFolder
 from sweeps.results.scores_file import Captions, Scores
+from sweeps.rung_result import RungResult
 from sweeps.tracking.client import Tracking
 from sweeps.tracking.pending import waiting
 from sweeps.tracking.sweep_run import SweepRun
@@ -96,12 +97,10 @@ def _now() -> Seconds:
     return np.array([time.perf_counter(), time.process_time()])
 
 
-def result(told: Report) -> dict[str, object]:
+def result(told: Report) -> RungResult:
     """Return a rung as its host puts it on record."""
-    return {
-        "rung": told.rung, "metrics": dict(told.metrics), "seconds": told.seconds,
-        "symptoms": [], "time": time.time(),
-    }  # fmt: skip
+    metrics = dict(told.metrics)
+    return RungResult(rung=told.rung, metrics=metrics, seconds=told.seconds, time=time.time())
 
 
 def trial(sweep: SweepRun, name: str) -> dict[str, Seconds]:

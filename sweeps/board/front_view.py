@@ -1,23 +1,12 @@
-"""The Pareto front of a sweep with several objectives: a table, and tags in MLflow."""
+"""The Pareto front of a sweep with several objectives, as a table."""
 
 from rich.console import Console
 from rich.table import Table
 
-from sweeps.board.leaderboard import Leaderboard, number
-from sweeps.tracking.client import set_tags
-from sweeps.tracking.sweep_run import SweepRun
+from sweeps.board.leaderboard import Leaderboard, format_score
 
 FRONT = "trial.front"
 """Tag of a trial's run: whether it lies on the front."""
-
-
-def record(parent: SweepRun, board: Leaderboard) -> None:
-    """Write the front into MLflow; of a single objective there is none to write."""
-    if not board.further:
-        return
-    front = {trial.name for trial in board.front}
-    for name, run_id in board.run_ids.items():
-        set_tags(parent.client, run_id, {FRONT: "yes" if name in front else "no"})
 
 
 def print_front(board: Leaderboard, console: Console) -> None:
@@ -30,17 +19,5 @@ def print_front(board: Leaderboard, console: Console) -> None:
     for objective in board.objectives:
         grid.add_column(f"{objective.metric} ({objective.mode})", justify="right")
     for trial in board.front:
-        grid.add_row(trial.title, *map(number, trial.values))
+        grid.add_row(trial.title, *map(format_score, trial.values))
     console.print(grid)
-
-
-def lines(board: Leaderboard) -> list[str]:
-    """Return the trials of the front with their objectives, one in a line."""
-    names = [objective.metric for objective in board.objectives]
-    return [
-        f"{trial.name}: "
-        + ", ".join(
-            f"{name} {number(value)}" for name, value in zip(names, trial.values, strict=True)
-        )
-        for trial in board.front
-    ]

@@ -1,13 +1,15 @@
-"""The leaderboard of a sweep: its trials ranked, as a value, and in words."""
+"""The leaderboard of a sweep: its trials ranked, as a value and as text."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
-from sweeps.board.remarks import remarks
 from sweeps.pareto import costs, fronts
+from sweeps.results import segments
+from sweeps.results.budget import Spent
 from sweeps.results.folder import SweepFolder
+from sweeps.schedulers import fidelity
 from sweeps.spec.load import Sweep
 from sweeps.spec.objectives import Objective
 from sweeps.study.trials import TrialState, trial_states
@@ -18,7 +20,7 @@ _NAMED = 8  # trials that a line names
 
 @dataclass(frozen=True, kw_only=True)
 class Standing:
-    """How sure a trial's objective is, and whether it differs significantly from the best."""
+    """The interval of a trial's objective, and whether it differs significantly from the best."""
 
     low: float
     """The objective lies between `low` and `high` with 95 % confidence."""
@@ -29,15 +31,12 @@ class Standing:
     @property
     def interval(self) -> str:
         """The interval as people read it."""
-        return f"{number(self.low)} to {number(self.high)}"
+        return f"{format_score(self.low)} to {format_score(self.high)}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Leaderboard:
-    """All trials of a sweep, best first.
-
-    After them come those that violate a limit, and last those without a score.
-    """
+    """All trials of a sweep: best first, then those that violate a limit or have no score."""
 
     sweep_id: str
     objectives: tuple[Objective, ...]
@@ -45,8 +44,8 @@ class Leaderboard:
     trials: tuple[TrialState, ...]
     limited: tuple[str, ...] = ()
     """Quantities that have a limit."""
-    remarks: tuple[str, ...] = ()
-    """What else there is to say, in sentences."""
+    notes: tuple[str, ...] = ()
+    """Sentences about budget, grace and population."""
     run_ids: Mapping[str, str] = field(default_factory=dict)
     """Trial -> id of its run; this and the rest are MLflow's, see `sweeps.board.standings`."""
     zero_shot: float | None = None
@@ -97,10 +96,8 @@ class Leaderboard:
 
     @cached_property
     def front(self) -> tuple[TrialState, ...]:
-        """The trials that no other dominates, best by the first objective first.
-
-        By their best rungs, however they ended.
-        """
+        """The trials that no other dominates by their best rungs, the best by the first objective
+        first; however they ended."""
         found = [trial for trial in self.trials if trial.values and not trial.violates]
         if not found:
             return ()
@@ -110,7 +107,7 @@ class Leaderboard:
 
     @property
     def changed(self) -> bool:
-        """Whether a trial was given other points in its course."""
+        """Whether a trial's point was changed while it trained."""
         return any(trial.lineage for trial in self.trials)
 
     @property
@@ -142,8 +139,28 @@ def read(sweep: Sweep, folder: SweepFolder, *, driven: bool | None = None) -> Le
     trials = trial_states(sweep, folder, driven=driven).values()
     return replace(
         Leaderboard.of(folder.sweep_id, sweep.search.objectives, trials),
-        limited=sweep.search.limited, remarks=remarks(sweep, folder, trials),
-    )  # fmt: skip
+        limited=sweep.search.limited,
+        notes=notes(sweep, folder, trials),
+    )
+
+
+def notes(sweep: Sweep, folder: SweepFolder, trials: Collection[TrialState]) -> tuple[str, ...]:
+    """Return sentences about the used-up budget, the raised grace and the population."""
+    found = []
+    ended = [trial.name for trial in trials if not trial.is_open]
+    every, share = [trial.name for trial in trials], sweep.resources.gpus_per_host
+    spent = Spent.open(folder, sweep.search.budget, every, gpus_per_host=share)
+    if spent.used_up and len(ended) < sweep.search.trials:
+        found.append(f"budget used up after {len(ended)} of {sweep.search.trials} trials: {spent}")
+    if measured := fidelity.read(sweep, folder, ended):
+        found.append(str(measured))
+    if generations := segments.generations(folder):
+        rungs = ", ".join(map(str, sorted({each.rung for each in generations})))
+        copied = sum(len(each.segments) for each in generations)
+        found.append(
+            f"trials were compared at rungs {rungs}; resumed from a better one's state: {copied}"
+        )
+    return tuple(found)
 
 
 def no_winner(board: Leaderboard) -> str:
@@ -153,7 +170,7 @@ def no_winner(board: Leaderboard) -> str:
     return "no trial has a score"
 
 
-def number(value: float | None) -> str:
+def format_score(value: float | None) -> str:
     """Return a score as people read it; nothing for None."""
     return "" if value is None else f"{value:.4f}"
 
@@ -175,15 +192,15 @@ def row(board: Leaderboard, trial: TrialState, metrics: Sequence[str]) -> list[s
         trial.title,
         f"{trial.state}, violates" if trial.violates else trial.state,
         *front,
-        number(trial.score),
+        format_score(trial.score),
         *(standing if board.images else ()),
-        *(number(trial.best.get(name)) for name in metrics),
+        *(format_score(trial.best.get(name)) for name in metrics),
         "" if trial.best_rung is None else str(trial.best_rung),
         *([trial.lineage] if board.changed else []),
     ]
 
 
-def verdict(board: Leaderboard) -> str | None:
+def describe_tied(board: Leaderboard) -> str | None:
     """Return a line with the trials that are as good as the best; None without standings."""
     if not board.images or not board.winner:
         return None
@@ -196,26 +213,19 @@ def verdict(board: Leaderboard) -> str | None:
     )
 
 
+def warnings(board: Leaderboard) -> list[str]:
+    """Return a line for each trial that the guard stopped or that violates a limit, and why."""
+    reasons = [(trial.title, trial.guard or trial.violates) for trial in board.trials]
+    return [f"{title}: {reason}" for title, reason in reasons if reason]
+
+
 def markdown(board: Leaderboard, most: int | None = None) -> str:
     """Return the leaderboard as the note of the sweep's run, with `most` metrics or all."""
     metrics = board.shown[1:][:most]
-    names, said = header(board, metrics), verdict(board)
+    names = header(board, metrics)
     rows = [names, *(row(board, trial, metrics) for trial in board.trials)]
     top, *below = ["| " + " | ".join(cells) + " |" for cells in rows]
-    lines = [
-        f"**{board.objective}** ({board.mode}), zero-shot {number(board.zero_shot)}",
-        "",
-        top,
-        "|" + "---|" * len(names),
-        *below,
-    ]
-    closing = [said] if said else []
-    return "\n".join(
-        [*lines, *(f"\n{line}" for line in [*closing, *board.remarks, *guarded(board)])]
-    )
-
-
-def guarded(board: Leaderboard) -> list[str]:
-    """Return a line for each trial that the guard stopped, or that violates a limit, and why."""
-    reasons = [(trial.title, trial.guard or trial.violates) for trial in board.trials]
-    return [f"{title}: {reason}" for title, reason in reasons if reason]
+    title = f"**{board.objective}** ({board.mode}), zero-shot {format_score(board.zero_shot)}"
+    closing = [describe_tied(board), *board.notes, *warnings(board)]
+    paragraphs = [f"\n{line}" for line in closing if line]
+    return "\n".join([title, "", top, "|" + "---|" * len(names), *below, *paragraphs])

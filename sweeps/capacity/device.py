@@ -43,10 +43,7 @@ def machine_bytes(limit: Path = _CGROUP) -> float:
 
 
 def memory_of(text: str) -> float:
-    """Return the bytes of a text such as ``24GB``, ``80 GiB`` or ``24``, which is in GB.
-
-    Raises ValueError for anything else.
-    """
+    """Return the bytes of ``24GB``, ``80 GiB`` or ``24`` (GB); raises ValueError for no size."""
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", text)
     if not match or match[2].upper() not in _UNITS or not float(match[1]):
         raise ValueError(f"--gpu-memory must be a size above 0 such as 24GB or 80GiB, got {text!r}")

@@ -1,31 +1,33 @@
-"""Whether the disk has room for a sweep, said before it starts."""
+"""The disk space that a sweep needs, estimated before it starts."""
 
 import math
 from pathlib import Path
 
 from sweeps.capacity.device import machine_bytes
 from sweeps.capacity.layout import Layout, layout, local_cpus, local_gpus
-from sweeps.capacity.sharing import hosts_that_fit
+from sweeps.capacity.memory import hosts_that_fit
 from sweeps.results import retention
 from sweeps.results.retention import KEPT_SNAPSHOTS, format_bytes
 from sweeps.spec import plugins
-from sweeps.spec.sweep import Resources, Sweep
+from sweeps.spec.sweep import Sweep
 from workers.models import checkpoint_files
 from workers.models.checkpoint_files import CheckpointFiles
 
 ADAPTER_BYTES, SNAPSHOT_BYTES = 4, 12
-"""Bytes on disk of a weight; with Adam's two moments."""
+"""Bytes on disk per weight: of an adapter, and of a snapshot with Adam's two moments."""
 
 
 def warning(sweep: Sweep, results: Path) -> str | None:
-    """Return a warning when the disk of the results lacks room, else None.
-
-    Nothing is known before the base is on this machine.
-    """
+    """Return a warning when the disk of the results lacks room; None also for an unknown base."""
     files = checkpoint_files.find(sweep.model.base, sweep.model.revision)
     if files is None:
         return None
-    plan = _layout(sweep.resources, hosts_that_fit(sweep, machine_bytes()))
+    # This machine's layout; a cluster may have room for more hosts than one machine.
+    wanted, fitting = sweep.resources, hosts_that_fit(sweep, machine_bytes())
+    hosts = 1 if wanted.hosts == "auto" else wanted.hosts
+    cpus, gpus = max(local_cpus(), hosts), local_gpus()
+    gpus = gpus if gpus >= hosts else 0
+    plan = layout(wanted.hosts, wanted.slots, cpus=cpus, gpus=gpus, fitting=fitting)
     expected = expected_bytes(sweep, largest_adapter(sweep, files), plan)
     free, limit = retention.free(results), (sweep.disk.limit_gb or math.inf) * retention.GB
     if min(expected, limit) + retention.MARGIN_BYTES <= free:
@@ -37,18 +39,10 @@ def warning(sweep: Sweep, results: Path) -> str | None:
     )
 
 
-def _layout(wanted: Resources, fitting: int | None) -> Layout:
-    """Return this machine's layout; a cluster may have room for more hosts than one machine."""
-    hosts = 1 if wanted.hosts == "auto" else wanted.hosts
-    cpus, gpus = max(local_cpus(), hosts), local_gpus()
-    there = gpus if gpus >= hosts else 0
-    return layout(wanted.hosts, wanted.slots, cpus=cpus, gpus=there, fitting=fitting)
-
-
 def expected_bytes(sweep: Sweep, weights: int, plan: Layout) -> float:
-    """Return the most that a sweep has on disk at a time, with adapters of so many weights."""
+    """Return the bytes that a sweep has on disk at most, with adapters of `weights` weights."""
     kept = min(sweep.search.trials, sweep.disk.keep or sweep.search.trials)
-    # One more of each is there while the next one is written.
+    # One more of each exists while the next one is written.
     running = 2 * ADAPTER_BYTES + (KEPT_SNAPSHOTS + 1) * SNAPSHOT_BYTES
     # Trials that wait for each other keep their snapshots without a slot.
     waits = plugins.scheduler(sweep.schedule.name).PAUSES

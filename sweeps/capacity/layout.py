@@ -1,26 +1,22 @@
-"""How many hosts run on one machine and what each of them gets."""
+"""The layout of hosts on one machine: how many, and the cores, GPUs and slots of each."""
 
 import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from sweeps.spec.objective_checks import CONSTRAINTS, OBJECTIVE
-from sweeps.spec.sweep import Sweep
+from sweeps.spec.sweep import Resources, Sweep
 from workers.measures import MEASURES
-
-if TYPE_CHECKING:
-    from sweeps.spec.sweep import Resources
 
 CORES_PER_HOST = 4
 """On a CPU one host serves up to this many cores; small models gain nothing from more."""
 _HOSTS_OF_FEW_CORES = 2
-"""Hosts of a machine with fewer cores than these would serve: with a core for each of them small
-models train in half the time."""
-
+"""Hosts of a machine with fewer cores than those need: with a core each, small models train in
+half the time."""
 _HOST_SHARE = 0.9
-"""Share of the cores that hosts reserve; the rest is for the driver and what else runs there."""
+"""Share of the cores that hosts reserve; the rest is for the driver and other processes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,10 +37,10 @@ class Layout:
         return self.hosts * self.slots
 
 
-def units(cpus: int, gpus: int, gpus_per_host: float = 1.0) -> int:
-    """Return the most hosts for a machine: as many as share its GPUs, else one per core.
+def most_hosts(cpus: int, gpus: int, gpus_per_host: float = 1.0) -> int:
+    """Return the most hosts of a machine: as many as share its GPUs, else one per core.
 
-    A host's share lies on one GPU: of two GPUs, hosts of 0.4 each get four places, not five.
+    A host's share is on one GPU: two GPUs have four places for hosts of 0.4 each, not five.
     """
     return gpus * math.floor(1 / gpus_per_host + 1e-9) if gpus else cpus
 
@@ -60,13 +56,21 @@ def layout(
 ) -> Layout:
     """Return the layout for a machine with `cpus` cores and `gpus` GPUs.
 
-    ``auto`` is one host per GPU, or per share `gpus_per_host` of one, without GPUs see
-    `cpu_hosts`, and one slot per host: how many fit is known where the base is, see
-    `sweeps.capacity.memory`.
+    ``auto`` is one slot per host until the base is known (`sweeps.capacity.memory`), and one host
+    per GPU, or per share `gpus_per_host` of one. Without GPUs it is one host per `CORES_PER_HOST`
+    cores, and two where there are at least two cores, but at most the `fitting` ones for which
+    there is memory (`hosts_that_fit`); where that is unknown, a small machine has one.
     Raises ValueError, naming ``resources.hosts``, for more hosts than GPUs or cores.
     """
-    most = units(cpus, gpus, gpus_per_host)
-    count = (most if gpus else cpu_hosts(cpus, fitting)) if hosts == "auto" else hosts
+    most = most_hosts(cpus, gpus, gpus_per_host)
+    if hosts != "auto":
+        count = hosts
+    elif gpus:
+        count = most
+    else:
+        count = max(1, cpus // CORES_PER_HOST)
+        if fitting is not None:
+            count = max(1, min(max(count, min(cpus, _HOSTS_OF_FEW_CORES)), fitting))
     if count > most:
         kind = "cores" if not gpus else "GPUs" if most == gpus else "shares of a GPU"
         raise ValueError(f"resources.hosts must be at most the {most} {kind}, got {count}")
@@ -79,29 +83,7 @@ def layout(
     )
 
 
-def cpu_hosts(cpus: int, fitting: int | None) -> int:
-    """Return how many hosts ``auto`` is on a machine with so many cores and no GPU.
-
-    One per `CORES_PER_HOST` cores, and two where there are at least two cores, as long as its
-    memory is `fitting` so many of them (`sweeps.capacity.sharing`). Where that is not known, a
-    small machine has one.
-    """
-    by_cores = max(1, cpus // CORES_PER_HOST)
-    if fitting is None:
-        return by_cores
-    return max(1, min(max(by_cores, min(cpus, _HOSTS_OF_FEW_CORES)), fitting))
-
-
-def refuse_cpu(wanted: "Resources", plan: Layout) -> None:
-    """Raise ValueError when the sweep wants GPUs and its hosts would train on a CPU."""
-    if wanted.device == "gpu" and not plan.gpus_per_host:
-        raise ValueError(
-            "resources.device: wants a GPU, and there is none that may be used; add one (to a "
-            "cluster, a node whose `ray status` shows it), or set auto to train on the CPU"
-        )
-
-
-def local_layout(wanted: "Resources", fitting: int | None) -> Layout:
+def local_layout(wanted: Resources, fitting: int | None) -> Layout:
     """Return the layout that a sweep has on this machine, whose memory holds `fitting` hosts."""
     return layout(
         wanted.hosts,
@@ -124,24 +106,28 @@ def local_gpus(device_files: Path = Path("/dev")) -> int:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is None:
         return devices
-    return min(
-        devices, len([part for part in visible.split(",") if part.strip() not in ("", "-1")])
-    )
+    return min(devices, sum(part.strip() not in ("", "-1") for part in visible.split(",")))
 
 
-def refuse(sweep: Sweep, layout: Layout) -> None:
+def refuse_gpu_budget(sweep: Sweep, plan: Layout) -> None:
     """Raise ValueError for a budget in GPU hours where no host has a GPU: nothing would use it."""
-    if sweep.search.budget.gpu_hours is not None and not layout.gpus_per_host:
+    if sweep.search.budget.gpu_hours is not None and not plan.gpus_per_host:
         raise ValueError(
             "search.budget.gpu_hours: there is no GPU here, so none of it would ever be used; "
             "set search.budget.hours"
         )
 
 
-def refuse_unmeasured(sweep: Sweep, plan: Layout) -> None:
-    """Raise ValueError for an objective or a limit of what these hosts do not measure."""
+def refuse_missing_gpus(sweep: Sweep, plan: Layout) -> None:
+    """Raise ValueError for a device, a budget or a measure of GPUs where no host has one."""
     if plan.gpus_per_host:
         return
+    if sweep.resources.device == "gpu":
+        raise ValueError(
+            "resources.device: wants a GPU, and there is none that may be used; add one (to a "
+            "cluster, a node whose `ray status` shows it), or set auto to train on the CPU"
+        )
+    refuse_gpu_budget(sweep, plan)
     for name in sweep.search.quantities:
         if name in MEASURES and MEASURES[name].gpu:
             at = CONSTRAINTS if name in sweep.search.limited else OBJECTIVE

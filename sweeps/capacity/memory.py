@@ -1,21 +1,22 @@
-"""What of a sweep fits on a device: slots of a host, and which points fit nowhere."""
+"""The memory of hosts: slots of a host, hosts of a machine, and points that fit on no GPU."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
-from sweeps.capacity.bases import Bases
 from sweeps.results.retention import format_bytes
 from sweeps.spec.sweep import Sweep
 from sweeps.trial import Point
 from workers import families
 from workers.memory import fit
-from workers.memory.fit import Device
-from workers.memory.footprint import Footprint, estimate
+from workers.memory.fit import LEAST_PACK, Device
+from workers.memory.footprint import CPU_CONTEXT, Footprint, estimate
 from workers.memory.layers import Architecture
 from workers.memory.probe import Correction
 from workers.memory.weights import adapted_paths, base_bytes
+from workers.models import builtin, checkpoint_files
+from workers.models.checkpoint_files import CheckpointFiles
 from workers.packing.eligible import reason_alone
 from workers.recipe import Recipe
 
@@ -25,49 +26,87 @@ _LARGEST: Mapping[str, Callable[[Iterable[Any]], Any]] = {
     "train.batch_size": max,
     "train.activation_checkpointing": min,
 }
-"""Field of the recipe that memory grows with -> which of its values takes most."""
+"""Field of the recipe that memory depends on monotonically -> its value that takes most."""
 _KINDS = ("model.base", "model.revision", "model.dtype", "quantization", "adapter.targets",
           "adapter.variant", "adapter.bias", "adapter.trained_modules")  # fmt: skip
-"""Fields whose values must all be looked at."""
-
+"""Fields of which every value is estimated."""
 _AS_ESTIMATED = Correction()
+_SHARED_MEASURES = ("latency_ms", "seconds_per_epoch", "peak_memory_gb")
+"""Measures of a trial that depend on the trials beside it."""
+_PLANNED_SHARE = 0.5
+"""Share of a machine's memory for hosts: the driver, Ray, Java and the processes of trials live
+there, too, and one host that trains is better than two that swap."""
 
-_OF_THE_MACHINE = ("latency_ms", "seconds_per_epoch", "peak_memory_gb")
-"""What is measured of a trial and depends on who trains beside it."""
+BaseName = tuple[str, str | None]
+"""``model.base`` and ``model.revision``."""
+Files = Mapping[BaseName, CheckpointFiles]
+
+
+def base_names(sweep: Sweep) -> list[BaseName]:
+    """Return every base that a trial of the sweep may have."""
+    revisions = sweep.swept("model.revision", sweep.model.revision)
+    return list(product(sweep.swept("model.base", sweep.model.base), revisions))
+
+
+def local_files(sweep: Sweep) -> Files:
+    """Return the files of the bases that are on this machine."""
+    there = {name: checkpoint_files.find(*name) for name in base_names(sweep)}
+    return {name: files for name, files in there.items() if files}
+
+
+class Bases:
+    """The architectures of bases, read once for all estimates of a sweep."""
+
+    def __init__(self, files: Files) -> None:
+        self._architectures = {name: Architecture.of(own) for name, own in files.items()}
+
+    def __bool__(self) -> bool:
+        return bool(self._architectures)
+
+    def of(self, recipe: Recipe) -> Architecture | None:
+        """Return the architecture of a recipe's base.
+
+        None where it is unknown or has no such ``adapter.targets``: a trial with them ends before
+        it takes any memory.
+        """
+        base = self._architectures.get((recipe.model.base, recipe.model.revision))
+        if base is None:
+            return None
+        try:
+            families.target_pattern(families.get(base.files.model_type), recipe.adapter.targets)
+        except ValueError:
+            return None
+        return base
 
 
 @dataclass(frozen=True, kw_only=True)
 class Capacity:
-    """What one host can hold of a sweep."""
+    """The trials of a sweep that one host can hold."""
 
     largest: Recipe
     """The point that takes most memory."""
     one: Footprint
-    """Of a host with a slot for it, and the bases of all groups."""
+    """Footprint of a host with one slot for it, and the bases of all groups."""
     micro_batch: int
     """Rows of each trial in one forward."""
     least: float
-    """Bytes that the point with the largest need takes, see `Needs`."""
+    """Largest of the points' minimal bytes, see `Needs`."""
     slots: int
     why: str
-    """What decided on the slots."""
+    """The reason for the number of slots."""
     alone: tuple[str, ...]
-    """Why some of the points, or all, cannot be packed."""
+    """Reasons why some of the points, or all, cannot be packed."""
     packs: bool
     """Whether any point can be packed."""
-
-
-Corner = tuple[Recipe, Architecture]
-"""A recipe at a corner of the space, with its base."""
 
 
 def capacity(
     sweep: Sweep, bases: Bases, device: Device, correction: Correction = _AS_ESTIMATED
 ) -> Capacity:
-    """Return what a host on `device` can hold: as many as fit of the largest point of the space.
+    """Return the capacity of a host on `device`: as many trials of the largest point as fit.
 
-    Of points whose base is known. Raises ValueError, naming ``adapter.targets``, where none of the
-    bases has what is swept there.
+    Points without a known base do not count. Raises ValueError, naming ``adapter.targets``, where
+    none of the bases has such targets.
     """
     points = [(recipe, base) for recipe in corners(sweep) if (base := bases.of(recipe))]
     if not points:
@@ -75,31 +114,36 @@ def capacity(
             f"adapter.targets: no base of the sweep that is here has {sweep.adapter.targets!r}"
         )
 
-    def expected(point: Corner, rows: int | None = None) -> Footprint:
-        recipe, base = point
+    def expected(recipe: Recipe, base: Architecture, rows: int | None = None) -> Footprint:
         return correction.of(estimate(recipe, base, gpu=device.gpu, rows=rows))
 
-    def own_bytes(point: Corner) -> float:
-        own = expected(point)
-        return own.total - own.base
-
-    largest, base = max(points, key=own_bytes)
-    resident = _resident(points, device)
+    largest, own = max(points, key=lambda point: (one := expected(*point)).total - one.base)
+    # A host keeps the bases of all groups beside each other.
+    groups = {(recipe.model, recipe.quantization): base for recipe, base in points}
+    resident = sum(
+        base_bytes(base.files, quantization, model.dtype, gpu=device.gpu)
+        for (model, quantization), base in groups.items()
+    )
 
     def at(rows: int) -> Footprint:
-        return replace(expected((largest, base), rows), base=resident)
+        return replace(expected(largest, own, rows), base=resident)
 
     rows = fit.micro_batch(at, largest.train.batch_size, device)
-    reasons = tuple(dict.fromkeys(_reason_alone(*point, device) for point in points))
+    reasons, least = [], []
+    for recipe, base in points:
+        family = families.get(base.files.model_type)
+        layers = adapted_paths(recipe.adapter, base.files)
+        reasons.append(reason_alone(recipe, family, layers, "cuda" if device.gpu else "cpu"))
+        least.append(fit.least(expected(recipe, base, 1), recipe.evaluate.batch_size))
     slots, why = _slots(sweep, at(rows), device, reasons)
     return Capacity(
         largest=largest,
         one=at(rows),
         micro_batch=rows,
-        least=max(_least(expected(point, 1), point[0]) for point in points),
+        least=max(least),
         slots=slots,
         why=why,
-        alone=tuple(reason for reason in reasons if reason),
+        alone=tuple(dict.fromkeys(reason for reason in reasons if reason)),
         packs=None in reasons,
     )
 
@@ -107,14 +151,32 @@ def capacity(
 def auto_slots(
     sweep: Sweep, bases: Bases, device: Device, correction: Correction = _AS_ESTIMATED
 ) -> int:
-    """Return what ``resources.slots: auto`` means on a host; one where no base is known."""
+    """Return the slots of ``resources.slots: auto`` on a host; one where no base is known."""
     return capacity(sweep, bases, device, correction).slots if bases else 1
+
+
+def hosts_that_fit(sweep: Sweep, machine: float) -> int | None:
+    """Return how many hosts have room in `machine` bytes without a GPU, each with a small pack.
+
+    None where the sweep names a number of hosts or a base of unknown size is not on this machine.
+    """
+    if sweep.resources.hosts != "auto":
+        return None
+    there, names = local_files(sweep), [base for base, _ in base_names(sweep)]
+    if len(there) == len(names):
+        found = capacity(sweep, Bases(there), Device(gpu=False, bytes=float("inf")))
+        each = found.one.times(min(LEAST_PACK, found.slots)).total
+    elif all(base in builtin.BASES for base in names):
+        each = CPU_CONTEXT + sum(builtin.BASES[base].bytes for base in names)
+    else:
+        return None
+    return int(_PLANNED_SHARE * machine / each)
 
 
 def corners(sweep: Sweep) -> Iterator[Recipe]:
     """Yield recipes of which one takes as much memory as any point of the space.
 
-    Conditions and rules of the space are left aside: they can only make it smaller.
+    Conditions and rules of the space are ignored: they can only make it smaller.
     """
     space = sweep.search.space
     most = {path: choose(space[path].edges()) for path, choose in _LARGEST.items() if path in space}
@@ -124,50 +186,37 @@ def corners(sweep: Sweep) -> Iterator[Recipe]:
 
 
 class Needs:
-    """Bytes that the trials of a sweep need at least, on a GPU.
+    """The minimal bytes of a sweep's trials on a GPU, by the present correction of estimates.
 
-    Points that do not differ in what decides memory are looked at once.
-
-    Args:
-        sweep: where the points belong.
-        bases: what is known of its bases.
-        measured: returns by how much the hosts' trials were estimated wrong, as is known by now.
+    Points that differ in nothing that memory depends on are estimated once. `measured` returns
+    the correction by what the hosts have measured so far.
     """
 
     def __init__(
         self, sweep: Sweep, bases: Bases, measured: Callable[[], Correction] = Correction
     ) -> None:
         self._sweep, self._bases, self._measured = sweep, bases, measured
-        self._known: dict[tuple[Any, ...], tuple[Recipe, Footprint] | None] = {}
+        self._known: dict[tuple[str, ...], tuple[Recipe, Footprint | None]] = {}
 
     def __call__(self, point: Point) -> float:
-        """Return the bytes of a point's smallest footprint, see `workers.memory.fit.least`.
-
-        0 for a point whose base is not known: it may go anywhere.
-        """
+        """Return the minimal bytes of a point; 0 for an unknown base, which may go anywhere."""
         key = tuple(str(point.get(path)) for path in (*_LARGEST, *_KINDS))
         if key not in self._known:
-            self._known[key] = self._estimated(self._sweep.with_point(point))
-        known = self._known[key]
-        if known is None:
+            recipe = self._sweep.with_point(point)
+            base = self._bases.of(recipe)
+            footprint = estimate(recipe, base, gpu=True, rows=1) if base else None
+            self._known[key] = recipe, footprint
+        recipe, footprint = self._known[key]
+        if footprint is None:
             return 0.0
-        recipe, estimated = known
-        return _least(self._measured().of(estimated), recipe)
+        return fit.least(self._measured().of(footprint), recipe.evaluate.batch_size)
 
     def refusal(self, point: Point, most: float) -> str | None:
-        """Return why a point fits on no GPU, of which the largest has `most` bytes; else None."""
+        """Return why a point fits on no GPU if the largest has `most` bytes; None if it fits."""
         need = self(point)
         if not most or need <= most:
             return None
         return f"needs at least {need / 1e9:.0f} GB, and the largest GPU has {most / 1e9:.0f} GB"
-
-    def _estimated(self, recipe: Recipe) -> tuple[Recipe, Footprint] | None:
-        base = self._bases.of(recipe)
-        return (recipe, estimate(recipe, base, gpu=True, rows=1)) if base else None
-
-
-def _least(one: Footprint, recipe: Recipe) -> float:
-    return fit.least(one, recipe.evaluate.batch_size)
 
 
 def _slots(
@@ -178,30 +227,13 @@ def _slots(
         return 1, "resources.packing is off"
     if None not in reasons:
         return 1, "no trial can share a forward with others"
-    disturbed = [name for name in sweep.search.quantities if name in _OF_THE_MACHINE]
+    disturbed = [name for name in sweep.search.quantities if name in _SHARED_MEASURES]
     if disturbed:
-        return 1, f"{disturbed[0]} decides, and neighbours would count in it"
+        return 1, f"{disturbed[0]} decides, and other trials of the host would change it"
     count = fit.slots(one, device, sweep.search.trials)
     if count == sweep.search.trials:
         return count, "as many as there are trials"
     if count == device.most_slots:
-        return count, f"the most on a {'GPU' if device.gpu else 'CPU'}{_shared(device)}"
+        shared = f" that {device.hosts} hosts share" if device.hosts > 1 else ""
+        return count, f"the most on a {'GPU' if device.gpu else 'CPU'}{shared}"
     return count, f"as many as fit in {fit.USABLE:.0%} of {format_bytes(device.bytes)}"
-
-
-def _shared(device: Device) -> str:
-    return f" that {device.hosts} hosts share" if device.hosts > 1 else ""
-
-
-def _reason_alone(recipe: Recipe, base: Architecture, device: Device) -> str | None:
-    family, layers = families.get(base.files.model_type), adapted_paths(recipe.adapter, base.files)
-    return reason_alone(recipe, family, layers, "cuda" if device.gpu else "cpu")
-
-
-def _resident(points: Iterable[Corner], device: Device) -> float:
-    """Return the bytes of the bases of all groups, which a host keeps beside each other."""
-    groups = {(recipe.model, recipe.quantization): base for recipe, base in points}
-    return sum(
-        base_bytes(base.files, quantization, model.dtype, gpu=device.gpu)
-        for (model, quantization), base in groups.items()
-    )

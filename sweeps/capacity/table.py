@@ -1,10 +1,9 @@
-"""What ``sweeps plan`` says of memory: what a host needs, and how many trials it can hold."""
+"""The memory of ``sweeps plan``: what a host needs, and how many trials it can hold."""
 
-from sweeps.capacity import bases, memory
-from sweeps.capacity.bases import Bases, Files
+from sweeps.capacity import memory
 from sweeps.capacity.device import cards, machine_bytes
 from sweeps.capacity.layout import Layout
-from sweeps.capacity.memory import Capacity
+from sweeps.capacity.memory import Bases, Capacity, Files
 from sweeps.results.retention import format_bytes
 from sweeps.spec.sweep import Sweep
 from workers.memory.fit import Device
@@ -14,10 +13,7 @@ _JAVA_BYTES = 0.6e9  # METEOR's Java process on each node, measured
 
 
 def device_of(layout: Layout, gpu_bytes: float | None = None) -> Device | None:
-    """Return what each host has: of a GPU with `gpu_bytes`, else of this machine's own devices.
-
-    None for GPUs of which nothing is known.
-    """
+    """Return each host's device: of `gpu_bytes` or this machine's; None for an unknown GPU."""
     if gpu_bytes is None and not layout.gpus_per_host:
         own = machine_bytes() / layout.hosts
         return Device(gpu=False, bytes=own, hosts=layout.hosts)
@@ -30,18 +26,39 @@ def lines(sweep: Sweep, files: Files, device: Device | None) -> list[tuple[str, 
     if not files:
         return [("memory", UNKNOWN)]
     if device is None:
-        return [("memory", "unknown: no NVIDIA driver says how large the GPU is; "
-                           "name a size with --gpu-memory")]  # fmt: skip
-    found = memory.capacity(sweep, Bases(files), device)
-    title = f"of a host on a {_kind(device)}, for the largest trial: {_point(sweep, found)}"
-    missing = [base for base, revision in bases.names(sweep) if (base, revision) not in files]
-    if missing:
+        reason = "no NVIDIA driver says how large the GPU is; name a size with --gpu-memory"
+        return [("memory", f"unknown: {reason}")]
+    found, every = memory.capacity(sweep, Bases(files), device), memory.base_names(sweep)
+    largest, kind = found.largest, "GPU" if device.gpu else "CPU"
+    base = f" of {largest.model.base}" if len(every) > 1 else ""
+    title = (
+        f"of a host on a {kind} with {format_bytes(device.bytes)}, for the largest trial: "
+        f"{largest.adapter.variant} of rank {largest.adapter.rank} on {largest.adapter.targets}"
+        f"{base}, batch size {largest.train.batch_size}"
+    )
+    if missing := [name for name, revision in every if (name, revision) not in files]:
         title += f"; not counted before they are on this machine: {', '.join(missing)}"
-    return [("memory", title), *_parts(sweep, found), *_slots(sweep, found, device)]
+
+    slots = found.why
+    if found.slots > 1:
+        slots += f"; {format_bytes(found.one.times(found.slots).total)} together"
+    slots = f"{found.slots}: {slots}"
+    if sweep.resources.slots != "auto":
+        slots = f"{sweep.resources.slots} as the file says; auto would be {slots}"
+    trials = "some trials" if found.packs else "all trials"
+    alone = [("  alone", f"{trials}: {reason}") for reason in found.alone]
+    least = format_bytes(found.least)
+    if found.one.total > device.room and device.gpu and found.least > device.bytes:
+        short = f"some trials need at least {least}: such points are not tried"
+        alone.append(("  short", short))
+    elif found.one.total > device.room:
+        short = f"trials may run out of memory; they need up to {least} at the least"
+        alone.append(("  short", short))
+    return [("memory", title), *_parts(sweep, found), ("  slots", slots), *alone]
 
 
 def summary(sweep: Sweep, files: Files, layout: Layout) -> str:
-    """Return in one line what one host needs with a single slot."""
+    """Return the need of one host with a single slot in one line."""
     device = device_of(layout)
     if not files or device is None:
         return UNKNOWN
@@ -52,56 +69,19 @@ def summary(sweep: Sweep, files: Files, layout: Layout) -> str:
 
 def _parts(sweep: Sweep, found: Capacity) -> list[tuple[str, str]]:
     one, evaluate = found.one, found.largest.evaluate
+    size, several = format_bytes, len(memory.base_names(sweep))
     stored = " and ".join(map(str, sweep.swept("quantization", sweep.quantization)))
-    several = len(bases.names(sweep))
     count = f"{several} bases, " if several > 1 else ""
     beams = max(evaluate.beams, evaluate.final_beams)
-    java = f", {format_bytes(_JAVA_BYTES)} of METEOR" if "meteor" in evaluate.metrics else ""
+    written = f"{evaluate.batch_size} images with {beams} beam{'s' if beams > 1 else ''}"
+    java = f", {size(_JAVA_BYTES)} of METEOR" if "meteor" in evaluate.metrics else ""
     rows = f"{found.micro_batch} row{'s' if found.micro_batch > 1 else ''} in a forward"
+    step = f"{size(one.activations)} per slot for activations, {size(one.logits)} for logits"
     return [
-        ("  base", f"{format_bytes(one.base)}, {count}quantization {stored}"),
-        ("  adapter", f"{format_bytes(one.adapter)} per slot, with gradient and optimizer"),
-        ("  step", f"{format_bytes(one.activations)} per slot for activations, "
-                   f"{format_bytes(one.logits)} for logits, {rows}"),
-        ("  captions", f"{format_bytes(one.generation)} per slot instead of a step, "
-                       f"{evaluate.batch_size} images with {beams} beam{'s' if beams > 1 else ''}"),
-        ("  process", f"{format_bytes(one.context)}{java}"),
-        ("  together", f"{format_bytes(one.total)} with one slot"),
-    ]  # fmt: skip
-
-
-def _slots(sweep: Sweep, found: Capacity, device: Device) -> list[tuple[str, str]]:
-    who = "some trials" if found.packs else "all trials"
-    alone = [("  alone", f"{who}: {reason}") for reason in found.alone]
-    if found.one.total > device.room:
-        alone.append(("  short", _short(found, device)))
-    return [("  slots", _count(sweep, found)), *alone]
-
-
-def _count(sweep: Sweep, found: Capacity) -> str:
-    """Return the slots of a host and what decided on them."""
-    together = format_bytes(found.one.times(found.slots).total)
-    auto = f"{found.why}; {together} together" if found.slots > 1 else found.why
-    if sweep.resources.slots == "auto":
-        return f"{found.slots}: {auto}"
-    return f"{sweep.resources.slots} as the file says; auto would be {found.slots}: {auto}"
-
-
-def _short(found: Capacity, device: Device) -> str:
-    """Return what becomes of the largest trial where memory is short."""
-    if device.gpu and found.least > device.bytes:
-        return f"some trials need at least {format_bytes(found.least)}: such points are not tried"
-    return f"trials may run out of memory; they need up to {format_bytes(found.least)} at the least"
-
-
-def _kind(device: Device) -> str:
-    return f"{'GPU' if device.gpu else 'CPU'} with {format_bytes(device.bytes)}"
-
-
-def _point(sweep: Sweep, found: Capacity) -> str:
-    """Return the values of the largest trial that memory depends on."""
-    largest = found.largest
-    batch = f"batch size {largest.train.batch_size}"
-    adapter = largest.adapter
-    base = f" of {largest.model.base}" if len(bases.names(sweep)) > 1 else ""
-    return f"{adapter.variant} of rank {adapter.rank} on {adapter.targets}{base}, {batch}"
+        ("  base", f"{size(one.base)}, {count}quantization {stored}"),
+        ("  adapter", f"{size(one.adapter)} per slot, with gradient and optimizer"),
+        ("  step", f"{step}, {rows}"),
+        ("  captions", f"{size(one.generation)} per slot instead of a step, {written}"),
+        ("  process", f"{size(one.context)}{java}"),
+        ("  together", f"{size(one.total)} with one slot"),
+    ]

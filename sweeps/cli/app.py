@@ -158,9 +158,9 @@ def compare(
 
         show(one, results, console())
     else:
-        from sweeps.board.versus import show as show_both
+        from sweeps.board.paired_comparison import print_comparison
 
-        show_both(one, other, results, console())
+        print_comparison(one, other, results, console())
 
 
 @app.command()

@@ -26,12 +26,12 @@ def report(
 def write(sweep_id: str, out: Path, results: Path, console: "Console") -> None:
     """Write the report of a sweep to `out`; raises FileNotFoundError for an unknown sweep."""
     from sweeps.board.handle import SweepHandle
-    from sweeps.board.standings import judged
+    from sweeps.board.standings import add_standings
     from sweeps.pages.facts import gather
-    from sweeps.pages.publish import html
+    from sweeps.pages.report import html
 
     earlier = SweepHandle.find(results, sweep_id)
-    board = judged(earlier.run, earlier.board)
+    board = add_standings(earlier.run, earlier.board)
     facts = gather(earlier.sweep, earlier.folder, earlier.run, board)
     text = html(facts, earlier.folder, earlier.run)
     out.write_text(text, encoding="utf-8")

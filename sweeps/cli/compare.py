@@ -8,7 +8,7 @@ from rich.console import Console
 
 from sweeps.board.handle import SweepHandle
 from sweeps.board.leaderboard import Leaderboard
-from sweeps.board.standings import judged
+from sweeps.board.standings import add_standings
 from sweeps.cli.outcome import print_leaderboard, print_links
 from sweeps.study.study import importances
 
@@ -31,7 +31,7 @@ def comparison(sweep_id: str, results: Path) -> Comparison:
     earlier = SweepHandle.find(results, sweep_id)
     return Comparison(
         earlier=earlier,
-        leaderboard=judged(earlier.run, earlier.board),
+        leaderboard=add_standings(earlier.run, earlier.board),
         importances=importances(earlier.sweep, earlier.folder),
     )
 

@@ -8,12 +8,20 @@ from rich.table import Table
 from rich.text import Text
 
 from sweeps.board import front_view
-from sweeps.board.leaderboard import Leaderboard, guarded, header, no_winner, number, row, verdict
+from sweeps.board.leaderboard import (
+    Leaderboard,
+    describe_tied,
+    format_score,
+    header,
+    no_winner,
+    row,
+    warnings,
+)
 from sweeps.board.standings import record_standings
 from sweeps.board.view import sweep_links
 from sweeps.capacity import disk
 from sweeps.driver.run import Outcome, run
-from sweeps.pages.publish import publish
+from sweeps.pages.report import publish
 from sweeps.promotion.adapters import challenger_of
 from sweeps.promotion.gate import Policy
 from sweeps.promotion.promote import promote
@@ -131,12 +139,12 @@ def results_option(root: Path) -> str:
 def print_leaderboard(board: Leaderboard, console: Console) -> None:
     """Print the leaderboard, and which trials are not significantly different from the best."""
     console.print(table(board, console.width))
-    said = verdict(board)
+    said = describe_tied(board)
     if said:
         console.print(said, soft_wrap=True)
-    for line in board.remarks:
+    for line in board.notes:
         console.print(line, soft_wrap=True)
-    for line in guarded(board):
+    for line in warnings(board):
         console.print(Text(line, style="red"), soft_wrap=True)
     front_view.print_front(board, console)
 
@@ -156,7 +164,7 @@ def table(board: Leaderboard, width: int) -> Table:
     if len(board.trials) > _SHOWN:
         grid.add_row(f"... and {len(board.trials) - _SHOWN} more", style="dim")
     front = [""] if board.further else []
-    grid.add_row("zero-shot", "", *front, number(board.zero_shot), style="dim")
+    grid.add_row("zero-shot", "", *front, format_score(board.zero_shot), style="dim")
     return grid
 
 

@@ -6,12 +6,11 @@ from rich.console import Console
 from rich.text import Text
 
 from sweeps import samplers
-from sweeps.capacity import bases, disk, table
-from sweeps.capacity.bases import Files
+from sweeps.capacity import disk, memory, table
 from sweeps.capacity.device import machine_bytes
 from sweeps.capacity.disk import largest_adapter
-from sweeps.capacity.layout import Layout, local_layout, refuse
-from sweeps.capacity.sharing import hosts_that_fit
+from sweeps.capacity.layout import Layout, local_layout, refuse_gpu_budget
+from sweeps.capacity.memory import Files, hosts_that_fit
 from sweeps.cli.spaces import show_sweep
 from sweeps.results import retention
 from sweeps.results.budget import described
@@ -35,7 +34,7 @@ def show(sweep: Sweep, results: Path, console: Console, gpu_bytes: float | None 
     `gpu_bytes` is the memory of another GPU than this machine has.
     """
     plan = _layout(sweep)
-    refuse(sweep, plan)
+    refuse_gpu_budget(sweep, plan)
     for name, value in _lines(sweep, results, plan, gpu_bytes):
         console.print(Text.assemble((f"{name:<11}", "bold"), f" {value}"), soft_wrap=True)
     console.print("\nspace", style="bold")
@@ -62,7 +61,7 @@ def sample_titles(sweep: Sweep, count: int) -> list[str]:
 def _lines(
     sweep: Sweep, results: Path, plan: Layout, gpu_bytes: float | None
 ) -> list[tuple[str, str]]:
-    there = bases.found(sweep)
+    there = memory.local_files(sweep)
     files = there.get((sweep.model.base, sweep.model.revision))
     refused = ", which resources.device refuses" if sweep.resources.device == "gpu" else ""
     device = "GPU" if plan.gpus_per_host else f"CPU{refused}"
@@ -131,13 +130,13 @@ def _study(sweep: Sweep) -> str:
 def memory_note(sweep: Sweep) -> str:
     """Return what one host of a sweep needs on this machine, in words; imports torch."""
     plan = _layout(sweep)
-    folders = {name: checkpoint_files.local_folder(*name) for name in bases.names(sweep)}
+    folders = {name: checkpoint_files.local_folder(*name) for name in memory.base_names(sweep)}
     there = {name: checkpoint_files.from_config(own) for name, own in folders.items() if own}
     return table.summary(sweep, there, plan)
 
 
 def _bases(sweep: Sweep, there: Files) -> str:
-    return "; ".join(_base(name, there.get((name, own))) for name, own in bases.names(sweep))
+    return "; ".join(_base(name, there.get((name, own))) for name, own in memory.base_names(sweep))
 
 
 def _base(base: str, files: CheckpointFiles | None) -> str:

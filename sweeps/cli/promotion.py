@@ -34,7 +34,7 @@ def promote(
         bool,
         typer.Option(
             "--allow-new-data",
-            help="Where the champion was judged by other images, metrics or base: score both anew.",
+            help="Where the champion was judged by other images, metrics or base: rescore both.",
         ),
     ] = False,
     margin: Annotated[
@@ -150,10 +150,10 @@ def _ledger(name: str, results: "Path") -> "Ledger":
 def _check_registered(ledger: "Ledger") -> None:
     """Raise ValueError, naming the models there are, for one that is not registered."""
     from sweeps.promotion.adapters import known_models
-    from sweeps.promotion.registry import find
+    from sweeps.promotion.registry import get_or_none
 
     client, model = ledger.tracking.client(), ledger.model
-    if find(client.get_registered_model, model) is not None:
+    if get_or_none(client.get_registered_model, model) is not None:
         return
     kept = ""
     if ledger.entries():

@@ -8,7 +8,7 @@ from rich.console import Console
 from sweeps.board import abandoned
 from sweeps.board.handle import SweepHandle
 from sweeps.board.standings import record_standings
-from sweeps.pages.publish import publish
+from sweeps.pages.report import publish
 from sweeps.results import lease
 from sweeps.results.folder import SweepFolder
 from sweeps.storage import places

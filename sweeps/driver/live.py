@@ -9,7 +9,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from sweeps.board.leaderboard import number
+from sweeps.board.leaderboard import format_score
 from sweeps.driver import events
 from sweeps.driver.progress import Progress
 from sweeps.study.trials import RUNNING, TrialState
@@ -121,8 +121,8 @@ def table(progress: Progress) -> Group:
         grid.add_row(
             Text(trial.title, style="bold" if trial is best else ""),
             f"{trial.rung}/{progress.epochs}",
-            number(trial.objective),
-            number(trial.score),
+            format_score(trial.objective),
+            format_score(trial.score),
             Text(trial.state, style=_COLOURS.get(trial.state, "cyan")),
         )
     errors = [Text(line, style="red") for line in failures(progress)]

@@ -121,7 +121,7 @@ def _conclude(handle: SweepHandle, state: Ending) -> tuple[Leaderboard, bool]:
     tracked = not waiting(folder).count
     if tracked:
         try:
-            board = run.line.attempt(lambda _: standings.tracked(run, board))
+            board = run.line.attempt(lambda _: standings.add_runs(run, board))
         except AwayError:
             tracked = False
     winner = board.winner

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from sweeps.board import sweep_view
 from sweeps.board.handle import SweepHandle
-from sweeps.capacity.layout import refuse, refuse_cpu, refuse_unmeasured
+from sweeps.capacity.layout import refuse_missing_gpus
 from sweeps.driver.callbacks import Follow, KeepAcknowledged, StopRequested
 from sweeps.driver.controller import Controller
 from sweeps.driver.live import view
@@ -46,9 +46,7 @@ def search(handle: SweepHandle, console: Console) -> bool:
     sweep, folder = handle.sweep, handle.folder
     with refused():
         plan = cluster.cluster_layout(sweep)
-        refuse_cpu(sweep.resources, plan)
-        refuse(sweep, plan)
-        refuse_unmeasured(sweep, plan)
+        refuse_missing_gpus(sweep, plan)
     storage = places.address_of(folder.root)
     context = SweepContext(sweep=sweep, folder=folder, threads=plan.threads, storage=storage)
     if sweep.model.base in builtin.BASES and not builtin.is_cached(sweep.model.base):

@@ -20,7 +20,7 @@ from ray.job_config import JobConfig
 from ray.tune.execution import class_cache
 
 from sweeps.capacity.layout import Layout, local_cpus, local_gpus
-from sweeps.capacity.sharing import hosts_that_fit
+from sweeps.capacity.memory import hosts_that_fit
 from sweeps.fleet import nodes, ray_access
 from sweeps.fleet.ray_access import ClusterAccess
 from sweeps.spec.load import Sweep

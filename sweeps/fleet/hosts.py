@@ -10,8 +10,7 @@ from typing import Any
 
 import ray
 
-from sweeps.capacity.memory import Needs
-from sweeps.capacity.sharing import hosts_that_fit
+from sweeps.capacity.memory import Needs, hosts_that_fit
 from sweeps.fleet import cluster, measuring, scorer
 from sweeps.fleet import nodes as cluster_nodes
 from sweeps.fleet.membership import Membership

@@ -6,7 +6,7 @@ from dataclasses import replace
 import ray
 
 from sweeps.capacity import memory
-from sweeps.capacity.bases import Bases
+from sweeps.capacity.memory import Bases
 from sweeps.fleet.placement import Room
 from sweeps.fleet.starting import HostHandle, HostReport
 from sweeps.spec.sweep import Sweep

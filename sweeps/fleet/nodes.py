@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from sweeps.capacity.layout import Layout, layout, units
+from sweeps.capacity.layout import Layout, layout, most_hosts
 from sweeps.spec.sweep import Resources
 
 
@@ -48,7 +48,7 @@ def layouts(
         nodes: all nodes that live.
         held: hosts that are there already, by the id of their node; such a node gets no more.
         gpu: whether hosts train on GPUs. Scores of a GPU and of a CPU are not compared.
-        fitting: see `sweeps.capacity.sharing`; asked of nodes without GPUs.
+        fitting: see `sweeps.capacity.memory`; asked of nodes without GPUs.
     """
     room = {node: _units(wanted, node, gpu=gpu) for node in nodes}
     if wanted.hosts == "auto":
@@ -89,7 +89,7 @@ def _spread(hosts: int, room: Mapping[Node, int]) -> dict[Node, int]:
 
 def _units(wanted: Resources, node: Node, *, gpu: bool) -> int:
     """Return the most hosts that a node may have."""
-    return units(0 if gpu else node.cpus, node.gpus if gpu else 0, wanted.gpus_per_host)
+    return most_hosts(0 if gpu else node.cpus, node.gpus if gpu else 0, wanted.gpus_per_host)
 
 
 def _layout(wanted: Resources, node: Node, hosts: Any, *, gpu: bool, fitting: Fitting) -> Layout:

@@ -10,8 +10,8 @@ import ray
 from ray import tune
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from sweeps.capacity.bases import Bases
 from sweeps.capacity.layout import Layout
+from sweeps.capacity.memory import Bases
 from sweeps.fleet.nodes import Node
 from sweeps.fleet.placement import Fleet, fleet_name
 from sweeps.fleet.scorer import NodeScorer

@@ -24,7 +24,7 @@ from sweeps.trial import Point, Start, trial_id
 from workers.redaction import redacted
 
 if TYPE_CHECKING:
-    from sweeps.capacity.bases import Files
+    from sweeps.capacity.memory import Files
     from workers.evaluation.scoring import MakeScorer
     from workers.host.host import Host
     from workers.memory.fit import Device
@@ -99,9 +99,9 @@ class HostActor:
 
     def files(self) -> "Files":
         """Return what the bases' files on this node tell of their size."""
-        from sweeps.capacity import bases
+        from sweeps.capacity import memory
 
-        return bases.found(self._context.sweep)
+        return memory.local_files(self._context.sweep)
 
     def correction(self) -> "Correction":
         """Return what was measured so far of the memory of trials, in terms of the estimate."""

@@ -1,4 +1,4 @@
-"""Trained adapters by what names them: a sweep, one of its trials, a registered model, a folder."""
+"""Trained adapters by name: of a sweep, a trial, a registered model, or a folder."""
 
 import json
 import os
@@ -14,10 +14,9 @@ from rich.console import Console
 from rich.progress import track
 
 from sweeps import names
-from sweeps.board import front_view
 from sweeps.board.handle import SweepHandle, adapter_of, best_adapter
-from sweeps.board.leaderboard import no_winner
-from sweeps.promotion.registry import RECIPE, check_adapter, find, global_store
+from sweeps.board.leaderboard import format_score, no_winner
+from sweeps.promotion.registry import RECIPE, check_adapter, get_or_none, global_store
 from sweeps.results.folder import SweepFolder
 from sweeps.study.study import recipe_of
 from sweeps.study.trials import TrialState
@@ -26,13 +25,10 @@ from sweeps.tracking.run_lookup import run_id
 from workers.recipe import Recipe
 from workers.report import Prediction
 
-LINES = 10
-"""Lines of progress where there is no terminal."""
-
-
 SCHEME = "models:/"
 NAMED = re.compile(rf"{SCHEME}([^/@]+)(?:@(.+)|/([0-9]+))")
 _RUN_ID = re.compile("[0-9a-f]{32}")
+_PROGRESS_LINES = 10  # where there is no terminal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,20 +40,20 @@ class TrainedAdapter:
     path: Path
     """Folder as peft saves it."""
     known_recipe: Recipe | None
-    """What it was trained by; None for a folder, which does not say."""
+    """The recipe of its training; None for a folder, which has none."""
     base: str | None = None
-    """The base that a folder without recipe was trained on, where it says so."""
+    """The base of a folder without recipe, where its configuration names one."""
     run_id: str | None = None
-    """The run of its trial, for one that may be promoted."""
+    """The run of its trial; needed for a promotion."""
     tags: Mapping[str, str] = field(default_factory=dict)
-    """Where it is from, for a registered version: the sweep, the trial and its best scores."""
+    """Tags of a registered version: the sweep, the trial and its best scores."""
 
     @property
     def recipe(self) -> Recipe:
-        """What it was trained by. Raises ValueError for a folder, which does not say."""
+        """The recipe of its training. Raises ValueError for a folder, which has none."""
         if self.known_recipe is None:
             raise ValueError(
-                f"{self.title} says nothing of its base model and prompt: name a sweep, a trial "
+                f"{self.title} does not name its base model and prompt: name a sweep, a trial "
                 "or a registered model"
             )
         return self.known_recipe
@@ -65,7 +61,7 @@ class TrainedAdapter:
 
 @contextmanager
 def open_adapter(source: str, results: Path) -> Iterator[TrainedAdapter]:
-    """Give the adapter that `source` names, as long as the block lasts.
+    """Yield the adapter that `source` names; it may be deleted after the block.
 
     `source` is a sweep (its winner) or a trial of one (``SWEEP/trial-003``), ``NAME@alias``,
     ``models:/NAME@alias`` or ``models:/NAME/version`` of the store that MLFLOW_TRACKING_URI names,
@@ -78,8 +74,8 @@ def open_adapter(source: str, results: Path) -> Iterator[TrainedAdapter]:
     if "@" in source and not source.startswith(SCHEME) and not Path(source).is_dir():
         source = f"{SCHEME}{source}"
     if source.startswith(SCHEME):
-        with TemporaryDirectory() as folder:
-            yield fetch_registered(source, model_store(results), folder)
+        with TemporaryDirectory() as temporary:
+            yield fetch_registered(source, model_store(results), temporary)
     elif (is_sweep and SweepFolder(root=results.absolute(), sweep_id=sweep_id).is_there) or not (
         "/" in source or Path(source).is_dir()
     ):
@@ -88,19 +84,25 @@ def open_adapter(source: str, results: Path) -> Iterator[TrainedAdapter]:
         found = board.trial(trial) if trial else best_adapter(earlier.folder, board)[0]
         yield adapter_of_trial(earlier, found)
     else:
-        yield _saved(Path(source))
+        folder = Path(source)
+        if not folder.is_dir():
+            raise FileNotFoundError(f"there is no folder {folder}")
+        check_adapter(folder)
+        config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+        base = config.get("base_model_name_or_path")
+        yield TrainedAdapter(title=str(folder), path=folder, known_recipe=None, base=base)
 
 
 def find_trial(name: str, results: Path) -> tuple[SweepHandle, TrialState]:
-    """Return the trial that `name` names for a promotion, with its sweep.
+    """Return the trial to promote that `name` names, with its sweep.
 
     ``SWEEP/trial-003``, the sweep alone for its winner, or the id of a trial's run in MLflow.
-    Raises ValueError or FileNotFoundError for a trial that is not there or cannot be promoted,
+    Raises ValueError or FileNotFoundError for a trial that does not exist or cannot be promoted,
     and for a sweep alone that has several objectives: its front has no winner.
     """
     if _RUN_ID.fullmatch(name):
         tracking = model_store(results)
-        run = find(tracking.client().get_run, name)
+        run = get_or_none(tracking.client().get_run, name)
         if run is None:
             raise ValueError(
                 f"no run {name} in {tracking.address}; MLFLOW_TRACKING_URI names another store"
@@ -116,11 +118,15 @@ def find_trial(name: str, results: Path) -> tuple[SweepHandle, TrialState]:
     if found is None:
         raise ValueError(f"{sweep_id}: {no_winner(board)}, so there is nothing to promote")
     if not trial and board.further:
-        choices = "".join(f"\n  {line}" for line in front_view.lines(board))
-        raise ValueError(
+        message = (
             f"{sweep_id} has several objectives; choose a trial of its front, such as "
-            f"{sweep_id}/{board.front[0].name}:{choices}"
+            f"{sweep_id}/{board.front[0].name}:"
         )
+        for each in board.front:
+            pairs = zip(board.objectives, each.values, strict=True)
+            scores = ", ".join(f"{one.metric} {format_score(value)}" for one, value in pairs)
+            message += f"\n  {each.name}: {scores}"
+        raise ValueError(message)
     if found.violates:
         raise ValueError(f"{trial} cannot be promoted: {found.violates}")
     if found.score is None:
@@ -129,18 +135,15 @@ def find_trial(name: str, results: Path) -> tuple[SweepHandle, TrialState]:
 
 
 def challenger_of(earlier: SweepHandle, trial: TrialState) -> TrainedAdapter:
-    """Return the best adapter of a trial, with its run; raises ValueError without one of them."""
+    """Return the best adapter of a trial with its run; raises ValueError if one is missing."""
     return replace(adapter_of_trial(earlier, trial), run_id=run_id(earlier.run, trial.name))
 
 
 def adapter_of_trial(earlier: SweepHandle, trial: TrialState) -> TrainedAdapter:
     """Return the best adapter of a trial; raises ValueError when it is gone."""
     folder, objectives = earlier.folder, earlier.sweep.search.objectives
-    best = {
-        f"best.{objective.metric}": f"{trial.best[objective.metric]:.6f}"
-        for objective in objectives
-        if objective.metric in trial.best
-    }
+    metrics = [each.metric for each in objectives if each.metric in trial.best]
+    best = {f"best.{metric}": f"{trial.best[metric]:.6f}" for metric in metrics}
     return TrainedAdapter(
         title=f"{trial.title} of {folder.sweep_id}",
         path=adapter_of(folder, trial),
@@ -167,7 +170,7 @@ def fetch_registered(source: str, tracking: Tracking, folder: str) -> TrainedAda
     if recipe is None:
         raise ValueError(f"{source} was not registered by sweeps: it has no recipe")
     flavor = model.flavors["python_function"]
-    # The commit that a recipe without revision was trained on stands with the captioner only.
+    # Only the captioner has the commit that a recipe without revision was trained on.
     revision = flavor.get("config", {}).get("revision")
     return TrainedAdapter(
         title=f"{version.name} version {version.version}",
@@ -191,25 +194,22 @@ def model_store(results: Path) -> Tracking:
 def version_of(client: Any, source: str, address: str) -> Any:
     """Return the version that ``models:/NAME@alias`` or ``models:/NAME/version`` names.
 
-    Raises ValueError, naming what there is, for none.
+    Raises ValueError, naming the alternatives, if there is none.
     """
     match = NAMED.fullmatch(source)
     if match is None:
         raise ValueError(f"a model must be {SCHEME}NAME@alias or {SCHEME}NAME/version: {source!r}")
     name, alias, number = match.groups()
-    version = (
-        find(client.get_model_version_by_alias, name, alias)
-        if alias
-        else find(client.get_model_version, name, number)
-    )
+    get = client.get_model_version_by_alias if alias else client.get_model_version
+    version = get_or_none(get, name, alias or number)
     if version is None:
         raise ValueError(f"no {source} in {address}; {known_models(client, name)}")
     return version
 
 
 def known_models(client: Any, name: str) -> str:
-    """Describe what can be named instead: the model's versions and aliases, or all models."""
-    model = find(client.get_registered_model, name)
+    """Describe the alternatives: the model's versions and aliases, or all models."""
+    model = get_or_none(client.get_registered_model, name)
     if model is None:
         models = sorted(each.name for each in client.search_registered_models())
         return f"there are models {', '.join(models)}" if models else "there is no model"
@@ -219,23 +219,14 @@ def known_models(client: Any, name: str) -> str:
     return f"{name} has versions {numbers} and aliases {aliases}"
 
 
-def _saved(folder: Path) -> TrainedAdapter:
-    if not folder.is_dir():
-        raise FileNotFoundError(f"there is no folder {folder}")
-    check_adapter(folder)
-    config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
-    base = config.get("base_model_name_or_path")
-    return TrainedAdapter(title=str(folder), path=folder, known_recipe=None, base=base)
-
-
-def followed(
+def with_progress(
     predictions: Iterable[Prediction], total: int, console: Console
-) -> Iterable[Prediction]:
+) -> Iterator[Prediction]:
     """Yield the predictions under a progress bar, or a few lines where there is no terminal."""
     if console.is_terminal:
         yield from track(predictions, "predict", total, console=console, transient=True)
         return
     for done, prediction in enumerate(predictions, 1):
         yield prediction
-        if done * LINES // total > (done - 1) * LINES // total:
+        if done * _PROGRESS_LINES // total > (done - 1) * _PROGRESS_LINES // total:
             console.print(f"predicted {done} of {total}")

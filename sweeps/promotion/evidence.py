@@ -1,4 +1,4 @@
-"""Evidence of a promotion: both sides caption the held-out images, and what was found is kept.
+"""Evidence of a promotion: the captions of both sides for the held-out images, scored.
 
 The whole verdict is kept with the trial's run, a summary with the registered version.
 """
@@ -18,7 +18,7 @@ from rich.console import Console
 
 from sweeps import names
 from sweeps.promotion import serve_check
-from sweeps.promotion.adapters import TrainedAdapter, followed
+from sweeps.promotion.adapters import TrainedAdapter, with_progress
 from sweeps.promotion.gate import TERMS, Evidence, Policy, Terms, Verdict
 from sweeps.quiet import quiet_libraries
 from sweeps.results.scores_file import Captions, captions_of, plain
@@ -30,21 +30,16 @@ from workers.metrics.catalog import VERSION
 from workers.metrics.scorer import Scorer
 from workers.recipe import Recipe
 
-FOLDER = "promotion"
-"""Among the artifacts of the trial's run."""
 EVIDENCE = "gate.evidence"
-"""Tag of a version: where the evidence of its last verdict stands."""
+"""Tag of a version: the address of the evidence of its last verdict."""
 _TAGS = "gate."
-_USES = "test.uses"
-_MAX_DESCRIPTION = 5000
-"""Characters of a description in MLflow's database."""
-_QUICK = 100
-"""So many images are captioned without reporting progress."""
+_MAX_DESCRIPTION = 5000  # characters in MLflow's database
+_FEW_IMAGES = 100  # are captioned without a progress bar
 
 
 @dataclass(frozen=True, kw_only=True)
 class HeldOut:
-    """The captioned test images, on which both sides are measured alike."""
+    """The captioned test images, on which both sides are measured in the same way."""
 
     samples: tuple[Sample, ...] = field(repr=False)
     scorer: Scorer
@@ -55,10 +50,7 @@ class HeldOut:
     @classmethod
     @contextmanager
     def open(cls, recipe: Recipe, console: Console) -> Iterator["HeldOut"]:
-        """Give the test split of a recipe's data, with its scorer as long as the block lasts.
-
-        Raises ValueError, saying what to do, for one that cannot judge, see `load_samples`.
-        """
+        """Yield the test split (`load_samples`) with a scorer that runs during the block."""
         samples, evaluate = load_samples(recipe), recipe.evaluate
         references = {sample.id: sample.captions for sample in samples}
         with closing(Scorer(evaluate.metrics, references)) as scorer:
@@ -67,11 +59,11 @@ class HeldOut:
             yield cls(samples=samples, scorer=scorer, batch_size=batch_size, console=console)
 
     def terms(self, recipe: Recipe) -> Terms:
-        """Return by what a recipe's adapter is judged here and now."""
+        """Return the terms by which a recipe's adapter is judged here and now."""
         from workers.models.identity import identity
 
         return Terms(
-            images=digest(self.samples),
+            images=digest_images(self.samples),
             metrics=f"{VERSION}, pycocoevalcap {version('pycocoevalcap')}",
             base=identity(recipe.model),
         )
@@ -84,14 +76,14 @@ class HeldOut:
         bare: bool = False,
         served: tuple[str, Tracking] | None = None,
     ) -> Evidence:
-        """Load an adapter, let it caption all images, score them, and let it go.
+        """Load an adapter, score its captions of all images, and free its memory.
 
         With its own beams, prompt, length and quantization, as it is served. `bare` measures its
         base without it. `served` is the address and the store from which MLflow loads the same
         adapter: both must write the same captions. Raises ValueError for one that cannot be
         loaded.
         """
-        quiet_libraries()  # before their first import, which is when they talk
+        quiet_libraries()  # before their first import, which is when they print
         from workers.families.prompts import Asking
         from workers.inference.predict import Adapted, predict
         from workers.memory.errors import release
@@ -105,12 +97,13 @@ class HeldOut:
         try:
             adapted = Adapted.load(recipe.model, recipe.quantization, None if bare else path)
             if served:
-                expected = serve_check.expected(adapted, recipe, path, self.samples)
+                expected = serve_check.write_expected(adapted, recipe, path, self.samples)
             asking = Asking(task=recipe.task, prompt=recipe.prompt)
             evaluate = recipe.evaluate.model_copy(update={"batch_size": self.batch_size})
             written = predict(adapted, self.samples, asking, evaluate, seconds)
-            seen = followed(written, total, self.console) if total > _QUICK else written
-            captions = {each.image_id: each.caption for each in seen}
+            if total > _FEW_IMAGES:
+                written = with_progress(written, total, self.console)
+            captions = {each.image_id: each.caption for each in written}
         finally:
             adapted = None
             release()  # before another model is loaded
@@ -125,52 +118,48 @@ class HeldOut:
         if served is None or expected is None:
             return evidence
         self.console.print("loading the registered model back, as it is served")
-        answer = serve_check.ask(*served, expected.requests)
+        answer = serve_check.predict_served(*served, expected.requests)
         return replace(evidence, checks=(serve_check.check(expected, answer),))
 
 
 def load_samples(recipe: Recipe) -> tuple[Sample, ...]:
     """Return the test split of a recipe's data.
 
-    Raises ValueError, saying what to do, when it has fewer than two images or one without
-    captions.
+    Raises ValueError with the fix when it has fewer than two images or one without captions.
     """
     from workers.data import load
 
     data_set: DataSet = load(recipe.data)
     samples = data_set.splits["test"]
-    where = f"the test split of data.path {recipe.data.path or recipe.data.source}"
-    problem, bare = None, [sample.id for sample in samples if not sample.captions]
+    bare = [sample.id for sample in samples if not sample.captions]
     if len(samples) < 2:
         counts = ", ".join(f"{name} {len(part)}" for name, part in data_set.splits.items())
-        problem = f"{where} must have at least two images, got {counts}"
+        problem = f"at least two images, got {counts}"
     elif bare:
-        problem = (
-            f"{where} must have captions: {len(bare)} of its {len(samples)} images have none, "
-            f"such as {bare[0]}"
-        )
-    if problem:
-        raise ValueError(
-            f"{problem}; a promotion is judged on images that no trial has seen: give data.split a "
-            "share of captioned images for test (such as {train: 0.8, validation: 0.1, test: 0.1}) "
-            "and run a new sweep"
-        )
-    return samples
+        problem = f"captions: {len(bare)} of its {len(samples)} images have none, such as {bare[0]}"
+    else:
+        return samples
+    raise ValueError(
+        f"the test split of data.path {recipe.data.path or recipe.data.source} must have "
+        f"{problem}; a promotion is judged on images that no trial has seen: give data.split a "
+        "share of captioned images for test (such as {train: 0.8, validation: 0.1, test: 0.1}) "
+        "and run a new sweep"
+    )
 
 
-def digest(samples: Sequence[Sample]) -> str:
+def digest_images(samples: Sequence[Sample]) -> str:
     """Return the SHA-256 of ids, questions and references, whatever their order."""
     judged = sorted([each.id, each.question or "", *each.captions] for each in samples)
     return hashlib.sha256(json.dumps(judged).encode()).hexdigest()
 
 
 def count_uses(client: Any, run_id: str, digest: str, *, more: bool) -> int:
-    """Return how often test images have judged anything, over all runs of the store.
+    """Return how often test images were used for a judgement, over all runs of the store.
 
-    `more`: they just have, and that is noted at the run of the trial. Each further use makes a
-    gain that is mere chance more likely.
+    `more` counts one more use at the run of the trial. Each further use makes a gain by chance
+    more likely.
     """
-    tag = f"{_USES}.{digest[:12]}"
+    tag = f"test.uses.{digest[:12]}"
     if more:
         own = client.get_run(run_id).data.tags.get(tag, "0")
         set_tags(client, run_id, {tag: str(int(own) + 1)})
@@ -181,17 +170,25 @@ def count_uses(client: Any, run_id: str, digest: str, *, more: bool) -> int:
     )
 
 
-def terms_in(tags: Mapping[str, str]) -> Terms | None:
-    """Return by what a version was judged, from its tags; None where no gate judged it."""
+def read_terms(tags: Mapping[str, str]) -> Terms | None:
+    """Return the terms by which a version was judged, from its tags; None without a verdict."""
     found = {part: tags[_TAGS + part] for part in TERMS if _TAGS + part in tags}
     return Terms(**found) if found.keys() == TERMS.keys() else None
 
 
-def read(client: Any, address: str) -> Evidence | None:
-    """Return what was measured of the challenger; None when it was not, or when it is gone."""
+def stored_evidence(
+    client: Any, tags: Mapping[str, str], terms: Terms, metrics: Sequence[str]
+) -> Evidence | None:
+    """Return the evidence of the version with these tags, if it is by these terms and metrics.
+
+    None also when nothing was measured or the file is gone. Its beams, prompt and quantization
+    are those of its recipe, which never changes.
+    """
     from mlflow.exceptions import MlflowException
 
-    run_id, _, path = address.removeprefix("runs:/").partition("/")
+    if EVIDENCE not in tags:
+        return None
+    run_id, _, path = tags[EVIDENCE].removeprefix("runs:/").partition("/")
     with TemporaryDirectory() as local:
         try:
             text = Path(client.download_artifacts(run_id, path, local)).read_text("utf-8")
@@ -200,29 +197,18 @@ def read(client: Any, address: str) -> Evidence | None:
     written = json.loads(text)["challenger"]
     if written is None:
         return None
-    return Evidence(
+    found = Evidence(
         title=written["title"],
         terms=Terms(**written["terms"]),
         adapter_mb=written["adapter_mb"],
         latency_ms=written["latency_ms"],
         scored=captions_of(written["captions"]).scored,
     )
+    usable = found.terms == terms and set(metrics) <= set(found.scored.statistics)
+    return found if usable else None
 
 
-def stored(
-    client: Any, tags: Mapping[str, str], terms: Terms, metrics: Sequence[str]
-) -> Evidence | None:
-    """Return what was measured of a version by the same terms with these metrics, if it was.
-
-    Its beams, prompt and quantization are those of its recipe, which never changes.
-    """
-    found = read(client, tags[EVIDENCE]) if EVIDENCE in tags else None
-    if found and found.terms == terms and set(metrics) <= set(found.scored.statistics):
-        return found
-    return None
-
-
-def record(
+def record_verdict(
     client: Any,
     challenger: TrainedAdapter,
     verdict: Verdict,
@@ -232,11 +218,14 @@ def record(
 ) -> str:
     """Keep a verdict with the trial's run and on the page of version `number`.
 
-    `uses` is how often the test images have judged by now. Returns the address for `read`.
+    `uses` is how often the test images were used, now included. Returns the evidence's address.
     """
     at, evidence, run_id = datetime.now(UTC), verdict.evidence, challenger.run_id
-    path = f"{FOLDER}/v{number}-{at:%Y%m%dT%H%M%S.%fZ}.json"
+    path = f"promotion/v{number}-{at:%Y%m%dT%H%M%S.%fZ}.json"
     address, beams = f"runs:/{run_id}/{path}", challenger.recipe.evaluate.final_beams
+    checks = [asdict(check) for check in verdict.checks]
+    for check in checks:
+        check["asked"] = check.pop("required")
     content = {
         "model": policy.model,
         "version": int(number),
@@ -247,15 +236,7 @@ def record(
         "verdict": {
             "challenger": verdict.challenger,
             "champion": verdict.champion,
-            "checks": [
-                {
-                    "name": check.name,
-                    "passed": check.passed,
-                    "measured": check.measured,
-                    "asked": check.required,
-                }
-                for check in verdict.checks
-            ],
+            "checks": checks,
             "changes": [asdict(delta) for delta in verdict.deltas],
             "images": verdict.images,
             "confidence": verdict.confidence,

@@ -1,17 +1,17 @@
-"""The gate: whether a challenger may take the champion's place, and why. Values and pure functions.
+"""The gate: the checks that a challenger must pass to become the champion, as pure functions.
 
 Both have captioned the same images, which no trial has seen. The objective must be better by more
 than the margin, with the required confidence: the lower end of the paired bootstrap's interval of
 the gain decides. No other score may be significantly worse. These are not corrected for their
-number: a correction makes a loss harder to see, and what the gate must not do is to promote a
-loss; so each score's own interval decides, as the table shows it.
+number: a correction makes a loss harder to see, and the gate must not promote a loss; so each
+score's own interval decides, as the table shows it.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Literal
 
-from sweeps.spec.objectives import LOSS
+from sweeps.spec.objectives import LOSS, directions
 from sweeps.spec.sweep import Promote, Sweep
 from sweeps.spec.validation import issues_of
 from workers.metrics import catalog
@@ -21,35 +21,23 @@ from workers.metrics.scorer import Scored
 MIN_IMAGES = 30
 """Images below which the bootstrap's intervals are too narrow to rely on."""
 EPSILON = 5e-5
-"""Differences up to it are none: four digits do not show them. Without a single match BLEU is no
-0 but a tiny number, which differs from captions to captions with all confidence."""
+"""Smaller differences count as none: four digits do not show them. Without a single match BLEU is
+not 0 but a tiny number, which differs between captions with all confidence."""
 TERMS = {"images": "test images", "metrics": "metric version", "base": "base revision"}
 """Fields of `Terms`, and the names of their checks."""
 _PREFERRED = "cider"
 _LISTED = 3  # scores that a line names
 
 
-@dataclass(frozen=True, kw_only=True)
-class Policy:
-    """What a promotion requires: the section ``promote`` of the sweep file and the options."""
+class Policy(Promote):
+    """The requirements of a promotion: the section ``promote`` of the file, and the options."""
 
-    model: str
-    """The registered model."""
     objective: str
     """Score that must be better."""
     mode: Literal["max", "min"] = "max"
-    margin: float = 0.0
-    """The gain must be above it."""
-    confidence: float = 0.95
-    max_adapter_mb: float | None = None
-    max_latency_ms: float | None = None
-    max_slowdown: float | None = None
-    """Maximum of the latency, as a multiple of the champion's."""
-    approval: bool = False
-    """A person must approve."""
     approved_by: str | None = None
     allow_new_data: bool = False
-    """Score both anew where the champion was judged by other images, metrics or base."""
+    """Rescore both where the champion was judged by other images, metrics or base."""
     dry_run: bool = False
     """Judge, but register nothing and change no champion."""
 
@@ -79,7 +67,7 @@ class Policy:
             raise ValueError("; ".join(f"{option[issue.path]} {issue.text}" for issue in issues))
         objective, mode = _objective(sweep)
         return cls(
-            **Promote.model_validate(values).model_dump(exclude={"auto"}),
+            **values,
             objective=objective,
             mode=mode,
             approved_by=approved_by,
@@ -90,7 +78,7 @@ class Policy:
 
 @dataclass(frozen=True, kw_only=True)
 class Terms:
-    """What must be equal before two sets of scores are compared."""
+    """The conditions that must be equal before two sets of scores are compared."""
 
     images: str
     """Digest of the images, their questions and their references."""
@@ -115,7 +103,7 @@ class Check:
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """What was measured of one side."""
+    """The measurements of one side."""
 
     title: str
     terms: Terms
@@ -125,7 +113,7 @@ class Evidence:
     latency_ms: float
     """Median time of a caption."""
     checks: tuple[Check, ...] = ()
-    """What was checked while it was loaded: the serve check of a challenger."""
+    """Checks that need it loaded: the serve check of a challenger."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,7 +122,7 @@ class MetricDelta:
 
     output: str
     mode: Literal["max", "min"] | None
-    """Which way is better; None for a description without a better way."""
+    """The better direction; None for a description, which has none."""
     challenger: float
     champion: float
     gain: float
@@ -173,7 +161,7 @@ class MetricDelta:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """The gate's decision, with everything that it rests on."""
+    """The gate's decision, with everything that it is based on."""
 
     challenger: str
     champion: str
@@ -195,7 +183,7 @@ class Verdict:
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """The checks that failed, in words."""
+        """The checks that failed, as text."""
         return tuple(str(check) for check in self.checks if not check.passed)
 
     @property
@@ -217,7 +205,7 @@ class Verdict:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What makes the verdict hard to believe."""
+        """Reasons to doubt the verdict."""
         if not self.deltas or self.images >= MIN_IMAGES:
             return ()
         few = f"intervals of fewer than {MIN_IMAGES} are too narrow to rely on"
@@ -244,63 +232,56 @@ class Verdict:
 
 
 def compare_terms(new: Terms, old: Terms | None, *, rescored: bool) -> tuple[Check, ...]:
-    """Check that a challenger is judged as the champion was; `old` None: that is not known.
+    """Check that a challenger is judged as the champion was; `old` is None if that is not known.
 
-    With `rescored` both are scored anew by the challenger's terms: differences are shown and pass.
+    With `rescored` both are scored by the challenger's terms: differences are shown and pass.
     """
 
     def short(value: str | None) -> str:
         is_digest = value and len(value) == 64 and set(value) <= set("0123456789abcdef")
         return value[:12] if value and is_digest else value or "not known"
 
-    required = "as for the champion, or --allow-new-data, which scores both anew"
     before: Mapping[str, str] = asdict(old) if old else {}
     checks = []
     for part, value in asdict(new).items():
-        then, same = before.get(part), "the champion's"
-        equal = value == then
-        checks.append(
-            Check(
-                name=TERMS[part],
-                passed=equal or rescored,
-                measured=same if equal else f"{short(value)}, for the champion {short(then)}",
-                required=same if equal else "any: both were scored anew" if rescored else required,
-            )
-        )
+        then = before.get(part)
+        measured = required = "the champion's"
+        if value != then:
+            measured = f"{short(value)}, for the champion {short(then)}"
+            required = "as for the champion, or --allow-new-data, which rescores both"
+            if rescored:
+                required = "any: both were rescored"
+        passed = value == then or rescored
+        check = Check(name=TERMS[part], passed=passed, measured=measured, required=required)
+        checks.append(check)
     return tuple(checks)
 
 
 def judge(
-    challenger: Evidence, champion: Evidence, policy: Policy, given: Sequence[Check] = ()
+    challenger: Evidence, champion: Evidence, policy: Policy, earlier: Sequence[Check] = ()
 ) -> Verdict:
-    """Compare two sides that captioned the same images; `given` are the checks made before.
+    """Compare two sides that captioned the same images; `earlier` are the checks made before.
 
     Raises ValueError for evidence of other images, other metrics or without the objective.
     """
     deltas = _deltas(challenger.scored, champion.scored, policy)
     gain, others = deltas[0], deltas[1:]
+    interval = f"{policy.confidence * 100:g} % interval {gain.low:+.4f} to {gain.high:+.4f}"
+    gained = Check(
+        name=f"gain in {gain.output}",
+        passed=gain.better and gain.low > policy.margin,
+        measured=f"{gain.gain:+.4f}, {interval}",
+        required=f"its lower end above {policy.margin:g}",
+    )
     worse = [str(delta) for delta in others if delta.worse]
-    more = f"; and {len(worse) - _LISTED} more" if len(worse) > _LISTED else ""
     judged = sum(delta.mode is not None for delta in others)
-    checks = [
-        *given,
-        *challenger.checks,
-        Check(
-            name=f"gain in {gain.output}",
-            passed=gain.better and gain.low > policy.margin,
-            measured=f"{gain.gain:+.4f}, {policy.confidence * 100:g} % interval "
-            f"{gain.low:+.4f} to {gain.high:+.4f}",
-            required=f"its lower end above {policy.margin:g}",
-        ),
-        Check(
-            name="other scores",
-            passed=not worse,
-            measured=f"worse: {'; '.join(worse[:_LISTED])}{more}"
-            if worse
-            else f"none of {judged} significantly worse",
-            required="no significant loss",
-        ),
-    ]
+    found = f"none of {judged} significantly worse"
+    if worse:
+        more = f"; and {len(worse) - _LISTED} more" if len(worse) > _LISTED else ""
+        found = f"worse: {'; '.join(worse[:_LISTED])}{more}"
+    required = "no significant loss"
+    lost = Check(name="other scores", passed=not worse, measured=found, required=required)
+    checks = [*earlier, *challenger.checks, gained, lost]
     limits = [
         ("adapter size", challenger.adapter_mb, policy.max_adapter_mb, "MB"),
         ("latency", challenger.latency_ms, policy.max_latency_ms, "ms per caption"),
@@ -332,22 +313,20 @@ def _deltas(challenger: Scored, champion: Scored, policy: Policy) -> tuple[Metri
     pools = {metric.name: metric.pool for metric in both}
     found = paired(challenger, champion, pools, confidence=policy.confidence)
     deltas: list[MetricDelta] = []
-    for output, direction in [
-        (each, metric.direction) for metric in both for each in metric.outputs
-    ]:
-        mode = policy.mode if output == policy.objective else direction
-        value, low, high = found[output].value, found[output].low, found[output].high
+    for output, direction in [(each, one.direction) for one in both for each in one.outputs]:
+        mode, difference = policy.mode if output == policy.objective else direction, found[output]
+        gain, low, high = difference.value, difference.low, difference.high
         if mode == "min":
-            value, low, high = -value, -high, -low
+            gain, low, high = -gain, -high, -low
         delta = MetricDelta(
             output=output,
             mode=mode,
             challenger=challenger.corpus[output],
             champion=champion.corpus[output],
-            gain=value,
+            gain=gain,
             low=low,
             high=high,
-            p=found[output].p,
+            p=difference.p,
         )
         deltas.insert(0 if output == policy.objective else len(deltas), delta)
     if not deltas or deltas[0].output != policy.objective:
@@ -358,18 +337,14 @@ def _deltas(challenger: Scored, champion: Scored, policy: Policy) -> tuple[Metri
 def _objective(sweep: Sweep) -> tuple[str, Literal["max", "min"]]:
     """Return the score that must be better: the leading objective's, unless that is the loss.
 
-    Captions are what is served: for the loss stands CIDEr, or else the first score with a better
+    Captions are served: instead of the loss it is CIDEr, or else the first score with a better
     direction. Raises ValueError when there is none.
     """
     leading = sweep.search.objective
     if leading.metric != LOSS:
         return leading.metric, leading.mode
-    scores = {
-        output: metric.direction
-        for metric in map(catalog.get, sweep.evaluate.metrics)
-        for output in metric.outputs
-        if metric.direction
-    }
+    ways = directions()
+    scores = {output: ways[output] for output in sweep.outputs() if output in ways}
     if not scores:
         raise ValueError(
             "a promotion is judged by a score of captions: evaluate.metrics must have one with a "

@@ -1,12 +1,12 @@
 """The ledger of a registered model: who made which version its champion, when and why.
 
-An entry decides; the alias ``champion`` only shows the newest entry to MLflow and can be set
-anew from it at any time. Every change goes through `Ledger.change_champion`: several processes at
-once queue up one after the other, and each decides on the champion that it replaces.
+The ledger is the truth; the alias ``champion`` only shows its newest entry to MLflow and can be
+restored from it at any time. Every change goes through `Ledger.change_champion`: concurrent
+processes take turns, and each decides on the champion that it replaces.
 
 The entries are parameters of one run. MLflow accepts a parameter once and refuses another value
-for it, also when both come at the same moment: that is the compare-and-set on which the ledger
-stands, which aliases do not have. The run is alone in an experiment whose name is unique.
+for it, also of a concurrent writer: that is the compare-and-set that the ledger needs and that
+aliases do not have. The run is alone in an experiment whose name is unique.
 """
 
 import json
@@ -20,11 +20,11 @@ from typing import Any, Literal
 from pydantic import TypeAdapter, ValidationError
 
 from sweeps import names
-from sweeps.promotion.registry import CHAMPION, find
+from sweeps.promotion.registry import CHAMPION, get_or_none
 from sweeps.tracking.client import Tracking, find_runs, user
 
 MAX_CHARACTERS = 6000
-"""Limit of an entry as text; MLflow cuts longer parameters off without a word."""
+"""Limit of an entry as text; MLflow silently truncates longer parameters."""
 _KEY = "entry."
 _KIND = "ledger"
 """Tag of the run that holds the ledger."""
@@ -36,7 +36,7 @@ class LedgerError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class LedgerEntry:
-    """One change of the champion; the ledger itself sets `previous`, `at` and `id`.
+    """One change of the champion; the ledger sets `previous`, `at` and `id`.
 
     An adoption names the version that was the champion before there was a ledger.
     """
@@ -45,17 +45,17 @@ class LedgerEntry:
     version: str
     """The version of the model that becomes the champion."""
     by: str
-    """Who does it."""
+    """The person who changes it."""
     why: str
     evidence: str | None = None
-    """Where the evidence stands."""
+    """Address of the evidence."""
     run_id: str | None = None
     """The run in which the version was trained."""
     approved_by: str | None = None
     previous: str | None = None
     """The champion before; None when there was none."""
     at: str = ""
-    """When, in UTC, such as ``2026-03-01T14:05:12+00:00``."""
+    """Time in UTC, such as ``2026-03-01T14:05:12+00:00``."""
     id: str = ""
     """Distinguishes the entry from one of another process with the same content."""
 
@@ -69,7 +69,7 @@ class LedgerEntry:
         return f"why/{self.id}.txt"
 
     def fitted(self) -> "LedgerEntry":
-        """Return the entry with so much of its reason as fits, and a mark where it is cut.
+        """Return the entry with as much of its reason as fits, and a mark where it is cut.
 
         Raises `LedgerError` when it does not fit even without a reason.
         """
@@ -79,12 +79,14 @@ class LedgerEntry:
         def cut(length: int) -> LedgerEntry:
             return replace(self, why=f"{self.why[:length]} [...] (all of it: {self.reason_file})")
 
-        lengths = range(len(self.why))
-        fits = bisect_right(lengths, MAX_CHARACTERS, key=lambda length: len(cut(length).to_json()))
+        def characters(length: int) -> int:
+            return len(cut(length).to_json())
+
+        fits = bisect_right(range(len(self.why)), MAX_CHARACTERS, key=characters)
         if not fits:
             raise LedgerError(
                 f"an entry must have at most {MAX_CHARACTERS} characters, got "
-                f"{len(cut(0).to_json())} without its reason: shorten who, evidence or approval"
+                f"{characters(0)} without its reason: shorten 'by', 'evidence' or 'approved_by'"
             )
         return cut(fits - 1)
 
@@ -93,7 +95,7 @@ _ENTRY = TypeAdapter(LedgerEntry)
 
 
 def read_chain(values: Mapping[int, str], ledger: str) -> tuple[LedgerEntry, ...]:
-    """Return the entries by their numbers, from 1 on.
+    """Return the entries in the order of their numbers, which begin at 1.
 
     Raises `LedgerError`, naming `ledger` and the entry, when one is missing, damaged or does not
     follow from the one before.
@@ -122,10 +124,10 @@ def read_chain(values: Mapping[int, str], ledger: str) -> tuple[LedgerEntry, ...
 
 @dataclass(frozen=True)
 class Ledger:
-    """The ledger of one model. In MLflow it is made by the first entry."""
+    """The ledger of one model; the first entry creates it in MLflow."""
 
     tracking: Tracking
-    """The store; its experiment is the ledger's own."""
+    """The store, with the ledger's own experiment."""
     model: str
 
     @classmethod
@@ -134,15 +136,12 @@ class Ledger:
         return cls(replace(tracking, experiment=f"ledger of {model}"), model)
 
     def entries(self) -> tuple[LedgerEntry, ...]:
-        """Return all entries, the oldest first.
-
-        Raises `LedgerError` when the ledger was deleted, or names the entry that is damaged.
-        """
+        """Return all entries, the oldest first; raises `LedgerError` for a damaged ledger."""
         run_id = self._run()
         return () if run_id is None else self._read(run_id)
 
     def head(self) -> LedgerEntry | None:
-        """Return the newest entry; its version is the champion. None while there is none."""
+        """Return the newest entry, whose version is the champion; None while there is none."""
         return next(reversed(self.entries()), None)
 
     def champion(self) -> LedgerEntry | None:
@@ -151,22 +150,24 @@ class Ledger:
 
     def alias(self) -> str | None:
         """Return the version that the alias names; None when there is no alias or no model."""
-        found = find(self.tracking.client().get_model_version_by_alias, self.model, CHAMPION)
+        found = get_or_none(self.tracking.client().get_model_version_by_alias, self.model, CHAMPION)
         return str(found.version) if found else None
 
     def has_version(self, version: str) -> bool:
         """Tell whether the registry has that version of the model."""
-        return find(self.tracking.client().get_model_version, self.model, version) is not None
+        return (
+            get_or_none(self.tracking.client().get_model_version, self.model, version) is not None
+        )
 
     def change_champion(
         self, decide: Callable[[LedgerEntry | None], LedgerEntry | None]
     ) -> LedgerEntry | None:
-        """Enter what `decide` returns for the newest entry; None leaves the champion as it is.
+        """Append the entry that `decide` returns for the newest one; None changes nothing.
 
         `decide` is called again, with the new head, when another process was faster. The first
-        entry of a model that has a champion already names that one. Returns the entry as it
-        stands. Raises `LedgerError` for a version that cannot become the champion, and when the
-        alias could not be set.
+        entry of a model that has a champion already names that one. Returns the entry as written.
+        Raises `LedgerError` for a version that cannot become the champion, and when the alias
+        could not be set.
         """
         client, run_id = self.tracking.client(), self._run() or self._create_run()
         while True:
@@ -185,21 +186,20 @@ class Ledger:
             if entry.version == entry.previous:
                 raise LedgerError(f"{self.model} version {entry.version} is the champion already")
             if not self.has_version(entry.version):
-                raise LedgerError(
-                    f"{self.model} has no version {entry.version} to make the champion"
-                )
+                reason = f"has no version {entry.version} to make the champion"
+                raise LedgerError(f"{self.model} {reason}")
             fitted = entry.fitted()
-            if fitted != entry:  # first, so that no entry names a file that is not there
+            if fitted != entry:  # first, so that no entry names a missing file
                 client.log_text(run_id, entry.why, entry.reason_file)
             if self._append(run_id, len(entries) + 1, fitted) and not adoption:
                 self.update_alias()
                 return fitted
 
     def update_alias(self) -> None:
-        """Set the alias to the newest entry's version.
+        """Set the alias to the newest entry's version; raises `LedgerError` if that fails.
 
         Another process may set it to an older version in between, but then sees the newer entry
-        as well: the last one to look leaves the alias right. Raises `LedgerError`.
+        as well: the last one to read leaves the alias right.
         """
         client, shown = self.tracking.client(), None
         from mlflow.exceptions import MlflowException
@@ -216,45 +216,41 @@ class Ledger:
             shown = head
 
     def _adoption(self) -> LedgerEntry | None:
-        """Return the entry for the champion of before the ledger; None when there is none."""
+        """Return the entry for a champion from before the ledger; None when there is none."""
         version = self.alias()
         if version is None:
             return None
         trained = self.tracking.client().get_model_version(self.model, version).run_id
         why = f"had the alias {CHAMPION} before there was a ledger"
-        return LedgerEntry(
-            kind="adoption", version=version, by=user(), why=why, run_id=trained or None
-        )
+        run_id = trained or None
+        return LedgerEntry(kind="adoption", version=version, by=user(), why=why, run_id=run_id)
 
     def _run(self) -> str | None:
-        """Return the id of the ledger's run; None while there is none.
-
-        Raises `LedgerError`, saying how to restore it, when the experiment or its run was deleted.
-        """
+        """Return the id of the ledger's run, if there is one; raises `LedgerError` if deleted."""
         client, name = self.tracking.client(), self.tracking.experiment
         experiment = client.get_experiment_by_name(name)
         if experiment is None:
             return None
         if experiment.lifecycle_stage == "deleted":
             raise LedgerError(
-                f"the experiment {name!r} was deleted in {self.tracking.address}; bring it "
-                f"back with `mlflow experiments restore -x {experiment.experiment_id}`"
+                f"the experiment {name!r} was deleted in {self.tracking.address}; restore it "
+                f"with `mlflow experiments restore -x {experiment.experiment_id}`"
             )
         runs = find_runs(client, experiment.experiment_id, names.equals(names.tag(_KIND), "true"))
         if len(runs) != 1:
             raise LedgerError(
                 f"the experiment {name!r} in {self.tracking.address} must have one run with the "
-                f"tag {_KIND!r}, got {len(runs)}; a deleted one comes back with `mlflow runs "
-                "restore --run-id ID`, the ID stands in the experiment's tag ledger.run"
+                f"tag {_KIND!r}, got {len(runs)}; `mlflow runs restore --run-id ID` restores a "
+                "deleted one, the ID is the experiment's tag ledger.run"
             )
         return str(runs[0].info.run_id)
 
     def _create_run(self) -> str:
         """Create the ledger's run, or return that of a process that was faster.
 
-        Run and experiment are made under a name of their own, and renaming the experiment
-        publishes both: names are unique, so of several processes at once one succeeds, and none
-        ever sees an experiment without its run.
+        Run and experiment get a name of their own, and renaming the experiment publishes both:
+        names are unique, so one of several concurrent processes succeeds, and none ever sees an
+        experiment without its run.
         """
         client, name = self.tracking.client(), self.tracking.experiment
         from mlflow.exceptions import MlflowException
@@ -295,12 +291,11 @@ class Ledger:
         try:
             client.log_param(run_id, f"{_KEY}{number:06d}", value, synchronous=True)
         except MlflowException as error:
-            # Refused, or written although the answer was lost: what stands there decides.
+            # Refused, or written although the answer was lost: the stored value decides.
             kept = _values(client, run_id).get(number)
             if kept is None:
-                raise LedgerError(
-                    f"run {run_id} takes no entry: {error.message.splitlines()[0]}"
-                ) from error
+                reason = error.message.splitlines()[0]
+                raise LedgerError(f"run {run_id} takes no entry: {reason}") from error
             return kept == value
         return True
 

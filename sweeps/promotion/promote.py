@@ -25,11 +25,10 @@ def promote(
     """Judge a trial's adapter and make it the champion if it passes; return the exit code.
 
     It is registered as the challenger first, and every verdict is kept. A dry run judges it
-    against the champion of now and leaves everything as it is, but for the count of uses of the
-    test images.
+    against the current champion and changes nothing but the count of uses of the test images.
 
-    Raises ValueError or OSError, in words, for what cannot be judged at all: the test split is
-    empty or has no captions, or the champion is gone.
+    Raises ValueError or OSError when nothing can be judged: the test split is empty or has no
+    captions, or the champion is gone.
     """
     assert challenger.run_id is not None  # a trial has a run
     client, recipe, run_id = tracking.client(), challenger.recipe, challenger.run_id
@@ -37,14 +36,12 @@ def promote(
     known: Evidence | None = None
 
     with HeldOut.open(recipe, console) as held_out, TemporaryDirectory() as folder:
+        version, uri, path = "", f"{folder}/model", challenger.path
         if policy.dry_run:
-            version, uri = "", f"{folder}/model"
-            registry.save(Path(uri), challenger.path, recipe, tracking)
+            registry.save(Path(uri), path, recipe, tracking)
         else:
-            version = str(
-                registry.register(tracking, run_id, challenger.path, recipe, model, challenger.tags)
-            )
-            uri = f"{SCHEME}{model}/{version}"
+            made = registry.register(tracking, run_id, path, recipe, model, challenger.tags)
+            version, uri = str(made), f"{SCHEME}{model}/{made}"
 
         def decide(head: LedgerEntry | None) -> LedgerEntry | None:
             """Judge against the champion at the ledger's head, and keep the verdict."""
@@ -52,21 +49,15 @@ def promote(
             champion = head.version if head else None
             if champion == version:
                 return None
-            verdict = evaluate(
-                challenger,
-                champion,
-                policy,
-                tracking=tracking,
-                held_out=held_out,
-                uri=uri,
-                known=known,
-            )
+            verdict = evaluate(challenger, champion, policy, tracking, held_out, uri, known)
             known = verdict.evidence  # measured once, also when another promoter is faster
             images, used = verdict.terms.images, bool(verdict.deltas)
             uses = evidence.count_uses(client, run_id, images, more=used)
             address = None
             if not policy.dry_run:
-                address = evidence.record(client, challenger, verdict, policy, version, uses)
+                address = evidence.record_verdict(
+                    client, challenger, verdict, policy, version, uses
+                )
             print_verdict(verdict, uses, console)
             if not verdict.passed:
                 return None
@@ -88,10 +79,10 @@ def promote(
 
     champion = ledger.champion()
     if entry is None and (champion is None or champion.version != version):
-        stays = (
+        now = (
             f"version {champion.version} stays the champion" if champion else "there is no champion"
         )
-        console.print(f"{model} version {version} is registered, alias challenger; {stays}")
+        console.print(f"{model} version {version} is registered, alias challenger; {now}")
         return REFUSED
     registry.remove_challenger(tracking, model, version)
     state = "is" if entry else "was already"
@@ -103,7 +94,6 @@ def evaluate(
     challenger: TrainedAdapter,
     champion: str | None,
     policy: Policy,
-    *,
     tracking: Tracking,
     held_out: HeldOut,
     uri: str,
@@ -111,9 +101,9 @@ def evaluate(
 ) -> Verdict:
     """Judge a challenger against a version of the policy's model; None is its bare base.
 
-    A champion that was judged by other terms ends it, unless both are to be scored anew. `uri`
-    is where MLflow loads the challenger from, `known` its evidence where it was measured before.
-    Raises ValueError for a champion that is gone.
+    A champion that was judged by other terms is a refusal, unless both are rescored.
+    `uri` is the address from which MLflow loads the challenger, `known` its evidence if it was
+    measured before. Raises ValueError for a champion that is gone.
     """
     from mlflow.exceptions import MlflowException
 
@@ -121,37 +111,27 @@ def evaluate(
     checks: list[Check] = []
     if policy.approval or policy.approved_by is not None:
         by = policy.approved_by
-        checks.append(
-            Check(
-                name="approval",
-                passed=bool(by and by.strip()),
-                measured=f"by {by}" if by else "nobody's",
-                required="--approve-by NAME" if policy.approval else "none needed",
-            )
-        )
+        passed, measured = bool(by and by.strip()), f"by {by}" if by else "nobody's"
+        required = "--approve-by NAME" if policy.approval else "none needed"
+        checks.append(Check(name="approval", passed=passed, measured=measured, required=required))
 
     version, title = None, f"{policy.model} version {champion}"
+    refusal = Verdict(challenger=challenger.title, champion=title, terms=terms, checks=())
     if champion is not None:
-        version = registry.find(tracking.client().get_model_version, policy.model, champion)
+        version = registry.get_or_none(tracking.client().get_model_version, policy.model, champion)
         if version is None:
-            raise _gone(title, policy.model, "it is not in the registry")
-        before = evidence.terms_in(version.tags)
-        agreement = gate.compare_terms(terms, before, rescored=policy.allow_new_data)
-        checks += agreement
-        if not all(check.passed for check in agreement):
-            return Verdict(
-                challenger=challenger.title,
-                champion=title,
-                terms=terms,
-                checks=tuple(checks),
-                evidence=known,
-            )
+            raise _champion_is_gone(title, policy.model, "it is not in the registry")
+        before = evidence.read_terms(version.tags)
+        equal_terms = gate.compare_terms(terms, before, rescored=policy.allow_new_data)
+        checks += equal_terms
+        if not all(check.passed for check in equal_terms):
+            return replace(refusal, checks=tuple(checks), evidence=known)
     ours = known or held_out.measure(challenger, terms, served=(uri, tracking))
     if version is None:
         return gate.judge(ours, held_out.measure(challenger, terms, bare=True), policy, checks)
     if policy.max_slowdown is None:  # else both are timed in the same hour
         metrics = challenger.recipe.evaluate.metrics
-        theirs = evidence.stored(tracking.client(), version.tags, terms, metrics)
+        theirs = evidence.stored_evidence(tracking.client(), version.tags, terms, metrics)
         if theirs is not None:
             held_out.console.print(f"{title}: scores as stored with it")
             return gate.judge(ours, replace(theirs, title=title), policy, checks)
@@ -159,21 +139,12 @@ def evaluate(
         try:
             adapter = fetch_registered(f"{SCHEME}{policy.model}/{champion}", tracking, folder)
         except (OSError, MlflowException) as error:
-            raise _gone(title, policy.model, f"its files cannot be fetched ({error})") from error
+            reason = f"its files cannot be fetched ({error})"
+            raise _champion_is_gone(title, policy.model, reason) from error
         if challenger.recipe.task != adapter.recipe.task:
-            task = Check(
-                name="task",
-                passed=False,
-                measured=challenger.recipe.task,
-                required=f"{adapter.recipe.task}, as {title}",
-            )
-            return Verdict(
-                challenger=challenger.title,
-                champion=title,
-                terms=terms,
-                checks=(*checks, *ours.checks, task),
-                evidence=ours,
-            )
+            measured, required = challenger.recipe.task, f"{adapter.recipe.task}, as {title}"
+            task = Check(name="task", passed=False, measured=measured, required=required)
+            return replace(refusal, checks=(*checks, *ours.checks, task), evidence=ours)
         theirs = held_out.measure(adapter, held_out.terms(adapter.recipe))
         return gate.judge(ours, theirs, policy, checks)
 
@@ -196,12 +167,12 @@ def print_verdict(verdict: Verdict, uses: int, console: Console) -> None:
     for reason in verdict.reasons:
         console.print(f"  because of {reason}", soft_wrap=True)
     console.print(
-        f"these test images have judged {uses} time{'s' * (uses != 1)} so far; "
-        "the more often, the less a narrow gain means"
+        f"these test images were used for {uses} judgement{'s' * (uses != 1)} so far; "
+        "the more there are, the less a narrow gain means"
     )
 
 
-def _gone(title: str, model: str, why: str) -> ValueError:
+def _champion_is_gone(title: str, model: str, why: str) -> ValueError:
     return ValueError(
         f"{title} is the champion, but {why}; "
         f"`{names.command('rollback', model)}` returns to the champion before it"

@@ -20,29 +20,14 @@ from workers.recipe import Recipe
 
 CHAMPION = "champion"
 """The alias under which a model is loaded: ``models:/NAME@champion``."""
-
 CHALLENGER = "challenger"
 """The alias of the version that was registered last and did not become the champion."""
-
 ADAPTER = "adapter.sha256"
 """Tag of a version: digest of the adapter's weights."""
-
 RECIPE = "recipe"
 """Key of the model's metadata under which its whole recipe stands."""
-
-REQUIRED = (
-    "mlflow",
-    "torch",
-    "transformers",
-    "peft",
-    "bitsandbytes",
-    "accelerate",
-    "safetensors",
-    "pillow",
-    "pydantic",
-    "filelock",
-    "platformdirs",
-)
+REQUIRED = ("mlflow", "torch", "transformers", "peft", "bitsandbytes", "accelerate", "safetensors",
+            "pillow", "pydantic", "filelock", "platformdirs")  # fmt: skip
 """Packages that the captioner needs, pinned as installed here."""
 
 
@@ -65,7 +50,7 @@ def register(
     from mlflow.entities import LoggedModelOutput, Metric
 
     check_adapter(adapter)
-    weights = digest(adapter)
+    weights = digest_weights(adapter)
     condition = f"{names.equals('name', name)} AND {names.equals(names.tag(ADAPTER), weights)}"
     versions = [int(found.version) for found in client.search_model_versions(condition)]
     if versions:
@@ -104,14 +89,14 @@ def register(
     return int(made.version)
 
 
-def digest(adapter: Path) -> str:
+def digest_weights(adapter: Path) -> str:
     """Return the SHA-256 of the weights of an adapter, a folder as peft saves it."""
     with (adapter / "adapter_model.safetensors").open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def remove_challenger(tracking: Tracking, name: str, version: str) -> None:
-    """Remove the alias of the challenger from a version, unless another one has it by now."""
+    """Remove the alias of the challenger from a version, unless another one has it now."""
     client = tracking.client()
     aliases = client.get_registered_model(name).aliases
     if str(aliases.get(CHALLENGER)) == version:
@@ -142,7 +127,7 @@ def captioner_file() -> Path:
 
 
 def model_config(recipe: Recipe) -> dict[str, Any]:
-    """Return what the captioner must know to load the same base again.
+    """Return the settings with which the captioner loads the same base again.
 
     A base that is a folder is recorded by its absolute path, one of the hub by its commit;
     ``load_model(..., model_config={"base": ...})`` names another place.
@@ -162,10 +147,10 @@ def model_config(recipe: Recipe) -> dict[str, Any]:
 
 
 def _commit(base: str) -> str | None:
-    """Return the commit of a hub model that this machine holds as its newest, if it holds one.
+    """Return the newest commit of a hub model in this machine's cache, if there is one.
 
-    A recipe without a revision was trained on that one; the hub's newest may be another by the
-    time the captioner is loaded.
+    A recipe without a revision was trained on it; the hub may have a newer one when the captioner
+    is loaded.
     """
     from huggingface_hub import try_to_load_from_cache
 
@@ -175,29 +160,25 @@ def _commit(base: str) -> str | None:
     return Path(config).parent.name if isinstance(config, str) else None
 
 
-def requirements() -> list[str]:
-    """Return the pins of `REQUIRED`, without local parts: no index has ``2.13.0+cpu``."""
-    return [f"{package}=={version(package).partition('+')[0]}" for package in REQUIRED]
-
-
 def _files(adapter: Path, recipe: Recipe) -> dict[str, Any]:
-    """Return what MLflow stores of an adapter."""
+    """Return the arguments with which MLflow stores an adapter."""
     return {
         "python_model": str(captioner_file()),
         "artifacts": {"adapter": str(adapter)},
         "code_paths": [str(Path(workers.__file__).parent)],
         "model_config": model_config(recipe),
         "metadata": {RECIPE: recipe.model_dump(mode="json")},
-        "pip_requirements": requirements(),
+        # Without local parts of the versions: no index has ``2.13.0+cpu``.
+        "pip_requirements": [f"{each}=={version(each).partition('+')[0]}" for each in REQUIRED],
     }
 
 
 @contextlib.contextmanager
 def global_store(tracking: Tracking) -> Iterator[None]:
-    """Point MLflow's global functions at the store: not all that is needed has a client form."""
+    """Point MLflow's global functions at the store: the client lacks some of what is needed."""
     import mlflow
 
-    # MLflow keeps what was set in these too; its getters answer with defaults instead.
+    # MLflow keeps what was set in these, too; its getters return defaults instead.
     before = os.environ.get("MLFLOW_TRACKING_URI"), os.environ.get("MLFLOW_REGISTRY_URI")
     mlflow.set_tracking_uri(tracking.address)
     mlflow.set_registry_uri(tracking.address)
@@ -210,8 +191,8 @@ def global_store(tracking: Tracking) -> Iterator[None]:
             os.environ.pop("MLFLOW_REGISTRY_URI", None)
 
 
-def find(call: Callable[..., Any], *arguments: str) -> Any | None:
-    """Return what a call of MLflow's client finds; None where there is no such thing."""
+def get_or_none(call: Callable[..., Any], *arguments: str) -> Any | None:
+    """Return the result of a call of MLflow's client; None if the thing does not exist."""
     from mlflow.exceptions import MlflowException
 
     try:

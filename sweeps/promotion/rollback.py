@@ -1,9 +1,8 @@
-"""The champion before becomes the champion again; the alias is set to what the ledger says."""
+"""Rollback to an earlier champion, and repair of the alias from the ledger."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
 
 from sweeps import names
 from sweeps.promotion.ledger import Ledger, LedgerEntry, LedgerError
@@ -11,21 +10,14 @@ from sweeps.promotion.registry import CHAMPION, check_adapter, global_store
 from sweeps.tracking.client import Tracking, user
 
 
-class RolledBack(NamedTuple):
-    """A rollback that was done."""
-
-    entry: LedgerEntry
-    skipped: tuple[str, ...]
-    """Versions that were skipped because they were deleted, the newest first."""
-
-
 def roll_back(
     ledger: Ledger, *, to: str | None = None, why: str | None = None, by: str | None = None
-) -> RolledBack:
+) -> tuple[LedgerEntry, list[str]]:
     """Make `to` the champion, else the last other version that has not been rolled back.
 
-    Raises `LedgerError` when there is no such version, when its files are gone, and when the
-    champion changes meanwhile: of two people who roll the same version back, one succeeds.
+    Returns the entry, and the versions that were skipped because they were deleted. Raises
+    `LedgerError` when there is no such version, when its files are gone, and when the champion
+    changes meanwhile: of two people who roll back the same version, one succeeds.
     """
     entries, model = ledger.entries(), ledger.model
     if not entries:
@@ -33,7 +25,7 @@ def roll_back(
     champion, former = entries[-1].version, dict.fromkeys(entry.version for entry in entries)
     skipped: list[str] = []
     if to is None:
-        for version in reversed(standing(entries)):
+        for version in reversed(active_versions(entries)):
             if version == champion:
                 continue
             if ledger.has_version(version):
@@ -78,13 +70,13 @@ def roll_back(
 
     entry = ledger.change_champion(decide)
     assert entry is not None  # `decide` never declines
-    return RolledBack(entry, tuple(skipped))
+    return entry, skipped
 
 
-def standing(entries: Sequence[LedgerEntry]) -> list[str]:
+def active_versions(entries: Sequence[LedgerEntry]) -> list[str]:
     """Return the versions that have not been rolled back, the champion last.
 
-    A version that was rolled back stands again only when it is promoted again, or when a
+    A version that was rolled back counts again only when it is promoted again, or when a
     rollback names it.
     """
     stack: list[str] = []
@@ -98,14 +90,14 @@ def standing(entries: Sequence[LedgerEntry]) -> list[str]:
 
 
 def reconcile(ledger: Ledger) -> str:
-    """Set the alias to the ledger's newest entry where it is not; return in words what was found.
+    """Set the alias to the ledger's newest entry if it differs; return a description.
 
     Raises `LedgerError` when the ledger's champion was deleted from the registry.
     """
     entries, alias, model = ledger.entries(), ledger.alias(), ledger.model
-    if not entries and alias is None:
-        return f"{model} has neither a ledger nor a champion; there is nothing to reconcile"
     if not entries:
+        if alias is None:
+            return f"{model} has neither a ledger nor a champion; there is nothing to reconcile"
         return (
             f"{model} has no ledger; its champion is version {alias} by the alias alone, and the "
             "next promotion begins the ledger with it"
@@ -119,21 +111,18 @@ def reconcile(ledger: Ledger) -> str:
             f"the registry; `{names.command('rollback', model)}` goes back to the one before"
         )
     ledger.update_alias()
+    known = alias in {entry.version for entry in entries}
+    found = f"{model}@{CHAMPION} was version {alias}{'' if known else ', which was never promoted'}"
     if alias is None:
         found = f"{model} had no alias {CHAMPION}"
-    else:
-        known = alias in {entry.version for entry in entries}
-        found = (
-            f"{model}@{CHAMPION} was version {alias}{'' if known else ', which was never promoted'}"
-        )
     return f"{found}; set it to version {head.version}: {head.kind} by {head.by} at {head.at}"
 
 
 def check_files(tracking: Tracking, model: str, version: str) -> None:
-    """Fetch a version as MLflow would to load it, and read its parts; the base is not loaded.
+    """Fetch a version as MLflow would to load it, and read its parts, but not the base.
 
-    It takes seconds, also on a machine that could not hold the base. Raises `LedgerError` when
-    something is missing or cut off.
+    It takes seconds, also on a machine too small for the base. Raises `LedgerError` when
+    something is missing or truncated.
     """
     tracking.client()  # quiet, before the first import
     from mlflow.artifacts import download_artifacts
@@ -154,7 +143,7 @@ def check_files(tracking: Tracking, model: str, version: str) -> None:
             if "adapter" in artifacts:
                 check_adapter(folder / artifacts["adapter"]["path"])
             for weights in sorted(folder.rglob("*.safetensors")):
-                with safe_open(weights, framework="numpy"):  # refuses a file that is cut off
+                with safe_open(weights, framework="numpy"):  # refuses a truncated file
                     pass
         except Exception as error:  # each kind of artifact store raises errors of its own
             raise LedgerError(

@@ -1,7 +1,7 @@
 """The serve check: a registered model, loaded by plain MLflow, writes the captions of the trial.
 
-It is loaded in a process of its own, where MLflow runs the files that were registered, not those
-of this process.
+MLflow loads it in a process of its own, with the files that were registered, not those of this
+process.
 """
 
 import base64
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 IMAGES = 8
 """Number of test images that are captioned; one batch of the captioner."""
 _MAX_SIDE = 1024
-"""Pixels; larger images are sent smaller, to both."""
+"""Pixels; larger images are scaled down, for both."""
 _MAX_TOKENS = 64
-"""Two models that agree for so many tokens agree."""
+"""Tokens of a caption that are compared: models that agree so far agree."""
 
 _PROGRAM = """
 import json, sys
@@ -41,23 +41,23 @@ print(json.dumps({"captions": captions, "quantization": model.model_config["quan
 
 
 @dataclass(frozen=True, kw_only=True)
-class Expected:
-    """The requests to a served model, and the answers of the trial's adapter."""
+class ExpectedCaptions:
+    """Requests to a served model, and the captions of the trial's adapter for them."""
 
     requests: list[dict[str, Any]] = field(repr=False)
-    ids: tuple[str, ...]
-    captions: tuple[str, ...]
+    captions: dict[str, str]
+    """Sample id -> caption, in the order of the requests."""
     quantization: str
     weights: int
     """Tensors in the adapter's file."""
     unloaded: tuple[str, ...]
-    """Those that peft did not load."""
+    """Names of those that peft did not load."""
 
 
-def expected(
+def write_expected(
     adapted: "Adapted", recipe: Recipe, adapter: Path, samples: Sequence[Sample]
-) -> Expected:
-    """Let the trial's adapter caption the first of the samples, as a server's batch would."""
+) -> ExpectedCaptions:
+    """Caption the first of the samples with the trial's adapter, as a server's batch would."""
     from workers.evaluation.generation import generate
     from workers.families.prompts import Asking
     from workers.models.adapters import read_weights
@@ -81,21 +81,18 @@ def expected(
         beams=recipe.evaluate.final_beams,
         max_new_tokens=tokens,
     )
-    return Expected(
+    return ExpectedCaptions(
         requests=requests,
-        ids=tuple(sample.id for sample in chosen),
-        captions=tuple(captions),
+        captions=dict(zip((sample.id for sample in chosen), captions, strict=True)),
         quantization=recipe.quantization,
         weights=len(read_weights(adapter)),
         unloaded=unloaded(adapted.model, adapter),
     )
 
 
-def ask(uri: str, tracking: Tracking, requests: list[dict[str, Any]]) -> dict[str, Any]:
-    """Load the model at `uri` with plain MLflow in a fresh process and send it the requests.
-
-    Returns its ``captions`` and ``quantization``, or the ``error`` for which it has none.
-    """
+def predict_served(uri: str, tracking: Tracking, requests: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return ``captions`` and ``quantization`` of the model that plain MLflow loads from `uri` in a
+    fresh process, or its ``error``."""
     address = tracking.address
     done = subprocess.run(
         [sys.executable, "-P", "-c", _PROGRAM, uri],  # -P: nothing of this folder is imported
@@ -112,14 +109,13 @@ def ask(uri: str, tracking: Tracking, requests: list[dict[str, Any]]) -> dict[st
     return answer
 
 
-def check(expected: Expected, answer: Mapping[str, Any]) -> Check:
-    """Compare the answer of a served model, see `ask`, with the expected one."""
+def check(expected: ExpectedCaptions, answer: Mapping[str, Any]) -> Check:
+    """Compare the answer of `predict_served` with the expected one."""
     total, quantization = len(expected.captions), answer.get("quantization")
-    rows = zip(
-        expected.ids, expected.captions, answer.get("captions", expected.captions), strict=True
-    )
-    differing = [row for row in rows if row[1] != row[2]]
-    passed = False
+    served = answer.get("captions", expected.captions.values())
+    pairs = zip(expected.captions.items(), served, strict=True)
+    differing = [(id, trial, other) for (id, trial), other in pairs if trial != other]
+    passed = not (expected.unloaded or "error" in answer or differing)
     if expected.unloaded:
         measured = (
             f"{len(expected.unloaded)} of the adapter's {expected.weights} weights were not "
@@ -128,13 +124,12 @@ def check(expected: Expected, answer: Mapping[str, Any]) -> Check:
     elif "error" in answer:
         measured = f"the registered model does not answer: {answer['error']}"
     elif differing:
-        image, trial, served = differing[0]
+        image, trial, other = differing[0]
         measured = (
-            f"{len(differing)} of {total} captions differ, such as {image}: {served!r} served with "
+            f"{len(differing)} of {total} captions differ, such as {image}: {other!r} served with "
             f"quantization {quantization}, {trial!r} by the trial with {expected.quantization}"
         )
     else:
-        passed = True
         measured = (
             f"{total} of {total} captions equal, all {expected.weights} weights loaded, "
             f"quantization {quantization}"

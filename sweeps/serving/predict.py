@@ -7,7 +7,7 @@ from rich.console import Console
 
 from search_spaces.issues import show
 from sweeps import names
-from sweeps.promotion.adapters import TrainedAdapter, followed, open_adapter
+from sweeps.promotion.adapters import TrainedAdapter, open_adapter, with_progress
 from sweeps.quiet import quiet_libraries
 from sweeps.results.folder import SweepFolder
 from sweeps.serving import prediction_files
@@ -131,4 +131,4 @@ def _predict(
     adapted = Adapted.load(recipe.model, recipe.quantization, found.path)
     asking = Asking(task=recipe.task, prompt=recipe.prompt)
     predictions = predict(adapted, samples, asking, recipe.evaluate)
-    return list(followed(predictions, len(samples), console))
+    return list(with_progress(predictions, len(samples), console))

@@ -170,9 +170,9 @@ def test_the_parent_run_sums_up(run, trials):
 
 def test_the_leaderboard_is_sorted_and_the_unscored_come_last(ended, run):
     from sweeps.board.handle import SweepHandle
-    from sweeps.board.standings import tracked
+    from sweeps.board.standings import add_runs
 
-    board = tracked(run, SweepHandle.find(ended[2], "tiny-1").board)
+    board = add_runs(run, SweepHandle.find(ended[2], "tiny-1").board)
     losses = [trial.best.get("loss", math.inf) for trial in board.trials]
     assert losses == sorted(losses)
     assert board.trials[-1].state == "failed-by-guard"

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from sweeps.board.leaderboard import Leaderboard, guarded, header, markdown, no_winner, row
+from sweeps.board.leaderboard import Leaderboard, header, markdown, no_winner, row, warnings
 from sweeps.rung_result import RungResult
 from sweeps.spec.objectives import Objective
 from sweeps.study.trials import TrialState
@@ -96,11 +96,11 @@ def test_markdown_is_a_table_with_one_line_per_trial():
     ]
 
 
-def test_what_the_guard_stopped_is_told_with_the_reason():
+def test_a_trial_that_the_guard_stopped_is_named_with_the_reason():
     reason = "rung 2: 97 % of 120 images got the same caption 'a a'"
     stopped = trial(0, state="failed-by-guard", guard=reason, rung=None)
     made = board(stopped, trial(1, rung=3, cider=0.5))
-    assert guarded(made) == [f"trial-000 r8: {reason}"]
+    assert warnings(made) == [f"trial-000 r8: {reason}"]
     assert markdown(made).splitlines()[-3:] == [
         "| trial-000 r8 | failed-by-guard |  |  |", "", f"trial-000 r8: {reason}",
     ]  # fmt: skip
@@ -147,7 +147,7 @@ def test_who_violates_a_limit_comes_after_the_others_and_never_wins():
     made = board(over, trial(1, cider=0.1), trial(2, rung=None, state="failed"))
     assert order(made) == [1, 0, 2]
     assert made.winner.name == "trial-001"
-    assert guarded(made) == ["trial-000 r8: adapter_mb is 9, must be <= 5"]
+    assert warnings(made) == ["trial-000 r8: adapter_mb is 9, must be <= 5"]
     assert "| completed, violates |" in markdown(made)
     assert board(over).winner is None
     assert no_winner(board(over)) == "no trial with a score keeps search.constraints"

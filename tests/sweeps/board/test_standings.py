@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 
 from sweeps.board.leaderboard import Leaderboard, markdown
-from sweeps.board.standings import INTERVAL, VS_BEST, judged, record, stand, tracked
+from sweeps.board.standings import (
+    INTERVAL,
+    VS_BEST,
+    add_runs,
+    compute_standings,
+    record_standings,
+)
 from sweeps.results.scores_file import Captions, Scores
 from sweeps.rung_result import RungResult
 from sweeps.spec.objectives import Objective
@@ -23,7 +29,7 @@ def hits(count):
 
 
 @pytest.fixture
-def stood(scored):
+def standings(scored):
     """Return a function: hits of each trial -> the leaderboard with standings."""
 
     def make(*every, objective="exact_match", mode="max", references=None):
@@ -35,7 +41,7 @@ def stood(scored):
             trials.append(trial(name, objective, one.corpus[objective]))
         board = Leaderboard.of("s-1", (Objective(metric=objective, mode=mode),), trials)
         metric = next(one for one in catalog.METRICS.values() if objective in one.outputs)
-        return stand(board, kept, metric)
+        return compute_standings(board, kept, metric)
 
     return make
 
@@ -51,50 +57,50 @@ def verdicts(board):
     return {int(name[-3:]): standing and standing.vs_best for name, standing in found.items()}
 
 
-def test_a_trial_that_is_a_little_worse_is_tied_and_one_far_behind_is_not(stood):
-    board = stood(hits(58), hits(60), hits(30), hits(60))
+def test_a_trial_that_is_a_little_worse_is_tied_and_one_far_behind_is_not(standings):
+    board = standings(hits(58), hits(60), hits(30), hits(60))
     assert verdicts(board) == {1: "best", 3: "tied", 0: "tied", 2: "behind"}
     assert [trial.name for trial in board.tied] == ["trial-003", "trial-000"]
     assert board.images == IMAGES
 
 
-def test_an_objective_to_be_small_is_judged_the_same_way(stood):
-    board = stood(hits(30), hits(60), hits(58), objective="word_error_rate", mode="min")
+def test_an_objective_to_be_small_is_judged_the_same_way(standings):
+    board = standings(hits(30), hits(60), hits(58), objective="word_error_rate", mode="min")
     assert verdicts(board) == {1: "best", 2: "tied", 0: "behind"}
 
 
-def test_the_interval_is_that_of_a_share_of_images(stood):
+def test_the_interval_is_that_of_a_share_of_images(standings):
     """By the normal approximation of a binomial: 1.96 standard deviations to each side."""
-    best = stood(hits(60), hits(10)).standings["trial-000"]
+    best = standings(hits(60), hits(10)).standings["trial-000"]
     half = 1.96 * (0.6 * 0.4 / IMAGES) ** 0.5
     assert (best.low, best.high) == pytest.approx((0.6 - half, 0.6 + half), abs=0.015)
 
 
-def test_among_many_trials_more_is_needed_to_be_told_apart(stood):
-    assert verdicts(stood(hits(60), hits(54)))[1] == "behind"
-    assert verdicts(stood(hits(60), hits(54), *[hits(60)] * 30))[1] == "tied"
+def test_among_many_trials_a_significant_difference_must_be_larger(standings):
+    assert verdicts(standings(hits(60), hits(54)))[1] == "behind"
+    assert verdicts(standings(hits(60), hits(54), *[hits(60)] * 30))[1] == "tied"
 
 
-def test_equals_are_seldom_called_behind_though_the_winner_is_the_luckiest_of_them(stood):
+def test_equals_are_seldom_called_behind_though_the_winner_is_the_luckiest_of_them(standings):
     """By the correction 2.5 % are, up to chance; without it 10 % of these would be."""
     generator = np.random.default_rng(0)
-    sweeps = [verdicts(stood(*(generator.uniform(size=(10, 40)) < 0.5))) for _ in range(25)]
+    sweeps = [verdicts(standings(*(generator.uniform(size=(10, 40)) < 0.5))) for _ in range(25)]
     behind = [verdict == "behind" for sweep in sweeps for verdict in sweep.values()]
     assert np.mean(behind) < 0.06
 
 
-def test_trials_on_other_images_have_no_standing(stood):
-    board = stood(hits(60), hits(58), hits(10), references=["a", "a", "b"])
+def test_trials_on_other_images_have_no_standing(standings):
+    board = standings(hits(60), hits(58), hits(10), references=["a", "a", "b"])
     assert verdicts(board) == {0: "best", 1: "tied", 2: None}
 
 
-def test_one_image_says_nothing(stood):
-    board = stood([1.0], [0.0])
+def test_one_image_gives_no_standings(standings):
+    board = standings([1.0], [0.0])
     assert (board.images, set(verdicts(board).values())) == (None, {None})
 
 
-def test_the_note_shows_intervals_and_says_who_is_tied(stood):
-    lines = markdown(stood(hits(60), hits(58), hits(10))).splitlines()
+def test_the_note_shows_intervals_and_names_tied_trials(standings):
+    lines = markdown(standings(hits(60), hits(58), hits(10))).splitlines()
     assert lines[2].startswith("| trial | state | exact_match | 95 % interval | vs best |")
     assert [line.split(" | ")[4] for line in lines[4:7]] == ["best", "tied", "behind"]
     assert lines[-1] == (
@@ -103,9 +109,9 @@ def test_the_note_shows_intervals_and_says_who_is_tied(stood):
     )
 
 
-def test_of_many_only_some_are_named(stood):
-    assert markdown(stood(*[hits(60)] * 12)).endswith("trial-008 and 3 more")
-    assert markdown(stood(hits(60), hits(10))).endswith("no other trial")
+def test_of_many_only_some_are_named(standings):
+    assert markdown(standings(*[hits(60)] * 12)).endswith("trial-008 and 3 more")
+    assert markdown(standings(hits(60), hits(10))).endswith("no other trial")
 
 
 @pytest.fixture
@@ -132,9 +138,8 @@ BY_HITS = board_by(Objective(metric="exact_match"), 0.6, 0.1, 0.4)
 
 
 def test_standings_come_from_what_the_runs_keep_and_go_back_as_tags(sweep):
-    board = judged(sweep, BY_HITS)
+    board = record_standings(sweep, BY_HITS)
     assert verdicts(board) == {0: "best", 2: None, 1: "behind"}
-    record(sweep, board)
     tags = {run.data.tags["trial.id"]: run.data.tags for run in sweep.trials()}
     assert {name: tag.get(VS_BEST) for name, tag in tags.items()} == {
         "trial-000": "best", "trial-001": "behind", "trial-002": None,
@@ -144,14 +149,13 @@ def test_standings_come_from_what_the_runs_keep_and_go_back_as_tags(sweep):
 
 
 def test_a_sweep_by_its_loss_has_no_standings(sweep):
-    board = judged(sweep, board_by(Objective(metric="loss", mode="min"), 1.0, 2.0, 3.0))
+    board = record_standings(sweep, board_by(Objective(metric="loss", mode="min"), 1.0, 2.0, 3.0))
     assert (board.standings, board.images) == ({}, None)
-    record(sweep, board)
     assert not any(VS_BEST in run.data.tags for run in sweep.trials())
 
 
 def test_without_the_scores_of_the_winner_there_are_no_standings(sweep):
-    board = judged(sweep, board_by(Objective(metric="exact_match"), 0.6, 0.1, 0.4, 0.9))
+    board = record_standings(sweep, board_by(Objective(metric="exact_match"), 0.6, 0.1, 0.4, 0.9))
     assert (board.standings, board.images) == ({}, None)
 
 
@@ -159,6 +163,6 @@ def test_the_runs_and_the_score_of_the_base_are_those_of_mlflow(sweep):
     first = PublishedTrial.open(sweep, "trial-000", "")
     metrics = {"val/exact_match": 0.05, "val/loss": 4.0}
     first.report(Report(rung=0, metrics=metrics, finished=False, seconds=1.0), "exact_match")
-    board = tracked(sweep, BY_HITS)
+    board = add_runs(sweep, BY_HITS)
     assert board.zero_shot == 0.05
     assert board.run_ids == {run.data.tags["trial.id"]: run.info.run_id for run in sweep.trials()}

@@ -8,9 +8,9 @@ from sweeps.capacity.layout import (
     layout,
     local_cpus,
     local_gpus,
-    refuse_cpu,
+    refuse_missing_gpus,
 )
-from sweeps.spec.sweep import Resources
+from sweeps.spec.load import parse
 
 
 @pytest.mark.parametrize(
@@ -98,10 +98,13 @@ def test_visible_gpus_are_counted(visible, count, monkeypatch, tmp_path):
 
 def test_a_sweep_that_wants_a_gpu_is_refused_without_one():
     on_cpu, on_gpu = layout("auto", 1, cpus=8, gpus=0), layout("auto", 1, cpus=8, gpus=1)
-    refuse_cpu(Resources(), on_cpu)
-    refuse_cpu(Resources(device="gpu"), on_gpu)
+    anywhere = parse("name: s\nmodel: {base: tiny:shapes}\ndata: {source: shapes}")
+    resources = anywhere.resources.model_copy(update={"device": "gpu"})
+    wants_gpu = anywhere.model_copy(update={"resources": resources})
+    refuse_missing_gpus(anywhere, on_cpu)
+    refuse_missing_gpus(wants_gpu, on_gpu)
     with pytest.raises(ValueError, match=r"resources\.device: wants a GPU, and there is none"):
-        refuse_cpu(Resources(device="gpu"), on_cpu)
+        refuse_missing_gpus(wants_gpu, on_cpu)
 
 
 def test_hosts_may_share_gpus():

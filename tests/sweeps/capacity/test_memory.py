@@ -4,11 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from sweeps.capacity import bases
-from sweeps.capacity.bases import Bases
-from sweeps.capacity.memory import Needs, auto_slots, capacity, corners
+from sweeps.capacity import memory
+from sweeps.capacity.memory import Bases, Needs, auto_slots, capacity, corners, hosts_that_fit
 from sweeps.spec.load import parse
+from workers.files import cache
 from workers.memory.fit import Device
+from workers.memory.footprint import CPU_CONTEXT
 from workers.memory.probe import Correction
 from workers.memory.weights import TRAINED_BYTES, base_bytes
 from workers.models import checkpoint_files
@@ -54,7 +55,7 @@ def test_a_need_is_that_of_one_row_whatever_the_batch(base, sweep):
     assert need({"adapter.rank": 64, "train.batch_size": 16}) < one.total
 
 
-def test_a_point_for_which_no_gpu_is_large_enough_says_so(base, sweep):
+def test_a_point_for_which_no_gpu_is_large_enough_is_refused(base, sweep):
     need = Needs(sweep(), base)
     point = {"adapter.rank": 64}
     assert need.refusal(point, need(point)) is None
@@ -116,7 +117,7 @@ def test_memory_decides_where_it_is_short(base, sweep):
     assert capacity(sweep(), base, tight).micro_batch == 8
 
 
-def test_a_space_in_which_some_pack_says_which_do_not(base, sweep):
+def test_a_space_in_which_only_some_trials_pack_names_the_reason(base, sweep):
     more = "search: {space: {quantization: {choice: [none, int8]}}}"
     found = capacity(sweep(more), base, GPU)
     assert (found.packs, found.slots) == (True, 16)
@@ -152,7 +153,7 @@ def two_bases(sweep, untrained_base, checkpoints):
 
 def test_every_base_of_the_space_counts(two_bases, untrained_base, base, sweep):
     _, several, other = two_bases
-    there, own = bases.found(several), str(untrained_base)
+    there, own = memory.local_files(several), str(untrained_base)
     assert list(there) == [(own, None), (other, None)]
     found = capacity(several, Bases(there), GPU)
     stored = [base_bytes(files, "none", "auto", gpu=True) for files in there.values()]
@@ -162,6 +163,8 @@ def test_every_base_of_the_space_counts(two_bases, untrained_base, base, sweep):
     }
     largest, _ = max(taken, key=lambda name: taken[name].total - taken[name].base)
     assert found.largest.model.base == largest
+    single = next(one for name, one in taken.items() if name[0] == largest)
+    assert replace(found.one, base=0) == replace(single, base=0)
     need = Needs(several, Bases(there))
     assert need({"model.base": other}) != need({"model.base": own})
     assert need({"model.base": own}) == Needs(sweep(), base)({})
@@ -170,7 +173,7 @@ def test_every_base_of_the_space_counts(two_bases, untrained_base, base, sweep):
 
 def test_a_base_without_the_wanted_targets_is_left_aside(two_bases):
     several, _, other = two_bases
-    known = bases.found(several)
+    known = memory.local_files(several)
     assert capacity(several, Bases(known), GPU).largest.model.base != other
     assert Needs(several, Bases(known))({"model.base": other}) == 0.0
     without = {name: files for name, files in known.items() if name[0] == other}
@@ -190,3 +193,32 @@ def test_what_was_measured_decides_on_slots_and_needs(base, sweep):
     before = need({"adapter.rank": 64})
     measured.append(Correction(training=3.0))
     assert need({"adapter.rank": 64}) > before
+
+
+def sweep_of(base, more=""):
+    return parse(f"name: sharing\nmodel: {{base: {base}}}\ndata: {{source: shapes}}\n{more}")
+
+
+@pytest.mark.parametrize(
+    ("more", "slots"), [("", 2), ("search: {trials: 1}", 1), ("resources: {packing: off}", 1)]
+)
+def test_each_host_has_room_for_a_small_pack_in_half_of_the_memory(more, slots, untrained_base):
+    known = Bases(memory.local_files(sweep_of(untrained_base)))
+    found = capacity(sweep_of(untrained_base, more), known, Device(gpu=False, bytes=1e15))
+    each = found.one.times(slots).total
+    assert hosts_that_fit(sweep_of(untrained_base, more), 4.1 * each) == 2
+    assert hosts_that_fit(sweep_of(untrained_base, more), 3.9 * each) == 1
+    assert hosts_that_fit(sweep_of(untrained_base, more), 1.9 * each) == 0
+
+
+def test_a_built_in_base_is_known_to_be_small_before_it_is_built(tmp_path, monkeypatch):
+    monkeypatch.setenv(cache.VARIABLE, str(tmp_path))
+    assert hosts_that_fit(sweep_of("tiny:shapes"), 4.1 * CPU_CONTEXT) == 2
+
+
+def test_a_number_in_the_file_is_not_questioned(untrained_base):
+    assert hosts_that_fit(sweep_of(untrained_base, "resources: {hosts: 3}"), 1e9) is None
+
+
+def test_a_base_that_is_not_here_may_be_of_any_size(tmp_path):
+    assert hosts_that_fit(sweep_of(tmp_path / "away"), 1e12) is None

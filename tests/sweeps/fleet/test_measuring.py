@@ -5,9 +5,8 @@ import time
 import pytest
 import ray
 
-from sweeps.capacity import bases
-from sweeps.capacity.bases import Bases
-from sweeps.capacity.memory import capacity
+from sweeps.capacity import memory
+from sweeps.capacity.memory import Bases, capacity
 from sweeps.fleet import cluster
 from sweeps.fleet.hosts import Hosts
 from sweeps.fleet.placement import fleet_name
@@ -39,7 +38,7 @@ def sweep(untrained_base):
 
 @pytest.fixture
 def known(sweep):
-    return Bases(bases.found(sweep))
+    return Bases(memory.local_files(sweep))
 
 
 @pytest.fixture

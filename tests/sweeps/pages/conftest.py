@@ -1,4 +1,4 @@
-"""Sweeps without training: facts made by hand, and a tracked sweep that trials were told to."""
+"""Facts made by hand, without training."""
 
 from dataclasses import replace
 
@@ -6,7 +6,6 @@ import pytest
 
 from sweeps.board.leaderboard import Leaderboard
 from sweeps.board.view import links
-from sweeps.pages.cost import Cost
 from sweeps.pages.facts import Facts
 from sweeps.pages.gallery import Gallery
 from sweeps.rung_result import RungResult
@@ -64,9 +63,9 @@ def facts():
         }
         made = Facts(
             sweep=sweep, board=board, state=state, points=dict(zip(names, points, strict=True)),
-            shares={}, curves={f"val/{leading.metric}": lines} if lines else {},
+            importances={}, curves={f"val/{leading.metric}": lines} if lines else {},
             base={f"val/{leading.metric}": 0.01}, gallery=Gallery(metric=None, groups={}),
-            cost=Cost(hours=0.5, rung_hours=0.4, gpu=False, epochs=4, states={"completed": 2}),
+            cost={"wall time": "30 min"},
             origin={"base": "tiny:shapes"}, text=dump(sweep),
         )  # fmt: skip
         return replace(made, **changes)

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from sweeps.board.leaderboard import Leaderboard
-from sweeps.pages.gallery import PER_GROUP, Author, choose, metric_of
+from sweeps.pages.gallery import PER_GROUP, CaptionedTrial, choose, metric_of
 from sweeps.results.keepsakes import Keepsakes
 from sweeps.spec.objectives import Objective
 from workers.report import Prediction
@@ -12,20 +12,20 @@ IDS = [f"image-{number}" for number in range(12)]
 NONE = Keepsakes()
 
 
-def author(number, scores=None):
+def captioned(number, scores=None):
     captions = {
         id: Prediction(image_id=id, caption=f"{number} says {id}", references=("ref",))
         for id in IDS
     }
     name = f"trial-{number:03d}"
-    return Author(
-        trial=name, title=name, captions=captions,
+    return CaptionedTrial(
+        trial=name, captions=captions,
         scores=dict(zip(IDS, scores, strict=True)) if scores else {},
     )  # fmt: skip
 
 
-WINNER = author(0, [1, 0, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.4, 0.5])
-RIVAL = author(1, [0, 1, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5])
+WINNER = captioned(0, [1, 0, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.4, 0.5])
+RIVAL = captioned(1, [0, 1, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5])
 
 
 def ids(made):
@@ -67,7 +67,7 @@ def test_one_trial_alone_shows_its_worst_and_best():
 
 
 def test_without_scores_the_first_images_are_shown_and_without_trials_none():
-    made = choose([author(0)], NONE, None)
+    made = choose([captioned(0)], NONE, None)
     assert (ids(made), made.metric) == ({"The first images": IDS[:PER_GROUP]}, None)
     assert choose([], NONE, "cider").groups == {}
 

@@ -1,4 +1,4 @@
-"""A tracked sweep, told to study, records and MLflow as hosts do it; its pages read back."""
+"""A tracked sweep, reported to study, records and MLflow as hosts do it; its pages read back."""
 
 import io
 import shutil
@@ -8,11 +8,11 @@ import pytest
 from rich.console import Console
 
 from sweeps.board.handle import SweepHandle
-from sweeps.board.standings import judged, tracked
+from sweeps.board.standings import add_runs, add_standings
 from sweeps.cli.board import write
 from sweeps.pages.facts import gather
-from sweeps.pages.note import REPORT
-from sweeps.pages.publish import html, publish
+from sweeps.pages.report import html, publish
+from sweeps.pages.summary import REPORT
 from sweeps.results import record
 from sweeps.results.folder import SweepFolder
 from sweeps.results.scores_file import Captions, Scores
@@ -25,7 +25,7 @@ from tests.sweeps.published import PublishedTrial
 from workers.report import Prediction, Report
 
 FILE = """
-name: told
+name: made
 model: {base: tiny:shapes}
 data: {source: shapes}
 evaluate: {metrics: [exact_match, word_error_rate]}
@@ -36,19 +36,19 @@ search:
   sampler: {name: random, seed: 3}
   start: []
   objective: {metric: exact_match}
-promote: {model: told-captioner}
+promote: {model: made-captioner}
 """
 HITS = [3, 9, 6]  # images of 10 that a trial captions right
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory, empty_store, scored):
+def results(tmp_path_factory, empty_store, scored):
     """Folder of results with one sweep of three trials and two rungs, as if it had just ended."""
     root = tmp_path_factory.mktemp("results")
     shutil.copy(empty_store, root)
-    sweep, folder = parse(FILE), SweepFolder.create(root, "told")
+    sweep, folder = parse(FILE), SweepFolder.create(root, "made")
     folder.spec.write_text(dump(sweep))
-    run = SweepRun.open(Tracking(uri=None, experiment="told", root=root), "told-1", "", {})
+    run = SweepRun.open(Tracking(uri=None, experiment="made", root=root), "made-1", "", {})
     bridge = OptunaBridge(sweep, folder)
     for hits in HITS:
         _trial(folder, run, bridge, scored([1.0] * hits + [0.0] * (10 - hits)))
@@ -82,25 +82,25 @@ def _trial(folder, run, bridge, scored):
 
 
 @pytest.fixture
-def earlier(told):
-    return SweepHandle.find(told, "told-1")
+def earlier(results):
+    return SweepHandle.find(results, "made-1")
 
 
 @pytest.fixture
 def published(earlier):
     """Publish the sweep's pages: what was printed."""
     written = io.StringIO()
-    board = judged(earlier.run, earlier.board)
+    board = add_standings(earlier.run, earlier.board)
     publish(earlier.sweep, earlier.folder, earlier.run, board, Console(file=written, width=200))
     return written.getvalue()
 
 
 def gathered(earlier, sweep=None):
-    board = tracked(earlier.run, earlier.board)
+    board = add_runs(earlier.run, earlier.board)
     return gather(sweep or earlier.sweep, earlier.folder, earlier.run, board)
 
 
-def test_facts_are_what_study_records_and_runs_say(earlier):
+def test_facts_are_those_of_study_records_and_runs(earlier):
     facts = gathered(earlier)
     assert facts.state == "completed"
     assert [trial.name for trial in facts.board.trials] == ["trial-001", "trial-002", "trial-000"]
@@ -111,9 +111,9 @@ def test_facts_are_what_study_records_and_runs_say(earlier):
     assert facts.curves["val/exact_match"]["trial-001"] == [(1, 0.45), (2, 0.9)]
     assert facts.base["val/exact_match"] == 0.0
     assert facts.base["val/loss"] == 3.0
-    assert set(facts.shares) == set(facts.sweep.search.space)
-    assert (facts.cost.epochs, facts.cost.states) == (6, {"completed": 3})
-    assert facts.cost.rung_hours == pytest.approx(6 * 9 / 3600)
+    assert set(facts.importances) == set(facts.sweep.search.space)
+    assert (facts.cost["epochs"], facts.cost["trials"]) == ("6", "3: 3 completed")
+    assert facts.cost["time of all rungs"] == f"{6 * 9} s"
     assert "version.torch" in facts.origin
 
 
@@ -125,7 +125,7 @@ def test_the_note_has_verdict_links_cost_and_table(earlier, published):
         f"**{earlier.board.winner.title} wins with exact_match 0.9000 (95 % interval "
     )
     assert links.startswith(f"[leaderboard](#/experiments/{earlier.run.experiment_id}/runs?")
-    assert "(#/models/told-captioner" in links
+    assert "(#/models/made-captioner" in links
     assert "epochs 6, trials 3: 3 completed" in cost
     assert f"| {earlier.board.winner.title} | completed | 0.9000 |" in "\n".join(table)
 
@@ -140,7 +140,7 @@ def test_plots_and_report_are_artifacts_of_the_sweep_s_run(earlier, published, t
 
 def test_a_page_that_cannot_be_made_is_a_warning_and_no_error(earlier):
     written = io.StringIO()
-    elsewhere = replace(earlier.folder, sweep_id="told-9")  # there is no such folder
+    elsewhere = replace(earlier.folder, sweep_id="made-9")  # there is no such folder
     elsewhere.path.mkdir()
     try:
         publish(earlier.sweep, elsewhere, earlier.run, earlier.board,
@@ -148,15 +148,15 @@ def test_a_page_that_cannot_be_made_is_a_warning_and_no_error(earlier):
     finally:
         shutil.rmtree(elsewhere.path)
     assert written.getvalue().startswith(
-        "warning: no report of told-9 in MLflow: FileNotFoundError"
+        "warning: no report of made-9 in MLflow: FileNotFoundError"
     )
     assert "sweep.yaml" in written.getvalue()
 
 
-def test_the_command_writes_the_report_to_the_file_that_is_named(told, tmp_path):
+def test_the_command_writes_the_report_to_the_file_that_is_named(results, tmp_path):
     written = io.StringIO()
     out = tmp_path / "a report.html"
-    write("told-1", out, told, Console(file=written, width=200))
+    write("made-1", out, results, Console(file=written, width=200))
     assert written.getvalue().startswith(f"wrote {out} (0.")
     text = out.read_text(encoding="utf-8")
     assert text.startswith("<!doctype html>")
@@ -177,11 +177,11 @@ def test_a_report_can_be_sent_around_without_a_password(earlier):
     assert "secret" not in text
 
 
-def test_a_sweep_that_still_runs_has_a_report(told, earlier, tmp_path):
+def test_a_sweep_that_still_runs_has_a_report(results, earlier, tmp_path):
     client, run_id = earlier.run.client, earlier.run.run_id
     client.set_tag(run_id, "sweep.state", "running")
     try:
-        write("told-1", tmp_path / "now.html", told, Console(file=io.StringIO()))
+        write("made-1", tmp_path / "now.html", results, Console(file=io.StringIO()))
     finally:
         client.set_tag(run_id, "sweep.state", "completed")
     text = (tmp_path / "now.html").read_text(encoding="utf-8")

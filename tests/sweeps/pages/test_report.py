@@ -73,7 +73,7 @@ def test_cells_are_sorted_by_their_whole_value(page):
 
 
 def test_every_section_is_there(page):
-    made = page(POINTS, [0.25, 0.75], shares={"adapter.rank": 1.0})
+    made = page(POINTS, [0.25, 0.75], importances={"adapter.rank": 1.0})
     sections = [each["id"] for each in Page(made).all("section")]
     assert sections == ["leaderboard", "search", "lessons", "curves", "origin"]
     assert "log_uniform" in made  # the sweep file
@@ -87,9 +87,9 @@ def test_every_section_is_there(page):
         ([], [], {"state": "running"}),
         (POINTS[:1], [0.5], {}),
         (POINTS, [None, None], {"state": "failed"}),
-        (POINTS, [0.5, 0.5], {"shares": {"adapter.rank": 0.0, "train.learning_rate": 0.0}}),
+        (POINTS, [0.5, 0.5], {"importances": {"adapter.rank": 0.0, "train.learning_rate": 0.0}}),
         ([{"adapter.rank": 2}, {"adapter.rank": 4}], [0.5, 0.1],
-         {"space": "{adapter.rank: {choice: [2, 4]}}", "shares": {"adapter.rank": 1.0}}),
+         {"space": "{adapter.rank: {choice: [2, 4]}}", "importances": {"adapter.rank": 1.0}}),
         ([{"quantization": "none"}, {"quantization": "nf4"}], [0.5, 0.1],
          {"space": "{quantization: {choice: [none, nf4]}, adapter.rank: "
                    "{choice: [2, 4], when: {quantization: nf4}}}"}),
@@ -103,7 +103,7 @@ def test_degenerate_sweeps_have_a_report(page, points, values, changes):
 
 
 def test_nothing_is_loaded_from_outside(page):
-    made = page(POINTS, [0.25, 0.75], shares={"adapter.rank": 1.0})
+    made = page(POINTS, [0.25, 0.75], importances={"adapter.rank": 1.0})
     tags = Page(made)
     assert not tags.all("link")
     assert not tags.all("iframe")
@@ -124,7 +124,7 @@ def test_texts_of_others_are_shown_and_not_run(page, facts):
     board = replace(
         board,
         trials=tuple(replace(each, **hostile) for each in board.trials),
-        remarks=(HOSTILE,),
+        notes=(HOSTILE,),
     )
     made = page(
         [{**POINTS[0], "adapter.rank": HOSTILE}, POINTS[1]], [0.25, 0.75],
@@ -162,7 +162,7 @@ def test_a_sweep_of_300_trials_stays_small(page):
     assert len(page(points, values, curves=curves).encode()) < 3e6
 
 
-def test_the_headline_says_who_won_how_surely_and_what_the_base_had(facts):
+def test_the_headline_names_the_winner_its_interval_and_the_base(facts):
     made = facts(POINTS, [0.25, 0.75])
     assert headline(made) == (
         "trial-001 r1 wins with exact_match 0.7500; the base before training 0.0100"
@@ -175,7 +175,7 @@ def test_the_headline_says_who_won_how_surely_and_what_the_base_had(facts):
     assert sentences(board)[0].startswith("not significantly different from trial-001 on these 9 ")
 
 
-def test_the_headline_of_a_sweep_that_has_not_ended_well_says_so(facts):
+def test_the_headline_names_the_state_of_a_sweep_that_did_not_complete(facts):
     running = facts(POINTS, [0.25, 0.75], state="running")
     assert headline(running).startswith("trial-001 r1 leads with")
     assert headline(running).endswith("(the sweep still runs)")

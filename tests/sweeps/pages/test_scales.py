@@ -3,7 +3,7 @@ import math
 import pytest
 
 from search_spaces.domains import Choice, IntUniform, LogUniform
-from sweeps.pages.scales import Choices, Numbers, of_field, of_values
+from sweeps.pages.scales import Choices, Numbers, scale_of_field, scale_of_values
 
 
 def test_numbers_lie_between_the_ends_and_outliers_at_them():
@@ -34,16 +34,16 @@ def test_ticks_are_round_numbers_inside_and_the_ends_where_there_are_none():
 
 
 def test_a_range_of_one_value_is_in_the_middle():
-    scale = of_values("x", [3.0, 3.0])
+    scale = scale_of_values("x", [3.0, 3.0])
     assert (scale.place(3.0), scale.ticks()) == (0.5, [(0.5, "3")])
 
 
 def test_results_without_numbers_still_have_a_scale():
-    assert of_values("x", [math.nan]).ticks() == [(0.5, "0")]
+    assert scale_of_values("x", [math.nan]).ticks() == [(0.5, "0")]
 
 
 def test_a_ceiling_cuts_off_what_is_above():
-    scale = of_values("loss", [1.0, 2.0, 1e30], ceiling=4.0)
+    scale = scale_of_values("loss", [1.0, 2.0, 1e30], ceiling=4.0)
     assert (scale.low, scale.high, scale.place(1e30)) == (1.0, 4.0, 1.0)
 
 
@@ -55,7 +55,7 @@ def test_choices_have_equal_room_in_their_order_and_strangers_none():
 
 
 def test_a_field_s_scale_is_wide_enough_for_trials_beyond_its_domain():
-    assert of_field("q", Choice(("a", "b")), ["b", "c"]).values == ("a", "b", "c")
-    wide = of_field("lr", LogUniform(1e-3, 1e-1), [1e-4, 1e-2])
+    assert scale_of_field("q", Choice(("a", "b")), ["b", "c"]).values == ("a", "b", "c")
+    wide = scale_of_field("lr", LogUniform(1e-3, 1e-1), [1e-4, 1e-2])
     assert (wide.low, wide.high, wide.log) == (1e-4, 1e-1, True)
-    assert not of_field("n", IntUniform(1, 5), []).log
+    assert not scale_of_field("n", IntUniform(1, 5), []).log

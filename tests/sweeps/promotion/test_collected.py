@@ -35,7 +35,7 @@ def test_a_champion_outlives_its_run(store, client, log, register, promote):
     assert run_id not in {run.info.run_id for run in client.search_runs([store.experiment_id()])}
 
     check_files(store, "kept", "1")
-    assert roll_back(ledger).entry.version == "1"
+    assert roll_back(ledger)[0].version == "1"
     with global_store(store):
         champion = mlflow.pyfunc.load_model("models:/kept@champion")
     assert champion.predict(["a caption"]) == ["a caption"]

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from sweeps.promotion.evidence import count_uses, digest, load_samples
+from sweeps.promotion.evidence import count_uses, digest_images, load_samples
 from workers.data.sample import Sample
 from workers.recipe import Recipe
 
@@ -54,7 +54,7 @@ SAMPLES = (sample("a", "one", "two"), sample("b", "three", question="what?"))
 
 
 def test_the_digest_does_not_depend_on_the_order():
-    assert digest(SAMPLES) == digest(SAMPLES[::-1])
+    assert digest_images(SAMPLES) == digest_images(SAMPLES[::-1])
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_the_digest_does_not_depend_on_the_order():
 )
 def test_the_digest_is_another_for_other_images_references_and_questions(change):
     changed = (SAMPLES[0], replace(SAMPLES[1], **change))
-    assert digest(changed) != digest(SAMPLES)
+    assert digest_images(changed) != digest_images(SAMPLES)
 
 
 def test_uses_are_counted_over_runs_and_experiments_by_the_images(tracking):

@@ -9,7 +9,13 @@ from sweeps.promotion.gate import Evidence, Policy, Terms, compare_terms, judge
 
 IMAGES = 200
 TERMS = Terms(images="a" * 64, metrics="1", base="hub/model@c0ffee")
-POLICY = Policy(model="m", objective="exact_match")
+
+
+def policy(**values):
+    return Policy(**{"model": "m", "objective": "exact_match", **values})
+
+
+POLICY = policy()
 
 
 @pytest.fixture
@@ -70,15 +76,15 @@ def test_a_gain_that_may_be_chance_is_refused(evidence):
 
 @pytest.mark.parametrize(("margin", "passes"), [(0.1, True), (0.2, False)])
 def test_the_lower_end_must_be_above_the_margin(evidence, margin, passes):
-    verdict = judge(evidence(hits(0.7)), evidence(hits(0.5)), replace(POLICY, margin=margin))
+    verdict = judge(evidence(hits(0.7)), evidence(hits(0.5)), policy(margin=margin))
     assert verdict.passed == passes
 
 
 def test_more_confidence_asks_for_more(evidence):
     """4 images of 200 became hits: 1.8 % of the resamples have none of them."""
     sides = evidence(hits(0.52)), evidence(hits(0.5))
-    assert judge(*sides, replace(POLICY, confidence=0.95)).passed
-    assert failed(judge(*sides, replace(POLICY, confidence=0.99))) == ["gain in exact_match"]
+    assert judge(*sides, policy(confidence=0.95)).passed
+    assert failed(judge(*sides, policy(confidence=0.99))) == ["gain in exact_match"]
 
 
 def with_errors(side, share):
@@ -129,29 +135,29 @@ def test_a_score_without_a_better_direction_is_shown_and_not_judged(evidence):
 def test_what_four_digits_do_not_show_is_neither_gain_nor_loss(evidence):
     """All images differ by the same: of that the bootstrap is quite sure."""
     longer, shorter = described(evidence(hits(0.5)), 1.0), described(evidence(hits(0.5)), 1 - 4e-5)
-    policy = Policy(model="m", objective="length_ratio")
-    assert failed(judge(longer, shorter, policy)) == ["gain in length_ratio"]
-    (delta, *_) = judge(shorter, longer, policy).deltas
+    other = policy(objective="length_ratio")
+    assert failed(judge(longer, shorter, other)) == ["gain in length_ratio"]
+    (delta, *_) = judge(shorter, longer, other).deltas
     assert delta.high < 0
     assert not delta.worse
 
 
 def test_an_objective_that_is_minimized_gains_by_falling(evidence):
-    policy = Policy(model="m", objective="word_error_rate", mode="min")
+    other = policy(objective="word_error_rate", mode="min")
     better, worse = evidence(hits(0.7)), evidence(hits(0.5))
-    verdict = judge(better, worse, policy)
+    verdict = judge(better, worse, other)
     assert verdict.deltas[0].output == "word_error_rate"
     assert verdict.gain.gain == pytest.approx(0.2 / 3)
     assert 0 < verdict.gain.low < verdict.gain.gain < verdict.gain.high
     assert verdict.passed
-    assert failed(judge(worse, better, policy)) == ["gain in word_error_rate", "other scores"]
+    assert failed(judge(worse, better, other)) == ["gain in word_error_rate", "other scores"]
 
 
 def test_an_objective_without_a_direction_of_its_own_has_the_sweeps(evidence):
     longer, shorter = described(evidence(hits(0.5)), 1.0), described(evidence(hits(0.5)), 0.5)
-    policy = Policy(model="m", objective="length_ratio", mode="min")
-    assert judge(shorter, longer, policy).passed
-    assert not judge(longer, shorter, policy).passed
+    other = policy(objective="length_ratio", mode="min")
+    assert judge(shorter, longer, other).passed
+    assert not judge(longer, shorter, other).passed
 
 
 @pytest.mark.parametrize(
@@ -164,11 +170,11 @@ def test_an_objective_without_a_direction_of_its_own_has_the_sweeps(evidence):
 )
 def test_a_limit_that_is_broken_refuses_and_one_that_is_met_does_not(evidence, limit, check):
     challenger, champion = evidence(hits(0.7)), evidence(hits(0.5), latency_ms=10.0)
-    refused = judge(challenger, champion, replace(POLICY, **limit))
+    refused = judge(challenger, champion, policy(**limit))
     assert failed(refused) == [check]
     ((name, value),) = limit.items()
     assert f"at most {value:g}" in refused.reasons[0]
-    assert judge(challenger, champion, replace(POLICY, **{name: value * 1.1})).passed
+    assert judge(challenger, champion, policy(**{name: value * 1.1})).passed
 
 
 def test_what_was_checked_before_decides_too(evidence):

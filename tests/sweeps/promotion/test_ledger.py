@@ -156,7 +156,7 @@ def test_a_ledger_that_is_deleted_meanwhile_takes_no_entry(ledger, client, promo
     assert (ledger.head().version, ledger.alias()) == ("1", "1")
 
 
-def test_a_deleted_ledger_says_how_it_comes_back(ledger, client, promote):
+def test_a_deleted_ledger_names_the_command_that_restores_it(ledger, client, promote):
     promote(ledger, "1")
     experiment = client.get_experiment_by_name(f"ledger of {ledger.model}").experiment_id
     client.delete_experiment(experiment)
@@ -168,7 +168,7 @@ def test_a_deleted_ledger_says_how_it_comes_back(ledger, client, promote):
     assert [entry.version for entry in ledger.entries()] == ["1", "2"]
 
 
-def test_a_deleted_run_of_a_ledger_says_how_it_comes_back(ledger, client, promote):
+def test_a_deleted_run_of_a_ledger_names_the_command_that_restores_it(ledger, client, promote):
     promote(ledger, "1")
     run_id = run_of(client, ledger)
     experiment = client.get_experiment_by_name(f"ledger of {ledger.model}")
@@ -180,7 +180,7 @@ def test_a_deleted_run_of_a_ledger_says_how_it_comes_back(ledger, client, promot
     assert ledger.head().version == "1"
 
 
-def test_an_alias_that_cannot_be_set_is_said_and_the_entry_stands(ledger, client, promote):
+def test_an_alias_that_cannot_be_set_is_an_error_and_the_entry_stays(ledger, client, promote):
     def judge(head):
         return draft("2")
 

@@ -63,7 +63,7 @@ def test_a_damaged_entry_is_named(texts, said):
 
 
 @pytest.mark.parametrize("letter", ["x", "é", '"', "\n", "\x01"])
-def test_a_long_reason_is_cut_to_what_fits_and_says_where_all_of_it_is(letter):
+def test_a_long_reason_is_cut_to_what_fits_and_names_the_file_with_all_of_it(letter):
     long = replace(FIRST, why=letter * 20_000)
     cut = long.fitted()
     # one more letter would be too many

@@ -41,14 +41,14 @@ def call(store, monkeypatch):
 
 
 def test_an_adapter_is_registered_once(model, store, adapter):
-    client, weights = store.client(), registry.digest(adapter)
+    client, weights = store.client(), registry.digest_weights(adapter)
     for other in ("plain", model):
         client.set_model_version_tag(other, "1", registry.ADAPTER, weights)
     assert registry.register(store, "unused", adapter, None, model, {}) == 1
     assert int(client.get_registered_model(model).aliases["challenger"]) == 1
 
 
-def test_what_there_is_of_it_can_be_said(model, store):
+def test_its_versions_are_listed(model, store):
     with pytest.raises(ValueError, match=r"has versions 2, 1 and aliases "):
         version_of(store.client(), f"models:/{model}/7", "here")
     assert version_of(store.client(), f"models:/{model}/2", "here").version == 2

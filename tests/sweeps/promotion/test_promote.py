@@ -130,13 +130,13 @@ def reigning(first, call):
     return call("shapes-1")
 
 
-def test_a_first_promotion_beats_the_bare_base_and_says_so(first, reigning):
+def test_a_first_promotion_beats_the_bare_base(first, reigning):
     code, printed = reigning
     assert code == PROMOTED
     assert "without an adapter: 48 test images" in printed
     assert "8 of 8 captions equal, all 24 weights loaded, quantization none" in printed
     assert "passed: word_error_rate 0." in printed
-    assert "these test images have judged 1 time so far" in printed
+    assert "these test images were used for 1 judgement so far" in printed
     assert f"trial-000 lr0.02 of shapes-1 is {MODEL} version 1, alias champion" in printed
     assert aliases(first) == {"champion": 1}
 
@@ -164,8 +164,8 @@ def test_the_version_carries_the_verdict_and_its_table(first, reigning):
 
 def test_the_evidence_is_read_back_to_the_last_bit(first, reigning):
     tags = first.client.get_model_version(MODEL, "1").tags
-    found = evidence.read(first.client, tags["gate.evidence"])
-    assert found.terms == evidence.terms_in(tags)
+    found = evidence.stored_evidence(first.client, tags, evidence.read_terms(tags), ())
+    assert found.terms == evidence.read_terms(tags)
     assert len(found.scored.ids) == 48
     rate = found.scored.corpus["word_error_rate"]
     errors, words = found.scored.statistics["word_error_rate"].sum(axis=0)
@@ -184,13 +184,14 @@ def test_the_evidence_is_read_back_to_the_last_bit(first, reigning):
 
 def test_stored_evidence_holds_for_the_same_terms_and_metrics_only(first, reigning):
     client, tags = first.client, first.client.get_model_version(MODEL, "1").tags
-    terms, metrics = evidence.terms_in(tags), ("word_error_rate", "exact_match")
-    assert evidence.stored(client, tags, terms, metrics[:1]).scored.ids
-    assert evidence.stored(client, tags, terms, (*metrics, "cider")) is None
+    terms, metrics = evidence.read_terms(tags), ("word_error_rate", "exact_match")
+    assert evidence.stored_evidence(client, tags, terms, metrics[:1]).scored.ids
+    assert evidence.stored_evidence(client, tags, terms, (*metrics, "cider")) is None
     for part in ("images", "metrics", "base"):
         other = replace(terms, **{part: "other"})
-        assert evidence.stored(client, tags, other, metrics) is None
-    assert evidence.read(client, "runs:/nothing/v1.json") is None
+        assert evidence.stored_evidence(client, tags, other, metrics) is None
+    gone = {"gate.evidence": "runs:/nothing/v1.json"}
+    assert evidence.stored_evidence(client, gone, terms, ()) is None
 
 
 def test_a_champion_that_is_gone_is_named_with_the_way_back(first, call):
@@ -248,7 +249,7 @@ def test_with_new_data_allowed_both_are_scored_anew(swept, first, reigning, call
     code, printed = call("anew-1/trial-001", allow_new_data=True, dry_run=True)
     assert code == REFUSED
     assert f"{MODEL} version 1: 48 test images" in printed
-    assert "any: both were scored anew" in printed
+    assert "any: both were rescored" in printed
     assert "because of gain in word_error_rate: -0." in printed
     assert "nothing is registered" in printed
     found = other.client.search_model_versions(f"name = '{MODEL}'")
@@ -278,7 +279,7 @@ def test_where_approval_is_demanded_a_person_decides(swept, call):
     assert reasons == "approval: nobody's; required: --approve-by NAME"
     code, printed = call("approved-1", approved_by="Ada")
     assert code == PROMOTED
-    assert "these test images have judged 2 times" in printed
+    assert "these test images were used for 2 judgements" in printed
     (entry,) = Ledger.open(run.tracking, model).entries()
     assert (entry.version, entry.approved_by) == ("1", "Ada")
 

@@ -36,7 +36,7 @@ def test_without_a_ledger_nothing_is_changed(ledger, client):
     assert (ledger.alias(), ledger.entries()) == ("3", ())
 
 
-def test_a_champion_that_was_deleted_is_said(ledger, client, promote):
+def test_a_champion_that_was_deleted_is_an_error(ledger, client, promote):
     promote(ledger, "1", "2")
     client.delete_model_version(ledger.model, "2")
     assert ledger.alias() is None  # MLflow takes the aliases of a deleted version away

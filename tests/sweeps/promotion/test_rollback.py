@@ -10,7 +10,7 @@ from urllib.request import url2pathname
 import pytest
 
 from sweeps.promotion.ledger import Ledger, LedgerEntry, LedgerError
-from sweeps.promotion.rollback import check_files, roll_back, standing
+from sweeps.promotion.rollback import active_versions, check_files, roll_back
 
 
 def entries(*moves):
@@ -43,7 +43,7 @@ def entries(*moves):
     ],
 )
 def test_what_stands_after_promotions_and_rollbacks(moves, left):
-    assert standing(entries(*moves)) == left
+    assert active_versions(entries(*moves)) == left
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -52,7 +52,7 @@ def test_plain_rollbacks_never_return_to_what_was_rolled_back(seed):
     made, bad = entries("1"), set()
     for number in range(40):
         champion = made[-1].version
-        back = [version for version in standing(made) if version != champion]
+        back = [version for version in active_versions(made) if version != champion]
         rolls = bool(back) and draws.random() < 0.5
         version = back[-1] if rolls else draws.choice([v for v in "12345" if v != champion])
         kind = "rollback" if rolls else "promotion"
@@ -61,25 +61,25 @@ def test_plain_rollbacks_never_return_to_what_was_rolled_back(seed):
             bad.add(champion)
             assert version not in bad
         bad.discard(version)
-        assert standing(made)[-1] == version
+        assert active_versions(made)[-1] == version
 
 
 def test_rollback_returns_to_the_champion_before(ledger, promote):
     promote(ledger, "1", evidence="first.json", run_id="r1")
     promote(ledger, "2")
-    done = roll_back(ledger, why="captions in capitals", by="bob")
+    entry, skipped = roll_back(ledger, why="captions in capitals", by="bob")
 
-    assert done.skipped == ()
-    assert done.entry == ledger.head()
-    assert (done.entry.kind, done.entry.previous, done.entry.version) == ("rollback", "2", "1")
-    assert (done.entry.by, done.entry.why) == ("bob", "captions in capitals")
-    assert (done.entry.evidence, done.entry.run_id) == ("first.json", "r1")
+    assert skipped == []
+    assert entry == ledger.head()
+    assert (entry.kind, entry.previous, entry.version) == ("rollback", "2", "1")
+    assert (entry.by, entry.why) == ("bob", "captions in capitals")
+    assert (entry.evidence, entry.run_id) == ("first.json", "r1")
     assert ledger.alias() == "1"
 
 
 def test_a_second_rollback_goes_further_back_and_a_third_is_refused(ledger, promote):
     promote(ledger, "1", "2", "3")
-    assert [roll_back(ledger).entry.version for _ in range(2)] == ["2", "1"]
+    assert [roll_back(ledger)[0].version for _ in range(2)] == ["2", "1"]
     with pytest.raises(LedgerError, match=f"{ledger.model} has no version before 1 to go back to"):
         roll_back(ledger)
     assert (len(ledger.entries()), ledger.alias()) == (5, "1")
@@ -88,28 +88,28 @@ def test_a_second_rollback_goes_further_back_and_a_third_is_refused(ledger, prom
 def test_a_rollback_is_taken_back_by_naming_the_version(ledger, promote):
     promote(ledger, "1", "2")
     roll_back(ledger)
-    assert roll_back(ledger, to="2").entry.version == "2"
-    assert roll_back(ledger).entry.version == "1"
+    assert roll_back(ledger, to="2")[0].version == "2"
+    assert roll_back(ledger)[0].version == "1"
 
 
 def test_the_champion_of_before_the_ledger_can_be_returned_to(ledger, client, promote):
     client.set_registered_model_alias(ledger.model, "champion", "1")
     promote(ledger, "2")
-    assert roll_back(ledger).entry.version == "1"
+    assert roll_back(ledger)[0].version == "1"
 
 
 def test_deleted_versions_are_passed_over(ledger, client, promote):
     promote(ledger, "1", "2", "3", "4")
     for version in ("2", "3"):
         client.delete_model_version(ledger.model, version)
-    done = roll_back(ledger)
-    assert (done.entry.version, done.skipped) == ("1", ("3", "2"))
+    entry, skipped = roll_back(ledger)
+    assert (entry.version, skipped) == ("1", ["3", "2"])
 
 
 def test_a_deleted_champion_can_be_left(ledger, client, promote):
     promote(ledger, "1", "2")
     client.delete_model_version(ledger.model, "2")
-    assert roll_back(ledger).entry.version == "1"
+    assert roll_back(ledger)[0].version == "1"
     assert ledger.alias() == "1"
 
 

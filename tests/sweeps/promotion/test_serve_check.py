@@ -10,15 +10,15 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from sweeps.promotion import serve_check
-from sweeps.promotion.serve_check import Expected
+from sweeps.promotion.serve_check import ExpectedCaptions
 from workers.data.sample import Sample
 from workers.inference.predict import Adapted
 from workers.models.adapters import WEIGHTS, AdaptedBase, read_weights
 from workers.models.loading import load_base
 from workers.models.unloaded import unloaded
 
-EXPECTED = Expected(
-    requests=[], ids=("a", "b"), captions=("a cat", "a dog"), quantization="nf4", weights=24,
+EXPECTED = ExpectedCaptions(
+    requests=[], captions={"a": "a cat", "b": "a dog"}, quantization="nf4", weights=24,
     unloaded=(),
 )  # fmt: skip
 SERVED = {"captions": ["a cat", "a dog"], "quantization": "nf4"}
@@ -47,7 +47,7 @@ def test_a_skipped_module_fails_though_captions_are_equal():
 
 
 def test_a_model_that_cannot_be_loaded_fails_with_its_error(tracking, tmp_path):
-    served = serve_check.ask(str(tmp_path / "nothing"), tracking, [])
+    served = serve_check.predict_served(str(tmp_path / "nothing"), tracking, [])
     check = serve_check.check(EXPECTED, served)
     assert not check.passed
     assert check.measured.startswith("the registered model does not answer: ")
@@ -117,8 +117,8 @@ def test_few_images_are_asked_small_and_without_loss(adapter):
     samples = [
         Sample(id=f"{number}.png", open=lambda: image, captions=("x",)) for number in range(9)
     ]
-    asked = serve_check.expected(loaded(recipe, folder), recipe, folder, samples)
-    assert asked.ids == tuple(sample.id for sample in samples[:8])
+    asked = serve_check.write_expected(loaded(recipe, folder), recipe, folder, samples)
+    assert list(asked.captions) == [sample.id for sample in samples[:8]]
     assert len(asked.captions) == len(asked.requests) == 8
     assert (asked.quantization, asked.unloaded) == ("none", ())
     assert asked.weights == len(read_weights(folder))

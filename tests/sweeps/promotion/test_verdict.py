@@ -31,7 +31,7 @@ def said(verdict):
     return written.getvalue()
 
 
-def test_a_refusal_says_numbers_and_every_reason():
+def test_a_refusal_shows_numbers_and_every_reason():
     assert VERDICT.headline == SENTENCE
     assert said(VERDICT).splitlines()[-3:-1] == [
         SENTENCE,
@@ -39,7 +39,7 @@ def test_a_refusal_says_numbers_and_every_reason():
     ]
 
 
-def test_a_pass_says_so():
+def test_a_pass_has_no_reasons():
     passed = replace(VERDICT, checks=(PASSED,))
     assert passed.headline.startswith("passed: cider")
     assert "because of" not in said(passed)
@@ -68,7 +68,7 @@ def test_the_version_page_has_both_tables():
     ]
 
 
-def test_few_images_are_said_to_be_few():
+def test_few_images_are_a_warning():
     few = replace(VERDICT, images=29)
     assert "only 29 test images: intervals of fewer than 30 are too narrow" in said(few)
     assert "only 29 test images" in few.markdown()

@@ -76,8 +76,10 @@ def test_gpu_hours_are_refused_where_no_host_has_a_gpu():
     sweep = parse(FILE)
     on_cpu = Layout(hosts=1, slots=1, gpus_per_host=0, cpus_per_host=1.0, threads=1)
     with pytest.raises(ValueError, match=r"search\.budget\.gpu_hours: there is no GPU here"):
-        layout.refuse(sweep, on_cpu)
-    layout.refuse(sweep, Layout(hosts=1, slots=1, gpus_per_host=1, cpus_per_host=1.0, threads=1))
+        layout.refuse_gpu_budget(sweep, on_cpu)
+    layout.refuse_gpu_budget(
+        sweep, Layout(hosts=1, slots=1, gpus_per_host=1, cpus_per_host=1.0, threads=1)
+    )
 
 
 def test_hosts_that_share_a_gpu_use_up_their_share_of_its_hours(folder):

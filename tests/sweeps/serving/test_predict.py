@@ -11,7 +11,7 @@ from rich.console import Console
 
 from sweeps.cli import app
 from sweeps.promotion import registry
-from sweeps.promotion.adapters import followed
+from sweeps.promotion.adapters import with_progress
 from sweeps.results import record
 from sweeps.results.folder import SweepFolder
 from sweeps.rung_result import RungResult
@@ -280,12 +280,12 @@ def test_all_problems_of_overrides_are_told_at_once(swept):
 
 def test_progress_is_a_few_lines_in_a_log(capsys):
     console = Console(width=80, highlight=False)
-    assert list(followed(iter(range(250)), 250, console)) == list(range(250))
+    assert list(with_progress(iter(range(250)), 250, console)) == list(range(250))
     lines = capsys.readouterr().out.splitlines()
     assert lines == [f"predicted {done} of 250" for done in range(25, 251, 25)]
 
 
 def test_progress_is_a_bar_in_a_terminal(capsys):
     console = Console(width=80, force_terminal=True)
-    assert list(followed(iter(range(5)), 5, console)) == list(range(5))
+    assert list(with_progress(iter(range(5)), 5, console)) == list(range(5))
     assert "predicted" not in capsys.readouterr().out

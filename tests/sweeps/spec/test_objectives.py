@@ -1,6 +1,8 @@
+from dataclasses import replace
+
 import pytest
 
-from sweeps.capacity.layout import Layout, refuse_unmeasured
+from sweeps.capacity.layout import Layout, refuse_missing_gpus
 from sweeps.spec.load import dump, parse
 from sweeps.spec.objectives import Objective
 
@@ -44,11 +46,10 @@ def test_objectives_and_limits_are_written_as_they_are_read():
 )
 def test_what_only_a_gpu_measures_is_refused_without_one(objective, limits, field):
     made = sweep(objective, limits)
+    on_cpu = Layout(hosts=1, slots=1, gpus_per_host=0, threads=1, cpus_per_host=1.0)
     with pytest.raises(ValueError, match=f"{field}: peak_memory_gb is measured on GPUs only"):
-        refuse_unmeasured(
-            made, Layout(hosts=1, slots=1, gpus_per_host=0, threads=1, cpus_per_host=1.0)
-        )
-    refuse_unmeasured(made, Layout(hosts=1, slots=1, gpus_per_host=1, threads=1, cpus_per_host=1.0))
+        refuse_missing_gpus(made, on_cpu)
+    refuse_missing_gpus(made, replace(on_cpu, gpus_per_host=1))
 
 
 @pytest.mark.parametrize(

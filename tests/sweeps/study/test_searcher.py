@@ -8,9 +8,8 @@ from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
 from sweeps import samplers
-from sweeps.capacity import bases
-from sweeps.capacity.bases import Bases
-from sweeps.capacity.memory import Needs
+from sweeps.capacity import memory
+from sweeps.capacity.memory import Bases, Needs
 from sweeps.results import best, segments
 from sweeps.results.best import Best
 from sweeps.results.folder import SweepFolder
@@ -62,7 +61,7 @@ def bridge(sweep, folder):
 
 def test_points_too_large_for_every_gpu_are_not_tried(bridge, sweep, untrained_base):
     sweep = parse(FILE, overrides=[f"model.base={untrained_base}"])
-    need = Needs(sweep, Bases(bases.found(sweep)))
+    need = Needs(sweep, Bases(memory.local_files(sweep)))
     bridge.fit(need, lambda: need({"adapter.rank": 4}))
     configs = [bridge.suggest(f"tune-{number}") for number in range(12)]
     assert {config["point"]["adapter.rank"] for config in configs} == {2, 4}

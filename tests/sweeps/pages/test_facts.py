@@ -3,7 +3,7 @@ import json
 import pytest
 
 from sweeps.board.leaderboard import Leaderboard
-from sweeps.pages.cost import duration, read
+from sweeps.pages.facts import cost, duration
 from sweeps.results import record
 from sweeps.results.folder import SweepFolder
 from sweeps.rung_result import RungResult
@@ -30,8 +30,7 @@ def folder(tmp_path):
 
 
 def test_hours_are_the_clock_s_and_the_rungs_and_rung_0_is_no_epoch(folder):
-    cost = read(folder, board(folder, "completed", "stopped", "stopped"), 0.5)
-    assert cost.lines == {
+    assert cost(folder, board(folder, "completed", "stopped", "stopped"), 0.5) == {
         "wall time": "1.5 h",
         "time of all rungs": "1.0 h",
         "epochs": "2",
@@ -43,13 +42,13 @@ def test_where_memory_of_a_gpu_was_measured_the_rungs_are_gpu_time(folder):
     metrics = {"measured/peak_memory_gb": 3.5}
     record.append(folder, "trial-001", RungResult(rung=1, seconds=3600.0, metrics=metrics))
     made = board(folder, "completed", "stopped")
-    assert read(folder, made, 1.0).lines["GPU time"] == "2.0 h"
-    assert read(folder, made, 0.5).lines["GPU time"] == "1.0 h"
-    assert read(folder, board(folder), 1.0).lines["trials"] == "none"
+    assert cost(folder, made, 1.0)["GPU time"] == "2.0 h"
+    assert cost(folder, made, 0.5)["GPU time"] == "1.0 h"
+    assert cost(folder, board(folder), 1.0)["trials"] == "none"
 
 
 @pytest.mark.parametrize(
-    ("hours", "said"), [(3.25, "3.2 h"), (0.9, "54 min"), (0.03, "108 s"), (0, "0 s")]
+    ("hours", "text"), [(3.25, "3.2 h"), (0.9, "54 min"), (0.03, "108 s"), (0, "0 s")]
 )
-def test_durations_have_the_unit_that_fits(hours, said):
-    assert duration(hours) == said
+def test_durations_have_the_unit_that_fits(hours, text):
+    assert duration(hours) == text

@@ -7,7 +7,7 @@ import pytest
 from optuna.distributions import CategoricalDistribution
 from rich.console import Console
 
-from sweeps.board import versus
+from sweeps.board.paired_comparison import print_comparison
 from sweeps.results import record
 from sweeps.results.folder import SweepFolder
 from sweeps.results.scores_file import Captions, Scores
@@ -74,7 +74,8 @@ def shown(tracking, monkeypatch):
 
     def call(one, other):
         written = io.StringIO()
-        versus.show(one, other, tracking.root, Console(file=written, width=160, markup=False))
+        console = Console(file=written, width=160, markup=False)
+        print_comparison(one, other, tracking.root, console)
         return written.getvalue().splitlines()
 
     return call

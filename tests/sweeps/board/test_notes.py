@@ -1,9 +1,8 @@
-"""What is said about a sweep besides its leaderboard."""
+"""The notes below a leaderboard."""
 
 import pytest
 
-from sweeps.board.leaderboard import Leaderboard, markdown
-from sweeps.board.remarks import remarks
+from sweeps.board.leaderboard import Leaderboard, markdown, notes
 from sweeps.results import record, segments
 from sweeps.results.folder import SweepFolder
 from sweeps.results.segments import Generation, Segment
@@ -48,9 +47,9 @@ def folder(tmp_path):
     return folder
 
 
-def test_the_used_up_budget_and_the_raised_grace_are_said_and_stand_in_the_note(folder):
+def test_the_used_up_budget_and_the_raised_grace_are_in_the_note(folder):
     ended = trials(*["completed"] * 5)
-    budget, grace = remarks(parse(FILE), folder, ended)
+    budget, grace = notes(parse(FILE), folder, ended)
     assert budget == "budget used up after 5 of 6 trials: 0.00278 of 0.002 GPU h"
     assert "schedule.grace was raised to 2" in grace
     note = markdown(
@@ -58,27 +57,27 @@ def test_the_used_up_budget_and_the_raised_grace_are_said_and_stand_in_the_note(
             sweep_id="said-1",
             objectives=(Objective(),),
             trials=tuple(ended),
-            remarks=(budget, grace),
+            notes=(budget, grace),
         )
     )
     assert budget in note
     assert grace in note
 
 
-def test_nothing_is_said_of_a_sweep_with_all_its_trials_and_none_unpruned(folder):
+def test_a_sweep_with_all_its_trials_and_none_unpruned_has_no_notes(folder):
     sweep = parse(FILE, overrides=["search.trials=5", "schedule.unpruned=0"])
-    assert remarks(sweep, folder, trials(*["completed"] * 5)) == ()
+    assert notes(sweep, folder, trials(*["completed"] * 5)) == ()
 
 
 def test_the_rungs_are_not_judged_while_an_unpruned_trial_is_open(folder):
     sweep = parse(FILE, overrides=["search.budget.gpu_hours=1"])
-    assert remarks(sweep, folder, trials(*["completed"] * 4, "running")) == ()
+    assert notes(sweep, folder, trials(*["completed"] * 4, "running")) == ()
 
 
-def test_a_population_says_when_it_compared_its_trials_and_what_came_of_it(folder):
+def test_a_population_names_the_rungs_at_which_it_compared_its_trials(folder):
     segment = Segment(trial="trial-000", rung=2, donor="trial-001", point={}, perturbed=())
     folder.snapshot("trial-001", 2).mkdir()
     segments.keep(folder, Generation(rung=2, scores={}, segments=(segment,)))
     segments.keep(folder, Generation(rung=4, scores={}, segments=()))
-    *_, said = remarks(parse(FILE), folder, trials(*["completed"] * 5))
-    assert said == "trials were compared at rungs 2, 4; went on with a better one's state: 1"
+    *_, said = notes(parse(FILE), folder, trials(*["completed"] * 5))
+    assert said == "trials were compared at rungs 2, 4; resumed from a better one's state: 1"
