@@ -8,7 +8,7 @@ from search_spaces.domains import Choice, IntUniform, LogUniform, Uniform
 from search_spaces.space import Space
 from sweeps import samplers
 from sweeps.results.folder import SweepFolder
-from sweeps.samplers.draw import Draw
+from sweeps.samplers import Draw
 from sweeps.spec.load import SpecError, parse
 from sweeps.spec.plugins import sampler_options
 from sweeps.spec.validation import issues_of
