@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from sweeps.spec.objective_checks import CONSTRAINTS, OBJECTIVE
+from sweeps.spec.search_checks import CONSTRAINTS, OBJECTIVE
 from sweeps.spec.sweep import Sweep
 from workers.measures import MEASURES
 

@@ -182,7 +182,7 @@ def init(
     force: Annotated[bool, typer.Option(help="Replace a file that is there.")] = False,
 ) -> None:
     """Write a ready sweep or cluster file to edit: RECIPE.yaml in this folder."""
-    from sweeps.spec.files import clusters, ready_text
+    from sweeps.spec.load import clusters, ready_text
 
     target = Path(f"{recipe}.yaml")
     with refused(FileNotFoundError):
@@ -229,7 +229,7 @@ def _main() -> None:
 
 
 def _read(file: str, overrides: list[str] | None) -> "Sweep":
-    from sweeps.spec.files import read
+    from sweeps.spec.load import read
 
     with refused(FileNotFoundError):
         return read(file, overrides or ())
@@ -237,7 +237,7 @@ def _read(file: str, overrides: list[str] | None) -> "Sweep":
 
 def _place(sweep: "Sweep", results: str | None) -> Path:
     """Return where the driver of a sweep works, see `sweeps.storage.places`."""
-    from sweeps.spec.files import results_of
+    from sweeps.spec.load import results_of
     from sweeps.storage.places import DRIVER, working
 
     with refused():

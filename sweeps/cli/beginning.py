@@ -6,8 +6,7 @@ from pathlib import Path
 
 from sweeps.results import changes, lease
 from sweeps.results.folder import SweepFolder
-from sweeps.spec.files import located
-from sweeps.spec.load import Sweep, load
+from sweeps.spec.load import Sweep, load, located
 from sweeps.spec.problems import RefusedError
 from sweeps.study.study import wanted
 from sweeps.study.trials import trial_states

@@ -33,7 +33,7 @@ def launcher(
 ) -> None:
     """Write the script with which `ray submit CLUSTER.yaml launch.py` runs a sweep."""
     from sweeps.jobs.launcher import command, left_behind, script_text, write
-    from sweeps.spec.files import read
+    from sweeps.spec.load import read
 
     with refused(FileNotFoundError):
         sweep = read(file, overrides or ())

@@ -58,7 +58,7 @@ def submit(
     ] = None,
 ) -> None:
     """Submit a sweep to a Ray cluster and follow it; whoever leaves may come back."""
-    from sweeps.spec.files import read
+    from sweeps.spec.load import read
 
     with refused(FileNotFoundError):
         sweep = read(file, overrides or ())

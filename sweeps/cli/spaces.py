@@ -39,7 +39,7 @@ def show(name: str, console: Console) -> None:
 
 def show_sweep(sweep: "Sweep", console: Console) -> None:
     """Print the space of a sweep, and a warning if its rules leave little of it."""
-    from sweeps.spec.rule_checks import feasibility
+    from sweeps.spec.checks import feasibility
 
     found = feasibility(sweep)
     print_space(sweep.search.space, found, console)
@@ -87,7 +87,7 @@ def _reason(name: str) -> str:
 
 
 def _read(name: str) -> "Sweep":
-    from sweeps.spec.files import read, recipes
+    from sweeps.spec.load import read, recipes
 
     if not Path(name).exists() and name not in recipes():
         known = (*PRESETS, *recipes())

@@ -18,7 +18,7 @@ from sweeps.jobs.cluster import SWEEP, Cluster, ClusterError, Job
 from sweeps.jobs.follow import follow
 from sweeps.jobs.outgoing import outgoing
 from sweeps.jobs.parcel import Parcel, archived, parcel
-from sweeps.spec.storage_checks import refuse_unfit
+from sweeps.spec.storage import refuse_unfit
 from sweeps.spec.sweep import Sweep
 from sweeps.version import own
 from workers.files.addresses import is_address

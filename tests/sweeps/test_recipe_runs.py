@@ -13,7 +13,7 @@ from PIL import Image
 from rich.console import Console
 
 from sweeps.cli import outcome
-from sweeps.spec.files import read
+from sweeps.spec.load import read
 from workers.tiny import stand_in
 
 COUNT = 30

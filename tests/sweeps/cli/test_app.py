@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sweeps.cli import app
-from sweeps.spec.files import recipe_text
+from sweeps.spec.load import ready_text
 
 COMMANDS = (
     "run",
@@ -137,7 +137,7 @@ def test_init_writes_a_recipe_that_plans_and_never_replaces_a_file(sweeps):
     code, out, _ = sweeps("init", "quickstart")
     assert (code, "quickstart.yaml" in out) == (0, True)
     file = Path("quickstart.yaml")
-    assert file.read_text() == recipe_text("quickstart")
+    assert file.read_text() == ready_text("quickstart")
     assert sweeps("plan", "quickstart.yaml")[0] == 0
 
     file.write_text("mine")
@@ -145,7 +145,7 @@ def test_init_writes_a_recipe_that_plans_and_never_replaces_a_file(sweeps):
     assert (code, err) == (1, "error: quickstart.yaml is there already; --force replaces it\n")
     assert file.read_text() == "mine"
     assert sweeps("init", "quickstart", "--force")[0] == 0
-    assert file.read_text() == recipe_text("quickstart")
+    assert file.read_text() == ready_text("quickstart")
 
 
 def test_init_of_an_unknown_recipe_writes_nothing(sweeps, folder):

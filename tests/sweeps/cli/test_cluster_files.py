@@ -13,8 +13,7 @@ from ray.autoscaler._private.util import prepare_config, validate_config
 from typer.testing import CliRunner
 
 from sweeps.cli.app import app, main
-from sweeps.spec.files import clusters, ready_text
-from sweeps.spec.load import parse
+from sweeps.spec.load import clusters, parse, ready_text
 
 KUBERNETES = "cluster-kubernetes"
 RAYS = sorted(set(clusters()) - {KUBERNETES})

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from sweeps.cli import app
-from sweeps.spec.files import read, recipe_text, recipes
+from sweeps.spec.load import read, ready_text, recipes
 from workers import families
 from workers.recipe import Adapter, Model
 from workers.tiny import stand_in
@@ -140,7 +140,7 @@ def test_a_system_prompt_stands_only_where_the_family_takes_one(name, sweep):
 
 
 def test_marks_the_two_lines_to_edit(name):
-    lines = [line for line in recipe_text(name).splitlines() if "# EDIT:" in line]
+    lines = [line for line in ready_text(name).splitlines() if "# EDIT:" in line]
     assert [re.split(r":\s", line.strip())[0] for line in lines] == ["base", "path"]
 
 
@@ -151,5 +151,5 @@ def test_init_and_plan_work(name, tmp_path, monkeypatch, capsys):
         with pytest.raises(SystemExit) as end:
             app.main()
         assert end.value.code == 0, capsys.readouterr()
-    assert (tmp_path / f"{name}.yaml").read_text() == recipe_text(name)
+    assert (tmp_path / f"{name}.yaml").read_text() == ready_text(name)
     assert "a continuous space" in capsys.readouterr().out

@@ -8,8 +8,7 @@ from PIL import Image
 from sweeps.cli import app
 from sweeps.cli.rehearsal import HELD_OUT, names_layers, rehearsal
 from sweeps.cli.rehearse import faults_of
-from sweeps.spec.files import read
-from sweeps.spec.load import dump, parse
+from sweeps.spec.load import dump, parse, read
 from workers.evaluation.inspection import Inspection
 from workers.recipe import Adapter
 

@@ -2,14 +2,13 @@
 
 import pytest
 
-from sweeps.spec.files import located, read, recipe_text, recipes
-from sweeps.spec.load import SpecError, parse
+from sweeps.spec.load import SpecError, located, parse, read, ready_text, recipes
 
 
 def test_a_file_comes_before_a_recipe_of_its_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert read("quickstart", ()).name == "quickstart"
-    (tmp_path / "quickstart").write_text(recipe_text("quickstart").replace("quickstart", "mine"))
+    (tmp_path / "quickstart").write_text(ready_text("quickstart").replace("quickstart", "mine"))
     assert read("quickstart", ()).name == "mine"
 
 
