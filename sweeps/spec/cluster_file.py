@@ -1,7 +1,7 @@
 """The sweep inside a Ray cluster file, under ``metadata.sweep``.
 
 Ray's schema of cluster files allows no further key at the top, but leaves ``metadata`` to the
-user. What stands beside it is Ray's to check.
+user. Ray itself checks the rest of the file.
 """
 
 from dataclasses import replace

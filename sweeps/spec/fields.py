@@ -1,6 +1,6 @@
 """The fields of pydantic sections in words: their dotted paths and what they must be."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -11,9 +11,14 @@ from pydantic.fields import FieldInfo
 from search_spaces.issues import Keys
 
 _NAMES: Mapping[Any, str] = {
-    bool: "true or false", int: "a whole number", float: "a number", str: "text",
-    NoneType: "null", None: "null",
-}  # fmt: skip
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    NoneType: "null",
+    None: "null",
+}
+_BOUNDS: Mapping[type, str] = {Ge: "of at least", Gt: "above", Le: "at most", Lt: "below"}
 
 
 def section_of(field: FieldInfo) -> type[BaseModel] | None:
@@ -29,21 +34,19 @@ def keyed(model: type[BaseModel]) -> dict[str, FieldInfo]:
 
 def leaves(model: type[BaseModel]) -> dict[str, FieldInfo]:
     """Return the fields of `model` and its sections that hold plain values, by dotted path."""
-    return {".".join(keys): field for keys, field in _walk(model, ())}
+    found: dict[str, FieldInfo] = {}
+    for name, field in keyed(model).items():
+        section = section_of(field)
+        if section is None:
+            found[name] = field
+        else:
+            found |= {f"{name}.{path}": each for path, each in leaves(section).items()}
+    return found
 
 
 def dotted(section: BaseModel) -> dict[str, Any]:
     """Return the plain values that a section and those in it hold, by dotted path."""
     return {path: value_at(section, path) for path in leaves(type(section))}
-
-
-def _walk(model: type[BaseModel], at: Keys) -> Iterator[tuple[Keys, FieldInfo]]:
-    for name, field in keyed(model).items():
-        section = section_of(field)
-        if section is None:
-            yield (*at, name), field
-        else:
-            yield from _walk(section, (*at, name))
 
 
 def value_at(section: BaseModel, path: str) -> Any:
@@ -99,24 +102,11 @@ def _words(kind: Any, metadata: Iterable[Any]) -> str:
 
 def _bounds(metadata: Iterable[Any]) -> str:
     words = []
-    for bound in _flat(metadata):
-        match bound:
-            case Ge(low):
-                words.append(f"of at least {low:g}")  # type: ignore[str-format]
-            case Gt(low):
-                words.append(f"above {low:g}")  # type: ignore[str-format]
-            case Le(high):
-                words.append(f"at most {high:g}")  # type: ignore[str-format]
-            case Lt(high):
-                words.append(f"below {high:g}")  # type: ignore[str-format]
-            case MinLen():
-                words.append("that is not empty")
-    return f" {' and '.join(words)}" if words else ""
-
-
-def _flat(metadata: Iterable[Any]) -> Iterator[Any]:
     for item in metadata:
-        if isinstance(item, FieldInfo):
-            yield from item.metadata
-        else:
-            yield item
+        for bound in item.metadata if isinstance(item, FieldInfo) else (item,):
+            if isinstance(bound, MinLen):
+                words.append("that is not empty")
+            elif type(bound) in _BOUNDS:
+                limit = getattr(bound, type(bound).__name__.lower())
+                words.append(f"{_BOUNDS[type(bound)]} {limit:g}")
+    return f" {' and '.join(words)}" if words else ""

@@ -46,29 +46,22 @@ def issues(sweep: Sweep) -> Iterator[Issue]:
 
 def point_issues(sweep: Sweep, point: Mapping[str, Any]) -> list[Issue]:
     """Return what is wrong with a given point, of which fields may be left out."""
-    found = list(_field_issues(sweep.search.space, point))
-    rule = None if found else sweep.refusal(settled(sweep.search.space, point))
-    return found if rule is None else [Issue((), "must keep the rules", rule)]
-
-
-def _field_issues(space: Space, point: Mapping[str, Any]) -> Iterator[Issue]:
+    space, found = sweep.search.space, []
     for path, value in point.items():
         if path not in space:
             must = "must name a field of search.space"
-            yield Issue((path,), must, path, nearest(path, space))
-        elif not space[path].contains(value):
+            found.append(Issue((path,), must, path, nearest(path, space)))
+            continue
+        if not space[path].contains(value):
             must = f"must lie in the field's domain, {space[path]}"
-            yield Issue((path,), must, show(value), _nearest(space[path], value))
-        else:
-            yield from _inactive_issues(space, point, path)
-
-
-def _inactive_issues(space: Space, point: Mapping[str, Any], path: str) -> Iterator[Issue]:
-    """Yield the conditions of a field that the point itself breaks."""
-    for parent, allowed in space[path].when.items():
-        if parent in point and point[parent] not in allowed:
-            must = f"must be left out unless {parent} is {' or '.join(map(show, allowed))}"
-            yield Issue((path,), must, f"{parent} {show(point[parent])}")
+            found.append(Issue((path,), must, show(value), _nearest(space[path], value)))
+            continue
+        for parent, allowed in space[path].when.items():
+            if parent in point and point[parent] not in allowed:
+                must = f"must be left out unless {parent} is {' or '.join(map(show, allowed))}"
+                found.append(Issue((path,), must, f"{parent} {show(point[parent])}"))
+    rule = None if found else sweep.refusal(settled(space, point))
+    return found if rule is None else [Issue((), "must keep the rules", rule)]
 
 
 def settled(space: Space, point: Mapping[str, Any]) -> dict[str, Any]:

@@ -35,8 +35,13 @@ def with_defaults(model: type[M], data: Any, required: Mapping[str, Any]) -> M |
         try:
             return model.model_validate(data)
         except ValidationError as error:
+            places: list[Keys] = []
+            for detail in error.errors():
+                reason = detail.get("ctx", {}).get("error")
+                nested = reason.issues if isinstance(reason, SpaceError) else (Issue((), ""),)
+                places += [(*map(str, detail["loc"]), *issue.keys) for issue in nested]
             # One part at a time: with it others may be gone, as rules of one list are.
-            if not any(_replace(data, keys, required) for keys in _invalid(error)):
+            if not any(_replace(data, keys, required) for keys in places):
                 return None
 
 
@@ -76,16 +81,6 @@ def _value(data: Any, keys: Keys) -> Any:
     for key in keys:
         data = data.get(key) if isinstance(data, Mapping) else None
     return data
-
-
-def _invalid(error: ValidationError) -> list[Keys]:
-    """Return the places that the errors name."""
-    places: list[Keys] = []
-    for detail in error.errors():
-        reason = detail.get("ctx", {}).get("error")
-        below = [issue.keys for issue in reason.issues] if isinstance(reason, SpaceError) else [()]
-        places += [(*map(str, detail["loc"]), *at) for at in below]
-    return places
 
 
 def _replace(data: Any, keys: Keys, required: Any) -> bool:
