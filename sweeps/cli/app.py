@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sweeps.cli import captions, cluster_file, jobs, live, promotion, serving, sync
+from sweeps.cli import board, jobs, live, promotion, serving
 from sweeps.cli.arguments import (
     DriversResults,
     File,
@@ -17,10 +17,9 @@ from sweeps.cli.arguments import (
     Results,
     SweepId,
     console,
+    read_sweep,
     report_error,
 )
-from sweeps.cli.board import report
-from sweeps.cli.shell import shell
 from sweeps.names import RESULTS
 from sweeps.spec import credentials
 from sweeps.spec.problems import refused
@@ -39,24 +38,25 @@ app = typer.Typer(
 
 app.command()(serving.serve)
 app.command()(serving.caption)
+app.command()(serving.predict)
+app.command()(serving.score)
 app.command()(live.status)
 app.command()(live.stop)
 app.command()(live.pause)
 app.command("continue")(live.unpause)
 app.command()(live.add)
+app.command()(live.sync)
 app.command()(jobs.submit)
 app.command()(jobs.jobs)
 app.command()(jobs.logs)
-app.command()(shell)
-app.command()(cluster_file.launcher)
-app.command()(sync.sync)
-app.command()(captions.predict)
-app.command()(captions.score)
+app.command()(jobs.shell)
+app.command()(jobs.launcher)
 app.command()(promotion.promote)
 app.command()(promotion.history)
 app.command()(promotion.rollback)
 app.command()(promotion.reconcile)
-app.command()(report)
+app.command()(board.compare)
+app.command()(board.report)
 
 
 @app.command()
@@ -74,16 +74,16 @@ def run(
     ] = False,
 ) -> None:
     """Run a sweep: search, leaderboard, and the best adapter in the registry."""
-    sweep = _read(file, overrides)
+    sweep = read_sweep(file, overrides)
     place = _place(sweep, results)
     if rehearse:
         from sweeps.cli.rehearse import rehearse as run_small
 
         raise typer.Exit(run_small(sweep, place, console()))
-    from sweeps.cli.beginning import terminal, where_to_go_on
+    from sweeps.cli.beginning import prompt, sweep_to_resume
 
     with refused(FileNotFoundError):
-        earlier = where_to_go_on(sweep, place, go_on, terminal())
+        earlier = sweep_to_resume(sweep, place, go_on, prompt())
     _run(sweep, place, resume=earlier)
 
 
@@ -96,7 +96,7 @@ def resume(
     overrides: Overrides = None,
     results: DriversResults = RESULTS,
 ) -> None:
-    """Go on with a sweep that was stopped, or that wants more trials."""
+    """Resume a sweep that was stopped, or one that ended, with more trials."""
     from sweeps.results.changes import changed
     from sweeps.results.folder import SweepFolder
 
@@ -121,7 +121,7 @@ def plan(
     from sweeps.cli.plan import show
 
     size = None if gpu_memory is None else memory_of(gpu_memory)
-    sweep = _read(file, overrides)
+    sweep = read_sweep(file, overrides)
     show(sweep, _place(sweep, results), console(), size)
 
 
@@ -134,33 +134,6 @@ def space(
 
     with refused(FileNotFoundError):
         show(name, console())
-
-
-@app.command()
-def compare(
-    one: Annotated[
-        str,
-        typer.Argument(metavar="A", help="A sweep such as quickstart-1: its leaderboard."),
-    ],
-    other: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="[B]",
-            help="With A and B: their differences. Each is a trial (quickstart-1/trial-003), "
-            "a sweep (its winner), or the id of an MLflow run.",
-        ),
-    ] = None,
-    results: Results = RESULTS,
-) -> None:
-    """Show a sweep's leaderboard and what mattered, or the differences of two trials."""
-    if other is None:
-        from sweeps.cli.compare import show
-
-        show(one, results, console())
-    else:
-        from sweeps.board.versus import show as show_both
-
-        show_both(one, other, results, console())
 
 
 @app.command()
@@ -217,22 +190,11 @@ def main() -> None:
     Nothing that it prints or logs holds a secret, see `workers.redaction`.
     """
     with redirect_stdout(redacted(sys.stdout)), redirect_stderr(redacted(sys.stderr)):
-        _main()
-
-
-def _main() -> None:
-    try:
-        credentials.refuse_secrets(os.environ)
-        app()
-    except Exception as error:
-        sys.exit(report_error(error))
-
-
-def _read(file: str, overrides: list[str] | None) -> "Sweep":
-    from sweeps.spec.load import read
-
-    with refused(FileNotFoundError):
-        return read(file, overrides or ())
+        try:
+            credentials.refuse_secrets(os.environ)
+            app()
+        except Exception as error:
+            sys.exit(report_error(error))
 
 
 def _place(sweep: "Sweep", results: str | None) -> Path:

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sweeps.spec.problems import FAILED, INVALID, RefusedError, complain, report_refusal
+from sweeps.spec.problems import FAILED, INVALID, RefusedError, complain, refused, report_refusal
 from sweeps.tracking import access
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from sweeps.spec.load import Sweep
 
 File = Annotated[str, typer.Argument(help="A sweep file, or the name of a recipe.")]
 SweepId = Annotated[str, typer.Argument(help="A sweep, such as quickstart-1.")]
@@ -37,6 +39,7 @@ NamedResults = Annotated[
     str | None, typer.Option("--results", help=f"{_WHERE} Else as `storage` of the file says.")
 ]
 """For commands with a sweep file, which may say so, too."""
+Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="FIELD=VALUE", help="Replace a field, such as train.epochs=3."),
@@ -48,6 +51,14 @@ def console() -> "Console":
     from sweeps.terminal import Terminal
 
     return Terminal()
+
+
+def read_sweep(file: str, overrides: list[str] | None) -> "Sweep":
+    """Return the sweep of a file or recipe; raises `RefusedError`."""
+    from sweeps.spec.load import read
+
+    with refused(FileNotFoundError):
+        return read(file, overrides or ())
 
 
 def report_error(error: Exception) -> int:

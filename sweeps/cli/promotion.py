@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sweeps.cli.arguments import Results, console
+from sweeps.cli.arguments import Json, Results, console
 from sweeps.names import RESULTS, command
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def promote(
 
 def history(
     name: Model,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")] = False,
+    as_json: Json = False,
     results: Results = RESULTS,
 ) -> None:
     """Show who made which version of a model its champion, when, why and on what evidence."""

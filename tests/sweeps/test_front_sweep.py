@@ -10,7 +10,7 @@ from optuna.trial import TrialState
 from rich.console import Console
 
 from sweeps.board.earlier import EarlierSweep
-from sweeps.cli import compare, outcome
+from sweeps.cli import board, outcome
 from sweeps.doctor import checkup
 from sweeps.promotion.adapters import challenger_of, find_trial
 from sweeps.promotion.gate import Policy
@@ -99,7 +99,7 @@ def test_plain_optuna_reads_directions_values_and_violations(earlier, by_rank):
 
 def test_comparing_shows_the_front(ended):
     written = io.StringIO()
-    compare.show("front-1", ended[2], Console(file=written, width=200))
+    board.print_comparison("front-1", ended[2], Console(file=written, width=200))
     assert "adapter_mb (min)" in written.getvalue()
 
 

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from sweeps.board.earlier import EarlierSweep
 from sweeps.board.standings import judged, tracked
-from sweeps.cli.board import write
+from sweeps.cli.board import write_report
 from sweeps.pages.facts import gather
 from sweeps.pages.note import REPORT
 from sweeps.pages.publish import html, publish
@@ -151,7 +151,7 @@ def test_a_page_that_cannot_be_made_is_a_warning_and_no_error(earlier):
 def test_the_command_writes_the_report_to_the_file_that_is_named(told, tmp_path):
     written = io.StringIO()
     out = tmp_path / "a report.html"
-    write("told-1", out, told, Console(file=written, width=200))
+    write_report("told-1", out, told, Console(file=written, width=200))
     assert written.getvalue().startswith(f"wrote {out} (0.")
     text = out.read_text(encoding="utf-8")
     assert text.startswith("<!doctype html>")
@@ -176,7 +176,7 @@ def test_a_sweep_that_still_runs_has_a_report(told, earlier, tmp_path):
     client, run_id = earlier.run.client, earlier.run.run_id
     client.set_tag(run_id, "sweep.state", "running")
     try:
-        write("told-1", tmp_path / "now.html", told, Console(file=io.StringIO()))
+        write_report("told-1", tmp_path / "now.html", told, Console(file=io.StringIO()))
     finally:
         client.set_tag(run_id, "sweep.state", "completed")
     text = (tmp_path / "now.html").read_text(encoding="utf-8")
