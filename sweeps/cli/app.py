@@ -207,6 +207,6 @@ def _place(sweep: "Sweep", results: str | None) -> Path:
 
 
 def _run(sweep: "Sweep", results: Path, resume: str | None) -> None:
-    from sweeps.cli.outcome import finish
+    from sweeps.cli.outcome import run_sweep
 
-    raise typer.Exit(finish(sweep, results, resume, console()))
+    raise typer.Exit(run_sweep(sweep, results, resume, console()))

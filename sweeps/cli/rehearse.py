@@ -43,7 +43,7 @@ def rehearse(sweep: Sweep, results: Path, console: Console) -> int:
 
     Raises ValueError or OSError for what a user can fix, naming the field.
     """
-    from sweeps.cli.outcome import COMPLETED, NO_WINNER, finish
+    from sweeps.cli.outcome import COMPLETED, NO_WINNER, run_sweep
 
     quiet_libraries()  # before peft, which comes with the next import and talks otherwise
     from workers.evaluation.inspection import inspect
@@ -56,7 +56,7 @@ def rehearse(sweep: Sweep, results: Path, console: Console) -> int:
     for name, value in _lines(sweep, base, found):
         console.print(Text.assemble((f"{name:<10}", "bold"), f" {value}"), soft_wrap=True)
     console.print()
-    code = finish(small, results, None, console)
+    code = run_sweep(small, results, None, console)
     faults = faults_of(sweep, found)
     verdict = "data, prompts, labels, metrics and tracking work"
     if faults or code:

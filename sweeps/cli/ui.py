@@ -10,8 +10,8 @@ from sweeps.tracking.client import Tracking
 
 HOST = "127.0.0.1"
 ALLOWED_HOSTS = "127.0.0.1,127.0.0.1:*,localhost,localhost:*"
-"""Of requests, also through a tunnel from another port: a foreign name is DNS rebinding. MLflow by
-itself would take private addresses, too."""
+"""Hosts of requests, also through a tunnel from another port: a foreign name is DNS rebinding.
+MLflow by itself would take private addresses, too."""
 
 
 def serve(results: Path, port: int) -> NoReturn:
@@ -23,7 +23,14 @@ def serve(results: Path, port: int) -> NoReturn:
     tracking = Tracking(uri=None, experiment="", root=results.absolute())
     if not (tracking.root / "tracking.db").exists():
         raise FileNotFoundError(f"no sweep is tracked in {tracking.root}; `sweeps run` makes one")
-    _check_free(port)
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            raise OSError(
+                f"cannot serve on {HOST} port {port}: {error.strerror}; --port names another one"
+            ) from None
     page = f"http://{HOST}:{port}/#/experiments?workflowType=machine_learning"
     print(f"MLflow's UI, for this machine alone: {page}", flush=True)
     environment = {
@@ -42,14 +49,3 @@ def serve(results: Path, port: int) -> NoReturn:
     os.chdir("/")  # uvicorn imports from its folder, whatever Python's own options say
     # In the place of this process: signals reach MLflow, and nothing stays when it has ended.
     os.execve(sys.executable, [*server, "--workers", "1"], environment)
-
-
-def _check_free(port: int) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError as error:
-            raise OSError(
-                f"cannot serve on {HOST} port {port}: {error.strerror}; --port names another one"
-            ) from None

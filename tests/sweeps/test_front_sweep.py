@@ -143,7 +143,7 @@ def test_study_records_and_mlflow_agree(ended):
 def test_resuming_an_ended_sweep_changes_nothing(ended, earlier):
     before = [record.read(earlier.folder, f"trial-{number:03d}") for number in range(4)]
     written = io.StringIO()
-    code = outcome.finish(earlier.sweep, ended[2], "front-1", Console(file=written, width=200))
+    code = outcome.run_sweep(earlier.sweep, ended[2], "front-1", Console(file=written, width=200))
     assert code == 0
     assert [record.read(earlier.folder, f"trial-{number:03d}") for number in range(4)] == before
     again = EarlierSweep.find(ended[2], "front-1").board

@@ -66,7 +66,7 @@ def test_a_sweep_that_took_nothing_along_has_a_folder_too(tmp_path):
 @pytest.mark.parametrize(("go_on", "word"), [(True, "--resume"), (False, "--fresh"), (None, "")])
 def test_the_command_says_how_to_go_on(go_on, word):
     command = submit.job_command("/my results", "abc", go_on)
-    asked = job._read(shlex.split(shlex.join(command))[3:])
+    asked = job.parse(shlex.split(shlex.join(command))[3:])
     assert command[:3] == ("python", "-m", "sweeps.cli.job")
     assert (asked.results, asked.inputs, asked.sender) == ("/my results", "abc", own())
     assert asked.go_on == (word.removeprefix("--") or None)
@@ -88,7 +88,7 @@ def test_a_driver_of_another_version_begins_nothing(tmp_path):
 def test_a_job_can_be_interrupted_although_ray_blocks_that():
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        job.heed_interrupts()
+        job.unblock_interrupts()
         assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
