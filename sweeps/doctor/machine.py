@@ -57,7 +57,7 @@ def gpus() -> CheckResult:
 
 
 def disk(folder: Path, fix: str) -> CheckResult:
-    """Write a file that nobody sees where `folder` is or would be made, and see what is free."""
+    """Write a hidden file where `folder` is or would be made, and measure the free space."""
     folder = folder.expanduser().absolute()
     there = next(path for path in (folder, *folder.parents) if path.exists())
     try:
@@ -72,7 +72,7 @@ def disk(folder: Path, fix: str) -> CheckResult:
 
 
 def ray() -> CheckResult:
-    """See that Ray imports, and that the cluster of RAY_ADDRESS answers if there is one."""
+    """Import Ray, and check that the cluster of RAY_ADDRESS, if any, answers and who may use it."""
     version = probe("import ray; print(ray.__version__)")
     address = os.environ.get("RAY_ADDRESS", "")
     if address in ("", "local"):
@@ -84,7 +84,23 @@ def ray() -> CheckResult:
     if reason:
         fix = "start that cluster, or unset RAY_ADDRESS to use this machine alone"
         return error(f"{version}; RAY_ADDRESS={address}: {reason}", fix)
-    return _authentication(f"{version}; {address} answers", head)
+    joined = f"{version}; {address} answers"
+    # Ray's client and TLS have other protocols; whether they are let in shows at joining.
+    if head.startswith("ray://") or os.environ.get("RAY_USE_TLS") == "1":
+        return joined
+    answer = ray_access.answer(head, os.environ)
+    if answer is ClusterAccess.REFUSED:
+        text, _, fix = ray_access.refusal(head, os.environ).rpartition(": ")
+        return error(f"{joined}; {text}", fix)
+    if answer is ClusterAccess.NONE:
+        return warning(f"{joined}, but not as the head of a Ray cluster", "see RAY_ADDRESS")
+    if answer is ClusterAccess.OPEN and (exposed := ray_access.exposed(head)):
+        text, _, fix = exposed.rpartition("; ")
+        return warning(f"{joined}; {text}", fix)
+    file = ray_access.token_file(os.environ)
+    if file.is_file() and file.stat().st_mode & 0o077:
+        return warning(f"{joined}; others may read {file}", f"chmod 600 {file}")
+    return f"{joined}; token accepted" if answer is ClusterAccess.ACCEPTED else joined
 
 
 def _unreachable(address: str) -> str | None:
@@ -101,23 +117,3 @@ def _unreachable(address: str) -> str | None:
     except OSError as error:
         return f"does not answer ({error})"
     return None
-
-
-def _authentication(joined: str, head: str) -> CheckResult:
-    """Check who may use a cluster that answers: everybody, or those who have its token."""
-    # Ray's client and TLS speak in other ways; who is let in shows when the cluster is joined.
-    if head.startswith("ray://") or os.environ.get("RAY_USE_TLS") == "1":
-        return joined
-    answer = ray_access.answer(head, os.environ)
-    if answer is ClusterAccess.REFUSED:
-        text, _, fix = ray_access.refusal(head, os.environ).rpartition(": ")
-        return error(f"{joined}; {text}", fix)
-    if answer is ClusterAccess.NONE:
-        return warning(f"{joined}, but not as the head of a Ray cluster", "see RAY_ADDRESS")
-    if answer is ClusterAccess.OPEN and (exposed := ray_access.exposed(head)):
-        text, _, fix = exposed.rpartition("; ")
-        return warning(f"{joined}; {text}", fix)
-    file = ray_access.token_file(os.environ)
-    if file.is_file() and file.stat().st_mode & 0o077:
-        return warning(f"{joined}; others may read {file}", f"chmod 600 {file}")
-    return f"{joined}; token accepted" if answer is ClusterAccess.ACCEPTED else joined

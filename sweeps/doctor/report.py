@@ -52,5 +52,5 @@ def run_check(check: Callable[[], CheckResult]) -> CheckResult:
     """Return the result of a check; one that raises is an error."""
     try:
         return check()
-    except Exception as failure:  # whatever it is, the other checks go on
+    except Exception as failure:  # of any kind: the other checks still run
         return error(f"{type(failure).__name__}: {failure}")
