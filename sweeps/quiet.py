@@ -1,4 +1,4 @@
-"""Libraries that talk too much, silenced; for processes that import them anyway."""
+"""Noisy libraries, silenced; for processes that import them anyway."""
 
 import logging
 import warnings

@@ -176,12 +176,12 @@ def doctor(
 ) -> None:
     """Check this machine: Java, GPUs, bitsandbytes, torchvision, disk, Ray, tracking."""
     if sweep is not None:
-        from sweeps.doctor.checkup import examine as compare_records
+        from sweeps.doctor.checkup import compare_records
 
         raise typer.Exit(compare_records(sweep, results, console()))
-    from sweeps.doctor.report import examine
+    from sweeps.doctor.report import check_machine
 
-    raise typer.Exit(examine(results, console()))
+    raise typer.Exit(check_machine(results, console()))
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ from sweeps.jobs.received import prune, refuse_absent, settled
 from sweeps.spec.load import load
 from sweeps.spec.problems import RefusedError, refused, report_refusal
 from sweeps.storage import places
-from sweeps.version import own, refuse_other
+from sweeps.version import installed_version, refuse_other
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -31,7 +31,7 @@ def main(arguments: Sequence[str]) -> None:
     results = places.working(options.results, places.DRIVER)
     try:
         with refused():
-            refuse_other(options.sender, own())
+            refuse_other(options.sender, installed_version())
             refuse_absent(load(spec))
             os.chdir(settled(Path(INPUTS).absolute(), results, options.inputs))
             prune(results)

@@ -24,7 +24,7 @@ AGREED, DIFFERENT = 0, 1
 """Exit codes."""
 
 
-def examine(sweep_id: str, results: Path, console: Console) -> int:
+def compare_records(sweep_id: str, results: Path, console: Console) -> int:
     """Print a line per difference with its fix.
 
     Runs of a driver that was killed are ended; nothing else is changed.

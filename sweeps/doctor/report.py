@@ -17,7 +17,7 @@ HEALTHY, UNHEALTHY = 0, 1
 _PARALLEL = 2  # most checks wait for an import in another process
 
 
-def examine(results: Path, console: Console) -> int:
+def check_machine(results: Path, console: Console) -> int:
     """Print one line per check; return `UNHEALTHY` when one of them would stop a sweep."""
     named = checks(results)
     errors = 0

@@ -20,7 +20,7 @@ from sweeps.jobs.outgoing import outgoing
 from sweeps.jobs.parcel import Parcel, archived, parcel
 from sweeps.spec.storage import refuse_unfit
 from sweeps.spec.sweep import Sweep
-from sweeps.version import own
+from sweeps.version import installed_version
 from workers.files.addresses import is_address
 
 DIGEST = "digest"
@@ -220,7 +220,7 @@ def _sent(
 def job_command(results: str, inputs: str, go_on: bool | None) -> tuple[str, ...]:
     """Return the command of a job."""
     choice = {True: ("--resume",), False: ("--fresh",), None: ()}[go_on]
-    sender = ("--sender", own()) if own() else ()
+    sender = ("--sender", installed_version()) if own() else ()
     return (
         "python", "-m", "sweeps.cli.job", "--results", results, "--inputs", inputs,
         *sender, *choice,

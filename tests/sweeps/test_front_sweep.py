@@ -132,7 +132,7 @@ def test_a_point_of_the_front_is_sent_to_the_gate_by_name_only(ended, earlier, b
 
 def test_study_records_and_mlflow_agree(ended):
     written = io.StringIO()
-    code = checkup.examine("front-1", ended[2], Console(file=written, width=200))
+    code = checkup.compare_records("front-1", ended[2], Console(file=written, width=200))
     assert (code, written.getvalue()) == (
         checkup.AGREED, "4 trials, {} rungs: study, records and MLflow agree\n".format(
             sum(len(record.read(SweepFolder(root=ended[2], sweep_id="front-1"), f"trial-{n:03d}"))

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from sweeps.capacity.device import Card
 from sweeps.doctor import machine, packages
-from sweeps.doctor.report import HEALTHY, UNHEALTHY, checks, examine, run_check
+from sweeps.doctor.report import HEALTHY, UNHEALTHY, check_machine, checks, run_check
 from sweeps.tracking.client import Tracking
 
 
@@ -37,7 +37,7 @@ def fake(tmp_path, monkeypatch):
 
 def examined(results):
     text = StringIO()
-    code = examine(results, Console(file=text, width=60))
+    code = check_machine(results, Console(file=text, width=60))
     return code, text.getvalue().splitlines()
 
 

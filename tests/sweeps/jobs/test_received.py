@@ -10,7 +10,7 @@ import pytest
 
 from sweeps.cli import job
 from sweeps.jobs import received, submit
-from sweeps.version import own, refuse_other
+from sweeps.version import installed_version, refuse_other
 
 
 def test_what_came_along_moves_to_the_results_once(tmp_path):
@@ -68,7 +68,7 @@ def test_the_command_says_how_to_go_on(go_on, word):
     command = submit.job_command("/my results", "abc", go_on)
     asked = job.parse(shlex.split(shlex.join(command))[3:])
     assert command[:3] == ("python", "-m", "sweeps.cli.job")
-    assert (asked.results, asked.inputs, asked.sender) == ("/my results", "abc", own())
+    assert (asked.results, asked.inputs, asked.sender) == ("/my results", "abc", installed_version())
     assert asked.go_on == (word.removeprefix("--") or None)
 
 
@@ -81,7 +81,7 @@ def test_a_driver_of_another_version_begins_nothing(tmp_path):
         cwd=tmp_path, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith(f"error: the head node has caption-sweeps {own()}, and the sweep")
+    assert done.stderr.startswith(f"error: the head node has caption-sweeps {installed_version()}, and the sweep")
     assert not (tmp_path / "results").exists()
 
 
