@@ -220,7 +220,7 @@ def _sent(
 def job_command(results: str, inputs: str, go_on: bool | None) -> tuple[str, ...]:
     """Return the command of a job."""
     choice = {True: ("--resume",), False: ("--fresh",), None: ()}[go_on]
-    sender = ("--sender", installed_version()) if own() else ()
+    sender = ("--sender", version) if (version := installed_version()) else ()
     return (
         "python", "-m", "sweeps.cli.job", "--results", results, "--inputs", inputs,
         *sender, *choice,
