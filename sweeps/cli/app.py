@@ -179,7 +179,7 @@ def doctor(
         from sweeps.doctor.checkup import compare_records
 
         raise typer.Exit(compare_records(sweep, results, console()))
-    from sweeps.doctor.report import check_machine
+    from sweeps.doctor.machine import check_machine
 
     raise typer.Exit(check_machine(results, console()))
 

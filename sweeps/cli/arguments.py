@@ -1,4 +1,4 @@
-"""Arguments that several commands take, and the one way in which a command fails."""
+"""Arguments of several commands, and the report of an error by which a command fails."""
 
 import sys
 import traceback
@@ -47,7 +47,7 @@ Overrides = Annotated[
 
 
 def console() -> "Console":
-    """Return where a command writes to."""
+    """Return the console of a command."""
     from sweeps.terminal import Terminal
 
     return Terminal()
@@ -64,25 +64,18 @@ def read_sweep(file: str, overrides: list[str] | None) -> "Sweep":
 def report_error(error: Exception) -> int:
     """Print why a command failed, and return its exit code.
 
-    What a person can fix is a line per issue, or one sentence; anything else has a traceback.
+    Our own errors and MLflow's are a line per issue, or one sentence; all others, which a person
+    cannot fix, have a traceback.
     """
     from sweeps.storage.errors import StorageError
 
     if isinstance(error, RefusedError):
         return report_refusal(error)
-    reason = _explained(error)
-    if reason is None:
-        traceback.print_exception(error)
-        return FAILED
-    complain(f"error: {reason}")
-    return INVALID if isinstance(error, StorageError) else FAILED
-
-
-def _explained(error: Exception) -> str | None:
-    """Return the sentence of our own errors and of MLflow's; None for all others."""
     refusal = None if isinstance(error, PermissionError) else access.refusal(error)
-    if refusal:
-        return f"MLflow's server {refusal}"
     mlflow = sys.modules.get("mlflow.exceptions")  # not imported for this: that takes seconds
     explained = (OSError, ValueError, *([mlflow.MlflowException] if mlflow else []))
-    return str(error) if isinstance(error, explained) else None
+    if not refusal and not isinstance(error, explained):
+        traceback.print_exception(error)
+        return FAILED
+    complain(f"error: MLflow's server {refusal}" if refusal else f"error: {error}")
+    return INVALID if isinstance(error, StorageError) else FAILED

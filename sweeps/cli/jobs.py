@@ -180,16 +180,15 @@ def is_ours(words: Sequence[str]) -> bool:
     They are when the first is a file with a sweep, and the others are options of ``sweeps
     submit``, so that none is left to be a script.
     """
-    from sweeps.spec.cluster_file import is_cluster_file, sweep_of
     from sweeps.spec.yaml_file import read_file
 
     try:
         document = read_file(Path(words[0]))
-        values = sweep_of(document).values
+        values = document.sweep().values
     except (IndexError, OSError, ValueError):  # also SpecError, UnicodeDecodeError
         return False
     sections = _SECTIONS & values.keys() if isinstance(values, dict) else ()
-    if not is_cluster_file(document) and len(sections) < _ENOUGH:
+    if not document.is_cluster_file() and len(sections) < _ENOUGH:
         return False
     command = typer.Typer()
     command.command()(submit)

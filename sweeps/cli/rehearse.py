@@ -134,7 +134,15 @@ def small_sweep(sweep: Sweep, base: str) -> Sweep:
     values = sweep.model_dump()
     values["name"] = sweep.name[: _NAME_CHARACTERS - len(SUFFIX)] + SUFFIX
     values["model"] |= {"base": base, "revision": None}
-    values["data"] |= _data(sweep)
+    # Bad images are to be listed, not to end the rehearsal.
+    limit = min(sweep.data.limit or IMAGES, IMAGES)
+    values["data"] |= {"limit": limit, "on_bad_sample": "skip"}
+    split = sweep.data.split  # None is the data set's own: `limit` keeps its proportions
+    if split is not None and split.named:
+        held_out = split.validation if isinstance(split.validation, str) else HELD_OUT
+        values["data"]["split"] |= {"validation": held_out}
+    elif split is not None:
+        values["data"]["split"] = {**SHARES, "test": SHARES["test"] if split.test else 0.0}
     epochs = min(train.epochs, EPOCHS)
     values["train"] |= {"epochs": epochs, "batch_size": min(train.batch_size, BATCH)}
     values["evaluate"] |= {
@@ -169,19 +177,6 @@ def small_sweep(sweep: Sweep, base: str) -> Sweep:
     if sweep.promote:
         values["promote"] |= {"model": sweep.promote.model + SUFFIX}
     return Sweep.model_validate(values)
-
-
-def _data(sweep: Sweep) -> dict[str, Any]:
-    """Return few images; bad ones are to be listed, not to end the rehearsal."""
-    split = sweep.data.split
-    few: dict[str, Any] = {"limit": min(sweep.data.limit or IMAGES, IMAGES)}
-    few["on_bad_sample"] = "skip"
-    if split is None:  # the data set's own division: `limit` keeps its proportions
-        return few
-    if not split.named:
-        return {**few, "split": {**SHARES, "test": SHARES["test"] if split.test else 0.0}}
-    held_out = split.validation if isinstance(split.validation, str) else HELD_OUT
-    return {**few, "split": {**split.model_dump(), "validation": held_out}}
 
 
 def _space(space: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,6 @@ from search_spaces.issues import Issue, Keys, Location, show
 from search_spaces.presets import PRESETS
 from sweeps.names import RESULTS
 from sweeps.spec.checks import cross_issues
-from sweeps.spec.cluster_file import sweep_of
 from sweeps.spec.problems import SpecError
 from sweeps.spec.storage import absolute_address
 from sweeps.spec.sweep import Sweep
@@ -167,7 +166,7 @@ def _yaml_files(*folders: str) -> dict[str, Traversable]:
 
 
 def _checked(document: Document, overrides: Iterable[str]) -> Sweep:
-    document = sweep_of(document)
+    document = document.sweep()
     if not isinstance(document.values, dict):
         must = "must be a mapping with the keys name, model, data, ..."
         raise SpecError(document.located(Issue((), must, show(document.values))))

@@ -15,7 +15,12 @@ from search_spaces.issues import Issue, Keys, Location, show
 from sweeps.spec.problems import SpecError
 
 OVERRIDE = "--set"
-"""Source of what was given on the command line."""
+"""Source of values from the command line."""
+_EMBEDDED = ("metadata", "sweep")
+"""Keys down to the sweep in a Ray cluster file: Ray's schema allows no further key at the top, but
+leaves ``metadata`` to the user."""
+_CLUSTER_KEYS = frozenset({"cluster_name", "provider"})
+"""Keys that Ray requires of a cluster file and no sweep file has."""
 
 _SCALARS = (
     ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
@@ -68,6 +73,32 @@ class Document:
             if issue.keys[:length] in self.places:
                 return replace(issue, location=self.places[issue.keys[:length]])
         return replace(issue, location=Location(self.source))
+
+    def is_cluster_file(self) -> bool:
+        """Tell whether the document is a file for ``ray up``."""
+        return isinstance(self.values, dict) and bool(_CLUSTER_KEYS & self.values.keys())
+
+    def sweep(self) -> "Document":
+        """Return the part that is a sweep file: all of it, or ``metadata.sweep``.
+
+        Lines stay those of the whole file, paths are those of the sweep. Raises `SpecError` for a
+        cluster file without a sweep.
+        """
+        if not self.is_cluster_file():
+            return self
+        metadata = self.values.get(_EMBEDDED[0])
+        sweep = metadata.get(_EMBEDDED[1]) if isinstance(metadata, dict) else None
+        if not isinstance(sweep, dict):
+            must = "must hold the sweep, for this is a Ray cluster file"
+            issue = Issue(_EMBEDDED, must, "" if sweep is None else show(sweep))
+            raise SpecError(self.located(issue))
+        inside = {keys[2:]: place for keys, place in self.places.items() if keys[:2] == _EMBEDDED}
+        issues = [
+            replace(issue, keys=issue.keys[2:] or issue.keys)
+            for issue in self.issues
+            if issue.keys[:2] == _EMBEDDED or issue.keys == _EMBEDDED[:1]
+        ]
+        return Document(self.source, sweep, inside, issues)
 
 
 def read_file(path: Path) -> Document:
