@@ -36,8 +36,8 @@ _NO_EXPERIMENT = re.compile(rf"[{_HIDDEN}]|^\s*$")
 def model(text: str) -> str:
     """Return the name of a registered model as it is.
 
-    Raises ValueError, which says `MODEL`, for a name that MLflow refuses, cannot search for or
-    cannot load by its address.
+    Raises ValueError with `MODEL` for a name that MLflow refuses, cannot search for or cannot load
+    by its address.
     """
     if len(text) > _MODEL_CHARACTERS or _NO_MODEL.search(text) or _quote(text) is None:
         raise ValueError(MODEL)
@@ -45,7 +45,7 @@ def model(text: str) -> str:
 
 
 def experiment(text: str) -> str:
-    """Return the name of an experiment as it is; raises ValueError, which says `EXPERIMENT`."""
+    """Return the name of an experiment as it is; raises ValueError with `EXPERIMENT`."""
     if len(text) > _EXPERIMENT_CHARACTERS or _NO_EXPERIMENT.search(text):
         raise ValueError(EXPERIMENT)
     return text

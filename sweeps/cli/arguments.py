@@ -38,7 +38,7 @@ DriversResults = Annotated[Path, typer.Option("--results", help=_WHERE, parser=_
 NamedResults = Annotated[
     str | None, typer.Option("--results", help=f"{_WHERE} Else as `storage` of the file says.")
 ]
-"""For commands with a sweep file, which may say so, too."""
+"""For commands with a sweep file, which may name the place, too."""
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 Overrides = Annotated[
     list[str] | None,

@@ -13,8 +13,10 @@ from sweeps.study.trials import trial_states
 
 
 def half_finished(sweep: Sweep, results: Path) -> tuple[SweepFolder, str] | None:
-    """Return the newest sweep of this name, and its state as text; None if it is over, is driven
-    by another process or has not begun."""
+    """Return the newest sweep of this name and its state as text.
+
+    None if it has ended or not begun, or another process runs it.
+    """
     folder = SweepFolder.newest(results, sweep.name)
     if folder is None or lease.living(folder) is not None:
         return None
@@ -35,8 +37,8 @@ def sweep_to_resume(
 
     `resume` is the option of the command line, None without one; `ask` puts a question to a
     person and returns the answer; None where there is nobody.
-    Raises `RefusedError` when nobody decides or the person cancels, and for a file with which the
-    half-finished sweep cannot be resumed.
+    Raises `RefusedError` without a decision and when the person cancels, and for a file with which
+    the half-finished sweep cannot be resumed.
     """
     found = None if resume is False else half_finished(sweep, results)
     if found is None:

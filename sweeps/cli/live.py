@@ -23,7 +23,7 @@ def status(
     sweep: Annotated[str | None, typer.Argument(help="A sweep; else all of them.")] = None,
     results: Results = RESULTS,
 ) -> None:
-    """Show how a sweep stands and who runs it."""
+    """Show the state of a sweep and the process that runs it."""
     from sweeps.cli.status import show
 
     show(sweep, results, console())
@@ -79,7 +79,7 @@ def sync(
     sweep: Annotated[str | None, typer.Argument(help="A sweep; else all of them.")] = None,
     results: Results = RESULTS,
 ) -> None:
-    """Send to MLflow what could not be sent while a sweep ran, and end what nobody runs."""
+    """Send to MLflow all that could not be sent while a sweep ran; end runs without a driver."""
     from sweeps.cli.sync_sweeps import sync_sweeps
 
     raise typer.Exit(sync_sweeps(sweep, results, console()))
@@ -112,6 +112,6 @@ def _request(sweep_id: str, results: "Path", kind: "Kind", **fields: Any) -> NoR
         console().print(f"kept for the next driver; begin with: sweeps resume {sweep_id}")
         raise typer.Exit
     answer = inbox.answered(folder, request, WAIT_SECONDS)
-    said = f"sent to {driver}; it has not answered yet" if answer is None else answer.said
-    console().print(said, soft_wrap=True)
+    text = f"sent to {driver}; it has not answered yet" if answer is None else answer.said
+    console().print(text, soft_wrap=True)
     raise typer.Exit(0 if answer is None or answer.done else 1)

@@ -1,4 +1,4 @@
-"""``sweeps doctor SWEEP``: reads study, records and MLflow, and prints where they differ."""
+"""``sweeps doctor SWEEP``: reads study, records and MLflow, and prints their differences."""
 
 from collections import defaultdict
 from pathlib import Path

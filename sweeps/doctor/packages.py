@@ -58,7 +58,7 @@ def bitsandbytes() -> CheckResult:
 
 
 def torchvision() -> CheckResult:
-    """Import torchvision if it is there: transformers only asks whether it is.
+    """Import torchvision if it is there: transformers only checks whether it is.
 
     A torchvision that does not import, such as one built for another torch, makes the models
     and image processors of transformers fail with 'Could not import module'.

@@ -7,7 +7,7 @@ from sweeps.host.context import SweepContext
 from sweeps.host.trial import OpenTrial
 from sweeps.results import segments
 from sweeps.results.record import Result
-from sweeps.spec.mutable import moving
+from sweeps.spec.mutable import mutable_metrics
 from sweeps.tracking import segment_run
 from sweeps.tracking.trial_run import TrialRun
 from sweeps.trial import Point, Start, trial_id, trial_title
@@ -49,7 +49,7 @@ def opened(
         began=start.rung if start else 0,
         first_rung=sweep.first_judged_rung,
         segments=segment_run.opened(run, own, fixed, sweep.logarithmic_fields()),
-        moving=moving(sweep, now),
+        moving=mutable_metrics(sweep, now),
     )
 
 

@@ -15,7 +15,7 @@ def make(draw: Draw, *, startup_trials: Count = 10) -> Any:
     """Return Optuna's GPSampler; points of running trials are known to it.
 
     Args:
-        startup_trials: completed trials before the model is asked; points are random until then.
+        startup_trials: completed trials before the model is used; points are random until then.
     """
     from optuna.samplers import GPSampler
 

@@ -15,8 +15,8 @@ def make(draw: Draw, *, startup_trials: Count = 10, candidates: Count = 24) -> A
     """Return Optuna's TPE; running trials count as bad ones (constant liar).
 
     Args:
-        startup_trials: random points before the model is asked. Refused points say nothing
-            about scores and do not count.
+        startup_trials: random points before the model is used. Refused points have no scores
+            and do not count.
         candidates: points of which the most promising one is proposed.
     """
     from optuna.samplers import TPESampler

@@ -12,7 +12,7 @@ from sweeps.results.segments import Generation, Segment
 from sweeps.schedulers.evolution import Member, evolve
 from sweeps.schedulers.perturbation import explore
 from sweeps.schedulers.selection import Selection
-from sweeps.spec.mutable import fields_of
+from sweeps.spec.mutable import mutable_fields
 from sweeps.spec.sweep import Sweep
 from sweeps.trial import SYMPTOMS, VIOLATES
 
@@ -59,7 +59,7 @@ class Population:
         exploring = partial(
             explore,
             space=search.space,
-            fields=fields_of(search.space, selection.fields),
+            fields=mutable_fields(search.space, selection.fields),
             resample=selection.resample,
             allowed=lambda point: self._sweep.refusal(point) is None,
         )

@@ -1,14 +1,13 @@
 """Sweep files: read by path or by the name of a recipe, with overrides, checked; and dumped."""
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
 from search_spaces.forms import PRESET
-from search_spaces.issues import Issue, Keys, Location, show
+from search_spaces.issues import Issue, Keys, Location, nearest, show
 from search_spaces.presets import PRESETS
 from sweeps.names import RESULTS
 from sweeps.spec.checks import cross_issues
@@ -22,11 +21,7 @@ from workers.files.addresses import is_address
 __all__ = ["SpecError", "Sweep", "dump", "load", "parse", "read"]
 
 SPACE = ("search", "space")
-_REQUIRED = {
-    "name": "unnamed",
-    "model": {"base": "unnamed"},
-    "data": {"source": "shapes"},
-}
+_REQUIRED = {"name": "unnamed", "model": {"base": "unnamed"}, "data": {"source": "shapes"}}
 """Stands in for required parts that are missing, while the other parts are checked."""
 
 
@@ -85,8 +80,8 @@ def ready_text(name: str) -> str:
 def unknown(kinds: str, name: str, known: Iterable[str]) -> FileNotFoundError:
     """Return the error for a name that is none of the `known` ones."""
     names = list(known)
-    close = get_close_matches(name, names, n=1)
-    hint = f" (did you mean {close[0]}?)" if close else ""
+    close = nearest(name, names)
+    hint = f" (did you mean {close}?)" if close else ""
     return FileNotFoundError(f"no {kinds} {name!r}; there are {', '.join(names)}{hint}")
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from search_spaces.issues import Issue, nearest, show
 from sweeps.spec import plugins
-from sweeps.spec.mutable import CHANGEABLE, fields_of, first_comparison, reason
+from sweeps.spec.mutable import CHANGEABLE, first_comparison, mutable_fields, why_fixed
 from sweeps.spec.sweep import FEWEST, Sweep
 from sweeps.spec.validation import issues_of
 from workers.measures import needs_captions
@@ -70,13 +70,13 @@ def population_field_issues(sweep: Sweep) -> Iterator[Issue]:
             must = "must name fields of search.space"
             yield Issue((*_OPTIONS, "fields"), must, path, nearest(path, space))
         elif path not in CHANGEABLE:
-            must = f"must be one of {', '.join(CHANGEABLE)}: {path} cannot change, {reason(path)}"
-            yield Issue((*_OPTIONS, "fields"), must, path)
-    if named is None and not fields_of(space, None):
+            must = f"must be one of {', '.join(CHANGEABLE)}: {path} cannot change, "
+            yield Issue((*_OPTIONS, "fields"), must + why_fixed(path), path)
+    if named is None and not mutable_fields(space, None):
         must = f"must have a field that can change in mid-training: {', '.join(CHANGEABLE)}"
         yield Issue(_SPACE, must, ", ".join(space))
     for path, domain in space.items():
-        for parent in set(domain.when) & set(fields_of(space, named)):
+        for parent in set(domain.when) & set(mutable_fields(space, named)):
             must = f"must not depend on {parent}, which changes in mid-training (schedule.options)"
             yield Issue((*_SPACE, path, "when"), must, parent)
 

@@ -40,7 +40,7 @@ def warm_start_issues(sweep: Sweep) -> Iterator[Issue]:
 
 
 def objective_issues(sweep: Sweep) -> Iterator[Issue]:
-    """Yield objectives that nobody reports, repeated ones, and a leading one that is no score."""
+    """Yield unknown objectives, repeated ones, and a leading one that is no score."""
     if _has_unknown_metric(sweep):
         return
     names = [objective.metric for objective in sweep.search.objectives]
@@ -73,7 +73,7 @@ def mode_issues(sweep: Sweep) -> Iterator[Issue]:
 
 
 def constraint_issues(sweep: Sweep) -> Iterator[Issue]:
-    """Yield limits of quantities that nobody reports."""
+    """Yield limits of unknown quantities."""
     if _has_unknown_metric(sweep):
         return
     known = [*MEASURES, LOSS, *sweep.outputs()]

@@ -21,11 +21,11 @@ def points(sweep: Sweep) -> list[dict[str, Any]]:
     if given is None:
         own, _ = own_point(sweep)
         return [] if own is None else [own]
-    return [settled(sweep.search.space, point) for point in given]
+    return [normalized(sweep.search.space, point) for point in given]
 
 
 def own_point(sweep: Sweep) -> tuple[dict[str, Any] | None, str]:
-    """Return the recipe's own values of the swept fields as a point, or None, and why."""
+    """Return the recipe's own values of the swept fields as a point, or None, and the reason."""
     space, values = sweep.search.space, dotted(sweep.recipe)
     point, _ = placed(space, values)
     for path, value in point.items():
@@ -60,12 +60,12 @@ def point_issues(sweep: Sweep, point: Mapping[str, Any]) -> list[Issue]:
             if parent in point and point[parent] not in allowed:
                 must = f"must be left out unless {parent} is {' or '.join(map(show, allowed))}"
                 found.append(Issue((path,), must, f"{parent} {show(point[parent])}"))
-    rule = None if found else sweep.refusal(settled(space, point))
+    rule = None if found else sweep.refusal(normalized(space, point))
     return found if rule is None else [Issue((), "must keep the rules", rule)]
 
 
-def settled(space: Space, point: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a point with its values as Optuna draws them: a choice itself, floats as such."""
+def normalized(space: Space, point: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a point with its values as Optuna samples them: a choice itself, floats as such."""
     given = cast("BaseTrial", Given(point))
     return {path: space[path].suggest(given, path) for path in point}
 
