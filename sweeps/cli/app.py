@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sweeps.cli import board, jobs, live, promotion, serving
+from sweeps.cli import board, jobs, live, promotion, serving, ui
 from sweeps.cli.arguments import (
     DriversResults,
     File,
@@ -57,6 +57,7 @@ app.command()(promotion.rollback)
 app.command()(promotion.reconcile)
 app.command()(board.compare)
 app.command()(board.report)
+app.command()(ui.ui)
 
 
 @app.command()
@@ -134,17 +135,6 @@ def space(
 
     with refused(FileNotFoundError):
         show(name, console())
-
-
-@app.command()
-def ui(
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on this machine.")] = 5000,
-    results: Results = RESULTS,
-) -> None:
-    """Serve MLflow's UI on the embedded store, to this machine alone; Ctrl-C ends it."""
-    from sweeps.cli.ui import serve
-
-    serve(results, port)
 
 
 @app.command()

@@ -1,12 +1,14 @@
-"""MLflow's own UI on the embedded store, for this machine alone."""
+"""The command ``sweeps ui``: MLflow's own UI on the embedded store, for this machine alone."""
 
 import os
 import socket
 import sys
-from pathlib import Path
-from typing import NoReturn
+from typing import Annotated, NoReturn
 
-from sweeps.tracking.client import Tracking
+import typer
+
+from sweeps.cli.arguments import Results
+from sweeps.names import RESULTS
 
 HOST = "127.0.0.1"
 ALLOWED_HOSTS = "127.0.0.1,127.0.0.1:*,localhost,localhost:*"
@@ -14,12 +16,13 @@ ALLOWED_HOSTS = "127.0.0.1,127.0.0.1:*,localhost,localhost:*"
 MLflow by itself would take private addresses, too."""
 
 
-def serve(results: Path, port: int) -> NoReturn:
-    """Become MLflow's server, which serves until SIGTERM or Ctrl-C.
+def ui(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on this machine.")] = 5000,
+    results: Results = RESULTS,
+) -> NoReturn:
+    """Serve MLflow's UI on the embedded store, to this machine alone; Ctrl-C ends it."""
+    from sweeps.tracking.client import Tracking
 
-    Raises FileNotFoundError when no sweep has been tracked below `results`, and OSError when the
-    port cannot be had.
-    """
     tracking = Tracking(uri=None, experiment="", root=results.absolute())
     if not (tracking.root / "tracking.db").exists():
         raise FileNotFoundError(f"no sweep is tracked in {tracking.root}; `sweeps run` makes one")

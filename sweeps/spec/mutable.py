@@ -41,8 +41,3 @@ def mutable_metrics(sweep: Sweep, point: Mapping[str, Any]) -> dict[str, float]:
     fields = mutable_fields(sweep.search.space, schedule.options.get("fields"))
     values = {path: point[path] for path in fields if path in point}
     return {f"point/{path}": float(value) for path, value in values.items() if is_number(value)}
-
-
-def first_comparison(grace: int, interval: int) -> int:
-    """Return the first rung at which trials are compared."""
-    return max(grace, interval)

@@ -5,7 +5,7 @@ from typing import Any
 
 from search_spaces.issues import Issue, nearest, show
 from sweeps.spec import plugins
-from sweeps.spec.mutable import CHANGEABLE, first_comparison, mutable_fields, why_fixed
+from sweeps.spec.mutable import CHANGEABLE, mutable_fields, why_fixed
 from sweeps.spec.sweep import FEWEST, Sweep
 from sweeps.spec.validation import issues_of
 from workers.measures import needs_captions
@@ -95,7 +95,7 @@ def population_rung_issues(sweep: Sweep) -> Iterator[Issue]:
         yield Issue(("search", "trials"), must, show(sweep.search.trials))
     options: Any = plugins.options(_scheduler(sweep)).model_validate(sweep.schedule.options)
     interval = options.perturbation_interval
-    first = first_comparison(sweep.schedule.grace, interval)
+    first = max(sweep.schedule.grace, interval)  # the first rung at which trials are compared
     if first >= sweep.train.epochs:
         at = _GRACE if first > interval else (*_OPTIONS, "perturbation_interval")
         must = f"must be below train.epochs, {sweep.train.epochs}, or no trials are ever compared"

@@ -238,11 +238,10 @@ class Sweep(Recipe):
     @classmethod
     def _experiment_is_the_name(cls, values: Any) -> Any:
         """Name the experiment after the sweep unless the file does."""
-        if not isinstance(values, Mapping):
-            return values
-        name, tracking = values.get("name"), values.get("tracking", {})
+        tracking = values.get("tracking", {}) if isinstance(values, Mapping) else None
         if not isinstance(tracking, Mapping):
             return values
+        name = values.get("name")
         # Without a usable name the name is refused, and the experiment is not to blame.
         experiment = name if isinstance(name, str) and name else "unnamed"
         return {**values, "tracking": {"experiment": experiment, **tracking}}
