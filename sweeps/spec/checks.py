@@ -53,7 +53,9 @@ def cross_issues(
     """
     found = list(_swept_path_issues(sweep, values))
     for check, reads in CHECKS.items():
-        if not any(_overlap(issue.keys, keys) for issue in known for keys in reads):
+        # Keys down to an issue and to a field overlap when one way begins with the other.
+        pairs = [zip(issue.keys, keys, strict=False) for issue in known for keys in reads]
+        if not any(all(one == other for one, other in pair) for pair in pairs):
             found += check(sweep)
     for key in _READERS:
         found += _rule_issues(sweep, values, key)
@@ -69,19 +71,14 @@ def feasibility(sweep: Sweep) -> Feasibility:
     return feasible(sweep.search.space, all_rules, fixed)
 
 
-def _overlap(one: Keys, other: Keys) -> bool:
-    shorter = min(len(one), len(other))
-    return one[:shorter] == other[:shorter]
-
-
 def _swept_path_issues(sweep: Sweep, values: Mapping[str, Any]) -> Iterator[Issue]:
     """Check swept paths as they were written, even those whose domains are broken."""
     search = values.get("search")
     written = search.get("space") if isinstance(search, Mapping) else None
-    if isinstance(written, Mapping) and PRESET in written:
-        changed = [path for path, domain in written.items() if domain is not None]
-        written = dict.fromkeys(path for path in changed if path != PRESET)
-    for path in written if isinstance(written, Mapping) else sweep.search.space:
+    paths = written if isinstance(written, Mapping) else sweep.search.space
+    if isinstance(written, Mapping) and PRESET in written:  # null takes a field out of a preset
+        paths = [path for path in written if path != PRESET and written[path] is not None]
+    for path in paths:
         section = path.split(".")[0]
         if section in NOT_SWEPT:
             yield Issue((*_SPACE, path), f"must not be swept: {NOT_SWEPT[section]}")
