@@ -1,6 +1,6 @@
 """Checks of a sweep that no single field can make: plug-ins, swept fields, metrics, rules."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -75,7 +75,7 @@ def _swept_path_issues(sweep: Sweep, values: Mapping[str, Any]) -> Iterator[Issu
     """Check swept paths as they were written, even those whose domains are broken."""
     search = values.get("search")
     written = search.get("space") if isinstance(search, Mapping) else None
-    paths = written if isinstance(written, Mapping) else sweep.search.space
+    paths: Iterable[str] = written if isinstance(written, Mapping) else sweep.search.space
     if isinstance(written, Mapping) and PRESET in written:  # null takes a field out of a preset
         paths = [path for path in written if path != PRESET and written[path] is not None]
     for path in paths:
