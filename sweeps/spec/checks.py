@@ -13,9 +13,9 @@ from search_spaces.forms import PRESET
 from search_spaces.issues import Issue, Keys, SpaceError, nearest, show
 from search_spaces.rules import AnyRule, Forbidden
 from sweeps.spec import plugins, schedule_checks, search_checks, starts, storage
-from sweeps.spec.fields import leaves, must_be, value_at
 from sweeps.spec.search_checks import CONSTRAINTS, OBJECTIVE, SAMPLER, SCHEDULER
 from sweeps.spec.sweep import Sweep
+from sweeps.spec.validation import leaves, must_be, value_at
 from workers.families import REGEX
 from workers.host import combinations
 from workers.metrics.catalog import METRICS

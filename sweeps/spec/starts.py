@@ -8,8 +8,8 @@ from search_spaces.issues import Issue, nearest, show
 from search_spaces.space import Space
 from search_spaces.values import is_number, plain
 from search_spaces.walk import Given, placed
-from sweeps.spec.fields import dotted
 from sweeps.spec.sweep import Sweep
+from sweeps.spec.validation import dotted
 
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial

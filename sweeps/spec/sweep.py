@@ -22,8 +22,8 @@ from search_spaces.space import Space
 from sweeps import names
 from sweeps.spec import credentials
 from sweeps.spec.constraints import Constraint, constraints_form, read_constraints
-from sweeps.spec.fields import value_at
 from sweeps.spec.objectives import Objective, objectives_form, read_objectives
+from sweeps.spec.validation import value_at
 from sweeps.trial import Point
 from workers.measures import needs_captions, reported_as
 from workers.metrics.catalog import outputs
