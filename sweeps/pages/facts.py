@@ -14,7 +14,7 @@ from sweeps.pages.scales import Scale, is_number, of_field
 from sweeps.results import keepsakes
 from sweeps.results.folder import SweepFolder
 from sweeps.spec.load import Sweep
-from sweeps.spec.objectives import LOSS, directions
+from sweeps.spec.objectives import DIRECTIONS, LOSS
 from sweeps.study.study import importances
 from sweeps.tracking.run_lookup import base_scores
 from sweeps.tracking.sweep_run import SweepRun
@@ -100,10 +100,10 @@ def _ordered(sweep: Sweep) -> Sequence[str]:
 def _gallery(
     sweep: Sweep, folder: SweepFolder, parent: SweepRun, board: Leaderboard
 ) -> Gallery:  # fmt: skip
-    judging = [name for name in sweep.outputs() if name in directions()]
+    judging = [name for name in sweep.outputs() if name in DIRECTIONS]
     metric = gallery.metric_of(board, judging)
     found = gallery.authors(parent, folder, board, metric)
-    higher = metric is None or directions()[metric] == "max"
+    higher = metric is None or DIRECTIONS[metric] == "max"
     return gallery.choose(found, keepsakes.read(folder.keepsakes), metric, higher=higher)
 
 

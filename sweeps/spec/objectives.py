@@ -23,16 +23,14 @@ Mode = Literal["max", "min"]
 FORM = "a section with the keys metric, mode, or a list of such sections"
 
 
-def directions() -> dict[str, Mode]:
-    """Return which way each quantity is better; one without a better way is left out."""
-    scores = {
-        output: metric.direction
-        for metric in METRICS.values()
-        for output in metric.outputs
-        if metric.direction
-    }
-    measures = {name: measure.direction for name, measure in MEASURES.items()}
-    return {**scores, **measures, LOSS: "min"}
+DIRECTIONS: dict[str, Mode] = {
+    output: metric.direction
+    for metric in METRICS.values()
+    for output in metric.outputs
+    if metric.direction
+}
+DIRECTIONS |= {name: measure.direction for name, measure in MEASURES.items()} | {LOSS: "min"}
+"""Quantity -> its better direction; quantities without one are left out."""
 
 
 class Objective(Section):
@@ -40,7 +38,7 @@ class Objective(Section):
 
     metric: str = "cider"
     """An output of one of ``evaluate.metrics``, ``loss``, or one of `workers.measures`."""
-    mode: Mode = Field(default_factory=lambda values: directions().get(values.get("metric"), "max"))
+    mode: Mode = Field(default_factory=lambda values: DIRECTIONS.get(values.get("metric"), "max"))
     """The quantity's own direction unless given; of an unknown one, that of most metrics."""
 
 

@@ -6,7 +6,7 @@ from search_spaces.issues import Issue, Keys, nearest, show
 from sweeps import samplers
 from sweeps.names import is_component
 from sweeps.spec import plugins
-from sweeps.spec.objectives import LOSS, directions
+from sweeps.spec.objectives import DIRECTIONS, LOSS
 from sweeps.spec.sweep import Sweep
 from sweeps.spec.validation import issues_of
 from workers.measures import MEASURES
@@ -44,8 +44,8 @@ def objective_issues(sweep: Sweep) -> Iterator[Issue]:
     if _has_unknown_metric(sweep):
         return
     names = [objective.metric for objective in sweep.search.objectives]
-    outputs, scores = sweep.outputs(), directions()
-    judging = [output for output in outputs if output in scores]
+    outputs = sweep.outputs()
+    judging = [output for output in outputs if output in DIRECTIONS]
     for index, name in enumerate(names):
         at = (*_at(sweep, index), "metric")
         known = (LOSS, *judging, *(MEASURES if index else ()))
@@ -54,7 +54,7 @@ def objective_issues(sweep: Sweep) -> Iterator[Issue]:
         elif index == 0 and name in MEASURES:
             must = "must be a score when it is the first, which decides what rung of a trial counts"
             yield Issue(at, must, show(name))
-        elif name in outputs and name not in scores:
+        elif name in outputs and name not in DIRECTIONS:
             must = "must say which caption is better, which more or less of this does not"
             yield Issue(at, must, show(name))
         elif name not in known:
@@ -66,7 +66,7 @@ def objective_issues(sweep: Sweep) -> Iterator[Issue]:
 def mode_issues(sweep: Sweep) -> Iterator[Issue]:
     """Yield modes that are not the quantity's own direction."""
     for index, objective in enumerate(sweep.search.objectives):
-        right = directions().get(objective.metric, objective.mode)
+        right = DIRECTIONS.get(objective.metric, objective.mode)
         if objective.mode != right:
             at = (*_at(sweep, index), "mode")
             yield Issue(at, f"must be {right} for {objective.metric}", objective.mode)
