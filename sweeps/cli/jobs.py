@@ -12,7 +12,7 @@ from sweeps.spec.problems import refused
 Address = Annotated[
     str,
     typer.Option(
-        envvar=["RAY_API_SERVER_ADDRESS"], help="Of the cluster's dashboard: http://127.0.0.1:8265."
+        envvar=["RAY_API_SERVER_ADDRESS"], help="The cluster's dashboard: http://127.0.0.1:8265."
     ),
 ]
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="A submitted sweep, see `sweeps jobs`.")]

@@ -34,7 +34,7 @@ def stop(
     trial: Annotated[str | None, typer.Argument(help="One trial of it; else all.")] = None,
     results: Results = RESULTS,
     address: Annotated[
-        str | None, typer.Option(help="Of a cluster's dashboard: stop a job of `sweeps jobs`.")
+        str | None, typer.Option(help="A cluster's dashboard: stop a job of `sweeps jobs`.")
     ] = None,
 ) -> None:
     """Stop a running sweep, which can be resumed; or let one trial end after its rung."""

@@ -28,7 +28,8 @@ def promote(
         bool, typer.Option("--dry-run", help="Judge only: register nothing, move nothing.")
     ] = False,
     approve_by: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Who approves; kept with the promotion.")
+        str | None,
+        typer.Option(metavar="NAME", help="The person who approves; kept in the ledger."),
     ] = None,
     allow_new_data: Annotated[
         bool,
@@ -104,10 +105,11 @@ def history(name: Model, as_json: Json = False, results: Results = RESULTS) -> N
 def rollback(
     name: Model,
     to: Annotated[
-        str | None, typer.Option(metavar="VERSION", help="Else the last good one before.")
+        str | None,
+        typer.Option(metavar="VERSION", help="A version; else the last good one before."),
     ] = None,
     why: Annotated[str | None, typer.Option(help="The reason, for the history.")] = None,
-    by: Annotated[str | None, typer.Option(help="Who does it; else the user's name.")] = None,
+    by: Annotated[str | None, typer.Option(help="Your name; else the name of the user.")] = None,
     results: Results = RESULTS,
 ) -> None:
     """Make the version before the champion again."""

@@ -13,7 +13,9 @@ from sweeps.spec.problems import FAILED
 
 def serve(
     name: Annotated[str, typer.Argument(help="A registered model, such as quickstart-captioner.")],
-    alias: Annotated[str, typer.Option(help="Whose version answers; it may move.")] = "champion",
+    alias: Annotated[
+        str, typer.Option(help="Alias of the version that answers; it may move.")
+    ] = "champion",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
     host: Annotated[
         str, typer.Option(help="Address to listen on; there is no authentication.")
@@ -95,7 +97,8 @@ def score(
         str, typer.Option(help="Names with commas between them.")
     ] = "bleu,meteor,rouge_l,cider",
     columns: Annotated[
-        str | None, typer.Option(metavar="IMAGE,CAPTION", help="Where a .csv names them otherwise.")
+        str | None,
+        typer.Option(metavar="IMAGE,CAPTION", help="Columns of a .csv with other names."),
     ] = None,
     only_predicted: Annotated[
         bool, typer.Option("--only-predicted", help="Leave out images without a prediction.")
