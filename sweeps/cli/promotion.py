@@ -109,7 +109,7 @@ def rollback(
         typer.Option(metavar="VERSION", help="A version; else the last good one before."),
     ] = None,
     why: Annotated[str | None, typer.Option(help="The reason, for the history.")] = None,
-    by: Annotated[str | None, typer.Option(help="Your name; else the name of the user.")] = None,
+    by: Annotated[str | None, typer.Option(help="Your name; else the user's name.")] = None,
     results: Results = RESULTS,
 ) -> None:
     """Make the version before the champion again."""

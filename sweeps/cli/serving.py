@@ -13,9 +13,7 @@ from sweeps.spec.problems import FAILED
 
 def serve(
     name: Annotated[str, typer.Argument(help="A registered model, such as quickstart-captioner.")],
-    alias: Annotated[
-        str, typer.Option(help="Alias of the version that answers; it may move.")
-    ] = "champion",
+    alias: Annotated[str, typer.Option(help="The version's alias; it may move.")] = "champion",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
     host: Annotated[
         str, typer.Option(help="Address to listen on; there is no authentication.")
