@@ -70,8 +70,7 @@ def run(
         typer.Option("--resume/--fresh", help="With a half-finished sweep of this name; else ask."),
     ] = None,
     rehearse: Annotated[
-        bool,
-        typer.Option("--rehearse", help="Try it small: a tiny base, few images, two trials."),
+        bool, typer.Option("--rehearse", help="Try it small: a tiny base, few images, two trials.")
     ] = False,
 ) -> None:
     """Run a sweep: search, leaderboard, and the best adapter in the registry."""
@@ -113,8 +112,7 @@ def plan(
     overrides: Overrides = None,
     results: NamedResults = None,
     gpu_memory: Annotated[
-        str | None,
-        typer.Option(metavar="SIZE", help="What would fit on such a GPU: 24GB, 80GiB."),
+        str | None, typer.Option(metavar="SIZE", help="What would fit on such a GPU: 24GB, 80GiB.")
     ] = None,
 ) -> None:
     """Show what a sweep would run; start and write nothing."""

@@ -14,8 +14,7 @@ if TYPE_CHECKING:
 
 def compare(
     one: Annotated[
-        str,
-        typer.Argument(metavar="A", help="A sweep such as quickstart-1: its leaderboard."),
+        str, typer.Argument(metavar="A", help="A sweep such as quickstart-1: its leaderboard.")
     ],
     other: Annotated[
         str | None,

@@ -41,8 +41,7 @@ def serve(
 def caption(
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files.")],
     model: Annotated[
-        str,
-        typer.Option(help="NAME@alias, models:/NAME/version, a sweep, or SWEEP/trial-003."),
+        str, typer.Option(help="NAME@alias, models:/NAME/version, a sweep, or SWEEP/trial-003.")
     ],
     question: Annotated[
         str | None, typer.Option(help="For a model that answers questions.")
