@@ -164,9 +164,7 @@ def launcher(
         console().print(note, soft_wrap=True)
 
 
-def shell(
-    words: Annotated[list[str] | None, typer.Argument(hidden=True)] = None,
-) -> None:
+def shell(words: Annotated[list[str] | None, typer.Argument(hidden=True)] = None) -> None:
     """Print a shell function for `ray submit sweep.yaml`: eval "$(sweeps shell)"."""
     if words is None:
         print(FUNCTION, end="")

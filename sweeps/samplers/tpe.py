@@ -22,7 +22,5 @@ def make(draw: Draw, *, startup_trials: Count = 10, candidates: Count = 24) -> A
     from optuna.samplers import TPESampler
 
     return TPESampler(
-        seed=draw.seed,
-        n_startup_trials=startup_trials + draw.refused,
-        n_ei_candidates=candidates,
+        seed=draw.seed, n_startup_trials=startup_trials + draw.refused, n_ei_candidates=candidates
     )
