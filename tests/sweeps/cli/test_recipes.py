@@ -1,11 +1,9 @@
 """The five ready recipes: each loads, plans, and says what its job is known by."""
 
 import re
-import sys
 
 import pytest
 
-from sweeps.cli import app
 from sweeps.spec.load import read, ready_text, recipes
 from workers import families
 from workers.recipe import Adapter, Model
@@ -144,12 +142,9 @@ def test_marks_the_two_lines_to_edit(name):
     assert [re.split(r":\s", line.strip())[0] for line in lines] == ["base", "path"]
 
 
-def test_init_and_plan_work(name, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    for arguments in (["init", name], ["plan", f"{name}.yaml"]):
-        monkeypatch.setattr(sys, "argv", ["sweeps", *arguments])
-        with pytest.raises(SystemExit) as end:
-            app.main()
-        assert end.value.code == 0, capsys.readouterr()
+def test_init_and_plan_work(name, tmp_path, sweeps):
+    assert sweeps("init", name)[0] == 0
     assert (tmp_path / f"{name}.yaml").read_text() == ready_text(name)
-    assert "a continuous space" in capsys.readouterr().out
+    code, out, err = sweeps("plan", f"{name}.yaml")
+    assert code == 0, err
+    assert "a continuous space" in out

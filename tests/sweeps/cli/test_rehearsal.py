@@ -1,11 +1,8 @@
 """A rehearsal: what becomes small, what stays, what is found, and one whole run."""
 
-import sys
-
 import pytest
 from PIL import Image
 
-from sweeps.cli import app
 from sweeps.cli.rehearse import HELD_OUT, faults_of, names_layers, small_sweep
 from sweeps.spec.load import dump, parse, read
 from workers.evaluation.inspection import Inspection
@@ -152,17 +149,9 @@ def test_a_quantization_that_does_not_train_is_a_fault():
 
 
 @pytest.fixture
-def rehearse(monkeypatch, capsys, tmp_path):
+def rehearse(sweeps):
     """Return a function that rehearses a file: its arguments -> exit code, output, errors."""
-
-    def call(*arguments):
-        monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr(sys, "argv", ["sweeps", "run", *arguments, "--rehearse"])
-        with pytest.raises(SystemExit) as end:
-            app.main()
-        return end.value.code, *capsys.readouterr()
-
-    return call
+    return lambda *arguments: sweeps("run", *arguments, "--rehearse")
 
 
 def test_a_base_of_unknown_family_is_refused_with_a_way_out(rehearse, tmp_path):
