@@ -1,5 +1,5 @@
-"""Names that people choose, where they become a filter of MLflow, a part of a path, a word of a
-command, or text on a terminal: each has one function here.
+"""Names that users choose, checked or quoted for each use: in a filter of MLflow, a path, a
+command, or on a terminal.
 
 In addresses of MLflow's pages they go through `sweeps.board.view.links`, in pages through the
 escaping of the templates.
@@ -10,7 +10,6 @@ import shlex
 from pathlib import Path
 
 RESULTS = Path("sweep-results")
-
 
 # MLflow's columns hold 256; a model's ledger is an experiment with a longer name than the model.
 _MODEL_CHARACTERS, _EXPERIMENT_CHARACTERS = 200, 250
@@ -23,7 +22,7 @@ EXPERIMENT = (
     "control characters"
 )
 _HIDDEN = r"\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
-"""Control characters, those that turn the direction of writing, and what is no character."""
+"""Control characters, those that turn the direction of writing, and surrogates."""
 _ESCAPES = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # colours and movements
     r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])"  # links, titles; what begins another one ends it,
@@ -37,8 +36,8 @@ _NO_EXPERIMENT = re.compile(rf"[{_HIDDEN}]|^\s*$")
 def model(text: str) -> str:
     """Return the name of a registered model as it is.
 
-    Raises ValueError, which says `MODEL`, for a name that MLflow refuses, cannot search for or
-    cannot load by its address.
+    Raises ValueError with `MODEL` for a name that MLflow refuses, cannot search for or cannot load
+    by its address.
     """
     if len(text) > _MODEL_CHARACTERS or _NO_MODEL.search(text) or _quote(text) is None:
         raise ValueError(MODEL)
@@ -46,7 +45,7 @@ def model(text: str) -> str:
 
 
 def experiment(text: str) -> str:
-    """Return the name of an experiment as it is; raises ValueError, which says `EXPERIMENT`."""
+    """Return the name of an experiment as it is; raises ValueError with `EXPERIMENT`."""
     if len(text) > _EXPERIMENT_CHARACTERS or _NO_EXPERIMENT.search(text):
         raise ValueError(EXPERIMENT)
     return text
@@ -68,7 +67,7 @@ def component(text: str) -> str:
 
 
 def tag(key: str) -> str:
-    """Return how a filter of MLflow calls a tag."""
+    """Return the name of a tag in a filter of MLflow."""
     return f"tags.`{key}`"
 
 
@@ -98,12 +97,12 @@ def command(*words: str) -> str:
 
 
 def printable(text: str) -> str:
-    """Return `text` without what a terminal would obey: escape sequences, control characters but
-    tabs and ends of lines, and characters that turn the direction of writing."""
+    """Return `text` without all that a terminal interprets: escape sequences, control characters
+    but tabs and ends of lines, and characters that turn the direction of writing."""
     return _ESCAPES.sub("", text)
 
 
 def _quote(value: str) -> str | None:
-    """Return the quotes that a value stands in within a filter; None where none would do."""
+    """Return the quotes around a value in a filter; None where neither kind is possible."""
     quote = '"' if "'" in value else "'"
     return None if quote in value or value.endswith("\\") else quote

@@ -1,4 +1,4 @@
-"""Pareto fronts: which of several results are better than each other in no way.
+"""Pareto fronts of several results: those that no other result dominates.
 
 Pure functions over costs (results, objectives), of which less is better; see `costs`.
 """
@@ -14,7 +14,7 @@ Costs: TypeAlias = NDArray[np.float64]
 
 
 def costs(values: Sequence[Sequence[float]], modes: Sequence[str]) -> Costs:
-    """Return results (results, objectives) as costs; what is no number is the worst there is."""
+    """Return results (results, objectives) as costs; NaN becomes the worst, infinity."""
     signs = np.array([-1.0 if mode == "max" else 1.0 for mode in modes])
     found = np.asarray(values, dtype=float).reshape(-1, len(signs)) * signs
     return np.where(np.isnan(found), math.inf, found)
@@ -49,9 +49,10 @@ def _spread(front: Costs) -> list[int]:
 
     Distances are measured in shares of each objective's range.
     """
-    finite = np.nan_to_num(front, posinf=_worst(front))
-    low, high = finite.min(axis=0), finite.max(axis=0)
-    scaled = (finite - low) / np.where(high > low, high - low, 1.0)
+    finite = front[np.isfinite(front)]
+    bounded = np.nan_to_num(front, posinf=float(finite.max()) if finite.size else 0.0)
+    low, high = bounded.min(axis=0), bounded.max(axis=0)
+    scaled = (bounded - low) / np.where(high > low, high - low, 1.0)
     chosen = [int(scaled[:, 0].argmin())]
     distance = np.full(len(front), math.inf)
     while len(chosen) < len(front):
@@ -59,8 +60,3 @@ def _spread(front: Costs) -> list[int]:
         distance[chosen] = -1.0
         chosen.append(int(distance.argmax()))
     return chosen
-
-
-def _worst(front: Costs) -> float:
-    finite = front[np.isfinite(front)]
-    return float(finite.max()) if finite.size else 0.0

@@ -1,4 +1,4 @@
-"""Libraries that talk too much, silenced; for processes that import them anyway."""
+"""Noisy libraries, silenced; for processes that import them anyway."""
 
 import logging
 import warnings
@@ -11,5 +11,5 @@ def quiet_libraries() -> None:
     transformers.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
-    # peft asks for an attribute by its older name, once for each adapter.
+    # peft reads an attribute by its older name, once for each adapter.
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")

@@ -1,4 +1,4 @@
-"""Where commands write to: what stands in names, captions and logs is shown, and never obeyed."""
+"""The console of all commands: control characters in names, captions and logs have no effect."""
 
 import sys
 from collections.abc import Iterable

@@ -1,12 +1,12 @@
-"""The version of this package here and elsewhere: a sweep runs on one version of it."""
+"""The version of this package; a sweep runs on one version of it on all nodes."""
 
 from importlib.metadata import PackageNotFoundError, version
 
 DISTRIBUTION = "caption-sweeps"
 
 
-def own() -> str:
-    """Return the version that is installed here; empty for a bare checkout."""
+def installed_version() -> str:
+    """Return the version of this package here; empty for a bare checkout."""
     try:
         return version(DISTRIBUTION)
     except PackageNotFoundError:

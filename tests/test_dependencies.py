@@ -33,7 +33,7 @@ ALLOWED = {
 FORBIDDEN = {"workers": {"ray", "optuna", "mlflow", "sweeps", "search_spaces"}}
 """Folder -> what its files never import."""
 
-LIGHT = ("sweeps.cli.app", "sweeps.spec.load", "sweeps.spec.files", "sweeps.cli.plan")
+LIGHT = ("sweeps.cli.app", "sweeps.spec.load", "sweeps.cli.plan")
 """Modules that the command line imports before it does anything."""
 HEAVY = ("torch", "ray", "mlflow", "transformers")
 """Packages that take a second or more to import."""

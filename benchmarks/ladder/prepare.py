@@ -12,7 +12,7 @@ from typing import Any
 
 from benchmarks.ladder.job import Job
 from benchmarks.ladder.points import POINTS
-from sweeps.spec import files
+from sweeps.spec.load import read
 from workers import data
 from workers.families import git
 from workers.files import cache
@@ -23,7 +23,7 @@ from workers.recipe import Recipe
 
 def recipe() -> Recipe:
     """Return the quick start without its search."""
-    return files.read("quickstart", ()).recipe
+    return read("quickstart", ()).recipe
 
 
 def write_data(folder: Path) -> Path:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from sweeps.spec.objective_checks import CONSTRAINTS, OBJECTIVE
+from sweeps.spec.search_checks import CONSTRAINTS, OBJECTIVE
 from sweeps.spec.sweep import Resources, Sweep
 from workers.measures import MEASURES
 

@@ -1,1 +1,1 @@
-"""The commands: what they take, print and ask."""
+"""The commands: their arguments, output and questions."""

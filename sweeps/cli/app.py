@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sweeps.cli import captions, cluster_file, jobs, live, promotion, serving, sync
+from sweeps.cli import board, jobs, live, promotion, serving, ui
 from sweeps.cli.arguments import (
     DriversResults,
     File,
@@ -17,10 +17,9 @@ from sweeps.cli.arguments import (
     Results,
     SweepId,
     console,
+    read_sweep,
     report_error,
 )
-from sweeps.cli.board import report
-from sweeps.cli.shell import shell
 from sweeps.names import RESULTS
 from sweeps.spec import credentials
 from sweeps.spec.problems import refused
@@ -39,24 +38,26 @@ app = typer.Typer(
 
 app.command()(serving.serve)
 app.command()(serving.caption)
+app.command()(serving.predict)
+app.command()(serving.score)
 app.command()(live.status)
 app.command()(live.stop)
 app.command()(live.pause)
 app.command("continue")(live.unpause)
 app.command()(live.add)
+app.command()(live.sync)
 app.command()(jobs.submit)
 app.command()(jobs.jobs)
 app.command()(jobs.logs)
-app.command()(shell)
-app.command()(cluster_file.launcher)
-app.command()(sync.sync)
-app.command()(captions.predict)
-app.command()(captions.score)
+app.command()(jobs.shell)
+app.command()(jobs.launcher)
 app.command()(promotion.promote)
 app.command()(promotion.history)
 app.command()(promotion.rollback)
 app.command()(promotion.reconcile)
-app.command()(report)
+app.command()(board.compare)
+app.command()(board.report)
+app.command()(ui.ui)
 
 
 @app.command()
@@ -69,21 +70,20 @@ def run(
         typer.Option("--resume/--fresh", help="With a half-finished sweep of this name; else ask."),
     ] = None,
     rehearse: Annotated[
-        bool,
-        typer.Option("--rehearse", help="Try it small: a tiny base, few images, two trials."),
+        bool, typer.Option("--rehearse", help="Try it small: a tiny base, few images, two trials.")
     ] = False,
 ) -> None:
     """Run a sweep: search, leaderboard, and the best adapter in the registry."""
-    sweep = _read(file, overrides)
+    sweep = read_sweep(file, overrides)
     place = _place(sweep, results)
     if rehearse:
         from sweeps.cli.rehearse import rehearse as run_small
 
         raise typer.Exit(run_small(sweep, place, console()))
-    from sweeps.cli.beginning import terminal, where_to_go_on
+    from sweeps.cli.beginning import prompt, sweep_to_resume
 
     with refused(FileNotFoundError):
-        earlier = where_to_go_on(sweep, place, go_on, terminal())
+        earlier = sweep_to_resume(sweep, place, go_on, prompt())
     _run(sweep, place, resume=earlier)
 
 
@@ -96,7 +96,7 @@ def resume(
     overrides: Overrides = None,
     results: DriversResults = RESULTS,
 ) -> None:
-    """Go on with a sweep that was stopped, or that wants more trials."""
+    """Resume a sweep that was stopped, or one that ended, with more trials."""
     from sweeps.results.changes import changed
     from sweeps.results.folder import SweepFolder
 
@@ -112,8 +112,7 @@ def plan(
     overrides: Overrides = None,
     results: NamedResults = None,
     gpu_memory: Annotated[
-        str | None,
-        typer.Option(metavar="SIZE", help="What would fit on such a GPU: 24GB, 80GiB."),
+        str | None, typer.Option(metavar="SIZE", help="What would fit on such a GPU: 24GB, 80GiB.")
     ] = None,
 ) -> None:
     """Show what a sweep would run; start and write nothing."""
@@ -121,7 +120,7 @@ def plan(
     from sweeps.cli.plan import show
 
     size = None if gpu_memory is None else memory_of(gpu_memory)
-    sweep = _read(file, overrides)
+    sweep = read_sweep(file, overrides)
     show(sweep, _place(sweep, results), console(), size)
 
 
@@ -137,44 +136,6 @@ def space(
 
 
 @app.command()
-def compare(
-    one: Annotated[
-        str,
-        typer.Argument(metavar="A", help="A sweep such as quickstart-1: its leaderboard."),
-    ],
-    other: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="[B]",
-            help="With A and B: their differences. Each is a trial (quickstart-1/trial-003), "
-            "a sweep (its winner), or the id of an MLflow run.",
-        ),
-    ] = None,
-    results: Results = RESULTS,
-) -> None:
-    """Show a sweep's leaderboard and what mattered, or the differences of two trials."""
-    if other is None:
-        from sweeps.cli.compare import show
-
-        show(one, results, console())
-    else:
-        from sweeps.board.paired_comparison import print_comparison
-
-        print_comparison(one, other, results, console())
-
-
-@app.command()
-def ui(
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on this machine.")] = 5000,
-    results: Results = RESULTS,
-) -> None:
-    """Serve MLflow's UI on the embedded store, to this machine alone; Ctrl-C ends it."""
-    from sweeps.cli.ui import serve
-
-    serve(results, port)
-
-
-@app.command()
 def init(
     recipe: Annotated[
         str, typer.Argument(help="A recipe such as quickstart, or a cluster such as cluster-aws.")
@@ -182,7 +143,7 @@ def init(
     force: Annotated[bool, typer.Option(help="Replace a file that is there.")] = False,
 ) -> None:
     """Write a ready sweep or cluster file to edit: RECIPE.yaml in this folder."""
-    from sweeps.spec.files import clusters, ready_text
+    from sweeps.spec.load import clusters, ready_text
 
     target = Path(f"{recipe}.yaml")
     with refused(FileNotFoundError):
@@ -203,12 +164,12 @@ def doctor(
 ) -> None:
     """Check this machine: Java, GPUs, bitsandbytes, torchvision, disk, Ray, tracking."""
     if sweep is not None:
-        from sweeps.doctor.checkup import examine as compare_records
+        from sweeps.doctor.checkup import compare_records
 
         raise typer.Exit(compare_records(sweep, results, console()))
-    from sweeps.doctor.report import examine
+    from sweeps.doctor.machine import check_machine
 
-    raise typer.Exit(examine(results, console()))
+    raise typer.Exit(check_machine(results, console()))
 
 
 def main() -> None:
@@ -217,27 +178,16 @@ def main() -> None:
     Nothing that it prints or logs holds a secret, see `workers.redaction`.
     """
     with redirect_stdout(redacted(sys.stdout)), redirect_stderr(redacted(sys.stderr)):
-        _main()
-
-
-def _main() -> None:
-    try:
-        credentials.refuse_secrets(os.environ)
-        app()
-    except Exception as error:
-        sys.exit(report_error(error))
-
-
-def _read(file: str, overrides: list[str] | None) -> "Sweep":
-    from sweeps.spec.files import read
-
-    with refused(FileNotFoundError):
-        return read(file, overrides or ())
+        try:
+            credentials.refuse_secrets(os.environ)
+            app()
+        except Exception as error:
+            sys.exit(report_error(error))
 
 
 def _place(sweep: "Sweep", results: str | None) -> Path:
     """Return where the driver of a sweep works, see `sweeps.storage.places`."""
-    from sweeps.spec.files import results_of
+    from sweeps.spec.load import results_of
     from sweeps.storage.places import DRIVER, working
 
     with refused():
@@ -245,6 +195,6 @@ def _place(sweep: "Sweep", results: str | None) -> Path:
 
 
 def _run(sweep: "Sweep", results: Path, resume: str | None) -> None:
-    from sweeps.cli.outcome import finish
+    from sweeps.cli.outcome import run_sweep
 
-    raise typer.Exit(finish(sweep, results, resume, console()))
+    raise typer.Exit(run_sweep(sweep, results, resume, console()))

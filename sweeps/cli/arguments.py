@@ -1,4 +1,4 @@
-"""Arguments that several commands take, and the one way in which a command fails."""
+"""Arguments of several commands, and the report of an error by which a command fails."""
 
 import sys
 import traceback
@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sweeps.spec.problems import FAILED, INVALID, RefusedError, complain, report_refusal
+from sweeps.spec.problems import FAILED, INVALID, RefusedError, complain, refused, report_refusal
 from sweeps.tracking import access
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from sweeps.spec.load import Sweep
 
 File = Annotated[str, typer.Argument(help="A sweep file, or the name of a recipe.")]
 SweepId = Annotated[str, typer.Argument(help="A sweep, such as quickstart-1.")]
@@ -36,7 +38,8 @@ DriversResults = Annotated[Path, typer.Option("--results", help=_WHERE, parser=_
 NamedResults = Annotated[
     str | None, typer.Option("--results", help=f"{_WHERE} Else as `storage` of the file says.")
 ]
-"""For commands with a sweep file, which may say so, too."""
+"""For commands with a sweep file, which may name the place, too."""
+Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="FIELD=VALUE", help="Replace a field, such as train.epochs=3."),
@@ -44,34 +47,35 @@ Overrides = Annotated[
 
 
 def console() -> "Console":
-    """Return where a command writes to."""
+    """Return the console of a command."""
     from sweeps.terminal import Terminal
 
     return Terminal()
 
 
+def read_sweep(file: str, overrides: list[str] | None) -> "Sweep":
+    """Return the sweep of a file or recipe; raises `RefusedError`."""
+    from sweeps.spec.load import read
+
+    with refused(FileNotFoundError):
+        return read(file, overrides or ())
+
+
 def report_error(error: Exception) -> int:
     """Print why a command failed, and return its exit code.
 
-    What a person can fix is a line per issue, or one sentence; anything else has a traceback.
+    Our own errors and MLflow's are a line per issue, or one sentence; all others, which a person
+    cannot fix, have a traceback.
     """
     from sweeps.storage.errors import StorageError
 
     if isinstance(error, RefusedError):
         return report_refusal(error)
-    reason = _explained(error)
-    if reason is None:
-        traceback.print_exception(error)
-        return FAILED
-    complain(f"error: {reason}")
-    return INVALID if isinstance(error, StorageError) else FAILED
-
-
-def _explained(error: Exception) -> str | None:
-    """Return the sentence of our own errors and of MLflow's; None for all others."""
     refusal = None if isinstance(error, PermissionError) else access.refusal(error)
-    if refusal:
-        return f"MLflow's server {refusal}"
     mlflow = sys.modules.get("mlflow.exceptions")  # not imported for this: that takes seconds
     explained = (OSError, ValueError, *([mlflow.MlflowException] if mlflow else []))
-    return str(error) if isinstance(error, explained) else None
+    if not refusal and not isinstance(error, explained):
+        traceback.print_exception(error)
+        return FAILED
+    complain(f"error: MLflow's server {refusal}" if refusal else f"error: {error}")
+    return INVALID if isinstance(error, StorageError) else FAILED

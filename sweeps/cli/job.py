@@ -20,38 +20,39 @@ from sweeps.jobs.received import prune, refuse_absent, settled
 from sweeps.spec.load import load
 from sweeps.spec.problems import RefusedError, refused, report_refusal
 from sweeps.storage import places
-from sweeps.version import own, refuse_other
+from sweeps.version import installed_version, refuse_other
 
 
 def main(arguments: Sequence[str]) -> None:
     """Run the sweep of the parcel in this folder; exits as ``sweeps run`` does."""
-    asked = _read(arguments)
-    heed_interrupts()
+    options = parse(arguments)
+    unblock_interrupts()
     spec = Path(SPEC).absolute()
-    results = places.working(asked.results, places.DRIVER)
+    results = places.working(options.results, places.DRIVER)
     try:
         with refused():
-            refuse_other(asked.sender, own())
+            refuse_other(options.sender, installed_version())
             refuse_absent(load(spec))
-            os.chdir(settled(Path(INPUTS).absolute(), results, asked.inputs))
+            os.chdir(settled(Path(INPUTS).absolute(), results, options.inputs))
             prune(results)
     except RefusedError as error:
         sys.exit(report_refusal(error))
     os.environ[events.VARIABLE] = events.JSON
     from sweeps.cli import app
 
-    choice = [f"--{asked.go_on}"] if asked.go_on else []
-    sys.argv = ["sweeps", "run", str(spec), "--results", asked.results, *choice]
+    choice = [f"--{options.go_on}"] if options.go_on else []
+    sys.argv = ["sweeps", "run", str(spec), "--results", options.results, *choice]
     app.main()
 
 
-def heed_interrupts() -> None:
-    """Let SIGINT through, which Ray blocks in all that it starts: a sweep stops by it, also when
-    SIGTERM or a request says so."""
+def unblock_interrupts() -> None:
+    """Let SIGINT through, which Ray blocks in all that it starts: a sweep stops by it, also after
+    SIGTERM or a request."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
-def _read(arguments: Sequence[str]) -> argparse.Namespace:
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """Return the options of the command line."""
     parser = argparse.ArgumentParser(prog="python -m sweeps.cli.job", description=__doc__)
     parser.add_argument("--results", required=True, help="folder that all nodes see")
     parser.add_argument("--inputs", required=True, help="digest of the files that came along")

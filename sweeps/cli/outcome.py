@@ -1,4 +1,4 @@
-"""A sweep from the command line: run it, print how it ended, send its winner to the gate."""
+"""A sweep from the command line: run it, print the leaderboard, send its winner to the gate."""
 
 import shlex
 from pathlib import Path
@@ -34,25 +34,44 @@ from sweeps.tracking.sweep_run import SweepRun
 
 COMPLETED, NO_WINNER, INTERRUPTED = 0, 1, 130
 """Exit codes."""
-_SHOWN = 10
+_SHOWN = 10  # trials of the table
 # In characters: all that is neither metric nor standing, a standing, the front, a metric.
 _TITLE_WIDTH, _STANDING_WIDTH, _FRONT_WIDTH, _METRIC_WIDTH = 54, 26, 7, 13
 
 
-def finish(sweep: Sweep, results: Path, resume: str | None, console: Console) -> int:
-    """Run a sweep and return the exit code of the command."""
+def run_sweep(sweep: Sweep, results: Path, resume: str | None, console: Console) -> int:
+    """Run a sweep, or resume the one called `resume`, and return the exit code of the command."""
     short = disk.warning(sweep, results)
     if short:
         console.print(f"warning: {short}", style="yellow", soft_wrap=True)
     outcome = run(sweep, results, console, resume)
-    board, tracked = _published(outcome)
-    # Plots take seconds that whoever stops a sweep does not have; `sweeps report` makes them.
+    folder, board, tracked = outcome.handle.folder, outcome.leaderboard, outcome.tracked
+    if tracked:
+        try:
+            board = outcome.handle.run.line.attempt(
+                lambda _: record_standings(outcome.handle.run, outcome.leaderboard)
+            )
+        except AwayError:
+            tracked = False
+    # Plots take seconds that an interrupted sweep does not have; `sweeps report` makes them.
     if tracked and not outcome.interrupted:
-        publish(sweep, outcome.handle.folder, outcome.handle.run, board, console)
+        publish(sweep, folder, outcome.handle.run, board, console)
     print_leaderboard(board, console)
-    _print_waiting(outcome, tracked, console)
+    if not tracked:
+        away = (
+            "MLflow is away: the leaderboard is that of the records on disk, without intervals "
+            "and the score of the base"
+        )
+        console.print(away, style="yellow", soft_wrap=True)
+    for line in waiting(folder).lines():
+        console.print(line, style="yellow", soft_wrap=True)
     if outcome.interrupted:
-        _print_resume(outcome, console)
+        console.print(
+            f"\nstopped. Kept in {places.shown(folder.path)}: every reported rung, the study, "
+            "snapshots and best adapters.\n"
+            f"Go on with: sweeps resume {folder.sweep_id}{results_option(folder.root)}",
+            soft_wrap=True,
+        )
         return INTERRUPTED
     if board.winner is None:
         console.print(f"{no_winner(board)}; the reasons stand above and in MLflow", style="red")
@@ -62,34 +81,12 @@ def finish(sweep: Sweep, results: Path, resume: str | None, console: Console) ->
     return COMPLETED
 
 
-def _published(outcome: Outcome) -> tuple[Leaderboard, bool]:
-    """Return the leaderboard, and whether MLflow has it; without MLflow it has no standings."""
-    run, board = outcome.handle.run, outcome.leaderboard
-    if not outcome.tracked:
-        return board, False
-    try:
-        return run.line.attempt(lambda _: record_standings(run, board)), True
-    except AwayError:
-        return board, False
-
-
-def _print_waiting(outcome: Outcome, tracked: bool, console: Console) -> None:
-    if not tracked:
-        said = (
-            "MLflow is away: the leaderboard is that of the records on disk, without intervals "
-            "and the score of the base"
-        )
-        console.print(said, style="yellow", soft_wrap=True)
-    for line in waiting(outcome.handle.folder).lines():
-        console.print(line, style="yellow", soft_wrap=True)
-
-
 def _promote(
     sweep: Sweep, outcome: Outcome, winner: TrialState, tracked: bool, console: Console
 ) -> str | None:
     """Send the winner through the gate if the file says so; return its registered model.
 
-    Whatever comes of it, the sweep has ended well.
+    A failure does not change how the sweep has ended.
     """
     wanted = sweep.promote
     if wanted is None:
@@ -98,8 +95,9 @@ def _promote(
     if not tracked:
         console.print(
             f"not promoted, for the registry is MLflow's; when it is back: sweeps sync {sweep_id}, "
-            f"then sweeps promote {sweep_id}", soft_wrap=True,
-        )  # fmt: skip
+            f"then sweeps promote {sweep_id}",
+            soft_wrap=True,
+        )
         return None
     if not wanted.auto:
         console.print(
@@ -108,8 +106,12 @@ def _promote(
         return None
     console.print(f"\npromote.auto: {winner.title} is judged on the test images", style="bold")
     try:
-        challenger = challenger_of(outcome.handle, winner)
-        promote(challenger, Policy.of(sweep), outcome.handle.run.tracking, console)
+        promote(
+            challenger_of(outcome.handle, winner),
+            Policy.of(sweep),
+            outcome.handle.run.tracking,
+            console,
+        )
     except Exception as error:  # a sweep of hours has ended: what it found is not to be lost
         reason = f"{type(error).__name__}: {error}"
         console.print(f"not promoted, it could not be judged: {reason}", style="red")
@@ -118,20 +120,23 @@ def _promote(
 
 
 def print_links(parent: SweepRun, sweep: Sweep, model: str | None, console: Console) -> None:
-    """Print where the sweep can be seen."""
-    addresses = sweep_links(parent, sweep, model)
+    """Print the addresses of the sweep's pages in MLflow."""
+    links = sweep_links(parent, sweep, model)
     if sweep.tracking.uri is None:
         option = results_option(parent.tracking.root)
         console.print(f"\nsee it in MLflow: sweeps ui{option}, then open", soft_wrap=True)
-    console.print(f"  leaderboard  {addresses.leaderboard}", soft_wrap=True)
-    console.print(f"  charts       {addresses.charts}", soft_wrap=True)
-    console.print(f"  captions     {addresses.predictions}", soft_wrap=True)
-    if addresses.model:
-        console.print(f"  model        {addresses.model}", soft_wrap=True)
+    for name, address in (
+        ("leaderboard", links.leaderboard),
+        ("charts", links.charts),
+        ("captions", links.predictions),
+        ("model", links.model),
+    ):
+        if address:
+            console.print(f"  {name:<12} {address}", soft_wrap=True)
 
 
 def results_option(root: Path) -> str:
-    """Return what a command typed here needs to find the results; empty in the usual place."""
+    """Return the option by which a command typed here finds the results; empty by default."""
     usual = root.absolute() == Path.cwd() / "sweep-results"
     return "" if usual else f" --results {shlex.quote(places.shown(root))}"
 
@@ -139,11 +144,9 @@ def results_option(root: Path) -> str:
 def print_leaderboard(board: Leaderboard, console: Console) -> None:
     """Print the leaderboard, and which trials are not significantly different from the best."""
     console.print(table(board, console.width))
-    said = describe_tied(board)
-    if said:
-        console.print(said, soft_wrap=True)
-    for line in board.notes:
-        console.print(line, soft_wrap=True)
+    for line in (describe_tied(board), *board.notes):
+        if line:
+            console.print(line, soft_wrap=True)
     for line in warnings(board):
         console.print(Text(line, style="red"), soft_wrap=True)
     front_view.print_front(board, console)
@@ -166,12 +169,3 @@ def table(board: Leaderboard, width: int) -> Table:
     front = [""] if board.further else []
     grid.add_row("zero-shot", "", *front, format_score(board.zero_shot), style="dim")
     return grid
-
-
-def _print_resume(outcome: Outcome, console: Console) -> None:
-    folder = outcome.handle.folder
-    console.print(
-        f"\nstopped. Kept in {places.shown(folder.path)}: every reported rung, the study, "
-        f"snapshots and best adapters.\nGo on with: sweeps resume {folder.sweep_id}"
-        f"{results_option(folder.root)}", soft_wrap=True,
-    )  # fmt: skip

@@ -1,5 +1,7 @@
-"""``sweeps plan``: what a sweep would run. Starts nothing and writes nothing."""
+"""``sweeps plan``: the trials, machines, memory and disk of a sweep. Starts and writes nothing."""
 
+import math
+from collections.abc import Iterator
 from pathlib import Path
 
 from rich.console import Console
@@ -8,9 +10,8 @@ from rich.text import Text
 from sweeps import samplers
 from sweeps.capacity import disk, memory, table
 from sweeps.capacity.device import machine_bytes
-from sweeps.capacity.disk import largest_adapter
 from sweeps.capacity.layout import Layout, local_layout, refuse_gpu_budget
-from sweeps.capacity.memory import Files, hosts_that_fit
+from sweeps.capacity.memory import hosts_that_fit
 from sweeps.cli.spaces import show_sweep
 from sweeps.results import retention
 from sweeps.results.budget import described
@@ -58,88 +59,72 @@ def sample_titles(sweep: Sweep, count: int) -> list[str]:
     return [trial_title(one.number, one.point) for one in drawn if one is not None]
 
 
-def _lines(
-    sweep: Sweep, results: Path, plan: Layout, gpu_bytes: float | None
-) -> list[tuple[str, str]]:
-    there = memory.local_files(sweep)
-    files = there.get((sweep.model.base, sweep.model.revision))
-    refused = ", which resources.device refuses" if sweep.resources.device == "gpu" else ""
-    device = "GPU" if plan.gpus_per_host else f"CPU{refused}"
-    return [
-        ("sweep", f"{sweep.name}: {sweep.task} with {sweep.model.base}"),
-        ("trials", _trials(sweep)),
-        ("budget", described(sweep.search.budget) or "no limit besides the trials"),
-        ("objective", _objectives(sweep)),
-        ("schedule", _schedule(sweep)),
-        ("sampler", _sampler(sweep)),
-        ("start", _start(sweep)),
-        ("study", _study(sweep)),
-        ("data", f"{sweep.data.source}{f' {sweep.data.path}' if sweep.data.path else ''}"),
-        ("hosts", f"{plan.hosts}; {device}, {plan.threads} threads each"),
-        ("base", _bases(sweep, there)),
-        *table.lines(sweep, there, table.device_of(plan, gpu_bytes)),
-        ("disk", _disk(sweep, files, plan, results)),
-    ]  # fmt: skip
+def memory_note(sweep: Sweep) -> str:
+    """Return the memory that one host of a sweep needs on this machine, as text; imports torch."""
+    folders = {name: checkpoint_files.local_folder(*name) for name in memory.base_names(sweep)}
+    files = {name: checkpoint_files.from_config(own) for name, own in folders.items() if own}
+    return table.summary(sweep, files, _layout(sweep))
 
 
 def _layout(sweep: Sweep) -> Layout:
     return local_layout(sweep.resources, hosts_that_fit(sweep, machine_bytes()))
 
 
-def _objectives(sweep: Sweep) -> str:
-    search = sweep.search
-    wanted = ", ".join(f"{each.metric} ({each.mode})" for each in search.objectives)
+def _lines(
+    sweep: Sweep, results: Path, plan: Layout, gpu_bytes: float | None
+) -> Iterator[tuple[str, str]]:
+    """Yield the lines about trials, machine, memory and disk, as (heading, text)."""
+    search, schedule, data = sweep.search, sweep.schedule, sweep.data
+    yield "sweep", f"{sweep.name}: {sweep.task} with {sweep.model.base}"
+
+    size = search.space.size()
+    points = f"a space of {size:.0f} points" if size != math.inf else "a continuous space"
+    early = "; the sweep ends when all are tried" if size < search.trials else ""
+    yield "trials", f"{search.trials} of {sweep.most_epochs} epochs each, {points}{early}"
+    yield "budget", described(search.budget) or "no limit besides the trials"
+
+    objectives = ", ".join(f"{each.metric} ({each.mode})" for each in search.objectives)
     limits = ", ".join(f"{each.quantity} {each}" for each in search.constraints)
-    return f"{wanted}; {limits}" if limits else wanted
+    yield "objective", f"{objectives}; {limits}" if limits else objectives
 
-
-def _schedule(sweep: Sweep) -> str:
     whole = unpruned(sweep)
     first = f", the first {whole} trials run to their end to measure the rungs" if whole else ""
-    return f"{sweep.schedule.name}, grace {sweep.schedule.grace}{first}"
+    yield "schedule", f"{schedule.name}, grace {schedule.grace}{first}"
+    learns = samplers.module(search.sampler.name).LEARNS_FROM_STOPPED
+    few = f"; it learns from completed trials only, and {schedule.name} stops most before"
+    stops = plugins.scheduler(schedule.name).STOPS
+    yield "sampler", search.sampler.name + (few if stops and not learns else "")
 
+    if search.start is not None:
+        yield "start", f"{len(search.start)} given points"
+    else:
+        point, why = starts.own_point(sweep)
+        yield "start", why if point is not None else f"not with the recipe's own values: {why}"
+    study = "beside the results" if search.storage is None else redact(search.storage)
+    earlier = ", ".join(search.warm_start)
+    yield "study", study + (f"; begins with what {earlier} learned" if earlier else "")
+    yield "data", f"{data.source}{f' {data.path}' if data.path else ''}"
 
-def _trials(sweep: Sweep) -> str:
-    trials, size = sweep.search.trials, sweep.search.space.size()
-    points = f"a space of {size:.0f} points" if size != float("inf") else "a continuous space"
-    early = "; the sweep ends when all are tried" if size < trials else ""
-    return f"{trials} of {sweep.most_epochs} epochs each, {points}{early}"
-
-
-def _sampler(sweep: Sweep) -> str:
-    name, schedule = sweep.search.sampler.name, sweep.schedule.name
-    if samplers.module(name).LEARNS_FROM_STOPPED or not plugins.scheduler(schedule).STOPS:
-        return name
-    return f"{name}; it learns from completed trials only, and {schedule} stops most before"
-
-
-def _start(sweep: Sweep) -> str:
-    if sweep.search.start is not None:
-        return f"{len(sweep.search.start)} given points"
-    point, why = starts.own_point(sweep)
-    return why if point is not None else f"not with the recipe's own values: {why}"
-
-
-def _study(sweep: Sweep) -> str:
-    address = sweep.search.storage
-    place = "beside the results" if address is None else redact(address)
-    earlier = ", ".join(sweep.search.warm_start)
-    return place + (f"; begins with what {earlier} learned" if earlier else "")
-
-
-def memory_note(sweep: Sweep) -> str:
-    """Return what one host of a sweep needs on this machine, in words; imports torch."""
-    plan = _layout(sweep)
-    folders = {name: checkpoint_files.local_folder(*name) for name in memory.base_names(sweep)}
-    there = {name: checkpoint_files.from_config(own) for name, own in folders.items() if own}
-    return table.summary(sweep, there, plan)
-
-
-def _bases(sweep: Sweep, there: Files) -> str:
-    return "; ".join(_base(name, there.get((name, own))) for name, own in memory.base_names(sweep))
+    refused = ", which resources.device refuses" if sweep.resources.device == "gpu" else ""
+    device = "GPU" if plan.gpus_per_host else f"CPU{refused}"
+    yield "hosts", f"{plan.hosts}; {device}, {plan.threads} threads each"
+    there = memory.local_files(sweep)
+    named = (
+        _base(name, there.get((name, revision))) for name, revision in memory.base_names(sweep)
+    )
+    yield "base", "; ".join(named)
+    yield from table.lines(sweep, there, table.device_of(plan, gpu_bytes))
+    files = there.get((sweep.model.base, sweep.model.revision))
+    room = f"below {results}, {format_bytes(retention.free(results))} free"
+    if files is None:
+        yield "disk", f"adapters {room}"
+    else:
+        most = disk.expected_bytes(sweep, disk.largest_adapter(sweep, files), plan)
+        yield "disk", f"up to {format_bytes(most)} {room}"
 
 
 def _base(base: str, files: CheckpointFiles | None) -> str:
+    """Return the size of a base, and where it is or comes from."""
     if files is not None:
         stored = format_bytes(files.file_bytes)
         return f"{base}: {files.weights:,} weights, {stored}, on this machine"
@@ -147,11 +132,3 @@ def _base(base: str, files: CheckpointFiles | None) -> str:
         stored = format_bytes(builtin.BASES[base].bytes)
         return f"{base}: {stored}, built once by the first run (half a minute)"
     return f"{base}: not on this machine; the first run fetches it from the model hub"
-
-
-def _disk(sweep: Sweep, files: CheckpointFiles | None, plan: Layout, results: Path) -> str:
-    room = f"{format_bytes(retention.free(results))} free"
-    if files is None:
-        return f"adapters below {results}, {room}"
-    most = disk.expected_bytes(sweep, largest_adapter(sweep, files), plan)
-    return f"up to {format_bytes(most)} below {results}, {room}"

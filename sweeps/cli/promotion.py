@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sweeps.cli.arguments import Results, console
+from sweeps.cli.arguments import Json, Results, console
 from sweeps.names import RESULTS, command
 
 if TYPE_CHECKING:
@@ -28,7 +28,8 @@ def promote(
         bool, typer.Option("--dry-run", help="Judge only: register nothing, move nothing.")
     ] = False,
     approve_by: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Who approves; kept with the promotion.")
+        str | None,
+        typer.Option(metavar="NAME", help="The person who approves; kept in the ledger."),
     ] = None,
     allow_new_data: Annotated[
         bool,
@@ -63,11 +64,7 @@ def promote(
     raise typer.Exit(promote(challenger, policy, earlier.run.tracking, console()))
 
 
-def history(
-    name: Model,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")] = False,
-    results: Results = RESULTS,
-) -> None:
+def history(name: Model, as_json: Json = False, results: Results = RESULTS) -> None:
     """Show who made which version of a model its champion, when, why and on what evidence."""
     import json
     from dataclasses import asdict
@@ -75,10 +72,8 @@ def history(
     from rich.table import Table
     from rich.text import Text
 
-    ledger = _ledger(name, results)
+    ledger = _ledger(name, results, deleted=True)
     entries, alias = ledger.entries(), ledger.alias()
-    if not entries:
-        _check_registered(ledger)
     if as_json:
         kept = [asdict(entry) for entry in entries]
         print(json.dumps({"model": name, "champion": alias, "entries": kept}, indent=1))
@@ -110,18 +105,17 @@ def history(
 def rollback(
     name: Model,
     to: Annotated[
-        str | None, typer.Option(metavar="VERSION", help="Else the last good one before.")
+        str | None,
+        typer.Option(metavar="VERSION", help="A version; else the last good one before."),
     ] = None,
     why: Annotated[str | None, typer.Option(help="The reason, for the history.")] = None,
-    by: Annotated[str | None, typer.Option(help="Who does it; else the user's name.")] = None,
+    by: Annotated[str | None, typer.Option(help="Your name; else the user's name.")] = None,
     results: Results = RESULTS,
 ) -> None:
     """Make the version before the champion again."""
     from sweeps.promotion.rollback import roll_back
 
-    ledger = _ledger(name, results)
-    _check_registered(ledger)
-    entry, skipped = roll_back(ledger, to=to, why=why, by=by)
+    entry, skipped = roll_back(_ledger(name, results), to=to, why=why, by=by)
     for version in skipped:
         console().print(f"version {version} was deleted and is skipped")
     console().print(
@@ -132,37 +126,31 @@ def rollback(
 
 
 def reconcile(name: Model, results: Results = RESULTS) -> None:
-    """Set the alias of a model's champion to what its history says."""
+    """Set the alias of a model's champion to the version of its history."""
     from sweeps.promotion.rollback import reconcile as repair
 
-    ledger = _ledger(name, results)
-    _check_registered(ledger)
-    console().print(repair(ledger), soft_wrap=True)
+    console().print(repair(_ledger(name, results)), soft_wrap=True)
 
 
-def _ledger(name: str, results: "Path") -> "Ledger":
-    from sweeps.promotion.adapters import model_store
+def _ledger(name: str, results: "Path", *, deleted: bool = False) -> "Ledger":
+    """Return the ledger of a registered model; with `deleted` also one whose model is gone.
+
+    Raises ValueError, naming the models there are.
+    """
+    from sweeps.promotion.adapters import known_models, model_store
     from sweeps.promotion.ledger import Ledger
-
-    return Ledger.open(model_store(results), name)
-
-
-def _check_registered(ledger: "Ledger") -> None:
-    """Raise ValueError, naming the models there are, for one that is not registered."""
-    from sweeps.promotion.adapters import known_models
     from sweeps.promotion.registry import get_or_none
 
-    client, model = ledger.tracking.client(), ledger.model
-    if get_or_none(client.get_registered_model, model) is not None:
-        return
-    kept = ""
-    if ledger.entries():
-        kept = (
-            f"; its history is there (`{command('history', model)}`): it was deleted or renamed, "
-            f"and the history goes along when the experiment {ledger.tracking.experiment!r} is "
-            "renamed, too"
-        )
+    ledger = Ledger.open(model_store(results), name)
+    client, has_entries = ledger.tracking.client(), bool(ledger.entries())
+    if (deleted and has_entries) or get_or_none(client.get_registered_model, name) is not None:
+        return ledger
+    kept = (
+        f"; its history is there (`{command('history', name)}`): it was deleted or renamed, "
+        f"and the history goes along when the experiment {ledger.tracking.experiment!r} is "
+        "renamed, too"
+    )
     raise ValueError(
-        f"no model {model} is registered in {ledger.tracking.address}; "
-        f"{known_models(client, model)}{kept}"
+        f"no model {name} is registered in {ledger.tracking.address}; "
+        f"{known_models(client, name)}{kept if has_entries else ''}"
     )

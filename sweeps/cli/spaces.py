@@ -2,11 +2,8 @@
 
 import inspect
 import math
-from collections.abc import Iterator
 from dataclasses import replace
-from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
@@ -16,9 +13,8 @@ from search_spaces.domains import when_text
 from search_spaces.feasibility import Feasibility, feasible
 from search_spaces.presets import PRESETS
 from search_spaces.space import Space
-
-if TYPE_CHECKING:
-    from sweeps.spec.load import Sweep
+from sweeps.spec.checks import feasibility
+from sweeps.spec.load import Sweep, read, recipes, unknown
 
 SCARCE = 0.05
 """With a smaller share of allowed points `sweeps plan` warns."""
@@ -32,15 +28,17 @@ def show(name: str, console: Console) -> None:
     if name in PRESETS and not Path(name).exists():
         preset = PRESETS[name]()
         print_space(preset.space, feasible(preset.space, preset.rules, {}), console)
-        console.print(f"\n{_reason(name)}")
+        # The reasons are the docstring without its first paragraph.
+        reasons = (inspect.getdoc(PRESETS[name]) or "").partition("\n\n")[2]
+        console.print("\n" + reasons.replace("``", "`"))
+    elif Path(name).exists() or name in recipes():
+        show_sweep(read(name, ()), console)
     else:
-        show_sweep(_read(name), console)
+        raise unknown("file, preset or recipe", name, (*PRESETS, *recipes()))
 
 
-def show_sweep(sweep: "Sweep", console: Console) -> None:
+def show_sweep(sweep: Sweep, console: Console) -> None:
     """Print the space of a sweep, and a warning if its rules leave little of it."""
-    from sweeps.spec.rule_checks import feasibility
-
     found = feasibility(sweep)
     print_space(sweep.search.space, found, console)
     if found.share < SCARCE:
@@ -55,45 +53,21 @@ def print_space(space: Space, found: Feasibility, console: Console) -> None:
         table.add_row(path, str(replace(domain, when={})), when_text(domain.when))
     console.print(table)
     console.print()
-    for name, value in (*_rule_lines(found), ("size", size_text(space))):
-        console.print(Text.assemble((f"{name:<10}", "bold"), f" {value}"), soft_wrap=True)
-
-
-def size_text(space: Space) -> str:
-    """Return how many points a space has, in words."""
-    size = space.size()
-    if size < math.inf:
-        return f"{size:,.0f} points"
-    return f"continuous, with {space.combinations():,.0f} combinations of its finite fields"
-
-
-def _rule_lines(found: Feasibility) -> Iterator[tuple[str, str]]:
-    for rule, count in found.refused.items():
-        yield "rule", f"{rule}   (refuses {_percent(count / found.points)})"
+    lines = [
+        ("rule", f"{rule}   (refuses {_percent(count / found.points)})")
+        for rule, count in found.refused.items()
+    ]
     if found.refused:
         how = "" if found.exact else f", by {found.points:,} points drawn at random"
-        yield "allowed", f"{_percent(found.share)} of the points{how}"
+        lines.append(("allowed", f"{_percent(found.share)} of the points{how}"))
+    size = f"{space.size():,.0f} points"
+    if math.isinf(space.size()):
+        size = f"continuous, with {space.combinations():,.0f} combinations of its finite fields"
+    for name, value in [*lines, ("size", size)]:
+        console.print(Text.assemble((f"{name:<10}", "bold"), f" {value}"), soft_wrap=True)
 
 
 def _percent(share: float) -> str:
     """Return a share as per cent; only what is nothing or all is written as 0 or 100."""
     digits = 0 if 0.01 <= share <= 0.99 or share in (0, 1) else 1
     return f"{100 * share:.{digits}f} %"
-
-
-def _reason(name: str) -> str:
-    """Return why a preset is as it is: its docstring without the first paragraph."""
-    return (inspect.getdoc(PRESETS[name]) or "").partition("\n\n")[2].replace("``", "`")
-
-
-def _read(name: str) -> "Sweep":
-    from sweeps.spec.files import read, recipes
-
-    if not Path(name).exists() and name not in recipes():
-        known = (*PRESETS, *recipes())
-        close = get_close_matches(name, known, n=1)
-        hint = f" (did you mean {close[0]}?)" if close else ""
-        raise FileNotFoundError(
-            f"no file, preset or recipe {name!r}; there are {', '.join(known)}{hint}"
-        )
-    return read(name, ())

@@ -1,6 +1,5 @@
-"""``sweeps status``: how sweeps stand, by what is on disk; whether a driver lives or not."""
+"""``sweeps status``: the state of sweeps, from the files on disk; with or without a driver."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,29 +18,26 @@ from sweeps.tracking.pending import Waiting, waiting
 
 @dataclass(frozen=True, kw_only=True)
 class SweepStatus:
-    """How a sweep stands."""
+    """The state of a sweep."""
 
     progress: Progress
     driver: Driver | None
-    """Who runs it; None for a sweep that nobody runs."""
+    """The process that runs it; None for a sweep without one."""
     waiting: Waiting
 
     @property
     def notes(self) -> list[str]:
-        """Who runs it or how to resume it, and what waits for MLflow."""
-        return [self._driven, *self.waiting.lines()]
-
-    @property
-    def _driven(self) -> str:
+        """The process that runs it or how to resume it, and what waits for MLflow."""
+        driven = "ended"
         if self.driver:
-            return f"run by {self.driver}"
-        if self.progress.ended < self.progress.wanted:
-            return f"not running; go on with: sweeps resume {self.progress.sweep_id}"
-        return "ended"
+            driven = f"run by {self.driver}"
+        elif self.progress.ended < self.progress.wanted:
+            driven = f"not running; go on with: sweeps resume {self.progress.sweep_id}"
+        return [driven, *self.waiting.lines()]
 
 
 def status_of(folder: SweepFolder) -> SweepStatus:
-    """Return how a sweep stands; raises ValueError for one that this version cannot read."""
+    """Return the state of a sweep; raises ValueError for one that this version cannot read."""
     sweep, driver = load(folder.spec), lease.living(folder)
     progress = Progress.of(sweep, folder)
     progress.recover(trial_states(sweep, folder, driven=driver is not None).values())
@@ -54,24 +50,21 @@ def show(sweep_id: str | None, results: Path, console: Console) -> None:
 
     Raises FileNotFoundError for an unknown sweep.
     """
-    if sweep_id is None:
-        lines = list(_every(results)) or [f"there is no sweep in {places.shown(results)} yet"]
-    else:
+    if sweep_id is not None:
         status = status_of(SweepFolder.find(results, sweep_id))
         console.print(table(status.progress))
-        lines = status.notes
-    for line in lines:
-        console.print(line, soft_wrap=True)
-
-
-def _every(results: Path) -> Iterator[str]:
-    """Yield a line for each sweep, the newest last."""
+        for note in status.notes:
+            console.print(note, soft_wrap=True)
+        return
+    # The newest last.
     found = sorted(SweepFolder.every(results), key=lambda folder: folder.spec.stat().st_mtime)
+    if not found:
+        console.print(f"there is no sweep in {places.shown(results)} yet", soft_wrap=True)
     for folder in found:
         folder.refresh()
         try:
             status = status_of(folder)
+            line = "; ".join([summary(status.progress), *status.notes])
         except ValueError as error:  # of an older version
-            yield f"{folder.sweep_id}: cannot be read: {str(error).splitlines()[0]}"
-        else:
-            yield "; ".join([summary(status.progress), *status.notes])
+            line = f"{folder.sweep_id}: cannot be read: {str(error).splitlines()[0]}"
+        console.print(line, soft_wrap=True)

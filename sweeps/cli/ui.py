@@ -1,29 +1,39 @@
-"""MLflow's own UI on the embedded store, for this machine alone."""
+"""The command ``sweeps ui``: MLflow's own UI on the embedded store, for this machine alone."""
 
 import os
 import socket
 import sys
-from pathlib import Path
-from typing import NoReturn
+from typing import Annotated, NoReturn
 
-from sweeps.tracking.client import Tracking
+import typer
+
+from sweeps.cli.arguments import Results
+from sweeps.names import RESULTS
 
 HOST = "127.0.0.1"
 ALLOWED_HOSTS = "127.0.0.1,127.0.0.1:*,localhost,localhost:*"
-"""Of requests, also through a tunnel from another port: a foreign name is DNS rebinding. MLflow by
-itself would take private addresses, too."""
+"""Hosts of requests, also through a tunnel from another port: a foreign name is DNS rebinding.
+MLflow by itself would take private addresses, too."""
 
 
-def serve(results: Path, port: int) -> NoReturn:
-    """Become MLflow's server, which serves until SIGTERM or Ctrl-C.
+def ui(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on this machine.")] = 5000,
+    results: Results = RESULTS,
+) -> NoReturn:
+    """Serve MLflow's UI on the embedded store, to this machine alone; Ctrl-C ends it."""
+    from sweeps.tracking.client import Tracking
 
-    Raises FileNotFoundError when no sweep has been tracked below `results`, and OSError when the
-    port cannot be had.
-    """
     tracking = Tracking(uri=None, experiment="", root=results.absolute())
     if not (tracking.root / "tracking.db").exists():
         raise FileNotFoundError(f"no sweep is tracked in {tracking.root}; `sweeps run` makes one")
-    _check_free(port)
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            raise OSError(
+                f"cannot serve on {HOST} port {port}: {error.strerror}; --port names another one"
+            ) from None
     page = f"http://{HOST}:{port}/#/experiments?workflowType=machine_learning"
     print(f"MLflow's UI, for this machine alone: {page}", flush=True)
     environment = {
@@ -42,14 +52,3 @@ def serve(results: Path, port: int) -> NoReturn:
     os.chdir("/")  # uvicorn imports from its folder, whatever Python's own options say
     # In the place of this process: signals reach MLflow, and nothing stays when it has ended.
     os.execve(sys.executable, [*server, "--workers", "1"], environment)
-
-
-def _check_free(port: int) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError as error:
-            raise OSError(
-                f"cannot serve on {HOST} port {port}: {error.strerror}; --port names another one"
-            ) from None

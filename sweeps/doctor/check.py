@@ -1,4 +1,4 @@
-"""The result of a check, the line that is printed for it, and a look into packages from outside."""
+"""The result of a check, the line that is printed for it, and code that runs in another process."""
 
 import os
 import subprocess
@@ -11,9 +11,8 @@ from search_spaces.issues import Issue
 PROBE_SECONDS = 120
 """A first import of torch from a cold network disk takes most of a minute."""
 
-
 CheckResult = str | Issue
-"""A sentence about what is in order, or an issue: an error stops a sweep, with a warning it runs,
+"""A sentence when all is in order, or an issue: an error stops a sweep, with a warning it runs,
 perhaps otherwise than intended."""
 _STYLES = {"ok": "green", "warning": "yellow", "error": "bold red"}
 
@@ -47,16 +46,16 @@ def probe(code: str) -> str:
     try:
         done = subprocess.run(
             [sys.executable, "-P", "-c", code],
-            capture_output=True, text=True, check=False, timeout=PROBE_SECONDS,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=PROBE_SECONDS,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )  # fmt: skip
+        )
     except subprocess.TimeoutExpired:
         raise ProbeError(f"no answer within {PROBE_SECONDS} seconds") from None
+    lines = (done.stderr if done.returncode else done.stdout).strip().splitlines()
+    last = lines[-1].strip() if lines else ""
     if done.returncode:
-        raise ProbeError(_last_line(done.stderr) or f"Python ended with {done.returncode}")
-    return _last_line(done.stdout)
-
-
-def _last_line(text: str) -> str:
-    lines = text.strip().splitlines()
-    return lines[-1].strip() if lines else ""
+        raise ProbeError(last or f"Python ended with {done.returncode}")
+    return last

@@ -1,8 +1,7 @@
-"""``sweeps doctor SWEEP``: reads study, records and MLflow, and prints where they differ."""
+"""``sweeps doctor SWEEP``: reads study, records and MLflow, and prints their differences."""
 
 from collections import defaultdict
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
@@ -23,20 +22,23 @@ AGREED, DIFFERENT = 0, 1
 """Exit codes."""
 
 
-def examine(sweep_id: str, results: Path, console: Console) -> int:
+def compare_records(sweep_id: str, results: Path, console: Console) -> int:
     """Print a line per difference with its fix.
 
     Runs of a driver that was killed are ended; nothing else is changed.
     Raises FileNotFoundError for an unknown sweep, ValueError for one that MLflow does not know.
     """
     earlier = SweepHandle.find(results, sweep_id)
-    driver = _dead_driver(earlier.folder)
-    for reason in _end_abandoned(earlier):
-        console.print(reason, soft_wrap=True)
-    trials = trial_states(earlier.sweep, earlier.folder)
-    runs = _runs(earlier, earlier.sweep.search.objective.metric)
-    found = differences(trials, runs, _on_disk(earlier, trials, driver), sweep_id)
-    for reason in waiting(earlier.folder).lines():
+    folder, dead_driver = earlier.folder, None
+    if abandoned.has_dead_driver(folder):
+        dead_driver = str(lease.read(folder))
+        with lease.held(folder):
+            for reason in abandoned.end(earlier):
+                console.print(reason, soft_wrap=True)
+    trials = trial_states(earlier.sweep, folder)
+    disk = _on_disk(earlier, trials, dead_driver)
+    found = differences(trials, _runs(earlier), disk, sweep_id)
+    for reason in waiting(folder).lines():
         console.print(reason, soft_wrap=True)
     for issue in found:
         console.print(line(issue.path, issue), soft_wrap=True)
@@ -46,58 +48,46 @@ def examine(sweep_id: str, results: Path, console: Console) -> int:
     return DIFFERENT if found else AGREED
 
 
-def _runs(earlier: SweepHandle, objective: str) -> dict[str, list[Tracked]]:
+def _runs(earlier: SweepHandle) -> dict[str, list[Tracked]]:
+    """Return the runs of each trial in MLflow."""
+    client, objective = earlier.run.client, earlier.sweep.search.objective.metric
     runs: dict[str, list[Tracked]] = defaultdict(list)
     for run in earlier.run.trials():
-        runs[run.data.tags["trial.id"]].append(_tracked(earlier.run.client, run, objective))
+        tags = run.data.tags
+        history = client.get_metric_history(run.info.run_id, "time/rung_seconds")
+        segments = segment_run.of(client, run) if segment_run.LINEAGE in tags else []
+        runs[tags["trial.id"]].append(
+            Tracked(
+                state=tags.get("trial.state", "running"),
+                rungs=[int(point.step) for point in history],
+                best=run.data.metrics.get(f"best/{objective}"),
+                segments=sorted(int(one.data.tags[segment_run.RUNG]) for one in segments),
+            )
+        )
     return dict(runs)
-
-
-def _tracked(client: Any, run: Any, objective: str) -> Tracked:
-    history = client.get_metric_history(run.info.run_id, "time/rung_seconds")
-    return Tracked(
-        state=run.data.tags.get("trial.state", "running"),
-        rungs=[int(point.step) for point in history],
-        best=run.data.metrics.get(f"best/{objective}"),
-        segments=_segments(client, run),
-    )
-
-
-def _segments(client: Any, run: Any) -> list[int]:
-    if segment_run.LINEAGE not in run.data.tags:
-        return []
-    return sorted(int(one.data.tags[segment_run.RUNG]) for one in segment_run.of(client, run))
-
-
-def _dead_driver(folder: SweepFolder) -> str | None:
-    return str(lease.read(folder)) if abandoned.has_dead_driver(folder) else None
-
-
-def _end_abandoned(earlier: SweepHandle) -> list[str]:
-    if not abandoned.has_dead_driver(earlier.folder):
-        return []
-    with lease.held(earlier.folder):
-        return abandoned.end(earlier)
 
 
 def _on_disk(
     earlier: SweepHandle, trials: dict[str, TrialState], dead_driver: str | None
 ) -> OnDisk:
     folder = earlier.folder
-    living = lease.living(folder)
+    snapshots: dict[str, list[int]] = {}
+    for name in trials:
+        found = folder.glob(f"trials/{name}/rung-*")
+        snapshots[name] = sorted(int(path.name.removeprefix("rung-")) for path in found)
     return OnDisk(
         folders=frozenset(path.name for path in folder.path.glob("trials/*")),
-        adapters=frozenset(name for name in trials if _is_whole(folder, name)),
-        snapshots={name: _snapshots(folder, name) for name in trials},
-        kept=frozenset(_expected(earlier, trials)),
+        adapters=frozenset(name for name in trials if _is_complete(folder, name)),
+        snapshots=snapshots,
+        kept=frozenset(_expected_adapters(earlier, trials)),
         waiting=waiting(folder).entries,
-        driven=living is not None,
+        driven=lease.living(folder) is not None,
         stale_driver=dead_driver,
     )
 
 
-def _expected(earlier: SweepHandle, trials: dict[str, TrialState]) -> list[str]:
-    """Return the trials whose adapters `disk.tidy` would leave, by the records alone."""
+def _expected_adapters(earlier: SweepHandle, trials: dict[str, TrialState]) -> list[str]:
+    """Return the trials whose adapters `sweeps.results.retention` keeps, by the records alone."""
     bests = {
         trial.name: trial.rungs[-1].bests
         for trial in trials.values()
@@ -112,15 +102,11 @@ def _expected(earlier: SweepHandle, trials: dict[str, TrialState]) -> list[str]:
     return [*kept, *(name for name in bests if trials[name].is_open)]
 
 
-def _is_whole(folder: SweepFolder, name: str) -> bool:
+def _is_complete(folder: SweepFolder, name: str) -> bool:
+    """Tell whether all files of a trial's best adapter are there."""
     try:
         folder.pull(folder.best_adapter(name))
         check_adapter(folder.best_adapter(name))
     except FileNotFoundError:
         return False
     return True
-
-
-def _snapshots(folder: SweepFolder, name: str) -> list[int]:
-    found = folder.glob(f"trials/{name}/rung-*")
-    return sorted(int(path.name.removeprefix("rung-")) for path in found)

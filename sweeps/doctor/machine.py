@@ -1,22 +1,36 @@
-"""Checks of the machine: Java, GPUs, disk, Ray. Each returns a sentence or an issue."""
+"""``sweeps doctor``: looks for what stops a sweep on this machine, and prints how to fix it.
+
+A check returns a sentence or an issue; those of packages are in `sweeps.doctor.packages`.
+"""
 
 import os
 import shutil
 import socket
 import tempfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from rich.console import Console
+
+from search_spaces.issues import Issue
 from sweeps.capacity.device import cards
 from sweeps.capacity.layout import local_cpus, local_gpus
-from sweeps.doctor.check import CheckResult, error, probe, warning
+from sweeps.doctor import packages
+from sweeps.doctor.check import CheckResult, error, line, probe, warning
 from sweeps.fleet import ray_access
 from sweeps.fleet.ray_access import ClusterAccess
+from workers.files import cache
 from workers.metrics.java import runtime as metrics_java
 
+HEALTHY, UNHEALTHY = 0, 1
+"""Exit codes."""
 SCARCE_BYTES = 2e9
 """Less free space than this is a warning: a 7B base alone takes 15 GB."""
 
+_PARALLEL = 2  # most checks wait for an import in another process
 _CONNECT_SECONDS = 2.0
 _HEAD = (
     "import os; from ray._private.services import canonicalize_bootstrap_address as found\n"
@@ -25,6 +39,45 @@ _HEAD = (
     "except ValueError: print(os.environ['RAY_ADDRESS'])"
 )
 _TORCH = "import torch; print(torch.__version__, torch.version.cuda, torch.cuda.device_count())"
+
+
+def check_machine(results: Path, console: Console) -> int:
+    """Print one line per check; return `UNHEALTHY` when one of them would stop a sweep."""
+    named = checks(results)
+    errors = 0
+    with ThreadPoolExecutor(_PARALLEL) as pool:
+        for name, result in zip(named, pool.map(run_check, named.values()), strict=True):
+            console.print(line(name, result), soft_wrap=True)
+            errors += isinstance(result, Issue) and result.severity == "error"
+    if not errors:
+        console.print("ready for a sweep")
+        return HEALTHY
+    console.print(f"{errors} error{'s' if errors > 1 else ''}: a sweep would stop there")
+    return UNHEALTHY
+
+
+def checks(results: Path) -> dict[str, Callable[[], CheckResult]]:
+    """Return all checks by name, for sweeps whose results go to `results`."""
+    another = f"name another folder with {cache.VARIABLE}"
+    return {
+        "java": java,
+        "gpus": gpus,
+        "bitsandbytes": packages.bitsandbytes,
+        "torchvision": packages.torchvision,
+        "results": partial(disk, results, "name another folder with --results"),
+        "cache": partial(disk, cache.folder(), another),
+        "ray": ray,
+        "tracking": partial(packages.tracking, results),
+        "versions": packages.versions,
+    }
+
+
+def run_check(check: Callable[[], CheckResult]) -> CheckResult:
+    """Return the result of a check; one that raises is an error."""
+    try:
+        return check()
+    except Exception as failure:  # of any kind: the other checks still run
+        return error(f"{type(failure).__name__}: {failure}")
 
 
 def java() -> CheckResult:
@@ -57,7 +110,7 @@ def gpus() -> CheckResult:
 
 
 def disk(folder: Path, fix: str) -> CheckResult:
-    """Write a file that nobody sees where `folder` is or would be made, and see what is free."""
+    """Write a hidden file where `folder` is or would be made, and measure the free space."""
     folder = folder.expanduser().absolute()
     there = next(path for path in (folder, *folder.parents) if path.exists())
     try:
@@ -72,7 +125,7 @@ def disk(folder: Path, fix: str) -> CheckResult:
 
 
 def ray() -> CheckResult:
-    """See that Ray imports, and that the cluster of RAY_ADDRESS answers if there is one."""
+    """Import Ray, and check that the cluster of RAY_ADDRESS, if any, answers and who may use it."""
     version = probe("import ray; print(ray.__version__)")
     address = os.environ.get("RAY_ADDRESS", "")
     if address in ("", "local"):
@@ -84,7 +137,23 @@ def ray() -> CheckResult:
     if reason:
         fix = "start that cluster, or unset RAY_ADDRESS to use this machine alone"
         return error(f"{version}; RAY_ADDRESS={address}: {reason}", fix)
-    return _authentication(f"{version}; {address} answers", head)
+    joined = f"{version}; {address} answers"
+    # Ray's client and TLS have other protocols; whether they are let in shows at joining.
+    if head.startswith("ray://") or os.environ.get("RAY_USE_TLS") == "1":
+        return joined
+    answer = ray_access.answer(head, os.environ)
+    if answer is ClusterAccess.REFUSED:
+        text, _, fix = ray_access.refusal(head, os.environ).rpartition(": ")
+        return error(f"{joined}; {text}", fix)
+    if answer is ClusterAccess.NONE:
+        return warning(f"{joined}, but not as the head of a Ray cluster", "see RAY_ADDRESS")
+    if answer is ClusterAccess.OPEN and (exposed := ray_access.exposed(head)):
+        text, _, fix = exposed.rpartition("; ")
+        return warning(f"{joined}; {text}", fix)
+    file = ray_access.token_file(os.environ)
+    if file.is_file() and file.stat().st_mode & 0o077:
+        return warning(f"{joined}; others may read {file}", f"chmod 600 {file}")
+    return f"{joined}; token accepted" if answer is ClusterAccess.ACCEPTED else joined
 
 
 def _unreachable(address: str) -> str | None:
@@ -101,23 +170,3 @@ def _unreachable(address: str) -> str | None:
     except OSError as error:
         return f"does not answer ({error})"
     return None
-
-
-def _authentication(joined: str, head: str) -> CheckResult:
-    """Check who may use a cluster that answers: everybody, or those who have its token."""
-    # Ray's client and TLS speak in other ways; who is let in shows when the cluster is joined.
-    if head.startswith("ray://") or os.environ.get("RAY_USE_TLS") == "1":
-        return joined
-    answer = ray_access.answer(head, os.environ)
-    if answer is ClusterAccess.REFUSED:
-        text, _, fix = ray_access.refusal(head, os.environ).rpartition(": ")
-        return error(f"{joined}; {text}", fix)
-    if answer is ClusterAccess.NONE:
-        return warning(f"{joined}, but not as the head of a Ray cluster", "see RAY_ADDRESS")
-    if answer is ClusterAccess.OPEN and (exposed := ray_access.exposed(head)):
-        text, _, fix = exposed.rpartition("; ")
-        return warning(f"{joined}; {text}", fix)
-    file = ray_access.token_file(os.environ)
-    if file.is_file() and file.stat().st_mode & 0o077:
-        return warning(f"{joined}; others may read {file}", f"chmod 600 {file}")
-    return f"{joined}; token accepted" if answer is ClusterAccess.ACCEPTED else joined

@@ -58,7 +58,7 @@ def bitsandbytes() -> CheckResult:
 
 
 def torchvision() -> CheckResult:
-    """Import torchvision if it is there: transformers only asks whether it is.
+    """Import torchvision if it is there: transformers only checks whether it is.
 
     A torchvision that does not import, such as one built for another torch, makes the models
     and image processors of transformers fail with 'Could not import module'.
@@ -72,53 +72,50 @@ def torchvision() -> CheckResult:
 
 
 def tracking(results: Path) -> CheckResult:
-    """Import MLflow, and ask the server of MLFLOW_TRACKING_URI or else the store in `results`."""
+    """Import MLflow, and query the server of MLFLOW_TRACKING_URI or else the store in `results`."""
     try:
         number = probe(_MLFLOW)
     except ProbeError as failure:
         return error(str(failure), _install("mlflow"))
     if os.environ.get("MLFLOW_TRACKING_URI", "").startswith("http"):
-        return _server()
+        try:
+            return probe(_SERVER)
+        except ProbeError as failure:
+            fix = "start that server, correct what the message names, or unset MLFLOW_TRACKING_URI"
+            return error(str(failure).partition(": ")[2], fix)
     store = Tracking(uri=None, experiment="", root=results.absolute())
     file = Path(store.address.removeprefix("sqlite:///"))
     if not file.exists():
         return f"MLflow {number}; the first sweep makes {file}"
     try:
-        return f"MLflow {number}; {_runs(file)} runs in {file}"
+        with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)) as database:
+            runs = int(database.execute("SELECT count(*) FROM runs").fetchone()[0])
     except sqlite3.Error as failure:
         fix = "put a backup in its place, or move it away: the next sweep makes a new one"
         return error(f"{file} is not a store of MLflow: {failure}", fix)
-
-
-def _server() -> CheckResult:
-    try:
-        return probe(_SERVER)
-    except ProbeError as failure:
-        fix = "start that server, correct what the message names, or unset MLFLOW_TRACKING_URI"
-        return error(str(failure).partition(": ")[2], fix)
+    return f"MLflow {number}; {runs} runs in {file}"
 
 
 def versions() -> CheckResult:
-    """Compare what is installed with what this package was tested with."""
-    found = {need: _installed(need.name) for need in _requirements()}
+    """Compare the installed packages with those that this package was tested with."""
+    found: dict[Requirement, str] = {}
+    for need in _requirements():
+        try:
+            found[need] = version(need.name)
+        except PackageNotFoundError:
+            found[need] = ""
     if not found:
         text = f"{DISTRIBUTION} itself is not installed, so nothing says what it needs"
         return warning(text, "pip install it")
     missing = [need for need, number in found.items() if not number]
     if missing:
-        return error(f"not installed: {_listed(missing)}", _pip(missing))
+        return error(f"not installed: {', '.join(need.name for need in missing)}", _pip(missing))
     other = {need: number for need, number in found.items() if number not in need.specifier}
     if other:
         named = ", ".join(f"{need.name} {number}" for need, number in other.items())
         return warning(f"not tested with {named}", _pip(other))
     python = ".".join(map(str, sys.version_info[:3]))
     return f"all {len(found)} packages as wanted, Python {python}"
-
-
-def _runs(file: Path) -> int:
-    """Count the runs of a store without changing it; raises `sqlite3.Error`."""
-    with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)) as database:
-        return int(database.execute("SELECT count(*) FROM runs").fetchone()[0])
 
 
 def _requirements() -> Iterator[Requirement]:
@@ -132,14 +129,6 @@ def _requirements() -> Iterator[Requirement]:
             yield need
 
 
-def _installed(name: str) -> str:
-    """Return the version of a package; empty when it is not installed."""
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return ""
-
-
 def _install(name: str) -> str:
     """Return the command that installs a package in the version that is wanted."""
     return _pip([need for need in _requirements() if need.name == name] or [Requirement(name)])
@@ -147,7 +136,3 @@ def _install(name: str) -> str:
 
 def _pip(needs: Iterable[Requirement]) -> str:
     return f"pip install {' '.join(repr(str(need)) for need in needs)}"
-
-
-def _listed(needs: Iterable[Requirement]) -> str:
-    return ", ".join(need.name for need in needs)

@@ -105,7 +105,7 @@ class Controller:
 
     def _add(self, request: Request) -> str:
         trials = self._trials()
-        point = starts.settled(
+        point = starts.normalized(
             self._sweep.search.space, requests.full_point(request, self._sweep, trials)
         )
         start = None if request.rung is None else self._start(request, trials[str(request.trial)])

@@ -16,10 +16,9 @@ from sweeps.fleet import cluster
 from sweeps.results import changes, inbox, lease, retention
 from sweeps.results.folder import SweepFolder
 from sweeps.spec import starts
-from sweeps.spec.files import located
-from sweeps.spec.load import Sweep
+from sweeps.spec.load import Sweep, located
 from sweeps.spec.problems import refused
-from sweeps.spec.storage_checks import refuse_unfit
+from sweeps.spec.storage import refuse_unfit
 from sweeps.storage import claims, places
 from sweeps.study import warm_start
 from sweeps.study.study import enqueue, prepare_study, push

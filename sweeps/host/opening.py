@@ -9,7 +9,7 @@ from sweeps.host.trial import OpenTrial
 from sweeps.host.trial_record import TrialRecord
 from sweeps.results import best, record, segments
 from sweeps.rung_result import RungResult
-from sweeps.spec.mutable import moving
+from sweeps.spec.mutable import mutable_metrics
 from sweeps.tracking import segment_run
 from sweeps.tracking.trial_run import with_log10
 from sweeps.trial import Point, Start, trial_id, trial_title
@@ -90,7 +90,7 @@ def _put_on_record(
         began=start.rung if start else 0,
         first_rung=sweep.first_judged_rung,
         segments=tuple(own),
-        moving=moving(sweep, now),
+        moving=mutable_metrics(sweep, now),
     )
 
 

@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterable, Mapping
 
 from sweeps.spec import credentials
-from sweeps.spec.database import variables
+from sweeps.spec.storage import variables
 from sweeps.spec.sweep import Sweep
 from workers.redaction import is_secret, redact, secret_values
 

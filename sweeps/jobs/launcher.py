@@ -8,7 +8,6 @@ import shlex
 from importlib.metadata import version
 from pathlib import Path
 
-from sweeps.spec.cluster_file import is_cluster_file
 from sweeps.spec.load import Sweep, dump
 from sweeps.spec.problems import SpecError
 from sweeps.spec.yaml_file import read_file
@@ -52,7 +51,7 @@ sys.exit(start(launch, sys.argv[1:]))
 def cluster_file(file: str) -> str:
     """Return the cluster file that `file` is, or what stands for it where `file` is none."""
     try:
-        found = Path(file).exists() and is_cluster_file(read_file(Path(file)))
+        found = Path(file).exists() and read_file(Path(file)).is_cluster_file()
     except SpecError:
         found = False
     return file if found else UNKNOWN_CLUSTER

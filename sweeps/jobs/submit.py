@@ -18,9 +18,9 @@ from sweeps.jobs.cluster import SWEEP, Cluster, ClusterError, Job
 from sweeps.jobs.follow import follow
 from sweeps.jobs.outgoing import outgoing
 from sweeps.jobs.parcel import Parcel, archived, parcel
-from sweeps.spec.storage_checks import refuse_unfit
+from sweeps.spec.storage import refuse_unfit
 from sweeps.spec.sweep import Sweep
-from sweeps.version import own
+from sweeps.version import installed_version
 from workers.files.addresses import is_address
 
 DIGEST = "digest"
@@ -220,7 +220,7 @@ def _sent(
 def job_command(results: str, inputs: str, go_on: bool | None) -> tuple[str, ...]:
     """Return the command of a job."""
     choice = {True: ("--resume",), False: ("--fresh",), None: ()}[go_on]
-    sender = ("--sender", own()) if own() else ()
+    sender = ("--sender", version) if (version := installed_version()) else ()
     return (
         "python", "-m", "sweeps.cli.job", "--results", results, "--inputs", inputs,
         *sender, *choice,

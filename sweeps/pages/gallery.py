@@ -8,7 +8,7 @@ from sweeps.results import best, keepsakes, scores_file
 from sweeps.results.folder import SweepFolder
 from sweeps.results.keepsakes import Keepsakes
 from sweeps.spec.load import Sweep
-from sweeps.spec.objectives import directions
+from sweeps.spec.objectives import DIRECTIONS
 from sweeps.tracking.sweep_run import SweepRun
 from workers.report import Prediction
 
@@ -52,8 +52,7 @@ class Gallery:
 
 def read(sweep: Sweep, folder: SweepFolder, parent: SweepRun, board: Leaderboard) -> Gallery:
     """Return the gallery of a sweep: of the best trials whose captions are kept."""
-    ways = directions()
-    metric = metric_of(board, [name for name in sweep.outputs() if name in ways])
+    metric = metric_of(board, [name for name in sweep.outputs() if name in DIRECTIONS])
     found: list[CaptionedTrial] = []
     for trial in board.trials:
         if len(found) == TRIALS:
@@ -68,7 +67,7 @@ def read(sweep: Sweep, folder: SweepFolder, parent: SweepRun, board: Leaderboard
             scored = kept.best.scored
             scores = dict(zip(scored.ids, map(float, scored.images[metric]), strict=True))
         found.append(CaptionedTrial(trial=trial.name, captions=captions, scores=scores))
-    higher = metric is None or ways[metric] == "max"
+    higher = metric is None or DIRECTIONS[metric] == "max"
     return choose(found, keepsakes.read(folder.keepsakes), metric, higher=higher)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Literal
 
-from sweeps.spec.objectives import LOSS, directions
+from sweeps.spec.objectives import DIRECTIONS, LOSS
 from sweeps.spec.sweep import Promote, Sweep
 from sweeps.spec.validation import issues_of
 from workers.metrics import catalog
@@ -343,8 +343,7 @@ def _objective(sweep: Sweep) -> tuple[str, Literal["max", "min"]]:
     leading = sweep.search.objective
     if leading.metric != LOSS:
         return leading.metric, leading.mode
-    ways = directions()
-    scores = {output: ways[output] for output in sweep.outputs() if output in ways}
+    scores = {output: DIRECTIONS[output] for output in sweep.outputs() if output in DIRECTIONS}
     if not scores:
         raise ValueError(
             "a promotion is judged by a score of captions: evaluate.metrics must have one with a "

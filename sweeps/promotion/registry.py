@@ -11,7 +11,7 @@ from typing import Any
 
 import workers
 from sweeps import names
-from sweeps.spec.fields import dotted
+from sweeps.spec.validation import dotted
 from sweeps.tracking.client import Tracking
 from sweeps.tracking.trial_run import with_log10
 from workers.files.addresses import is_address

@@ -6,8 +6,7 @@ from typing import Any
 
 from search_spaces.issues import Issue, show
 from sweeps.results.folder import SweepFolder
-from sweeps.spec.load import Sweep, dump, load
-from sweeps.spec.overrides import SPACE
+from sweeps.spec.load import SPACE, Sweep, dump, load
 from sweeps.spec.problems import SpecError, refuse_any
 from sweeps.spec.yaml_file import OVERRIDE
 

@@ -12,10 +12,11 @@ from pydantic import Field
 from search_spaces.domains import Range
 from search_spaces.issues import Issue
 from search_spaces.space import Space
-from sweeps.samplers.draw import Draw, conditional_issues
+from sweeps.samplers import Draw
 
 LEARNS_FROM_STOPPED = False
 SEVERAL_OBJECTIVES = False
+TAKES_CONDITIONS = False
 TAKES_WIDER_SPACE = False
 
 
@@ -23,7 +24,6 @@ def make(draw: Draw, *, population: Annotated[int, Field(ge=2)] | None = None) -
     """Return Optuna's CMA-ES.
 
     Args:
-        draw: which point it is for.
         population: points of a generation; null is 4 + 3 ln(number of fields).
     """
     import cmaes  # noqa: F401  Optuna asks for it at the second trial only
@@ -33,8 +33,7 @@ def make(draw: Draw, *, population: Annotated[int, Field(ge=2)] | None = None) -
 
 
 def issues(space: Space) -> Iterable[Issue]:
-    """Yield conditional domains, and a space without numbers."""
-    yield from conditional_issues("cmaes", space)
+    """Yield a space without numbers."""
     if not any(isinstance(domain, Range) for domain in space.values()):
         must = "must have a range of numbers for cmaes; tpe, random and grid sample choices"
         yield Issue((), must, ", ".join(space))

@@ -11,10 +11,11 @@ from typing import Any
 
 from search_spaces.issues import Issue
 from search_spaces.space import Space
-from sweeps.samplers.draw import Draw
+from sweeps.samplers import Draw
 
 LEARNS_FROM_STOPPED = True  # it learns nothing anyway
 SEVERAL_OBJECTIVES = True
+TAKES_CONDITIONS = True
 TAKES_WIDER_SPACE = False
 
 

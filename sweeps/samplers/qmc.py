@@ -2,15 +2,13 @@
 spread more evenly. The first point is random."""
 
 import warnings
-from collections.abc import Iterable
 from typing import Any, Literal
 
-from search_spaces.issues import Issue
-from search_spaces.space import Space
-from sweeps.samplers.draw import Draw, conditional_issues
+from sweeps.samplers import Draw
 
 LEARNS_FROM_STOPPED = True  # it learns nothing anyway
 SEVERAL_OBJECTIVES = True
+TAKES_CONDITIONS = False
 TAKES_WIDER_SPACE = False
 
 
@@ -32,8 +30,3 @@ def make(draw: Draw, *, sequence: Literal["sobol", "halton"] = "sobol") -> Any:
             independent_sampler=RandomSampler(seed=draw.seed),
             warn_independent_sampling=False,
         )
-
-
-def issues(space: Space) -> Iterable[Issue]:
-    """Yield conditional domains."""
-    return conditional_issues("qmc", space)

@@ -1,14 +1,12 @@
 """Independent random points: the baseline that every other sampler must beat."""
 
-from collections.abc import Iterable
 from typing import Any
 
-from search_spaces.issues import Issue
-from search_spaces.space import Space
-from sweeps.samplers.draw import Draw
+from sweeps.samplers import Draw
 
 LEARNS_FROM_STOPPED = True  # it learns nothing anyway
 SEVERAL_OBJECTIVES = True
+TAKES_CONDITIONS = True
 TAKES_WIDER_SPACE = True
 
 
@@ -17,8 +15,3 @@ def make(draw: Draw) -> Any:
     from optuna.samplers import RandomSampler
 
     return RandomSampler(seed=draw.seed)
-
-
-def issues(space: Space) -> Iterable[Issue]:
-    """Return nothing: it samples every space."""
-    return ()

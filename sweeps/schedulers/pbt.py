@@ -10,7 +10,6 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from sweeps.schedulers.selection import Selection
-from sweeps.spec.mutable import first_comparison
 from workers.recipe import Count, Fraction
 
 STOPS = False
@@ -47,7 +46,7 @@ def make(
 
     return PopulationScheduler(
         Selection(
-            first=first_comparison(grace, perturbation_interval),
+            first=max(grace, perturbation_interval),
             interval=perturbation_interval,
             epochs=epochs,
             quantile=quantile,

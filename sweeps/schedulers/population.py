@@ -12,7 +12,7 @@ from sweeps.rung_result import RungResult
 from sweeps.schedulers.evolution import Member, evolve
 from sweeps.schedulers.perturbation import explore
 from sweeps.schedulers.selection import Selection
-from sweeps.spec.mutable import fields_of
+from sweeps.spec.mutable import mutable_fields
 from sweeps.spec.sweep import Sweep
 
 
@@ -58,7 +58,7 @@ class Population:
         exploring = partial(
             explore,
             space=search.space,
-            fields=fields_of(search.space, selection.fields),
+            fields=mutable_fields(search.space, selection.fields),
             resample=selection.resample,
             allowed=lambda point: self._sweep.refusal(point) is None,
         )

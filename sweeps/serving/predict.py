@@ -11,9 +11,7 @@ from sweeps.promotion.adapters import TrainedAdapter, open_adapter, with_progres
 from sweeps.quiet import quiet_libraries
 from sweeps.results.folder import SweepFolder
 from sweeps.serving import prediction_files
-from sweeps.spec import files
-from sweeps.spec.load import Sweep, load
-from sweeps.spec.overrides import override
+from sweeps.spec.load import Sweep, load, override, read
 from sweeps.spec.problems import refuse_any
 from sweeps.spec.validation import issues_of
 from sweeps.spec.yaml_file import Document
@@ -105,7 +103,7 @@ def _sweep(name: str, results: Path) -> Sweep:
         folder = SweepFolder(root=results.absolute(), sweep_id=name)
         if folder.is_there:
             return load(folder.spec)
-    return files.read(name, ())
+    return read(name, ())
 
 
 def _samples(recipe: Recipe, split: str, console: Console) -> Sequence[Sample]:

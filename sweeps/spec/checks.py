@@ -1,34 +1,26 @@
-"""Checks of a sweep that no single field can make: names of plug-ins, swept fields, objective."""
+"""Checks of a sweep that no single field can make: plug-ins, swept fields, metrics, rules."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 from pydantic import ValidationError
 
-from search_spaces.domains import Domain, Range
+from search_spaces import rules
+from search_spaces.domains import Range
+from search_spaces.feasibility import Feasibility, feasible
 from search_spaces.forms import PRESET
-from search_spaces.issues import Issue, Keys, nearest, show
-from sweeps.spec import (
-    objective_checks,
-    plugins,
-    population_checks,
-    schedule_checks,
-    search_checks,
-    starts,
-)
-from sweeps.spec import storage_checks as results_checks
-from sweeps.spec.fields import leaves, must_be
-from sweeps.spec.objective_checks import CONSTRAINTS, OBJECTIVE
+from search_spaces.issues import Issue, Keys, SpaceError, nearest, show
+from search_spaces.rules import AnyRule, Forbidden
+from sweeps.spec import plugins, schedule_checks, search_checks, starts, storage
+from sweeps.spec.search_checks import CONSTRAINTS, OBJECTIVE, SAMPLER, SCHEDULER
 from sweeps.spec.sweep import Sweep
+from sweeps.spec.validation import leaves, must_be, value_at
 from workers.families import REGEX
 from workers.host import combinations
+from workers.metrics.catalog import METRICS
 from workers.recipe import Recipe
 
-SPACE = ("search", "space")
-EPOCHS, SPACE_EPOCHS = ("train", "epochs"), (*SPACE, "train.epochs")
-SCHEDULE = ("schedule",)
-METRICS = ("evaluate", "metrics")
 NOT_SWEPT = {
     "task": "one sweep is about one task",
     "data": "trials on different images cannot be compared",
@@ -37,74 +29,90 @@ NOT_SWEPT = {
 }
 """Sections of the recipe that must not be swept, and why."""
 
+FIELDS = leaves(Recipe)
+"""The recipe's fields by dotted path."""
+_SWEEPABLE = [path for path in FIELDS if path.split(".")[0] not in NOT_SWEPT]
+
+_READERS: Mapping[str, Callable[[Any], tuple[AnyRule, ...]]] = {
+    "rules": rules.read_rules,
+    "forbidden": rules.read_forbidden,
+}
+"""Key of ``search`` -> what reads its list."""
+
+_SPACE = ("search", "space")
+_METRICS = ("evaluate", "metrics")
+
 
 def cross_issues(
     sweep: Sweep, values: Mapping[str, Any], known: Collection[Issue]
-) -> Iterator[Issue]:
-    """Yield what is wrong between the fields of a sweep.
+) -> tuple[Issue, ...]:
+    """Return what is wrong between the fields of a sweep.
 
     `values` is the file as it was read. `known` issues were found already: `sweep` holds
     defaults in their places, so checks that would read one of these are left out.
     """
-    yield from _swept_path_issues(sweep, values)
+    found = list(_swept_path_issues(sweep, values))
     for check, reads in CHECKS.items():
-        if not any(_overlap(issue.keys, keys) for issue in known for keys in reads):
-            yield from check(sweep)
+        # Keys down to an issue and to a field overlap when one way begins with the other.
+        pairs = [zip(issue.keys, keys, strict=False) for issue in known for keys in reads]
+        if not any(all(one == other for one, other in pair) for pair in pairs):
+            found += check(sweep)
+    for key in _READERS:
+        found += _rule_issues(sweep, values, key)
+    if not known and not found:
+        found += _contradictions(sweep)
+    return tuple(found)
 
 
-def _overlap(one: Keys, other: Keys) -> bool:
-    shorter = min(len(one), len(other))
-    return one[:shorter] == other[:shorter]
-
-
-def _sweepable() -> list[str]:
-    return [path for path in leaves(Recipe) if path.split(".")[0] not in NOT_SWEPT]
+def feasibility(sweep: Sweep) -> Feasibility:
+    """Return how much of its space the rules of a sweep allow."""
+    all_rules = sweep.search.all_rules
+    fixed = sweep.fixed(path for rule in all_rules for path in rule.fields)
+    return feasible(sweep.search.space, all_rules, fixed)
 
 
 def _swept_path_issues(sweep: Sweep, values: Mapping[str, Any]) -> Iterator[Issue]:
     """Check swept paths as they were written, even those whose domains are broken."""
     search = values.get("search")
     written = search.get("space") if isinstance(search, Mapping) else None
-    if isinstance(written, Mapping) and PRESET in written:
-        changed = [path for path, domain in written.items() if domain is not None]
-        written = dict.fromkeys(path for path in changed if path != PRESET)
-    for path in written if isinstance(written, Mapping) else sweep.search.space:
+    paths: Iterable[str] = written if isinstance(written, Mapping) else sweep.search.space
+    if isinstance(written, Mapping) and PRESET in written:  # null takes a field out of a preset
+        paths = [path for path in written if path != PRESET and written[path] is not None]
+    for path in paths:
         section = path.split(".")[0]
         if section in NOT_SWEPT:
-            yield Issue((*SPACE, path), f"must not be swept: {NOT_SWEPT[section]}")
-        elif path not in leaves(Recipe):
+            yield Issue((*_SPACE, path), f"must not be swept: {NOT_SWEPT[section]}")
+        elif path not in FIELDS:
             must = "must be swept by the name of a field, such as train.learning_rate"
-            yield Issue((*SPACE, path), must, path, nearest(path, _sweepable()))
+            yield Issue((*_SPACE, path), must, path, nearest(path, _SWEEPABLE))
 
 
 def _plugin_issues(sweep: Sweep) -> Iterator[Issue]:
-    values = sweep.model_dump()
     for keys, names in plugins.NAMES.items():
-        value: Any = values
-        for key in keys:
-            value = value[key]
-        yield from _name_issues(keys, (value,), names())
+        yield from _name_issues(keys, (value_at(sweep, ".".join(keys)),), names)
 
 
 def _swept_value_issues(sweep: Sweep) -> Iterator[Issue]:
     """Check that every value of a domain fits its field, by building recipes from the edges."""
     for path, domain in sweep.search.space.items():
-        if path not in _sweepable():
+        if path not in _SWEEPABLE:
             continue
-        for issue in value_issues(sweep, path, domain.edges()):
-            message = issue.message + _advice(domain, path)
-            yield replace(issue, message=message).below(*SPACE)
+        advice = ""
+        if isinstance(domain, Range) and not domain.whole and FIELDS[path].annotation is int:
+            advice = f" (as int_{domain.kind} draws them)"
+        for issue in _value_issues(sweep, path, domain.edges()):
+            yield replace(issue, message=issue.message + advice).below(*_SPACE)
 
 
-def value_issues(sweep: Sweep, path: str, values: Collection[Any]) -> Iterator[Issue]:
+def _value_issues(sweep: Sweep, path: str, values: Collection[Any]) -> Iterator[Issue]:
     """Yield which values do not fit a field of the recipe."""
     keys = tuple(path.split("."))
     bad = [value for value in values if not _fits(sweep, path, value)]
     if bad:
-        must = f"must have values that fit {path}: {must_be(leaves(Recipe)[path])}"
+        must = f"must have values that fit {path}: {must_be(FIELDS[path])}"
         yield Issue((path,), must, ", ".join(map(show, bad)))
     elif keys in plugins.NAMES:
-        yield from _name_issues((path,), values, plugins.NAMES[keys]())
+        yield from _name_issues((path,), values, plugins.NAMES[keys])
 
 
 def _fits(sweep: Sweep, path: str, value: Any) -> bool:
@@ -116,38 +124,28 @@ def _fits(sweep: Sweep, path: str, value: Any) -> bool:
     return True
 
 
-def _advice(domain: Domain, path: str) -> str:
-    if isinstance(domain, Range) and not domain.whole and leaves(Recipe)[path].annotation is int:
-        return f" (as int_{domain.kind} draws them)"
-    return ""
-
-
 def _name_issues(at: Keys, values: Collection[Any], names: Collection[str]) -> Iterator[Issue]:
     for value in values:
-        if value not in names and not _is_own_regex(at, value):
-            yield Issue(
-                at, f"must be one of {', '.join(names)}", show(value), nearest(value, names)
-            )
-
-
-def _is_own_regex(at: Keys, value: Any) -> bool:
-    """Return whether this is the user's own target set, which the host checks on the real model."""
-    return at[-1].endswith("targets") and isinstance(value, str) and value.startswith(REGEX)
+        # A user's own target set is a regular expression; the host checks it on the real model.
+        own = at[-1].endswith("targets") and isinstance(value, str) and value.startswith(REGEX)
+        if value not in names and not own:
+            must = f"must be one of {', '.join(names)}"
+            yield Issue(at, must, show(value), nearest(value, names))
 
 
 def _metric_issues(sweep: Sweep) -> Iterator[Issue]:
-    catalog, names = plugins.metrics(), sweep.evaluate.metrics
-    usable = [name for name, metric in catalog.items() if sweep.task in metric.tasks]
+    names = sweep.evaluate.metrics
+    usable = [name for name, metric in METRICS.items() if sweep.task in metric.tasks]
     must = f"must name metrics of {sweep.task}: {', '.join(usable)}"
-    # The default is for captions: a file of another task is told so once, not for each of them.
-    foreign = [name for name in names if name in catalog and name not in usable]
+    # The default is for captions: one issue says so for a file of another task, not one for each.
+    foreign = [name for name in names if name in METRICS and name not in usable]
     if foreign:
-        yield Issue(METRICS, must, ", ".join(map(show, foreign)))
+        yield Issue(_METRICS, must, ", ".join(map(show, foreign)))
     for index, name in enumerate(names):
-        if name not in catalog:
-            yield Issue(METRICS, must, show(name), nearest(name, usable))
+        if name not in METRICS:
+            yield Issue(_METRICS, must, show(name), nearest(name, usable))
         elif name in names[:index]:
-            yield Issue(METRICS, "must be a list without repeats", show(name))
+            yield Issue(_METRICS, "must be a list without repeats", show(name))
 
 
 def _combination_issues(sweep: Sweep) -> Iterator[Issue]:
@@ -161,50 +159,68 @@ def _combination_issues(sweep: Sweep) -> Iterator[Issue]:
         if field not in space:
             yield Issue(tuple(field.split(".")), must, "")
     for path, domain in space.items():
-        for value in domain.edges() if path in _sweepable() else ():
+        for value in domain.edges() if path in _SWEEPABLE else ():
             if not _fits(sweep, path, value):
                 continue  # another check reports it
             for field, must in combinations.conflicts(sweep.with_point({path: value})):
                 if (field, must) not in written and (field == path or field not in space):
-                    yield Issue((*SPACE, path), f"{field} {must}", show(value))
+                    yield Issue((*_SPACE, path), f"{field} {must}", show(value))
 
+
+def _rule_issues(sweep: Sweep, values: Mapping[str, Any], key: str) -> Iterator[Issue]:
+    """Check each rule as it was written, even beside others that cannot be read."""
+    search = values.get("search")
+    written = search.get(key) if isinstance(search, Mapping) else None
+    fixed = sweep.fixed(FIELDS)
+    for index, form in enumerate(written if isinstance(written, list) else ()):
+        try:
+            (rule,) = _READERS[key]([form])
+        except SpaceError:
+            continue  # reported when it was read
+        issues = list(rules.rule_issues(rule, sweep.search.space, fixed))
+        for path, bad in rule.values.items() if isinstance(rule, Forbidden) else ():
+            if path in fixed:
+                issues += _value_issues(sweep, path, bad)
+        yield from (issue.below("search", key, str(index)) for issue in issues)
+
+
+def _contradictions(sweep: Sweep) -> Iterator[Issue]:
+    if not sweep.search.all_rules:
+        return
+    found = feasibility(sweep)
+    if not found.allowed:
+        most, count = max(found.refused.items(), key=lambda item: item[1])
+        points = f"all {found.points} points" if found.exact else f"{found.points} points drawn"
+        yield Issue(
+            ("search", "rules" if sweep.search.rules else "forbidden"),
+            f"must allow some point: of {points}, none keeps every rule; "
+            f"most, {count}, are refused by {most}",
+        )
+
+
+_EPOCHS = (("train", "epochs"), (*_SPACE, "train.epochs"))
+_RUNGS = (*_EPOCHS, ("schedule",), ("evaluate", "from_rung"), (*OBJECTIVE, "metric"))
+_TRIALS = ("search", "trials")
 
 CHECKS: Mapping[Callable[[Sweep], Iterator[Issue]], tuple[Keys, ...]] = {
     _plugin_issues: (),
     _swept_value_issues: (),
-    search_checks.sampler_issues: (("search", "sampler", "name"), SPACE),
-    search_checks.storage_issues: (),
-    results_checks.storage_issues: (("storage",), ("tracking", "uri")),
-    starts.issues: (SPACE, ("search", "start")),
+    search_checks.sampler_issues: (SAMPLER, _SPACE),
+    storage.study_issues: (),
+    storage.address_issues: (("storage",), ("tracking", "uri")),
+    starts.issues: (_SPACE, ("search", "start")),
     search_checks.warm_start_issues: (("search", "warm_start"),),
     _metric_issues: (("task",),),
-    objective_checks.objective_issues: (METRICS, OBJECTIVE),
-    objective_checks.mode_issues: (OBJECTIVE,),
-    objective_checks.constraint_issues: (METRICS, CONSTRAINTS),
-    objective_checks.several_issues: (
-        OBJECTIVE,
-        ("schedule", "name"),
-        ("search", "sampler", "name"),
-    ),
+    search_checks.objective_issues: (_METRICS, OBJECTIVE),
+    search_checks.mode_issues: (OBJECTIVE,),
+    search_checks.constraint_issues: (_METRICS, CONSTRAINTS),
+    search_checks.several_issues: (OBJECTIVE, SCHEDULER, SAMPLER),
     _combination_issues: (("task",), ("adapter",), ("quantization",), ("prompt",)),
-    schedule_checks.option_issues: (("schedule", "name"),),
-    population_checks.field_issues: (("schedule", "name"), SPACE),
-    population_checks.rung_issues: (
-        EPOCHS,
-        SCHEDULE,
-        SPACE_EPOCHS,
-        ("search", "trials"),
-        ("evaluate", "from_rung"),
-        (*OBJECTIVE, "metric"),
-    ),
-    schedule_checks.grace_issues: (EPOCHS, SCHEDULE, SPACE_EPOCHS),
-    schedule_checks.unpruned_issues: (SCHEDULE, ("search", "trials")),
-    schedule_checks.rung_issues: (
-        EPOCHS,
-        SCHEDULE,
-        SPACE_EPOCHS,
-        ("evaluate", "from_rung"),
-        (*OBJECTIVE, "metric"),
-    ),
+    schedule_checks.option_issues: (SCHEDULER,),
+    schedule_checks.population_field_issues: (SCHEDULER, _SPACE),
+    schedule_checks.population_rung_issues: (*_RUNGS, _TRIALS),
+    schedule_checks.grace_issues: (*_EPOCHS, ("schedule",)),
+    schedule_checks.unpruned_issues: (("schedule",), _TRIALS),
+    schedule_checks.rung_issues: _RUNGS,
 }
 """Check -> the fields whose defaults would mislead it."""

@@ -1,19 +1,15 @@
 """Limits on what is measured of a trial: ``peak_memory_gb: "< 22"``."""
 
 import math
-import operator
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from search_spaces.issues import Issue, SpaceError, raise_any, show
 from workers.measures import MEASURES, reported_as
 
-_HOLDS: Mapping[str, Callable[[float, float], bool]] = {
-    "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
-}  # fmt: skip
-_FORM = re.compile(r"\s*(<=|>=|<|>)\s*(\S+)\s*")
+_FORM = re.compile(r"\s*(<=|>=|<|>)\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +27,7 @@ class Constraint:
     def excess(self, value: float) -> float:
         """Return by how much a value is beyond the limit; 0 or less is within it."""
         beyond = value - self.limit if self.sign.startswith("<") else self.limit - value
-        if _HOLDS[self.sign](value, self.limit):
+        if beyond < 0 or (beyond == 0 and "=" in self.sign):
             return beyond
         # The limit itself, where it is excluded, and NaN are beyond it too.
         return math.inf if math.isnan(beyond) else max(beyond, math.ulp(self.limit))
@@ -41,19 +37,15 @@ class Constraint:
         measure = MEASURES.get(self.quantity)
         return measure is not None and not measure.can_mend(upper=self.sign.startswith("<"))
 
-    def said_of(self, value: float) -> str:
-        """Return what a value is and must be, in words."""
-        return f"{self.quantity} is {value:.6g}, must be {self}"
-
 
 @dataclass(frozen=True, kw_only=True)
 class Judgement:
-    """What a trial's values are worth against the limits."""
+    """How a trial's values stand against the limits."""
 
     excesses: Mapping[str, float]
     """Quantity -> by how much it is beyond its limit; 0 or less is within it."""
     violates: str | None
-    """What is beyond its limit, in words; None when all limits are kept."""
+    """The values beyond their limits as text; None when all limits are kept."""
     for_good: bool
     """No later rung can keep what is broken now."""
 
@@ -66,51 +58,38 @@ def judge(
     What can only stay or get worse is judged as it is now, all else as it was at the best rung.
     A quantity that was not reported yet breaks nothing.
     """
-    found = []
+    excesses, broken, for_good = {}, [], False
     for constraint in constraints:
-        key = reported_as(constraint.quantity)
-        value = (now if constraint.for_good() else best).get(key)
-        if value is not None:
-            found.append((constraint, value, constraint.excess(value)))
-    broken = [(constraint, value) for constraint, value, excess in found if excess > 0]
-    return Judgement(
-        excesses={constraint.quantity: excess for constraint, _, excess in found},
-        violates="; ".join(constraint.said_of(value) for constraint, value in broken) or None,
-        for_good=any(constraint.for_good() for constraint, _ in broken),
-    )
+        quantity = constraint.quantity
+        value = (now if constraint.for_good() else best).get(reported_as(quantity))
+        if value is None:
+            continue
+        excesses[quantity] = constraint.excess(value)
+        if excesses[quantity] > 0:
+            broken.append(f"{quantity} is {value:.6g}, must be {constraint}")
+            for_good |= constraint.for_good()
+    return Judgement(excesses=excesses, violates="; ".join(broken) or None, for_good=for_good)
 
 
 def read_constraints(value: Any) -> tuple[Constraint, ...]:
-    """Return the limits that a file has as ``{quantity: "< 22"}``.
-
-    Raises `SpaceError` with all that is wrong with them.
-    """
+    """Return the limits that a file has as ``{quantity: "< 22"}``; raises `SpaceError`."""
     if isinstance(value, tuple):  # they were read before
         return value
     if not isinstance(value, Mapping):
         must = 'must be a mapping such as {adapter_mb: "<= 50"}'
         raise SpaceError(Issue((), must, show(value)))
-    read = {str(quantity): _read(str(quantity), limit) for quantity, limit in value.items()}
-    must = 'must be a limit such as "< 22": <, <=, > or >= and a number'
-    raise_any(
-        Issue((quantity,), must, show(value[quantity]))
-        for quantity, constraint in read.items()
-        if constraint is None
-    )
-    return tuple(constraint for constraint in read.values() if constraint)
+    read, issues = [], []
+    for quantity, text in value.items():
+        parts = _FORM.fullmatch(text) if isinstance(text, str) else None
+        if parts and math.isfinite(limit := float(parts[2])):
+            read.append(Constraint(quantity=str(quantity), sign=parts[1], limit=limit))
+        else:
+            must = 'must be a limit such as "< 22": <, <=, > or >= and a number'
+            issues.append(Issue((str(quantity),), must, show(text)))
+    raise_any(issues)
+    return tuple(read)
 
 
-def form(constraints: Iterable[Constraint]) -> dict[str, str]:
+def constraints_form(constraints: Iterable[Constraint]) -> dict[str, str]:
     """Return the limits as a file has them."""
     return {each.quantity: f"{each.sign} {each.limit!r}" for each in constraints}
-
-
-def _read(quantity: str, text: Any) -> Constraint | None:
-    parts = _FORM.fullmatch(text) if isinstance(text, str) else None
-    try:
-        limit = float(parts[2]) if parts else math.nan
-    except ValueError:
-        return None
-    if parts is None or not math.isfinite(limit):
-        return None
-    return Constraint(quantity=quantity, sign=parts[1], limit=limit)

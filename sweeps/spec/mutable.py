@@ -15,7 +15,7 @@ CHANGEABLE = (
 """Fields that may change while a trial is trained: each acts on the steps to come alone."""
 
 
-def reason(path: str) -> str:
+def why_fixed(path: str) -> str:
     """Return why a field that is none of `CHANGEABLE` may not change while a trial is trained."""
     if path.startswith(("adapter.", "model.")) or path == "quantization":
         return "it belongs to the weights, which come from the donor together with it"
@@ -24,13 +24,13 @@ def reason(path: str) -> str:
     return "it acts on no step of the training to come"
 
 
-def fields_of(space: Space, named: Collection[str] | None) -> tuple[str, ...]:
+def mutable_fields(space: Space, named: Collection[str] | None) -> tuple[str, ...]:
     """Return the fields to perturb: the named ones, or all that are swept and may change."""
     wanted = CHANGEABLE if named is None else named
     return tuple(path for path in space if path in wanted)
 
 
-def moving(sweep: Sweep, point: Mapping[str, Any]) -> dict[str, float]:
+def mutable_metrics(sweep: Sweep, point: Mapping[str, Any]) -> dict[str, float]:
     """Return the numbers of a point that may change in mid-training, as metrics of a rung.
 
     Such as ``point/train.learning_rate``; none where the scheduler changes no point.
@@ -38,11 +38,6 @@ def moving(sweep: Sweep, point: Mapping[str, Any]) -> dict[str, float]:
     schedule = sweep.schedule
     if not plugins.scheduler(schedule.name).CHANGES:
         return {}
-    fields = fields_of(sweep.search.space, schedule.options.get("fields"))
+    fields = mutable_fields(sweep.search.space, schedule.options.get("fields"))
     values = {path: point[path] for path in fields if path in point}
     return {f"point/{path}": float(value) for path, value in values.items() if is_number(value)}
-
-
-def first_comparison(grace: int, interval: int) -> int:
-    """Return the first rung at which trials are compared."""
-    return max(grace, interval)

@@ -67,7 +67,7 @@ def report_refusal(error: RefusedError) -> int:
 
 
 def complain(text: object) -> None:
-    """Write to stderr what is wrong, without secrets; a terminal obeys nothing in it."""
+    """Write an error to stderr, without secrets and without what a terminal would obey."""
     print(printable(redact(str(text))), file=sys.stderr, flush=True)
 
 

@@ -8,8 +8,8 @@ from search_spaces.issues import Issue, nearest, show
 from search_spaces.space import Space
 from search_spaces.values import is_number, plain
 from search_spaces.walk import Given, placed
-from sweeps.spec.fields import dotted
 from sweeps.spec.sweep import Sweep
+from sweeps.spec.validation import dotted
 
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
@@ -21,11 +21,11 @@ def points(sweep: Sweep) -> list[dict[str, Any]]:
     if given is None:
         own, _ = own_point(sweep)
         return [] if own is None else [own]
-    return [settled(sweep.search.space, point) for point in given]
+    return [normalized(sweep.search.space, point) for point in given]
 
 
 def own_point(sweep: Sweep) -> tuple[dict[str, Any] | None, str]:
-    """Return the recipe's own values of the swept fields as a point, or None, and why."""
+    """Return the recipe's own values of the swept fields as a point, or None, and the reason."""
     space, values = sweep.search.space, dotted(sweep.recipe)
     point, _ = placed(space, values)
     for path, value in point.items():
@@ -46,33 +46,26 @@ def issues(sweep: Sweep) -> Iterator[Issue]:
 
 def point_issues(sweep: Sweep, point: Mapping[str, Any]) -> list[Issue]:
     """Return what is wrong with a given point, of which fields may be left out."""
-    found = list(_field_issues(sweep.search.space, point))
-    rule = None if found else sweep.refusal(settled(sweep.search.space, point))
-    return found if rule is None else [Issue((), "must keep the rules", rule)]
-
-
-def _field_issues(space: Space, point: Mapping[str, Any]) -> Iterator[Issue]:
+    space, found = sweep.search.space, []
     for path, value in point.items():
         if path not in space:
             must = "must name a field of search.space"
-            yield Issue((path,), must, path, nearest(path, space))
-        elif not space[path].contains(value):
+            found.append(Issue((path,), must, path, nearest(path, space)))
+            continue
+        if not space[path].contains(value):
             must = f"must lie in the field's domain, {space[path]}"
-            yield Issue((path,), must, show(value), _nearest(space[path], value))
-        else:
-            yield from _inactive_issues(space, point, path)
+            found.append(Issue((path,), must, show(value), _nearest(space[path], value)))
+            continue
+        for parent, allowed in space[path].when.items():
+            if parent in point and point[parent] not in allowed:
+                must = f"must be left out unless {parent} is {' or '.join(map(show, allowed))}"
+                found.append(Issue((path,), must, f"{parent} {show(point[parent])}"))
+    rule = None if found else sweep.refusal(normalized(space, point))
+    return found if rule is None else [Issue((), "must keep the rules", rule)]
 
 
-def _inactive_issues(space: Space, point: Mapping[str, Any], path: str) -> Iterator[Issue]:
-    """Yield the conditions of a field that the point itself breaks."""
-    for parent, allowed in space[path].when.items():
-        if parent in point and point[parent] not in allowed:
-            must = f"must be left out unless {parent} is {' or '.join(map(show, allowed))}"
-            yield Issue((path,), must, f"{parent} {show(point[parent])}")
-
-
-def settled(space: Space, point: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a point with its values as Optuna draws them: a choice itself, floats as such."""
+def normalized(space: Space, point: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a point with its values as Optuna samples them: a choice itself, floats as such."""
     given = cast("BaseTrial", Given(point))
     return {path: space[path].suggest(given, path) for path in point}
 

@@ -1,4 +1,4 @@
-"""The sweep: one frozen value that says everything a sweep file says."""
+"""The sweep: a sweep file as one frozen value."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -10,7 +10,7 @@ from pydantic import (
     ConfigDict,
     Field,
     InstanceOf,
-    field_serializer,
+    PlainSerializer,
     model_validator,
 )
 
@@ -20,12 +20,13 @@ from search_spaces.presets import lora
 from search_spaces.rules import AnyRule, Forbidden, Rule, broken, read_forbidden, read_rules
 from search_spaces.space import Space
 from sweeps import names
-from sweeps.spec import constraints, credentials, objectives
-from sweeps.spec.constraints import Constraint, read_constraints
-from sweeps.spec.fields import value_at
-from sweeps.spec.objectives import Objective, read_objectives
+from sweeps.spec import credentials
+from sweeps.spec.constraints import Constraint, constraints_form, read_constraints
+from sweeps.spec.objectives import Objective, objectives_form, read_objectives
+from sweeps.spec.validation import value_at
 from sweeps.trial import Point
 from workers.measures import needs_captions, reported_as
+from workers.metrics.catalog import outputs
 from workers.recipe import Count, Recipe, Section, Threshold
 from workers.redaction import has_secret
 
@@ -48,11 +49,11 @@ class Sampler(Section):
     seed: Annotated[int, Field(ge=0)] | None = 0
     """Null draws differently each time."""
     options: dict[str, Any] = Field(default_factory=dict)
-    """What else the sampler takes, such as ``startup_trials`` of tpe."""
+    """Its own options, such as ``startup_trials`` of tpe."""
 
 
 class Budget(Section):
-    """What a sweep may use over all its drivers; null is without limit."""
+    """Limits of a sweep over all its drivers; null is without limit."""
 
     hours: Annotated[float, Field(gt=0.0)] | None = None
     """Wall time from the first trial on, without the time between a stop and a resume."""
@@ -72,20 +73,30 @@ class Search(Section):
 
     model_config = ConfigDict(arbitrary_types_allowed=True, serialize_by_alias=True)
 
-    space: Annotated[Space, BeforeValidator(read_space)] = Field(
+    space: Annotated[Space, BeforeValidator(read_space), PlainSerializer(Space.form)] = Field(
         default_factory=lambda: lora().space
     )
     """Dotted recipe field -> domain, or the name of a preset, or a preset with changes."""
-    rules: Annotated[tuple[InstanceOf[Rule], ...], BeforeValidator(read_rules)] = ()
-    """What every point keeps, such as ``adapter.alpha <= 4 * adapter.rank``."""
-    forbidden: Annotated[tuple[InstanceOf[Forbidden], ...], BeforeValidator(read_forbidden)] = ()
+    rules: Annotated[
+        tuple[InstanceOf[Rule], ...],
+        BeforeValidator(read_rules),
+        PlainSerializer(lambda rules: [str(rule) for rule in rules]),
+    ] = ()
+    """Conditions that every point keeps, such as ``adapter.alpha <= 4 * adapter.rank``."""
+    forbidden: Annotated[
+        tuple[InstanceOf[Forbidden], ...],
+        BeforeValidator(read_forbidden),
+        PlainSerializer(lambda forbidden: [combination.form() for combination in forbidden]),
+    ] = ()
     """Values of fields that must not come together."""
     sampler: Sampler = Sampler()
-    objectives: Annotated[tuple[Objective, ...], BeforeValidator(read_objectives)] = Field(
-        default=(Objective(),), alias="objective"
-    )
+    objectives: Annotated[
+        tuple[Objective, ...], BeforeValidator(read_objectives), PlainSerializer(objectives_form)
+    ] = Field(default=(Objective(),), alias="objective")
     """One or several; a file calls them ``objective``."""
-    constraints: Annotated[tuple[Constraint, ...], BeforeValidator(read_constraints)] = ()
+    constraints: Annotated[
+        tuple[Constraint, ...], BeforeValidator(read_constraints), PlainSerializer(constraints_form)
+    ] = ()
     """Limits that a trial must keep to win."""
     trials: Count = 16
     budget: Budget = Budget()
@@ -102,27 +113,15 @@ class Search(Section):
     def _rules_of_the_preset(cls, values: Any) -> Any:
         """Add the rules that the preset of the space brings."""
         preset = preset_of(values.get("space")) if isinstance(values, Mapping) else None
-        if preset is None or not isinstance(values.get("rules", []), list):
+        written = [] if preset is None else values.get("rules", [])
+        if preset is None or not isinstance(written, list):
             return values
-        written = values.get("rules", [])
-        return {**values, "rules": [*written, *(str(rule) for rule in preset.rules)]}
+        return {**values, "rules": [*written, *map(str, preset.rules)]}
 
     @property
     def all_rules(self) -> tuple[AnyRule, ...]:
         """The rules, and the forbidden combinations after them."""
         return (*self.rules, *self.forbidden)
-
-    @field_serializer("space")
-    def _space_form(self, space: Space) -> dict[str, dict[str, Any]]:
-        return space.form()
-
-    @field_serializer("objectives")
-    def _objectives_form(self, value: tuple[Objective, ...]) -> Any:
-        return objectives.form(value)
-
-    @field_serializer("constraints")
-    def _constraints_form(self, value: tuple[Constraint, ...]) -> dict[str, str]:
-        return constraints.form(value)
 
     @property
     def objective(self) -> Objective:
@@ -136,31 +135,22 @@ class Search(Section):
 
     @property
     def quantities(self) -> tuple[str, ...]:
-        """All that decides anything, each once: the objectives, the leading one first, and the
-        limited ones."""
+        """The objectives, the leading one first, and the limited quantities, each once."""
         names = (*(objective.metric for objective in self.objectives), *self.limited)
         return tuple(dict.fromkeys(names))
 
-    @field_serializer("rules")
-    def _rules_form(self, rules: tuple[Rule, ...]) -> list[str]:
-        return [str(rule) for rule in rules]
-
-    @field_serializer("forbidden")
-    def _forbidden_form(self, forbidden: tuple[Forbidden, ...]) -> list[dict[str, Any]]:
-        return [combination.form() for combination in forbidden]
-
 
 class Schedule(Section):
-    """Which trials go on after a rung."""
+    """Which trials continue after a rung."""
 
     name: str = "asha"
     """Name of a scheduler, see `sweeps.schedulers`."""
     grace: Count = 1
     """Rungs (epochs) that every trial gets."""
     reduction: Annotated[int, Field(ge=2)] = 3
-    """At each halving one in this many trials goes on."""
+    """At each halving one in this many trials continues."""
     options: dict[str, Any] = Field(default_factory=dict)
-    """What else the scheduler takes, such as ``samples`` of median."""
+    """Its own options, such as ``samples`` of median."""
     unpruned: Annotated[int, Field(ge=0)] | None = None
     """First trials that no scheduler stops, to measure how well rungs predict final scores; null
     is one in 16 of ``search.trials``, at most 8, and none where that is too few to tell."""
@@ -169,7 +159,7 @@ class Schedule(Section):
 
 
 class Resources(Section):
-    """What the sweep runs on."""
+    """Machines and devices that the sweep runs on."""
 
     hosts: Literal["auto"] | Count = "auto"
     """Processes that hold a base model; auto is one per GPU, or one per few cores, on every node
@@ -186,7 +176,7 @@ class Resources(Section):
 
 
 class Disk(Section):
-    """What of the trials stays on disk."""
+    """Files of the trials that stay on disk."""
 
     keep: Count | None = 10
     """Adapters of so many of the best trials; those of the others go as the sweep runs. Null
@@ -207,7 +197,7 @@ class TrackingSection(Section):
 
 
 class Promote(Section):
-    """What becomes of the best adapter, and what `sweeps.promotion.gate` asks of it."""
+    """Registered model of the best adapter, and the conditions of `sweeps.promotion.gate`."""
 
     model: Annotated[str, AfterValidator(names.model)] = Field(description=names.MODEL)
     auto: bool = False
@@ -215,7 +205,7 @@ class Promote(Section):
     margin: Annotated[float, Field(ge=0.0)] = 0.0
     """The gain in the objective must be above it, with `confidence`."""
     confidence: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.95
-    """Of the intervals by which gains and losses are judged."""
+    """Confidence level of the intervals by which gains and losses are judged."""
     max_adapter_mb: Annotated[float, Field(gt=0.0)] | None = None
     """Most weights of the adapter, in 1e6 bytes; null is no limit."""
     max_latency_ms: Annotated[float, Field(gt=0.0)] | None = None
@@ -227,7 +217,7 @@ class Promote(Section):
 
 
 class Sweep(Recipe):
-    """A sweep file: a recipe, and how to search for better values of its fields."""
+    """A recipe, and how to search for better values of its fields."""
 
     name: str = Field(
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$",
@@ -248,11 +238,10 @@ class Sweep(Recipe):
     @classmethod
     def _experiment_is_the_name(cls, values: Any) -> Any:
         """Name the experiment after the sweep unless the file does."""
-        if not isinstance(values, Mapping):
-            return values
-        name, tracking = values.get("name"), values.get("tracking", {})
+        tracking = values.get("tracking", {}) if isinstance(values, Mapping) else None
         if not isinstance(tracking, Mapping):
             return values
+        name = values.get("name")
         # Without a usable name the name is refused, and the experiment is not to blame.
         experiment = name if isinstance(name, str) and name else "unnamed"
         return {**values, "tracking": {"experiment": experiment, **tracking}}
@@ -275,10 +264,8 @@ class Sweep(Recipe):
 
     def logarithmic_fields(self) -> tuple[str, ...]:
         """Return the swept fields whose domain has a logarithmic scale."""
-        kinds = (LogUniform, IntLogUniform)
-        return tuple(
-            path for path, domain in self.search.space.items() if isinstance(domain, kinds)
-        )
+        space = self.search.space
+        return tuple(path for path in space if isinstance(space[path], LogUniform | IntLogUniform))
 
     def swept(self, field: str, value: Any) -> tuple[Any, ...]:
         """Return all choices or both ends of a swept field, or only `value` for a fixed one."""
@@ -298,18 +285,16 @@ class Sweep(Recipe):
 
     def outputs(self) -> tuple[str, ...]:
         """Return the names of all scores of a rung, such as ``bleu_4`` and ``cider``."""
-        from workers.metrics.catalog import outputs
-
         return outputs(self.evaluate.metrics)
 
 
 def values_of(sweep: "Sweep", metrics: Mapping[str, float]) -> list[float]:
-    """Return what a report says of a sweep's objectives; NaN for what it does not say."""
+    """Return the values of a sweep's objectives from a report; NaN for those not reported."""
     names = [objective.metric for objective in sweep.search.objectives]
     return [metrics.get(reported_as(name), math.nan) for name in names]
 
 
 def base_of(sweep: "Sweep", point: Point) -> str:
-    """Return a name for what trials of one group share: the model as it is loaded and stored."""
+    """Return a name for the base that trials of one group share: a model as it is stored."""
     recipe = sweep.with_point(point)
     return f"{recipe.model!r} {recipe.quantization}"

@@ -1,4 +1,4 @@
-"""YAML as sweep files use it: plain values, and for every dotted path the place it came from.
+"""YAML of sweep files: plain values, and for every dotted path the place it came from.
 
 The types are those of YAML 1.2: ``5e-5`` and ``1e3`` are numbers, ``no`` and ``off`` are text.
 """
@@ -15,7 +15,12 @@ from search_spaces.issues import Issue, Keys, Location, show
 from sweeps.spec.problems import SpecError
 
 OVERRIDE = "--set"
-"""Source of what was given on the command line."""
+"""Source of values from the command line."""
+_EMBEDDED = ("metadata", "sweep")
+"""Keys down to the sweep in a Ray cluster file: Ray's schema allows no further key at the top, but
+leaves ``metadata`` to the user."""
+_CLUSTER_KEYS = frozenset({"cluster_name", "provider"})
+"""Keys that Ray requires of a cluster file and no sweep file has."""
 
 _SCALARS = (
     ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
@@ -53,7 +58,7 @@ for _name, _pattern, _first in _SCALARS:
 
 @dataclass
 class Document:
-    """A YAML document while it is read: its values, where each came from, what is wrong."""
+    """A YAML document while it is read: its values, where each came from, and its issues."""
 
     source: str
     """Name of the file, or `OVERRIDE`."""
@@ -68,6 +73,32 @@ class Document:
             if issue.keys[:length] in self.places:
                 return replace(issue, location=self.places[issue.keys[:length]])
         return replace(issue, location=Location(self.source))
+
+    def is_cluster_file(self) -> bool:
+        """Tell whether the document is a file for ``ray up``."""
+        return isinstance(self.values, dict) and bool(_CLUSTER_KEYS & self.values.keys())
+
+    def sweep(self) -> "Document":
+        """Return the part that is a sweep file: all of it, or ``metadata.sweep``.
+
+        Lines stay those of the whole file, paths are those of the sweep. Raises `SpecError` for a
+        cluster file without a sweep.
+        """
+        if not self.is_cluster_file():
+            return self
+        metadata = self.values.get(_EMBEDDED[0])
+        sweep = metadata.get(_EMBEDDED[1]) if isinstance(metadata, dict) else None
+        if not isinstance(sweep, dict):
+            must = "must hold the sweep, for this is a Ray cluster file"
+            issue = Issue(_EMBEDDED, must, "" if sweep is None else show(sweep))
+            raise SpecError(self.located(issue))
+        inside = {keys[2:]: place for keys, place in self.places.items() if keys[:2] == _EMBEDDED}
+        issues = [
+            replace(issue, keys=issue.keys[2:] or issue.keys)
+            for issue in self.issues
+            if issue.keys[:2] == _EMBEDDED or issue.keys == _EMBEDDED[:1]
+        ]
+        return Document(self.source, sweep, inside, issues)
 
 
 def read_file(path: Path) -> Document:
@@ -90,7 +121,11 @@ def read_text(text: str, source: str, at: Keys = ()) -> Document:
         node = loader.get_single_node()
         document.values = None if node is None else _value(loader, node, at, document)
     except yaml.YAMLError as error:
-        raise SpecError(_syntax_issue(error, source, at)) from None
+        mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+        must = (
+            f"must be valid YAML: {getattr(error, 'problem', None) or str(error).splitlines()[0]}"
+        )
+        raise SpecError(Issue(at, must, location=_location(source, mark))) from None
     finally:
         if loader is not None:
             loader.dispose()
@@ -99,26 +134,21 @@ def read_text(text: str, source: str, at: Keys = ()) -> Document:
 
 def write(values: Mapping[str, Any]) -> str:
     """Return YAML that `read_text` reads back to the same values; innermost ones on one line."""
-    return yaml.dump(dict(values), Dumper=_Dumper, sort_keys=False, default_flow_style=None,
-                     allow_unicode=True, width=100)  # fmt: skip
+    style: dict[str, Any] = {"sort_keys": False, "default_flow_style": None, "width": 100}
+    text: str = yaml.dump(dict(values), Dumper=_Dumper, allow_unicode=True, **style)
+    return text
 
 
 def _value(loader: _Loader, node: yaml.Node, at: Keys, document: Document) -> Any:
     """Return the value of a node, noting its lines and repeated keys in the document."""
     document.places.setdefault(at, _location(document.source, node.start_mark))
-    if isinstance(node, yaml.MappingNode):
-        return _mapping(loader, node, at, document)
     if isinstance(node, yaml.SequenceNode):
         return [
             _value(loader, item, (*at, str(index)), document)
             for index, item in enumerate(node.value)
         ]
-    return loader.construct_object(node)  # type: ignore[no-untyped-call]
-
-
-def _mapping(
-    loader: _Loader, node: yaml.MappingNode, at: Keys, document: Document
-) -> dict[str, Any]:
+    if not isinstance(node, yaml.MappingNode):
+        return loader.construct_object(node)  # type: ignore[no-untyped-call]
     values: dict[str, Any] = {}
     for key_node, value_node in node.value:
         key = key_node.value if isinstance(key_node, yaml.ScalarNode) else show("a collection")
@@ -131,12 +161,6 @@ def _mapping(
         document.places[inner] = place
         values[key] = _value(loader, value_node, inner, document)
     return values
-
-
-def _syntax_issue(error: yaml.YAMLError, source: str, at: Keys) -> Issue:
-    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-    reason = getattr(error, "problem", None) or str(error).splitlines()[0]
-    return Issue(at, f"must be valid YAML: {reason}", location=_location(source, mark))
 
 
 def _location(source: str, mark: Any) -> Location:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sweeps import samplers
-from sweeps.samplers.draw import Draw
+from sweeps.samplers import Draw
 from sweeps.spec.sweep import Sweep
 from sweeps.study.study import (
     ADDED,

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sweeps.results.folder import SweepFolder
-from sweeps.spec.database import expanded
+from sweeps.spec.storage import expanded
 from sweeps.study import journal
 
 if TYPE_CHECKING:

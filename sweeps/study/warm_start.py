@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from search_spaces.issues import show
 from search_spaces.walk import placed
 from sweeps.results.folder import SweepFolder
-from sweeps.spec.fields import dotted
 from sweeps.spec.load import Sweep, load
+from sweeps.spec.validation import dotted
 from sweeps.study.study import ORIGIN, open_study, own_trials
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import expect
 from rich.console import Console
 
-from sweeps.cli.board import write
+from sweeps.cli.board import write_report
 
 pytestmark = pytest.mark.browser
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.browser
 @pytest.fixture(scope="module")
 def report(results, tmp_path_factory):
     out = tmp_path_factory.mktemp("report") / "report.html"
-    write("quickstart-1", out, results, Console(file=io.StringIO()))
+    write_report("quickstart-1", out, results, Console(file=io.StringIO()))
     return out
 
 

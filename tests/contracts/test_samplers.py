@@ -8,9 +8,9 @@ from search_spaces.domains import Choice, IntUniform, LogUniform, Uniform
 from search_spaces.space import Space
 from sweeps import samplers
 from sweeps.results.folder import SweepFolder
-from sweeps.samplers.draw import Draw
+from sweeps.samplers import Draw
+from sweeps.spec import plugins
 from sweeps.spec.load import SpecError, parse
-from sweeps.spec.plugins import sampler_options
 from sweeps.spec.validation import issues_of
 from sweeps.study.draws import Draws
 from sweeps.study.study import open_study, own_trials, prepare_study, tell
@@ -213,7 +213,7 @@ def test_options_it_has_not_are_refused(name):
     ],
 )
 def test_options_out_of_range_are_refused_at_load(name, options, must):
-    (issue,) = issues_of(sampler_options(name), options)
+    (issue,) = issues_of(plugins.options(samplers.module(name)), options)
     assert must in issue.message
 
 

@@ -11,8 +11,8 @@ from sweeps.schedulers import PastTrial
 from sweeps.spec import plugins
 
 EPOCHS = 9
-WAITING = [name for name in plugins.schedulers() if plugins.scheduler(name).PAUSES]
-AT_ONCE = [name for name in plugins.schedulers() if name not in WAITING]
+WAITING = [name for name in plugins.SCHEDULERS if plugins.scheduler(name).PAUSES]
+AT_ONCE = [name for name in plugins.SCHEDULERS if name not in WAITING]
 
 
 @dataclass(eq=False)
@@ -63,7 +63,7 @@ def rungs(scheduler, name, values):
     return len(values)
 
 
-@pytest.fixture(params=plugins.schedulers())
+@pytest.fixture(params=plugins.SCHEDULERS)
 def every(request):
     return make(request.param)
 

@@ -12,9 +12,8 @@ from search_spaces.presets import PRESETS, Preset
 from search_spaces.rules import rule_issues
 from search_spaces.space import Space
 from search_spaces.values import Value
-from sweeps.spec.fields import leaves, value_at
-from sweeps.spec.files import read, recipes
-from sweeps.spec.load import dump, parse
+from sweeps.spec.load import dump, parse, read, recipes
+from sweeps.spec.validation import leaves, value_at
 from workers.host.combinations import conflicts
 from workers.recipe import Data, Model, Recipe
 

@@ -83,6 +83,6 @@ def ended(request, tmp_path_factory, untrained_base):
     results = tmp_path_factory.mktemp("results")
     written = io.StringIO()
     sweep = parse(request.module.FILE.format(base=untrained_base))
-    code = outcome.finish(sweep, results, None, Console(file=written, width=200))
+    code = outcome.run_sweep(sweep, results, None, Console(file=written, width=200))
     yield code, written.getvalue(), results
     ray.shutdown()

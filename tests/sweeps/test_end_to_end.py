@@ -52,7 +52,7 @@ def ended(tmp_path_factory, untrained_base, traps):
     sweep = parse(FILE.format(base=untrained_base, seed=SEED))
     written = io.StringIO()
     with contextlib.chdir(traps):
-        code = outcome.finish(sweep, results, None, Console(file=written, width=200))
+        code = outcome.run_sweep(sweep, results, None, Console(file=written, width=200))
     yield code, written.getvalue(), results
     ray.shutdown()
 

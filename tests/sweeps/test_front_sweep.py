@@ -10,7 +10,7 @@ from optuna.trial import TrialState
 from rich.console import Console
 
 from sweeps.board.handle import SweepHandle
-from sweeps.cli import compare, outcome
+from sweeps.cli import board, outcome
 from sweeps.doctor import checkup
 from sweeps.promotion.adapters import challenger_of, find_trial
 from sweeps.promotion.gate import Policy
@@ -99,7 +99,7 @@ def test_plain_optuna_reads_directions_values_and_violations(earlier, by_rank):
 
 def test_comparing_shows_the_front(ended):
     written = io.StringIO()
-    compare.show("front-1", ended[2], Console(file=written, width=200))
+    board.print_sweep("front-1", ended[2], Console(file=written, width=200))
     assert "adapter_mb (min)" in written.getvalue()
 
 
@@ -132,7 +132,7 @@ def test_a_point_of_the_front_is_sent_to_the_gate_by_name_only(ended, earlier, b
 
 def test_study_records_and_mlflow_agree(ended):
     written = io.StringIO()
-    code = checkup.examine("front-1", ended[2], Console(file=written, width=200))
+    code = checkup.compare_records("front-1", ended[2], Console(file=written, width=200))
     assert (code, written.getvalue()) == (
         checkup.AGREED, "4 trials, {} rungs: study, records and MLflow agree\n".format(
             sum(len(record.read(SweepFolder(root=ended[2], sweep_id="front-1"), f"trial-{n:03d}"))
@@ -143,7 +143,7 @@ def test_study_records_and_mlflow_agree(ended):
 def test_resuming_an_ended_sweep_changes_nothing(ended, earlier):
     before = [record.read(earlier.folder, f"trial-{number:03d}") for number in range(4)]
     written = io.StringIO()
-    code = outcome.finish(earlier.sweep, ended[2], "front-1", Console(file=written, width=200))
+    code = outcome.run_sweep(earlier.sweep, ended[2], "front-1", Console(file=written, width=200))
     assert code == 0
     assert [record.read(earlier.folder, f"trial-{number:03d}") for number in range(4)] == before
     again = SweepHandle.find(ended[2], "front-1").board

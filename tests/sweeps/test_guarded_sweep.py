@@ -7,7 +7,7 @@ from optuna.trial import TrialState
 from rich.console import Console
 
 from sweeps.board.handle import SweepHandle
-from sweeps.cli import compare
+from sweeps.cli import board
 from sweeps.study.study import open_study, own_trials
 
 pytestmark = pytest.mark.slow
@@ -89,6 +89,6 @@ def test_optuna_was_told_of_a_bad_outcome(earlier):
 
 def test_compare_shows_the_state_and_the_reason(ended):
     written = io.StringIO()
-    compare.show("guarded-1", ended[2], Console(file=written, width=120))
+    board.print_sweep("guarded-1", ended[2], Console(file=written, width=120))
     assert "failed-by-guard" in written.getvalue()
     assert ": rung 2: 100 % of 8 images got " in written.getvalue()

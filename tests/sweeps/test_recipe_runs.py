@@ -13,7 +13,7 @@ from PIL import Image
 from rich.console import Console
 
 from sweeps.cli import outcome
-from sweeps.spec.files import read
+from sweeps.spec.load import read
 from workers.tiny import stand_in
 
 COUNT = 30
@@ -100,7 +100,7 @@ def test_a_recipe_runs_end_to_end(name, checkpoints, tmp_path):
         *MORE.get(name, ["evaluate.metrics=[bleu,cider]"]),
     ])  # fmt: skip
     written = io.StringIO()
-    code = outcome.finish(sweep, tmp_path / "results", None, Console(file=written, width=200))
+    code = outcome.run_sweep(sweep, tmp_path / "results", None, Console(file=written, width=200))
     assert code == 0, written.getvalue()
     assert "2/2 trials" in written.getvalue()
     # Random weights: no gain is expected, but the registered model must say what the trial says.

@@ -194,10 +194,10 @@ def test_it_listens_on_loopback_and_shows_no_secret_to_other_users(team):
 
 def test_a_wrong_password_is_refused_before_anything_is_made(team, monkeypatch, tmp_path):
     from sweeps.driver import run as driver
-    from sweeps.spec import files
+    from sweeps.spec.load import read
     from sweeps.spec.problems import RefusedError
 
-    sweep = files.read("quickstart", [f"tracking.uri={team.address}"])
+    sweep = read("quickstart", [f"tracking.uri={team.address}"])
     with team.user("ann"):
         monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "not-the-password")
         with pytest.raises(RefusedError) as caught:

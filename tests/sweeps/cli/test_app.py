@@ -1,44 +1,18 @@
 """The command line as a person meets it: what it says, its exit codes, what it leaves behind."""
 
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
 
 from sweeps.cli import app
-from sweeps.spec.files import recipe_text
+from sweeps.spec.load import ready_text
 
 COMMANDS = (
-    "run",
-    "resume",
-    "status",
-    "stop",
-    "pause",
-    "continue",
-    "add",
-    "submit",
-    "jobs",
-    "logs",
-    "shell",
-    "launcher",
-    "sync",
-    "plan",
-    "space",
-    "compare",
-    "report",
-    "promote",
-    "history",
-    "rollback",
-    "reconcile",
-    "serve",
-    "caption",
-    "predict",
-    "score",
-    "ui",
-    "init",
-    "doctor",
-)
+    "run", "resume", "status", "stop", "pause", "continue", "add", "submit", "jobs", "logs",
+    "shell", "launcher", "sync", "plan", "space", "compare", "report", "promote", "history",
+    "rollback", "reconcile", "serve", "caption", "predict", "score", "ui", "init", "doctor",
+)  # fmt: skip
 
 BROKEN = """\
 name: shapes
@@ -50,27 +24,10 @@ search:
 """
 
 
-@pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
-    """An empty folder to be in, and a terminal of one width."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "100")
-    monkeypatch.setenv("NO_COLOR", "1")
-    return tmp_path
-
-
 @pytest.fixture
-def sweeps(monkeypatch, capsys):
-    """Return a function that calls the command: arguments -> exit code, output, errors."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["sweeps", *arguments])
-        with pytest.raises(SystemExit) as end:
-            app.main()
-        out, err = capsys.readouterr()
-        return end.value.code, out, err
-
-    return call
+def folder(sweeps, tmp_path):
+    """The folder in which the command is called."""
+    return tmp_path
 
 
 def left(folder):
@@ -137,7 +94,7 @@ def test_init_writes_a_recipe_that_plans_and_never_replaces_a_file(sweeps):
     code, out, _ = sweeps("init", "quickstart")
     assert (code, "quickstart.yaml" in out) == (0, True)
     file = Path("quickstart.yaml")
-    assert file.read_text() == recipe_text("quickstart")
+    assert file.read_text() == ready_text("quickstart")
     assert sweeps("plan", "quickstart.yaml")[0] == 0
 
     file.write_text("mine")
@@ -145,7 +102,7 @@ def test_init_writes_a_recipe_that_plans_and_never_replaces_a_file(sweeps):
     assert (code, err) == (1, "error: quickstart.yaml is there already; --force replaces it\n")
     assert file.read_text() == "mine"
     assert sweeps("init", "quickstart", "--force")[0] == 0
-    assert file.read_text() == recipe_text("quickstart")
+    assert file.read_text() == ready_text("quickstart")
 
 
 def test_init_of_an_unknown_recipe_writes_nothing(sweeps, folder):

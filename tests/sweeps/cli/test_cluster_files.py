@@ -1,7 +1,6 @@
 """The ready cluster files: Ray's own validator takes them, and the sweeps in them are sound."""
 
 import subprocess
-import sys
 
 import pytest
 import yaml
@@ -10,11 +9,8 @@ from ray.autoscaler._private.kuberay.autoscaling_config import (
     _derive_autoscaling_config_from_ray_cr as autoscaling_config,
 )
 from ray.autoscaler._private.util import prepare_config, validate_config
-from typer.testing import CliRunner
 
-from sweeps.cli.app import app, main
-from sweeps.spec.files import clusters, ready_text
-from sweeps.spec.load import parse
+from sweeps.spec.load import clusters, parse, ready_text
 
 KUBERNETES = "cluster-kubernetes"
 RAYS = sorted(set(clusters()) - {KUBERNETES})
@@ -141,20 +137,15 @@ def test_the_ray_job_has_only_fields_that_kuberay_knows(manifests):
 
 
 @pytest.mark.parametrize("name", sorted(clusters()))
-def test_init_writes_it(name, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    done = CliRunner().invoke(app, ["init", name])
-    assert done.exit_code == 0
-    assert f"wrote {name}.yaml; edit it, as its first lines say" in done.output
+def test_init_writes_it(name, tmp_path, sweeps):
+    code, out, _ = sweeps("init", name)
+    assert code == 0
+    assert f"wrote {name}.yaml; edit it, as its first lines say" in out
     assert (tmp_path / f"{name}.yaml").read_text() == ready_text(name)
 
 
-def test_init_names_recipes_and_clusters(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["sweeps", "init", "cluster-asw"])
-    with pytest.raises(SystemExit) as end:
-        main()
-    said = capsys.readouterr().err
-    assert end.value.code == 2
+def test_init_names_recipes_and_clusters(sweeps):
+    code, _, said = sweeps("init", "cluster-asw")
+    assert code == 2
     assert "quickstart" in said
     assert "(did you mean cluster-aws?)" in said

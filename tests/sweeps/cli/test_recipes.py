@@ -1,12 +1,10 @@
 """The five ready recipes: each loads, plans, and says what its job is known by."""
 
 import re
-import sys
 
 import pytest
 
-from sweeps.cli import app
-from sweeps.spec.files import read, recipe_text, recipes
+from sweeps.spec.load import read, ready_text, recipes
 from workers import families
 from workers.recipe import Adapter, Model
 from workers.tiny import stand_in
@@ -140,16 +138,13 @@ def test_a_system_prompt_stands_only_where_the_family_takes_one(name, sweep):
 
 
 def test_marks_the_two_lines_to_edit(name):
-    lines = [line for line in recipe_text(name).splitlines() if "# EDIT:" in line]
+    lines = [line for line in ready_text(name).splitlines() if "# EDIT:" in line]
     assert [re.split(r":\s", line.strip())[0] for line in lines] == ["base", "path"]
 
 
-def test_init_and_plan_work(name, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    for arguments in (["init", name], ["plan", f"{name}.yaml"]):
-        monkeypatch.setattr(sys, "argv", ["sweeps", *arguments])
-        with pytest.raises(SystemExit) as end:
-            app.main()
-        assert end.value.code == 0, capsys.readouterr()
-    assert (tmp_path / f"{name}.yaml").read_text() == recipe_text(name)
-    assert "a continuous space" in capsys.readouterr().out
+def test_init_and_plan_work(name, tmp_path, sweeps):
+    assert sweeps("init", name)[0] == 0
+    assert (tmp_path / f"{name}.yaml").read_text() == ready_text(name)
+    code, out, err = sweeps("plan", f"{name}.yaml")
+    assert code == 0, err
+    assert "a continuous space" in out

@@ -1,15 +1,10 @@
 """A rehearsal: what becomes small, what stays, what is found, and one whole run."""
 
-import sys
-
 import pytest
 from PIL import Image
 
-from sweeps.cli import app
-from sweeps.cli.rehearsal import HELD_OUT, names_layers, rehearsal
-from sweeps.cli.rehearse import faults_of
-from sweeps.spec.files import read
-from sweeps.spec.load import dump, parse
+from sweeps.cli.rehearse import HELD_OUT, faults_of, names_layers, small_sweep
+from sweeps.spec.load import dump, parse, read
 from workers.evaluation.inspection import Inspection
 from workers.recipe import Adapter
 
@@ -30,7 +25,7 @@ def sweep_of(rest="}", **more):
 
 
 def test_is_small_whatever_the_sweep(sweep):
-    small = rehearsal(sweep, "folder/of/tiny")
+    small = small_sweep(sweep, "folder/of/tiny")
     assert (small.model.base, small.model.revision) == ("folder/of/tiny", None)
     assert small.data.limit <= 32
     assert (small.search.trials, small.most_epochs) == (2, 2)
@@ -41,7 +36,7 @@ def test_is_small_whatever_the_sweep(sweep):
 
 
 def test_keeps_what_it_is_to_prove(sweep):
-    small = rehearsal(sweep, "folder/of/tiny")
+    small = small_sweep(sweep, "folder/of/tiny")
     kept = ("task", "prompt", "adapter", "quantization")
     assert [getattr(small, name) for name in kept] == [getattr(sweep, name) for name in kept]
     assert small.search.space == sweep.search.space
@@ -52,7 +47,7 @@ def test_keeps_what_it_is_to_prove(sweep):
 
 
 def test_touches_nothing_under_the_sweeps_own_names(sweep):
-    small = rehearsal(sweep, "folder/of/tiny")
+    small = small_sweep(sweep, "folder/of/tiny")
     assert small.name == f"{sweep.name}-rehearsal"
     assert small.tracking.experiment == f"{sweep.tracking.experiment}-rehearsal"
     if sweep.promote:
@@ -61,17 +56,17 @@ def test_touches_nothing_under_the_sweeps_own_names(sweep):
 
 
 def test_can_be_resumed_from_its_file(sweep):
-    small = rehearsal(sweep, "folder/of/tiny")
+    small = small_sweep(sweep, "folder/of/tiny")
     assert parse(dump(small)) == small
 
 
 def test_nothing_is_promoted_where_the_sweep_promotes_nothing():
-    assert rehearsal(sweep_of(), "tiny").promote is None
+    assert small_sweep(sweep_of(), "tiny").promote is None
 
 
 def test_a_name_of_full_length_stays_a_name():
     long = parse(f"name: {'a' * 100}\nmodel: {{base: b}}\ndata: {{source: shapes}}")
-    assert rehearsal(long, "tiny").name == "a" * 90 + "-rehearsal"
+    assert small_sweep(long, "tiny").name == "a" * 90 + "-rehearsal"
 
 
 @pytest.mark.parametrize(
@@ -84,16 +79,16 @@ def test_a_name_of_full_length_stays_a_name():
     ],
 )
 def test_every_split_keeps_its_kind_and_some_images(split, expected):
-    small = rehearsal(sweep_of(f", split: {{{split}}}}}"), "tiny").data.split
+    small = small_sweep(sweep_of(f", split: {{{split}}}}}"), "tiny").data.split
     assert (small.train, small.validation, small.test) == expected
 
 
 def test_a_division_of_the_data_sets_own_stays():
-    assert rehearsal(sweep_of(), "tiny").data.split is None
+    assert small_sweep(sweep_of(), "tiny").data.split is None
 
 
 def test_a_smaller_limit_stays():
-    assert rehearsal(sweep_of(", limit: 12}"), "tiny").data.limit == 12
+    assert small_sweep(sweep_of(", limit: 12}"), "tiny").data.limit == 12
 
 
 def test_swept_epochs_are_held_and_conditions_stay():
@@ -102,7 +97,7 @@ def test_swept_epochs_are_held_and_conditions_stay():
     train.epochs: {int_uniform: [5, 50]}
     quantization: {choice: [none, nf4]}
     train.batch_size: {choice: [8, 64], when: {quantization: nf4}}"""
-    small = rehearsal(sweep_of(search=space), "tiny")
+    small = small_sweep(sweep_of(search=space), "tiny")
     assert small.most_epochs == 2
     assert small.search.space["train.batch_size"].form() == {
         "choice": [2], "when": {"quantization": "nf4"},
@@ -114,7 +109,7 @@ def test_rules_over_what_a_rehearsal_changes_are_left_out():
   space: {preset: full, train.epochs: {choice: [4, 8]}}
   rules: [train.epochs >= 4, train.batch_size * train.accumulate >= 2, adapter.rank <= 16]
   forbidden: [{train.epochs: 8, adapter.rank: 4}, {adapter.rank: 8, adapter.targets: all}]"""
-    small = rehearsal(sweep_of(search=search), "tiny").search
+    small = small_sweep(sweep_of(search=search), "tiny").search
     assert [str(rule) for rule in small.all_rules] == [
         "adapter.rank <= 16",
         "not (quantization == 'int8' and adapter.variant == 'dora')",
@@ -154,17 +149,9 @@ def test_a_quantization_that_does_not_train_is_a_fault():
 
 
 @pytest.fixture
-def rehearse(monkeypatch, capsys, tmp_path):
+def rehearse(sweeps):
     """Return a function that rehearses a file: its arguments -> exit code, output, errors."""
-
-    def call(*arguments):
-        monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr(sys, "argv", ["sweeps", "run", *arguments, "--rehearse"])
-        with pytest.raises(SystemExit) as end:
-            app.main()
-        return end.value.code, *capsys.readouterr()
-
-    return call
+    return lambda *arguments: sweeps("run", *arguments, "--rehearse")
 
 
 def test_a_base_of_unknown_family_is_refused_with_a_way_out(rehearse, tmp_path):

@@ -7,7 +7,6 @@ import sys
 import pytest
 
 from search_spaces.presets import PRESETS
-from sweeps.cli import app
 
 HEAD = """\
 name: shapes
@@ -22,17 +21,12 @@ search:
 
 
 @pytest.fixture
-def said(monkeypatch, capsys, tmp_path):
+def said(sweeps):
     """Return a function that calls the command: arguments -> exit code, words of each line."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("NO_COLOR", "1")
 
     def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["sweeps", *arguments])
-        with pytest.raises(SystemExit) as end:
-            app.main()
-        out, err = capsys.readouterr()
-        return end.value.code, [re.sub(r" +", " ", line).strip() for line in out.splitlines()], err
+        code, out, err = sweeps(*arguments)
+        return code, [re.sub(r" +", " ", line).strip() for line in out.splitlines()], err
 
     return call
 

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from benchmarks import clusters
-from sweeps.doctor.checkup import AGREED, examine
+from sweeps.doctor.checkup import AGREED, compare_records
 from sweeps.results import inbox, record
 from sweeps.results.folder import SweepFolder
 from sweeps.tracking.client import Tracking
@@ -98,4 +98,4 @@ def test_a_node_dies_another_joins_and_every_rung_is_there_once(cluster, client,
         recorded = [each.rung for each in record.read(folder, name)]
         assert rungs == recorded == list(range(1, len(rungs) + 1)), name
     console = Console(file=io.StringIO(), width=200)
-    assert examine("quickstart-1", root, console) == AGREED, console.file.getvalue()
+    assert compare_records("quickstart-1", root, console) == AGREED, console.file.getvalue()

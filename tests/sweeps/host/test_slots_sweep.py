@@ -45,7 +45,7 @@ def sweeps(tmp_path_factory, untrained_base):
         results = tmp_path_factory.mktemp(f"slots-{slots}")
         sweep = parse(FILE.format(base=untrained_base, slots=slots))
         printed = io.StringIO()
-        assert outcome.finish(sweep, results, None, Console(file=printed, width=200)) == 0
+        assert outcome.run_sweep(sweep, results, None, Console(file=printed, width=200)) == 0
         found[slots] = SweepHandle.find(results, "shared-1")
     ray.shutdown()
     return found

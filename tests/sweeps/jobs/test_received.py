@@ -10,7 +10,7 @@ import pytest
 
 from sweeps.cli import job
 from sweeps.jobs import received, submit
-from sweeps.version import own, refuse_other
+from sweeps.version import installed_version, refuse_other
 
 
 def test_what_came_along_moves_to_the_results_once(tmp_path):
@@ -66,9 +66,10 @@ def test_a_sweep_that_took_nothing_along_has_a_folder_too(tmp_path):
 @pytest.mark.parametrize(("go_on", "word"), [(True, "--resume"), (False, "--fresh"), (None, "")])
 def test_the_command_says_how_to_go_on(go_on, word):
     command = submit.job_command("/my results", "abc", go_on)
-    asked = job._read(shlex.split(shlex.join(command))[3:])
+    asked = job.parse(shlex.split(shlex.join(command))[3:])
     assert command[:3] == ("python", "-m", "sweeps.cli.job")
-    assert (asked.results, asked.inputs, asked.sender) == ("/my results", "abc", own())
+    assert (asked.results, asked.inputs) == ("/my results", "abc")
+    assert asked.sender == installed_version()
     assert asked.go_on == (word.removeprefix("--") or None)
 
 
@@ -81,14 +82,15 @@ def test_a_driver_of_another_version_begins_nothing(tmp_path):
         cwd=tmp_path, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith(f"error: the head node has caption-sweeps {own()}, and the sweep")
+    here = installed_version()
+    assert done.stderr.startswith(f"error: the head node has caption-sweeps {here}, and the sweep")
     assert not (tmp_path / "results").exists()
 
 
 def test_a_job_can_be_interrupted_although_ray_blocks_that():
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        job.heed_interrupts()
+        job.unblock_interrupts()
         assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from sweeps.cli.shell import FUNCTION, is_ours
+from sweeps.cli.jobs import FUNCTION, is_ours
 
 SWEEP = "name: shapes\nmodel: {base: tiny:shapes}\ndata: {source: shapes}\n"
 CLUSTER = "cluster_name: mine\nprovider: {type: local, head_ip: 127.0.0.1}\n"

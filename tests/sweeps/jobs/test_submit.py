@@ -176,7 +176,7 @@ def test_a_key_that_was_used_for_another_sweep_is_refused(command, server, folde
 
 
 def test_the_same_key_finds_the_same_job(command, server, folder, sweep):
-    from sweeps.spec.files import read
+    from sweeps.spec.load import read
 
     same = requested(read("quickstart", ()), key="k")
     address = server(jobs((same.job_id, "RUNNING", dict(same.metadata))))

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from sweeps.board.handle import SweepHandle
 from sweeps.board.standings import add_runs, add_standings
-from sweeps.cli.board import write
+from sweeps.cli.board import write_report
 from sweeps.pages.facts import gather
 from sweeps.pages.report import html, publish
 from sweeps.pages.summary import REPORT
@@ -156,7 +156,7 @@ def test_a_page_that_cannot_be_made_is_a_warning_and_no_error(earlier):
 def test_the_command_writes_the_report_to_the_file_that_is_named(results, tmp_path):
     written = io.StringIO()
     out = tmp_path / "a report.html"
-    write("made-1", out, results, Console(file=written, width=200))
+    write_report("made-1", out, results, Console(file=written, width=200))
     assert written.getvalue().startswith(f"wrote {out} (0.")
     text = out.read_text(encoding="utf-8")
     assert text.startswith("<!doctype html>")
@@ -181,7 +181,7 @@ def test_a_sweep_that_still_runs_has_a_report(results, earlier, tmp_path):
     client, run_id = earlier.run.client, earlier.run.run_id
     client.set_tag(run_id, "sweep.state", "running")
     try:
-        write("made-1", tmp_path / "now.html", results, Console(file=io.StringIO()))
+        write_report("made-1", tmp_path / "now.html", results, Console(file=io.StringIO()))
     finally:
         client.set_tag(run_id, "sweep.state", "completed")
     text = (tmp_path / "now.html").read_text(encoding="utf-8")

@@ -8,7 +8,7 @@ from search_spaces.domains import Choice, IntLogUniform, LogUniform, Uniform
 from search_spaces.space import Space
 from sweeps.schedulers.perturbation import explore
 from sweeps.spec.load import parse
-from sweeps.spec.mutable import fields_of, moving, reason
+from sweeps.spec.mutable import mutable_fields, mutable_metrics, why_fixed
 
 RATE, BATCH, DROPOUT, RANK = (
     "train.learning_rate", "train.batch_size", "adapter.dropout", "adapter.rank",
@@ -31,7 +31,7 @@ def everything(point):
 
 def explored(point=POINT, fields=None, resample=0.0, allowed=everything, times=60):
     random.seed(0)
-    chosen = fields_of(SPACE, fields)
+    chosen = mutable_fields(SPACE, fields)
     return [explore(point, SPACE, chosen, resample, allowed) for _ in range(times)]
 
 
@@ -70,8 +70,8 @@ def test_a_point_that_breaks_a_rule_is_made_again_and_the_old_one_stays_if_all_d
 
 @pytest.mark.parametrize("path", ["adapter.rank", "quantization", "train.seed", "prompt.text"])
 def test_what_cannot_change_has_a_reason(path):
-    assert path not in fields_of(SPACE, None)
-    assert reason(path).startswith("it ")
+    assert path not in mutable_fields(SPACE, None)
+    assert why_fixed(path).startswith("it ")
 
 
 FILE = """
@@ -84,5 +84,5 @@ search: {space: {train.learning_rate: {log_uniform: [1e-4, 1e-2]}, adapter.rank:
 
 def test_what_may_move_is_logged_as_numbers_where_points_change():
     point = {RATE: 1e-3, RANK: 2}
-    assert moving(parse(FILE + "schedule: {name: pbt}"), point) == {f"point/{RATE}": 1e-3}
-    assert moving(parse(FILE), point) == {}
+    assert mutable_metrics(parse(FILE + "schedule: {name: pbt}"), point) == {f"point/{RATE}": 1e-3}
+    assert mutable_metrics(parse(FILE), point) == {}

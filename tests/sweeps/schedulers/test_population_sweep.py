@@ -7,7 +7,7 @@ from optuna.trial import TrialState
 from rich.console import Console
 
 from sweeps.board.handle import SweepHandle
-from sweeps.doctor.checkup import AGREED, examine
+from sweeps.doctor.checkup import AGREED, compare_records
 from sweeps.results import record, segments
 from sweeps.study.study import open_study, own_trials, recipe_of
 from sweeps.tracking import segment_run
@@ -139,7 +139,7 @@ def test_the_recipe_of_its_best_adapter_is_that_of_the_segment(earlier, segment)
 
 def test_study_records_and_mlflow_agree_and_no_snapshot_is_left(ended, earlier):
     written = io.StringIO()
-    assert examine("bred-1", ended[2], Console(file=written, width=200)) == AGREED
+    assert compare_records("bred-1", ended[2], Console(file=written, width=200)) == AGREED
     assert "4 trials, 16 rungs" in written.getvalue()
     assert not [*earlier.folder.path.glob("trials/*/rung-*")]
     assert not [*earlier.folder.path.glob("trials/*/donated-*")]

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from sweeps.spec.constraints import form, judge, read_constraints
+from sweeps.spec.constraints import constraints_form, judge, read_constraints
 
 
 def limits(**texts):
@@ -11,7 +11,7 @@ def limits(**texts):
 
 def test_limits_read_back_from_what_they_write():
     made = limits(peak_memory_gb="< 22", adapter_mb="<=0.1", cider=">= 1e-3", loss="> 0")
-    assert read_constraints(form(made)) == made
+    assert read_constraints(constraints_form(made)) == made
     assert [str(each) for each in made] == ["< 22", "<= 0.1", ">= 0.001", "> 0"]
 
 

@@ -3,10 +3,9 @@
 import pytest
 
 from sweeps.cli.app import main
-from sweeps.spec.files import located, results_of
-from sweeps.spec.load import parse
+from sweeps.spec.load import located, parse, results_of
 from sweeps.spec.problems import SpecError
-from sweeps.spec.storage_checks import refuse_unfit
+from sweeps.spec.storage import refuse_unfit
 from sweeps.storage import copies, places
 
 FILE = "name: stored\nmodel: {base: tiny:shapes}\ndata: {source: shapes}\n"

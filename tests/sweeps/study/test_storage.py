@@ -4,9 +4,8 @@ import optuna
 import pytest
 
 from sweeps.results.folder import SweepFolder
-from sweeps.spec import database
-from sweeps.spec.files import located
-from sweeps.spec.load import SpecError, dump, parse
+from sweeps.spec import storage
+from sweeps.spec.load import SpecError, dump, located, parse
 from sweeps.study.study import open_study, prepare_study
 
 FILE = """
@@ -106,5 +105,5 @@ def test_cmaes_keeps_no_pickles_in_a_database_of_others():
 def test_relative_files_are_named_from_the_root(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert located(sweep_in("team.log")).search.storage == str(tmp_path / "team.log")
-    assert database.located("sqlite:///team.db") == f"sqlite:///{tmp_path}/team.db"
-    assert database.located("postgresql://host/db") == "postgresql://host/db"
+    assert storage.absolute_address("sqlite:///team.db") == f"sqlite:///{tmp_path}/team.db"
+    assert storage.absolute_address("postgresql://host/db") == "postgresql://host/db"

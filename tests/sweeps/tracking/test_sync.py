@@ -166,7 +166,7 @@ def test_the_records_have_the_same_leaderboard(proxy, folder, parent, sweep):
     assert recorded.winner.name == "trial-000"
 
 
-@pytest.mark.parametrize("command", [sync_sweeps, checkup.examine])
+@pytest.mark.parametrize("command", [sync_sweeps, checkup.compare_records])
 def test_what_a_killed_driver_left_running_is_ended_with_the_truth(
     proxy, folder, parent, sweep, command
 ):
@@ -184,7 +184,7 @@ def test_what_a_killed_driver_left_running_is_ended_with_the_truth(
     assert lease.read(folder) is None
 
 
-@pytest.mark.parametrize("command", [sync_sweeps, checkup.examine])
+@pytest.mark.parametrize("command", [sync_sweeps, checkup.compare_records])
 def test_what_runs_is_never_ended(proxy, folder, parent, command):
     proxy.down()
     train(folder, parent, "trial-000")
@@ -202,7 +202,7 @@ def test_doctor_names_what_waits_and_its_mend(proxy, folder, parent, sweep):
     proxy.down()
     train(folder, parent, "trial-000")
     proxy.up()
-    code, text = said(checkup.examine, "s-1", folder.root)
+    code, text = said(checkup.compare_records, "s-1", folder.root)
     assert code == checkup.DIFFERENT
     assert re.search(r"trial-000 +3 entries wait for MLflow -> sweeps sync s-1", text)
     assert "rungs" not in text.split("trial-000")[1].splitlines()[0]

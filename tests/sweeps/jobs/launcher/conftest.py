@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.spec.files import ready_text
+from sweeps.spec.load import ready_text
 
 ROOT = Path(__file__).parents[4]
 BINARIES = Path(sys.executable).parent

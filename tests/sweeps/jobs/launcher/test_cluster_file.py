@@ -7,8 +7,7 @@ import pytest
 import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
 
-from sweeps.spec.files import read, recipe_text
-from sweeps.spec.load import SpecError, dump, parse
+from sweeps.spec.load import SpecError, dump, parse, read, ready_text
 
 CLUSTER = """\
 cluster_name: captions
@@ -38,7 +37,7 @@ def problems(text: str, *overrides: str) -> list[str]:
 
 
 def test_both_forms_are_the_same_sweep():
-    text = recipe_text("quickstart")
+    text = ready_text("quickstart")
     assert parse(clustered(text)) == parse(text)
     assert parse(clustered(text), overrides=["train.epochs=9"]).train.epochs == 9
 
@@ -50,7 +49,7 @@ def test_a_cluster_file_is_read_by_path(tmp_path):
 
 
 def test_ray_accepts_the_file_that_holds_a_sweep():
-    validate_config(prepare_config(yaml.safe_load(clustered(recipe_text("quickstart")))))
+    validate_config(prepare_config(yaml.safe_load(clustered(ready_text("quickstart")))))
 
 
 def test_problems_have_the_lines_of_the_file_and_the_paths_of_the_sweep():

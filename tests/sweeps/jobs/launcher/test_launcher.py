@@ -18,8 +18,7 @@ from sweeps.jobs import start as starting
 from sweeps.jobs.start import Launch, environment, start
 from sweeps.results import lease
 from sweeps.results.folder import SweepFolder
-from sweeps.spec.files import read
-from sweeps.spec.load import dump, parse
+from sweeps.spec.load import dump, parse, read
 
 HOSTILE = """data.path=it's "my" {folder}\\n %s \\\\ '''"""
 SUBMIT = "ray submit CLUSTER.yaml launch.py"

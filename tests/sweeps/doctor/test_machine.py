@@ -9,7 +9,7 @@ from rich.console import Console
 
 from sweeps.capacity.device import Card
 from sweeps.doctor import machine, packages
-from sweeps.doctor.report import HEALTHY, UNHEALTHY, checks, examine, run_check
+from sweeps.doctor.machine import HEALTHY, UNHEALTHY, check_machine, checks, run_check
 from sweeps.tracking.client import Tracking
 
 
@@ -37,7 +37,7 @@ def fake(tmp_path, monkeypatch):
 
 def examined(results):
     text = StringIO()
-    code = examine(results, Console(file=text, width=60))
+    code = check_machine(results, Console(file=text, width=60))
     return code, text.getvalue().splitlines()
 
 
@@ -56,7 +56,7 @@ def test_a_healthy_machine_has_one_line_per_check_and_nothing_is_written(
 
 def test_what_is_broken_decides_the_exit_code_and_stands_with_its_fix(tmp_path, monkeypatch):
     monkeypatch.setattr(
-        "sweeps.doctor.report.checks",
+        "sweeps.doctor.machine.checks",
         lambda results: {"java": machine.java, "gone": lambda: 1 / 0},
     )
     monkeypatch.setenv("SWEEPS_JAVA", str(tmp_path / "nowhere"))
