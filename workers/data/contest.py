@@ -7,26 +7,6 @@ space, and a unit that the entity allows, such as ``12.5 centimetre``.
 import math
 import re
 
-_LENGTHS = frozenset(("centimetre", "foot", "inch", "metre", "millimetre", "yard"))
-_WEIGHTS = frozenset(("gram", "kilogram", "microgram", "milligram", "ounce", "pound", "ton"))
-_VOLUMES = frozenset(
-    (
-        *("centilitre", "cubic foot", "cubic inch", "cup", "decilitre", "fluid ounce", "gallon"),
-        *("imperial gallon", "litre", "microlitre", "millilitre", "pint", "quart"),
-    )
-)
-UNITS = {
-    "depth": _LENGTHS,
-    "height": _LENGTHS,
-    "item_volume": _VOLUMES,
-    "item_weight": _WEIGHTS,
-    "maximum_weight_recommendation": _WEIGHTS,
-    "voltage": frozenset(("kilovolt", "millivolt", "volt")),
-    "wattage": frozenset(("kilowatt", "watt")),
-    "width": _LENGTHS,
-}
-"""Entity -> the units that a prediction for it may have."""
-
 # The challenge says imperial gallon where it means that one, so the other gallon, and with it
 # cup, pint, quart, fluid ounce and ton, are taken as the customary units of the United States.
 SIZES = {
@@ -66,6 +46,17 @@ SIZES = {
     },
 }
 """Canonical unit -> unit -> its size in the canonical one."""
+UNITS = {
+    "depth": frozenset(SIZES["metre"]),
+    "height": frozenset(SIZES["metre"]),
+    "item_volume": frozenset(SIZES["litre"]),
+    "item_weight": frozenset(SIZES["gram"]),
+    "maximum_weight_recommendation": frozenset(SIZES["gram"]),
+    "voltage": frozenset(SIZES["volt"]),
+    "wattage": frozenset(SIZES["watt"]),
+    "width": frozenset(SIZES["metre"]),
+}
+"""Entity -> the units that a prediction for it may have."""
 _CANONICAL = {unit: (base, size) for base, sizes in SIZES.items() for unit, size in sizes.items()}
 _FORMAT = re.compile(r"(-?[0-9]+(?:\.[0-9]+)?) ([a-z]+(?: [a-z]+)?)")
 _QUESTION = re.compile(r"What is the ([a-z ]+)\?")

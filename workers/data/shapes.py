@@ -10,8 +10,7 @@ from functools import partial
 from hashlib import sha256
 
 from workers.data.gather import digest
-from workers.data.problems import DataError
-from workers.data.sample import SPLITS, DataFiles, DataSet, Sample
+from workers.data.sample import SPLITS, DataError, DataFiles, DataSet, Sample
 from workers.data.scenes import (
     Scene,
     base_caption,
@@ -38,7 +37,12 @@ def load(data: Data) -> DataSet:
         name: tuple(_sample(pools[name], number, data.seed) for number in range(count))
         for name, count in counts.items()
     }
-    return DataSet(splits=splits, digest=digest(splits, _contents(splits)))
+    contents = {
+        sample.id: sha256(sample.open().tobytes()).hexdigest()
+        for samples in splits.values()
+        for sample in samples
+    }
+    return DataSet(splits=splits, digest=digest(splits, contents))
 
 
 def files(data: Data) -> DataFiles:
@@ -65,17 +69,13 @@ def _counts(data: Data) -> dict[str, int]:
         # Rounding the running total and not each share keeps the sum within the limit.
         counts[name] = round((total + share) * limit) - round(total * limit)
         total += share
-    _refuse_empty(split, limit, counts)
-    return counts
-
-
-def _refuse_empty(split: Split, limit: int, counts: Mapping[str, int]) -> None:
     for name in ("train", "validation"):
         if not counts[name]:
             raise DataError(
                 f"data.limit must be larger: of {limit} images a share of "
                 f"{getattr(split, name):g} leaves none for {name}"
             )
+    return counts
 
 
 def _pools(counts: Mapping[str, int], seed: int) -> dict[str, list[Scene]]:
@@ -97,9 +97,3 @@ def _sample(pool: Sequence[Scene], number: int, seed: int) -> Sample:
     return Sample(
         id=name, open=partial(draw, scene, f"{seed} {name}"), captions=target_captions(scene)
     )
-
-
-def _contents(splits: Mapping[str, Sequence[Sample]]) -> dict[str, str]:
-    """Return image id -> hash of its pixels."""
-    samples = (sample for split in splits.values() for sample in split)
-    return {sample.id: sha256(sample.open().tobytes()).hexdigest() for sample in samples}
