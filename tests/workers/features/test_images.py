@@ -130,7 +130,7 @@ def test_on_a_gpu_an_image_of_two_splits_is_computed_once(base, store, samples, 
 def test_a_feature_does_not_depend_on_what_was_asked_for(
     base, store, samples, vision_calls, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(images, "TOGETHER", 2)
+    monkeypatch.setattr(images, "BATCH", 2)
     fresh = Store(base, 2**30, FeatureFiles(tmp_path / "fresh", 0))
     whole, one = Features(samples, store).of(range(5)), Features(samples, fresh)
     assert len(vision_calls) == 3
