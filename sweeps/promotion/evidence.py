@@ -68,7 +68,7 @@ class HeldOut:
 
     def terms(self, recipe: Recipe) -> Terms:
         """Return by what a recipe's adapter is judged here and now."""
-        from workers.models.identity import identity
+        from workers.models.loading import identity
 
         return Terms(
             images=digest(self.samples),

@@ -60,8 +60,7 @@ def expected(
     """Let the trial's adapter caption the first of the samples, as a server's batch would."""
     from workers.evaluation.generation import generate
     from workers.families.prompts import Asking
-    from workers.models.adapters import read_weights
-    from workers.models.unloaded import unloaded
+    from workers.models.adapters import read_weights, unloaded_weights
 
     family, asking = adapted.base.family, Asking(task=recipe.task, prompt=recipe.prompt)
     tokens = min(recipe.evaluate.max_new_tokens, _MAX_TOKENS)
@@ -87,7 +86,7 @@ def expected(
         captions=tuple(captions),
         quantization=recipe.quantization,
         weights=len(read_weights(adapter)),
-        unloaded=unloaded(adapted.model, adapter),
+        unloaded=unloaded_weights(adapted.model, adapter),
     )
 
 

@@ -2,7 +2,7 @@
 
 import copy
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,6 @@ from workers.models.biases import Biases
 from workers.recipe import Adapter
 
 WEIGHTS = "adapter_model.safetensors"
-_INIT: dict[str, bool | str] = {
-    "default": True,
-    "gaussian": "gaussian",
-    "orthogonal": "orthogonal",
-}
 
 
 def lora_config(adapter: Adapter, base: Base) -> LoraConfig:
@@ -32,9 +27,9 @@ def lora_config(adapter: Adapter, base: Base) -> LoraConfig:
     Raises ValueError, naming ``adapter.targets`` or ``adapter.trained_modules``, for what the
     base does not have.
     """
-    adapted_layers(adapter, base)
+    layers = adapted_layers(adapter, base)
     for path in adapter.trained_modules:
-        _check_trained_module(path, adapter, base)
+        _check_trained_module(path, layers, base)
     # Without a task type peft wraps with plain PeftModel, whose forward takes any keyword.
     return LoraConfig(
         r=adapter.rank,
@@ -43,7 +38,7 @@ def lora_config(adapter: Adapter, base: Base) -> LoraConfig:
         target_modules=target_pattern(base.family, adapter.targets),
         use_rslora=adapter.variant == "rslora",
         use_dora=adapter.variant == "dora",
-        init_lora_weights=_INIT[adapter.init],  # type: ignore[arg-type]
+        init_lora_weights=True if adapter.init == "default" else adapter.init,
         modules_to_save=list(adapter.trained_modules) or None,
     )
 
@@ -73,7 +68,7 @@ def linear_layer(base: Base, path: str) -> Any:
     return module.get_base_layer() if isinstance(module, BaseTunerLayer) else module
 
 
-def _check_trained_module(path: str, adapter: Adapter, base: Base) -> None:
+def _check_trained_module(path: str, layers: Sequence[str], base: Base) -> None:
     """Refuse a module that is not there, or that peft would not take alone."""
     field = "adapter.trained_modules must be full paths of modules of the base"
     if path not in base.modules:
@@ -84,9 +79,7 @@ def _check_trained_module(path: str, adapter: Adapter, base: Base) -> None:
             f"{field} that no other path ends with, got {path!r}, with which "
             f"{others[0]!r} ends, too; adapt it with adapter.targets instead"
         )
-    inside = [
-        layer for layer in adapted_layers(adapter, base) if f"{layer}.".startswith(path + ".")
-    ]
+    inside = [layer for layer in layers if f"{layer}.".startswith(path + ".")]
     if inside:
         raise ValueError(
             f"{field} outside of adapter.targets, got {path!r}, which has {inside[0]!r}"
@@ -252,3 +245,22 @@ class AdaptedBase:
 def read_weights(folder: Path) -> dict[str, torch.Tensor]:
     """Return the weights that `AdaptedBase.save` wrote to `folder`."""
     return load_file(folder / WEIGHTS)
+
+
+def unloaded_weights(model: Any, folder: Path) -> tuple[str, ...]:
+    """Return the names of the file's weights that the loaded peft `model` lacks or has otherwise.
+
+    `folder` is an adapter as peft saves it; peft skips what it cannot place. Values are compared
+    in the model's precision.
+    """
+    loaded = {
+        name: weight.detach().cpu()
+        for name, weight in get_peft_model_state_dict(model, save_embedding_layers=False).items()
+    }
+    return tuple(
+        name
+        for name, saved in sorted(read_weights(folder).items())
+        if name not in loaded
+        or loaded[name].shape != saved.shape
+        or not torch.equal(loaded[name], saved.to(loaded[name].dtype))
+    )
