@@ -10,40 +10,16 @@ import re
 # The challenge says imperial gallon where it means that one, so the other gallon, and with it
 # cup, pint, quart, fluid ounce and ton, are taken as the customary units of the United States.
 SIZES = {
-    "metre": {
-        "millimetre": 0.001,
-        "centimetre": 0.01,
-        "metre": 1.0,
-        "inch": 0.0254,
-        "foot": 0.3048,
-        "yard": 0.9144,
-    },
-    "gram": {
-        "microgram": 1e-6,
-        "milligram": 1e-3,
-        "gram": 1.0,
-        "kilogram": 1e3,
-        "ounce": 28.349523125,
-        "pound": 453.59237,
-        "ton": 907184.74,
-    },
+    "metre": {"millimetre": 0.001, "centimetre": 0.01, "metre": 1.0}
+    | {"inch": 0.0254, "foot": 0.3048, "yard": 0.9144},
+    "gram": {"microgram": 1e-6, "milligram": 1e-3, "gram": 1.0, "kilogram": 1e3}
+    | {"ounce": 28.349523125, "pound": 453.59237, "ton": 907184.74},
     "volt": {"millivolt": 1e-3, "volt": 1.0, "kilovolt": 1e3},
     "watt": {"watt": 1.0, "kilowatt": 1e3},
-    "litre": {
-        "microlitre": 1e-6,
-        "millilitre": 1e-3,
-        "centilitre": 1e-2,
-        "decilitre": 0.1,
-        "litre": 1.0,
-        "cubic inch": 0.016387064,
-        "cubic foot": 28.316846592,
-        "fluid ounce": 0.0295735295625,
-        "cup": 0.2365882365,
-        "pint": 0.473176473,
-        "quart": 0.946352946,
-        "gallon": 3.785411784,
-        "imperial gallon": 4.54609,
-    },
+    "litre": {"microlitre": 1e-6, "millilitre": 1e-3, "centilitre": 1e-2, "decilitre": 0.1}
+    | {"litre": 1.0, "cubic inch": 0.016387064, "cubic foot": 28.316846592}
+    | {"fluid ounce": 0.0295735295625, "cup": 0.2365882365, "pint": 0.473176473}
+    | {"quart": 0.946352946, "gallon": 3.785411784, "imperial gallon": 4.54609},
 }
 """Canonical unit -> unit -> its size in the canonical one."""
 UNITS = {
@@ -111,9 +87,9 @@ def canonical(value: float, unit: str) -> tuple[float, str]:
 
 
 def same_quantity(first: str, second: str) -> bool:
-    """Tell whether two predictions mean the same: ``1 kilogram`` and ``1000.0 gram``.
+    """Tell whether two predictions are equal, as are ``1 kilogram`` and ``1000.0 gram``.
 
-    Two empty ones do. What is not of the form ``x unit`` is the same as nothing else.
+    Two empty ones are. What is not of the form ``x unit`` equals nothing else.
     """
     if not first or not second:
         return first == second

@@ -108,11 +108,9 @@ class Downloader:
 
     def _connect(self, scheme: str, host: str, port: int) -> list[Any]:
         """Return one pool of connections per address of the host, bound to that address."""
-        options: dict[str, Any] = {
-            "maxsize": 16,
-            "timeout": urllib3.Timeout(self._rules.silence_seconds),
-            "headers": {"User-Agent": "caption-sweeps"},
-        }
+        timeout = urllib3.Timeout(self._rules.silence_seconds)
+        options: dict[str, Any] = {"maxsize": 16, "timeout": timeout}
+        options["headers"] = {"User-Agent": "caption-sweeps"}
         pool: type[urllib3.HTTPConnectionPool] = urllib3.HTTPConnectionPool
         if scheme == "https":
             pool = urllib3.HTTPSConnectionPool

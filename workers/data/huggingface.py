@@ -9,7 +9,7 @@ split that is named for nothing but test may be without captions.
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -97,7 +97,7 @@ def files(data: Data) -> DataFiles:
 
 def _paths(part: Any, data: Data) -> Iterator[str | None]:
     """Yield where the image of each row lies, None for one that lies in the row."""
-    column = _columns(part.features, data.columns, unlabelled=True).image
+    column, _ = _columns(part.features, data.columns, unlabelled=True)
     images = part.with_format(None).select_columns([column])
     for row in images.cast_column(column, datasets.Image(decode=False)):
         yield (row[column] or {}).get("path")
@@ -153,62 +153,44 @@ def _parts(path: str | None, revision: str | None) -> dict[str, Any]:
     return dict(loaded) if isinstance(loaded, dict) else {"train": loaded}
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Columns:
-    """Names of columns that are all there."""
+def _columns(
+    features: Mapping[str, Any], columns: Columns, unlabelled: bool
+) -> tuple[str, tuple[str, ...]]:
+    """Return the columns of the image and of the captions; with `unlabelled` of these maybe none.
 
-    image: str
-    captions: tuple[str, ...]
-    question: str | None
-    id: str | None
-
-
-def _columns(features: Mapping[str, Any], columns: Columns, unlabelled: bool) -> _Columns:
-    """Return the columns to read; with `unlabelled` there may be none of captions.
-
+    Captions are in the usual column, or ``caption_0`` and so on, or the only column of strings.
     Raises `DataError`, listing the columns found, when a column that is configured is not
     there or it is not clear which one is the image or the captions.
     """
+    there = f"its columns are {', '.join(features)}"
     for field, name in columns.model_dump().items():
         if name is not None and name not in features and not (unlabelled and field == "caption"):
             raise DataError(
-                f"data.columns.{field} must be a column of data.path; got {name!r}, "
-                f"its columns are {', '.join(features)}"
+                f"data.columns.{field} must be a column of data.path; got {name!r}, {there}"
             )
-    return _Columns(
-        image=columns.image or _image_column(features),
-        captions=_caption_columns(features, columns.caption, unlabelled),
-        question=columns.question,
-        id=columns.id,
-    )
-
-
-def _image_column(features: Mapping[str, Any]) -> str:
-    typed = [name for name, kind in features.items() if isinstance(kind, datasets.Image)]
-    usual = [name for name in IMAGE_NAMES if name in (typed or features)]
-    if len(typed) == 1 or usual:
-        return typed[0] if len(typed) == 1 else usual[0]
-    problem = "more than one column of images" if typed else "no column of images"
-    raise DataError(f"data.path has {problem}; its columns are {', '.join(features)}")
-
-
-def _caption_columns(
-    features: Mapping[str, Any], configured: str | None, unlabelled: bool
-) -> tuple[str, ...]:
-    """Return the usual column, or ``caption_0`` and so on, or the only column of strings."""
-    if configured is not None:
-        return (configured,) if configured in features else ()
-    usual = [name for name in CAPTION_NAMES if name in features][:1]
-    numbered = [name for name in features if _NUMBERED.fullmatch(name)]
+    image = columns.image
+    if image is None:
+        typed = [name for name, kind in features.items() if isinstance(kind, datasets.Image)]
+        usual = [name for name in IMAGE_NAMES if name in (typed or features)]
+        if len(typed) != 1 and not usual:
+            problem = "more than one column of images" if typed else "no column of images"
+            raise DataError(f"data.path has {problem}; {there}")
+        image = typed[0] if len(typed) == 1 else usual[0]
+    if columns.caption is not None:
+        return image, (columns.caption,) if columns.caption in features else ()
     types = ("string", "large_string")
     strings = [name for name, kind in features.items() if getattr(kind, "dtype", "") in types]
-    found = usual or numbered or (strings if len(strings) == 1 and not unlabelled else [])
-    if not found and not unlabelled:
+    captions = (
+        [name for name in CAPTION_NAMES if name in features][:1]
+        or [name for name in features if _NUMBERED.fullmatch(name)]
+        or (strings if len(strings) == 1 and not unlabelled else [])
+    )
+    if not captions and not unlabelled:
+        known = ", ".join(CAPTION_NAMES)
         raise DataError(
-            "data.path has no column that is known to hold captions, such as "
-            f"{', '.join(CAPTION_NAMES)}; its columns are {', '.join(features)}"
+            f"data.path has no column that is known to hold captions, such as {known}; {there}"
         )
-    return tuple(found)
+    return image, tuple(captions)
 
 
 def _rows(own: str, part: Any, columns: Columns, unlabelled: bool) -> Iterator[SampleCandidate]:
@@ -216,18 +198,19 @@ def _rows(own: str, part: Any, columns: Columns, unlabelled: bool) -> Iterator[S
 
     With `unlabelled` the set may be without a column of captions.
     """
-    chosen = _columns(part.features, columns, unlabelled)
-    images = part.with_format(None).select_columns([chosen.image])
-    images = images.cast_column(chosen.image, datasets.Image(decode=False))
-    texts = [name for name in (*chosen.captions, chosen.question, chosen.id) if name]
+    image, captions = _columns(part.features, columns, unlabelled)
+    images = part.with_format(None).select_columns([image])
+    images = images.cast_column(image, datasets.Image(decode=False))
+    texts = [name for name in (*captions, columns.question, columns.id) if name]
     for index, row in enumerate(_undecoded(part, list(dict.fromkeys(texts)))):
-        id = f"{own}/{row[chosen.id]}" if chosen.id else f"{own}/{index:06d}"
+        id = f"{own}/{row[columns.id]}" if columns.id else f"{own}/{index:06d}"
+        question = " ".join(str(row[columns.question] or "").split()) if columns.question else None
         yield SampleCandidate(
             id=id,
             image=id,
-            captions=tuple(text for name in chosen.captions for text in _texts(row[name])),
-            question=" ".join(str(row[chosen.question] or "").split()) if chosen.question else None,
-            read=partial(_image_bytes, images, chosen.image, index),
+            captions=tuple(text for name in captions for text in _texts(row[name])),
+            question=question,
+            read=partial(_image_bytes, images, image, index),
         )
 
 

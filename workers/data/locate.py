@@ -1,6 +1,7 @@
 """Where files lie: the files of a split, and images by the names that people write."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 from workers.data.sample import SPLITS, DataError
@@ -32,18 +33,14 @@ class Locator:
     def _find(self, name: PurePosixPath) -> str | None:
         if not name.name or name.is_absolute() or ".." in name.parts:
             return None
-        paths = (
-            PurePosixPath(place) / f"{name}{ending}"
-            for ending in _ENDINGS
-            for place in self._places
-        )
-        return next((str(path) for path in paths if self._is_file(path)), None)
-
-    def _is_file(self, path: PurePosixPath) -> bool:
-        try:
-            return (self.folder / path).is_file()
-        except (OSError, ValueError):  # longer than a file name can be, or with a zero byte
-            return False
+        for ending in _ENDINGS:
+            for place in self._places:
+                path = PurePosixPath(place) / f"{name}{ending}"
+                # Raised for what is longer than a file name can be, or has a zero byte.
+                with suppress(OSError, ValueError):
+                    if (self.folder / path).is_file():
+                        return str(path)
+        return None
 
 
 def existing(folder: Path, places: Sequence[str] = IMAGE_FOLDERS) -> list[Path]:
