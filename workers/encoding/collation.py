@@ -31,16 +31,6 @@ class TokenizedExample:
     """The target was longer than the model's positions and was cut."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Collated:
-    """A batch of examples."""
-
-    batch: Batch
-    """Keyword arguments of `forward`, with labels."""
-    truncated: tuple[bool, ...]
-    """Which targets were longer than the model's positions and were cut."""
-
-
 def training_row(base: Base, image: Encoded, prompt: Prompt, target: str) -> TokenizedExample:
     """Return an example as tokens.
 
@@ -86,15 +76,10 @@ def batch_of(base: Base, images: Sequence[Encoded], rows: Sequence[TokenizedExam
 
 def training_batch(
     base: Base, images: Sequence[Encoded], prompts: Sequence[Prompt], targets: Sequence[str]
-) -> Collated:
+) -> Batch:
     """Return the batch of examples that are not tokenized yet; raises as `training_row` does."""
-    rows = [
-        training_row(base, image, prompt, target)
-        for image, prompt, target in zip(images, prompts, targets, strict=True)
-    ]
-    return Collated(
-        batch=batch_of(base, images, rows), truncated=tuple(row.truncated for row in rows)
-    )
+    examples = zip(images, prompts, targets, strict=True)
+    return batch_of(base, images, [training_row(base, *example) for example in examples])
 
 
 def generation_inputs(base: Base, images: Sequence[Encoded], prompts: Sequence[Prompt]) -> Batch:

@@ -35,7 +35,7 @@ def test_prompts_are_those_of_the_models_own_processor(base, image, picture):
 def test_processors_without_num_query_tokens_see_the_image_all_the_same(base, image):
     """Such a processor, as old checkpoints have, makes no image tokens and ignores the image."""
     base.processor.num_query_tokens = None
-    batch = collation.training_batch(base, [image] * 2, [PROMPT] * 2, ["a disc", "zebra"]).batch
+    batch = collation.training_batch(base, [image] * 2, [PROMPT] * 2, ["a disc", "zebra"])
     tokens = batch["input_ids"] == base.model.config.image_token_id
     assert tokens.sum() == 2 * QUERIES
 
