@@ -20,12 +20,8 @@ OFFICIAL = Split(
     validation="Flickr_8k.devImages.txt",
     test="Flickr_8k.testImages.txt",
 )
-PLACES = (
-    "Flicker8k_Dataset",
-    "Flickr8k_Dataset",
-    "Flickr8k_Dataset/Flicker8k_Dataset",
-    *IMAGE_FOLDERS,
-)
+_UNPACKED = ("Flicker8k_Dataset", "Flickr8k_Dataset", "Flickr8k_Dataset/Flicker8k_Dataset")
+PLACES = (*_UNPACKED, *IMAGE_FOLDERS)
 
 
 def describe(data: Data) -> Description:

@@ -10,14 +10,7 @@ from pathlib import Path
 
 from workers.data import captions
 from workers.data.entries import Description, SampleEntry, merged, with_text
-from workers.data.locate import (
-    MISSING,
-    Locator,
-    existing,
-    files_of_splits,
-    folder_of,
-    read_lists,
-)
+from workers.data.locate import MISSING, Locator, existing, files_of_splits, folder_of, read_lists
 from workers.data.sample import DataError
 from workers.recipe import Data, Split
 

@@ -15,11 +15,8 @@ from workers.recipe import Data
 
 OPTIONS = ("images",)
 SPLIT_OF = {
-    "train": "train",
-    "restval": "train",
-    "val": "validation",
-    "validation": "validation",
-    "test": "test",
+    **{"train": "train", "restval": "train"},
+    **{"val": "validation", "validation": "validation", "test": "test"},
 }
 """Split in the file -> split."""
 

@@ -7,13 +7,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from workers import quantizations
+from workers.families.prompts import Prompt
 from workers.files import own_code
 
 if TYPE_CHECKING:
     import torch
     from PIL import Image
-
-    from workers.families.prompts import Prompt
 
 _NO_LIMIT = 1_000_000
 """Tokenizers without a limit give a number far above."""
@@ -77,11 +76,11 @@ class Family(ABC):
         return None
 
     @abstractmethod
-    def prompt_tokens(self, base: "Base", image: Encoded, prompt: "Prompt") -> list[int]:
+    def prompt_tokens(self, base: "Base", image: Encoded, prompt: Prompt) -> list[int]:
         """Return all tokens up to the first predicted one, image tokens included."""
 
     @abstractmethod
-    def target_tokens(self, base: "Base", prompt: "Prompt", target: str) -> list[int]:
+    def target_tokens(self, base: "Base", prompt: Prompt, target: str) -> list[int]:
         """Return the tokens of a caption or an answer with the end-of-text token."""
 
     def token_types(

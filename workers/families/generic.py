@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from workers.families import unsupported
 from workers.families.base import IMAGE_TOKENS, Base, Encoded
 from workers.families.chat import ChatFamily
 from workers.families.prompts import Prompt
@@ -38,8 +39,6 @@ class GenericFamily(ChatFamily):
 
     def check(self, base: Base) -> None:
         """Warn of what is assumed; refuse a processor without chat template or image token."""
-        from workers.families import unsupported
-
         kind = base.model.config.model_type
         if not getattr(base.processor, "chat_template", None):
             raise unsupported(kind, "its processor has no chat template")
@@ -80,8 +79,6 @@ class GenericFamily(ChatFamily):
         text = self.rendered(base, _PROBE)
         encoded = base.processor(images=[image], text=[text], return_tensors="pt")
         if "token_type_ids" in encoded:
-            from workers.families import unsupported
-
             raise unsupported(base.model.config.model_type, "it wants token_type_ids of its own")
         whole, (before, after) = encoded["input_ids"][0].tolist(), self._around_image(base, text)
         end = len(whole) - len(after)

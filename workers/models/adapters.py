@@ -2,7 +2,7 @@
 
 import copy
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -99,6 +99,7 @@ class AdaptedBase:
         self.base = base
         self._peft: PeftModel | None = None
         self._adapters: dict[str, Adapter] = {}
+        self._layers: dict[str, frozenset[str]] = {}
         self._active: str | None = None
         self._biases = Biases(base.model)
         # Read while the base is bare: later its layers have other paths.
@@ -111,12 +112,13 @@ class AdaptedBase:
 
     @property
     def model(self) -> Any:
-        """The model to call: with the active adapter, or the bare base when there is none."""
+        """The model to call: with the active adapter, or the bare base where there is none."""
         return self._peft if self._peft is not None else self.base.model
 
     def attach(self, name: str, adapter: Adapter, seed: int) -> None:
         """Add a new adapter and make it the active one; `seed` decides its first weights."""
-        self._check_neighbours(adapter)
+        layers = frozenset(adapted_layers(adapter, self.base))
+        self._refuse_conflicts(adapter, layers)
         config = lora_config(adapter, self.base)
         self._active = None
         self._biases.place(None)
@@ -126,8 +128,15 @@ class AdaptedBase:
                 self._peft = get_peft_model(self.base.model, config, adapter_name=name)
             else:
                 self._peft.add_adapter(name, config)
-        self._adapters[name] = adapter
-        self._biases.add(name, self._trained_biases(adapter))
+        self._adapters[name], self._layers[name] = adapter, layers
+        copied = tuple(f"{path}." for path in adapter.trained_modules)  # with their own biases
+        biases = [
+            path
+            for path in self._biases.paths
+            if (adapter.bias == "all" or (adapter.bias != "none" and path in layers))
+            and not f"{path}.".startswith(copied)
+        ]
+        self._biases.add(name, biases)
         self.activate(name)
 
     def activate(self, name: str) -> None:
@@ -153,7 +162,7 @@ class AdaptedBase:
         """Remove an adapter; with the last one the peft wrapper goes too."""
         peft = self._attached(name)
         self._biases.remove(name)
-        del self._adapters[name]
+        del self._adapters[name], self._layers[name]
         self._active = None
         if not self._adapters:
             for module in peft.modules():
@@ -206,28 +215,17 @@ class AdaptedBase:
         config.bias = self._adapters[name].bias
         config.save_pretrained(str(folder))
 
-    def _trained_biases(self, adapter: Adapter) -> tuple[str, ...]:
-        """Return the paths whose biases the adapter trains; copied modules have their own."""
-        if adapter.bias == "none":
-            return ()
-        adapted = set(adapted_layers(adapter, self.base))
-        copied = tuple(f"{path}." for path in adapter.trained_modules)
-        return tuple(
-            path
-            for path in self._biases.paths
-            if (adapter.bias == "all" or path in adapted) and not f"{path}.".startswith(copied)
-        )
-
     def _bias_key(self, name: str, path: str) -> str:
         """Return the name that plain peft gives a bias when this adapter is alone."""
-        layer = ".base_layer" if path in adapted_layers(self._adapters[name], self.base) else ""
+        layer = ".base_layer" if path in self._layers[name] else ""
         return f"base_model.model.{path}{layer}.bias"
 
-    def _check_neighbours(self, new: Adapter) -> None:
+    def _refuse_conflicts(self, new: Adapter, layers: Collection[str]) -> None:
         """Refuse to copy a module in which another adapter has something, and the reverse."""
         for name, other in self._adapters.items():
-            for copying, inside in ((new, other), (other, new)):
-                used = {*adapted_layers(inside, self.base), *inside.trained_modules}
+            changed = {*layers, *new.trained_modules}
+            theirs = {*self._layers[name], *other.trained_modules}
+            for copying, used in ((new, theirs), (other, changed)):
                 for path in copying.trained_modules:
                     if any(f"{one}.".startswith(f"{path}.") for one in used - {path}):
                         raise ValueError(
