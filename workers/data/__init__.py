@@ -61,7 +61,7 @@ def files(data: Data) -> "DataFiles":
 
 
 def _module(data: Data) -> Any:
-    """Return the module of a source; refuse a field that is set and that it would not look at."""
+    """Return the module of a source; refuse a field that is set and that it ignores."""
     if data.source not in MODULES:
         raise ValueError(
             f"data.source must be one of {', '.join(sorted(MODULES))}; got {data.source!r}"

@@ -28,7 +28,7 @@ class Rules:
     """What a download may do, and how long."""
 
     private: bool = False
-    """Whether addresses that are not public may be asked."""
+    """Whether addresses that are not public may be connected to."""
     redirected: bool = False
     """Whether a link may lead on to another one."""
     hops: int = 5
@@ -60,7 +60,7 @@ class Downloader:
         again, ever more slowly. Proxies of the environment are not used: their addresses
         could not be checked.
 
-        Raises OSError that says what went wrong in one line.
+        Raises OSError with the reason in one line.
         """
         rules = self._rules
         for attempt in range(rules.attempts):

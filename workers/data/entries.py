@@ -14,7 +14,7 @@ from workers.recipe import Data
 
 @dataclass(frozen=True, kw_only=True)
 class SampleEntry:
-    """One sample whose image has not been looked for yet."""
+    """One sample whose image has not been located yet."""
 
     id: str
     image: str
@@ -43,7 +43,7 @@ class Description:
     places: Sequence[str] = IMAGE_FOLDERS
     """Folders in there in which they are looked for, too."""
     listed: Mapping[str, Sequence[str]] | None = None
-    """Image -> the splits that list it, where lists and not the entries say it."""
+    """Image -> the splits that list it, where the entries do not name their splits."""
 
     def locator(self) -> Locator:
         """Return what finds the images; raises `DataError` when their folder is none."""
@@ -129,7 +129,7 @@ def load_entries(described: Description) -> DataSet:
         candidates,
         [*described.problems, *_missing(described.entries, locate)],
         lists,
-        prepare=lambda drawn: links.fetch([image for image in drawn if is_link(image)]),
+        prepare=lambda chosen: links.fetch([image for image in chosen if is_link(image)]),
     )
 
 

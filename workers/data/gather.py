@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from typing import TypeVar
 
@@ -82,7 +83,9 @@ def gather(
     if prepare:
         prepare(chosen)
 
-    checked = in_threads(_content_hash, [by_image[image][0] for image in chosen])
+    checked = in_threads(
+        partial(content_hash, decode=True), [by_image[image][0] for image in chosen]
+    )
     broken = [str(result) for result in checked if isinstance(result, ImageError)]
     contents = {
         image: result
@@ -158,10 +161,12 @@ def in_threads(function: Callable[[T], R], items: Iterable[T]) -> list[R]:
         return list(pool.map(function, items))
 
 
-def _content_hash(candidate: SampleCandidate) -> str | ImageError:
+def content_hash(candidate: SampleCandidate, *, decode: bool) -> str | ImageError:
+    """Return the hash of the image's bytes, or why they cannot be read or, if asked, decoded."""
     try:
         encoded = candidate.encoded()
-        open_rgb(encoded, candidate.image)
+        if decode:
+            open_rgb(encoded, candidate.image)
     except ImageError as error:
         return error
     return sha256(encoded).hexdigest()

@@ -11,14 +11,13 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import datasets
 
 from workers.data.captions import as_list
-from workers.data.gather import SampleCandidate, gather, in_threads
+from workers.data.gather import SampleCandidate, content_hash, gather, in_threads
 from workers.data.images import ImageError
 from workers.data.sample import SPLITS, DataError, DataFiles, DataSet
 from workers.data.text_files import read_json
@@ -28,7 +27,7 @@ OPTIONS = ("revision", "columns")
 SAVED, SAVED_SPLITS = "state.json", "dataset_dict.json"
 """Files by which a folder of ``save_to_disk`` is known: of one set, and of its splits."""
 CARDS = ("README.md", "dataset_infos.json", ".huggingface.yaml")
-"""Files that tell `datasets` how a folder is divided."""
+"""Files by which `datasets` knows how a folder is divided."""
 IMAGE_NAMES = ("image", "img")
 """Columns taken as the image where none, or more than one, has the type of an image."""
 CAPTION_NAMES = ("captions", "caption", "sentences", "text")
@@ -228,7 +227,8 @@ def _merge(rows: list[SampleCandidate]) -> tuple[list[SampleCandidate], list[str
     merged: dict[tuple[str, str | None], SampleCandidate] = {}
     names: dict[str, str] = {}
     problems = []
-    for row, content in zip(rows, in_threads(_content_hash, rows), strict=True):
+    contents = in_threads(partial(content_hash, decode=False), rows)
+    for row, content in zip(rows, contents, strict=True):
         if isinstance(content, ImageError):
             problems.append(str(content))
             continue
@@ -245,13 +245,6 @@ def _merge(rows: list[SampleCandidate]) -> tuple[list[SampleCandidate], list[str
         first = merged.get(key, replace(row, image=image, captions=()))
         merged[key] = replace(first, captions=(*first.captions, *texts))
     return list(merged.values()), problems
-
-
-def _content_hash(row: SampleCandidate) -> str | ImageError:
-    try:
-        return sha256(row.encoded()).hexdigest()
-    except ImageError as error:
-        return error
 
 
 def _image_bytes(images: Any, column: str, index: int) -> bytes:

@@ -10,7 +10,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 """The formats that are opened, by Pillow's names: what cameras, phones (``MPO`` is a JPEG to
 Pillow) and the web make, PPM and JPEG 2000 for research sets and satellites. Each is decoded
-within this process. Pillow opens some thirty more, which nobody trains on: EPS by starting
+within this process. Pillow opens some thirty more that are not trained on: EPS by starting
 Ghostscript, and ones whose decoders are little used and so little tested."""
 _OTHERS: Mapping[bytes, str] = {
     b"%!PS": "EPS or PostScript",
@@ -90,15 +90,10 @@ def _to_rgb(image: Image.Image) -> Image.Image:
             brightest = float(image.getextrema()[1])  # type: ignore[arg-type]
             white = next((usual for usual in (1.0, 255.0, white) if brightest <= usual), brightest)
         image = image.convert("F").point(lambda value: value * (255 / white)).convert("L")
-    return _on_white(image) if image.has_transparency_data else image.convert("RGB")
-
-
-def _on_white(image: Image.Image) -> Image.Image:
-    """Lay a transparent image on white.
-
-    Dropping the alpha channel would show the colour hidden under transparent pixels, mostly
-    black, in which dark lines vanish; drawings are made for a light page.
-    """
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    # Dropping the alpha channel would show the colour hidden under transparent pixels, mostly
+    # black, in which dark lines vanish; drawings are made for a light page.
     layer = image.convert("RGBA")
     page = Image.new("RGBA", layer.size, "white")
     page.alpha_composite(layer)

@@ -9,16 +9,10 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from hashlib import sha256
 
+from workers.data import scenes
 from workers.data.gather import digest
 from workers.data.sample import SPLITS, DataError, DataFiles, DataSet, Sample
-from workers.data.scenes import (
-    Scene,
-    base_caption,
-    draw,
-    held_out_scenes,
-    known_scenes,
-    target_captions,
-)
+from workers.data.scenes import Scene
 from workers.recipe import Data, Split
 
 DEFAULT_IMAGES = 220
@@ -81,7 +75,7 @@ def _counts(data: Data) -> dict[str, int]:
 def _pools(counts: Mapping[str, int], seed: int) -> dict[str, list[Scene]]:
     """Return the scenes of each split; none is in two."""
     chance = random.Random(f"split {seed}")
-    known, held_out = list(known_scenes()), list(held_out_scenes())
+    known, held_out = list(scenes.known_scenes()), list(scenes.held_out_scenes())
     chance.shuffle(known)
     chance.shuffle(held_out)
     share = counts["validation"] / (counts["validation"] + counts["test"])
@@ -93,7 +87,9 @@ def _pools(counts: Mapping[str, int], seed: int) -> dict[str, list[Scene]]:
 def _sample(pool: Sequence[Scene], number: int, seed: int) -> Sample:
     """Return image `number` of a split; a scene that comes again is drawn differently."""
     scene = pool[number % len(pool)]
-    name = f"{base_caption(scene).replace(' ', '-')}-{number // len(pool)}.png"
+    name = f"{scenes.base_caption(scene).replace(' ', '-')}-{number // len(pool)}.png"
     return Sample(
-        id=name, open=partial(draw, scene, f"{seed} {name}"), captions=target_captions(scene)
+        id=name,
+        open=partial(scenes.draw, scene, f"{seed} {name}"),
+        captions=scenes.target_captions(scene),
     )
