@@ -69,9 +69,8 @@ def parse_tokens(lines: Sequence[str]) -> Parsed:
 def as_list(value: Any) -> list[str] | None:
     """Return captions given as nothing, a string or a list of strings; None for all else."""
     captions = [value] if isinstance(value, str) or value is None else value
-    if not isinstance(captions, list | tuple):
-        return None
-    if not all(isinstance(caption, str) or caption is None for caption in captions):
+    listed = isinstance(captions, list | tuple)
+    if not listed or not all(isinstance(caption, str | None) for caption in captions):
         return None
     return [" ".join((caption or "").split()) for caption in captions] or [""]
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from workers.data.download import Rules
 from workers.data.gather import SampleCandidate, gather
 from workers.data.links import LinkedImages, is_link
-from workers.data.locate import IMAGE_FOLDERS, MISSING, Locator, images_folder
-from workers.data.sample import DataFiles, DataSet
+from workers.data.locate import IMAGE_FOLDERS, MISSING, Locator
+from workers.data.sample import DataError, DataFiles, DataSet
 from workers.recipe import Data
 
 
@@ -47,7 +47,10 @@ class Description:
 
     def locator(self) -> Locator:
         """Return what finds the images; raises `DataError` when their folder is none."""
-        return Locator(images_folder(self.data.images, self.folder), self.places)
+        folder = self.folder / Path(self.data.images or "").expanduser()
+        if not folder.is_dir():
+            raise DataError(f"data.images must be a folder of images; {folder} is none")
+        return Locator(folder, self.places)
 
 
 def with_text(entries: Iterable[SampleEntry]) -> tuple[list[SampleEntry], list[str]]:

@@ -109,14 +109,3 @@ def read_lists(folder: Path, division: Split) -> tuple[list[tuple[str, str, str]
             (name, image, f"{file.name} line {line}") for name in splits for line, image in names
         ]
     return listed, problems
-
-
-def images_folder(images: str | None, beside: Path) -> Path:
-    """Return the folder ``data.images``, relative to `beside`; that itself for None.
-
-    Raises `DataError` when it is no folder.
-    """
-    folder = beside / Path(images or "").expanduser()
-    if not folder.is_dir():
-        raise DataError(f"data.images must be a folder of images; {folder} is none")
-    return folder

@@ -58,7 +58,7 @@ class Family(ABC):
         """Raise ValueError, naming ``model.base``, for a base that would train wrongly."""
 
     def encode(self, base: "Base", image: "Image.Image") -> Encoded:
-        """Return one image as the model takes it: pixel_values (1, 3, height, width)."""
+        """Return one image as the model takes it, mostly pixel_values (1, 3, height, width)."""
         return dict(base.processor.image_processor(images=image, return_tensors="pt"))
 
     def image_features(

@@ -15,7 +15,6 @@ from workers.files import own_code
 
 if TYPE_CHECKING:
     import torch
-    from PIL import Image
 
 # The vision blocks, too, have gate_proj, up_proj and down_proj.
 _TEXT = r"model\.language_model\.layers\.\d+\."
@@ -48,7 +47,7 @@ def image_only_class() -> Any:
 
 
 class QwenFamily(ChatFamily):
-    """Qwen2.5-VL."""
+    """Qwen2.5-VL; an image is pixel_values (patches, values) and image_grid_thw (1, 3)."""
 
     TARGETS: Mapping[str, str] = {
         "text": _TEXT + r"self_attn\.(q|v)_proj",
@@ -75,10 +74,6 @@ class QwenFamily(ChatFamily):
                 source, revision=revision, backend="pil", trust_remote_code=False
             )
         return processor
-
-    def encode(self, base: Base, image: "Image.Image") -> Encoded:
-        """Return pixel_values (patches, values) and image_grid_thw (1, 3)."""
-        return super().encode(base, image)
 
     def image_features(
         self, base: Base, images: "dict[str, torch.Tensor]"

@@ -14,8 +14,6 @@ from workers.files import fetched, own_code
 from workers.models import builtin
 from workers.recipe import Model
 
-_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-
 
 def resolve(base: str) -> str:
     """Return what `from_pretrained` takes for ``model.base``.
@@ -49,13 +47,6 @@ def identity(model: Model) -> str:
     return digest.hexdigest()
 
 
-def compute_dtype(model: Model, device: torch.device) -> torch.dtype:
-    """Return the precision of the base: ``auto`` is bfloat16 on a GPU, float32 on a CPU."""
-    if model.dtype != "auto":
-        return _DTYPES[model.dtype]
-    return torch.bfloat16 if device.type == "cuda" else torch.float32
-
-
 def load_base(model: Model, quantization: str, device: torch.device) -> Base:
     """Load, quantize and freeze a base model.
 
@@ -71,14 +62,16 @@ def load_base(model: Model, quantization: str, device: torch.device) -> Base:
         )
     config = without_dropout(_config(model, source))
     family = families.get(config.model_type)
-    processor = _processor(model, source, family)
+    processor = load_processor(model, source, family)
     tokens, known = len(processor.tokenizer), config.get_text_config().vocab_size
     if tokens < known / 2:  # nearly empty: transformers makes one where the files are missing
         raise ValueError(
             f"model.base: the tokenizer of {model.base!r} knows {tokens} tokens, the model "
             f"{known}; the tokenizer's files (tokenizer.json, or its vocabulary) are missing"
         )
-    dtype = compute_dtype(model, device)
+    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
+    if model.dtype != "auto":
+        dtype = getattr(torch, model.dtype)
     storage = quantizations.get(quantization)
     # Else transformers has a service convert a base of the hub that has no safetensors.
     os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "true")
@@ -165,8 +158,11 @@ def _missing(model: Model, error: OSError) -> ValueError:
     )
 
 
-def _processor(model: Model, source: str, family: Family) -> Any:
-    """Return the checkpoint's processor, image processor and tokenizer in one."""
+def load_processor(model: Model, source: str, family: Family) -> Any:
+    """Return the checkpoint's processor, image processor and tokenizer in one.
+
+    Raises ValueError, naming ``model.base``, where some of its files are missing.
+    """
     try:
         processor = family.load_processor(source, model.revision)
     except own_code.OwnCodeError:

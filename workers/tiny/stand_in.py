@@ -17,6 +17,7 @@ from typing import Any
 from workers.files import own_code
 from workers.files.atomic import atomic_path
 from workers.models import builtin, checkpoint_files
+from workers.recipe import Model
 
 SMALL: Mapping[str, Any] = {
     "hidden_size": 32, "d_model": 32, "word_embed_proj_dim": 32, "encoder_hidden_size": 32,
@@ -76,7 +77,14 @@ def make(base: str, revision: str | None, root: Path, *, deep: bool = False) -> 
         origin = f"{base}, its config shrunk, with its own tokenizer and processor"
         return StandIn(base=str(folder), exact=True, origin=origin)
     variant = variant_of(base, source)
-    folder = _once(root / f"tiny-{variant}", lambda place: _tiny(variant, place))
+
+    def build_tiny(place: Path) -> None:
+        from workers.tiny import checkpoints
+
+        checkpoints.build(variant, place)
+        _write(place, LONG, _processor(place), place)
+
+    folder = _once(root / f"tiny-{variant}", build_tiny)
     missing = "config" if source is None else "tokenizer and processor"
     origin = (
         f"a tiny {variant} with a tokenizer of its own, for the {missing} of {base} is not on "
@@ -112,16 +120,15 @@ def variant_of(base: str, source: Path | None) -> str:
 def _processor(source: Path) -> Any:
     """Return the processor whose files lie in the folder, or None where some are missing."""
     from workers import families
+    from workers.models.loading import load_processor
 
     kind = json.loads((source / "config.json").read_text()).get("model_type", "")
     try:
-        processor = families.get(kind).load_processor(str(source), None)
+        return load_processor(Model(base=str(source)), str(source), families.get(kind))
     except own_code.OwnCodeError:
         raise
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, ImportError):
+    except ValueError:
         return None
-    complete = hasattr(processor, "tokenizer") and hasattr(processor, "image_processor")
-    return processor if complete else None
 
 
 def _once(folder: Path, build: Callable[[Path], None]) -> Path:
@@ -133,14 +140,6 @@ def _once(folder: Path, build: Callable[[Path], None]) -> Path:
         partial.mkdir()
         build(partial)
     return folder
-
-
-def _tiny(variant: str, folder: Path) -> None:
-    """Write the tiny checkpoint of a family, with as many positions as real ones have."""
-    from workers.tiny import checkpoints
-
-    checkpoints.build(variant, folder)
-    _write(folder, LONG, _processor(folder), folder)
 
 
 def _write(source: Path, changes: Mapping[str, Any], processor: Any, folder: Path) -> None:
