@@ -124,19 +124,16 @@ class Downloader:
             raise (OSError if temporary else LinkRefusedError)(
                 f"HTTP {answer.status} {answer.reason}"
             )
-        self._refuse_large(answer.length_remaining or 0)
+        expected, content = answer.length_remaining or 0, bytearray()
         end = time.monotonic() + self._rules.total_seconds
-        content = bytearray()
-        while piece := answer.read1(2**16, decode_content=False):
+        while (size := max(expected, len(content))) <= self._rules.max_bytes:
+            piece = answer.read1(2**16, decode_content=False)
+            if not piece:
+                return bytes(content)
             content += piece
-            self._refuse_large(len(content))
             if time.monotonic() > end:
                 raise OSError(f"not complete within {self._rules.total_seconds:g} s")
-        return bytes(content)
-
-    def _refuse_large(self, size: int) -> None:
-        if size > self._rules.max_bytes:
-            raise LinkRefusedError(f"{size} bytes or more, the limit is {self._rules.max_bytes}")
+        raise LinkRefusedError(f"{size} bytes or more, the limit is {self._rules.max_bytes}")
 
 
 def _parsed(link: str) -> Url:

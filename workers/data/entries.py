@@ -122,11 +122,9 @@ def load_entries(described: Description) -> DataSet:
                 read=read,
             )
         )
-    if described.listed is not None:
-        lists: Mapping[str, Sequence[str]] | None = described.listed
-    else:
-        by_lists = any(listed.values()) or (data.split is not None and data.split.named)
-        lists = listed if by_lists else None
+    lists = described.listed
+    if lists is None and (any(listed.values()) or (data.split and data.split.named)):
+        lists = listed
     return gather(
         data,
         candidates,

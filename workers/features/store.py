@@ -21,7 +21,6 @@ GPU_SHARE = 1 / 16
 """Share of a GPU's memory for the same."""
 DISK_BYTES = 16 * 1024**3
 """Disk for the features of all bases of this user."""
-_SUFFIX = ".safetensors"
 _HEADER = 512
 """Bytes that a file has beside its tensors, at most."""
 
@@ -144,7 +143,7 @@ class FeatureFiles:
         return used
 
     def _path(self, key: str) -> Path:
-        return self._folder / f"{key}{_SUFFIX}"
+        return self._folder / f"{key}.safetensors"
 
 
 def _size(tensors: Mapping[str, torch.Tensor]) -> int:
