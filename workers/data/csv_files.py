@@ -12,7 +12,7 @@ captions; rows without a caption are each a sample of their own.
 from hashlib import sha256
 
 from workers.data.captions import CAPTION_KEYS, IMAGE_KEYS
-from workers.data.entries import Description, SampleEntry, merged, with_text
+from workers.data.entries import Description, SampleEntry, merge_captions, with_text
 from workers.data.table import Table, describe_tables
 from workers.files.addresses import is_address
 from workers.recipe import Columns, Data
@@ -59,7 +59,7 @@ def _entries(table: Table, columns: Columns) -> tuple[list[SampleEntry], list[st
         else:
             entries.append(entry)
     entries, faults = with_text(entries)
-    return merged(entries), [*problems, *faults]
+    return merge_captions(entries), [*problems, *faults]
 
 
 def _without_signature(id: str) -> str:

@@ -70,7 +70,7 @@ def with_text(entries: Iterable[SampleEntry]) -> tuple[list[SampleEntry], list[s
     return kept, problems
 
 
-def merged(entries: Iterable[SampleEntry]) -> list[SampleEntry]:
+def merge_captions(entries: Iterable[SampleEntry]) -> list[SampleEntry]:
     """Return one entry per image and question, with all captions, of those that have some."""
     first: dict[tuple[str, str | None, str], SampleEntry] = {}
     captions: dict[tuple[str, str | None, str], tuple[str, ...]] = {}

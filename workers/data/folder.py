@@ -9,8 +9,8 @@ names, one per line, relative to the folder; images in none of the three are not
 from pathlib import Path
 
 from workers.data import captions
-from workers.data.entries import Description, SampleEntry, merged, with_text
-from workers.data.locate import MISSING, Locator, existing, files_of_splits, folder_of, read_lists
+from workers.data.entries import Description, SampleEntry, merge_captions, with_text
+from workers.data.locate import MISSING, Locator, files_of_splits, folder_of, folders_in, read_lists
 from workers.data.sample import DataError
 from workers.recipe import Data, Split
 
@@ -56,7 +56,7 @@ def describe(data: Data) -> Description:
     return Description(
         data=data,
         tables=[metadata, *files_of_splits(folder, split)],
-        entries=merged(entries),
+        entries=merge_captions(entries),
         problems=problems,
         folder=folder,
         listed=listed if split.named else None,
@@ -79,7 +79,7 @@ def _images_in(folder: Path, mentioned: set[str]) -> set[str]:
     beside = {(folder / id).parent for id in mentioned}
     return {
         path.relative_to(folder).as_posix()
-        for place in {folder, *existing(folder), *beside}
+        for place in {folder, *folders_in(folder), *beside}
         for path in place.iterdir()
         if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
     }

@@ -20,7 +20,7 @@ class Locator:
 
     def __init__(self, folder: Path, places: Sequence[str] = IMAGE_FOLDERS) -> None:
         self.folder = folder
-        inner = existing(folder, places)
+        inner = folders_in(folder, places)
         self._places = ("", *(path.relative_to(folder).as_posix() for path in inner))
         self._found: dict[str, str | None] = {}
 
@@ -43,7 +43,7 @@ class Locator:
         return None
 
 
-def existing(folder: Path, places: Sequence[str] = IMAGE_FOLDERS) -> list[Path]:
+def folders_in(folder: Path, places: Sequence[str] = IMAGE_FOLDERS) -> list[Path]:
     """Return those of `places` that are folders in `folder`, spelled as they are on the disk.
 
     Where case makes no difference, images/ and Images/ are one folder and must not be two.
