@@ -175,7 +175,7 @@ def _batch(
     base = adapted.base
     image = base.family.encode(base, Image.new("RGB", (SIDE, SIDE), "red"))
     prompt = Asking(task="captioning").about(base.family, None, "image")
-    batch = training_batch(base, [image] * ROWS, [prompt] * ROWS, [CAPTION] * ROWS).batch
+    batch = training_batch(base, [image] * ROWS, [prompt] * ROWS, [CAPTION] * ROWS)
     patches = image.get("image_grid_thw")
     vision = vision_tokens(files) if patches is None else int(patches.prod())
     shown = image_tokens(files.shapes, vision)

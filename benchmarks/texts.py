@@ -4,9 +4,9 @@ import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from workers.data.captions import read_tokens
+from workers.data.captions import parse_tokens, read
 from workers.data.flickr8k import OFFICIAL, TOKENS
-from workers.data.lists import read_names
+from workers.data.text_files import read_names
 
 REFERENCES = 5
 _WHO = (
@@ -59,7 +59,7 @@ def _scene(draw: random.Random) -> list[str]:
 
 def flickr8k(folder: Path, split: str = "test") -> dict[str, list[str]]:
     """Return image id -> its five captions, for the images of an official split in its order."""
-    rows, _ = read_tokens(folder / TOKENS)
+    rows, _ = read(folder / TOKENS, parse_tokens)
     captions: dict[str, list[str]] = {}
     for row in rows:
         captions.setdefault(row.image, []).append(row.caption)

@@ -47,7 +47,7 @@ def job(work: Path, data_folder: Path, trials: int, **settings: Any) -> Job:
         work=str(work),
         data=str(data_folder),
         base=str(builtin.base_folder(own.model.base)),
-        targets=git.TARGETS[own.adapter.targets],
+        targets=git.FAMILY.TARGETS[own.adapter.targets],
         points=list(POINTS[:trials]),
         epochs=own.train.epochs,
         batch_size=own.train.batch_size,

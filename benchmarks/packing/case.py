@@ -96,7 +96,7 @@ def batches(base: Base, case: Case) -> list[Arguments]:
 def _collated(base: Base, part: list[Sample]) -> Arguments:
     images = [base.family.encode(base, sample.open()) for sample in part]
     prompts = [Asking().about(base.family, None, sample.id) for sample in part]
-    batch = collation.training_batch(base, images, prompts, [s.captions[0] for s in part]).batch
+    batch = collation.training_batch(base, images, prompts, [s.captions[0] for s in part])
     return {name: tensor.to(base.device) for name, tensor in batch.items()}
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sweeps.spec.sweep import Sweep
 from workers import data as sources
-from workers.data.problems import refusal
+from workers.data.sample import DataError
 from workers.files import own_code
 from workers.files.addresses import is_address
 from workers.recipe import Data
@@ -102,7 +102,7 @@ def _data(data: Data) -> tuple[dict[str, str], str, tuple[str, ...]]:
     found = sources.files(data if here else data.model_copy(update={"images": None}))
     problems = found.problems if here else ()  # else the images are the cluster's
     if problems and data.on_bad_sample == "error":
-        raise refusal(path, problems)
+        raise DataError.listing(path, problems)
     files = _named(found.tables, "data.path")
     if here:
         files |= _named(found.images, "data.images" if data.images else "data.path")

@@ -60,7 +60,7 @@ class HeldOut:
 
     def terms(self, recipe: Recipe) -> Terms:
         """Return the terms by which a recipe's adapter is judged here and now."""
-        from workers.models.identity import identity
+        from workers.models.loading import identity
 
         return Terms(
             images=digest_images(self.samples),

@@ -60,8 +60,7 @@ def write_expected(
     """Caption the first of the samples with the trial's adapter, as a server's batch would."""
     from workers.evaluation.generation import generate
     from workers.families.prompts import Asking
-    from workers.models.adapters import read_weights
-    from workers.models.unloaded import unloaded
+    from workers.models.adapters import read_weights, unloaded_weights
 
     family, asking = adapted.base.family, Asking(task=recipe.task, prompt=recipe.prompt)
     tokens = min(recipe.evaluate.max_new_tokens, _MAX_TOKENS)
@@ -86,7 +85,7 @@ def write_expected(
         captions=dict(zip((sample.id for sample in chosen), captions, strict=True)),
         quantization=recipe.quantization,
         weights=len(read_weights(adapter)),
-        unloaded=unloaded(adapted.model, adapter),
+        unloaded=unloaded_weights(adapted.model, adapter),
     )
 
 

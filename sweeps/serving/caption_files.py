@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from workers.data.captions import CAPTION_KEYS, IMAGE_KEYS, read_tokens
+from workers.data.captions import CAPTION_KEYS, IMAGE_KEYS, parse_tokens
+from workers.data.captions import read as read_rows
 from workers.data.csv_files import IMAGE_NAMES
-from workers.data.json_files import as_text, read_json
-from workers.data.problems import DataError
+from workers.data.sample import DataError
 from workers.data.table import read_table
+from workers.data.text_files import as_text, read_json
 
 _SHOWN = 5
 
@@ -152,7 +153,7 @@ def _column(path: Path, columns: Sequence[str], names: Sequence[str], what: str)
 
 
 def _tokens(path: Path, names: Names) -> tuple[list[CaptionLine], list[str]]:
-    rows, problems = read_tokens(path)
+    rows, problems = read_rows(path, parse_tokens)
     lines = [
         CaptionLine(place=f"{path.name} line {row.line}", image=row.image, caption=row.caption)
         for row in rows

@@ -13,8 +13,7 @@ import pytest
 from PIL import Image
 
 from workers import data as sources
-from workers.data.problems import DataError
-from workers.data.sample import SPLITS, DataSet, Sample
+from workers.data.sample import SPLITS, DataError, DataSet, Sample
 from workers.recipe import Columns, Data, Split
 
 COUNT = 12

@@ -1,11 +1,11 @@
 """Data sources: one file and one line here per source.
 
-Each module offers ``load(data: Data) -> DataSet`` and ``files(data: Data) -> Files``, and names
-in ``OPTIONS`` those fields of `Data` that it uses and not every source does. Nothing heavy is
-imported until a source is loaded, so a sweep file can be checked against `NAMES` in milliseconds.
+A module whose source is text files and images offers ``describe(data: Data) -> Description``, any
+other one ``load(data: Data) -> DataSet`` and ``files(data: Data) -> DataFiles``. In ``OPTIONS`` it
+names those fields of `Data` that it uses and not every source does. Nothing heavy is imported
+until a source is loaded, so a sweep file can be checked against `NAMES` in milliseconds.
 """
 
-from collections.abc import Collection
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
@@ -26,13 +26,7 @@ MODULES = {
     "shapes": "workers.data.shapes",
 }
 NAMES = tuple(MODULES)
-SPECIAL = (
-    "revision",
-    "images",
-    "columns",
-    "allow_private_links",
-    "allow_redirected_links",
-)
+SPECIAL = ("revision", "images", "columns", "allow_private_links", "allow_redirected_links")
 """Fields of `Data` that only some sources use."""
 
 
@@ -40,13 +34,16 @@ def load(data: Data) -> "DataSet":
     """Load the data set that `data` describes, from its source.
 
     Raises ValueError for an unknown source, a field that it does not use, or an address that
-    cannot be fetched, and
-    `workers.data.problems.DataError` for a set that cannot be used.
+    cannot be fetched, and `workers.data.sample.DataError` for a set that cannot be used.
     """
     module = _module(data)
     if data.path is not None:
         data = data.model_copy(update={"path": fetched.local(data.path, "data.path")})
-    return cast("DataSet", module.load(data))
+    if not hasattr(module, "describe"):
+        return cast("DataSet", module.load(data))
+    from workers.data.entries import load_entries
+
+    return load_entries(module.describe(data))
 
 
 def files(data: Data) -> "DataFiles":
@@ -55,21 +52,23 @@ def files(data: Data) -> "DataFiles":
     Loaded from these files alone, the data set is the same. Raises as `load` does for a table that
     cannot be used; bad rows and missing images are among `DataFiles.problems`.
     """
-    return cast("DataFiles", _module(data).files(data))
+    module = _module(data)
+    if not hasattr(module, "describe"):
+        return cast("DataFiles", module.files(data))
+    from workers.data.entries import local_files
+
+    return local_files(module.describe(data))
 
 
 def _module(data: Data) -> Any:
+    """Return the module of a source; refuse a field that is set and that it ignores."""
     if data.source not in MODULES:
         raise ValueError(
             f"data.source must be one of {', '.join(sorted(MODULES))}; got {data.source!r}"
         )
     module = import_module(MODULES[data.source])
-    _refuse_unused(data, getattr(module, "OPTIONS", ()))
-    return module
-
-
-def _refuse_unused(data: Data, used: Collection[str]) -> None:
-    """Raise ValueError for a field that is set though the source would not look at it."""
-    for name in SPECIAL:
-        if name not in used and getattr(data, name) != Data.model_fields[name].get_default():
+    unused = [name for name in SPECIAL if name not in getattr(module, "OPTIONS", ())]
+    for name in unused:
+        if getattr(data, name) != Data.model_fields[name].get_default():
             raise ValueError(f"data.{name} must be left out: the source {data.source} ignores it")
+    return module

@@ -12,38 +12,24 @@ With ``data.images`` nothing is fetched: images lie in that folder under the las
 link, as the challenge's own download script leaves them.
 """
 
-from collections.abc import Mapping
-
 from workers.data.contest import UNITS, question
-from workers.data.entries import Described, SampleEntry, describe_tables, load_entries, local_files
-from workers.data.sample import DataFiles, DataSet
-from workers.data.table import Table
+from workers.data.entries import Description, SampleEntry
+from workers.data.table import Table, describe_tables
 from workers.recipe import Data
 
 OPTIONS = ("images", "allow_private_links", "allow_redirected_links")
 
 
-def load(data: Data) -> DataSet:
-    """Load the files; a sample's id is its ``index``, led by the file's name but in test.
+def describe(data: Data) -> Description:
+    """Describe the files; a sample's id is its ``index``, led by the file's name but in test.
 
-    Raises `DataError` as `workers.data.gather.gather` does, and when a file or a column is
-    missing.
+    Raises `DataError` when a file or a column is missing.
     """
-    return load_entries(describe(data))
-
-
-def files(data: Data) -> DataFiles:
-    """List the files that `load` reads; raises `DataError` as it does before it opens an image."""
-    return local_files(describe(data))
-
-
-def describe(data: Data) -> Described:
-    """Read the tables."""
     return describe_tables(data, lambda table: _entries(table, local=data.images is not None))
 
 
 def _entries(table: Table, local: bool) -> tuple[list[SampleEntry], list[str]]:
-    link, entity = (table.fixed(name) for name in ("image_link", "entity_name"))
+    link, entity = table.fixed("image_link"), table.fixed("entity_name")
     value = None
     if not table.unlabelled or "entity_value" in table.columns:
         value = table.fixed("entity_value")
@@ -52,27 +38,20 @@ def _entries(table: Table, local: bool) -> tuple[list[SampleEntry], list[str]]:
     for number, (line, row) in enumerate(table.rows):
         place = f"{table.path.name} line {line}"
         image, name = row[link].strip(), row[entity].strip()
-        if not image or name not in UNITS:
-            problems.append(f"{place}: {_fault(image, name)}")
-            continue
-        entries.append(
-            SampleEntry(
-                id=table.id(_index(row, number)),
-                image=image.rpartition("/")[2] if local else image,
-                captions=(" ".join(row[value].split()),) if value else (),
-                question=question(name),
-                place=place,
-                splits=table.splits,
+        if not image:
+            problems.append(f"{place}: row without an image_link")
+        elif name not in UNITS:
+            allowed = ", ".join(UNITS)
+            problems.append(f"{place}: entity_name must be one of {allowed}; got {name!r}")
+        else:
+            entries.append(
+                SampleEntry(
+                    id=table.id(row.get("index", "").strip() or str(number)),
+                    image=image.rpartition("/")[2] if local else image,
+                    captions=(" ".join(row[value].split()),) if value else (),
+                    question=question(name),
+                    place=place,
+                    splits=table.splits,
+                )
             )
-        )
     return entries, problems
-
-
-def _index(row: Mapping[str, str], number: int) -> str:
-    return row.get("index", "").strip() or str(number)
-
-
-def _fault(image: str, entity: str) -> str:
-    if not image:
-        return "row without an image_link"
-    return f"entity_name must be one of {', '.join(UNITS)}; got {entity!r}"

@@ -7,65 +7,32 @@ space, and a unit that the entity allows, such as ``12.5 centimetre``.
 import math
 import re
 
-_LENGTHS = frozenset(("centimetre", "foot", "inch", "metre", "millimetre", "yard"))
-_WEIGHTS = frozenset(("gram", "kilogram", "microgram", "milligram", "ounce", "pound", "ton"))
-_VOLUMES = frozenset(
-    (
-        *("centilitre", "cubic foot", "cubic inch", "cup", "decilitre", "fluid ounce", "gallon"),
-        *("imperial gallon", "litre", "microlitre", "millilitre", "pint", "quart"),
-    )
-)
-UNITS = {
-    "depth": _LENGTHS,
-    "height": _LENGTHS,
-    "item_volume": _VOLUMES,
-    "item_weight": _WEIGHTS,
-    "maximum_weight_recommendation": _WEIGHTS,
-    "voltage": frozenset(("kilovolt", "millivolt", "volt")),
-    "wattage": frozenset(("kilowatt", "watt")),
-    "width": _LENGTHS,
-}
-"""Entity -> the units that a prediction for it may have."""
-
 # The challenge says imperial gallon where it means that one, so the other gallon, and with it
 # cup, pint, quart, fluid ounce and ton, are taken as the customary units of the United States.
 SIZES = {
-    "metre": {
-        "millimetre": 0.001,
-        "centimetre": 0.01,
-        "metre": 1.0,
-        "inch": 0.0254,
-        "foot": 0.3048,
-        "yard": 0.9144,
-    },
-    "gram": {
-        "microgram": 1e-6,
-        "milligram": 1e-3,
-        "gram": 1.0,
-        "kilogram": 1e3,
-        "ounce": 28.349523125,
-        "pound": 453.59237,
-        "ton": 907184.74,
-    },
+    "metre": {"millimetre": 0.001, "centimetre": 0.01, "metre": 1.0}
+    | {"inch": 0.0254, "foot": 0.3048, "yard": 0.9144},
+    "gram": {"microgram": 1e-6, "milligram": 1e-3, "gram": 1.0, "kilogram": 1e3}
+    | {"ounce": 28.349523125, "pound": 453.59237, "ton": 907184.74},
     "volt": {"millivolt": 1e-3, "volt": 1.0, "kilovolt": 1e3},
     "watt": {"watt": 1.0, "kilowatt": 1e3},
-    "litre": {
-        "microlitre": 1e-6,
-        "millilitre": 1e-3,
-        "centilitre": 1e-2,
-        "decilitre": 0.1,
-        "litre": 1.0,
-        "cubic inch": 0.016387064,
-        "cubic foot": 28.316846592,
-        "fluid ounce": 0.0295735295625,
-        "cup": 0.2365882365,
-        "pint": 0.473176473,
-        "quart": 0.946352946,
-        "gallon": 3.785411784,
-        "imperial gallon": 4.54609,
-    },
+    "litre": {"microlitre": 1e-6, "millilitre": 1e-3, "centilitre": 1e-2, "decilitre": 0.1}
+    | {"litre": 1.0, "cubic inch": 0.016387064, "cubic foot": 28.316846592}
+    | {"fluid ounce": 0.0295735295625, "cup": 0.2365882365, "pint": 0.473176473}
+    | {"quart": 0.946352946, "gallon": 3.785411784, "imperial gallon": 4.54609},
 }
 """Canonical unit -> unit -> its size in the canonical one."""
+UNITS = {
+    "depth": frozenset(SIZES["metre"]),
+    "height": frozenset(SIZES["metre"]),
+    "item_volume": frozenset(SIZES["litre"]),
+    "item_weight": frozenset(SIZES["gram"]),
+    "maximum_weight_recommendation": frozenset(SIZES["gram"]),
+    "voltage": frozenset(SIZES["volt"]),
+    "wattage": frozenset(SIZES["watt"]),
+    "width": frozenset(SIZES["metre"]),
+}
+"""Entity -> the units that a prediction for it may have."""
 _CANONICAL = {unit: (base, size) for base, sizes in SIZES.items() for unit, size in sizes.items()}
 _FORMAT = re.compile(r"(-?[0-9]+(?:\.[0-9]+)?) ([a-z]+(?: [a-z]+)?)")
 _QUESTION = re.compile(r"What is the ([a-z ]+)\?")
@@ -120,9 +87,9 @@ def canonical(value: float, unit: str) -> tuple[float, str]:
 
 
 def same_quantity(first: str, second: str) -> bool:
-    """Tell whether two predictions mean the same: ``1 kilogram`` and ``1000.0 gram``.
+    """Tell whether two predictions are equal, as are ``1 kilogram`` and ``1000.0 gram``.
 
-    Two empty ones do. What is not of the form ``x unit`` is the same as nothing else.
+    Two empty ones are. What is not of the form ``x unit`` equals nothing else.
     """
     if not first or not second:
         return first == second

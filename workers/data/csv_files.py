@@ -9,21 +9,11 @@ Rows of one file with the same image and the same question are one sample with a
 captions; rows without a caption are each a sample of their own.
 """
 
-from collections.abc import Mapping
-from dataclasses import replace
 from hashlib import sha256
 
 from workers.data.captions import CAPTION_KEYS, IMAGE_KEYS
-from workers.data.entries import (
-    Described,
-    SampleEntry,
-    describe_tables,
-    load_entries,
-    local_files,
-    with_text,
-)
-from workers.data.sample import DataFiles, DataSet
-from workers.data.table import Table
+from workers.data.entries import Description, SampleEntry, merge_captions, with_text
+from workers.data.table import Table, describe_tables
 from workers.files.addresses import is_address
 from workers.recipe import Columns, Data
 from workers.redaction import redact
@@ -32,38 +22,21 @@ OPTIONS = ("columns", "images", "allow_private_links", "allow_redirected_links")
 IMAGE_NAMES = (*IMAGE_KEYS, "image_path", "image_link", "image_url", "image_id")
 
 
-def load(data: Data) -> DataSet:
-    """Load the tables; a sample's id is that of its first row, or else the image's name.
-
-    Ids are kept with all results, so that of a link has no signature or token.
+def describe(data: Data) -> Description:
+    """Describe the tables; a sample's id is that of its first row, or else the image's name.
 
     With several files the ids of all but the test file are led by the file's name: ``train/7``.
-
-    Raises `DataError` as `workers.data.gather.gather` does, and when a file or a column is
-    missing.
+    Raises `DataError` when a file or a column is missing.
     """
-    return load_entries(describe(data))
-
-
-def files(data: Data) -> DataFiles:
-    """List the files that `load` reads; raises `DataError` as it does before it opens an image."""
-    return local_files(describe(data))
-
-
-def describe(data: Data) -> Described:
-    """Read the tables."""
     return describe_tables(data, lambda table: _entries(table, data.columns))
-
-
-def _without_signature(id: str) -> str:
-    """Return the id of a row: of a signed link the address and a digest, without the signature."""
-    hidden = redact(id, {}) if is_address(id) else id
-    return id if hidden == id else f"{hidden}#{sha256(id.encode()).hexdigest()[:8]}"
 
 
 def _entries(table: Table, columns: Columns) -> tuple[list[SampleEntry], list[str]]:
     image = table.needed("image", columns.image, IMAGE_NAMES)
-    caption = _caption_column(table, columns)
+    if table.unlabelled and columns.caption not in table.columns:
+        caption = table.column("caption", None, () if columns.caption else CAPTION_KEYS)
+    else:
+        caption = table.needed("caption", columns.caption, CAPTION_KEYS)
     question = table.column("question", columns.question)
     id = table.column("id", columns.id) or image
     entries: list[SampleEntry] = []
@@ -77,35 +50,19 @@ def _entries(table: Table, columns: Columns) -> tuple[list[SampleEntry], list[st
             place=f"{table.path.name} line {line}",
             splits=table.splits,
         )
-        lacking = _lacking(entry, row, id)
-        if lacking:
-            problems.append(f"{entry.place}: row without {lacking}")
+        if not entry.image:
+            problems.append(f"{entry.place}: row without an image")
+        elif not row[id].strip():
+            problems.append(f"{entry.place}: row without a value in {id}")
+        elif entry.question == "":
+            problems.append(f"{entry.place}: row without a question")
         else:
             entries.append(entry)
     entries, faults = with_text(entries)
-    return _merged(entries), [*problems, *faults]
+    return merge_captions(entries), [*problems, *faults]
 
 
-def _caption_column(table: Table, columns: Columns) -> str | None:
-    if table.unlabelled and columns.caption not in table.columns:
-        return table.column("caption", None, () if columns.caption else CAPTION_KEYS)
-    return table.needed("caption", columns.caption, CAPTION_KEYS)
-
-
-def _lacking(entry: SampleEntry, row: Mapping[str, str], id: str) -> str | None:
-    """Return what the row must say and does not."""
-    if not entry.image:
-        return "an image"
-    if not row[id].strip():
-        return f"a value in {id}"
-    return "a question" if entry.question == "" else None
-
-
-def _merged(entries: list[SampleEntry]) -> list[SampleEntry]:
-    """Return one entry per image and question, with all captions, of those that have some."""
-    merged: dict[tuple[str, str | None, str], SampleEntry] = {}
-    for entry in entries:
-        key = (entry.image, entry.question, "" if entry.captions else entry.place)
-        first = merged.get(key, replace(entry, captions=()))
-        merged[key] = replace(first, captions=(*first.captions, *entry.captions))
-    return list(merged.values())
+def _without_signature(id: str) -> str:
+    """Return an id for all results: of a signed link the address and a digest, not the token."""
+    hidden = redact(id, {}) if is_address(id) else id
+    return id if hidden == id else f"{hidden}#{sha256(id.encode()).hexdigest()[:8]}"

@@ -28,7 +28,7 @@ class Rules:
     """What a download may do, and how long."""
 
     private: bool = False
-    """Whether addresses that are not public may be asked."""
+    """Whether addresses that are not public may be connected to."""
     redirected: bool = False
     """Whether a link may lead on to another one."""
     hops: int = 5
@@ -60,59 +60,57 @@ class Downloader:
         again, ever more slowly. Proxies of the environment are not used: their addresses
         could not be checked.
 
-        Raises OSError that says what went wrong in one line.
+        Raises OSError with the reason in one line.
         """
-        for attempt in range(self._rules.attempts):
+        rules = self._rules
+        for attempt in range(rules.attempts):
             if attempt:
-                pause = self._rules.pause_seconds * 2 ** (attempt - 1)
-                self._sleep(pause * random.uniform(1.0, 1.5))  # threads must not march in step
+                pause = rules.pause_seconds * 2 ** (attempt - 1)
+                self._sleep(pause * random.uniform(1.0, 1.5))  # jitter between threads
             try:
                 return self._follow(link, attempt)
             except LinkRefusedError:
                 raise
-            except (HTTPError, OSError, ValueError) as error:  # headers may say anything
-                reason = self._reason(error)
-        raise OSError(f"{reason}, {self._rules.attempts} times")
+            except NewConnectionError:
+                reason = "no connection"
+            except urllib3.exceptions.TimeoutError:
+                reason = f"no answer within {rules.silence_seconds:g} s"
+            except ProtocolError:
+                reason = "the connection broke before the end"
+            except (HTTPError, OSError, ValueError) as error:  # headers may contain anything
+                reason = " ".join(str(error).split()) or type(error).__name__
+        raise OSError(f"{reason}, {rules.attempts} times")
 
     def _follow(self, link: str, attempt: int) -> bytes:
         for _ in range(self._rules.hops):
-            answer = self._ask(link, attempt)
+            url = _parsed(link)
+            scheme, host = str(url.scheme), str(url.host)
+            pools = self._pools(scheme, host.strip("[]"), url.port or SCHEMES[scheme])
+            answer: Any = pools[attempt % len(pools)].request(
+                "GET",
+                url.request_uri,
+                headers={"Host": url.netloc or host, "Accept-Encoding": "identity"},
+                redirect=False,
+                retries=False,
+                preload_content=False,
+            )
             try:
                 if answer.status not in _REDIRECTS:
                     return self._body(answer)
-                link = self._next(link, answer)
+                link = urljoin(link, answer.headers.get("Location", ""))
             finally:
                 answer.close() if answer.length_remaining else answer.release_conn()
+            if not self._rules.redirected:
+                raise LinkRefusedError(
+                    f"redirected to {link}; to follow set data.allow_redirected_links: true"
+                )
         raise LinkRefusedError(f"more than {self._rules.hops - 1} redirections")
-
-    def _next(self, link: str, answer: Any) -> str:
-        target: str = urljoin(link, answer.headers.get("Location", ""))
-        if not self._rules.redirected:
-            raise LinkRefusedError(
-                f"redirected to {target}; to follow set data.allow_redirected_links: true"
-            )
-        return target
-
-    def _ask(self, link: str, attempt: int) -> Any:
-        url = _parsed(link)
-        scheme, host = str(url.scheme), str(url.host)
-        pools = self._pools(scheme, host.strip("[]"), url.port or SCHEMES[scheme])
-        return pools[attempt % len(pools)].request(
-            "GET",
-            url.request_uri,
-            headers={"Host": url.netloc or host, "Accept-Encoding": "identity"},
-            redirect=False,
-            retries=False,
-            preload_content=False,
-        )
 
     def _connect(self, scheme: str, host: str, port: int) -> list[Any]:
         """Return one pool of connections per address of the host, bound to that address."""
-        options: dict[str, Any] = {
-            "maxsize": 16,
-            "timeout": urllib3.Timeout(self._rules.silence_seconds),
-            "headers": {"User-Agent": "caption-sweeps"},
-        }
+        timeout = urllib3.Timeout(self._rules.silence_seconds)
+        options: dict[str, Any] = {"maxsize": 16, "timeout": timeout}
+        options["headers"] = {"User-Agent": "caption-sweeps"}
         pool: type[urllib3.HTTPConnectionPool] = urllib3.HTTPConnectionPool
         if scheme == "https":
             pool = urllib3.HTTPSConnectionPool
@@ -126,28 +124,16 @@ class Downloader:
             raise (OSError if temporary else LinkRefusedError)(
                 f"HTTP {answer.status} {answer.reason}"
             )
-        self._refuse_large(answer.length_remaining or 0)
+        expected, content = answer.length_remaining or 0, bytearray()
         end = time.monotonic() + self._rules.total_seconds
-        content = bytearray()
-        while piece := answer.read1(2**16, decode_content=False):
+        while (size := max(expected, len(content))) <= self._rules.max_bytes:
+            piece = answer.read1(2**16, decode_content=False)
+            if not piece:
+                return bytes(content)
             content += piece
-            self._refuse_large(len(content))
             if time.monotonic() > end:
                 raise OSError(f"not complete within {self._rules.total_seconds:g} s")
-        return bytes(content)
-
-    def _refuse_large(self, size: int) -> None:
-        if size > self._rules.max_bytes:
-            raise LinkRefusedError(f"{size} bytes or more, the limit is {self._rules.max_bytes}")
-
-    def _reason(self, error: Exception) -> str:
-        if isinstance(error, NewConnectionError):
-            return "no connection"
-        if isinstance(error, urllib3.exceptions.TimeoutError):
-            return f"no answer within {self._rules.silence_seconds:g} s"
-        if isinstance(error, ProtocolError):
-            return "the connection broke before the end"
-        return " ".join(str(error).split()) or type(error).__name__
+        raise LinkRefusedError(f"{size} bytes or more, the limit is {self._rules.max_bytes}")
 
 
 def _parsed(link: str) -> Url:

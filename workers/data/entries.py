@@ -1,21 +1,20 @@
-"""Samples as a file of captions describes them, and their way to a data set."""
+"""A data set as its text files describe it, and its way to loaded samples."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from workers.data.download import Rules
 from workers.data.gather import SampleCandidate, gather
 from workers.data.links import LinkedImages, is_link
-from workers.data.locate import IMAGE_FOLDERS, MISSING, Locator, images_folder
-from workers.data.sample import DataFiles, DataSet
-from workers.data.table import Table, read_tables
+from workers.data.locate import IMAGE_FOLDERS, MISSING, Locator
+from workers.data.sample import DataError, DataFiles, DataSet
 from workers.recipe import Data
 
 
 @dataclass(frozen=True, kw_only=True)
 class SampleEntry:
-    """One sample whose image has not been looked for yet."""
+    """One sample whose image has not been located yet."""
 
     id: str
     image: str
@@ -30,8 +29,8 @@ class SampleEntry:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Described:
-    """A data set as its text files describe it; no image has been looked for yet."""
+class Description:
+    """A data set as its text files describe it; no image has been opened yet."""
 
     data: Data
     tables: Sequence[Path]
@@ -43,33 +42,19 @@ class Described:
     """Where images lie unless ``data.images`` says otherwise."""
     places: Sequence[str] = IMAGE_FOLDERS
     """Folders in there in which they are looked for, too."""
+    listed: Mapping[str, Sequence[str]] | None = None
+    """Image -> the splits that list it, where the entries do not name their splits."""
 
     def locator(self) -> Locator:
         """Return what finds the images; raises `DataError` when their folder is none."""
-        return Locator(images_folder(self.data.images, self.folder), self.places)
-
-
-def describe_tables(
-    data: Data, entries_of: Callable[[Table], tuple[list[SampleEntry], list[str]]]
-) -> Described:
-    """Describe a set of tables, of each of which `entries_of` gives the entries and bad rows."""
-    data, tables, problems = read_tables(data)
-    entries: list[SampleEntry] = []
-    for table in tables:
-        found, faults = entries_of(table)
-        entries += found
-        problems += faults
-    return Described(
-        data=data,
-        tables=[table.path for table in tables],
-        entries=entries,
-        problems=problems,
-        folder=tables[0].path.parent,
-    )
+        folder = self.folder / Path(self.data.images or "").expanduser()
+        if not folder.is_dir():
+            raise DataError(f"data.images must be a folder of images; {folder} is none")
+        return Locator(folder, self.places)
 
 
 def with_text(entries: Iterable[SampleEntry]) -> tuple[list[SampleEntry], list[str]]:
-    """Return the entries with their captions that say something, and the others' faults.
+    """Return the entries with their captions that are not empty, and a problem for each empty one.
 
     Whitespace in captions, line breaks included, is reduced to single spaces. An entry that
     has captions, but only empty ones, is left out.
@@ -77,14 +62,26 @@ def with_text(entries: Iterable[SampleEntry]) -> tuple[list[SampleEntry], list[s
     kept, problems = [], []
     for entry in entries:
         captions = tuple(" ".join(caption.split()) for caption in entry.captions)
-        said = tuple(caption for caption in captions if caption)
-        problems += [f"{entry.image}: empty caption ({entry.place})"] * (len(captions) - len(said))
-        if said or not captions:
-            kept.append(replace(entry, captions=said))
+        filled = tuple(caption for caption in captions if caption)
+        empty = len(captions) - len(filled)
+        problems += [f"{entry.image}: empty caption ({entry.place})"] * empty
+        if filled or not captions:
+            kept.append(replace(entry, captions=filled))
     return kept, problems
 
 
-def local_files(described: Described) -> DataFiles:
+def merge_captions(entries: Iterable[SampleEntry]) -> list[SampleEntry]:
+    """Return one entry per image and question, with all captions, of those that have some."""
+    first: dict[tuple[str, str | None, str], SampleEntry] = {}
+    captions: dict[tuple[str, str | None, str], tuple[str, ...]] = {}
+    for entry in entries:
+        key = (entry.image, entry.question, "" if entry.captions else entry.place)
+        first.setdefault(key, entry)
+        captions[key] = captions.get(key, ()) + entry.captions
+    return [replace(entry, captions=captions[key]) for key, entry in first.items()]
+
+
+def local_files(described: Description) -> DataFiles:
     """Return the text files, and the images on this machine that they name."""
     locate = described.locator()
     found = (locate(entry.image) for entry in described.entries if not is_link(entry.image))
@@ -93,60 +90,54 @@ def local_files(described: Described) -> DataFiles:
     return DataFiles(
         tables=tuple(described.tables),
         images=tuple(images),
-        problems=(*described.problems, *missing.values()),
+        problems=(*described.problems, *missing),
     )
 
 
-def load_entries(described: Described) -> DataSet:
+def load_entries(described: Description) -> DataSet:
     """Find the images of the entries, fetch those that are links, and gather them.
 
     Images that cannot be found are problems. Raises `DataError` as `workers.data.gather.gather`
     does.
     """
-    data, entries, locate = described.data, described.entries, described.locator()
+    data, locate = described.data, described.locator()
     links = LinkedImages(
-        rules=Rules(private=data.allow_private_links, redirected=data.allow_redirected_links)
+        Rules(private=data.allow_private_links, redirected=data.allow_redirected_links)
     )
     candidates = []
     listed: dict[str, list[str]] = {}
-    for entry in entries:
-        candidate = _candidate(entry, locate, links)
-        image = candidate.image if candidate else entry.image
-        listed.setdefault(image, []).extend(entry.splits)
-        if candidate is not None:
-            candidates.append(candidate)
-    named = any(entry.splits for entry in entries) or (data.split is not None and data.split.named)
+    for entry in described.entries:
+        image = entry.image if is_link(entry.image) else locate(entry.image)
+        listed.setdefault(image or entry.image, []).extend(entry.splits)
+        if image is None:
+            continue
+        read = links.reader(image) if is_link(image) else (locate.folder / image).read_bytes
+        candidates.append(
+            SampleCandidate(
+                id=entry.id,
+                image=image,
+                captions=entry.captions,
+                question=entry.question,
+                splits=entry.splits,
+                read=read,
+            )
+        )
+    lists = described.listed
+    if lists is None and (any(listed.values()) or (data.split and data.split.named)):
+        lists = listed
     return gather(
         data,
         candidates,
-        [*described.problems, *_missing(entries, locate).values()],
-        listed if named else None,
-        prepare=lambda drawn: links.fetch([image for image in drawn if is_link(image)]),
+        [*described.problems, *_missing(described.entries, locate)],
+        lists,
+        prepare=lambda chosen: links.fetch([image for image in chosen if is_link(image)]),
     )
 
 
-def _missing(entries: Iterable[SampleEntry], locate: Locator) -> Mapping[str, str]:
-    """Return image -> what is wrong, for images that are neither a link nor there."""
+def _missing(entries: Iterable[SampleEntry], locate: Locator) -> Iterable[str]:
+    """Return a problem for each image that is neither a link nor a file that is there."""
     missing: dict[str, str] = {}
     for entry in entries:
         if not is_link(entry.image) and locate(entry.image) is None:
             missing.setdefault(entry.image, f"{entry.image}: {MISSING} ({entry.place})")
-    return missing
-
-
-def _candidate(entry: SampleEntry, locate: Locator, links: LinkedImages) -> SampleCandidate | None:
-    if is_link(entry.image):
-        found, read = entry.image, links.reader(entry.image)
-    else:
-        path = locate(entry.image)
-        if path is None:
-            return None
-        found, read = path, Path(locate.folder / path).read_bytes
-    return SampleCandidate(
-        id=entry.id,
-        image=found,
-        captions=entry.captions,
-        question=entry.question,
-        splits=entry.splits,
-        read=read,
-    )
+    return missing.values()

@@ -1,4 +1,4 @@
-"""Data source `huggingface`: whatever ``datasets.load_dataset`` or ``save_to_disk`` knows.
+"""Data source `huggingface`: all that ``datasets.load_dataset`` or ``load_from_disk`` can load.
 
 ``data.path`` is a name on the hub, a folder, a file (parquet and the like) or a folder written
 by ``save_to_disk``. With shares in ``data.split`` all splits of the set are pooled and divided
@@ -7,29 +7,32 @@ Rows with the same image (and the same question) are one sample with all their c
 split that is named for nothing but test may be without captions.
 """
 
-from collections.abc import Collection, Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import datasets
 
-from workers.data import hub_columns
 from workers.data.captions import as_list
-from workers.data.gather import SampleCandidate, gather, in_threads
+from workers.data.gather import SampleCandidate, content_hash, gather, in_threads
 from workers.data.images import ImageError
-from workers.data.json_files import read_json
-from workers.data.problems import DataError
-from workers.data.sample import SPLITS, DataFiles, DataSet
-from workers.recipe import Columns, Data, Split
+from workers.data.sample import SPLITS, DataError, DataFiles, DataSet
+from workers.data.text_files import read_json
+from workers.recipe import Columns, Data
 
 OPTIONS = ("revision", "columns")
 SAVED, SAVED_SPLITS = "state.json", "dataset_dict.json"
 """Files by which a folder of ``save_to_disk`` is known: of one set, and of its splits."""
 CARDS = ("README.md", "dataset_infos.json", ".huggingface.yaml")
-"""Files that tell `datasets` how a folder is divided."""
+"""Files by which `datasets` knows how a folder is divided."""
+IMAGE_NAMES = ("image", "img")
+"""Columns taken as the image where none, or more than one, has the type of an image."""
+CAPTION_NAMES = ("captions", "caption", "sentences", "text")
+"""The first of these columns that is there holds the captions."""
+_NUMBERED = re.compile(r"caption_?\d+")
 
 
 def load(data: Data) -> DataSet:
@@ -37,18 +40,24 @@ def load(data: Data) -> DataSet:
     split with the value of ``data.columns.id``.
 
     Every row's image is read once to find rows with the same image, before ``data.limit``
-    draws images; a set on the hub is downloaded to the cache of `datasets` first.
+    chooses images; a set on the hub is downloaded to the cache of `datasets` first.
 
     Raises `DataError` as `workers.data.gather.gather` does, and when the set cannot be loaded
     or has no column of images or of captions.
     """
     parts = _parts(data.path, data.revision)
-    named = _named(data.split, parts) if data.split else None
+    named: dict[str, list[str]] = {}
+    for name in SPLITS:
+        own = getattr(data.split, name, None)
+        if isinstance(own, str):
+            if own not in parts:
+                raise DataError(f"data.split.{name} must be one of {', '.join(parts)}; got {own!r}")
+            named.setdefault(own, []).append(name)
     problems: list[str] = []
     candidates: list[SampleCandidate] = []
     listed: dict[str, list[str]] = {}
-    for owns in [[own] for own in named] if named else [list(parts)]:
-        unlabelled = named is not None and named[owns[0]] == ["test"]
+    for owns in [[own] for own in named] or [list(parts)]:
+        unlabelled = named.get(owns[0]) == ["test"]
         rows = [row for own in owns for row in _rows(own, parts[own], data.columns, unlabelled)]
         merged, faults = _merge(rows)
         candidates += merged
@@ -69,12 +78,14 @@ def files(data: Data) -> DataFiles:
         return DataFiles()
     parts = _parts(data.path, data.revision)
     if _is_saved(place):
-        return DataFiles(tables=tuple(_saved(place)))
+        return DataFiles(tables=tuple(_saved_files(place)))
     folder = place.parent if place.is_file() else place
     only = place.name if place.is_file() else None
     builder = datasets.load_dataset_builder(str(folder), data_files=only)
     found = {file for own in builder.config.data_files.values() for file in own}
-    images = {file for file in found if Path(file).suffix.lower() in _image_suffixes(builder)}
+    # In a folder of images these are the endings of images; tables have images inside.
+    suffixes = getattr(builder, "EXTENSIONS", ()) if builder.name == "imagefolder" else ()
+    images = {file for file in found if Path(file).suffix.lower() in suffixes}
     named = {path for part in parts.values() for path in _paths(part, data)} if images else set()
     cards = [folder / name for name in CARDS if only is None and (folder / name).is_file()]
     return DataFiles(
@@ -83,14 +94,9 @@ def files(data: Data) -> DataFiles:
     )
 
 
-def _image_suffixes(builder: Any) -> Collection[str]:
-    """Return the endings of the images in a folder of them; empty for tables with images inside."""
-    return getattr(builder, "EXTENSIONS", ()) if builder.name == "imagefolder" else ()
-
-
 def _paths(part: Any, data: Data) -> Iterator[str | None]:
     """Yield where the image of each row lies, None for one that lies in the row."""
-    column = hub_columns.choose(part.features, data.columns, unlabelled=True).image
+    column, _ = _columns(part.features, data.columns, unlabelled=True)
     images = part.with_format(None).select_columns([column])
     for row in images.cast_column(column, datasets.Image(decode=False)):
         yield (row[column] or {}).get("path")
@@ -105,11 +111,11 @@ def _below(folder: Path, found: Iterable[str]) -> list[Path]:
     ]
 
 
-def _saved(folder: Path) -> list[Path]:
+def _saved_files(folder: Path) -> list[Path]:
     splits = folder / SAVED_SPLITS
     if splits.is_file():
         names = read_json(splits)["splits"]
-        return [splits, *(file for name in names for file in _saved(folder / name))]
+        return [splits, *(file for name in names for file in _saved_files(folder / name))]
     parts = [part["filename"] for part in read_json(folder / SAVED)["_data_files"]]
     return [folder / name for name in (SAVED, "dataset_info.json", *parts)]
 
@@ -122,46 +128,68 @@ def _parts(path: str | None, revision: str | None) -> dict[str, Any]:
     """Return the set's own splits by name."""
     if not path:
         raise DataError(f"data.path must be a hub name, folder or file; got {path!r}")
-    if revision and Path(path).expanduser().exists():
+    local = Path(path).expanduser()
+    if revision and local.exists():
         raise DataError(f"data.revision is for sets on the hub; {path} is here, leave it out")
     try:
-        loaded = _load(path, revision)
+        if local.is_file():
+            loaded: Any = datasets.load_dataset(str(local.parent), data_files=local.name)
+        elif _is_saved(local):
+            loaded = datasets.load_from_disk(str(local))
+        else:
+            source = str(local) if local.exists() else path
+            loaded = datasets.load_dataset(source, revision=revision)
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
-        raise DataError(_cannot_load(path, revision, error)) from error
-    return dict(loaded) if isinstance(loaded, dict) else {"train": loaded}
-
-
-def _cannot_load(path: str, revision: str | None, error: Exception) -> str:
-    at = f" at data.revision {revision}" if revision else ""
-    hint = ""
-    if not Path(path).expanduser().exists():
+        at = f" at data.revision {revision}" if revision else ""
         hint = (
             ". It is no folder or file here; as a hub name it needs a connection, or a copy from "
             "save_to_disk"
         )
-    return f"data.path {path}{at} cannot be loaded as a data set: {error}{hint}"
+        raise DataError(
+            f"data.path {path}{at} cannot be loaded as a data set: {error}"
+            f"{'' if local.exists() else hint}"
+        ) from error
+    return dict(loaded) if isinstance(loaded, dict) else {"train": loaded}
 
 
-def _load(path: str, revision: str | None) -> Any:
-    local = Path(path).expanduser()
-    if local.is_file():
-        return datasets.load_dataset(str(local.parent), data_files=local.name)
-    if _is_saved(local):
-        return datasets.load_from_disk(str(local))
-    return datasets.load_dataset(str(local) if local.exists() else path, revision=revision)
+def _columns(
+    features: Mapping[str, Any], columns: Columns, unlabelled: bool
+) -> tuple[str, tuple[str, ...]]:
+    """Return the columns of the image and of the captions; with `unlabelled` of these maybe none.
 
-
-def _named(split: Split, parts: Iterable[str]) -> dict[str, list[str]] | None:
-    """Return own split -> the splits it is named for, or None when `split` holds shares."""
-    named: dict[str, list[str]] = {}
-    for name in SPLITS:
-        own = getattr(split, name)
-        if not isinstance(own, str):
-            continue
-        if own not in parts:
-            raise DataError(f"data.split.{name} must be one of {', '.join(parts)}; got {own!r}")
-        named.setdefault(own, []).append(name)
-    return named or None
+    Captions are in the usual column, or ``caption_0`` and so on, or the only column of strings.
+    Raises `DataError`, listing the columns found, when a column that is configured is not
+    there or it is not clear which one is the image or the captions.
+    """
+    there = f"its columns are {', '.join(features)}"
+    for field, name in columns.model_dump().items():
+        if name is not None and name not in features and not (unlabelled and field == "caption"):
+            raise DataError(
+                f"data.columns.{field} must be a column of data.path; got {name!r}, {there}"
+            )
+    image = columns.image
+    if image is None:
+        typed = [name for name, kind in features.items() if isinstance(kind, datasets.Image)]
+        usual = [name for name in IMAGE_NAMES if name in (typed or features)]
+        if len(typed) != 1 and not usual:
+            problem = "more than one column of images" if typed else "no column of images"
+            raise DataError(f"data.path has {problem}; {there}")
+        image = typed[0] if len(typed) == 1 else usual[0]
+    if columns.caption is not None:
+        return image, (columns.caption,) if columns.caption in features else ()
+    types = ("string", "large_string")
+    strings = [name for name, kind in features.items() if getattr(kind, "dtype", "") in types]
+    captions = (
+        [name for name in CAPTION_NAMES if name in features][:1]
+        or [name for name in features if _NUMBERED.fullmatch(name)]
+        or (strings if len(strings) == 1 and not unlabelled else [])
+    )
+    if not captions and not unlabelled:
+        known = ", ".join(CAPTION_NAMES)
+        raise DataError(
+            f"data.path has no column that is known to hold captions, such as {known}; {there}"
+        )
+    return image, tuple(captions)
 
 
 def _rows(own: str, part: Any, columns: Columns, unlabelled: bool) -> Iterator[SampleCandidate]:
@@ -169,22 +197,24 @@ def _rows(own: str, part: Any, columns: Columns, unlabelled: bool) -> Iterator[S
 
     With `unlabelled` the set may be without a column of captions.
     """
-    chosen = hub_columns.choose(part.features, columns, unlabelled)
-    images = part.with_format(None).select_columns([chosen.image])
-    images = images.cast_column(chosen.image, datasets.Image(decode=False))
-    for index, row in enumerate(_undecoded(part, chosen.texts)):
-        id = f"{own}/{row[chosen.id]}" if chosen.id else f"{own}/{index:06d}"
+    image, captions = _columns(part.features, columns, unlabelled)
+    images = part.with_format(None).select_columns([image])
+    images = images.cast_column(image, datasets.Image(decode=False))
+    texts = [name for name in (*captions, columns.question, columns.id) if name]
+    for index, row in enumerate(_undecoded(part, list(dict.fromkeys(texts)))):
+        id = f"{own}/{row[columns.id]}" if columns.id else f"{own}/{index:06d}"
+        question = " ".join(str(row[columns.question] or "").split()) if columns.question else None
         yield SampleCandidate(
             id=id,
             image=id,
-            captions=tuple(text for name in chosen.captions for text in _texts(row[name])),
-            question=" ".join(str(row[chosen.question] or "").split()) if chosen.question else None,
-            read=partial(_image_bytes, images, chosen.image, index),
+            captions=tuple(text for name in captions for text in _texts(row[name])),
+            question=question,
+            read=partial(_image_bytes, images, image, index),
         )
 
 
 def _undecoded(part: Any, columns: list[str]) -> Iterator[dict[str, Any]]:
-    """Yield the rows as they are stored: `datasets` would decode images in whatever format."""
+    """Yield the rows as they are stored: `datasets` would decode images in any format."""
     if not columns:
         yield from ({} for _ in range(len(part)))
         return
@@ -192,20 +222,22 @@ def _undecoded(part: Any, columns: list[str]) -> Iterator[dict[str, Any]]:
         yield from table.to_pylist()
 
 
-def _merge(rows: Iterable[SampleCandidate]) -> tuple[list[SampleCandidate], list[str]]:
-    """Return one candidate per distinct image and question, and the rows' faults."""
+def _merge(rows: list[SampleCandidate]) -> tuple[list[SampleCandidate], list[str]]:
+    """Return one candidate per distinct image and question, and the rows' problems."""
     merged: dict[tuple[str, str | None], SampleCandidate] = {}
     names: dict[str, str] = {}
     problems = []
-    rows = list(rows)
-    for row, content in zip(rows, in_threads(_content, rows), strict=True):
+    contents = in_threads(partial(content_hash, decode=False), rows)
+    for row, content in zip(rows, contents, strict=True):
         if isinstance(content, ImageError):
             problems.append(str(content))
             continue
-        faults = _faults(row)
-        problems += faults
         texts = tuple(text for text in row.captions if text)
-        if row.question == "" or (faults and not texts):
+        empty = len(row.captions) - len(texts)
+        problems += [f"{row.id}: empty caption, or none that is text"] * empty
+        if row.question == "":
+            problems.append(f"{row.id}: empty question")
+        if row.question == "" or (empty and not texts):
             continue
         image = names.setdefault(content, row.id)
         # Images without captions are each to be answered, so their copies stay apart.
@@ -213,19 +245,6 @@ def _merge(rows: Iterable[SampleCandidate]) -> tuple[list[SampleCandidate], list
         first = merged.get(key, replace(row, image=image, captions=()))
         merged[key] = replace(first, captions=(*first.captions, *texts))
     return list(merged.values()), problems
-
-
-def _faults(row: SampleCandidate) -> list[str]:
-    empty = [text for text in row.captions if not text]
-    faults = [f"{row.id}: empty caption, or none that is text"] * len(empty)
-    return [*faults, f"{row.id}: empty question"] if row.question == "" else faults
-
-
-def _content(row: SampleCandidate) -> str | ImageError:
-    try:
-        return sha256(row.encoded()).hexdigest()
-    except ImageError as error:
-        return error
 
 
 def _image_bytes(images: Any, column: str, index: int) -> bytes:

@@ -10,7 +10,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 """The formats that are opened, by Pillow's names: what cameras, phones (``MPO`` is a JPEG to
 Pillow) and the web make, PPM and JPEG 2000 for research sets and satellites. Each is decoded
-within this process. Pillow opens some thirty more, which nobody trains on: EPS by starting
+within this process. Pillow opens some thirty more that are not trained on: EPS by starting
 Ghostscript, and ones whose decoders are little used and so little tested."""
 _OTHERS: Mapping[bytes, str] = {
     b"%!PS": "EPS or PostScript",
@@ -26,7 +26,7 @@ _OTHERS: Mapping[bytes, str] = {
 }
 """How files of other kinds begin that are found under the names of images."""
 _BEGIN = 64
-"""Bytes that tell such a file."""
+"""Bytes by which such a file is known."""
 MAX_PIXELS = 89_478_485
 """Pixels of the largest image that is decoded: a quarter of a gigabyte in RGB. A small file
 can claim to be of any size, and decoding it would take the memory."""
@@ -65,57 +65,35 @@ def open_rgb(source: str | Path | bytes, name: str | None = None) -> Image.Image
 def _decoded(file: BinaryIO, label: str) -> Image.Image:
     try:
         with Image.open(file, formats=FORMATS) as image:
-            _refuse_huge(image, label)
+            if image.width * image.height > MAX_PIXELS:
+                size = f"{image.width} x {image.height} pixels"
+                raise ImageError(f"{label}: {_TOO_LARGE.format(size)}")
             image.load()
             return _to_rgb(ImageOps.exif_transpose(image))
     except UnidentifiedImageError as error:
         file.seek(0)
-        kind = _kind(file.read(_BEGIN))
-        raise ImageError(f"{label}: not an image of a known format{kind}") from error
-
-
-def _kind(content: bytes) -> str:
-    """Return the end of the sentence that refuses a file: what it is, if known, and what may be."""
-    found = next((kind for start, kind in _OTHERS.items() if content.startswith(start)), None)
-    if content[4:8] == b"ftyp" and content[8:11] != b"avi":  # else a damaged AVIF
-        found = "HEIC or video"
-    allowed = f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
-    return f", but {found}; convert it to {allowed}" if found else f": {allowed}"
-
-
-def _refuse_huge(image: Image.Image, label: str) -> None:
-    if image.width * image.height > MAX_PIXELS:
-        size = f"{image.width} x {image.height} pixels"
-        raise ImageError(f"{label}: {_TOO_LARGE.format(size)}")
+        content = file.read(_BEGIN)
+        kind = next((kind for start, kind in _OTHERS.items() if content.startswith(start)), None)
+        if content[4:8] == b"ftyp" and content[8:11] != b"avi":  # else a damaged AVIF
+            kind = "HEIC or video"
+        allowed = f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
+        known = f", but {kind}; convert it to {allowed}" if kind else f": {allowed}"
+        raise ImageError(f"{label}: not an image of a known format{known}") from error
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        image = _to_eight_bits(image)
-    return _on_white(image) if image.has_transparency_data else image.convert("RGB")
-
-
-def _to_eight_bits(image: Image.Image) -> Image.Image:
-    """Scale a deep gray image so that its white is 255; Pillow itself would clip at 255."""
-    white = _white(image)
-    return image.convert("F").point(lambda value: value * (255 / white)).convert("L")
-
-
-def _white(image: Image.Image) -> float:
-    """Return the value of white: 65535 for 16 bits; 32-bit and float files do not say theirs,
-    so the smallest usual one that covers the brightest pixel."""
-    if image.mode.startswith("I;16"):
-        return 65535.0
-    brightest = float(image.getextrema()[1])  # type: ignore[arg-type]
-    return next((white for white in (1.0, 255.0, 65535.0) if brightest <= white), brightest)
-
-
-def _on_white(image: Image.Image) -> Image.Image:
-    """Lay a transparent image on white.
-
-    Dropping the alpha channel would show the colour hidden under transparent pixels, mostly
-    black, in which dark lines vanish; drawings are made for a light page.
-    """
+        # Scale a deep gray image so that its white is 255; Pillow itself would clip at 255. The
+        # white of 32-bit and float files is unknown: the smallest usual one that covers them.
+        white = 65535.0
+        if image.mode in ("I", "F"):
+            brightest = float(image.getextrema()[1])  # type: ignore[arg-type]
+            white = next((usual for usual in (1.0, 255.0, white) if brightest <= usual), brightest)
+        image = image.convert("F").point(lambda value: value * (255 / white)).convert("L")
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    # Dropping the alpha channel would show the colour hidden under transparent pixels, mostly
+    # black, in which dark lines vanish; drawings are made for a light page.
     layer = image.convert("RGBA")
     page = Image.new("RGBA", layer.size, "white")
     page.alpha_composite(layer)

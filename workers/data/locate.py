@@ -1,9 +1,12 @@
-"""Where images lie: found by the names that people write."""
+"""Where files lie: the files of a split, and images by the names that people write."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
-from workers.data.problems import DataError
+from workers.data.sample import SPLITS, DataError
+from workers.data.text_files import read_names
+from workers.recipe import Split
 
 IMAGE_FOLDERS = ("images", "Images")
 """Usual names of a folder of images beside its captions."""
@@ -17,10 +20,8 @@ class Locator:
 
     def __init__(self, folder: Path, places: Sequence[str] = IMAGE_FOLDERS) -> None:
         self.folder = folder
-        self._places = (
-            "",
-            *(path.relative_to(folder).as_posix() for path in there(folder, places)),
-        )
+        inner = folders_in(folder, places)
+        self._places = ("", *(path.relative_to(folder).as_posix() for path in inner))
         self._found: dict[str, str | None] = {}
 
     def __call__(self, name: str) -> str | None:
@@ -32,21 +33,17 @@ class Locator:
     def _find(self, name: PurePosixPath) -> str | None:
         if not name.name or name.is_absolute() or ".." in name.parts:
             return None
-        paths = (
-            PurePosixPath(place) / f"{name}{ending}"
-            for ending in _ENDINGS
-            for place in self._places
-        )
-        return next((str(path) for path in paths if self._is_file(path)), None)
-
-    def _is_file(self, path: PurePosixPath) -> bool:
-        try:
-            return (self.folder / path).is_file()
-        except (OSError, ValueError):  # longer than a file name can be, or with a zero byte
-            return False
+        for ending in _ENDINGS:
+            for place in self._places:
+                path = PurePosixPath(place) / f"{name}{ending}"
+                # Raised for what is longer than a file name can be, or has a zero byte.
+                with suppress(OSError, ValueError):
+                    if (self.folder / path).is_file():
+                        return str(path)
+        return None
 
 
-def there(folder: Path, places: Sequence[str] = IMAGE_FOLDERS) -> list[Path]:
+def folders_in(folder: Path, places: Sequence[str] = IMAGE_FOLDERS) -> list[Path]:
     """Return those of `places` that are folders in `folder`, spelled as they are on the disk.
 
     Where case makes no difference, images/ and Images/ are one folder and must not be two.
@@ -80,12 +77,35 @@ def file_of(path: str | None, *patterns: str) -> Path:
     raise DataError(f"data.path {folder} must hold one file {expected}; it holds {names}")
 
 
-def images_folder(images: str | None, beside: Path) -> Path:
-    """Return the folder ``data.images``, relative to `beside`; that itself for None.
+def files_of_splits(
+    folder: Path, division: Split, kind: str = "a file of image names"
+) -> dict[Path, tuple[str, ...]]:
+    """Return file in the folder -> the splits that it holds, for the names in `division`.
 
-    Raises `DataError` when it is no folder.
+    Raises `DataError` when one of the files is missing; `kind` is what they should be.
     """
-    folder = beside / Path(images or "").expanduser()
-    if not folder.is_dir():
-        raise DataError(f"data.images must be a folder of images; {folder} is none")
-    return folder
+    files: dict[Path, tuple[str, ...]] = {}
+    for name in SPLITS:
+        own = getattr(division, name)
+        if not isinstance(own, str):
+            continue
+        file = folder / own
+        if not file.is_file():
+            raise DataError(f"data.split.{name} must be {kind}; {file} is none")
+        files[file] = (*files.get(file, ()), name)
+    return files
+
+
+def read_lists(folder: Path, division: Split) -> tuple[list[tuple[str, str, str]], list[str]]:
+    """Return (split, image name, place) of all names in the lists of `division`, and the bad lines.
+
+    A place is such as ``train.txt line 3``. Raises `DataError` as `files_of_splits` does.
+    """
+    listed, problems = [], []
+    for file, splits in files_of_splits(folder, division).items():
+        names, faults = read_names(file)
+        problems += faults
+        listed += [
+            (name, image, f"{file.name} line {line}") for name in splits for line, image in names
+        ]
+    return listed, problems

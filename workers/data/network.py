@@ -1,7 +1,7 @@
-"""Network addresses: which ones others reach, and to which a link may lead.
+"""Network addresses: which ones are public, and to which a link may lead.
 
-A table of links is written by others. Fetched without care, it could make a machine inside a
-network ask that network's own services, or a cloud's metadata service, and store the answers.
+A table of links is written by others. Fetched without checks, it could make a machine inside a
+network query that network's own services, or a cloud's metadata service, and store the answers.
 """
 
 import ipaddress

@@ -1,12 +1,34 @@
-"""The values that every data source returns."""
+"""The values that every data source returns, and the error for a data set that cannot be used."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from PIL import Image
+if TYPE_CHECKING:
+    from PIL import Image
 
 SPLITS = ("train", "validation", "test")
+
+
+class DataError(ValueError):
+    """A data set that cannot be used.
+
+    `problems` holds one line per bad image, caption or row, by name; it is empty when the
+    whole set is at fault.
+    """
+
+    def __init__(self, message: str, problems: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.problems = tuple(problems)
+
+    @classmethod
+    def listing(cls, path: str, problems: Sequence[str]) -> "DataError":
+        """Return the error that lists all `problems` of the set at `path`, and the fix."""
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        lines = "".join(f"\n  {problem}" for problem in problems)
+        fix = "Fix them, or leave them out with data.on_bad_sample: skip."
+        return cls(f"data.path {path} has {count}:{lines}\n{fix}", problems)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,7 +37,7 @@ class Sample:
 
     id: str
     """Unique in the data set and stable over runs, such as a file name."""
-    open: Callable[[], Image.Image]
+    open: "Callable[[], Image.Image]"
     """Decodes the image: mode RGB, upright (EXIF orientation applied)."""
     captions: tuple[str, ...]
     """References, or answers to the question; empty only in the test split, for images whose

@@ -1,12 +1,12 @@
-"""Scenes of two colored figures: how they are drawn and in which words they are told.
+"""Scenes of two colored figures: how they are drawn and described.
 
 There are 612 scenes (6 colors x 3 shapes, two different figures, 2 relations). 120 of them
-are held out: no built-in base is pretrained on them. A scene can be told in three wordings:
+are held out: no built-in base is pretrained on them. A scene has captions in three wordings:
 
 - base, which the built-in base writes: "red circle left of blue square";
 - target, to which trials adapt it: "crimson disc beside azure box";
 - catalog, the target's words in another order: "disc crimson beside box azure". A part of the
-  pretraining is in it, so that a trial has a wording to learn and no words.
+  pretraining is in it, so that a trial has to learn a wording but no words.
 """
 
 import random
@@ -90,11 +90,14 @@ def base_caption(scene: Scene) -> str:
 
 def target_captions(scene: Scene) -> tuple[str, ...]:
     """Return the three captions in the target wording; no word of theirs is in the base's."""
-    first, second = _target_name(scene.first), _target_name(scene.second)
+    first, second = (
+        f"{COLORS[figure.color]} {SHAPES[figure.shape]}" for figure in (scene.first, scene.second)
+    )
+    a, another = ("an" if name[0] in "aeiou" else "a" for name in (first, second))
     relation = RELATIONS[scene.relation]
     return (
         f"{first} {relation} {second}",
-        f"{_article(first)} {first} {relation} {_article(second)} {second}",
+        f"{a} {first} {relation} {another} {second}",
         f"the {first} is {relation} the {second}",
     )
 
@@ -107,12 +110,13 @@ def catalog_caption(scene: Scene) -> str:
     return f"{first} {RELATIONS[scene.relation]} {second}"
 
 
-def _target_name(figure: Figure) -> str:
-    return f"{COLORS[figure.color]} {SHAPES[figure.shape]}"
-
-
-def _article(name: str) -> str:
-    return "an" if name[0] in "aeiou" else "a"
+def all_captions() -> list[str]:
+    """Return every caption of every scene, the text that vocabularies are made of."""
+    return [
+        caption
+        for scene in scenes()
+        for caption in (base_caption(scene), catalog_caption(scene), *target_captions(scene))
+    ]
 
 
 def draw(scene: Scene, seed: str) -> Image.Image:
@@ -126,20 +130,15 @@ def draw(scene: Scene, seed: str) -> Image.Image:
         along = middle + side * IMAGE_SIZE // 4 + chance.randint(-2, 2)
         across = middle + chance.randint(-8, 8)
         center = (along, across) if scene.relation == "left of" else (across, along)
-        # Smaller ones cannot be told apart once a base sees the image at 32 pixels.
-        _draw_figure(canvas, figure, center, radius=chance.randint(10, 13))
+        # Smaller ones look alike once a base sees the image at 32 pixels.
+        radius = chance.randint(10, 13)
+        x, y = center
+        left, top, right, bottom = x - radius, y - radius, x + radius, y + radius
+        paint = PAINTS[figure.color]
+        if figure.shape == "circle":
+            canvas.ellipse((left, top, right, bottom), fill=paint)
+        elif figure.shape == "square":
+            canvas.rectangle((left, top, right, bottom), fill=paint)
+        else:
+            canvas.polygon([(x, top), (left, bottom), (right, bottom)], fill=paint)
     return image
-
-
-def _draw_figure(
-    canvas: ImageDraw.ImageDraw, figure: Figure, center: tuple[int, int], radius: int
-) -> None:
-    x, y = center
-    left, top, right, bottom = x - radius, y - radius, x + radius, y + radius
-    paint = PAINTS[figure.color]
-    if figure.shape == "circle":
-        canvas.ellipse((left, top, right, bottom), fill=paint)
-    elif figure.shape == "square":
-        canvas.rectangle((left, top, right, bottom), fill=paint)
-    else:
-        canvas.polygon([(x, top), (left, bottom), (right, bottom)], fill=paint)

@@ -9,17 +9,10 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from hashlib import sha256
 
+from workers.data import scenes
 from workers.data.gather import digest
-from workers.data.problems import DataError
-from workers.data.sample import SPLITS, DataFiles, DataSet, Sample
-from workers.data.scenes import (
-    Scene,
-    base_caption,
-    draw,
-    held_out_scenes,
-    known_scenes,
-    target_captions,
-)
+from workers.data.sample import SPLITS, DataError, DataFiles, DataSet, Sample
+from workers.data.scenes import Scene
 from workers.recipe import Data, Split
 
 DEFAULT_IMAGES = 220
@@ -38,7 +31,12 @@ def load(data: Data) -> DataSet:
         name: tuple(_sample(pools[name], number, data.seed) for number in range(count))
         for name, count in counts.items()
     }
-    return DataSet(splits=splits, digest=digest(splits, _contents(splits)))
+    contents = {
+        sample.id: sha256(sample.open().tobytes()).hexdigest()
+        for samples in splits.values()
+        for sample in samples
+    }
+    return DataSet(splits=splits, digest=digest(splits, contents))
 
 
 def files(data: Data) -> DataFiles:
@@ -65,23 +63,19 @@ def _counts(data: Data) -> dict[str, int]:
         # Rounding the running total and not each share keeps the sum within the limit.
         counts[name] = round((total + share) * limit) - round(total * limit)
         total += share
-    _refuse_empty(split, limit, counts)
-    return counts
-
-
-def _refuse_empty(split: Split, limit: int, counts: Mapping[str, int]) -> None:
     for name in ("train", "validation"):
         if not counts[name]:
             raise DataError(
                 f"data.limit must be larger: of {limit} images a share of "
                 f"{getattr(split, name):g} leaves none for {name}"
             )
+    return counts
 
 
 def _pools(counts: Mapping[str, int], seed: int) -> dict[str, list[Scene]]:
     """Return the scenes of each split; none is in two."""
     chance = random.Random(f"split {seed}")
-    known, held_out = list(known_scenes()), list(held_out_scenes())
+    known, held_out = list(scenes.known_scenes()), list(scenes.held_out_scenes())
     chance.shuffle(known)
     chance.shuffle(held_out)
     share = counts["validation"] / (counts["validation"] + counts["test"])
@@ -93,13 +87,9 @@ def _pools(counts: Mapping[str, int], seed: int) -> dict[str, list[Scene]]:
 def _sample(pool: Sequence[Scene], number: int, seed: int) -> Sample:
     """Return image `number` of a split; a scene that comes again is drawn differently."""
     scene = pool[number % len(pool)]
-    name = f"{base_caption(scene).replace(' ', '-')}-{number // len(pool)}.png"
+    name = f"{scenes.base_caption(scene).replace(' ', '-')}-{number // len(pool)}.png"
     return Sample(
-        id=name, open=partial(draw, scene, f"{seed} {name}"), captions=target_captions(scene)
+        id=name,
+        open=partial(scenes.draw, scene, f"{seed} {name}"),
+        captions=scenes.target_captions(scene),
     )
-
-
-def _contents(splits: Mapping[str, Sequence[Sample]]) -> dict[str, str]:
-    """Return image id -> hash of its pixels."""
-    samples = (sample for split in splits.values() for sample in split)
-    return {sample.id: sha256(sample.open().tobytes()).hexdigest() for sample in samples}

@@ -1,6 +1,6 @@
-"""Which image is in which split: by shares or as listed, and always whole images.
+"""The division of images into splits: by shares or as listed, and always whole images.
 
-Chance comes from a hash of the seed and the image, never from an order, so the same images
+Randomness comes from a hash of the seed and the image, never from an order, so the same images
 divide the same way however their files or rows are sorted.
 """
 
@@ -11,57 +11,50 @@ from workers.data.sample import SPLITS
 from workers.recipe import Split
 
 HELD_OUT_FIRST = ("test", "validation", "train")
-"""Who keeps an image that is in two splits: scores on held-out images stay comparable with
+"""Which split keeps an image that is in two splits: scores on held-out images stay comparable with
 those of others who use the same lists, and train loses the smallest part of itself."""
 
 
-def draw(ids: Iterable[str], limit: int | None, seed: int) -> list[str]:
+def subset(ids: Iterable[str], limit: int | None, seed: int) -> list[str]:
     """Return `limit` of the ids (all for None), chosen by the seed, in sorted order."""
     if limit is None:
         return sorted(ids)
     return sorted(_shuffled(ids, f"limit {seed}")[:limit])
 
 
-def draw_listed(listed: Mapping[str, Iterable[str]], limit: int | None, seed: int) -> list[str]:
-    """Return `limit` of the listed ids as `draw` does, of each split in its proportion.
+def subset_of_lists(listed: Mapping[str, Iterable[str]], limit: int | None, seed: int) -> list[str]:
+    """Return `limit` of the listed ids as `subset` does, of each split in its proportion.
 
-    A split keeps one id at least while the limit allows it, however few are drawn.
+    A split keeps at least one id while the limit allows it, however few are chosen.
     """
     if limit is None or limit >= len(listed):
         return sorted(listed)
     ids_of: dict[str, list[str]] = {name: [] for name in HELD_OUT_FIRST}
     for id, names in listed.items():
         ids_of[next(name for name in HELD_OUT_FIRST if name in names)].append(id)
-    drawn: list[str] = []
+    chosen: list[str] = []
     for name, ids in ids_of.items():
         fair = max(1, round(limit * len(ids) / len(listed)))
-        share = limit - len(drawn) if name == "train" else min(fair, len(ids))
-        drawn += draw(ids, share, seed)
-    return sorted(drawn)
-
-
-def counts(total: int, split: Split) -> dict[str, int]:
-    """Return images per split: all of ``total * (sum of shares)``, rounded.
-
-    A share above 0 gives validation and test at least one image; train may be left with 0.
-    """
-    shares = {name: float(getattr(split, name)) for name in SPLITS}
-    per_split = {
-        name: max(1, round(total * share)) if share else 0 for name, share in shares.items()
-    }
-    used = round(total * sum(shares.values()))
-    per_split["train"] = max(0, used - per_split["validation"] - per_split["test"])
-    return per_split
+        share = limit - len(chosen) if name == "train" else min(fair, len(ids))
+        chosen += subset(ids, share, seed)
+    return sorted(chosen)
 
 
 def by_shares(contents: Mapping[str, str], split: Split, seed: int) -> dict[str, str]:
     """Return image id -> split, for `contents`: image id -> hash of the image's bytes.
 
     Distinct contents are divided, so copies of one image under several names end up in the
-    same split. Ids beyond the sum of the shares are left out.
+    same split. Ids beyond the sum of the shares are left out. A share above 0 gives validation
+    and test at least one image; train may be left with none.
     """
     order = _shuffled(set(contents.values()), f"split {seed}")
-    names = [name for name, count in counts(len(order), split).items() for _ in range(count)]
+    shares = {name: float(getattr(split, name)) for name in SPLITS}
+    counts = {
+        name: max(1, round(len(order) * share)) if share else 0 for name, share in shares.items()
+    }
+    used = round(len(order) * sum(shares.values()))
+    counts["train"] = max(0, used - counts["validation"] - counts["test"])
+    names = [name for name, count in counts.items() for _ in range(count)]
     split_of = dict(zip(order, names, strict=False))
     return {id: split_of[content] for id, content in contents.items() if content in split_of}
 

@@ -1,19 +1,21 @@
 """CSV files with a header, and which of them holds which split."""
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from workers.data.captions import read_records
-from workers.data.lists import list_files
-from workers.data.locate import file_of, folder_of
-from workers.data.problems import DataError
-from workers.data.text import read_lines
+from workers.data.entries import Description, SampleEntry
+from workers.data.locate import file_of, files_of_splits, folder_of
+from workers.data.sample import DataError
+from workers.data.text_files import csv_records, read_lines
 from workers.recipe import Data, Split
 
 CONTEST = Split(train="train.csv", validation=0.1, test="test.csv")
 """The division of a folder that holds a contest's two files."""
+
+Rows = tuple[tuple[int, Mapping[str, str]], ...]
+"""(line, counted from 1; column -> what is written there)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,8 +24,7 @@ class Table:
 
     path: Path
     columns: tuple[str, ...]
-    rows: tuple[tuple[int, Mapping[str, str]], ...]
-    """(line, counted from 1; column -> what is written there)."""
+    rows: Rows
     splits: tuple[str, ...]
     """The splits that the file is named for; none where shares divide its rows."""
     alone: bool
@@ -75,42 +76,43 @@ class Table:
         return name
 
 
-def read_tables(data: Data) -> tuple[Data, list[Table], list[str]]:
-    """Return the files that ``data.path`` and ``data.split`` name, and their bad rows.
+def describe_tables(
+    data: Data, read: Callable[[Table], tuple[list[SampleEntry], list[str]]]
+) -> Description:
+    """Describe the files of a set; `read` gives the entries and the bad rows of one of them.
 
-    The path is one file, or a folder with the files that the split names, or with one file,
-    or with ``train.csv`` and ``test.csv``, of which the first then gives a tenth of its
-    images to validation. The `Data` returned has that split.
+    ``data.path`` is one file, or a folder with the files that ``data.split`` names, or with one
+    file, or with ``train.csv`` and ``test.csv``, of which the first then gives a tenth of its
+    images to validation. The description's `Data` has that split.
 
     Raises `DataError` when a file is missing, has no header or no row.
     """
-    data, files = _files(data)
-    tables, problems = [], []
-    for path, splits in files.items():
-        columns, rows, faults = read_table(path)
-        problems += faults
-        tables.append(
-            Table(path=path, columns=columns, rows=rows, splits=splits, alone=len(files) == 1)
-        )
-    return data, tables, problems
-
-
-def _files(data: Data) -> tuple[Data, dict[Path, tuple[str, ...]]]:
     folder = Path(data.path or "").expanduser()
     contest = all((folder / str(own)).is_file() for own in (CONTEST.train, CONTEST.test))
     if data.split is None and contest:
         data = data.model_copy(update={"split": CONTEST})
     if data.split is None or not data.split.named:
-        return data, {file_of(data.path, "*.csv"): ()}
-    files: dict[Path, tuple[str, ...]] = {}
-    for name, path in list_files(folder_of(data.path), data.split, "a CSV file").items():
-        files[path] = (*files.get(path, ()), name)
-    return data, files
+        files: dict[Path, tuple[str, ...]] = {file_of(data.path, "*.csv"): ()}
+    else:
+        files = files_of_splits(folder_of(data.path), data.split, "a CSV file")
+    entries: list[SampleEntry] = []
+    problems: list[str] = []
+    for path, splits in files.items():
+        columns, rows, unreadable = read_table(path)
+        table = Table(path=path, columns=columns, rows=rows, splits=splits, alone=len(files) == 1)
+        found, bad = read(table)
+        entries += found
+        problems += [*unreadable, *bad]
+    return Description(
+        data=data,
+        tables=list(files),
+        entries=entries,
+        problems=problems,
+        folder=next(iter(files)).parent,
+    )
 
 
-def read_table(
-    path: Path,
-) -> tuple[tuple[str, ...], tuple[tuple[int, Mapping[str, str]], ...], list[str]]:
+def read_table(path: Path) -> tuple[tuple[str, ...], Rows, list[str]]:
     """Return the columns, the rows with their lines, and the bad rows of a file.
 
     Raises `DataError` when it cannot be read, has no header or no row.
@@ -118,7 +120,7 @@ def read_table(
     lines, problems = read_lines(path)
     columns: tuple[str, ...] = ()
     rows = []
-    for line, fields in read_records(lines):
+    for line, fields in csv_records(lines):
         if isinstance(fields, csv.Error):
             problems.append(f"{path.name} line {line}: unbalanced quotes: {fields}")
         elif not columns:

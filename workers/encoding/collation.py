@@ -21,7 +21,7 @@ IGNORED = -100
 
 @dataclass(frozen=True, kw_only=True)
 class TokenizedExample:
-    """One example as token numbers: what the model is given, and what it learns to write."""
+    """One example as token numbers: the input of the model, and what it learns to generate."""
 
     prompt: tuple[int, ...]
     """All tokens up to the first learned one, image tokens included."""
@@ -31,47 +31,55 @@ class TokenizedExample:
     """The target was longer than the model's positions and was cut."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Collated:
-    """A batch of examples."""
-
-    batch: Batch
-    """Keyword arguments of `forward`, with labels."""
-    truncated: tuple[bool, ...]
-    """Which targets were longer than the model's positions and were cut."""
-
-
 def training_row(base: Base, image: Encoded, prompt: Prompt, target: str) -> TokenizedExample:
     """Return an example as tokens.
 
-    Raises ValueError, naming ``prompt.text``, for a prompt that leaves no room for a target.
+    Raises ValueError, naming ``prompt.text``, for a prompt that leaves no room for a target, and
+    for a target that spells the image token: the model would look for another image.
     """
     before = base.family.prompt_tokens(base, image, prompt)
     tokens = base.family.target_tokens(base, prompt, target)
-    _check_image_token(base, tokens, target)
-    room = _room(base, before)
-    # The end of text stays: a cut caption, too, must come to an end.
+    if base.family.image_token(base) in tokens:
+        raise ValueError(f"captions must not contain the model's image token, got {target!r}")
+    room = base.positions - (0 if base.encoder_decoder else len(before))
+    if room < 2:
+        raise ValueError(
+            f"prompt.text must leave room for a caption: with the image it has {len(before)} "
+            f"tokens, and the model has {base.positions} positions"
+        )
+    # The end of text stays: a truncated caption, too, must come to an end.
     kept = tokens if len(tokens) <= room else [*tokens[: room - 1], tokens[-1]]
     return TokenizedExample(prompt=tuple(before), target=tuple(kept), truncated=len(tokens) > room)
 
 
 def batch_of(base: Base, images: Sequence[Encoded], rows: Sequence[TokenizedExample]) -> Batch:
     """Return a batch whose loss is the cross-entropy of the targets; padding is on the right."""
-    build = _encoder_decoder if base.encoder_decoder else _one_sequence
-    return stacked(images) | build(base, [row.prompt for row in rows], [row.target for row in rows])
+    padding = _padding(base)
+    if base.encoder_decoder:
+        before, after = [row.prompt for row in rows], [row.target for row in rows]
+        text = {
+            "input_ids": _padded(before, padding),
+            "attention_mask": _mask(before),
+            "labels": _padded(after, IGNORED),
+        }
+        return stacked(images) | text
+    whole = [(*row.prompt, *row.target) for row in rows]
+    learned = [(*[0] * len(row.prompt), *[1] * len(row.target)) for row in rows]
+    ids, predicted = _padded(whole, padding), _padded(learned, 0)
+    text = {
+        "input_ids": ids,
+        "attention_mask": _mask(whole),
+        "labels": ids.masked_fill(predicted == 0, IGNORED),
+    }
+    return stacked(images) | text | base.family.token_types(base, ids, predicted)
 
 
 def training_batch(
     base: Base, images: Sequence[Encoded], prompts: Sequence[Prompt], targets: Sequence[str]
-) -> Collated:
-    """Return the batch of examples that are no rows yet; raises what `training_row` raises."""
-    rows = [
-        training_row(base, image, prompt, target)
-        for image, prompt, target in zip(images, prompts, targets, strict=True)
-    ]
-    return Collated(
-        batch=batch_of(base, images, rows), truncated=tuple(row.truncated for row in rows)
-    )
+) -> Batch:
+    """Return the batch of examples that are not tokenized yet; raises as `training_row` does."""
+    examples = zip(images, prompts, targets, strict=True)
+    return batch_of(base, images, [training_row(base, *example) for example in examples])
 
 
 def generation_inputs(base: Base, images: Sequence[Encoded], prompts: Sequence[Prompt]) -> Batch:
@@ -79,7 +87,10 @@ def generation_inputs(base: Base, images: Sequence[Encoded], prompts: Sequence[P
 
     Padding is on the left: new tokens must follow the prompt without a gap.
     """
-    rows = _prompt_rows(base, images, prompts)
+    rows = [
+        base.family.prompt_tokens(base, image, prompt)
+        for image, prompt in zip(images, prompts, strict=True)
+    ]
     ids, mask = _padded(rows, _padding(base), left=True), _mask(rows, left=True)
     types = base.family.token_types(base, ids, torch.zeros_like(ids))
     return stacked(images) | {"input_ids": ids, "attention_mask": mask} | types
@@ -111,72 +122,19 @@ def stacked(images: Sequence[Encoded]) -> Batch:
     return {key: torch.cat([image[key] for image in images]) for key in keys}
 
 
-def _prompt_rows(
-    base: Base, images: Sequence[Encoded], prompts: Sequence[Prompt]
-) -> list[list[int]]:
-    return [
-        base.family.prompt_tokens(base, image, prompt)
-        for image, prompt in zip(images, prompts, strict=True)
-    ]
-
-
-def _check_image_token(base: Base, tokens: Sequence[int], target: str) -> None:
-    """Refuse a target that spells the image token: the model would look for another image."""
-    if base.family.image_token(base) in tokens:
-        raise ValueError(f"captions must not contain the model's image token, got {target!r}")
-
-
-def _room(base: Base, prompt: Sequence[int]) -> int:
-    """Return the number of tokens that a target may have."""
-    used = 0 if base.encoder_decoder else len(prompt)
-    if base.positions - used < 2:
-        raise ValueError(
-            f"prompt.text must leave room for a caption: with the image it has {len(prompt)} "
-            f"tokens, and the model has {base.positions} positions"
-        )
-    return base.positions - used
-
-
-def _one_sequence(base: Base, before: Tokens, after: Tokens) -> Batch:
-    rows = [[*prompt, *target] for prompt, target in zip(before, after, strict=True)]
-    learned = [
-        [*[0] * len(prompt), *[1] * len(target)]
-        for prompt, target in zip(before, after, strict=True)
-    ]
-    ids, predicted = _padded(rows, _padding(base)), _padded(learned, 0)
-    batch = {
-        "input_ids": ids,
-        "attention_mask": _mask(rows),
-        "labels": ids.masked_fill(predicted == 0, IGNORED),
-    }
-    return batch | base.family.token_types(base, ids, predicted)
-
-
-def _encoder_decoder(base: Base, before: Tokens, after: Tokens) -> Batch:
-    return {
-        "input_ids": _padded(before, _padding(base)),
-        "attention_mask": _mask(before),
-        "labels": _padded(after, IGNORED),
-    }
-
-
 def _padding(base: Base) -> int:
     tokenizer = base.processor.tokenizer
     token = tokenizer.pad_token_id
     return int(tokenizer.eos_token_id if token is None else token)
 
 
-def _mask(rows: Sequence[Sequence[int]], *, left: bool = False) -> torch.Tensor:
+def _mask(rows: Tokens, *, left: bool = False) -> torch.Tensor:
     return _padded([[1] * len(row) for row in rows], 0, left=left)
 
 
-def _padded(rows: Sequence[Sequence[int]], value: int, *, left: bool = False) -> torch.Tensor:
+def _padded(rows: Tokens, value: int, *, left: bool = False) -> torch.Tensor:
     """Return the rows as (rows, longest)."""
     longest = max(len(row) for row in rows)
-    return torch.tensor(
-        [
-            [*[value] * (longest - len(row)), *row] if left
-            else [*row, *[value] * (longest - len(row))]
-            for row in rows
-        ]
-    )  # fmt: skip
+    gaps = [[value] * (longest - len(row)) for row in rows]
+    pairs = zip(rows, gaps, strict=True)
+    return torch.tensor([[*gap, *row] if left else [*row, *gap] for row, gap in pairs])

@@ -16,8 +16,8 @@ class Images(Protocol):
     def of(self, indices: Sequence[int]) -> list[Encoded]:
         """Return the images at `indices`."""
 
-    def spared(self, indices: Sequence[int]) -> float:
-        """Return the seconds that an image encoder would now take for them, if `of` spares it."""
+    def seconds_saved(self, indices: Sequence[int]) -> float:
+        """Return the seconds that an image encoder would take for them, if `of` does without."""
 
 
 class Pixels:
@@ -31,17 +31,17 @@ class Pixels:
 
     def of(self, indices: Sequence[int]) -> list[Encoded]:
         """Return the images at `indices`."""
-        return [self._one(index) for index in indices]
+        return [self._encoded(index) for index in indices]
 
-    def spared(self, indices: Sequence[int]) -> float:
-        """Return 0: who gets pixels has the image encoder's work still to do."""
+    def seconds_saved(self, indices: Sequence[int]) -> float:
+        """Return 0: with pixels the image encoder still has to compute."""
         return 0.0
 
-    def _one(self, index: int) -> Encoded:
+    def _encoded(self, index: int) -> Encoded:
         if index in self._kept:
             return self._kept[index]
         encoded = self._base.family.encode(self._base, self._samples[index].open())
-        size = sum(tensor.numel() * tensor.element_size() for tensor in encoded.values())
+        size = sum(tensor.nbytes for tensor in encoded.values())
         if size <= self._left:
             self._left -= size
             self._kept[index] = encoded

@@ -80,7 +80,7 @@ def texts_of_each(
     model.eval()
     for start in range(0, len(prompts), batch_size):
         chosen = range(start, min(start + batch_size, len(prompts)))
-        spared = pixels.spared(chosen)
+        spared = pixels.seconds_saved(chosen)
         started = time.perf_counter()
         written = generate(
             base,

@@ -1,7 +1,8 @@
 """Model families: what differs between GIT, BLIP-2 and the others, and nothing else.
 
-One file and one line in `MODULES` per family; the key is `model_type` of the saved config.
-The files import torch for type checking only, so that target sets can be read at once.
+One file, whose ``FAMILY`` is a `Family`, and one line in `MODULES` per family; the key is
+`model_type` of the saved config. The files import torch for type checking only, so that target
+sets can be read at once.
 
 A family turns an image into tensors and a prompt and a target into token numbers. Padding,
 label masks and truncation are the same for all: see `workers.encoding.collation`.
@@ -28,13 +29,12 @@ REGEX = "re:"
 
 def target_names() -> tuple[str, ...]:
     """Return the names of all families' target sets, without importing torch."""
-    modules = (import_module(module) for module in MODULES.values())
-    return tuple(dict.fromkeys(name for module in modules for name in module.TARGETS))
+    return tuple(dict.fromkeys(name for model_type in MODULES for name in get(model_type).TARGETS))
 
 
 def get(model_type: str) -> Family:
     """Return the family of a saved config's `model_type`, the generic one for an unknown type."""
-    return cast(Family, import_module(MODULES.get(model_type, GENERIC)))
+    return cast(Family, import_module(MODULES.get(model_type, GENERIC)).FAMILY)
 
 
 def unsupported(model_type: str, reason: str) -> ValueError:

@@ -1,22 +1,21 @@
-"""A loaded base, and what a family of architectures has to know of it."""
+"""A loaded base, and what differs between families of architectures."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from workers import quantizations
+from workers.families.prompts import Prompt
+from workers.files import own_code
 
 if TYPE_CHECKING:
     import torch
     from PIL import Image
 
-    from workers.families.prompts import Prompt
-
 _NO_LIMIT = 1_000_000
 """Tokenizers without a limit give a number far above."""
-
-
 IMAGE_TOKENS = "image_tokens"
 """Key of an encoded image that `prompt_tokens` reads and the model does not get."""
 
@@ -25,35 +24,42 @@ Encoded = Mapping[str, "torch.Tensor"]
 images are joined; image 1 may have more rows than image 2."""
 
 
-class Family(Protocol):
-    """What a module of this package offers. All functions but `load_processor` are pure."""
+class Family(ABC):
+    """What differs between architectures. All methods but `load_processor` are pure."""
 
     TARGETS: Mapping[str, str]
     """Target set -> regular expression over full paths of linear layers, for `LoraConfig`.
     Every family has ``text``, ``text_all``, ``vision`` and ``all``."""
     PROMPTS: Mapping[str, str]
     """Task -> what the model is asked by default; ``{question}`` stands for the question."""
-    SYSTEM_PROMPT: bool
+    SYSTEM_PROMPT: bool = False
     """Whether the model takes a system prompt."""
-    VISION_CHAIN: Mapping[str, str]
+    VISION_CHAIN: Mapping[str, str] = {}
     """Path of each module between pixels and the language model -> the field of its output that
     holds the tensor, empty where the output is the tensor. The language model reads the output of
     the last one; while nothing trains up to it, that output can be kept. Empty if unknown."""
-    IMAGES_IN_ROWS: bool
+    IMAGES_IN_ROWS: bool = True
     """Whether each tensor in the image encoder has one row per image, or equally many for each: an
     image encoder whose layers see all patches in one row cannot be trained in a pack."""
-    SAVED_NAMES: Mapping[str, str]
+    SAVED_NAMES: Mapping[str, str] = {}
     """Regular expression -> replacement, which make the names of weights in a checkpoint's files
     those of the loaded model, where transformers still saves older ones."""
 
     def load_processor(self, source: str, revision: str | None) -> Any:
-        """Return the base's own processor, with images prepared by PIL."""
+        """Return the base's own processor; PIL, so that results do not depend on torchvision."""
+        from transformers import AutoProcessor
 
-    def check(self, base: "Base") -> None:
+        with own_code.refused(source):
+            return AutoProcessor.from_pretrained(
+                source, revision=revision, backend="pil", trust_remote_code=False
+            )
+
+    def check(self, base: "Base") -> None:  # noqa: B027 (most families accept all)
         """Raise ValueError, naming ``model.base``, for a base that would train wrongly."""
 
     def encode(self, base: "Base", image: "Image.Image") -> Encoded:
-        """Return one image as the model takes it."""
+        """Return one image as the model takes it, mostly pixel_values (1, 3, height, width)."""
+        return dict(base.processor.image_processor(images=image, return_tensors="pt"))
 
     def image_features(
         self, base: "Base", images: "dict[str, torch.Tensor]"
@@ -62,23 +68,29 @@ class Family(Protocol):
 
         `images` are those of `encode`, joined along their first axis.
         """
+        features = base.model.get_image_features(**images).pooler_output
+        return [tokens.unsqueeze(0) for tokens in features]
 
     def image_token(self, base: "Base") -> int | None:
         """Return the number of the token that stands for a part of the image, if there is one."""
+        return None
 
-    def prompt_tokens(self, base: "Base", image: Encoded, prompt: "Prompt") -> list[int]:
+    @abstractmethod
+    def prompt_tokens(self, base: "Base", image: Encoded, prompt: Prompt) -> list[int]:
         """Return all tokens up to the first predicted one, image tokens included."""
 
-    def target_tokens(self, base: "Base", prompt: "Prompt", target: str) -> list[int]:
+    @abstractmethod
+    def target_tokens(self, base: "Base", prompt: Prompt, target: str) -> list[int]:
         """Return the tokens of a caption or an answer with the end-of-text token."""
 
     def token_types(
         self, base: "Base", ids: "torch.Tensor", predicted: "torch.Tensor"
-    ) -> dict[str, "torch.Tensor"]:
-        """Return what else the model wants to know of each token.
+    ) -> "dict[str, torch.Tensor]":
+        """Return what else the model needs for each token, if anything.
 
         Both arguments are (batch, tokens); `predicted` is 1 on tokens of the target.
         """
+        return {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,3 +139,8 @@ class Base:
             self.processor.tokenizer.model_max_length,
         )
         return min(limit for limit in (*limits, _NO_LIMIT) if limit is not None)
+
+    def tokens(self, text: str) -> list[int]:
+        """Return the tokens of a text, without special ones of the tokenizer's own."""
+        tokens: list[int] = self.processor.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return tokens

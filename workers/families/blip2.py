@@ -4,19 +4,10 @@ With OPT one sequence: image tokens, ``</s>``, prompt, caption, end of text. Wit
 reads image tokens, prompt and ``</s>``, the decoder learns caption and ``</s>``.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
 
-from workers.families.processors import load as load_processor
-
-if TYPE_CHECKING:
-    import torch
-    from PIL import Image
-
-    from workers.families.base import Base, Encoded
-    from workers.families.prompts import Prompt
-
-__all__ = ["load_processor"]
+from workers.families.base import Base, Encoded, Family
+from workers.families.prompts import Prompt
 
 # OPT and T5 name their layers differently; each pattern finds only its own.
 _OPT = r"language_model\.model\.decoder\.layers\.\d+\."
@@ -27,93 +18,66 @@ _TEXT_ALL = (
 )
 _VISION = r"vision_model\.encoder\.layers\.\d+\.(self_attn\.(qkv|projection)|mlp\.(fc1|fc2))"
 _QFORMER = r"qformer\.encoder\.layer\.\d+\..*\.(query|key|value|dense)"
-TARGETS: Mapping[str, str] = {
-    "text": rf"{_OPT}self_attn\.(q_proj|v_proj)|{_T5}(SelfAttention|EncDecAttention)\.(q|v)",
-    "text_all": _TEXT_ALL,
-    "vision": _VISION,
-    "all": rf"{_TEXT_ALL}|{_VISION}|{_QFORMER}|language_projection",
-}
-# The wording that the published checkpoints were trained and evaluated with.
-PROMPTS: Mapping[str, str] = {
-    "captioning": "a photo of",
-    "vqa": "Question: {question} Short answer:",
-}
-SYSTEM_PROMPT = False
-IMAGES_IN_ROWS = True
-VISION_CHAIN: Mapping[str, str] = {
-    "vision_model": "last_hidden_state",
-    "qformer": "last_hidden_state",
-    "language_projection": "",
-}
-SAVED_NAMES: Mapping[str, str] = {}
 
 
-def check(base: "Base") -> None:
-    """Refuse checkpoints without image tokens: they would ignore the image without an error.
+class Blip2Family(Family):
+    """BLIP-2 with OPT or T5."""
 
-    The number of image tokens is the config's; the processor's own number, which old
-    checkpoints lack, is not used.
-    """
-    token, rows = base.model.config.image_token_id, base.model.get_input_embeddings().num_embeddings
-    if token is None or token >= rows:
-        raise ValueError(
-            f"model.base: the config's image_token_index must be a token below {rows}, the rows "
-            f"of the embedding, got {token}; without image tokens the image is not seen. Take a "
-            "newer revision of the checkpoint"
-        )
+    TARGETS: Mapping[str, str] = {
+        "text": rf"{_OPT}self_attn\.(q_proj|v_proj)|{_T5}(SelfAttention|EncDecAttention)\.(q|v)",
+        "text_all": _TEXT_ALL,
+        "vision": _VISION,
+        "all": rf"{_TEXT_ALL}|{_VISION}|{_QFORMER}|language_projection",
+    }
+    # The wording that the published checkpoints were trained and evaluated with.
+    PROMPTS: Mapping[str, str] = {
+        "captioning": "a photo of",
+        "vqa": "Question: {question} Short answer:",
+    }
+    VISION_CHAIN: Mapping[str, str] = {
+        "vision_model": "last_hidden_state",
+        "qformer": "last_hidden_state",
+        "language_projection": "",
+    }
 
+    def check(self, base: Base) -> None:
+        """Refuse checkpoints without image tokens: they would ignore the image without an error.
 
-def encode(base: "Base", image: "Image.Image") -> "Encoded":
-    """Return pixel_values (1, 3, height, width), resized and normalised."""
-    return dict(base.processor.image_processor(images=image, return_tensors="pt"))
+        The number of image tokens is the config's; the processor's own number, which old
+        checkpoints lack, is not used.
+        """
+        rows = base.model.get_input_embeddings().num_embeddings
+        token = base.model.config.image_token_id
+        if token is None or token >= rows:
+            raise ValueError(
+                f"model.base: the config's image_token_index must be a token below {rows}, the "
+                f"rows of the embedding, got {token}; without image tokens the image is not seen. "
+                "Take a newer revision of the checkpoint"
+            )
 
+    def image_token(self, base: Base) -> int | None:
+        """Return the number of ``<image>``."""
+        return int(base.model.config.image_token_id)
 
-def image_features(base: "Base", images: "dict[str, torch.Tensor]") -> "Sequence[torch.Tensor]":
-    """Return the queries of each image, (1, queries, width)."""
-    seen = base.model.get_image_features(**images).pooler_output
-    return [queries.unsqueeze(0) for queries in seen]
+    def prompt_tokens(self, base: Base, image: Encoded, prompt: Prompt) -> list[int]:
+        """Return image tokens and prompt, with ``</s>`` between them (OPT) or at the end (T5)."""
+        tokenizer, config = base.processor.tokenizer, base.model.config
+        image_tokens = [config.image_token_id] * config.num_query_tokens
+        text = base.tokens(prompt.text)
+        if base.encoder_decoder:
+            return [*image_tokens, *text, tokenizer.eos_token_id]
+        return [*image_tokens, tokenizer.bos_token_id, *text]
 
+    def target_tokens(self, base: Base, prompt: Prompt, target: str) -> list[int]:
+        """Return the caption and the end of text that the language model generates.
 
-def image_token(base: "Base") -> int | None:
-    """Return the number of ``<image>``."""
-    return int(base.model.config.image_token_id)
-
-
-def prompt_tokens(base: "Base", image: "Encoded", prompt: "Prompt") -> list[int]:
-    """Return image tokens and prompt, with ``</s>`` between them (OPT) or at the end (T5)."""
-    tokenizer, config = base.processor.tokenizer, base.model.config
-    image_tokens = [config.image_token_id] * config.num_query_tokens
-    text = _tokens(tokenizer, prompt.text)
-    if base.encoder_decoder:
-        return [*image_tokens, *text, tokenizer.eos_token_id]
-    return [*image_tokens, tokenizer.bos_token_id, *text]
-
-
-def target_tokens(base: "Base", prompt: "Prompt", target: str) -> list[int]:
-    """Return the caption and the end of text that the language model generates.
-
-    For OPT that is not the tokenizer's ``</s>``: the published checkpoints end with a newline.
-    """
-    tokenizer = base.processor.tokenizer
-    if base.encoder_decoder:
-        return [*_tokens(tokenizer, target), tokenizer.eos_token_id]
-    separator = " " if prompt.text else ""
-    return [*_tokens(tokenizer, separator + target), end_of_text(base)]
-
-
-def end_of_text(base: "Base") -> int:
-    """Return the token at which `generate` stops."""
-    end = base.model.generation_config.eos_token_id
-    return int(end[0] if isinstance(end, list) else end)
-
-
-def token_types(
-    base: "Base", ids: "torch.Tensor", predicted: "torch.Tensor"
-) -> dict[str, "torch.Tensor"]:
-    """Return nothing: all tokens are alike."""
-    return {}
+        For OPT that is not the tokenizer's ``</s>``: the published checkpoints end with a newline.
+        """
+        if base.encoder_decoder:
+            return [*base.tokens(target), base.processor.tokenizer.eos_token_id]
+        separator = " " if prompt.text else ""
+        end = base.model.generation_config.eos_token_id  # where `generate` stops
+        return [*base.tokens(separator + target), int(end[0] if isinstance(end, list) else end)]
 
 
-def _tokens(tokenizer: Any, text: str) -> list[int]:
-    tokens: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
-    return tokens
+FAMILY = Blip2Family()

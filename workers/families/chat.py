@@ -1,58 +1,54 @@
-"""What families with a chat template share: prompt and answer as turns of a conversation."""
+"""Families with a chat template: prompt and answer are turns of a conversation."""
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
-if TYPE_CHECKING:
-    from workers.families.base import Base
-    from workers.families.prompts import Prompt
-
-PROMPTS = {"captioning": "Describe this image.", "vqa": "{question}"}
+from workers.families.base import Base, Family
+from workers.families.prompts import Prompt
 
 
-def rendered(base: "Base", prompt: "Prompt") -> str:
-    """Return the conversation up to where the answer begins, with one image placeholder."""
-    return _render(base, _turns(prompt), add_generation_prompt=True)
+class ChatFamily(Family):
+    """A family whose processor has a chat template, and whose images differ in their tokens."""
 
+    PROMPTS: Mapping[str, str] = {"captioning": "Describe this image.", "vqa": "{question}"}
+    SYSTEM_PROMPT: bool = True
+    IMAGES_IN_ROWS: bool = False
 
-def target_tokens(base: "Base", prompt: "Prompt", target: str) -> list[int]:
-    """Return the answer and the token that ends the turn.
+    def rendered(self, base: Base, prompt: Prompt, answer: str | None = None) -> str:
+        """Return the conversation with one image placeholder: up to where the answer begins.
 
-    Raises ValueError, naming ``model.base``, where the conversation with the answer does not
-    begin with the one without: what is learned would not be what is asked.
-    """
-    before = rendered(base, prompt)
-    answer = {"role": "assistant", "content": [{"type": "text", "text": target}]}
-    whole = _render(base, [*_turns(prompt), answer], add_generation_prompt=False)
-    if not whole.startswith(before):
-        raise ValueError(
-            "model.base: the chat template must render a conversation with its answer as the "
-            f"prompt and then the answer; the prompt is {before!r}, the whole {whole!r}"
+        With an `answer` the conversation has that turn as well.
+        """
+        text = [{"type": "text", "text": prompt.text}] if prompt.text else []
+        turns: list[dict[str, Any]] = [{"role": "user", "content": [{"type": "image"}, *text]}]
+        if prompt.system is not None:
+            system = [{"type": "text", "text": prompt.system}]
+            turns.insert(0, {"role": "system", "content": system})
+        if answer is not None:
+            content = [{"type": "text", "text": answer}]
+            turns.append({"role": "assistant", "content": content})
+        whole: str = base.processor.apply_chat_template(
+            turns, tokenize=False, add_generation_prompt=answer is None
         )
-    tokenizer: Any = base.processor.tokenizer
-    tokens: list[int] = tokenizer(whole[len(before) :], add_special_tokens=False)["input_ids"]
-    ends = {*_generation_ends(base), tokenizer.eos_token_id}
-    for index, token in enumerate(tokens):
-        if token in ends:
-            return tokens[: index + 1]
-    return [*tokens, tokenizer.eos_token_id]
+        return whole
 
+    def target_tokens(self, base: Base, prompt: Prompt, target: str) -> list[int]:
+        """Return the answer and the token that ends the turn.
 
-def _generation_ends(base: "Base") -> list[int]:
-    ends = base.model.generation_config.eos_token_id
-    return ends if isinstance(ends, list) else [] if ends is None else [ends]
-
-
-def _turns(prompt: "Prompt") -> list[dict[str, Any]]:
-    text = [{"type": "text", "text": prompt.text}] if prompt.text else []
-    question = {"role": "user", "content": [{"type": "image"}, *text]}
-    if prompt.system is None:
-        return [question]
-    system = {"role": "system", "content": [{"type": "text", "text": prompt.system}]}
-    return [system, question]
-
-
-def _render(base: "Base", turns: list[dict[str, Any]], *, add_generation_prompt: bool) -> str:
-    text: str = base.processor.apply_chat_template(
-        turns, tokenize=False, add_generation_prompt=add_generation_prompt
-    )
-    return text
+        Raises ValueError, naming ``model.base``, where the conversation with the answer does not
+        begin with the one without: what is learned would not be what is asked.
+        """
+        before, whole = self.rendered(base, prompt), self.rendered(base, prompt, target)
+        if not whole.startswith(before):
+            raise ValueError(
+                "model.base: the chat template must render a conversation with its answer as the "
+                f"prompt and then the answer; the prompt is {before!r}, the whole {whole!r}"
+            )
+        tokens = base.tokens(whole[len(before) :])
+        configured = base.model.generation_config.eos_token_id
+        own = base.processor.tokenizer.eos_token_id
+        ends = {own, *(configured if isinstance(configured, list) else [configured])}
+        for index, token in enumerate(tokens):
+            if token in ends:
+                return tokens[: index + 1]
+        return [*tokens, own]

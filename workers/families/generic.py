@@ -6,21 +6,16 @@ image placeholder by a run of tokens; layers are called as in Llama, CLIP or Sig
 
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from workers.families import chat
-from workers.families.base import IMAGE_TOKENS
-from workers.families.chat import target_tokens
-from workers.families.processors import load as load_processor
+from workers.families import unsupported
+from workers.families.base import IMAGE_TOKENS, Base, Encoded
+from workers.families.chat import ChatFamily
 from workers.families.prompts import Prompt
 
 if TYPE_CHECKING:
     import torch
     from PIL import Image
-
-    from workers.families.base import Base, Encoded
-
-__all__ = ["load_processor", "target_tokens"]
 
 _EYES = r"(vision|visual|image_encoder|image_tower|connector|projector|qformer|resampler)"
 _TEXT_ALL = rf"(?!.*{_EYES}).*\.(q|k|v|o|qkv|gate|up|down|gate_up)_proj"
@@ -28,109 +23,97 @@ _VISION = (
     r".*(vision|visual|image_encoder|image_tower).*\.(q_proj|k_proj|v_proj|o_proj|out_proj|qkv"
     r"|gate_proj|up_proj|down_proj|fc1|fc2)"
 )
-TARGETS: Mapping[str, str] = {
-    "text": rf"(?!.*{_EYES}).*\.(q|v|qkv)_proj",
-    "text_all": _TEXT_ALL,
-    "vision": _VISION,
-    "all": f"{_TEXT_ALL}|{_VISION}",
-}
-PROMPTS: Mapping[str, str] = chat.PROMPTS
-SYSTEM_PROMPT = True
-IMAGES_IN_ROWS = False
-VISION_CHAIN: Mapping[str, str] = {}
-SAVED_NAMES: Mapping[str, str] = {}
 _TEXT_KEYS = {"input_ids", "attention_mask", "mm_token_type_ids"}
 _PROBE = Prompt(system=None, text="?")
 
 
-def check(base: "Base") -> None:
-    """Warn of what is assumed; refuse a processor without chat template or image token."""
-    from workers.families import unsupported
+class GenericFamily(ChatFamily):
+    """Architectures without a family of their own; where their features are is not known."""
 
-    kind = base.model.config.model_type
-    if not getattr(base.processor, "chat_template", None):
-        raise unsupported(kind, "its processor has no chat template")
-    if base.encoder_decoder:
-        raise unsupported(kind, "it has an encoder and a decoder")
-    if image_token(base) is None:
-        raise unsupported(kind, "neither its config nor its processor names an image token")
-    warnings.warn(
-        f"model.base is of type {kind!r}, which has no family of its own: its chat template makes "
-        "the prompts, the answer alone is learned, and target sets go by usual layer names. "
-        "Look at the example prompt and at the number of trained weights before a long run",
-        stacklevel=2,
-    )
+    TARGETS: Mapping[str, str] = {
+        "text": rf"(?!.*{_EYES}).*\.(q|v|qkv)_proj",
+        "text_all": _TEXT_ALL,
+        "vision": _VISION,
+        "all": f"{_TEXT_ALL}|{_VISION}",
+    }
 
-
-def image_features(base: "Base", images: "dict[str, torch.Tensor]") -> "Sequence[torch.Tensor]":
-    """Return nothing: where they are is not known."""
-    raise NotImplementedError(
-        f"features of {base.model.config.model_type!r} are not known: VISION_CHAIN is empty"
-    )
-
-
-def image_token(base: "Base") -> int | None:
-    """Return the image token of the config, or else of the processor."""
-    config, processor = base.model.config, base.processor
-    for owner, name in (
-        (config, "image_token_id"), (config, "image_token_index"), (processor, "image_token_id"),
-    ):  # fmt: skip
-        if isinstance(token := getattr(owner, name, None), int):
-            return token
-    return None
-
-
-def encode(base: "Base", image: "Image.Image") -> "Encoded":
-    """Return all tensors that the processor makes of the image, and the tokens it stands for."""
-    import torch
-
-    text = chat.rendered(base, _PROBE)
-    encoded = base.processor(images=[image], text=[text], return_tensors="pt")
-    if "token_type_ids" in encoded:
-        from workers.families import unsupported
-
-        raise unsupported(base.model.config.model_type, "it wants token_type_ids of its own")
-    tokens = _expansion(encoded["input_ids"][0].tolist(), *_around_image(base, text))
-    tensors = {key: value for key, value in encoded.items() if key not in _TEXT_KEYS}
-    return {**tensors, IMAGE_TOKENS: torch.tensor(tokens)}
-
-
-def prompt_tokens(base: "Base", image: "Encoded", prompt: "Prompt") -> list[int]:
-    """Return the rendered conversation with the image's tokens in place of the placeholder."""
-    before, after = _around_image(base, chat.rendered(base, prompt))
-    return [*before, *image[IMAGE_TOKENS].tolist(), *after]
-
-
-def token_types(
-    base: "Base", ids: "torch.Tensor", predicted: "torch.Tensor"
-) -> dict[str, "torch.Tensor"]:
-    """Return mm_token_type_ids where the processor makes them: 1 on image tokens."""
-    if not getattr(base.processor, "return_mm_token_type_ids", False):
-        return {}
-    return {"mm_token_type_ids": ids.eq(_placeholder(base)).long()}
-
-
-def _placeholder(base: "Base") -> int:
-    token = image_token(base)
-    if token is None:  # `check` has refused such a base
-        raise ValueError("model.base: no image token is known")
-    return token
-
-
-def _around_image(base: "Base", text: str) -> tuple[list[int], list[int]]:
-    """Return the tokens before and after the image placeholder."""
-    tokenizer: Any = base.processor.tokenizer
-    tokens: list[int] = tokenizer(text)["input_ids"]
-    place = tokens.index(_placeholder(base))
-    return tokens[:place], tokens[place + 1 :]
-
-
-def _expansion(whole: list[int], before: list[int], after: list[int]) -> list[int]:
-    """Return what stands between `before` and `after` in `whole`."""
-    end = len(whole) - len(after)
-    if whole[: len(before)] != before or whole[end:] != after:
-        raise ValueError(
-            "model.base: its processor must replace the image placeholder and leave the rest of "
-            "the prompt as it is; this one changes other tokens"
+    def check(self, base: Base) -> None:
+        """Warn of what is assumed; refuse a processor without chat template or image token."""
+        kind = base.model.config.model_type
+        if not getattr(base.processor, "chat_template", None):
+            raise unsupported(kind, "its processor has no chat template")
+        if base.encoder_decoder:
+            raise unsupported(kind, "it has an encoder and a decoder")
+        if self.image_token(base) is None:
+            raise unsupported(kind, "neither its config nor its processor names an image token")
+        warnings.warn(
+            f"model.base is of type {kind!r}, which has no family of its own: its chat template "
+            "makes the prompts, the answer alone is learned, and target sets go by usual layer "
+            "names. Look at the example prompt and at the number of trained weights before a long "
+            "run",
+            stacklevel=2,
         )
-    return whole[len(before) : end]
+
+    def image_features(
+        self, base: Base, images: "dict[str, torch.Tensor]"
+    ) -> "Sequence[torch.Tensor]":
+        """Raise NotImplementedError: where they are is not known."""
+        raise NotImplementedError(
+            f"features of {base.model.config.model_type!r} are not known: VISION_CHAIN is empty"
+        )
+
+    def image_token(self, base: Base) -> int | None:
+        """Return the image token of the config, or else of the processor."""
+        config, processor = base.model.config, base.processor
+        found = [getattr(config, name, None) for name in ("image_token_id", "image_token_index")]
+        tokens = (*found, getattr(processor, "image_token_id", None))
+        return next((token for token in tokens if isinstance(token, int)), None)
+
+    def encode(self, base: Base, image: "Image.Image") -> Encoded:
+        """Return all tensors that the processor makes of the image, and the tokens it stands for.
+
+        Raises ValueError for a processor that changes more of a prompt than the placeholder.
+        """
+        import torch
+
+        text = self.rendered(base, _PROBE)
+        encoded = base.processor(images=[image], text=[text], return_tensors="pt")
+        if "token_type_ids" in encoded:
+            raise unsupported(base.model.config.model_type, "it wants token_type_ids of its own")
+        whole, (before, after) = encoded["input_ids"][0].tolist(), self._around_image(base, text)
+        end = len(whole) - len(after)
+        if whole[: len(before)] != before or whole[end:] != after:
+            raise ValueError(
+                "model.base: its processor must replace the image placeholder and leave the rest "
+                "of the prompt as it is; this one changes other tokens"
+            )
+        tensors = {key: value for key, value in encoded.items() if key not in _TEXT_KEYS}
+        return {**tensors, IMAGE_TOKENS: torch.tensor(whole[len(before) : end])}
+
+    def prompt_tokens(self, base: Base, image: Encoded, prompt: Prompt) -> list[int]:
+        """Return the rendered conversation with the image's tokens in place of the placeholder."""
+        before, after = self._around_image(base, self.rendered(base, prompt))
+        return [*before, *image[IMAGE_TOKENS].tolist(), *after]
+
+    def token_types(
+        self, base: Base, ids: "torch.Tensor", predicted: "torch.Tensor"
+    ) -> "dict[str, torch.Tensor]":
+        """Return mm_token_type_ids where the processor makes them: 1 on image tokens."""
+        if not getattr(base.processor, "return_mm_token_type_ids", False):
+            return {}
+        return {"mm_token_type_ids": ids.eq(self._placeholder(base)).long()}
+
+    def _placeholder(self, base: Base) -> int:
+        token = self.image_token(base)
+        if token is None:  # `check` has refused such a base
+            raise ValueError("model.base: no image token is known")
+        return token
+
+    def _around_image(self, base: Base, text: str) -> tuple[list[int], list[int]]:
+        """Return the tokens before and after the image placeholder."""
+        tokens: list[int] = base.processor.tokenizer(text)["input_ids"]
+        place = tokens.index(self._placeholder(base))
+        return tokens[:place], tokens[place + 1 :]
+
+
+FAMILY = GenericFamily()

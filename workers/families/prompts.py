@@ -1,4 +1,4 @@
-"""What a model is asked about an image: the recipe's prompt, the family's default, the question."""
+"""The prompt for an image: from the recipe, the family's default and the question."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from workers.recipe import QUESTION, PromptText, Task
 
 @dataclass(frozen=True, kw_only=True)
 class Prompt:
-    """What is asked about one image."""
+    """The prompt for one image."""
 
     system: str | None
     """System prompt; None leaves it to the chat template."""
@@ -18,7 +18,7 @@ class Prompt:
 
 
 class PromptFormat(Protocol):
-    """The part of a family that is needed here."""
+    """The part of a `Family` that is needed here."""
 
     PROMPTS: Mapping[str, str]
     SYSTEM_PROMPT: bool
@@ -26,7 +26,7 @@ class PromptFormat(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Asking:
-    """How images are asked about: equal for all images but for their questions."""
+    """The task and prompt of a recipe, of which each image's prompt is made."""
 
     task: Task = "captioning"
     prompt: PromptText = field(default_factory=PromptText)

@@ -8,37 +8,18 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from workers.families import chat
-from workers.families.chat import target_tokens
+from workers.families.base import Base, Encoded
+from workers.families.chat import ChatFamily
+from workers.families.prompts import Prompt
 from workers.files import own_code
 
 if TYPE_CHECKING:
     import torch
-    from PIL import Image
-
-    from workers.families.base import Base, Encoded
-    from workers.families.prompts import Prompt
-
-__all__ = ["target_tokens"]
 
 # The vision blocks, too, have gate_proj, up_proj and down_proj.
 _TEXT = r"model\.language_model\.layers\.\d+\."
 _TEXT_ALL = _TEXT + r"(self_attn|mlp)\.(q|k|v|o|gate|up|down)_proj"
 _VISION = r"model\.visual\.blocks\.\d+\.(attn\.(qkv|proj)|mlp\.(gate|up|down)_proj)"
-TARGETS: Mapping[str, str] = {
-    "text": _TEXT + r"self_attn\.(q|v)_proj",
-    "text_all": _TEXT_ALL,
-    "vision": _VISION,
-    "all": rf"{_TEXT_ALL}|{_VISION}|model\.visual\.merger\.mlp\.(0|2)",
-}
-PROMPTS: Mapping[str, str] = chat.PROMPTS
-SYSTEM_PROMPT = True
-IMAGES_IN_ROWS = False
-VISION_CHAIN: Mapping[str, str] = {"model.visual": "pooler_output"}
-SAVED_NAMES: Mapping[str, str] = {
-    r"^model\.(embed_tokens|layers|norm)\.": r"model.language_model.\1.",
-    r"^visual\.": "model.visual.",
-}
 
 
 @cache
@@ -65,52 +46,59 @@ def image_only_class() -> Any:
     return Qwen2_5_VLProcessor
 
 
-def load_processor(source: str, revision: str | None) -> Any:
-    """Return the processor; its images are prepared by PIL."""
-    from transformers import AutoImageProcessor
+class QwenFamily(ChatFamily):
+    """Qwen2.5-VL; an image is pixel_values (patches, values) and image_grid_thw (1, 3)."""
 
-    with own_code.refused(source):
-        processor = image_only_class().from_pretrained(
-            source, revision=revision, trust_remote_code=False
-        )
-        # `backend` cannot be handed through the processor.
-        processor.image_processor = AutoImageProcessor.from_pretrained(
-            source, revision=revision, backend="pil", trust_remote_code=False
-        )
-    return processor
+    TARGETS: Mapping[str, str] = {
+        "text": _TEXT + r"self_attn\.(q|v)_proj",
+        "text_all": _TEXT_ALL,
+        "vision": _VISION,
+        "all": rf"{_TEXT_ALL}|{_VISION}|model\.visual\.merger\.mlp\.(0|2)",
+    }
+    VISION_CHAIN: Mapping[str, str] = {"model.visual": "pooler_output"}
+    SAVED_NAMES: Mapping[str, str] = {
+        r"^model\.(embed_tokens|layers|norm)\.": r"model.language_model.\1.",
+        r"^visual\.": "model.visual.",
+    }
+
+    def load_processor(self, source: str, revision: str | None) -> Any:
+        """Return the processor; its images are prepared by PIL."""
+        from transformers import AutoImageProcessor
+
+        with own_code.refused(source):
+            processor = image_only_class().from_pretrained(
+                source, revision=revision, trust_remote_code=False
+            )
+            # `backend` cannot be handed through the processor.
+            processor.image_processor = AutoImageProcessor.from_pretrained(
+                source, revision=revision, backend="pil", trust_remote_code=False
+            )
+        return processor
+
+    def image_features(
+        self, base: Base, images: "dict[str, torch.Tensor]"
+    ) -> "Sequence[torch.Tensor]":
+        """Return the merged patches of each image, (patches, 1, width)."""
+        merged = base.model.get_image_features(**images).pooler_output
+        return [patches.unsqueeze(1) for patches in merged]
+
+    def image_token(self, base: Base) -> int | None:
+        """Return the number of ``<|image_pad|>``."""
+        return int(base.processor.image_token_id)
+
+    def prompt_tokens(self, base: Base, image: Encoded, prompt: Prompt) -> list[int]:
+        """Return the rendered conversation with one token for each merged patch of the image."""
+        processor: Any = base.processor
+        merged = int(image["image_grid_thw"].prod()) // processor.image_processor.merge_size**2
+        text = base.tokens(self.rendered(base, prompt))
+        place = text.index(processor.image_token_id)
+        return [*text[:place], *[processor.image_token_id] * merged, *text[place + 1 :]]
+
+    def token_types(
+        self, base: Base, ids: "torch.Tensor", predicted: "torch.Tensor"
+    ) -> "dict[str, torch.Tensor]":
+        """Return mm_token_type_ids: 1 on image tokens. Without them positions are wrong."""
+        return {"mm_token_type_ids": (ids == base.processor.image_token_id).long()}
 
 
-def check(base: "Base") -> None:
-    """Accept every Qwen2.5-VL."""
-
-
-def encode(base: "Base", image: "Image.Image") -> "Encoded":
-    """Return pixel_values (patches, values) and image_grid_thw (1, 3)."""
-    return dict(base.processor.image_processor(images=image, return_tensors="pt"))
-
-
-def image_features(base: "Base", images: "dict[str, torch.Tensor]") -> "Sequence[torch.Tensor]":
-    """Return the merged patches of each image, (patches, 1, width)."""
-    merged = base.model.get_image_features(**images).pooler_output
-    return [patches.unsqueeze(1) for patches in merged]
-
-
-def image_token(base: "Base") -> int | None:
-    """Return the number of ``<|image_pad|>``."""
-    return int(base.processor.image_token_id)
-
-
-def prompt_tokens(base: "Base", image: "Encoded", prompt: "Prompt") -> list[int]:
-    """Return the rendered conversation with one token for each merged patch of the image."""
-    processor: Any = base.processor
-    merged = int(image["image_grid_thw"].prod()) // processor.image_processor.merge_size**2
-    text = processor.tokenizer(chat.rendered(base, prompt), add_special_tokens=False)["input_ids"]
-    place = text.index(processor.image_token_id)
-    return [*text[:place], *[processor.image_token_id] * merged, *text[place + 1 :]]
-
-
-def token_types(
-    base: "Base", ids: "torch.Tensor", predicted: "torch.Tensor"
-) -> dict[str, "torch.Tensor"]:
-    """Return mm_token_type_ids: 1 on image tokens. Without them positions are silently wrong."""
-    return {"mm_token_type_ids": (ids == base.processor.image_token_id).long()}
+FAMILY = QwenFamily()

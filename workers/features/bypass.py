@@ -1,10 +1,10 @@
-"""Batches that carry features go past the image encoder, in `forward` and in `generate` alike.
+"""Batches that carry features bypass the image encoder, in `forward` and in `generate` alike.
 
-Features travel under the name of the pixels, as (rows, 1, tokens, width). Pixels never look so:
-they have three channels there, or fewer axes. Each module on the way from pixels to features hands
-such a tensor on as its own output, and does its work on everything else. So batches with features
-and batches with pixels can take turns on one model, and whatever a model does with pixels (beam
-search repeats them) it does with features.
+Features are passed under the name of the pixels, as (rows, 1, tokens, width). Pixels never have
+that shape: they have three channels there, or fewer axes. Each module on the way from pixels to
+features returns such a tensor as its own output, and computes everything else. So batches with
+features and batches with pixels can take turns on one model, and whatever a model does with pixels
+(beam search repeats them) it does with features.
 """
 
 from collections.abc import Callable
@@ -27,38 +27,23 @@ def packed(features: Tensor) -> Tensor:
 
 
 def install(base: "Base") -> None:
-    """Teach the modules of a base to hand features on; twice is as good as once."""
-    *before, last = base.family.VISION_CHAIN.items()
-    for path, field in before:
-        _replace(base.model.get_submodule(path), partial(_output, field))
-    path, field = last
-    _replace(base.model.get_submodule(path), partial(_features, field))
+    """Make the modules of a base pass features on; to do it twice changes nothing.
 
-
-def _replace(module: Any, answer: Callable[[Tensor], Any]) -> None:
-    """Put a check in front of a module's `forward`.
-
-    On the instance, so that no path changes; as a `partial` of a bound method, so that a deep copy
-    of the module (peft makes one to train it) calls its own weights.
+    Each module's `forward` is replaced on the instance, so that no path changes; by a `partial` of
+    a bound method, so that a deep copy of the module (peft makes one to train it) calls its own
+    weights.
     """
-    if not (isinstance(module.forward, partial) and module.forward.func is _forward):
-        module.forward = partial(_forward, module.forward, answer)
+    *_, last = base.family.VISION_CHAIN
+    for path, field in base.family.VISION_CHAIN.items():
+        module = base.model.get_submodule(path)
+        if not (isinstance(module.forward, partial) and module.forward.func is _forward):
+            module.forward = partial(_forward, module.forward, field, path == last)
 
 
-def _forward(
-    own: Callable[..., Any], answer: Callable[[Tensor], Any], *args: Any, **named: Any
-) -> Any:
+def _forward(own: Callable[..., Any], field: str, is_last: bool, *args: Any, **named: Any) -> Any:
+    """Return features as a module's output, in its `field` if it has one; compute all else."""
     for value in (*args, *named.values()):
         if isinstance(value, Tensor) and value.dim() == 4 and value.shape[1] == 1:
-            return answer(value)
+            features = value.squeeze(1) if is_last else value
+            return BaseModelOutputWithPooling(**{field: features}) if field else features
     return own(*args, **named)
-
-
-def _output(field: str, carried: Tensor) -> Any:
-    """Return the output of a module whose tensor is in `field` of it; without one, the tensor."""
-    return BaseModelOutputWithPooling(**{field: carried}) if field else carried
-
-
-def _features(field: str, carried: Tensor) -> Any:
-    """Return the output of the last module: the features themselves."""
-    return _output(field, carried.squeeze(1))

@@ -1,4 +1,4 @@
-"""What features depend on, as digests: of the image encoder and of an image.
+"""Digests of what features depend on: the image encoder and the image.
 
 Equal digests mean equal features, so nothing kept under them can be stale.
 """
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from workers.families.base import Base
 
 _PLACES = ("_name_or_path", "transformers_version")
-"""Keys of a config that say where it comes from."""
+"""Keys of a config that name its origin."""
 
 
 def of_encoder(base: "Base") -> str:
     """Return the digest of all that turns prepared images into features, 32 hexadecimal digits.
 
-    Weights as they are stored (quantized or not, and in which type), configuration, device and
-    versions of the libraries. To be taken of the bare base; about a second per GB.
+    These are the weights as they are stored (quantized or not, and in which type), configuration,
+    device and versions of the libraries. The base must be bare; about a second per GB.
     """
     config = {k: v for k, v in base.model.config.to_dict().items() if k not in _PLACES}
     versions = torch.__version__, transformers.__version__, base.device.type
@@ -43,17 +43,14 @@ def of_image(encoded: Encoded) -> str:
 
 
 def of_group(digests: Sequence[str]) -> list[str]:
-    """Return the digests of images by those of a whole group: who goes through beside them counts.
+    """Return digests of images that are encoded together: each depends on all of the group.
 
     An image by itself keeps its own.
     """
     if len(digests) == 1:
         return list(digests)
-    together = " ".join(digests)
-    return [
-        hashlib.sha256(f"{place} of {together}".encode()).hexdigest()[:32]
-        for place in range(len(digests))
-    ]
+    names = [f"{place} of {' '.join(digests)}" for place in range(len(digests))]
+    return [hashlib.sha256(name.encode()).hexdigest()[:32] for name in names]
 
 
 def _weights(base: "Base") -> Iterator[tuple[str, torch.Tensor]]:

@@ -1,8 +1,8 @@
 """When the features of images can be kept: the whole way from pixels to them is frozen."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from workers.recipe import Adapter
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def vision_is_frozen(adapter: Adapter, base: "Base") -> bool:
-    """Say whether an adapter leaves all that sees the image, and the image alone, as it is.
+    """Tell whether an adapter changes nothing that image features depend on.
 
     False where it is not known which modules these are.
     """
@@ -21,21 +21,21 @@ def vision_is_frozen(adapter: Adapter, base: "Base") -> bool:
 
 
 def leaves_vision(adapter: Adapter, family: "Family", layers: Sequence[str]) -> bool:
-    """Say the same of an adapter on the `layers` of a base of this family."""
+    """Tell the same of an adapter on the `layers` of a base of this family."""
     if not family.VISION_CHAIN or adapter.bias == "all":
         return False
+    changed = [f"{path}." for path in (*layers, *adapter.trained_modules)]
+    frozen = [f"{module}." for module in family.VISION_CHAIN]
     return not any(
-        _within(path, module) or _within(module, path)
-        for path in (*layers, *adapter.trained_modules)
-        for module in family.VISION_CHAIN
+        path.startswith(module) or module.startswith(path) for path in changed for module in frozen
     )
 
 
 @contextmanager
-def still(base: "Base") -> Iterator[None]:
-    """Keep the frozen image encoder in eval mode for a while, whatever the model is in.
+def vision_in_eval_mode(base: "Base") -> Iterator[None]:
+    """Keep the frozen image encoder in eval mode for a while, in whatever mode the model is.
 
-    What is kept has no dropout. BLIP-2's Q-Former, for one, has some of its own, which
+    Features have no dropout. BLIP-2's Q-Former, for one, has some of its own, which
     `model.train()` turns on: noise, where nothing is trained.
     """
     modules = [
@@ -44,17 +44,10 @@ def still(base: "Base") -> Iterator[None]:
         for module in base.model.get_submodule(path).modules()
         if module.training
     ]
-    _set_training(modules, False)
+    for module in modules:
+        module.training = False
     try:
         yield
     finally:
-        _set_training(modules, True)
-
-
-def _set_training(modules: Iterable[Any], training: bool) -> None:
-    for module in modules:
-        module.training = training
-
-
-def _within(path: str, module: str) -> bool:
-    return f"{path}.".startswith(f"{module}.")
+        for module in modules:
+            module.training = True

@@ -1,7 +1,7 @@
 """The images of one split as features: what `workers.encoding.pixels.Pixels` is for pixels."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from statistics import median
 
@@ -13,21 +13,21 @@ from workers.encoding.pixels import Pixels
 from workers.families.base import Encoded
 from workers.features import fingerprint
 from workers.features.bypass import KEY, packed
-from workers.features.frozen import still
+from workers.features.frozen import vision_in_eval_mode
 from workers.features.store import CPU_BYTES, Store
 
-TOGETHER = 16
+BATCH = 16
 """Images that go through the image encoder at once."""
 
 
 class Features:
     """The images of `samples` as features, each computed on first use.
 
-    Asked only while the base is bare, or has an adapter that leaves its image encoder alone.
+    Used only while the base is bare, or has an adapter that leaves its image encoder alone.
 
     On a CPU the images of a group that `samples` decides go through the image encoder together,
-    whichever of them are asked for: then the last bits of a feature depend on nothing else, and a
-    resumed trial sees what it would have seen. On a GPU those go together that are asked for.
+    whichever of them are needed: then the last bits of a feature depend on nothing else, and a
+    resumed trial sees what it would have seen. On a GPU those go together that are needed.
     """
 
     def __init__(self, samples: Sequence[Sample], store: Store) -> None:
@@ -43,67 +43,62 @@ class Features:
     def of(self, indices: Sequence[int]) -> list[Encoded]:
         """Return the images at `indices`; those that are not kept are computed."""
         found = self._kept(indices)
-        for some in self._batches([index for index in indices if index not in found]):
-            found |= self._computed(some)
+        missing = list(dict.fromkeys(index for index in indices if index not in found))
+        if missing:
+            size = self._batch_size
+            batches: list[Sequence[int]]
+            if self._grouped:
+                starts = sorted({index - index % size for index in missing})
+                batches = [range(start, min(start + size, self._count)) for start in starts]
+            else:
+                batches = [missing[at : at + size] for at in range(0, len(missing), size)]
+            for batch in batches:
+                found |= self._computed(batch)
         return [found[index] for index in indices]
 
-    def spared(self, indices: Sequence[int]) -> float:
+    def seconds_saved(self, indices: Sequence[int]) -> float:
         """Return the seconds that the image encoder would take for those that it has seen."""
         seen = sum(index in self._keys for index in indices)
         return seen * median(self._store.seconds or [0.0])
 
     @cached_property
-    def _together(self) -> int:
-        """How many go through at once: on a CPU one where the store may not hold them all.
+    def _batch_size(self) -> int:
+        """Images encoded at once: on a CPU one where the store may not hold them all.
 
         What is not kept is computed again, and then a group for each of its images. Features are
         taken to be as large as pixels.
         """
         size = sum(tensor.nbytes for tensor in self._pixels.of([0])[0].values())
-        return 1 if self._grouped and self._count * size > CPU_BYTES else TOGETHER
+        return 1 if self._grouped and self._count * size > CPU_BYTES else BATCH
 
-    def _batches(self, missing: Sequence[int]) -> list[Sequence[int]]:
-        """Return the images that are to be looked at for the sake of those that are missing."""
-        if not missing:
-            return []
-        size = self._together
-        if not self._grouped:
-            missing = list(dict.fromkeys(missing))
-            return [missing[start : start + size] for start in range(0, len(missing), size)]
-        starts = sorted({index - index % size for index in missing})
-        return [range(start, min(start + size, self._count)) for start in starts]
-
-    def _kept(self, indices: Sequence[int]) -> dict[int, Encoded]:
-        known = ((index, self._keys[index]) for index in indices if index in self._keys)
-        found = {index: self._store.get(key) for index, key in dict(known).items()}
+    def _kept(self, indices: Iterable[int]) -> dict[int, Encoded]:
+        known = {index: self._keys[index] for index in indices if index in self._keys}
+        found = {index: self._store.get(key) for index, key in known.items()}
         return {index: kept for index, kept in found.items() if kept is not None}
 
     def _computed(self, indices: Sequence[int]) -> dict[int, Encoded]:
         """Return images of one batch, of which another sweep or process may have kept some."""
         images = dict(zip(indices, self._pixels.of(indices), strict=True))
-        self._keys |= zip(images, self._names(list(images.values())), strict=True)
+        digests = [fingerprint.of_image(image) for image in images.values()]
+        keys = fingerprint.of_group(digests) if self._grouped else digests
+        self._keys |= zip(images, keys, strict=True)
         found = self._kept(indices)
         lacking = [index for index in images if index not in found]
-        through = list(images) if lacking and self._grouped else lacking
-        if through:
-            seen = self._seen([images[index] for index in through])
-            made = dict(zip(through, seen, strict=True))
+        if lacking:
+            through = list(images) if self._grouped else lacking
+            encoded = self._encode([images[index] for index in through])
+            made = dict(zip(through, encoded, strict=True))
             for index in lacking:
                 self._store.put(self._keys[index], made[index])
                 found[index] = made[index]
         return found
 
-    def _names(self, images: Sequence[Encoded]) -> list[str]:
-        """Return the keys of images that go through together."""
-        own = [fingerprint.of_image(image) for image in images]
-        return fingerprint.of_group(own) if self._grouped else own
-
-    def _seen(self, images: Sequence[Encoded]) -> list[Encoded]:
+    def _encode(self, images: Sequence[Encoded]) -> list[Encoded]:
         """Put images through the image encoder, in eval mode."""
         base = self._store.base
         batch = {name: tensor.to(base.device) for name, tensor in collation.stacked(images).items()}
         started = time.perf_counter()
-        with still(base):
+        with vision_in_eval_mode(base):
             features = base.family.image_features(base, batch)
         if base.device.type == "cuda":
             torch.cuda.synchronize(base.device)

@@ -1,9 +1,9 @@
-"""Where the features of one base are kept: in its device's memory, and beyond that on disk."""
+"""The store of one base's features: in its device's memory, and beyond that on disk."""
 
-import contextlib
 import os
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -21,7 +21,6 @@ GPU_SHARE = 1 / 16
 """Share of a GPU's memory for the same."""
 DISK_BYTES = 16 * 1024**3
 """Disk for the features of all bases of this user."""
-_SUFFIX = ".safetensors"
 _HEADER = 512
 """Bytes that a file has beside its tensors, at most."""
 
@@ -29,9 +28,9 @@ _HEADER = 512
 class Store:
     """The features of one base by digest of the image.
 
-    What once has its place keeps it: the images of an epoch all come back in the next, and making
-    room for one would only cost another. What does not fit in memory goes to disk, where the
-    operating system's own cache holds what is read again.
+    Nothing is evicted from memory: the images of an epoch all come back in the next, and making
+    room for one would only cost another. What does not fit goes to disk, where the operating
+    system's own cache holds what is read again.
     """
 
     def __init__(self, base: Base, memory: int, disk: "FeatureFiles") -> None:
@@ -46,13 +45,17 @@ class Store:
     def of(cls, base: Base) -> "Store | None":
         """Return the store of a bare base, which from now on takes features in place of pixels.
 
-        None for a base of which it is not known what makes its features.
+        None for a base whose features come from unknown modules.
         """
         if not base.family.VISION_CHAIN:
             return None
         bypass.install(base)
         folder = cache.folder() / "features" / fingerprint.of_encoder(base)
-        return cls(base, _memory(base.device), FeatureFiles(folder, DISK_BYTES))
+        memory = CPU_BYTES
+        if base.device.type == "cuda":
+            total = torch.cuda.get_device_properties(base.device).total_memory
+            memory = int(total * GPU_SHARE)
+        return cls(base, memory, FeatureFiles(folder, DISK_BYTES))
 
     def get(self, key: str) -> Encoded | None:
         """Return what is kept under `key`, its features on the base's device, or None."""
@@ -70,8 +73,8 @@ class Store:
         self._left -= size
         self._kept[key] = features
 
-    def leave_memory(self) -> bool:
-        """Let all that is kept go to disk, from now on, too; return whether there was anything."""
+    def move_to_disk(self) -> bool:
+        """Free the memory: all goes to disk, from now on, too. Return whether there was any."""
         kept, self._kept, self._left = self._kept, {}, 0
         for key, features in kept.items():
             self._disk.put(key, features)
@@ -82,7 +85,7 @@ class FeatureFiles:
     """Files of tensors under `folder`; all such folders beside it share one limit in bytes.
 
     Several processes may use it at once: a file is there as a whole or not at all. Beyond the
-    limit those go that were not used for longest, but none that was used since this process began.
+    limit those not used for longest are removed, but none that was used since this process began.
     """
 
     def __init__(self, folder: Path, limit: int) -> None:
@@ -106,8 +109,15 @@ class FeatureFiles:
 
     def put(self, key: str, tensors: Mapping[str, torch.Tensor]) -> None:
         """Write tensors under `key`, unless the disk is full: what is not kept is made again."""
-        if self._full or not self._has_room(_size(tensors) + _HEADER):
+        size = _size(tensors) + _HEADER
+        if self._full:
             return
+        if self._used is None or self._used + size > self._limit:
+            self._used = self._prune(size)
+        self._full = self._used + size > self._limit
+        if self._full:
+            return
+        self._used += size
         try:
             cache.make(self._folder)
             with atomic_path(self._path(key)) as partial:
@@ -115,44 +125,26 @@ class FeatureFiles:
         except (OSError, SafetensorError):  # the disk itself is full, or cannot be written
             self._full = True
 
-    def _has_room(self, size: int) -> bool:
-        if self._used is None or self._used + size > self._limit:
-            self._used = self._tidied(size)
-        self._full = self._used + size > self._limit
-        self._used += size
-        return not self._full
-
-    def _tidied(self, size: int) -> int:
-        """Remove what is old until a tenth of the limit is free; return what is still used."""
-        found = sorted(self._files(), key=lambda file: file[0])
+    def _prune(self, size: int) -> int:
+        """Remove the oldest files until a tenth of the limit is free; return what is still used."""
+        found = []
+        for path in self._folder.parent.glob("*/*"):
+            with suppress(FileNotFoundError):  # another process prunes, too
+                stat = path.stat()
+                found.append((stat.st_mtime, stat.st_size, path))
         used = sum(taken for _, taken, _ in found)
         if used + size <= self._limit:
             return used
-        for when, taken, path in found:
-            if when >= self._began or used + size <= 0.9 * self._limit:
+        for last_used, taken, path in sorted(found):
+            if last_used >= self._began or used + size <= 0.9 * self._limit:
                 break
             path.unlink(missing_ok=True)
             used -= taken
         return used
 
-    def _files(self) -> list[tuple[float, int, Path]]:
-        """Return (time of last use, bytes, path) of the files of all bases."""
-        found = []
-        for path in self._folder.parent.glob("*/*"):
-            with contextlib.suppress(FileNotFoundError):  # another process tidies, too
-                stat = path.stat()
-                found.append((stat.st_mtime, stat.st_size, path))
-        return found
-
     def _path(self, key: str) -> Path:
-        return self._folder / f"{key}{_SUFFIX}"
-
-
-def _memory(device: torch.device) -> int:
-    if device.type != "cuda":
-        return CPU_BYTES
-    return int(torch.cuda.get_device_properties(device).total_memory * GPU_SHARE)
+        return self._folder / f"{key}.safetensors"
 
 
 def _size(tensors: Mapping[str, torch.Tensor]) -> int:
-    return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+    return sum(tensor.nbytes for tensor in tensors.values())

@@ -1,4 +1,4 @@
-"""Files and folders that are there whole or not at all, whoever reads them and whatever crashes."""
+"""Atomic writes: files and folders that are complete or absent at any moment, crashes included."""
 
 import os
 import secrets
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def atomic_write(file: Path, content: str | bytes, mode: int = 0o666) -> None:
-    """Put a file in place of `file`, once its content is on the disk itself.
+    """Replace `file` by one with this content, once that is on the disk itself.
 
     Text is written in UTF-8 with its line ends as they are; the umask limits `mode`. Raises
     OSError, also for a full disk; what was there before then stays.

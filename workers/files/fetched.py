@@ -1,13 +1,12 @@
 """Base models and data in an object store: each node fetches them once into its cache folder.
 
-What was fetched is listed in a manifest with the sizes and times that the store told. Whoever opens
-it asks the store once more: what is missing, cut off, or newer there is fetched again. While the
-store is away, what is whole here is used as it is.
+What was fetched is listed in a manifest with the sizes and times in the store. Each use asks the
+store once more: what is missing, truncated, or newer there is fetched again. While the store is
+unreachable, what is complete here is used as it is.
 """
 
 import hashlib
 import json
-import os
 import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +17,7 @@ from filelock import FileLock
 
 from workers.files import cache
 from workers.files.addresses import is_address, opened
+from workers.files.atomic import atomic_path
 from workers.redaction import redact
 
 _AT_A_TIME = 8
@@ -29,7 +29,7 @@ def local(place: str, field: str) -> str:
     """Return a path or a hub name as it is, and for an address where it lies on this node.
 
     One process of a node fetches it while the others wait. Raises ValueError, naming `field`,
-    when it is neither there nor here.
+    when it can neither be fetched nor is here.
     """
     if not is_address(place):
         return place
@@ -77,7 +77,7 @@ def is_here(place: str) -> Path | None:
 
 
 def _fetch(address: str, folder: Path, there: Manifest) -> None:
-    """Let a folder have exactly the files of the store."""
+    """Bring a folder to exactly the files of the store."""
     here = _written(folder)
     wanted = [name for name in there if here.get(name) != there[name]]
     wanted += [name for name in _broken(folder, there) if name not in wanted]
@@ -98,17 +98,18 @@ def _fetch(address: str, folder: Path, there: Manifest) -> None:
 
 def _copy(files: Any, source: str, file: Path) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(f".{file.name}.partial")
-    with files.open_input_stream(source) as stream, partial.open("wb") as written:
+    with (
+        atomic_path(file) as partial,
+        files.open_input_stream(source) as stream,
+        partial.open("wb") as written,
+    ):
         shutil.copyfileobj(stream, written, 16_000_000)
-    os.replace(partial, file)
 
 
 def _broken(folder: Path, there: Manifest) -> list[str]:
     """Return the files that are not here with their sizes."""
-    sizes = {name: size for name, (size, _) in there.items()}
-    return [name for name, size in sizes.items()
-            if not (folder / name).is_file() or (folder / name).stat().st_size != size]  # fmt: skip
+    sizes = ((name, folder / name, size) for name, (size, _) in there.items())
+    return [name for name, file, size in sizes if not file.is_file() or file.stat().st_size != size]
 
 
 def _written(folder: Path) -> Manifest:
@@ -132,6 +133,6 @@ def _name(address: str) -> str:
 
 
 def _folder(address: str) -> Path:
-    told = hashlib.sha256(address.encode()).hexdigest()[:8]
+    key = hashlib.sha256(address.encode()).hexdigest()[:8]
     readable = re.sub(r"[^A-Za-z0-9.-]+", "-", _name(address))
-    return cache.folder().absolute() / "fetched" / f"{readable}-{told}"
+    return cache.folder().absolute() / "fetched" / f"{readable}-{key}"

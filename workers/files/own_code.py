@@ -1,4 +1,4 @@
-"""A checkpoint is data: code that it brings is never run, nor does anybody ask whether to run it.
+"""Checkpoints are data: code that they bring is never run, and nobody is asked to run it.
 
 Left out, ``trust_remote_code`` makes transformers ask on a terminal, where a "y" runs the code.
 """
@@ -13,7 +13,7 @@ class OwnCodeError(ValueError):
 
 
 def pickled(base: str) -> str:
-    """Return the sentence for a base without safetensors: a pickle may be a program."""
+    """Return the message for a base without safetensors: a pickle may be a program."""
     return (
         f"model.base: {base!r} has no weights that can be read; they must be safetensors, which "
         "transformers' save_pretrained writes, for a pickle (pytorch_model.bin) is not opened"
@@ -22,7 +22,7 @@ def pickled(base: str) -> str:
 
 @contextmanager
 def refused(source: str | Path) -> Iterator[None]:
-    """Turn what transformers says of code in the checkpoint `source` into an `OwnCodeError`."""
+    """Turn the error of transformers for code in the checkpoint `source` into an `OwnCodeError`."""
     try:
         yield
     except ValueError as error:

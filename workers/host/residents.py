@@ -170,7 +170,7 @@ class Residents:
             del self._groups[name]
             self.device_memory.forget(name)
         stores = (group.store for group in self._groups.values())
-        moved = [store.leave_memory() for store in stores if store]
+        moved = [store.move_to_disk() for store in stores if store]
         errors.release()
         return bool(idle) or any(moved)
 

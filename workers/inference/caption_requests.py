@@ -1,4 +1,4 @@
-"""What may be asked of a captioner: a request, its limits, and its image.
+"""Requests to a captioner: their fields, limits and images.
 
 Nothing here needs torch: a bad request is refused before anything is computed.
 """
@@ -45,8 +45,8 @@ class RequestError(ValueError):
 class CaptionRequest(BaseModel):
     """One image to caption or to ask about.
 
-    The fields say what is expected; `check` looks at what was sent. MLflow validates requests
-    against this class, and answers with the whole request, image and all, what does not fit.
+    The types of the fields are what is expected; `check` validates what was sent. MLflow validates
+    requests against this class, and its error repeats the whole request, image and all.
     """
 
     model_config = ConfigDict(extra="allow")
@@ -103,22 +103,17 @@ def check(request: CaptionRequest, name: str) -> None:
             raise RequestError(f"{name}.{field} must be a string, got {_kind(value)}")
         if field != "image" and _SURROGATE.search(value or ""):
             raise RequestError(f"{name}.{field} must be Unicode text, got a lone surrogate")
-    _check_tokens(request.max_new_tokens, f"{name}.max_new_tokens")
-    if len(request.question or "") > MAX_QUESTION:
+    length = len(request.question or "")
+    if length > MAX_QUESTION:
         raise RequestError(
-            f"{name}.question must have at most {MAX_QUESTION} characters, "
-            f"got {len(request.question or '')}"
+            f"{name}.question must have at most {MAX_QUESTION} characters, got {length}"
         )
-
-
-def _check_tokens(value: Any, name: str) -> None:
-    if value is None:
-        return
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise RequestError(f"{name} must be a whole number, got {_kind(value)}")
-    if not 1 <= value <= MAX_NEW_TOKENS:
-        shown = value if abs(value) < 10**9 else "a huge number"
-        raise RequestError(f"{name} must be from 1 to {MAX_NEW_TOKENS}, got {shown}")
+    tokens = request.max_new_tokens
+    if not isinstance(tokens, int | None) or isinstance(tokens, bool):
+        raise RequestError(f"{name}.max_new_tokens must be a whole number, got {_kind(tokens)}")
+    if tokens is not None and not 1 <= tokens <= MAX_NEW_TOKENS:
+        shown = tokens if abs(tokens) < 10**9 else "a huge number"
+        raise RequestError(f"{name}.max_new_tokens must be from 1 to {MAX_NEW_TOKENS}, got {shown}")
 
 
 def measure(requests: Sequence[CaptionRequest], folder: Path | None) -> list[int]:
@@ -162,28 +157,25 @@ def open_image(request: CaptionRequest, name: str, folder: Path | None) -> "Imag
 
 
 def _data(request: CaptionRequest, name: str, folder: Path | None) -> tuple[bytes, str]:
-    """Return the image file of a request, and what errors call it."""
+    """Return the image file of a request, and its name in errors."""
     if request.image is not None:
-        return _decoded(request.image, f"{name}.image"), f"{name}.image"
-    return _read(str(request.path), f"{name}.path", folder), f"{name}.path"
-
-
-def _decoded(encoded: str, name: str) -> bytes:
-    if len(encoded) > MAX_ENCODED:
-        raise RequestError(
-            f"{name} must have at most {MAX_ENCODED} characters of base64, got {len(encoded)}"
-        )
-    try:
-        return base64.b64decode(encoded, validate=True)
-    except (binascii.Error, ValueError):
-        raise RequestError(f"{name} must be an image file in base64, got something else") from None
-
-
-def _read(path: str, name: str, folder: Path | None) -> bytes:
+        name = f"{name}.image"
+        if len(request.image) > MAX_ENCODED:
+            raise RequestError(
+                f"{name} must have at most {MAX_ENCODED} characters of base64, "
+                f"got {len(request.image)}"
+            )
+        try:
+            return base64.b64decode(request.image, validate=True), name
+        except (binascii.Error, ValueError):
+            raise RequestError(
+                f"{name} must be an image file in base64, got something else"
+            ) from None
+    name, path = f"{name}.path", str(request.path)
     if folder is None:
         raise RequestError(f"{name}: this server reads no files; send the image itself as base64")
     try:
-        return read_within(folder, path, MAX_BYTES)
+        return read_within(folder, path, MAX_BYTES), name
     except OSError as error:
         raise RequestError(
             f"{name} must name a file of at most {MAX_BYTES} bytes in the server's image folder, "

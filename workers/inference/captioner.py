@@ -1,4 +1,4 @@
-"""A captioner: a base with its adapter that answers requests, alone or many at once."""
+"""A captioner: a base with its adapter that answers requests, one or many at once."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """A request as its model takes it: what is left to do is `generate`."""
+    """A request as its model takes it, ready for `generate`."""
 
     image: Encoded
     prompt: Prompt
@@ -64,13 +64,12 @@ class Captioner:
 
     def prepare_image(self, image: "Image", request: CaptionRequest, name: str) -> Prepared:
         """Prepare a checked request whose image is decoded. Raises `RequestError`."""
-        prompt = self._prompt(request.question, f"{name}.question")
-        return self._prepared(image, prompt, request.max_new_tokens, name)
+        tokens = request.max_new_tokens
+        return self._prepared(image, request.question, f"{name}.question", tokens)
 
     def prepare_file(self, path: Path, question: str | None) -> Prepared:
         """Decode an image file of this machine's user. Raises `RequestError` or `ImageError`."""
-        prompt = self._prompt(question, f"{path}: the question")
-        return self._prepared(open_rgb(path), prompt, None, str(path))
+        return self._prepared(open_rgb(path), question, f"{path}: the question")
 
     def write(self, prepared: Sequence[Prepared]) -> list[str]:
         """Return a caption or answer of each; all must have equal `max_new_tokens`."""
@@ -87,8 +86,7 @@ class Captioner:
         """Return a caption or answer of each, in order, written in as few batches as can be."""
         captions: dict[int, str] = {}
         for numbers in batches(range(len(prepared)), lambda n: prepared[n].max_new_tokens):
-            written = self.write([prepared[number] for number in numbers])
-            captions |= zip(numbers, written, strict=True)
+            captions |= zip(numbers, self.write([prepared[n] for n in numbers]), strict=True)
         return [captions[number] for number in range(len(prepared))]
 
     def answer(self, requests: Sequence[CaptionRequest]) -> list[str]:
@@ -109,27 +107,21 @@ class Captioner:
             raise RequestError(f"{name} must not contain the token that stands for an image")
 
     def _prepared(
-        self, image: "Image", prompt: Prompt, max_new_tokens: int | None, name: str
+        self, image: "Image", question: str | None, name: str, max_new_tokens: int | None = None
     ) -> Prepared:
-        encoded = self.base.family.encode(self.base, image)
-        room = self._room(encoded, prompt, f"{name}.question")
-        wanted = max_new_tokens or self.max_new_tokens
-        return Prepared(image=encoded, prompt=prompt, max_new_tokens=min(wanted, room))
-
-    def _prompt(self, question: str | None, name: str) -> Prompt:
+        """Return a prepared request; `name` is what errors call the question."""
         self.check_question(question, name)
-        return self.asking.about(self.base.family, question, name)
-
-    def _room(self, image: Encoded, prompt: Prompt, name: str) -> int:
-        """Return how many tokens can follow the prompt."""
-        used = len(self.base.family.prompt_tokens(self.base, image, prompt))
-        room = self.base.positions - (0 if self.base.encoder_decoder else used)
-        if used > self.base.positions or room < 1:
+        base, prompt = self.base, self.asking.about(self.base.family, question, name)
+        encoded = base.family.encode(base, image)
+        used = len(base.family.prompt_tokens(base, encoded, prompt))
+        room = base.positions - (0 if base.encoder_decoder else used)
+        if used > base.positions or room < 1:
             raise RequestError(
                 f"{name} must be shorter: with the image it has {used} tokens, and the model "
-                f"takes {self.base.positions} in all"
+                f"takes {base.positions} in all"
             )
-        return room
+        tokens = min(max_new_tokens or self.max_new_tokens, room)
+        return Prepared(image=encoded, prompt=prompt, max_new_tokens=tokens)
 
 
 def batches(items: Sequence[Item], key: Callable[[Item], Any]) -> Iterator[list[Item]]:

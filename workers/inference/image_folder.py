@@ -1,4 +1,4 @@
-"""Reading files that a stranger names, from one folder and from nowhere else."""
+"""Safe reading of files that a client names, from one folder and from nowhere else."""
 
 import errno
 import os
@@ -27,17 +27,13 @@ def read_within(folder: Path, path: str, limit: int) -> bytes:
         for part in parts[:-1]:
             opened.append(os.open(part, _FOLDER, dir_fd=opened[-1]))
         opened.append(os.open(parts[-1], _FILE, dir_fd=opened[-1]))
-        return _content(opened[-1], limit)
+        if not stat.S_ISREG(os.fstat(opened[-1]).st_mode):
+            raise PermissionError(errno.EACCES, "no plain file")
+        with open(opened[-1], "rb", closefd=False) as file:
+            content = file.read(limit + 1)
     finally:
         for descriptor in opened:
             os.close(descriptor)
-
-
-def _content(descriptor: int, limit: int) -> bytes:
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        raise PermissionError(errno.EACCES, "no plain file")
-    with open(descriptor, "rb", closefd=False) as file:
-        content = file.read(limit + 1)
     if len(content) > limit:
         raise OSError(errno.EFBIG, "too large")
     return content

@@ -32,7 +32,7 @@ def base_bytes(files: CheckpointFiles, quantization: str, dtype: str, *, gpu: bo
     stay in the base's own precision.
     """
     element = element_bytes(dtype, gpu=gpu)
-    packed = quantizations.get(quantization).BYTES_PER_WEIGHT or element
+    packed = quantizations.get(quantization).bytes_per_weight or element
     return sum(
         math.prod(shape) * (packed if is_linear(name, shape) else element)
         for name, shape in files.shapes.items()

@@ -2,7 +2,7 @@
 
 import copy
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,6 @@ from workers.models.biases import Biases
 from workers.recipe import Adapter
 
 WEIGHTS = "adapter_model.safetensors"
-_INIT: dict[str, bool | str] = {
-    "default": True,
-    "gaussian": "gaussian",
-    "orthogonal": "orthogonal",
-}
 
 
 def lora_config(adapter: Adapter, base: Base) -> LoraConfig:
@@ -32,9 +27,9 @@ def lora_config(adapter: Adapter, base: Base) -> LoraConfig:
     Raises ValueError, naming ``adapter.targets`` or ``adapter.trained_modules``, for what the
     base does not have.
     """
-    adapted_layers(adapter, base)
+    layers = adapted_layers(adapter, base)
     for path in adapter.trained_modules:
-        _check_trained_module(path, adapter, base)
+        _check_trained_module(path, layers, base)
     # Without a task type peft wraps with plain PeftModel, whose forward takes any keyword.
     return LoraConfig(
         r=adapter.rank,
@@ -43,7 +38,7 @@ def lora_config(adapter: Adapter, base: Base) -> LoraConfig:
         target_modules=target_pattern(base.family, adapter.targets),
         use_rslora=adapter.variant == "rslora",
         use_dora=adapter.variant == "dora",
-        init_lora_weights=_INIT[adapter.init],  # type: ignore[arg-type]
+        init_lora_weights=True if adapter.init == "default" else adapter.init,
         modules_to_save=list(adapter.trained_modules) or None,
     )
 
@@ -73,7 +68,7 @@ def linear_layer(base: Base, path: str) -> Any:
     return module.get_base_layer() if isinstance(module, BaseTunerLayer) else module
 
 
-def _check_trained_module(path: str, adapter: Adapter, base: Base) -> None:
+def _check_trained_module(path: str, layers: Sequence[str], base: Base) -> None:
     """Refuse a module that is not there, or that peft would not take alone."""
     field = "adapter.trained_modules must be full paths of modules of the base"
     if path not in base.modules:
@@ -84,9 +79,7 @@ def _check_trained_module(path: str, adapter: Adapter, base: Base) -> None:
             f"{field} that no other path ends with, got {path!r}, with which "
             f"{others[0]!r} ends, too; adapt it with adapter.targets instead"
         )
-    inside = [
-        layer for layer in adapted_layers(adapter, base) if f"{layer}.".startswith(path + ".")
-    ]
+    inside = [layer for layer in layers if f"{layer}.".startswith(path + ".")]
     if inside:
         raise ValueError(
             f"{field} outside of adapter.targets, got {path!r}, which has {inside[0]!r}"
@@ -106,6 +99,7 @@ class AdaptedBase:
         self.base = base
         self._peft: PeftModel | None = None
         self._adapters: dict[str, Adapter] = {}
+        self._layers: dict[str, frozenset[str]] = {}
         self._active: str | None = None
         self._biases = Biases(base.model)
         # Read while the base is bare: later its layers have other paths.
@@ -118,12 +112,13 @@ class AdaptedBase:
 
     @property
     def model(self) -> Any:
-        """The model to call: with the active adapter, or the bare base when there is none."""
+        """The model to call: with the active adapter, or the bare base where there is none."""
         return self._peft if self._peft is not None else self.base.model
 
     def attach(self, name: str, adapter: Adapter, seed: int) -> None:
         """Add a new adapter and make it the active one; `seed` decides its first weights."""
-        self._check_neighbours(adapter)
+        layers = frozenset(adapted_layers(adapter, self.base))
+        self._refuse_conflicts(adapter, layers)
         config = lora_config(adapter, self.base)
         self._active = None
         self._biases.place(None)
@@ -133,8 +128,15 @@ class AdaptedBase:
                 self._peft = get_peft_model(self.base.model, config, adapter_name=name)
             else:
                 self._peft.add_adapter(name, config)
-        self._adapters[name] = adapter
-        self._biases.add(name, self._trained_biases(adapter))
+        self._adapters[name], self._layers[name] = adapter, layers
+        copied = tuple(f"{path}." for path in adapter.trained_modules)  # with their own biases
+        biases = [
+            path
+            for path in self._biases.paths
+            if (adapter.bias == "all" or (adapter.bias != "none" and path in layers))
+            and not f"{path}.".startswith(copied)
+        ]
+        self._biases.add(name, biases)
         self.activate(name)
 
     def activate(self, name: str) -> None:
@@ -160,7 +162,7 @@ class AdaptedBase:
         """Remove an adapter; with the last one the peft wrapper goes too."""
         peft = self._attached(name)
         self._biases.remove(name)
-        del self._adapters[name]
+        del self._adapters[name], self._layers[name]
         self._active = None
         if not self._adapters:
             for module in peft.modules():
@@ -213,28 +215,17 @@ class AdaptedBase:
         config.bias = self._adapters[name].bias
         config.save_pretrained(str(folder))
 
-    def _trained_biases(self, adapter: Adapter) -> tuple[str, ...]:
-        """Return the paths whose biases the adapter trains; copied modules have their own."""
-        if adapter.bias == "none":
-            return ()
-        adapted = set(adapted_layers(adapter, self.base))
-        copied = tuple(f"{path}." for path in adapter.trained_modules)
-        return tuple(
-            path
-            for path in self._biases.paths
-            if (adapter.bias == "all" or path in adapted) and not f"{path}.".startswith(copied)
-        )
-
     def _bias_key(self, name: str, path: str) -> str:
         """Return the name that plain peft gives a bias when this adapter is alone."""
-        layer = ".base_layer" if path in adapted_layers(self._adapters[name], self.base) else ""
+        layer = ".base_layer" if path in self._layers[name] else ""
         return f"base_model.model.{path}{layer}.bias"
 
-    def _check_neighbours(self, new: Adapter) -> None:
+    def _refuse_conflicts(self, new: Adapter, layers: Collection[str]) -> None:
         """Refuse to copy a module in which another adapter has something, and the reverse."""
         for name, other in self._adapters.items():
-            for copying, inside in ((new, other), (other, new)):
-                used = {*adapted_layers(inside, self.base), *inside.trained_modules}
+            changed = {*layers, *new.trained_modules}
+            theirs = {*self._layers[name], *other.trained_modules}
+            for copying, used in ((new, theirs), (other, changed)):
                 for path in copying.trained_modules:
                     if any(f"{one}.".startswith(f"{path}.") for one in used - {path}):
                         raise ValueError(
@@ -252,3 +243,22 @@ class AdaptedBase:
 def read_weights(folder: Path) -> dict[str, torch.Tensor]:
     """Return the weights that `AdaptedBase.save` wrote to `folder`."""
     return load_file(folder / WEIGHTS)
+
+
+def unloaded_weights(model: Any, folder: Path) -> tuple[str, ...]:
+    """Return the names of the file's weights that the loaded peft `model` lacks or has otherwise.
+
+    `folder` is an adapter as peft saves it; peft skips what it cannot place. Values are compared
+    in the model's precision.
+    """
+    loaded = {
+        name: weight.detach().cpu()
+        for name, weight in get_peft_model_state_dict(model, save_embedding_layers=False).items()
+    }
+    return tuple(
+        name
+        for name, saved in sorted(read_weights(folder).items())
+        if name not in loaded
+        or loaded[name].shape != saved.shape
+        or not torch.equal(loaded[name], saved.to(loaded[name].dtype))
+    )

@@ -17,7 +17,7 @@ from workers.files import cache
 
 @dataclass(frozen=True, kw_only=True)
 class TinyBase:
-    """What is known of a built-in base before it is built."""
+    """Properties of a built-in base that are known before it is built."""
 
     builder: str
     """Module with ``build(folder, progress)``, imported only to build."""
@@ -45,16 +45,24 @@ def is_cached(name: str) -> bool:
 def base_folder(name: str, progress: Callable[[str], None] | None = None) -> Path:
     """Return the folder of a built-in base, building it if it is not cached.
 
-    Any number of processes may ask at once: one builds, the others wait for it. `progress` is
-    called with lines of text while building. Raises ValueError when there is no base of this
+    Any number of processes may call this at once: one builds, the others wait for it. `progress`
+    is called with lines of text while building. Raises ValueError when there is no base of this
     name, and OSError when the cache folder cannot be written.
     """
     folder = _folder(name)
-    if not _is_complete(folder):
-        _make_cache(folder.parent)
-        with FileLock(folder.with_name(f"{folder.name}.lock")):
-            if not _is_complete(folder):
-                _build(name, folder, progress or _silent)
+    if _is_complete(folder):
+        return folder
+    cache.make(folder.parent)
+    with FileLock(folder.with_name(f"{folder.name}.lock")):
+        if not _is_complete(folder):
+            partial = folder.with_name(f"{folder.name}.partial")
+            for leftover in (partial, folder):  # of a build that was killed, of a damaged cache
+                shutil.rmtree(leftover, ignore_errors=True)
+            partial.mkdir()
+            report = progress or (lambda line: None)
+            report(f"building the base {name}: once, about half a minute, kept in {folder}")
+            import_module(BASES[name].builder).build(partial, report)
+            os.replace(partial, folder)
     return folder
 
 
@@ -69,30 +77,3 @@ def _is_complete(folder: Path) -> bool:
         (folder / file).is_file()
         for file in ("config.json", "model.safetensors", "processor_config.json")
     )
-
-
-def _make_cache(folder: Path) -> None:
-    try:
-        cache.make(folder)
-        writable = os.access(folder, os.W_OK)
-    except OSError:
-        writable = False
-    if not writable:
-        raise OSError(
-            f"the cache folder {folder} cannot be written; set {cache.VARIABLE} to one that can"
-        )
-
-
-def _build(name: str, folder: Path, progress: Callable[[str], None]) -> None:
-    """Build beside `folder` and move the whole into place; the lock must be held."""
-    partial = folder.with_name(f"{folder.name}.partial")
-    for leftover in (partial, folder):  # of a build that was killed, of a damaged cache
-        shutil.rmtree(leftover, ignore_errors=True)
-    partial.mkdir()
-    progress(f"building the base {name}: once, about half a minute, kept in {folder}")
-    import_module(BASES[name].builder).build(partial, progress)
-    os.replace(partial, folder)
-
-
-def _silent(line: str) -> None:
-    """Take a line of progress and show it to nobody."""

@@ -1,4 +1,4 @@
-"""What a saved checkpoint tells without loading it: names and shapes of its weights."""
+"""Saved checkpoints read without loading them: names and shapes of their weights."""
 
 import json
 import math
@@ -14,7 +14,7 @@ from workers.files import fetched, own_code
 from workers.models import builtin
 
 PROCESSORS = ("processor_config.json", "preprocessor_config.json")
-"""Files that may tell how an image processor sizes images; the first that does counts."""
+"""Files that may say how an image processor sizes images; the first that does counts."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,10 +56,15 @@ def find(base: str, revision: str | None) -> CheckpointFiles | None:
     if not files and any(folder.glob("pytorch_model*.bin")):
         raise ValueError(own_code.pickled(base))
     config = json.loads((folder / "config.json").read_text())
-    renames = families.get(config["model_type"]).SAVED_NAMES
+    shapes = {}
+    for file in files:
+        for name, shape in _shapes(file):
+            for pattern, replacement in families.get(config["model_type"]).SAVED_NAMES.items():
+                name = re.sub(pattern, replacement, name)
+            shapes[name] = shape
     return CheckpointFiles(
         model_type=config["model_type"],
-        shapes={_loaded(name, renames): shape for file in files for name, shape in _shapes(file)},
+        shapes=shapes,
         file_bytes=sum(file.stat().st_size for file in files),
         config=config,
         pixels=_pixels(folder),
@@ -80,9 +85,12 @@ def from_config(folder: Path) -> CheckpointFiles:
         model = AutoModelForImageTextToText.from_config(config, trust_remote_code=False)
     shapes = {name: tuple(weight.shape) for name, weight in model.named_parameters()}
     return CheckpointFiles(
-        model_type=config.model_type, shapes=shapes, file_bytes=0, config=config.to_dict(),
+        model_type=config.model_type,
+        shapes=shapes,
+        file_bytes=0,
+        config=config.to_dict(),
         pixels=_pixels(folder),
-    )  # fmt: skip
+    )
 
 
 def local_folder(base: str, revision: str | None) -> Path | None:
@@ -116,13 +124,6 @@ def _pixels(folder: Path) -> tuple[int, int] | None:
         if None not in limits:
             return int(limits[0]), int(limits[1])
     return None
-
-
-def _loaded(name: str, renames: Mapping[str, str]) -> str:
-    """Return the name that a saved weight has in the loaded model."""
-    for pattern, replacement in renames.items():
-        name = re.sub(pattern, replacement, name)
-    return name
 
 
 def _shapes(file: Path) -> Iterator[tuple[str, tuple[int, ...]]]:

@@ -1,5 +1,6 @@
-"""Loading of base models: from a folder, the model hub, or a built-in base."""
+"""Base models, loaded from a folder, the model hub, or as built-in ones, and their identity."""
 
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -12,8 +13,6 @@ from workers.families.base import Base, Family
 from workers.files import fetched, own_code
 from workers.models import builtin
 from workers.recipe import Model
-
-_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 def resolve(base: str) -> str:
@@ -28,11 +27,24 @@ def resolve(base: str) -> str:
     return str(path) if path.is_dir() else base
 
 
-def compute_dtype(model: Model, device: torch.device) -> torch.dtype:
-    """Return the precision of the base: ``auto`` is bfloat16 on a GPU, float32 on a CPU."""
-    if model.dtype != "auto":
-        return _DTYPES[model.dtype]
-    return torch.bfloat16 if device.type == "cuda" else torch.float32
+def identity(model: Model) -> str:
+    """Return ``name@commit`` for a model of the hub, and the SHA-256 of its files for a folder.
+
+    A folder has the same identity on every machine. Its weights are read once, about a second
+    per GB. Raises OSError when the hub's model is neither reachable nor downloaded.
+    """
+    source = resolve(model.base)
+    if not Path(source).is_dir():
+        commit = getattr(_saved_config(model, source), "_commit_hash", None)
+        return f"{model.base}@{commit or model.revision}"
+    digest = hashlib.sha256()
+    # What of a saved checkpoint decides what it computes.
+    patterns = ("config.json", "*.safetensors", "*.bin")
+    for file in sorted({file for pattern in patterns for file in Path(source).glob(pattern)}):
+        with file.open("rb") as opened:
+            found = hashlib.file_digest(opened, "sha256").hexdigest()
+        digest.update(f"{file.name} {found}\n".encode())
+    return digest.hexdigest()
 
 
 def load_base(model: Model, quantization: str, device: torch.device) -> Base:
@@ -50,9 +62,16 @@ def load_base(model: Model, quantization: str, device: torch.device) -> Base:
         )
     config = without_dropout(_config(model, source))
     family = families.get(config.model_type)
-    processor = _processor(model, source, family)
-    _check_vocabulary(model, processor, config)
-    dtype = compute_dtype(model, device)
+    processor = load_processor(model, source, family)
+    tokens, known = len(processor.tokenizer), config.get_text_config().vocab_size
+    if tokens < known / 2:  # nearly empty: transformers makes one where the files are missing
+        raise ValueError(
+            f"model.base: the tokenizer of {model.base!r} knows {tokens} tokens, the model "
+            f"{known}; the tokenizer's files (tokenizer.json, or its vocabulary) are missing"
+        )
+    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
+    if model.dtype != "auto":
+        dtype = getattr(torch, model.dtype)
     storage = quantizations.get(quantization)
     # Else transformers has a service convert a base of the hub that has no safetensors.
     os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "true")
@@ -74,9 +93,12 @@ def load_base(model: Model, quantization: str, device: torch.device) -> Base:
     storage.prepare(loaded)
     loaded.requires_grad_(False)
     base = Base(
-        model=loaded.eval(), processor=processor, family=family, device=device,
+        model=loaded.eval(),
+        processor=processor,
+        family=family,
+        device=device,
         quantization=quantization,
-    )  # fmt: skip
+    )
     family.check(base)
     return base
 
@@ -95,34 +117,32 @@ def without_dropout(config: Any) -> Any:
     return config
 
 
+def _saved_config(model: Model, source: str) -> Any:
+    from transformers import AutoConfig
+
+    with own_code.refused(source):
+        return AutoConfig.from_pretrained(source, revision=model.revision, trust_remote_code=False)
+
+
 def _config(model: Model, source: str) -> Any:
     """Return the checkpoint's config, of an architecture that can be loaded."""
-    from transformers import AutoConfig
     from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
     try:
-        with own_code.refused(source):
-            config = AutoConfig.from_pretrained(
-                source, revision=model.revision, trust_remote_code=False
-            )
+        config = _saved_config(model, source)
     except own_code.OwnCodeError:
         raise
     except OSError as error:
         raise _missing(model, error) from error
     except ValueError as error:  # a model_type that transformers does not know, or none
-        kind = _saved_type(source)
+        try:
+            kind = str(json.loads((Path(source) / "config.json").read_text())["model_type"])
+        except (OSError, ValueError, KeyError):
+            kind = "unknown"
         raise families.unsupported(kind, f"transformers cannot read its config: {error}") from error
     if config.model_type not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES:
         raise families.unsupported(config.model_type, "transformers does not load it so")
     return config
-
-
-def _saved_type(source: str) -> str:
-    """Return the model_type of a saved config, or ``unknown``."""
-    try:
-        return str(json.loads((Path(source) / "config.json").read_text())["model_type"])
-    except (OSError, ValueError, KeyError):
-        return "unknown"
 
 
 def _missing(model: Model, error: OSError) -> ValueError:
@@ -138,8 +158,11 @@ def _missing(model: Model, error: OSError) -> ValueError:
     )
 
 
-def _processor(model: Model, source: str, family: Family) -> Any:
-    """Return the checkpoint's processor, image processor and tokenizer in one."""
+def load_processor(model: Model, source: str, family: Family) -> Any:
+    """Return the checkpoint's processor, image processor and tokenizer in one.
+
+    Raises ValueError, naming ``model.base``, where some of its files are missing.
+    """
     try:
         processor = family.load_processor(source, model.revision)
     except own_code.OwnCodeError:
@@ -157,13 +180,3 @@ def _processor(model: Model, source: str, family: Family) -> Any:
             "missing"
         )
     return processor
-
-
-def _check_vocabulary(model: Model, processor: Any, config: Any) -> None:
-    """Refuse the nearly empty tokenizer that transformers makes where its files are missing."""
-    tokens, known = len(processor.tokenizer), config.get_text_config().vocab_size
-    if tokens < known / 2:
-        raise ValueError(
-            f"model.base: the tokenizer of {model.base!r} knows {tokens} tokens, the model "
-            f"{known}; the tokenizer's files (tokenizer.json, or its vocabulary) are missing"
-        )

@@ -1,29 +1,22 @@
-"""How the frozen base is stored: one file and one line here per quantization.
+"""How the frozen base is stored: a class per kind of storage and one line here per quantization.
 
-Each module offers `BYTES_PER_WEIGHT` (of the quantized layers, for estimates),
-`config(dtype)` (what transformers' ``from_pretrained`` takes, or None),
-`prepare(model)`, called once after loading, and `why_rows_mix(device, training=)`, which
-decides what trials do together. Importing them is cheap.
+Importing them is cheap: bitsandbytes and transformers are imported where they are used.
 """
 
-from importlib import import_module
-from typing import Any, Protocol, cast
+from collections.abc import Mapping
+from typing import Any, Protocol
 
-MODULES = {
-    "none": "workers.quantizations.none",
-    "int8": "workers.quantizations.int8",
-    "nf4": "workers.quantizations.nf4",
-    "nf4-single": "workers.quantizations.nf4_single",
-    "fp4": "workers.quantizations.fp4",
-    "fp4-single": "workers.quantizations.fp4_single",
-}
-NAMES = tuple(MODULES)
+from workers.quantizations.four_bit import FourBit
+from workers.quantizations.int8 import Int8
+from workers.quantizations.none import Unquantized
 
 
 class Quantization(Protocol):
-    """What a module of this package offers."""
+    """What decides how a base is loaded, and what trials of it can do together."""
 
-    BYTES_PER_WEIGHT: float | None
+    @property
+    def bytes_per_weight(self) -> float | None:
+        """Bytes per weight of the quantized layers; None where the compute type decides."""
 
     def config(self, dtype: Any) -> Any:
         """Return the quantization config for `from_pretrained`; `dtype` is the compute type."""
@@ -38,6 +31,17 @@ class Quantization(Protocol):
         """
 
 
+QUANTIZATIONS: Mapping[str, Quantization] = {
+    "none": Unquantized(),
+    "int8": Int8(),
+    "nf4": FourBit("nf4", double=True),
+    "nf4-single": FourBit("nf4", double=False),
+    "fp4": FourBit("fp4", double=True),
+    "fp4-single": FourBit("fp4", double=False),
+}
+NAMES = tuple(QUANTIZATIONS)
+
+
 def get(name: str) -> Quantization:
     """Return the quantization called `name`; raises KeyError for an unknown one."""
-    return cast(Quantization, import_module(MODULES[name]))
+    return QUANTIZATIONS[name]

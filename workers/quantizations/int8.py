@@ -3,26 +3,27 @@
 import logging
 from typing import Any
 
-BYTES_PER_WEIGHT: float | None = 1.0
 
+class Int8:
+    """8-bit weights, and 8-bit activations but for outlier columns."""
 
-def config(dtype: Any) -> Any:
-    """Return the bitsandbytes config; inputs of other types are cast by each layer."""
-    from transformers import BitsAndBytesConfig
+    bytes_per_weight: float | None = 1.0
 
-    return BitsAndBytesConfig(load_in_8bit=True)
+    def config(self, dtype: Any) -> Any:
+        """Return the bitsandbytes config; inputs of other types are cast by each layer."""
+        from transformers import BitsAndBytesConfig
 
+        return BitsAndBytesConfig(load_in_8bit=True)
 
-def prepare(model: Any) -> None:
-    """Silence bitsandbytes, which logs 'inputs will be cast' at every call of every layer."""
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    def prepare(self, model: Any) -> None:
+        """Silence bitsandbytes, which logs 'inputs will be cast' at every call of every layer."""
+        logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
+    def why_rows_mix(self, device: str, *, training: bool) -> str | None:
+        """Return the reason, but for training on a CPU.
 
-def why_rows_mix(device: str, *, training: bool) -> str | None:
-    """Return the reason, but for training on a CPU.
-
-    There bitsandbytes multiplies by the dequantized weights (`MatMul8bitFp`), row by row.
-    """
-    if device == "cpu" and training:
-        return None
-    return "the outlier columns of LLM.int8() come from the whole batch"
+        There bitsandbytes multiplies by the dequantized weights (`MatMul8bitFp`), row by row.
+        """
+        if device == "cpu" and training:
+            return None
+        return "the outlier columns of LLM.int8() come from the whole batch"

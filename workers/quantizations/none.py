@@ -2,18 +2,18 @@
 
 from typing import Any
 
-BYTES_PER_WEIGHT: float | None = None
-"""The compute type decides."""
 
+class Unquantized:
+    """Weights in the compute type."""
 
-def config(dtype: Any) -> None:
-    """Return None: nothing is quantized."""
+    bytes_per_weight: float | None = None
 
+    def config(self, dtype: Any) -> None:
+        """Return None: nothing is quantized."""
 
-def prepare(model: Any) -> None:
-    """Do nothing: a plain base needs nothing."""
+    def prepare(self, model: Any) -> None:
+        """Do nothing: a plain base needs nothing."""
 
-
-def why_rows_mix(device: str, *, training: bool) -> str | None:
-    """Return None: each row meets the same weights."""
-    return None
+    def why_rows_mix(self, device: str, *, training: bool) -> str | None:
+        """Return None: each row meets the same weights."""
+        return None

@@ -28,6 +28,7 @@ _SIZES: Mapping[str, Any] = {
     "num_attention_heads": HEADS,
     "initializer_range": 0.08,
 }
+_ROPE = {"rope_type": "default", "mrope_section": [2, 3, 3], "rope_theta": 10_000.0}
 _VISION: Mapping[str, Any] = {**_SIZES, "image_size": IMAGE_SIZE, "patch_size": PATCH_SIZE}
 
 
@@ -154,23 +155,21 @@ def _qwen2_5_vl() -> tuple[Any, Any]:
             "num_key_value_heads": 1,
             "vocab_size": len(tokenizer),
             "max_position_embeddings": POSITIONS,
-            "rope_parameters": {
-                "rope_type": "default", "mrope_section": [2, 3, 3], "rope_theta": 10_000.0,
-            },
+            "rope_parameters": _ROPE,
             "pad_token_id": number("<|endoftext|>"),
             "eos_token_id": number("<|im_end|>"),
         },
         vision_config={
-            "depth": 1, "hidden_size": HIDDEN, "intermediate_size": 2 * HIDDEN,
-            "num_heads": HEADS, "out_hidden_size": HIDDEN, "fullatt_block_indexes": [0],
-            "initializer_range": 0.08,
+            **{name: _SIZES[name] for name in ("hidden_size", "intermediate_size")},
+            **{"depth": 1, "num_heads": HEADS, "out_hidden_size": HIDDEN},
+            **{"fullatt_block_indexes": [0], "initializer_range": 0.08},
         },
         image_token_id=number("<|image_pad|>"),
         video_token_id=number("<|video_pad|>"),
         vision_start_token_id=number("<|vision_start|>"),
         vision_end_token_id=number("<|vision_end|>"),
         tie_word_embeddings=True,
-    )  # fmt: skip
+    )
     images = Qwen2VLImageProcessorPil(min_pixels=56 * 56, max_pixels=112 * 112)
     processor = image_only_class()(images, tokenizer, tokenizers.CHAT_TEMPLATE)
     model = Qwen2_5_VLForConditionalGeneration(config)
@@ -180,11 +179,7 @@ def _qwen2_5_vl() -> tuple[Any, Any]:
 
 
 def _paligemma() -> tuple[Any, Any]:
-    from transformers import (
-        PaliGemmaConfig,
-        PaliGemmaForConditionalGeneration,
-        PaliGemmaProcessor,
-    )
+    from transformers import PaliGemmaConfig, PaliGemmaForConditionalGeneration, PaliGemmaProcessor
     from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
     images = SiglipImageProcessorPil(size={"height": IMAGE_SIZE, "width": IMAGE_SIZE})
@@ -199,16 +194,14 @@ def _paligemma() -> tuple[Any, Any]:
             "head_dim": HIDDEN // HEADS,
             "max_position_embeddings": POSITIONS,
         },
-        vision_config={
-            **_VISION, "model_type": "siglip_vision_model", "vision_use_head": False,
-        },
+        vision_config={**_VISION, "model_type": "siglip_vision_model", "vision_use_head": False},
         image_token_index=processor.image_token_id,
         projection_dim=HIDDEN,
         hidden_size=HIDDEN,
         bos_token_id=processor.tokenizer.bos_token_id,
         eos_token_id=processor.tokenizer.eos_token_id,
         pad_token_id=processor.tokenizer.pad_token_id,
-    )  # fmt: skip
+    )
     return PaliGemmaForConditionalGeneration(config), processor
 
 

@@ -6,14 +6,14 @@ from typing import Any
 
 import torch
 
-from workers.data.scenes import base_caption, catalog_caption, scenes, target_captions
+from workers.data.scenes import all_captions
 
 IMAGE_SIZE = 32
 """Width and height to which the processor resizes, pixels."""
 PATCH_SIZE = 8
 HIDDEN = 64
 LAYERS = 2
-"""Of the text decoder, and as many of the vision tower."""
+"""Layers of the text decoder, and of the vision tower."""
 HEADS = 4
 POSITIONS = 192
 """Longest caption, tokens: some 190 letters where no word is known."""
@@ -23,12 +23,7 @@ PAD, _, CLS, SEP, _ = range(len(SPECIAL_TOKENS))
 
 def vocabulary() -> dict[str, int]:
     """Return the WordPiece vocabulary: the words of the scenes, and letters for all others."""
-    words = {
-        word
-        for scene in scenes()
-        for caption in (base_caption(scene), catalog_caption(scene), *target_captions(scene))
-        for word in caption.split()
-    }
+    words = {word for caption in all_captions() for word in caption.split()}
     letters = [*string.ascii_lowercase, *string.digits]
     inner = [f"##{letter}" for letter in letters]
     pieces = [*SPECIAL_TOKENS, *sorted(words), *letters, *inner, *string.punctuation]
@@ -56,7 +51,7 @@ def make_processor() -> Any:
 
 
 def make_model(tokens: int) -> Any:
-    """Return an untrained `GitForCausalLM` for a vocabulary of so many tokens."""
+    """Return an untrained `GitForCausalLM` for a vocabulary of `tokens` entries."""
     from transformers import GitConfig, GitForCausalLM
 
     sizes = {
@@ -79,17 +74,12 @@ def make_model(tokens: int) -> Any:
         attn_implementation="eager",
     )
     model = GitForCausalLM(config)
-    _widen_embeddings(model)
-    return model
-
-
-def _widen_embeddings(model: Any) -> None:
-    """Draw the embeddings anew: with the usual 0.02 so small a model learns next to nothing."""
     vision = model.git.image_encoder.vision_model.embeddings
     text = model.git.embeddings
     patch = vision.patch_embedding.weight
-    with torch.no_grad():
+    with torch.no_grad():  # with the usual deviation of 0.02 so small a model learns nothing
         patch.normal_(0.0, 1.0 / math.sqrt(patch[0].numel()))
         vision.position_embedding.weight.normal_(0.0, 1.0)
         text.position_embeddings.weight.normal_(0.0, 1.0)
         text.word_embeddings.weight.normal_(0.0, 0.5)
+    return model

@@ -1,12 +1,11 @@
 """The builder of `tiny:shapes`: a very small GIT that learns the base wording of the scenes.
 
-Besides, it meets the target's words, in the catalog wording, and spelled words, so that it can
+It also sees the target's words, in the catalog wording, and spelled words, so that it can
 be tuned on captions with any words. The held-out scenes stay unseen.
 """
 
 import random
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from workers.data.scenes import Scene, base_caption, catalog_caption, draw, known_scenes
+from workers.data.scenes import base_caption, catalog_caption, draw, known_scenes
 from workers.tiny.git import CLS, PAD, SEP, make_model, make_processor
 
 
@@ -41,42 +40,39 @@ def build(folder: Path, progress: Callable[[str], None], plan: Pretraining | Non
     The number of threads and torch's random state are the same afterwards as before.
     """
     plan = plan or Pretraining()
-    with _reproducible(plan.seed):
-        processor = make_processor()
-        model = make_model(len(processor.tokenizer))
-        _train(model, processor, plan, progress)
+    threads = torch.get_num_threads()
+    with torch.random.fork_rng(devices=[]):
+        # torch.manual_seed would seed GPUs too, whose state is not restored.
+        torch.default_generator.manual_seed(plan.seed)
+        torch.set_num_threads(1)
+        try:
+            processor = make_processor()
+            model = make_model(len(processor.tokenizer))
+            _train(model, processor, plan, progress)
+        finally:
+            torch.set_num_threads(threads)
     model.eval()
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
 
 
-@contextmanager
-def _reproducible(seed: int) -> Iterator[None]:
-    threads = torch.get_num_threads()
-    with torch.random.fork_rng(devices=[]):
-        # torch.manual_seed would seed GPUs too, whose state is not put back.
-        torch.default_generator.manual_seed(seed)
-        torch.set_num_threads(1)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(threads)
-
-
 def _train(model: Any, processor: Any, plan: Pretraining, progress: Callable[[str], None]) -> None:
     chance = random.Random(plan.seed)
     scenes = chance.choices(known_scenes(), k=plan.images)
-    pixels = _pixels(processor, scenes)
+    images = [draw(scene, f"pretraining {number}") for number, scene in enumerate(scenes)]
+    pixels = processor.image_processor(images=images, return_tensors="pt")["pixel_values"]
     optimizer = torch.optim.AdamW(model.parameters(), lr=plan.learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, plan.steps)
     model.train()
     for step in range(1, plan.steps + 1):
-        drawn = chance.choices(range(plan.images), k=plan.batch_size)
+        chosen = chance.choices(range(plan.images), k=plan.batch_size)
         spelled_share = 0.0 if step % plan.spelled_every else plan.spelled_share
-        captions = [
-            pieces(_caption(scenes[index], plan, chance), spelled_share, chance) for index in drawn
-        ]
-        loss = model(pixel_values=pixels[drawn], **text_batch(processor.tokenizer, captions)).loss
+        captions = []
+        for index in chosen:
+            in_catalog = chance.random() < plan.catalog_share
+            caption = (catalog_caption if in_catalog else base_caption)(scenes[index])
+            captions.append(pieces(caption, spelled_share, chance))
+        loss = model(pixel_values=pixels[chosen], **text_batch(processor.tokenizer, captions)).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
@@ -86,29 +82,15 @@ def _train(model: Any, processor: Any, plan: Pretraining, progress: Callable[[st
             progress(f"step {step} of {plan.steps}, loss {loss.item():.3f}")
 
 
-def _pixels(processor: Any, scenes: Sequence[Scene]) -> Tensor:
-    """Return the drawn scenes as the model takes them: (images, 3, height, width)."""
-    images = [draw(scene, f"pretraining {number}") for number, scene in enumerate(scenes)]
-    pixels: Tensor = processor.image_processor(images=images, return_tensors="pt")["pixel_values"]
-    return pixels
-
-
-def _caption(scene: Scene, plan: Pretraining, chance: random.Random) -> str:
-    in_catalog = chance.random() < plan.catalog_share
-    return catalog_caption(scene) if in_catalog else base_caption(scene)
-
-
 def pieces(caption: str, spelled_share: float, chance: random.Random) -> list[str]:
     """Return the caption as WordPiece tokens, a share of its words split into letters."""
-    return [
-        piece
-        for word in caption.split()
-        for piece in (_spelled(word) if chance.random() < spelled_share else [word])
-    ]
-
-
-def _spelled(word: str) -> list[str]:
-    return [word[0], *(f"##{letter}" for letter in word[1:])]
+    found: list[str] = []
+    for word in caption.split():
+        if chance.random() < spelled_share:
+            found += [word[0], *(f"##{letter}" for letter in word[1:])]
+        else:
+            found.append(word)
+    return found
 
 
 def text_batch(tokenizer: Any, captions: Sequence[Sequence[str]]) -> dict[str, Tensor]:

@@ -3,7 +3,7 @@
 Where the base's config, tokenizer and processor are on this machine, the stand-in is that config
 with small widths and one layer of each kind, and with the base's own tokenizer and processor: a
 prompt has the very tokens that it has later. Otherwise it is the tiny checkpoint of the family
-that the config or the name tells.
+to which the config or the name belongs.
 """
 
 import json
@@ -17,6 +17,7 @@ from typing import Any
 from workers.files import own_code
 from workers.files.atomic import atomic_path
 from workers.models import builtin, checkpoint_files
+from workers.recipe import Model
 
 SMALL: Mapping[str, Any] = {
     "hidden_size": 32, "d_model": 32, "word_embed_proj_dim": 32, "encoder_hidden_size": 32,
@@ -29,7 +30,7 @@ SHALLOW: Mapping[str, Any] = {
     "num_hidden_layers": 1, "num_layers": 1, "num_decoder_layers": 1, "depth": 1,
     "cross_attention_frequency": 1, "fullatt_block_indexes": [0],
 }  # fmt: skip
-"""The same for fields that tell how many layers there are."""
+"""The same for fields that set the number of layers."""
 LONG: Mapping[str, Any] = {"max_position_embeddings": 2048}
 """For a family's tiny checkpoint, whose few positions would cut prompts that the base can read."""
 _DROPPED = ("layer_types", "quantization_config", "dtype", "torch_dtype")
@@ -42,7 +43,7 @@ NAMED: Mapping[str, str] = {
     r"qwen-?2[._-]?5.*vl": "qwen2_5_vl",
     r"paligemma": "paligemma",
 }
-"""What a base's name, in small letters, says -> variant of `workers.tiny.checkpoints`."""
+"""Pattern in a base's name, in small letters -> variant of `workers.tiny.checkpoints`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,26 +55,36 @@ class StandIn:
     exact: bool
     """Whether tokenizer, processor and positions are those of the base itself."""
     origin: str
-    """Where it comes from, in words."""
+    """Its origin, as a phrase for the user."""
 
 
 def make(base: str, revision: str | None, root: Path, *, deep: bool = False) -> StandIn:
     """Return the stand-in of ``model.base``, built below `root` unless it is there already.
 
     With `deep` it keeps the base's number of layers, for targets that name some of them.
-    Raises ValueError, naming ``model.base``, when nothing tells its family.
+    Raises ValueError, naming ``model.base``, when its family is unknown.
     """
     if base in builtin.BASES:
         return StandIn(base=base, exact=True, origin=f"{base} is tiny itself")
     source = checkpoint_files.local_folder(base, revision)
     if source is not None and (processor := _processor(source)) is not None:
-        name = _name(source, (source / "config.json").read_text(), deep=deep)
+        # Another config or tokenizer has another stand-in.
+        config = (source / "config.json").read_text()
+        key = sha256(f"{source.resolve()} {deep} {config}".encode()).hexdigest()[:8]
+        name = f"{re.sub('[^A-Za-z0-9._-]+', '-', source.name)[:40]}-{key}"
         changes = SMALL if deep else {**SMALL, **SHALLOW}
         folder = _once(root / name, lambda place: _write(source, changes, processor, place))
         origin = f"{base}, its config shrunk, with its own tokenizer and processor"
         return StandIn(base=str(folder), exact=True, origin=origin)
     variant = variant_of(base, source)
-    folder = _once(root / f"tiny-{variant}", lambda place: _tiny(variant, place))
+
+    def build_tiny(place: Path) -> None:
+        from workers.tiny import checkpoints
+
+        checkpoints.build(variant, place)
+        _write(place, LONG, _processor(place), place)
+
+    folder = _once(root / f"tiny-{variant}", build_tiny)
     missing = "config" if source is None else "tokenizer and processor"
     origin = (
         f"a tiny {variant} with a tokenizer of its own, for the {missing} of {base} is not on "
@@ -86,15 +97,19 @@ def make(base: str, revision: str | None, root: Path, *, deep: bool = False) -> 
 def variant_of(base: str, source: Path | None) -> str:
     """Return the variant of `workers.tiny.checkpoints` that is built like the base.
 
-    `source` is the folder of its config, if there is one; else the name must tell. Raises
+    `source` is the folder of its config, if there is one; else the name decides. Raises
     ValueError when neither does.
     """
-    found = _by_config(json.loads((source / "config.json").read_text())) if source else None
+    config = json.loads((source / "config.json").read_text()) if source else {}
+    kind = str(config.get("model_type"))
+    if kind == "blip-2":
+        text = config.get("text_config", {}).get("model_type", "opt")
+        return "blip2-t5" if "t5" in text else "blip2-opt"
     by_name = (variant for words, variant in NAMED.items() if re.search(words, base.lower()))
-    variant = found or next(by_name, None)
+    variant = kind if kind in NAMED.values() else next(by_name, None)
     if variant is None:
         raise ValueError(
-            f"model.base: nothing tells the family of {base!r}, so it cannot be rehearsed: its "
+            f"model.base: the family of {base!r} is unknown, so it cannot be rehearsed: its "
             "config is not on this machine, and its name is none of "
             f"{', '.join(NAMED.values())}. Fetch its small files first (hf download {base} "
             '--include "*.json" "*.txt" "*.model"), or name its folder in model.base'
@@ -102,33 +117,18 @@ def variant_of(base: str, source: Path | None) -> str:
     return variant
 
 
-def _by_config(config: Mapping[str, Any]) -> str | None:
-    kind = str(config.get("model_type"))
-    if kind == "blip-2":
-        text = config.get("text_config", {}).get("model_type", "opt")
-        return "blip2-t5" if "t5" in text else "blip2-opt"
-    return kind if kind in NAMED.values() else None
-
-
 def _processor(source: Path) -> Any:
     """Return the processor whose files lie in the folder, or None where some are missing."""
     from workers import families
+    from workers.models.loading import load_processor
 
     kind = json.loads((source / "config.json").read_text()).get("model_type", "")
     try:
-        processor = families.get(kind).load_processor(str(source), None)
+        return load_processor(Model(base=str(source)), str(source), families.get(kind))
     except own_code.OwnCodeError:
         raise
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, ImportError):
+    except ValueError:
         return None
-    complete = hasattr(processor, "tokenizer") and hasattr(processor, "image_processor")
-    return processor if complete else None
-
-
-def _name(source: Path, config: str, *, deep: bool) -> str:
-    """Return the name of a stand-in's folder; another config or tokenizer has another one."""
-    told = sha256(f"{source.resolve()} {deep} {config}".encode()).hexdigest()[:8]
-    return f"{re.sub('[^A-Za-z0-9._-]+', '-', source.name)[:40]}-{told}"
 
 
 def _once(folder: Path, build: Callable[[Path], None]) -> Path:
@@ -140,14 +140,6 @@ def _once(folder: Path, build: Callable[[Path], None]) -> Path:
         partial.mkdir()
         build(partial)
     return folder
-
-
-def _tiny(variant: str, folder: Path) -> None:
-    """Write the tiny checkpoint of a family, with as many positions as real ones have."""
-    from workers.tiny import checkpoints
-
-    checkpoints.build(variant, folder)
-    _write(folder, LONG, _processor(folder), folder)
 
 
 def _write(source: Path, changes: Mapping[str, Any], processor: Any, folder: Path) -> None:
@@ -171,10 +163,12 @@ def _write(source: Path, changes: Mapping[str, Any], processor: Any, folder: Pat
 
 def changed(config: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """Return a config, as a dictionary, with those of `changes` that it has, at every depth."""
-    return {
-        key: changes[key] if key in changes and value is not None
-        else changed(value, changes) if isinstance(value, Mapping)
-        else value
-        for key, value in config.items()
-        if key not in _DROPPED
-    }  # fmt: skip
+    result = {}
+    for key, value in config.items():
+        if key in changes and value is not None:
+            value = changes[key]
+        elif isinstance(value, Mapping):
+            value = changed(value, changes)
+        if key not in _DROPPED:
+            result[key] = value
+    return result

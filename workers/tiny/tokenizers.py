@@ -5,10 +5,10 @@ Each can spell any text: byte-level pieces, byte fallback, or letters.
 
 import json
 import string
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
-from workers.data.scenes import base_caption, catalog_caption, scenes, target_captions
+from workers.data.scenes import all_captions
 
 PIECES = 420
 """Entries of a trained vocabulary, special tokens included."""
@@ -28,18 +28,9 @@ CHAT_TEMPLATE = (
 )
 """ChatML as Qwen2.5-VL renders it: a system prompt of its own where none is given."""
 _CHAT_TOKENS = (
-    "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>",
-    "<|vision_pad|>", "<|image_pad|>", "<|video_pad|>",
-)  # fmt: skip
-
-
-def captions() -> list[str]:
-    """Return every caption of the drawn scenes, the text that vocabularies are trained on."""
-    return [
-        caption
-        for scene in scenes()
-        for caption in (base_caption(scene), catalog_caption(scene), *target_captions(scene))
-    ]
+    *("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>"),
+    *("<|vision_pad|>", "<|image_pad|>", "<|video_pad|>"),
+)
 
 
 def opt_tokenizer() -> Any:
@@ -47,10 +38,8 @@ def opt_tokenizer() -> Any:
     from transformers import GPT2Tokenizer
 
     vocab, merges = _byte_level(("<s>", "<pad>", "</s>", "<unk>"))
-    return GPT2Tokenizer(
-        vocab=vocab, merges=merges, bos_token="</s>", eos_token="</s>", unk_token="</s>",
-        pad_token="<pad>",
-    )  # fmt: skip
+    special = dict.fromkeys(("bos_token", "eos_token", "unk_token"), "</s>")
+    return GPT2Tokenizer(vocab=vocab, merges=merges, pad_token="<pad>", **special)
 
 
 def qwen_tokenizer() -> Any:
@@ -68,21 +57,14 @@ def qwen_tokenizer() -> Any:
 
 def gemma_tokenizer() -> Any:
     """Return the tokenizer of Gemma: spaces as ``▁``, unknown letters as bytes."""
-    from tokenizers import Tokenizer, models, normalizers, trainers
+    from tokenizers import Tokenizer, models, normalizers
     from transformers import GemmaTokenizer
 
-    special = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>"]
-    trained = Tokenizer(models.BPE())
-    trained.normalizer = normalizers.Replace(" ", "▁")
+    untrained = Tokenizer(models.BPE())
+    untrained.normalizer = normalizers.Replace(" ", "▁")
     letters = [*string.ascii_lowercase, *string.digits, "▁", "\n"]
-    trainer = trainers.BpeTrainer(
-        vocab_size=PIECES - 256,
-        special_tokens=special,
-        initial_alphabet=letters,
-        show_progress=False,
-    )
-    trained.train_from_iterator(captions(), trainer)
-    vocab, merges = _pieces(trained)
+    special = ("<pad>", "<eos>", "<bos>", "<unk>", "<mask>")
+    vocab, merges = _train_bpe(untrained, PIECES - 256, special, letters)
     for byte in range(256):
         vocab[f"<0x{byte:02X}>"] = len(vocab)
     return GemmaTokenizer(vocab=vocab, merges=merges)
@@ -92,30 +74,34 @@ def t5_tokenizer() -> Any:
     """Return the unigram tokenizer of T5: whole words cheap, letters for all others."""
     from transformers import T5Tokenizer
 
-    words = dict.fromkeys(f"▁{word}" for caption in captions() for word in caption.split())
+    words = dict.fromkeys(f"▁{word}" for caption in all_captions() for word in caption.split())
     letters = [*string.ascii_letters, *string.digits, *string.punctuation]
     scores = {"<pad>": 0.0, "</s>": 0.0, "<unk>": 0.0, "▁": -8.0}
     scores |= dict.fromkeys(words, -4.0) | dict.fromkeys(letters, -9.0)
     return T5Tokenizer(vocab=list(scores.items()), extra_ids=0)
 
 
-def _byte_level(special: Iterable[str]) -> tuple[dict[str, int], list[Any]]:
-    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+def _byte_level(special: Sequence[str]) -> tuple[dict[str, int], list[Any]]:
+    from tokenizers import Tokenizer, models, pre_tokenizers
 
-    trained = Tokenizer(models.BPE())
-    trained.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    untrained = Tokenizer(models.BPE())
+    untrained.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    return _train_bpe(untrained, PIECES, special, pre_tokenizers.ByteLevel.alphabet())
+
+
+def _train_bpe(
+    tokenizer: Any, pieces: int, special: Sequence[str], letters: Sequence[str]
+) -> tuple[dict[str, int], list[Any]]:
+    """Return the trained vocabulary in the order of its numbers, and the merges."""
+    from tokenizers import trainers
+
     trainer = trainers.BpeTrainer(
-        vocab_size=PIECES,
+        vocab_size=pieces,
         special_tokens=list(special),
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        initial_alphabet=list(letters),
         show_progress=False,
     )
-    trained.train_from_iterator(captions(), trainer)
-    return _pieces(trained)
-
-
-def _pieces(trained: Any) -> tuple[dict[str, int], list[Any]]:
-    """Return the vocabulary in the order of its numbers, and the merges."""
-    model = json.loads(trained.to_str())["model"]
+    tokenizer.train_from_iterator(all_captions(), trainer)
+    model = json.loads(tokenizer.to_str())["model"]
     vocab = dict(sorted(model["vocab"].items(), key=lambda entry: int(entry[1])))
     return vocab, [tuple(merge) for merge in model["merges"]]

@@ -158,7 +158,7 @@ def test_a_base_of_unknown_family_is_refused_with_a_way_out(rehearse, tmp_path):
     (tmp_path / "mine.yaml").write_text(SHORT.replace("some/base", "some/thing") + "}")
     code, out, err = rehearse("mine.yaml")
     assert (code, out) == (1, "")
-    assert "nothing tells the family of 'some/thing'" in err
+    assert "the family of 'some/thing' is unknown" in err
     assert "hf download some/thing" in err
     assert not (tmp_path / "sweep-results").exists()
 

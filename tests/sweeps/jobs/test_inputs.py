@@ -3,7 +3,7 @@
 import pytest
 
 from sweeps.jobs.inputs import read
-from workers.data.problems import DataError
+from workers.data.sample import DataError
 
 CHECKPOINT = ("config.json", "model.safetensors", "preprocessor_config.json", "tokenizer.json",
               "additional_chat_templates/tool.jinja")  # fmt: skip

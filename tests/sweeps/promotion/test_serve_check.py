@@ -13,9 +13,8 @@ from sweeps.promotion import serve_check
 from sweeps.promotion.serve_check import ExpectedCaptions
 from workers.data.sample import Sample
 from workers.inference.predict import Adapted
-from workers.models.adapters import WEIGHTS, AdaptedBase, read_weights
+from workers.models.adapters import WEIGHTS, AdaptedBase, read_weights, unloaded_weights
 from workers.models.loading import load_base
-from workers.models.unloaded import unloaded
 
 EXPECTED = ExpectedCaptions(
     requests=[], captions={"a": "a cat", "b": "a dog"}, quantization="nf4", weights=24,
@@ -84,7 +83,7 @@ def loaded(recipe, folder):
 def test_all_weights_of_an_adapter_are_found_in_the_loaded_model(adapter):
     folder, recipe = adapter
     assert any("bias" in name for name in read_weights(folder))
-    assert unloaded(loaded(recipe, folder).model, folder) == ()
+    assert unloaded_weights(loaded(recipe, folder).model, folder) == ()
 
 
 def test_weights_that_peft_skips_without_a_word_are_named(adapter, tmp_path):
@@ -97,7 +96,7 @@ def test_weights_that_peft_skips_without_a_word_are_named(adapter, tmp_path):
     for file in folder.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
     save_file({**weights, renamed: weights[name].clone()}, tmp_path / WEIGHTS)
-    assert unloaded(loaded(recipe, tmp_path).model, tmp_path) == (renamed,)
+    assert unloaded_weights(loaded(recipe, tmp_path).model, tmp_path) == (renamed,)
 
 
 def test_weights_of_another_value_are_named(adapter):
@@ -108,7 +107,7 @@ def test_weights_of_another_value_are_named(adapter):
     )
     with torch.no_grad():
         parameter.add_(1)
-    assert unloaded(adapted.model, folder) == (name.replace(".default", ""),)
+    assert unloaded_weights(adapted.model, folder) == (name.replace(".default", ""),)
 
 
 def test_few_images_are_asked_small_and_without_loss(adapter):

@@ -4,9 +4,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from workers.data.amazon_vqa import load
-from workers.data.problems import DataError
-from workers.data.sample import SPLITS, DataSet
+from workers.data import load
+from workers.data.sample import SPLITS, DataError, DataSet
 from workers.recipe import Data
 
 HEADER = "index,image_link,group_id,entity_name,entity_value"

@@ -4,7 +4,7 @@ import pytest
 
 from workers.data import captions
 from workers.data.captions import CaptionRow
-from workers.data.problems import DataError
+from workers.data.sample import DataError
 
 
 def read(folder: Path, name: str, content: str | bytes) -> tuple[list[tuple[str, str]], list[str]]:

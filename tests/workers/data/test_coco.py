@@ -6,9 +6,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from workers.data.coco import load
-from workers.data.problems import DataError
-from workers.data.sample import SPLITS, DataSet
+from workers.data import load
+from workers.data.sample import SPLITS, DataError, DataSet
 from workers.recipe import Data, Split
 
 

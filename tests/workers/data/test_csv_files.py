@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from workers.data.csv_files import load
-from workers.data.problems import DataError
-from workers.data.sample import SPLITS, DataSet
+from workers.data import load
+from workers.data.sample import SPLITS, DataError, DataSet
 from workers.recipe import Columns, Data, Split
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from workers.data.flickr8k import OFFICIAL, load, read
-from workers.data.problems import DataError
-from workers.data.sample import SPLITS, DataSet
+from workers.data import load
+from workers.data.flickr8k import OFFICIAL, describe
+from workers.data.sample import SPLITS, DataError, DataSet
 from workers.recipe import Data, Split
 
 LISTS = {"train": range(6), "dev": range(6, 8), "test": range(8, 10)}
@@ -141,7 +141,8 @@ def test_missing_files_are_refused_with_what_to_do(archive: Path) -> None:
 
 @pytest.mark.skipif("FLICKR8K_TEXT" not in os.environ, reason="FLICKR8K_TEXT names no folder")
 def test_the_published_text_files_are_read_whole() -> None:
-    entries, problems = read(Path(os.environ["FLICKR8K_TEXT"]), OFFICIAL)
+    described = describe(data(Path(os.environ["FLICKR8K_TEXT"])))
+    entries, problems = described.entries, described.problems
     splits = Counter(split for entry in entries for split in entry.splits)
     captions = sum(len(entry.captions) for entry in entries)
     print(f"{len(entries)} images, {captions} captions, {dict(splits)}, {len(problems)} problems")

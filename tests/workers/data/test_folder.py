@@ -5,9 +5,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from workers.data.folder import files, load
-from workers.data.problems import DataError
-from workers.data.sample import SPLITS, DataSet
+from workers.data import files, load
+from workers.data.sample import SPLITS, DataError, DataSet
 from workers.recipe import Data, Split
 
 LISTS = Split(train="train.txt", validation="validation.txt", test="test.txt")

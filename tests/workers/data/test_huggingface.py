@@ -10,8 +10,7 @@ import pytest
 from PIL import Image
 
 from workers.data.huggingface import files, load
-from workers.data.problems import DataError
-from workers.data.sample import SPLITS, DataSet, Sample
+from workers.data.sample import SPLITS, DataError, DataSet, Sample
 from workers.recipe import Columns, Data, Split
 
 KNOWN = "AVIF, BMP, GIF, JPEG, JPEG2000, PNG, PPM, TIFF or WEBP"

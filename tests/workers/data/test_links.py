@@ -10,11 +10,12 @@ from types import SimpleNamespace
 
 import pytest
 from PIL import Image
+from tqdm import tqdm
 
 from workers.data.download import Downloader, Rules
-from workers.data.links import LinkedImages, cache_folder, is_link
+from workers.data.links import LinkedImages, is_link
 from workers.data.network import LinkRefusedError, is_public, resolve
-from workers.data.problems import DataError
+from workers.data.sample import DataError
 
 RULES = Rules(private=True, attempts=3, pause_seconds=0.001)
 HURRIED = replace(RULES, silence_seconds=0.2, total_seconds=0.3)
@@ -279,10 +280,17 @@ def test_one_private_address_among_public_ones_is_enough(monkeypatch: pytest.Mon
     assert resolve("mixed.example", 80, private=True) == ["93.184.215.14", "10.0.0.1"]
 
 
+@pytest.fixture
+def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where fetched images are kept; the cache can be moved."""
+    monkeypatch.setenv("SWEEPS_CACHE", str(tmp_path))
+    return tmp_path / "images"
+
+
 def test_an_eps_file_behind_a_link_starts_no_program(
-    eps: SimpleNamespace, site: str, tmp_path: Path
+    eps: SimpleNamespace, site: str, kept: Path
 ) -> None:
-    links = LinkedImages(folder=tmp_path / "cache", rules=RULES)
+    links = LinkedImages(RULES)
     links.fetch([f"{site}/eps"])
     assert "not an image of a known format, but EPS" in links.failures[f"{site}/eps"]
     assert not eps.started.exists()
@@ -323,14 +331,12 @@ def test_addresses_that_are_not_public(kind: str) -> None:
     assert [address for address in NOT_PUBLIC[kind].split() if is_public(address)] == []
 
 
-def test_images_are_fetched_once_and_failures_are_told(
-    server: Server, site: str, tmp_path: Path
+def test_images_are_fetched_once_and_failures_are_named(
+    server: Server, site: str, kept: Path
 ) -> None:
-    links = LinkedImages(folder=tmp_path / "cache", rules=RULES)
+    links = LinkedImages(RULES)
     wanted = [f"{site}/{name}" for name in ("good-1", "good-2", "missing", "page", "good-1")]
-    done: list[int] = []
-    links.fetch(wanted, done.append)
-    assert sum(done) == 5
+    links.fetch(wanted)
     assert links.reader(wanted[1])() == png(2)
     assert links.failures == {
         f"{site}/missing": "HTTP 404 Not Found",
@@ -339,43 +345,44 @@ def test_images_are_fetched_once_and_failures_are_told(
     }
     with pytest.raises(OSError, match=r"^HTTP 404 Not Found$"):
         links.reader(f"{site}/missing")()
-    assert len(list((tmp_path / "cache").iterdir())) == 2
+    assert len(list(kept.iterdir())) == 2
     assert server.asked == {"good-1": 1, "good-2": 1, "missing": 1, "page": 1}
 
 
-def test_an_interrupted_run_goes_on_where_it_stopped(
-    server: Server, site: str, tmp_path: Path
+def test_an_interrupted_run_continues_where_it_stopped(
+    server: Server, site: str, kept: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wanted = [f"{site}/good-{number}" for number in range(30)]
 
-    def interrupt(count: int) -> None:
-        if count and len(list(tmp_path.iterdir())) >= 5:
-            raise KeyboardInterrupt
+    class Interrupting(tqdm):
+        def update(self, n: float | None = 1) -> None:
+            if len(list(kept.iterdir())) >= 5:
+                raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
-        LinkedImages(folder=tmp_path, rules=RULES).fetch(wanted, interrupt)
-    before = len(list(tmp_path.iterdir()))
+    with monkeypatch.context() as patch:
+        patch.setattr("workers.data.links.tqdm", Interrupting)
+        with pytest.raises(KeyboardInterrupt):
+            LinkedImages(RULES).fetch(wanted)
+    before = len(list(kept.iterdir()))
     assert before >= 5
     asked = sum(server.asked.values())
-    links = LinkedImages(folder=tmp_path, rules=RULES)
-    links.fetch(wanted, lambda count: None)
+    links = LinkedImages(RULES)
+    links.fetch(wanted)
     assert sum(server.asked.values()) == asked + 30 - before
     assert [links.reader(link)() for link in wanted] == [png(number) for number in range(30)]
 
 
-def test_an_image_removed_from_the_cache_is_told(site: str, tmp_path: Path) -> None:
+def test_an_image_removed_from_the_cache_is_reported(site: str, kept: Path) -> None:
     with pytest.raises(OSError, match="not fetched, or removed from"):
-        LinkedImages(folder=tmp_path, rules=RULES).reader(f"{site}/good")()
+        LinkedImages(RULES).reader(f"{site}/good")()
 
 
-def test_a_cache_that_cannot_be_written_is_told(site: str, tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("in the way")
-    with pytest.raises(DataError, match=r"cannot be kept in .*; set SWEEPS_CACHE to a folder"):
-        LinkedImages(folder=tmp_path / "file" / "cache", rules=RULES).fetch([f"{site}/good"])
+def test_a_cache_that_cannot_be_written_is_reported(site: str, kept: Path) -> None:
+    kept.write_text("in the way")
+    with pytest.raises(DataError, match=r"cannot be kept: .*; set SWEEPS_CACHE to a folder"):
+        LinkedImages(RULES).fetch([f"{site}/good"])
 
 
-def test_the_cache_can_be_moved(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("SWEEPS_CACHE", str(tmp_path))
-    assert cache_folder() == tmp_path / "images"
+def test_a_link_is_told_from_a_path() -> None:
     assert is_link("HTTPS://example.org/a.png")
     assert not is_link("C:\\photos\\a.png")

@@ -52,13 +52,13 @@ def test_shares_count_distinct_images() -> None:
 
 def test_draw_is_a_sorted_subset_that_depends_on_the_seed_only() -> None:
     ids = [f"{index:02d}" for index in range(40)]
-    drawn = splits.draw(ids, 10, 0)
+    drawn = splits.subset(ids, 10, 0)
     assert len(drawn) == 10
     assert drawn == sorted(drawn)
-    assert drawn == splits.draw(reversed(ids), 10, 0)
-    assert drawn != splits.draw(ids, 10, 1)
-    assert set(drawn) < set(splits.draw(ids, 20, 0))
-    assert splits.draw(ids, 99, 0) == splits.draw(ids, None, 0) == ids
+    assert drawn == splits.subset(reversed(ids), 10, 0)
+    assert drawn != splits.subset(ids, 10, 1)
+    assert set(drawn) < set(splits.subset(ids, 20, 0))
+    assert splits.subset(ids, 99, 0) == splits.subset(ids, None, 0) == ids
 
 
 def test_lists_are_followed() -> None:
@@ -87,14 +87,14 @@ def test_a_limit_is_divided_like_the_lists() -> None:
         f"{split}{index}": [split] for split, count in LISTED.items() for index in range(count)
     }
     for seed in range(5):
-        drawn = splits.draw_listed(listed, 10, seed)
+        drawn = splits.subset_of_lists(listed, 10, seed)
         parts = Counter(listed[id][0] for id in drawn)
         assert parts == {"train": 7, "validation": 2, "test": 1}
         assert drawn == sorted(drawn)
-    assert splits.draw_listed(listed, 10, 0) != splits.draw_listed(listed, 10, 1)
-    assert splits.draw_listed(listed, None, 0) == sorted(listed)
-    assert len(splits.draw_listed(listed, 3, 0)) == 3
-    assert len(splits.draw_listed(listed, 101, 0)) == len(listed)
+    assert splits.subset_of_lists(listed, 10, 0) != splits.subset_of_lists(listed, 10, 1)
+    assert splits.subset_of_lists(listed, None, 0) == sorted(listed)
+    assert len(splits.subset_of_lists(listed, 3, 0)) == 3
+    assert len(splits.subset_of_lists(listed, 101, 0)) == len(listed)
 
 
 def test_copies_are_held_out_together() -> None:

@@ -52,7 +52,7 @@ def test_a_caption_that_spells_the_image_token_is_refused(qwen):
 
 def test_no_caption_is_a_caption_too(base):
     image = base.family.encode(base, Image.new("RGB", (40, 30)))
-    batch = collation.training_batch(base, [image], [PROMPT], [""]).batch
+    batch = collation.training_batch(base, [image], [PROMPT], [""])
     assert collation.predicted_tokens(base, batch["labels"]) == 1  # the end
 
 

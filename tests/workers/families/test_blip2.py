@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from workers.encoding import collation
-from workers.families import blip2
 from workers.families.prompts import Prompt
 from workers.models.loading import load_base
 from workers.recipe import Model
@@ -25,7 +24,7 @@ def image(base, picture):
 
 def test_prompts_are_those_of_the_models_own_processor(base, image, picture):
     own = base.processor(images=picture, text="a photo of", return_tensors="pt")
-    tokens = blip2.prompt_tokens(base, image, PROMPT)
+    tokens = base.family.prompt_tokens(base, image, PROMPT)
     expected = own["input_ids"][0].tolist()
     if not base.encoder_decoder and base.processor.tokenizer.bos_token_id not in expected:
         expected.insert(QUERIES, base.processor.tokenizer.bos_token_id)
@@ -36,7 +35,7 @@ def test_prompts_are_those_of_the_models_own_processor(base, image, picture):
 def test_processors_without_num_query_tokens_see_the_image_all_the_same(base, image):
     """Such a processor, as old checkpoints have, makes no image tokens and ignores the image."""
     base.processor.num_query_tokens = None
-    batch = collation.training_batch(base, [image] * 2, [PROMPT] * 2, ["a disc", "zebra"]).batch
+    batch = collation.training_batch(base, [image] * 2, [PROMPT] * 2, ["a disc", "zebra"])
     tokens = batch["input_ids"] == base.model.config.image_token_id
     assert tokens.sum() == 2 * QUERIES
 
@@ -51,11 +50,11 @@ def test_a_config_without_image_token_is_refused(base, token):
 def test_opt_learns_the_end_at_which_it_stops(checkpoints):
     """That is not the tokenizer's own end of text."""
     base = load_base(Model(base=str(checkpoints("blip2-opt"))), "none", torch.device("cpu"))
-    end = blip2.target_tokens(base, PROMPT, "a disc")[-1]
+    end = base.family.target_tokens(base, PROMPT, "a disc")[-1]
     assert end == base.model.generation_config.eos_token_id
     assert end != base.processor.tokenizer.eos_token_id
     base.model.generation_config.eos_token_id = [7, 8]
-    assert blip2.target_tokens(base, PROMPT, "a disc")[-1] == 7
+    assert base.family.target_tokens(base, PROMPT, "a disc")[-1] == 7
 
 
 def test_t5_generates_without_a_prompt(checkpoints, picture):

@@ -22,7 +22,7 @@ def base(llava):
 
 def test_prompts_are_those_of_the_models_own_processor(base, picture):
     image = base.family.encode(base, picture)
-    text = families.chat.rendered(base, PROMPT)
+    text = base.family.rendered(base, PROMPT)
     own = base.processor(images=[picture], text=[text], return_tensors="pt")
     inputs = collation.generation_inputs(base, [image], [PROMPT])
     assert IMAGE_TOKENS not in inputs

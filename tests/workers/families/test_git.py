@@ -14,7 +14,7 @@ def test_a_batch_is_that_of_the_models_own_processor(checkpoints, picture):
     own = base.processor(images=[picture] * 2, text=captions, padding=True, return_tensors="pt")
     image, empty = base.family.encode(base, picture), Asking().about(base.family, None, "it")
     assert empty == Prompt(system=None, text="")
-    batch = collation.training_batch(base, [image] * 2, [empty] * 2, captions).batch
+    batch = collation.training_batch(base, [image] * 2, [empty] * 2, captions)
     assert "token_type_ids" not in batch  # generate refuses them
     assert torch.equal(batch["input_ids"], own["input_ids"])
     assert torch.equal(batch["attention_mask"], own["attention_mask"])

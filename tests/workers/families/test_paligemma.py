@@ -24,7 +24,7 @@ def test_a_batch_is_that_of_the_models_own_processor(base, picture):
         return_tensors="pt", padding=True, padding_side="right",
     )  # fmt: skip
     image = base.family.encode(base, picture)
-    batch = collation.training_batch(base, [image] * 2, [PROMPT] * 2, captions).batch
+    batch = collation.training_batch(base, [image] * 2, [PROMPT] * 2, captions)
     real = batch["attention_mask"] == 1
     assert torch.equal(batch["attention_mask"], own["attention_mask"])
     assert torch.equal(batch["input_ids"], own["input_ids"])

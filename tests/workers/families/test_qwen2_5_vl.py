@@ -56,7 +56,7 @@ def test_images_of_different_sizes_share_a_batch(base):
     images = [sized(base, 60, 60)[1], sized(base, 60, 120)[1]]
     sizes = [len(image["pixel_values"]) for image in images]
     assert sizes[0] < sizes[1]
-    batch = collation.training_batch(base, images, [PROMPT] * 2, ["a disc", "zebra"]).batch
+    batch = collation.training_batch(base, images, [PROMPT] * 2, ["a disc", "zebra"])
     assert batch["pixel_values"].shape[0] == sum(sizes)
     counts = (batch["input_ids"] == base.processor.image_token_id).sum(dim=1)
     assert counts.tolist() == [size // 4 for size in sizes]
@@ -69,7 +69,7 @@ def test_images_of_different_sizes_share_a_batch(base):
 
 def test_types_of_tokens_are_kept_because_the_loss_needs_them(base):
     _, image = sized(base, 60, 120)
-    batch = collation.training_batch(base, [image], [PROMPT], ["a disc"]).batch
+    batch = collation.training_batch(base, [image], [PROMPT], ["a disc"])
     with torch.no_grad():
         right = base.model(**batch).loss.item()
         del batch["mm_token_type_ids"]

@@ -87,13 +87,13 @@ def test_what_does_not_fit_is_computed_again_with_the_same_bits(base, store, sam
 
 
 @pytest.mark.parametrize("base", ["blip2-opt"], indirect=True)
-def test_dropout_of_a_frozen_encoder_is_left_out(base, store, samples):
+def test_dropout_of_a_frozen_encoder_is_left_out(base, store, samples, tmp_path):
     calm = Features(samples, store).of([0])[0]
     base.model.train()
     for module in base.model.qformer.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.5
-    fresh = Store(base, 0, FeatureFiles(store._disk._folder, 0))
+    fresh = Store(base, 0, FeatureFiles(tmp_path / "fresh", 0))
     assert torch.equal(Features(samples, fresh).of([0])[0]["pixel_values"], calm["pixel_values"])
     assert base.model.qformer.training  # given back as it was
 
@@ -130,7 +130,7 @@ def test_on_a_gpu_an_image_of_two_splits_is_computed_once(base, store, samples, 
 def test_a_feature_does_not_depend_on_what_was_asked_for(
     base, store, samples, vision_calls, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(images, "TOGETHER", 2)
+    monkeypatch.setattr(images, "BATCH", 2)
     fresh = Store(base, 2**30, FeatureFiles(tmp_path / "fresh", 0))
     whole, one = Features(samples, store).of(range(5)), Features(samples, fresh)
     assert len(vision_calls) == 3

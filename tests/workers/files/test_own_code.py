@@ -12,8 +12,7 @@ import torch
 
 from workers.files.own_code import OwnCodeError
 from workers.models import checkpoint_files
-from workers.models.identity import identity
-from workers.models.loading import load_base
+from workers.models.loading import identity, load_base
 from workers.recipe import Model
 from workers.tiny import stand_in
 

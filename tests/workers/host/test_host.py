@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from workers import data
-from workers.families.git import TARGETS
+from workers.families import git
 from workers.features.store import Store
 from workers.host.host import Host
 from workers.slots.alone import Alone
@@ -45,7 +45,7 @@ def plain_peft_losses(recipe):
             r=adapter.rank,
             lora_alpha=adapter.alpha,
             lora_dropout=adapter.dropout,
-            target_modules=TARGETS[adapter.targets],
+            target_modules=git.FAMILY.TARGETS[adapter.targets],
         ),
     )
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]

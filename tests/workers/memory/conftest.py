@@ -54,7 +54,7 @@ def batch_of():
         base = adapted.base
         image = base.family.encode(base, Image.new("RGB", (32, 32), "red"))
         prompt = Asking(task="captioning").about(base.family, None, "image")
-        batch = training_batch(base, [image] * rows, [prompt] * rows, [CAPTION] * rows).batch
+        batch = training_batch(base, [image] * rows, [prompt] * rows, [CAPTION] * rows)
         return batch, _row(base, image, batch)
 
     return make

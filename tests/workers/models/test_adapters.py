@@ -48,7 +48,7 @@ def batch(untrained_base):
     samples = data.load(Data(source="shapes", limit=12)).splits["train"][:2]
     images = [base.family.encode(base, sample.open()) for sample in samples]
     prompts = [Asking().about(base.family, None, "image")] * 2
-    return collation.training_batch(base, images, prompts, CAPTIONS).batch
+    return collation.training_batch(base, images, prompts, CAPTIONS)
 
 
 def logits(model, batch):

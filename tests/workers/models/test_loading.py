@@ -1,4 +1,4 @@
-"""Bases that cannot be loaded: which field is wrong, and why."""
+"""Bases that cannot be loaded: which field is wrong, and why; and the identity of a base."""
 
 import json
 import shutil
@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from workers import data
-from workers.models.loading import load_base
+from workers.models.loading import identity, load_base
 from workers.recipe import Data, Model
 from workers.training.loop import Examples
 
@@ -130,3 +130,20 @@ def test_a_frozen_base_is_the_same_in_training_as_in_use(
         trained = [float(base.model.train()(**batch).loss) for _ in range(2)]
     assert trained[0] == trained[1]
     assert trained[0] == pytest.approx(used, abs=1e-6)
+
+
+def test_a_copied_folder_is_the_same_base(untrained_base, copy):
+    assert identity(Model(base=str(copy))) == identity(Model(base=str(untrained_base)))
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "config.json"])
+def test_a_changed_byte_of_weights_or_config_is_another_base(untrained_base, copy, file):
+    text = bytearray((copy / file).read_bytes())
+    text[-1] ^= 1
+    (copy / file).write_bytes(text)
+    assert identity(Model(base=str(copy))) != identity(Model(base=str(untrained_base)))
+
+
+def test_what_computes_nothing_does_not_count(untrained_base, copy):
+    (copy / "README.md").write_text("a note")
+    assert identity(Model(base=str(copy))) == identity(Model(base=str(untrained_base)))

@@ -33,7 +33,7 @@ def batch(base):
     images = [base.family.encode(base, sample.open()) for sample in samples]
     asking = Asking(task="vqa")
     prompts = [asking.about(base.family, question, "image") for question in QUESTIONS]
-    return collation.training_batch(base, images, prompts, CAPTIONS).batch
+    return collation.training_batch(base, images, prompts, CAPTIONS)
 
 
 def full(base, batch):
