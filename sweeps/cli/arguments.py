@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sweeps.spec.problems import FAILED, INVALID, RefusedError, complain, report_refusal
-from sweeps.tracking import access
+from sweeps.tracking import errors
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -69,7 +69,7 @@ def report_error(error: Exception) -> int:
 
 def _explained(error: Exception) -> str | None:
     """Return the sentence of our own errors and of MLflow's; None for all others."""
-    refusal = None if isinstance(error, PermissionError) else access.refusal(error)
+    refusal = None if isinstance(error, PermissionError) else errors.refusal(error)
     if refusal:
         return f"MLflow's server {refusal}"
     mlflow = sys.modules.get("mlflow.exceptions")  # not imported for this: that takes seconds

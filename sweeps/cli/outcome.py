@@ -22,7 +22,7 @@ from sweeps.spec.load import Sweep
 from sweeps.storage import places
 from sweeps.study.trials import TrialState
 from sweeps.tracking.connection import AwayError
-from sweeps.tracking.pending import waiting
+from sweeps.tracking.sources import waiting
 from sweeps.tracking.sweep_run import SweepRun
 
 COMPLETED, NO_WINNER, INTERRUPTED = 0, 1, 130

@@ -17,7 +17,7 @@ from sweeps.results.retention import kept_adapters
 from sweeps.results.worth import by_worth
 from sweeps.study.trials import TrialState, trial_states
 from sweeps.tracking import segment_run
-from sweeps.tracking.pending import waiting
+from sweeps.tracking.sources import waiting
 
 AGREED, DIFFERENT = 0, 1
 """Exit codes."""

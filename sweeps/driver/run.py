@@ -22,10 +22,10 @@ from sweeps.spec.storage_checks import refuse_unfit
 from sweeps.storage import claims, places
 from sweeps.study import warm_start
 from sweeps.study.study import enqueue, prepare_study, push
-from sweeps.tracking import access
+from sweeps.tracking import errors
 from sweeps.tracking.client import Tracking
 from sweeps.tracking.connection import AwayError
-from sweeps.tracking.pending import waiting
+from sweeps.tracking.sources import waiting
 from sweeps.tracking.sweep_run import SweepRun
 
 
@@ -92,7 +92,7 @@ def _knock(sweep: Sweep, root: Path) -> None:
     """Reach the experiment on a server before anything is made here; raises OSError, ValueError."""
     uri, experiment = sweep.tracking.uri, sweep.tracking.experiment
     if uri is not None:
-        with access.explained(uri):
+        with errors.explained(uri):
             Tracking(uri=uri, experiment=experiment, root=root.absolute()).experiment_id()
 
 
@@ -116,7 +116,7 @@ def _start(folder: SweepFolder, tracking: Tracking) -> SweepRun:
     with ThreadPoolExecutor(max_workers=1) as pool:
         opening = pool.submit(SweepRun.open, tracking, folder.sweep_id, folder.spec.read_text(), {})
         cluster.connect()
-        with access.explained(tracking.address):
+        with errors.explained(tracking.address):
             return opening.result()
 
 

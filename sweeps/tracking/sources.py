@@ -8,7 +8,8 @@ left is published once, and then removed.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from workers.files.atomic import atomic_write
 
 SWEEP = "sweep"
 """What the sweep's own record is called; the others are called like their trials."""
+
+_QUOTED = 3  # refusals whose reasons are in the message
 
 
 @dataclass
@@ -114,3 +117,48 @@ def _old_sources(folder: SweepFolder) -> Iterator[OldSource]:
                     kept = folder.acknowledged(f"{spool.name}.{box.name}.{file.stem}")
                     name = box.name.partition(".")[0]
                     yield OldSource(name=name, file=file, acknowledged=kept, box=box.name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Waiting:
+    """What MLflow lacks of a sweep, by the names of records: those of trials, or ``sweep``."""
+
+    sweep_id: str
+    entries: Mapping[str, int]
+    """How many lines wait."""
+    refused: Mapping[str, Sequence[str]]
+    """Why MLflow did not take others."""
+
+    @property
+    def count(self) -> int:
+        """How many lines wait in all."""
+        return sum(self.entries.values())
+
+    def lines(self) -> list[str]:
+        """Return messages of what waits and what was refused; none where MLflow has all."""
+        found, sync = [], f"sweeps sync {self.sweep_id}"
+        if self.count:
+            plural = "entry waits" if self.count == 1 else "entries wait"
+            found.append(f"{self.count} {plural} for MLflow ({', '.join(self.entries)}): {sync}")
+        reasons = [f"{name}: {why}" for name, every in self.refused.items() for why in every]
+        for reason in reasons[:_QUOTED]:
+            found.append(f"MLflow refused an entry of {reason}; once that is fixed: {sync}")
+        if len(reasons) > _QUOTED:
+            found.append(f"MLflow refused {len(reasons) - _QUOTED} more entries")
+        return found
+
+
+def waiting(folder: SweepFolder) -> Waiting:
+    """Return what MLflow lacks of the sweep in a folder."""
+    entries: Counter[str] = Counter()
+    refused: dict[str, list[str]] = {}
+    for source in sources(folder):
+        lines = source.lines()
+        position = source.position(lines)
+        entries[source.name] += sum(line.start >= position.bytes for line in lines)
+        refused.setdefault(source.name, []).extend(position.refused.values())
+    return Waiting(
+        sweep_id=folder.sweep_id,
+        entries={name: count for name, count in sorted(entries.items()) if count},
+        refused={name: reasons for name, reasons in sorted(refused.items()) if reasons},
+    )

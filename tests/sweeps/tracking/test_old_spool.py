@@ -11,7 +11,7 @@ from sweeps.host.trial_record import TrialRecord
 from sweeps.results import record
 from sweeps.results.scores_file import Captions, Scores, dump
 from sweeps.rung_result import RungResult
-from sweeps.tracking.pending import waiting
+from sweeps.tracking.sources import waiting
 from tests.sweeps.published import PublishedTrial
 
 

@@ -17,7 +17,7 @@ from sweeps.host.trial_record import TrialRecord
 from sweeps.results import record
 from sweeps.results.best import Best
 from sweeps.results.scores_file import Captions, Scores
-from sweeps.tracking.pending import waiting
+from sweeps.tracking.sources import waiting
 from sweeps.tracking.publisher import Publisher
 from tests.sweeps.published import PublishedTrial, result
 from workers.data.sample import Sample
@@ -219,12 +219,13 @@ def test_what_is_on_record_outlives_a_kill_of_its_host(sweep, proxy, hurried):
         "from pathlib import Path\n"
         "from sweeps.results.folder import SweepFolder\n"
         "from sweeps.host.trial_record import TrialRecord\n"
+        "from sweeps.rung_result import RungResult\n"
         f"folder = SweepFolder(root=Path({str(sweep.folder.root)!r}), sweep_id='s-1')\n"
         "trial = TrialRecord(folder=folder, trial='trial-000')\n"
         "trial.opened('t', {}, {})\n"
         "for rung in range(1, 4):\n"
         "    metrics = {'val/cider': rung / 10}\n"
-        "    trial.log_rung({'rung': rung, 'metrics': metrics, 'seconds': 1, 'time': 0.0}, None)\n"
+        "    trial.log_rung(RungResult(rung=rung, metrics=metrics, seconds=1, time=0.0), None)\n"
         "print('written', flush=True)\n"
         "time.sleep(60)\n"
     )
