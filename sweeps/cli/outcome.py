@@ -61,7 +61,7 @@ def _published(outcome: Outcome) -> tuple[Leaderboard, bool]:
     if not outcome.tracked:
         return board, False
     try:
-        return outcome.run.line.attempt(lambda _: record_standings(outcome.run, board)), True
+        return outcome.run.connection.attempt(lambda _: record_standings(outcome.run, board)), True
     except AwayError:
         return board, False
 

@@ -131,7 +131,7 @@ def _conclude(
     tracked = not waiting(folder).count
     if tracked:
         try:
-            board = parent.line.attempt(lambda _: standings.tracked(parent, board))
+            board = parent.connection.attempt(lambda _: standings.tracked(parent, board))
         except AwayError:
             tracked = False
     winner = board.winner

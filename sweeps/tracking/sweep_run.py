@@ -16,7 +16,7 @@ from sweeps.results import record, scores_file
 from sweeps.results.folder import SweepFolder
 from sweeps.tracking import limits
 from sweeps.tracking.client import Tracking, find_runs, find_trials, open_run, user
-from sweeps.tracking.connection import Line, line_to
+from sweeps.tracking.connection import MlflowConnection, connection_to
 from sweeps.tracking.publisher import Publisher
 from sweeps.tracking.trial_run import best_keys
 from sweeps.trial import Ending
@@ -88,9 +88,9 @@ class SweepRun:
         return find_trials(self.client, self.experiment_id, self.run_id, names.has_tag("trial.id"))
 
     @property
-    def line(self) -> Line:
+    def connection(self) -> MlflowConnection:
         """The connection to MLflow, to read where it may be away."""
-        return line_to(self.tracking)
+        return connection_to(self.tracking)
 
     def log(self, **logged: Any) -> None:
         """Put on record what the sweep's run is to show, see `sweeps.tracking.projection`."""
@@ -129,7 +129,7 @@ class SweepRun:
 
         Those of format 1 do, whose hosts asked MLflow for them; `over` are the trials that ended.
         """
-        for run in self.line.attempt(lambda _: self.trials()):
+        for run in self.connection.attempt(lambda _: self.trials()):
             trial = run.data.tags["trial.id"]
             file = self.folder.artifact(trial, scores_file.SCORES)
             is_old = not record.openings(record.lines(self.folder.record(trial)))

@@ -17,8 +17,9 @@ from sweeps.host.trial_record import TrialRecord
 from sweeps.results import record
 from sweeps.results.best import Best
 from sweeps.results.scores_file import Captions, Scores
-from sweeps.tracking.sources import waiting
+from sweeps.tracking import connection
 from sweeps.tracking.publisher import Publisher
+from sweeps.tracking.sources import waiting
 from tests.sweeps.published import PublishedTrial, result
 from workers.data.sample import Sample
 from workers.report import Prediction, Report
@@ -167,7 +168,7 @@ def test_nobody_waits_long_for_an_mlflow_that_is_away(sweep, proxy):
     before = proxy.requests
     trial.report(report(1), "cider")
     assert (trial.waits(), proxy.requests) == (2, before)
-    assert sweep.line.is_away
+    assert sweep.connection.is_away
 
 
 def test_an_error_of_the_server_is_no_loss(sweep, proxy, hurried):
@@ -210,6 +211,32 @@ def test_an_entry_that_breaks_the_server_does_not_hold_up_the_others(sweep, prox
     (reason,) = trial.refused()
     assert "503" in reason
     assert history(sweep, trial, "val/cider") == [(n, n / 10) for n in (1, 2, 3)]
+
+
+def test_an_entry_that_breaks_the_server_is_refused_though_others_succeed_in_between(
+    sweep, proxy, hurried
+):
+    first, second, third = (opened(sweep, f"trial-00{number}") for number in range(3))
+    proxy.breaks = b"poison"
+    second.record.log_rung(result(report(1, poison=1.0), "cider"), None)
+    third.record.log_rung(result(report(1), "cider"), None)
+    for rung in (1, 2, 3):
+        hurried()
+        first.report(report(rung), "cider")
+    assert "503" in second.refused()[0]
+    assert history(sweep, first, "val/cider") == [(n, n / 10) for n in (1, 2, 3)]
+    assert history(sweep, third, "val/cider") == [(1, 0.1)]
+
+
+def test_one_publication_again_gets_past_an_entry_that_breaks_the_server(sweep, proxy, monkeypatch):
+    monkeypatch.setattr(connection, "FIRST_PAUSE", 0.01)
+    trial = opened(sweep)
+    proxy.breaks = b"poison"
+    for written in (report(1, poison=1.0), report(2)):
+        trial.record.log_rung(result(written, "cider"), None)
+    assert sweep.publisher.publish(again=True) == 2
+    assert "503" in trial.refused()[0]
+    assert history(sweep, trial, "val/cider") == [(2, 0.2)]
 
 
 def test_what_is_on_record_outlives_a_kill_of_its_host(sweep, proxy, hurried):
@@ -370,6 +397,40 @@ def test_the_thread_publishes_what_comes_while_the_sweep_runs(sweep):
         until(lambda: sweep.client.get_run(sweep.run_id).data.tags.get("a") == "b")
     train(4)
     assert waiting(sweep.folder).entries == {"trial-000": 1}
+
+
+def test_lines_are_published_after_a_second_ctrl_c_interrupts_the_end_of_the_thread(
+    sweep, monkeypatch
+):
+    def interrupted(thread):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), sweep.publisher.running():
+        monkeypatch.setattr(threading.Thread, "join", interrupted)
+    sweep.log(tags={"a": "b"})
+    assert sweep.client.get_run(sweep.run_id).data.tags["a"] == "b"
+
+
+def test_the_thread_reports_the_same_error_once(sweep, monkeypatch, caplog):
+    monkeypatch.setattr("sweeps.tracking.publisher.PAUSE_SECONDS", 0.01)
+    tries = []
+    monkeypatch.setattr(sweep.publisher, "publish", lambda: tries.append(1) or 1 / 0)
+    with sweep.publisher.running():
+        until(lambda: len(tries) > 3)
+    assert [one.getMessage() for one in caplog.records] == [
+        "records cannot be published now: division by zero"
+    ]
+
+
+def test_what_another_process_wrote_to_the_sweep_is_written_anew(sweep, served):
+    for best, publisher in [
+        ("trial-000", sweep.publisher),
+        ("trial-001", Publisher(served, sweep.folder, sweep.run_id)),
+        ("trial-000", sweep.publisher),
+    ]:
+        record.append_event(sweep.folder.events, "logged", logged={"best_trial": best})
+        publisher.publish()
+    assert sweep.client.get_run(sweep.run_id).data.tags["sweep.best_trial"] == "trial-000"
 
 
 def test_a_rung_that_was_cut_off_is_not_published(sweep, proxy, hurried):
