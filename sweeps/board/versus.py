@@ -15,7 +15,6 @@ from sweeps.board.leaderboard import no_winner, number
 from sweeps.results import scores_file
 from sweeps.results.scores_file import Scores
 from sweeps.tracking.client import Tracking
-from sweeps.tracking.run_lookup import run_id
 from workers.metrics import catalog
 
 if TYPE_CHECKING:
@@ -137,7 +136,7 @@ def _run(name: str, results: Path) -> tuple[Any, str, str]:
         raise ValueError(
             f"{sweep_id}: {no_winner(earlier.board)}, so there is no winner to compare"
         )
-    return earlier.run.client, run_id(earlier.run, found.name), f"{found.title} of {sweep_id}"
+    return earlier.run.client, earlier.run.run_id_of(found.name), f"{found.title} of {sweep_id}"
 
 
 def _by_id(run_id: str, results: Path) -> tuple[Any, str, str]:

@@ -16,7 +16,7 @@ from sweeps.results.folder import SweepFolder
 from sweeps.results.retention import kept_adapters
 from sweeps.results.worth import by_worth
 from sweeps.study.trials import TrialState, trial_states
-from sweeps.tracking import segment_run
+from sweeps.tracking import trial_run
 from sweeps.tracking.sources import waiting
 
 AGREED, DIFFERENT = 0, 1
@@ -64,9 +64,11 @@ def _tracked(client: Any, run: Any, objective: str) -> Tracked:
 
 
 def _segments(client: Any, run: Any) -> list[int]:
-    if segment_run.LINEAGE not in run.data.tags:
+    if trial_run.LINEAGE not in run.data.tags:
         return []
-    return sorted(int(one.data.tags[segment_run.RUNG]) for one in segment_run.of(client, run))
+    return sorted(
+        int(one.data.tags[trial_run.SEGMENT_RUNG]) for one in trial_run.find_segments(client, run)
+    )
 
 
 def _dead_driver(folder: SweepFolder) -> str | None:

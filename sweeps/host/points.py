@@ -9,7 +9,7 @@ from sweeps.host.trial_record import TrialRecord
 from sweeps.results import segments
 from sweeps.rung_result import RungResult
 from sweeps.spec.mutable import moving
-from sweeps.tracking import segment_run
+from sweeps.tracking import trial_run
 from sweeps.tracking.trial_run import with_log10
 from sweeps.trial import Point, Start, trial_id, trial_title
 
@@ -37,9 +37,9 @@ def opened(
             "host": host,
             "node": os.uname().nodename,
             **({"trial.from": f"{start.trial} rung {start.rung}"} if start else {}),
-            **({segment_run.LINEAGE: lineage} if lineage else {}),
+            **({trial_run.LINEAGE: lineage} if lineage else {}),
         },
-        segments=segment_run.described(own, fixed, sweep.logarithmic_fields()),
+        segments=trial_run.segment_runs(own, fixed, sweep.logarithmic_fields()),
     )
     return OpenTrial(
         name=name,

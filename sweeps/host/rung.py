@@ -13,7 +13,7 @@ from sweeps.results.best import Best
 from sweeps.results.scores_file import Captions, Scores
 from sweeps.rung_result import RungResult
 from sweeps.storage import copies
-from sweeps.tracking.inputs import final_tags
+from sweeps.tracking.trial_run import final_tags
 from workers.metrics.catalog import outputs
 from workers.report import Report
 

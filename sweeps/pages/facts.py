@@ -16,7 +16,6 @@ from sweeps.results.folder import SweepFolder
 from sweeps.spec.load import Sweep
 from sweeps.spec.objectives import LOSS, directions
 from sweeps.study.study import importances
-from sweeps.tracking.run_lookup import base_scores
 from sweeps.tracking.sweep_run import SweepRun
 from workers.redaction import redact
 
@@ -84,7 +83,7 @@ def gather(sweep: Sweep, folder: SweepFolder, parent: SweepRun, board: Leaderboa
         points={trial.name: trial.sampled or trial.point for trial in board.trials},
         shares=importances(sweep, folder),
         curves=curves.of(board, keys),
-        base=base_scores(parent, board.run_ids.values(), keys),
+        base=parent.base_scores(board.run_ids.values(), keys),
         gallery=_gallery(sweep, folder, parent, board),
         cost=cost.read(folder, board, sweep.resources.gpus_per_host),
         origin=_origin(sweep, run.data.tags),

@@ -22,7 +22,6 @@ from sweeps.results.folder import SweepFolder
 from sweeps.study.study import recipe_of
 from sweeps.study.trials import TrialState
 from sweeps.tracking.client import Tracking
-from sweeps.tracking.run_lookup import run_id
 from workers.recipe import Recipe
 from workers.report import Prediction
 
@@ -130,7 +129,7 @@ def find_trial(name: str, results: Path) -> tuple[EarlierSweep, TrialState]:
 
 def challenger_of(earlier: EarlierSweep, trial: TrialState) -> TrainedAdapter:
     """Return the best adapter of a trial, with its run; raises ValueError without one of them."""
-    return replace(adapter_of_trial(earlier, trial), run_id=run_id(earlier.run, trial.name))
+    return replace(adapter_of_trial(earlier, trial), run_id=earlier.run.run_id_of(trial.name))
 
 
 def adapter_of_trial(earlier: EarlierSweep, trial: TrialState) -> TrainedAdapter:

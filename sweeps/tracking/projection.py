@@ -5,7 +5,7 @@ Besides the metrics of rungs these are the values under ``logged`` of a line, al
 - ``rung``, ``metrics``, ``seconds``, ``symptoms``: a rung that was not trained;
 - ``best``: metrics of the best rung, see `sweeps.tracking.trial_run.best_metrics`;
 - ``tags`` of the run, and ``sweep_tags`` of the sweep's;
-- ``inputs``, see `sweeps.tracking.inputs.data_inputs`;
+- ``inputs``, see `sweeps.tracking.trial_run.data_inputs`;
 - ``images``: each with ``key``, ``step`` and ``path``; ``files``: paths of artifacts. Both lie in
   the trial's folder, see `sweeps.results.folder.SweepFolder.artifact`;
 - ``view``: ``key`` and ``text`` of the sweep's view; ``best_trial``: the sweep's.

@@ -136,7 +136,7 @@ class RemoteRun:
             del self._tags[key]
 
     def log_inputs(self, client: Any, inputs: Sequence[Mapping[str, Any]]) -> None:
-        """Log on what a run is trained and scored, see `sweeps.tracking.inputs.data_inputs`."""
+        """Log on what a run is trained and scored, see `sweeps.tracking.trial_run.data_inputs`."""
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
         written = [

@@ -3,7 +3,7 @@
 import pytest
 
 from sweeps.results.segments import Segment
-from sweeps.tracking import segment_run
+from sweeps.tracking import trial_run
 from tests.sweeps.published import PublishedTrial
 from workers.report import Report
 
@@ -23,8 +23,8 @@ def test_a_segment_is_a_run_below_its_trials(sweep, proxy, hurried, away):
     def opened(segments):
         return PublishedTrial.open(
             sweep, "trial-000", "trial-000 r4", params={"adapter.rank": 4},
-            tags={segment_run.LINEAGE: "trial-001@1"},
-            segments=segment_run.described(segments, {"train.seed": 0}, ()),
+            tags={trial_run.LINEAGE: "trial-001@1"},
+            segments=trial_run.segment_runs(segments, {"train.seed": 0}, ()),
         )  # fmt: skip
 
     opened([]).report(report(1), "cider")
@@ -39,7 +39,10 @@ def test_a_segment_is_a_run_below_its_trials(sweep, proxy, hurried, away):
 
     (run,) = sweep.trials()
     assert (run.info.status, run.info.run_name) == ("FINISHED", "trial-000 r4 d0.2")
-    runs = {each.data.tags[segment_run.RUNG]: each for each in segment_run.of(sweep.client, run)}
+    runs = {
+        each.data.tags[trial_run.SEGMENT_RUNG]: each
+        for each in trial_run.find_segments(sweep.client, run)
+    }
     assert {rung: each.info.status for rung, each in runs.items()} == {
         "1": "KILLED", "2": "FINISHED",
     }  # fmt: skip
