@@ -13,8 +13,7 @@ from sweeps.doctor.check import line
 from sweeps.promotion.registry import check_adapter
 from sweeps.results import lease
 from sweeps.results.folder import SweepFolder
-from sweeps.results.retention import kept_adapters
-from sweeps.results.worth import by_worth
+from sweeps.results.retention import kept_adapters, retention_order
 from sweeps.study.trials import TrialState, trial_states
 from sweeps.tracking import trial_run
 from sweeps.tracking.sources import waiting
@@ -99,7 +98,7 @@ def _on_disk(
 
 
 def _expected(earlier: EarlierSweep, trials: dict[str, TrialState]) -> list[str]:
-    """Return the trials whose adapters `disk.tidy` would leave, by the records alone."""
+    """Return the trials whose adapters `retention.prune` would leave, by the records alone."""
     bests = {
         trial.name: trial.rungs[-1].bests
         for trial in trials.values()
@@ -107,7 +106,7 @@ def _expected(earlier: EarlierSweep, trials: dict[str, TrialState]) -> list[str]
     }
     over = {name: values for name, values in bests.items() if not trials[name].is_open}
     violating = {name for name in over if trials[name].violates}
-    ranked, needed = by_worth(earlier.sweep.search, over, violating)
+    ranked, needed = retention_order(earlier.sweep.search, over, violating)
     # A limit may have taken all but the best one.
     limited = earlier.sweep.disk.limit_gb is not None
     kept = ranked[:1] if limited else kept_adapters(earlier.sweep, ranked, needed)

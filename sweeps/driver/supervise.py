@@ -38,7 +38,6 @@ class Supervise(tune.Callback):
         say: Callable[[str], None],
     ) -> None:
         self._sweep, self._folder, self._progress, self._bridge = sweep, folder, progress, bridge
-        self._limit = retention.Limit(sweep, folder)
         self._poll, self._say = poll, say
         self._measured = float("-inf")
         self._full = False
@@ -76,11 +75,11 @@ class Supervise(tune.Callback):
         if trial.config.get("start"):
             self._folder.remove(self._folder.start(trial.config["start"]["folder"]))
         self._folder.refresh_trials()
-        retention.tidy(self._sweep, self._folder, self._over() | {name})
+        retention.prune(self._sweep, self._folder, self._over() | {name})
         self._measured = float("-inf")
 
     def _enforce(self) -> None:
-        hold = self._limit.enforce(self._over())
+        hold = retention.enforce_limit(self._sweep, self._folder, self._over())
         if hold and not self._bridge.hold:
             self._say(hold)
         self._bridge.hold = hold

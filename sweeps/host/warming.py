@@ -4,7 +4,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from sweeps.host.context import SweepContext
-from sweeps.results import keepsakes
+from sweeps.results import pictures
 
 if TYPE_CHECKING:
     from workers.evaluation.scoring import MakeScorer, Scoring
@@ -32,6 +32,6 @@ def warm_up(context: SweepContext, host: "Host") -> list[str]:
     data_set, scored = host.data_set(recipe), host.scored_samples(recipe)
     untrained = host.admit(_NAME, recipe).predictions
     host.evict(_NAME)
-    keepsakes.keep(context.folder.keepsakes, scored, untrained)
+    pictures.keep_scored_images(context.folder.scored_images, scored, untrained)
     counts = ", ".join(f"{len(part)} {split}" for split, part in data_set.splits.items())
     return [f"images: {counts}", *(f"skipped: {problem}" for problem in data_set.problems)]

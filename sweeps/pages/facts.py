@@ -11,7 +11,7 @@ from sweeps.pages.cost import Cost
 from sweeps.pages.curves import Curve
 from sweeps.pages.gallery import Gallery
 from sweeps.pages.scales import Scale, is_number, of_field
-from sweeps.results import keepsakes
+from sweeps.results import pictures
 from sweeps.results.folder import SweepFolder
 from sweeps.spec.load import Sweep
 from sweeps.spec.objectives import LOSS, directions
@@ -103,7 +103,9 @@ def _gallery(
     metric = gallery.metric_of(board, judging)
     found = gallery.authors(parent, folder, board, metric)
     higher = metric is None or directions()[metric] == "max"
-    return gallery.choose(found, keepsakes.read(folder.keepsakes), metric, higher=higher)
+    return gallery.choose(
+        found, pictures.read_scored_images(folder.scored_images), metric, higher=higher
+    )
 
 
 def _origin(sweep: Sweep, tags: Mapping[str, str]) -> dict[str, str]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from sweeps.board.leaderboard import Leaderboard
 from sweeps.results import best, scores_file
 from sweeps.results.folder import SweepFolder
-from sweeps.results.keepsakes import Keepsakes
+from sweeps.results.pictures import ScoredImages
 from sweeps.tracking.sweep_run import SweepRun
 from workers.report import Prediction
 
@@ -74,7 +74,7 @@ def metric_of(board: Leaderboard, outputs: Sequence[str]) -> str | None:
 
 
 def choose(
-    found: Sequence[Author], kept: Keepsakes, metric: str | None, *, higher: bool = True
+    found: Sequence[Author], kept: ScoredImages, metric: str | None, *, higher: bool = True
 ) -> Gallery:
     """Return the images worth a look, of those with a picture as long as there are any.
 
@@ -123,7 +123,7 @@ def _orders(found: Sequence[Author], ids: Sequence[str], higher: bool) -> dict[s
     }
 
 
-def _picture(id: str, found: Sequence[Author], kept: Keepsakes) -> Picture:
+def _picture(id: str, found: Sequence[Author], kept: ScoredImages) -> Picture:
     return Picture(
         id=id,
         question=kept.questions.get(id),

@@ -11,7 +11,7 @@ from sweeps.pages import plots
 from sweeps.pages.facts import Facts, gather
 from sweeps.pages.note import REPORT, note
 from sweeps.pages.report import render
-from sweeps.results import keepsakes
+from sweeps.results import pictures
 from sweeps.results.folder import SweepFolder
 from sweeps.spec.load import Sweep
 from sweeps.tracking.client import set_tags
@@ -46,7 +46,7 @@ def publish(
 def html(facts: Facts, folder: SweepFolder, parent: SweepRun) -> str:
     """Return the report, with links to where MLflow's UI is served."""
     addresses = sweep_links(parent, facts.sweep, _model(facts))
-    return render(facts, addresses, keepsakes.read(folder.keepsakes))
+    return render(facts, addresses, pictures.read_scored_images(folder.scored_images))
 
 
 def _note(facts: Facts, parent: SweepRun) -> str:

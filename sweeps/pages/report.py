@@ -15,7 +15,7 @@ from sweeps.board.view import Links
 from sweeps.pages import plots, summary
 from sweeps.pages.facts import Facts
 from sweeps.pages.scales import is_number, short
-from sweeps.results.keepsakes import Keepsakes
+from sweeps.results.pictures import ScoredImages
 from sweeps.study.trials import TrialState
 
 
@@ -27,7 +27,7 @@ class Cell:
     value: Any
 
 
-def render(facts: Facts, links: Links, kept: Keepsakes) -> str:
+def render(facts: Facts, links: Links, kept: ScoredImages) -> str:
     """Return the report's HTML; `kept` has the pictures of its gallery."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
@@ -92,7 +92,7 @@ def _order(value: Any) -> Any:
     return value if is_number(value) else "" if value is None else str(value)
 
 
-def _shown(facts: Facts, kept: Keepsakes) -> dict[str, Path]:
+def _shown(facts: Facts, kept: ScoredImages) -> dict[str, Path]:
     ids = [picture.id for group in facts.gallery.groups.values() for picture in group]
     return {id: kept.pictures[id] for id in ids if id in kept.pictures}
 

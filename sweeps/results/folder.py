@@ -188,8 +188,8 @@ class SweepFolder:
         return self.path / "acknowledged" / names.component(f"{name}.json")
 
     @property
-    def keepsakes(self) -> Path:
-        """Small copies of scored images and the base's captions, see `sweeps.results.keepsakes`."""
+    def scored_images(self) -> Path:
+        """Small copies of scored images and the base's captions, see `sweeps.results.pictures`."""
         return self.path / "keepsakes"
 
     @property
