@@ -13,7 +13,7 @@ from sweeps.study.trials import TrialState
 def remarks(sweep: Sweep, folder: SweepFolder, trials: Collection[TrialState]) -> tuple[str, ...]:
     """Return sentences, read from the sweep's folder."""
     over = [trial.name for trial in trials if not trial.is_open]
-    spent = Spent.open(
+    spent = Spent(
         folder, sweep.search.budget, (trial.name for trial in trials),
         gpus_per_host=sweep.resources.gpus_per_host,
     )  # fmt: skip

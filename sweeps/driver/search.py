@@ -77,7 +77,7 @@ def _search_with(
 ) -> bool:  # fmt: skip
     """Run all trials on hosts that have begun."""
     sweep, folder = context.sweep, context.folder
-    spent = Spent.open(
+    spent = Spent(
         folder, sweep.search.budget, folder.trials(),
         gpus_per_host=sweep.resources.gpus_per_host,
     )  # fmt: skip

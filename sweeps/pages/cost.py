@@ -47,7 +47,7 @@ def read(folder: SweepFolder, board: Leaderboard, gpus_per_host: float) -> Cost:
     gpu = any(_GPU in rung.metrics for rung in rungs)
     share = gpus_per_host if gpu else 1.0
     trials = [trial.name for trial in board.trials]
-    spent = Spent.open(folder, Budget(), trials, gpus_per_host=share)
+    spent = Spent(folder, Budget(), trials, gpus_per_host=share)
     return Cost(
         hours=spent.hours,
         rung_hours=spent.gpu_hours,

@@ -8,7 +8,7 @@ over becomes its own snapshot of the rung: from then on it needs its donor no mo
 import json
 import math
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -55,7 +55,12 @@ def generations(folder: SweepFolder) -> list[Generation]:
         lines = folder.population.read_text().splitlines()
     except FileNotFoundError:
         return []
-    return [_read(json.loads(line)) for line in lines]
+    found = []
+    for line in map(json.loads, lines):
+        own = [{**one, "perturbed": tuple(one["perturbed"])} for one in line["segments"]]
+        segments = tuple(Segment(**one) for one in own)
+        found.append(Generation(rung=line["rung"], scores=line["scores"], segments=segments))
+    return found
 
 
 def every(folder: SweepFolder) -> list[Segment]:
@@ -69,14 +74,14 @@ def of(folder: SweepFolder, trial: str) -> list[Segment]:
 
 
 def point_at(
-    segments: Sequence[Segment], drawn: Mapping[str, Any], rung: float = math.inf
+    segments: Sequence[Segment], sampled: Mapping[str, Any], rung: float = math.inf
 ) -> Mapping[str, Any]:
-    """Return the point with which a trial trained `rung`, from its segments and its drawn point.
+    """Return the point with which a trial trained `rung`; without a rung, the point of now.
 
-    Without a rung it is the point that the trial has now.
+    `sampled` is the point that it began with, before its `segments`.
     """
     points = [segment.point for segment in segments if segment.rung < rung]
-    return points[-1] if points else drawn
+    return points[-1] if points else sampled
 
 
 def lineage(segments: Sequence[Segment], trial: str) -> str:
@@ -85,7 +90,11 @@ def lineage(segments: Sequence[Segment], trial: str) -> str:
     Such as ``lr0.003 <- trial-002@4 <- trial-000@2``; nothing for weights that are its own.
     `segments` are those of all trials.
     """
-    chain = list(_ancestry(segments, trial, math.inf))
+    chain: list[Segment] = []
+    name, before = trial, math.inf
+    while own := [one for one in segments if one.trial == name and one.rung < before]:
+        chain.append(own[-1])
+        name, before = own[-1].donor, own[-1].rung
     changes = [chain[0].changes] if chain and chain[0].changes else []
     return " ".join([*changes, *(f"<- {one.origin}" for one in chain)])
 
@@ -120,18 +129,3 @@ def settle(folder: SweepFolder) -> None:
             donated.rename(snapshot)
             folder.push(snapshot)
         folder.remove(donated)
-
-
-def _ancestry(segments: Sequence[Segment], trial: str, before: float) -> Iterator[Segment]:
-    own = [one for one in segments if one.trial == trial and one.rung < before]
-    if own:
-        yield own[-1]
-        yield from _ancestry(segments, own[-1].donor, own[-1].rung)
-
-
-def _read(line: Mapping[str, Any]) -> Generation:
-    segments = tuple(
-        Segment(**{**segment, "perturbed": tuple(segment["perturbed"])})
-        for segment in line["segments"]
-    )
-    return Generation(rung=line["rung"], scores=line["scores"], segments=segments)
