@@ -54,7 +54,7 @@ class Spent:
             self._rungs[key] = result.seconds
 
     def keep(self) -> None:
-        """Write the wall time down."""
+        """Write the wall time to disk."""
         self.folder.write(self.folder.clock, json.dumps({"seconds": self.seconds}))
 
     @property
@@ -78,7 +78,7 @@ class Spent:
         return any(used >= limit for used, limit, _ in self._limits())
 
     def __str__(self) -> str:
-        """Say what is used, such as ``0.4 of 2 h``; nothing without a budget."""
+        """Return what is used, such as ``0.4 of 2 h``; nothing without a budget."""
         return ", ".join(f"{used:.3g} of {limit:g} {unit}" for used, limit, unit in self._limits())
 
     def _limits(self) -> list[tuple[float, float, str]]:

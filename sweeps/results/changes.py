@@ -15,8 +15,8 @@ CHANGEABLE = (
     "search.trials", "search.sampler", "search.space", "search.budget", "schedule", "resources",
     "disk", "promote", "storage", "evaluate.batch_size", "train.activation_checkpointing",
 )  # fmt: skip
-"""Fields, and sections with all their fields. Whether the study can go on with another space is
-for the study to say."""
+"""Fields, and sections with all their fields. The study checks whether it can continue
+with another space."""
 
 _REASONS = {
     "name": "it is the sweep's name everywhere",

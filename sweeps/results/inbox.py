@@ -67,7 +67,7 @@ def waiting(folder: SweepFolder) -> list[Request | Path]:
 
 
 def answer(folder: SweepFolder, asked: Request | Path, answer: Answer) -> None:
-    """Record what became of a request, then take it away."""
+    """Record the answer to a request, then remove the request."""
     file = asked if isinstance(asked, Path) else folder.control / f"{asked.id}.json"
     what = file.name if isinstance(asked, Path) else asdict(asked)
     result = {**asdict(answer), "request": what}

@@ -65,7 +65,7 @@ def read(folder: SweepFolder) -> Driver | None:
     text = folder.read(folder.driver)
     try:
         return None if text is None else Driver(**json.loads(text))
-    except (ValueError, TypeError):  # cut off or of another version: nobody we could name
+    except (ValueError, TypeError):  # cut off or of another version
         return Driver(host="unknown", pid=0, started=None, since="unknown", token="")
 
 

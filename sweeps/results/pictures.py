@@ -89,7 +89,7 @@ def keep_scored_images(
 
 
 def read_scored_images(folder: Path) -> ScoredImages:
-    """Return what `keep_scored_images` wrote."""
+    """Return the copies that `keep_scored_images` wrote."""
     try:
         written = json.loads((folder / _INDEX).read_text())
     except FileNotFoundError:

@@ -51,7 +51,7 @@ class Line:
 
     @property
     def logged(self) -> Mapping[str, Any]:
-        """What MLflow is to show besides the rung."""
+        """Values that MLflow is to show besides the rung."""
         logged: Mapping[str, Any] = self.values.get("logged", {})
         return logged
 

@@ -22,7 +22,7 @@ GB = 1e9
 KEPT_SNAPSHOTS = 3
 """Snapshots of a running trial; Tune may go back by one or two after a crash of the driver."""
 MARGIN_BYTES = 16e6
-"""A disk with less room than this is full: libraries that write to it do not always say so."""
+"""A disk with less room than this is full: libraries that write to it do not always report it."""
 
 
 def retention_order(
@@ -113,7 +113,7 @@ def enforce_limit(sweep: Sweep, folder: SweepFolder, over: frozenset[str]) -> st
         return None
     return (
         f"{folder.path} holds {format_bytes(used)} and a trial needs {format_bytes(room)}, more "
-        f"than disk.limit_gb: {limit:g} leaves; no further trial starts. Go on with: "
+        f"than disk.limit_gb: {limit:g} leaves; no further trial starts. Resume with: "
         f"sweeps resume {folder.sweep_id} --set disk.limit_gb=MORE"
     )
 

@@ -1,4 +1,4 @@
-"""The record of a population: which trial took over whose state at which rung, with which point.
+"""The record of a population: which trial began with whose state at which rung, and point.
 
 ``population.jsonl`` holds a line per generation, that is, per comparison of the trials at a rung.
 It is written before anybody goes on, so a resumed sweep decides nothing twice. What a trial takes
@@ -35,7 +35,7 @@ class Segment:
 
     @property
     def changes(self) -> str:
-        """Return what differs from the donor's point, such as ``lr0.003``."""
+        """Return the differences from the donor's point, such as ``lr0.003``."""
         return " ".join(label(path, self.point[path]) for path in self.perturbed)
 
 
@@ -102,7 +102,7 @@ def lineage(segments: Sequence[Segment], trial: str) -> str:
 def keep(folder: SweepFolder, generation: Generation) -> None:
     """Put a comparison on record, and give each trial the snapshot of its donor.
 
-    Copied before, moved into place after the line is written: whoever is killed on the way leaves
+    Copied before, moved into place after the line is written: a process that is killed leaves
     a comparison that is made again, or one that `settle` brings to its end.
     """
     for segment in generation.segments:
@@ -118,7 +118,7 @@ def keep(folder: SweepFolder, generation: Generation) -> None:
 
 
 def settle(folder: SweepFolder) -> None:
-    """Bring to its end what `keep` was killed in; what was never decided goes."""
+    """Complete what an interrupted `keep` left; remove copies for a comparison never recorded."""
     decided = {(segment.trial, segment.rung) for segment in every(folder)}
     for donated in folder.glob("trials/*/donated-*"):
         trial, rung = donated.parent.name, int(donated.name.removeprefix("donated-"))

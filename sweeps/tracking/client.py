@@ -54,7 +54,7 @@ class Tracking:
     def experiment_id(self) -> str:
         """Return the id of the experiment, made if missing.
 
-        Raises ValueError when the experiment was deleted: MLflow keeps its name taken; and
+        Raises ValueError when the experiment was deleted: MLflow does not free its name; and
         ConnectionError when nothing answers.
         """
         client = self.client()
@@ -129,7 +129,7 @@ def now() -> int:
 
 
 def user() -> str:
-    """Return the name of the user of this process; a container may know none."""
+    """Return the name of the user of this process; a container may have none."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):

@@ -15,11 +15,11 @@ from sweeps.tracking.errors import first_line, is_away
 T = TypeVar("T")
 
 TIMEOUT_SECONDS = 15
-"""MLflow under load answers within 8 seconds; what takes longer is asked again."""
+"""MLflow under load answers within 8 seconds; a request that takes longer is repeated."""
 PROBE_SECONDS = 3
-"""The same while MLflow was away when last asked."""
+"""The same after a request that found MLflow away."""
 FIRST_PAUSE, LONGEST_PAUSE = 2.0, 30.0
-"""Seconds until an MLflow that is away is asked again; they double."""
+"""Seconds until a request to an MLflow that is away; they double."""
 STRIKES = 3
 """So often a request may fail at an MLflow that answers others, before it is refused."""
 _QUICK_SECONDS = 1.0
@@ -53,11 +53,11 @@ class MlflowConnection:
 
     @property
     def is_away(self) -> bool:
-        """Whether MLflow was away when last asked."""
+        """Whether the last request found MLflow away."""
         return self._pause > 0
 
     def attempt(self, work: Callable[[Any], T], key: Hashable = None) -> T:
-        """Return what `work` makes of the client; failures are counted by `key`.
+        """Return the result of `work` with the client; failures are counted by `key`.
 
         Raises AwayError when MLflow is away; at once when it was so a moment ago. Every other
         error is the fault of `work`.
@@ -84,11 +84,11 @@ class MlflowConnection:
             return done
 
     def retry_now(self) -> None:
-        """Ask at the next attempt though MLflow was away a moment ago: it may be back."""
+        """Send the next request though MLflow was away a moment ago: it may be back."""
         self._next = float("-inf")
 
     def wait(self) -> None:
-        """Wait until MLflow is asked again."""
+        """Wait until the next request may be made."""
         time.sleep(max(0.0, self._next - time.monotonic()))
 
     def _tried(self, work: Callable[[Any], T]) -> T:
@@ -121,7 +121,7 @@ def connection_to(tracking: Tracking) -> MlflowConnection:
 
 @contextmanager
 def _patience(seconds: int) -> Iterator[None]:
-    """Let MLflow's client ask once and wait so long: the publisher asks again anyway."""
+    """Let MLflow's client try once and wait so long: the publisher tries again anyway."""
     wanted = {
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
         "MLFLOW_HTTP_REQUEST_TIMEOUT": str(seconds),

@@ -1,4 +1,4 @@
-"""What MLflow takes: names and values that it would refuse are made to fit.
+"""MLflow's limits: names and values that it would refuse are made to fit.
 
 A value that is cut says so, and stands whole in a file of the run.
 """
@@ -34,7 +34,7 @@ def names(values: Mapping[str, T]) -> dict[str, T]:
 
 
 def fit(values: Mapping[str, str], characters: int) -> tuple[dict[str, str], dict[str, str]]:
-    """Return what of parameters or tags fits, and the whole of what is cut, by its file's path."""
+    """Return parameters or tags that fit, and the whole values of cut ones by the file's path."""
     fitting, whole = {}, {}
     for key, value in values.items():
         key = name(key)

@@ -1,4 +1,4 @@
-"""What the lines of records write to MLflow.
+"""The projection: which writes to MLflow the lines of records stand for.
 
 Besides the metrics of rungs these are the values under ``logged`` of a line, all optional:
 
@@ -35,7 +35,7 @@ _ERROR_TAG_CHARACTERS = 5000  # MLflow cuts a tag's end off at 8000, where the c
 
 
 class Runs:
-    """The runs of a sweep in MLflow, as far as this process knows them."""
+    """The runs of a sweep in MLflow, with what this process has read of them."""
 
     def __init__(self, folder: SweepFolder, run_id: str) -> None:
         self.folder = folder
@@ -55,7 +55,7 @@ class Runs:
         return self._below[trial].setdefault(rung, RemoteRun(above, tag))
 
     def forget(self, name: str) -> None:
-        """Ask MLflow anew what the runs of a trial, or the sweep's, have: others wrote to them."""
+        """Read the runs of a trial, or the sweep's, anew: another process wrote to them."""
         if name == SWEEP:
             self.sweep = RemoteRun(None, None, self.sweep.run_id)
         self._below.pop(name, None)
@@ -68,7 +68,7 @@ class Runs:
 
 
 def writes_of_trial(runs: Runs, trial: str, lines: Sequence[Line], index: int) -> Iterator[Write]:
-    """Yield what a line of a trial's record writes."""
+    """Yield the writes of a line of a trial's record."""
     line, run, rungs = lines[index], runs.trial(trial), []
     logged, time = line.logged, _time(line)
     opened = [one for one in lines[: index + 1] if one.event == "opened"]
@@ -98,7 +98,7 @@ def writes_of_trial(runs: Runs, trial: str, lines: Sequence[Line], index: int) -
 
 
 def writes_of_sweep(runs: Runs, lines: Sequence[Line], index: int) -> Iterator[Write]:
-    """Yield what a line of the sweep's own record writes."""
+    """Yield the writes of a line of the sweep's own record."""
     line, run = lines[index], runs.sweep
     if line.event == "ended" and "trial" in line.values:
         yield from _ended(runs, line)
@@ -114,7 +114,7 @@ def writes_of_sweep(runs: Runs, lines: Sequence[Line], index: int) -> Iterator[W
 
 
 def writes_of_old_entry(runs: Runs, box: str, line: Line) -> Iterator[Write]:
-    """Yield what an entry of an old spool writes, see `sweeps.tracking.sources`."""
+    """Yield the writes of an entry of an old spool, see `sweeps.tracking.sources`."""
     kind, values = line.values["kind"], dict(line.values["values"])
     time = line.values["time"]
     trial, _, segment = box.partition(".")

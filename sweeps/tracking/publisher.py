@@ -78,9 +78,9 @@ class Publisher:
             thread.join()
 
     def publish(self, *, again: bool = False) -> int:
-        """Publish what is new, as far as MLflow takes it now; return how many lines are settled.
+        """Publish what is new, as far as MLflow accepts it now; return how many lines are settled.
 
-        With `again`, MLflow is asked at once though it was away a moment ago, lines that it
+        With `again`, MLflow is tried at once though it was away a moment ago, lines that it
         refused are tried once more, and one that it cannot answer is tried until it is refused.
         """
         settled = 0
@@ -113,7 +113,7 @@ class Publisher:
                 copies.refresh(self._folder.path / "trials", _is_published)
                 self.publish()
                 reported = None
-            except Exception as error:  # a full disk, say: what is not published waits
+            except Exception as error:  # such as a full disk: what is not published waits
                 if str(error) != reported:
                     _log.warning("records cannot be published now: %s", error)
                 reported = str(error)
@@ -152,7 +152,7 @@ class Publisher:
             source.remove()
 
     def _is_lost(self, source: Source, lines: Sequence[Line], position: Position) -> bool:
-        """Tell whether a trial was opened again whose run somebody has deleted meanwhile."""
+        """Tell whether a trial was opened again whose run was deleted meanwhile."""
         if source.name == SWEEP or isinstance(source, OldSource):
             return False
         again = [line for line in lines if line.event == "opened"][1:]
@@ -164,7 +164,7 @@ class Publisher:
         return is_lost
 
     def _settle(self, source: Source, lines: Sequence[Line], index: int) -> str | None:
-        """Write what a line says; return why MLflow refused it, or a part of it."""
+        """Make the writes of a line; return why MLflow refused it, or a part of it."""
         if isinstance(source, OldSource):
             writes = writes_of_old_entry(self._runs, source.box, lines[index])
         elif source.name == SWEEP:

@@ -18,7 +18,7 @@ from sweeps.tracking.trial_run import BEST_RUNG, RUNG_SECONDS
 from workers.redaction import redact
 
 ERROR_TAGS = ("trial.error", "trial.guard")
-"""Of a run that ended badly; taken away when it runs again."""
+"""Tags of a run that failed; removed when it runs again."""
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 Texts = Mapping[str, str]
@@ -26,7 +26,7 @@ Numbers = Mapping[str, float]
 
 
 class RemoteRun:
-    """One run, as far as this process knows it; nobody else writes to it meanwhile.
+    """One run, with what this process has read of it; no other process writes to it meanwhile.
 
     Times are in milliseconds since 1970. Texts may come from anywhere, so they are redacted.
 
@@ -42,11 +42,11 @@ class RemoteRun:
         self.run_id = run_id
         self._above, self._tag = above, tag
         self._rungs: set[int] | None = None
-        """Rungs that are stored; None while nobody has looked."""
+        """Rungs that are stored; None before they are read."""
         self._best_rung: int | None = None
         self._tags: dict[str, str] = {}
         self._images: set[str] | None = None
-        """Keys and steps of logged images; None while nobody has looked."""
+        """Keys and steps of logged images; None before they are read."""
 
     def find(self, client: Any) -> Any | None:
         """Return MLflow's run, or None while there is none."""
@@ -61,7 +61,7 @@ class RemoteRun:
         return found[0] if found else None
 
     def is_missing(self, client: Any) -> bool:
-        """Tell whether there is no such run, or none any more: somebody may have deleted it."""
+        """Tell whether there is no such run, or none any more: it may have been deleted."""
         self.run_id = None
         return self.find(client) is None
 
@@ -129,14 +129,14 @@ class RemoteRun:
             self.log(client, time=0, tags=tags)
 
     def untag(self, client: Any, key: str) -> None:
-        """Take a tag away."""
+        """Remove a tag."""
         self._has(client)
         if key in self._tags:
             client.delete_tag(self.run_id, key)
             del self._tags[key]
 
     def log_inputs(self, client: Any, inputs: Sequence[Mapping[str, Any]]) -> None:
-        """Log on what a run is trained and scored, see `sweeps.tracking.trial_run.data_inputs`."""
+        """Log the data of training and scoring, see `sweeps.tracking.trial_run.data_inputs`."""
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
         written = [
@@ -232,13 +232,13 @@ class RemoteRun:
         return above
 
     def _id(self, client: Any) -> str:
-        """Return the run's id; MLflow is asked once."""
+        """Return the run's id, read once."""
         if self.run_id is None and self.find(client) is None:
             raise LookupError("the trial has no run in MLflow, for none could be made")
         return str(self.run_id)
 
     def _has(self, client: Any) -> None:
-        """Know what the run has; MLflow is asked once."""
+        """Read, once, what the run has."""
         if self._rungs is None:
             self._look(client, client.get_run(self._id(client)))
 

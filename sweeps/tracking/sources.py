@@ -20,7 +20,7 @@ from sweeps.storage import copies
 from workers.files.atomic import atomic_write
 
 SWEEP = "sweep"
-"""What the sweep's own record is called; the others are called like their trials."""
+"""Name of the sweep's own record; the others have the names of their trials."""
 
 _QUOTED = 3  # refusals whose reasons are in the message
 
@@ -60,7 +60,7 @@ class Source:
     def first(self, lines: Sequence[Line]) -> int:
         """Return where lines begin that are to be published when none is acknowledged yet."""
         is_old = self.name != SWEEP and bool(lines) and not record.openings(lines)
-        return lines[-1].end if is_old else 0  # hosts of format 1 told MLflow themselves
+        return lines[-1].end if is_old else 0  # hosts of format 1 wrote to MLflow themselves
 
     def keep(self, position: Position) -> None:
         """Write the acknowledged position."""
@@ -74,7 +74,7 @@ class OldSource(Source):
     """Entries of an old spool, or those of them that were refused."""
 
     box: str
-    """What the folder of the run is called."""
+    """Name of the folder of the run."""
 
     def lines(self) -> list[Line]:
         """Return the entries."""
@@ -99,7 +99,7 @@ class OldSource(Source):
 def sources(folder: SweepFolder) -> list[Source]:
     """Return the records of a sweep in the order in which they are published.
 
-    Its own comes last: it says how trials ended, and that all is stored.
+    Its own comes last: it has the ends of trials, and that all is stored.
     """
     trials = [
         Source(name=trial, file=folder.record(trial), acknowledged=folder.acknowledged(trial))
@@ -121,7 +121,7 @@ def _old_sources(folder: SweepFolder) -> Iterator[OldSource]:
 
 @dataclass(frozen=True, kw_only=True)
 class Waiting:
-    """What MLflow lacks of a sweep, by the names of records: those of trials, or ``sweep``."""
+    """The lines of a sweep that MLflow lacks, by record: a trial's name, or ``sweep``."""
 
     sweep_id: str
     entries: Mapping[str, int]
@@ -149,7 +149,7 @@ class Waiting:
 
 
 def waiting(folder: SweepFolder) -> Waiting:
-    """Return what MLflow lacks of the sweep in a folder."""
+    """Return the lines that MLflow lacks of the sweep in a folder."""
     entries: Counter[str] = Counter()
     refused: dict[str, list[str]] = {}
     for source in sources(folder):

@@ -139,7 +139,7 @@ class SweepRun:
         self._record("ended", state="interrupted")
 
     def close_running(self) -> None:
-        """End as interrupted every trial that a host has opened and nobody has ended."""
+        """End as interrupted every trial that a host has opened and that is not ended yet."""
         for trial in self.folder.trials():
             if record.openings(record.lines(self.folder.record(trial))):
                 self.close_trial(trial, "interrupted")
@@ -165,7 +165,7 @@ class SweepRun:
         return {each["trial"]: int(each["opened"]) for each in ended}
 
     def fetch_scores(self, over: Collection[str]) -> None:
-        """Bring down the scores of trials that continue and have them in MLflow alone.
+        """Download the scores of trials that continue and have them in MLflow alone.
 
         Those are trials of format 1, whose hosts read them there; `over` are the trials that ended.
         """

@@ -1,4 +1,4 @@
-"""What a trial's run in MLflow is made of: names, statuses, parameters, data, and its segments.
+"""The parts of a trial's run in MLflow: names, statuses, parameters, data, and its segments.
 
 Where a population changes a trial's point, a child run of the trial's run begins. The trial's run
 keeps the whole curve and the parameters that it began with, for MLflow's parameters never change; a
@@ -33,7 +33,7 @@ STATUS: Mapping[Ending, str] = {
 PREDICTIONS = "eval/predictions.json"
 """The same name in every trial: MLflow compares tables of one name side by side."""
 RUNG_SECONDS = "time/rung_seconds"
-"""A metric of every rung: it tells which rungs are stored."""
+"""A metric of every rung; a rung that has it is stored."""
 BEST_RUNG = "best/rung"
 LINEAGE = "trial.lineage"
 """Tag of a trial's run: whose states its weights went through."""
@@ -74,7 +74,7 @@ def with_log10(params: Mapping[str, Any], logarithmic: Collection[str]) -> dict[
 
 
 def eval_tags(scored: Sequence[Sample]) -> dict[str, str]:
-    """Return the tags that say on which images scores were taken."""
+    """Return the tags of the images on which scores were taken."""
     from workers.evaluation.scoring import digest_of_ids  # here, because numpy comes with it
 
     return {EVAL_IMAGES: str(len(scored)), EVAL_DIGEST: digest_of_ids(one.id for one in scored)}
@@ -87,7 +87,7 @@ def final_tags(scored: Sequence[Sample]) -> dict[str, str]:
 
 
 def data_inputs(data: Data, data_set: DataSet, scored: Sequence[Sample]) -> list[dict[str, Any]]:
-    """Return what MLflow records of a trial's data: what it is trained and on what it is `scored`.
+    """Return the inputs of a trial for MLflow: the data of training, and the `scored` images.
 
     Each has the fields of a `Dataset` of MLflow's and the ``tags`` of its use, as plain values.
     """
