@@ -32,6 +32,6 @@ def warm_up(context: SweepContext, host: "Host") -> list[str]:
     data_set, scored = host.data_set(recipe), host.scored_samples(recipe)
     untrained = host.admit(_NAME, recipe).predictions
     host.evict(_NAME)
-    pictures.keep_scored_images(context.folder.scored_images, scored, untrained)
+    pictures.keep(context.folder.scored_images, scored, untrained)
     counts = ", ".join(f"{len(part)} {split}" for split, part in data_set.splits.items())
     return [f"images: {counts}", *(f"skipped: {problem}" for problem in data_set.problems)]

@@ -103,9 +103,7 @@ def _gallery(
     metric = gallery.metric_of(board, judging)
     found = gallery.authors(parent, folder, board, metric)
     higher = metric is None or directions()[metric] == "max"
-    return gallery.choose(
-        found, pictures.read_scored_images(folder.scored_images), metric, higher=higher
-    )
+    return gallery.choose(found, pictures.read(folder.scored_images), metric, higher=higher)
 
 
 def _origin(sweep: Sweep, tags: Mapping[str, str]) -> dict[str, str]:

@@ -46,7 +46,7 @@ def publish(
 def html(facts: Facts, folder: SweepFolder, parent: SweepRun) -> str:
     """Return the report, with links to where MLflow's UI is served."""
     addresses = sweep_links(parent, facts.sweep, _model(facts))
-    return render(facts, addresses, pictures.read_scored_images(folder.scored_images))
+    return render(facts, addresses, pictures.read(folder.scored_images))
 
 
 def _note(facts: Facts, parent: SweepRun) -> str:

@@ -67,9 +67,7 @@ class ScoredImages:
     """Sample id -> caption of the base before training."""
 
 
-def keep_scored_images(
-    folder: Path, samples: Sequence["Sample"], untrained: Sequence[Prediction]
-) -> None:
+def keep(folder: Path, samples: Sequence["Sample"], untrained: Sequence[Prediction]) -> None:
     """Write copies of the first `samples` and the base's captions to `folder`, once.
 
     Hosts that do so at the same time write the same; the first one to end wins.
@@ -88,8 +86,8 @@ def keep_scored_images(
     copies.push(folder)
 
 
-def read_scored_images(folder: Path) -> ScoredImages:
-    """Return the copies that `keep_scored_images` wrote."""
+def read(folder: Path) -> ScoredImages:
+    """Return the copies that `keep` wrote."""
     try:
         written = json.loads((folder / _INDEX).read_text())
     except FileNotFoundError:

@@ -164,19 +164,12 @@ def free(folder: Path) -> float:
 
 def stops(error: BaseException, folder: SweepFolder) -> str | None:
     """Return the message for a user of an error that ends the sweep for now; None for others."""
+    resume = f"sweeps resume {folder.sweep_id}"
     if is_full(error, folder.path):
-        return full_message(folder)
-    if isinstance(error, StorageError):
         return (
-            f"{error}; every rung reported so far is kept. Once that is fixed: "
-            f"sweeps resume {folder.sweep_id}"
+            f"the disk of {folder.path} is full; every rung reported so far is kept. Make room, "
+            f"or keep less with disk.keep, then: {resume}"
         )
+    if isinstance(error, StorageError):
+        return f"{error}; every rung reported so far is kept. Once that is fixed: {resume}"
     return None
-
-
-def full_message(folder: SweepFolder) -> str:
-    """Return the message for a user whose disk is full."""
-    return (
-        f"the disk of {folder.path} is full; every rung reported so far is kept. Make room, or "
-        f"keep less with disk.keep, then: sweeps resume {folder.sweep_id}"
-    )

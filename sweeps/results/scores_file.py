@@ -88,8 +88,8 @@ def plain(captions: Captions) -> dict[str, Any]:
         "beams": captions.beams,
         "ids": scored.ids,
         "corpus": scored.corpus,
-        "images": _lists(scored.images),
-        "statistics": _lists(scored.statistics),
+        "images": {name: _short(values.tolist()) for name, values in scored.images.items()},
+        "statistics": {name: _short(values.tolist()) for name, values in scored.statistics.items()},
     }
 
 
@@ -99,20 +99,13 @@ def captions_of(written: Mapping[str, Any]) -> Captions:
 
     from workers.metrics.scorer import Scored
 
-    def arrays(lists: Mapping[str, Any]) -> dict[str, Any]:
-        return {name: np.array(values, dtype=np.float64) for name, values in lists.items()}
-
-    scored = Scored(
-        ids=tuple(written["ids"]),
-        corpus=written["corpus"],
-        images=arrays(written["images"]),
-        statistics=arrays(written["statistics"]),
+    images, statistics = (
+        {name: np.array(values, dtype=np.float64) for name, values in written[part].items()}
+        for part in ("images", "statistics")
     )
+    ids, corpus = tuple(written["ids"]), written["corpus"]
+    scored = Scored(ids=ids, corpus=corpus, images=images, statistics=statistics)
     return Captions(beams=written["beams"], scored=scored)
-
-
-def _lists(arrays: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: _short(values.tolist()) for name, values in arrays.items()}
 
 
 def _short(value: Any) -> Any:

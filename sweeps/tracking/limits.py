@@ -21,7 +21,8 @@ T = TypeVar("T")
 def name(written: str) -> str:
     """Return a name that MLflow takes: the same one, or one that only `written` becomes."""
     fit = _REFUSED.sub("_", written)
-    if _is_no_path(fit):
+    # MLflow takes no name that would be another one as a path, such as ``a//b`` or ``../a``.
+    if posixpath.normpath(fit) != fit or fit.startswith(("..", "/")) or fit == ".":
         fit = "_".join(part for part in fit.split("/") if part).lstrip(".")
     if fit and fit == written and len(fit) <= NAME_CHARACTERS:
         return fit
@@ -45,8 +46,3 @@ def fit(values: Mapping[str, str], characters: int) -> tuple[dict[str, str], dic
             value = value[: characters - len(mark)] + mark
         fitting[key] = value
     return fitting, whole
-
-
-def _is_no_path(fit: str) -> bool:
-    """MLflow takes no name that would be another one as a path, such as ``a//b`` or ``../a``."""
-    return posixpath.normpath(fit) != fit or fit.startswith(("..", "/")) or fit == "."

@@ -55,7 +55,7 @@ def test_a_scorer_begins_before_torch_is_loaded(context, tmp_path):
 
 def test_warming_up_keeps_small_copies_of_the_images_and_the_base_s_captions(actor, context):
     actor.warm_up()
-    kept = pictures.read_scored_images(context.folder.scored_images)
+    kept = pictures.read(context.folder.scored_images)
     ids = {one.id for one in actor._host.scored_samples(context.sweep.recipe)}
     assert set(kept.pictures) == set(kept.untrained) == ids
 
