@@ -53,7 +53,7 @@ def test_wall_time_goes_on_where_the_driver_before_stopped(folder):
     assert str(second) == "1 of 1 h"
 
 
-def test_gpu_hours_are_the_rungs_on_record_and_those_told_each_once(folder):
+def test_gpu_hours_are_the_rungs_on_record_and_those_reported_each_once(folder):
     record.append(folder, "trial-000", rung(1, 1800.0))
     spent = Spent(folder, Budget(gpu_hours=1.0), ["trial-000"], now=Clock())
     assert spent.gpu_hours == 0.5

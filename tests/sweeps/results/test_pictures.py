@@ -24,9 +24,7 @@ def test_small_copies_questions_and_the_base_s_captions_are_read_back(tmp_path):
 
 
 def test_of_many_images_the_first_are_kept(tmp_path):
-    pictures.keep(
-        tmp_path / "kept", [sample(number) for number in range(IMAGES + 5)], []
-    )
+    pictures.keep(tmp_path / "kept", [sample(number) for number in range(IMAGES + 5)], [])
     assert len(pictures.read(tmp_path / "kept").pictures) == IMAGES
 
 

@@ -160,6 +160,6 @@ def sweep(served):
 
 
 @pytest.fixture
-def hurried(served):
+def retry_now(served):
     """Return a function: MLflow is back, and is asked again at once."""
     return lambda: connection.connection_to(served).retry_now()

@@ -1,4 +1,4 @@
-"""What a user reads whom MLflow's server refuses."""
+"""What a user reads when MLflow's server refuses a request."""
 
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -51,7 +51,7 @@ def raised(act):
     ("user", "words"),
     [(None, "wants to know who: set"), ("ann", "does not know the user 'ann' with this password")],
 )
-def test_an_unknown_user_is_told_which_variables_count(server, monkeypatch, user, words):
+def test_an_unknown_user_reads_which_variables_count(server, monkeypatch, user, words):
     for name, value in ((credentials.USER, user), (credentials.PASSWORD, user and "secret")):
         monkeypatch.setenv(name, value) if value else monkeypatch.delenv(name, raising=False)
     address = server(401)
@@ -62,7 +62,7 @@ def test_an_unknown_user_is_told_which_variables_count(server, monkeypatch, user
     assert "secret" not in said
 
 
-def test_a_user_without_the_right_is_told_what_it_was(server, monkeypatch):
+def test_a_user_without_the_right_reads_what_it_was(server, monkeypatch):
     monkeypatch.setenv(credentials.USER, "eve")
     monkeypatch.setenv(credentials.PASSWORD, "secret")
     address = server(403)

@@ -19,7 +19,7 @@ def report(rung):
 
 
 @pytest.mark.parametrize("away", [False, True])
-def test_a_segment_is_a_run_below_its_trials(sweep, proxy, hurried, away):
+def test_a_segment_is_a_run_below_its_trials(sweep, proxy, retry_now, away):
     def opened(segments):
         return PublishedTrial.open(
             sweep, "trial-000", "trial-000 r4", params={"adapter.rank": 4},
@@ -34,7 +34,7 @@ def test_a_segment_is_a_run_below_its_trials(sweep, proxy, hurried, away):
     opened(SEGMENTS).report(report(3), "cider")
     sweep.close_trial("trial-000", "completed")
     proxy.up()
-    hurried()
+    retry_now()
     sweep.publisher.publish()
 
     (run,) = sweep.trials()
@@ -49,3 +49,19 @@ def test_a_segment_is_a_run_below_its_trials(sweep, proxy, hurried, away):
     for rung, value in {"1": 0.2, "2": 0.3}.items():
         assert runs[rung].data.metrics["val/cider"] == value
         assert runs[rung].data.params["adapter.dropout"] == str(int(rung) / 10)
+
+
+def test_runs_that_were_deleted_are_made_anew_when_the_trial_is_opened_again(sweep):
+    def opened():
+        runs = trial_run.segment_runs(SEGMENTS[:1], {}, ())
+        return PublishedTrial.open(sweep, "trial-000", "trial-000 r4", segments=runs)
+
+    opened().report(report(2), "cider")
+    (before,) = sweep.trials()
+    for run in (*trial_run.find_segments(sweep.client, before), before):
+        sweep.client.delete_run(run.info.run_id)
+    trial = opened()
+    assert trial.refused() == []
+    (run,) = sweep.trials()
+    (segment,) = trial_run.find_segments(sweep.client, run)
+    assert segment.data.metrics["val/cider"] == 0.2
