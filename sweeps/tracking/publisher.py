@@ -115,7 +115,7 @@ class Publisher:
                 reported = None
             except Exception as error:  # such as a full disk: what is not published waits
                 if str(error) != reported:
-                    _log.warning("records cannot be published now: %s", error)
+                    _log.warning("records cannot be published now: %s", redact(str(error)))
                 reported = str(error)
 
     def _publish(self, source: Source, again: bool) -> Iterator[None]:
@@ -158,7 +158,12 @@ class Publisher:
         again = [line for line in lines if line.event == "opened"][1:]
         if not any(line.start >= position.bytes for line in again):
             return False
-        is_lost = self._connection.attempt(self._runs.trial(source.name).is_missing)
+        try:
+            is_lost = self._connection.attempt(self._runs.trial(source.name).is_missing)
+        except AwayError:
+            raise
+        except Exception:  # the run of the sweep is gone, too: each line says so
+            return False
         if is_lost:
             self._runs.forget(source.name)  # the runs of its segments, too
         return is_lost
@@ -179,7 +184,7 @@ class Publisher:
                 raise
             except Exception as error:
                 reason = reason or redact(first_line(error))
-                _log.warning("MLflow refuses a line of %s: %s", source.name, error)
+                _log.warning("MLflow refuses a line of %s: %s", source.name, redact(str(error)))
         return reason
 
 

@@ -460,3 +460,10 @@ def test_a_trial_that_is_opened_again_while_mlflow_is_away_runs_once_it_is_back(
     assert stored(sweep) == ([], "running")
     assert read(sweep, trial).info.status == "RUNNING"
     assert sweep.is_running
+
+
+def test_lines_of_a_sweep_whose_run_is_gone_are_refused_without_an_error(sweep, served):
+    for _ in range(2):
+        TrialRecord(folder=sweep.folder, trial="trial-000").opened("trial-000 r8", {}, {})
+    Publisher(served, sweep.folder, "0" * 32).publish()
+    assert len(waiting(sweep.folder).refused["trial-000"]) == 2
