@@ -68,21 +68,20 @@ class RemoteRun:
     def open(
         self, client: Any, *, name: str, tags: Texts, params: Texts, time: int, again: bool = True
     ) -> None:
-        """Make the run, or set it running again; without `again` one that is there stays so."""
+        """Make the run, or set it running again; without `again` it stays as it ended."""
         tags, long_tags = limits.fit(_redacted(tags), limits.TAG_CHARACTERS)
         params, long_params = limits.fit(_redacted(params), limits.PARAM_CHARACTERS)
         run = self.find(client)
         if run is None:
             self._create(client, name, tags, time)
-        elif not again:
-            return
-        else:
+        elif again:
             self._look(client, run)
             client.update_run(self.run_id, status="RUNNING")
             set_tags(client, str(self.run_id), tags)
             self._tags.update(tags)
             for tag in ERROR_TAGS:
                 self.untag(client, tag)
+        # Also of a run that is there: its maker may have been killed before.
         self._log(client, params=params)
         self._write(client, {**long_tags, **long_params})
 

@@ -4,6 +4,8 @@ import pytest
 
 from sweeps.results.segments import Segment
 from sweeps.tracking import trial_run
+from sweeps.tracking.publisher import Publisher
+from sweeps.tracking.sources import waiting
 from tests.sweeps.published import PublishedTrial
 from workers.report import Report
 
@@ -65,3 +67,22 @@ def test_runs_that_were_deleted_are_made_anew_when_the_trial_is_opened_again(swe
     (run,) = sweep.trials()
     (segment,) = trial_run.find_segments(sweep.client, run)
     assert segment.data.metrics["val/cider"] == 0.2
+
+
+def test_a_publisher_that_is_killed_at_any_moment_leaves_no_segment_without_parameters(
+    sweep, proxy, served, retry_now
+):
+    proxy.down()
+    runs = trial_run.segment_runs(SEGMENTS, {}, ())
+    PublishedTrial.open(sweep, "trial-000", "trial-000 r4", segments=runs)
+    proxy.up()
+    attempts = 0
+    while waiting(sweep.folder).count:
+        proxy.answers, attempts = attempts, attempts + 1  # MLflow does the next one, too
+        retry_now()
+        Publisher(served, sweep.folder, sweep.run_id).publish()
+    proxy.answers = None
+    assert attempts > 5
+    (run,) = sweep.trials()
+    for segment in trial_run.find_segments(sweep.client, run):
+        assert segment.data.params["adapter.rank"] == "4"
