@@ -127,7 +127,7 @@ def measure(options: argparse.Namespace, root: Path) -> Meter:
     kept = host.remote(folder, options.epochs, options.seconds)  # noqa: F841  # an actor ends with its last handle
     meter = Meter()
     _timed(meter)
-    spent = Spent.open(folder, sweep.search.budget, ())
+    spent = Spent(folder, sweep.search.budget, ())
     asked = searcher.OptunaBridge(sweep, folder)
     search.tune_trials(context, lambda: options.slots, asked, [meter], (), spent)
     return meter
@@ -136,7 +136,7 @@ def measure(options: argparse.Namespace, root: Path) -> Meter:
 def play(options: argparse.Namespace, root: Path) -> Meter:
     """Do the same without Ray's processes: ask and tell in Tune's order, slot after slot."""
     sweep, folder = parse(FILE.format(**vars(options))), SweepFolder.create(root, "simulated")
-    spent, meter = Spent.open(folder, sweep.search.budget, ()), Meter()
+    spent, meter = Spent(folder, sweep.search.budget, ()), Meter()
     _timed(meter)
     asked = searcher.OptunaBridge(sweep, folder)
     admission = Admission(asked, lambda: options.slots, spent)

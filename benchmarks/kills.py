@@ -25,7 +25,6 @@ import torch
 from sweeps.board.handle import SweepHandle
 from sweeps.results import record
 from sweeps.results.folder import SweepFolder
-from sweeps.tracking.run_lookup import run_ids
 from workers.tiny.git import make_model, make_processor
 
 FILE = """
@@ -145,7 +144,7 @@ def left(workplace: Path) -> Left:
     """Read back what a sweep left."""
     results = workplace / "sweep-results"
     earlier = SweepHandle.find(results, ID)
-    runs = run_ids(earlier.run)
+    runs = earlier.run.run_ids()
     repeated = unequal = 0
     for trial in earlier.board.trials:
         history = earlier.run.client.get_metric_history(runs[trial.name], "val/loss")

@@ -31,7 +31,7 @@ from sweeps.results.folder import SweepFolder
 from sweeps.results.scores_file import Captions, Scores
 from sweeps.rung_result import RungResult
 from sweeps.tracking.client import Tracking
-from sweeps.tracking.pending import waiting
+from sweeps.tracking.sources import waiting
 from sweeps.tracking.sweep_run import SweepRun
 from workers.data.sample import DataSet, Sample
 from workers.metrics.scorer import Scored

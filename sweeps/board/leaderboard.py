@@ -149,7 +149,7 @@ def notes(sweep: Sweep, folder: SweepFolder, trials: Collection[TrialState]) -> 
     found = []
     ended = [trial.name for trial in trials if not trial.is_open]
     every, share = [trial.name for trial in trials], sweep.resources.gpus_per_host
-    spent = Spent.open(folder, sweep.search.budget, every, gpus_per_host=share)
+    spent = Spent(folder, sweep.search.budget, every, gpus_per_host=share)
     if spent.used_up and len(ended) < sweep.search.trials:
         found.append(f"budget used up after {len(ended)} of {sweep.search.trials} trials: {spent}")
     if measured := fidelity.read(sweep, folder, ended):

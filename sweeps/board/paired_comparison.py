@@ -15,7 +15,6 @@ from sweeps.board.leaderboard import format_score, no_winner
 from sweeps.results import scores_file
 from sweeps.results.scores_file import Scores
 from sweeps.tracking.client import Tracking
-from sweeps.tracking.run_lookup import run_id
 from workers.metrics import catalog
 
 if TYPE_CHECKING:
@@ -143,7 +142,7 @@ def find_scores(name: str, results: Path) -> tuple[str, Scores]:
         trial = board.trial(trial_name) if trial_name else board.winner
         if trial is None:
             raise ValueError(f"{sweep_id}: {no_winner(board)}, so there is no winner to compare")
-        found, title = run_id(earlier.run, trial.name), f"{trial.title} of {sweep_id}"
+        found, title = earlier.run.run_id_of(trial.name), f"{trial.title} of {sweep_id}"
     scores = scores_file.read(client, found)
     if scores is None:
         raise ValueError(

@@ -14,7 +14,6 @@ from sweeps.board.leaderboard import Leaderboard, Standing
 from sweeps.results import scores_file
 from sweeps.results.scores_file import Scores
 from sweeps.tracking.client import set_tags
-from sweeps.tracking.run_lookup import base_scores, run_ids
 from sweeps.tracking.sweep_run import SweepRun
 from workers.metrics import catalog
 from workers.metrics.metric import Metric
@@ -25,8 +24,8 @@ INTERVAL, VS_BEST = "trial.interval", "trial.vs_best"
 
 def add_runs(parent: SweepRun, board: Leaderboard) -> Leaderboard:
     """Return the leaderboard with the runs of its trials, and the objective of the base."""
-    found, key = run_ids(parent), f"val/{board.objective}"
-    base = base_scores(parent, found.values(), [key])
+    found, key = parent.run_ids(), f"val/{board.objective}"
+    base = parent.base_scores(found.values(), [key])
     return replace(board, run_ids=found, zero_shot=base.get(key))
 
 

@@ -4,9 +4,8 @@ from sweeps.board.front_view import FRONT
 from sweeps.board.view import publish_view
 from sweeps.spec import plugins
 from sweeps.spec.load import Sweep
-from sweeps.tracking.segment_run import LINEAGE
 from sweeps.tracking.sweep_run import SweepRun
-from sweeps.tracking.trial_run import EXAMPLE_IMAGES
+from sweeps.tracking.trial_run import EXAMPLE_IMAGES, LINEAGE
 
 
 def publish(sweep: Sweep, parent: SweepRun) -> None:

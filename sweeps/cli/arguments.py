@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sweeps.spec.problems import FAILED, INVALID, RefusedError, complain, refused, report_refusal
-from sweeps.tracking import access
+from sweeps.tracking import errors
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -71,7 +71,7 @@ def report_error(error: Exception) -> int:
 
     if isinstance(error, RefusedError):
         return report_refusal(error)
-    refusal = None if isinstance(error, PermissionError) else access.refusal(error)
+    refusal = None if isinstance(error, PermissionError) else errors.refusal(error)
     mlflow = sys.modules.get("mlflow.exceptions")  # not imported for this: that takes seconds
     explained = (OSError, ValueError, *([mlflow.MlflowException] if mlflow else []))
     if not refusal and not isinstance(error, explained):

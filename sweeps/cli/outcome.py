@@ -29,7 +29,7 @@ from sweeps.spec.load import Sweep
 from sweeps.storage import places
 from sweeps.study.trials import TrialState
 from sweeps.tracking.connection import AwayError
-from sweeps.tracking.pending import waiting
+from sweeps.tracking.sources import waiting
 from sweeps.tracking.sweep_run import SweepRun
 
 COMPLETED, NO_WINNER, INTERRUPTED = 0, 1, 130
@@ -48,7 +48,7 @@ def run_sweep(sweep: Sweep, results: Path, resume: str | None, console: Console)
     folder, board, tracked = outcome.handle.folder, outcome.leaderboard, outcome.tracked
     if tracked:
         try:
-            board = outcome.handle.run.line.attempt(
+            board = outcome.handle.run.connection.attempt(
                 lambda _: record_standings(outcome.handle.run, outcome.leaderboard)
             )
         except AwayError:

@@ -13,7 +13,7 @@ from sweeps.results.lease import Driver
 from sweeps.spec.load import load
 from sweeps.storage import places
 from sweeps.study.trials import trial_states
-from sweeps.tracking.pending import Waiting, waiting
+from sweeps.tracking.sources import Waiting, waiting
 
 
 @dataclass(frozen=True, kw_only=True)

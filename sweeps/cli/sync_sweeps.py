@@ -12,7 +12,7 @@ from sweeps.pages.report import publish
 from sweeps.results import lease
 from sweeps.results.folder import SweepFolder
 from sweeps.storage import places
-from sweeps.tracking.pending import waiting
+from sweeps.tracking.sources import waiting
 
 SENT, WAITS = 0, 1
 """Exit codes: nothing is left; something waits or was refused."""

@@ -39,7 +39,7 @@ class OnDisk:
     driven: bool = False
     """A driver lives."""
     waiting: Mapping[str, int] = field(default_factory=dict)
-    """Record -> lines that MLflow has not acknowledged yet, see `sweeps.tracking.pending`."""
+    """Record -> lines that MLflow has not acknowledged yet, see `sweeps.tracking.sources`."""
     stale_driver: str | None = None
     """A dead driver that left its file."""
 

@@ -12,11 +12,10 @@ from sweeps.doctor.check import line
 from sweeps.promotion.registry import check_adapter
 from sweeps.results import lease
 from sweeps.results.folder import SweepFolder
-from sweeps.results.retention import kept_adapters
-from sweeps.results.worth import by_worth
+from sweeps.results.retention import kept_adapters, retention_order
 from sweeps.study.trials import TrialState, trial_states
-from sweeps.tracking import segment_run
-from sweeps.tracking.pending import waiting
+from sweeps.tracking import trial_run
+from sweeps.tracking.sources import waiting
 
 AGREED, DIFFERENT = 0, 1
 """Exit codes."""
@@ -55,13 +54,13 @@ def _runs(earlier: SweepHandle) -> dict[str, list[Tracked]]:
     for run in earlier.run.trials():
         tags = run.data.tags
         history = client.get_metric_history(run.info.run_id, "time/rung_seconds")
-        segments = segment_run.of(client, run) if segment_run.LINEAGE in tags else []
+        segments = trial_run.find_segments(client, run) if trial_run.LINEAGE in tags else []
         runs[tags["trial.id"]].append(
             Tracked(
                 state=tags.get("trial.state", "running"),
                 rungs=[int(point.step) for point in history],
                 best=run.data.metrics.get(f"best/{objective}"),
-                segments=sorted(int(one.data.tags[segment_run.RUNG]) for one in segments),
+                segments=sorted(int(one.data.tags[trial_run.SEGMENT_RUNG]) for one in segments),
             )
         )
     return dict(runs)
@@ -95,7 +94,7 @@ def _expected_adapters(earlier: SweepHandle, trials: dict[str, TrialState]) -> l
     }
     over = {name: values for name, values in bests.items() if not trials[name].is_open}
     violating = {name for name in over if trials[name].violates}
-    ranked, needed = by_worth(earlier.sweep.search, over, violating)
+    ranked, needed = retention_order(earlier.sweep.search, over, violating)
     # A limit may have taken all but the best one.
     limited = earlier.sweep.disk.limit_gb is not None
     kept = ranked[:1] if limited else kept_adapters(earlier.sweep, ranked, needed)

@@ -35,10 +35,10 @@ print(mlflow.__version__)
 """
 _SERVER = """
 import os, mlflow
-from sweeps.tracking import access
+from sweeps.tracking import errors
 os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
 uri = os.environ["MLFLOW_TRACKING_URI"]
-with access.explained(uri):
+with errors.explained(uri):
     mlflow.MlflowClient(uri).search_experiments(max_results=1)
 print(f"MLflow {mlflow.__version__}; {uri} answers")
 """

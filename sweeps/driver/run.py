@@ -22,10 +22,10 @@ from sweeps.spec.storage import refuse_unfit
 from sweeps.storage import claims, places
 from sweeps.study import warm_start
 from sweeps.study.study import enqueue, prepare_study, push
-from sweeps.tracking import access
+from sweeps.tracking import errors
 from sweeps.tracking.client import Tracking
 from sweeps.tracking.connection import AwayError
-from sweeps.tracking.pending import waiting
+from sweeps.tracking.sources import waiting
 from sweeps.tracking.sweep_run import SweepRun
 from sweeps.trial import Ending
 
@@ -82,7 +82,7 @@ def run(sweep: Sweep, root: Path, console: Console, resume: str | None = None) -
 def _check_server(tracking: Tracking) -> None:
     """Reach the experiment on a server before anything is made here; raises OSError, ValueError."""
     if tracking.uri is not None:
-        with access.explained(tracking.uri):
+        with errors.explained(tracking.uri):
             replace(tracking, root=tracking.root.absolute()).experiment_id()
 
 
@@ -106,7 +106,7 @@ def _start(folder: SweepFolder, tracking: Tracking) -> SweepRun:
     with ThreadPoolExecutor(max_workers=1) as pool:
         opening = pool.submit(SweepRun.open, tracking, folder.sweep_id, folder.spec.read_text(), {})
         cluster.connect()
-        with access.explained(tracking.address):
+        with errors.explained(tracking.address):
             return opening.result()
 
 
@@ -120,7 +120,7 @@ def _conclude(handle: SweepHandle, state: Ending) -> tuple[Leaderboard, bool]:
     tracked = not waiting(folder).count
     if tracked:
         try:
-            board = run.line.attempt(lambda _: standings.add_runs(run, board))
+            board = run.connection.attempt(lambda _: standings.add_runs(run, board))
         except AwayError:
             tracked = False
     winner = board.winner

@@ -76,7 +76,7 @@ def _run_trials(
     sweep, folder, run = handle.sweep, handle.folder, handle.run
     say = partial(console.print, soft_wrap=True)
     share = sweep.resources.gpus_per_host
-    spent = Spent.open(folder, sweep.search.budget, folder.trials(), gpus_per_host=share)
+    spent = Spent(folder, sweep.search.budget, folder.trials(), gpus_per_host=share)
     progress = Progress.of(sweep, folder, spent)
     over = [trial for trial in trial_states(sweep, folder).values() if not trial.is_open]
     for trial in over:

@@ -37,7 +37,6 @@ class Supervise(tune.Callback):
     ) -> None:
         self._sweep, self._folder, self._progress = handle.sweep, handle.folder, progress
         self._bridge = bridge
-        self._limit = retention.Limit(handle.sweep, handle.folder)
         self._poll, self._say = poll, say
         self._measured = float("-inf")
         self._full = False
@@ -75,11 +74,11 @@ class Supervise(tune.Callback):
         if trial.config.get("start"):
             self._folder.remove(self._folder.start(trial.config["start"]["folder"]))
         self._folder.refresh_trials()
-        retention.tidy(self._sweep, self._folder, self._over() | {name})
+        retention.prune(self._sweep, self._folder, self._over() | {name})
         self._measured = float("-inf")
 
     def _enforce(self) -> None:
-        hold = self._limit.enforce(self._over())
+        hold = retention.enforce_limit(self._sweep, self._folder, self._over())
         if hold and not self._bridge.hold:
             self._say(hold)
         self._bridge.hold = hold

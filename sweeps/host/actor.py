@@ -16,7 +16,7 @@ from sweeps.host.loop import HostCoroutine, HostLoop
 from sweeps.host.rung import run_rung
 from sweeps.host.trial import OpenTrial, failure
 from sweeps.quiet import quiet_libraries
-from sweeps.results import keepsakes, retention
+from sweeps.results import pictures, retention
 from sweeps.rung_result import RungResult
 from sweeps.spec import plugins
 from sweeps.storage import copies
@@ -151,7 +151,7 @@ class HostActor:
         data_set, scored = host.data_set(recipe), host.scored_samples(recipe)
         untrained = host.admit(_WARM_UP, recipe).predictions
         host.evict(_WARM_UP)
-        keepsakes.keep(self._context.folder.keepsakes, scored, untrained)
+        pictures.keep(self._context.folder.scored_images, scored, untrained)
         counts = ", ".join(f"{len(part)} {split}" for split, part in data_set.splits.items())
         return [f"images: {counts}", *(f"skipped: {problem}" for problem in data_set.problems)]
 

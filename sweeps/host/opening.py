@@ -10,7 +10,7 @@ from sweeps.host.trial_record import TrialRecord
 from sweeps.results import best, record, segments
 from sweeps.rung_result import RungResult
 from sweeps.spec.mutable import mutable_metrics
-from sweeps.tracking import segment_run
+from sweeps.tracking import trial_run
 from sweeps.tracking.trial_run import with_log10
 from sweeps.trial import Point, Start, trial_id, trial_title
 
@@ -79,9 +79,9 @@ def _put_on_record(
             "host": host_name,
             "node": os.uname().nodename,
             **({"trial.from": f"{start.trial} rung {start.rung}"} if start else {}),
-            **({segment_run.LINEAGE: lineage} if lineage else {}),
+            **({trial_run.LINEAGE: lineage} if lineage else {}),
         },
-        segments=segment_run.described(own, fixed, logarithmic),
+        segments=trial_run.segment_runs(own, fixed, logarithmic),
     )
     return OpenTrial(
         name=name,

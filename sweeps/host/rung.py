@@ -12,7 +12,7 @@ from sweeps.results import best, retention, scores_file
 from sweeps.results.best import Best
 from sweeps.results.scores_file import Captions, Scores
 from sweeps.rung_result import RungResult
-from sweeps.tracking.inputs import final_tags
+from sweeps.tracking.trial_run import final_tags
 from workers.metrics.catalog import outputs
 from workers.report import Report
 

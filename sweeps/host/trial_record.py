@@ -19,8 +19,7 @@ from sweeps.results.folder import SweepFolder
 from sweeps.results.pictures import captioned, thumbnail
 from sweeps.results.scores_file import Scores
 from sweeps.rung_result import RungResult
-from sweeps.tracking.inputs import data_inputs, eval_tags
-from sweeps.tracking.trial_run import PREDICTIONS, best_metrics
+from sweeps.tracking.trial_run import PREDICTIONS, best_metrics, data_inputs, eval_tags
 from workers.data.sample import DataSet, Sample
 from workers.recipe import Data
 from workers.redaction import redact
@@ -44,7 +43,7 @@ class TrialRecord:
     ) -> None:  # fmt: skip
         """Put on record that a host takes the trial up; of `params` MLflow keeps the first ones.
 
-        `segments` are those of `sweeps.tracking.segment_run.described`.
+        `segments` are those of `sweeps.tracking.trial_run.segment_runs`.
         """
         record.append_event(
             self.folder.record(self.trial), "opened", format=record.FORMAT, name=name,

@@ -16,7 +16,6 @@ from sweeps.spec.load import Sweep
 from sweeps.spec.objectives import LOSS
 from sweeps.spec.sweep import Budget
 from sweeps.study.study import importances
-from sweeps.tracking.run_lookup import base_scores
 from sweeps.tracking.sweep_run import SweepRun
 from workers.redaction import redact
 
@@ -91,7 +90,7 @@ def gather(sweep: Sweep, folder: SweepFolder, parent: SweepRun, board: Leaderboa
         points={trial.name: trial.sampled or trial.point for trial in board.trials},
         importances=importances(sweep, folder),
         curves={key: lines for key in keys if (lines := _curves(board, key))},
-        base=base_scores(parent, board.run_ids.values(), keys),
+        base=parent.base_scores(board.run_ids.values(), keys),
         gallery=gallery.read(sweep, folder, parent, board),
         cost=cost(folder, board, sweep.resources.gpus_per_host),
         origin={
@@ -111,7 +110,7 @@ def cost(folder: SweepFolder, board: Leaderboard, gpus_per_host: float) -> dict[
     rungs = [rung for trial in board.trials for rung in trial.rungs]
     gpu = any(_GPU_MEMORY in rung.metrics for rung in rungs)
     trials, share = [trial.name for trial in board.trials], gpus_per_host if gpu else 1.0
-    spent = Spent.open(folder, Budget(), trials, gpus_per_host=share)
+    spent = Spent(folder, Budget(), trials, gpus_per_host=share)
     states = Counter(trial.state for trial in board.trials)
     ended = ", ".join(f"{count} {state}" for state, count in states.items())
     return {

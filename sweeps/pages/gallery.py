@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sweeps.board.leaderboard import Leaderboard
-from sweeps.results import best, keepsakes, scores_file
+from sweeps.results import best, pictures, scores_file
 from sweeps.results.folder import SweepFolder
-from sweeps.results.keepsakes import Keepsakes
+from sweeps.results.pictures import ScoredImages
 from sweeps.spec.load import Sweep
 from sweeps.spec.objectives import DIRECTIONS
 from sweeps.tracking.sweep_run import SweepRun
@@ -68,7 +68,7 @@ def read(sweep: Sweep, folder: SweepFolder, parent: SweepRun, board: Leaderboard
             scores = dict(zip(scored.ids, map(float, scored.images[metric]), strict=True))
         found.append(CaptionedTrial(trial=trial.name, captions=captions, scores=scores))
     higher = metric is None or DIRECTIONS[metric] == "max"
-    return choose(found, keepsakes.read(folder.keepsakes), metric, higher=higher)
+    return choose(found, pictures.read(folder.scored_images), metric, higher=higher)
 
 
 def metric_of(board: Leaderboard, outputs: Sequence[str]) -> str | None:
@@ -77,7 +77,7 @@ def metric_of(board: Leaderboard, outputs: Sequence[str]) -> str | None:
 
 
 def choose(
-    found: Sequence[CaptionedTrial], kept: Keepsakes, metric: str | None, *, higher: bool = True
+    found: Sequence[CaptionedTrial], kept: ScoredImages, metric: str | None, *, higher: bool = True
 ) -> Gallery:
     """Return the most informative images, of those with a picture as long as there are any.
 

@@ -17,9 +17,9 @@ from sweeps.board.view import Links, sweep_links
 from sweeps.pages import plots, summary
 from sweeps.pages.facts import Facts, gather
 from sweeps.pages.scales import format_value, is_number
-from sweeps.results import keepsakes
+from sweeps.results import pictures
 from sweeps.results.folder import SweepFolder
-from sweeps.results.keepsakes import Keepsakes
+from sweeps.results.pictures import ScoredImages
 from sweeps.spec.load import Sweep
 from sweeps.study.trials import TrialState
 from sweeps.tracking.client import set_tags
@@ -58,7 +58,7 @@ def publish(
 
 def html(facts: Facts, folder: SweepFolder, parent: SweepRun) -> str:
     """Return the report, with links to where MLflow's UI is served."""
-    return render(facts, _links(facts, parent), keepsakes.read(folder.keepsakes))
+    return render(facts, _links(facts, parent), pictures.read(folder.scored_images))
 
 
 def _links(facts: Facts, parent: SweepRun, base_url: str | None = None) -> Links:
@@ -66,7 +66,7 @@ def _links(facts: Facts, parent: SweepRun, base_url: str | None = None) -> Links
     return sweep_links(parent, facts.sweep, promote.model if promote else None, base_url)
 
 
-def render(facts: Facts, links: Links, kept: Keepsakes) -> str:
+def render(facts: Facts, links: Links, kept: ScoredImages) -> str:
     """Return the report's HTML; `kept` has the pictures of its gallery."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup

@@ -21,7 +21,6 @@ from sweeps.results.folder import SweepFolder
 from sweeps.study.study import recipe_of
 from sweeps.study.trials import TrialState
 from sweeps.tracking.client import Tracking
-from sweeps.tracking.run_lookup import run_id
 from workers.recipe import Recipe
 from workers.report import Prediction
 
@@ -136,7 +135,7 @@ def find_trial(name: str, results: Path) -> tuple[SweepHandle, TrialState]:
 
 def challenger_of(earlier: SweepHandle, trial: TrialState) -> TrainedAdapter:
     """Return the best adapter of a trial with its run; raises ValueError if one is missing."""
-    return replace(adapter_of_trial(earlier, trial), run_id=run_id(earlier.run, trial.name))
+    return replace(adapter_of_trial(earlier, trial), run_id=earlier.run.run_id_of(trial.name))
 
 
 def adapter_of_trial(earlier: SweepHandle, trial: TrialState) -> TrainedAdapter:

@@ -1,1 +1,1 @@
-"""What a sweep has on disk: folder, records, lease, inbox, retention, budget."""
+"""The files of a sweep on disk: folder, records, lease, inbox, retention, budget."""

@@ -25,7 +25,7 @@ class Best:
 
 
 def read(folder: Path) -> Best | None:
-    """Return what `keep` wrote to `folder`, or None when no rung was scored yet."""
+    """Return the best rung that `keep` wrote, or None when no rung was scored yet."""
     try:
         written = json.loads((folder / _SCORE).read_text())
     except FileNotFoundError:
@@ -50,7 +50,8 @@ def read_predictions(folder: Path) -> tuple[Prediction, ...]:
 def keep(folder: Path, best: Best, report: Report, export: Callable[[Path], None]) -> None:
     """Put an adapter in place of the former best one; `export` writes it to a folder.
 
-    Whoever is killed on the way leaves either adapter whole, or none and the former's snapshot.
+    A process that is killed meanwhile leaves either adapter whole, or none and the former's
+    snapshot.
     """
     partial = folder.with_name(f"{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)

@@ -1,9 +1,8 @@
-"""What a sweep may use, and what it has used over all its drivers."""
+"""The budget of a sweep, and what it has used over all its drivers."""
 
 import json
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 
 from sweeps.results import record
 from sweeps.results.folder import SweepFolder
@@ -13,41 +12,39 @@ from sweeps.spec.sweep import Budget
 _HOUR = 3600.0  # seconds
 
 
-@dataclass(kw_only=True)
 class Spent:
-    """The clock of one driver, which goes on where that of the driver before it stood still.
+    """The clock of one driver, which continues where that of the driver before it stopped.
 
     Wall time is on disk after each rung: a driver that is killed loses what came after its last.
     """
 
-    folder: SweepFolder
-    budget: Budget
-    now: Callable[[], float] = time.monotonic
-    """Seconds of a clock."""
-    gpus_per_host: float = 1.0
-    """Share of a GPU that a rung takes up."""
-    _before: float = 0.0
-    _started: float = 0.0
-    _rungs: dict[tuple[str, int], float] = field(default_factory=dict)
-    """Seconds by trial and rung: one that is told again after a resume counts once."""
-    _total: float = 0.0
-
-    @classmethod
-    def open(
-        cls,
+    def __init__(
+        self,
         folder: SweepFolder,
         budget: Budget,
         trials: Iterable[str],
         now: Callable[[], float] = time.monotonic,
         gpus_per_host: float = 1.0,
-    ) -> "Spent":
-        """Start the clock; `trials` are those that earlier drivers began, with their records."""
-        spent = cls(folder=folder, budget=budget, now=now, gpus_per_host=gpus_per_host)
-        spent._before, spent._started = _written(folder), now()
+    ) -> None:
+        """Start the clock.
+
+        Args:
+            folder: of the sweep.
+            budget: what the sweep may use.
+            trials: those that earlier drivers began, with their records.
+            now: seconds of a clock.
+            gpus_per_host: the share of a GPU that a rung uses.
+        """
+        self.folder, self.budget, self.now = folder, budget, now
+        self.gpus_per_host = gpus_per_host
+        written = folder.clock.read_text() if folder.clock.exists() else '{"seconds": 0}'
+        self._before, self._started = float(json.loads(written)["seconds"]), now()
+        self._rungs: dict[tuple[str, int], float] = {}
+        """Seconds by trial and rung: one that is reported again after a resume counts once."""
+        self._total = 0.0
         for trial in trials:
             for result in record.read(folder, trial):
-                spent.rung(trial, result)
-        return spent
+                self.rung(trial, result)
 
     def rung(self, trial: str, result: RungResult) -> None:
         """Count a rung, and keep the time."""
@@ -57,7 +54,7 @@ class Spent:
             self._rungs[key] = result.seconds
 
     def keep(self) -> None:
-        """Write the wall time down."""
+        """Write the wall time to disk."""
         self.folder.write(self.folder.clock, json.dumps({"seconds": self.seconds}))
 
     @property
@@ -81,25 +78,19 @@ class Spent:
         return any(used >= limit for used, limit, _ in self._limits())
 
     def __str__(self) -> str:
-        """Say what is used, such as ``0.4 of 2 h``; nothing without a budget."""
+        """Return what is used, such as ``0.4 of 2 h``; nothing without a budget."""
         return ", ".join(f"{used:.3g} of {limit:g} {unit}" for used, limit, unit in self._limits())
 
     def _limits(self) -> list[tuple[float, float, str]]:
-        every = (
-            (self.hours, self.budget.hours, "h"),
-            (self.gpu_hours, self.budget.gpu_hours, "GPU h"),
-        )
-        return [(used, limit, unit) for used, limit, unit in every if limit is not None]
+        used = {"h": self.hours, "GPU h": self.gpu_hours}
+        return [(used[unit], limit, unit) for limit, unit in _limits(self.budget)]
 
 
 def described(budget: Budget) -> str:
     """Return a budget in words; nothing where there is none."""
-    limits = ((budget.hours, "h"), (budget.gpu_hours, "GPU h"))
-    return ", ".join(f"{limit:g} {unit}" for limit, unit in limits if limit is not None)
+    return ", ".join(f"{limit:g} {unit}" for limit, unit in _limits(budget))
 
 
-def _written(folder: SweepFolder) -> float:
-    try:
-        return float(json.loads(folder.clock.read_text())["seconds"])
-    except FileNotFoundError:
-        return 0.0
+def _limits(budget: Budget) -> list[tuple[float, str]]:
+    every = ((budget.hours, "h"), (budget.gpu_hours, "GPU h"))
+    return [(limit, unit) for limit, unit in every if limit is not None]

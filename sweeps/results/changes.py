@@ -1,7 +1,7 @@
-"""What of a sweep may change when it goes on: all that leaves the scores so far comparable."""
+"""The fields of a sweep that may change when it is resumed: the scores so far stay comparable."""
 
 from collections.abc import Iterable
-from pathlib import Path
+from itertools import count
 from typing import Any
 
 from search_spaces.issues import Issue, show
@@ -14,8 +14,8 @@ CHANGEABLE = (
     "search.trials", "search.sampler", "search.space", "search.budget", "schedule", "resources",
     "disk", "promote", "storage", "evaluate.batch_size", "train.activation_checkpointing",
 )  # fmt: skip
-"""Fields, and sections with all their fields. Whether the study can go on with another space is
-for the study to say."""
+"""Fields, and sections with all their fields. The study checks whether it can continue
+with another space."""
 
 _REASONS = {
     "name": "it is the sweep's name everywhere",
@@ -32,7 +32,12 @@ def changed(folder: SweepFolder, trials: str | None, overrides: Iterable[str]) -
     before = load(folder.spec)
     assignments = [*overrides]
     if trials is not None:
-        assignments.append(f"search.trials={_wanted(trials, before)}")
+        more = trials.removeprefix("+")
+        if not more.isdecimal():
+            must = "must be a number of trials in all, such as 60, or of further ones, such as +20"
+            raise SpecError(Issue(("search", "trials"), must, show(trials)), source="--trials")
+        wanted = int(more) + (before.search.trials if more != trials else 0)
+        assignments.append(f"search.trials={wanted}")
     after = load(folder.spec, assignments)
     refuse(before, after, folder.sweep_id)
     return after
@@ -40,11 +45,14 @@ def changed(folder: SweepFolder, trials: str | None, overrides: Iterable[str]) -
 
 def refuse(before: Sweep, after: Sweep, sweep_id: str) -> None:
     """Raise `SpecError`, naming each field that differs though it must stay."""
-    changed_fields = differences(before, after)
-    refuse_any(
-        (_issue(*change, sweep_id) for change in changed_fields if not _may_change(change[0])),
-        OVERRIDE,
-    )
+    issues = []
+    for path, old, new in differences(before, after):
+        if not any(path == field or path.startswith(f"{field}.") for field in CHANGEABLE):
+            reason = _REASONS.get(path.split(".")[0], _COMPARABLE)
+            must = f"must stay {show(old)} in {sweep_id}: {reason}"
+            must += "; start a new sweep for another value"
+            issues.append(Issue(tuple(path.split(".")), must, show(new)))
+    refuse_any(issues, OVERRIDE)
 
 
 def differences(before: Sweep, after: Sweep) -> list[tuple[str, Any, Any]]:
@@ -60,23 +68,9 @@ def keep(folder: SweepFolder, sweep: Sweep) -> None:
     """Write the sweep's file; what it was before is kept as ``sweep.1.yaml`` and so on."""
     text = dump(sweep)
     if folder.is_there and (before := folder.spec.read_text(encoding="utf-8")) != text:
-        folder.write(_free(folder), before)
+        paths = map(folder.earlier_spec, count(1))
+        folder.write(next(path for path in paths if not path.exists()), before)
     folder.write(folder.spec, text)
-
-
-def _free(folder: SweepFolder) -> Path:
-    number = 1
-    while folder.earlier_spec(number).exists():
-        number += 1
-    return folder.earlier_spec(number)
-
-
-def _wanted(trials: str, before: Sweep) -> str:
-    more = trials.removeprefix("+")
-    if not more.isdecimal():
-        must = "must be a number of trials in all, such as 60, or of further ones, such as +20"
-        raise SpecError(Issue(("search", "trials"), must, show(trials)), source="--trials")
-    return str(int(more) + (before.search.trials if more != trials else 0))
 
 
 def _flat(values: dict[str, Any], at: str = "") -> dict[str, Any]:
@@ -89,13 +83,3 @@ def _flat(values: dict[str, Any], at: str = "") -> dict[str, Any]:
         else:
             flat[path] = value
     return flat
-
-
-def _may_change(path: str) -> bool:
-    return any(path == field or path.startswith(f"{field}.") for field in CHANGEABLE)
-
-
-def _issue(path: str, old: Any, new: Any, sweep_id: str) -> Issue:
-    reason = _REASONS.get(path.split(".")[0], _COMPARABLE)
-    must = f"must stay {show(old)} in {sweep_id}: {reason}; start a new sweep for another value"
-    return Issue(tuple(path.split(".")), must, show(new))

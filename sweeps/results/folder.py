@@ -1,4 +1,4 @@
-"""One class that knows every path of a sweep's results."""
+"""The folder of a sweep: every path of its results, and how files there are read and written."""
 
 import re
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from workers.files.atomic import atomic_write
 _HEAVY = re.compile(
     r"(.*/)?((rung|donated)-\d+|tune|probes|starts)(/.*)?|(.*/)?best/(?!best\.json|captions\.json).*"
 )
-"""Paths of a sweep, or of its trials, that are brought down when they are needed, or not at all."""
+"""Paths of a sweep, or of its trials, that are downloaded when they are needed, or not at all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,11 +83,11 @@ class SweepFolder:
         return folder
 
     def refresh(self) -> None:
-        """Bring down what others wrote, except for weights, which come when they are needed."""
+        """Download what others wrote, except for weights, which come when they are needed."""
         copies.refresh(self.path, lambda path: not _HEAVY.fullmatch(path))
 
     def refresh_trials(self) -> None:
-        """Bring down what hosts have written of the trials, except for weights."""
+        """Download what hosts have written of the trials, except for weights."""
         copies.refresh(self.path / "trials", lambda path: not _HEAVY.fullmatch(path))
 
     def write(self, file: Path, content: str | bytes) -> None:
@@ -97,7 +97,7 @@ class SweepFolder:
         copies.push(file)
 
     def read(self, file: Path) -> str | None:
-        """Return what a file of the sweep holds where results live; None where there is none."""
+        """Return the text of a file of the sweep where results live; None where there is none."""
         copies.pull(file)
         try:
             return file.read_text(encoding="utf-8")
@@ -145,7 +145,7 @@ class SweepFolder:
 
     @property
     def driver(self) -> Path:
-        """Who drives the sweep, see `sweeps.results.lease`."""
+        """The lease of the sweep's driver, see `sweeps.results.lease`."""
         return self.path / "driver.json"
 
     @property
@@ -160,7 +160,7 @@ class SweepFolder:
 
     @property
     def probes(self) -> Path:
-        """What nodes write to show that they reach this folder, see `sweeps.fleet.probe`."""
+        """Files by which nodes show that they reach this folder, see `sweeps.fleet.probe`."""
         return self.path / "probes"
 
     @property
@@ -188,13 +188,13 @@ class SweepFolder:
         return self.path / "acknowledged" / names.component(f"{name}.json")
 
     @property
-    def keepsakes(self) -> Path:
-        """Small copies of scored images and the base's captions, see `sweeps.results.keepsakes`."""
+    def scored_images(self) -> Path:
+        """Small copies of scored images and the base's captions, see `sweeps.results.pictures`."""
         return self.path / "keepsakes"
 
     @property
     def population(self) -> Path:
-        """What trials took over from each other, see `sweeps.results.segments`."""
+        """The record of a population, see `sweeps.results.segments`."""
         return self.path / "population.jsonl"
 
     def trial(self, trial: str) -> Path:
@@ -206,7 +206,7 @@ class SweepFolder:
         return sorted(path.parent.name for path in self.path.glob("trials/*/rungs.jsonl"))
 
     def record(self, trial: str) -> Path:
-        """What happened to the trial so far, see `sweeps.results.record`."""
+        """The record of a trial, see `sweeps.results.record`."""
         return self.trial(trial) / "rungs.jsonl"
 
     def artifact(self, trial: str, path: str) -> Path:
@@ -214,11 +214,11 @@ class SweepFolder:
         return self.trial(trial) / "artifacts" / path
 
     def opening(self, trial: str) -> Path:
-        """Holds a word of whoever trains the trial now: a host that was given up has another."""
+        """The fencing token of the host that trains the trial: one that lost it has another."""
         return self.trial(trial) / "opening"
 
     def stopping(self, trial: str) -> Path:
-        """Is there when somebody wants the trial to end after its rung."""
+        """Is there when the trial is to end after its rung."""
         return self.trial(trial) / "stop"
 
     def start(self, name: str) -> Path:

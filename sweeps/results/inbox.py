@@ -21,15 +21,15 @@ _DONE = "done"
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What somebody wants of a running sweep."""
+    """A request to the driver of a running sweep."""
 
     kind: Kind
     trial: str | None = None
     """The trial to stop, or the one that a new trial is a copy of."""
     point: dict[str, Any] = field(default_factory=dict)
-    """Dotted field -> value of the new trial; what is left out is drawn, or copied."""
+    """Dotted field -> value of the new trial; what is left out is sampled, or copied."""
     rung: int | None = None
-    """Rung of `trial` from whose state the new trial goes on; 0 is that of its best adapter."""
+    """Rung of `trial` from whose state the new trial starts; 0 is that of its best adapter."""
     id: str = field(default_factory=lambda: f"{time.time_ns()}-{secrets.token_hex(2)}")
     """Sorts by time."""
 
@@ -41,7 +41,7 @@ class Request:
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What became of a request."""
+    """The driver's answer to a request."""
 
     done: bool
     """False: it was refused."""
@@ -50,21 +50,25 @@ class Answer:
 
 def post(folder: SweepFolder, request: Request) -> None:
     """Put a request where the driver looks."""
-    folder.write(_waiting(folder, request.id), json.dumps(asdict(request), indent=1))
+    file = folder.control / f"{request.id}.json"
+    folder.write(file, json.dumps(asdict(request), indent=1))
 
 
 def waiting(folder: SweepFolder) -> list[Request | Path]:
-    """Return what was asked and not answered yet, in order; a file that is no request as such."""
-    copies.refresh(folder.control, _is_request)
-    if not folder.control.is_dir():
-        return []
-    files = sorted(file for file in folder.control.iterdir() if file.suffix == ".json")
-    return [_read(file) for file in files]
+    """Return the requests without an answer, in order; a file that is no request as its path."""
+    copies.refresh(folder.control, lambda path: "/" not in path and path.endswith(".json"))
+    found: list[Request | Path] = []
+    for file in sorted(folder.control.glob("*.json")):
+        try:
+            found.append(Request(**json.loads(file.read_text())))
+        except (ValueError, TypeError):
+            found.append(file)
+    return found
 
 
 def answer(folder: SweepFolder, asked: Request | Path, answer: Answer) -> None:
-    """Record what became of a request, then take it away."""
-    file = asked if isinstance(asked, Path) else _waiting(folder, asked.id)
+    """Record the answer to a request, then remove the request."""
+    file = asked if isinstance(asked, Path) else folder.control / f"{asked.id}.json"
     what = file.name if isinstance(asked, Path) else asdict(asked)
     result = {**asdict(answer), "request": what}
     folder.write(file.parent / _DONE / file.name, json.dumps(result, indent=1))
@@ -91,18 +95,3 @@ def pause(folder: SweepFolder) -> None:
 def unpause(folder: SweepFolder) -> None:
     """Let rungs begin again."""
     folder.remove(folder.paused)
-
-
-def _waiting(folder: SweepFolder, request_id: str) -> Path:
-    return folder.control / f"{request_id}.json"
-
-
-def _is_request(path: str) -> bool:
-    return "/" not in path and path.endswith(".json")
-
-
-def _read(file: Path) -> Request | Path:
-    try:
-        return Request(**json.loads(file.read_text()))
-    except (ValueError, TypeError):
-        return file

@@ -1,6 +1,6 @@
-"""Who drives a sweep: a small file in its folder, kept fresh for as long as the driver lives.
+"""The lease of a sweep: a small file in its folder, kept fresh for as long as its driver lives.
 
-On shared storage it tells every machine whether a sweep has a driver. No two drivers write the
+On shared storage every machine can read from it who drives the sweep. No two drivers write the
 study, the records and the runs of one sweep at a time.
 """
 
@@ -22,10 +22,10 @@ from sweeps.results.folder import SweepFolder
 from sweeps.spec.problems import RefusedError
 from sweeps.storage import claims
 
-BEAT_SECONDS = 3.0
-"""A driver says so often that it lives."""
+HEARTBEAT_SECONDS = 3.0
+"""Interval of a driver's heartbeats."""
 STALE_SECONDS = 45.0
-"""A driver of another machine that was silent for so long is dead."""
+"""A driver of another machine without a heartbeat for so long is dead."""
 
 
 class DrivenError(RefusedError):
@@ -65,14 +65,18 @@ def read(folder: SweepFolder) -> Driver | None:
     text = folder.read(folder.driver)
     try:
         return None if text is None else Driver(**json.loads(text))
-    except (ValueError, TypeError):  # cut off or of another version: nobody we could name
+    except (ValueError, TypeError):  # cut off or of another version
         return Driver(host="unknown", pid=0, started=None, since="unknown", token="")
 
 
 def living(folder: SweepFolder) -> Driver | None:
     """Return the driver of the sweep, or None when there is none or it is dead."""
     driver = read(folder)
-    return driver if driver is not None and _lives(driver, folder) else None
+    if driver is None:
+        return None
+    if driver.host == socket.gethostname():
+        return driver if _started(driver.pid) == driver.started else None
+    return driver if _heartbeat_age(folder) < STALE_SECONDS else None
 
 
 @contextmanager
@@ -82,31 +86,26 @@ def held(folder: SweepFolder) -> Iterator[None]:
     Raises `DrivenError` when another one lives. Should another one take over all the same (this
     machine was asleep for long), this process is interrupted as by Ctrl-C.
     """
-    own = _take(folder)
-    ended = threading.Event()
-    beating = threading.Thread(target=_beat, args=(folder, own, ended), daemon=True)
-    beating.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        beating.join()
-        if folder.path.exists():  # not so when the sweep was refused before it began
-            with _locked(folder):
-                if read(folder) == own:
-                    folder.remove(folder.driver)
-
-
-def _take(folder: SweepFolder) -> Driver:
-    with _locked(folder):
-        other = living(folder)
-        if other is not None:
+    lock = FileLock(folder.driver.with_suffix(".lock"), timeout=30)
+    with lock:
+        if (other := living(folder)) is not None:
             raise _driven(folder, other)
         own = Driver.this()
         folder.write(folder.driver, json.dumps(asdict(own), indent=1))
         if not claims.is_last(folder.driver):
             raise _driven(folder, read(folder))
-        return own
+    ended = threading.Event()
+    heart = threading.Thread(target=_beat, args=(folder, own, ended), daemon=True)
+    heart.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        heart.join()
+        if folder.path.exists():  # not so when the sweep was refused before it began
+            with lock:
+                if read(folder) == own:
+                    folder.remove(folder.driver)
 
 
 def _driven(folder: SweepFolder, driver: Driver | None) -> DrivenError:
@@ -117,7 +116,7 @@ def _driven(folder: SweepFolder, driver: Driver | None) -> DrivenError:
 
 
 def _beat(folder: SweepFolder, own: Driver, ended: threading.Event) -> None:
-    while not ended.wait(BEAT_SECONDS):
+    while not ended.wait(HEARTBEAT_SECONDS):
         with suppress(OSError):  # a full or absent disk is for the driver to report
             if read(folder) not in (own, None):
                 os.kill(os.getpid(), signal.SIGINT)
@@ -126,14 +125,8 @@ def _beat(folder: SweepFolder, own: Driver, ended: threading.Event) -> None:
             folder.push(folder.driver)
 
 
-def _lives(driver: Driver, folder: SweepFolder) -> bool:
-    if driver.host == socket.gethostname():
-        return _started(driver.pid) == driver.started
-    return _silence(folder) < STALE_SECONDS
-
-
-def _silence(folder: SweepFolder) -> float:
-    """Return the seconds since the last sign of life, by the clock of the storage itself."""
+def _heartbeat_age(folder: SweepFolder) -> float:
+    """Return the seconds since the last heartbeat, by the clock of the storage itself."""
     probe = folder.path / f".clock-{secrets.token_hex(4)}"
     try:
         probe.touch()
@@ -156,7 +149,3 @@ def _started(pid: int) -> float | None:
             since_boot: float = process.create_time() - psutil.boot_time()
             return round(since_boot, 2)
     return None
-
-
-def _locked(folder: SweepFolder) -> FileLock:
-    return FileLock(folder.driver.with_suffix(".lock"), timeout=30)

@@ -7,7 +7,7 @@ sweep is a projection of its records, see `sweeps.tracking.publisher`.
 
 A reader ignores events that it does not know. The events are:
 
-- ``opened``: a host took the trial up, or a driver the sweep; ``format`` is `FORMAT`;
+- ``opened``: a host opened the trial, or a driver the sweep; ``format`` is `FORMAT`;
 - ``cut``: rungs after the rung ``after`` count no more, for they have to be trained again;
 - ``logged``: what MLflow is to show besides, see `sweeps.tracking.projection`; rungs have it, too;
 - ``ended``: how a trial, or the sweep itself, ended; in the sweep's record.
@@ -19,7 +19,8 @@ import json
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ class Line:
 
     @property
     def logged(self) -> Mapping[str, Any]:
-        """What MLflow is to show besides the rung."""
+        """Values that MLflow is to show besides the rung."""
         logged: Mapping[str, Any] = self.values.get("logged", {})
         return logged
 
@@ -98,7 +99,12 @@ def lines(record: Path) -> list[Line]:
                 f"{values['format']}: open it with the version of sweeps that wrote it"
             )
         if line.event == "cut":
-            found = [_cut(one, int(values["after"])) for one in found]
+            found = [
+                replace(
+                    one, cut=one.cut or (not one.event and one.values["rung"] > values["after"])
+                )
+                for one in found
+            ]
         found.append(line)
     return found
 
@@ -112,14 +118,16 @@ def json_lines(file: Path) -> list[tuple[int, int, dict[str, Any]]]:
     found, start = [], 0
     for text in data.splitlines(keepends=True):
         end = start + len(text)
-        if text.endswith(b"\n") and (values := _parsed(text)) is not None:
-            found.append((start, end, values))
+        with suppress(ValueError):
+            values = json.loads(text)
+            if text.endswith(b"\n") and isinstance(values, dict):
+                found.append((start, end, values))
         start = end
     return found
 
 
 def openings(lines: Sequence[Line]) -> int:
-    """Return how often a trial was taken up by a host; 0 for a record of format 1."""
+    """Return how often a host opened a trial; 0 for a record of format 1."""
     return sum(line.event == "opened" for line in lines)
 
 
@@ -138,7 +146,7 @@ def read(folder: SweepFolder, trial: str) -> list[RungResult]:
 def usable(folder: SweepFolder, trial: str) -> list[RungResult]:
     """Return the rungs that need not be trained again, and cut off the others.
 
-    They end with the newest rung that has a snapshot to go on from, or that ended the trial.
+    They end with the newest rung that has a snapshot to resume from, or that ended the trial.
     """
     every = latest(folder, trial)
     kept = every
@@ -153,16 +161,3 @@ def in_order(trials: Mapping[str, Sequence[RungResult]]) -> list[tuple[str, Rung
     """Return the rungs of several trials, by name, in the order in which they ended."""
     rungs = [(trial, result) for trial, results in trials.items() for result in results]
     return sorted(rungs, key=lambda rung: rung[1].time)
-
-
-def _cut(line: Line, after: int) -> Line:
-    cut = line.cut or (line.event is None and int(line.values["rung"]) > after)
-    return Line(line.start, line.end, line.values, cut)
-
-
-def _parsed(line: bytes) -> dict[str, Any] | None:
-    try:
-        values = json.loads(line)
-    except ValueError:
-        return None
-    return values if isinstance(values, dict) else None

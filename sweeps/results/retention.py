@@ -1,4 +1,4 @@
-"""What of a sweep stays on disk: what resume and promotion need, then what is most useful.
+"""Retention: what of a sweep stays on disk for resume and promotion, and what goes first.
 
 Needed are the newest snapshot and the best adapter of every trial that runs, and the adapter of
 the best trial. With several objectives ``disk.keep`` leaves the whole front. All else goes as soon
@@ -8,13 +8,13 @@ as it is of no use, or when a limit would be exceeded.
 import errno
 import os
 import shutil
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
+from sweeps.pareto import costs, fronts
 from sweeps.results import best, record
 from sweeps.results.folder import SweepFolder
-from sweeps.results.worth import by_worth
-from sweeps.spec.sweep import Sweep, values_of
+from sweeps.spec.sweep import Search, Sweep, values_of
 from sweeps.storage import copies
 from sweeps.storage.errors import StorageError
 
@@ -22,86 +22,100 @@ GB = 1e9
 KEPT_SNAPSHOTS = 3
 """Snapshots of a running trial; Tune may go back by one or two after a crash of the driver."""
 MARGIN_BYTES = 16e6
-"""A disk with less room than this is full: libraries that write to it do not always say so."""
+"""A disk with less room than this is full: libraries that write to it do not always report it."""
+
+
+def retention_order(
+    search: Search, bests: Mapping[str, Sequence[float]], violating: Collection[str]
+) -> tuple[list[str], int]:
+    """Return the trials, the winner first, and how many of the first ones must be kept.
+
+    With a single objective that is the winner; with several it is the front, from which a person
+    chooses. Those that violate a limit come last.
+
+    Args:
+        search: has the objectives.
+        bests: trial -> its objectives at its best rung.
+        violating: trials that violate a limit.
+    """
+    modes = [objective.mode for objective in search.objectives]
+    able = [name for name in bests if name not in violating]
+    found = fronts(costs([bests[name] for name in able], modes)) if able else [[]]
+    front = {able[place] for place in found[0]}
+    leading = {name: costs([bests[name]], modes)[0, 0] for name in bests}
+
+    def key(name: str) -> tuple[bool, bool, float, str]:
+        off_front = len(modes) > 1 and name not in front
+        return (name in violating, off_front, leading[name], name)
+
+    ranked = sorted(bests, key=key)
+    return ranked, len(front) if len(modes) > 1 else min(1, len(ranked))
 
 
 def ranked_adapters(
     sweep: Sweep, folder: SweepFolder, over: Collection[str]
 ) -> tuple[list[str], int]:
-    """Return those of the trials `over` that have a best adapter, see `sweeps.results.worth`."""
+    """Return the trials of `over` that have a best adapter, see `retention_order`."""
     found = {name: best.read(folder.best_adapter(name)) for name in over}
     bests = {name: values_of(sweep, kept.metrics) for name, kept in found.items() if kept}
     violating = {name for name in bests if any(r.violates for r in record.read(folder, name)[-1:])}
-    return by_worth(sweep.search, bests, violating)
+    return retention_order(sweep.search, bests, violating)
 
 
 def kept_adapters(sweep: Sweep, ranked: Sequence[str], needed: int) -> frozenset[str]:
-    """Return the trials of `ranked` whose adapters stay after their end.
-
-    The first `needed` ones do in any case.
-    """
+    """Return the trials of `ranked` whose adapters stay; the first `needed` ones always do."""
     keep = sweep.disk.keep
     return frozenset(ranked if keep is None else ranked[: max(keep, needed)])
 
 
-def tidy(sweep: Sweep, folder: SweepFolder, over: frozenset[str]) -> list[str]:
-    """Remove what trials that are `over` need no more; return whose adapters went.
+def prune(sweep: Sweep, folder: SweepFolder, over: frozenset[str]) -> list[str]:
+    """Remove what trials that are `over` no longer need; return those whose adapters were removed.
 
-    Snapshots of all of them, and the adapters of those that are not among the best. All other
-    trials may run, or wait to be gone on with after a crash.
+    That is the snapshots of all of them, and the adapters of those that are not among the best.
+    All other trials may be running, or be resumed after a crash.
     """
     for snapshot in folder.glob("trials/*/rung-*"):
         if snapshot.parent.name in over:
             folder.remove(snapshot)
     # A running trial takes no place of the best ones before it is over.
     ranked, needed = ranked_adapters(sweep, folder, over)
-    gone = [name for name in ranked if name not in kept_adapters(sweep, ranked, needed)]
+    kept = kept_adapters(sweep, ranked, needed)
+    gone = [name for name in ranked if name not in kept]
     for name in gone:
         folder.remove(folder.best_adapter(name))
     return gone
 
 
-class Limit:
-    """Keeps a sweep's folder within ``disk.limit_gb``."""
+def enforce_limit(sweep: Sweep, folder: SweepFolder, over: frozenset[str]) -> str | None:
+    """Keep the sweep's folder within ``disk.limit_gb``: make room for one more trial.
 
-    def __init__(self, sweep: Sweep, folder: SweepFolder) -> None:
-        self._sweep, self._folder = sweep, folder
-
-    def enforce(self, over: frozenset[str]) -> str | None:
-        """Remove the least useful until there is room for one more trial; `over` are the ended.
-
-        Returns why no further trial may start; None when one may.
-        """
-        limit = self._sweep.disk.limit_gb
-        if limit is None:
-            return None
-        used, room = size_of(self._folder.path), self._one_trial()
-        for least in self._droppable(over):
-            if used + room <= limit * GB:
-                return None
-            used -= size_of(least)
-            self._folder.remove(least)
+    What neither resume nor promotion needs is removed, the least useful first; `over` are the
+    trials that ended. Returns why no further trial may start; None when one may.
+    """
+    limit = sweep.disk.limit_gb
+    if limit is None:
+        return None
+    trials = folder.glob("trials/*")
+    used, room = size_of(folder.path), max(map(size_of, trials), default=0.0)
+    droppable: list[Path] = []
+    if used + room > limit * GB:
+        for trial in trials:
+            # The newest one may be half written.
+            droppable += folder.glob(f"trials/{trial.name}/rung-*")[:-2]
+        ranked, _ = ranked_adapters(sweep, folder, over)
+        droppable += [folder.best_adapter(name) for name in reversed(ranked[1:])]
+    for least in droppable:
         if used + room <= limit * GB:
-            return None
-        return (
-            f"{self._folder.path} holds {format_bytes(used)} and a trial needs "
-            f"{format_bytes(room)}, more than disk.limit_gb: {limit:g} leaves; no further trial "
-            "starts. Go on with: "
-            f"sweeps resume {self._folder.sweep_id} --set disk.limit_gb=MORE"
-        )
-
-    def _one_trial(self) -> float:
-        """Return what the largest trial so far has on disk."""
-        return max(map(size_of, self._folder.glob("trials/*")), default=0.0)
-
-    def _droppable(self, over: frozenset[str]) -> Iterator[Path]:
-        """Yield what may go, the least useful first; neither resume nor promotion needs it."""
-        for trial in self._folder.glob("trials/*"):
-            snapshots = self._folder.glob(f"trials/{trial.name}/rung-*")
-            yield from snapshots[:-2]  # the newest one may be half written
-        ranked, _ = ranked_adapters(self._sweep, self._folder, over)
-        for name in reversed(ranked[1:]):
-            yield self._folder.best_adapter(name)
+            break
+        used -= size_of(least)
+        folder.remove(least)
+    if used + room <= limit * GB:
+        return None
+    return (
+        f"{folder.path} holds {format_bytes(used)} and a trial needs {format_bytes(room)}, more "
+        f"than disk.limit_gb: {limit:g} leaves; no further trial starts. Resume with: "
+        f"sweeps resume {folder.sweep_id} --set disk.limit_gb=MORE"
+    )
 
 
 def size_of(folder: Path) -> float:
@@ -143,26 +157,19 @@ def is_full(error: BaseException, folder: Path) -> bool:
 
 def free(folder: Path) -> float:
     """Return the bytes that may be written below a folder, which need not be there yet."""
-    there = next(place for place in (folder.absolute(), *folder.absolute().parents)
-                 if place.exists())  # fmt: skip
+    path = folder.absolute()
+    there = next(place for place in (path, *path.parents) if place.exists())
     return float(shutil.disk_usage(there).free)
 
 
 def stops(error: BaseException, folder: SweepFolder) -> str | None:
-    """Return what a person is told of an error that ends the sweep for now; None for others."""
+    """Return the message for a user of an error that ends the sweep for now; None for others."""
+    resume = f"sweeps resume {folder.sweep_id}"
     if is_full(error, folder.path):
-        return full_message(folder)
-    if isinstance(error, StorageError):
         return (
-            f"{error}; every rung reported so far is kept. Once that is fixed: "
-            f"sweeps resume {folder.sweep_id}"
+            f"the disk of {folder.path} is full; every rung reported so far is kept. Make room, "
+            f"or keep less with disk.keep, then: {resume}"
         )
+    if isinstance(error, StorageError):
+        return f"{error}; every rung reported so far is kept. Once that is fixed: {resume}"
     return None
-
-
-def full_message(folder: SweepFolder) -> str:
-    """Return what a person is told when the disk is full."""
-    return (
-        f"the disk of {folder.path} is full; every rung reported so far is kept. Make room, or "
-        f"keep less with disk.keep, then: sweeps resume {folder.sweep_id}"
-    )

@@ -1,4 +1,4 @@
-"""What stays of a trial's captions beside the captions: their scores and statistics per image.
+"""The scores and statistics per image of a trial's captions.
 
 They are kept with the trial's run, as JSON, so that trials can be compared without scoring again.
 Statistics add up over images: a metric's `pool` makes its scores from their sums.
@@ -63,7 +63,7 @@ def dump(scores: Scores) -> str:
 
 
 def parse(text: str) -> Scores:
-    """Return what `dump` wrote, to the last bit."""
+    """Return the scores that `dump` wrote, to the last bit."""
     written = json.loads(text)
     return Scores(
         references=written["references"],
@@ -73,7 +73,7 @@ def parse(text: str) -> Scores:
 
 
 def read(client: Any, run_id: str) -> Scores | None:
-    """Return what the run of a trial has; None before its first rung is scored."""
+    """Return the scores of a trial's run; None before its first rung is scored."""
     folder = str(Path(SCORES).parent)
     if SCORES not in {artifact.path for artifact in client.list_artifacts(run_id, folder)}:
         return None
@@ -88,31 +88,24 @@ def plain(captions: Captions) -> dict[str, Any]:
         "beams": captions.beams,
         "ids": scored.ids,
         "corpus": scored.corpus,
-        "images": _lists(scored.images),
-        "statistics": _lists(scored.statistics),
+        "images": {name: _short(values.tolist()) for name, values in scored.images.items()},
+        "statistics": {name: _short(values.tolist()) for name, values in scored.statistics.items()},
     }
 
 
 def captions_of(written: Mapping[str, Any]) -> Captions:
-    """Return what `plain` made JSON of, to the last bit."""
+    """Return the captions' scores from JSON of `plain`, to the last bit."""
     import numpy as np
 
     from workers.metrics.scorer import Scored
 
-    def arrays(lists: Mapping[str, Any]) -> dict[str, Any]:
-        return {name: np.array(values, dtype=np.float64) for name, values in lists.items()}
-
-    scored = Scored(
-        ids=tuple(written["ids"]),
-        corpus=written["corpus"],
-        images=arrays(written["images"]),
-        statistics=arrays(written["statistics"]),
+    images, statistics = (
+        {name: np.array(values, dtype=np.float64) for name, values in written[part].items()}
+        for part in ("images", "statistics")
     )
+    ids, corpus = tuple(written["ids"]), written["corpus"]
+    scored = Scored(ids=ids, corpus=corpus, images=images, statistics=statistics)
     return Captions(beams=written["beams"], scored=scored)
-
-
-def _lists(arrays: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: _short(values.tolist()) for name, values in arrays.items()}
 
 
 def _short(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The record of a population: which trial took over whose state at which rung, with which point.
+"""The record of a population: which trial began with whose state at which rung, and point.
 
 ``population.jsonl`` holds a line per generation, that is, per comparison of the trials at a rung.
 It is written before anybody goes on, so a resumed sweep decides nothing twice. What a trial takes
@@ -8,7 +8,7 @@ over becomes its own snapshot of the rung: from then on it needs its donor no mo
 import json
 import math
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -35,7 +35,7 @@ class Segment:
 
     @property
     def changes(self) -> str:
-        """Return what differs from the donor's point, such as ``lr0.003``."""
+        """Return the differences from the donor's point, such as ``lr0.003``."""
         return " ".join(label(path, self.point[path]) for path in self.perturbed)
 
 
@@ -55,7 +55,12 @@ def generations(folder: SweepFolder) -> list[Generation]:
         lines = folder.population.read_text().splitlines()
     except FileNotFoundError:
         return []
-    return [_read(json.loads(line)) for line in lines]
+    found = []
+    for line in map(json.loads, lines):
+        own = [{**one, "perturbed": tuple(one["perturbed"])} for one in line["segments"]]
+        segments = tuple(Segment(**one) for one in own)
+        found.append(Generation(rung=line["rung"], scores=line["scores"], segments=segments))
+    return found
 
 
 def every(folder: SweepFolder) -> list[Segment]:
@@ -69,14 +74,14 @@ def of(folder: SweepFolder, trial: str) -> list[Segment]:
 
 
 def point_at(
-    segments: Sequence[Segment], drawn: Mapping[str, Any], rung: float = math.inf
+    segments: Sequence[Segment], sampled: Mapping[str, Any], rung: float = math.inf
 ) -> Mapping[str, Any]:
-    """Return the point with which a trial trained `rung`, from its segments and its drawn point.
+    """Return the point with which a trial trained `rung`; without a rung, the point of now.
 
-    Without a rung it is the point that the trial has now.
+    `sampled` is the point that it began with, before its `segments`.
     """
     points = [segment.point for segment in segments if segment.rung < rung]
-    return points[-1] if points else drawn
+    return points[-1] if points else sampled
 
 
 def lineage(segments: Sequence[Segment], trial: str) -> str:
@@ -85,7 +90,11 @@ def lineage(segments: Sequence[Segment], trial: str) -> str:
     Such as ``lr0.003 <- trial-002@4 <- trial-000@2``; nothing for weights that are its own.
     `segments` are those of all trials.
     """
-    chain = list(_ancestry(segments, trial, math.inf))
+    chain: list[Segment] = []
+    name, before = trial, math.inf
+    while own := [one for one in segments if one.trial == name and one.rung < before]:
+        chain.append(own[-1])
+        name, before = own[-1].donor, own[-1].rung
     changes = [chain[0].changes] if chain and chain[0].changes else []
     return " ".join([*changes, *(f"<- {one.origin}" for one in chain)])
 
@@ -93,7 +102,7 @@ def lineage(segments: Sequence[Segment], trial: str) -> str:
 def keep(folder: SweepFolder, generation: Generation) -> None:
     """Put a comparison on record, and give each trial the snapshot of its donor.
 
-    Copied before, moved into place after the line is written: whoever is killed on the way leaves
+    Copied before, moved into place after the line is written: a process that is killed leaves
     a comparison that is made again, or one that `settle` brings to its end.
     """
     for segment in generation.segments:
@@ -109,7 +118,7 @@ def keep(folder: SweepFolder, generation: Generation) -> None:
 
 
 def settle(folder: SweepFolder) -> None:
-    """Bring to its end what `keep` was killed in; what was never decided goes."""
+    """Complete what an interrupted `keep` left; remove copies for a comparison never recorded."""
     decided = {(segment.trial, segment.rung) for segment in every(folder)}
     for donated in folder.glob("trials/*/donated-*"):
         trial, rung = donated.parent.name, int(donated.name.removeprefix("donated-"))
@@ -120,18 +129,3 @@ def settle(folder: SweepFolder) -> None:
             donated.rename(snapshot)
             folder.push(snapshot)
         folder.remove(donated)
-
-
-def _ancestry(segments: Sequence[Segment], trial: str, before: float) -> Iterator[Segment]:
-    own = [one for one in segments if one.trial == trial and one.rung < before]
-    if own:
-        yield own[-1]
-        yield from _ancestry(segments, own[-1].donor, own[-1].rung)
-
-
-def _read(line: Mapping[str, Any]) -> Generation:
-    segments = tuple(
-        Segment(**{**segment, "perturbed": tuple(segment["perturbed"])})
-        for segment in line["segments"]
-    )
-    return Generation(rung=line["rung"], scores=line["scores"], segments=segments)

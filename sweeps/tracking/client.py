@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeps import names
+from sweeps.tracking.errors import first_line, is_away
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +29,7 @@ class Tracking:
 
     @property
     def address(self) -> str:
-        """What MLflow calls the tracking URI."""
+        """MLflow's tracking URI."""
         return self.uri or f"sqlite:///{self.root / 'tracking.db'}"
 
     @property
@@ -53,11 +54,20 @@ class Tracking:
     def experiment_id(self) -> str:
         """Return the id of the experiment, made if missing.
 
-        Raises ValueError when the experiment was deleted: MLflow keeps its name taken; and
+        Raises ValueError when the experiment was deleted: MLflow does not free its name; and
         ConnectionError when nothing answers.
         """
         client = self.client()
-        found = self._answered(client)
+        try:
+            found = client.get_experiment_by_name(self.experiment)
+        except Exception as error:
+            if not is_away(error):
+                raise
+            raise ConnectionError(
+                f"tracking.uri: MLflow does not answer at {self.address} ({first_line(error)}); "
+                "start it, correct the address or the credentials, or remove tracking.uri to "
+                "track in a file"
+            ) from error
         if found is None:
             return str(client.create_experiment(self.experiment, self.artifacts))
         if found.lifecycle_stage == "deleted":
@@ -68,24 +78,9 @@ class Tracking:
             )
         return str(found.experiment_id)
 
-    def _answered(self, client: Any) -> Any | None:
-        """Return MLflow's experiment, or None while there is none."""
-        from sweeps.tracking.errors import first_line, is_away
-
-        try:
-            return client.get_experiment_by_name(self.experiment)
-        except Exception as error:
-            if not is_away(error):
-                raise
-            raise ConnectionError(
-                f"tracking.uri: MLflow does not answer at {self.address} ({first_line(error)}); "
-                "start it, correct the address or the credentials, or remove tracking.uri to "
-                "track in a file"
-            ) from error
-
 
 def quiet_mlflow() -> None:
-    """Keep MLflow from telemetry, chatter, pickles and detours; works before its import only."""
+    """Turn off MLflow's telemetry, messages, pickles and detours; works before its import only."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
@@ -121,18 +116,6 @@ def children_of(run_id: str) -> str:
     return names.equals(names.tag("mlflow.parentRunId"), run_id)
 
 
-def open_run(
-    client: Any, experiment_id: str, found: Any | None, name: str, tags: Mapping[str, str]
-) -> str:
-    """Return the id of the run: `found`, set running again, or else a new one called `name`."""
-    if found is None:
-        return str(client.create_run(experiment_id, run_name=name, tags=dict(tags)).info.run_id)
-    run_id = str(found.info.run_id)
-    client.update_run(run_id, status="RUNNING")
-    set_tags(client, run_id, tags)
-    return run_id
-
-
 def set_tags(client: Any, run_id: str, tags: Mapping[str, str]) -> None:
     """Set several tags in one write."""
     from mlflow.entities import RunTag
@@ -146,7 +129,7 @@ def now() -> int:
 
 
 def user() -> str:
-    """Return the name of who runs this process; a container may know none."""
+    """Return the name of the user of this process; a container may have none."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):

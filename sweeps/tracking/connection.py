@@ -1,9 +1,10 @@
-"""The way from this process to one MLflow: open, or away since a moment ago."""
+"""The connection from this process to one MLflow, which may be away."""
 
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from functools import cache, cached_property
 from typing import Any, TypeVar
@@ -14,13 +15,13 @@ from sweeps.tracking.errors import first_line, is_away
 T = TypeVar("T")
 
 TIMEOUT_SECONDS = 15
-"""MLflow under load answers within 8 seconds; what it answers later is asked again."""
+"""MLflow under load answers within 8 seconds; a request that takes longer is repeated."""
 PROBE_SECONDS = 3
-"""The same while MLflow was away when last asked."""
+"""The same after a request that found MLflow away."""
 FIRST_PAUSE, LONGEST_PAUSE = 2.0, 30.0
-"""Seconds until an MLflow that is away is asked again; they double."""
+"""Seconds until a request to an MLflow that is away; they double."""
 STRIKES = 3
-"""So often an entry may fail at an MLflow that answers everything else."""
+"""So often a request may fail at an MLflow that answers others, before it is refused."""
 _QUICK_SECONDS = 1.0
 
 
@@ -28,15 +29,22 @@ class AwayError(ConnectionError):
     """MLflow cannot be reached, or cannot answer now."""
 
 
-class Line:
-    """The way to one MLflow. A process has one for each, see `line_to`; one thread at a time."""
+class UnansweredError(AwayError):
+    """MLflow answers other requests, but could not answer this one."""
+
+
+class MlflowConnection:
+    """The connection to one MLflow, with a circuit breaker; used by one thread at a time.
+
+    A process has one for each MLflow, see `connection_to`.
+    """
 
     def __init__(self, tracking: Tracking) -> None:
         self._tracking = tracking
-        self._taken = threading.RLock()
+        self._lock = threading.RLock()
         self._next = float("-inf")
         self._pause = 0.0
-        self._strikes = 0
+        self._strikes: Counter[Hashable] = Counter()
 
     @cached_property
     def client(self) -> Any:
@@ -45,31 +53,43 @@ class Line:
 
     @property
     def is_away(self) -> bool:
-        """Whether MLflow was away when last asked."""
+        """Whether the last request found MLflow away."""
         return self._pause > 0
 
-    def attempt(self, work: Callable[[Any], T]) -> T:
-        """Return what `work` makes of the client.
+    def attempt(self, work: Callable[[Any], T], key: Hashable = None) -> T:
+        """Return the result of `work` with the client; failures are counted by `key`.
 
         Raises AwayError when MLflow is away; at once when it was so a moment ago. Every other
         error is the fault of `work`.
         """
-        with self._taken:
+        with self._lock:
             if time.monotonic() < self._next:
                 raise AwayError(f"{self._tracking.address} was away a moment ago")
             try:
                 done = self._tried(work)
             except Exception as error:
-                if not is_away(error) or self._is_struck_out():
+                if not is_away(error):
                     raise
-                self._away()
-                raise AwayError(f"{self._tracking.address} is away: {first_line(error)}") from error
-            self._pause, self._next, self._strikes = 0.0, float("-inf"), 0
+                answers = self._answers()
+                self._strikes[key] = self._strikes[key] + 1 if answers else 0
+                if self._strikes[key] >= STRIKES:
+                    del self._strikes[key]
+                    raise
+                self._pause = min(max(2 * self._pause, FIRST_PAUSE), LONGEST_PAUSE)
+                self._next = time.monotonic() + self._pause
+                kind = UnansweredError if answers else AwayError
+                raise kind(f"{self._tracking.address} is away: {first_line(error)}") from error
+            self._pause, self._next = 0.0, float("-inf")
+            del self._strikes[key]
             return done
 
-    def hurry(self) -> None:
-        """Ask again at once: somebody thinks that MLflow is back."""
+    def retry_now(self) -> None:
+        """Send the next request though MLflow was away a moment ago: it may be back."""
         self._next = float("-inf")
+
+    def wait(self) -> None:
+        """Wait until the next request may be made."""
+        time.sleep(max(0.0, self._next - time.monotonic()))
 
     def _tried(self, work: Callable[[Any], T]) -> T:
         began = time.monotonic()
@@ -83,31 +103,25 @@ class Line:
                     raise
                 return work(self.client)
 
-    def _is_struck_out(self) -> bool:
-        """Tell whether `work` failed time and again while MLflow answers a small question."""
+    def _answers(self) -> bool:
+        """Tell whether MLflow answers a small request."""
         try:
             with _patience(PROBE_SECONDS):
                 self.client.search_experiments(max_results=1)
         except Exception:
-            self._strikes = 0
             return False
-        self._strikes = (self._strikes + 1) % STRIKES
-        return self._strikes == 0
-
-    def _away(self) -> None:
-        self._pause = min(max(2 * self._pause, FIRST_PAUSE), LONGEST_PAUSE)
-        self._next = time.monotonic() + self._pause
+        return True
 
 
 @cache
-def line_to(tracking: Tracking) -> Line:
-    """Return this process's way to an MLflow: what one trial learns of it, all know."""
-    return Line(tracking)
+def connection_to(tracking: Tracking) -> MlflowConnection:
+    """Return this process's connection to an MLflow, shared by all that use it."""
+    return MlflowConnection(tracking)
 
 
 @contextmanager
 def _patience(seconds: int) -> Iterator[None]:
-    """Let MLflow's client ask once and wait so long: what is spooled is asked again anyway."""
+    """Let MLflow's client try once and wait so long: the publisher tries again anyway."""
     wanted = {
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
         "MLFLOW_HTTP_REQUEST_TIMEOUT": str(seconds),
@@ -118,7 +132,6 @@ def _patience(seconds: int) -> Iterator[None]:
         yield
     finally:
         for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
+            os.environ.pop(name, None)
+            if value is not None:
                 os.environ[name] = value

@@ -1,4 +1,4 @@
-"""What MLflow takes: names and values that it would refuse are made to fit.
+"""MLflow's limits: names and values that it would refuse are made to fit.
 
 A value that is cut says so, and stands whole in a file of the run.
 """
@@ -21,7 +21,8 @@ T = TypeVar("T")
 def name(written: str) -> str:
     """Return a name that MLflow takes: the same one, or one that only `written` becomes."""
     fit = _REFUSED.sub("_", written)
-    if _is_no_path(fit):
+    # MLflow takes no name that would be another one as a path, such as ``a//b`` or ``../a``.
+    if posixpath.normpath(fit) != fit or fit.startswith(("..", "/")) or fit == ".":
         fit = "_".join(part for part in fit.split("/") if part).lstrip(".")
     if fit and fit == written and len(fit) <= NAME_CHARACTERS:
         return fit
@@ -34,7 +35,7 @@ def names(values: Mapping[str, T]) -> dict[str, T]:
 
 
 def fit(values: Mapping[str, str], characters: int) -> tuple[dict[str, str], dict[str, str]]:
-    """Return what of parameters or tags fits, and the whole of what is cut, by its file's path."""
+    """Return parameters or tags that fit, and the whole values of cut ones by the file's path."""
     fitting, whole = {}, {}
     for key, value in values.items():
         key = name(key)
@@ -45,8 +46,3 @@ def fit(values: Mapping[str, str], characters: int) -> tuple[dict[str, str], dic
             value = value[: characters - len(mark)] + mark
         fitting[key] = value
     return fitting, whole
-
-
-def _is_no_path(fit: str) -> bool:
-    """MLflow takes no name that would be another one as a path, such as ``a//b`` or ``../a``."""
-    return posixpath.normpath(fit) != fit or fit.startswith(("..", "/")) or fit == "."

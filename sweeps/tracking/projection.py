@@ -1,11 +1,11 @@
-"""What the lines of records write to MLflow.
+"""The projection: which writes to MLflow the lines of records stand for.
 
 Besides the metrics of rungs these are the values under ``logged`` of a line, all optional:
 
 - ``rung``, ``metrics``, ``seconds``, ``symptoms``: a rung that was not trained;
 - ``best``: metrics of the best rung, see `sweeps.tracking.trial_run.best_metrics`;
 - ``tags`` of the run, and ``sweep_tags`` of the sweep's;
-- ``inputs``, see `sweeps.tracking.inputs.data_inputs`;
+- ``inputs``, see `sweeps.tracking.trial_run.data_inputs`;
 - ``images``: each with ``key``, ``step`` and ``path``; ``files``: paths of artifacts. Both lie in
   the trial's folder, see `sweeps.results.folder.SweepFolder.artifact`;
 - ``view``: ``key`` and ``text`` of the sweep's view; ``best_trial``: the sweep's.
@@ -35,7 +35,7 @@ _ERROR_TAG_CHARACTERS = 5000  # MLflow cuts a tag's end off at 8000, where the c
 
 
 class Runs:
-    """The runs of a sweep in MLflow, as far as this process knows them."""
+    """The runs of a sweep in MLflow, with what this process has read of them."""
 
     def __init__(self, folder: SweepFolder, run_id: str) -> None:
         self.folder = folder
@@ -54,52 +54,59 @@ class Runs:
         tag = ("segment.rung", str(rung))
         return self._below[trial].setdefault(rung, RemoteRun(above, tag))
 
-    def forget(self, trial: str) -> None:
-        """Ask MLflow anew what the runs of a trial have: another process has written to them."""
-        self._below.pop(trial, None)
+    def forget(self, name: str) -> None:
+        """Read the runs of a trial, or the sweep's, anew: another process wrote to them."""
+        if name == SWEEP:
+            self.sweep = RemoteRun(None, None, self.sweep.run_id)
+        self._below.pop(name, None)
 
-    def lines(self, trial: str) -> list[Line]:
-        """Return the record of a trial."""
-        return record.lines(self.folder.record(trial))
-
-    def is_resumed(self, name: str) -> bool:
-        """Tell whether a trial or the sweep was taken up since it has such a record."""
-        own = self.folder.events if name == SWEEP else self.folder.record(name)
-        return record.openings(record.lines(own)) > 0
+    def content(self, trial: str, path: str) -> bytes:
+        """Return an artifact of a trial, which its host has written."""
+        file = self.folder.artifact(trial, path)
+        self.folder.pull(file)
+        return file.read_bytes()
 
 
 def writes_of_trial(runs: Runs, trial: str, lines: Sequence[Line], index: int) -> Iterator[Write]:
-    """Yield what a line of a trial's record writes."""
-    line, run = lines[index], runs.trial(trial)
+    """Yield the writes of a line of a trial's record."""
+    line, run, rungs = lines[index], runs.trial(trial), []
+    logged, time = line.logged, _time(line)
     opened = [one for one in lines[: index + 1] if one.event == "opened"]
     if not opened or line.cut:
         return
     segments = opened[-1].values["segments"]
     if line.event == "opened":
         yield from _opened(runs, trial, line)
-        for earlier in lines[:index]:  # a line that is lost, or of format 1
-            if earlier.event is None and not earlier.cut:
-                rung = RungResult.from_json(earlier.values)
-                yield from _rung(runs, trial, rung, earlier.logged, _time(earlier), segments)
-    elif line.event is None or "metrics" in line.logged:
-        rung = RungResult.from_json(line.logged if line.event else line.values)
-        yield from _rung(runs, trial, rung, line.logged, _time(line), segments)
+        # Lines that were lost, or are of format 1.
+        rungs = [one for one in lines[:index] if one.event is None and not one.cut]
+    elif line.event is None or "metrics" in logged:
+        rungs = [line]
     elif line.event == "logged":
-        yield from _log(run, {}, None, line.logged, _time(line))
-    yield from _more(runs, run, trial, line)
+        yield _log(run, logged, time)
+    for one in rungs:
+        yield from _rung(runs, trial, one, segments)
+
+    if "inputs" in logged:
+        yield partial(run.log_inputs, inputs=logged["inputs"])
+    if "sweep_tags" in logged:
+        yield partial(runs.sweep.set_missing_tags, tags=logged["sweep_tags"])
+    for image in logged.get("images", ()):
+        given = {"key": image["key"], "step": image["step"], "time": time}
+        yield partial(run.log_image, **given, content=partial(runs.content, trial, image["path"]))
+    for path in logged.get("files", ()):
+        yield partial(run.log_file, path=path, content=partial(runs.content, trial, path))
 
 
 def writes_of_sweep(runs: Runs, lines: Sequence[Line], index: int) -> Iterator[Write]:
-    """Yield what a line of the sweep's own record writes."""
+    """Yield the writes of a line of the sweep's own record."""
     line, run = lines[index], runs.sweep
-    resumed = any(later.event == "opened" for later in lines[index:])
     if line.event == "ended" and "trial" in line.values:
         yield from _ended(runs, line)
-    elif line.event == "ended" and not resumed:
+    elif line.event == "ended" and not any(one.event == "opened" for one in lines[index:]):
         state: Ending = line.values["state"]
         yield partial(run.end, status=STATUS[state], tags={"sweep.state": state}, time=_time(line))
     elif line.event == "logged":
-        yield from _log(run, {}, None, line.logged, _time(line))
+        yield _log(run, line.logged, _time(line))
         if view := line.logged.get("view"):
             yield partial(run.set_view, **view)
         if best := line.logged.get("best_trial"):
@@ -107,14 +114,14 @@ def writes_of_sweep(runs: Runs, lines: Sequence[Line], index: int) -> Iterator[W
 
 
 def writes_of_old_entry(runs: Runs, box: str, line: Line) -> Iterator[Write]:
-    """Yield what an entry of an old spool writes, see `sweeps.tracking.sources`."""
+    """Yield the writes of an entry of an old spool, see `sweeps.tracking.sources`."""
     kind, values = line.values["kind"], dict(line.values["values"])
     time = line.values["time"]
     trial, _, segment = box.partition(".")
     run = runs.segment(trial, int(segment)) if segment else runs.trial(trial)
     if trial == SWEEP:
         run = runs.sweep
-    content = base64.b64decode(values.pop("content", ""))
+    content = partial(base64.b64decode, values.pop("content", ""))
     match kind:
         case "open":
             yield partial(run.open, **values, time=time)
@@ -128,8 +135,10 @@ def writes_of_old_entry(runs: Runs, box: str, line: Line) -> Iterator[Write]:
             yield partial(run.log_file, path=values["path"], content=content)
         case "image":
             yield partial(run.log_image, **values, content=content, time=time)
-        case "end" if not runs.is_resumed(trial):
-            yield partial(run.end, **values, time=time)
+        case "end":
+            own = runs.folder.events if trial == SWEEP else runs.folder.record(trial)
+            if not record.openings(record.lines(own)):  # else it was resumed since
+                yield partial(run.end, **values, time=time)
         case "view":
             yield partial(run.set_view, **values)
         case "name":
@@ -137,36 +146,35 @@ def writes_of_old_entry(runs: Runs, box: str, line: Line) -> Iterator[Write]:
 
 
 def _opened(runs: Runs, trial: str, line: Line) -> Iterator[Write]:
+    """Open the run of a trial and those of its segments, of which only the last one runs."""
     values, time = line.values, _time(line)
     tags = {**values["tags"], "trial.id": trial, "trial.state": "running"}
     run, segments = runs.trial(trial), values["segments"]
     yield partial(run.open, name=values["name"], params=values["params"], tags=tags, time=time)
     for segment in segments:
-        own = runs.segment(trial, segment["rung"])
+        own, is_last = runs.segment(trial, segment["rung"]), segment is segments[-1]
+        given = {key: segment[key] for key in ("name", "params")}
         tags = {**segment["tags"], "trial.state": "running"}
         # One that is over has ended for good.
-        yield partial(
-            own.open, name=segment["name"], params=segment["params"], tags=tags, time=time,
-            again=segment is segments[-1],
-        )  # fmt: skip
-        if segment is segments[-1]:
+        yield partial(own.open, **given, tags=tags, time=time, again=is_last)
+        if is_last:
             yield partial(run.rename, name=segment["title"])
         else:
             yield partial(_end, own, "stopped", None, time)
 
 
 def _rung(
-    runs: Runs, trial: str, rung: RungResult, logged: Mapping[str, Any], time: int,
-    segments: Sequence[Mapping[str, Any]],
-) -> Iterator[Write]:  # fmt: skip
-    run = runs.trial(trial)
+    runs: Runs, trial: str, line: Line, segments: Sequence[Mapping[str, Any]]
+) -> Iterator[Write]:
+    """Log a rung in the run of a trial, and in that of the segment that trained it."""
+    rung = RungResult.from_json(line.logged if line.event else line.values)
+    run, time = runs.trial(trial), _time(line)
     metrics = {**rung.metrics, RUNG_SECONDS: rung.seconds}
     symptoms = {_SYMPTOMS: f"rung {rung.rung}: {'; '.join(rung.symptoms)}"} if rung.symptoms else {}
-    tags = {**logged.get("tags", {}), **symptoms}
-    if rung.violates:
-        tags[_VIOLATES] = rung.violates
-    yield from _log(run, metrics, rung.rung, {**logged, "tags": tags}, time)
-    if not rung.violates:
+    violates = {_VIOLATES: rung.violates} if rung.violates else {}
+    tags = {**line.logged.get("tags", {}), **symptoms, **violates}
+    yield _log(run, {**line.logged, "tags": tags}, time, metrics=metrics, rung=rung.rung)
+    if not violates:
         yield partial(run.untag, key=_VIOLATES)
     begun = [segment["rung"] for segment in segments if segment["rung"] < rung.rung]
     if begun:
@@ -174,43 +182,26 @@ def _rung(
         yield partial(own.log, metrics=metrics, rung=rung.rung, tags=symptoms, time=time)
 
 
-def _log(
-    run: RemoteRun, metrics: Mapping[str, float], rung: int | None, logged: Mapping[str, Any],
-    time: int,
-) -> Iterator[Write]:  # fmt: skip
-    yield partial(
-        run.log, metrics=metrics, rung=rung, tags=logged.get("tags", {}),
-        best=logged.get("best", {}), time=time,
-    )  # fmt: skip
-
-
-def _more(runs: Runs, run: RemoteRun, trial: str, line: Line) -> Iterator[Write]:
-    """Yield what is neither a metric nor a tag of the run."""
-    logged = line.logged
-    if "inputs" in logged:
-        yield partial(run.log_inputs, inputs=logged["inputs"])
-    if "sweep_tags" in logged:
-        yield partial(runs.sweep.set_missing_tags, tags=logged["sweep_tags"])
-    for image in logged.get("images", ()):
-        yield partial(_log_image, runs.folder, run, trial, image, _time(line))
-    for path in logged.get("files", ()):
-        yield partial(_log_file, runs.folder, run, trial, path)
+def _log(run: RemoteRun, logged: Mapping[str, Any], time: int, **rung: Any) -> Write:
+    tags, best = logged.get("tags", {}), logged.get("best", {})
+    return partial(run.log, tags=tags, best=best, time=time, **rung)
 
 
 def _ended(runs: Runs, line: Line) -> Iterator[Write]:
-    """End the runs of a trial, unless it was taken up again since."""
-    values, trial = line.values, line.values["trial"]
-    opened = [one for one in runs.lines(trial) if one.event == "opened"]
+    """End the runs of a trial, unless a host has opened it again since."""
+    values, trial, time = line.values, line.values["trial"], _time(line)
+    lines = record.lines(runs.folder.record(trial))
+    opened = [one for one in lines if one.event == "opened"]
     if len(opened) > values["opened"]:
         return
     for segment in opened[-1].values["segments"] if opened else ():
         own = runs.segment(trial, segment["rung"])
-        yield partial(_end, own, values["state"], None, _time(line))
-    yield partial(_end, runs.trial(trial), values["state"], values.get("reason"), _time(line))
+        yield partial(_end, own, values["state"], None, time)
+    yield partial(_end, runs.trial(trial), values["state"], values.get("reason"), time)
 
 
 def _end(run: RemoteRun, state: Ending, reason: str | None, time: int, client: Any) -> None:
-    """End a run, once, with the state, and with the error or the guard's words."""
+    """End a run, once, with the state, and with the error or the guard's reason."""
     tags, error = {"trial.state": str(state)}, None
     reason = redact(reason or "")  # whole: of a cut secret the rest would stay
     if reason and state == "failed-by-guard":
@@ -226,28 +217,6 @@ def _name_best(run: RemoteRun, trial: str, best: RemoteRun, client: Any) -> None
     run.set_missing_tags(client, {"sweep.best_trial": trial, **named})
 
 
-def _log_image(
-    folder: SweepFolder,
-    run: RemoteRun,
-    trial: str,
-    image: Mapping[str, Any],
-    time: int,
-    client: Any,
-) -> None:
-    content = _content(folder, trial, image["path"])
-    run.log_image(client, key=image["key"], step=image["step"], content=content, time=time)
-
-
-def _log_file(folder: SweepFolder, run: RemoteRun, trial: str, path: str, client: Any) -> None:
-    run.log_file(client, path, _content(folder, trial, path))
-
-
-def _content(folder: SweepFolder, trial: str, path: str) -> bytes:
-    file = folder.artifact(trial, path)
-    folder.pull(file)
-    return file.read_bytes()
-
-
 def _time(line: Line) -> int:
-    """Return when a line was written, in milliseconds, however late MLflow hears of it."""
+    """Return when a line was written, in milliseconds, however late MLflow gets it."""
     return int(line.values["time"] * 1000)

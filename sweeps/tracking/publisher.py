@@ -10,7 +10,7 @@ twice.
 import logging
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock
@@ -19,17 +19,10 @@ from sweeps.results.folder import SweepFolder
 from sweeps.results.record import Line
 from sweeps.storage import copies, places
 from sweeps.storage.errors import StorageError
-from sweeps.tracking import connection
 from sweeps.tracking.client import Tracking
-from sweeps.tracking.connection import AwayError, line_to
+from sweeps.tracking.connection import STRIKES, AwayError, UnansweredError, connection_to
 from sweeps.tracking.errors import first_line
-from sweeps.tracking.projection import (
-    Runs,
-    Write,
-    writes_of_old_entry,
-    writes_of_sweep,
-    writes_of_trial,
-)
+from sweeps.tracking.projection import Runs, writes_of_old_entry, writes_of_sweep, writes_of_trial
 from sweeps.tracking.sources import SWEEP, OldSource, Position, Source, sources
 from workers.redaction import redact
 
@@ -47,7 +40,7 @@ class Publisher:
 
     def __init__(self, tracking: Tracking, folder: SweepFolder, run_id: str) -> None:
         """Take the sweep's own run in MLflow by its id: it is there before its trials begin."""
-        self._tracking, self._folder = tracking, folder
+        self._connection, self._folder = connection_to(tracking), folder
         self._runs = Runs(folder, run_id)
         self._lock = threading.RLock()
         self._kept: dict[Path, Position] = {}
@@ -79,49 +72,51 @@ class Publisher:
         try:
             yield
         finally:
+            self._is_running = False  # before `join`, which Ctrl-C may interrupt
             over.set()
             self._news.set()
             thread.join()
-            self._is_running = False
 
     def publish(self, *, again: bool = False) -> int:
-        """Publish what is new, as far as MLflow takes it now; return how many lines are settled.
+        """Publish what is new, as far as MLflow accepts it now; return how many lines are settled.
 
-        With `again`, MLflow is asked at once though it was away a moment ago, and lines that it
-        refused are tried once more.
+        With `again`, MLflow is tried at once though it was away a moment ago, lines that it
+        refused are tried once more, and one that it cannot answer is tried until it is refused.
         """
         settled = 0
-        with self._lock, self._alone():
-            if again:
-                self._line.hurry()
-                self._sizes.clear()
-            with suppress(AwayError):
-                for source in sources(self._folder):
-                    for _ in self._publish(source, again):
-                        settled += 1
-        return settled
-
-    @property
-    def _line(self) -> connection.Line:
-        return line_to(self._tracking)
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
         lock = self._folder.acknowledged(SWEEP).with_suffix(".lock")
         lock.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(lock):
-            yield
+        with self._lock, FileLock(lock):
+            if again:
+                self._connection.retry_now()
+                self._sizes.clear()
+            for number in range(STRIKES if again else 1):
+                try:
+                    for source in sources(self._folder):
+                        for _ in self._publish(source, again and number == 0):
+                            settled += 1
+                    break
+                except UnansweredError:
+                    if again and number < STRIKES - 1:
+                        self._connection.wait()
+                except AwayError:
+                    break
+        return settled
 
     def _publish_until(self, over: threading.Event) -> None:
         is_store = places.around(self._folder.path) is not None
+        reported = None
         while not over.is_set():
             self._news.wait(STORE_PAUSE_SECONDS if is_store else PAUSE_SECONDS)
             self._news.clear()
             try:
                 copies.refresh(self._folder.path / "trials", _is_published)
                 self.publish()
-            except Exception as error:  # a full disk, say: what is not published waits
-                _log.warning("records cannot be published now: %s", error)
+                reported = None
+            except Exception as error:  # such as a full disk: what is not published waits
+                if str(error) != reported:
+                    _log.warning("records cannot be published now: %s", redact(str(error)))
+                reported = str(error)
 
     def _publish(self, source: Source, again: bool) -> Iterator[None]:
         """Publish a record; yield for each line that is settled. Raises AwayError."""
@@ -142,7 +137,7 @@ class Publisher:
                 source.keep(position)
             for index, line in enumerate(lines):
                 if line.start >= position.bytes or (again and line.start in position.refused):
-                    reason = self._settle(source, self._writes(source, lines, index))
+                    reason = self._settle(source, lines, index)
                     position.refused.pop(line.start, None)
                     if reason is not None:
                         position.refused[line.start] = reason
@@ -157,31 +152,39 @@ class Publisher:
             source.remove()
 
     def _is_lost(self, source: Source, lines: Sequence[Line], position: Position) -> bool:
-        """Tell whether a trial was opened again whose run somebody has deleted meanwhile."""
+        """Tell whether a trial was opened again whose run was deleted meanwhile."""
         if source.name == SWEEP or isinstance(source, OldSource):
             return False
         again = [line for line in lines if line.event == "opened"][1:]
-        opened = any(line.start >= position.bytes for line in again)
-        return opened and self._line.attempt(self._runs.trial(source.name).is_missing)
+        if not any(line.start >= position.bytes for line in again):
+            return False
+        try:
+            is_lost = self._connection.attempt(self._runs.trial(source.name).is_missing)
+        except AwayError:
+            raise
+        except Exception:  # the run of the sweep is gone, too: each line says so
+            return False
+        if is_lost:
+            self._runs.forget(source.name)  # the runs of its segments, too
+        return is_lost
 
-    def _writes(self, source: Source, lines: Sequence[Line], index: int) -> Iterator[Write]:
+    def _settle(self, source: Source, lines: Sequence[Line], index: int) -> str | None:
+        """Make the writes of a line; return why MLflow refused it, or a part of it."""
         if isinstance(source, OldSource):
-            return writes_of_old_entry(self._runs, source.box, lines[index])
-        if source.name == SWEEP:
-            return writes_of_sweep(self._runs, lines, index)
-        return writes_of_trial(self._runs, source.name, lines, index)
-
-    def _settle(self, source: Source, writes: Iterator[Write]) -> str | None:
-        """Write what a line says; return why MLflow refused it, or a part of it."""
+            writes = writes_of_old_entry(self._runs, source.box, lines[index])
+        elif source.name == SWEEP:
+            writes = writes_of_sweep(self._runs, lines, index)
+        else:
+            writes = writes_of_trial(self._runs, source.name, lines, index)
         reason = None
-        for write in writes:
+        for number, write in enumerate(writes):
             try:
-                self._line.attempt(write)
+                self._connection.attempt(write, key=(source.file, lines[index].start, number))
             except (AwayError, StorageError):
                 raise
             except Exception as error:
                 reason = reason or redact(first_line(error))
-                _log.warning("MLflow refuses a line of %s: %s", source.name, error)
+                _log.warning("MLflow refuses a line of %s: %s", source.name, redact(str(error)))
         return reason
 
 

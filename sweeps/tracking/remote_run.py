@@ -5,7 +5,7 @@ of a rung, those of the best rung, images of a step.
 """
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import MappingProxyType
@@ -18,12 +18,15 @@ from sweeps.tracking.trial_run import BEST_RUNG, RUNG_SECONDS
 from workers.redaction import redact
 
 ERROR_TAGS = ("trial.error", "trial.guard")
-"""Of a run that ended badly; taken away when it runs again."""
+"""Tags of a run that failed; removed when it runs again."""
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+Texts = Mapping[str, str]
+Numbers = Mapping[str, float]
 
 
 class RemoteRun:
-    """One run, as far as this process knows it; nobody else writes to it meanwhile.
+    """One run, with what this process has read of it; no other process writes to it meanwhile.
 
     Times are in milliseconds since 1970. Texts may come from anywhere, so they are redacted.
 
@@ -39,11 +42,11 @@ class RemoteRun:
         self.run_id = run_id
         self._above, self._tag = above, tag
         self._rungs: set[int] | None = None
-        """Rungs that are stored; None while nobody has looked."""
+        """Rungs that are stored; None before they are read."""
         self._best_rung: int | None = None
         self._tags: dict[str, str] = {}
         self._images: set[str] | None = None
-        """Keys and steps of logged images; None while nobody has looked."""
+        """Keys and steps of logged images; None before they are read."""
 
     def find(self, client: Any) -> Any | None:
         """Return MLflow's run, or None while there is none."""
@@ -58,29 +61,27 @@ class RemoteRun:
         return found[0] if found else None
 
     def is_missing(self, client: Any) -> bool:
-        """Tell whether there is no such run, or none any more: somebody may have deleted it."""
+        """Tell whether there is no such run, or none any more: it may have been deleted."""
         self.run_id = None
         return self.find(client) is None
 
     def open(
-        self, client: Any, *, name: str, tags: Mapping[str, str], params: Mapping[str, str],
-        time: int, again: bool = True,
-    ) -> None:  # fmt: skip
-        """Make the run, or set it running again; without `again` one that is there stays so."""
+        self, client: Any, *, name: str, tags: Texts, params: Texts, time: int, again: bool = True
+    ) -> None:
+        """Make the run, or set it running again; without `again` it stays as it ended."""
         tags, long_tags = limits.fit(_redacted(tags), limits.TAG_CHARACTERS)
         params, long_params = limits.fit(_redacted(params), limits.PARAM_CHARACTERS)
         run = self.find(client)
         if run is None:
             self._create(client, name, tags, time)
-        elif not again:
-            return
-        else:
+        elif again:
             self._look(client, run)
             client.update_run(self.run_id, status="RUNNING")
             set_tags(client, str(self.run_id), tags)
             self._tags.update(tags)
             for tag in ERROR_TAGS:
                 self.untag(client, tag)
+        # Also of a run that is there: its maker may have been killed before.
         self._log(client, params=params)
         self._write(client, {**long_tags, **long_params})
 
@@ -89,10 +90,15 @@ class RemoteRun:
         client.update_run(self._id(client), name=name)
 
     def log(
-        self, client: Any, *, time: int, metrics: Mapping[str, float] = _NOTHING,
-        rung: int | None = None, tags: Mapping[str, str] = _NOTHING,
-        best: Mapping[str, float] = _NOTHING,
-    ) -> None:  # fmt: skip
+        self,
+        client: Any,
+        *,
+        time: int,
+        metrics: Numbers = _NOTHING,
+        rung: int | None = None,
+        tags: Texts = _NOTHING,
+        best: Numbers = _NOTHING,
+    ) -> None:
         """Log metrics at the step `rung` (else 0), tags, and in `best` the metrics of a best rung.
 
         A rung that is stored stays as it is; so does the best one, unless `best` is of a later
@@ -105,7 +111,8 @@ class RemoteRun:
         if BEST_RUNG in best and self._best_rung is not None and best[BEST_RUNG] <= self._best_rung:
             best = {}
         tags, whole = limits.fit(_redacted(tags), limits.TAG_CHARACTERS)
-        points = [*_at(metrics, rung or 0), *_at(best, 0)]
+        points = [(key, value, rung or 0) for key, value in limits.names(metrics).items()]
+        points += [(key, value, 0) for key, value in limits.names(best).items()]
         if points or tags:
             self._log(client, time=time, metrics=points, tags=tags)
         self._write(client, whole)
@@ -114,21 +121,21 @@ class RemoteRun:
             self._rungs.add(rung)
         self._best_rung = int(best.get(BEST_RUNG, self._best_rung or 0)) or self._best_rung
 
-    def set_missing_tags(self, client: Any, tags: Mapping[str, str]) -> None:
+    def set_missing_tags(self, client: Any, tags: Texts) -> None:
         """Set those tags that the run has not yet."""
         self._has(client)
         if any(self._tags.get(key) != value for key, value in tags.items()):
             self.log(client, time=0, tags=tags)
 
     def untag(self, client: Any, key: str) -> None:
-        """Take a tag away."""
+        """Remove a tag."""
         self._has(client)
         if key in self._tags:
             client.delete_tag(self.run_id, key)
             del self._tags[key]
 
     def log_inputs(self, client: Any, inputs: Sequence[Mapping[str, Any]]) -> None:
-        """Log on what a run is trained and scored, see `sweeps.tracking.inputs.data_inputs`."""
+        """Log the data of training and scoring, see `sweeps.tracking.trial_run.data_inputs`."""
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
         written = [
@@ -139,22 +146,30 @@ class RemoteRun:
         ]
         client.log_inputs(self._id(client), written)
 
-    def log_file(self, client: Any, path: str, content: bytes) -> None:
+    def log_file(self, client: Any, path: str, content: Callable[[], bytes]) -> None:
         """Write an artifact, in place of an earlier one."""
         self._id(client)
-        self._write(client, {path: content})
+        self._write(client, {path: content()})
 
-    def log_image(self, client: Any, *, key: str, step: int, content: bytes, time: int) -> None:
+    def log_image(
+        self, client: Any, *, key: str, step: int, content: Callable[[], bytes], time: int
+    ) -> None:
         """Log an image (PNG) of a step, once."""
         from PIL import Image
 
-        run_id = self._id(client)
-        there = _logged_images(client, run_id) if self._images is None else self._images
+        run_id, there = self._id(client), self._images
+        if there is None:
+            paths = [artifact.path for artifact in client.list_artifacts(run_id, "images")]
+            there = {
+                path.removeprefix("images/").partition("+timestamp")[0]
+                for path in paths
+                if path.endswith(".webp")  # of the two files of an image the one written last
+            }
         name = f"{key.replace('/', '~')}+step+{step}"
         if name in there:
             return
         self._images = None  # unknown, should the answer be lost
-        picture = Image.open(io.BytesIO(content), formats=("PNG",))
+        picture = Image.open(io.BytesIO(content()), formats=("PNG",))
         # Asynchronous images are lost when the process is killed.
         client.log_image(run_id, picture, key=key, step=step, timestamp=time, synchronous=True)
         self._images = {*there, name}
@@ -164,9 +179,15 @@ class RemoteRun:
         client.set_experiment_tag(client.get_run(self.run_id).info.experiment_id, key, text)
 
     def end(
-        self, client: Any, *, status: str, tags: Mapping[str, str], time: int,
-        error: str | None = None, once: bool = False,
-    ) -> None:  # fmt: skip
+        self,
+        client: Any,
+        *,
+        status: str,
+        tags: Texts,
+        time: int,
+        error: str | None = None,
+        once: bool = False,
+    ) -> None:
         """End the run with a status of MLflow; the whole `error` becomes a file.
 
         With `once`, a run that has ended stays as it is.
@@ -187,12 +208,11 @@ class RemoteRun:
         assert self._tag, "the run of a sweep is there before its trials"
         return self._tag
 
-    def _create(self, client: Any, name: str, tags: Mapping[str, str], time: int) -> None:
+    def _create(self, client: Any, name: str, tags: Texts, time: int) -> None:
         above = self._run_above(client)
-        own = {
-            "mlflow.parentRunId": above.info.run_id, "mlflow.user": user(),
-            "mlflow.source.name": "sweeps", **dict([self._found_by]),
-        }  # fmt: skip
+        key, value = self._found_by
+        own = {"mlflow.user": user(), "mlflow.source.name": "sweeps", key: value}
+        own["mlflow.parentRunId"] = above.info.run_id
         if "sweep.state" in above.data.tags:  # else it is the run of a trial
             own["sweep.id"] = above.data.tags["sweep.id"]
         made = client.create_run(
@@ -211,13 +231,13 @@ class RemoteRun:
         return above
 
     def _id(self, client: Any) -> str:
-        """Return the run's id; MLflow is asked once."""
+        """Return the run's id, read once."""
         if self.run_id is None and self.find(client) is None:
             raise LookupError("the trial has no run in MLflow, for none could be made")
         return str(self.run_id)
 
     def _has(self, client: Any) -> None:
-        """Know what the run has; MLflow is asked once."""
+        """Read, once, what the run has."""
         if self._rungs is None:
             self._look(client, client.get_run(self._id(client)))
 
@@ -229,9 +249,14 @@ class RemoteRun:
         self._rungs = {int(point.step) for point in history}
 
     def _log(
-        self, client: Any, *, time: int = 0, metrics: Sequence[tuple[str, float, int]] = (),
-        tags: Mapping[str, str] = _NOTHING, params: Mapping[str, str] = _NOTHING,
-    ) -> None:  # fmt: skip
+        self,
+        client: Any,
+        *,
+        time: int = 0,
+        metrics: Sequence[tuple[str, float, int]] = (),
+        tags: Texts = _NOTHING,
+        params: Texts = _NOTHING,
+    ) -> None:
         """Log in one write; MLflow's client makes several of what is too much for one."""
         from mlflow.entities import Metric, Param, RunTag
 
@@ -252,20 +277,5 @@ class RemoteRun:
                 client.log_artifact(self.run_id, local, None if parent == "." else parent)
 
 
-def _at(metrics: Mapping[str, float], step: int) -> list[tuple[str, float, int]]:
-    """Return metrics at a step, by names that MLflow takes."""
-    return [(key, value, step) for key, value in limits.names(metrics).items()]
-
-
-def _logged_images(client: Any, run_id: str) -> set[str]:
-    """Return the images of a run; of the two files of each this is the one written last."""
-    paths = [artifact.path for artifact in client.list_artifacts(run_id, "images")]
-    return {
-        path.removeprefix("images/").partition("+timestamp")[0]
-        for path in paths
-        if path.endswith(".webp")
-    }
-
-
-def _redacted(texts: Mapping[str, str]) -> dict[str, str]:
+def _redacted(texts: Texts) -> dict[str, str]:
     return {key: redact(text) for key, text in texts.items()}

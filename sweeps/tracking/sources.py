@@ -8,7 +8,8 @@ left is published once, and then removed.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -19,7 +20,9 @@ from sweeps.storage import copies
 from workers.files.atomic import atomic_write
 
 SWEEP = "sweep"
-"""What the sweep's own record is called; the others are called like their trials."""
+"""Name of the sweep's own record; the others have the names of their trials."""
+
+_QUOTED = 3  # refusals whose reasons are in the message
 
 
 @dataclass
@@ -57,7 +60,7 @@ class Source:
     def first(self, lines: Sequence[Line]) -> int:
         """Return where lines begin that are to be published when none is acknowledged yet."""
         is_old = self.name != SWEEP and bool(lines) and not record.openings(lines)
-        return lines[-1].end if is_old else 0  # hosts of format 1 told MLflow themselves
+        return lines[-1].end if is_old else 0  # hosts of format 1 wrote to MLflow themselves
 
     def keep(self, position: Position) -> None:
         """Write the acknowledged position."""
@@ -71,7 +74,7 @@ class OldSource(Source):
     """Entries of an old spool, or those of them that were refused."""
 
     box: str
-    """What the folder of the run is called."""
+    """Name of the folder of the run."""
 
     def lines(self) -> list[Line]:
         """Return the entries."""
@@ -96,7 +99,7 @@ class OldSource(Source):
 def sources(folder: SweepFolder) -> list[Source]:
     """Return the records of a sweep in the order in which they are published.
 
-    Its own comes last: it says how trials ended, and that all is stored.
+    Its own comes last: it has the ends of trials, and that all is stored.
     """
     trials = [
         Source(name=trial, file=folder.record(trial), acknowledged=folder.acknowledged(trial))
@@ -114,3 +117,48 @@ def _old_sources(folder: SweepFolder) -> Iterator[OldSource]:
                     kept = folder.acknowledged(f"{spool.name}.{box.name}.{file.stem}")
                     name = box.name.partition(".")[0]
                     yield OldSource(name=name, file=file, acknowledged=kept, box=box.name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Waiting:
+    """The lines of a sweep that MLflow lacks, by record: a trial's name, or ``sweep``."""
+
+    sweep_id: str
+    entries: Mapping[str, int]
+    """How many lines wait."""
+    refused: Mapping[str, Sequence[str]]
+    """Why MLflow did not take others."""
+
+    @property
+    def count(self) -> int:
+        """How many lines wait in all."""
+        return sum(self.entries.values())
+
+    def lines(self) -> list[str]:
+        """Return messages of what waits and what was refused; none where MLflow has all."""
+        found, sync = [], f"sweeps sync {self.sweep_id}"
+        if self.count:
+            plural = "entry waits" if self.count == 1 else "entries wait"
+            found.append(f"{self.count} {plural} for MLflow ({', '.join(self.entries)}): {sync}")
+        reasons = [f"{name}: {why}" for name, every in self.refused.items() for why in every]
+        for reason in reasons[:_QUOTED]:
+            found.append(f"MLflow refused an entry of {reason}; once that is fixed: {sync}")
+        if len(reasons) > _QUOTED:
+            found.append(f"MLflow refused {len(reasons) - _QUOTED} more entries")
+        return found
+
+
+def waiting(folder: SweepFolder) -> Waiting:
+    """Return the lines that MLflow lacks of the sweep in a folder."""
+    entries: Counter[str] = Counter()
+    refused: dict[str, list[str]] = {}
+    for source in sources(folder):
+        lines = source.lines()
+        position = source.position(lines)
+        entries[source.name] += sum(line.start >= position.bytes for line in lines)
+        refused.setdefault(source.name, []).extend(position.refused.values())
+    return Waiting(
+        sweep_id=folder.sweep_id,
+        entries={name: count for name, count in sorted(entries.items()) if count},
+        refused={name: reasons for name, reasons in sorted(refused.items()) if reasons},
+    )

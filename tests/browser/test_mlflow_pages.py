@@ -5,8 +5,6 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from sweeps.tracking.run_lookup import run_id
-
 pytestmark = pytest.mark.browser
 
 LINE_OF_RUNGS = """() => [...document.querySelectorAll(".scatterlayer .trace .js-line")]
@@ -65,7 +63,7 @@ def test_parallel_coordinates_and_the_curves_of_every_metric_are_drawn(
 
 def test_the_curves_of_one_trial_are_drawn(page, links, earlier, screenshots):
     runs = links.sweep.partition("?")[0].rpartition("/")[0]
-    winner = run_id(earlier.run, earlier.board.winner.name)
+    winner = earlier.run.run_id_of(earlier.board.winner.name)
     page.goto(f"{runs}/{winner}/model-metrics?workflowType=machine_learning")
     section = page.get_by_role("button").filter(has_text=re.compile(r"val\s*\(\d+\)"))
     section.last.scroll_into_view_if_needed()

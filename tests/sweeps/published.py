@@ -7,7 +7,7 @@ from functools import cached_property
 from sweeps.host.trial_record import TrialRecord, objective_first
 from sweeps.rung_result import RungResult
 from sweeps.tracking.client import Tracking
-from sweeps.tracking.pending import waiting
+from sweeps.tracking.sources import waiting
 from sweeps.tracking.sweep_run import SweepRun
 from sweeps.tracking.trial_run import best_metrics, with_log10
 

@@ -11,7 +11,6 @@ import psutil
 import pytest
 
 from sweeps.board.handle import SweepHandle
-from sweeps.tracking.run_lookup import run_ids
 
 pytestmark = pytest.mark.slow
 
@@ -94,7 +93,7 @@ def curves(workplace, sweep_id):
     """Every trial's validation losses by rung, read from MLflow."""
     root = workplace / "sweep-results"
     earlier = SweepHandle.find(root, sweep_id)
-    runs = run_ids(earlier.run)
+    runs = earlier.run.run_ids()
     return {
         trial.title: [
             (point.step, point.value)

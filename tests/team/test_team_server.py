@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from benchmarks import exposure
-from sweeps.tracking import access
+from sweeps.tracking import errors
 from sweeps.tracking.client import quiet_mlflow
 
 pytestmark = pytest.mark.slow
@@ -78,7 +78,7 @@ def objects(store):
 def refused(act, client, *more):
     with pytest.raises(Exception) as caught:  # noqa: PT011
         act(client, *more)
-    assert "does not let" in str(access.refusal(caught.value)), caught.value
+    assert "does not let" in str(errors.refusal(caught.value)), caught.value
 
 
 def test_a_trainer_logs_a_sweep_and_needs_no_key_of_the_store(team, sweep, store):

@@ -100,7 +100,7 @@ def test_a_sweep_is_interrupted_until_all_its_trials_ended():
 
 def test_a_used_up_budget_ends_a_sweep_whose_trials_have_all_ended(tmp_path):
     folder = SweepFolder.create(tmp_path, "bound")
-    spent = Spent.open(folder, Budget(gpu_hours=1.0), ())
+    spent = Spent(folder, Budget(gpu_hours=1.0), ())
     made = progress(wanted=5, spent=spent)
     for number in (0, 1):
         made.start(number, {})

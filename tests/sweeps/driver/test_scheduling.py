@@ -149,7 +149,7 @@ class Sweep:
         fleet = start_fleet(self.folder.sweep_id)
         ray.get(fleet.add.remote(self.name, Room(slots=self.slots)))
         over = [name for name, state in self.states().items() if state.is_finished()]
-        spent = Spent.open(self.folder, self.sweep.search.budget, self.folder.trials())
+        spent = Spent(self.folder, self.sweep.search.budget, self.folder.trials())
         bridge = OptunaBridge(self.sweep, self.folder)
         with contextlib.suppress(ray.tune.error.TuneError if dies_at else ()):
             every = [Death(dies_at), *callbacks]

@@ -9,7 +9,7 @@ import torch
 from ray.exceptions import RayActorError
 
 from sweeps.host.actor import HostActor
-from sweeps.results import keepsakes
+from sweeps.results import pictures
 from tests.sweeps.published import sweep_run
 from workers.evaluation.scoring import digest_of_ids
 from workers.metrics.scorer import Scorer
@@ -55,7 +55,7 @@ def test_a_scorer_begins_before_torch_is_loaded(context, tmp_path):
 
 def test_warming_up_keeps_small_copies_of_the_images_and_the_base_s_captions(actor, context):
     actor.warm_up()
-    kept = keepsakes.read(context.folder.keepsakes)
+    kept = pictures.read(context.folder.scored_images)
     ids = {one.id for one in actor._host.scored_samples(context.sweep.recipe)}
     assert set(kept.pictures) == set(kept.untrained) == ids
 

@@ -16,7 +16,7 @@ from sweeps.results.folder import SweepFolder
 from sweeps.results.segments import Generation, Segment
 from sweeps.spec.load import parse
 from sweeps.study.study import TRIAL, open_study
-from sweeps.tracking import segment_run
+from sweeps.tracking import trial_run
 from sweeps.tracking.sweep_run import SweepRun
 from tests.sweeps.published import sweep_run
 from workers.host.host import Host
@@ -110,7 +110,7 @@ def test_mlflow_has_a_child_run_with_the_segments_parameters(actor, context):
     assert run.info.run_name == "trial-001 r4 lr0.008"
     assert run.data.tags["trial.lineage"] == "lr0.008 <- trial-000@2"
     assert run.data.params["train.learning_rate"] == "0.0001"
-    (segment,) = segment_run.of(sweep_run(context.folder).client, run)
+    (segment,) = trial_run.find_segments(sweep_run(context.folder).client, run)
     assert segment.data.params["train.learning_rate"] == "0.008"
     assert segment.data.params["adapter.rank"] == "4"
     assert segment.info.run_name == "trial-001 r4 lr0.008 <- trial-000@2"
@@ -124,7 +124,7 @@ def test_the_sweep_ends_the_segments_with_their_trial_and_knows_the_lineage(acto
     actor.advance(1)
     parent = sweep_run(context.folder)
     parent.close_trial("trial-001", "completed")
-    (segment,) = segment_run.of(parent.client, run_of(context))
+    (segment,) = trial_run.find_segments(parent.client, run_of(context))
     assert segment.info.status == "FINISHED"
     study = open_study(context.sweep, context.folder)
     for name in ("trial-000", "trial-001"):
@@ -147,7 +147,7 @@ def test_a_second_change_ends_the_first_segment_and_tells_nothing_twice(actor, c
     segments.keep(context.folder, Generation(rung=3, scores=scores, segments=(again,)))
     assert actor.open(1, BAD, None, "third") is None
     actor.advance(1)
-    found = segment_run.of(sweep_run(context.folder).client, run_of(context))
+    found = trial_run.find_segments(sweep_run(context.folder).client, run_of(context))
     runs = {run.data.tags["segment.rung"]: run for run in found}
     assert {rung: run.info.status for rung, run in runs.items()} == {"2": "KILLED", "3": "RUNNING"}
     assert [sorted(losses(context, runs[rung])) for rung in ("2", "3")] == [[3], [4]]

@@ -4,12 +4,12 @@ import pytest
 
 from sweeps.board.leaderboard import Leaderboard
 from sweeps.pages.gallery import PER_GROUP, CaptionedTrial, choose, metric_of
-from sweeps.results.keepsakes import Keepsakes
+from sweeps.results.pictures import ScoredImages
 from sweeps.spec.objectives import Objective
 from workers.report import Prediction
 
 IDS = [f"image-{number}" for number in range(12)]
-NONE = Keepsakes()
+NONE = ScoredImages()
 
 
 def captioned(number, scores=None):
@@ -45,7 +45,7 @@ def test_where_less_is_better_the_roles_are_exchanged():
 
 
 def test_a_picture_has_all_captions_and_the_base_s():
-    kept = Keepsakes(questions={"image-0": "what?"}, untrained={"image-0": ""})
+    kept = ScoredImages(questions={"image-0": "what?"}, untrained={"image-0": ""})
     picture = choose([WINNER, RIVAL], kept, "exact_match").groups[
         "Where trial-000 gains most over trial-001"
     ][0]
@@ -56,7 +56,7 @@ def test_a_picture_has_all_captions_and_the_base_s():
 
 
 def test_only_images_with_a_picture_are_chosen_while_there_are_any():
-    kept = Keepsakes(pictures={id: Path(id) for id in IDS[4:7]})
+    kept = ScoredImages(pictures={id: Path(id) for id in IDS[4:7]})
     made = choose([WINNER, RIVAL], kept, "exact_match")
     assert [id for group in ids(made).values() for id in group] == IDS[4:7]
 

@@ -12,7 +12,7 @@ from sweeps.board.leaderboard import Standing
 from sweeps.pages.gallery import Gallery, Picture
 from sweeps.pages.report import render
 from sweeps.pages.summary import headline, sentences
-from sweeps.results.keepsakes import Keepsakes
+from sweeps.results.pictures import ScoredImages
 
 POINTS = [
     {"adapter.rank": 2, "train.learning_rate": 1e-3},
@@ -53,7 +53,7 @@ class Page(HTMLParser):
 @pytest.fixture
 def page(facts, addresses):
     def make(points, values, kept=None, **changes):
-        return render(facts(points, values, **changes), addresses, kept or Keepsakes())
+        return render(facts(points, values, **changes), addresses, kept or ScoredImages())
 
     return make
 
@@ -144,7 +144,7 @@ def test_pictures_are_embedded_with_a_text_for_those_who_cannot_see_them(page, t
         captions=(("trial-000", "", None),),
     )  # fmt: skip
     made = page(
-        POINTS, [0.25, 0.75], Keepsakes(pictures={"image-0": tmp_path / "0.jpg"}),
+        POINTS, [0.25, 0.75], ScoredImages(pictures={"image-0": tmp_path / "0.jpg"}),
         gallery=Gallery(metric=None, groups={"The first images": (picture,)}),
     )  # fmt: skip
     shown = [each for each in Page(made).all("img") if each["src"].startswith("data:image/jpeg")]

@@ -40,12 +40,12 @@ def rung(number, seconds):
 
 def test_wall_time_goes_on_where_the_driver_before_stopped(folder):
     clock = Clock()
-    first = Spent.open(folder, Budget(hours=1.0), (), now=clock)
+    first = Spent(folder, Budget(hours=1.0), (), now=clock)
     clock.seconds += 3000
     first.keep()
     assert not first.used_up
     clock.seconds += 50_000  # nobody runs
-    second = Spent.open(folder, Budget(hours=1.0), (), now=clock)
+    second = Spent(folder, Budget(hours=1.0), (), now=clock)
     clock.seconds += 599
     assert not second.used_up
     clock.seconds += 1
@@ -53,9 +53,9 @@ def test_wall_time_goes_on_where_the_driver_before_stopped(folder):
     assert str(second) == "1 of 1 h"
 
 
-def test_gpu_hours_are_the_rungs_on_record_and_those_told_each_once(folder):
+def test_gpu_hours_are_the_rungs_on_record_and_those_reported_each_once(folder):
     record.append(folder, "trial-000", rung(1, 1800.0))
-    spent = Spent.open(folder, Budget(gpu_hours=1.0), ["trial-000"], now=Clock())
+    spent = Spent(folder, Budget(gpu_hours=1.0), ["trial-000"], now=Clock())
     assert spent.gpu_hours == 0.5
     spent.rung("trial-000", rung(1, 1800.0))  # told again after a resume
     assert spent.gpu_hours == 0.5
@@ -66,7 +66,7 @@ def test_gpu_hours_are_the_rungs_on_record_and_those_told_each_once(folder):
 
 def test_without_a_budget_nothing_is_ever_used_up(folder):
     clock = Clock()
-    spent = Spent.open(folder, Budget(), (), now=clock)
+    spent = Spent(folder, Budget(), (), now=clock)
     clock.seconds += 1e9
     assert not spent.used_up
     assert str(spent) == ""
@@ -85,4 +85,4 @@ def test_gpu_hours_are_refused_where_no_host_has_a_gpu():
 def test_hosts_that_share_a_gpu_use_up_their_share_of_its_hours(folder):
     record.append(folder, "trial-000", rung(1, 1800.0))
     half = {"now": Clock(), "gpus_per_host": 0.5}
-    assert Spent.open(folder, Budget(gpu_hours=1.0), ["trial-000"], **half).gpu_hours == 0.25
+    assert Spent(folder, Budget(gpu_hours=1.0), ["trial-000"], **half).gpu_hours == 0.25

@@ -84,7 +84,7 @@ def test_a_driver_on_another_machine_lives_while_it_is_heard_of(folder, silent, 
 
 
 def test_a_driver_says_again_and_again_that_it_lives(folder, monkeypatch):
-    monkeypatch.setattr(lease, "BEAT_SECONDS", 0.01)
+    monkeypatch.setattr(lease, "HEARTBEAT_SECONDS", 0.01)
     with lease.held(folder):
         os.utime(folder.driver, (1.0, 1.0))
         deadline = time.monotonic() + 20
@@ -99,7 +99,7 @@ def be_taken_over(folder):
 
 
 def test_a_driver_whose_sweep_was_taken_over_is_interrupted(folder, monkeypatch):
-    monkeypatch.setattr(lease, "BEAT_SECONDS", 0.01)
+    monkeypatch.setattr(lease, "HEARTBEAT_SECONDS", 0.01)
     # A process that a script put into the background ignores Ctrl-C from its start on.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     with pytest.raises(KeyboardInterrupt), lease.held(folder):

@@ -13,6 +13,7 @@ from sweeps.results.folder import SweepFolder
 from sweeps.results.segments import Generation, Segment
 from sweeps.rung_result import RungResult
 from sweeps.spec.load import parse
+from sweeps.spec.sweep import Search
 
 FILE = """
 name: stored
@@ -56,24 +57,24 @@ def snapshots(folder):
 
 def test_adapters_of_the_best_and_of_all_that_may_still_run_stay(folder):
     over = frozenset({"trial-000", "trial-001", "trial-002"})
-    assert retention.tidy(sweep(keep=1), folder, over) == ["trial-002", "trial-000"]
+    assert retention.prune(sweep(keep=1), folder, over) == ["trial-002", "trial-000"]
     assert adapters(folder) == {"trial-001", "trial-003"}
     assert {name.split("/")[0] for name in snapshots(folder)} == {"trial-003"}
 
 
 def test_a_running_trial_takes_no_place_of_the_best_that_are_over(folder):
-    retention.tidy(sweep(keep=1), folder, frozenset({"trial-000", "trial-003"}))
+    retention.prune(sweep(keep=1), folder, frozenset({"trial-000", "trial-003"}))
     assert adapters(folder) == {"trial-000", "trial-001", "trial-002"}
 
 
 def test_null_keeps_all_adapters(folder):
-    assert retention.tidy(sweep(keep=None), folder, frozenset(VALUES)) == []
+    assert retention.prune(sweep(keep=None), folder, frozenset(VALUES)) == []
     assert adapters(folder) == set(VALUES)
 
 
 def test_small_is_best_for_a_loss(folder):
     values = parse(FILE.format(disk="{keep: 1}").replace("cider}", "loss}"))
-    retention.tidy(values, folder, frozenset(VALUES))
+    retention.prune(values, folder, frozenset(VALUES))
     assert adapters(folder) == {"trial-003"}
 
 
@@ -93,22 +94,21 @@ def test_the_whole_front_stays_and_what_violates_a_limit_is_last(folder):
 
 def test_without_a_limit_nothing_goes(folder):
     before = snapshots(folder), adapters(folder)
-    assert retention.Limit(sweep(), folder).enforce(frozenset(VALUES)) is None
+    assert retention.enforce_limit(sweep(), folder, frozenset(VALUES)) is None
     assert (snapshots(folder), adapters(folder)) == before
 
 
 def test_the_least_useful_goes_first_and_only_as_much_as_is_needed(folder):
     # 16.4 kB are there; a trial needs 4.1 kB: the oldest snapshots go, then the worst adapter.
-    limit = retention.Limit(sweep(limit_gb=15.6e-6), folder)
-    assert limit.enforce(frozenset({"trial-000", "trial-001"})) is None
+    over = frozenset({"trial-000", "trial-001"})
+    assert retention.enforce_limit(sweep(limit_gb=15.6e-6), folder, over) is None
     assert {name[-3:] for name in snapshots(folder)} == {"002", "003"}
     assert adapters(folder) == {"trial-001", "trial-002", "trial-003"}
 
 
 def test_what_resume_and_promotion_need_never_goes_and_the_message_says_what_to_do(folder):
-    said = retention.Limit(sweep(limit_gb=1e-6), folder).enforce(
-        frozenset({"trial-000", "trial-001"})
-    )
+    over = frozenset({"trial-000", "trial-001"})
+    said = retention.enforce_limit(sweep(limit_gb=1e-6), folder, over)
     for word in (str(folder.path), "disk.limit_gb: 1e-06", "sweeps resume stored-1"):
         assert word in said
     assert adapters(folder) == {"trial-001", "trial-002", "trial-003"}
@@ -174,8 +174,8 @@ def test_a_state_that_was_taken_over_stays_when_its_donor_is_over(folder):
     """Neither tidying nor a limit may cost what a trial that has not gone on yet begins with."""
     segment = Segment(trial="trial-003", rung=3, donor="trial-001", point={}, perturbed=())
     segments.keep(folder, Generation(rung=3, scores={}, segments=(segment,)))
-    retention.tidy(sweep(), folder, frozenset({"trial-001"}))
-    retention.Limit(sweep(limit_gb=1e-9), folder).enforce(frozenset({"trial-001"}))
+    retention.prune(sweep(), folder, frozenset({"trial-001"}))
+    retention.enforce_limit(sweep(limit_gb=1e-9), folder, frozenset({"trial-001"}))
     assert "trial-003/rung-003" in snapshots(folder)
     assert not any(name.startswith("trial-001") for name in snapshots(folder))
 
@@ -187,3 +187,24 @@ def test_too_small_a_disk_is_said_before_the_start(untrained_base, tmp_path, mon
     said = room.warning(values, tmp_path)
     for word in (str(tmp_path), "1 MB free", "disk.keep", "--results"):
         assert word in said
+
+
+ONE = Search(objective=[{"metric": "cider"}])
+TWO = Search(objective=[{"metric": "cider"}, {"metric": "adapter_mb"}])
+
+
+def test_of_one_objective_the_winner_is_first_and_needed():
+    bests = {"b": [0.5], "a": [0.5], "c": [0.9], "d": [0.1]}
+    assert retention.retention_order(ONE, bests, ()) == (["c", "a", "b", "d"], 1)
+    assert retention.retention_order(ONE, {}, ()) == ([], 0)
+
+
+def test_of_several_the_front_is_needed_and_stands_before_the_others():
+    bests = {"a": [0.9, 9.0], "b": [0.8, 10.0], "c": [0.1, 1.0], "d": [0.5, 3.0]}
+    assert retention.retention_order(TWO, bests, ()) == (["a", "d", "c", "b"], 3)
+
+
+def test_who_violates_a_limit_is_last():
+    bests = {"a": [0.9, 9.0], "b": [0.8, 10.0], "c": [0.1, 1.0]}
+    assert retention.retention_order(TWO, bests, {"a"}) == (["b", "c", "a"], 2)
+    assert retention.retention_order(ONE, {"a": [0.9], "b": [0.8]}, {"a"}) == (["b", "a"], 1)

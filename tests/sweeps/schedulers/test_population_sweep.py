@@ -10,7 +10,7 @@ from sweeps.board.handle import SweepHandle
 from sweeps.doctor.checkup import AGREED, compare_records
 from sweeps.results import record, segments
 from sweeps.study.study import open_study, own_trials, recipe_of
-from sweeps.tracking import segment_run
+from sweeps.tracking import trial_run
 from workers.host.host import Host
 
 pytestmark = pytest.mark.slow
@@ -104,11 +104,11 @@ def test_mlflow_shows_the_whole_curve_and_a_child_run_from_the_change_on(earlier
     assert {run.info.status for run in runs.values()} == {"FINISHED"}
     assert steps(runs[WORST]) == [0, 1, 2, 3, 4]
     assert runs[WORST].data.params["train.learning_rate"] == "1e-05"
-    (child,) = segment_run.of(client, runs[WORST])
+    (child,) = trial_run.find_segments(client, runs[WORST])
     assert (child.info.status, steps(child)) == ("FINISHED", [3, 4])
     rate = str(segment.point["train.learning_rate"])
     assert child.data.params["train.learning_rate"] == rate
-    assert all(not segment_run.of(client, runs[trial]) for trial in runs if trial != WORST)
+    assert all(not trial_run.find_segments(client, runs[trial]) for trial in runs if trial != WORST)
 
 
 def test_the_leaderboard_shows_the_point_it_ended_with_and_where_its_weights_came_from(

@@ -61,7 +61,7 @@ def make(tmp_path):
 
     def scheduler(schedule, budget="", past=None, slots=1):
         sweep = parse(FILE.format(schedule=schedule, budget=budget))
-        spent = Spent.open(folder, sweep.search.budget, ())
+        spent = Spent(folder, sweep.search.budget, ())
         return SweepScheduler(sweep, spent, lambda: slots, past or {}, lambda: False)
 
     return scheduler

@@ -14,7 +14,7 @@ from sweeps.spec.load import parse
 from sweeps.storage import copies, places
 from sweeps.storage import store as storage_module
 from sweeps.storage.store import Storage
-from sweeps.tracking.pending import waiting
+from sweeps.tracking.sources import waiting
 from sweeps.tracking.sweep_run import SweepRun
 
 FILE = """

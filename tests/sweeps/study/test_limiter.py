@@ -31,7 +31,7 @@ class Counting(Searcher):
 @pytest.fixture
 def spent(tmp_path):
     folder = SweepFolder.create(tmp_path, "admitted")
-    return Spent.open(folder, Budget(gpu_hours=1.0), ())
+    return Spent(folder, Budget(gpu_hours=1.0), ())
 
 
 @pytest.fixture

@@ -150,7 +150,7 @@ def proxy(mlflow_port):
 @pytest.fixture
 def served(proxy, tmp_path, request):
     """Tracking by the server behind the proxy."""
-    connection.line_to.cache_clear()
+    connection.connection_to.cache_clear()
     return Tracking(uri=proxy.uri, experiment=request.node.name, root=tmp_path / "results")
 
 
@@ -160,6 +160,6 @@ def sweep(served):
 
 
 @pytest.fixture
-def hurried(served):
+def retry_now(served):
     """Return a function: MLflow is back, and is asked again at once."""
-    return lambda: connection.line_to(served).hurry()
+    return lambda: connection.connection_to(served).retry_now()

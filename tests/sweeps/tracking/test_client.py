@@ -106,7 +106,7 @@ def test_the_commit_is_that_of_the_folder(tmp_path):
     assert len(git_commit(tmp_path)) == 40
 
 
-def test_a_resumed_sweep_goes_on_in_its_run(tracking, sweep):
+def test_a_resumed_sweep_continues_in_its_run(tracking, sweep):
     open_trial(sweep)
     sweep.close("interrupted", best_trial=None, best={}, note="")
     assert read(sweep).info.status == "KILLED"
@@ -144,7 +144,7 @@ def test_a_trial_carries_what_varies_and_where_it_ran(sweep, trial):
     assert tags["worker"] == "host-0"
 
 
-def test_a_retried_trial_goes_on_in_its_run(sweep, trial):
+def test_a_retried_trial_continues_in_its_run(sweep, trial):
     sweep.close_trial("trial-000", "failed", "ValueError: boom")
     again = open_trial(sweep, host="other")
 
@@ -256,7 +256,7 @@ def test_rungs_are_steps_and_the_objective_is_the_first_metric(trial):
     assert next(iter(read(trial).data.metrics)) == "val/cider"
 
 
-def test_a_rung_told_twice_is_stored_once(sweep, trial):
+def test_a_rung_reported_twice_is_stored_once(sweep, trial):
     trial.report(report(0), "cider")
     trial.report(report(0, cider=9.9), "cider")
     open_trial(sweep).report(report(0, cider=9.9), "cider")
@@ -367,7 +367,7 @@ def test_a_relative_root_is_refused():
         tracking.client()
 
 
-def test_a_deleted_experiment_is_named_with_the_mend(tracking):
+def test_a_deleted_experiment_is_named_with_the_fix(tracking):
     deleted = Tracking(uri=None, experiment="deleted", root=tracking.root)
     client, number = deleted.client(), deleted.experiment_id()
     client.delete_experiment(number)

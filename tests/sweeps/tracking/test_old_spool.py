@@ -11,7 +11,7 @@ from sweeps.host.trial_record import TrialRecord
 from sweeps.results import record
 from sweeps.results.scores_file import Captions, Scores, dump
 from sweeps.rung_result import RungResult
-from sweeps.tracking.pending import waiting
+from sweeps.tracking.sources import waiting
 from tests.sweeps.published import PublishedTrial
 
 
@@ -69,14 +69,14 @@ def history(sweep, run, key):
     return sorted((point.step, point.value) for point in points)
 
 
-def test_what_waits_in_an_old_spool_is_stored_once_and_then_removed(sweep, box, proxy, hurried):
+def test_what_waits_in_an_old_spool_is_stored_once_and_then_removed(sweep, box, proxy, retry_now):
     folder = box("trial-000", [*TRIAL, end(50), '{"kind": "batch", "val'])
     sweep_box = box("sweep", [line("batch", 60, metrics={}, tags={"a": "b"}, rung=None, best={})])
     assert waiting(sweep.folder).entries == {"sweep": 1, "trial-000": 7}
     proxy.down()
     assert sweep.publisher.publish() == 0
     proxy.up()
-    hurried()
+    retry_now()
     assert sweep.publisher.publish() == 8
     assert not waiting(sweep.folder).count
     assert not [*folder.glob("*.json*"), *sweep_box.glob("*.json*")]

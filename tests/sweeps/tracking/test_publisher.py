@@ -17,8 +17,9 @@ from sweeps.host.trial_record import TrialRecord
 from sweeps.results import record
 from sweeps.results.best import Best
 from sweeps.results.scores_file import Captions, Scores
-from sweeps.tracking.pending import waiting
+from sweeps.tracking import connection
 from sweeps.tracking.publisher import Publisher
+from sweeps.tracking.sources import waiting
 from tests.sweeps.published import PublishedTrial, result
 from workers.data.sample import Sample
 from workers.report import Prediction, Report
@@ -58,7 +59,7 @@ def artifacts(sweep, trial, folder):
 
 
 def test_what_is_reported_while_mlflow_is_away_is_stored_in_order_when_it_is_back(
-    sweep, proxy, hurried
+    sweep, proxy, retry_now
 ):
     trial = opened(sweep)
     trial.report(report(0), "cider")
@@ -67,7 +68,7 @@ def test_what_is_reported_while_mlflow_is_away_is_stored_in_order_when_it_is_bac
         trial.report(report(rung), "cider")
     assert trial.waits() == 3
     proxy.up()
-    hurried()
+    retry_now()
     trial.report(report(4), "cider")
     assert trial.waits() == 0
     assert history(sweep, trial, "val/cider") == [(n, n / 10) for n in range(5)]
@@ -75,7 +76,7 @@ def test_what_is_reported_while_mlflow_is_away_is_stored_in_order_when_it_is_bac
     assert stored == [0, 0.1, 0.2, 0.3, 0.4]
 
 
-def test_a_trial_that_begins_while_mlflow_is_away_has_its_whole_run_later(sweep, proxy, hurried):
+def test_a_trial_that_begins_while_mlflow_is_away_has_its_whole_run_later(sweep, proxy, retry_now):
     proxy.down()
     before = int(time.time() * 1000)
     trial = opened(sweep)
@@ -89,7 +90,7 @@ def test_a_trial_that_begins_while_mlflow_is_away_has_its_whole_run_later(sweep,
     after = int(time.time() * 1000)
 
     proxy.up()
-    hurried()
+    retry_now()
     trial.publish()
     assert trial.waits() == 0
     run = read(sweep, trial)
@@ -111,18 +112,18 @@ def test_a_trial_that_begins_while_mlflow_is_away_has_its_whole_run_later(sweep,
     assert [each.info.run_id for each in sweep.trials()] == [trial.run_id]
 
 
-def test_an_answer_that_was_lost_doubles_nothing(sweep, proxy, hurried):
+def test_an_answer_that_was_lost_doubles_nothing(sweep, proxy, retry_now):
     proxy.lose = -1  # MLflow does what it is told, and nobody hears of it
     trial = opened(sweep)
     trial.report(report(0), "cider")
-    hurried()
+    retry_now()
     trial.report(report(1), "cider")
     trial.best({"val/cider": 0.1}, 1)
-    hurried()
+    retry_now()
     trial.images(SAMPLES[:1], ["red"], 0)
     assert trial.waits() > 0
     proxy.lose = 0
-    hurried()
+    retry_now()
     trial.publish()
     assert trial.waits() == 0
     (run,) = sweep.trials()
@@ -133,28 +134,28 @@ def test_an_answer_that_was_lost_doubles_nothing(sweep, proxy, hurried):
 
 
 @pytest.mark.parametrize("lost", [1, 2, 3, 4])
-def test_any_single_lost_answer_doubles_nothing(sweep, proxy, hurried, lost):
+def test_any_single_lost_answer_doubles_nothing(sweep, proxy, retry_now, lost):
     trial = opened(sweep)
     proxy.lose = lost  # of those that are sent next
     trial.report(report(0), "cider")
-    hurried()
+    retry_now()
     trial.report(report(1), "cider")
-    hurried()
+    retry_now()
     trial.publish()
-    hurried()
+    retry_now()
     trial.publish()
     assert trial.waits() == 0
     assert history(sweep, trial, "val/cider") == [(0, 0.0), (1, 0.1)]
 
 
-def test_a_retried_trial_tells_no_rung_twice_though_mlflow_was_away(sweep, proxy, hurried):
+def test_a_retried_trial_stores_no_rung_twice_though_mlflow_was_away(sweep, proxy, retry_now):
     opened(sweep).report(report(0), "cider")
     proxy.down()
     again = opened(sweep)  # its host died: it cannot know what is stored
     again.report(report(0), "cider")
     again.report(report(1), "cider")
     proxy.up()
-    hurried()
+    retry_now()
     again.publish()
     assert history(sweep, again, "val/cider") == [(0, 0.0), (1, 0.1)]
 
@@ -167,16 +168,16 @@ def test_nobody_waits_long_for_an_mlflow_that_is_away(sweep, proxy):
     before = proxy.requests
     trial.report(report(1), "cider")
     assert (trial.waits(), proxy.requests) == (2, before)
-    assert sweep.line.is_away
+    assert sweep.connection.is_away
 
 
-def test_an_error_of_the_server_is_no_loss(sweep, proxy, hurried):
+def test_an_error_of_the_server_is_no_loss(sweep, proxy, retry_now):
     trial = opened(sweep)
     proxy.breaks = b"HTTP"
     trial.report(report(0), "cider")
     assert (trial.waits(), trial.refused()) == (1, [])
     proxy.breaks = None
-    hurried()
+    retry_now()
     trial.publish()
     assert history(sweep, trial, "val/cider") == [(0, 0.0)]
 
@@ -200,19 +201,45 @@ def test_what_mlflow_refuses_is_put_aside_with_its_reason_and_stops_nothing(swee
     assert trial.refused() == []
 
 
-def test_an_entry_that_breaks_the_server_does_not_hold_up_the_others(sweep, proxy, hurried):
+def test_an_entry_that_breaks_the_server_does_not_hold_up_the_others(sweep, proxy, retry_now):
     trial = opened(sweep)
     proxy.breaks = b"poison"
     trial.report(report(0, poison=1.0), "cider")
     for rung in (1, 2, 3):
-        hurried()
+        retry_now()
         trial.report(report(rung), "cider")
     (reason,) = trial.refused()
     assert "503" in reason
     assert history(sweep, trial, "val/cider") == [(n, n / 10) for n in (1, 2, 3)]
 
 
-def test_what_is_on_record_outlives_a_kill_of_its_host(sweep, proxy, hurried):
+def test_an_entry_that_breaks_the_server_is_refused_though_others_succeed_in_between(
+    sweep, proxy, retry_now
+):
+    first, second, third = (opened(sweep, f"trial-00{number}") for number in range(3))
+    proxy.breaks = b"poison"
+    second.record.log_rung(result(report(1, poison=1.0), "cider"), None)
+    third.record.log_rung(result(report(1), "cider"), None)
+    for rung in (1, 2, 3):
+        retry_now()
+        first.report(report(rung), "cider")
+    assert "503" in second.refused()[0]
+    assert history(sweep, first, "val/cider") == [(n, n / 10) for n in (1, 2, 3)]
+    assert history(sweep, third, "val/cider") == [(1, 0.1)]
+
+
+def test_one_publication_again_gets_past_an_entry_that_breaks_the_server(sweep, proxy, monkeypatch):
+    monkeypatch.setattr(connection, "FIRST_PAUSE", 0.01)
+    trial = opened(sweep)
+    proxy.breaks = b"poison"
+    for written in (report(1, poison=1.0), report(2)):
+        trial.record.log_rung(result(written, "cider"), None)
+    assert sweep.publisher.publish(again=True) == 2
+    assert "503" in trial.refused()[0]
+    assert history(sweep, trial, "val/cider") == [(2, 0.2)]
+
+
+def test_what_is_on_record_outlives_a_kill_of_its_host(sweep, proxy, retry_now):
     proxy.down()
     code = (
         "import sys, time\n"
@@ -234,19 +261,19 @@ def test_what_is_on_record_outlives_a_kill_of_its_host(sweep, proxy, hurried):
     os.kill(host.pid, signal.SIGKILL)
     host.wait()
     proxy.up()
-    hurried()
+    retry_now()
     assert sweep.publisher.publish() == 4
     trial = PublishedTrial(sweep, TrialRecord(folder=sweep.folder, trial="trial-000"))
     assert history(sweep, trial, "val/cider") == [(1, 0.1), (2, 0.2), (3, 0.3)]
 
 
-def test_two_who_publish_at_once_publish_each_line_once(sweep, proxy, served, hurried):
+def test_two_who_publish_at_once_publish_each_line_once(sweep, proxy, served, retry_now):
     trial = opened(sweep)
     proxy.down()
     for rung in range(6):
         trial.report(report(rung), "cider")
     proxy.up()
-    hurried()
+    retry_now()
     both = [Publisher(served, sweep.folder, sweep.run_id) for _ in range(2)]
     settled = []
     threads = [
@@ -261,7 +288,7 @@ def test_two_who_publish_at_once_publish_each_line_once(sweep, proxy, served, hu
 
 
 def test_a_publisher_that_is_killed_at_any_moment_stores_everything_once(
-    sweep, proxy, served, hurried
+    sweep, proxy, served, retry_now
 ):
     proxy.down()
     trial = opened(sweep)
@@ -280,7 +307,7 @@ def test_a_publisher_that_is_killed_at_any_moment_stores_everything_once(
         shutil.rmtree(kept)  # a process that is killed keeps nothing of its last pass
         shutil.copytree(copied, kept)
         proxy.answers, attempts = attempts, attempts + 1  # MLflow does the next one, too
-        hurried()
+        retry_now()
         Publisher(served, sweep.folder, sweep.run_id).publish()
     proxy.answers = None
     assert attempts > 12
@@ -305,12 +332,12 @@ def test_what_another_process_has_published_meanwhile_is_not_stored_twice(sweep,
     assert len(history(sweep, trial, "best/cider")) == 2
 
 
-def test_diverged_metrics_reach_a_server_late_as_they_are(sweep, proxy, hurried):
+def test_diverged_metrics_reach_a_server_late_as_they_are(sweep, proxy, retry_now):
     trial = opened(sweep)
     proxy.down()
     trial.report(report(0, **{"val/loss": math.nan, "train/loss": math.inf}), "cider")
     proxy.up()
-    hurried()
+    retry_now()
     trial.publish()
     assert trial.refused() == []
     assert math.isnan(history(sweep, trial, "val/loss")[0][1])
@@ -372,7 +399,41 @@ def test_the_thread_publishes_what_comes_while_the_sweep_runs(sweep):
     assert waiting(sweep.folder).entries == {"trial-000": 1}
 
 
-def test_a_rung_that_was_cut_off_is_not_published(sweep, proxy, hurried):
+def test_lines_are_published_after_a_second_ctrl_c_interrupts_the_end_of_the_thread(
+    sweep, monkeypatch
+):
+    def interrupted(thread):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), sweep.publisher.running():
+        monkeypatch.setattr(threading.Thread, "join", interrupted)
+    sweep.log(tags={"a": "b"})
+    assert sweep.client.get_run(sweep.run_id).data.tags["a"] == "b"
+
+
+def test_the_thread_reports_the_same_error_once(sweep, monkeypatch, caplog):
+    monkeypatch.setattr("sweeps.tracking.publisher.PAUSE_SECONDS", 0.01)
+    tries = []
+    monkeypatch.setattr(sweep.publisher, "publish", lambda: tries.append(1) or 1 / 0)
+    with sweep.publisher.running():
+        until(lambda: len(tries) > 3)
+    assert [one.getMessage() for one in caplog.records] == [
+        "records cannot be published now: division by zero"
+    ]
+
+
+def test_what_another_process_wrote_to_the_sweep_is_written_anew(sweep, served):
+    for best, publisher in [
+        ("trial-000", sweep.publisher),
+        ("trial-001", Publisher(served, sweep.folder, sweep.run_id)),
+        ("trial-000", sweep.publisher),
+    ]:
+        record.append_event(sweep.folder.events, "logged", logged={"best_trial": best})
+        publisher.publish()
+    assert sweep.client.get_run(sweep.run_id).data.tags["sweep.best_trial"] == "trial-000"
+
+
+def test_a_rung_that_was_cut_off_is_not_published(sweep, proxy, retry_now):
     proxy.down()
     trial = opened(sweep)
     for rung in (1, 2):
@@ -380,13 +441,13 @@ def test_a_rung_that_was_cut_off_is_not_published(sweep, proxy, hurried):
     record.append_event(sweep.folder.record("trial-000"), "cut", after=1)
     trial.report(report(2, **{"val/cider": 0.9}), "cider")
     proxy.up()
-    hurried()
+    retry_now()
     trial.publish()
     assert history(sweep, trial, "val/cider") == [(1, 0.1), (2, 0.9)]
 
 
 def test_a_trial_that_is_opened_again_while_mlflow_is_away_runs_once_it_is_back(
-    sweep, proxy, hurried
+    sweep, proxy, retry_now
 ):
     trial = opened(sweep)
     proxy.down()
@@ -394,8 +455,15 @@ def test_a_trial_that_is_opened_again_while_mlflow_is_away_runs_once_it_is_back(
     trial = opened(sweep)
     record.append_event(sweep.folder.events, "opened", format=record.FORMAT)
     proxy.up()
-    hurried()
+    retry_now()
     trial.publish()
     assert stored(sweep) == ([], "running")
     assert read(sweep, trial).info.status == "RUNNING"
     assert sweep.is_running
+
+
+def test_lines_of_a_sweep_whose_run_is_gone_are_refused_without_an_error(sweep, served):
+    for _ in range(2):
+        TrialRecord(folder=sweep.folder, trial="trial-000").opened("trial-000 r8", {}, {})
+    Publisher(served, sweep.folder, "0" * 32).publish()
+    assert len(waiting(sweep.folder).refused["trial-000"]) == 2

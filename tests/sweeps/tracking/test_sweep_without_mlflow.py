@@ -8,7 +8,6 @@ import pytest
 from benchmarks import kills
 from benchmarks.server import Server
 from sweeps.board.handle import SweepHandle
-from sweeps.tracking.run_lookup import run_ids
 
 pytestmark = pytest.mark.slow
 
@@ -66,7 +65,7 @@ def test_a_sweep_ends_without_its_server_and_is_complete_after_sync(
     earlier = SweepHandle.find(workplace / "sweep-results", kills.ID)
     run = earlier.run.client.get_run(earlier.run.run_id)
     assert (run.info.status, run.data.tags["sweep.state"]) == ("FINISHED", "completed")
-    winner, runs = earlier.board.winner, run_ids(earlier.run)
+    winner, runs = earlier.board.winner, earlier.run.run_ids()
     assert run.data.tags["sweep.best_run"] == runs[winner.name]
     assert runs.keys() == {trial.name for trial in earlier.board.trials}
     for run_id in runs.values():

@@ -1,4 +1,4 @@
-"""What waits in a sweep's folder is sent by whoever asks; what nobody runs any more is ended."""
+"""What waits in a sweep's folder is sent by `sweeps sync`; what has no driver any more is ended."""
 
 import io
 import json
@@ -113,7 +113,7 @@ def away_all_along(proxy, folder, parent, sweep):
     parent.close("completed", best_trial="trial-000", best={}, note="of the records")
 
 
-def test_a_sweep_that_ended_without_mlflow_is_told_whole(proxy, folder, parent, sweep):
+def test_a_sweep_that_ended_without_mlflow_is_published_whole(proxy, folder, parent, sweep):
     away_all_along(proxy, folder, parent, sweep)
     _, text = said(status.show, "s-1", folder.root)
     assert "10 entries wait for MLflow (sweep, trial-000, trial-001): sweeps sync s-1" in text
@@ -197,7 +197,7 @@ def test_what_runs_is_never_ended(proxy, folder, parent, command):
     assert json.loads(folder.driver.read_text())["pid"] == os.getpid()
 
 
-def test_doctor_names_what_waits_and_its_mend(proxy, folder, parent, sweep):
+def test_doctor_names_what_waits_and_its_fix(proxy, folder, parent, sweep):
     train(folder, parent, "trial-001")
     proxy.down()
     train(folder, parent, "trial-000")
@@ -208,7 +208,7 @@ def test_doctor_names_what_waits_and_its_mend(proxy, folder, parent, sweep):
     assert "rungs" not in text.split("trial-000")[1].splitlines()[0]
 
 
-def test_what_mlflow_refused_is_sent_once_its_reason_is_mended(proxy, folder, parent):
+def test_what_mlflow_refused_is_sent_once_its_reason_is_fixed(proxy, folder, parent):
     trial = train(folder, parent, "trial-000")
     parent.close_trial("trial-000", "completed")
     parent.client.delete_run(trial.run_id)

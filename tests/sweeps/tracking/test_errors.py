@@ -1,4 +1,4 @@
-"""What a user reads whom MLflow's server refuses."""
+"""What a user reads when MLflow's server refuses a request."""
 
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -11,7 +11,7 @@ from mlflow.exceptions import MlflowException
 from sweeps.cli import app
 from sweeps.doctor import packages
 from sweeps.spec import credentials
-from sweeps.tracking import access
+from sweeps.tracking import errors
 
 
 @pytest.fixture
@@ -51,22 +51,22 @@ def raised(act):
     ("user", "words"),
     [(None, "wants to know who: set"), ("ann", "does not know the user 'ann' with this password")],
 )
-def test_an_unknown_user_is_told_which_variables_count(server, monkeypatch, user, words):
+def test_an_unknown_user_reads_which_variables_count(server, monkeypatch, user, words):
     for name, value in ((credentials.USER, user), (credentials.PASSWORD, user and "secret")):
         monkeypatch.setenv(name, value) if value else monkeypatch.delenv(name, raising=False)
     address = server(401)
     error = raised(lambda: MlflowClient(address).get_run("1"))
-    said = access.refusal(error)
+    said = errors.refusal(error)
     assert words in said
     assert f"{credentials.USER} and {credentials.PASSWORD}" in said
     assert "secret" not in said
 
 
-def test_a_user_without_the_right_is_told_what_it_was(server, monkeypatch):
+def test_a_user_without_the_right_reads_what_it_was(server, monkeypatch):
     monkeypatch.setenv(credentials.USER, "eve")
     monkeypatch.setenv(credentials.PASSWORD, "secret")
     address = server(403)
-    said = access.refusal(raised(lambda: MlflowClient(address).create_experiment("x")))
+    said = errors.refusal(raised(lambda: MlflowClient(address).create_experiment("x")))
     assert said.startswith("does not let the user 'eve' do this (API request to endpoint ")
     assert "experiments/create" in said
 
@@ -78,21 +78,21 @@ def test_a_refused_file_is_found_below_what_wraps_it(server):
         except requests.HTTPError as error:
             raise MlflowException("3 files failed") from error
 
-    assert "does not let" in access.refusal(raised(upload))
+    assert "does not let" in errors.refusal(raised(upload))
 
 
 @pytest.mark.parametrize("status", [404, 500])
 def test_other_answers_are_no_refusal(server, monkeypatch, status):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    assert access.refusal(raised(lambda: MlflowClient(server(status)).get_run("1"))) is None
-    assert access.refusal(ValueError("403")) is None
+    assert errors.refusal(raised(lambda: MlflowClient(server(status)).get_run("1"))) is None
+    assert errors.refusal(ValueError("403")) is None
 
 
 def test_a_refusal_is_raised_with_the_address_and_anything_else_as_it_was(server):
     address = server(401)
-    with pytest.raises(PermissionError, match=f"MLflow at {address} "), access.explained(address):
+    with pytest.raises(PermissionError, match=f"MLflow at {address} "), errors.explained(address):
         MlflowClient(address).get_run("1")
-    with pytest.raises(KeyError), access.explained(address):
+    with pytest.raises(KeyError), errors.explained(address):
         raise KeyError("x")
 
 
