@@ -121,7 +121,7 @@ class Publisher:
     def _publish(self, source: Source, again: bool) -> Iterator[None]:
         """Publish a record; yield for each line that is settled. Raises AwayError."""
         try:
-            size = source.file.stat().st_size
+            size = source.size()
         except FileNotFoundError:
             return
         if self._sizes.get(source.file) == size:

@@ -44,10 +44,18 @@ class Source:
     file: Path
     acknowledged: Path
     """Where the position is kept."""
+    limit: int | None = None
+    """Lines that end after this byte are left to the next look; None leaves none."""
+
+    def size(self) -> int:
+        """Return the bytes of the record, up to the limit; raises FileNotFoundError."""
+        size = self.file.stat().st_size
+        return size if self.limit is None else min(size, self.limit)
 
     def lines(self) -> list[Line]:
-        """Return the lines of the record."""
-        return record.lines(self.file)
+        """Return the lines of the record, up to the limit."""
+        lines = record.lines(self.file)
+        return lines if self.limit is None else [one for one in lines if one.end <= self.limit]
 
     def position(self, lines: Sequence[Line]) -> Position:
         """Return how far `lines` are acknowledged."""
@@ -99,13 +107,19 @@ class OldSource(Source):
 def sources(folder: SweepFolder) -> list[Source]:
     """Return the records of a sweep in the order in which they are published.
 
-    Its own comes last: it has the ends of trials, and that all is stored.
+    Its own comes last: it has the ends of trials, and that all is stored. It counts as it is before
+    the trials are listed, so that the lines before a trial's end are published before that end.
     """
+    try:
+        limit = folder.events.stat().st_size
+    except FileNotFoundError:
+        limit = 0
     trials = [
         Source(name=trial, file=folder.record(trial), acknowledged=folder.acknowledged(trial))
         for trial in folder.trials()
     ]
-    own = Source(name=SWEEP, file=folder.events, acknowledged=folder.acknowledged(SWEEP))
+    acknowledged = folder.acknowledged(SWEEP)
+    own = Source(name=SWEEP, file=folder.events, acknowledged=acknowledged, limit=limit)
     return [*_old_sources(folder), *trials, own]
 
 

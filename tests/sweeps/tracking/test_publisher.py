@@ -19,7 +19,7 @@ from sweeps.results.best import Best
 from sweeps.results.scores_file import Captions, Scores
 from sweeps.tracking import connection
 from sweeps.tracking.publisher import Publisher
-from sweeps.tracking.sources import waiting
+from sweeps.tracking.sources import sources, waiting
 from tests.sweeps.published import PublishedTrial, result
 from workers.data.sample import Sample
 from workers.report import Prediction, Report
@@ -467,3 +467,16 @@ def test_lines_of_a_sweep_whose_run_is_gone_are_refused_without_an_error(sweep, 
         TrialRecord(folder=sweep.folder, trial="trial-000").opened("trial-000 r8", {}, {})
     Publisher(served, sweep.folder, "0" * 32).publish()
     assert len(waiting(sweep.folder).refused["trial-000"]) == 2
+
+
+def test_the_end_of_a_trial_that_began_after_the_look_is_left_to_the_next_one(sweep):
+    """Published before its opening, the end would be undone by it."""
+    looked_at = sources(sweep.folder)
+    trial = PublishedTrial(sweep, TrialRecord(folder=sweep.folder, trial="trial-000"))
+    trial.record.opened("trial-000 r8", {}, {})
+    values = {"trial": "trial-000", "state": "stopped", "reason": None, "opened": 1}
+    record.append_event(sweep.folder.events, "ended", **values)
+    assert "ended" not in [line.event for line in looked_at[-1].lines()]
+    trial.publish()
+    run = read(sweep, trial)
+    assert (run.info.status, run.data.tags["trial.state"]) == ("KILLED", "stopped")
