@@ -1,4 +1,4 @@
-"""Runs of a sweep that nobody runs any more, ended with the truth."""
+"""Runs of a sweep without a driver, set to their true final states."""
 
 from sweeps.board.handle import SweepHandle
 from sweeps.results import lease

@@ -1,4 +1,4 @@
-"""An earlier sweep, found again by its id: its file, its folder, its runs and its winner."""
+"""A handle of one sweep: its file, its folder, its run in MLflow and its leaderboard."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -44,7 +44,7 @@ class SweepHandle:
 def best_adapter(folder: SweepFolder, board: Leaderboard) -> tuple[TrialState, Path]:
     """Return the winner of a sweep and the folder of its adapter.
 
-    Raises ValueError when nobody has won or the adapter is gone.
+    Raises ValueError when there is no winner or the adapter is gone.
     """
     if board.winner is None:
         raise ValueError(f"{board.sweep_id}: {no_winner(board)}, so there is no best adapter")
@@ -58,6 +58,6 @@ def adapter_of(folder: SweepFolder, trial: TrialState) -> Path:
     if not adapter.is_dir():
         raise ValueError(
             f"the adapter of {trial.name} is gone: there is no {adapter}; disk.keep in "
-            f"{folder.spec.name} says of how many of the best trials adapters stay"
+            f"{folder.spec.name} is the number of best trials whose adapters are kept"
         )
     return adapter

@@ -164,7 +164,7 @@ def notes(sweep: Sweep, folder: SweepFolder, trials: Collection[TrialState]) -> 
 
 
 def no_winner(board: Leaderboard) -> str:
-    """Return why nobody has won."""
+    """Return why there is no winner."""
     if any(trial.violates and trial.score is not None for trial in board.trials):
         return "no trial with a score keeps search.constraints"
     return "no trial has a score"

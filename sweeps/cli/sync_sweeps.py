@@ -1,4 +1,4 @@
-"""``sweeps sync``: sends to MLflow what waits, and ends the runs that nobody runs any more."""
+"""``sweeps sync``: publishes pending lines to MLflow, and ends the runs without a driver."""
 
 from contextlib import nullcontext
 from pathlib import Path
@@ -40,7 +40,10 @@ def _sync(folder: SweepFolder, results: Path, console: Console) -> int:
     earlier = SweepHandle.find(results, folder.sweep_id)
     driven = lease.living(folder) is not None
     if driven and places.around(folder.path):
-        console.print(f"{folder.sweep_id}: its driver lives and sends what waits; nothing to do")
+        console.print(
+            f"{folder.sweep_id}: its driver is running and publishes what waits; nothing to do",
+            soft_wrap=True,
+        )
         return WAITS
     with nullcontext() if driven else lease.held(folder):
         sent = earlier.run.publisher.publish(again=True)

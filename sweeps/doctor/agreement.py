@@ -1,4 +1,4 @@
-"""Whether study, records on disk and MLflow say the same of a sweep. Pure, once read."""
+"""Differences between the study, the records on disk and MLflow: pure values, once read."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,7 +9,7 @@ from sweeps.doctor.check import error
 from sweeps.study.trials import RUNNING, TrialState
 
 _CLOSE = 1e-6  # MLflow and JSON keep doubles; a server may round
-RESUME = "sweeps resume {sweep} tells it again from the records"
+RESUME = "sweeps resume {sweep} reports it again from the records"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,17 +27,17 @@ class Tracked:
 
 @dataclass(frozen=True, kw_only=True)
 class OnDisk:
-    """What the sweep's folder holds."""
+    """The contents of the sweep's folder."""
 
     folders: frozenset[str] = frozenset()
     """Trials that have one."""
     adapters: frozenset[str] = frozenset()
-    """Trials whose best adapter is whole."""
+    """Trials whose best adapter is complete."""
     snapshots: Mapping[str, Sequence[int]] = field(default_factory=dict)
     kept: frozenset[str] = frozenset()
     """Trials whose adapters should be there, see `sweeps.results.retention`."""
     driven: bool = False
-    """A driver lives."""
+    """Whether a driver runs."""
     waiting: Mapping[str, int] = field(default_factory=dict)
     """Record -> lines that MLflow has not acknowledged yet, see `sweeps.tracking.sources`."""
     stale_driver: str | None = None
@@ -50,7 +50,7 @@ def differences(
     disk: OnDisk,
     sweep_id: str,
 ) -> list[Issue]:
-    """Return all differences, by trial and of the sweep; none for a sweep in good order."""
+    """Return all differences, by trial and of the sweep; none for a consistent sweep."""
     resume = RESUME.format(sweep=sweep_id)
     found = list(_strangers(trials, runs, disk, sweep_id))
     for trial in trials.values():
@@ -84,12 +84,12 @@ def _strangers(
 def _trial(
     trial: TrialState, runs: Sequence[Tracked], disk: OnDisk, resume: str
 ) -> Iterator[Issue]:
-    told = trial.name not in disk.waiting
-    if not runs and trial.rungs and told:
+    is_published = trial.name not in disk.waiting
+    if not runs and trial.rungs and is_published:
         yield error("has no run in MLflow", resume)
     if len(runs) > 1:
         yield error(f"has {len(runs)} runs in MLflow", "delete all but the one with most rungs")
-    for run in runs[: 1 if told else 0]:
+    for run in runs[: 1 if is_published else 0]:
         yield from _against_mlflow(trial, run, disk, resume)
     yield from _record(trial, disk, resume)
     yield from _files(trial, disk, resume)
@@ -119,30 +119,31 @@ def _against_mlflow(trial: TrialState, run: Tracked, disk: OnDisk, resume: str) 
     if lost and not disk.driven:
         what = f"its segments from rungs {_listed(lost)} on have no run in MLflow"
         yield error(what, resume if trial.is_open else "none: the trial is over")
-    told = trial.adapter.value if trial.adapter else None
-    if None not in (told, run.best) and not _close(float(told or 0), float(run.best or 0)):
-        what = f"its best value is {told:g} on disk and {run.best:g} in MLflow"
+    best = trial.adapter.value if trial.adapter else None
+    if best is not None and run.best is not None and not _close(best, run.best):
+        what = f"its best value is {best:g} on disk and {run.best:g} in MLflow"
         yield error(what, resume)
 
 
 def _record(trial: TrialState, disk: OnDisk, resume: str) -> Iterator[Issue]:
-    """Compare the study with the record; a driver that lives is a moment behind."""
+    """Compare the study with the record; a running driver is a moment behind."""
     counted = Counter(one.rung for one in trial.rungs)
     twice = sorted(rung for rung, times in counted.items() if times > 1)
     if twice:
         yield error(
             f"rungs {_listed(twice)} are twice on record", "remove the later line of rungs.jsonl"
         )
-    told = set(counted) if trial.reported is None else set(trial.reported)
+    reported = set(counted) if trial.reported is None else set(trial.reported)
     # Rungs with a changed point say nothing of the one that the study knows.
     own = {one.rung for one in trial.rungs if not one.changes}
-    untold = sorted(own - told)
+    unreported = sorted(own - reported)
     scored = {one.rung for one in trial.rungs if one.objective is not None}
-    if scored & set(untold) and not disk.driven and not trial.is_open:
+    if scored & set(unreported) and not disk.driven and not trial.is_open:
         yield error(
-            f"rungs {_listed(untold)} are on record, not in the study", "none: the trial is over"
+            f"rungs {_listed(unreported)} are on record, not in the study",
+            "none: the trial is over",
         )
-    unknown = sorted(told - set(counted))
+    unknown = sorted(reported - set(counted))
     if unknown and not disk.driven:
         fix = resume if trial.is_open else "bring rungs.jsonl back from a copy"
         yield error(f"rungs {_listed(unknown)} are in the study only", fix)

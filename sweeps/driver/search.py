@@ -39,7 +39,7 @@ RETRIES = 3
 
 
 def search(handle: SweepHandle, console: Console) -> bool:
-    """Run all trials; return whether somebody stopped the sweep before its end.
+    """Run all trials; return whether the sweep was stopped before its end.
 
     Raises `RefusedError` for what a user can fix before the first trial.
     """

@@ -140,7 +140,7 @@ class HostActor:
         self._loop.do(self._close, trial_id(number), fencing_token)
 
     def shutdown(self) -> None:
-        """Write the best captions of the trials that nobody closed; release bases and scorers."""
+        """Write the best captions of the trials that are still open; release bases and scorers."""
         self._ending = True
         self._loop.do(self._shut_all)
         self._loop.close()

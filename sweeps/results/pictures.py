@@ -1,6 +1,6 @@
 """Small pictures for people: captioned ones for MLflow, and copies of the scored images.
 
-The data set may be gone or far away when somebody looks at the sweep; a host, which has it open,
+The data set may be gone or far away when the report is made; a host, which has it open,
 puts copies of the images on which the sweep is scored, and the base's captions, beside the results.
 """
 
