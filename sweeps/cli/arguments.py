@@ -55,7 +55,7 @@ def report_error(error: Exception) -> int:
 
     What a person can fix is a line per issue, or one sentence; anything else has a traceback.
     """
-    from sweeps.storage.errors import StorageError
+    from sweeps.storage.store import StorageError
 
     if isinstance(error, RefusedError):
         return report_refusal(error)

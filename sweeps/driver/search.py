@@ -19,9 +19,8 @@ from sweeps.driver.signals import STOPS, signals_stop_tune
 from sweeps.driver.stopping import StopAsked
 from sweeps.driver.supervise import Supervise
 from sweeps.fleet import cluster
-from sweeps.fleet.ending import EndHosts
-from sweeps.fleet.follow import FollowCluster
-from sweeps.fleet.hosts import HURRY_SECONDS, Hosts
+from sweeps.fleet.callbacks import FollowCluster
+from sweeps.fleet.hosts import INTERRUPTED_SECONDS, Hosts
 from sweeps.fleet.starting import beside_driver
 from sweeps.fleet.trainable import TrialTrainable
 from sweeps.host.context import SweepContext
@@ -66,7 +65,7 @@ def search(sweep: Sweep, folder: SweepFolder, parent: SweepRun, console: Console
         console.print(f"building {sweep.model.base}, once, about half a minute")
     say = partial(console.print, soft_wrap=True)
     with refused():
-        hosts = Hosts(context, gpu=bool(plan.gpus_per_host), say=say)
+        hosts = Hosts(context, gpu=bool(plan.gpus_per_host), notify=say)
     try:
         sweep_view.publish(sweep, folder, parent)
         with refused():
@@ -75,7 +74,7 @@ def search(sweep: Sweep, folder: SweepFolder, parent: SweepRun, console: Console
             console.print(line)
         return _search_with(hosts, context, parent, console, say)
     except STOPS:
-        hosts.stop(HURRY_SECONDS)
+        hosts.stop(INTERRUPTED_SECONDS)
         raise
     finally:
         hosts.stop()
@@ -108,7 +107,7 @@ def _search_with(
         if not bridge.is_over:
             follow = Follow(progress, screen, parent.kept() if tells else parent, folder)
             supervise = Supervise(sweep, folder, progress, bridge, controller.poll, say)
-            callbacks = [EndHosts(hosts), FollowCluster(hosts), follow, supervise]
+            callbacks = [FollowCluster(hosts), follow, supervise]
             tune_trials(
                 context, hosts.slots, bridge, callbacks, [trial.name for trial in over], spent
             )

@@ -10,7 +10,7 @@ import ray
 from sweeps.fleet import nodes as cluster_nodes
 from sweeps.fleet.nodes import Node
 from sweeps.fleet.probe import SECONDS, Probe
-from sweeps.storage.errors import StorageError
+from sweeps.storage.store import StorageError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,17 +28,17 @@ class Membership:
     """The nodes of one sweep, as Ray sees them from time to time.
 
     Args:
-        probe: finds out what a node reaches.
-        say: prints a line for whoever watches the driver.
+        probe: checks what a node reaches.
+        notify: prints a line for the user of the driver.
     """
 
-    def __init__(self, probe: Probe, say: Callable[[str], None]) -> None:
-        self._probe, self._say = probe, say
+    def __init__(self, probe: Probe, notify: Callable[[str], None]) -> None:
+        self._probe, self._notify = probe, notify
         self._alive: dict[str, Node] = {}
         """By id, every node that was alive when last looked at."""
         self._usable: dict[str, Node] = {}
         """Those of them that take part."""
-        self._asked: list[PendingNode] = []
+        self._pending: list[PendingNode] = []
 
     @property
     def usable(self) -> list[Node]:
@@ -48,18 +48,18 @@ class Membership:
     @property
     def awaited(self) -> list[Any]:
         """Ray's references of answers that may still bring nodes in."""
-        return [asked.answer for asked in self._asked]
+        return [pending.answer for pending in self._pending]
 
     def begin(self) -> None:
         """Take all nodes that live; raises StorageError for those that lack something."""
         own = ray.get_runtime_context().get_node_id()
         nodes = cluster_nodes.alive()
         problems = self._probe.problems([node for node in nodes if node.id != own])
-        if problems:  # unless it is only that one of them died while it was asked
+        if problems:  # unless it is only that one of them died while it was probed
             nodes = cluster_nodes.alive()
-        told = [problems[node] for node in nodes if node in problems]
-        if told:
-            raise StorageError("\n".join(told))
+        found = [problems[node] for node in nodes if node in problems]
+        if found:
+            raise StorageError("\n".join(found))
         self._alive = {node.id: node for node in nodes}
         self._usable = dict(self._alive)
 
@@ -67,33 +67,24 @@ class Membership:
         """Return the nodes that have left since the last look, and whether usable ones joined."""
         now = {node.id: node for node in cluster_nodes.alive()}
         left = [node for id_, node in self._alive.items() if id_ not in now]
-        until = time.monotonic() + SECONDS
-        self._asked = [asked for asked in self._asked if asked.node.id in now] + [
-            PendingNode(node=node, answer=self._probe.begin(node), until=until)
+        for node in left:
+            self._usable.pop(node.id, None)
+        pending = [each for each in self._pending if each.node.id in now] + [
+            PendingNode(node=node, answer=self._probe.begin(node), until=time.monotonic() + SECONDS)
             for id_, node in now.items()
             if id_ not in self._alive
         ]
-        self._alive = now
-        for node in left:
-            self._usable.pop(node.id, None)
-        return left, self._admit()
+        self._alive, self._pending, joined = now, [], False
+        for each in pending:
+            ready, _ = ray.wait([each.answer], timeout=0)
+            if not ready and time.monotonic() < each.until:
+                self._pending.append(each)
+            elif problem := self._probe.problem(each.node, each.answer):
+                self._notify(f"{problem}; the sweep goes on without it")
+            else:
+                self._usable[each.node.id], joined = each.node, True
+        return left, joined
 
     def refuse(self, node: Node) -> None:
         """Give a node no further hosts."""
         self._usable.pop(node.id, None)
-
-    def _admit(self) -> bool:
-        """Let those nodes take part that have answered well; say why others do not."""
-        admitted = False
-        for asked in list(self._asked):
-            ready, _ = ray.wait([asked.answer], timeout=0)
-            if not ready and time.monotonic() < asked.until:
-                continue
-            self._asked.remove(asked)
-            problem = self._probe.problem(asked.node, asked.answer)
-            if problem:
-                self._say(f"{problem}; the sweep goes on without it")
-            else:
-                self._usable[asked.node.id] = asked.node
-                admitted = True
-        return admitted

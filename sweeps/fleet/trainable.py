@@ -1,4 +1,4 @@
-"""Tune's view of a trial: a thin class that asks the trial's host to do the work.
+"""Tune's view of a trial: a thin class that forwards the work to the trial's host.
 
 Its process only forwards calls, and is reused for the next trial. There are as many as trials at a
 time, so it imports next to nothing beside Tune: no torch, and not the sweep's file.
@@ -27,15 +27,15 @@ _LOST_SECONDS = 60.0
 """Ray gives a node that its network cut off half a minute before it is lost."""
 _ANSWER_SECONDS = 5.0
 _ENDING_SECONDS = 2.0
-"""So long after the fleet of a sweep has gone, Tune is ending too and asks no trial any more."""
+"""So long after the fleet of a sweep has gone, Tune is ending too and calls no trial any more."""
 
 
 class TrialTrainable(tune.Trainable):
     """One trial. ``config`` holds its number, point, base, need of memory, and what to begin from.
 
     Where it is trained is between the sweep's fleet and itself: when its host leaves the cluster
-    it goes on with another one, and Tune hears nothing of that. Tune saves nothing of it: which
-    rungs on record Tune has still to be told stands in ``config``, see `sweeps.driver.heard`.
+    it resumes on another one, without Tune's knowledge. Tune saves nothing of it: the last rung
+    that Tune has acknowledged stands in ``config``, see `sweeps.driver.heard`.
     """
 
     _heard: int
@@ -63,8 +63,8 @@ class TrialTrainable(tune.Trainable):
         """Advance one rung; an error of the trial itself comes back as a result."""
         result = self._result()
         if result.get(FULL):
-            self._release()  # whoever goes on does so from the record
-        # Asked for another step, perhaps on another host, it knows that Tune has got this one.
+            self._release()  # it resumes from the record
+        # At the next step, perhaps on another host, it knows that Tune has got this one.
         self._heard = int(result.get("rung", self._heard))
         ended = bool(result[FAILED] or record.is_over(result))
         return {**result, "done": ended, "trial": trial_id(self._number)}
@@ -102,7 +102,7 @@ class TrialTrainable(tune.Trainable):
                 self._placed, self._opened = None, False
 
     def _host_has_left(self) -> bool:
-        """Wait until the host is out of the fleet, or answers again; tell which."""
+        """Wait until the host is out of the fleet, or answers again; return whether it is out."""
         deadline = time.monotonic() + _LOST_SECONDS
         while time.monotonic() < deadline:
             try:
@@ -117,19 +117,19 @@ class TrialTrainable(tune.Trainable):
             time.sleep(_PAUSE_SECONDS)
         return False
 
-    def _place(self) -> None:
-        """Wait for a slot: while nodes are missing there may be fewer of them than trials."""
+    def _open(self) -> dict[str, Any] | None:
+        """Open a slot, after waiting for a place; return why the trial cannot begin, or None.
+
+        While nodes are missing there may be fewer places than trials.
+        """
         while self._placed is None:
-            placing: Any = self._fleet.place.remote(self._number, self._need, self._base)
-            host: str | None = ray.get(placing)
+            place: Any = self._fleet.place
+            host: str | None = ray.get(place.remote(self._number, self._need, self._base))
             try:
                 self._host = ray.get_actor(host or "")
                 self._placed = host
             except ValueError:  # no slot is free, or its node has just left
                 time.sleep(_PAUSE_SECONDS)
-
-    def _open(self) -> dict[str, Any] | None:
-        self._place()
         self._opening = secrets.token_hex(8)
         opening: Any = self._host.open.remote(self._number, self._point, self._start, self._opening)
         failure: dict[str, Any] | None = ray.get(opening)
@@ -141,14 +141,13 @@ class TrialTrainable(tune.Trainable):
 
     def _next(self) -> dict[str, Any]:
         """Return the next rung: from the record if it is there, otherwise by training."""
-        return self._past.pop(0) if self._past else self._advance()
-
-    def _advance(self) -> dict[str, Any]:
+        if self._past:
+            return self._past.pop(0)
         while self._folder.holds(self._folder.paused):
             ray.get(self._fleet.has.remote(self._placed))  # raises when the sweep ends meanwhile
             time.sleep(_PAUSE_SECONDS)
-        advancing: Any = self._host.advance.remote(self._number)
-        result: dict[str, Any] = ray.get(advancing)
+        advance: Any = self._host.advance
+        result: dict[str, Any] = ray.get(advance.remote(self._number))
         return result
 
     def _release(self) -> None:

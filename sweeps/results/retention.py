@@ -16,7 +16,7 @@ from sweeps.results.folder import SweepFolder
 from sweeps.results.worth import by_worth
 from sweeps.spec.sweep import Sweep, values_of
 from sweeps.storage import copies
-from sweeps.storage.errors import StorageError
+from sweeps.storage.store import StorageError
 
 GB = 1e9
 KEPT_SNAPSHOTS = 3

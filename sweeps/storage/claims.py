@@ -1,4 +1,4 @@
-"""What machines that share an object store agree on: which sweeps there are, and whose each is."""
+"""Agreement of machines that share an object store: which sweeps exist, and who owns each."""
 
 import secrets
 import time
@@ -19,7 +19,7 @@ def names(root: Path) -> list[str]:
 
 
 def claimed(folder: Path) -> bool:
-    """Tell whether a folder that was just made is ours; no other machine may have it as well."""
+    """Return whether a folder that was just made is ours; no other machine may have it as well."""
     copy, claim = around(folder), folder / "claim"
     if copy is None:
         return True
@@ -31,7 +31,7 @@ def claimed(folder: Path) -> bool:
 
 
 def is_last(file: Path) -> bool:
-    """Tell whether nobody on another machine wrote a file at the same moment as we did."""
+    """Return whether no other machine wrote a file at the same moment as this one."""
     copy = around(file)
     if copy is None:
         return True
@@ -40,7 +40,7 @@ def is_last(file: Path) -> bool:
 
 
 def arrive(root: Path) -> None:
-    """Bring down the sweep files of all sweeps, so that they are found here."""
+    """Download the sweep files of all sweeps, so that they are found here."""
     copy = around(root)
     if copy is None:
         return

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from sweeps.storage import claims, copies, folders, inputs, places
+from sweeps.storage import claims, copies, folders, places
 from sweeps.storage.store import Storage
 from workers.files import cache
 
@@ -226,20 +226,20 @@ def test_what_came_along_reaches_a_node_once(address, tmp_path, monkeypatch):
     here = on("driver")
     table = written(here, "inputs/3f2a/data/table.csv", "image,caption\n")
     written(here, "inputs/3f2a/data/images/a.png")
-    inputs.share([table, tmp_path / "elsewhere"])
+    copies.share([table, tmp_path / "elsewhere"])
     there = on("node")
-    inputs.fetch(address, [there / "inputs/3f2a/data/table.csv"])
+    copies.fetch(address, [there / "inputs/3f2a/data/table.csv"])
     assert (there / "inputs/3f2a/data/images/a.png").exists()
     monkeypatch.setattr(folders, "_fetched", None)  # would be called
-    inputs.fetch(address, [there / "inputs/3f2a/data/table.csv"])
+    copies.fetch(address, [there / "inputs/3f2a/data/table.csv"])
     monkeypatch.setattr(folders, "put", None)
-    inputs.share([table])
+    copies.share([table])
 
 
 def test_what_came_along_is_there_again_where_the_sweep_goes_on(address, tmp_path, monkeypatch):
     table = written(places.working(address, places.DRIVER), "inputs/3f2a/data/table.csv")
-    inputs.share([table])
+    copies.share([table])
     shutil.rmtree(tmp_path / "cache")
     places.working(address, places.DRIVER)
-    inputs.share([table])
+    copies.share([table])
     assert table.exists()

@@ -7,7 +7,7 @@ from sweeps.fleet.probe import Probe, look
 from sweeps.results.folder import SweepFolder
 from sweeps.spec.load import parse
 from sweeps.storage import places
-from sweeps.storage.errors import StorageError
+from sweeps.storage.store import StorageError
 from workers.files import cache
 
 FAR = Node(id="f" * 8, name="far (10.0.0.7, node ffffffff)", cpus=4, gpus=0, bytes=16e9)
