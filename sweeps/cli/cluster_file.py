@@ -32,13 +32,13 @@ def launcher(
     ] = Path("launch.py"),
 ) -> None:
     """Write the script with which `ray submit CLUSTER.yaml launch.py` runs a sweep."""
-    from sweeps.jobs.launcher import command, left_behind, script_text, write
+    from sweeps.jobs.launcher import left_behind, script_text, submit_command, write_script
     from sweeps.spec.files import read
 
     with refused(FileNotFoundError):
         sweep = read(file, overrides or ())
-    submit = command(file, out)
-    write(script_text(sweep, results or sweep.storage or _DEFAULT_RESULTS, submit), out)
+    submit = submit_command(file, out)
+    write_script(script_text(sweep, results or sweep.storage or _DEFAULT_RESULTS, submit), out)
     console().print(f"wrote {out}, which carries {sweep.name}; run it: {submit}", soft_wrap=True)
     for name in left_behind(sweep):
         console().print(

@@ -62,7 +62,7 @@ def submit(
 
     with refused(FileNotFoundError):
         sweep = read(file, overrides or ())
-    from sweeps.jobs.submit import Options, dry_run
+    from sweeps.jobs.submit import Options
     from sweeps.jobs.submit import submit as send
 
     options = Options(
@@ -75,19 +75,16 @@ def submit(
         archive=archive,
     )
     with refused(ValueError):
-        if dry:
-            dry_run(sweep, options, console())
-            raise typer.Exit
-        code = send(sweep, options, console(), wait=wait)
+        code = send(sweep, options, console(), dry_run=dry, wait=wait)
     raise typer.Exit(code)
 
 
 def jobs(address: Address = NEAR) -> None:
     """List the sweeps that were submitted to a cluster."""
-    from sweeps.jobs.listing import show
+    from sweeps.jobs.submitted import list_jobs
 
     with refused(ValueError):
-        show(address, console())
+        list_jobs(address, console())
 
 
 def logs(
@@ -99,18 +96,18 @@ def logs(
 ) -> None:
     """Show what a submitted sweep has said so far, or follow it."""
     from sweeps.jobs.cluster import Cluster
-    from sweeps.jobs.follow import follow, show
+    from sweeps.jobs.submitted import follow, show_log
 
     with refused(ValueError):
         cluster = Cluster.at(address)
         found = cluster.job(job)
-        code = follow(cluster, found, console()) if keep_on else show(cluster, found, console())
+        code = (follow if keep_on else show_log)(cluster, found, console())
     raise typer.Exit(code)
 
 
 def stop(job: str, trial: str | None, address: str) -> NoReturn:
     """Stop a submitted sweep; the command `sweeps stop` with ``--address``."""
-    from sweeps.jobs.ending import stop as end
+    from sweeps.jobs.submitted import stop as end
 
     with refused(ValueError):
         if trial is not None:

@@ -1,4 +1,4 @@
-"""Which files are not sent: names that may hold secrets, and rules in the form of .gitignore.
+"""The files that are not sent: names that may hold secrets, and rules in the form of .gitignore.
 
 The names in `NEVER` and `NEVER_FOLDERS` are not sent, whatever their case, unless a line of
 ``.sweepsignore`` names the very file: ``!/keys/demo.pem`` does, ``!/keys/`` and ``!*`` do not.
@@ -32,7 +32,7 @@ NEVER = (
     *("*.tfvars", "*.tfvars.json", "*.tfstate*"),
     # tokens
     *("token", "token.txt", "token.json", "*_token", "*_token.txt", "*.token", "*.env"),
-    # what shells and their like remember
+    # histories of shells and other programs
     *("*_history", "_viminfo"),
 )
 """Names in lower case of files and folders that are not sent, wherever they lie."""
@@ -120,16 +120,15 @@ def _blocked(path: str) -> Iterator[tuple[str, str]]:
             ((*NEVER, *NEVER_FOLDERS), _NEVER_FOLDERS) if is_folder else (NEVER, _NEVER)
         )
         # A picture of a key is no key; contents with a private key are refused whatever the name.
-        picture = not is_folder and not part.startswith(".") and _is_picture(part)
+        picture = (
+            not (is_folder or part.startswith("."))
+            and PurePosixPath(part.lower()).suffix in SUFFIXES
+        )
         if part == ".." or part in _HARMLESS or picture:
             continue
         if pattern.match(part.lower()):
             name = next(each for each in known if re.match(translate(each), part.lower()))
             yield "/".join(parts[:end]) + ("/" if is_folder else ""), name
-
-
-def _is_picture(name: str) -> bool:
-    return PurePosixPath(name.lower()).suffix in SUFFIXES
 
 
 def line_for(path: str) -> str:

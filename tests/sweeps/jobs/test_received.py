@@ -9,7 +9,10 @@ import time
 import pytest
 
 from sweeps.cli import job
-from sweeps.jobs import received, submit
+from sweeps.jobs import received
+from sweeps.jobs.outgoing import outgoing
+from sweeps.jobs.parcel import parcel
+from sweeps.jobs.submit import Options, job_request
 from sweeps.version import own, refuse_other
 
 
@@ -64,11 +67,13 @@ def test_a_sweep_that_took_nothing_along_has_a_folder_too(tmp_path):
 
 
 @pytest.mark.parametrize(("go_on", "word"), [(True, "--resume"), (False, "--fresh"), (None, "")])
-def test_the_command_says_how_to_go_on(go_on, word):
-    command = submit.job_command("/my results", "abc", go_on)
+def test_the_command_says_how_to_go_on(sweep, folder, go_on, word):
+    options = Options(address="http://head:8265", results="/my results", go_on=go_on)
+    content = parcel(sweep(), outgoing(sweep()))
+    command = job_request(sweep(), options, content).command
     asked = job._read(shlex.split(shlex.join(command))[3:])
     assert command[:3] == ("python", "-m", "sweeps.cli.job")
-    assert (asked.results, asked.inputs, asked.sender) == ("/my results", "abc", own())
+    assert (asked.results, asked.inputs, asked.sender) == ("/my results", content.inputs, own())
     assert asked.go_on == (word.removeprefix("--") or None)
 
 

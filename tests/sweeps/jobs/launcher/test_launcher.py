@@ -14,8 +14,8 @@ import pytest
 from typer.testing import CliRunner
 
 from sweeps.cli.app import app, main
-from sweeps.jobs import start as starting
-from sweeps.jobs.start import Launch, environment, start
+from sweeps.jobs import launcher
+from sweeps.jobs.launcher import Launch, driver_environment, start
 from sweeps.results import lease
 from sweeps.results.folder import SweepFolder
 from sweeps.spec.files import read
@@ -43,7 +43,7 @@ def launched(here, monkeypatch):
 
     def run(script, *arguments):
         calls = []
-        monkeypatch.setattr(starting, "start", lambda *call: calls.append(call) or 7)
+        monkeypatch.setattr(launcher, "start", lambda *call: calls.append(call) or 7)
         monkeypatch.setattr(sys, "argv", [script, *arguments])
         with pytest.raises(SystemExit) as left:
             runpy.run_path(script, run_name="__main__")
@@ -196,7 +196,7 @@ with lease.held(folder):
 @pytest.fixture
 def results(tmp_path, monkeypatch):
     """Folder of the results of a driver that only has its sweep, until a file `end` is there."""
-    monkeypatch.setattr(starting, "_DRIVER", DRIVER)
+    monkeypatch.setattr(launcher, "_DRIVER", DRIVER)
     yield tmp_path
     (tmp_path / "end").touch()
 
@@ -236,7 +236,7 @@ def test_ctrl_c_ends_the_waiting_and_not_the_driver(results, capsys):
 
 
 def test_the_driver_joins_the_cluster_of_its_machine():
-    assert environment({"HOME": "x"}) == {
+    assert driver_environment({"HOME": "x"}) == {
         "HOME": "x", "RAY_ADDRESS": "auto", "PYTHONUNBUFFERED": "1",
     }  # fmt: skip
-    assert environment({"RAY_ADDRESS": "10.0.0.1:6379"})["RAY_ADDRESS"] == "10.0.0.1:6379"
+    assert driver_environment({"RAY_ADDRESS": "10.0.0.1:6379"})["RAY_ADDRESS"] == "10.0.0.1:6379"
