@@ -1,4 +1,4 @@
-"""Connections that may not be held for nothing."""
+"""Connections with limits: none may be held for nothing."""
 
 import asyncio
 from typing import Any, cast
@@ -31,7 +31,7 @@ class Connection(H11Protocol):
     _since = 0.0
 
     def connection_made(self, transport: Any) -> None:
-        """Begin to wait for headers; make room where there are too many connections."""
+        """Start waiting for headers; make room where there are too many connections."""
         super().connection_made(transport)
         self._wait()
         if len(self.connections) > MAX_CONNECTIONS:
@@ -59,7 +59,7 @@ class Connection(H11Protocol):
         """Note whether headers have come; read on, or it would not be seen that a client left."""
         super().handle_events()
         if self.cycle is not None and not self.cycle.response_complete:
-            self._end_clock()
+            self._cancel(self._clock)
         if not self.waits_for_client:
             self.flow.resume_reading()
 
@@ -76,26 +76,21 @@ class Connection(H11Protocol):
     def resume_writing(self) -> None:
         """The client took it."""
         super().resume_writing()
-        self._end_stalled()
+        self._cancel(self._stalled)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Nothing is waited for any more."""
-        self._end_clock()
-        self._end_stalled()
+        self._cancel(self._clock)
+        self._cancel(self._stalled)
         super().connection_lost(exc)
 
     def _wait(self) -> None:
-        self._end_clock()
+        self._cancel(self._clock)
         self._bytes = self._lines = self._ahead = 0
         self._since = self.loop.time()
         self._clock = self.loop.call_later(HEADERS, self.transport.abort)
 
-    def _end_clock(self) -> None:
-        if self._clock is not None:
-            self._clock.cancel()
-            self._clock = None
-
-    def _end_stalled(self) -> None:
-        if self._stalled is not None:
-            self._stalled.cancel()
-            self._stalled = None
+    @staticmethod
+    def _cancel(timer: asyncio.TimerHandle | None) -> None:
+        if timer is not None:
+            timer.cancel()  # which may be repeated

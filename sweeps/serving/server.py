@@ -11,22 +11,21 @@ from contextlib import contextmanager, suppress
 import uvicorn
 from rich.console import Console
 
-from sweeps.serving.access_log import AccessLog
 from sweeps.serving.answers import Answers
 from sweeps.serving.app import Front, make_app
 from sweeps.serving.batcher import Batcher
 from sweeps.serving.connections import HEADERS, Connection
-from sweeps.serving.hosts import HostCheck
 from sweeps.serving.keeper import Keeper
+from sweeps.serving.middleware import AccessLog, HostCheck
 from sweeps.serving.served import Registered
 from workers.data.network import is_loopback
 
 DRAIN = 5.0
 """Seconds that calls have to be answered after the process was asked to end; then it ends."""
 LAST = 1.0
-"""Seconds that what runs after that has to end by itself: a `generate`, a connection."""
+"""Seconds that a `generate` or a connection that still runs then has to end by itself."""
 BACKLOG = 256
-"""Connections that wait to be taken."""
+"""Most connections that wait to be accepted."""
 SWITCH = 0.0005
 """Seconds of Python code after which another thread has its turn. `generate` on a small model is
 mostly Python, and with the usual 5 ms every step of a call that comes meanwhile waits so long."""
@@ -45,8 +44,7 @@ def serve(
     logging.getLogger("sweeps").setLevel(logging.INFO)
     sys.setswitchinterval(SWITCH)
     with listen(host, port) as listening:
-        batcher = Batcher()
-        keeper = Keeper(model, batcher)
+        keeper = Keeper(model, Batcher())
         shown = f"[{host}]" if ":" in host else host
         address = f"http://{shown}:{listening.getsockname()[1]}"
         version = keeper.facts()["version"]
@@ -56,14 +54,20 @@ def serve(
             who = f"anybody who reaches {addresses(listening)}"
             warning = f"  warning: there is no authentication, {who} can ask it"
             console.print(warning, soft_wrap=True)
-        run(keeper, batcher, listening, host, allowed)
+        answers = Answers(keeper)
+        keeper.follow()
+        with _signals_end_quietly():
+            CaptionServer(answers, host, allowed).run(sockets=[listening])
+        keeper.close()
+        answers.close()
+        keeper.batcher.close(LAST)  # a `generate` that still runs is waited for no longer
     logging.shutdown()
     sys.stdout.flush()
     os._exit(0)  # threads that compute on for nobody would hold the process
 
 
 def addresses(listening: socket.socket) -> str:
-    """Name the addresses of a socket that listens beyond loopback."""
+    """Return in words the addresses of a socket that listens beyond loopback."""
     address = listening.getsockname()[0]
     if address not in ("0.0.0.0", "::"):
         return str(address)
@@ -92,44 +96,22 @@ def listen(host: str, port: int) -> socket.socket:
     return listening
 
 
-def run(
-    keeper: Keeper,
-    batcher: Batcher,
-    listening: socket.socket,
-    host: str,
-    allowed: Collection[str] = (),
-) -> None:
-    """Serve on a socket until the process is asked to end, then answer what was taken.
-
-    A `generate` may still run when it returns: it is waited for no longer than `LAST`.
-    """
-    answers = Answers(keeper, batcher)
-    keeper.follow()
-    with _signals_end_quietly():
-        CaptionServer(keeper, batcher, answers, host, allowed).run(sockets=[listening])
-    keeper.close()
-    answers.close()
-    batcher.close(LAST)
-
-
 class CaptionServer(uvicorn.Server):
     """uvicorn's server; when it ends, it answers what was taken, but not longer than `DRAIN`."""
 
-    def __init__(
-        self,
-        keeper: Keeper,
-        batcher: Batcher,
-        answers: Answers,
-        host: str,
-        allowed: Collection[str] = (),
-    ) -> None:
-        """Take what answers, the address that is listened on, and what `HostCheck` allows."""
-        self._front = Front(keeper, batcher, answers)
-        app = AccessLog(HostCheck(make_app(self._front), host, allowed))
+    def __init__(self, answers: Answers, host: str, allowed: Collection[str] = ()) -> None:
+        """Take the address that is listened on, and the names that `HostCheck` allows."""
+        self._front = Front(answers)
         config = uvicorn.Config(
-            app, http=Connection, ws="none", lifespan="off", log_config=None, access_log=False,
-            timeout_keep_alive=int(HEADERS), timeout_graceful_shutdown=int(DRAIN + LAST),
-        )  # fmt: skip
+            AccessLog(HostCheck(make_app(self._front), host, allowed)),
+            http=Connection,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            timeout_keep_alive=int(HEADERS),
+            timeout_graceful_shutdown=int(DRAIN + LAST),
+        )
         super().__init__(config)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -140,7 +122,7 @@ class CaptionServer(uvicorn.Server):
 
 @contextmanager
 def _signals_end_quietly() -> Iterator[None]:
-    """Let SIGTERM and Ctrl-C be no error: uvicorn raises them again when it has ended."""
+    """Ignore SIGTERM and Ctrl-C afterwards: uvicorn raises them again when it has ended."""
     handled = (signal.SIGTERM, signal.SIGINT)
     before = [signal.signal(number, lambda *_: None) for number in handled]
     try:

@@ -10,7 +10,7 @@ from contextlib import suppress
 import pytest
 from PIL import Image
 
-from sweeps.serving import answers, app, bodies, connections, server
+from sweeps.serving import answers, app, connections, limits, server
 from sweeps.serving.decoders import FEW
 
 from .conftest import NAME, busy, encoded, picture, serving
@@ -27,10 +27,10 @@ def strict(shop):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(answers, "IMAGES", 40)
         patch.setattr(app, "SECONDS", 1.0)
-        patch.setattr(bodies, "HELD", 40_000)
-        patch.setattr(bodies, "CHEAP", 2_000)
-        patch.setattr(bodies, "FIRST", 0.3)
-        patch.setattr(bodies, "RATE", 1_000_000)
+        patch.setattr(limits, "HELD", 40_000)
+        patch.setattr(limits, "CHEAP", 2_000)
+        patch.setattr(limits, "FIRST", 0.3)
+        patch.setattr(limits, "RATE", 1_000_000)
         patch.setattr(connections, "HEADERS", 0.3)
         patch.setattr(connections, "MAX_CONNECTIONS", 20)
         patch.setattr(server, "DRAIN", 0.5)
@@ -231,7 +231,7 @@ def test_pixels_of_a_call_are_limited_before_any_is_decoded(strict):
 
 
 def test_the_end_waits_for_no_call_that_hangs(shop, monkeypatch):
-    monkeypatch.setattr(bodies, "FIRST", 10)
+    monkeypatch.setattr(limits, "FIRST", 10)
     monkeypatch.setattr(server, "DRAIN", 0.3)
     with serving(shop) as (client, _), busy(client.batcher):
         waiting = connected(client, call())
