@@ -19,7 +19,7 @@ _SHOWN = 5
 
 @dataclass(frozen=True, kw_only=True)
 class Names:
-    """What the image and the caption may be called; the first that is there is taken."""
+    """Names of the fields for image and caption; the first that is there is taken."""
 
     image: tuple[str, ...] = (
         *("image_id", "question_id", "index", *IMAGE_KEYS),
@@ -45,7 +45,7 @@ class Names:
 
 @dataclass(frozen=True, kw_only=True)
 class CaptionLine:
-    """One caption of one image, and where it stands in its file."""
+    """One caption of one image, and its place in its file."""
 
     place: str
     image: str
@@ -105,32 +105,37 @@ def _json(path: Path, names: Names) -> tuple[list[CaptionLine], list[str]]:
     if not isinstance(items, list):
         found = some(map(repr, value)) if isinstance(value, dict) else type(value).__name__
         raise DataError(f"{path} must be a list or an object with annotations; it has {found}")
+
+    def first(item: object, options: Sequence[str]) -> str | None:
+        return next((text for name in options if (text := as_text(item, name)) is not None), None)
+
     lines, problems = [], []
     for number, item in enumerate(items, 1):
-        image, caption = _first(item, names.image), _first(item, names.caption)
+        image, caption = first(item, names.image), first(item, names.caption)
         place = f"{path.name} item {number}"
         if image and caption is not None:
             lines.append(CaptionLine(place=place, image=image, caption=caption))
-        else:
-            problems.append(f"{place}: {_lacking(item, image)}")
+            continue
+        about = f"image {image!r} " if image else ""
+        needed = "a caption as text" if image else "an image_id"
+        found = some(map(repr, item)) if isinstance(item, Mapping) else type(item).__name__
+        problems.append(f"{place}: {about}must have {needed}; it has {found}")
     return lines, problems
-
-
-def _first(item: object, names: Sequence[str]) -> str | None:
-    return next((text for name in names if (text := as_text(item, name)) is not None), None)
-
-
-def _lacking(item: object, image: str | None) -> str:
-    needed = "a caption as text" if image else "an image_id"
-    found = some(map(repr, item)) if isinstance(item, Mapping) else type(item).__name__
-    about = f"image {image!r} " if image else ""
-    return f"{about}must have {needed}; it has {found}"
 
 
 def _csv(path: Path, names: Names) -> tuple[list[CaptionLine], list[str]]:
     columns, rows, problems = read_table(path)
-    image = _column(path, columns, names.image, "the image")
-    caption = _column(path, columns, names.caption, "the caption")
+
+    def column(options: Sequence[str], what: str) -> str:
+        found = next((name for name in options if name in columns), None)
+        if found is None:
+            raise DataError(
+                f"{path} must have a column for {what}, such as {some(options)}; "
+                f"its columns are {', '.join(columns)}; --columns IMAGE,CAPTION names others"
+            )
+        return found
+
+    image, caption = column(names.image, "the image"), column(names.caption, "the caption")
     lines = []
     for number, row in rows:
         place = f"{path.name} line {number}"
@@ -141,23 +146,12 @@ def _csv(path: Path, names: Names) -> tuple[list[CaptionLine], list[str]]:
     return lines, problems
 
 
-def _column(path: Path, columns: Sequence[str], names: Sequence[str], what: str) -> str:
-    found = next((name for name in names if name in columns), None)
-    if found is None:
-        raise DataError(
-            f"{path} must have a column for {what}, such as {some(names)}; "
-            f"its columns are {', '.join(columns)}; --columns IMAGE,CAPTION names others"
-        )
-    return found
-
-
 def _tokens(path: Path, names: Names) -> tuple[list[CaptionLine], list[str]]:
     rows, problems = read_tokens(path)
-    lines = [
+    return [
         CaptionLine(place=f"{path.name} line {row.line}", image=row.image, caption=row.caption)
         for row in rows
-    ]
-    return lines, problems
+    ], problems
 
 
 def _refuse(path: Path, problems: Sequence[str], rule: str) -> None:
@@ -172,4 +166,4 @@ READERS: Mapping[str, Callable[[Path, Names], tuple[list[CaptionLine], list[str]
     ".csv": _csv,
     ".txt": _tokens,
 }
-"""Ending of the file -> how it is read: its captions, and what is wrong with bad rows."""
+"""Ending of the file -> its reader, which returns captions, and the problems of bad rows."""

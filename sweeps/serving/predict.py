@@ -12,7 +12,7 @@ from sweeps.quiet import quiet_libraries
 from sweeps.results.folder import SweepFolder
 from sweeps.serving import prediction_files
 from sweeps.spec import files
-from sweeps.spec.load import Sweep, load
+from sweeps.spec.load import load
 from sweeps.spec.overrides import override
 from sweeps.spec.problems import refuse_any
 from sweeps.spec.validation import issues_of
@@ -32,7 +32,7 @@ def write_predictions(
     data: str | None = None,
     overrides: Iterable[str] = (),
 ) -> None:
-    """Write what the adapter that `source` names says about each sample of a split.
+    """Write the predictions of the adapter that `source` names for each sample of a split.
 
     The data are those the adapter was trained on, or those of `data`: a sweep file, a ready
     recipe or an earlier sweep. `overrides` such as ``data.path=photos`` or
@@ -64,7 +64,7 @@ def write_predictions(
 
 
 def scores(predictions: Sequence[Prediction], recipe: Recipe) -> str:
-    """Return the recipe's metrics of the predictions in words; all must have references."""
+    """Return the recipe's metrics of the predictions as text; all must have references."""
     from workers.metrics.scorer import Scorer
 
     scorer = Scorer(recipe.evaluate.metrics, {p.image_id: p.references for p in predictions})
@@ -86,7 +86,12 @@ def overridden(recipe: Recipe, assignments: Iterable[str]) -> Recipe:
 
 def _recipe(found: TrainedAdapter, data: str | None, results: Path) -> Recipe:
     """Return the adapter's recipe, with the data of another one if that is named."""
-    named = _sweep(data, results).recipe if data else None
+    named = None
+    if data:
+        folder = None
+        if names.is_component(data):
+            folder = SweepFolder(root=results.absolute(), sweep_id=data)
+        named = (load(folder.spec) if folder and folder.is_there else files.read(data, ())).recipe
     own = found.known_recipe
     if own and named:
         return own.model_copy(update={"data": named.data})
@@ -97,15 +102,6 @@ def _recipe(found: TrainedAdapter, data: str | None, results: Path) -> Recipe:
             "name a sweep file that does with --data"
         )
     return recipe
-
-
-def _sweep(name: str, results: Path) -> Sweep:
-    """Return the earlier sweep of that name, or else what the file or recipe says."""
-    if names.is_component(name):
-        folder = SweepFolder(root=results.absolute(), sweep_id=name)
-        if folder.is_there:
-            return load(folder.spec)
-    return files.read(name, ())
 
 
 def _samples(recipe: Recipe, split: str, console: Console) -> Sequence[Sample]:
@@ -124,7 +120,7 @@ def _samples(recipe: Recipe, split: str, console: Console) -> Sequence[Sample]:
 def _predict(
     found: TrainedAdapter, recipe: Recipe, samples: Sequence[Sample], console: Console
 ) -> list[Prediction]:
-    quiet_libraries()  # before their first import, which is when they talk
+    quiet_libraries()  # before their first import, which is when they print
     from workers.families.prompts import Asking
     from workers.inference.predict import Adapted, predict
 

@@ -26,11 +26,6 @@ class ScoringInput:
     whole: Mapping[str, Sequence[str]]
     """The references of all images, also of those without a prediction."""
 
-    @property
-    def left_out(self) -> int:
-        """Number of images with references that have no prediction."""
-        return len(self.whole) - len(self.candidates)
-
 
 def score_files(
     predictions: Path,
@@ -43,27 +38,47 @@ def score_files(
     per_image: Path | None = None,
     as_json: bool = False,
 ) -> None:
-    """Print the metrics of the predictions, and write those of each image if that is asked for.
+    """Print the metrics of the predictions, and write those of each image to `per_image`.
 
     Raises ValueError and OSError for what a user can fix; all of it is found before Java
     starts, but for a Java that is missing or dies.
     """
-    from workers.metrics import catalog
+    from workers.metrics import bootstrap, catalog
 
     catalog.outputs(metrics)
     if per_image:
         check_out(per_image, "--per-image")
-    names = Names.given(columns)
-    task = matched(predictions, references, names, only_predicted)
+    task = matched(predictions, references, Names.given(columns), only_predicted)
     scored = score(task, metrics)
-    intervals = sure(scored, metrics)
+    intervals: dict[str, tuple[float, float]] = {}
+    if len(scored.ids) > 1:
+        found = bootstrap.interval(scored, {name: catalog.get(name).pool for name in metrics})
+        intervals = {output: (each.low, each.high) for output, each in found.items()}
     if per_image:
         atomic_write(per_image, per_image_text(per_image, task, scored))
+    left_out = len(task.whole) - len(task.candidates)
     if as_json:
-        print(as_object(task, scored, intervals))
-    else:
-        console.print(as_table(scored, intervals))
-        console.print(_note(task, metrics), soft_wrap=True)
+        values = {
+            "images": len(scored.ids),
+            "images_without_prediction": left_out,
+            "scores": scored.corpus,
+            "intervals_95": intervals,
+        }
+        print(json.dumps(values, indent=1))
+        return
+    table = Table("metric", box=None, header_style="bold")
+    table.add_column("score", justify="right")
+    table.add_column("95 % interval", justify="right")
+    for output, value in scored.corpus.items():
+        ends = intervals.get(output, ())
+        table.add_row(output, f"{value:.4f}", " to ".join(f"{end:.4f}" for end in ends))
+    console.print(table)
+    note = f"{len(task.candidates)} images"
+    if left_out:
+        note += f" of {len(task.whole)}; {left_out} have no prediction"
+        if "cider" in metrics:
+            note += ", and CIDEr's document frequencies come from the others only"
+    console.print(note, soft_wrap=True)
 
 
 def matched(
@@ -110,16 +125,6 @@ def score(task: ScoringInput, metrics: Sequence[str]) -> "Scored":
             scorer.close()
 
 
-def sure(scored: "Scored", metrics: Sequence[str]) -> dict[str, tuple[float, float]]:
-    """Return output -> what its score lies between with 95 % confidence; none for one image."""
-    from workers.metrics import bootstrap, catalog
-
-    if len(scored.ids) < 2:
-        return {}
-    found = bootstrap.interval(scored, {name: catalog.get(name).pool for name in metrics})
-    return {output: (each.low, each.high) for output, each in found.items()}
-
-
 def per_image_text(out: Path, task: ScoringInput, scored: "Scored") -> str:
     """Return the file with a row per image: its id, its caption, and every score."""
     columns = ("image_id", "caption", *scored.images)
@@ -130,39 +135,3 @@ def per_image_text(out: Path, task: ScoringInput, scored: "Scored") -> str:
     if out.suffix == ".csv":
         return table_text(columns, rows)
     return json_text(dict(zip(columns, (number(id), *rest), strict=True)) for id, *rest in rows)
-
-
-def as_object(
-    task: ScoringInput, scored: "Scored", intervals: Mapping[str, tuple[float, float]]
-) -> str:
-    """Return the scores as JSON text with full precision."""
-    return json.dumps(
-        {
-            "images": len(scored.ids),
-            "images_without_prediction": task.left_out,
-            "scores": scored.corpus,
-            "intervals_95": intervals,
-        },
-        indent=1,
-    )
-
-
-def as_table(scored: "Scored", intervals: Mapping[str, tuple[float, float]]) -> Table:
-    """Return the scores as they are shown in a terminal."""
-    table = Table("metric", box=None, header_style="bold")
-    table.add_column("score", justify="right")
-    table.add_column("95 % interval", justify="right")
-    for output, value in scored.corpus.items():
-        ends = intervals.get(output, ())
-        table.add_row(output, f"{value:.4f}", " to ".join(f"{end:.4f}" for end in ends))
-    return table
-
-
-def _note(task: ScoringInput, metrics: Sequence[str]) -> str:
-    """Return over what the scores are."""
-    note = f"{len(task.candidates)} images"
-    if task.left_out:
-        note += f" of {len(task.whole)}; {task.left_out} have no prediction"
-        if "cider" in metrics:
-            note += ", and CIDEr's document frequencies come from the others only"
-    return note
