@@ -38,11 +38,6 @@ class TrialTrainable(tune.Trainable):
     that Tune has acknowledged stands in ``config``, see `sweeps.driver.heard`.
     """
 
-    _heard: int
-    _opened: bool
-    _opening: str
-    _host: Any
-
     def setup(  # type: ignore[override]
         self, config: dict[str, Any], folder: SweepFolder, storage: str | None
     ) -> None:
@@ -53,46 +48,33 @@ class TrialTrainable(tune.Trainable):
         self._folder = replace(folder, root=places.working(storage or folder.root, TRIALS))
         self._take(config)
 
-    def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Become the next trial in the same process."""
-        self._release()
-        self._take(new_config)
-        return True
-
-    def step(self) -> dict[str, Any]:
-        """Advance one rung; an error of the trial itself comes back as a result."""
-        result = self._result()
-        if result.get(FULL):
-            self._release()  # it resumes from the record
-        # At the next step, perhaps on another host, it knows that Tune has got this one.
-        self._heard = int(result.get("rung", self._heard))
-        ended = bool(result[FAILED] or record.is_over(result))
-        return {**result, "done": ended, "trial": trial_id(self._number)}
-
-    def cleanup(self) -> None:
-        """Give the slot back."""
-        self._release()
-
     def _take(self, config: dict[str, Any]) -> None:
         self._number: int = config["number"]
         self._point: dict[str, Any] = config["point"]
         self._base: str = config["base"]
         self._start = Start(**config["start"]) if config.get("start") else None
         self._need: float = config["need"]
-        self._heard = config.get(HEARD, 0)
+        self._heard: int = config.get(HEARD, 0)
         self._fleet = ray.get_actor(fleet_name(self._folder.sweep_id))
         self._placed: str | None = None
         self._opened = False
         self._past: list[dict[str, Any]] = []
 
-    def _result(self) -> dict[str, Any]:
-        """Return the next rung, or why the trial cannot go on.
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Become the next trial in the same process."""
+        self.cleanup()
+        self._take(new_config)
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Advance one rung; an error of the trial itself comes back as a result.
 
         Raises what Ray raises when the host's process died: Tune counts that, and tries again.
         """
-        while True:
+        result = None
+        while result is None:
             try:
-                return (None if self._opened else self._open()) or self._next()
+                result = (None if self._opened else self._open()) or self._next()
             except ray.exceptions.RayError as error:
                 of_ray = isinstance(error, ray.exceptions.RayActorError)  # also what a host raises
                 if isinstance(error, ray.exceptions.RayTaskError) and not of_ray:
@@ -100,6 +82,25 @@ class TrialTrainable(tune.Trainable):
                 if not self._host_has_left():
                     raise
                 self._placed, self._opened = None, False
+        if result.get(FULL):
+            self.cleanup()  # it resumes from the record
+        # At the next step, perhaps on another host, it knows that Tune has got this one.
+        self._heard = int(result.get("rung", self._heard))
+        ended = bool(result[FAILED] or record.is_over(result))
+        return {**result, "done": ended, "trial": trial_id(self._number)}
+
+    def cleanup(self) -> None:
+        """Give the slot back."""
+        if self._opened:
+            self._opened = False
+            # Waited for: a call whose caller has died may never be carried out.
+            with contextlib.suppress(ray.exceptions.RayError):
+                ray.get(
+                    self._host.close.remote(self._number, self._opening), timeout=_CLOSE_SECONDS
+                )
+        if self._placed:
+            self._fleet.release.remote(self._number, self._placed)
+            self._placed = None
 
     def _host_has_left(self) -> bool:
         """Wait until the host is out of the fleet, or answers again; return whether it is out."""
@@ -149,15 +150,3 @@ class TrialTrainable(tune.Trainable):
         advance: Any = self._host.advance
         result: dict[str, Any] = ray.get(advance.remote(self._number))
         return result
-
-    def _release(self) -> None:
-        if self._opened:
-            self._opened = False
-            # Waited for: a call whose caller has died may never be carried out.
-            with contextlib.suppress(ray.exceptions.RayError):
-                ray.get(
-                    self._host.close.remote(self._number, self._opening), timeout=_CLOSE_SECONDS
-                )
-        if self._placed:
-            self._fleet.release.remote(self._number, self._placed)
-            self._placed = None

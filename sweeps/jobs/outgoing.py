@@ -72,7 +72,17 @@ def outgoing(sweep: Sweep, *, follow_links: bool = False) -> Outgoing:
         place = Path(os.path.realpath(name))
         inside = place.is_relative_to(root)
         if not (inside or follow_links):
-            raise ValueError(_leads_out(field, name, root))
+            step = root
+            for part in Path(name).parts:
+                step /= part
+                if not Path(os.path.realpath(step)).is_relative_to(root):
+                    break
+            raise ValueError(
+                f"{field}: {name} must lie in the working folder {root}, and the link "
+                f"{step.relative_to(root)} leads to {os.path.realpath(step)}; copy it here, name "
+                "the absolute path where all nodes of the cluster see it, or send it with "
+                "--follow-links"
+            )
         target = str(place.relative_to(root)) if inside else place.name
         rule = ignored.rule(name) or ignored.never(target)
         if rule is not None:  # its job would look for the sweep's own data in vain
@@ -180,20 +190,6 @@ def _some(names: Sequence[str], separator: str = ", ") -> str:
 def _printable(name: str) -> str:
     """Return a name without control characters for the terminal."""
     return name if name.isprintable() else ascii(name)
-
-
-def _leads_out(field: str, name: str, root: Path) -> str:
-    """Return the error for a file behind a link that leads out of the working folder."""
-    path = root
-    for part in Path(name).parts:
-        path /= part
-        if not Path(os.path.realpath(path)).is_relative_to(root):
-            break
-    return (
-        f"{field}: {name} must lie in the working folder {root}, and the link "
-        f"{path.relative_to(root)} leads to {os.path.realpath(path)}; copy it here, name the "
-        "absolute path where all nodes of the cluster see it, or send it with --follow-links"
-    )
 
 
 def _irregular(field: str, name: str) -> str:

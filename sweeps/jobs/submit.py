@@ -94,8 +94,23 @@ def submit(
         console.print(warning, style="yellow", soft_wrap=True)
     if job is None:
         show(files, console)
+        for name in missing_secrets(sweep, os.environ):
+            line = (
+                f"not sent, for Ray would show it to others: {name}; it must be set on the "
+                "cluster's nodes before `ray start`"
+            )
+            console.print(line, style="yellow", soft_wrap=True)
         with archived(content, options.archive) as archive:
-            job = _sent(cluster, request, archive, sweep, console)
+            command = shlex.join(request.command)
+            new = cluster.submit(request.job_id, command, request.env(archive), request.metadata)
+            job = cluster.job(request.job_id)
+        if new:
+            at = f"--address {shlex.quote(cluster.address)}"
+            console.print(f"submitted as {job.id}", style="bold")
+            console.print(f"  follow  sweeps logs {job.id} --follow {at}", soft_wrap=True)
+            console.print(f"  stop    sweeps stop {job.id} {at}", soft_wrap=True)
+        else:  # the same request was sent twice at a time, and this one came second
+            _same(job, request)
         if options.archive is not None:
             line = stock_line(cluster.address, request, options.archive)
             console.print(f"the same by Ray alone: {line}", soft_wrap=True)
@@ -210,26 +225,4 @@ def _same(job: Job, request: JobRequest) -> Job:
             f"{job.id} was submitted with another file, data or options; submit this with another "
             "--idempotency-key"
         )
-    return job
-
-
-def _sent(
-    cluster: Cluster, request: JobRequest, archive: Path, sweep: Sweep, console: Console
-) -> Job:
-    """Send a request and return its job, or that of the same request that was faster."""
-    for name in missing_secrets(sweep, os.environ):
-        line = (
-            f"not sent, for Ray would show it to others: {name}; it must be set on the cluster's "
-            "nodes before `ray start`"
-        )
-        console.print(line, style="yellow", soft_wrap=True)
-    env = request.env(archive)
-    new = cluster.submit(request.job_id, shlex.join(request.command), env, request.metadata)
-    job = cluster.job(request.job_id)
-    if not new:
-        return _same(job, request)
-    at = f"--address {shlex.quote(cluster.address)}"
-    console.print(f"submitted as {job.id}", style="bold")
-    console.print(f"  follow  sweeps logs {job.id} --follow {at}", soft_wrap=True)
-    console.print(f"  stop    sweeps stop {job.id} {at}", soft_wrap=True)
     return job

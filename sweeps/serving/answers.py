@@ -42,7 +42,7 @@ class Answers:
         self._threads = ThreadPoolExecutor(
             count, "encoder", initializer=torch.set_num_threads, initargs=(1,)
         )
-        self._decoders = Decoders(keeper.folder, self._threads, count)
+        self._decoders = Decoders(keeper.model.images, self._threads, count)
 
     async def captions(self, body: bytes | bytearray) -> list[str]:
         """Return a caption per image of a call, in order.

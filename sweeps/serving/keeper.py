@@ -7,7 +7,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from sweeps.serving.batcher import Batcher
@@ -31,7 +30,7 @@ class Keeper:
 
     def __init__(self, model: Registered, batcher: Batcher) -> None:
         """Load the version that has the alias; raises ValueError or OSError when it cannot."""
-        self._model = model
+        self.model = model
         self.batcher = batcher
         self._failure: dict[str, str] | None = None
         """Version and reason, of one that has the alias and could not be loaded."""
@@ -42,11 +41,6 @@ class Keeper:
         self._calls: Counter[ServedModel] = Counter()
         self._current = model.load(model.number(), batcher, beside=None)
         self._ended = threading.Event()
-
-    @property
-    def folder(self) -> Path | None:
-        """Folder of images that may be named by path."""
-        return self._model.images
 
     @contextmanager
     def lease(self) -> Iterator[ServedModel]:
@@ -64,8 +58,8 @@ class Keeper:
     def facts(self) -> dict[str, Any]:
         """Return the content of ``/model``: the version, and what prevents a newer one."""
         return {
-            "model": self._model.name,
-            "alias": self._model.alias,
+            "model": self.model.name,
+            "alias": self.model.alias,
             **self._current.facts(),
             "failed": self._failure,
             "registry": self._unreachable or "reachable",
@@ -87,7 +81,7 @@ class Keeper:
     def refresh(self) -> None:
         """Change to the version that has the alias now; with a failure the old one stays."""
         try:
-            number = self._model.number()
+            number = self.model.number()
         except Exception as error:  # MLflow and the network have many
             if self._unreachable is None:
                 current = self._current.number
@@ -102,7 +96,7 @@ class Keeper:
         if failed and time.monotonic() - self._failed < RETRY:
             return
         try:
-            new = self._model.load(number, self.batcher, beside=self._current)
+            new = self.model.load(number, self.batcher, beside=self._current)
         except Exception as error:  # whatever it is, the old version goes on answering
             self._failure = {"version": number, "reason": _line(error)}
             self._failed = time.monotonic()

@@ -1,6 +1,7 @@
 """``sweeps predict``: captions or answers of a trained adapter, as a file to hand in."""
 
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 from pathlib import Path
 
 from rich.console import Console
@@ -19,7 +20,6 @@ from sweeps.spec.validation import issues_of
 from sweeps.spec.yaml_file import Document
 from workers.data.sample import SPLITS, DataSet, Sample
 from workers.recipe import Recipe
-from workers.report import Prediction
 
 
 def write_predictions(
@@ -53,26 +53,27 @@ def write_predictions(
                 f"note: the adapter was trained on {found.base}, not on {recipe.model.base}",
                 soft_wrap=True,
             )
-        predictions = _predict(found, recipe, samples, console)
+        quiet_libraries()  # before their first import, which is when they print
+        from workers.families.prompts import Asking
+        from workers.inference.predict import Adapted, predict
+
+        adapted = Adapted.load(recipe.model, recipe.quantization, found.path)
+        asking = Asking(task=recipe.task, prompt=recipe.prompt)
+        written = predict(adapted, samples, asking, recipe.evaluate)
+        predictions = list(followed(written, len(samples), console))
     if all(sample.captions for sample in samples):
-        console.print(f"scores on {split}: {scores(predictions, recipe)}", soft_wrap=True)
+        from workers.metrics.scorer import Scorer
+
+        truths = {each.image_id: each.references for each in predictions}
+        with closing(Scorer(recipe.evaluate.metrics, truths)) as scorer:
+            scored = scorer.score({each.image_id: each.caption for each in predictions})
+        scores = ", ".join(f"{name} {value:.4f}" for name, value in scored.corpus.items())
+        console.print(f"scores on {split}: {scores}", soft_wrap=True)
     kept, emptied = prediction_files.by_the_rules(predictions, samples, recipe)
     prediction_files.write(out, kept, recipe)
     console.print(f"wrote {len(kept)} predictions to {out}", soft_wrap=True)
     if recipe.data.source == prediction_files.CONTEST:
         console.print(f"emptied {emptied} that broke the challenge's format rule")
-
-
-def scores(predictions: Sequence[Prediction], recipe: Recipe) -> str:
-    """Return the recipe's metrics of the predictions as text; all must have references."""
-    from workers.metrics.scorer import Scorer
-
-    scorer = Scorer(recipe.evaluate.metrics, {p.image_id: p.references for p in predictions})
-    try:
-        found = scorer.score({p.image_id: p.caption for p in predictions})
-    finally:
-        scorer.close()
-    return ", ".join(f"{name} {value:.4f}" for name, value in found.corpus.items())
 
 
 def overridden(recipe: Recipe, assignments: Iterable[str]) -> Recipe:
@@ -115,16 +116,3 @@ def _samples(recipe: Recipe, split: str, console: Console) -> Sequence[Sample]:
         counts = ", ".join(f"{name} {len(part)}" for name, part in data_set.splits.items())
         raise ValueError(f"--split {split} of data.path {recipe.data.path} is empty ({counts})")
     return samples
-
-
-def _predict(
-    found: TrainedAdapter, recipe: Recipe, samples: Sequence[Sample], console: Console
-) -> list[Prediction]:
-    quiet_libraries()  # before their first import, which is when they print
-    from workers.families.prompts import Asking
-    from workers.inference.predict import Adapted, predict
-
-    adapted = Adapted.load(recipe.model, recipe.quantization, found.path)
-    asking = Asking(task=recipe.task, prompt=recipe.prompt)
-    predictions = predict(adapted, samples, asking, recipe.evaluate)
-    return list(followed(predictions, len(samples), console))

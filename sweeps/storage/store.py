@@ -162,7 +162,9 @@ class Storage:
             except (FileNotFoundError, StorageError):
                 raise
             except (OSError, ArrowException, ImportError, ValueError) as error:
-                if not is_temporary(error) or time.monotonic() > deadline:
+                # A user must fix what lasts; other errors may be gone in a while.
+                lasts = not isinstance(error, OSError) or any(s in str(error) for s in _LASTS)
+                if lasts or time.monotonic() > deadline:
                     raise explained(self.address, error) from error
             time.sleep(_PAUSE_SECONDS)
 
@@ -170,11 +172,6 @@ class Storage:
 def _stamp(info: "FileInfo") -> Stamp:
     written = info.mtime
     return Stamp(size=int(info.size), time=written.timestamp() if written else 0.0)
-
-
-def is_temporary(error: BaseException) -> bool:
-    """Return whether an error may be gone in a while; a user must fix the others."""
-    return isinstance(error, OSError) and not any(sign in str(error) for sign in _LASTS)
 
 
 def explained(address: str, error: BaseException, field: str = "storage") -> StorageError:
