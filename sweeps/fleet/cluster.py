@@ -77,7 +77,7 @@ def connect() -> None:
     if ray.is_initialized():
         return
     warnings.filterwarnings("ignore", category=FutureWarning, module="ray")
-    # It says that tokens are used, as they always are.
+    # It logs that tokens are used, as they always are.
     logging.getLogger(authentication_token_setup.__name__).setLevel(logging.ERROR)
     # Ray keeps the first token that it sees, which may be that of another cluster.
     AuthenticationTokenLoader.instance().reset_cache()
@@ -85,7 +85,7 @@ def connect() -> None:
     if os.environ.get("RAY_ADDRESS", "") in ("", "local"):
         # Ray on loopback, with its own token, and temporary files that no other user sees.
         os.environ[ray_access.TOKEN] = _TOKEN
-        # Ray then asks for tokens by itself, and notices it although it has read its settings.
+        # Ray then requires tokens by itself, and notices it although it has read its settings.
         os.environ.pop(ray_access.MODE, None)
         # Ray's switch, read when it was imported, by which it listens on loopback on macOS.
         ray_constants.ENABLE_RAY_CLUSTER = False
@@ -110,7 +110,7 @@ def connect() -> None:
 def _private_folder() -> Path:
     """Return the folder of temporary files of this user, whose names others could guess.
 
-    Ray lets everybody write into its own folder, where sockets and packages lie.
+    Ray lets all users write into its own folder, where sockets and packages lie.
     """
     name, named = f"sweeps-{os.getuid()}", os.environ.get("RAY_TMPDIR")
     folder = Path(named or tempfile.gettempdir()).absolute() / name

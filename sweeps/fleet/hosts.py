@@ -25,7 +25,7 @@ LOOK_SECONDS = 2.0
 _PATIENT_SECONDS = 120.0
 """A first start takes half of this where nothing has to be fetched."""
 _LOST_SECONDS = 60.0
-"""So long after a host's first death it is begun again: Ray restarts it, or its node has left."""
+"""So long after a host's first death it is started again: Ray restarts it, or its node has left."""
 _PAUSE_SECONDS = 0.5
 INTERRUPTED_SECONDS = 2.0
 """So long a host may still work when its sweep is stopped, which is to end within ten."""
@@ -115,7 +115,7 @@ class Hosts:
         """Notice nodes that have left, and let those that have joined take part."""
         if time.monotonic() - self._looked >= LOOK_SECONDS:
             with self._ending:
-                if not self._ended:  # else a node that joins would get hosts that nobody ends
+                if not self._ended:  # else a node that joins would get hosts that are never ended
                     self._look()
 
     def retain(self, numbers: Collection[int]) -> None:
@@ -154,7 +154,7 @@ class Hosts:
         if self._hosts or self._began:  # else the sweep ends, and reports why
             for host, error in self._failed:
                 self._notify(
-                    f"{host.node.name} takes no trials, its host could not begin: {reason(error)}"
+                    f"{host.node.name} takes no trials, its host could not start: {reason(error)}"
                 )
             self._failed.clear()
 
@@ -203,7 +203,7 @@ class Hosts:
                 raise cause if isinstance(cause, (ValueError, OSError)) else error from None
         reasons = [f"{host.node.name}: {reason(error)}" for host, error in self._failed]
         because = "; ".join(reasons) or "every node that was to have one has left"
-        raise FleetError(f"no host could begin: {because}; see `ray status`")
+        raise FleetError(f"no host could start: {because}; see `ray status`")
 
     def _remove(self, node: Node) -> None:
         """Forget the hosts of a node that has left; their trials ask the fleet for others."""
@@ -213,7 +213,7 @@ class Hosts:
         if node.id in self._scorers:
             ray.kill(self._scorers.pop(node.id), no_restart=True)  # else it moves to another node
         if lost:
-            trials = "; its trials go on elsewhere from their snapshots" if self._began else ""
+            trials = "; its trials resume elsewhere from their snapshots" if self._began else ""
             self._notify(f"{node.name} has left{trials}")
             self._begin()  # fewer hosts than the nodes have room for: others take their place
 

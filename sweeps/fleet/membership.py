@@ -80,7 +80,7 @@ class Membership:
             if not ready and time.monotonic() < each.until:
                 self._pending.append(each)
             elif problem := self._probe.problem(each.node, each.answer):
-                self._notify(f"{problem}; the sweep goes on without it")
+                self._notify(f"{problem}; the sweep continues without it")
             else:
                 self._usable[each.node.id], joined = each.node, True
         return left, joined

@@ -1,7 +1,7 @@
-"""Access to a Ray cluster: the token that Ray asks for, and clusters that ask for none.
+"""Access to a Ray cluster: the token that Ray requires, and clusters that require none.
 
 With ``RAY_AUTH_MODE=token`` every process of a Ray cluster asks every caller for one shared token.
-Without it, anybody who reaches a port of the cluster can run code as the user who started it.
+Without it, anyone who reaches a port of the cluster can run code as the user who started it.
 """
 
 from collections.abc import Iterable, Mapping
@@ -27,11 +27,11 @@ class ClusterAccess(Enum):
     """How a cluster answers a caller."""
 
     OPEN = "open"
-    """It serves everybody, with or without a token."""
+    """It serves all callers, with or without a token."""
     ACCEPTED = "accepted"
-    """It asks for a token and takes ours."""
+    """It requires a token and accepts ours."""
     REFUSED = "refused"
-    """It asks for a token, and ours is another one or missing."""
+    """It requires a token, and ours is another one or missing."""
     NONE = "none"
     """Nothing that speaks Ray's protocol in the clear answers."""
 

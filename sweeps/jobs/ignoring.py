@@ -44,7 +44,7 @@ NEVER_FOLDERS = (
 _NEVER = re.compile("|".join(map(translate, NEVER)))
 _NEVER_FOLDERS = re.compile("|".join(map(translate, (*NEVER, *NEVER_FOLDERS))))
 _HARMLESS = frozenset((".huggingface.yaml",))
-"""Begins with a dot, and tells `datasets` how a folder is divided."""
+"""Begins with a dot; `datasets` reads from it how a folder is divided."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class Ignored:
         return next((line for line in lines if line), None)
 
     def names(self, path: str) -> bool:
-        """Tell whether a line of ``.sweepsignore`` sends this one file."""
+        """Return whether a line of ``.sweepsignore`` sends this one file."""
         return line_for(path) in self._allowing
 
     def _allowed(self, path: str, at: str) -> IgnoreRule | None:

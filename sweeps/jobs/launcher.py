@@ -162,7 +162,7 @@ def start(launch: Launch, arguments: Sequence[str]) -> int:
     except RefusedError as error:
         return report_refusal(error)
     except KeyboardInterrupt:
-        print("interrupted; a driver that was started goes on starting")
+        print("interrupted; a driver that was started keeps starting")
         return INTERRUPTED
     if folder is None:
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -180,7 +180,7 @@ def start(launch: Launch, arguments: Sequence[str]) -> int:
         "stop it": _command("stop", folder),
     }.items():
         print(f"{what}: ray exec {cluster} {shlex.quote(command)}")
-    print(f"go on after a stop: {launch.command} --resume")
+    print(f"resume after a stop: {launch.command} --resume")
     return 0
 
 

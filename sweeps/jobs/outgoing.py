@@ -1,7 +1,7 @@
 """The files that leave this machine: each checked by its name, its links and its kind, then read.
 
-A file is read once, through no link, and only these bytes are packed, so that nobody who may write
-to the folder can put another file in its place in between.
+A file is read once, through no link, and only these bytes are packed, so that no other user who may
+write to the folder can put another file in its place in between.
 """
 
 import os

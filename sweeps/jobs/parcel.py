@@ -1,6 +1,6 @@
 """What is sent with a job: one zip with the complete sweep file and the local files it reads.
 
-The zip is there for as long as it takes to send it, and nobody but its owner can read it.
+The zip exists for as long as it takes to send it, and only its owner can read it.
 """
 
 import hashlib

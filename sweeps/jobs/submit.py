@@ -109,7 +109,7 @@ def submit(
             console.print(f"submitted as {job.id}", style="bold")
             console.print(f"  follow  sweeps logs {job.id} --follow {at}", soft_wrap=True)
             console.print(f"  stop    sweeps stop {job.id} {at}", soft_wrap=True)
-        else:  # the same request was sent twice at a time, and this one came second
+        else:  # the same request was sent twice at once, and this one came second
             _same(job, request)
         if options.archive is not None:
             line = stock_line(cluster.address, request, options.archive)

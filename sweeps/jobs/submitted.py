@@ -77,7 +77,7 @@ def follow(cluster: Cluster, job: Job, console: Console) -> int:
         with live or nullcontext():
             asyncio.run(_tail(cluster, job.id, again, _printer(console, live)))
     except KeyboardInterrupt:
-        console.print(f"the sweep goes on; come back with: {again}", soft_wrap=True)
+        console.print(f"the sweep keeps running; reattach with: {again}", soft_wrap=True)
         return INTERRUPTED
     return print_ending(cluster.job(job.id), cluster.address, console)
 
@@ -88,7 +88,7 @@ def print_ending(job: Job, address: str, console: Console) -> int:
         return SUCCEEDED
     if job.status == "STOPPED":
         resume = resume_command(job, address)
-        console.print(f"{job.id} was stopped; go on with: {resume}", soft_wrap=True)
+        console.print(f"{job.id} was stopped; resume with: {resume}", soft_wrap=True)
         return INTERRUPTED
     # A driver that has started explains in its log why it failed.
     reason = job.message if job.code is None else ""
@@ -122,11 +122,11 @@ def stop(job_id: str, address: str, console: Console) -> int:
     while not (job := cluster.job(job_id)).is_over:
         if time.monotonic() > deadline:
             see = command("logs", job_id, "--address", cluster.address)
-            raise ClusterError(f"{job_id} was asked to stop and runs on; see `{see}`")
+            raise ClusterError(f"{job_id} was asked to stop and is still running; see `{see}`")
         time.sleep(POLL_SECONDS)
     if job.status == "STOPPED":
         resume = resume_command(job, cluster.address)
-        console.print(f"stopped; go on with: {resume}", soft_wrap=True)
+        console.print(f"stopped; resume with: {resume}", soft_wrap=True)
     else:
         console.print(f"{job_id} ended by itself meanwhile ({job.status.lower()})")
     return SUCCEEDED
@@ -154,7 +154,7 @@ def _printer(console: Console, live: Live | None) -> Callable[[str], None]:
 async def _tail(cluster: Cluster, job_id: str, again: str, write: Callable[[str], None]) -> None:
     """Write the whole lines of a log, also over connections that break.
 
-    Raises ConnectionError, naming the command to come back with, after `MOST_RETRIES`.
+    Raises ConnectionError, naming the command to reattach with, after `MOST_RETRIES`.
     """
     shown = failures = 0
     while True:
@@ -175,6 +175,6 @@ async def _tail(cluster: Cluster, job_id: str, again: str, write: Callable[[str]
             if failures > MOST_RETRIES:
                 raise ConnectionError(
                     f"the connection to {cluster.address} is lost ({error}), which stops no sweep; "
-                    f"come back with: {again}"
+                    f"reattach with: {again}"
                 ) from error
             await asyncio.sleep(RETRY_SECONDS)

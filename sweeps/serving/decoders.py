@@ -26,7 +26,7 @@ AT_WORK = MAX_PIXELS
 PATIENCE = 15.0
 """Seconds for one image; the process that takes longer is ended."""
 GRACE = 0.2
-"""Seconds for an image that nobody waits for any more: a new process takes as long to start."""
+"""Seconds for an image of a call that has left: a new process takes as long to start."""
 INHERITED = ("LD_LIBRARY_PATH", "PYTHONHOME")
 """Variables without which some installations of Python do not start."""
 
@@ -136,7 +136,9 @@ class DecoderLease:
         except RuntimeError:  # no thread can start; one that is free later may still do it
             self.decoder.end()
             raise
-        job.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody may ask
+        job.add_done_callback(
+            lambda done: done.cancelled() or done.exception()
+        )  # it may never be read
         try:
             async with asyncio.timeout(PATIENCE):
                 return await asyncio.shield(job)

@@ -97,7 +97,7 @@ class Keeper:
             return
         try:
             new = self.model.load(number, self.batcher, beside=self._current)
-        except Exception as error:  # whatever it is, the old version goes on answering
+        except Exception as error:  # whatever it is, the old version stays
             self._failure = {"version": number, "reason": _line(error)}
             self._failed = time.monotonic()
             log.error(

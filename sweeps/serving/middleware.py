@@ -101,7 +101,7 @@ class HostCheck:
             # A page of this server, perhaps behind a proxy that changes ``Host``.
             place = origin.lower().partition("://")[2]
             if not place or (place != host.lower() and _name(place) not in self._allowed):
-                return 403, f"pages of {origin[:100]!r} may not ask this server"
+                return 403, f"pages of {origin[:100]!r} may not call this server"
         return None
 
 

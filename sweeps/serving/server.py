@@ -1,4 +1,4 @@
-"""``sweeps serve``: the version with an alias, over HTTP, until the process is asked to end."""
+"""``sweeps serve``: the version with an alias, over HTTP, until SIGTERM or Ctrl-C."""
 
 import asyncio
 import logging
@@ -24,7 +24,7 @@ from sweeps.serving.served import Registered
 from workers.data.network import is_loopback
 
 DRAIN = 5.0
-"""Seconds that calls have to be answered after the process was asked to end; then it ends."""
+"""Seconds that calls have to be answered after SIGTERM or Ctrl-C; then the process ends."""
 LAST = 1.0
 """Seconds that a `generate` or a connection that still runs then has to end by itself."""
 BACKLOG = 256
@@ -66,8 +66,8 @@ def serve(
         console.print(f"{model.name} version {version} ({model.alias}) on {address}")
         console.print(f"  try an image  {address}/\n  what answers  {address}/model")
         if not is_loopback(listening.getsockname()[0]):
-            who = f"anybody who reaches {addresses(listening)}"
-            warning = f"  warning: there is no authentication, {who} can ask it"
+            who = f"anyone who reaches {addresses(listening)}"
+            warning = f"  warning: there is no authentication, {who} can use it"
             console.print(warning, soft_wrap=True)
         answers = Answers(keeper)
         keeper.follow()
@@ -78,7 +78,7 @@ def serve(
         keeper.batcher.close(LAST)  # a `generate` that still runs is waited for no longer
     logging.shutdown()
     sys.stdout.flush()
-    os._exit(0)  # threads that compute on for nobody would hold the process
+    os._exit(0)  # threads that still compute would hold the process
 
 
 def addresses(listening: socket.socket) -> str:

@@ -94,7 +94,7 @@ def shown(path: Path) -> str:
 
 
 def place_of_tune(folder: Path) -> dict[str, Any]:
-    """Return Ray Tune's arguments that say where it keeps what every node must see."""
+    """Return Ray Tune's arguments for the place of what every node must see."""
     copy = around(folder)
     if copy is None:
         return {"storage_path": str(folder)}

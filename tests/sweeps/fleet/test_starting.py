@@ -1,4 +1,4 @@
-"""How it is told why a host could not begin."""
+"""How it is told why a host could not start."""
 
 from types import SimpleNamespace
 

@@ -113,7 +113,7 @@ def test_a_terminal_has_the_table_in_place_of_the_trials_lines():
 
 def test_the_way_back_is_one_command_whatever_the_job_is_called():
     hostile = "shapes'; touch $(id) `id`"
-    said = interrupted(hostile).partition("come back with: ")[2]
+    said = interrupted(hostile).partition("reattach with: ")[2]
     assert shlex.split(said) == [
         "sweeps", "logs", hostile, "--follow", "--address", "http://head:8265"
     ]  # fmt: skip
@@ -135,7 +135,7 @@ LOST = "last logs: /usr/bin/python: (ModuleNotFoundError: No module named 'sweep
         (
             {"status": "STOPPED"},
             130,
-            "was stopped; go on with: sweeps submit FILE --resume --results /shared/results "
+            "was stopped; resume with: sweeps submit FILE --resume --results /shared/results "
             "--address http://head:8265",
         ),
     ],
@@ -163,7 +163,7 @@ def interrupted(job_id):
 
 def test_ctrl_c_leaves_the_sweep_alone_and_says_the_way_back():
     assert interrupted("shapes-a") == (
-        "one\nthe sweep goes on; come back with: sweeps logs shapes-a --follow "
+        "one\nthe sweep keeps running; reattach with: sweeps logs shapes-a --follow "
         "--address http://head:8265\n"
     )
 

@@ -214,7 +214,7 @@ def test_leaves_a_driver_in_a_session_of_its_own_and_says_how_to_go_on(results, 
         "see how it stands: ray exec 'my cluster.yaml' "
         f"'sweeps status quickstart-1 --results {results}'",
         f"stop it: ray exec 'my cluster.yaml' 'sweeps stop quickstart-1 --results {results}'",
-        "go on after a stop: ray submit 'my cluster.yaml' launch.py --resume",
+        "resume after a stop: ray submit 'my cluster.yaml' launch.py --resume",
     ]
 
 
@@ -228,7 +228,7 @@ def test_of_two_starts_at_a_time_one_is_refused(results):
 def test_ctrl_c_ends_the_waiting_and_not_the_driver(results, capsys):
     (results / "interrupt").touch()
     assert start(launch(results), []) == 130
-    assert "a driver that was started goes on starting" in capsys.readouterr().out
+    assert "a driver that was started keeps starting" in capsys.readouterr().out
     deadline = time.monotonic() + 20
     while not list(results.glob("*/driver.json")):
         assert time.monotonic() < deadline
