@@ -91,8 +91,5 @@ def number(id: str) -> int | str:
     return int(id) if id.isascii() and id.isdigit() and str(int(id)) == id else id
 
 
-FORMS: Mapping[str, Callable[[Sequence[Prediction], Recipe], str]] = {
-    ".csv": _csv,
-    ".json": _json,
-}
+FORMS: Mapping[str, Callable[[Sequence[Prediction], Recipe], str]] = {".csv": _csv, ".json": _json}
 """Ending of the file -> the function that makes its text."""
