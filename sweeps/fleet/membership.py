@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import ray
@@ -11,17 +10,6 @@ from sweeps.fleet import nodes as cluster_nodes
 from sweeps.fleet.nodes import Node
 from sweeps.fleet.probe import SECONDS, Probe
 from sweeps.storage.store import StorageError
-
-
-@dataclass(frozen=True, kw_only=True)
-class PendingNode:
-    """A node that has joined and is yet to answer the probe."""
-
-    node: Node
-    answer: Any
-    """Ray's reference of it."""
-    until: float
-    """How long to wait, by `time.monotonic`."""
 
 
 class Membership:
@@ -38,7 +26,8 @@ class Membership:
         """By id, every node that was alive when last looked at."""
         self._usable: dict[str, Node] = {}
         """Those of them that take part."""
-        self._pending: list[PendingNode] = []
+        self._pending: dict[Node, tuple[Any, float]] = {}
+        """Nodes that have joined -> Ray's reference to their answer, and until when to wait."""
 
     @property
     def usable(self) -> list[Node]:
@@ -48,18 +37,22 @@ class Membership:
     @property
     def awaited(self) -> list[Any]:
         """Ray's references of answers that may still bring nodes in."""
-        return [pending.answer for pending in self._pending]
+        return [answer for answer, _ in self._pending.values()]
 
     def begin(self) -> None:
         """Take all nodes that live; raises StorageError for those that lack something."""
         own = ray.get_runtime_context().get_node_id()
         nodes = cluster_nodes.alive()
-        problems = self._probe.problems([node for node in nodes if node.id != own])
+        answers = {node: self._probe.begin(node) for node in nodes if node.id != own}
+        if answers:
+            ray.wait(list(answers.values()), num_returns=len(answers), timeout=SECONDS)
+        found = {node: self._probe.problem(node, answer) for node, answer in answers.items()}
+        problems = {node: problem for node, problem in found.items() if problem}
         if problems:  # unless it is only that one of them died while it was probed
             nodes = cluster_nodes.alive()
-        found = [problems[node] for node in nodes if node in problems]
-        if found:
-            raise StorageError("\n".join(found))
+        lacking = [problems[node] for node in nodes if node in problems]
+        if lacking:
+            raise StorageError("\n".join(lacking))
         self._alive = {node.id: node for node in nodes}
         self._usable = dict(self._alive)
 
@@ -69,20 +62,19 @@ class Membership:
         left = [node for id_, node in self._alive.items() if id_ not in now]
         for node in left:
             self._usable.pop(node.id, None)
-        pending = [each for each in self._pending if each.node.id in now] + [
-            PendingNode(node=node, answer=self._probe.begin(node), until=time.monotonic() + SECONDS)
-            for id_, node in now.items()
-            if id_ not in self._alive
-        ]
-        self._alive, self._pending, joined = now, [], False
-        for each in pending:
-            ready, _ = ray.wait([each.answer], timeout=0)
-            if not ready and time.monotonic() < each.until:
-                self._pending.append(each)
-            elif problem := self._probe.problem(each.node, each.answer):
+        pending = {node: each for node, each in self._pending.items() if node.id in now}
+        for id_, node in now.items():
+            if id_ not in self._alive:
+                pending[node] = (self._probe.begin(node), time.monotonic() + SECONDS)
+        self._alive, self._pending, joined = now, {}, False
+        for node, (answer, until) in pending.items():
+            ready, _ = ray.wait([answer], timeout=0)
+            if not ready and time.monotonic() < until:
+                self._pending[node] = (answer, until)
+            elif problem := self._probe.problem(node, answer):
                 self._notify(f"{problem}; the sweep continues without it")
             else:
-                self._usable[each.node.id], joined = each.node, True
+                self._usable[node.id], joined = node, True
         return left, joined
 
     def refuse(self, node: Node) -> None:

@@ -78,14 +78,6 @@ class Probe:
         self._folder.write(self._folder.probes / "driver", self._word)
         return self._folder.probes
 
-    def problems(self, nodes: Sequence[Node]) -> dict[Node, str]:
-        """Probe nodes all at once; return why those that cannot take part cannot."""
-        answers = {node: self.begin(node) for node in nodes}
-        if answers:
-            ray.wait(list(answers.values()), num_returns=len(answers), timeout=SECONDS)
-        found = {node: self.problem(node, answer) for node, answer in answers.items()}
-        return {node: problem for node, problem in found.items() if problem}
-
     def problem(self, node: Node, answer: Any) -> str | None:
         """Return why a node whose answer has come cannot take part; None when it can."""
         try:

@@ -7,7 +7,7 @@ former sends what git leaves alone. Both files are read from the working folder 
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import translate
 from pathlib import Path, PurePosixPath
@@ -65,24 +65,18 @@ class IgnoreRule:
 class Ignored:
     """The rules of one working folder."""
 
-    def __init__(self, rules: Sequence[IgnoreRule]) -> None:
-        self._rules = tuple(rules)
-        self._spec = GitIgnoreSpec.from_lines([rule.text for rule in rules])
-        self._allowing = {rule.text: rule for rule in rules if rule.place.startswith(OWN)}
-
-    @classmethod
-    def of(cls, folder: Path) -> "Ignored":
-        """Read the rules of a working folder."""
-        rules = []
+    def __init__(self, folder: Path) -> None:
+        self._rules: list[IgnoreRule] = []
         for name in (GITIGNORE, OWN):
             file = folder / name
             lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
-            rules += [
+            self._rules += [
                 IgnoreRule(line, f"{name}:{number}", f"!{line}")
                 for number, line in enumerate(lines, 1)
                 if line.strip()  # the library numbers no empty lines
             ]
-        return cls(rules)
+        self._spec = GitIgnoreSpec.from_lines([rule.text for rule in self._rules])
+        self._allowing = {rule.text: rule for rule in self._rules if rule.place.startswith(OWN)}
 
     def rule(self, path: str) -> IgnoreRule | None:
         """Return the rule that leaves a path out; that of a folder ends with a slash."""

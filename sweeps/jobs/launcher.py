@@ -9,7 +9,6 @@ a log file, and the driver does not notice.
 import os
 import shlex
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
+from subprocess import DEVNULL, STDOUT, Popen
 
 from filelock import FileLock
 
@@ -126,11 +126,6 @@ class Launch:
     command: str
     """The command that runs the launcher, such as ``ray submit sweep.yaml launch.py``."""
 
-    @property
-    def root(self) -> Path:
-        """Absolute folder of all sweeps, or the driver's copy of it."""
-        return working(self.results, DRIVER).absolute()
-
 
 def start(launch: Launch, arguments: Sequence[str]) -> int:
     """Start the driver, wait until it has its sweep, and print how to follow and to stop it.
@@ -142,7 +137,7 @@ def start(launch: Launch, arguments: Sequence[str]) -> int:
     try:
         with refused():
             _refuse(launch, arguments)
-            name, root = parse(launch.sweep).name, launch.root
+            name, root = parse(launch.sweep).name, working(launch.results, DRIVER).absolute()
             root.mkdir(parents=True, exist_ok=True)
             # Of two starts at a time the second one waits, and then finds the first one's driver.
             with FileLock(root / f".launch-{name}.lock"):
@@ -205,20 +200,15 @@ def _refuse(launch: Launch, arguments: Sequence[str]) -> None:
         )
 
 
-def _driver(root: Path, log: Path, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
+def _driver(root: Path, log: Path, arguments: Sequence[str]) -> Popen[bytes]:
     run = ["run", str(log.with_suffix(".yaml")), "--results", shown(root), *arguments]
-    with log.open("wb") as stream:
-        return subprocess.Popen(
-            [sys.executable, "-P", "-c", _DRIVER, *run],
-            stdin=subprocess.DEVNULL,
-            stdout=stream,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            env=driver_environment(dict(os.environ)),
-        )
+    run = [sys.executable, "-P", "-c", _DRIVER, *run]
+    env = driver_environment(dict(os.environ))
+    with log.open("wb") as out:
+        return Popen(run, stdin=DEVNULL, stdout=out, stderr=STDOUT, env=env, start_new_session=True)
 
 
-def _await_sweep(driver: subprocess.Popen[bytes], root: Path) -> SweepFolder | None:
+def _await_sweep(driver: Popen[bytes], root: Path) -> SweepFolder | None:
     """Return the sweep as soon as the driver has it; None when the driver ended before."""
     while driver.poll() is None:
         for file in root.glob("*/driver.json"):

@@ -66,7 +66,7 @@ def outgoing(sweep: Sweep, *, follow_links: bool = False) -> Outgoing:
     Raises ValueError for a file that a rule leaves out, one that is no regular file, and one that a
     link takes from outside of the folder unless `follow_links`; and as `sweeps.jobs.inputs.read`.
     """
-    found, ignored, root = inputs.read(sweep), Ignored.of(Path()), Path.cwd().resolve()
+    found, ignored, root = inputs.read(sweep), Ignored(Path()), Path.cwd().resolve()
     files = []
     for name, field in sorted(found.files.items()):
         place = Path(os.path.realpath(name))

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import subprocess
 import sys
 from bisect import insort
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -11,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from subprocess import DEVNULL, PIPE, Popen
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from workers.inference.caption_requests import MAX_PIXELS, CaptionRequest, RequestError
@@ -55,13 +55,15 @@ class Decoder:
         environment = {name: os.environ[name] for name in INHERITED if name in os.environ}
         environment["PYTHONPATH"] = os.pathsep.join(map(os.path.abspath, sys.path))
         environment["MALLOC_ARENA_MAX"] = "2"  # each thread's would count against its limit
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "sweeps.serving.decoder", *([str(folder)] * bool(folder))],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=environment,
-            start_new_session=True,
+        own = [
+            sys.executable,
+            "-P",
+            "-m",
+            "sweeps.serving.decoder",
+            *([str(folder)] * bool(folder)),
+        ]
+        self._process = Popen(
+            own, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, env=environment, start_new_session=True
         )
         assert self._process.stdin is not None
         assert self._process.stdout is not None

@@ -109,11 +109,6 @@ class ServedModel:
     since: str
     """When it was loaded, in UTC."""
 
-    @property
-    def adapter(self) -> str:
-        """The adapter's name on its base."""
-        return f"version-{self.number}"
-
     def facts(self) -> dict[str, Any]:
         """Return its part of ``/model``."""
         return {
@@ -129,7 +124,7 @@ class ServedModel:
 
     def free(self, batcher: Batcher) -> None:
         """Take the adapter from its base, between batches."""
-        batcher.run(lambda: self.resident.detach(self.adapter))
+        batcher.run(lambda: self.resident.detach(f"version-{self.number}"))
 
 
 @dataclass(frozen=True, kw_only=True)
