@@ -56,7 +56,7 @@ def run(sweep: Sweep, root: Path, console: Console, resume: str | None = None) -
         _knock(sweep, root)
         if warning := cluster.check():
             console.print(warning, style="yellow", soft_wrap=True)
-        claims.arrive(root)
+        claims.fetch_sweep_files(root)
         folder = SweepFolder.find(root, resume) if resume else SweepFolder.create(root, sweep.name)
     with lease.held(folder):
         return _run(sweep, folder, console, resuming=resume is not None)

@@ -19,7 +19,7 @@ from sweeps.fleet.nodes import Node
 from sweeps.results.folder import SweepFolder
 from sweeps.spec.sweep import Sweep
 from sweeps.storage import copies, places
-from sweeps.storage.store import Storage, StorageError, explained
+from sweeps.storage.store import Storage, StorageError, storage_error
 from workers.files import fetched
 from workers.files.addresses import is_address
 
@@ -61,7 +61,7 @@ class Probe:
                 try:
                     self._digests[path] = fetched.digest(path)
                 except OSError as error:
-                    raise explained(path, error, field) from error
+                    raise storage_error(path, error, field) from error
 
     def begin(self, node: Node) -> Any:
         """Start the probe of a node; return Ray's reference of its answer."""
@@ -87,9 +87,9 @@ class Probe:
         except ray.exceptions.RayError as error:
             line = str(error).strip().splitlines()[-1]
             return f"{node.name} could not be asked, is the same version installed there? ({line})"
-        return self.judged(node, seen)
+        return self.judge(node, seen)
 
-    def judged(self, node: Node, seen: Seen) -> str | None:
+    def judge(self, node: Node, seen: Seen) -> str | None:
         """Return why a node that saw this cannot take part; None when it can."""
         root = places.shown(self._folder.root)
         fix = "every node must reach one shared folder there: name one with --results"

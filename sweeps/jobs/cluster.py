@@ -94,7 +94,7 @@ class Cluster:
             logging.getLogger(module).setLevel(logging.ERROR)
         # Ray's own rule for `ray start`: a token that is here is sent. An open cluster ignores it.
         authentication_token_setup.maybe_enable_token_auth_if_token_available(False)
-        with _explained(address):
+        with _cluster_errors(address):
             client = JobSubmissionClient(address)
             client.list_jobs()  # anybody may read the version, but not list jobs
         return cls(address=address, client=client)
@@ -110,7 +110,7 @@ class Cluster:
 
     def jobs(self) -> list[Job]:
         """Return the sweeps that were submitted here, the newest first."""
-        with _explained(self.address):
+        with _cluster_errors(self.address):
             found = self.client.list_jobs()
         ours = [
             Job(
@@ -139,7 +139,7 @@ class Cluster:
         self, job_id: str, command: str, env: Mapping[str, Any], metadata: Mapping[str, str]
     ) -> bool:
         """Start a job; return False when there is one of this id already."""
-        with _explained(self.address):
+        with _cluster_errors(self.address):
             try:
                 self.client.submit_job(
                     entrypoint=command,
@@ -155,12 +155,12 @@ class Cluster:
 
     def log(self, job_id: str) -> str:
         """Return a job's log so far."""
-        with _explained(self.address):
+        with _cluster_errors(self.address):
             return str(self.client.get_job_logs(job_id))
 
     def stop(self, job_id: str) -> None:
         """Send SIGTERM to a job's driver; return at once."""
-        with _explained(self.address):
+        with _cluster_errors(self.address):
             self.client.stop_job(job_id)
 
 
@@ -188,7 +188,7 @@ def _version(address: str) -> str | None:
 
 
 @contextmanager
-def _explained(address: str) -> Iterator[None]:
+def _cluster_errors(address: str) -> Iterator[None]:
     """Raise `ClusterError` in place of the errors of Ray and the network."""
     from ray.exceptions import AuthenticationError
 

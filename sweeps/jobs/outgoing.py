@@ -60,7 +60,7 @@ class Outgoing:
         return sorted(self.files, key=lambda file: file.size, reverse=True)[:count]
 
 
-def outgoing(sweep: Sweep, *, follow_links: bool = False) -> Outgoing:
+def collect_files(sweep: Sweep, *, follow_links: bool = False) -> Outgoing:
     """List what a sweep sends from the current folder.
 
     Raises ValueError for a file that a rule leaves out, one that is no regular file, and one that a

@@ -46,7 +46,7 @@ class Parcel:
         return hashlib.sha256(f"{self.inputs}\n{self.text}".encode()).hexdigest()[:16]
 
 
-def parcel(sweep: Sweep, sent: Outgoing) -> Parcel:
+def pack(sweep: Sweep, sent: Outgoing) -> Parcel:
     """Read what a sweep sends.
 
     Raises ValueError when that is too much, and as `sweeps.jobs.outgoing.contents` does.

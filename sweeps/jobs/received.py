@@ -15,7 +15,7 @@ KEPT_SECONDS = 24 * 3600.0
 """So long the files stay after their last use by a sweep."""
 
 
-def settled(source: Path, results: Path, digest: str) -> Path:
+def store_inputs(source: Path, results: Path, digest: str) -> Path:
     """Return the folder of the sweep's files among the results, put there unless it is there."""
     target = results / INPUTS / digest
     if not target.exists():
@@ -28,11 +28,11 @@ def settled(source: Path, results: Path, digest: str) -> Path:
             partial.mkdir()
             if source.exists():  # by contents alone: what Ray unpacked is its owner's, all of it
                 shutil.copytree(source, partial, dirs_exist_ok=True, copy_function=shutil.copyfile)
-    target.touch()  # used: `prune` leaves it alone until its sweep is there
+    target.touch()  # used: `prune_inputs` leaves it alone until its sweep is there
     return target
 
 
-def prune(results: Path) -> None:
+def prune_inputs(results: Path) -> None:
     """Remove the files of sweeps that are gone from the results, a day after their last use.
 
     In an object store they stay: drivers on other machines may use them, too.

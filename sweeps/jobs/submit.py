@@ -14,8 +14,8 @@ from typing import Any
 from rich.console import Console
 
 from sweeps.jobs.cluster import STOP_SECONDS, SWEEP, Cluster, ClusterError, Job
-from sweeps.jobs.outgoing import outgoing, show
-from sweeps.jobs.parcel import Parcel, archived, parcel
+from sweeps.jobs.outgoing import collect_files, show
+from sweeps.jobs.parcel import Parcel, archived, pack
 from sweeps.jobs.submitted import follow
 from sweeps.spec import credentials
 from sweeps.spec.database import variables
@@ -77,10 +77,10 @@ def submit(
     can fix; nothing is left behind then.
     """
     _refuse(sweep, options)
-    files = outgoing(sweep, follow_links=options.follow_links)
+    files = collect_files(sweep, follow_links=options.follow_links)
     if dry_run:
         show(files, console, everything=True)
-    content = parcel(sweep, files)
+    content = pack(sweep, files)
     request = job_request(sweep, options, content)
     if dry_run:
         if options.archive is not None:

@@ -104,7 +104,7 @@ def _take(folder: SweepFolder) -> Driver:
             raise _driven(folder, other)
         own = Driver.this()
         folder.write(folder.driver, json.dumps(asdict(own), indent=1))
-        if not claims.is_last(folder.driver):
+        if not claims.wrote_last(folder.driver):
             raise _driven(folder, read(folder))
         return own
 

@@ -45,7 +45,7 @@ def write_predictions(
         raise ValueError(f"--split must be one of {', '.join(SPLITS)}; got {show(split)}")
     prediction_files.check_out(out)
     with open_adapter(source, results) as found:
-        recipe = overridden(_recipe(found, data, results), overrides)
+        recipe = override_recipe(_recipe(found, data, results), overrides)
         samples = _samples(recipe, split, console)
         console.print(f"{found.title}: {len(samples)} samples of {split}", soft_wrap=True)
         if found.base not in (None, recipe.model.base):
@@ -76,7 +76,7 @@ def write_predictions(
         console.print(f"emptied {emptied} that broke the challenge's format rule")
 
 
-def overridden(recipe: Recipe, assignments: Iterable[str]) -> Recipe:
+def override_recipe(recipe: Recipe, assignments: Iterable[str]) -> Recipe:
     """Return the recipe with assignments such as ``data.path=photos``; raises `SpecError`."""
     values = recipe.model_dump(mode="json", include=set(Recipe.model_fields))
     document = Document("the recipe", values=values)

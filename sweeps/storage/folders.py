@@ -10,7 +10,7 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from sweeps.storage.store import Storage, explained
+from sweeps.storage.store import Storage, storage_error
 
 WHOLE = ".whole"
 """Name of that file: JSON with a random word and the size of each file."""
@@ -55,7 +55,9 @@ def get(storage: Storage, key: str, folder: Path) -> bool:
                     return True
         finally:
             shutil.rmtree(partial, ignore_errors=True)
-    raise explained(f"{storage.address}/{key}", OSError("its files are not those that it names"))
+    raise storage_error(
+        f"{storage.address}/{key}", OSError("its files are not those that it names")
+    )
 
 
 def has(storage: Storage, key: str) -> bool:

@@ -65,7 +65,7 @@ class Storage:
             return not known or files.get_file_info(base.partition("/")[0]).type.name != "NotFound"
 
         if not self._attempt(has_bucket):
-            raise explained(self.address, OSError("NO_SUCH_BUCKET"))
+            raise storage_error(self.address, OSError("NO_SUCH_BUCKET"))
 
     def write(self, key: str, data: bytes) -> None:
         """Put a small file into the store."""
@@ -165,7 +165,7 @@ class Storage:
                 # A user must fix what lasts; other errors may be gone in a while.
                 lasts = not isinstance(error, OSError) or any(s in str(error) for s in _LASTS)
                 if lasts or time.monotonic() > deadline:
-                    raise explained(self.address, error) from error
+                    raise storage_error(self.address, error) from error
             time.sleep(_PAUSE_SECONDS)
 
 
@@ -174,7 +174,7 @@ def _stamp(info: "FileInfo") -> Stamp:
     return Stamp(size=int(info.size), time=written.timestamp() if written else 0.0)
 
 
-def explained(address: str, error: BaseException, field: str = "storage") -> StorageError:
+def storage_error(address: str, error: BaseException, field: str = "storage") -> StorageError:
     """Return the error of a store as one sentence that names the node and what to do."""
     text = str(error).strip()
     line = text.splitlines()[0] if text else "no reason was given"

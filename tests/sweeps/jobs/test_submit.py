@@ -11,8 +11,8 @@ import ray
 
 from sweeps.cli import app
 from sweeps.jobs import parcel as parcels
-from sweeps.jobs.outgoing import outgoing
-from sweeps.jobs.parcel import parcel
+from sweeps.jobs.outgoing import collect_files
+from sweeps.jobs.parcel import pack
 from sweeps.jobs.submit import (
     JobRequest,
     Options,
@@ -44,7 +44,7 @@ def options(**changes):
 
 
 def requested(sweep, **changes):
-    return job_request(sweep, options(**changes), parcel(sweep, outgoing(sweep)))
+    return job_request(sweep, options(**changes), pack(sweep, collect_files(sweep)))
 
 
 def jobs(*made):

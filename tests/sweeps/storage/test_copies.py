@@ -35,7 +35,7 @@ def test_a_folder_of_results_stays_what_it_is(tmp_path):
     copies.pull(file)
     copies.refresh(tmp_path, everything)
     copies.forget(file)
-    assert claims.claimed(file.parent)
+    assert claims.try_claim(file.parent)
     assert copies.holds(file)
     assert copies.glob(tmp_path, "*/rec*") == [file]
     assert claims.names(tmp_path) == ["sweep-1"]
@@ -148,8 +148,8 @@ def test_a_folder_that_two_machines_make_belongs_to_one(machines, monkeypatch):
     one, other = (machine / "sweep-1" for machine in machines)
     one.mkdir()
     other.mkdir()
-    assert claims.claimed(one)
-    assert not claims.claimed(other)
+    assert claims.try_claim(one)
+    assert not claims.try_claim(other)
     assert claims.names(other.parent) == ["sweep-1"]
 
 
@@ -158,7 +158,7 @@ def test_of_two_that_write_at_the_same_moment_the_last_one_wins(machines, monkey
     one, other = (written(machine, "driver", machine.name) for machine in machines)
     copies.push(one)
     copies.push(other)
-    assert (claims.is_last(one), claims.is_last(other)) == (False, True)
+    assert (claims.wrote_last(one), claims.wrote_last(other)) == (False, True)
 
 
 def test_the_time_of_a_file_is_that_of_the_store(machines):
@@ -193,10 +193,10 @@ def test_sweeps_of_the_store_are_found_and_those_that_are_gone_are_not(machines)
     one, other = machines
     for name in ("a-1", "b-1"):
         copies.push(written(one, f"{name}/sweep.yaml", name))
-    claims.arrive(other)
+    claims.fetch_sweep_files(other)
     assert [path.read_text() for path in sorted(other.glob("*/sweep.yaml"))] == ["a-1", "b-1"]
     copies.drop(one / "a-1")
-    claims.arrive(other)
+    claims.fetch_sweep_files(other)
     assert [path.parent.name for path in other.glob("*/sweep.yaml")] == ["b-1"]
 
 
