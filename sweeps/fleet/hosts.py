@@ -166,7 +166,7 @@ class Hosts:
             sweep.resources, self._members.usable, held, gpu=self._gpu, fitting=fitting
         ):
             if node.id not in self._scorers:
-                (self._scorers[node.id],) = scorer.start_scorers(self._sweep_id, [node.id])
+                self._scorers[node.id] = scorer.start_scorer(self._sweep_id, node.id)
             for _ in range(plan.hosts):
                 self._hosts.append(start_host(self._context, self._started, node, plan))
                 self._started += 1

@@ -48,17 +48,13 @@ def alive() -> list[Node]:
     ]
 
 
-Fitting = Callable[[float], int | None]
-"""Bytes of a node without GPUs -> how many hosts fit into them; None where that is not known."""
-
-
 def layouts(
     wanted: Resources,
     nodes: Sequence[Node],
     held: Mapping[str, int],
     *,
     gpu: bool,
-    fitting: Fitting,
+    fitting: Callable[[float], int | None],
 ) -> list[tuple[Node, Layout]]:
     """Return which nodes get hosts now, each with its layout.
 
@@ -67,7 +63,7 @@ def layouts(
         nodes: all nodes that live.
         held: hosts that are there already, by the id of their node; such a node gets no more.
         gpu: whether hosts train on GPUs. Scores of a GPU and of a CPU are not compared.
-        fitting: see `sweeps.capacity.sharing`; called for nodes without GPUs.
+        fitting: bytes of a node without GPUs -> how many hosts fit into them, None if unknown.
     """
     room = {node: _units(wanted, node, gpu=gpu) for node in nodes if node.id not in held}
     counts: Mapping[Node, Any] = {node: "auto" for node in room if room[node]}

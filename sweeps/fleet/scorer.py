@@ -100,16 +100,13 @@ class NodeScorer:
         """Do nothing: the scorer serves other hosts and ends with the sweep."""
 
 
-def start_scorers(sweep_id: str, nodes: Sequence[str]) -> list[Any]:
-    """Start one scorer on each of the nodes; they reserve nothing, hosts wait for them anyway."""
-    started = []
-    for node in dict.fromkeys(nodes):
-        affinity = NodeAffinitySchedulingStrategy(node, soft=True)
-        options: Any = ray.remote(ScorerActor).options(
-            name=_name(sweep_id, node), num_cpus=0, max_restarts=-1, scheduling_strategy=affinity
-        )
-        started.append(options.remote())
-    return started
+def start_scorer(sweep_id: str, node: str) -> Any:
+    """Start the scorer of a node; it reserves nothing, hosts wait for it anyway."""
+    affinity = NodeAffinitySchedulingStrategy(node, soft=True)
+    options: Any = ray.remote(ScorerActor).options(
+        name=_name(sweep_id, node), num_cpus=0, max_restarts=-1, scheduling_strategy=affinity
+    )
+    return options.remote()
 
 
 def _name(sweep_id: str, node: str) -> str:

@@ -8,22 +8,17 @@ import logging
 import re
 import socket
 import time
-from collections.abc import Awaitable, Callable, Collection, MutableMapping
+from collections.abc import Collection
 from contextlib import suppress
 from ipaddress import ip_address
-from typing import Any
 
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sweeps.serving.app import refusal
 from sweeps.serving.limits import discard
 from workers.data.network import is_loopback
-
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 ANY = "*"
 PROBES = ("/health", "/ping")
@@ -37,10 +32,10 @@ log = logging.getLogger(__name__)
 class AccessLog:
     """An ASGI application that logs the answers of another: one line with status and time each."""
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
-    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, and log its end."""
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
@@ -69,7 +64,7 @@ class HostCheck:
     from other machines, any IP address and this machine's own name: a page's name is neither.
     """
 
-    def __init__(self, app: App, host: str, allowed: Collection[str] = ()) -> None:
+    def __init__(self, app: ASGIApp, host: str, allowed: Collection[str] = ()) -> None:
         """Take the address that is listened on, and names that are allowed beside it."""
         self._app = app
         self._beyond = not is_loopback(host)
@@ -78,7 +73,7 @@ class HostCheck:
         if self._beyond:
             self._names.add(socket.gethostname().lower())
 
-    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it."""
         if scope["type"] == "http" and (refused := self._refused(scope)):
             with suppress(ClientDisconnect):
@@ -86,7 +81,7 @@ class HostCheck:
             return await refusal(*refused)(scope, receive, send)
         return await self._app(scope, receive, send)
 
-    def _refused(self, scope: Message) -> tuple[int, str] | None:
+    def _refused(self, scope: Scope) -> tuple[int, str] | None:
         """Return the HTTP status and the reason for a request that is refused."""
         headers = Headers(scope=scope)
         host, origin = headers.get("host", ""), headers.get("origin")
