@@ -67,7 +67,7 @@ def report_error(error: Exception) -> int:
     Our own errors and MLflow's are a line per issue, or one sentence; all others, which a person
     cannot fix, have a traceback.
     """
-    from sweeps.storage.errors import StorageError
+    from sweeps.storage.store import StorageError
 
     if isinstance(error, RefusedError):
         return report_refusal(error)

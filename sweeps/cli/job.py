@@ -16,7 +16,7 @@ from pathlib import Path
 
 from sweeps.driver import events
 from sweeps.jobs.parcel import INPUTS, SPEC
-from sweeps.jobs.received import prune, refuse_absent, settled
+from sweeps.jobs.received import prune_inputs, refuse_absent, store_inputs
 from sweeps.spec.load import load
 from sweeps.spec.problems import RefusedError, refused, report_refusal
 from sweeps.storage import places
@@ -33,8 +33,8 @@ def main(arguments: Sequence[str]) -> None:
         with refused():
             refuse_other(options.sender, installed_version())
             refuse_absent(load(spec))
-            os.chdir(settled(Path(INPUTS).absolute(), results, options.inputs))
-            prune(results)
+            os.chdir(store_inputs(Path(INPUTS).absolute(), results, options.inputs))
+            prune_inputs(results)
     except RefusedError as error:
         sys.exit(report_refusal(error))
     os.environ[events.VARIABLE] = events.JSON

@@ -75,7 +75,7 @@ def submit(
 ) -> None:
     """Submit a sweep to a Ray cluster and follow it; you can detach and reattach."""
     sweep = read_sweep(file, overrides)
-    from sweeps.jobs.submit import Options, dry_run
+    from sweeps.jobs.submit import Options
     from sweeps.jobs.submit import submit as send
 
     options = Options(
@@ -88,19 +88,16 @@ def submit(
         archive=archive,
     )
     with refused(ValueError):
-        if dry:
-            dry_run(sweep, options, console())
-            raise typer.Exit
-        code = send(sweep, options, console(), wait=wait)
+        code = send(sweep, options, console(), dry_run=dry, wait=wait)
     raise typer.Exit(code)
 
 
 def jobs(address: Address = LOCAL) -> None:
     """List the sweeps that were submitted to a cluster."""
-    from sweeps.jobs.listing import show
+    from sweeps.jobs.submitted import list_jobs
 
     with refused(ValueError):
-        show(address, console())
+        list_jobs(address, console())
 
 
 def logs(
@@ -112,18 +109,18 @@ def logs(
 ) -> None:
     """Show the log of a submitted sweep so far, or follow it."""
     from sweeps.jobs.cluster import Cluster
-    from sweeps.jobs.follow import follow, show
+    from sweeps.jobs.submitted import follow, show_log
 
     with refused(ValueError):
         cluster = Cluster.at(address)
         found = cluster.job(job)
-        code = follow(cluster, found, console()) if keep_on else show(cluster, found, console())
+        code = (follow if keep_on else show_log)(cluster, found, console())
     raise typer.Exit(code)
 
 
 def stop_job(job: str, trial: str | None, address: str) -> NoReturn:
     """Stop a submitted sweep; the command `sweeps stop` with ``--address``."""
-    from sweeps.jobs.ending import stop
+    from sweeps.jobs.submitted import stop
 
     with refused(ValueError):
         if trial is not None:
@@ -150,11 +147,11 @@ def launcher(
     ] = Path("launch.py"),
 ) -> None:
     """Write the script with which `ray submit CLUSTER.yaml launch.py` runs a sweep."""
-    from sweeps.jobs.launcher import command, left_behind, script_text, write
+    from sweeps.jobs.launcher import left_behind, script_text, submit_command, write_script
 
     sweep = read_sweep(file, overrides)
-    run = command(file, out)
-    write(script_text(sweep, results or sweep.storage or DEFAULT_RESULTS, run), out)
+    run = submit_command(file, out)
+    write_script(script_text(sweep, results or sweep.storage or DEFAULT_RESULTS, run), out)
     console().print(f"wrote {out}, which carries {sweep.name}; run it: {run}", soft_wrap=True)
     for name in left_behind(sweep):
         note = (

@@ -55,7 +55,7 @@ def run(sweep: Sweep, root: Path, console: Console, resume: str | None = None) -
         _check_server(tracking)
         if warning := cluster.check():
             console.print(warning, style="yellow", soft_wrap=True)
-        claims.arrive(root)
+        claims.fetch_sweep_files(root)
         folder = SweepFolder.find(root, resume) if resume else SweepFolder.create(root, sweep.name)
     with lease.held(folder):
         with refused():

@@ -17,9 +17,8 @@ from sweeps.driver.progress import Progress
 from sweeps.driver.signals import STOPS, signals_stop_tune
 from sweeps.driver.supervise import Supervise
 from sweeps.fleet import cluster
-from sweeps.fleet.ending import EndHosts
-from sweeps.fleet.follow import FollowCluster
-from sweeps.fleet.hosts import HURRY_SECONDS, Hosts
+from sweeps.fleet.callbacks import FollowCluster
+from sweeps.fleet.hosts import INTERRUPTED_SECONDS, Hosts
 from sweeps.fleet.starting import beside_driver
 from sweeps.fleet.trainable import TrialTrainable
 from sweeps.host.context import SweepContext
@@ -53,7 +52,7 @@ def search(handle: SweepHandle, console: Console) -> bool:
         console.print(f"building {sweep.model.base}, once, about half a minute")
     with refused():
         say = partial(console.print, soft_wrap=True)
-        hosts = Hosts(context, gpu=bool(plan.gpus_per_host), say=say)
+        hosts = Hosts(context, gpu=bool(plan.gpus_per_host), notify=say)
     try:
         sweep_view.publish(sweep, handle.run)
         with refused():
@@ -62,7 +61,7 @@ def search(handle: SweepHandle, console: Console) -> bool:
             console.print(line)
         progress = _run_trials(handle, hosts, context, console)
     except STOPS:
-        hosts.stop(HURRY_SECONDS)
+        hosts.stop(INTERRUPTED_SECONDS)
         raise
     finally:
         hosts.stop()
@@ -94,7 +93,7 @@ def _run_trials(
         if not bridge.is_over:
             follow = Follow(handle, progress, screen)
             supervise = Supervise(handle, progress, bridge, controller.poll, say)
-            callbacks = [EndHosts(hosts), FollowCluster(hosts), follow, supervise]
+            callbacks = [FollowCluster(hosts), follow, supervise]
             names = [trial.name for trial in over]
             tune_trials(context, hosts.slots, bridge, callbacks, names, spent)
     if bridge.exhausted:

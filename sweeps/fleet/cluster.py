@@ -35,20 +35,20 @@ _ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
-    # Tune's state of the whole sweep is read by nobody: a sweep goes on from study and records.
+    # Tune's state of the whole sweep is never read: a sweep resumes from study and records.
     "TUNE_GLOBAL_CHECKPOINT_S": "inf",
-    # Trials whose sweep was stopped have lost their hosts, and nobody waits for them any more.
+    # Trials whose sweep was stopped have lost their hosts, and nothing waits for them any more.
     "RAY_IGNORE_UNHANDLED_ERRORS": "1",
 }
 _TOKEN = secrets.token_hex(32)
-"""What this process and those that it starts know of the Ray that it starts; in no file."""
+"""The token of the Ray that this process starts; its processes inherit it, no file holds it."""
 _SOCKET = "ray/session_2026-11-30_00-00-00_000000_1234567/sockets/plasma_store"
 _LONGEST = 103
 """Bytes that the path of a socket may have."""
 
 
 def check() -> str:
-    """Look at the cluster that RAY_ADDRESS names before anything is made; return a warning.
+    """Check the cluster that RAY_ADDRESS names before anything is created; return a warning.
 
     The warning is empty for a cluster that asks for a token, and for Ray on this machine alone.
     Raises PermissionError where the cluster asks for a token that is not here.
@@ -66,7 +66,7 @@ def check() -> str:
 def connect() -> None:
     """Join the cluster that RAY_ADDRESS names, or start Ray on this machine alone.
 
-    Raises PermissionError for a folder of temporary files that belongs to somebody else.
+    Raises PermissionError for a folder of temporary files that belongs to another user.
     """
     for key, value in _ENVIRONMENT.items():
         os.environ.setdefault(key, value)
@@ -77,53 +77,40 @@ def connect() -> None:
     if ray.is_initialized():
         return
     warnings.filterwarnings("ignore", category=FutureWarning, module="ray")
-    # It says that tokens are used, as they always are.
+    # It logs that tokens are used, as they always are.
     logging.getLogger(authentication_token_setup.__name__).setLevel(logging.ERROR)
     # Ray keeps the first token that it sees, which may be that of another cluster.
     AuthenticationTokenLoader.instance().reset_cache()
+    options: dict[str, Any] = {}
     if os.environ.get("RAY_ADDRESS", "") in ("", "local"):
-        _start()
+        # Ray on loopback, with its own token, and temporary files that no other user sees.
+        os.environ[ray_access.TOKEN] = _TOKEN
+        # Ray then requires tokens by itself, and notices it although it has read its settings.
+        os.environ.pop(ray_access.MODE, None)
+        # Ray's switch, read when it was imported, by which it listens on loopback on macOS.
+        ray_constants.ENABLE_RAY_CLUSTER = False
+        cores, gpus = local_cpus(), local_gpus()
+        options = {"address": "local", "include_dashboard": False, "num_cpus": cores}
+        options |= {"num_gpus": gpus, "_temp_dir": str(_private_folder() / "ray")}
     else:
         ray_constants.ENABLE_RAY_CLUSTER = True
         if os.environ.get(ray_access.TOKEN) == _TOKEN:
             del os.environ[ray_access.TOKEN]
         # Ray's own rule for `ray start`: a token that is here is sent. An open cluster ignores it.
         authentication_token_setup.maybe_enable_token_auth_if_token_available(False)
-        ray.init(logging_level=logging.ERROR, log_to_driver=False, job_config=_job_config())
-    _heed_sigterm()
-
-
-def _start() -> None:
-    """Start Ray on loopback, with a token of its own, and temporary files that nobody else sees."""
-    os.environ[ray_access.TOKEN] = _TOKEN
-    # Ray then asks for tokens by itself, and notices it although it has read its settings.
-    os.environ.pop(ray_access.MODE, None)
-    # Ray's switch, read when it was imported, by which it listens on loopback on macOS.
-    ray_constants.ENABLE_RAY_CLUSTER = False
-    ray.init(
-        address="local",
-        include_dashboard=False,
-        num_cpus=local_cpus(),
-        num_gpus=local_gpus(),
-        logging_level=logging.ERROR,
-        log_to_driver=False,
-        job_config=_job_config(),
-        _temp_dir=str(_private_folder() / "ray"),
-    )
-
-
-def _job_config() -> JobConfig:
-    """Keep Ray's workers from importing first of all from the folder of the command.
-
-    Others' data may lie there, and a ``json.py`` among it. Ray's client, for one, does not add it.
-    """
-    return JobConfig(_client_job=True)
+    # As Ray's client does: its workers shall not import first of all from the folder of the
+    # command. Others' data may lie there, and a ``json.py`` among it.
+    job = JobConfig(_client_job=True)
+    ray.init(**options, logging_level=logging.ERROR, log_to_driver=False, job_config=job)
+    # SIGTERM interrupts the driver as Ctrl-C does; Ray has just made it abort the process.
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def _private_folder() -> Path:
     """Return the folder of temporary files of this user, whose names others could guess.
 
-    Ray lets everybody write into its own folder, where sockets and packages lie.
+    Ray lets all users write into its own folder, where sockets and packages lie.
     """
     name, named = f"sweeps-{os.getuid()}", os.environ.get("RAY_TMPDIR")
     folder = Path(named or tempfile.gettempdir()).absolute() / name
@@ -139,12 +126,6 @@ def _private_folder() -> Path:
     return folder
 
 
-def _heed_sigterm() -> None:
-    """Let SIGTERM interrupt the driver as Ctrl-C does; Ray has just made it abort the process."""
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
-
-
 def cluster_layout(sweep: Sweep) -> Layout:
     """Return the layout of the hosts on the first node that has some.
 
@@ -158,23 +139,13 @@ def cluster_layout(sweep: Sweep) -> Layout:
     return nodes.layouts(wanted, there, {}, gpu=gpu, fitting=fitting)[0][1]
 
 
-def results(calls: list[Any]) -> list[Any]:
-    """Wait for calls of hosts; raise what a host raised as if it had been raised here."""
-    try:
-        return list(ray.get(calls))
-    except ray.exceptions.RayTaskError as error:
-        if isinstance(error.cause, (ValueError, OSError)):  # a user can fix it: no traceback
-            raise error.cause from None
-        raise
-
-
 def stop(actors: list[Any], seconds: float) -> None:
-    """Ask hosts or scorers all at once to release what they hold, then end them.
+    """Let hosts or scorers release what they hold, all at once, then end them.
 
     One that has not done so after `seconds`, because it still trains, is ended all the same.
     """
-    asked = [actor.shutdown.remote() for actor in actors]
-    if asked:
-        ray.wait(asked, num_returns=len(asked), timeout=seconds)
+    calls = [actor.shutdown.remote() for actor in actors]
+    if calls:
+        ray.wait(calls, num_returns=len(calls), timeout=seconds)
     for actor in actors:
         ray.kill(actor, no_restart=True)

@@ -1,4 +1,4 @@
-"""Which trial goes to which host."""
+"""The fleet: which trial goes to which host."""
 
 from collections import Counter
 from collections.abc import Collection
@@ -14,16 +14,12 @@ class Room:
     gpu_bytes: float | None = None
     """Its share of its GPU's memory; None without a GPU, where any trial fits."""
 
-    def fits(self, need: float) -> bool:
-        """Tell whether a trial that needs so many bytes has its place here."""
-        return self.gpu_bytes is None or need <= self.gpu_bytes
-
 
 class Fleet:
     """The hosts of one sweep, and the trials that each of them has.
 
-    Becomes an actor by `ray.remote`: the driver says which hosts there are, and each trial asks
-    for a place when it begins and when it has lost its host.
+    Becomes an actor by `ray.remote`: the driver adds and removes hosts, and each trial requests
+    a place when it begins and when it has lost its host.
     """
 
     def __init__(self) -> None:
@@ -38,19 +34,19 @@ class Fleet:
         self._rooms[host] = room
 
     def remove(self, host: str) -> None:
-        """Forget a host that has left, and who was there."""
+        """Forget a host that has left, and its trials."""
         self._rooms.pop(host, None)
         self._trials = {number: at for number, at in self._trials.items() if at != host}
 
     def has(self, host: str) -> bool:
-        """Tell whether a host is still there."""
+        """Return whether a host is still there."""
         return host in self._rooms
 
     def place(self, number: int, need: float = 0.0, base: str = "") -> str | None:
         """Return the host that a trial of `need` bytes goes to; None while no slot is free.
 
-        One that asks again, because its own process died, goes back to the host that still holds
-        its slot. Else, of the hosts that it fits on and that are at most twice as full as the
+        A trial that asks again, because its own process died, goes back to the host that still
+        holds its slot. Else, of the hosts that it fits on and that are at most twice as full as the
         emptiest of them, to one that trains others on the same `base`: these share a pack. Of
         several to one with the fewest trials, and of those to one with the smallest GPU: the larger
         ones may be needed more. What fits nowhere goes to the largest GPU, where it finds out for
@@ -58,17 +54,21 @@ class Fleet:
         """
         if number in self._trials:
             return self._trials[number]
+        sizes = {host: room.gpu_bytes for host, room in self._rooms.items()}
+        fitting = [host for host, size in sizes.items() if size is None or need <= size]
+        if not fitting:
+            largest = max((size or 0.0 for size in sizes.values()), default=0.0)
+            fitting = [host for host, size in sizes.items() if size == largest]
         load = Counter(self._trials.values())
-        free = [host for host in self._fitting(need) if load[host] < self._rooms[host].slots]
+        free = [host for host in fitting if load[host] < self._rooms[host].slots]
         if not free:
             return None
         least = min(load[host] for host in free)
+        on_base = {at for other, at in self._trials.items() if self._bases[other] == base}
         chosen = min(
             (host for host in free if load[host] <= 2 * least),
-            key=lambda host: (
-                base not in self._bases_on(host), load[host], self._rooms[host].gpu_bytes or 0.0,
-            ),
-        )  # fmt: skip
+            key=lambda host: (host not in on_base, load[host], sizes[host] or 0.0),
+        )
         self._trials[number], self._bases[number] = chosen, base
         return chosen
 
@@ -78,19 +78,8 @@ class Fleet:
             del self._trials[number]
 
     def retain(self, numbers: Collection[int]) -> None:
-        """Free the slots of all other trials: who held them may have died without a word."""
+        """Free the slots of all other trials: their processes may have died without notice."""
         self._trials = {number: at for number, at in self._trials.items() if number in numbers}
-
-    def _bases_on(self, host: str) -> set[str]:
-        """Return the bases that the trials of a host train on now."""
-        return {self._bases[number] for number, at in self._trials.items() if at == host}
-
-    def _fitting(self, need: float) -> list[str]:
-        fitting = [host for host, room in self._rooms.items() if room.fits(need)]
-        if fitting:
-            return fitting
-        largest = max((room.gpu_bytes or 0.0 for room in self._rooms.values()), default=0.0)
-        return [host for host, room in self._rooms.items() if room.gpu_bytes == largest]
 
 
 def fleet_name(sweep_id: str) -> str:

@@ -1,6 +1,6 @@
-"""Whether every node sees what the sweep needs there, found out before a trial starts.
+"""The check that every node sees what the sweep needs there, before a trial starts.
 
-Results, records and snapshots lie in one folder that all nodes share: a trial goes on elsewhere
+Results, records and snapshots lie in one folder that all nodes share: a trial resumes elsewhere
 from what its lost node has written there. Data and base must be the same files on every node.
 """
 
@@ -18,22 +18,21 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from sweeps.fleet.nodes import Node
 from sweeps.results.folder import SweepFolder
 from sweeps.spec.sweep import Sweep
-from sweeps.storage import inputs, places
-from sweeps.storage.errors import StorageError, explained
-from sweeps.storage.store import Storage
+from sweeps.storage import copies, places
+from sweeps.storage.store import Storage, StorageError, storage_error
 from workers.files import fetched
 from workers.files.addresses import is_address
 
 SECONDS = 60.0
-"""A node that has not answered by then is refused; its first answer starts a process there."""
+"""A node that has not answered by then is refused; the first probe starts a process there."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Seen:
-    """What one node said."""
+    """What one node reports."""
 
     word: str | None
-    """What it read of the driver's file; None when there was none."""
+    """Content of the driver's file as it read it; None when there was none."""
     error: str | None
     """Why it could not read or write the folder."""
     digests: Mapping[str, str]
@@ -51,24 +50,28 @@ class Probe:
     def __init__(self, folder: SweepFolder, sweep: Sweep) -> None:
         self._folder = folder
         self._word = secrets.token_hex(8)
-        named = {"data.path": sweep.data.path, "data.images": sweep.data.images,
-                 "model.base": sweep.model.base}  # fmt: skip
-        stored = {field: path for field, path in named.items() if path and is_address(path)}
-        there = [path for path in named.values() if path and Path(path).is_absolute()]
         self._storage = places.address_of(folder.root)
-        inputs.share(map(Path, there))
+        data = sweep.data
+        named = {"data.path": data.path, "data.images": data.images, "model.base": sweep.model.base}
+        there = [path for path in named.values() if path and Path(path).is_absolute()]
+        copies.share(map(Path, there))
         self._digests = {path: digest(Path(path)) for path in there if Path(path).exists()}
-        self._digests |= {path: _listed(field, path) for field, path in stored.items()}
+        for field, path in named.items():
+            if path and is_address(path):
+                try:
+                    self._digests[path] = fetched.digest(path)
+                except OSError as error:
+                    raise storage_error(path, error, field) from error
 
     def begin(self, node: Node) -> Any:
-        """Ask a node; return Ray's reference of its answer."""
+        """Start the probe of a node; return Ray's reference of its answer."""
         self.leave_word()
-        place = places.shown(self._folder.probes)
         affinity = NodeAffinitySchedulingStrategy(node.id, soft=False)
-        asked: Any = ray.remote(look).options(
+        options: Any = ray.remote(look).options(
             num_cpus=0, max_retries=0, scheduling_strategy=affinity
         )
-        return asked.remote(place, node.id, list(self._digests), self._storage)
+        place = places.shown(self._folder.probes)
+        return options.remote(place, node.id, list(self._digests), self._storage)
 
     def leave_word(self) -> Path:
         """Write what the nodes must find; return the folder."""
@@ -84,21 +87,10 @@ class Probe:
         except ray.exceptions.RayError as error:
             line = str(error).strip().splitlines()[-1]
             return f"{node.name} could not be asked, is the same version installed there? ({line})"
-        return self.judged(node, seen)
+        return self.judge(node, seen)
 
-    def judged(self, node: Node, seen: Seen) -> str | None:
+    def judge(self, node: Node, seen: Seen) -> str | None:
         """Return why a node that saw this cannot take part; None when it can."""
-        return self._unshared(node, seen) or self._different(node, seen)
-
-    def problems(self, nodes: Sequence[Node]) -> dict[Node, str]:
-        """Ask nodes all at once and say of those that cannot take part what is wrong."""
-        asked = {node: self.begin(node) for node in nodes}
-        if asked:
-            ray.wait(list(asked.values()), num_returns=len(asked), timeout=SECONDS)
-        found = {node: self.problem(node, answer) for node, answer in asked.items()}
-        return {node: problem for node, problem in found.items() if problem}
-
-    def _unshared(self, node: Node, seen: Seen) -> str | None:
         root = places.shown(self._folder.root)
         fix = "every node must reach one shared folder there: name one with --results"
         if seen.error and places.around(self._folder.root):
@@ -107,9 +99,6 @@ class Probe:
             return f"{node.name} cannot use {root}: {seen.error}; {fix}"
         if seen.word != self._word or not self._folder.holds(self._folder.probes / node.id):
             return f"{node.name} has another folder at {root}; {fix}"
-        return None
-
-    def _different(self, node: Node, seen: Seen) -> str | None:
         for path, own in self._digests.items():
             if path not in seen.digests and is_address(path):
                 return f"{node.name} cannot read {path}; it needs credentials and a way there"
@@ -129,9 +118,16 @@ def look(place: str, name: str, paths: Sequence[str], storage: str | None = None
     """
     word, error = None, None
     try:
-        word = _exchanged(place, name)
+        if is_address(place):
+            store = Storage(place, patience=0.0)
+            content = store.read("driver")
+            word = content.decode() if content else None
+            store.write(name, content or b"")
+        else:
+            word = (Path(place) / "driver").read_text()
+            (Path(place) / name).write_text(word)
         if storage:
-            inputs.fetch(storage, map(Path, paths))
+            copies.fetch(storage, map(Path, paths))
     except StorageError as refused:
         error = str(refused)
     except OSError as refused:
@@ -141,24 +137,6 @@ def look(place: str, name: str, paths: Sequence[str], storage: str | None = None
         with suppress(OSError):
             found[path] = fetched.digest(path)
     return Seen(word=word, error=error, digests=found)
-
-
-def _listed(field: str, address: str) -> str:
-    try:
-        return fetched.digest(address)
-    except OSError as error:
-        raise explained(address, error, field) from error
-
-
-def _exchanged(place: str, name: str) -> str | None:
-    if is_address(place):
-        storage = Storage(place, patience=0.0)
-        said = storage.read("driver")
-        storage.write(name, said or b"")
-        return said.decode() if said else None
-    word = (Path(place) / "driver").read_text()
-    (Path(place) / name).write_text(word)
-    return word
 
 
 _WHOLE = 16_000_000
@@ -171,9 +149,9 @@ def digest(path: Path) -> str:
     Small files that stand directly in the folder, such as captions and configuration, count with
     their content; images by their size: reading them all would take as long as an epoch.
     """
-    total = hashlib.sha256()
     if path.is_file():
         return _content(path)
+    total = hashlib.sha256()
     for file in sorted(file for file in path.rglob("*") if file.is_file()):
         total.update(f"{file.relative_to(path)} {file.stat().st_size}\n".encode())
         if file.parent == path:

@@ -1,7 +1,7 @@
-"""Who may use a Ray cluster: the token that Ray asks for, and clusters that ask for none.
+"""Access to a Ray cluster: the token that Ray requires, and clusters that require none.
 
 With ``RAY_AUTH_MODE=token`` every process of a Ray cluster asks every caller for one shared token.
-Without it, anybody who reaches a port of the cluster can run code as the user who started it.
+Without it, anyone who reaches a port of the cluster can run code as the user who started it.
 """
 
 from collections.abc import Iterable, Mapping
@@ -18,20 +18,20 @@ GET_TOKEN = (
     "copy `.ray/auth_token` of the head node's home folder to this one's (mode 0600), or set "
     f"{TOKEN} to what `ray get-auth-token` prints there"
 )
-"""What to do without the token of a cluster."""
+"""The fix where the token of a cluster is missing."""
 _CHECK_ALIVE = "/ray.rpc.NodeInfoGcsService/CheckAlive"
 _SECONDS = 3.0
 
 
 class ClusterAccess(Enum):
-    """What a cluster does with a caller."""
+    """How a cluster answers a caller."""
 
     OPEN = "open"
-    """It serves everybody, with or without a token."""
+    """It serves all callers, with or without a token."""
     ACCEPTED = "accepted"
-    """It asks for a token and takes ours."""
+    """It requires a token and accepts ours."""
     REFUSED = "refused"
-    """It asks for a token, and ours is another one or missing."""
+    """It requires a token, and ours is another one or missing."""
     NONE = "none"
     """Nothing that speaks Ray's protocol in the clear answers."""
 
@@ -92,16 +92,11 @@ def exposed(address: str, hosts: Iterable[str] = ()) -> str:
 
     `address` is how it was reached, and `hosts` are those of its nodes that are known.
     """
-    seen = {host_of(address), *filter(None, hosts)}
-    reachable = sorted(host for host in seen if not is_loopback(host))
+    own = urlsplit(address if "://" in address else f"//{address}").hostname or ""
+    reachable = sorted(host for host in {own, *filter(None, hosts)} if not is_loopback(host))
     if not reachable:
         return ""
     return (
         f"the Ray cluster at {address} asks for no token: all who reach {', '.join(reachable)} can "
         f"run code on it and read its secrets; start it with {MODE}=token, see docs/cluster.md"
     )
-
-
-def host_of(address: str) -> str:
-    """Return the host of ``host:port`` or of an URL; IPv6 without brackets."""
-    return urlsplit(address if "://" in address else f"//{address}").hostname or ""

@@ -1,7 +1,7 @@
 """One scorer per node: its hosts share METEOR's JVM and the tokenized references.
 
 An actor of the driver, so it ends with the sweep, however that ends, and its JVM with it. A
-host that finds none on its own node (it was started again on another one) takes any of the sweep's.
+host that finds none on its own node (it was restarted on another one) takes any of the sweep's.
 """
 
 import hashlib
@@ -32,7 +32,7 @@ class ScorerActor:
         self._lock = threading.Lock()
 
     def start(self, key: str, given: list[Any]) -> None:
-        """Begin to load what scoring against the references in `given` needs."""
+        """Start loading what scoring against the references in `given` needs."""
         self._scorer(key, given).start()
 
     def score_each(
@@ -42,7 +42,7 @@ class ScorerActor:
         return self._scorer(key, given).score_each(several)
 
     def shutdown(self) -> None:
-        """Let go of the JVM."""
+        """End the JVM."""
         for scorer in self._scorers.values():
             scorer.close()
         self._scorers.clear()
@@ -62,12 +62,15 @@ class NodeScorer:
 
     def __init__(self, sweep_id: str, metrics: Sequence[str], *references: References) -> None:
         arguments = (tuple(metrics), *references)
-        self._actor = _nearest(sweep_id)
+        own = _name(sweep_id, ray.get_runtime_context().get_node_id())
+        there = ray.util.list_named_actors()
+        others = sorted(name for name in there if name.startswith(_name(sweep_id, "")))
+        self._actor = ray.get_actor(own if own in there or not others else others[0])
         self._key = hashlib.sha256(json.dumps(arguments).encode()).hexdigest()
         self._given = [ray.put(arguments)]
 
     def start(self) -> None:
-        """Begin to load what the metrics need running, and return at once."""
+        """Start loading what the metrics need running, and return at once."""
         self._actor.start.remote(self._key, self._given)
 
     def score(self, candidates: Mapping[str, str]) -> "Scored":
@@ -77,7 +80,7 @@ class NodeScorer:
     def score_each(self, several: Sequence[Mapping[str, str]]) -> "list[Scored]":
         """Return the scores of each; raises what `Scorer` raises.
 
-        Scoring has no side effect: what a scorer that died has not answered it is asked again.
+        Scoring has no side effect, so a call that a dying scorer has not answered is repeated.
         """
         deadline = time.monotonic() + _LOST_SECONDS
         while True:
@@ -97,26 +100,13 @@ class NodeScorer:
         """Do nothing: the scorer serves other hosts and ends with the sweep."""
 
 
-def start_scorers(sweep_id: str, nodes: Sequence[str]) -> list[Any]:
-    """Start one scorer on each of the nodes; they reserve nothing, hosts wait for them anyway."""
-    actor = ray.remote(ScorerActor)
-    return [
-        actor.options(
-            name=_name(sweep_id, node),
-            num_cpus=0,
-            max_restarts=-1,
-            scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=True),
-        ).remote()
-        for node in dict.fromkeys(nodes)
-    ]
-
-
-def _nearest(sweep_id: str) -> Any:
-    """Return the scorer of this node, or else one of another node."""
-    own = _name(sweep_id, ray.get_runtime_context().get_node_id())
-    there = ray.util.list_named_actors()
-    others = sorted(name for name in there if name.startswith(_name(sweep_id, "")))
-    return ray.get_actor(own if own in there or not others else others[0])
+def start_scorer(sweep_id: str, node: str) -> Any:
+    """Start the scorer of a node; it reserves nothing, hosts wait for it anyway."""
+    affinity = NodeAffinitySchedulingStrategy(node, soft=True)
+    options: Any = ray.remote(ScorerActor).options(
+        name=_name(sweep_id, node), num_cpus=0, max_restarts=-1, scheduling_strategy=affinity
+    )
+    return options.remote()
 
 
 def _name(sweep_id: str, node: str) -> str:

@@ -1,7 +1,8 @@
-"""Starts the actors of a fleet, each on the node where it belongs."""
+"""The actors of a fleet, each started on the node where it belongs, and what its hosts report."""
 
 import re
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -10,29 +11,19 @@ import ray
 from ray import tune
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from sweeps.capacity import memory
 from sweeps.capacity.layout import Layout
 from sweeps.capacity.memory import Bases
 from sweeps.fleet.nodes import Node
-from sweeps.fleet.placement import Fleet, fleet_name
+from sweeps.fleet.placement import Fleet, Room, fleet_name
 from sweeps.fleet.scorer import NodeScorer
 from sweeps.host.context import SweepContext
+from sweeps.spec.sweep import Sweep
 from workers.memory.fit import Device
-from workers.memory.probe import Correction
+from workers.memory.probe import Correction, largest
 
 _CRUMB = 0.0001
 """Of the resource that stands for a node, of which there is 1: Tune refuses a trial with none."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class HostReport:
-    """What a host has said of its node."""
-
-    share: Device
-    """What it has for itself."""
-    bases: Bases
-    """Those of the sweep's bases whose files are there."""
-    correction: Correction
-    """Of the estimate, by what it has measured."""
 
 
 @dataclass(kw_only=True)
@@ -42,37 +33,73 @@ class HostHandle:
     name: str
     node: Node
     actor: Any
-    said: list[str] = field(default_factory=list)
-    """Lines for the user, once it can take trials."""
-    ready: bool = False
-    slots: int = 0
-    """Trials that it holds at a time, once it is ready."""
-    gpu_bytes: float | None = None
-    """Its share of its GPU's memory, once it is ready; None without a GPU."""
-    known: HostReport | None = None
-    """What its slots follow from, once it is ready."""
-    asked: Any = None
-    """Ray's reference of its answer what it has measured; None where nobody asks."""
+    messages: list[str] = field(default_factory=list)
+    """Lines for the user, once it is warm."""
+    room: Room | None = None
+    """What it offers to trials; None until it takes some."""
+    share: Device | None = None
+    """Its part of its node's devices and memory, once it is warm."""
+    bases: Bases | None = None
+    """Those of the sweep's bases whose files are on its node, once it is warm."""
+    correction: Correction = field(default_factory=Correction)
+    """Of the estimate, by what it has measured while trials ran."""
+    measured: Any = None
+    """Ray's reference to its next correction; None when none is requested."""
     died: float | None = None
-    """When its process died first while it began, by `time.monotonic`."""
+    """When its process first died while it started, by `time.monotonic`."""
 
     def __post_init__(self) -> None:
         self.begin()
 
     def begin(self) -> None:
-        """Let it load data and base, also anew after its process has died."""
+        """Start loading data and base, also again after its process has died."""
         self.warming: Any = self.actor.warm_up.remote()
-        """Ray's reference of what it says."""
+        """Ray's reference to its messages."""
 
-    def is_worth_a_try(self, seconds: float) -> bool:
-        """Tell whether its first death is so recent; this one is the first if there was none."""
+    def finish(self) -> None:
+        """Read what the host reports when it is warm; waits for it, raises what Ray raises."""
+        self.messages = ray.get(self.warming)
+        self.share, files = ray.get([self.actor.share.remote(), self.actor.files.remote()])
+        self.bases = Bases(files)
+
+    def may_restart(self, seconds: float) -> bool:
+        """Return whether its first death is at most so long ago; the first call marks it."""
         now = time.monotonic()
         self.died = self.died or now
         return now - self.died < seconds
 
+    def has_changed(self) -> bool:
+        """Return whether the host has measured something new since the last call; never waits.
+
+        A host that restarts, because its process died, has measured nothing: its old correction
+        stays.
+        """
+        if self.measured is None:
+            self.measured = self.actor.correction.remote()
+        answered, _ = ray.wait([self.measured], timeout=0)
+        if not answered:
+            return False
+        before = self.correction
+        with suppress(ray.exceptions.RayError):  # its process has died
+            self.correction = largest([before, ray.get(self.measured)])
+        self.measured = None
+        return self.correction != before
+
+    def update_room(self, sweep: Sweep, *, gpu: bool) -> Room:
+        """Set and return what a warm host offers, by what is known of it now."""
+        assert self.share is not None
+        assert self.bases is not None
+        share, slots = self.share, sweep.resources.slots
+        if gpu and not share.gpu:  # Ray counts a GPU there that torch cannot use
+            share = Device(gpu=True, bytes=0.0)
+        if slots == "auto":
+            slots = memory.auto_slots(sweep, self.bases, share, self.correction)
+        self.room = Room(slots=slots, gpu_bytes=share.bytes if gpu else None)
+        return self.room
+
 
 def start_host(context: SweepContext, number: int, node: Node, plan: Layout) -> HostHandle:
-    """Start a host: one that dies is started again, empty, as long as its node lives."""
+    """Start a host; Ray restarts one that dies, empty, as long as its node lives."""
     from sweeps.host.actor import SPARE_CALLS, HostActor
     from workers.memory.fit import MOST_SLOTS_GPU
 
@@ -92,17 +119,13 @@ def start_host(context: SweepContext, number: int, node: Node, plan: Layout) -> 
 
 
 def start_fleet(sweep_id: str) -> Any:
-    """Start the actor that trials ask for places, beside the driver."""
+    """Start the actor that places trials on hosts, on the driver's node."""
     own = ray.get_runtime_context().get_node_id()
-    return (
-        ray.remote(Fleet)
-        .options(
-            name=fleet_name(sweep_id),
-            num_cpus=0,
-            scheduling_strategy=NodeAffinitySchedulingStrategy(own, soft=False),
-        )
-        .remote()
+    affinity = NodeAffinitySchedulingStrategy(own, soft=False)
+    options: Any = ray.remote(Fleet).options(
+        name=fleet_name(sweep_id), num_cpus=0, scheduling_strategy=affinity
     )
+    return options.remote()
 
 
 def beside_driver() -> tune.PlacementGroupFactory:
@@ -121,13 +144,13 @@ def beside_driver() -> tune.PlacementGroupFactory:
 
 
 def reason(error: Exception) -> str:
-    """Return in a line why a host could not begin."""
+    """Return in a line why a host could not start."""
     if died(error):
         return "its process died, or cannot be reached; its log is in Ray's folder on that node"
     return str(getattr(error, "cause", None) or error).strip().splitlines()[-1]
 
 
 def died(error: Exception) -> bool:
-    """Tell whether a host's process died; otherwise the error is what its own code raised."""
+    """Return whether a host's process died; otherwise the error is what its own code raised."""
     raised = isinstance(error, ray.exceptions.RayTaskError)
     return not (raised or getattr(error, "actor_init_failed", False))

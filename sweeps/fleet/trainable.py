@@ -1,4 +1,4 @@
-"""Tune's view of a trial: a thin class that asks the trial's host to do the work.
+"""Tune's view of a trial: a thin class that forwards the work to the trial's host.
 
 Its process only forwards calls, and is reused for the next trial. There are as many as trials at a
 time, so it imports next to nothing beside Tune: no torch, and not the sweep's file.
@@ -28,21 +28,16 @@ _LOST_SECONDS = 60.0
 """Ray gives a node that its network cut off half a minute before it is lost."""
 _ANSWER_SECONDS = 5.0
 _ENDING_SECONDS = 2.0
-"""So long after the fleet of a sweep has gone, Tune is ending too and asks no trial any more."""
+"""So long after the fleet of a sweep has gone, Tune is ending too and calls no trial any more."""
 
 
 class TrialTrainable(tune.Trainable):
     """One trial. ``config`` holds its number, point, base, need of memory, and what to begin from.
 
     Where it is trained is between the sweep's fleet and itself: when its host leaves the cluster
-    it goes on with another one without Tune. Tune saves nothing of it: the last rung that Tune has
-    got is in ``config``, see `sweeps.driver.callbacks.KeepAcknowledged`.
+    it resumes on another one, without Tune's knowledge. Tune saves nothing of it: the last rung
+    that Tune has acknowledged is in ``config``, see `sweeps.driver.callbacks.KeepAcknowledged`.
     """
-
-    _acknowledged: int
-    _opened: bool
-    _opening: str
-    _host: Any
 
     def setup(  # type: ignore[override]
         self, config: dict[str, Any], folder: SweepFolder, storage: str | None
@@ -54,47 +49,33 @@ class TrialTrainable(tune.Trainable):
         self._folder = replace(folder, root=places.working(storage or folder.root, TRIALS))
         self._take(config)
 
-    def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Become the next trial in the same process."""
-        self._release()
-        self._take(new_config)
-        return True
-
-    def step(self) -> dict[str, Any]:
-        """Advance one rung; an error of the trial itself comes back as a result."""
-        result = self._result()
-        if result.disk_full:
-            self._release()  # the trial resumes from the record
-        # Asked for another step, perhaps on another host, it knows that Tune has got this one.
-        if result.is_rung:
-            self._acknowledged = result.rung
-        ended = bool(result.failed) or result.is_last
-        return {**result.to_json(), "done": ended, "trial": trial_id(self._number)}
-
-    def cleanup(self) -> None:
-        """Give the slot back."""
-        self._release()
-
     def _take(self, config: dict[str, Any]) -> None:
         self._number: int = config["number"]
         self._point: dict[str, Any] = config["point"]
         self._base: str = config["base"]
         self._start = Start(**config["start"]) if config.get("start") else None
         self._need: float = config["need"]
-        self._acknowledged = config.get(ACKNOWLEDGED, 0)
+        self._acknowledged: int = config.get(ACKNOWLEDGED, 0)
         self._fleet = ray.get_actor(fleet_name(self._folder.sweep_id))
         self._placed: str | None = None
         self._opened = False
         self._past: list[RungResult] = []
 
-    def _result(self) -> RungResult:
-        """Return the next rung, or why the trial cannot go on.
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Become the next trial in the same process."""
+        self.cleanup()
+        self._take(new_config)
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Advance one rung; an error of the trial itself comes back as a result.
 
         Raises what Ray raises when the host's process died: Tune counts that, and tries again.
         """
-        while True:
+        result: RungResult | None = None
+        while result is None:
             try:
-                return (None if self._opened else self._open()) or self._next()
+                result = (None if self._opened else self._open()) or self._next()
             except ray.exceptions.RayError as error:
                 of_ray = isinstance(error, ray.exceptions.RayActorError)  # also what a host raises
                 if isinstance(error, ray.exceptions.RayTaskError) and not of_ray:
@@ -102,9 +83,29 @@ class TrialTrainable(tune.Trainable):
                 if not self._host_has_left():
                     raise
                 self._placed, self._opened = None, False
+        if result.disk_full:
+            self.cleanup()  # it resumes from the record
+        # At the next step, perhaps on another host, it knows that Tune has got this one.
+        if result.is_rung:
+            self._acknowledged = result.rung
+        ended = bool(result.failed) or result.is_last
+        return {**result.to_json(), "done": ended, "trial": trial_id(self._number)}
+
+    def cleanup(self) -> None:
+        """Give the slot back."""
+        if self._opened:
+            self._opened = False
+            # Waited for: a call whose caller has died may never be carried out.
+            with contextlib.suppress(ray.exceptions.RayError):
+                ray.get(
+                    self._host.close.remote(self._number, self._opening), timeout=_CLOSE_SECONDS
+                )
+        if self._placed:
+            self._fleet.release.remote(self._number, self._placed)
+            self._placed = None
 
     def _host_has_left(self) -> bool:
-        """Wait until the host is out of the fleet, or answers again; tell which."""
+        """Wait until the host is out of the fleet, or answers again; return whether it is out."""
         deadline = time.monotonic() + _LOST_SECONDS
         while time.monotonic() < deadline:
             try:
@@ -119,19 +120,19 @@ class TrialTrainable(tune.Trainable):
             time.sleep(_PAUSE_SECONDS)
         return False
 
-    def _place(self) -> None:
-        """Wait for a slot: while nodes are missing there may be fewer of them than trials."""
+    def _open(self) -> RungResult | None:
+        """Open a slot, after waiting for a place; return why the trial cannot begin, or None.
+
+        While nodes are missing there may be fewer places than trials.
+        """
         while self._placed is None:
-            placing: Any = self._fleet.place.remote(self._number, self._need, self._base)
-            host: str | None = ray.get(placing)
+            place: Any = self._fleet.place
+            host: str | None = ray.get(place.remote(self._number, self._need, self._base))
             try:
                 self._host = ray.get_actor(host or "")
                 self._placed = host
             except ValueError:  # no slot is free, or its node has just left
                 time.sleep(_PAUSE_SECONDS)
-
-    def _open(self) -> RungResult | None:
-        self._place()
         self._opening = secrets.token_hex(8)
         opening: Any = self._host.open.remote(self._number, self._point, self._start, self._opening)
         failure: RungResult | None = ray.get(opening)
@@ -143,24 +144,11 @@ class TrialTrainable(tune.Trainable):
 
     def _next(self) -> RungResult:
         """Return the next rung: from the record if it is there, otherwise by training."""
-        return self._past.pop(0) if self._past else self._advance()
-
-    def _advance(self) -> RungResult:
+        if self._past:
+            return self._past.pop(0)
         while self._folder.holds(self._folder.paused):
             ray.get(self._fleet.has.remote(self._placed))  # raises when the sweep ends meanwhile
             time.sleep(_PAUSE_SECONDS)
-        advancing: Any = self._host.advance.remote(self._number)
-        result: RungResult = ray.get(advancing)
+        advance: Any = self._host.advance
+        result: RungResult = ray.get(advance.remote(self._number))
         return result
-
-    def _release(self) -> None:
-        if self._opened:
-            self._opened = False
-            # Waited for: a call whose caller has died may never be carried out.
-            with contextlib.suppress(ray.exceptions.RayError):
-                ray.get(
-                    self._host.close.remote(self._number, self._opening), timeout=_CLOSE_SECONDS
-                )
-        if self._placed:
-            self._fleet.release.remote(self._number, self._placed)
-            self._placed = None

@@ -1,4 +1,4 @@
-"""Which files are not sent: names that may hold secrets, and rules in the form of .gitignore.
+"""The files that are not sent: names that may hold secrets, and rules in the form of .gitignore.
 
 The names in `NEVER` and `NEVER_FOLDERS` are not sent, whatever their case, unless a line of
 ``.sweepsignore`` names the very file: ``!/keys/demo.pem`` does, ``!/keys/`` and ``!*`` do not.
@@ -7,7 +7,7 @@ former sends what git leaves alone. Both files are read from the working folder 
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import translate
 from pathlib import Path, PurePosixPath
@@ -32,7 +32,7 @@ NEVER = (
     *("*.tfvars", "*.tfvars.json", "*.tfstate*"),
     # tokens
     *("token", "token.txt", "token.json", "*_token", "*_token.txt", "*.token", "*.env"),
-    # what shells and their like remember
+    # histories of shells and other programs
     *("*_history", "_viminfo"),
 )
 """Names in lower case of files and folders that are not sent, wherever they lie."""
@@ -44,7 +44,7 @@ NEVER_FOLDERS = (
 _NEVER = re.compile("|".join(map(translate, NEVER)))
 _NEVER_FOLDERS = re.compile("|".join(map(translate, (*NEVER, *NEVER_FOLDERS))))
 _HARMLESS = frozenset((".huggingface.yaml",))
-"""Begins with a dot, and tells `datasets` how a folder is divided."""
+"""Begins with a dot; `datasets` reads from it how a folder is divided."""
 
 
 @dataclass(frozen=True)
@@ -65,24 +65,18 @@ class IgnoreRule:
 class Ignored:
     """The rules of one working folder."""
 
-    def __init__(self, rules: Sequence[IgnoreRule]) -> None:
-        self._rules = tuple(rules)
-        self._spec = GitIgnoreSpec.from_lines([rule.text for rule in rules])
-        self._allowing = {rule.text: rule for rule in rules if rule.place.startswith(OWN)}
-
-    @classmethod
-    def of(cls, folder: Path) -> "Ignored":
-        """Read the rules of a working folder."""
-        rules = []
+    def __init__(self, folder: Path) -> None:
+        self._rules: list[IgnoreRule] = []
         for name in (GITIGNORE, OWN):
             file = folder / name
             lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
-            rules += [
+            self._rules += [
                 IgnoreRule(line, f"{name}:{number}", f"!{line}")
                 for number, line in enumerate(lines, 1)
                 if line.strip()  # the library numbers no empty lines
             ]
-        return cls(rules)
+        self._spec = GitIgnoreSpec.from_lines([rule.text for rule in self._rules])
+        self._allowing = {rule.text: rule for rule in self._rules if rule.place.startswith(OWN)}
 
     def rule(self, path: str) -> IgnoreRule | None:
         """Return the rule that leaves a path out; that of a folder ends with a slash."""
@@ -103,7 +97,7 @@ class Ignored:
         return next((line for line in lines if line), None)
 
     def names(self, path: str) -> bool:
-        """Tell whether a line of ``.sweepsignore`` sends this one file."""
+        """Return whether a line of ``.sweepsignore`` sends this one file."""
         return line_for(path) in self._allowing
 
     def _allowed(self, path: str, at: str) -> IgnoreRule | None:
@@ -120,16 +114,15 @@ def _blocked(path: str) -> Iterator[tuple[str, str]]:
             ((*NEVER, *NEVER_FOLDERS), _NEVER_FOLDERS) if is_folder else (NEVER, _NEVER)
         )
         # A picture of a key is no key; contents with a private key are refused whatever the name.
-        picture = not is_folder and not part.startswith(".") and _is_picture(part)
+        picture = (
+            not (is_folder or part.startswith("."))
+            and PurePosixPath(part.lower()).suffix in SUFFIXES
+        )
         if part == ".." or part in _HARMLESS or picture:
             continue
         if pattern.match(part.lower()):
             name = next(each for each in known if re.match(translate(each), part.lower()))
             yield "/".join(parts[:end]) + ("/" if is_folder else ""), name
-
-
-def _is_picture(name: str) -> bool:
-    return PurePosixPath(name.lower()).suffix in SUFFIXES
 
 
 def line_for(path: str) -> str:

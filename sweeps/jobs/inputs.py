@@ -1,10 +1,10 @@
-"""Which files a sweep reads: those of this machine are sent, those of the cluster are named.
+"""The files that a sweep reads: those of this machine are sent, those of the cluster are named.
 
 A relative path is one of this machine and goes along; an absolute one is the cluster's.
 """
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -30,18 +30,8 @@ TEMPLATES = "additional_chat_templates"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Input:
-    """A file or folder that a sweep file names."""
-
-    field: str
-    """Dotted field, such as ``data.path``."""
-    path: str
-    """As it is written in the file."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class Inputs:
-    """What a sweep reads of this machine."""
+    """The files of this machine that a sweep reads."""
 
     files: Mapping[str, str]
     """Path below the working folder -> the field that names it, directly or through its table."""
@@ -60,7 +50,9 @@ def read(sweep: Sweep) -> Inputs:
     """
     files: dict[str, str] = {}
     folders: list[str] = []
-    for base in filter(_is_here, _bases(sweep)):
+    for base in _bases(sweep):
+        if not (_is_relative(base) and os.path.lexists(base)):
+            continue  # a name on the hub, or a path of the cluster
         _refuse_outside("model.base", base)
         files |= _named(_checkpoint(Path(base)), "model.base")
         folders.append(base)
@@ -73,20 +65,17 @@ def read(sweep: Sweep) -> Inputs:
     return Inputs(files=files, folders=tuple(folders), problems=problems)
 
 
-def expected(sweep: Sweep) -> list[Input]:
-    """Return what a sweep reads on the cluster itself, as a process there sees it."""
-    return [one for one in _written(sweep) if Path(one.path).is_absolute()]
-
-
-def _written(sweep: Sweep) -> Iterator[Input]:
+def expected(sweep: Sweep) -> list[tuple[str, str]]:
+    """Return the fields and paths that a sweep reads on the cluster, as a process there sees it."""
     data = sweep.data
-    yield from (Input(field="model.base", path=base) for base in _bases(sweep))
+    named = [("model.base", base) for base in _bases(sweep)]
     if data.path is not None:
-        yield Input(field="data.path", path=data.path)
+        named.append(("data.path", data.path))
     if data.images is not None:
         table = Path(data.path or ".")
         beside = table.parent if table.is_file() else table
-        yield Input(field="data.images", path=str(beside / data.images))
+        named.append(("data.images", str(beside / data.images)))
+    return [(field, path) for field, path in named if Path(path).is_absolute()]
 
 
 def _bases(sweep: Sweep) -> list[str]:
@@ -125,11 +114,6 @@ def _checkpoint(folder: Path) -> list[Path]:
     if ".bin" in suffixes and ".safetensors" not in suffixes:
         raise ValueError(own_code.pickled(str(folder)))
     return [file for file in there if any(fnmatchcase(file.name, name) for name in CHECKPOINT)]
-
-
-def _is_here(path: str) -> bool:
-    """Tell a path of this machine from a name on the hub, and from a path of the cluster."""
-    return _is_relative(path) and os.path.lexists(path)
 
 
 def _is_relative(path: str) -> bool:

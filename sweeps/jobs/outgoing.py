@@ -1,21 +1,27 @@
 """The files that leave this machine: each checked by its name, its links and its kind, then read.
 
-A file is read once, through no link, and only these bytes are packed, so that nobody who may write
-to the folder can put another file in its place in between.
+A file is read once, through no link, and only these bytes are packed, so that no other user who may
+write to the folder can put another file in its place in between.
 """
 
 import os
 import re
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from rich.console import Console
 
 from sweeps.jobs import inputs
 from sweeps.jobs.ignoring import OWN, Ignored, IgnoreRule, line_for
 from sweeps.jobs.inputs import Inputs
+from sweeps.results.retention import format_bytes
 from sweeps.spec.sweep import Sweep
 
+LARGEST = 10
+UNNAMED = "named by no field and no table"
+_NAMES = 5
 _PRIVATE_KEY = re.compile(rb"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY")
 
 
@@ -32,12 +38,12 @@ class File:
     size: int
     """Bytes."""
     allowed: IgnoreRule | None
-    """The line by which it is sent in spite of its name."""
+    """The line of ``.sweepsignore`` by which it is sent in spite of its name."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outgoing:
-    """What a sweep sends besides its own file."""
+    """The files that a sweep sends besides its own."""
 
     files: Sequence[File]
     """Sorted by name."""
@@ -54,33 +60,44 @@ class Outgoing:
         return sorted(self.files, key=lambda file: file.size, reverse=True)[:count]
 
 
-def outgoing(sweep: Sweep, *, follow_links: bool = False) -> Outgoing:
+def collect_files(sweep: Sweep, *, follow_links: bool = False) -> Outgoing:
     """List what a sweep sends from the current folder.
 
     Raises ValueError for a file that a rule leaves out, one that is no regular file, and one that a
     link takes from outside of the folder unless `follow_links`; and as `sweeps.jobs.inputs.read`.
     """
-    found, ignored, root = inputs.read(sweep), Ignored.of(Path()), Path.cwd().resolve()
-    places = {name: Path(os.path.realpath(name)) for name in found.files}
-    if not follow_links:
-        for name, place in places.items():
-            if not place.is_relative_to(root):
-                raise ValueError(_leads_out(found.files[name], name, root))
-    _refuse_ignored(found.files, places, root, ignored)
+    found, ignored, root = inputs.read(sweep), Ignored(Path()), Path.cwd().resolve()
     files = []
-    for name, place in sorted(places.items()):
+    for name, field in sorted(found.files.items()):
+        place = Path(os.path.realpath(name))
+        inside = place.is_relative_to(root)
+        if not (inside or follow_links):
+            step = root
+            for part in Path(name).parts:
+                step /= part
+                if not Path(os.path.realpath(step)).is_relative_to(root):
+                    break
+            raise ValueError(
+                f"{field}: {name} must lie in the working folder {root}, and the link "
+                f"{step.relative_to(root)} leads to {os.path.realpath(step)}; copy it here, name "
+                "the absolute path where all nodes of the cluster see it, or send it with "
+                "--follow-links"
+            )
+        target = str(place.relative_to(root)) if inside else place.name
+        rule = ignored.rule(name) or ignored.never(target)
+        if rule is not None:  # its job would look for the sweep's own data in vain
+            others = sum(1 for other in found.files if str(ignored.rule(other)) == str(rule)) - 1
+            more = f" and {others} more" if others > 0 else ""
+            link = "" if target == name or ignored.rule(name) else f", a link to {target},"
+            raise ValueError(
+                f"{field}: {name}{link}{more} is read by the sweep and not sent because of the "
+                f"rule {rule}; a line `{rule.fix}` in {OWN} sends it"
+            )
         info = place.lstat()
         if not stat.S_ISREG(info.st_mode):
-            raise ValueError(_irregular(found.files[name], name))
-        files.append(
-            File(
-                name=name,
-                field=found.files[name],
-                place=place,
-                size=info.st_size,
-                allowed=ignored.allowed(name) or ignored.allowed(_target(place, root)),
-            )
-        )
+            raise ValueError(_irregular(field, name))
+        allowed = ignored.allowed(name) or ignored.allowed(target)
+        files.append(File(name=name, field=field, place=place, size=info.st_size, allowed=allowed))
     return Outgoing(files=files, inputs=found, ignored=ignored)
 
 
@@ -118,41 +135,61 @@ def _opened(place: Path) -> int:
         os.close(folder)
 
 
-def _refuse_ignored(
-    files: Mapping[str, str], places: Mapping[str, Path], root: Path, ignored: Ignored
-) -> None:
-    """Refuse a sweep whose own data a rule leaves out: its job would look for it in vain."""
-    for name, field in files.items():
-        target = _target(places[name], root)
-        rule = ignored.rule(name) or ignored.never(target)
-        if rule is None:
-            continue
-        others = sum(1 for other in files if str(ignored.rule(other)) == str(rule)) - 1
-        more = f" and {others} more" if others > 0 else ""
-        link = "" if target == name or ignored.rule(name) else f", a link to {target},"
-        raise ValueError(
-            f"{field}: {name}{link}{more} is read by the sweep and not sent because of the rule "
-            f"{rule}; a line `{rule.fix}` in {OWN} sends it"
-        )
+def show(sent: Outgoing, console: Console, *, everything: bool = False) -> None:
+    """Print how much is sent, the largest files, and what deserves a look.
+
+    With `everything`, before it is sent: all files, and what stays of the folders that hold them.
+    """
+    files = sent.files if everything else sent.largest(LARGEST)
+    count = f" and {len(sent.files)} file{'s' * (len(sent.files) != 1)}, {sent.size / 1e6:.1f} MB"
+    which = f"; the {LARGEST} largest:" if len(files) < len(sent.files) else ""
+    total = f"the sweep file{count if files else ' alone'}{which}"
+    console.print(f"{'would send' if everything else 'sends'} {total}", soft_wrap=True)
+    for file in files:
+        console.print(f"{format_bytes(file.size):>9}  {_printable(file.name)}", soft_wrap=True)
+    for file in sent.files:
+        if file.allowed is not None:
+            line = f"on purpose, because of {file.allowed}: {_printable(file.name)}"
+            console.print(line, style="yellow", soft_wrap=True)
+    if sent.inputs.problems:
+        skipped = _some(sent.inputs.problems, "; ")
+        console.print(f"skipped, as data.on_bad_sample says: {skipped}", soft_wrap=True)
+    if everything:
+        left: dict[str, list[str]] = {}
+        for name, reason in dict(_left(sent)).items():  # one folder may hold another
+            left.setdefault(reason, []).append(name)
+        for reason, names in sorted(left.items()):
+            console.print(f"stays here, {reason}: {_some(names)}", soft_wrap=True)
 
 
-def _target(place: Path, root: Path) -> str:
-    """Return what a link names: a path below the working folder, else only the file's name."""
-    return str(place.relative_to(root)) if place.is_relative_to(root) else place.name
+def _left(sent: Outgoing) -> Iterator[tuple[str, str]]:
+    """Yield what is not sent of the folders that hold what is, with the reason."""
+    names = {file.name for file in sent.files}
+    inside = {str(folder) for name in names for folder in Path(name).parents}
+    for top in dict.fromkeys(sent.inputs.folders):
+        for at, folders, files in os.walk(top):
+            place = Path(at)
+            for folder in sorted(folders):
+                path = str(place / folder)
+                rule = sent.ignored.rule(f"{path}/")
+                if path not in inside and (rule or os.path.islink(path)):
+                    folders.remove(folder)
+                    yield f"{path}/", f"by the rule {rule}" if rule else UNNAMED
+            for file in sorted(files):
+                path = str(place / file)
+                if path not in names:
+                    rule = sent.ignored.rule(path)
+                    yield path, f"by the rule {rule}" if rule else UNNAMED
 
 
-def _leads_out(field: str, name: str, root: Path) -> str:
-    """Return the error for a file behind a link that leads out of the working folder."""
-    path = root
-    for part in Path(name).parts:
-        path /= part
-        if not Path(os.path.realpath(path)).is_relative_to(root):
-            break
-    return (
-        f"{field}: {name} must lie in the working folder {root}, and the link "
-        f"{path.relative_to(root)} leads to {os.path.realpath(path)}; copy it here, name the "
-        "absolute path where all nodes of the cluster see it, or send it with --follow-links"
-    )
+def _some(names: Sequence[str], separator: str = ", ") -> str:
+    more = f" and {len(names) - _NAMES} more" if len(names) > _NAMES else ""
+    return separator.join(map(_printable, names[:_NAMES])) + more
+
+
+def _printable(name: str) -> str:
+    """Return a name without control characters for the terminal."""
+    return name if name.isprintable() else ascii(name)
 
 
 def _irregular(field: str, name: str) -> str:

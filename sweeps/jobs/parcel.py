@@ -1,6 +1,6 @@
 """What is sent with a job: one zip with the complete sweep file and the local files it reads.
 
-The zip is there for as long as it takes to send it, and nobody but its owner can read it.
+The zip exists for as long as it takes to send it, and only its owner can read it.
 """
 
 import hashlib
@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 from sweeps.jobs.outgoing import Outgoing, contents
 from sweeps.spec.load import dump
@@ -25,8 +24,8 @@ MIB = 1024 * 1024
 MOST_BYTES = 90 * MIB
 """Most that is sent; Ray refuses packages of 100 MiB."""
 LEFT_SECONDS = 3600.0
-"""So old a zip is left from a command that was killed."""
-_BORN = (1980, 1, 1, 0, 0, 0)  # the oldest date of the format: equal contents are equal zips
+"""A zip that is this old was left by a command that was killed."""
+_OLDEST = (1980, 1, 1, 0, 0, 0)  # the oldest date of the format: equal contents are equal zips
 _SHOWN = 3
 
 
@@ -43,18 +42,28 @@ class Parcel:
 
     @property
     def digest(self) -> str:
-        """Tells one parcel from another."""
+        """Distinguishes parcels."""
         return hashlib.sha256(f"{self.inputs}\n{self.text}".encode()).hexdigest()[:16]
 
 
-def parcel(sweep: Sweep, sent: Outgoing) -> Parcel:
+def pack(sweep: Sweep, sent: Outgoing) -> Parcel:
     """Read what a sweep sends.
 
     Raises ValueError when that is too much, and as `sweeps.jobs.outgoing.contents` does.
     """
-    _refuse_heavy(sent)
+    if sent.size > MOST_BYTES:
+        largest = [f"{file.name} ({file.size / MIB:.1f} MiB)" for file in sent.largest(_SHOWN)]
+        raise ValueError(
+            f"the sweep would send {sent.size / MIB:.0f} MiB in {len(sent.files)} files, and must "
+            f"send at most {MOST_BYTES / MIB:.0f} MiB, for Ray keeps it in the head's memory; the "
+            f"largest: {', '.join(largest)}. Put the data on storage that all nodes see and name "
+            "its absolute path"
+        )
     files = {file.name: contents(file, sent.ignored) for file in sent.files}
-    return Parcel(text=dump(sweep), files=files, inputs=_digest(files))
+    digest = hashlib.sha256()
+    for name, content in files.items():
+        digest.update(f"{name}\0{hashlib.sha256(content).hexdigest()}\n".encode())
+    return Parcel(text=dump(sweep), files=files, inputs=digest.hexdigest()[:16])
 
 
 @contextmanager
@@ -66,9 +75,15 @@ def archived(parcel: Parcel, keep: Path | None = None) -> Iterator[Path]:
     folder = _private_folder() if keep is None else keep.parent
     descriptor, name = tempfile.mkstemp(dir=folder, prefix=".", suffix=".zip")
     file = Path(name)
+    entries = {SPEC: parcel.text.encode()}
+    entries |= {f"{INPUTS}/{path}": content for path, content in parcel.files.items()}
     try:
-        with os.fdopen(descriptor, "wb") as stream:
-            _write(parcel, stream)
+        with os.fdopen(descriptor, "wb") as stream, zipfile.ZipFile(stream, "w") as archive:
+            for path, content in entries.items():
+                entry = zipfile.ZipInfo(path, _OLDEST)
+                entry.compress_type = zipfile.ZIP_DEFLATED
+                entry.external_attr = 0o600 << 16  # for its owner, also where Ray unpacks it
+                archive.writestr(entry, content)
         if keep is not None:
             file = file.replace(keep)
         yield file
@@ -80,42 +95,9 @@ def _private_folder() -> Path:
     """Return the folder of zips in the cache, without what killed commands have left there."""
     folder = cache.folder() / "parcels"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    folder.chmod(0o700)  # an earlier version has made it for everybody
+    folder.chmod(0o700)  # an earlier version made it readable for all
     for file in folder.iterdir():
         with suppress(FileNotFoundError):  # another command has removed it
             if time.time() - file.stat().st_mtime > LEFT_SECONDS:
                 file.unlink()
     return folder
-
-
-def _write(parcel: Parcel, stream: BinaryIO) -> None:
-    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr(_entry(SPEC), parcel.text)
-        for name, content in parcel.files.items():
-            archive.writestr(_entry(f"{INPUTS}/{name}"), content)
-
-
-def _entry(name: str) -> zipfile.ZipInfo:
-    """Return an entry that only the owner can read, also where Ray unpacks it."""
-    entry = zipfile.ZipInfo(name, _BORN)
-    entry.compress_type, entry.external_attr = zipfile.ZIP_DEFLATED, 0o600 << 16
-    return entry
-
-
-def _refuse_heavy(sent: Outgoing) -> None:
-    if sent.size <= MOST_BYTES:
-        return
-    named = ", ".join(f"{file.name} ({file.size / MIB:.1f} MiB)" for file in sent.largest(_SHOWN))
-    raise ValueError(
-        f"the sweep would send {sent.size / MIB:.0f} MiB in {len(sent.files)} files, and must send "
-        f"at most {MOST_BYTES / MIB:.0f} MiB, for Ray keeps it in the head's memory; the largest: "
-        f"{named}. Put the data on storage that all nodes see and name its absolute path"
-    )
-
-
-def _digest(files: Mapping[str, bytes]) -> str:
-    """Return a digest of names and contents."""
-    digest = hashlib.sha256()
-    for name, content in files.items():
-        digest.update(f"{name}\0{hashlib.sha256(content).hexdigest()}\n".encode())
-    return digest.hexdigest()[:16]

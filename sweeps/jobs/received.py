@@ -12,33 +12,27 @@ from sweeps.storage import places
 from workers.files.atomic import atomic_path
 
 KEPT_SECONDS = 24 * 3600.0
-"""So long the files of a sweep stay without one."""
+"""So long the files stay after their last use by a sweep."""
 
 
-def settled(source: Path, results: Path, digest: str) -> Path:
+def store_inputs(source: Path, results: Path, digest: str) -> Path:
     """Return the folder of the sweep's files among the results, put there unless it is there."""
     target = results / INPUTS / digest
     if not target.exists():
-        _make_private(target.parent)
+        # The folder of all inputs is for its owner, and for a group that may write the results:
+        # nodes read it as the user who writes there. One that is there keeps its mode.
+        results.mkdir(parents=True, exist_ok=True)
+        group = results.stat().st_mode & 0o070
+        target.parent.mkdir(mode=0o700 | (group if group & 0o020 else 0), exist_ok=True)
         with atomic_path(target) as partial:
             partial.mkdir()
             if source.exists():  # by contents alone: what Ray unpacked is its owner's, all of it
                 shutil.copytree(source, partial, dirs_exist_ok=True, copy_function=shutil.copyfile)
-    target.touch()  # used: `prune` leaves it alone until its sweep is there
+    target.touch()  # used: `prune_inputs` leaves it alone until its sweep is there
     return target
 
 
-def _make_private(folder: Path) -> None:
-    """Make the folder of all inputs: for its owner, and for a group that may write the results.
-
-    Nodes read it as the user who writes there; a folder that is there keeps its mode.
-    """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    group = folder.parent.stat().st_mode & 0o070
-    folder.mkdir(mode=0o700 | (group if group & 0o020 else 0), exist_ok=True)
-
-
-def prune(results: Path) -> None:
+def prune_inputs(results: Path) -> None:
     """Remove the files of sweeps that are gone from the results, a day after their last use.
 
     In an object store they stay: drivers on other machines may use them, too.
@@ -54,11 +48,13 @@ def prune(results: Path) -> None:
 
 
 def refuse_absent(sweep: Sweep) -> None:
-    """Raise ValueError for what the sweep file names on the cluster and what is not here."""
+    """Raise ValueError for paths of the cluster in the sweep file that do not exist here."""
     here = socket.gethostname()
-    absent = [one for one in expected(sweep) if not Path(one.path).exists()]
+    absent = [
+        f"{field}: {path} must be on every node of the cluster, and is not on {here} "
+        "(a relative path is sent from where you submit)"
+        for field, path in expected(sweep)
+        if not Path(path).exists()
+    ]
     if absent:
-        raise ValueError("; ".join(
-            f"{one.field}: {one.path} must be on every node of the cluster, and is not on {here} "
-            "(a relative path is sent from where you submit)" for one in absent
-        ))  # fmt: skip
+        raise ValueError("; ".join(absent))

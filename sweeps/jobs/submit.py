@@ -13,18 +13,21 @@ from typing import Any
 
 from rich.console import Console
 
-from sweeps.jobs import environment, preview
-from sweeps.jobs.cluster import SWEEP, Cluster, ClusterError, Job
-from sweeps.jobs.follow import follow
-from sweeps.jobs.outgoing import outgoing
-from sweeps.jobs.parcel import Parcel, archived, parcel
-from sweeps.spec.storage import refuse_unfit
+from sweeps.jobs.cluster import STOP_SECONDS, SWEEP, Cluster, ClusterError, Job
+from sweeps.jobs.outgoing import collect_files, show
+from sweeps.jobs.parcel import Parcel, archived, pack
+from sweeps.jobs.submitted import follow
+from sweeps.spec import credentials
+from sweeps.spec.storage import refuse_unfit, variables
 from sweeps.spec.sweep import Sweep
 from sweeps.version import installed_version
 from workers.files.addresses import is_address
+from workers.redaction import is_secret, redact, secret_values
 
 DIGEST = "digest"
-"""Key of a job's metadata: tells what was submitted from anything else."""
+"""Key of a job's metadata: distinguishes what was submitted from anything else."""
+OFFLINE = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE")
+"""Variables that a job has if its sender has them."""
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -41,7 +44,7 @@ class Options:
     env: Iterable[str] = ()
     """Variables of the job, as ``NAME=VALUE``."""
     go_on: bool | None = None
-    """With a half-finished sweep of this name: go on with it, begin a new one, or refuse."""
+    """With a half-finished sweep of this name: resume it, begin a new one, or refuse."""
     follow_links: bool = False
     """Send files that lie outside of the working folder behind a link."""
     archive: Path | None = None
@@ -50,7 +53,7 @@ class Options:
 
 @dataclass(frozen=True, kw_only=True)
 class JobRequest:
-    """What is sent: the arguments of Ray's own ``ray job submit``."""
+    """The arguments of Ray's own ``ray job submit``."""
 
     job_id: str
     command: tuple[str, ...]
@@ -63,64 +66,118 @@ class JobRequest:
         return {"working_dir": str(archive), "env_vars": dict(self.variables)}
 
 
-def submit(sweep: Sweep, options: Options, console: Console, *, wait: bool = True) -> int:
+def submit(
+    sweep: Sweep, options: Options, console: Console, *, dry_run: bool = False, wait: bool = True
+) -> int:
     """Submit a sweep, or find the job that its key names; return the command's exit code.
 
-    Raises ValueError or OSError for what a user can fix; nothing is left behind then.
+    A dry run shows what would be sent and what would stay here, without a call to the cluster; it
+    writes the archive alone, if there is to be one. Raises ValueError or OSError for what a user
+    can fix; nothing is left behind then.
     """
     _refuse(sweep, options)
-    files = outgoing(sweep, follow_links=options.follow_links)
-    content = parcel(sweep, files)
-    request = _request(sweep, options, content)
+    files = collect_files(sweep, follow_links=options.follow_links)
+    if dry_run:
+        show(files, console, everything=True)
+    content = pack(sweep, files)
+    request = job_request(sweep, options, content)
+    if dry_run:
+        if options.archive is not None:
+            with archived(content, options.archive):
+                line = stock_line(options.address, request, options.archive)
+                console.print(f"the same by Ray alone: {line}", soft_wrap=True)
+        return 0
     cluster = Cluster.at(options.address)
-    earlier = _earlier(cluster, request, options)
+    job = _earlier(cluster, request, options)
     if warning := cluster.exposed():
         console.print(warning, style="yellow", soft_wrap=True)
-    if earlier is None:
-        preview.show(files, console)
+    if job is None:
+        show(files, console)
+        for name in missing_secrets(sweep, os.environ):
+            line = (
+                f"not sent, for Ray would show it to others: {name}; it must be set on the "
+                "cluster's nodes before `ray start`"
+            )
+            console.print(line, style="yellow", soft_wrap=True)
         with archived(content, options.archive) as archive:
-            job = _sent(cluster, request, archive, sweep, console)
+            command = shlex.join(request.command)
+            new = cluster.submit(request.job_id, command, request.env(archive), request.metadata)
+            job = cluster.job(request.job_id)
+        if new:
+            at = f"--address {shlex.quote(cluster.address)}"
+            console.print(f"submitted as {job.id}", style="bold")
+            console.print(f"  follow  sweeps logs {job.id} --follow {at}", soft_wrap=True)
+            console.print(f"  stop    sweeps stop {job.id} {at}", soft_wrap=True)
+        else:  # the same request was sent twice at once, and this one came second
+            _same(job, request)
         if options.archive is not None:
-            _say_stock_line(cluster.address, request, options.archive, console)
+            line = stock_line(cluster.address, request, options.archive)
+            console.print(f"the same by Ray alone: {line}", soft_wrap=True)
     else:
-        console.print(f"{earlier.id} was submitted before and is {earlier.status.lower()}")
-        job = earlier
-    if not wait:
-        return 0
-    return follow(cluster, job, console)
+        console.print(f"{job.id} was submitted before and is {job.status.lower()}")
+    return follow(cluster, job, console) if wait else 0
 
 
-def dry_run(sweep: Sweep, options: Options, console: Console) -> None:
-    """Show what `submit` would send and what would stay here, without asking the cluster.
-
-    Nothing is written but the archive, where one is asked for. Raises ValueError as `submit` does.
-    """
-    _refuse(sweep, options)
-    files = outgoing(sweep, follow_links=options.follow_links)
-    preview.show_all(files, console)
-    content = parcel(sweep, files)
-    request = _request(sweep, options, content)
-    if options.archive is not None:
-        with archived(content, options.archive):
-            _say_stock_line(options.address, request, options.archive, console)
+def job_request(sweep: Sweep, options: Options, content: Parcel) -> JobRequest:
+    """Return the request for a sweep; raises ValueError for a variable that is a secret."""
+    choice = {True: ("--resume",), False: ("--fresh",), None: ()}[options.go_on]
+    version = installed_version()
+    sender = ("--sender", version) if version else ()
+    places = ("--results", options.results, "--inputs", content.inputs)
+    command = ("python", "-m", "sweeps.cli.job", *places, *sender, *choice)
+    env = job_variables(options.env, os.environ)
+    digest = sha256(repr((content.digest, command, env)).encode()).hexdigest()[:16]
+    key = options.key or datetime.now().strftime("%Y%m%d-%H%M%S")
+    return JobRequest(
+        job_id=f"{sweep.name}-{key}",
+        command=command,
+        variables=env,
+        metadata={SWEEP: sweep.name, DIGEST: digest, "results": options.results},
+    )
 
 
 def stock_line(address: str, request: JobRequest, archive: Path) -> str:
-    """Return the ``ray job submit`` that does the same, under an id that Ray makes up."""
-    return shlex.join([
-        "ray", "job", "submit", "--address", address,
-        "--runtime-env-json", json.dumps(request.env(archive)), "--metadata-json",
-        json.dumps(request.metadata), "--", *request.command,
-    ])  # fmt: skip
+    """Return the ``ray job submit`` that does the same, under an id that Ray generates."""
+    env = json.dumps(request.env(archive.absolute()))
+    options = ("--address", address, "--runtime-env-json", env)
+    metadata = ("--metadata-json", json.dumps(request.metadata))
+    return shlex.join(("ray", "job", "submit", *options, *metadata, "--", *request.command))
 
 
-def _say_stock_line(address: str, request: JobRequest, archive: Path, console: Console) -> None:
-    line = stock_line(address, request, archive.absolute())
-    console.print(f"the same by Ray alone: {line}", soft_wrap=True)
+def job_variables(assignments: Iterable[str], sender: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables of a job: assignments such as ``HF_HOME=/shared/hf``, and the sender's.
+
+    Ray keeps a job's environment and shows it to all who see its dashboard. So no secret is sent:
+    MLflow's password, the hub's token and the study's password are set on every node before
+    ``ray start``, and the job inherits them from there. Raises ValueError for a malformed
+    assignment, and for one that would reveal a secret.
+    """
+    result = {name: sender[name] for name in OFFLINE if name in sender}
+    result["RAY_JOB_STOP_WAIT_TIME_S"] = str(STOP_SECONDS)
+    for assignment in assignments:
+        name, equals, value = assignment.partition("=")
+        if not equals or not name.isidentifier():
+            raise ValueError(f"--env must look like HF_HOME=/shared/hf, got {assignment!r}")
+        known = value in secret_values(os.environ)
+        if known or is_secret(name) or redact(value, {}) != value:
+            raise ValueError(
+                f"--env {name} must not be a secret: Ray shows a job's environment to all who see "
+                "its dashboard; set it on every node before `ray start`"
+            )
+        result[name] = value
+    return result
+
+
+def missing_secrets(sweep: Sweep, sender: Mapping[str, str]) -> list[str]:
+    """Return the variables with secrets that the sender has, or the file names: none is sent."""
+    server = sweep.tracking.uri is not None and sweep.tracking.uri.startswith("http")
+    used = [credentials.USER, credentials.PASSWORD, "MLFLOW_TRACKING_TOKEN"] if server else []
+    present = [name for name in (*used, "HF_TOKEN") if name in sender]
+    return [*present, *variables(sweep.search.storage or "")]
 
 
 def _refuse(sweep: Sweep, options: Options) -> None:
-    """Raise ValueError for options that cannot be."""
+    """Raise ValueError for invalid options."""
     if not (options.results.startswith(("/", "~")) or is_address(options.results)):
         raise ValueError(
             "--results must be an absolute folder on storage that every node of the cluster sees, "
@@ -137,33 +194,6 @@ def _refuse(sweep: Sweep, options: Options) -> None:
         raise ValueError(
             f"--archive must be a file *.zip in a folder that is there, got {options.archive}"
         )
-
-
-def _request(sweep: Sweep, options: Options, content: Parcel) -> JobRequest:
-    """Say what is asked of the cluster; raises ValueError for a variable that is a secret."""
-    command = job_command(options.results, content.inputs, options.go_on)
-    variables = environment.sent(options.env, os.environ)
-    digest = sha256(repr((content.digest, command, variables)).encode()).hexdigest()[:16]
-    key = options.key or datetime.now().strftime("%Y%m%d-%H%M%S")
-    return JobRequest(
-        job_id=f"{sweep.name}-{key}",
-        command=command,
-        variables=variables,
-        metadata=_metadata(sweep, options.results, digest),
-    )
-
-
-def _metadata(sweep: Sweep, results: str, digest: str) -> dict[str, str]:
-    """Return what whoever follows the job needs to know of the sweep."""
-    return {
-        SWEEP: sweep.name,
-        DIGEST: digest,
-        "results": results,
-        "objective": sweep.search.objective.metric,
-        "mode": str(sweep.search.objective.mode),
-        "trials": str(sweep.search.trials),
-        "epochs": str(sweep.most_epochs),
-    }
 
 
 def _earlier(cluster: Cluster, request: JobRequest, options: Options) -> Job | None:
@@ -189,39 +219,10 @@ def _earlier(cluster: Cluster, request: JobRequest, options: Options) -> Job | N
 
 
 def _same(job: Job, request: JobRequest) -> Job:
+    """Return a job with the id of a request; raises `ClusterError` if it is another one."""
     if job.metadata.get(DIGEST) != request.metadata[DIGEST]:
         raise ClusterError(
             f"{job.id} was submitted with another file, data or options; submit this with another "
             "--idempotency-key"
         )
     return job
-
-
-def _sent(
-    cluster: Cluster, request: JobRequest, archive: Path, sweep: Sweep, console: Console
-) -> Job:
-    for name in environment.missing(sweep, os.environ):
-        console.print(
-            f"not sent, for Ray would show it to others: {name}; it must be set on the cluster's "
-            "nodes before `ray start`", style="yellow", soft_wrap=True,
-        )  # fmt: skip
-    env = request.env(archive)
-    new = cluster.submit(request.job_id, shlex.join(request.command), env, request.metadata)
-    job = cluster.job(request.job_id)
-    if not new:  # the same submission from elsewhere was faster
-        return _same(job, request)
-    at = f"--address {shlex.quote(cluster.address)}"
-    console.print(f"submitted as {job.id}", style="bold")
-    console.print(f"  follow  sweeps logs {job.id} --follow {at}", soft_wrap=True)
-    console.print(f"  stop    sweeps stop {job.id} {at}", soft_wrap=True)
-    return job
-
-
-def job_command(results: str, inputs: str, go_on: bool | None) -> tuple[str, ...]:
-    """Return the command of a job."""
-    choice = {True: ("--resume",), False: ("--fresh",), None: ()}[go_on]
-    sender = ("--sender", version) if (version := installed_version()) else ()
-    return (
-        "python", "-m", "sweeps.cli.job", "--results", results, "--inputs", inputs,
-        *sender, *choice,
-    )  # fmt: skip

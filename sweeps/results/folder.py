@@ -48,7 +48,7 @@ class SweepFolder:
                 folder.path.mkdir()
             except FileExistsError:  # another sweep of the same name was faster
                 continue
-            if claims.claimed(folder.path):
+            if claims.try_claim(folder.path):
                 return folder
 
     @classmethod
@@ -64,7 +64,7 @@ class SweepFolder:
     def every(cls, root: Path) -> "list[SweepFolder]":
         """Return the folders of all sweeps by name, of which only the sweep file may be here."""
         root = root.absolute()
-        claims.arrive(root)
+        claims.fetch_sweep_files(root)
         found = sorted(path.parent.name for path in root.glob("*/sweep.yaml"))
         return [cls(root=root, sweep_id=name) for name in found]
 

@@ -92,7 +92,7 @@ def held(folder: SweepFolder) -> Iterator[None]:
             raise _driven(folder, other)
         own = Driver.this()
         folder.write(folder.driver, json.dumps(asdict(own), indent=1))
-        if not claims.is_last(folder.driver):
+        if not claims.wrote_last(folder.driver):
             raise _driven(folder, read(folder))
     ended = threading.Event()
     heart = threading.Thread(target=_beat, args=(folder, own, ended), daemon=True)

@@ -16,7 +16,7 @@ from sweeps.results import best, record
 from sweeps.results.folder import SweepFolder
 from sweeps.spec.sweep import Search, Sweep, values_of
 from sweeps.storage import copies
-from sweeps.storage.errors import StorageError
+from sweeps.storage.store import StorageError
 
 GB = 1e9
 KEPT_SNAPSHOTS = 3

@@ -1,4 +1,4 @@
-"""Answering calls: from the body of a request to captions, many calls at once."""
+"""From the bodies of requests to captions, many calls at once."""
 
 import asyncio
 import os
@@ -8,7 +8,7 @@ from functools import partial
 
 import torch
 
-from sweeps.serving.batcher import WAIT, Batcher, Call
+from sweeps.serving.batcher import WAIT, Call
 from sweeps.serving.decoders import CHEAP, FEW, Decoder, Decoders, Opened
 from sweeps.serving.keeper import Keeper
 from sweeps.serving.limits import Quota
@@ -29,20 +29,20 @@ DECODERS = 8
 class Answers:
     """Captions for calls: images are decoded in other processes, one by one, and batched."""
 
-    def __init__(self, keeper: Keeper, batcher: Batcher) -> None:
-        self._keeper = keeper
-        self._batcher = batcher
+    def __init__(self, keeper: Keeper) -> None:
+        self.keeper = keeper
+        self._batcher = keeper.batcher
         self._images = Quota(IMAGES, FEW, "images")
         self._pixels = Quota(PIXELS, CHEAP, "pixels")
         threads = torch.get_num_threads()
-        batcher.run(lambda: torch.set_num_threads(threads))
+        self._batcher.run(lambda: torch.set_num_threads(threads))
         count = min(max(os.cpu_count() or 1, 2), DECODERS)
         # Each of these would else have as many threads of its own for torch, which then wait for
         # each other, for seconds on a busy machine.
         self._threads = ThreadPoolExecutor(
             count, "encoder", initializer=torch.set_num_threads, initargs=(1,)
         )
-        self._decoders = Decoders(keeper.folder, self._threads, count)
+        self._decoders = Decoders(keeper.model.images, self._threads, count)
 
     async def captions(self, body: bytes | bytearray) -> list[str]:
         """Return a caption per image of a call, in order.
@@ -51,7 +51,7 @@ class Answers:
         what has not begun is not done, and a process that decodes for it is ended.
         """
         call = Call()
-        with self._keeper.lease() as served, ExitStack() as held:
+        with self.keeper.lease() as served, ExitStack() as held:
             captioner = served.captioner
             held.callback(call.cancel)
             await self._room(QUEUED)
@@ -67,7 +67,7 @@ class Answers:
             return await asyncio.gather(*map(asyncio.wrap_future, call.captions))
 
     def close(self) -> None:
-        """End the processes, and the threads when they have done what they are at."""
+        """End the processes, and the threads when they have finished their work."""
         self._decoders.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
@@ -108,10 +108,8 @@ def _read(
     opened = decoder.open(body)
     for number, request in enumerate(opened.requests):
         captioner.check_question(request.question, f"inputs[{number}].question")
-    return opened, [
-        captioner.prepare_image(image, request, f"inputs[{number}]")
-        for number, (image, request) in enumerate(zip(opened.images, opened.requests, strict=False))
-    ]
+    both = enumerate(zip(opened.images, opened.requests, strict=False))
+    return opened, [captioner.prepare_image(*each, f"inputs[{number}]") for number, each in both]
 
 
 def _prepared(decoder: Decoder, opened: Opened, number: int, captioner: Captioner) -> Prepared:

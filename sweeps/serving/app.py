@@ -1,4 +1,4 @@
-"""The HTTP side: routes, refusals, and how long a call may take."""
+"""The HTTP side of serving: routes, refusals, and the time limit of a call."""
 
 import asyncio
 from contextlib import suppress
@@ -9,25 +9,23 @@ from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.requests import ClientDisconnect
 
-from sweeps.serving import bodies
 from sweeps.serving.answers import Answers
-from sweeps.serving.batcher import Batcher
-from sweeps.serving.bodies import Bodies
-from sweeps.serving.keeper import Keeper
-from sweeps.serving.limits import CallError
+from sweeps.serving.limits import Bodies, CallError, discard
 from workers.inference.caption_requests import RequestError
 
 PAGE = Path(__file__).with_name("page.html")
 SECONDS = 120.0
 """Seconds in which a call is answered, from when its body is there."""
 CODES = {
-    403: "PERMISSION_DENIED", 500: "INTERNAL_ERROR", 503: "TEMPORARILY_UNAVAILABLE",
+    403: "PERMISSION_DENIED",
+    500: "INTERNAL_ERROR",
+    503: "TEMPORARILY_UNAVAILABLE",
     504: "DEADLINE_EXCEEDED",
-}  # fmt: skip
+}
 """HTTP status -> MLflow's code of the error, where it is not that of a bad request."""
 _CLOSE = {"Connection": "close"}
-SAID_WITH = {403: _CLOSE, 408: _CLOSE, 413: _CLOSE, 421: _CLOSE, 503: {"Retry-After": "1"}}
-"""HTTP status -> headers: the rest of a body is not waited for; a client may come again."""
+HEADERS = {403: _CLOSE, 408: _CLOSE, 413: _CLOSE, 421: _CLOSE, 503: {"Retry-After": "1"}}
+"""HTTP status -> headers: the rest of a body is not waited for; a client may retry."""
 LEFT = 499
 """Status in the log for a client that left before its answer, as nginx has it."""
 JSON = "application/json"
@@ -41,9 +39,7 @@ POLICY = (
 class Front:
     """The answers to all routes."""
 
-    def __init__(self, keeper: Keeper, batcher: Batcher, answers: Answers) -> None:
-        self._keeper = keeper
-        self._batcher = batcher
+    def __init__(self, answers: Answers) -> None:
         self._answers = answers
         self._bodies = Bodies()
         self._limits: set[asyncio.Timeout] = set()
@@ -55,7 +51,19 @@ class Front:
         self._limits.add(limit)
         try:
             async with limit:
-                return await self._captions(request, limit)
+                kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+                if kind != JSON:
+                    await discard(request)
+                    got = kind[:60] or "none"
+                    return refusal(415, f"the content type must be {JSON}, got {got}")
+                async with self._bodies.read(request) as body:
+                    if not self._ending:
+                        limit.reschedule(asyncio.get_running_loop().time() + SECONDS)
+                    leaving = asyncio.create_task(_end_when_left(request, limit))
+                    try:
+                        return JSONResponse({"predictions": await self._answers.captions(body)})
+                    finally:
+                        leaving.cancel()
         except CallError as error:
             return refusal(error.status, str(error))
         except RequestError as error:
@@ -73,22 +81,8 @@ class Front:
         finally:
             self._limits.remove(limit)
 
-    async def _captions(self, request: Request, limit: asyncio.Timeout) -> Response:
-        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if kind != JSON:
-            await bodies.discard(request)
-            return refusal(415, f"the content type must be {JSON}, got {kind[:60] or 'none'}")
-        async with self._bodies.read(request) as body:
-            if not self._ending:
-                limit.reschedule(asyncio.get_running_loop().time() + SECONDS)
-            leaving = asyncio.create_task(_end_when_left(request, limit))
-            try:
-                return JSONResponse({"predictions": await self._answers.captions(body)})
-            finally:
-                leaving.cancel()
-
     def end(self, seconds: float) -> None:
-        """Have the requests that were taken answered or given up in so many seconds."""
+        """Let the requests that were taken be answered or given up in so many seconds."""
         self._ending = True
         until = asyncio.get_running_loop().time() + seconds
         for limit in self._limits:
@@ -96,9 +90,10 @@ class Front:
                 limit.reschedule(min(until, limit.when() or until))
 
     async def model(self, _: Request) -> Response:
-        """``GET /model``: what answers, since when, and how much it did."""
-        counts = {"images": self._batcher.images, "batches": self._batcher.batches}
-        return JSONResponse({**self._keeper.facts(), **counts})
+        """``GET /model``: the version that answers, since when, and how much it did."""
+        keeper = self._answers.keeper
+        counts = {"images": keeper.batcher.images, "batches": keeper.batcher.batches}
+        return JSONResponse({**keeper.facts(), **counts})
 
     async def page(self, _: Request) -> Response:
         """``GET /``: a page to try an image."""
@@ -124,22 +119,25 @@ async def _end_when_left(request: Request, limit: asyncio.Timeout) -> None:
 def refusal(status: int, message: str) -> Response:
     """Return an answer in the form of MLflow's errors."""
     content = {"error_code": CODES.get(status, "INVALID_PARAMETER_VALUE"), "message": message}
-    return JSONResponse(content, status_code=status, headers=SAID_WITH.get(status))
+    return JSONResponse(content, status_code=status, headers=HEADERS.get(status))
 
 
 def make_app(front: Front) -> FastAPI:
     """Return the application."""
     app = FastAPI(title="sweeps serve", docs_url=None, redoc_url=None, openapi_url=None)
     app.router.add_route("/invocations", front.invocations, methods=["POST"])
-    gets = {
-        "/": front.page, "/model": front.model, "/health": front.health, "/ping": front.health,
+    for path, answer in {
+        "/": front.page,
+        "/model": front.model,
+        "/health": front.health,
+        "/ping": front.health,
         "/version": front.version,
-    }  # fmt: skip
-    for path, answer in gets.items():
+    }.items():
         app.router.add_route(path, answer, methods=["GET"])
-    app.add_exception_handler(Exception, _failed)
+
+    async def failed(_: Request, error: Exception) -> Response:
+        name = type(error).__name__
+        return refusal(500, f"the model failed on this request ({name}); see the log")
+
+    app.add_exception_handler(Exception, failed)
     return app
-
-
-async def _failed(_: Request, error: Exception) -> Response:
-    return refusal(500, f"the model failed on this request ({type(error).__name__}); see the log")

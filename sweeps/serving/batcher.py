@@ -1,4 +1,4 @@
-"""Images of concurrent calls, written together: one thread that owns the model."""
+"""Captions of concurrent calls, written together: one thread that owns the model."""
 
 import threading
 import time
@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from workers.inference.captioner import BATCH, Captioner, Prepared
 
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 class Call:
-    """Images that were handed in together."""
+    """Images that were submitted together."""
 
     def __init__(self) -> None:
         self.captions: list[Future[str]] = []
@@ -53,25 +53,13 @@ class _Image:
         return self.begin + FIXED + self.prepared.max_new_tokens
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _QueuedCall:
-    function: Callable[[], Any]
-    result: "Future[Any]" = field(default_factory=Future)
-
-    def do(self) -> None:
-        try:
-            self.result.set_result(self.function())
-        except Exception as error:  # it is raised where it was asked for
-            self.result.set_exception(error)
-
-
 class Batcher:
     """Writes captions batch by batch, and does between batches what changes the model.
 
     A batch begins `WAIT` after its first image came, and after the batch before, whose clients may
-    ask again; or as soon as it has `BATCH` images. Calls have fair shares (start-time fair
-    queueing, Goyal et al. 1996): what a call asks for is added up, and the image with the lowest
-    sum is next, so that a small call passes large ones.
+    call again; or as soon as it has `BATCH` images. Calls have fair shares (start-time fair
+    queueing, Goyal et al. 1996): the costs of a call's images are added up, and the image with the
+    lowest sum is next, so that a small call passes large ones.
     """
 
     def __init__(self) -> None:
@@ -85,8 +73,8 @@ class Batcher:
         self._now = 0
         self._ended = 0.0
         self.waiting: list[_Image] = []
-        """Images that no `generate` has begun with, whose turn is next first."""
-        self._tasks: deque[_QueuedCall] = deque()
+        """Images that no `generate` has begun with, in the order of their turns."""
+        self._tasks: deque[Callable[[], None]] = deque()
         self._change = threading.Condition()
         self._thread = threading.Thread(target=self._work, name="batcher", daemon=True)
         self._thread.start()
@@ -105,17 +93,23 @@ class Batcher:
 
     def run(self, function: Callable[[], T]) -> T:
         """Return what `function` returns, or raise what it raises, when called between batches."""
-        task = _QueuedCall(function=function)
+        result: Future[T] = Future()
+
+        def task() -> None:
+            try:
+                result.set_result(function())
+            except Exception as error:  # it is raised where the result is waited for
+                result.set_exception(error)
+
         with self._change:
             self._tasks.append(task)
             self._change.notify()
-        result: T = task.result.result()
-        return result
+        return result.result()
 
     def close(self, seconds: float | None = None) -> bool:
-        """End the thread after all that was handed in before; return whether it has ended.
+        """End the thread after all that was submitted before; return whether it has ended.
 
-        With `seconds`, what nobody has begun is given up, and what runs has so long to end.
+        With `seconds`, what has not begun is given up, and what runs has so long to end.
         """
         with self._change:
             self._open = False
@@ -140,7 +134,7 @@ class Batcher:
                 self.held -= sum(image.prepared.size for image in batch)
                 tasks, self._tasks = self._tasks, deque()
             for task in tasks:
-                task.do()
+                task()
 
     def _collect(self) -> list[_Image]:
         """Take the images that are to be written next: the first, and others of its kind."""
@@ -158,7 +152,7 @@ class Batcher:
                 left.append(image)
             elif image.caption.set_running_or_notify_cancel():
                 batch.append(image)
-            else:  # nobody waits for it any more
+            else:  # its call was cancelled
                 self.held -= image.prepared.size
         self.waiting = left
         if batch:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from sweeps.names import printable
@@ -17,37 +17,33 @@ from workers.inference.predict import Adapted
 
 @dataclass(frozen=True, kw_only=True)
 class CaptionResult:
-    """What is said of one file: its caption, or why it has none."""
+    """The caption of one file, or why it has none."""
 
     path: Path
     caption: str | None = None
     error: str | None = None
 
-    def values(self) -> dict[str, str]:
-        """Return it as JSON has it."""
-        said = {"caption": self.caption} if self.error is None else {"error": self.error}
-        return {"path": str(self.path), **{key: str(value) for key, value in said.items()}}
-
 
 def caption_files(
     paths: Sequence[Path], source: str, results: Path, question: str | None, as_json: bool
 ) -> bool:
-    """Print a caption of each image, and say on stderr which have none; return whether all have.
+    """Print a caption of each image, on stderr the errors; return whether all have a caption.
 
     `source` is what `sweeps.promotion.adapters.open_adapter` takes. Raises ValueError and
-    OSError, before anything is written, for a model that cannot be loaded or asked so.
+    OSError, before anything is written, for a model that cannot be loaded or takes no question.
     """
     captioner = load(source, results)
-    lines: list[CaptionResult] = []
-    for line in captioned(captioner, paths, question):
-        lines.append(line)
-        if line.error is not None:
-            complain(f"error: {line.error}")
+    found: list[CaptionResult] = []
+    for each in captioned(captioner, paths, question):
+        found.append(each)
+        if each.error is not None:
+            complain(f"error: {each.error}")
         elif not as_json:
-            print(printable(f"{line.path}\t{line.caption}"), flush=True)
+            print(printable(f"{each.path}\t{each.caption}"), flush=True)
     if as_json:
-        print(json.dumps([line.values() for line in lines], ensure_ascii=False, indent=2))
-    return all(line.error is None for line in lines)
+        rows = [{k: str(v) for k, v in asdict(each).items() if v is not None} for each in found]
+        print(json.dumps(rows, ensure_ascii=False, indent=2))
+    return all(each.error is None for each in found)
 
 
 def load(source: str, results: Path) -> Captioner:
@@ -66,33 +62,22 @@ def load(source: str, results: Path) -> Captioner:
 def captioned(
     captioner: Captioner, paths: Sequence[Path], question: str | None
 ) -> Iterator[CaptionResult]:
-    """Yield a line per image, in order, writing `BATCH` images at a time.
+    """Yield a result per image, in order, writing `BATCH` images at a time.
 
     Raises ValueError for a question to a model that takes none, or the reverse.
     """
     captioner.check_question(question, "--question")
     for start in range(0, len(paths), BATCH):
-        some = paths[start : start + BATCH]
-        yield from _written(
-            captioner, [(path, _prepared(captioner, path, question)) for path in some]
-        )
-
-
-def _prepared(captioner: Captioner, path: Path, question: str | None) -> Prepared | str:
-    """Return the image as the model takes it, or why it cannot be read."""
-    try:
-        return captioner.prepare_file(path, question)
-    except (ImageError, RequestError) as error:
-        return str(error)
-
-
-def _written(
-    captioner: Captioner, ready: Sequence[tuple[Path, Prepared | str]]
-) -> Iterator[CaptionResult]:
-    images = [one for _, one in ready if isinstance(one, Prepared)]
-    written = iter(captioner.write_all(images))
-    for path, one in ready:
-        if isinstance(one, str):
-            yield CaptionResult(path=path, error=one)
-        else:
-            yield CaptionResult(path=path, caption=next(written))
+        batch: list[tuple[Path, Prepared | str]] = []
+        for path in paths[start : start + BATCH]:
+            try:
+                batch.append((path, captioner.prepare_file(path, question)))
+            except (ImageError, RequestError) as error:
+                batch.append((path, str(error)))
+        images = [one for _, one in batch if isinstance(one, Prepared)]
+        written = iter(captioner.write_all(images))
+        for path, one in batch:
+            if isinstance(one, str):
+                yield CaptionResult(path=path, error=one)
+            else:
+                yield CaptionResult(path=path, caption=next(written))

@@ -1,6 +1,6 @@
-"""A process that reads what strangers send: it can be ended, and has little memory.
+"""A process that reads untrusted calls and images: it can be ended, and has little memory.
 
-It imports no torch. It is given calls and asked for their images, see `main`; the other side is
+It imports no torch. It takes calls and returns their images, see `main`; the other side is
 `sweeps.serving.decoders`.
 """
 
@@ -25,7 +25,7 @@ BAND = 1_000_000
 
 
 def main() -> None:
-    """Do what comes on stdin until it ends; each order and each answer is a line of JSON.
+    """Execute orders from stdin until it ends; each order and each answer is a line of JSON.
 
     ``{"open": bytes, "cheap": pixels, "few": images}``, followed by the body of a call, is answered
     with its requests without images, the pixels of each, and how many images follow: all, if they
@@ -47,15 +47,15 @@ def main() -> None:
                 fields = [one.model_dump(exclude={"image"}) for one in requests]
                 cheap = len(pixels) <= order["few"] and sum(pixels) <= order["cheap"]
                 wanted = range(len(pixels) if cheap else 0)
-                say({"pixels": pixels, "requests": fields, "images": len(wanted)})
+                write({"pixels": pixels, "requests": fields, "images": len(wanted)})
             else:
                 wanted = range(order["decode"], order["decode"] + 1)
             for number in wanted:
                 send(caption_requests.open_image(requests[number], f"inputs[{number}]", folder))
         except RequestError as error:
-            say({"refused": str(error)})
+            write({"refused": str(error)})
         except MemoryError:
-            say({"refused": "the request takes too much memory to be read; send it in parts"})
+            write({"refused": "the request takes too much memory to be read; send it in parts"})
         sys.stdout.buffer.flush()
 
 
@@ -69,14 +69,14 @@ def parsed(body: bytes) -> list[CaptionRequest]:
     return caption_requests.parse(call["inputs"])
 
 
-def say(answer: object) -> None:
+def write(answer: object) -> None:
     """Write an answer."""
     sys.stdout.buffer.write(json.dumps(answer).encode() + b"\n")
 
 
 def send(image: "Image") -> None:
     """Write an image, in parts: all at once would need its memory twice."""
-    say({"size": image.size})
+    write({"size": image.size})
     rows = max(BAND // image.width, 1)
     for top in range(0, image.height, rows):
         band = image.crop((0, top, image.width, min(top + rows, image.height)))

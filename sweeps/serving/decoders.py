@@ -1,9 +1,8 @@
-"""The processes that read calls and decode images, and whose turn it is."""
+"""The processes that read calls and decode images, and the order in which calls get them."""
 
 import asyncio
 import json
 import os
-import subprocess
 import sys
 from bisect import insort
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -11,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from subprocess import DEVNULL, PIPE, Popen
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from workers.inference.caption_requests import MAX_PIXELS, CaptionRequest, RequestError
@@ -26,7 +26,7 @@ AT_WORK = MAX_PIXELS
 PATIENCE = 15.0
 """Seconds for one image; the process that takes longer is ended."""
 GRACE = 0.2
-"""Seconds for an image that nobody waits for any more: a new process takes as long to start."""
+"""Seconds for an image of a call that has left: a new process takes as long to start."""
 INHERITED = ("LD_LIBRARY_PATH", "PYTHONHOME")
 """Variables without which some installations of Python do not start."""
 
@@ -55,11 +55,16 @@ class Decoder:
         environment = {name: os.environ[name] for name in INHERITED if name in os.environ}
         environment["PYTHONPATH"] = os.pathsep.join(map(os.path.abspath, sys.path))
         environment["MALLOC_ARENA_MAX"] = "2"  # each thread's would count against its limit
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "sweeps.serving.decoder", *([str(folder)] * bool(folder))],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-            env=environment, start_new_session=True,
-        )  # fmt: skip
+        own = [
+            sys.executable,
+            "-P",
+            "-m",
+            "sweeps.serving.decoder",
+            *([str(folder)] * bool(folder)),
+        ]
+        self._process = Popen(
+            own, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, env=environment, start_new_session=True
+        )
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self.pid = self._process.pid
@@ -67,12 +72,12 @@ class Decoder:
         self._output: IO[bytes] = self._process.stdout
 
     def open(self, body: bytes | bytearray) -> Opened:
-        """Hand over a call; raises `RequestError` for one that cannot be answered."""
+        """Send a call to it; raises `RequestError` for one that cannot be answered."""
         self._order({"open": len(body), "cheap": CHEAP, "few": FEW}, body)
-        said = self._answer()
-        requests = [CaptionRequest.model_validate(one) for one in said["requests"]]
-        images = [self._image() for _ in range(said["images"])]
-        return Opened(requests=requests, pixels=said["pixels"], images=images)
+        answer = self._answer()
+        requests = [CaptionRequest.model_validate(one) for one in answer["requests"]]
+        images = [self._image() for _ in range(answer["images"])]
+        return Opened(requests=requests, pixels=answer["pixels"], images=images)
 
     def image(self, number: int) -> "Image":
         """Return an image of the call that was opened last; raises `RequestError`."""
@@ -80,7 +85,7 @@ class Decoder:
         return self._image()
 
     def end(self) -> None:
-        """Kill it: who waits for its answer gets an EOFError or a BrokenPipeError."""
+        """Kill it: a thread that waits for its answer gets an EOFError or a BrokenPipeError."""
         self.ended = True
         self._process.kill()
 
@@ -100,10 +105,10 @@ class Decoder:
         line = self._output.readline()
         if not line.endswith(b"\n"):
             raise EOFError
-        said: dict[str, Any] = json.loads(line)
-        if "refused" in said:
-            raise RequestError(said["refused"])
-        return said
+        answer: dict[str, Any] = json.loads(line)
+        if "refused" in answer:
+            raise RequestError(answer["refused"])
+        return answer
 
     def _image(self) -> "Image":
         from PIL import Image
@@ -133,7 +138,9 @@ class DecoderLease:
         except RuntimeError:  # no thread can start; one that is free later may still do it
             self.decoder.end()
             raise
-        job.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody may ask
+        job.add_done_callback(
+            lambda done: done.cancelled() or done.exception()
+        )  # it may never be read
         try:
             async with asyncio.timeout(PATIENCE):
                 return await asyncio.shield(job)
@@ -217,15 +224,14 @@ class Decoders:
 
     def _begin(self) -> None:
         for wanted in tuple(self._waiting):
-            if not wanted.decoder.done() and self._may_begin(wanted):  # it may just have left
+            if wanted.cost <= CHEAP:
+                fits = bool(self._free)
+            else:
+                fits = len(self._free) > 1 and self._at_work + wanted.weight <= AT_WORK
+            if fits and not wanted.decoder.done():  # it may just have left
                 self._waiting.remove(wanted)
                 self._at_work += wanted.weight
                 wanted.decoder.set_result(self._free.pop())
-
-    def _may_begin(self, wanted: _WaitingCall) -> bool:
-        if wanted.cost <= CHEAP:
-            return bool(self._free)
-        return len(self._free) > 1 and self._at_work + wanted.weight <= AT_WORK
 
     def _put_back(self, decoder: Decoder, weight: int) -> None:
         if decoder.ended:

@@ -1,6 +1,7 @@
 """``sweeps predict``: captions or answers of a trained adapter, as a file to hand in."""
 
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 from pathlib import Path
 
 from rich.console import Console
@@ -11,13 +12,12 @@ from sweeps.promotion.adapters import TrainedAdapter, open_adapter, with_progres
 from sweeps.quiet import quiet_libraries
 from sweeps.results.folder import SweepFolder
 from sweeps.serving import prediction_files
-from sweeps.spec.load import Sweep, load, override, read
+from sweeps.spec.load import load, override, read
 from sweeps.spec.problems import refuse_any
 from sweeps.spec.validation import issues_of
 from sweeps.spec.yaml_file import Document
 from workers.data.sample import SPLITS, DataSet, Sample
 from workers.recipe import Recipe
-from workers.report import Prediction
 
 
 def write_predictions(
@@ -30,7 +30,7 @@ def write_predictions(
     data: str | None = None,
     overrides: Iterable[str] = (),
 ) -> None:
-    """Write what the adapter that `source` names says about each sample of a split.
+    """Write the predictions of the adapter that `source` names for each sample of a split.
 
     The data are those the adapter was trained on, or those of `data`: a sweep file, a ready
     recipe or an earlier sweep. `overrides` such as ``data.path=photos`` or
@@ -43,7 +43,7 @@ def write_predictions(
         raise ValueError(f"--split must be one of {', '.join(SPLITS)}; got {show(split)}")
     prediction_files.check_out(out)
     with open_adapter(source, results) as found:
-        recipe = overridden(_recipe(found, data, results), overrides)
+        recipe = override_recipe(_recipe(found, data, results), overrides)
         samples = _samples(recipe, split, console)
         console.print(f"{found.title}: {len(samples)} samples of {split}", soft_wrap=True)
         if found.base not in (None, recipe.model.base):
@@ -51,9 +51,22 @@ def write_predictions(
                 f"note: the adapter was trained on {found.base}, not on {recipe.model.base}",
                 soft_wrap=True,
             )
-        predictions = _predict(found, recipe, samples, console)
+        quiet_libraries()  # before their first import, which is when they print
+        from workers.families.prompts import Asking
+        from workers.inference.predict import Adapted, predict
+
+        adapted = Adapted.load(recipe.model, recipe.quantization, found.path)
+        asking = Asking(task=recipe.task, prompt=recipe.prompt)
+        written = predict(adapted, samples, asking, recipe.evaluate)
+        predictions = list(with_progress(written, len(samples), console))
     if all(sample.captions for sample in samples):
-        console.print(f"scores on {split}: {scores(predictions, recipe)}", soft_wrap=True)
+        from workers.metrics.scorer import Scorer
+
+        truths = {each.image_id: each.references for each in predictions}
+        with closing(Scorer(recipe.evaluate.metrics, truths)) as scorer:
+            scored = scorer.score({each.image_id: each.caption for each in predictions})
+        scores = ", ".join(f"{name} {value:.4f}" for name, value in scored.corpus.items())
+        console.print(f"scores on {split}: {scores}", soft_wrap=True)
     kept, emptied = prediction_files.by_the_rules(predictions, samples, recipe)
     prediction_files.write(out, kept, recipe)
     console.print(f"wrote {len(kept)} predictions to {out}", soft_wrap=True)
@@ -61,19 +74,7 @@ def write_predictions(
         console.print(f"emptied {emptied} that broke the challenge's format rule")
 
 
-def scores(predictions: Sequence[Prediction], recipe: Recipe) -> str:
-    """Return the recipe's metrics of the predictions in words; all must have references."""
-    from workers.metrics.scorer import Scorer
-
-    scorer = Scorer(recipe.evaluate.metrics, {p.image_id: p.references for p in predictions})
-    try:
-        found = scorer.score({p.image_id: p.caption for p in predictions})
-    finally:
-        scorer.close()
-    return ", ".join(f"{name} {value:.4f}" for name, value in found.corpus.items())
-
-
-def overridden(recipe: Recipe, assignments: Iterable[str]) -> Recipe:
+def override_recipe(recipe: Recipe, assignments: Iterable[str]) -> Recipe:
     """Return the recipe with assignments such as ``data.path=photos``; raises `SpecError`."""
     values = recipe.model_dump(mode="json", include=set(Recipe.model_fields))
     document = Document("the recipe", values=values)
@@ -84,7 +85,12 @@ def overridden(recipe: Recipe, assignments: Iterable[str]) -> Recipe:
 
 def _recipe(found: TrainedAdapter, data: str | None, results: Path) -> Recipe:
     """Return the adapter's recipe, with the data of another one if that is named."""
-    named = _sweep(data, results).recipe if data else None
+    named = None
+    if data:
+        folder = None
+        if names.is_component(data):
+            folder = SweepFolder(root=results.absolute(), sweep_id=data)
+        named = (load(folder.spec) if folder and folder.is_there else read(data, ())).recipe
     own = found.known_recipe
     if own and named:
         return own.model_copy(update={"data": named.data})
@@ -95,15 +101,6 @@ def _recipe(found: TrainedAdapter, data: str | None, results: Path) -> Recipe:
             "name a sweep file that does with --data"
         )
     return recipe
-
-
-def _sweep(name: str, results: Path) -> Sweep:
-    """Return the earlier sweep of that name, or else what the file or recipe says."""
-    if names.is_component(name):
-        folder = SweepFolder(root=results.absolute(), sweep_id=name)
-        if folder.is_there:
-            return load(folder.spec)
-    return read(name, ())
 
 
 def _samples(recipe: Recipe, split: str, console: Console) -> Sequence[Sample]:
@@ -117,16 +114,3 @@ def _samples(recipe: Recipe, split: str, console: Console) -> Sequence[Sample]:
         counts = ", ".join(f"{name} {len(part)}" for name, part in data_set.splits.items())
         raise ValueError(f"--split {split} of data.path {recipe.data.path} is empty ({counts})")
     return samples
-
-
-def _predict(
-    found: TrainedAdapter, recipe: Recipe, samples: Sequence[Sample], console: Console
-) -> list[Prediction]:
-    quiet_libraries()  # before their first import, which is when they talk
-    from workers.families.prompts import Asking
-    from workers.inference.predict import Adapted, predict
-
-    adapted = Adapted.load(recipe.model, recipe.quantization, found.path)
-    asking = Asking(task=recipe.task, prompt=recipe.prompt)
-    predictions = predict(adapted, samples, asking, recipe.evaluate)
-    return list(with_progress(predictions, len(samples), console))

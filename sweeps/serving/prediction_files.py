@@ -1,9 +1,10 @@
-"""Files of predictions, in the forms in which they are handed in."""
+"""Files of predictions, in the formats in which they are submitted."""
 
 import csv
 import io
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ def json_text(rows: Iterable[Mapping[str, Any]]) -> str:
 def by_the_rules(
     predictions: Iterable[Prediction], samples: Iterable[Sample], recipe: Recipe
 ) -> tuple[list[Prediction], int]:
-    """Return the predictions with those emptied that may not be handed in, and how many.
+    """Return the predictions with those emptied that may not be submitted, and how many.
 
     The Amazon ML Challenge takes ``x unit``, with a unit of the entity that is asked for, or
     nothing; other data have no such rule.
@@ -63,24 +64,19 @@ def by_the_rules(
         entity = entity_of(sample.question or "")
         if entity is None or not is_valid(prediction.caption, entity):
             emptied += 1
-            prediction = Prediction(
-                image_id=prediction.image_id, caption="", references=prediction.references
-            )
+            prediction = replace(prediction, caption="")
         kept.append(prediction)
     return kept, emptied
 
 
 def _csv(predictions: Sequence[Prediction], recipe: Recipe) -> str:
-    """Return two columns, called as in the data that they belong to."""
-    return table_text(_columns(recipe), ((each.image_id, each.caption) for each in predictions))
-
-
-def _columns(recipe: Recipe) -> tuple[str, str]:
-    if recipe.data.source == CONTEST:
-        return "index", "prediction"
+    """Return two columns, named as in the data that they belong to."""
     columns = recipe.data.columns
     text = "caption" if recipe.task == "captioning" else "answer"
-    return columns.id or columns.image or "image_id", columns.caption or text
+    heads = (columns.id or columns.image or "image_id", columns.caption or text)
+    if recipe.data.source == CONTEST:
+        heads = ("index", "prediction")
+    return table_text(heads, ((each.image_id, each.caption) for each in predictions))
 
 
 def _json(predictions: Sequence[Prediction], recipe: Recipe) -> str:
@@ -95,8 +91,5 @@ def number(id: str) -> int | str:
     return int(id) if id.isascii() and id.isdigit() and str(int(id)) == id else id
 
 
-FORMS: Mapping[str, Callable[[Sequence[Prediction], Recipe], str]] = {
-    ".csv": _csv,
-    ".json": _json,
-}
+FORMS: Mapping[str, Callable[[Sequence[Prediction], Recipe], str]] = {".csv": _csv, ".json": _json}
 """Ending of the file -> the function that makes its text."""

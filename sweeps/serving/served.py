@@ -1,4 +1,4 @@
-"""A registered version in memory: how it is found, loaded, and what is said of it."""
+"""A registered version in memory: found, loaded on a base that may stay, and described."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,12 +6,92 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from sweeps.promotion.adapters import SCHEME, model_store, open_adapter, version_of
 from sweeps.serving.batcher import Batcher
-from sweeps.serving.resident import Resident
+from workers.families.prompts import Asking
 from workers.inference.captioner import Captioner
-from workers.models.adapters import read_weights
+from workers.models.adapters import AdaptedBase, read_weights
+from workers.models.loading import load_base
 from workers.recipe import Recipe
+
+
+class Resident:
+    """A base that stays in memory, and the adapters on it, by name.
+
+    Its functions change the model: none may run beside another or beside `Captioner.write`.
+    """
+
+    def __init__(self, recipe: Recipe) -> None:
+        """Load the base of `recipe`; raises ValueError for one that cannot be loaded."""
+        device = torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+        self._recipe = recipe
+        self._adapted = AdaptedBase(load_base(recipe.model, recipe.quantization, device))
+        self._active: str | None = None
+
+    @property
+    def adapters(self) -> tuple[str, ...]:
+        """Names of the adapters on the base."""
+        return self._adapted.names
+
+    def fits(self, recipe: Recipe) -> bool:
+        """Return whether an adapter of `recipe` can share this base with those it has.
+
+        One that trains whole modules has a copy of them, which others may not reach into.
+        """
+        mine = self._recipe
+        return (
+            mine.model == recipe.model
+            and mine.quantization == recipe.quantization
+            and not (mine.adapter.trained_modules or recipe.adapter.trained_modules)
+        )
+
+    def attach(
+        self, name: str, recipe: Recipe, weights: dict[str, torch.Tensor], folder: Path | None
+    ) -> Captioner:
+        """Add an adapter and return the captioner with it.
+
+        `folder` is where images may be named by path. Raises ValueError, and leaves the base as
+        it was, for weights that are not those of the recipe's adapter.
+        """
+        self._adapted.attach(name, recipe.adapter, seed=0)
+        try:
+            unlike = sorted(self._adapted.weights(name).keys() ^ weights.keys())
+            if unlike:  # peft would skip them in silence
+                raise ValueError(
+                    f"the adapter does not fit its recipe: {len(unlike)} weights are missing or "
+                    f"left over, such as {unlike[0]!r}"
+                )
+            self._adapted.load_weights(name, weights)
+        except Exception:
+            self.detach(name)
+            raise
+        finally:
+            self._active = None
+        return Captioner(
+            base=self._adapted.base,
+            model=lambda: self._with(name),
+            asking=Asking(task=recipe.task, prompt=recipe.prompt),
+            beams=recipe.evaluate.final_beams,
+            max_new_tokens=recipe.evaluate.max_new_tokens,
+            folder=folder,
+        )
+
+    def detach(self, name: str) -> None:
+        """Remove an adapter and free its memory."""
+        self._adapted.detach(name)
+        self._active = None
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    def _with(self, name: str) -> object:
+        """Return the model with the adapter `name`, in eval mode; switch only where needed."""
+        if self._active != name:
+            self._adapted.activate(name)
+            self._adapted.model.eval()
+            self._active = name
+        return self._adapted.model
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -22,20 +102,15 @@ class ServedModel:
     """Version in the registry."""
     run_id: str
     metrics: Mapping[str, float]
-    """What the trial reached: its metrics that begin with ``best/``, without that."""
+    """The best metrics of its trial: those that begin with ``best/``, without that."""
     recipe: Recipe
     resident: Resident
     captioner: Captioner
     since: str
     """When it was loaded, in UTC."""
 
-    @property
-    def adapter(self) -> str:
-        """The adapter's name on its base."""
-        return f"version-{self.number}"
-
     def facts(self) -> dict[str, Any]:
-        """Return what ``/model`` says of it."""
+        """Return its part of ``/model``."""
         return {
             "version": self.number,
             "run_id": self.run_id,
@@ -49,7 +124,7 @@ class ServedModel:
 
     def free(self, batcher: Batcher) -> None:
         """Take the adapter from its base, between batches."""
-        batcher.run(lambda: self.resident.detach(self.adapter))
+        batcher.run(lambda: self.resident.detach(f"version-{self.number}"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,10 +153,15 @@ class Registered:
             recipe, weights = found.recipe, read_weights(found.path)
         shared = beside is not None and beside.resident.fits(recipe)
         resident = beside.resident if beside and shared else Resident(recipe)
+        run = model_store(self.results).client().get_run(version.run_id)
         return ServedModel(
             number=number,
             run_id=version.run_id,
-            metrics=self._metrics(version.run_id),
+            metrics={
+                key.removeprefix("best/"): value
+                for key, value in sorted(run.data.metrics.items())
+                if key.startswith("best/")
+            },
             recipe=recipe,
             resident=resident,
             captioner=batcher.run(
@@ -93,11 +173,3 @@ class Registered:
     def _version(self, source: str) -> Any:
         tracking = model_store(self.results)
         return version_of(tracking.client(), source, tracking.address)
-
-    def _metrics(self, run_id: str) -> dict[str, float]:
-        run = model_store(self.results).client().get_run(run_id)
-        return {
-            key.removeprefix("best/"): value
-            for key, value in sorted(run.data.metrics.items())
-            if key.startswith("best/")
-        }

@@ -1,32 +1,46 @@
-"""``sweeps serve``: the version with an alias, over HTTP, until the process is asked to end."""
+"""``sweeps serve``: the version with an alias, over HTTP, until SIGTERM or Ctrl-C."""
 
+import asyncio
 import logging
+import math
 import os
 import signal
 import socket
 import sys
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
+from typing import Any, cast
 
 import uvicorn
 from rich.console import Console
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from sweeps.serving.access_log import AccessLog
 from sweeps.serving.answers import Answers
 from sweeps.serving.app import Front, make_app
 from sweeps.serving.batcher import Batcher
-from sweeps.serving.connections import HEADERS, Connection
-from sweeps.serving.hosts import HostCheck
 from sweeps.serving.keeper import Keeper
+from sweeps.serving.middleware import AccessLog, HostCheck
 from sweeps.serving.served import Registered
 from workers.data.network import is_loopback
 
 DRAIN = 5.0
-"""Seconds that calls have to be answered after the process was asked to end; then it ends."""
+"""Seconds that calls have to be answered after SIGTERM or Ctrl-C; then the process ends."""
 LAST = 1.0
-"""Seconds that what runs after that has to end by itself: a `generate`, a connection."""
+"""Seconds that a `generate` or a connection that still runs then has to end by itself."""
 BACKLOG = 256
-"""Connections that wait to be taken."""
+"""Most connections that wait to be accepted."""
+MAX_CONNECTIONS = 256
+"""Most connections, and with them calls, at once. One more ends that which has waited longest for
+a whole request."""
+HEADERS = 20.0
+"""Seconds from the begin of a connection, or from its last answer, to the next headers' end."""
+STALLED = 20.0
+"""Seconds for which a client may take nothing of an answer."""
+AHEAD = 65_536
+"""Bytes that a client may send while its last request is answered."""
+LINES, LINE = 1000, 128
+"""Line ends of a request: so many, and one more for each 128 bytes. A body in chunks of a byte
+would else keep the parser, which all share, at work."""
 SWITCH = 0.0005
 """Seconds of Python code after which another thread has its turn. `generate` on a small model is
 mostly Python, and with the usual 5 ms every step of a call that comes meanwhile waits so long."""
@@ -45,25 +59,30 @@ def serve(
     logging.getLogger("sweeps").setLevel(logging.INFO)
     sys.setswitchinterval(SWITCH)
     with listen(host, port) as listening:
-        batcher = Batcher()
-        keeper = Keeper(model, batcher)
+        keeper = Keeper(model, Batcher())
         shown = f"[{host}]" if ":" in host else host
         address = f"http://{shown}:{listening.getsockname()[1]}"
         version = keeper.facts()["version"]
         console.print(f"{model.name} version {version} ({model.alias}) on {address}")
         console.print(f"  try an image  {address}/\n  what answers  {address}/model")
         if not is_loopback(listening.getsockname()[0]):
-            who = f"anybody who reaches {addresses(listening)}"
-            warning = f"  warning: there is no authentication, {who} can ask it"
+            who = f"anyone who reaches {addresses(listening)}"
+            warning = f"  warning: there is no authentication, {who} can use it"
             console.print(warning, soft_wrap=True)
-        run(keeper, batcher, listening, host, allowed)
+        answers = Answers(keeper)
+        keeper.follow()
+        with _signals_end_quietly():
+            CaptionServer(answers, host, allowed).run(sockets=[listening])
+        keeper.close()
+        answers.close()
+        keeper.batcher.close(LAST)  # a `generate` that still runs is waited for no longer
     logging.shutdown()
     sys.stdout.flush()
-    os._exit(0)  # threads that compute on for nobody would hold the process
+    os._exit(0)  # threads that still compute would hold the process
 
 
 def addresses(listening: socket.socket) -> str:
-    """Name the addresses of a socket that listens beyond loopback."""
+    """Return in words the addresses of a socket that listens beyond loopback."""
     address = listening.getsockname()[0]
     if address not in ("0.0.0.0", "::"):
         return str(address)
@@ -92,44 +111,22 @@ def listen(host: str, port: int) -> socket.socket:
     return listening
 
 
-def run(
-    keeper: Keeper,
-    batcher: Batcher,
-    listening: socket.socket,
-    host: str,
-    allowed: Collection[str] = (),
-) -> None:
-    """Serve on a socket until the process is asked to end, then answer what was taken.
-
-    A `generate` may still run when it returns: it is waited for no longer than `LAST`.
-    """
-    answers = Answers(keeper, batcher)
-    keeper.follow()
-    with _signals_end_quietly():
-        CaptionServer(keeper, batcher, answers, host, allowed).run(sockets=[listening])
-    keeper.close()
-    answers.close()
-    batcher.close(LAST)
-
-
 class CaptionServer(uvicorn.Server):
     """uvicorn's server; when it ends, it answers what was taken, but not longer than `DRAIN`."""
 
-    def __init__(
-        self,
-        keeper: Keeper,
-        batcher: Batcher,
-        answers: Answers,
-        host: str,
-        allowed: Collection[str] = (),
-    ) -> None:
-        """Take what answers, the address that is listened on, and what `HostCheck` allows."""
-        self._front = Front(keeper, batcher, answers)
-        app = AccessLog(HostCheck(make_app(self._front), host, allowed))
+    def __init__(self, answers: Answers, host: str, allowed: Collection[str] = ()) -> None:
+        """Take the address that is listened on, and the names that `HostCheck` allows."""
+        self._front = Front(answers)
         config = uvicorn.Config(
-            app, http=Connection, ws="none", lifespan="off", log_config=None, access_log=False,
-            timeout_keep_alive=int(HEADERS), timeout_graceful_shutdown=int(DRAIN + LAST),
-        )  # fmt: skip
+            AccessLog(HostCheck(make_app(self._front), host, allowed)),
+            http=Connection,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            timeout_keep_alive=math.ceil(HEADERS),
+            timeout_graceful_shutdown=int(DRAIN + LAST),
+        )
         super().__init__(config)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -138,9 +135,85 @@ class CaptionServer(uvicorn.Server):
         await super().shutdown(sockets)
 
 
+class Connection(H11Protocol):
+    """uvicorn's connection, with limits of its own: uvicorn waits for headers for ever."""
+
+    _bytes = 0
+    _lines = 0
+    _ahead = 0
+    _clock: asyncio.TimerHandle | None = None
+    _stalled: asyncio.TimerHandle | None = None
+    _since = 0.0
+
+    def connection_made(self, transport: Any) -> None:
+        """Start waiting for headers; make room where there are too many connections."""
+        super().connection_made(transport)
+        self._wait()
+        if len(self.connections) > MAX_CONNECTIONS:
+            every = cast("set[Connection]", self.connections)
+            waiting = [each for each in every if each.waits_for_client]
+            longest = min(waiting, key=lambda each: each._since)
+            self.connections.discard(longest)  # another may come before it is closed
+            longest.transport.abort()
+
+    @property
+    def waits_for_client(self) -> bool:
+        """Whether no whole request is there that is not answered."""
+        return self.cycle is None or self.cycle.response_complete or self.cycle.more_body
+
+    def data_received(self, data: bytes) -> None:
+        """Read on, unless it is mostly line ends or comes too early."""
+        self._bytes += len(data)
+        self._lines += data.count(b"\r\n")
+        self._ahead += 0 if self.waits_for_client else len(data)
+        if self._lines > LINES + self._bytes // LINE or self._ahead > AHEAD:
+            return self.transport.abort()
+        return super().data_received(data)
+
+    def handle_events(self) -> None:
+        """Note whether headers have come; read on, or it would not be seen that a client left."""
+        super().handle_events()
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._cancel(self._clock)
+        if not self.waits_for_client:
+            self.flow.resume_reading()
+
+    def on_response_complete(self) -> None:
+        """Wait for the headers of the next request."""
+        self._wait()
+        super().on_response_complete()
+
+    def pause_writing(self) -> None:
+        """Give the client some time to take what was written."""
+        super().pause_writing()
+        self._stalled = self.loop.call_later(STALLED, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """The client took it."""
+        super().resume_writing()
+        self._cancel(self._stalled)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Nothing is waited for any more."""
+        self._cancel(self._clock)
+        self._cancel(self._stalled)
+        super().connection_lost(exc)
+
+    def _wait(self) -> None:
+        self._cancel(self._clock)
+        self._bytes = self._lines = self._ahead = 0
+        self._since = self.loop.time()
+        self._clock = self.loop.call_later(HEADERS, self.transport.abort)
+
+    @staticmethod
+    def _cancel(timer: asyncio.TimerHandle | None) -> None:
+        if timer is not None:
+            timer.cancel()  # which may be repeated
+
+
 @contextmanager
 def _signals_end_quietly() -> Iterator[None]:
-    """Let SIGTERM and Ctrl-C be no error: uvicorn raises them again when it has ended."""
+    """Ignore SIGTERM and Ctrl-C afterwards: uvicorn raises them again when it has ended."""
     handled = (signal.SIGTERM, signal.SIGINT)
     before = [signal.signal(number, lambda *_: None) for number in handled]
     try:

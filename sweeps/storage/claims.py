@@ -1,4 +1,4 @@
-"""What machines that share an object store agree on: which sweeps there are, and whose each is."""
+"""Agreement of machines that share an object store: which sweeps exist, and who owns each."""
 
 import secrets
 import time
@@ -18,8 +18,8 @@ def names(root: Path) -> list[str]:
     return sorted({*here, *copy.storage.names(copy.key(root))} if copy else here)
 
 
-def claimed(folder: Path) -> bool:
-    """Tell whether a folder that was just made is ours; no other machine may have it as well."""
+def try_claim(folder: Path) -> bool:
+    """Return whether a folder that was just made is ours; no other machine may have it as well."""
     copy, claim = around(folder), folder / "claim"
     if copy is None:
         return True
@@ -27,11 +27,11 @@ def claimed(folder: Path) -> bool:
         return False
     claim.write_text(secrets.token_hex(8))
     push(claim)
-    return is_last(claim)
+    return wrote_last(claim)
 
 
-def is_last(file: Path) -> bool:
-    """Tell whether nobody on another machine wrote a file at the same moment as we did."""
+def wrote_last(file: Path) -> bool:
+    """Return whether no other machine wrote a file at the same moment as this one."""
     copy = around(file)
     if copy is None:
         return True
@@ -39,8 +39,8 @@ def is_last(file: Path) -> bool:
     return copy.storage.read(copy.key(file)) == file.read_bytes()
 
 
-def arrive(root: Path) -> None:
-    """Bring down the sweep files of all sweeps, so that they are found here."""
+def fetch_sweep_files(root: Path) -> None:
+    """Download the sweep files of all sweeps, so that they are found here."""
     copy = around(root)
     if copy is None:
         return

@@ -1,20 +1,22 @@
-"""What goes up from a working copy to its object store, and comes down from there.
+"""Uploads from a working copy to its object store, and downloads from there.
 
 What must outlive a machine is pushed as soon as it is written; what others wrote is pulled where it
-is needed. For a folder that all nodes share these functions do to it what is done anyway: nothing
-to send, and files and folders of it removed, found and measured.
+is needed. In a folder that all nodes share there is nothing to send: these functions only remove,
+find and measure its files and folders.
 """
 
 import fnmatch
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from sweeps.storage import folders
-from sweeps.storage.places import Copy, around
+from filelock import FileLock
+
+from sweeps.storage import folders, places
+from sweeps.storage.places import around
 from sweeps.storage.store import Stamp
 
 _RACY_SECONDS = 5.0
@@ -22,7 +24,7 @@ _AT_A_TIME = 8
 
 
 def push(path: Path) -> None:
-    """Send a file or a folder up."""
+    """Upload a file or a folder."""
     copy = around(path)
     if copy and path.is_dir():
         folders.put(copy.storage, path, copy.key(path))
@@ -31,7 +33,7 @@ def push(path: Path) -> None:
 
 
 def pull(path: Path) -> None:
-    """Bring a file or a folder down as the store has it now; what it has not goes here, too."""
+    """Download a file or a folder as the store has it now; remove here what it does not have."""
     copy = around(path)
     if copy is None:
         return
@@ -49,13 +51,13 @@ def drop(path: Path) -> None:
 
 
 def forget(path: Path) -> None:
-    """Make room on this machine where the store has it all."""
+    """Remove a file or a folder from this machine if a store has it."""
     if around(path):
         _remove(path)
 
 
 def holds(path: Path) -> bool:
-    """Tell whether a file or a whole folder is there."""
+    """Return whether a file or a whole folder is there."""
     copy = around(path)
     if copy is None:
         return path.exists()
@@ -64,14 +66,19 @@ def holds(path: Path) -> bool:
 
 
 def glob(folder: Path, pattern: str) -> list[Path]:
-    """Return the files and folders below `folder` that a pattern of names names, sorted."""
+    """Return the files and folders below `folder` whose names match a pattern, sorted."""
     copy = around(folder)
     if copy is None:
         return sorted(folder.glob(pattern))
-    depth = pattern.count("/") + 1
-    keys = copy.storage.files(copy.key(folder))
-    found = {"/".join(key.split("/")[:depth]) for key in keys if key.count("/") + 1 >= depth}
-    return sorted(folder / name for name in found if _matches(name, pattern))
+    wanted = pattern.split("/")
+    keys = [key.split("/")[: len(wanted)] for key in copy.storage.files(copy.key(folder))]
+    return sorted(
+        {
+            folder.joinpath(*names)
+            for names in keys
+            if len(names) == len(wanted) and all(map(fnmatch.fnmatchcase, names, wanted))
+        }
+    )
 
 
 def size(path: Path) -> float | None:
@@ -83,26 +90,55 @@ def size(path: Path) -> float | None:
 
 
 def refresh(folder: Path, wanted: Callable[[str], bool]) -> None:
-    """Let the files below a folder whose paths are wanted be as they are in the store."""
+    """Make the files below a folder whose paths are wanted equal to those in the store."""
     copy = around(folder)
     if copy is None:
         return
     there = copy.storage.files(copy.key(folder))
-    stale = [name for name, stamp in there.items()
-             if wanted(name) and not _is_fresh(folder / name, stamp)]  # fmt: skip
+
+    def download(name: str) -> None:
+        file, written = folder / name, there[name].time
+        if copy.storage.get(copy.key(file), file):
+            # Written again within the same second it would look the same: it is not trusted.
+            settled = time.time() - written > _RACY_SECONDS
+            os.utime(file, (written, written) if settled else (0, 0))
+
     with ThreadPoolExecutor(_AT_A_TIME) as pool:
-        list(pool.map(lambda name: _fetch(copy, folder / name, there[name]), stale))
+        stale = (name for name, stamp in there.items() if not _is_fresh(folder / name, stamp))
+        list(pool.map(download, filter(wanted, stale)))
     for file in [file for file in folder.rglob("*") if file.is_file()]:
         name = file.relative_to(folder).as_posix()
-        if name not in there and wanted(name) and not _is_private(file):
+        private = file.name.startswith(".") or file.suffix in (".lock", ".partial")
+        if name not in there and wanted(name) and not private:
             file.unlink(missing_ok=True)
 
 
-def _fetch(copy: Copy, file: Path, stamp: Stamp) -> None:
-    if copy.storage.get(copy.key(file), file):
-        # Written again within the same second it would look the same: such a file is not trusted.
-        settled = time.time() - stamp.time > _RACY_SECONDS
-        os.utime(file, (stamp.time, stamp.time) if settled else (0, 0))
+def share(paths: Iterable[Path]) -> None:
+    """Let the driver's node and the store have the inputs of a sweep that came along with it.
+
+    Each lies in a folder two names below the results: ``inputs/3f2a``, ``rehearsal-bases/git``.
+    """
+    for folder in _inputs(paths):
+        if not folder.exists():  # the sweep resumes on another machine
+            pull(folder)
+        elif not ((folder / folders.WHOLE).exists() and holds(folder)):
+            push(folder)
+
+
+def fetch(address: str, paths: Iterable[Path]) -> None:
+    """Download such inputs to another node, once for all of its processes."""
+    places.working(address, places.DRIVER)
+    for folder in _inputs(paths):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder.with_name(f".{folder.name}.lock")):
+            pull(folder)
+
+
+def _inputs(paths: Iterable[Path]) -> set[Path]:
+    found = ((around(path), path) for path in paths)
+    return {
+        copy.root.joinpath(*path.relative_to(copy.root).parts[:2]) for copy, path in found if copy
+    }
 
 
 def _is_fresh(file: Path, stamp: Stamp) -> bool:
@@ -111,15 +147,6 @@ def _is_fresh(file: Path, stamp: Stamp) -> bool:
     except FileNotFoundError:
         return False
     return here.st_size == stamp.size and here.st_mtime == stamp.time
-
-
-def _is_private(file: Path) -> bool:
-    return file.name.startswith(".") or file.suffix in (".lock", ".partial")
-
-
-def _matches(name: str, pattern: str) -> bool:
-    parts = zip(name.split("/"), pattern.split("/"), strict=True)
-    return all(fnmatch.fnmatchcase(part, wanted) for part, wanted in parts)
 
 
 def _remove(path: Path) -> None:

@@ -1,7 +1,7 @@
 """Folders in an object store, there whole or not at all.
 
-A store knows files only. So a folder counts by a small file in it that is written last and taken
-away first, and names what belongs to it.
+A store knows files only. So a folder exists by a small file in it that is written last and removed
+first, and lists what belongs to it.
 """
 
 import json
@@ -10,11 +10,10 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from sweeps.storage.errors import explained
-from sweeps.storage.store import Storage
+from sweeps.storage.store import Storage, storage_error
 
 WHOLE = ".whole"
-"""Name of that file: JSON with a word of its own and the size of each file."""
+"""Name of that file: JSON with a random word and the size of each file."""
 _AT_A_TIME = 8
 _TRIES = 5
 
@@ -26,8 +25,8 @@ def put(storage: Storage, folder: Path, key: str) -> None:
     storage.delete(f"{key}/{WHOLE}")
     with ThreadPoolExecutor(_AT_A_TIME) as pool:
         list(pool.map(lambda name: storage.put(folder / name, f"{key}/{name}"), files))
-        list(pool.map(lambda name: storage.delete(f"{key}/{name}"),
-                      storage.files(key).keys() - files.keys()))  # fmt: skip
+        left = storage.files(key).keys() - files.keys()
+        list(pool.map(lambda name: storage.delete(f"{key}/{name}"), left))
     whole = json.dumps({"word": secrets.token_hex(8), "files": files})
     storage.write(f"{key}/{WHOLE}", whole.encode())
     (folder / WHOLE).write_text(whole)
@@ -43,7 +42,8 @@ def get(storage: Storage, key: str, folder: Path) -> bool:
         whole = storage.read(f"{key}/{WHOLE}")
         if whole is None:
             return False
-        if _written(folder) == whole:
+        own = folder / WHOLE
+        if own.is_file() and own.read_bytes() == whole:
             return True
         partial = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.partial")
         try:
@@ -55,22 +55,24 @@ def get(storage: Storage, key: str, folder: Path) -> bool:
                     return True
         finally:
             shutil.rmtree(partial, ignore_errors=True)
-    raise explained(f"{storage.address}/{key}", OSError("its files are not those that it names"))
+    raise storage_error(
+        f"{storage.address}/{key}", OSError("its files are not those that it names")
+    )
 
 
 def has(storage: Storage, key: str) -> bool:
-    """Tell whether the store has a folder, whole."""
+    """Return whether the store has a whole folder."""
     return storage.stamp(f"{key}/{WHOLE}") is not None
 
 
 def drop(storage: Storage, key: str) -> None:
-    """Remove a folder: from the first moment on it is there no more."""
+    """Remove a folder; from the first deletion on it no longer exists."""
     storage.delete(f"{key}/{WHOLE}")
     storage.delete(key)
 
 
 def _fetched(storage: Storage, key: str, folder: Path, files: dict[str, int]) -> bool:
-    """Bring down files; return whether each is there with its size."""
+    """Download files; return whether each is there with its size."""
     folder.mkdir(parents=True)
 
     def fetch(name: str) -> bool:
@@ -79,10 +81,3 @@ def _fetched(storage: Storage, key: str, folder: Path, files: dict[str, int]) ->
 
     with ThreadPoolExecutor(_AT_A_TIME) as pool:
         return all(pool.map(fetch, files))
-
-
-def _written(folder: Path) -> bytes | None:
-    try:
-        return (folder / WHOLE).read_bytes()
-    except FileNotFoundError:
-        return None

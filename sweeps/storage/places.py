@@ -1,8 +1,8 @@
 """Working copies: where processes work on results that live in an object store.
 
-Every process works on files of its own machine. A folder of results that is a copy of a store says
-so in a file, so that whoever has a path in it knows. A file of results is written by one process at
-a time, each in a copy of its own, so nothing is overwritten.
+Every process works on files of its own machine. A folder of results that is a copy of a store is
+marked by a file with the store's address. A file of results is written by one process at a time,
+each in a copy of its own, so nothing is overwritten.
 """
 
 import hashlib
@@ -63,7 +63,7 @@ def working(results: str | Path, name: str) -> Path:
 
 
 def private(address: str, name: str) -> Path:
-    """Return a new working copy for this process alone; those of dead ones are removed."""
+    """Return a new working copy for this process alone; remove those of dead processes."""
     here = socket.gethostname()
     for other in _copies(address).glob(f"*@{here}.*"):
         if not psutil.pid_exists(int(other.name.rpartition(".")[2])):
@@ -89,12 +89,12 @@ def address_of(path: Path) -> str | None:
 
 
 def shown(path: Path) -> str:
-    """Return where something lies, as a person looks for it."""
+    """Return the address or path under which a user finds a file or folder."""
     return address_of(path) or str(path)
 
 
 def place_of_tune(folder: Path) -> dict[str, Any]:
-    """Return Ray Tune's arguments that say where it keeps what every node must see."""
+    """Return Ray Tune's arguments for the place of what every node must see."""
     copy = around(folder)
     if copy is None:
         return {"storage_path": str(folder)}

@@ -4,15 +4,17 @@ pyarrow opens the address as it does for Ray; what it does not know, fsspec open
 come from the environment, or from the machine's role, and from nowhere else.
 """
 
+import os
+import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from sweeps.storage.errors import StorageError, explained, no_bucket, passes
 from workers.files.addresses import opened
 from workers.files.atomic import atomic_path
+from workers.redaction import redact
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileInfo, FileSystem
@@ -20,12 +22,22 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 PATIENCE_SECONDS = 60.0
-"""A store that is away for so long, or longer, stops the sweep; its own client tries 3 times."""
+"""A store that is unavailable for so long stops the sweep; its own client tries 3 times."""
 _PAUSE_SECONDS = 2.0
+_REFUSED = (
+    *("ACCESS_DENIED", "INVALID_ACCESS_KEY_ID", "SIGNATURE_DOES_NOT_MATCH", "EXPIRED_TOKEN"),
+    *("INVALID_CLIENT_TOKEN_ID", "HTTP status 403", "HTTP response code 403", "HTTP status 401"),
+)
+_LASTS = (*_REFUSED, "can open it", "NO_SUCH_BUCKET", "HTTP status 301", "INVALID_BUCKET_NAME")
+_SILENT = ("NETWORK_CONNECTION", "curlCode", "REQUEST_TIMEOUT", "Could not connect", "resolve host")
+
+
+class StorageError(OSError):
+    """A storage cannot be used, or not now."""
 
 
 class Stamp(NamedTuple):
-    """What a listing tells of a file."""
+    """Size and time of a file, as a listing has them."""
 
     size: int
     """Bytes."""
@@ -37,18 +49,23 @@ class Stamp(NamedTuple):
 class Storage:
     """The files below an address such as ``s3://bucket/prefix``. A plain value that travels.
 
-    Every method raises `StorageError` for a store that cannot be used, or that was away for
-    longer than the patience.
+    Every method raises `StorageError` for a store that cannot be used, or that was unavailable
+    for longer than the patience.
     """
 
     address: str
     patience: float = PATIENCE_SECONDS
-    """Seconds for which a store that is away is asked again."""
+    """Seconds for which a call to an unavailable store is retried."""
 
     def check(self) -> None:
         """Raise StorageError for an address that cannot be opened, or whose bucket is missing."""
-        if not self._attempt(lambda files, base: _has_bucket(files, base)):
-            raise no_bucket(self.address)
+
+        def has_bucket(files: "FileSystem", base: str) -> bool:
+            known = files.type_name in ("s3", "gcs")
+            return not known or files.get_file_info(base.partition("/")[0]).type.name != "NotFound"
+
+        if not self._attempt(has_bucket):
+            raise storage_error(self.address, OSError("NO_SUCH_BUCKET"))
 
     def write(self, key: str, data: bytes) -> None:
         """Put a small file into the store."""
@@ -60,7 +77,7 @@ class Storage:
         self._attempt(work)
 
     def read(self, key: str) -> bytes | None:
-        """Return what a small file holds, or None where there is none."""
+        """Return the content of a small file, or None where there is none."""
 
         def work(files: "FileSystem", base: str) -> bytes:
             with files.open_input_stream(f"{base}/{key}") as stream:
@@ -72,12 +89,8 @@ class Storage:
         """Copy a file of this machine into the store."""
         from pyarrow.fs import LocalFileSystem, copy_files
 
-        self._attempt(
-            lambda files, base: copy_files(
-                str(file), f"{base}/{key}", source_filesystem=LocalFileSystem(),
-                destination_filesystem=files,
-            )
-        )  # fmt: skip
+        here = LocalFileSystem()
+        self._attempt(lambda files, base: copy_files(str(file), f"{base}/{key}", here, files))
 
     def get(self, key: str, file: Path) -> bool:
         """Put a file of the store in place of `file`; return False where there is none."""
@@ -89,10 +102,7 @@ class Storage:
             if not files.get_file_info(f"{base}/{key}").is_file:  # a folder would be copied, too
                 return False
             with atomic_path(file) as partial:
-                copy_files(
-                    f"{base}/{key}", str(partial), source_filesystem=files,
-                    destination_filesystem=LocalFileSystem(),
-                )  # fmt: skip
+                copy_files(f"{base}/{key}", str(partial), files, LocalFileSystem())
             return True
 
         return self._found(work) or False
@@ -142,7 +152,7 @@ class Storage:
             return None
 
     def _attempt(self, work: "Callable[[FileSystem, str], T]") -> T:
-        """Return what `work` makes of the file system and the path of the address in it."""
+        """Return `work` of the file system and the path of the address in it, with retries."""
         from pyarrow import ArrowException
 
         deadline = time.monotonic() + self.patience
@@ -152,17 +162,35 @@ class Storage:
             except (FileNotFoundError, StorageError):
                 raise
             except (OSError, ArrowException, ImportError, ValueError) as error:
-                if not passes(error) or time.monotonic() > deadline:
-                    raise explained(self.address, error) from error
+                # A user must fix what lasts; other errors may be gone in a while.
+                lasts = not isinstance(error, OSError) or any(s in str(error) for s in _LASTS)
+                if lasts or time.monotonic() > deadline:
+                    raise storage_error(self.address, error) from error
             time.sleep(_PAUSE_SECONDS)
-
-
-def _has_bucket(files: "FileSystem", base: str) -> bool:
-    if files.type_name not in ("s3", "gcs"):
-        return True
-    return bool(files.get_file_info(base.partition("/")[0]).type.name != "NotFound")
 
 
 def _stamp(info: "FileInfo") -> Stamp:
     written = info.mtime
     return Stamp(size=int(info.size), time=written.timestamp() if written else 0.0)
+
+
+def storage_error(address: str, error: BaseException, field: str = "storage") -> StorageError:
+    """Return the error of a store as one sentence that names the node and what to do."""
+    text = str(error).strip()
+    line = text.splitlines()[0] if text else "no reason was given"
+    short = line.partition("AWS Error ")[2] or line  # the reason is the end of a long message
+    if "NO_SUCH_BUCKET" in text:
+        reason = "there is no such bucket; create it, or correct the address"
+    elif any(sign in text for sign in _REFUSED):
+        reason = (
+            f"it was refused ({short}); credentials belong in the environment of every "
+            "node, as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or as the role of the machine"
+        )
+    elif any(sign in text for sign in _SILENT):
+        endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+        at = f" at {endpoint} (AWS_ENDPOINT_URL)" if endpoint and "s3" in address[:3] else ""
+        reason = f"nothing answers{at}; check the network and the address ({short})"
+    else:
+        reason = short
+    node = socket.gethostname()
+    return StorageError(redact(f"{field}: {node} cannot use {address}: {reason}"))

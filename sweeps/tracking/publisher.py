@@ -18,7 +18,7 @@ from filelock import FileLock
 from sweeps.results.folder import SweepFolder
 from sweeps.results.record import Line
 from sweeps.storage import copies, places
-from sweeps.storage.errors import StorageError
+from sweeps.storage.store import StorageError
 from sweeps.tracking.client import Tracking
 from sweeps.tracking.connection import STRIKES, AwayError, UnansweredError, connection_to
 from sweeps.tracking.errors import first_line

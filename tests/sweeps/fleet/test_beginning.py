@@ -51,8 +51,8 @@ def test_a_sweep_begins_without_a_node_that_dies_and_a_host_that_cannot(
     end(dying)
     assert place.process.wait(timeout=200) == 0, place.output()
     said = place.output()
-    assert said.count("could not begin") == 1
-    assert "takes no trials, its host could not begin: ImportError: peft is not installed" in said
+    assert said.count("could not start") == 1
+    assert "takes no trials, its host could not start: ImportError: peft is not installed" in said
     assert f"node {dying.node_id[:8]}) has left\n" in said
     found = place.runs()
     assert [run.data.tags["trial.state"] for run, _ in found] == ["completed"] * 3
@@ -68,5 +68,5 @@ def test_a_sweep_that_no_host_can_begin_is_refused(workplace, make_cluster):
     end(dying)
     assert place.process.wait(timeout=120) == 2, place.output()
     said = place.output()
-    assert "error: no host could begin: every node that was to have one has left" in said
+    assert "error: no host could start: every node that was to have one has left" in said
     assert "Traceback" not in said

@@ -31,7 +31,7 @@ def test_a_sweep_without_any_node_waits_for_one(workplace, make_cluster):
     place.start()
     place.wait_for(place.trained)
     cluster.remove_node(lost, allow_graceful=False)
-    place.wait_for(lambda: "has left; its trials go on elsewhere" in place.output())
+    place.wait_for(lambda: "has left; its trials resume elsewhere" in place.output())
     cluster.add_node(num_cpus=1)
     assert place.process.wait(timeout=200) == 0, place.output()
     assert "has joined and takes trials" in place.output()
@@ -49,7 +49,7 @@ def test_a_population_outlives_a_node(workplace, cluster):
     place.wait_for(lambda: len(place.trained()) >= 2)
     cluster.remove_node(lost, allow_graceful=False)
     assert place.process.wait(timeout=240) == 0, place.output()
-    assert "has left; its trials go on elsewhere" in place.output()
+    assert "has left; its trials resume elsewhere" in place.output()
     found = place.runs()
     assert len(found) == 4
     assert_whole(place, found)

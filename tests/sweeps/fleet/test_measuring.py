@@ -75,7 +75,7 @@ def hosts(context, gpu, monkeypatch):
     monkeypatch.setattr(cluster, "local_cpus", lambda: 1)
     monkeypatch.setattr(cluster, "local_gpus", lambda: 1)
     cluster.connect()
-    hosts = Hosts(context, gpu=True, say=print)
+    hosts = Hosts(context, gpu=True, notify=print)
     yield hosts
     hosts.stop()
     ray.shutdown()

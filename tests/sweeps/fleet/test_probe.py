@@ -37,20 +37,20 @@ def seen_by(probe, data, name=FAR.id):
 
 
 def test_a_node_that_sees_the_same_takes_part(probe, data):
-    assert probe.judged(FAR, seen_by(probe, data)) is None
+    assert probe.judge(FAR, seen_by(probe, data)) is None
 
 
 def test_a_node_that_cannot_read_the_folder_is_named(probe, data, tmp_path):
     probe.leave_word()
     seen = look(str(tmp_path / "nowhere"), FAR.id, [str(data)])
-    problem = probe.judged(FAR, seen)
+    problem = probe.judge(FAR, seen)
     assert problem.startswith(f"{FAR.name} cannot use {tmp_path / 'results'}: FileNotFoundError")
     assert "--results" in problem
 
 
 def test_a_node_that_cannot_write_is_named(probe, data, folder):
     (folder.probes / FAR.id).mkdir(parents=True)  # what it would write cannot be written
-    problem = probe.judged(FAR, seen_by(probe, data))
+    problem = probe.judge(FAR, seen_by(probe, data))
     assert problem.startswith(f"{FAR.name} cannot use ")
     assert "IsADirectoryError" in problem
 
@@ -58,22 +58,22 @@ def test_a_node_that_cannot_write_is_named(probe, data, folder):
 def test_a_node_with_a_folder_of_its_own_at_the_same_path_is_named(probe, data, folder, tmp_path):
     own = tmp_path / "own"
     shutil.copytree(probe.leave_word(), own)
-    problem = probe.judged(FAR, look(str(own), FAR.id, [str(data)]))
+    problem = probe.judge(FAR, look(str(own), FAR.id, [str(data)]))
     assert problem.startswith(f"{FAR.name} has another folder at {folder.root}")
     (own / "driver").write_text("of another time")
     (folder.probes / FAR.id).write_text("left by an earlier driver")
-    problem = probe.judged(FAR, look(str(own), FAR.id, [str(data)]))
+    problem = probe.judge(FAR, look(str(own), FAR.id, [str(data)]))
     assert problem.startswith(f"{FAR.name} has another folder at {folder.root}")
 
 
 def test_a_node_without_the_data_is_named(probe, data):
     seen = seen_by(probe, data.with_name("elsewhere"))
-    assert probe.judged(FAR, seen).startswith(f"{FAR.name} has no {data}")
+    assert probe.judge(FAR, seen).startswith(f"{FAR.name} has no {data}")
 
 
 def test_a_node_with_other_data_is_named(probe, data):
     (data / "captions.jsonl").write_text('{"image": "a.png", "caption": "a cat"}\n')
-    assert probe.judged(FAR, seen_by(probe, data)).startswith(
+    assert probe.judge(FAR, seen_by(probe, data)).startswith(
         f"{FAR.name} has other files at {data}"
     )
 

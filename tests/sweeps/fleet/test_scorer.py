@@ -7,7 +7,7 @@ import pytest
 import ray
 
 from sweeps.fleet import cluster
-from sweeps.fleet.scorer import NodeScorer, start_scorers
+from sweeps.fleet.scorer import NodeScorer, start_scorer
 from workers.metrics.scorer import Scorer
 
 METRICS = ("bleu", "cider", "exact_match")
@@ -28,8 +28,7 @@ def node():
 
 @pytest.fixture(scope="module")
 def actor(node):
-    (only,) = start_scorers("shared-1", [node, node])
-    return only
+    return start_scorer("shared-1", node)
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +71,6 @@ def test_a_scorer_that_was_killed_is_started_again_and_the_score_repeated(actor,
 
 
 def test_a_host_without_a_scorer_on_its_node_takes_another_one(node, alone):
-    (elsewhere,) = start_scorers("moved-1", ["e" * len(node)])
+    elsewhere = start_scorer("moved-1", "e" * len(node))
     assert NodeScorer("moved-1", METRICS, REFERENCES).score(CAPTIONS).corpus == alone
     cluster.stop([elsewhere], 30.0)

@@ -1,4 +1,4 @@
-"""How it is told why a host could not begin."""
+"""How it is told why a host could not start."""
 
 from types import SimpleNamespace
 
@@ -34,10 +34,10 @@ def test_a_host_begins_anew_for_a_while_after_its_first_death(host, monkeypatch)
     now = [100.0]
     monkeypatch.setattr(starting.time, "monotonic", lambda: now[0])
     assert host.warming == 1
-    assert host.is_worth_a_try(60.0)
+    assert host.may_restart(60.0)
     host.begin()
     assert host.warming == 2
     now[0] = 159.0
-    assert host.is_worth_a_try(60.0)
+    assert host.may_restart(60.0)
     now[0] = 160.0
-    assert not host.is_worth_a_try(60.0)
+    assert not host.may_restart(60.0)

@@ -87,7 +87,7 @@ def test_a_node_dies_another_joins_and_every_rung_is_there_once(cluster, client,
     assert client.wait(timeout=LONGEST_SECONDS) == 0, said()
 
     assert "(127.0.0.2, node " in said()
-    assert "has left; its trials go on elsewhere from their snapshots" in said()
+    assert "has left; its trials resume elsewhere from their snapshots" in said()
     trials = tracked(root)
     assert len(trials) == TRIALS
     states = {run.data.tags["trial.state"] for run, _ in trials}

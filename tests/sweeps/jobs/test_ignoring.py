@@ -26,7 +26,7 @@ ORDINARY = """
 def ignored(folder, own="", git=""):
     (folder / ".sweepsignore").write_text(own)
     (folder / ".gitignore").write_text(git)
-    return Ignored.of(folder)
+    return Ignored(folder)
 
 
 @pytest.mark.parametrize("path", SECRETS.split())

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from sweeps.jobs import parcel as parcels
-from sweeps.jobs.outgoing import outgoing
-from sweeps.jobs.parcel import archived, parcel
+from sweeps.jobs.outgoing import collect_files
+from sweeps.jobs.parcel import archived, pack
 from sweeps.spec.load import parse
 
 
@@ -18,7 +18,7 @@ def mode(path):
 
 
 def packed(sweep):
-    return parcel(sweep, outgoing(sweep))
+    return pack(sweep, collect_files(sweep))
 
 
 def test_a_sweep_without_files_takes_its_file_alone(sweep, fill):

@@ -9,7 +9,10 @@ import time
 import pytest
 
 from sweeps.cli import job
-from sweeps.jobs import received, submit
+from sweeps.jobs import received
+from sweeps.jobs.outgoing import collect_files
+from sweeps.jobs.parcel import pack
+from sweeps.jobs.submit import Options, job_request
 from sweeps.version import installed_version, refuse_other
 
 
@@ -17,11 +20,11 @@ def test_what_came_along_moves_to_the_results_once(tmp_path):
     source, results = tmp_path / "inputs", tmp_path / "results"
     (source / "shots").mkdir(parents=True)
     (source / "shots/a.png").write_text("x")
-    settled = received.settled(source, results, "abc")
+    settled = received.store_inputs(source, results, "abc")
     assert settled == results / "inputs/abc"
     assert (settled / "shots/a.png").read_text() == "x"
     (settled / "shots/mark").touch()
-    assert received.settled(source, results, "abc") == settled
+    assert received.store_inputs(source, results, "abc") == settled
     assert (settled / "shots/mark").exists()
     assert list((results / "inputs").iterdir()) == [settled]
 
@@ -35,7 +38,7 @@ def test_what_came_along_is_for_those_who_may_write_the_results(tmp_path, result
     results.chmod(results_mode)
     before = os.umask(0o002)
     try:
-        settled = received.settled(source, results, "abc")
+        settled = received.store_inputs(source, results, "abc")
     finally:
         os.umask(before)
     assert stat.S_IMODE(settled.parent.stat().st_mode) == mode
@@ -48,28 +51,33 @@ def test_what_came_along_goes_a_day_after_the_last_sweep_that_names_it(tmp_path)
         source = tmp_path / name
         source.mkdir()
         (source / "a.png").write_text(name)
-        folder = received.settled(source, results, name)
+        folder = received.store_inputs(source, results, name)
         os.utime(folder, (time.time() - 1.1 * received.KEPT_SECONDS,) * 2)
     (results / "shapes-1").mkdir()
     text = f"data: {{source: folder, path: {results}/inputs/named/shots}}"
     (results / "shapes-1" / "sweep.yaml").write_text(text)
-    received.settled(tmp_path / "used", results, "used")  # by a driver that begins now
-    received.prune(results)
+    received.store_inputs(tmp_path / "used", results, "used")  # by a driver that begins now
+    received.prune_inputs(results)
     assert sorted(path.name for path in (results / "inputs").iterdir()) == ["named", "used"]
 
 
 def test_a_sweep_that_took_nothing_along_has_a_folder_too(tmp_path):
-    settled = received.settled(tmp_path / "none", tmp_path / "results", "abc")
+    settled = received.store_inputs(tmp_path / "none", tmp_path / "results", "abc")
     assert list(settled.iterdir()) == []
 
 
 @pytest.mark.parametrize(("go_on", "word"), [(True, "--resume"), (False, "--fresh"), (None, "")])
-def test_the_command_says_how_to_go_on(go_on, word):
-    command = submit.job_command("/my results", "abc", go_on)
+def test_the_command_says_how_to_go_on(sweep, folder, go_on, word):
+    options = Options(address="http://head:8265", results="/my results", go_on=go_on)
+    content = pack(sweep(), collect_files(sweep()))
+    command = job_request(sweep(), options, content).command
     asked = job.parse(shlex.split(shlex.join(command))[3:])
     assert command[:3] == ("python", "-m", "sweeps.cli.job")
-    assert (asked.results, asked.inputs) == ("/my results", "abc")
-    assert asked.sender == installed_version()
+    assert (asked.results, asked.inputs, asked.sender) == (
+        "/my results",
+        content.inputs,
+        installed_version(),
+    )
     assert asked.go_on == (word.removeprefix("--") or None)
 
 

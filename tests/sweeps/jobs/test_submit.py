@@ -11,10 +11,16 @@ import ray
 
 from sweeps.cli import app
 from sweeps.jobs import parcel as parcels
-from sweeps.jobs import submit as submission
-from sweeps.jobs.outgoing import outgoing
-from sweeps.jobs.parcel import parcel
-from sweeps.jobs.submit import JobRequest, Options, stock_line
+from sweeps.jobs.outgoing import collect_files
+from sweeps.jobs.parcel import pack
+from sweeps.jobs.submit import (
+    JobRequest,
+    Options,
+    job_request,
+    job_variables,
+    missing_secrets,
+    stock_line,
+)
 
 VERSION = (200, {"version": "4", "ray_version": ray.__version__})
 NOWHERE = "http://127.0.0.1:9"
@@ -38,7 +44,7 @@ def options(**changes):
 
 
 def requested(sweep, **changes):
-    return submission._request(sweep, options(**changes), parcel(sweep, outgoing(sweep)))
+    return job_request(sweep, options(**changes), pack(sweep, collect_files(sweep)))
 
 
 def jobs(*made):
@@ -203,9 +209,8 @@ def test_the_request_holds_what_followers_need_and_no_secret(sweep, folder, monk
     monkeypatch.setenv("HF_TOKEN", "hush")
     request = requested(sweep(), key="k")
     assert request.job_id == "shapes-k"
-    assert {key: request.metadata[key] for key in ("sweep", "objective", "mode", "trials")} == {
-        "sweep": "shapes", "objective": "cider", "mode": "max", "trials": "4",
-    }  # fmt: skip
+    assert set(request.metadata) == {"sweep", "digest", "results"}
+    assert (request.metadata["sweep"], request.metadata["results"]) == ("shapes", "/shared/results")
     assert request.variables == {"RAY_JOB_STOP_WAIT_TIME_S": "30"}
     assert "hush" not in repr(request)
 
@@ -290,3 +295,45 @@ def test_a_name_cannot_write_to_the_terminal(command, tabled, fill):
     assert code == 0
     assert "'a\\x1b[2J.png'" in out
     assert "\x1b" not in out
+
+
+def test_a_job_has_time_to_stop_and_what_was_given(sweep):
+    own = {"HF_HUB_OFFLINE": "1", "HF_TOKEN": "hush", "HOME": "/somewhere"}
+    assert job_variables(["HF_HOME=/shared/hf=1"], own) == {
+        "RAY_JOB_STOP_WAIT_TIME_S": "30",
+        "HF_HUB_OFFLINE": "1",
+        "HF_HOME": "/shared/hf=1",
+    }
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "MLFLOW_TRACKING_PASSWORD=hush",
+        "HF_TOKEN=hush",
+        "aws_secret_access_key=hush",
+        "OPENAI_API_KEY=hush",
+        "STUDY=postgresql://me:hush@host/db",
+    ],
+)
+def test_no_secret_is_sent_or_repeated(secret):
+    with pytest.raises(ValueError, match="must not be a secret") as said:
+        job_variables([secret], {})
+    assert "hush" not in str(said.value)
+
+
+@pytest.mark.parametrize("broken", ["HF_HOME", "=x", "A B=x"])
+def test_what_is_no_assignment_is_refused(broken):
+    with pytest.raises(ValueError, match="must look like HF_HOME=/shared/hf"):
+        job_variables([broken], {})
+
+
+def test_secrets_that_the_nodes_need_are_named(sweep):
+    own = {"MLFLOW_TRACKING_PASSWORD": "hush", "HF_TOKEN": "hush"}
+    plain = sweep()
+    assert missing_secrets(plain, {}) == []
+    assert missing_secrets(plain, own) == ["HF_TOKEN"]
+    server = sweep("tracking.uri=https://mlflow.example")
+    assert missing_secrets(server, own) == ["MLFLOW_TRACKING_PASSWORD", "HF_TOKEN"]
+    shared = sweep("search.storage=postgresql://me:${STUDY_PASSWORD}@host/db")
+    assert missing_secrets(shared, {}) == ["STUDY_PASSWORD"]

@@ -143,7 +143,7 @@ def test_a_sweep_outlives_its_client_stops_and_goes_on(head, working):
 
     # It is stopped, and keeps its state.
     code, said = called(working, "stop", "killed-one", "--address", head)
-    assert (code, said.startswith("stopped; go on with: ")) == (0, True), said
+    assert (code, said.startswith("stopped; resume with: ")) == (0, True), said
     log = called(working, "logs", "killed-one", "--address", head)[1]
     assert "Go on with: sweeps resume killed-1" in log, log
     kept = kills.recorded(working)

@@ -10,7 +10,7 @@ from fastapi.testclient import TestClient
 from mlflow.pyfunc import scoring_server
 from PIL import Image
 
-from sweeps.serving import app, bodies
+from sweeps.serving import app, limits
 
 from .conftest import NAME, encoded, picture
 
@@ -124,11 +124,11 @@ def test_another_content_type_is_refused(client):
 def test_a_body_of_50_mb_is_refused_and_not_kept(client):
     status, said = client.post(b"x" * 50_000_000)
     assert status == 413
-    assert said["message"].startswith(f"the request must have at most {bodies.MAX_BODY} bytes")
+    assert said["message"].startswith(f"the request must have at most {limits.MAX_BODY} bytes")
 
 
 def test_a_body_without_a_length_is_limited_as_well(client, monkeypatch):
-    monkeypatch.setattr(bodies, "MAX_BODY", 1000)
+    monkeypatch.setattr(limits, "MAX_BODY", 1000)
     chunks = (b"x" * 400 for _ in range(5))
     status, _, said = client.send("POST", "/invocations", chunks, {"Content-Type": app.JSON})
     assert (status, said["error_code"]) == (413, "INVALID_PARAMETER_VALUE")

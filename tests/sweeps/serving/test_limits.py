@@ -10,7 +10,7 @@ from contextlib import suppress
 import pytest
 from PIL import Image
 
-from sweeps.serving import answers, app, bodies, connections, server
+from sweeps.serving import answers, app, limits, server
 from sweeps.serving.decoders import FEW
 
 from .conftest import NAME, busy, encoded, picture, serving
@@ -27,12 +27,12 @@ def strict(shop):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(answers, "IMAGES", 40)
         patch.setattr(app, "SECONDS", 1.0)
-        patch.setattr(bodies, "HELD", 40_000)
-        patch.setattr(bodies, "CHEAP", 2_000)
-        patch.setattr(bodies, "FIRST", 0.3)
-        patch.setattr(bodies, "RATE", 1_000_000)
-        patch.setattr(connections, "HEADERS", 0.3)
-        patch.setattr(connections, "MAX_CONNECTIONS", 20)
+        patch.setattr(limits, "HELD", 40_000)
+        patch.setattr(limits, "CHEAP", 2_000)
+        patch.setattr(limits, "FIRST", 0.3)
+        patch.setattr(limits, "RATE", 1_000_000)
+        patch.setattr(server, "HEADERS", 0.3)
+        patch.setattr(server, "MAX_CONNECTIONS", 20)
         patch.setattr(server, "DRAIN", 0.5)
         with serving(shop) as running:
             yield running[0]
@@ -109,7 +109,7 @@ def test_calls_count_only_once_their_bodies_are_there(strict):
 def test_one_connection_too_many_ends_the_one_that_waited_longest(strict):
     opened = [connected(strict, call(b"{", length=1000))]
     time.sleep(0.05)
-    opened += [connected(strict) for _ in range(connections.MAX_CONNECTIONS - 1)]
+    opened += [connected(strict) for _ in range(server.MAX_CONNECTIONS - 1)]
     assert strict.ask(GOOD)[0] == 200
     opened[0].settimeout(0.1)
     assert opened[0].recv(10) == b""
@@ -118,14 +118,14 @@ def test_one_connection_too_many_ends_the_one_that_waited_longest(strict):
 
 
 def test_connections_that_come_all_at_once_are_not_more(strict, monkeypatch):
-    monkeypatch.setattr(connections, "HEADERS", 30)
+    monkeypatch.setattr(server, "HEADERS", 30)
     opened, come = [connected(strict)], threading.Event()
     until(lambda: len(strict.server.server_state.connections) == 1)
     [first] = strict.server.server_state.connections
     first.loop.call_soon_threadsafe(come.wait, 30)
-    opened += [connected(strict) for _ in range(3 * connections.MAX_CONNECTIONS - 1)]
+    opened += [connected(strict) for _ in range(3 * server.MAX_CONNECTIONS - 1)]
     come.set()
-    until(lambda: sum(map(is_closed, opened)) == 2 * connections.MAX_CONNECTIONS)
+    until(lambda: sum(map(is_closed, opened)) == 2 * server.MAX_CONNECTIONS)
     assert strict.ask(GOOD)[0] == 200
     for connection in opened:
         connection.close()
@@ -203,7 +203,7 @@ def test_what_comes_before_the_answer_is_limited(strict):
     with busy(strict.batcher), connected(strict, call()) as connection:
         until(lambda: strict.batcher.waiting)
         with suppress(ConnectionError):
-            connection.sendall(b"x" * (connections.AHEAD + 1))
+            connection.sendall(b"x" * (server.AHEAD + 1))
         until(lambda: is_closed(connection))
         until(lambda: strict.batcher.waiting[0].caption.cancelled())
 
@@ -231,7 +231,7 @@ def test_pixels_of_a_call_are_limited_before_any_is_decoded(strict):
 
 
 def test_the_end_waits_for_no_call_that_hangs(shop, monkeypatch):
-    monkeypatch.setattr(bodies, "FIRST", 10)
+    monkeypatch.setattr(limits, "FIRST", 10)
     monkeypatch.setattr(server, "DRAIN", 0.3)
     with serving(shop) as (client, _), busy(client.batcher):
         waiting = connected(client, call())

@@ -15,7 +15,7 @@ from sweeps.promotion.adapters import with_progress
 from sweeps.results import record
 from sweeps.results.folder import SweepFolder
 from sweeps.rung_result import RungResult
-from sweeps.serving.predict import overridden, write_predictions
+from sweeps.serving.predict import override_recipe, write_predictions
 from sweeps.spec.load import dump, parse
 from sweeps.spec.problems import SpecError
 from sweeps.study.draws import Draws
@@ -205,7 +205,7 @@ def test_answers_that_break_the_challenges_rule_are_emptied_and_counted(
 ):
     rows, said = predicted("shapes-1", overrides=challenge)
     assert rows == [["index", "prediction"], ["4", ""], ["6", ""], ["5", ""]]
-    recipe = overridden(swept[1], challenge)
+    recipe = override_recipe(swept[1], challenge)
     adapted = Adapted.load(recipe.model, "none", swept[0].best_adapter("trial-000"))
     samples = data.load(recipe.data).splits["test"]
     asking = Asking(task="vqa", prompt=recipe.prompt)
@@ -274,7 +274,7 @@ def test_without_a_store_no_model_is_found_and_none_is_made(folder, swept, monke
 
 def test_all_problems_of_overrides_are_told_at_once(swept):
     with pytest.raises(SpecError) as error:
-        overridden(swept[1], ["train.epochs=0", "oops", "data.limit=many"])
+        override_recipe(swept[1], ["train.epochs=0", "oops", "data.limit=many"])
     assert len(error.value.issues) == 3
 
 

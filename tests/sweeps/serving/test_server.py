@@ -80,7 +80,7 @@ def test_the_end_waits_for_no_model_that_hangs(shop):
     try:
         port = int(process.stdout.readline().rpartition(":")[2])
         warning = [process.stdout.readline() for _ in range(3)][-1]
-        assert "warning: there is no authentication, anybody who reaches any address" in warning
+        assert "warning: there is no authentication, anyone who reaches any address" in warning
         answers = []
         ask = threading.Thread(
             target=lambda: answers.append(Client(port).ask({"image": encoded(picture())}))

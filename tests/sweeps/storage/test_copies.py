@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from sweeps.storage import claims, copies, folders, inputs, places
+from sweeps.storage import claims, copies, folders, places
 from sweeps.storage.store import Storage
 from workers.files import cache
 
@@ -35,7 +35,7 @@ def test_a_folder_of_results_stays_what_it_is(tmp_path):
     copies.pull(file)
     copies.refresh(tmp_path, everything)
     copies.forget(file)
-    assert claims.claimed(file.parent)
+    assert claims.try_claim(file.parent)
     assert copies.holds(file)
     assert copies.glob(tmp_path, "*/rec*") == [file]
     assert claims.names(tmp_path) == ["sweep-1"]
@@ -148,8 +148,8 @@ def test_a_folder_that_two_machines_make_belongs_to_one(machines, monkeypatch):
     one, other = (machine / "sweep-1" for machine in machines)
     one.mkdir()
     other.mkdir()
-    assert claims.claimed(one)
-    assert not claims.claimed(other)
+    assert claims.try_claim(one)
+    assert not claims.try_claim(other)
     assert claims.names(other.parent) == ["sweep-1"]
 
 
@@ -158,7 +158,7 @@ def test_of_two_that_write_at_the_same_moment_the_last_one_wins(machines, monkey
     one, other = (written(machine, "driver", machine.name) for machine in machines)
     copies.push(one)
     copies.push(other)
-    assert (claims.is_last(one), claims.is_last(other)) == (False, True)
+    assert (claims.wrote_last(one), claims.wrote_last(other)) == (False, True)
 
 
 def test_the_time_of_a_file_is_that_of_the_store(machines):
@@ -193,10 +193,10 @@ def test_sweeps_of_the_store_are_found_and_those_that_are_gone_are_not(machines)
     one, other = machines
     for name in ("a-1", "b-1"):
         copies.push(written(one, f"{name}/sweep.yaml", name))
-    claims.arrive(other)
+    claims.fetch_sweep_files(other)
     assert [path.read_text() for path in sorted(other.glob("*/sweep.yaml"))] == ["a-1", "b-1"]
     copies.drop(one / "a-1")
-    claims.arrive(other)
+    claims.fetch_sweep_files(other)
     assert [path.parent.name for path in other.glob("*/sweep.yaml")] == ["b-1"]
 
 
@@ -226,20 +226,20 @@ def test_what_came_along_reaches_a_node_once(address, tmp_path, monkeypatch):
     here = on("driver")
     table = written(here, "inputs/3f2a/data/table.csv", "image,caption\n")
     written(here, "inputs/3f2a/data/images/a.png")
-    inputs.share([table, tmp_path / "elsewhere"])
+    copies.share([table, tmp_path / "elsewhere"])
     there = on("node")
-    inputs.fetch(address, [there / "inputs/3f2a/data/table.csv"])
+    copies.fetch(address, [there / "inputs/3f2a/data/table.csv"])
     assert (there / "inputs/3f2a/data/images/a.png").exists()
     monkeypatch.setattr(folders, "_fetched", None)  # would be called
-    inputs.fetch(address, [there / "inputs/3f2a/data/table.csv"])
+    copies.fetch(address, [there / "inputs/3f2a/data/table.csv"])
     monkeypatch.setattr(folders, "put", None)
-    inputs.share([table])
+    copies.share([table])
 
 
 def test_what_came_along_is_there_again_where_the_sweep_goes_on(address, tmp_path, monkeypatch):
     table = written(places.working(address, places.DRIVER), "inputs/3f2a/data/table.csv")
-    inputs.share([table])
+    copies.share([table])
     shutil.rmtree(tmp_path / "cache")
     places.working(address, places.DRIVER)
-    inputs.share([table])
+    copies.share([table])
     assert table.exists()

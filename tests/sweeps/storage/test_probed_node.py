@@ -7,7 +7,7 @@ from sweeps.fleet.probe import Probe, look
 from sweeps.results.folder import SweepFolder
 from sweeps.spec.load import parse
 from sweeps.storage import places
-from sweeps.storage.errors import StorageError
+from sweeps.storage.store import StorageError
 from workers.files import cache
 
 FAR = Node(id="f" * 8, name="far (10.0.0.7, node ffffffff)", cpus=4, gpus=0, bytes=16e9)
@@ -30,9 +30,9 @@ def asked(probe, folder, address, monkeypatch, tmp_path, paths=()):
 def test_a_node_that_reads_and_writes_there_takes_part(folder, address, monkeypatch, tmp_path):
     probe = Probe(folder, parse(FILE.format(data="hub/data")))
     seen = asked(probe, folder, address, monkeypatch, tmp_path)
-    assert probe.judged(FAR, seen) is None
+    assert probe.judge(FAR, seen) is None
     # What it wrote for an earlier driver says nothing of now.
-    assert "has another folder" in Probe(folder, parse(FILE.format(data="hub/data"))).judged(
+    assert "has another folder" in Probe(folder, parse(FILE.format(data="hub/data"))).judge(
         FAR, seen
     )
 
@@ -40,7 +40,7 @@ def test_a_node_that_reads_and_writes_there_takes_part(folder, address, monkeypa
 def test_a_node_that_is_refused_is_named_with_address_and_reason(folder, address):
     probe = Probe(folder, parse(FILE.format(data="hub/data")))
     seen = look("s3://no-such-bucket/probed-1/probes", FAR.id, [], None)
-    said = probe.judged(FAR, seen)
+    said = probe.judge(FAR, seen)
     assert said.startswith(f"{FAR.name}: storage: ")
     assert "cannot use s3://no-such-bucket/probed-1/probes: there is no such bucket" in said
 
@@ -59,9 +59,9 @@ def test_data_at_an_address_must_be_the_same_for_every_node(
     put("a.csv")
     probe = Probe(folder, parse(FILE.format(data=data)))
     same = asked(probe, folder, address, monkeypatch, tmp_path, [data])
-    assert probe.judged(FAR, same) is None
+    assert probe.judge(FAR, same) is None
     put("b.csv")
     other = asked(probe, folder, address, monkeypatch, tmp_path, [data])
-    assert f"has other files at {data} than the driver" in probe.judged(FAR, other)
+    assert f"has other files at {data} than the driver" in probe.judge(FAR, other)
     none = asked(probe, folder, address, monkeypatch, tmp_path, [])
-    assert f"cannot read {data}; it needs credentials" in probe.judged(FAR, none)
+    assert f"cannot read {data}; it needs credentials" in probe.judge(FAR, none)

@@ -6,8 +6,7 @@ from urllib.request import Request, urlopen
 import pytest
 
 from sweeps.storage import store as storage_module
-from sweeps.storage.errors import StorageError
-from sweeps.storage.store import Storage
+from sweeps.storage.store import Storage, StorageError
 from workers.files.addresses import is_address
 
 

@@ -88,7 +88,7 @@ def test_a_rung_whose_record_did_not_arrive_is_trained_again(context, host, monk
 
 
 def _away(path):
-    raise storage_module.explained("s3://away", OSError("AWS Error NETWORK_CONNECTION"))
+    raise storage_module.storage_error("s3://away", OSError("AWS Error NETWORK_CONNECTION"))
 
 
 def test_a_store_that_stays_away_ends_the_sweep_and_not_the_trial(context, host, monkeypatch):

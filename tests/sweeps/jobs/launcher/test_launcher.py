@@ -14,8 +14,8 @@ import pytest
 from typer.testing import CliRunner
 
 from sweeps.cli.app import app, main
-from sweeps.jobs import start as starting
-from sweeps.jobs.start import Launch, environment, start
+from sweeps.jobs import launcher
+from sweeps.jobs.launcher import Launch, driver_environment, start
 from sweeps.results import lease
 from sweeps.results.folder import SweepFolder
 from sweeps.spec.load import dump, parse, read
@@ -42,7 +42,7 @@ def launched(here, monkeypatch):
 
     def run(script, *arguments):
         calls = []
-        monkeypatch.setattr(starting, "start", lambda *call: calls.append(call) or 7)
+        monkeypatch.setattr(launcher, "start", lambda *call: calls.append(call) or 7)
         monkeypatch.setattr(sys, "argv", [script, *arguments])
         with pytest.raises(SystemExit) as left:
             runpy.run_path(script, run_name="__main__")
@@ -195,7 +195,7 @@ with lease.held(folder):
 @pytest.fixture
 def results(tmp_path, monkeypatch):
     """Folder of the results of a driver that only has its sweep, until a file `end` is there."""
-    monkeypatch.setattr(starting, "_DRIVER", DRIVER)
+    monkeypatch.setattr(launcher, "_DRIVER", DRIVER)
     yield tmp_path
     (tmp_path / "end").touch()
 
@@ -213,7 +213,7 @@ def test_leaves_a_driver_in_a_session_of_its_own_and_says_how_to_go_on(results, 
         "see how it stands: ray exec 'my cluster.yaml' "
         f"'sweeps status quickstart-1 --results {results}'",
         f"stop it: ray exec 'my cluster.yaml' 'sweeps stop quickstart-1 --results {results}'",
-        "go on after a stop: ray submit 'my cluster.yaml' launch.py --resume",
+        "resume after a stop: ray submit 'my cluster.yaml' launch.py --resume",
     ]
 
 
@@ -227,7 +227,7 @@ def test_of_two_starts_at_a_time_one_is_refused(results):
 def test_ctrl_c_ends_the_waiting_and_not_the_driver(results, capsys):
     (results / "interrupt").touch()
     assert start(launch(results), []) == 130
-    assert "a driver that was started goes on starting" in capsys.readouterr().out
+    assert "a driver that was started keeps starting" in capsys.readouterr().out
     deadline = time.monotonic() + 20
     while not list(results.glob("*/driver.json")):
         assert time.monotonic() < deadline
@@ -235,7 +235,7 @@ def test_ctrl_c_ends_the_waiting_and_not_the_driver(results, capsys):
 
 
 def test_the_driver_joins_the_cluster_of_its_machine():
-    assert environment({"HOME": "x"}) == {
+    assert driver_environment({"HOME": "x"}) == {
         "HOME": "x", "RAY_ADDRESS": "auto", "PYTHONUNBUFFERED": "1",
     }  # fmt: skip
-    assert environment({"RAY_ADDRESS": "10.0.0.1:6379"})["RAY_ADDRESS"] == "10.0.0.1:6379"
+    assert driver_environment({"RAY_ADDRESS": "10.0.0.1:6379"})["RAY_ADDRESS"] == "10.0.0.1:6379"

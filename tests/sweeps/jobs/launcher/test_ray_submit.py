@@ -71,7 +71,7 @@ def test_a_submitted_sweep_outlives_its_client(machine, untrained_base):
 
     resumed = machine.run("ray submit sweep.yaml launch.py --resume")
     assert "quickstart-1 is run by process" in resumed
-    assert "go on after a stop: ray submit sweep.yaml launch.py --resume" in resumed
+    assert "resume after a stop: ray submit sweep.yaml launch.py --resume" in resumed
     submitted = ended(folder)
     assert [state for state, *_ in submitted.values()] == ["COMPLETE"] * 6
     assert len(list((machine.folder / "ray").glob("session_2*"))) == 1  # no driver had its own

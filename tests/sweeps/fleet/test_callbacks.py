@@ -2,8 +2,8 @@ from types import SimpleNamespace
 
 from ray.tune.experiment import Trial
 
-from sweeps.fleet import follow
-from sweeps.fleet.follow import FollowCluster
+from sweeps.fleet import callbacks
+from sweeps.fleet.callbacks import FollowCluster
 
 
 class Recording:
@@ -21,7 +21,7 @@ class Recording:
 
 def test_every_step_looks_at_the_cluster_and_some_keep_slots_for_live_trials(monkeypatch):
     now = [0.0]
-    monkeypatch.setattr(follow.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(callbacks.time, "monotonic", lambda: now[0])
     states = (Trial.RUNNING, Trial.PAUSED, Trial.PENDING, Trial.TERMINATED, Trial.ERROR)
     trials = [
         SimpleNamespace(status=state, config={"number": number})
@@ -29,7 +29,7 @@ def test_every_step_looks_at_the_cluster_and_some_keep_slots_for_live_trials(mon
     ]
     hosts = Recording()
     callback = FollowCluster(hosts)
-    for now[0] in (1.0, 2.0, follow.RETAIN_SECONDS + 1, follow.RETAIN_SECONDS + 2):
+    for now[0] in (1.0, 2.0, callbacks.RETAIN_SECONDS + 1, callbacks.RETAIN_SECONDS + 2):
         callback.on_step_begin(0, trials)
     assert hosts.looks == 4
     assert hosts.retained == [[0, 2]]

@@ -1,6 +1,5 @@
 """Logs as they come: in pieces, over connections that break. A stand-in gives the pieces."""
 
-import asyncio
 import io
 import shlex
 from dataclasses import dataclass
@@ -8,14 +7,11 @@ from dataclasses import dataclass
 import pytest
 from rich.console import Console
 
-from sweeps.jobs import follow
+from sweeps.jobs import submitted
 from sweeps.jobs.cluster import Job
-from sweeps.jobs.listing import duration
+from sweeps.jobs.submitted import duration, follow, print_ending, resume_command, show_log
 
-METADATA = {
-    "sweep": "shapes", "objective": "cider", "mode": "max", "trials": "2", "epochs": "3",
-    "results": "/shared/results",
-}  # fmt: skip
+METADATA = {"sweep": "shapes", "results": "/shared/results"}
 
 
 @dataclass
@@ -39,10 +35,13 @@ class Connections:
                 raise RuntimeError("gone")
             yield piece
 
+    def job(self, job_id):
+        return job(id=job_id, status="SUCCEEDED")
+
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch):
-    monkeypatch.setattr(follow, "RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(submitted, "RETRY_SECONDS", 0.0)
 
 
 def job(**changes):
@@ -51,10 +50,13 @@ def job(**changes):
     return Job(**{**values, **changes})
 
 
+def followed(console, *logs):
+    assert follow(Connections(list(logs)), job(), console) == 0
+    return console.file.getvalue()
+
+
 def lines_of(*logs):
-    written = []
-    asyncio.run(follow._follow(Connections(list(logs)), "shapes-a", written.append))
-    return written
+    return followed(Console(file=io.StringIO(), width=20), *logs).splitlines()
 
 
 def test_pieces_become_lines():
@@ -68,18 +70,11 @@ def test_a_connection_that_breaks_repeats_and_loses_no_line():
 
 
 def test_a_connection_that_stays_away_is_said_with_the_way_back(monkeypatch):
-    monkeypatch.setattr(follow, "MOST_RETRIES", 2)
+    monkeypatch.setattr(submitted, "MOST_RETRIES", 2)
     away = Connections([[None]])
     with pytest.raises(ConnectionError, match="sweeps logs shapes-a --follow --address http://he"):
-        asyncio.run(follow._follow(away, "shapes-a", print))
+        follow(away, job(), Console(file=io.StringIO()))
     assert away.calls == 3
-
-
-def shown(console, *lines):
-    with follow._screen(console) as write:
-        for line in lines:
-            write(line)
-    return console.file.getvalue()
 
 
 LOG = (
@@ -93,7 +88,8 @@ LINES = (LOG[0], "trial-001 r4  rung 2/3 cider 0.5000  running")
 
 
 def test_a_log_without_terminal_has_the_plain_lines_of_a_driver():
-    assert shown(Console(file=io.StringIO(), width=20), *LOG) == "\n".join((*LINES, ""))
+    console = Console(file=io.StringIO(), width=20)
+    assert followed(console, ["\n".join(LOG)]) == "\n".join((*LINES, ""))
 
 
 def test_a_log_so_far_has_them_too():
@@ -102,12 +98,13 @@ def test_a_log_so_far_has_them_too():
             return "".join(f"{line}\n" for line in self.logs)
 
     console = Console(file=io.StringIO(), width=20)
-    assert follow.show(Ended(list(LOG)), job(), console) == 0
+    assert show_log(Ended(list(LOG)), job(), console) == 0
     assert console.file.getvalue() == "\n".join((*LINES, ""))
 
 
 def test_a_terminal_has_the_table_in_place_of_the_trials_lines():
-    out = shown(Console(file=io.StringIO(), width=100, force_terminal=True, highlight=False), *LOG)
+    console = Console(file=io.StringIO(), width=100, force_terminal=True, highlight=False)
+    out = followed(console, ["\n".join(LOG)])
     assert LINES[0] in out
     assert LINES[1] not in out
     assert "shapes-1: 0/2 trials, best cider 0.5000 (trial-001)" in out
@@ -116,10 +113,11 @@ def test_a_terminal_has_the_table_in_place_of_the_trials_lines():
 
 def test_the_way_back_is_one_command_whatever_the_job_is_called():
     hostile = "shapes'; touch $(id) `id`"
-    said = follow._coming_back(Connections([]), hostile)
-    words = shlex.split(said.removeprefix("come back with: "))
-    assert words == ["sweeps", "logs", hostile, "--follow", "--address", "http://head:8265"]
-    words = shlex.split(follow.resuming(job(metadata={"results": hostile}), hostile))
+    said = interrupted(hostile).partition("reattach with: ")[2]
+    assert shlex.split(said) == [
+        "sweeps", "logs", hostile, "--follow", "--address", "http://head:8265"
+    ]  # fmt: skip
+    words = shlex.split(resume_command(job(metadata={"results": hostile}), hostile))
     assert words[-4:] == ["--results", hostile, "--address", hostile]
 
 
@@ -137,29 +135,35 @@ LOST = "last logs: /usr/bin/python: (ModuleNotFoundError: No module named 'sweep
         (
             {"status": "STOPPED"},
             130,
-            "was stopped; go on with: sweeps submit FILE --resume --results /shared/results "
+            "was stopped; resume with: sweeps submit FILE --resume --results /shared/results "
             "--address http://head:8265",
         ),
     ],
 )
 def test_the_jobs_end_is_the_commands(ending, code, said):
     console = Console(file=io.StringIO(), width=20)
-    assert follow.ended(job(**ending), "http://head:8265", console) == code
+    assert print_ending(job(**ending), "http://head:8265", console) == code
     written = console.file.getvalue()
     assert written.startswith(f"shapes-a {said}" if said else "")
     assert written.count("\n") == bool(said)
 
 
-def test_ctrl_c_leaves_the_sweep_alone_and_says_the_way_back():
+def interrupted(job_id):
+    """Return what is printed when Ctrl-C ends the following of a job after a line."""
+
     class Away(Connections):
         async def tail_job_logs(self, job_id):
             yield "one\n"
             raise KeyboardInterrupt
 
     console = Console(file=io.StringIO(), width=20)
-    assert follow.follow(Away([]), job(), console) == 130
-    assert console.file.getvalue() == (
-        "one\nthe sweep goes on; come back with: sweeps logs shapes-a --follow "
+    assert follow(Away([]), job(id=job_id), console) == 130
+    return console.file.getvalue()
+
+
+def test_ctrl_c_leaves_the_sweep_alone_and_says_the_way_back():
+    assert interrupted("shapes-a") == (
+        "one\nthe sweep keeps running; reattach with: sweeps logs shapes-a --follow "
         "--address http://head:8265\n"
     )
 
