@@ -9,7 +9,7 @@ from sweeps.results.folder import SweepFolder
 from sweeps.spec.files import located
 from sweeps.spec.load import Sweep, load
 from sweeps.spec.problems import RefusedError
-from sweeps.study.study import wanted
+from sweeps.study.study import planned_trials
 from sweeps.study.trials import trial_states
 
 
@@ -24,7 +24,7 @@ def half_finished(sweep: Sweep, results: Path) -> SweepFolder | None:
     except ValueError:  # of an older version, or broken: `sweeps resume` says how
         return None
     over = sum(not trial.is_open for trial in trials.values())
-    return folder if trials and over < wanted(before, folder) else None
+    return folder if trials and over < planned_trials(before, folder) else None
 
 
 def where_to_go_on(
@@ -77,7 +77,7 @@ def _state(folder: SweepFolder) -> str:
     trials = trial_states(sweep, folder)
     over = sum(not trial.is_open for trial in trials.values())
     return (
-        f"{folder.sweep_id} is half-finished: {over} of {wanted(sweep, folder)} trials have ended"
+        f"{folder.sweep_id} is half-finished: {over} of {planned_trials(sweep, folder)} trials have ended"
     )
 
 

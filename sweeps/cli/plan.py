@@ -19,8 +19,8 @@ from sweeps.results.retention import format_bytes
 from sweeps.schedulers.fidelity import unpruned
 from sweeps.spec import plugins, starts
 from sweeps.spec.load import Sweep
-from sweeps.study.draws import Draws
 from sweeps.study.study import directions, enqueue
+from sweeps.study.suggester import Suggester
 from sweeps.trial import trial_title
 from workers.models import builtin, checkpoint_files
 from workers.models.checkpoint_files import CheckpointFiles
@@ -54,8 +54,8 @@ def sample_titles(sweep: Sweep, count: int) -> list[str]:
     study = optuna.create_study(directions=directions(sweep))
     for point in starts.points(sweep):
         enqueue(study, point)
-    draws = Draws(study, sweep)
-    drawn = [draws.next() for _ in range(min(count, sweep.search.trials))]
+    suggester = Suggester(study, sweep)
+    drawn = [suggester.next() for _ in range(min(count, sweep.search.trials))]
     return [trial_title(one.number, one.point) for one in drawn if one is not None]
 
 
