@@ -76,9 +76,8 @@ def _state(folder: SweepFolder) -> str:
     sweep = load(folder.spec)
     trials = trial_states(sweep, folder)
     over = sum(not trial.is_open for trial in trials.values())
-    return (
-        f"{folder.sweep_id} is half-finished: {over} of {planned_trials(sweep, folder)} trials have ended"
-    )
+    planned = planned_trials(sweep, folder)
+    return f"{folder.sweep_id} is half-finished: {over} of {planned} trials have ended"
 
 
 def _undecided(folder: SweepFolder) -> str:

@@ -56,10 +56,8 @@ def _search(sweep: Sweep) -> dict[str, Any]:
 def _objective_problems(study: "optuna.Study", sweep: Sweep) -> Iterator[str]:
     """Yield objectives and limits that differ from those that ranked the trials so far."""
     search = _search(sweep)
-    for name, field in {
-        "objective": "search.objective.metric",
-        "limits": "search.constraints",
-    }.items():
+    fields = {"objective": "search.objective.metric", "limits": "search.constraints"}
+    for name, field in fields.items():
         before, now = study.user_attrs.get(name), search[name]
         if before not in (None, now):
             yield f"{field} must stay {before or 'empty'}, got {now or 'none'}"

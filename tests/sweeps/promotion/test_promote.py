@@ -16,8 +16,8 @@ from sweeps.results import record
 from sweeps.results.folder import SweepFolder
 from sweeps.rung_result import RungResult
 from sweeps.spec.load import dump, parse
-from sweeps.study.suggester import Suggester
 from sweeps.study.study import open_study
+from sweeps.study.suggester import Suggester
 from sweeps.tracking.client import Tracking
 from sweeps.tracking.sweep_run import SweepRun
 from tests.sweeps.published import PublishedTrial

@@ -18,8 +18,8 @@ from sweeps.rung_result import RungResult
 from sweeps.serving.predict import overridden, write_predictions
 from sweeps.spec.load import dump, parse
 from sweeps.spec.problems import SpecError
-from sweeps.study.suggester import Suggester
 from sweeps.study.study import open_study
+from sweeps.study.suggester import Suggester
 from sweeps.tracking.client import Tracking
 from sweeps.tracking.sweep_run import SweepRun
 from tests.sweeps.published import PublishedTrial

@@ -58,7 +58,7 @@ def begun(text, root):
     sweep = parse(text)
     folder = SweepFolder.create(root, "warm")
     study, _ = prepare_study(sweep, folder, resuming=False)
-    return study, sweep, warm_start.begin(study, sweep, root)
+    return study, sweep, warm_start.add_earlier_trials(study, sweep, root)
 
 
 def test_points_are_mapped_with_the_values_that_were_fixed(earlier, tmp_path):
@@ -88,7 +88,7 @@ def test_a_resumed_sweep_takes_them_once(earlier, tmp_path):
     study, sweep, _ = begun(NEW, tmp_path)
     count = len(study.trials)
     assert count > 0
-    warm_start.begin(study, sweep, tmp_path)
+    warm_start.add_earlier_trials(study, sweep, tmp_path)
     assert len(study.trials) == count
 
 
@@ -113,7 +113,7 @@ def test_a_sampler_learns_from_them(earlier, tmp_path):
     ],
 )
 def test_a_sweep_about_something_else_is_refused(earlier, tmp_path, old, new, difference):
-    with pytest.raises(ValueError, match="warm-1 is about something else") as raised:
+    with pytest.raises(ValueError, match="scores of warm-1 are not comparable") as raised:
         begun(NEW.replace(old, new, 1), tmp_path)
     assert difference in str(raised.value)
 
