@@ -1,15 +1,14 @@
 """Population based training (Jaderberg et al. 2017) in its synchronous form, with Tune's selection.
 
 All trials are one population. Every few rungs they wait for each other; then the worst take over
-the weights and the optimizer of the best, and go on with a changed point. A waiting trial holds no
-slot, so any number of slots will do. `sweeps.schedulers.evolution` says what is Tune's here.
+the weights and the optimizer of the best, and continue with a changed point. A waiting trial holds
+no slot, so any number of slots is enough. `sweeps.schedulers.population` says what is Tune's here.
 """
 
 from typing import Annotated, Any
 
 from pydantic import Field
 
-from sweeps.schedulers.selection import Selection
 from sweeps.spec.mutable import first_comparison
 from workers.recipe import Count, Fraction
 
@@ -34,16 +33,17 @@ def make(
     """Return PBT, which compares its trials at rungs `perturbation_interval` apart.
 
     Args:
-        epochs: rungs of each trial; at the last one nobody is compared.
+        epochs: rungs of each trial; the last one has no comparison.
         grace: rungs that every trial gets before the first comparison.
         reduction: not needed.
         perturbation_interval: rungs from one comparison to the next.
-        quantile: share of the trials that take over the state of as many of the best.
-        resample: probability that a field is drawn anew from its domain; otherwise a number is
-            multiplied by 0.8 or 1.2, and of several values a neighbouring one is taken.
-        fields: what may change; None is every swept field that can change in mid-training.
+        quantile: fraction of the trials that take over the state of as many of the best.
+        resample: probability that a field is sampled again from its domain; otherwise a number is
+            multiplied by 0.8 or 1.2, and one of several values becomes a neighbouring one.
+        fields: what may change; None is every swept field that can change during training.
     """
     from sweeps.schedulers.pbt_scheduler import PopulationScheduler
+    from sweeps.schedulers.population import Selection
 
     return PopulationScheduler(
         Selection(

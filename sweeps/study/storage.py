@@ -23,7 +23,7 @@ def open_storage(address: str | None, folder: SweepFolder) -> "BaseStorage":
         from optuna.storages import JournalStorage
         from optuna.storages.journal import JournalFileBackend
 
-        check_journal(file)
+        _check_journal(file)
         return JournalStorage(JournalFileBackend(str(file)))
     assert address is not None
     from optuna.storages import RDBStorage
@@ -39,24 +39,15 @@ def open_storage(address: str | None, folder: SweepFolder) -> "BaseStorage":
 
 
 def repair_storage(address: str | None, folder: SweepFolder) -> None:
-    """Remove a truncated last line of a journal; only for the process that writes the study."""
-    if (file := _journal_file(address, folder)) is not None:
-        repair_journal(file)
+    """Remove a truncated last line of a journal: its writer never learned that it was kept.
 
-
-def _journal_file(address: str | None, folder: SweepFolder) -> Path | None:
-    """Return the journal file of a study; None for one in a database."""
-    if address is None:
-        return folder.study
-    return None if "://" in address else Path(address).expanduser()
-
-
-def repair_journal(file: Path) -> None:
-    """Remove the last line if it was truncated: its writer never learned that it was kept."""
+    Only for the process that writes the study.
+    """
+    file = _journal_file(address, folder)
+    if file is None or not file.is_file() or _whole_bytes(file) == file.stat().st_size:
+        return
     from optuna.storages.journal import JournalFileSymlinkLock
 
-    if not file.is_file() or _whole_bytes(file) == file.stat().st_size:
-        return
     lock = JournalFileSymlinkLock(str(file))
     lock.acquire()
     try:
@@ -66,7 +57,14 @@ def repair_journal(file: Path) -> None:
         lock.release()
 
 
-def check_journal(file: Path) -> None:
+def _journal_file(address: str | None, folder: SweepFolder) -> Path | None:
+    """Return the journal file of a study; None for one in a database."""
+    if address is None:
+        return folder.study
+    return None if "://" in address else Path(address).expanduser()
+
+
+def _check_journal(file: Path) -> None:
     """Raise ValueError, naming the line and the fix, for a file damaged before its last line."""
     lines = file.read_bytes().splitlines(keepends=True) if file.is_file() else []
     for number, line in enumerate(lines[:-1], start=1):

@@ -1,8 +1,7 @@
 """Warm start: trials of comparable earlier sweeps that a new study begins with."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,23 +23,6 @@ _FREE = ("train.seed",)
 """Fields that may differ: they change scores only by chance."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class WarmStartTrials:
-    """The trials taken from one earlier sweep."""
-
-    sweep_id: str
-    trials: "tuple[FrozenTrial, ...]"
-    every: int
-    """Number of trials of that sweep."""
-    left: Mapping[str, int]
-    """Reason -> number of trials left out for it."""
-
-    def __str__(self) -> str:
-        reasons = ", ".join(f"{count} {reason}" for reason, count in self.left.items())
-        left = f": {reasons}" if reasons else ""
-        return f"took {len(self.trials)} of {self.every} trials of {self.sweep_id}{left}"
-
-
 def add_earlier_trials(study: "optuna.Study", sweep: Sweep, root: Path) -> list[str]:
     """Add the trials of ``search.warm_start`` to a study, once; return a line for each sweep.
 
@@ -48,34 +30,28 @@ def add_earlier_trials(study: "optuna.Study", sweep: Sweep, root: Path) -> list[
     Raises ValueError for a sweep that is not comparable, FileNotFoundError for a missing one.
     """
     have = {frozen.user_attrs.get(ORIGIN) for frozen in study.get_trials(deepcopy=False)}
+    found: list[FrozenTrial] = []
     lines = []
-    for taken in find(sweep, root):
-        study.add_trials(one for one in taken.trials if one.user_attrs[ORIGIN] not in have)
-        lines.append(str(taken))
+    for sweep_id in sweep.search.warm_start:
+        folder = SweepFolder.find(root, sweep_id)
+        earlier = load(folder.spec)
+        if differences := "; ".join(_differences(earlier, sweep)):
+            raise ValueError(
+                f"search.warm_start: scores of {folder.sweep_id} are not comparable: {differences}"
+            )
+        own = own_trials(open_study(earlier, folder))
+        left: Counter[str] = Counter()
+        for name, frozen in own.items():
+            mapped = _mapped(frozen, earlier, sweep, f"{folder.sweep_id}/{name}")
+            if isinstance(mapped, str):
+                left[mapped] += 1
+            elif mapped.user_attrs[ORIGIN] not in have:
+                found.append(mapped)
+        reasons = ", ".join(f"{count} {reason}" for reason, count in left.items())
+        taken = f"took {len(own) - left.total()} of {len(own)} trials of {folder.sweep_id}"
+        lines.append(f"{taken}: {reasons}" if reasons else taken)
+    study.add_trials(found)
     return lines
-
-
-def find(sweep: Sweep, root: Path) -> list[WarmStartTrials]:
-    """Return the usable trials of each sweep of ``search.warm_start``."""
-    return [_from(SweepFolder.find(root, sweep_id), sweep) for sweep_id in sweep.search.warm_start]
-
-
-def _from(folder: SweepFolder, sweep: Sweep) -> WarmStartTrials:
-    earlier = load(folder.spec)
-    if differences := "; ".join(_differences(earlier, sweep)):
-        raise ValueError(
-            f"search.warm_start: scores of {folder.sweep_id} are not comparable: {differences}"
-        )
-    own = own_trials(open_study(earlier, folder))
-    mapped = [
-        _mapped(frozen, earlier, sweep, f"{folder.sweep_id}/{name}") for name, frozen in own.items()
-    ]
-    return WarmStartTrials(
-        sweep_id=folder.sweep_id,
-        trials=tuple(one for one in mapped if not isinstance(one, str)),
-        every=len(own),
-        left=Counter(one for one in mapped if isinstance(one, str)),
-    )
 
 
 def _differences(earlier: Sweep, sweep: Sweep) -> Iterator[str]:

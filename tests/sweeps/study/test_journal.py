@@ -5,7 +5,7 @@ import pytest
 
 from sweeps.results.folder import SweepFolder
 from sweeps.spec.load import parse
-from sweeps.study.storage import check_journal, repair_journal
+from sweeps.study.storage import repair_storage
 from sweeps.study.study import open_study, prepare_study
 
 FILE = """
@@ -46,7 +46,7 @@ def test_a_truncated_last_line_is_removed_when_the_sweep_resumes(sweep, folder, 
 
 
 def test_without_the_repair_optuna_could_not_read_the_file_again(sweep, folder):
-    """What `repair_journal` is there for; if this fails, it is not needed any more."""
+    """What `repair_storage` is there for; if this fails, it is not needed any more."""
     folder.study.write_text(folder.study.read_text()[:-20])
 
     def load():
@@ -60,10 +60,10 @@ def test_without_the_repair_optuna_could_not_read_the_file_again(sweep, folder):
         study.set_user_attr("more", 2)
 
 
-def test_a_whole_file_is_left_as_it_is(folder):
+def test_a_whole_file_is_left_as_it_is(sweep, folder):
     before = folder.study.read_bytes()
-    repair_journal(folder.study)
-    check_journal(folder.study)
+    repair_storage(None, folder)
+    open_study(sweep, folder)
     assert folder.study.read_bytes() == before
 
 
@@ -85,6 +85,6 @@ def test_a_damaged_line_is_named_with_what_to_do(sweep, folder, damaged, advice)
 
 
 def test_a_missing_file_is_no_damage(tmp_path):
-    repair_journal(tmp_path / "study.log")
-    check_journal(tmp_path / "study.log")
-    assert not (tmp_path / "study.log").exists()
+    folder = SweepFolder.create(tmp_path, "journal")
+    repair_storage(None, folder)
+    assert not folder.study.exists()
