@@ -16,7 +16,7 @@ from sweeps.cli.spaces import show_sweep
 from sweeps.results import retention
 from sweeps.results.budget import described
 from sweeps.results.retention import format_bytes
-from sweeps.schedulers.fidelity import unpruned
+from sweeps.schedulers.fidelity import unpruned_trials
 from sweeps.spec import plugins, starts
 from sweeps.spec.load import Sweep
 from sweeps.study.study import directions, enqueue
@@ -95,7 +95,7 @@ def _objectives(sweep: Sweep) -> str:
 
 
 def _schedule(sweep: Sweep) -> str:
-    whole = unpruned(sweep)
+    whole = len(unpruned_trials(sweep))
     first = f", the first {whole} trials run to their end to measure the rungs" if whole else ""
     return f"{sweep.schedule.name}, grace {sweep.schedule.grace}{first}"
 

@@ -11,7 +11,7 @@ Each module offers
         whether trials wait for each other: such a scheduler compares only what runs together
     CHANGES: bool
         whether it gives trials other points: such a scheduler gets every rung, also one without
-        an objective, and takes the sweep's `sweeps.schedulers.population.Population` by ``join``
+        an objective, and has ``join``, see `sweeps.schedulers.pbt_scheduler.PopulationScheduler`
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -39,40 +39,36 @@ class Fidelity:
 
     correlations: tuple[Correlation, ...]
     """Of each rung at which at least `FEWEST` trials had an objective."""
-    threshold: float
-    written: int
-    """The grace in the sweep file."""
+    schedule: Schedule
+    """That of the sweep file."""
     grace: int
     """The grace from then on."""
 
     def __str__(self) -> str:
-        first = next(each for each in self.correlations if each.rung >= self.written)
+        written, threshold = self.schedule.grace, self.schedule.correlation
+        first = next(each for each in self.correlations if each.rung >= written)
         found = (
             f"rung {first.rung} predicted the final order of {first.trials} unpruned trials with "
             f"rank correlation {first.value:.2f} (80 % interval {first.low:.2f} to "
             f"{first.high:.2f})"
         )
-        if self.grace > self.written:
-            return f"{found}, below {self.threshold:g}: schedule.grace was raised to {self.grace}"
-        if first.value < self.threshold:
-            return f"{found}: too few to say that it is below {self.threshold:g}"
-        return f"{found}: schedule.grace {self.written} stays"
-
-
-def unpruned(sweep: Sweep) -> int:
-    """Return how many of a sweep's first trials no scheduler stops."""
-    scheduler = plugins.scheduler(sweep.schedule.name)
-    if not scheduler.STOPS or scheduler.PAUSES:
-        return 0
-    if sweep.schedule.unpruned is not None:
-        return sweep.schedule.unpruned
-    share = min(MOST, sweep.search.trials // SHARE)
-    return share if share >= FEWEST else 0
+        if self.grace > written:
+            return f"{found}, below {threshold:g}: schedule.grace was raised to {self.grace}"
+        if first.value < threshold:
+            return f"{found}: too few to say that it is below {threshold:g}"
+        return f"{found}: schedule.grace {written} stays"
 
 
 def unpruned_trials(sweep: Sweep) -> tuple[str, ...]:
-    """Return the names of the unpruned trials."""
-    return tuple(map(trial_id, range(unpruned(sweep))))
+    """Return the names of a sweep's first trials, which no scheduler stops."""
+    scheduler = plugins.scheduler(sweep.schedule.name)
+    if not scheduler.STOPS or scheduler.PAUSES:
+        return ()
+    count = sweep.schedule.unpruned
+    if count is None:
+        share = min(MOST, sweep.search.trials // SHARE)
+        count = share if share >= FEWEST else 0
+    return tuple(map(trial_id, range(count)))
 
 
 def read(sweep: Sweep, folder: SweepFolder, over: Collection[str]) -> Fidelity | None:
@@ -118,9 +114,7 @@ def measure(
     # A correlation of few trials is mostly noise: only a certainly too low one raises the grace.
     if later[0].high < threshold:
         grace = next((each.rung for each in later if each.value >= threshold), epochs)
-    return Fidelity(
-        correlations=tuple(correlations), threshold=threshold, written=schedule.grace, grace=grace
-    )
+    return Fidelity(correlations=tuple(correlations), schedule=schedule, grace=grace)
 
 
 def spearman(one: Sequence[float], other: Sequence[float]) -> float:

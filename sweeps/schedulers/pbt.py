@@ -2,7 +2,7 @@
 
 All trials are one population. Every few rungs they wait for each other; then the worst take over
 the weights and the optimizer of the best, and continue with a changed point. A waiting trial holds
-no slot, so any number of slots is enough. `sweeps.schedulers.population` says what is Tune's here.
+no slot, so any number of slots is enough. `sweeps.schedulers.evolution` says what is Tune's here.
 """
 
 from typing import Annotated, Any
@@ -16,9 +16,6 @@ STOPS = False
 PAUSES = True
 CHANGES = True
 
-Quantile = Annotated[float, Field(gt=0.0, le=0.5)]
-Fields = Annotated[tuple[str, ...], Field(min_length=1, strict=False)]
-
 
 def make(
     epochs: int,
@@ -26,9 +23,9 @@ def make(
     reduction: int,
     *,
     perturbation_interval: Count = 2,
-    quantile: Quantile = 0.25,
+    quantile: Annotated[float, Field(gt=0.0, le=0.5)] = 0.25,
     resample: Fraction = 0.25,
-    fields: Fields | None = None,
+    fields: Annotated[tuple[str, ...], Field(min_length=1, strict=False)] | None = None,
 ) -> Any:
     """Return PBT, which compares its trials at rungs `perturbation_interval` apart.
 
@@ -43,15 +40,12 @@ def make(
         fields: what may change; None is every swept field that can change during training.
     """
     from sweeps.schedulers.pbt_scheduler import PopulationScheduler
-    from sweeps.schedulers.population import Selection
 
     return PopulationScheduler(
-        Selection(
-            first=first_comparison(grace, perturbation_interval),
-            interval=perturbation_interval,
-            epochs=epochs,
-            quantile=quantile,
-            resample=resample,
-            fields=fields,
-        )
+        first=first_comparison(grace, perturbation_interval),
+        interval=perturbation_interval,
+        epochs=epochs,
+        quantile=quantile,
+        resample=resample,
+        fields=fields,
     )

@@ -12,7 +12,6 @@ from sweeps.results import record
 from sweeps.results.budget import Spent
 from sweeps.rung_result import RungResult
 from sweeps.schedulers import PastTrial, fidelity, trial_name
-from sweeps.schedulers.population import Population
 from sweeps.spec import plugins
 from sweeps.spec.load import Sweep
 
@@ -71,10 +70,6 @@ class SweepScheduler(TrialScheduler):
         """Rungs that the scheduler got, for one with another grace; kept until that is certain."""
         self._scheduler = self._make_scheduler(sweep.schedule.grace)
         self._adjust_grace()
-
-    def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
-        """Accept Tune's values: objective and mode come from the sweep."""
-        return True
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
         """Add a trial, a new one or one that was open under an earlier driver."""
@@ -155,7 +150,7 @@ class SweepScheduler(TrialScheduler):
             options=schedule.options,
         )
         if self._plugin.CHANGES:
-            made.join(Population(self._sweep, self._spent.folder, self._to_come))
+            made.join(self._sweep, self._spent.folder, self._to_come)
         schedulers.replay(schedule.name, made, self._replayable)
         return made
 

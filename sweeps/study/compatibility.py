@@ -13,13 +13,6 @@ if TYPE_CHECKING:
     import optuna
 
 
-def store_search(study: "optuna.Study", sweep: Sweep) -> None:
-    """Store in the study the search that it belongs to."""
-    for name, value in _search(sweep).items():
-        if study.user_attrs.get(name) != value:
-            study.set_user_attr(name, value)
-
-
 def check_search(study: "optuna.Study", sweep: Sweep, directions: Sequence[str]) -> None:
     """Raise ValueError, naming each difference, for a study that cannot continue as `sweep`."""
     name = study.study_name
@@ -37,9 +30,12 @@ def check_search(study: "optuna.Study", sweep: Sweep, directions: Sequence[str])
         raise ValueError(f"{name} cannot continue with another search:\n{lines}\n{advice}")
 
 
-def widened_ranges(study: "optuna.Study", sweep: Sweep) -> list[str]:
-    """Return a line for each field whose range is wider than it was in the study."""
+def store_search(study: "optuna.Study", sweep: Sweep) -> list[str]:
+    """Store the search in the study; return a line for each range that is wider than before."""
     before, now = study.user_attrs.get("space", {}), sweep.search.space
+    for name, value in _search(sweep).items():
+        if study.user_attrs.get(name) != value:
+            study.set_user_attr(name, value)
     return [
         f"{path}: {read_domain(form)} before, {now[path]} now"
         for path, form in before.items()

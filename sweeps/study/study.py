@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from sweeps.results import best, segments
 from sweeps.results.folder import SweepFolder
 from sweeps.spec.load import Sweep
-from sweeps.study.compatibility import check_search, store_search, widened_ranges
+from sweeps.study.compatibility import check_search, store_search
 from sweeps.study.storage import open_storage, repair_storage
 from sweeps.trial import Ending
 from workers.recipe import Recipe
@@ -83,9 +83,7 @@ def prepare_study(
         )
     if study.user_attrs.get(EXHAUSTED):  # with other rules there may be more points
         study.set_user_attr(EXHAUSTED, False)
-    wider = widened_ranges(study, sweep)
-    store_search(study, sweep)
-    return study, wider
+    return study, store_search(study, sweep)
 
 
 def push(sweep: Sweep, folder: SweepFolder) -> None:

@@ -8,7 +8,7 @@ import json
 import random
 import secrets
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -49,9 +49,9 @@ class Suggestion:
     number: int
     """Counts the sweep's own trials, from 0."""
     point: dict[str, Any]
-    rungs: frozenset[int] = frozenset()
+    rungs: frozenset[int]
     """Rungs whose objective the study already has."""
-    start: Start | None = None
+    start: Start | None
     """The state of another trial from which this one begins."""
 
 
@@ -118,13 +118,7 @@ class Suggester:
         if self._unfinished:
             frozen = self._unfinished.pop(0)
             trial = optuna.Trial(self._study, frozen._trial_id)
-            return Suggestion(
-                trial=trial,
-                number=trial_number(frozen.user_attrs[TRIAL]),
-                point=self._space.suggest(trial),
-                rungs=frozenset(frozen.intermediate_values),
-                start=_start(frozen.user_attrs),
-            )
+            return _suggestion(trial, self._space.suggest(trial), frozen.intermediate_values)
         rejected: Counter[str] = Counter()
         repeats = 0
         for _ in range(ATTEMPTS):
@@ -174,21 +168,16 @@ class Suggester:
         return trial, self._space.suggest(trial)
 
     def _this_draw(self) -> Draw:
-        return Draw(
-            sweep_seed=self._seed,
-            trial=self._count,
-            attempt=self._attempt,
-            refused=self._refused,
-        )
+        attempt, refused = self._attempt, self._refused
+        return Draw(sweep_seed=self._seed, trial=self._count, attempt=attempt, refused=refused)
 
     def _accept(self, trial: "optuna.Trial", point: dict[str, Any]) -> Suggestion:
-        number, name = self._count, trial_id(self._count)
+        name = trial_id(self._count)
         trial.set_user_attr(TRIAL, name)
         self._tried[_key(point)] = name
         self._count += 1
         self._attempt = 0
-        start = _start(trial.user_attrs)
-        return Suggestion(trial=trial, number=number, point=point, start=start)
+        return _suggestion(trial, point)
 
     def _reject(self, trial: "optuna.Trial", point: Point, rule: str | None, repeated: str) -> None:
         """Store in the study why a point was rejected.
@@ -231,10 +220,18 @@ class Suggester:
         return bool(untried)
 
 
-def _start(attributes: Mapping[str, Any]) -> Start | None:
-    """Return the state of another trial from which a trial begins, by its attributes."""
+def _suggestion(
+    trial: "optuna.Trial", point: dict[str, Any], rungs: Iterable[int] = ()
+) -> Suggestion:
+    attributes = trial.user_attrs
     start = attributes.get(START)
-    return Start(**start) if start else None
+    return Suggestion(
+        trial=trial,
+        number=trial_number(attributes[TRIAL]),
+        point=point,
+        rungs=frozenset(rungs),
+        start=Start(**start) if start else None,
+    )
 
 
 def _key(point: Point) -> str:

@@ -22,6 +22,7 @@ class NamedTrial:
     trial_id: str
     status: str = "RUNNING"
     is_saving: bool = False
+    config: dict = field(default_factory=lambda: {"number": 0})
 
 
 DEAF = SimpleNamespace(on_pause=lambda name: None, on_unpause=lambda name: None)

@@ -3,7 +3,7 @@
 import math
 import random
 
-from sweeps.schedulers.population import Member, evolve
+from sweeps.schedulers.evolution import Member, evolve
 
 
 def members(*scores):

@@ -8,7 +8,7 @@ from sweeps.results import record
 from sweeps.results.folder import SweepFolder
 from sweeps.rung_result import RungResult
 from sweeps.schedulers import fidelity
-from sweeps.schedulers.fidelity import measure, spearman, unpruned
+from sweeps.schedulers.fidelity import measure, spearman, unpruned_trials
 from sweeps.spec.load import parse
 from sweeps.spec.sweep import FEWEST, Schedule
 
@@ -110,7 +110,7 @@ def test_failed_trials_and_rungs_without_an_objective_are_left_out():
     ],
 )
 def test_small_sweeps_are_not_made_slower(trials, name, written, expected):
-    assert unpruned(sweep_of(trials, name, written)) == expected
+    assert len(unpruned_trials(sweep_of(trials, name, written))) == expected
 
 
 def test_records_say_the_same_once_all_unpruned_trials_are_over(tmp_path):

@@ -10,7 +10,6 @@ from ray.tune.schedulers import TrialScheduler
 from sweeps import schedulers
 from sweeps.results import segments
 from sweeps.results.folder import SweepFolder
-from sweeps.schedulers.population import Population
 from sweeps.spec.load import parse
 
 FILE = """
@@ -56,7 +55,7 @@ class Play:
         self.made = schedulers.make(
             "pbt", modes=["min"], epochs=6, grace=1, reduction=3, options=schedule
         )
-        self.made.join(Population(self.sweep, folder, lambda: self.to_come))
+        self.made.join(self.sweep, folder, lambda: self.to_come)
         self.searcher = Searcher()
         self.controller = SimpleNamespace(search_alg=SimpleNamespace(searcher=self.searcher))
         self.trials = [self.begin(number) for number in range(trials)]

@@ -1,4 +1,4 @@
-"""The population of PBT: which trial takes over whose state, and with which point.
+"""Evolution of a population: which trial takes over whose state, and with which point.
 
 Selection and perturbation are those of Tune's `PopulationBasedTraining`, which cannot schedule
 here: it rejects every search algorithm (`on_trial_add`); it takes the trials that have begun for
@@ -9,44 +9,19 @@ differently; and it knows neither the ends of a range nor rules between fields.
 
 import math
 import random
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
 from search_spaces.domains import Choice, Domain
 from search_spaces.space import Space
 from search_spaces.values import is_number
-from sweeps.results import segments
-from sweeps.results.folder import SweepFolder
-from sweeps.results.segments import Generation, Segment
-from sweeps.rung_result import RungResult
-from sweeps.spec.mutable import fields_of
-from sweeps.spec.sweep import Sweep
+from sweeps.results.segments import Segment
 from sweeps.trial import Point
 
 _ATTEMPTS = 20
 _FACTORS: Any = (1.2, 0.8)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Selection:
-    """When trials of a population are compared, and how points change.
-
-    The fields are those of `sweeps.schedulers.pbt.make`; `first` is the first comparison's rung.
-    """
-
-    first: int
-    interval: int
-    epochs: int
-    quantile: float
-    resample: float
-    fields: tuple[str, ...] | None
-
-    def compares_at(self, rung: int) -> bool:
-        """Tell whether trials wait for each other after a rung."""
-        return self.first <= rung < self.epochs and (rung - self.first) % self.interval == 0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -61,65 +36,6 @@ class Member:
     def is_finished(self) -> bool:
         """Return False: ended trials are not members."""
         return False
-
-
-class Population:
-    """Compares trials at a rung and gives the worst of them the state of the best.
-
-    Args:
-        sweep: has the objective, the space and the rules.
-        folder: holds the record and the snapshots; only one driver at a time writes them.
-        to_come: tells whether further trials will begin.
-    """
-
-    def __init__(self, sweep: Sweep, folder: SweepFolder, to_come: Callable[[], bool]) -> None:
-        self._sweep, self._folder = sweep, folder
-        self.to_come = to_come
-        segments.settle(folder)
-        self._decided = {
-            (trial, generation.rung)
-            for generation in segments.generations(folder)
-            for trial in generation.scores
-        }
-
-    def decided(self, trial: str, rung: int) -> bool:
-        """Tell whether a trial was compared at a rung, by this driver or an earlier one."""
-        return (trial, rung) in self._decided
-
-    def evolve(
-        self,
-        rung: int,
-        results: Mapping[str, RungResult],
-        sampled: Mapping[str, Point],
-        selection: Selection,
-    ) -> None:
-        """Compare trials by their results at a rung, and record what follows from it.
-
-        `sampled` are the points that the sampler suggested for them.
-        """
-        search, before = self._sweep.search, segments.every(self._folder)
-        sign = 1 if search.objective.mode == "max" else -1
-        members = []
-        for trial, result in results.items():
-            # An unhealthy trial, or one that violates a limit, passes nothing on.
-            unfit = (result.symptoms and self._sweep.guard.stop) or result.violates
-            score = -math.inf if result.score is None or unfit else sign * result.score
-            own = [segment for segment in before if segment.trial == trial]
-            point = segments.point_at(own, sampled[trial])
-            members.append(Member(trial=trial, score=score, point=point))
-        exploring = partial(
-            explore,
-            space=search.space,
-            fields=fields_of(search.space, selection.fields),
-            resample=selection.resample,
-            allowed=lambda point: self._sweep.refusal(point) is None,
-        )
-        seed = self._folder.sweep_id if search.sampler.seed is None else search.sampler.seed
-        own_seed = " ".join([str(seed), str(rung), *sorted(results)])
-        found = evolve(members, rung, selection.quantile, exploring, own_seed)
-        scores = {trial: result.score for trial, result in sorted(results.items())}
-        segments.keep(self._folder, Generation(rung=rung, scores=scores, segments=found))
-        self._decided |= {(trial, rung) for trial in results}
 
 
 def evolve(
