@@ -4,7 +4,7 @@ Selection and perturbation are those of Tune's `PopulationBasedTraining`, which 
 here: it rejects every search algorithm (`on_trial_add`); it takes the trials that have begun for
 the whole population, and waits for ever when one ends while the others wait for it; it uses a
 shared random state and loses its decisions with the driver, so a resumed sweep would decide
-differently; and it knows neither the ends of a range nor rules between fields.
+differently; and it supports neither the ends of a range nor rules between fields.
 """
 
 import math

@@ -2,7 +2,7 @@
 
 All trials are one population. Every few rungs they wait for each other; then the worst take over
 the weights and the optimizer of the best, and continue with a changed point. A waiting trial holds
-no slot, so any number of slots is enough. `sweeps.schedulers.evolution` says what is Tune's here.
+no slot, so any number of slots is enough. `sweeps.schedulers.evolution` describes what is Tune's.
 """
 
 from typing import Annotated, Any

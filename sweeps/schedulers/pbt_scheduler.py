@@ -52,10 +52,7 @@ class PopulationScheduler(FIFOScheduler):
         """Trials that were compared at a rung, by this driver or an earlier one."""
 
     def join(self, sweep: Sweep, folder: SweepFolder, to_come: Callable[[], bool]) -> None:
-        """Set the sweep and its folder, which only one driver at a time writes.
-
-        `to_come` tells whether further trials will begin.
-        """
+        """Set the sweep and its folder; `to_come` tells whether further trials will begin."""
         self._sweep, self._folder, self._to_come = sweep, folder, to_come
         segments.settle(folder)
         for generation in segments.generations(folder):
@@ -113,11 +110,11 @@ class PopulationScheduler(FIFOScheduler):
         search, before = self._sweep.search, segments.every(self._folder)
         sign = 1 if search.objective.mode == "max" else -1
         members, scores = [], {}
-        for trial, result in results.items():
+        for trial in sorted(results, key=trial_name):
+            name, result = trial_name(trial), results[trial]
             # An unhealthy trial, or one that violates a limit, passes nothing on.
             unfit = (result.symptoms and self._sweep.guard.stop) or result.violates
             score = -math.inf if result.score is None or unfit else sign * result.score
-            name = trial_name(trial)
             own = [segment for segment in before if segment.trial == name]
             point = segments.point_at(own, trial.config["point"])
             members.append(Member(trial=name, score=score, point=point))
@@ -130,8 +127,7 @@ class PopulationScheduler(FIFOScheduler):
             allowed=lambda point: self._sweep.refusal(point) is None,
         )
         seed = self._folder.sweep_id if search.sampler.seed is None else search.sampler.seed
-        own_seed = " ".join([str(seed), str(rung), *sorted(scores)])
+        own_seed = " ".join([str(seed), str(rung), *scores])
         found = evolve(members, rung, self._quantile, exploring, own_seed)
-        generation = Generation(rung=rung, scores=dict(sorted(scores.items())), segments=found)
-        segments.keep(self._folder, generation)
+        segments.keep(self._folder, Generation(rung=rung, scores=scores, segments=found))
         self._decided |= {(name, rung) for name in scores}

@@ -6,11 +6,11 @@ leaves a failed one RUNNING for ever, and cannot be restored with a persistent s
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from optuna.trial import Trial, TrialState
+from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
 from sweeps.capacity.memory import Needs
@@ -33,17 +33,16 @@ from sweeps.study.study import (
     push,
     tell,
 )
-from sweeps.study.suggester import Suggester
+from sweeps.study.suggester import Suggester, Suggestion
 from sweeps.trial import Point, Start, last_line, trial_id
 
 
-@dataclass(kw_only=True)
+@dataclass
 class _Running:
     """A trial that Tune runs."""
 
-    number: int
-    trial: Trial
-    rungs: set[int] = field(default_factory=set)
+    suggestion: Suggestion
+    rungs: set[int]
     """Rungs whose objective Optuna has."""
     last: dict[str, Any] | None = None
     """Its last result."""
@@ -120,13 +119,11 @@ class OptunaBridge(Searcher):
             self._study.set_user_attr(EXHAUSTED, True)
         if suggestion is None:
             return None if self._running else str(Searcher.FINISHED)
-        number, point, start = suggestion.number, suggestion.point, suggestion.start
-        self._running[tune_id] = _Running(
-            number=number, trial=suggestion.trial, rungs=set(suggestion.rungs)
-        )
+        self._running[tune_id] = _Running(suggestion, set(suggestion.rungs))
         push(self._sweep, self._folder)
+        point, start = suggestion.point, suggestion.start
         return {
-            "number": number,
+            "number": suggestion.number,
             "point": point,
             "base": base_of(self._sweep, point),
             "need": self.need(point),
@@ -176,7 +173,7 @@ class OptunaBridge(Searcher):
             return
         if result.rung not in running.rungs:
             running.rungs.add(result.rung)
-            running.trial.report(result.objective, result.rung)
+            running.suggestion.trial.report(result.objective, result.rung)
 
     def on_trial_complete(
         self, tune_id: str, result: dict[str, Any] | None = None, error: bool = False
@@ -189,13 +186,13 @@ class OptunaBridge(Searcher):
         if running is None:
             return
         result = result or running.last
-        last, trial = RungResult.from_json(result or {}), running.trial
+        last, trial = RungResult.from_json(result or {}), running.suggestion.trial
         self._report(running, last)
         if error or not result:
             died = "the trial's processes died"
             last = RungResult(failed=died, changes=last.changes, bests=last.bests)
         if last.changes:
-            own = segments.of(self._folder, trial_id(running.number))
+            own = segments.of(self._folder, trial_id(running.suggestion.number))
             trial.set_user_attr(SEGMENTS, [asdict(segment) for segment in own])
             if last.finished:
                 trial.set_user_attr(FINISHED, True)

@@ -195,13 +195,9 @@ def importances(sweep: Sweep, folder: SweepFolder) -> dict[str, float]:
     for trial in study.get_trials(deepcopy=False):
         values = [*trial.intermediate_values.values(), *trial.user_attrs.get(BESTS, [])[:1]]
         if values := [value for value in values if not math.isnan(value)]:
-            scored.add_trial(
-                optuna.trial.create_trial(
-                    params=trial.params,
-                    distributions=trial.distributions,
-                    value=max(values) if direction == "maximize" else min(values),
-                )
-            )
+            point: dict[str, Any] = {"params": trial.params, "distributions": trial.distributions}
+            value = max(values) if direction == "maximize" else min(values)
+            scored.add_trial(optuna.trial.create_trial(**point, value=value))
     evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
     try:
         return optuna.importance.get_param_importances(scored, evaluator=evaluator)

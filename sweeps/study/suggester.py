@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import optuna
 
 ATTEMPTS = 100
-"""Points sampled for one trial before an error says that the rules leave none."""
+"""Points sampled for one trial before the rules count as leaving none."""
 _OWN_ATTEMPTS = 20
 """Points sampled by the sweep's sampler; later ones are random."""
 _REPEATS = 5
@@ -69,11 +69,10 @@ class Suggester:
         self._space = sweep.search.space
         self._size = self._space.size()
         self._refusal = sweep.refusal
-        if (seed := self._sampler.seed) is None:  # then the study stores one
-            seed = int(study.user_attrs.get("seed", secrets.randbelow(2**31)))
-            if "seed" not in study.user_attrs:
-                study.set_user_attr("seed", seed)
-        self._seed = seed
+        seed = self._sampler.seed
+        if seed is None and "seed" not in study.user_attrs:
+            study.set_user_attr("seed", secrets.randbelow(2**31))
+        self._seed = int(study.user_attrs["seed"]) if seed is None else seed
         own, trials = own_trials(study), study.get_trials(deepcopy=False)
         self._planned = sweep.search.trials + added_trials(study)
         self._unfinished = [frozen for frozen in own.values() if not frozen.state.is_finished()]
