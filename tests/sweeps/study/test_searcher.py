@@ -70,7 +70,7 @@ def test_points_too_large_for_every_gpu_are_not_tried(bridge, sweep, untrained_b
     assert all(config["need"] == need(config["point"]) for config in configs)
 
 
-def test_a_trial_is_told_which_base_it_trains_on(bridge, sweep):
+def test_a_config_has_the_base_it_trains_on(bridge, sweep):
     config = bridge.suggest("a")
     assert config["base"] == base_of(sweep, config["point"])
 
@@ -308,7 +308,7 @@ def test_a_new_bridge_goes_on_with_the_trials_that_nobody_ended(bridge, sweep, f
     assert trial.intermediate_values == {1: 0.3, 2: 0.6}
 
 
-def test_why_a_trial_failed_is_told_in_one_line(bridge, sweep, folder):
+def test_why_a_trial_failed_is_reported_in_one_line(bridge, sweep, folder):
     bridge.suggest("a")
     trace = "Traceback (most recent call last):\n  File x\nValueError: loss is nan\n"
     bridge.on_trial_complete("a", {"failed": trace, "finished": False})
@@ -339,7 +339,7 @@ def test_what_does_not_fit_in_memory_is_a_constraint_and_no_failure(bridge, swee
     }
 
 
-def test_a_limit_that_a_finished_trial_broke_is_told_beside_its_score(bridge, sweep, folder):
+def test_a_limit_that_a_finished_trial_broke_is_reported_beside_its_score(bridge, sweep, folder):
     for name, violation in {"a": 1.5, "b": -3.0}.items():
         bridge.suggest(name)
         measured = {"violations": {"peak_memory_gb": violation}}
@@ -360,7 +360,7 @@ def several(folder):
     return sweep, OptunaBridge(sweep, folder)
 
 
-def test_several_objectives_are_told_as_values_in_their_directions(several, folder):
+def test_several_objectives_are_reported_as_values_in_their_directions(several, folder):
     sweep, bridge = several
     bests = {"a": [0.5, 3.0], "b": [0.7, 9.0], "c": [0.4, 4.0]}
     for name, values in bests.items():

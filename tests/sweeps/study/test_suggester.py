@@ -1,4 +1,4 @@
-"""Points are handed out once, by the rules, under numbers of their own."""
+"""Points are assigned once, by the rules, under numbers of their own."""
 
 import optuna
 import pytest
@@ -30,7 +30,7 @@ def folder(tmp_path):
 
 
 def drawn(sweep, folder, count=None):
-    """All points that a sweep hands out, or `count` of them."""
+    """All points of a sweep, or `count` of them."""
     suggester, points = Suggester(open_study(sweep, folder), sweep), []
     while len(points) != count and (one := suggester.next()) is not None:
         points.append(one.point)
@@ -65,7 +65,7 @@ def test_rules_hold_and_the_study_knows_what_they_refused(sampler, folder):
     assert {trial.state for trial in again} <= {TrialState.FAIL}
 
 
-def test_what_fits_on_no_gpu_is_told_as_a_violated_constraint(folder):
+def test_what_fits_on_no_gpu_is_a_violated_constraint(folder):
     sweep = parse(FILE)
     study, reason = open_study(sweep, folder), "needs at least 30 GB, and the largest GPU has 24 GB"
     suggester = Suggester(study, sweep)
@@ -88,7 +88,7 @@ def test_a_sweep_of_which_nothing_fits_says_so(folder):
         suggester.next()
 
 
-def test_numbers_count_what_was_given_out_though_optuna_counts_more(folder):
+def test_numbers_count_assigned_points_though_optuna_counts_more(folder):
     sweep = parse(FILE + RULES)
     study = open_study(sweep, folder)
     suggester = Suggester(study, sweep)
@@ -156,7 +156,7 @@ def test_trials_that_nobody_ended_come_again_under_their_numbers(folder):
     assert again.next().number == 2
 
 
-def test_a_draw_that_was_cut_off_is_drawn_again_as_it_would_have_been(tmp_path):
+def test_an_interrupted_point_is_sampled_again_as_it_would_have_been(tmp_path):
     sweep = parse(FILE)
     undisturbed = drawn(sweep, SweepFolder.create(tmp_path, "draws"), 3)
     folder = SweepFolder.create(tmp_path, "draws")
@@ -169,7 +169,7 @@ def test_a_draw_that_was_cut_off_is_drawn_again_as_it_would_have_been(tmp_path):
     assert (cut_off.state, cut_off.user_attrs["error"][:10]) == (TrialState.FAIL, "the driver")
 
 
-def test_a_point_to_start_with_that_was_cut_off_is_not_lost(folder):
+def test_an_interrupted_start_point_is_not_lost(folder):
     sweep = parse(FILE.replace("start: []", "start: [{adapter.rank: 8, adapter.alpha: 8.0}]"))
     study = open_study(sweep, folder)
     for point in start_points(sweep):
