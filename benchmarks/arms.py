@@ -34,7 +34,7 @@ class Arm:
         """Return the scheduler as the driver makes it."""
         made = schedulers.make(
             "fifo" if self.grace is None else "asha",
-            mode="max",
+            modes=["max"],
             epochs=table.epochs,
             grace=self.grace or 1,
             reduction=self.reduction,

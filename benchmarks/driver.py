@@ -33,7 +33,6 @@ from sweeps.rung_result import RungResult
 from sweeps.schedulers.sweep_scheduler import SweepScheduler
 from sweeps.spec.load import parse
 from sweeps.study import searcher
-from sweeps.study.limiter import Admission
 
 FILE = """
 name: simulated
@@ -139,13 +138,13 @@ def play(options: argparse.Namespace, root: Path) -> Meter:
     spent, meter = Spent(folder, sweep.search.budget, ()), Meter()
     _timed(meter)
     asked = searcher.OptunaBridge(sweep, folder)
-    admission = Admission(asked, lambda: options.slots, spent)
+    asked.slots, asked.spent = lambda: options.slots, spent
     scheduler = SweepScheduler(sweep, spent, lambda: options.slots, {}, lambda: asked.more_to_come)
     host, live = CurveHost(folder, options.epochs), deque[SimpleNamespace]()
     while True:
         while len(live) < options.slots:
             name = str(len(meter.ends) + len(live))
-            config = admission.suggest(name)
+            config = asked.suggest(name)
             if not isinstance(config, dict):
                 break
             live.append(SimpleNamespace(trial_id=name, config=config, status="RUNNING"))
@@ -160,11 +159,11 @@ def play(options: argparse.Namespace, root: Path) -> Meter:
             not result["finished"]
             and scheduler.on_trial_result(None, trial, result) == TrialScheduler.CONTINUE
         ):
-            admission.on_trial_result(trial.trial_id, result)
+            asked.on_trial_result(trial.trial_id, result)
             live.append(trial)
             continue
         scheduler.on_trial_complete(None, trial, result)
-        admission.on_trial_complete(trial.trial_id, result)
+        asked.on_trial_complete(trial.trial_id, result)
         meter.on_trial_complete()
 
 

@@ -14,7 +14,7 @@ from benchmarks.recorded import RATE, Table
 from benchmarks.told import Told
 from sweeps.spec import load, starts
 from sweeps.spec.sweep import Sweep
-from sweeps.study.draws import Draws
+from sweeps.study.suggester import Suggester
 
 Point = dict[str, Any]
 QUICK_START = Path(sweeps.__file__).parent / "recipes" / "quickstart.yaml"
@@ -37,11 +37,11 @@ class Ours(Told):
         super().__init__()
         for point in starts.points(sweep):
             self.study.enqueue_trial(point)
-        self._draws = Draws(self.study, sweep)
+        self._suggester = Suggester(self.study, sweep)
 
     def suggest(self, trial_id: str) -> Point | None:
         """Return the point of a new trial; None when a finite space is exhausted."""
-        drawn = self._draws.next()
+        drawn = self._suggester.next()
         if drawn is None:
             return None
         self.trials[trial_id] = drawn.trial

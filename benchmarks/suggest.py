@@ -21,8 +21,8 @@ from search_spaces.walk import placed
 from sweeps import samplers
 from sweeps.results.folder import SweepFolder
 from sweeps.spec.load import Sweep, parse
-from sweeps.study.draws import Draws
 from sweeps.study.study import open_study, prepare_study, tell
+from sweeps.study.suggester import Suggester
 
 FILE = """
 name: suggest
@@ -69,11 +69,11 @@ def measure(sweep: Sweep, folder: SweepFolder) -> tuple[float, list[float], list
     """Return milliseconds: to open the study, and of wall clock and CPU for each of some points."""
     begun = time.perf_counter()
     study = open_study(sweep, folder)
-    draws = Draws(study, sweep)
+    suggester = Suggester(study, sweep)
     opening, wall, cpu = time.perf_counter() - begun, [], []
     for _ in range(POINTS):
         begun, busy = time.perf_counter(), time.process_time()
-        drawn = draws.next()
+        drawn = suggester.next()
         wall.append(1000 * (time.perf_counter() - begun))
         cpu.append(1000 * (time.process_time() - busy))
         assert drawn is not None

@@ -1,4 +1,4 @@
-"""What a host returns for a rung of a trial: to Tune, to Optuna, and as a line of the record."""
+"""The result of a rung, as a host returns it to Tune and Optuna and writes it to the record."""
 
 import math
 from collections.abc import Mapping
@@ -14,11 +14,11 @@ class RungResult:
     """A rung of a trial, or why there is none."""
 
     rung: int = 0
-    """Its number; 0 for a trial that cannot go on."""
+    """Its number; 0 for a trial that cannot continue."""
     objective: float | None = None
     """The leading objective; None for a rung without captions, or without a score."""
     objectives: tuple[float, ...] = ()
-    """All objectives, the leading one first; NaN for those that the rung has not."""
+    """All objectives, the leading one first; NaN for missing ones."""
     best: float | None = None
     """The leading objective at the trial's best rung so far; None while there is none."""
     bests: tuple[float, ...] = ()
@@ -28,25 +28,25 @@ class RungResult:
     guard: str | None = None
     """Why the guard stopped the trial."""
     infeasible: bool = False
-    """Whether the trial ends because no later rung can keep the limits of the search."""
+    """Whether the trial ends because no later rung can satisfy the constraints."""
     failed: str | None = None
-    """Why the trial cannot go on: a traceback, cause last."""
+    """Why the trial cannot continue: a traceback, cause last."""
     disk_full: str | None = None
-    """The disk is full or the storage away, in words; the rung is not on record."""
+    """Message that the disk is full or the storage unavailable; the rung is not on record."""
     changes: int = 0
-    """How often the trial had been given another point before the rung."""
+    """How often the trial had changed its point before the rung."""
     symptoms: tuple[str, ...] = ()
-    """What is wrong with the rung, in words; empty for a healthy one."""
+    """Signs of a collapse, in words; empty for a healthy rung."""
     violations: Mapping[str, float] = field(default_factory=dict)
-    """Name of a limit -> by how much the trial violates it; above 0 is too much."""
+    """Name of a constraint -> by how much the trial violates it; satisfied at 0 and below."""
     violates: str | None = None
-    """Which limits the trial violates, in words."""
+    """The constraints that the trial violates, in words."""
     metrics: Mapping[str, float] = field(default_factory=dict)
-    """All that the rung measured, such as ``val/cider``."""
+    """Scores and measures of the rung, such as ``val/cider``."""
     seconds: float = 0.0
-    """How long the rung took."""
+    """Duration of the rung."""
     time: float = 0.0
-    """When it ended, in seconds since 1970."""
+    """When the rung ended, in seconds since 1970."""
 
     @property
     def is_last(self) -> bool:
@@ -55,21 +55,21 @@ class RungResult:
 
     @property
     def is_rung(self) -> bool:
-        """Whether a rung was done: it says why there is none otherwise."""
+        """Whether a rung was done; otherwise the result has the reason."""
         return not (self.failed or self.disk_full)
 
     @property
     def score(self) -> float | None:
-        """The leading objective where it is a number that can be compared."""
+        """The leading objective if it is finite."""
         value = self.objective
         return value if value is not None and math.isfinite(value) else None
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "RungResult":
-        """Return the result that `values` hold: a line of a record, or one of Tune's results.
+        """Return the result in `values`: a line of a record, or one of Tune's results.
 
-        What an older version did not write has its default. Tune hands nested values to a search
-        algorithm flat: ``{"violations/memory": 1.0}``.
+        Fields that an older version did not write have their defaults. Tune passes nested values
+        to a search algorithm flat: ``{"violations/memory": 1.0}``.
         """
         found = {
             one.name: values[key]

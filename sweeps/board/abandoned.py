@@ -3,7 +3,7 @@
 from sweeps.board.handle import SweepHandle
 from sweeps.results import lease
 from sweeps.results.folder import SweepFolder
-from sweeps.study.study import ended, open_study
+from sweeps.study.study import endings, open_study
 
 
 def has_dead_driver(folder: SweepFolder) -> bool:
@@ -18,7 +18,7 @@ def end(earlier: SweepHandle) -> list[str]:
     To be called while holding the sweep's lease: what still runs is none of our business.
     """
     running = _running(earlier)
-    over = ended(open_study(earlier.sweep, earlier.folder)) if running else {}
+    over = endings(open_study(earlier.sweep, earlier.folder)) if running else {}
     for trial in running:
         state, reason = over.get(trial, ("interrupted", None))
         earlier.run.close_trial(trial, state, reason)

@@ -8,7 +8,7 @@ from sweeps.results import changes, lease
 from sweeps.results.folder import SweepFolder
 from sweeps.spec.load import Sweep, load, located
 from sweeps.spec.problems import RefusedError
-from sweeps.study.study import wanted
+from sweeps.study.study import planned_trials
 from sweeps.study.trials import trial_states
 
 
@@ -25,7 +25,10 @@ def half_finished(sweep: Sweep, results: Path) -> tuple[SweepFolder, str] | None
         trials = trial_states(before, folder)
     except ValueError:  # of an older version, or broken: `sweeps resume` says how
         return None
-    all_trials, over = wanted(before, folder), sum(not one.is_open for one in trials.values())
+    all_trials, over = (
+        planned_trials(before, folder),
+        sum(not one.is_open for one in trials.values()),
+    )
     state = f"{folder.sweep_id} is half-finished: {over} of {all_trials} trials have ended"
     return (folder, state) if trials and over < all_trials else None
 

@@ -16,11 +16,11 @@ from sweeps.cli.spaces import show_sweep
 from sweeps.results import retention
 from sweeps.results.budget import described
 from sweeps.results.retention import format_bytes
-from sweeps.schedulers.fidelity import unpruned
+from sweeps.schedulers.fidelity import unpruned_trials
 from sweeps.spec import plugins, starts
 from sweeps.spec.load import Sweep
-from sweeps.study.draws import Draws
 from sweeps.study.study import directions, enqueue
+from sweeps.study.suggester import Suggester
 from sweeps.trial import trial_title
 from workers.models import builtin, checkpoint_files
 from workers.models.checkpoint_files import CheckpointFiles
@@ -54,8 +54,8 @@ def sample_titles(sweep: Sweep, count: int) -> list[str]:
     study = optuna.create_study(directions=directions(sweep))
     for point in starts.points(sweep):
         enqueue(study, point)
-    draws = Draws(study, sweep)
-    drawn = [draws.next() for _ in range(min(count, sweep.search.trials))]
+    suggester = Suggester(study, sweep)
+    drawn = [suggester.next() for _ in range(min(count, sweep.search.trials))]
     return [trial_title(one.number, one.point) for one in drawn if one is not None]
 
 
@@ -87,7 +87,7 @@ def _lines(
     limits = ", ".join(f"{each.quantity} {each}" for each in search.constraints)
     yield "objective", f"{objectives}; {limits}" if limits else objectives
 
-    whole = unpruned(sweep)
+    whole = len(unpruned_trials(sweep))
     first = f", the first {whole} trials run to their end to measure the rungs" if whole else ""
     yield "schedule", f"{schedule.name}, grace {schedule.grace}{first}"
     learns = samplers.module(search.sampler.name).LEARNS_FROM_STOPPED

@@ -10,7 +10,7 @@ from sweeps.results.folder import SweepFolder
 from sweeps.rung_result import RungResult
 from sweeps.spec.load import Sweep
 from sweeps.spec.objectives import Objective
-from sweeps.study.study import wanted
+from sweeps.study.study import planned_trials
 from sweeps.study.trials import RUNNING, TrialState
 from sweeps.trial import Point, trial_id
 
@@ -39,7 +39,7 @@ class Progress:
         """Return the progress of a sweep before its first trial."""
         return cls(
             sweep_id=folder.sweep_id, objectives=sweep.search.objectives,
-            wanted=wanted(sweep, folder), epochs=sweep.most_epochs, spent=spent,
+            wanted=planned_trials(sweep, folder), epochs=sweep.most_epochs, spent=spent,
         )  # fmt: skip
 
     def start(self, number: int, point: Point) -> TrialState:

@@ -92,7 +92,7 @@ def _prepare(sweep: Sweep, folder: SweepFolder, console: Console, *, resuming: b
         study, wider = prepare_study(sweep, folder, resuming=resuming)
         for point in starts.points(sweep):
             enqueue(study, point)
-        for line in (*wider, *warm_start.begin(study, sweep, folder.root)):
+        for line in (*wider, *warm_start.add_earlier_trials(study, sweep, folder.root)):
             console.print(line)
     except (OSError, ValueError):
         if not resuming:

@@ -27,7 +27,6 @@ from sweeps.results.budget import Spent
 from sweeps.schedulers.sweep_scheduler import SweepScheduler
 from sweeps.spec.problems import refused
 from sweeps.storage import places
-from sweeps.study.limiter import Admission
 from sweeps.study.searcher import OptunaBridge
 from sweeps.study.trials import trial_states
 from sweeps.tracking.connection import AwayError
@@ -117,6 +116,7 @@ def tune_trials(
     """
     sweep, folder = context.sweep, context.folder
     past = {trial: record.read(folder, trial) for trial in over}
+    bridge.slots, bridge.spent = slots, spent
     with signals_stop_tune():
         tune.run(
             tune.with_parameters(TrialTrainable, folder=folder, storage=context.storage),
@@ -124,10 +124,10 @@ def tune_trials(
             **places.place_of_tune(folder.path),
             num_samples=-1,  # the bridge says when it is over: trials may be added
             stop=StopRequested(folder),
-            search_alg=Admission(bridge, slots, spent),
+            search_alg=bridge,
             scheduler=SweepScheduler(sweep, spent, slots, past, lambda: bridge.more_to_come),
             resources_per_trial=beside_driver(),
-            max_concurrent_trials=slots(),  # Admission is what counts
+            max_concurrent_trials=slots(),  # the bridge is what counts
             reuse_actors=True,
             max_failures=RETRIES,
             raise_on_failed_trial=False,

@@ -10,8 +10,8 @@ Each module offers
     PAUSES: bool
         whether trials wait for each other: such a scheduler compares only what runs together
     CHANGES: bool
-        whether it gives trials other points: such a scheduler is shown every rung, also one without
-        an objective, and takes the sweep's `sweeps.schedulers.population.Population` by ``join``
+        whether it gives trials other points: such a scheduler gets every rung, also one without
+        an objective, and has ``join``, see `sweeps.schedulers.pbt_scheduler.PopulationScheduler`
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,13 +19,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from sweeps.spec import plugins
+from sweeps.trial import trial_id
 
 
 def make(
     name: str,
     *,
-    mode: str,
-    further_modes: Sequence[str] = (),
+    modes: Sequence[str],
     epochs: int,
     grace: int,
     reduction: int,
@@ -33,32 +33,37 @@ def make(
 ) -> Any:
     """Return Tune's scheduler called `name`, which compares ``objective`` at equal ``rung``.
 
-    With `further_modes`, of the objectives after the first, asha compares all of them.
-    Raises TypeError for an option that it has not.
+    `modes` are those of the objectives; with several, asha compares all of them, the others the
+    first. Raises TypeError for an unknown option.
     """
-    if further_modes and name == "asha":
+    if len(modes) > 1 and name == "asha":
         from sweeps.schedulers.mo_asha import MultiObjectiveAsha
 
-        return MultiObjectiveAsha((mode, *further_modes), epochs, grace, reduction)
+        return MultiObjectiveAsha(modes, epochs, grace, reduction)
     scheduler = plugins.scheduler(name).make(epochs, grace, reduction, **(options or {}))
-    scheduler.set_search_properties("objective", mode)
+    scheduler.set_search_properties("objective", modes[0])
     return scheduler
 
 
 @dataclass(frozen=True)
 class PastTrial:
-    """All that a scheduler reads of a trial that ended before it was made."""
+    """The part of an already ended trial that a scheduler reads."""
 
     trial_id: str
 
 
-def remember(
+def trial_name(trial: Any) -> str:
+    """Return the name of one of Tune's trials."""
+    return trial_id(trial.config["number"])
+
+
+def replay(
     name: str, scheduler: Any, rungs: Iterable[tuple[PastTrial | Any, Mapping[str, Any]]]
 ) -> None:
-    """Show a new scheduler called `name` the rungs of trials, in the order in which they ended.
+    """Give a new scheduler called `name` the rungs of trials, in the order in which they ended.
 
-    Tune itself forgets them when a sweep is resumed, and its cutoffs would begin from nothing.
-    A scheduler whose trials wait for each other is shown nothing: who is over waits for nobody.
+    Tune does not restore them when a sweep is resumed, and its cutoffs would begin from nothing.
+    A scheduler whose trials wait for each other gets nothing: an ended trial waits for none.
     """
     if plugins.scheduler(name).PAUSES:
         return

@@ -8,7 +8,7 @@ CHANGES = False
 
 
 def make(epochs: int, grace: int, reduction: int) -> Any:
-    """Return ASHA: at rung grace, grace * reduction, ... the best 1 / reduction go on."""
+    """Return ASHA: at rung grace, grace * reduction, ... the best 1 / reduction continue."""
     from ray.tune.schedulers import AsyncHyperBandScheduler
 
     return AsyncHyperBandScheduler(

@@ -1,88 +1,130 @@
-"""Who of a population takes over whose state: Tune's own truncation selection, asked all at once.
+"""Evolution of a population: which trial takes over whose state, and with which point.
 
-Why Tune's `PopulationBasedTraining` decides here but does not schedule: it refuses every search
-algorithm (`on_trial_add`); it takes the trials that have begun for the whole population, and waits
-for ever when one of them ends while the others wait for it; it draws from a shared random state and
-forgets its decisions with the driver, so a resumed sweep would decide otherwise; and it knows
-neither the ends of a range nor rules between fields.
+Selection and perturbation are those of Tune's `PopulationBasedTraining`, which cannot schedule
+here: it rejects every search algorithm (`on_trial_add`); it takes the trials that have begun for
+the whole population, and waits for ever when one ends while the others wait for it; it uses a
+shared random state and loses its decisions with the driver, so a resumed sweep would decide
+differently; and it supports neither the ends of a range nor rules between fields.
 """
 
 import math
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
+from search_spaces.domains import Choice, Domain
+from search_spaces.space import Space
+from search_spaces.values import is_number
 from sweeps.results.segments import Segment
+from sweeps.trial import Point
 
-Explore = Callable[[Mapping[str, Any]], dict[str, Any]]
-"""Makes a point of a donor's; draws from Python's `random`."""
+_ATTEMPTS = 20
+_FACTORS: Any = (1.2, 0.8)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Member:
-    """A trial that waits to be compared, as Tune's scheduler wants to see it."""
+    """A trial that waits to be compared, in the form that Tune's scheduler reads."""
 
     trial: str
     score: float
-    """Higher is better; minus infinity for a trial that can give nothing to others."""
-    point: Mapping[str, Any]
+    """Higher is better; minus infinity for a trial that cannot be a donor."""
+    point: Point
 
     def is_finished(self) -> bool:
-        """Say that it goes on: who has ended is no member."""
+        """Return False: ended trials are not members."""
         return False
 
 
 def evolve(
-    members: Sequence[Member], rung: int, quantile: float, explore: Explore, seed: str
+    members: Sequence[Member],
+    rung: int,
+    quantile: float,
+    explore: Callable[[Point], Point],
+    seed: str,
 ) -> tuple[Segment, ...]:
     """Return the new segments of those in the lower quantile, worst first.
 
     The same members, rung and seed give the same segments, in whatever order they came.
+    `explore` returns a changed point of a donor, with Python's `random`.
     """
-    lower, upper = _quantiles(sorted(members, key=lambda one: one.trial), quantile)
+    from ray.tune.schedulers import PopulationBasedTraining
+
+    # Tune requires a function that explores, but `_quantiles` does not call it.
+    tune: Any = PopulationBasedTraining(quantile_fraction=quantile, custom_explore_fn=dict)
+    tune._trial_state = {
+        member: SimpleNamespace(last_score=member.score)
+        for member in sorted(members, key=lambda one: one.trial)
+    }
+    lower, upper = tune._quantiles()
     donors = [member for member in upper if member.score > -math.inf]
     if not donors:
         return ()
-    with _seeded(seed):
-        return tuple(_segment(loser, random.choice(donors), rung, explore) for loser in lower)
-
-
-def _quantiles(
-    members: Sequence[Member], quantile: float
-) -> tuple[Sequence[Member], Sequence[Member]]:
-    """Return who takes over, worst first, and who gives."""
-    from ray.tune.schedulers import PopulationBasedTraining
-
-    tune = PopulationBasedTraining(
-        quantile_fraction=quantile,
-        custom_explore_fn=dict,  # it wants to be told how to explore, but is not asked to
-    )
-    scores: Any = {member: SimpleNamespace(last_score=member.score) for member in members}
-    tune._trial_state = scores
-    found: Any = tune._quantiles()
-    return found[0], found[1]
-
-
-def _segment(loser: Member, donor: Member, rung: int, explore: Explore) -> Segment:
-    point = explore(donor.point)
-    return Segment(
-        trial=loser.trial,
-        rung=rung,
-        donor=donor.trial,
-        point=point,
-        perturbed=tuple(path for path in point if point[path] != donor.point[path]),
-    )
-
-
-@contextmanager
-def _seeded(seed: str) -> Iterator[None]:
-    """Let Python's `random` begin from a seed; Tune draws from nothing else."""
-    before = random.getstate()
-    random.seed(seed)
+    found, state = [], random.getstate()
+    random.seed(seed)  # Tune uses no other random state
     try:
-        yield
+        for loser in lower:
+            donor = random.choice(donors)
+            point = explore(donor.point)
+            perturbed = tuple(path for path in point if point[path] != donor.point[path])
+            segment = Segment(
+                trial=loser.trial, rung=rung, donor=donor.trial, point=point, perturbed=perturbed
+            )
+            found.append(segment)
     finally:
-        random.setstate(before)
+        random.setstate(state)
+    return tuple(found)
+
+
+def explore(
+    point: Point,
+    space: Space,
+    fields: Collection[str],
+    resample: float,
+    allowed: Callable[[Point], bool],
+) -> dict[str, Any]:
+    """Return a point with its `fields` sampled again, with that probability, or else perturbed.
+
+    By Tune's own rules, with Python's `random`: a number times 0.8 or 1.2, one of several values
+    to its neighbour. A point that breaks a rule is changed again; if none that satisfies them is
+    found, the point is returned as it was.
+    """
+    from ray.tune.schedulers.pbt import _explore
+
+    active = {path: _mutation(space[path]) for path in fields if path in point}
+    for _ in range(_ATTEMPTS):
+        made, _notes = _explore(dict(point), active, resample, _FACTORS, None)
+        bounded = {**made, **{path: _within(space[path], made[path]) for path in active}}
+        if allowed(bounded):
+            return bounded
+    return dict(point)
+
+
+def _mutation(domain: Domain) -> list[Any] | Callable[[], Any]:
+    """Return a domain in Tune's form: values to step between, or a function that samples a number.
+
+    Numbers are sorted, whatever the order in the sweep file: the next one is the neighbour.
+    """
+    if isinstance(domain, Choice):
+        values = list(domain.values)
+        return sorted(values) if all(map(is_number, values)) else values  # type: ignore[type-var]
+    if domain.step is not None:
+        return list(domain.grid())
+
+    def sampled() -> Any:
+        if domain.log:
+            value = math.exp(random.uniform(math.log(domain.low), math.log(domain.high)))
+        else:
+            value = random.uniform(domain.low, domain.high)
+        return _within(domain, round(value) if domain.whole else value)
+
+    return sampled
+
+
+def _within(domain: Domain, value: Any) -> Any:
+    """Return a perturbed value, or the end of the range that it left."""
+    if isinstance(domain, Choice) or domain.step is not None:
+        return value
+    return min(max(value, domain.low), domain.high)

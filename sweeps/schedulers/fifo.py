@@ -1,4 +1,4 @@
-"""No early stopping: every trial does all its epochs."""
+"""No early stopping: every trial completes all its epochs."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ CHANGES = False
 
 
 def make(epochs: int, grace: int, reduction: int) -> Any:
-    """Return Tune's FIFO scheduler; it needs none of the values."""
+    """Return Tune's FIFO scheduler; the values are not needed."""
     from ray.tune.schedulers import FIFOScheduler
 
     return FIFOScheduler()  # type: ignore[no-untyped-call]

@@ -11,7 +11,7 @@ CHANGES = False
 
 
 def make(epochs: int, grace: int, reduction: int, *, samples: Count = 3) -> Any:
-    """Return the median rule: from rung grace on, whose best is below the median is stopped.
+    """Return the median rule: from rung grace on, it stops a trial whose best is below the median.
 
     The median is that of the other trials' running means up to the same rung.
 
@@ -19,15 +19,15 @@ def make(epochs: int, grace: int, reduction: int, *, samples: Count = 3) -> Any:
         epochs: rungs of the longest trial; not needed.
         grace: rungs that every trial gets.
         reduction: not needed.
-        samples: other trials that must have done the rung before anybody is stopped.
+        samples: other trials that must have done the rung before one is stopped.
     """
     from ray.tune.schedulers import MedianStoppingRule
 
     class Median(MedianStoppingRule):
-        """Goes on with a trial that somebody continues although it was to be stopped.
+        """Accepts results of trials that continue although it decided to stop them.
 
-        Tune's own raises AssertionError for its next result: trials that are never to be
-        stopped, and those that are shown again after a resume, have one.
+        Tune's own raises AssertionError for them: unpruned trials have such results, and trials
+        that are replayed after a resume.
         """
 
         def on_trial_result(self, tune_controller: Any, trial: Any, result: Any) -> str:

@@ -1,1 +1,1 @@
-"""Optuna's study: what is drawn, reported, resumed, begun warm; Tune's searcher over it."""
+"""Optuna's study: suggesting, reporting, resuming, warm start; Tune's searcher over it."""

@@ -1,4 +1,4 @@
-"""Whether a study that is there belongs to a search: its objective, its direction, its space."""
+"""Checks that a stored study belongs to a search: its objectives, their directions, its space."""
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -12,35 +12,30 @@ from sweeps.spec.sweep import Sweep
 if TYPE_CHECKING:
     import optuna
 
-_ANEW = "start a new sweep, with search.warm_start: [{name}] to use what was learned"
-_WORDS = {"maximize": "max", "minimize": "min"}
 
-
-def remember(study: "optuna.Study", sweep: Sweep) -> None:
-    """Write into the study what it is a study of."""
-    for name, value in _facts(sweep).items():
-        if study.user_attrs.get(name) != value:
-            study.set_user_attr(name, value)
-
-
-def refuse_another(study: "optuna.Study", sweep: Sweep, directions: Sequence[str]) -> None:
-    """Raise ValueError, naming each difference, for a study that cannot go on as `sweep`."""
-    there = [direction.name.lower() for direction in study.directions]
-    if there != list(directions):
+def check_search(study: "optuna.Study", sweep: Sweep, directions: Sequence[str]) -> None:
+    """Raise ValueError, naming each difference, for a study that cannot continue as `sweep`."""
+    name = study.study_name
+    advice = f"start a new sweep, with search.warm_start: [{name}] to use what was learned"
+    stored = [direction.name.lower() for direction in study.directions]
+    if stored != list(directions):
+        before, now = (", ".join(one[:3] for one in modes) for modes in (stored, directions))
         raise ValueError(
-            f"{study.study_name}: search.objective.mode must stay {_modes(there)}, "
-            f"as its study has it, got {_modes(directions)}; " + _ANEW.format(name=study.study_name)
+            f"{name}: search.objective.mode must stay {before}, as its study has it, got {now}; "
+            f"{advice}"
         )
     problems = [*_objective_problems(study, sweep), *_space_problems(study, sweep)]
     if problems:
         lines = "\n".join(f"  {problem}" for problem in problems)
-        advice = _ANEW.format(name=study.study_name)
-        raise ValueError(f"{study.study_name} cannot go on with another search:\n{lines}\n{advice}")
+        raise ValueError(f"{name} cannot continue with another search:\n{lines}\n{advice}")
 
 
-def widened(study: "optuna.Study", sweep: Sweep) -> list[str]:
-    """Return a line for each field whose range is wider than it was in the study."""
+def store_search(study: "optuna.Study", sweep: Sweep) -> list[str]:
+    """Store the search in the study; return a line for each range that is wider than before."""
     before, now = study.user_attrs.get("space", {}), sweep.search.space
+    for name, value in _search(sweep).items():
+        if study.user_attrs.get(name) != value:
+            study.set_user_attr(name, value)
     return [
         f"{path}: {read_domain(form)} before, {now[path]} now"
         for path, form in before.items()
@@ -48,37 +43,33 @@ def widened(study: "optuna.Study", sweep: Sweep) -> list[str]:
     ]
 
 
-def _facts(sweep: Sweep) -> dict[str, Any]:
+def _search(sweep: Sweep) -> dict[str, Any]:
     names = ", ".join(objective.metric for objective in sweep.search.objectives)
     limits = ", ".join(f"{each.quantity} {each}" for each in sweep.search.constraints)
     return {"objective": names, "limits": limits, "space": sweep.search.space.form()}
 
 
 def _objective_problems(study: "optuna.Study", sweep: Sweep) -> Iterator[str]:
-    """Yield objectives and limits by which the trials so far were not judged."""
+    """Yield objectives and limits that differ from those that ranked the trials so far."""
+    search = _search(sweep)
     fields = {"objective": "search.objective.metric", "limits": "search.constraints"}
-    facts = _facts(sweep)
-    for fact, field in fields.items():
-        before, now = study.user_attrs.get(fact), facts[fact]
+    for name, field in fields.items():
+        before, now = study.user_attrs.get(name), search[name]
         if before not in (None, now):
             yield f"{field} must stay {before or 'empty'}, got {now or 'none'}"
 
 
-def _modes(directions: Sequence[str]) -> str:
-    return ", ".join(_WORDS[direction] for direction in directions)
-
-
 def _space_problems(study: "optuna.Study", sweep: Sweep) -> Iterator[str]:
-    """Yield the fields in whose domains points that were drawn are not valid any more."""
+    """Yield the fields whose domains no longer contain the points sampled so far."""
     before, now = study.user_attrs.get("space"), sweep.search.space
-    if before is None:  # the study of a sweep that drew nothing yet
+    if before is None:  # no point has been sampled yet
         return
     for path in before:
         if path not in now:
-            yield f"{path} must be swept still: every point that was drawn has a value for it"
+            yield f"{path} must still be swept: every sampled point has a value for it"
     for path, domain in now.items():
         if path not in before:
-            yield f"{path} must not be swept: no point that was drawn has a value for it"
+            yield f"{path} must not be swept: no sampled point has a value for it"
         elif before[path] != domain.form():
             yield from _domain_problems(path, before[path], domain, sweep.search.sampler.name)
 
@@ -89,15 +80,15 @@ def _domain_problems(path: str, form: Any, now: Domain, sampler: str) -> Iterato
     except SpaceError:
         yield f"{path} must stay as it was, {form}, got {now}"
         return
-    if not _holds(now, before):
+    if not _contains(now, before):
         must = "may become a wider range only" if isinstance(before, Range) else "must stay"
         yield f"{path} {must}: it was {before}, got {now}"
     elif not samplers.module(sampler).TAKES_WIDER_SPACE:
         yield f"{path} must stay {before} with sampler {sampler}, got {now}; tpe takes wider ranges"
 
 
-def _holds(now: Domain, before: Domain) -> bool:
-    """Tell whether every value of a range lies in a later one, for Optuna too."""
+def _contains(now: Domain, before: Domain) -> bool:
+    """Tell whether a range contains every value of an earlier one, for Optuna too."""
     if not (isinstance(before, Range) and type(now) is type(before)) or now.when != before.when:
         return False
     assert isinstance(now, Range)

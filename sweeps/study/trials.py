@@ -1,4 +1,4 @@
-"""The trials of a sweep as its study and their own records have them, with or without a driver."""
+"""The trials of a sweep as its study and their records have them, with or without a driver."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -12,17 +12,17 @@ from sweeps.results.record import read
 from sweeps.results.segments import Segment
 from sweeps.rung_result import RungResult
 from sweeps.spec.load import Sweep
-from sweeps.study.study import ended, open_study, own_trials
+from sweeps.study.study import endings, open_study, own_trials
 from sweeps.trial import Point, trial_number, trial_title
 from workers.measures import PREFIX
 
 RUNNING, INTERRUPTED = "running", "interrupted"
-"""States of trials that have not ended: a driver runs them, or none does."""
+"""States of trials that have not ended: with a driver, or without one."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrialState:
-    """A trial that was given out: its point, its rungs, and how it ended."""
+    """A trial: its point, its rungs, and how it ended."""
 
     name: str
     point: Point
@@ -30,20 +30,19 @@ class TrialState:
     state: str = RUNNING
     """How it ended, or whether a driver runs it."""
     reason: str | None = None
-    """Why it failed, by itself or by the guard."""
+    """Why it failed, or why the guard stopped it."""
     rungs: Sequence[RungResult] = ()
     """Its record."""
     reported: Mapping[int, float] | None = None
-    """Rung -> objective, as the study has it; None where it keeps none (several objectives)."""
+    """Rung -> objective, as the study has it; None for several objectives: it keeps none."""
     adapter: Best | None = None
     """Rung and scores of the adapter on disk."""
     segments: Sequence[Segment] = ()
-    """Of a trial that was given other points in its course."""
+    """Of a trial that continued with other points."""
     sampled: Point | None = None
-    """The point that the sampler gave such a trial."""
+    """The point that the sampler suggested for such a trial."""
     lineage: str = ""
-    """Whose states its weights went through, such as ``lr0.003 <- trial-002@4``; none for its own.
-    """
+    """The donors of its weights, such as ``lr0.003 <- trial-002@4``; empty for its own."""
 
     @property
     def title(self) -> str:
@@ -73,7 +72,7 @@ class TrialState:
 
     @property
     def values(self) -> tuple[float, ...]:
-        """All objectives at the best rung, the leading one first; empty without one of them."""
+        """All objectives at the best rung, the leading one first; empty if one is missing."""
         every = self._last.bests or (() if self.score is None else (self.score,))
         return () if any(map(math.isnan, every)) else every
 
@@ -94,12 +93,12 @@ class TrialState:
 
     @property
     def symptoms(self) -> str:
-        """What is wrong with the last rung, in words."""
+        """Symptoms of the last rung, in words."""
         return "; ".join(self._last.symptoms)
 
     @property
     def violates(self) -> str | None:
-        """Which limits of the search it violates, in words: it cannot win."""
+        """Limits of the search that it violates, in words: it cannot win."""
         return self._last.violates
 
     @property
@@ -124,7 +123,7 @@ class TrialState:
 
     @cached_property
     def _best(self) -> Best | None:
-        """The rung that became the best one; the record has it also when its adapter is gone."""
+        """The best rung; the record has it even when its adapter was removed."""
         if self.score is None:
             return None
         for rung in self.rungs:
@@ -136,17 +135,16 @@ class TrialState:
 def trial_states(
     sweep: Sweep, folder: SweepFolder, *, driven: bool | None = None
 ) -> dict[str, TrialState]:
-    """Return the trials by name, in the order of their numbers; none where no study is yet.
+    """Return the trials by name, in the order of their numbers; none without a study.
 
-    `driven` says whether a driver runs those that have not ended; None asks the sweep's lease.
+    `driven`: whether the sweep has a driver; None looks at its lease.
     """
     if sweep.search.storage is None and not folder.study.exists():
         return {}
     if driven is None:
         driven = lease.living(folder) is not None
     study = open_study(sweep, folder)
-    over, changed = ended(study), segments.every(folder)
-    states = {}
+    over, changed, states = endings(study), segments.every(folder), {}
     for name, frozen in own_trials(study).items():
         state, reason = over.get(name, (RUNNING if driven else INTERRUPTED, None))
         own = [segment for segment in changed if segment.trial == name]

@@ -1,10 +1,9 @@
-"""Trials of earlier sweeps that a new sweep begins with, where they are about the same thing."""
+"""Warm start: trials of comparable earlier sweeps that a new study begins with."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from search_spaces.issues import show
 from search_spaces.walk import placed
@@ -18,68 +17,41 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 _SAME = ("task", "prompt", "model", "data", "evaluate")
-"""Sections of the recipe without which scores cannot be compared."""
+"""Sections of the recipe that must be equal for scores to be comparable."""
 _OBJECTIVE = ("search.objective.metric", "search.objective.mode")
 _FREE = ("train.seed",)
-"""Fields that may differ: they change a score by chance only."""
+"""Fields that may differ: they change scores only by chance."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class WarmStartTrials:
-    """What was taken from one earlier sweep."""
+def add_earlier_trials(study: "optuna.Study", sweep: Sweep, root: Path) -> list[str]:
+    """Add the trials of ``search.warm_start`` to a study, once; return a line for each sweep.
 
-    sweep_id: str
-    trials: "tuple[FrozenTrial, ...]"
-    every: int
-    """Trials that the sweep has."""
-    left: Mapping[str, int]
-    """Reason -> trials that were left out for it."""
-
-    def __str__(self) -> str:
-        reasons = ", ".join(f"{count} {reason}" for reason, count in self.left.items())
-        left = f": {reasons}" if reasons else ""
-        return f"took {len(self.trials)} of {self.every} trials of {self.sweep_id}{left}"
-
-
-def begin(study: "optuna.Study", sweep: Sweep, root: Path) -> list[str]:
-    """Add what earlier sweeps below `root` teach to a study, once; return a line for each.
-
-    They are no trials of this sweep: they have no name, and do not count.
-    Raises ValueError for a sweep that is about something else, FileNotFoundError for none.
+    They are not trials of this sweep: they have no name and do not count.
+    Raises ValueError for a sweep that is not comparable, FileNotFoundError for a missing one.
     """
     have = {frozen.user_attrs.get(ORIGIN) for frozen in study.get_trials(deepcopy=False)}
+    found: list[FrozenTrial] = []
     lines = []
-    for taken in find(sweep, root):
-        study.add_trials(one for one in taken.trials if one.user_attrs[ORIGIN] not in have)
-        lines.append(str(taken))
+    for sweep_id in sweep.search.warm_start:
+        folder = SweepFolder.find(root, sweep_id)
+        earlier = load(folder.spec)
+        if differences := "; ".join(_differences(earlier, sweep)):
+            raise ValueError(
+                f"search.warm_start: scores of {folder.sweep_id} are not comparable: {differences}"
+            )
+        own = own_trials(open_study(earlier, folder))
+        left: Counter[str] = Counter()
+        for name, frozen in own.items():
+            mapped = _mapped(frozen, earlier, sweep, f"{folder.sweep_id}/{name}")
+            if isinstance(mapped, str):
+                left[mapped] += 1
+            elif mapped.user_attrs[ORIGIN] not in have:
+                found.append(mapped)
+        reasons = ", ".join(f"{count} {reason}" for reason, count in left.items())
+        taken = f"took {len(own) - left.total()} of {len(own)} trials of {folder.sweep_id}"
+        lines.append(f"{taken}: {reasons}" if reasons else taken)
+    study.add_trials(found)
     return lines
-
-
-def find(sweep: Sweep, root: Path) -> list[WarmStartTrials]:
-    """Return what can be taken from each of ``search.warm_start``."""
-    return [_from(SweepFolder.find(root, sweep_id), sweep) for sweep_id in sweep.search.warm_start]
-
-
-def _from(folder: SweepFolder, sweep: Sweep) -> WarmStartTrials:
-    earlier = load(folder.spec)
-    differences = list(_differences(earlier, sweep))
-    if differences:
-        raise ValueError(
-            f"search.warm_start: {folder.sweep_id} is about something else, so that scores "
-            f"cannot be compared: {'; '.join(differences)}"
-        )
-    own = own_trials(open_study(earlier, folder))
-    mapped = {name: _mapped(frozen, earlier, sweep) for name, frozen in own.items()}
-    return WarmStartTrials(
-        sweep_id=folder.sweep_id,
-        trials=tuple(
-            _copy(own[name], point, f"{folder.sweep_id}/{name}")
-            for name, point in mapped.items()
-            if not isinstance(point, str)
-        ),
-        every=len(own),
-        left=Counter(point for point in mapped.values() if isinstance(point, str)),
-    )
 
 
 def _differences(earlier: Sweep, sweep: Sweep) -> Iterator[str]:
@@ -94,15 +66,15 @@ def _differences(earlier: Sweep, sweep: Sweep) -> Iterator[str]:
             yield f"{path} {show(before[path])} there, {show(now[path])} here"
 
 
-_Point = tuple[dict[str, Any], dict[str, Any]]
-"""Point and Optuna's distributions of its fields."""
+def _mapped(
+    frozen: "FrozenTrial", earlier: Sweep, sweep: Sweep, origin: str
+) -> "FrozenTrial | str":
+    """Return a trial with its point in the new space, or why it has none there.
 
-
-def _mapped(frozen: "FrozenTrial", earlier: Sweep, sweep: Sweep) -> _Point | str:
-    """Return a trial's point in the new space, or why it has none.
-
-    Fields that were not swept then have the value that they were fixed to.
+    Fields that the earlier sweep did not sweep have the value that it fixed.
     """
+    from optuna.trial import create_trial
+
     if frozen.state.name != "COMPLETE":
         return "not finished"
     space, values = sweep.search.space, dotted(earlier.recipe.with_point(frozen.params))
@@ -113,18 +85,11 @@ def _mapped(frozen: "FrozenTrial", earlier: Sweep, sweep: Sweep) -> _Point | str
     for path, value in dotted(sweep.recipe.with_point(point)).items():
         if path not in _FREE and value != values[path]:
             return f"with another {path}"
-    return point, given.distributions
-
-
-def _copy(frozen: "FrozenTrial", point: _Point, origin: str) -> "FrozenTrial":
-    from optuna.trial import create_trial
-
-    params, distributions = point
     return create_trial(
         state=frozen.state,
         values=frozen.values,
-        params=params,
-        distributions=distributions,
+        params=point,
+        distributions=given.distributions,
         intermediate_values=frozen.intermediate_values,
         constraints=frozen.constraints or None,
         user_attrs={ORIGIN: origin},

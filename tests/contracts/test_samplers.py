@@ -12,8 +12,8 @@ from sweeps.samplers import Draw
 from sweeps.spec import plugins
 from sweeps.spec.load import SpecError, parse
 from sweeps.spec.validation import issues_of
-from sweeps.study.draws import Draws
 from sweeps.study.study import open_study, own_trials, prepare_study, tell
+from sweeps.study.suggester import Suggester
 
 NUMBERS = """
     train.learning_rate: {log_uniform: [1e-5, 1e-1]}
@@ -75,12 +75,12 @@ def run(sweep, folder, count, resumed=False):
     """The points of `count` trials, one after the other; `resumed` before each one."""
     from optuna.trial import TrialState
 
-    points, draws = [], None
+    points, suggester = [], None
     for _ in range(count):
-        if draws is None or resumed:
+        if suggester is None or resumed:
             study = open_study(sweep, folder)
-            draws = Draws(study, sweep)
-        drawn = draws.next()
+            suggester = Suggester(study, sweep)
+        drawn = suggester.next()
         if drawn is None:
             break
         points.append(drawn.point)
@@ -126,8 +126,8 @@ def test_running_trials_have_different_points(name, tmp_path):
     prepare_study(sweep, folder, resuming=False)
     before = run(sweep, folder, 6)
     study = open_study(sweep, folder)
-    draws = Draws(study, sweep)
-    parallel = [draws.next().point for _ in range(6)]
+    suggester = Suggester(study, sweep)
+    parallel = [suggester.next().point for _ in range(6)]
     assert len({str(point) for point in before + parallel}) == 12
 
 
@@ -158,11 +158,11 @@ def test_trials_that_were_stopped_or_violate_a_limit_do_no_harm(name, tmp_path):
     sweep = parse(file(name, space_for(name)))
     folder = SweepFolder.create(tmp_path, "contract")
     study, _ = prepare_study(sweep, folder, resuming=False)
-    draws = Draws(study, sweep)
+    suggester = Suggester(study, sweep)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for number in range(10):
-            drawn = draws.next()
+            drawn = suggester.next()
             if number % 3 == 0:
                 drawn.trial.set_constraint("memory", 1.0)
                 tell(study, drawn.trial, TrialState.PRUNED, "out of memory")
@@ -185,9 +185,9 @@ def test_it_goes_on_with_several_objectives_or_says_that_it_cannot(name, tmp_pat
         return
     sweep = parse(text)
     study, _ = prepare_study(sweep, SweepFolder.create(tmp_path, "contract"), resuming=False)
-    draws = Draws(study, sweep)
+    suggester = Suggester(study, sweep)
     for number in range(14):
-        trial = draws.next().trial
+        trial = suggester.next().trial
         trial.set_constraint("adapter_mb", 1.0 if number % 3 == 0 else -1.0)
         if number % 4 == 0:
             tell(study, trial, TrialState.PRUNED)
@@ -251,8 +251,8 @@ def test_qmc_spreads_more_evenly_than_random(tmp_path):
     sweep = parse(file("qmc", space, seed=1))
     folder = SweepFolder.create(tmp_path, "contract")
     study, _ = prepare_study(sweep, folder, resuming=False)
-    draws = Draws(study, sweep)
-    _, *others = [draws.next().point["adapter.dropout"] for _ in range(17)]
+    suggester = Suggester(study, sweep)
+    _, *others = [suggester.next().point["adapter.dropout"] for _ in range(17)]
     assert sorted(int(value / 0.5 * 16) for value in others) == list(range(16))
 
 

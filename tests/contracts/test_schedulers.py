@@ -22,6 +22,7 @@ class NamedTrial:
     trial_id: str
     status: str = "RUNNING"
     is_saving: bool = False
+    config: dict = field(default_factory=lambda: {"number": 0})
 
 
 DEAF = SimpleNamespace(on_pause=lambda name: None, on_unpause=lambda name: None)
@@ -45,7 +46,7 @@ class Controller:
 
 
 def make(name):
-    return schedulers.make(name, mode="max", epochs=EPOCHS, grace=2, reduction=3)
+    return schedulers.make(name, modes=["max"], epochs=EPOCHS, grace=2, reduction=3)
 
 
 def result_of(rung, value):
@@ -111,9 +112,7 @@ def test_the_worst_at_a_rung_is_stopped_by_all_but_fifo():
 
 def make_several():
     """ASHA for an objective to maximize and one to minimize."""
-    return schedulers.make(
-        "asha", mode="max", further_modes=["min"], epochs=EPOCHS, grace=2, reduction=3
-    )
+    return schedulers.make("asha", modes=["max", "min"], epochs=EPOCHS, grace=2, reduction=3)
 
 
 def rungs_of_several(scheduler, name, values):
@@ -162,14 +161,12 @@ def test_several_objectives_of_past_trials_are_remembered():
     new = make_several()
     good = {"objective": 0.9, "objectives": [0.9, 1.0]}
     shown = [(PastTrial("good"), {**good, "rung": rung}) for rung in (1, 2)]
-    schedulers.remember("asha", new, shown)
+    schedulers.replay("asha", new, shown)
     assert rungs_of_several(new, "worse", [0.1, 2.0]) == 2
 
 
 def test_fifo_stops_nobody_for_several_objectives():
-    made = schedulers.make(
-        "fifo", mode="max", further_modes=["min"], epochs=EPOCHS, grace=2, reduction=3
-    )
+    made = schedulers.make("fifo", modes=["max", "min"], epochs=EPOCHS, grace=2, reduction=3)
     assert rungs_of_several(made, "good", [0.9, 10.0]) == EPOCHS
     assert rungs_of_several(made, "bad", [0.1, 20.0]) == EPOCHS
 
@@ -192,7 +189,7 @@ def test_hyperband_halves_a_bracket_only_when_all_its_trials_are_there():
 
 def test_median_waits_for_as_many_trials_as_its_option_says():
     made = schedulers.make(
-        "median", mode="max", epochs=EPOCHS, grace=2, reduction=3, options={"samples": 5}
+        "median", modes=["max"], epochs=EPOCHS, grace=2, reduction=3, options={"samples": 5}
     )
     took = [rungs(made, f"trial-{n}", [float(-n)] * EPOCHS) for n in range(6)]
     assert took == [EPOCHS] * 5 + [2]
@@ -205,7 +202,7 @@ def test_a_new_scheduler_that_was_shown_the_past_decides_as_the_old_one(name):
     for trial, value in past:
         rungs(old, trial, [value] * EPOCHS)
     shown = [(PastTrial(t), result_of(rung, v)) for t, v in past for rung in range(1, EPOCHS + 1)]
-    schedulers.remember(name, new, shown)
+    schedulers.replay(name, new, shown)
     worst, best = [1.0] * EPOCHS, [9.0] * EPOCHS
     assert rungs(new, "next", worst) == rungs(old, "next", worst)
     assert rungs(new, "last", best) == rungs(old, "last", best) == EPOCHS
@@ -214,7 +211,7 @@ def test_a_new_scheduler_that_was_shown_the_past_decides_as_the_old_one(name):
 @pytest.mark.parametrize("name", WAITING)
 def test_nobody_waits_for_trials_that_are_over(name):
     made = make(name)
-    schedulers.remember(name, made, [(PastTrial("over"), result_of(3, 1.0))])
+    schedulers.replay(name, made, [(PastTrial("over"), result_of(3, 1.0))])
     trial, controller = NamedTrial("next", "PENDING"), Controller()
     controller.trials.append(trial)
     made.on_trial_add(controller, trial)
@@ -223,4 +220,6 @@ def test_nobody_waits_for_trials_that_are_over(name):
 
 def test_an_option_that_a_scheduler_has_not_is_an_error():
     with pytest.raises(TypeError, match="samples"):
-        schedulers.make("asha", mode="max", epochs=9, grace=1, reduction=3, options={"samples": 3})
+        schedulers.make(
+            "asha", modes=["max"], epochs=9, grace=1, reduction=3, options={"samples": 3}
+        )

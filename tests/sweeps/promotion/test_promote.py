@@ -16,8 +16,8 @@ from sweeps.results import record
 from sweeps.results.folder import SweepFolder
 from sweeps.rung_result import RungResult
 from sweeps.spec.load import dump, parse
-from sweeps.study.draws import Draws
 from sweeps.study.study import open_study
+from sweeps.study.suggester import Suggester
 from sweeps.tracking.client import Tracking
 from sweeps.tracking.sweep_run import SweepRun
 from tests.sweeps.published import PublishedTrial
@@ -63,7 +63,7 @@ def swept(results, untrained_base):
         folder.spec.write_text(dump(sweep))
         tracking = Tracking(uri=None, experiment=name, root=folder.root)
         parent = SweepRun.open(tracking, folder.sweep_id, text, {})
-        draws, host = Draws(open_study(sweep, folder), sweep), Host(device="cpu", threads=1)
+        draws, host = Suggester(open_study(sweep, folder), sweep), Host(device="cpu", threads=1)
         for trial in ("trial-000", "trial-001"):
             train(host, trial, sweep.recipe.with_point(draws.next().point), folder, parent)
         host.close()

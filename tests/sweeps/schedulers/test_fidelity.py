@@ -8,7 +8,7 @@ from sweeps.results import record
 from sweeps.results.folder import SweepFolder
 from sweeps.rung_result import RungResult
 from sweeps.schedulers import fidelity
-from sweeps.schedulers.fidelity import measured, spearman, unpruned
+from sweeps.schedulers.fidelity import measure, spearman, unpruned_trials
 from sweeps.spec.load import parse
 from sweeps.spec.sweep import FEWEST, Schedule
 
@@ -50,7 +50,7 @@ def test_ties_get_the_mean_of_their_ranks():
 
 def test_a_grace_that_says_nothing_is_raised_to_the_first_rung_that_does():
     trials = [rungs(-float(n), (n * 3) % 8, float(n)) for n in range(8)]
-    found = measured(trials, Schedule(grace=1), epochs=3)
+    found = measure(trials, Schedule(grace=1), epochs=3)
     assert [round(each.value, 2) for each in found.correlations] == [-1.0, 0.43, 1.0]
     assert found.grace == 3
     assert str(found) == (
@@ -61,7 +61,7 @@ def test_a_grace_that_says_nothing_is_raised_to_the_first_rung_that_does():
 
 def test_a_grace_that_predicts_stays():
     trials = [rungs(float(n), float(n)) for n in range(6)]
-    found = measured(trials, Schedule(grace=1), epochs=2)
+    found = measure(trials, Schedule(grace=1), epochs=2)
     assert found.grace == 1
     assert str(found).endswith("schedule.grace 1 stays")
 
@@ -69,8 +69,8 @@ def test_a_grace_that_predicts_stays():
 def test_a_low_correlation_that_may_be_chance_changes_nothing():
     trials = [rungs(float(early), float(n)) for n, early in enumerate([1, 0, 4, 2, 3, 5, 7, 6])]
     low = [rungs(float(early), float(n)) for n, early in enumerate([3, 0, 4, 1, 6, 2, 7, 5])]
-    assert measured(trials, Schedule(), epochs=2).grace == 1
-    found = measured(low, Schedule(), epochs=2)
+    assert measure(trials, Schedule(), epochs=2).grace == 1
+    found = measure(low, Schedule(), epochs=2)
     first = found.correlations[0]
     assert first.value < 0.8 < first.high
     assert found.grace == 1
@@ -83,7 +83,7 @@ def test_the_interval_holds_the_truth_about_as_often_as_it_says():
     held = 0
     for _ in range(400):
         trials = [rungs(generator.random(), generator.random()) for _ in range(8)]
-        first = measured(trials, Schedule(), epochs=2).correlations[0]
+        first = measure(trials, Schedule(), epochs=2).correlations[0]
         held += first.low <= 0.0 <= first.high
     assert 0.75 <= held / 400 <= 0.88
 
@@ -91,9 +91,9 @@ def test_the_interval_holds_the_truth_about_as_often_as_it_says():
 def test_failed_trials_and_rungs_without_an_objective_are_left_out():
     whole = [rungs(None, float(n), float(n)) for n in range(FEWEST)]
     cut = [rungs(5.0, 5.0, finished=False), []]
-    found = measured([*whole, *cut], Schedule(grace=2), epochs=3)
+    found = measure([*whole, *cut], Schedule(grace=2), epochs=3)
     assert [(each.rung, each.trials) for each in found.correlations] == [(2, 5), (3, 5)]
-    assert measured([*whole[1:], *cut], Schedule(grace=2), epochs=3) is None
+    assert measure([*whole[1:], *cut], Schedule(grace=2), epochs=3) is None
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_failed_trials_and_rungs_without_an_objective_are_left_out():
     ],
 )
 def test_small_sweeps_are_not_made_slower(trials, name, written, expected):
-    assert unpruned(sweep_of(trials, name, written)) == expected
+    assert len(unpruned_trials(sweep_of(trials, name, written))) == expected
 
 
 def test_records_say_the_same_once_all_unpruned_trials_are_over(tmp_path):

@@ -10,7 +10,6 @@ from ray.tune.schedulers import TrialScheduler
 from sweeps import schedulers
 from sweeps.results import segments
 from sweeps.results.folder import SweepFolder
-from sweeps.schedulers.population import Population
 from sweeps.spec.load import parse
 
 FILE = """
@@ -54,9 +53,9 @@ class Play:
         self.folder, self.to_come = folder, to_come
         self.sweep = parse(FILE, overrides=[f"schedule.name={schedule.pop('name', 'pbt')}"])
         self.made = schedulers.make(
-            "pbt", mode="min", epochs=6, grace=1, reduction=3, options=schedule
+            "pbt", modes=["min"], epochs=6, grace=1, reduction=3, options=schedule
         )
-        self.made.join(Population(self.sweep, folder, lambda: self.to_come))
+        self.made.join(self.sweep, folder, lambda: self.to_come)
         self.searcher = Searcher()
         self.controller = SimpleNamespace(search_alg=SimpleNamespace(searcher=self.searcher))
         self.trials = [self.begin(number) for number in range(trials)]
@@ -118,7 +117,7 @@ def test_each_interval_after_the_grace_ends_in_a_comparison_but_not_the_last_run
     folder, grace, interval, rungs
 ):
     made = schedulers.make(
-        "pbt", mode="min", epochs=9, grace=grace, reduction=3,
+        "pbt", modes=["min"], epochs=9, grace=grace, reduction=3,
         options={"perturbation_interval": interval},
     )  # fmt: skip
     play = Play(folder, trials=0)

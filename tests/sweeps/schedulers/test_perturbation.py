@@ -6,7 +6,7 @@ import pytest
 
 from search_spaces.domains import Choice, IntLogUniform, LogUniform, Uniform
 from search_spaces.space import Space
-from sweeps.schedulers.perturbation import explore
+from sweeps.schedulers.evolution import explore
 from sweeps.spec.load import parse
 from sweeps.spec.mutable import mutable_fields, mutable_metrics, why_fixed
 

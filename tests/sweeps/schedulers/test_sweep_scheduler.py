@@ -55,9 +55,13 @@ def result_of(rung, value, finished=False):
 
 
 @pytest.fixture
-def make(tmp_path):
+def folder(tmp_path):
+    return SweepFolder.create(tmp_path, "ruled")
+
+
+@pytest.fixture
+def make(folder):
     """Return a function that makes a scheduler for the sections of a sweep file."""
-    folder = SweepFolder.create(tmp_path, "ruled")
 
     def scheduler(schedule, budget="", past=None, slots=1):
         sweep = parse(FILE.format(schedule=schedule, budget=budget))
@@ -157,9 +161,8 @@ def test_a_used_up_budget_stops_every_trial_after_its_rung_and_those_that_wait(m
     assert controller.stopped == [1]
 
 
-def test_a_trial_that_did_more_rungs_before_is_not_stopped_while_they_are_told_again(make):
+def test_a_trial_that_did_more_rungs_before_is_not_stopped_while_they_are_replayed(make, folder):
     scheduler = make("name: asha, reduction: 2")
-    folder = scheduler._spent.folder
     for rung in (1, 2, 3):
         record.append(folder, "trial-002", RungResult.from_json(result_of(rung, 1.0)))
     for number in (0, 1):

@@ -18,8 +18,8 @@ from sweeps.rung_result import RungResult
 from sweeps.serving.predict import override_recipe, write_predictions
 from sweeps.spec.load import dump, parse
 from sweeps.spec.problems import SpecError
-from sweeps.study.draws import Draws
 from sweeps.study.study import open_study
+from sweeps.study.suggester import Suggester
 from sweeps.tracking.client import Tracking
 from sweeps.tracking.sweep_run import SweepRun
 from tests.sweeps.published import PublishedTrial
@@ -49,7 +49,7 @@ def swept(untrained_base, tmp_path_factory):
     sweep = parse(SWEEP.format(base=untrained_base))
     folder = SweepFolder.create(root, sweep.name)
     folder.spec.write_text(dump(sweep))
-    recipe = sweep.recipe.with_point(Draws(open_study(sweep, folder), sweep).next().point)
+    recipe = sweep.recipe.with_point(Suggester(open_study(sweep, folder), sweep).next().point)
     host = Host(device="cpu", threads=1)
     host.admit("trial-000", recipe)
     report = host.advance("trial-000")

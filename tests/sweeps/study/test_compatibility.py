@@ -4,8 +4,8 @@ import pytest
 
 from sweeps.results.folder import SweepFolder
 from sweeps.spec.load import parse
-from sweeps.study.draws import Draws
 from sweeps.study.study import open_study, prepare_study, tell
+from sweeps.study.suggester import Suggester
 
 FILE = """
 name: same
@@ -26,11 +26,11 @@ def folder(tmp_path):
     made = SweepFolder.create(tmp_path, "same")
     sweep = parse(FILE)
     study, _ = prepare_study(sweep, made, resuming=False)
-    draws = Draws(study, sweep)
+    suggester = Suggester(study, sweep)
     for _ in range(3):
         from optuna.trial import TrialState
 
-        tell(study, draws.next().trial, TrialState.COMPLETE, value=0.5)
+        tell(study, suggester.next().trial, TrialState.COMPLETE, value=0.5)
     return made
 
 
@@ -47,7 +47,7 @@ def test_a_wider_range_goes_on_and_is_said(folder, old, new, line):
     study, (said,) = prepare_study(sweep, folder, resuming=True)
     assert said.startswith(line)
     for _ in range(4):
-        assert Draws(study, sweep).next() is not None
+        assert Suggester(study, sweep).next() is not None
     assert prepare_study(sweep, folder, resuming=True)[1] == []
 
 
@@ -58,7 +58,7 @@ def test_a_wider_range_goes_on_and_is_said(folder, old, new, line):
         ("log_uniform: [1e-4", "uniform: [1e-4", "train.learning_rate may become a wider range"),
         ("[2, 4, 8]", "[2, 4, 8, 16]", "adapter.rank must stay: it was 2, 4, 8, got 2, 4, 8, 16"),
         ("step: 0.1", "step: 0.05", "adapter.dropout may become a wider range only"),
-        ("    adapter.rank: {choice: [2, 4, 8]}\n", "", "adapter.rank must be swept still"),
+        ("    adapter.rank: {choice: [2, 4, 8]}\n", "", "adapter.rank must still be swept"),
         ("  space:\n", "  space:\n    adapter.alpha: {choice: [8.0, 16.0]}\n",
          "adapter.alpha must not be swept"),
         ("  start: []", "  start: []\n  objective: {metric: bleu_4}",
@@ -66,7 +66,7 @@ def test_a_wider_range_goes_on_and_is_said(folder, old, new, line):
     ],
 )  # fmt: skip
 def test_other_changes_are_refused_and_the_way_out_is_named(folder, old, new, problem):
-    with pytest.raises(ValueError, match="cannot go on with another search") as raised:
+    with pytest.raises(ValueError, match="cannot continue with another search") as raised:
         prepare_study(parse(FILE.replace(old, new)), folder, resuming=True)
     assert problem in str(raised.value)
     assert "search.warm_start: [same-1]" in str(raised.value)

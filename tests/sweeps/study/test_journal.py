@@ -5,7 +5,7 @@ import pytest
 
 from sweeps.results.folder import SweepFolder
 from sweeps.spec.load import parse
-from sweeps.study import journal
+from sweeps.study.storage import repair_storage
 from sweeps.study.study import open_study, prepare_study
 
 FILE = """
@@ -36,7 +36,7 @@ def values(study):
 
 
 @pytest.mark.parametrize("tail", ["", "\n"])
-def test_a_cut_off_last_line_heals_when_the_sweep_goes_on(sweep, folder, tail):
+def test_a_truncated_last_line_is_removed_when_the_sweep_resumes(sweep, folder, tail):
     text = folder.study.read_text()
     folder.study.write_text(text[:-20] + tail)
     study, _ = prepare_study(sweep, folder, resuming=True)
@@ -45,8 +45,8 @@ def test_a_cut_off_last_line_heals_when_the_sweep_goes_on(sweep, folder, tail):
     assert values(open_study(sweep, folder)) == [0.0, 0.1, 0.7]
 
 
-def test_without_healing_optuna_could_not_read_the_file_again(sweep, folder):
-    """What `heal` is there for; if this fails, it is not needed any more."""
+def test_without_the_repair_optuna_could_not_read_the_file_again(sweep, folder):
+    """What `repair_storage` is there for; if this fails, it is not needed any more."""
     folder.study.write_text(folder.study.read_text()[:-20])
 
     def load():
@@ -60,10 +60,10 @@ def test_without_healing_optuna_could_not_read_the_file_again(sweep, folder):
         study.set_user_attr("more", 2)
 
 
-def test_a_whole_file_is_left_as_it_is(folder):
+def test_a_whole_file_is_left_as_it_is(sweep, folder):
     before = folder.study.read_bytes()
-    journal.heal(folder.study)
-    journal.check(folder.study)
+    repair_storage(None, folder)
+    open_study(sweep, folder)
     assert folder.study.read_bytes() == before
 
 
@@ -71,8 +71,8 @@ def test_a_whole_file_is_left_as_it_is(folder):
     ("damaged", "advice"),
     [
         ('{"op_code":6,"trial_i', r"delete it \(sed -i 3d\)"),
-        ('{"op_code":4,"worker', "put a copy of the file back"),
-        ("\0\0\0", "put a copy of the file back"),
+        ('{"op_code":4,"worker', "restore a copy of the file"),
+        ("\0\0\0", "restore a copy of the file"),
         ('{"op_code":6,"tri{"op_code":6,"a":1}', "delete its first 17 characters"),
     ],
 )
@@ -85,6 +85,6 @@ def test_a_damaged_line_is_named_with_what_to_do(sweep, folder, damaged, advice)
 
 
 def test_a_missing_file_is_no_damage(tmp_path):
-    journal.heal(tmp_path / "study.log")
-    journal.check(tmp_path / "study.log")
-    assert not (tmp_path / "study.log").exists()
+    folder = SweepFolder.create(tmp_path, "journal")
+    repair_storage(None, folder)
+    assert not folder.study.exists()

@@ -1,31 +1,32 @@
-"""What Optuna is told about every way in which a trial can end."""
+"""What is reported to Optuna about every way in which a trial can end."""
 
 import math
 
 import optuna
 import pytest
 from optuna.trial import TrialState
-from ray.tune.search import Searcher
+from ray.tune.search import ConcurrencyLimiter, Searcher
 
 from sweeps import samplers
 from sweeps.capacity import memory
 from sweeps.capacity.memory import Bases, Needs
 from sweeps.results import best, segments
 from sweeps.results.best import Best
+from sweeps.results.budget import Spent
 from sweeps.results.folder import SweepFolder
 from sweeps.results.segments import Generation, Segment
+from sweeps.rung_result import RungResult
 from sweeps.spec.load import parse
-from sweeps.spec.sweep import base_of
+from sweeps.spec.sweep import Budget, base_of
 from sweeps.study.searcher import OptunaBridge
 from sweeps.study.study import (
-    ended,
-    how_ended,
+    endings,
     importances,
     open_study,
     own_trials,
+    planned_trials,
     prepare_study,
     recipe_of,
-    wanted,
 )
 from sweeps.trial import Start
 from workers.report import Report
@@ -68,7 +69,7 @@ def test_points_too_large_for_every_gpu_are_not_tried(bridge, sweep, untrained_b
     assert all(config["need"] == need(config["point"]) for config in configs)
 
 
-def test_a_trial_is_told_which_base_it_trains_on(bridge, sweep):
+def test_a_config_has_the_base_it_trains_on(bridge, sweep):
     config = bridge.suggest("a")
     assert config["base"] == base_of(sweep, config["point"])
 
@@ -78,7 +79,7 @@ def rung(number, value, **more):
     return {"rung": number, "objective": value, "best": value, "finished": False, **more}
 
 
-def told(sweep, folder, number):
+def reported(sweep, folder, number):
     """The trial as Optuna has it, read from the file anew."""
     return own_trials(open_study(sweep, folder))[f"trial-{number:03d}"]
 
@@ -87,7 +88,7 @@ def test_a_finished_trial_is_complete_with_its_best_value(bridge, sweep, folder)
     bridge.suggest("a")
     bridge.on_trial_result("a", rung(1, 0.5))
     bridge.on_trial_complete("a", rung(2, 0.4, best=0.5, finished=True))
-    trial = told(sweep, folder, 0)
+    trial = reported(sweep, folder, 0)
     assert (trial.state, trial.value) == (TrialState.COMPLETE, 0.5)
     assert trial.intermediate_values == {1: 0.5, 2: 0.4}
 
@@ -96,7 +97,7 @@ def test_a_stopped_trial_is_pruned_with_every_rung(bridge, sweep, folder):
     bridge.suggest("a")
     bridge.on_trial_result("a", rung(1, 0.1))
     bridge.on_trial_complete("a", rung(2, 0.2))
-    trial = told(sweep, folder, 0)
+    trial = reported(sweep, folder, 0)
     assert trial.state == TrialState.PRUNED
     assert trial.intermediate_values == {1: 0.1, 2: 0.2}
 
@@ -116,7 +117,7 @@ def test_a_trial_that_could_not_go_on_is_fail_and_never_running(
 ):
     bridge.suggest("a")
     bridge.on_trial_complete("a", result, error=error)
-    assert told(sweep, folder, 0).state == TrialState.FAIL
+    assert reported(sweep, folder, 0).state == TrialState.FAIL
 
 
 REASON = "rung 2: 100 % of 64 images got the same caption 'a a'"
@@ -126,12 +127,12 @@ def test_a_trial_that_the_guard_stopped_is_pruned_as_one_that_must_not_be(bridge
     bridge.suggest("a")
     bridge.on_trial_result("a", rung(1, 0.1, symptoms=["..."]))
     bridge.on_trial_complete("a", rung(2, 0.2, best=None, guard=REASON))
-    trial = told(sweep, folder, 0)
+    trial = reported(sweep, folder, 0)
     assert trial.state == TrialState.PRUNED
     assert trial.intermediate_values == {1: 0.1, 2: 0.2}
     assert trial.user_attrs["guard"] == REASON
     assert trial.constraints == {"guard": 1.0}
-    assert how_ended(trial) == ("failed-by-guard", REASON)
+    assert endings(open_study(sweep, folder))["trial-000"] == ("failed-by-guard", REASON)
 
 
 def changed(folder, rung=1):
@@ -152,13 +153,13 @@ def test_a_trial_that_went_on_with_another_point_is_pruned_where_its_own_ended(
     changed(folder)
     bridge.on_trial_result("a", rung(2, 0.5, changes=1))
     bridge.on_trial_complete("a", rung(3, 0.6, best=0.6, changes=1, finished=True))
-    trial = told(sweep, folder, 0)
+    trial = reported(sweep, folder, 0)
     assert (trial.state, trial.params) == (TrialState.PRUNED, drawn)
     assert trial.intermediate_values == {1: 0.1}
     (segment,) = trial.user_attrs["segments"]
     assert (segment["rung"], segment["donor"]) == (1, "trial-001")
     assert segment["point"] == {"adapter.rank": 8, "train.learning_rate": 0.03}
-    assert how_ended(trial) == ("completed", None)
+    assert endings(open_study(sweep, folder))["trial-000"] == ("completed", None)
 
 
 def test_what_another_point_breaks_is_not_held_against_the_own_one(bridge, sweep, folder):
@@ -166,16 +167,16 @@ def test_what_another_point_breaks_is_not_held_against_the_own_one(bridge, sweep
     bridge.on_trial_result("a", rung(1, 0.1))
     changed(folder)
     bridge.on_trial_complete("a", rung(2, 0.2, changes=1, guard=REASON, violations={"size": 1.0}))
-    trial = told(sweep, folder, 0)
+    trial = reported(sweep, folder, 0)
     assert (trial.state, trial.constraints) == (TrialState.PRUNED, {})
-    assert how_ended(trial) == ("failed-by-guard", REASON)
+    assert endings(open_study(sweep, folder))["trial-000"] == ("failed-by-guard", REASON)
 
 
 def test_a_trial_with_another_point_that_was_stopped_is_not_completed(bridge, sweep, folder):
     bridge.suggest("a")
     changed(folder)
     bridge.on_trial_complete("a", rung(2, 0.2, changes=1))
-    assert how_ended(told(sweep, folder, 0)) == ("stopped", None)
+    assert endings(open_study(sweep, folder))["trial-000"] == ("stopped", None)
 
 
 @pytest.mark.parametrize(("best_rung", "rate"), [(1, None), (2, 0.03)])
@@ -195,7 +196,7 @@ def test_the_recipe_of_a_best_adapter_is_what_its_rung_was_trained_with(
 def test_a_loss_that_is_no_number_is_pruned_with_its_rung(bridge, sweep, folder, value):
     bridge.suggest("a")
     bridge.on_trial_complete("a", rung(1, value, best=None, guard="rung 1: train/loss is nan"))
-    trial = told(sweep, folder, 0)
+    trial = reported(sweep, folder, 0)
     assert trial.state == TrialState.PRUNED
     assert str(trial.intermediate_values) == str({1: value})
 
@@ -203,14 +204,14 @@ def test_a_loss_that_is_no_number_is_pruned_with_its_rung(bridge, sweep, folder,
 def test_a_sick_trial_that_the_scheduler_stopped_is_pruned_like_any_other(bridge, sweep, folder):
     bridge.suggest("a")
     bridge.on_trial_complete("a", rung(1, 0.1, best=None, symptoms=["..."]))
-    trial = told(sweep, folder, 0)
+    trial = reported(sweep, folder, 0)
     assert (trial.state, trial.constraints) == (TrialState.PRUNED, {})
 
 
 def test_dying_is_fail_whatever_the_guard_said(bridge, sweep, folder):
     bridge.suggest("a")
     bridge.on_trial_complete("a", rung(2, 0.2, guard=REASON), error=True)
-    assert told(sweep, folder, 0).state == TrialState.FAIL
+    assert reported(sweep, folder, 0).state == TrialState.FAIL
 
 
 def collapse_above(bridge, limit, count):
@@ -266,7 +267,7 @@ def test_a_sampler_that_learns_from_finished_trials_alone_does_not_mind(bridge, 
 def test_the_best_rung_before_nan_counts(bridge, sweep, folder):
     bridge.suggest("a")
     bridge.on_trial_complete("a", rung(3, float("nan"), best=0.7, finished=True))
-    assert told(sweep, folder, 0).value == 0.7
+    assert reported(sweep, folder, 0).value == 0.7
 
 
 def test_a_trial_says_how_much_memory_it_needs(bridge):
@@ -301,12 +302,12 @@ def test_a_new_bridge_goes_on_with_the_trials_that_nobody_ended(bridge, sweep, f
     assert next_one["point"] not in [config["point"] for config in (over, *running)]
     again.on_trial_result("d", rung(1, 0.3))  # a rung on record is reported again
     again.on_trial_complete("d", rung(2, 0.6, finished=True))
-    trial = told(sweep, folder, 1)
+    trial = reported(sweep, folder, 1)
     assert (trial.state, trial.value) == (TrialState.COMPLETE, 0.6)
     assert trial.intermediate_values == {1: 0.3, 2: 0.6}
 
 
-def test_why_a_trial_failed_is_told_in_one_line(bridge, sweep, folder):
+def test_why_a_trial_failed_is_reported_in_one_line(bridge, sweep, folder):
     bridge.suggest("a")
     trace = "Traceback (most recent call last):\n  File x\nValueError: loss is nan\n"
     bridge.on_trial_complete("a", {"failed": trace, "finished": False})
@@ -314,7 +315,7 @@ def test_why_a_trial_failed_is_told_in_one_line(bridge, sweep, folder):
     bridge.on_trial_complete("b", None, error=True)
     bridge.suggest("c")
     bridge.on_trial_complete("c", rung(1, float("nan"), finished=True))
-    errors = [told(sweep, folder, number).user_attrs["error"] for number in range(3)]
+    errors = [reported(sweep, folder, number).user_attrs["error"] for number in range(3)]
     assert errors == [
         "ValueError: loss is nan",
         "the trial's processes died",
@@ -327,24 +328,26 @@ def test_what_does_not_fit_in_memory_is_a_constraint_and_no_failure(bridge, swee
     bridge.suggest("a")
     bridge.on_trial_result("a", rung(1, 0.4))
     bridge.on_trial_complete("a", {"failed": "OutOfMemoryError: 2 GiB", "finished": False, **key})
-    trial = told(sweep, folder, 0)
+    trial = reported(sweep, folder, 0)
     assert trial.state == TrialState.PRUNED
     assert trial.constraints == {"memory": 1.0}
     assert trial.intermediate_values == {1: 0.4}
     assert trial.user_attrs["error"] == "OutOfMemoryError: 2 GiB"
-    assert ended(open_study(sweep, folder)) == {"trial-000": ("failed", "OutOfMemoryError: 2 GiB")}
+    assert endings(open_study(sweep, folder)) == {
+        "trial-000": ("failed", "OutOfMemoryError: 2 GiB")
+    }
 
 
-def test_a_limit_that_a_finished_trial_broke_is_told_beside_its_score(bridge, sweep, folder):
+def test_a_limit_that_a_finished_trial_broke_is_reported_beside_its_score(bridge, sweep, folder):
     for name, violation in {"a": 1.5, "b": -3.0}.items():
         bridge.suggest(name)
         measured = {"violations": {"peak_memory_gb": violation}}
         bridge.on_trial_complete(name, rung(2, 0.6, finished=True, **measured))
-    assert told(sweep, folder, 0).state == TrialState.COMPLETE
-    assert told(sweep, folder, 0).constraints == {"peak_memory_gb": 1.5}
+    assert reported(sweep, folder, 0).state == TrialState.COMPLETE
+    assert reported(sweep, folder, 0).constraints == {"peak_memory_gb": 1.5}
     assert open_study(sweep, folder).best_trial.user_attrs["trial"] == "trial-001"
     over = ("completed", None)
-    assert ended(open_study(sweep, folder)) == {"trial-000": over, "trial-001": over}
+    assert endings(open_study(sweep, folder)) == {"trial-000": over, "trial-001": over}
 
 
 SEVERAL = FILE.replace("{metric: cider}", "[{metric: cider}, {metric: adapter_mb}]")
@@ -356,7 +359,7 @@ def several(folder):
     return sweep, OptunaBridge(sweep, folder)
 
 
-def test_several_objectives_are_told_as_values_in_their_directions(several, folder):
+def test_several_objectives_are_reported_as_values_in_their_directions(several, folder):
     sweep, bridge = several
     bests = {"a": [0.5, 3.0], "b": [0.7, 9.0], "c": [0.4, 4.0]}
     for name, values in bests.items():
@@ -379,7 +382,7 @@ def test_a_stopped_trial_of_several_objectives_has_no_values_but_its_best_as_an_
     sweep, bridge = several
     bridge.suggest("a")
     bridge.on_trial_complete("a", rung(1, 0.5, bests=[0.5, 3.0]))
-    trial = told(sweep, folder, 0)
+    trial = reported(sweep, folder, 0)
     assert (trial.state, trial.values, trial.intermediate_values) == (TrialState.PRUNED, None, {})
     assert trial.user_attrs["bests"] == [0.5, 3.0]
 
@@ -388,7 +391,7 @@ def test_a_finished_trial_without_one_of_its_objectives_is_fail(several, folder)
     sweep, bridge = several
     bridge.suggest("a")
     bridge.on_trial_complete("a", rung(1, 0.5, bests=[0.5, math.nan], finished=True))
-    assert told(sweep, folder, 0).state == TrialState.FAIL
+    assert reported(sweep, folder, 0).state == TrialState.FAIL
 
 
 @pytest.mark.parametrize(
@@ -427,12 +430,12 @@ def test_a_space_without_more_points_ends_the_search(folder):
     assert not bridge.exhausted
     assert bridge.suggest("c") is None  # somebody may ask for one more while others run
     assert bridge.exhausted
-    assert wanted(sweep, folder) == 2
+    assert planned_trials(sweep, folder) == 2
     for name in "ab":
         bridge.on_trial_complete(name, rung(1, 0.1, finished=True))
     assert bridge.suggest("c") == Searcher.FINISHED
     prepare_study(sweep, folder, resuming=True)
-    assert wanted(sweep, folder) == 16
+    assert planned_trials(sweep, folder) == 16
 
 
 def test_a_trial_that_is_asked_for_comes_on_top_and_next_also_after_a_crash(folder):
@@ -447,7 +450,7 @@ def test_a_trial_that_is_asked_for_comes_on_top_and_next_also_after_a_crash(fold
     again = OptunaBridge(sweep, folder)
     assert [again.suggest(name)["start"] for name in "abc"] == [None, asked["start"], None]
     assert again.suggest("d") is None
-    assert wanted(sweep, folder) == 3
+    assert planned_trials(sweep, folder) == 3
 
 
 def test_no_trial_begins_while_the_bridge_is_held(bridge):
@@ -464,7 +467,7 @@ def test_ending_twice_or_an_unknown_trial_does_no_harm(bridge, sweep, folder):
     bridge.on_trial_complete("a", rung(1, 0.5, finished=True))
     bridge.on_trial_complete("a", None, error=True)
     bridge.on_trial_complete("never asked", rung(1, 0.9))
-    assert told(sweep, folder, 0).value == 0.5
+    assert reported(sweep, folder, 0).value == 0.5
 
 
 def test_a_trial_s_recipe_is_read_back_with_its_types(bridge, sweep, folder):
@@ -485,3 +488,41 @@ def test_importance_finds_the_field_that_decides(bridge, sweep, folder):
     shares = importances(sweep, folder)
     assert next(iter(shares)) == "adapter.rank"
     assert shares["adapter.rank"] > 0.8
+
+
+def test_no_more_trials_than_slots(bridge):
+    bridge.slots = lambda: 2
+    # As Tune wraps it: its limiter must not count besides.
+    limited = ConcurrencyLimiter(bridge, max_concurrent=2)
+    assert [limited.suggest(name)["number"] for name in "ab"] == [0, 1]
+    assert limited.suggest("c") is None
+    limited.on_trial_complete("a", rung(1, 0.1))
+    assert limited.suggest("c")["number"] == 2
+
+
+def test_a_paused_trial_frees_its_slot_until_it_continues(bridge):
+    bridge.slots = lambda: 2
+    for name in "ab":
+        bridge.suggest(name)
+    bridge.on_pause("a")
+    assert bridge.suggest("c")["number"] == 2
+    bridge.on_unpause("a")
+    bridge.on_trial_complete("b", rung(1, 0.1))
+    assert bridge.suggest("d") is None
+
+
+def test_a_trial_that_is_stopped_while_paused_ends_with_its_last_rung(bridge, sweep, folder):
+    bridge.suggest("a")
+    bridge.on_trial_result("a", rung(3, 0.1))
+    bridge.on_pause("a")
+    bridge.on_trial_complete("a")
+    trial = reported(sweep, folder, 0)
+    assert (trial.state, trial.intermediate_values) == (TrialState.PRUNED, {3: 0.1})
+
+
+def test_nothing_starts_once_the_budget_is_used_up(bridge, sweep, folder):
+    bridge.spent = Spent.open(folder, Budget(gpu_hours=1.0), ())
+    bridge.suggest("a")
+    bridge.spent.rung("trial-000", RungResult(rung=1, seconds=3600.0))
+    assert bridge.suggest("b") == Searcher.FINISHED
+    assert len(own_trials(open_study(sweep, folder))) == 1

@@ -90,7 +90,7 @@ def test_another_sweep_of_the_same_name_in_a_shared_storage_is_not_joined(tmp_pa
             study, _ = prepare_study(sweep, folder, resuming=False)
             study.ask()
             continue
-        with pytest.raises(ValueError, match="has a study storage-1 already"):
+        with pytest.raises(ValueError, match="already has a study storage-1"):
             prepare_study(sweep, folder, resuming=False)
 
 

@@ -6,8 +6,8 @@ from optuna.trial import TrialState
 from sweeps.results.folder import SweepFolder
 from sweeps.spec.load import dump, parse
 from sweeps.study import warm_start
-from sweeps.study.draws import Draws
 from sweeps.study.study import own_trials, prepare_study, tell
+from sweeps.study.suggester import Suggester
 
 FILE = """
 name: warm
@@ -42,9 +42,9 @@ def earlier(tmp_path):
     folder, sweep = SweepFolder.create(tmp_path, "warm"), parse(FILE)
     folder.spec.write_text(dump(sweep))
     study, _ = prepare_study(sweep, folder, resuming=False)
-    draws = Draws(study, sweep)
+    suggester = Suggester(study, sweep)
     for number in range(6):
-        one = draws.next()
+        one = suggester.next()
         value = 10 * one.point["adapter.dropout"]
         one.trial.report(value, 1)
         if number == 0:
@@ -58,7 +58,7 @@ def begun(text, root):
     sweep = parse(text)
     folder = SweepFolder.create(root, "warm")
     study, _ = prepare_study(sweep, folder, resuming=False)
-    return study, sweep, warm_start.begin(study, sweep, root)
+    return study, sweep, warm_start.add_earlier_trials(study, sweep, root)
 
 
 def test_points_are_mapped_with_the_values_that_were_fixed(earlier, tmp_path):
@@ -81,14 +81,14 @@ def test_points_are_mapped_with_the_values_that_were_fixed(earlier, tmp_path):
     assert f"{outside} outside adapter.dropout" in line
     assert "1 not finished" in line
     assert "with another train.epochs" in line
-    assert Draws(study, sweep).next().number == 0
+    assert Suggester(study, sweep).next().number == 0
 
 
 def test_a_resumed_sweep_takes_them_once(earlier, tmp_path):
     study, sweep, _ = begun(NEW, tmp_path)
     count = len(study.trials)
     assert count > 0
-    warm_start.begin(study, sweep, tmp_path)
+    warm_start.add_earlier_trials(study, sweep, tmp_path)
     assert len(study.trials) == count
 
 
@@ -96,11 +96,11 @@ def test_a_sampler_learns_from_them(earlier, tmp_path):
     """With what was taken TPE needs no random points of its own."""
     options = "{name: tpe, options: {startup_trials: 1}}"
     study, sweep, _ = begun(NEW.replace("{name: tpe}", options), tmp_path)
-    one = Draws(study, sweep).next()
+    one = Suggester(study, sweep).next()
     cold, cold_sweep, _ = begun(
         NEW.replace("{name: tpe}", options).replace("[warm-1]", "[]"), tmp_path
     )
-    assert one.point != Draws(cold, cold_sweep).next().point
+    assert one.point != Suggester(cold, cold_sweep).next().point
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_a_sampler_learns_from_them(earlier, tmp_path):
     ],
 )
 def test_a_sweep_about_something_else_is_refused(earlier, tmp_path, old, new, difference):
-    with pytest.raises(ValueError, match="warm-1 is about something else") as raised:
+    with pytest.raises(ValueError, match="scores of warm-1 are not comparable") as raised:
         begun(NEW.replace(old, new, 1), tmp_path)
     assert difference in str(raised.value)
 

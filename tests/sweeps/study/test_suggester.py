@@ -1,4 +1,4 @@
-"""Points are handed out once, by the rules, under numbers of their own."""
+"""Points are assigned once, by the rules, under numbers of their own."""
 
 import optuna
 import pytest
@@ -7,8 +7,8 @@ from optuna.trial import TrialState
 from sweeps.results.folder import SweepFolder
 from sweeps.spec.load import parse
 from sweeps.spec.starts import points as start_points
-from sweeps.study.draws import Draws
 from sweeps.study.study import enqueue, open_study, own_trials, tell
+from sweeps.study.suggester import Suggester
 
 FILE = """
 name: draws
@@ -30,9 +30,9 @@ def folder(tmp_path):
 
 
 def drawn(sweep, folder, count=None):
-    """All points that a sweep hands out, or `count` of them."""
-    draws, points = Draws(open_study(sweep, folder), sweep), []
-    while len(points) != count and (one := draws.next()) is not None:
+    """All points of a sweep, or `count` of them."""
+    suggester, points = Suggester(open_study(sweep, folder), sweep), []
+    while len(points) != count and (one := suggester.next()) is not None:
         points.append(one.point)
     return points
 
@@ -65,13 +65,13 @@ def test_rules_hold_and_the_study_knows_what_they_refused(sampler, folder):
     assert {trial.state for trial in again} <= {TrialState.FAIL}
 
 
-def test_what_fits_on_no_gpu_is_told_as_a_violated_constraint(folder):
+def test_what_fits_on_no_gpu_is_a_violated_constraint(folder):
     sweep = parse(FILE)
     study, reason = open_study(sweep, folder), "needs at least 30 GB, and the largest GPU has 24 GB"
-    draws = Draws(study, sweep)
-    draws.refuse(lambda point: reason if point["adapter.rank"] == 8 else None)
+    suggester = Suggester(study, sweep)
+    suggester.refuse(lambda point: reason if point["adapter.rank"] == 8 else None)
     points = []
-    while (one := draws.next()) is not None:
+    while (one := suggester.next()) is not None:
         points.append(one.point["adapter.rank"])
     assert sorted(points) == [2, 2, 2, 4, 4, 4]
     refused = [trial for trial in study.get_trials() if trial.user_attrs.get("refused") == reason]
@@ -82,17 +82,17 @@ def test_what_fits_on_no_gpu_is_told_as_a_violated_constraint(folder):
 
 def test_a_sweep_of_which_nothing_fits_says_so(folder):
     sweep = parse(FILE)
-    draws = Draws(open_study(sweep, folder), sweep)
-    draws.refuse(lambda point: "needs at least 30 GB, and the largest GPU has 24 GB")
+    suggester = Suggester(open_study(sweep, folder), sweep)
+    suggester.refuse(lambda point: "needs at least 30 GB, and the largest GPU has 24 GB")
     with pytest.raises(ValueError, match=r"fits in memory; rejected by needs at least 30 GB.*100"):
-        draws.next()
+        suggester.next()
 
 
-def test_numbers_count_what_was_given_out_though_optuna_counts_more(folder):
+def test_numbers_count_assigned_points_though_optuna_counts_more(folder):
     sweep = parse(FILE + RULES)
     study = open_study(sweep, folder)
-    draws = Draws(study, sweep)
-    assert [draws.next().number for _ in range(6)] == list(range(6))
+    suggester = Suggester(study, sweep)
+    assert [suggester.next().number for _ in range(6)] == list(range(6))
     assert len(study.trials) > 6
 
 
@@ -109,9 +109,9 @@ search: {{space: {space}, start: [], sampler: {{name: NAME, seed: 1}},
     def refused(name):
         sweep = parse(text.replace("NAME", name))
         study = optuna.create_study(direction="maximize")
-        draws = Draws(study, sweep)
+        suggester = Suggester(study, sweep)
         for _ in range(30):
-            one = draws.next()
+            one = suggester.next()
             tell(study, one.trial, TrialState.COMPLETE, value=-one.point["train.learning_rate"])
         return len(study.trials) - 30
 
@@ -125,8 +125,8 @@ def test_rules_that_leave_almost_nothing_say_which_one_rejects_most():
         + '  rules: ["adapter.alpha <= 900", "adapter.rank <= 4"]\n'
     )
     with pytest.raises(ValueError, match=r"adapter\.alpha <= 900 \(\d+\)") as raised:
-        Draws(optuna.create_study(), tight).next()
-    assert "none of 100 points" in str(raised.value)
+        Suggester(optuna.create_study(), tight).next()
+    assert "none of 100 sampled points" in str(raised.value)
 
 
 def test_a_sweep_resumed_after_refused_draws_has_the_points_it_would_have_had(tmp_path):
@@ -135,7 +135,7 @@ def test_a_sweep_resumed_after_refused_draws_has_the_points_it_would_have_had(tm
     folder, parts = SweepFolder.create(tmp_path, "draws"), []
     for _ in range(6):
         study = open_study(sweep, folder)
-        one = Draws(study, sweep).next()
+        one = Suggester(study, sweep).next()
         parts.append(one.point)
         tell(study, one.trial, TrialState.COMPLETE, value=0.5)
     assert parts == through
@@ -143,10 +143,10 @@ def test_a_sweep_resumed_after_refused_draws_has_the_points_it_would_have_had(tm
 
 def test_trials_that_nobody_ended_come_again_under_their_numbers(folder):
     sweep = parse(FILE)
-    draws = Draws(open_study(sweep, folder), sweep)
-    first, second = draws.next(), draws.next()
+    suggester = Suggester(open_study(sweep, folder), sweep)
+    first, second = suggester.next(), suggester.next()
     second.trial.report(0.5, 1)
-    again = Draws(open_study(sweep, folder), sweep)
+    again = Suggester(open_study(sweep, folder), sweep)
     one, two = again.next(), again.next()
     assert [(one.number, one.point), (two.number, two.point)] == [
         (0, first.point),
@@ -156,26 +156,26 @@ def test_trials_that_nobody_ended_come_again_under_their_numbers(folder):
     assert again.next().number == 2
 
 
-def test_a_draw_that_was_cut_off_is_drawn_again_as_it_would_have_been(tmp_path):
+def test_an_interrupted_point_is_sampled_again_as_it_would_have_been(tmp_path):
     sweep = parse(FILE)
     undisturbed = drawn(sweep, SweepFolder.create(tmp_path, "draws"), 3)
     folder = SweepFolder.create(tmp_path, "draws")
     drawn(sweep, folder, 1)
     study = open_study(sweep, folder)
     study.ask().suggest_categorical("adapter.rank", (2, 4, 8))  # and then the driver dies
-    draws = Draws(open_study(sweep, folder), sweep)
-    assert [draws.next().point for _ in range(3)] == undisturbed
+    suggester = Suggester(open_study(sweep, folder), sweep)
+    assert [suggester.next().point for _ in range(3)] == undisturbed
     cut_off = open_study(sweep, folder).trials[1]
     assert (cut_off.state, cut_off.user_attrs["error"][:10]) == (TrialState.FAIL, "the driver")
 
 
-def test_a_point_to_start_with_that_was_cut_off_is_not_lost(folder):
+def test_an_interrupted_start_point_is_not_lost(folder):
     sweep = parse(FILE.replace("start: []", "start: [{adapter.rank: 8, adapter.alpha: 8.0}]"))
     study = open_study(sweep, folder)
     for point in start_points(sweep):
         enqueue(study, point)
     study.ask()  # and then the driver dies
-    point = Draws(open_study(sweep, folder), sweep).next().point
+    point = Suggester(open_study(sweep, folder), sweep).next().point
     assert by_rank(point) == (8, 8.0)
 
 
@@ -184,7 +184,7 @@ def test_the_missing_part_of_a_start_point_is_drawn_until_the_rules_allow_it(fol
     study = open_study(sweep, folder)
     for point in start_points(sweep):
         enqueue(study, point)
-    assert by_rank(Draws(study, sweep).next().point) == (8, 32.0)
+    assert by_rank(Suggester(study, sweep).next().point) == (8, 32.0)
 
 
 def test_a_sweep_without_a_seed_keeps_the_one_it_was_given(folder):
@@ -197,9 +197,9 @@ def test_a_sweep_without_a_seed_keeps_the_one_it_was_given(folder):
 
 def test_plain_optuna_reads_the_study(folder):
     sweep = parse(FILE)
-    draws = Draws(open_study(sweep, folder), sweep)
-    one = draws.next()
-    tell(draws._study, one.trial, TrialState.COMPLETE, value=0.5)
+    suggester = Suggester(open_study(sweep, folder), sweep)
+    one = suggester.next()
+    tell(suggester._study, one.trial, TrialState.COMPLETE, value=0.5)
     backend = optuna.storages.journal.JournalFileBackend(str(folder.study))
     study = optuna.load_study(
         study_name=folder.sweep_id, storage=optuna.storages.JournalStorage(backend)
