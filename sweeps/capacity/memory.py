@@ -16,7 +16,7 @@ from workers.memory.footprint import Footprint, estimate
 from workers.memory.layers import Architecture
 from workers.memory.probe import Correction
 from workers.memory.weights import adapted_paths, base_bytes
-from workers.packing.eligible import reason_alone
+from workers.packing.eligible import why_not_packed
 from workers.recipe import Recipe
 
 _LARGEST: Mapping[str, Callable[[Iterable[Any]], Any]] = {
@@ -195,7 +195,7 @@ def _shared(device: Device) -> str:
 
 def _reason_alone(recipe: Recipe, base: Architecture, device: Device) -> str | None:
     family, layers = families.get(base.files.model_type), adapted_paths(recipe.adapter, base.files)
-    return reason_alone(recipe, family, layers, "cuda" if device.gpu else "cpu")
+    return why_not_packed(recipe, family, layers, "cuda" if device.gpu else "cpu")
 
 
 def _resident(points: Iterable[Corner], device: Device) -> float:

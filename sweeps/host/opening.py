@@ -52,7 +52,7 @@ def is_given_up(context: SweepContext, trial: OpenTrial) -> bool:
 
 def _begin(context: SweepContext, host: "Host", trial: OpenTrial) -> None:
     baseline = trial.untrained = host.admit(trial.name, trial.recipe)
-    trial.run.packed(host.reason_alone(trial.recipe))
+    trial.run.packed(host.why_not_packed(trial.recipe))
     scored = host.scored_samples(trial.recipe)
     trial.run.inputs(trial.recipe.data, host.data_set(trial.recipe), scored)
     trial.run.report(baseline, context.sweep.search.objective.metric)
@@ -65,7 +65,7 @@ def _begin_from(context: SweepContext, host: "Host", trial: OpenTrial, start: St
     folder = context.folder.start(start.folder)
     copies.pull(folder)
     if best.read(folder):  # an adapter; otherwise a whole snapshot
-        host.graft(trial.name, trial.recipe, folder, start.rung)
+        host.start_from_adapter(trial.name, trial.recipe, folder, start.rung)
     else:
         host.restore(trial.name, trial.recipe, folder)
 
@@ -88,4 +88,4 @@ def _go_on(context: SweepContext, host: "Host", trial: OpenTrial, past: Sequence
         snapshot = context.folder.snapshot(trial.name, last["rung"])
         copies.pull(snapshot)
         host.restore(trial.name, trial.recipe, snapshot)
-        trial.run.packed(host.reason_alone(trial.recipe))
+        trial.run.packed(host.why_not_packed(trial.recipe))

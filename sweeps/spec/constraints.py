@@ -39,7 +39,7 @@ class Constraint:
     def for_good(self) -> bool:
         """Tell whether a rung that breaks the limit breaks it for all that follow."""
         measure = MEASURES.get(self.quantity)
-        return measure is not None and not measure.can_mend(upper=self.sign.startswith("<"))
+        return measure is not None and not measure.can_recover(upper=self.sign.startswith("<"))
 
     def said_of(self, value: float) -> str:
         """Return what a value is and must be, in words."""

@@ -90,9 +90,9 @@ class TrialRun:
         self.outbox.put(entries.inputs(data_inputs(data, data_set, scored)))
         self.outbox.put(entries.batch(tags=eval_tags(scored)))
 
-    def packed(self, reason_alone: str | None) -> None:
+    def packed(self, why_not_packed: str | None) -> None:
         """Say by a tag whether the trial trains in a pack, or why it trains alone."""
-        told = f"no: {reason_alone}" if reason_alone else "yes"
+        told = f"no: {why_not_packed}" if why_not_packed else "yes"
         self.outbox.put(entries.batch(tags={_PACKED: told}))
 
     def report(self, report: Report, objective: str, best: Best | None = None) -> None:

@@ -68,10 +68,10 @@ class Host:
         trainer = self.residents.trainer(recipe)
         self._place(name, trainer.restore(name, recipe, folder), trainer)
 
-    def graft(self, name: str, recipe: Recipe, folder: Path, rung: int) -> None:
+    def start_from_adapter(self, name: str, recipe: Recipe, folder: Path, rung: int) -> None:
         """Open a slot that begins with an adapter which was trained for `rung` epochs."""
         trainer = self.residents.trainer(recipe)
-        self._place(name, trainer.graft(name, recipe, folder, rung), trainer)
+        self._place(name, trainer.start_from_adapter(name, recipe, folder, rung), trainer)
 
     def begin(self, name: str) -> None:
         """Let the slot be trained for one rung and scored, by the steps that follow.
@@ -150,9 +150,9 @@ class Host:
         """Return the recipe's data, loaded once per host."""
         return self.residents.scoring.data_set(recipe)
 
-    def reason_alone(self, recipe: Recipe) -> str | None:
+    def why_not_packed(self, recipe: Recipe) -> str | None:
         """Return why the recipe does not train in a pack here; None if it does."""
-        return self.residents.reason_alone(recipe)
+        return self.residents.why_not_packed(recipe)
 
     def scored_samples(self, recipe: Recipe) -> tuple[Sample, ...]:
         """Return the validation images that the recipe's trials are scored on."""

@@ -17,12 +17,12 @@ from workers.memory.device import DeviceMemory, Group, group_of
 from workers.memory.fit import Device
 from workers.models.adapters import adapted_layers
 from workers.models.loading import load_base
-from workers.packing.eligible import reason_alone
-from workers.packing.together import Together
+from workers.packing.eligible import why_not_packed
+from workers.packing.pack import Pack
 from workers.recipe import Data, Evaluate, Recipe
 from workers.report import Report
-from workers.slots.alone import Alone
 from workers.slots.protocol import Trainer
+from workers.slots.sequential import SequentialTrainer
 from workers.training.loop import Examples
 
 ScoreKey = tuple[Data, Evaluate, Asking]
@@ -33,14 +33,14 @@ ScoreKey = tuple[Data, Evaluate, Asking]
 class _SlotGroup:
     """What the slots of one group share."""
 
-    alone: Alone
+    alone: SequentialTrainer
     store: Store | None
     """Features of the base's images; None where they are not known."""
     # By what they read, too: the store of features, or None for pixels.
     examples: dict[tuple[Data, Asking, Store | None], Examples] = field(default_factory=dict)
     evaluators: dict[tuple[ScoreKey, Store | None], Evaluator] = field(default_factory=dict)
     zero_shot: dict[ScoreKey, Report] = field(default_factory=dict)
-    together: dict[Store | None, Together] = field(default_factory=dict)
+    together: dict[Store | None, Pack] = field(default_factory=dict)
     """A pack for those that read features, and one for those that read pixels."""
 
     @property
@@ -91,16 +91,14 @@ class Residents:
     def trainer(self, recipe: Recipe) -> Trainer:
         """Return what trains the recipe: a pack if it can be packed."""
         group = self._group(recipe)
-        if self.reason_alone(recipe):
+        if self.why_not_packed(recipe):
             return group.alone
         store = group.store_for(recipe)
         if store not in group.together:
-            group.together[store] = Together(
-                group.base, group.alone.adapted.bare, self.device_memory
-            )
+            group.together[store] = Pack(group.base, group.alone.adapted.bare, self.device_memory)
         return group.together[store]
 
-    def reason_alone(self, recipe: Recipe) -> str | None:
+    def why_not_packed(self, recipe: Recipe) -> str | None:
         """Return why the recipe does not train in a pack on this host; None if it does.
 
         Its base is loaded for it.
@@ -109,7 +107,7 @@ class Residents:
             return "packing is off"
         base = self._group(recipe).base
         layers = adapted_layers(recipe.adapter, base)
-        return reason_alone(recipe, base.family, layers, self._device.type)
+        return why_not_packed(recipe, base.family, layers, self._device.type)
 
     def examples(self, recipe: Recipe) -> Examples:
         """Return the pairs that the recipe trains with."""
@@ -156,7 +154,7 @@ class Residents:
         group = group_of(recipe)
         if group not in self._groups:
             base = self.device_memory.attempt(lambda: load_base(*group, self._device))
-            alone = Alone(base, self.device_memory)
+            alone = SequentialTrainer(base, self.device_memory)
             self._groups[group] = _SlotGroup(alone=alone, store=Store.of(base))
         return self._groups[group]
 

@@ -159,8 +159,8 @@ def _examined(slot: TrialSlot, found: Evaluated) -> tuple[tuple[str, ...], bool]
     captions = [prediction.caption for prediction in predictions]
     broken = collapse.not_finite("val/loss", found.loss)
     symptoms = (*collapse.symptoms(captions, [p.references for p in predictions], guard), *broken)
-    slot.ailing = slot.ailing + 1 if symptoms else 0
-    return symptoms, guard.stop and (slot.ailing >= guard.rungs or bool(broken))
+    slot.unhealthy_rungs = slot.unhealthy_rungs + 1 if symptoms else 0
+    return symptoms, guard.stop and (slot.unhealthy_rungs >= guard.rungs or bool(broken))
 
 
 def _named(prefix: str, scores: Mapping[str, float]) -> dict[str, float]:

@@ -9,9 +9,9 @@ from typing import TypeVar
 from workers.evaluation.evaluator import Evaluator
 from workers.host import rungs
 from workers.host.residents import Residents
+from workers.measures import shared
 from workers.memory import errors
 from workers.report import Done, Report
-from workers.slots.meter import shared
 from workers.slots.protocol import TrainedEpoch, Trainer, TrialSlot
 
 T = TypeVar("T")

@@ -5,6 +5,7 @@ corrects that, and what the driver plans with. When memory runs out all the same
 try instead, and lets go of what nobody uses.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -14,7 +15,6 @@ from workers.memory.fit import Device
 from workers.memory.footprint import Footprint, estimate
 from workers.memory.layers import Architecture
 from workers.memory.probe import Correction, Reading
-from workers.memory.retreat import Flight, after_failure
 from workers.memory.weights import base_bytes
 from workers.models import checkpoint_files
 from workers.recipe import Model, Recipe
@@ -112,16 +112,19 @@ class DeviceMemory:
             estimated = sum(each.captions(beams, images) for each in own)
             self.correction = self.correction.after_captions(estimated, reading)
 
-    def retreat(self, names: Sequence[str], rows: int) -> Flight | None:
-        """Return what to try in place of a step that ran out of memory; None if nothing is left.
+    def retreat(self, trials: int, rows: int) -> tuple[int, int] | None:
+        """Return how many trials and rows to try after a step that ran out of memory.
 
-        The last try is after all has left the device that nobody uses.
+        First half of the rows of each trial in one forward, at the same effective batch, down to
+        one; then half of the trials; at last the trial once more, when all that nobody uses has
+        left the device. None where that freed nothing: the trial does not fit.
         """
         errors.release()
-        smaller = after_failure(Flight(trials=tuple(names), micro_batch=rows))
-        if not smaller or (smaller[0].alone and not self._make_room()):
-            return None
-        return smaller[0]
+        if rows > 1:
+            return trials, rows // 2
+        if trials > 1:
+            return math.ceil(trials / 2), 1
+        return (1, 1) if self._make_room() else None
 
     def attempt(self, work: Callable[[], T]) -> T:
         """Do some work, and once more when memory ran out and room could be made."""

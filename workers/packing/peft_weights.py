@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 
 from workers.families.base import Base
 from workers.models.adapters import WEIGHTS, adapted_layers, linear_layer, lora_config
-from workers.packing.layout import AdaptedLayer, Matrices
+from workers.packing.arena import AdaptedLayer, Matrices
 from workers.recipe import Adapter
 
 _PREFIX = "base_model.model."

@@ -1,18 +1,19 @@
 """One trial of a pack: its optimizer, its place in the data, and its losses."""
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 
 from workers.encoding.collation import TokenizedExample
 from workers.families.base import Encoded
-from workers.packing.arena import Arena
+from workers.measures import Meter
+from workers.packing.arena import Arena, Matrices
 from workers.packing.dropout import row_key
-from workers.packing.layout import Matrices
 from workers.packing.peft_weights import FreshAdapter
-from workers.recipe import Recipe, Train
+from workers.recipe import Recipe
+from workers.slots.protocol import TrainedEpoch
 from workers.training.loop import (
     Examples,
     epoch_windows,
@@ -35,7 +36,7 @@ class SlotExamples:
     """Learned tokens of the whole optimizer step that they are part of."""
 
 
-@dataclass(kw_only=True)
+@dataclass
 class PackedSlot:
     """The whole mutable state of one trial; everything else is shared and frozen."""
 
@@ -50,7 +51,7 @@ class PackedSlot:
     """AdamW (Loshchilov and Hutter 2019) of this parameter alone."""
     rung: int = 0
     """Epochs done: with the seed, the data cursor and the state of dropout."""
-    ailing: int = 0
+    unhealthy_rungs: int = 0
     """Rungs with symptoms in a row, up to the last one."""
 
     def weights(self) -> list[torch.Tensor]:
@@ -80,30 +81,33 @@ class PackedSlot:
         return self.parameter.grad
 
 
-@dataclass(kw_only=True)
 class Epoch:
-    """The way of one slot through one epoch, optimizer step by optimizer step."""
+    """One slot's pass through one epoch, optimizer step by optimizer step."""
 
-    slot: PackedSlot
-    examples: Examples
-    _windows: Iterator[list[list[int]]] = field(init=False)
-    _opened: list[int] = field(init=False, default_factory=list)
-    """Examples of the optimizer step."""
-    _window: list[int] = field(init=False, default_factory=list)
-    """Those of them that are not taken yet."""
-    _tokens: int = field(init=False, default=0)
-    _place: int = field(init=False, default=0)
-    """Examples of this epoch before the rest of the window."""
-    _step: int = field(init=False, default=-1)
-    """Optimizer step of this epoch, from 0."""
-    _losses: list[torch.Tensor] = field(init=False, default_factory=list)
-    """Loss of each optimizer step so far, on the device."""
-    _read: list[float] = field(init=False, default_factory=list)
-    """Those of the steps that had ended at the last look."""
-
-    def __post_init__(self) -> None:
-        pairs = len(self.examples.pairs)
-        self._windows = epoch_windows(pairs, self.slot.rung, self._train)
+    def __init__(self, slot: PackedSlot, examples: Examples) -> None:
+        self.slot = slot
+        self.meter = Meter(slot.parameter.device)
+        self.loss = math.nan
+        """Mean over the optimizer steps, once the epoch is over."""
+        self.error: Exception | None = None
+        """Why the slot cannot continue."""
+        self._examples = examples
+        self._train = slot.recipe.train
+        self._windows = epoch_windows(len(examples.pairs), slot.rung, self._train)
+        self._per_epoch = steps_per_epoch(len(examples.pairs), self._train)
+        self._opened: list[int] = []
+        """Examples of the optimizer step."""
+        self._window: list[int] = []
+        """Those of them that are not taken yet."""
+        self._tokens = 0
+        self._place = 0
+        """Examples of this epoch before the rest of the window."""
+        self._step = -1
+        """Optimizer step of this epoch, from 0."""
+        self._losses: list[torch.Tensor] = []
+        """Loss of each optimizer step so far, on the device."""
+        self._read: list[float] = []
+        """Those of the steps that had ended at the last look."""
         self._open_window()
 
     @property
@@ -114,12 +118,11 @@ class Epoch:
     @property
     def left(self) -> float:
         """Share of the epoch's examples that are to come."""
-        return 1.0 - self._place / len(self.examples.pairs)
+        return 1.0 - self._place / len(self._examples.pairs)
 
     def rewind(self) -> None:
         """Take back what was taken since the last optimizer step: its gradient is lost."""
-        taken = self._opened[: len(self._opened) - len(self._window)]
-        self._place -= len(taken)
+        self._place -= len(self._opened) - len(self._window)
         self._window = list(self._opened)
         self._losses[-1] = torch.zeros_like(self._losses[-1])
         self.slot.forget_gradient()
@@ -132,20 +135,27 @@ class Epoch:
         positions, self._window = self._window[:most], self._window[most:]
         places = range(self._place, self._place + len(positions))
         self._place += len(positions)
-        seed, epoch = self._train.seed, self.slot.rung
         return SlotExamples(
-            images=self.examples.images(positions),
-            rows=self.examples.rows(positions),
-            keys=tuple(row_key(seed, epoch, place) for place in places),
+            images=self._examples.images(positions),
+            rows=self._examples.rows(positions),
+            keys=tuple(row_key(self._train.seed, self.slot.rung, place) for place in places),
             tokens=self._tokens,
         )
 
     def add(self, loss: torch.Tensor) -> None:
-        """Count the loss of what was taken, and step where that ended an optimizer step."""
+        """Add the loss of what was taken, and step where that ended an optimizer step."""
         self._losses[-1] = self._losses[-1] + loss
-        if not self._window:
-            self._update()
-            self._open_window()
+        if self._window:
+            return
+        train, slot = self._train, self.slot
+        done = slot.rung * self._per_epoch + self._step
+        rate = learning_rate(done, train.epochs * self._per_epoch, train)
+        slot.optimizer.param_groups[0]["lr"] = rate
+        if train.max_grad_norm is not None:
+            slot.clip_gradient(train.max_grad_norm)
+        slot.optimizer.step()
+        slot.forget_gradient()
+        self._open_window()
 
     def check(self) -> None:
         """Look at the losses since the last look, which waits for the device.
@@ -155,25 +165,26 @@ class Epoch:
         losses: list[float] = torch.stack(self._losses[len(self._read) :]).tolist()
         for step, loss in enumerate(losses, len(self._read)):
             if not math.isfinite(loss):
-                raise not_finite(loss, self._before + step, self.slot.rung, self._train)
+                before = self.slot.rung * self._per_epoch
+                raise not_finite(loss, before + step, self.slot.rung, self._train)
         self._read += losses[:-1] if self.remaining else losses
 
-    def mean_loss(self) -> float:
-        """Return the mean loss of the optimizer steps of the epoch, which is over.
-
-        Raises what `check` raises.
-        """
+    def finish(self) -> None:
+        """Set the loss of the epoch, which is over, and count its rung; raises as `check` does."""
         self.check()
-        return sum(self._read) / len(self._read)
+        self.loss = sum(self._read) / len(self._read)
+        self.slot.rung += 1
 
-    @property
-    def _train(self) -> Train:
-        return self.slot.recipe.train
-
-    @property
-    def _before(self) -> int:
-        """Optimizer steps of the epochs before this one."""
-        return self.slot.rung * steps_per_epoch(len(self.examples.pairs), self._train)
+    def trained(self) -> TrainedEpoch:
+        """Return what has become of the slot, whose epoch has ended."""
+        return TrainedEpoch(
+            slot=self.slot,
+            loss=self.loss,
+            seconds=self.meter.seconds,
+            truncated=self._examples.truncated,
+            meter=self.meter,
+            error=self.error,
+        )
 
     def _open_window(self) -> None:
         """Begin the next optimizer step, if there is one left."""
@@ -183,15 +194,5 @@ class Epoch:
         self._step += 1
         self._opened = [position for batch in batches for position in batch]
         self._window = list(self._opened)
-        self._tokens = sum(len(row.target) for row in self.examples.rows(self._window))
+        self._tokens = sum(len(row.target) for row in self._examples.rows(self._window))
         self._losses.append(torch.zeros((), device=self.slot.parameter.device))
-
-    def _update(self) -> None:
-        """Clip the gradient and let the optimizer step."""
-        steps = self._train.epochs * steps_per_epoch(len(self.examples.pairs), self._train)
-        rate = learning_rate(self._before + self._step, steps, self._train)
-        self.slot.optimizer.param_groups[0]["lr"] = rate
-        if self._train.max_grad_norm is not None:
-            self.slot.clip_gradient(self._train.max_grad_norm)
-        self.slot.optimizer.step()
-        self.slot.forget_gradient()

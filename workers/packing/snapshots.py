@@ -12,7 +12,7 @@ import torch
 
 from workers.models.adapters import read_weights
 from workers.packing import peft_weights
-from workers.packing.layout import Matrices
+from workers.packing.arena import Matrices
 from workers.packing.slot import PackedSlot
 from workers.slots import snapshots
 
@@ -29,7 +29,7 @@ def write(slot: PackedSlot, folder: Path) -> None:
     """Write all that `read` needs; complete only when this returns."""
     export(slot, folder)
     state = {"optimizer": _optimizer_state(slot), "random": None, "device_random": None}
-    snapshots.write(folder, state, slot.rung, slot.ailing, slot.recipe)
+    snapshots.write(folder, state, slot.rung, slot.unhealthy_rungs, slot.recipe)
 
 
 def read(slot: PackedSlot, folder: Path) -> None:
@@ -38,12 +38,12 @@ def read(slot: PackedSlot, folder: Path) -> None:
     Raises FileNotFoundError for an incomplete snapshot.
     """
     state, cursor = snapshots.read(folder)
-    graft(slot, folder, cursor["rung"])
-    slot.ailing = cursor["ailing"]
+    read_adapter(slot, folder, cursor["rung"])
+    slot.unhealthy_rungs = cursor["ailing"]
     _load_optimizer(slot, state["optimizer"])
 
 
-def graft(slot: PackedSlot, folder: Path, rung: int) -> None:
+def read_adapter(slot: PackedSlot, folder: Path, rung: int) -> None:
     """Give a new slot the adapter in `folder`, which was trained for `rung` epochs."""
     saved = peft_weights.from_state(read_weights(folder), slot.fresh.layers)
     slot.arena.layout.packed(saved, slot.parameter.data)

@@ -1,6 +1,6 @@
-"""What trains the slots of one base: alone (`workers.slots.alone`) or packed (`workers.packing`).
+"""The protocol of trainers: in turns (`workers.slots.sequential`) or packed (`workers.packing`).
 
-Both do the same for a host, which does not ask which of them a trial is with.
+A host does not ask which of them trains a slot.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,21 +11,21 @@ from typing import Protocol
 import torch
 
 from workers.evaluation.evaluator import Evaluator
+from workers.measures import Meter
 from workers.metrics.scorer import Scored
 from workers.recipe import Recipe
 from workers.report import Prediction
-from workers.slots.meter import Meter
 from workers.training.loop import Examples
 
 
 class TrialSlot(Protocol):
-    """What is known of a slot, however it is trained."""
+    """The state of a slot, however it is trained."""
 
     name: str
     recipe: Recipe
     rung: int
     """Epochs done."""
-    ailing: int
+    unhealthy_rungs: int
     """Rungs with symptoms in a row, up to the last one."""
 
     def weights(self) -> Sequence[torch.Tensor]:
@@ -40,13 +40,13 @@ class TrainedEpoch:
     loss: float
     """The mean over the epoch's steps."""
     seconds: float
-    """What the slot's own steps took: of steps that slots take together, its share."""
+    """Time of the slot's own steps: of steps that slots take together, its share."""
     truncated: int
     """Captions that were cut at the model's last position."""
     meter: Meter
-    """Goes on to measure the rung."""
+    """Continues to measure the rung."""
     error: Exception | None = None
-    """Why the slot cannot go on; its state lies somewhere between two rungs."""
+    """Why the slot cannot continue; its state lies somewhere between two rungs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,11 +60,11 @@ class Written:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluated:
-    """What a slot's adapter is worth at its rung."""
+    """The evaluation of a slot's adapter at its rung."""
 
     loss: float
     predictions: tuple[Prediction, ...] = ()
-    """None where no captions are due."""
+    """Empty where no captions are due."""
     scored: Scored | None = None
     """Of the predictions."""
     writing: Sequence[float] = ()
@@ -86,9 +86,9 @@ class Trainer(Protocol):
         """Open a slot for a new trial; the seed decides its weights."""
 
     def restore(self, name: str, recipe: Recipe, folder: Path) -> TrialSlot:
-        """Open a slot that goes on from a snapshot, of either kind of trainer."""
+        """Open a slot that resumes from a snapshot, of either kind of trainer."""
 
-    def graft(self, name: str, recipe: Recipe, folder: Path, rung: int) -> TrialSlot:
+    def start_from_adapter(self, name: str, recipe: Recipe, folder: Path, rung: int) -> TrialSlot:
         """Open a slot that begins with an adapter which was trained for `rung` epochs."""
 
     def evict(self, name: str) -> None:

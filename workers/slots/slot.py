@@ -14,7 +14,7 @@ from workers.slots import snapshots
 from workers.training.loop import Examples, train_epoch
 
 
-@dataclass(kw_only=True)
+@dataclass
 class Slot:
     """The whole mutable state of one trial; everything else is shared and frozen."""
 
@@ -28,7 +28,7 @@ class Slot:
     """The same of the GPU's generator; None on a CPU."""
     rung: int = 0
     """Epochs done: with the seed, the data cursor."""
-    ailing: int = 0
+    unhealthy_rungs: int = 0
     """Rungs with symptoms in a row, up to the last one."""
 
     @classmethod
@@ -42,15 +42,10 @@ class Slot:
         )
         device = adapted.base.device
         seeded = torch.Generator().manual_seed(recipe.train.seed).get_state()
-        on_device = (
-            torch.Generator(device).manual_seed(recipe.train.seed).get_state()
-            if device.type == "cuda"
-            else None
-        )
-        return cls(
-            name=name, recipe=recipe, adapted=adapted, optimizer=optimizer,
-            random=seeded, device_random=on_device,
-        )  # fmt: skip
+        on_device = None
+        if device.type == "cuda":
+            on_device = torch.Generator(device).manual_seed(recipe.train.seed).get_state()
+        return cls(name, recipe, adapted, optimizer, seeded, on_device)
 
     def weights(self) -> list[torch.nn.Parameter]:
         """Return the trained weights."""
@@ -66,10 +61,10 @@ class Slot:
 
         From step `first` (from 0) on, with at most so many rows in one forward.
         """
+        adapted, train = self.adapted, self.recipe.train
         return train_epoch(
-            self.adapted.base, self.adapted.model, self.optimizer, examples,
-            self.recipe.train, self.rung, first=first, most=most,
-        )  # fmt: skip
+            adapted.base, adapted.model, self.optimizer, examples, train, self.rung, first, most
+        )
 
     @contextmanager
     def turn(self) -> Iterator[None]:
@@ -89,14 +84,14 @@ class Slot:
                 self.device_random = torch.cuda.get_rng_state(device)
 
     def snapshot(self, folder: Path) -> None:
-        """Write all that `restored` needs to go on bit-identically."""
+        """Write all that `restored` needs to resume bit-identically."""
         self.adapted.save(self.name, folder, self.recipe.model.base)
         state = {
             "optimizer": self.optimizer.state_dict(),
             "random": self.random,
             "device_random": self.device_random,
         }
-        snapshots.write(folder, state, self.rung, self.ailing, self.recipe)
+        snapshots.write(folder, state, self.rung, self.unhealthy_rungs, self.recipe)
 
     @classmethod
     def restored(cls, name: str, recipe: Recipe, adapted: AdaptedBase, folder: Path) -> "Slot":
@@ -112,11 +107,11 @@ class Slot:
             group["weight_decay"] = recipe.train.weight_decay  # may be another trial's snapshot
         if state["random"] is not None:  # a slot of a pack has none
             slot.random, slot.device_random = state["random"], state["device_random"]
-        slot.rung, slot.ailing = cursor["rung"], cursor["ailing"]
+        slot.rung, slot.unhealthy_rungs = cursor["rung"], cursor["ailing"]
         return slot
 
     @classmethod
-    def grafted(
+    def started_from_adapter(
         cls, name: str, recipe: Recipe, adapted: AdaptedBase, folder: Path, rung: int
     ) -> "Slot":
         """Return a slot that begins with the adapter in `folder`, trained for `rung` epochs.

@@ -149,7 +149,6 @@ def train_epoch(
     examples: Examples,
     train: Train,
     epoch: int,
-    *,
     first: int = 0,
     most: int | None = None,
 ) -> Iterator[float]:

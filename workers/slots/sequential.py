@@ -5,52 +5,50 @@ effective batch.
 """
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from workers.evaluation.evaluator import Evaluator
 from workers.families.base import Base
+from workers.measures import Meter, shared
 from workers.memory import errors
 from workers.memory.device import DeviceMemory
 from workers.models.adapters import AdaptedBase, read_weights
 from workers.recipe import Recipe
 from workers.report import Prediction
-from workers.slots.meter import Meter
 from workers.slots.protocol import TrainedEpoch, Written
 from workers.slots.slot import Slot
 from workers.training.loop import Examples, OptimizerError, steps_per_epoch
 
 
-@dataclass(kw_only=True)
 class _OpenEpoch:
-    """A slot in the middle of an epoch."""
+    """A slot in the middle of an epoch, with at most so many rows in one forward."""
 
-    slot: Slot
-    examples: Examples
-    meter: Meter
-    rows: int
-    """Most in one forward."""
-    losses: list[float] = field(default_factory=list)
-    """Of the steps taken."""
-    steps: Iterator[float] = field(init=False)
+    def __init__(self, slot: Slot, examples: Examples, rows: int) -> None:
+        self.slot, self.examples, self.rows = slot, examples, rows
+        self.meter = Meter(slot.adapted.base.device)
+        self.losses: list[float] = []
+        """Of the steps taken."""
+        self.resume()
 
-    def __post_init__(self) -> None:
-        self.go_on()
-
-    def go_on(self) -> None:
+    def resume(self) -> None:
         """Begin with the first step that is not taken yet."""
         self.steps = self.slot.epoch(self.examples, len(self.losses), self.rows)
 
-    @property
-    def over(self) -> bool:
-        """Whether all steps are taken."""
-        pairs, train = len(self.examples.pairs), self.slot.recipe.train
-        return len(self.losses) == steps_per_epoch(pairs, train)
+    def trained(self, error: Exception | None = None) -> TrainedEpoch:
+        """Return what has become of the slot."""
+        return TrainedEpoch(
+            slot=self.slot,
+            loss=sum(self.losses) / max(1, len(self.losses)),
+            seconds=self.meter.seconds,
+            truncated=self.examples.truncated,
+            meter=self.meter,
+            error=error,
+        )
 
 
-class Alone:
-    """Slots of one base with peft's own layers, in the order of their turns.
+class SequentialTrainer:
+    """The `Trainer` of slots that take turns on one base, with peft's own layers.
 
     Args:
         base: what the slots have in common.
@@ -81,13 +79,13 @@ class Alone:
         return self._slots[name]
 
     def restore(self, name: str, recipe: Recipe, folder: Path) -> Slot:
-        """Open a slot that goes on from a snapshot, bit-identically on a CPU."""
+        """Open a slot that resumes from a snapshot, bit-identically on a CPU."""
         self._slots[name] = Slot.restored(name, recipe, self.adapted, folder)
         return self._slots[name]
 
-    def graft(self, name: str, recipe: Recipe, folder: Path, rung: int) -> Slot:
+    def start_from_adapter(self, name: str, recipe: Recipe, folder: Path, rung: int) -> Slot:
         """Open a slot that begins with an adapter which was trained for `rung` epochs."""
-        self._slots[name] = Slot.grafted(name, recipe, self.adapted, folder, rung)
+        self._slots[name] = Slot.started_from_adapter(name, recipe, self.adapted, folder, rung)
         return self._slots[name]
 
     def evict(self, name: str) -> None:
@@ -109,8 +107,7 @@ class Alone:
         """Let a slot be trained for its next epoch."""
         slot = self._slots[name]
         planned = self._memory.rows([name], slot.recipe.train.batch_size)
-        rows, meter = self._rows.get(name, planned), Meter(self.adapted.base.device)
-        self._turns.append(_OpenEpoch(slot=slot, examples=examples, meter=meter, rows=rows))
+        self._turns.append(_OpenEpoch(slot, examples, self._rows.get(name, planned)))
 
     def drop(self, name: str) -> None:
         """Forget what is left of a slot's epoch; nothing for one that is not being trained."""
@@ -119,35 +116,30 @@ class Alone:
     def step(self) -> list[TrainedEpoch]:
         """Take one optimizer step of the slot whose turn it is, or make its next try smaller."""
         turn = self._turns.popleft()
+        slot = turn.slot
         try:
-            with turn.meter.running(), turn.slot.turn():
+            with shared([turn.meter]), slot.turn():
                 turn.losses.append(next(turn.steps))
         except Exception as error:
             if isinstance(error, OptimizerError) or not errors.is_out_of_memory(error):
-                return [_trained(turn, error)]
+                return [turn.trained(error)]
             failure = error.with_traceback(None)  # its frames hold what did not fit
         else:
-            self._memory.trained([turn.slot.name], turn.rows)
-            return self._went_on(turn)
-        return [] if self._retreat(turn) else [_trained(turn, failure)]
-
-    def _went_on(self, turn: _OpenEpoch) -> list[TrainedEpoch]:
-        if not turn.over:
-            self._turns.append(turn)
-            return []
-        turn.slot.rung += 1
-        return [_trained(turn)]
-
-    def _retreat(self, turn: _OpenEpoch) -> bool:
-        """Let the step be taken again in smaller forwards; False if nothing is left to try."""
-        turn.slot.optimizer.zero_grad(set_to_none=True)
-        smaller = self._memory.retreat([turn.slot.name], turn.rows)
+            self._memory.trained([slot.name], turn.rows)
+            steps = steps_per_epoch(len(turn.examples.pairs), slot.recipe.train)
+            if len(turn.losses) < steps:
+                self._turns.append(turn)
+                return []
+            slot.rung += 1
+            return [turn.trained()]
+        slot.optimizer.zero_grad(set_to_none=True)
+        smaller = self._memory.retreat(1, turn.rows)
         if smaller is None:
-            return False
-        turn.rows = self._rows[turn.slot.name] = smaller.micro_batch
-        turn.go_on()
+            return [turn.trained(failure)]
+        turn.rows = self._rows[slot.name] = smaller[1]
+        turn.resume()
         self._turns.appendleft(turn)
-        return True
+        return []
 
     def predict(self, names: Sequence[str], evaluator: Evaluator, beams: int) -> list[Written]:
         """Let these slots write captions, one slot after the other."""
@@ -176,14 +168,3 @@ class Alone:
             finally:
                 self.adapted.load_weights(name, own)
         return written
-
-
-def _trained(turn: _OpenEpoch, error: Exception | None = None) -> TrainedEpoch:
-    return TrainedEpoch(
-        slot=turn.slot,
-        loss=sum(turn.losses) / max(1, len(turn.losses)),
-        seconds=turn.meter.seconds,
-        truncated=turn.examples.truncated,
-        meter=turn.meter,
-        error=error,
-    )
