@@ -1,4 +1,4 @@
-"""What a rung is judged by: validation loss, generated captions and their scores."""
+"""The evaluation of a rung: validation loss, generated captions and their scores."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -70,12 +70,8 @@ class Evaluator:
             for captions in zip(*written, strict=True)
         ]
 
-    def score(self, predictions: Sequence[Prediction]) -> Scored:
-        """Return the metrics of the captions, such as ``cider``, over all images and of each."""
-        return self.score_each([predictions])[0]
-
     def score_each(self, several: Sequence[Sequence[Prediction]]) -> list[Scored]:
-        """Return the same for several adapters' captions at once."""
+        """Return the metrics of several adapters' captions, over all images and of each image."""
         return self._scorer.score_each(
             [{p.image_id: p.caption for p in predictions} for predictions in several]
         )

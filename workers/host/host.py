@@ -1,7 +1,7 @@
 """A host: one process that keeps base models resident and trains many trials on them.
 
 A plain class without any scheduler in it. Trials come and go between two units of work; `step`
-does one unit, so that whoever owns the host can attend to other things in between.
+does one unit, so that the owner of the host can do other things in between.
 """
 
 from dataclasses import replace
@@ -9,9 +9,10 @@ from pathlib import Path
 
 import torch
 
+from workers import measures
 from workers.data.sample import DataSet, Sample
 from workers.evaluation.scoring import Scoring
-from workers.host import combinations, rungs
+from workers.host import combinations
 from workers.host.residents import Residents
 from workers.host.work import Placed, Work
 from workers.memory.fit import Device
@@ -51,7 +52,7 @@ class Host:
     def admit(self, name: str, recipe: Recipe) -> Report:
         """Open a slot for a new trial and return rung 0: the base's own scores.
 
-        With them comes what is known of the adapter before it is trained.
+        With them come the measures of the adapter that are known before it is trained.
         Raises ValueError for a recipe that this host cannot train, naming the field.
         """
         for field_name, reason in combinations.conflicts(recipe):
@@ -61,10 +62,10 @@ class Host:
         slot = trainer.admit(name, recipe)
         self._place(name, slot, trainer)
         baseline = self.residents.zero_shot(recipe)
-        return replace(baseline, metrics={**baseline.metrics, **rungs.adapter(slot)})
+        return replace(baseline, metrics={**baseline.metrics, **measures.adapter(slot.weights())})
 
     def restore(self, name: str, recipe: Recipe, folder: Path) -> None:
-        """Open a slot that goes on from a snapshot: alone or in an equal pack bit-identically."""
+        """Open a slot that resumes from a snapshot: alone or in an equal pack bit-identically."""
         trainer = self.residents.trainer(recipe)
         self._place(name, trainer.restore(name, recipe, folder), trainer)
 
@@ -76,9 +77,9 @@ class Host:
     def begin(self, name: str) -> None:
         """Let the slot be trained for one rung and scored, by the steps that follow.
 
-        What it is done with is a report, or `workers.training.loop.NonFiniteLossError` when the
-        loss leaves the finite numbers, unless the guard is to stop such a trial: then the report
-        says so. Raises RuntimeError for a slot that is at work.
+        The result is a report, or `workers.training.loop.NonFiniteLossError` when the loss is not
+        finite, unless the guard is to stop such a trial: then the report says so. Raises
+        RuntimeError for a slot that is at work.
         """
         self._work.train(self._idle(name))
 
@@ -92,11 +93,11 @@ class Host:
 
     @property
     def busy(self) -> bool:
-        """Whether a `step` would do something."""
+        """Whether there is work for `step`."""
         return bool(self._work)
 
     def step(self) -> list[Done]:
-        """Do one unit of work, if there is any, and return whose work is done.
+        """Do one unit of work, if there is any, and return the work that is done.
 
         A unit is the evaluation of all slots that are due, else one optimizer step. The error of
         a slot is in its `Done` and ends nothing but its own work.
@@ -110,17 +111,17 @@ class Host:
     def advance(self, name: str) -> Report:
         """Train the slot for one rung, score it, and report; raises what `begin` says.
 
-        Slots that are at work go on meanwhile; what they are done with waits for their own turn
-        to be asked for, or for the next `step`. A slot that has begun its rung goes on with it.
+        Slots that are at work continue meanwhile; their reports wait for their own `advance` or
+        for the next `step`. A slot that has begun its rung continues with it.
         """
         if name not in self._work:
             self.begin(name)
-        return _told(self._work.finish(name))
+        return self._finished(name)
 
     def score(self, name: str, folder: Path) -> Report:
         """Score the adapter saved in `folder`, see `begin_score`, and report."""
         self.begin_score(name, folder)
-        return _told(self._work.finish(name))
+        return self._finished(name)
 
     def snapshot(self, name: str, folder: Path) -> None:
         """Write all that `restore` needs; complete only when this returns.
@@ -134,7 +135,7 @@ class Host:
         self._slot(name).trainer.export(name, folder)
 
     def evict(self, name: str) -> None:
-        """Close a slot; nothing of it stays, nor of its work. An unknown one is no matter."""
+        """Close a slot with its work; nothing for an unknown one."""
         self._work.drop(name)
         placed = self._slots.pop(name, None)
         if placed is not None:
@@ -143,7 +144,7 @@ class Host:
 
     @property
     def correction(self) -> Correction:
-        """What was measured of the trials' memory, in terms of the estimate."""
+        """The correction of memory estimates by what the trials took."""
         return self.residents.device_memory.correction
 
     def data_set(self, recipe: Recipe) -> DataSet:
@@ -184,9 +185,10 @@ class Host:
             raise RuntimeError(f"slot {name!r} is at work; wait until it is done, or evict it")
         return placed
 
-
-def _told(done: Done) -> Report:
-    if done.report is None:
-        assert done.error, "what has no report has an error"
-        raise done.error
-    return done.report
+    def _finished(self, name: str) -> Report:
+        """Finish a slot's work; raises the error that ended it."""
+        done = self._work.finish(name)
+        if done.report is None:
+            assert done.error, "what has no report has an error"
+            raise done.error
+        return done.report

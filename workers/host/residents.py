@@ -1,4 +1,4 @@
-"""What stays in a host for all trials: data, bases, and what is derived from both."""
+"""Residents of a host that all its trials share: data, bases, and what is derived from both."""
 
 from dataclasses import dataclass, field
 from functools import partial
@@ -26,33 +26,32 @@ from workers.slots.sequential import SequentialTrainer
 from workers.training.loop import Examples
 
 ScoreKey = tuple[Data, Evaluate, Asking]
-"""What decides the scores of one adapter."""
+"""All that decides the scores of one adapter."""
 
 
 @dataclass(kw_only=True)
 class _SlotGroup:
-    """What the slots of one group share."""
+    """The shared objects of one group of slots."""
 
-    alone: SequentialTrainer
+    sequential: SequentialTrainer
     store: Store | None
     """Features of the base's images; None where they are not known."""
     # By what they read, too: the store of features, or None for pixels.
     examples: dict[tuple[Data, Asking, Store | None], Examples] = field(default_factory=dict)
     evaluators: dict[tuple[ScoreKey, Store | None], Evaluator] = field(default_factory=dict)
     zero_shot: dict[ScoreKey, Report] = field(default_factory=dict)
-    together: dict[Store | None, Pack] = field(default_factory=dict)
+    packs: dict[Store | None, Pack] = field(default_factory=dict)
     """A pack for those that read features, and one for those that read pixels."""
 
     @property
     def base(self) -> Base:
-        """What all of it is about."""
-        return self.alone.adapted.base
+        """The base of the group."""
+        return self.sequential.adapted.base
 
     @property
     def occupied(self) -> bool:
         """Whether any slot uses it."""
-        trainers: tuple[Trainer, ...] = (self.alone, *self.together.values())
-        return any(trainer.occupied for trainer in trainers)
+        return self.sequential.occupied or any(pack.occupied for pack in self.packs.values())
 
     def store_for(self, recipe: Recipe) -> Store | None:
         """Return the store if the recipe's adapter leaves the image encoder alone."""
@@ -89,14 +88,14 @@ class Residents:
         return len(self._groups)
 
     def trainer(self, recipe: Recipe) -> Trainer:
-        """Return what trains the recipe: a pack if it can be packed."""
+        """Return the trainer of the recipe: a pack if it can be packed."""
         group = self._group(recipe)
         if self.why_not_packed(recipe):
-            return group.alone
+            return group.sequential
         store = group.store_for(recipe)
-        if store not in group.together:
-            group.together[store] = Pack(group.base, group.alone.adapted.bare, self.device_memory)
-        return group.together[store]
+        if store not in group.packs:
+            group.packs[store] = Pack(group.base, group.sequential.adapted.bare, self.device_memory)
+        return group.packs[store]
 
     def why_not_packed(self, recipe: Recipe) -> str | None:
         """Return why the recipe does not train in a pack on this host; None if it does.
@@ -120,7 +119,7 @@ class Residents:
         return group.examples[key]
 
     def evaluator(self, recipe: Recipe) -> Evaluator:
-        """Return what scores the recipe's rungs."""
+        """Return the evaluator of the recipe's rungs."""
         group = self._group(recipe)
         store = group.store_for(recipe)
         key = (_score_key(recipe), store)
@@ -141,7 +140,7 @@ class Residents:
         if key not in group.zero_shot:
             evaluator = self.evaluator(recipe)
             group.zero_shot[key] = self.device_memory.attempt(
-                lambda: rungs.zero_shot(group.alone.adapted, evaluator, recipe)
+                lambda: rungs.zero_shot(group.sequential.adapted, evaluator, recipe)
             )
         return group.zero_shot[key]
 
@@ -154,8 +153,8 @@ class Residents:
         group = group_of(recipe)
         if group not in self._groups:
             base = self.device_memory.attempt(lambda: load_base(*group, self._device))
-            alone = SequentialTrainer(base, self.device_memory)
-            self._groups[group] = _SlotGroup(alone=alone, store=Store.of(base))
+            sequential = SequentialTrainer(base, self.device_memory)
+            self._groups[group] = _SlotGroup(sequential=sequential, store=Store.of(base))
         return self._groups[group]
 
     def _make_room(self) -> bool:

@@ -1,7 +1,7 @@
-"""The work in flight on a host: which slots train, which are evaluated, what is done."""
+"""The work in flight on a host: slots that train, slots to evaluate, and work that is done."""
 
 from collections import deque
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -9,7 +9,6 @@ from typing import TypeVar
 from workers.evaluation.evaluator import Evaluator
 from workers.host import rungs
 from workers.host.residents import Residents
-from workers.measures import shared
 from workers.memory import errors
 from workers.report import Done, Report
 from workers.slots.protocol import TrainedEpoch, Trainer, TrialSlot
@@ -19,7 +18,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Placed:
-    """A slot and who trains it."""
+    """A slot and its trainer."""
 
     slot: TrialSlot
     trainer: Trainer
@@ -41,7 +40,7 @@ class Work:
         self._finals: dict[str, tuple[Placed, Path]] = {}
         """Slots whose saved adapter is to be scored, with its folder."""
         self._done: dict[str, Done] = {}
-        """What nobody has taken yet."""
+        """Done, and not taken yet."""
         self._turns: deque[Trainer] = deque()
         """Trainers with slots that train; the first is next."""
 
@@ -76,7 +75,7 @@ class Work:
         return done
 
     def finish(self, name: str) -> Done:
-        """Go on until one slot's work is done; what others are done with is kept."""
+        """Step until one slot's work is done; the work of others that ends meanwhile is kept."""
         while name not in self._done:
             self.step()
         return self._done.pop(name)
@@ -104,12 +103,27 @@ class Work:
             self._turns.append(trainer)
 
     def _evaluate(self) -> None:
+        """Evaluate what is due, those together that are scored alike."""
         reached, self._reached = self._reached, {}
         finals, self._finals = self._finals, {}
-        for same in _alike(reached.values(), self._rung_key):
-            self._finish(same, self._rungs)
-        for alike in _alike(finals.values(), self._final_key):
-            self._finish(alike, self._last)
+        rungs_alike: dict[Hashable, list[tuple[Placed, TrainedEpoch]]] = {}
+        for placed, trained in reached.values():
+            slot = placed.slot
+            key: Hashable = slot.name
+            if not trained.error:
+                evaluator = self._residents.evaluator(slot.recipe)
+                key = id(placed.trainer), id(evaluator), rungs.beams(slot)
+            rungs_alike.setdefault(key, []).append((placed, trained))
+        for some in rungs_alike.values():
+            self._finish(some, self._rungs)
+        finals_alike: dict[Hashable, list[tuple[Placed, Path]]] = {}
+        for placed, folder in finals.values():
+            evaluator = self._final_evaluator(placed.slot)
+            final_beams = placed.slot.recipe.evaluate.final_beams
+            key = id(placed.trainer), id(evaluator), final_beams
+            finals_alike.setdefault(key, []).append((placed, folder))
+        for each in finals_alike.values():
+            self._finish(each, self._score_finals)
 
     def _finish(
         self,
@@ -123,8 +137,10 @@ class Work:
         """
         names = [placed.slot.name for placed, _ in waiting]
         try:
-            alone = self._residents.device_memory.attempt if len(waiting) == 1 else _once
-            reports = alone(lambda: work(waiting))
+            if len(waiting) == 1:
+                reports = self._residents.device_memory.attempt(lambda: work(waiting))
+            else:
+                reports = work(waiting)
         except Exception as error:
             failure = error.with_traceback(None)  # its frames hold what did not fit
         else:
@@ -140,46 +156,17 @@ class Work:
         self._finish(waiting[half:], work)
 
     def _rungs(self, reached: list[tuple[Placed, TrainedEpoch]]) -> list[Report]:
-        """Evaluate slots that are scored alike, or tell what broke the one that failed."""
         (first, trained), *_ = reached
-        if trained.error:
+        if trained.error:  # such a slot is by itself
             return [rungs.broken_off(trained, trained.error)]
         evaluator = self._residents.evaluator(first.slot.recipe)
-        slots = [placed.slot for placed, _ in reached]
-        with shared([each.meter for _, each in reached]):
-            found = rungs.evaluated(first.trainer, slots, evaluator, rungs.beams(first.slot))
-        return [rungs.report(each, own) for (_, each), own in zip(reached, found, strict=True)]
+        return rungs.reports(first.trainer, [each for _, each in reached], evaluator)
 
-    def _last(self, finals: list[tuple[Placed, Path]]) -> list[Report]:
-        (first, _), *_ = finals
+    def _score_finals(self, finals: list[tuple[Placed, Path]]) -> list[Report]:
+        first, _ = finals[0]
         folders = {placed.slot.name: folder for placed, folder in finals}
         slots = [placed.slot for placed, _ in finals]
-        evaluator = self._final_evaluator(first.slot)
-        return rungs.finals(first.trainer, slots, folders, evaluator)
-
-    def _rung_key(self, each: tuple[Placed, TrainedEpoch]) -> Hashable:
-        placed, trained = each
-        if trained.error:
-            return placed.slot.name
-        evaluator = self._residents.evaluator(placed.slot.recipe)
-        return id(placed.trainer), id(evaluator), rungs.beams(placed.slot)
-
-    def _final_key(self, each: tuple[Placed, Path]) -> Hashable:
-        placed, _ = each
-        beams = placed.slot.recipe.evaluate.final_beams
-        return id(placed.trainer), id(self._final_evaluator(placed.slot)), beams
+        return rungs.finals(first.trainer, slots, folders, self._final_evaluator(first.slot))
 
     def _final_evaluator(self, slot: TrialSlot) -> Evaluator:
         return self._residents.evaluator(self._residents.scoring.final(slot.recipe))
-
-
-def _once(work: Callable[[], T]) -> T:
-    return work()
-
-
-def _alike(items: Iterable[T], key: Callable[[T], Hashable]) -> list[list[T]]:
-    """Return the items in lists of equal keys, in the order in which each first came."""
-    groups: dict[Hashable, list[T]] = {}
-    for item in items:
-        groups.setdefault(key(item), []).append(item)
-    return list(groups.values())

@@ -12,7 +12,6 @@ import torch
 
 from workers.evaluation.evaluator import Evaluator
 from workers.measures import Meter
-from workers.metrics.scorer import Scored
 from workers.recipe import Recipe
 from workers.report import Prediction
 from workers.training.loop import Examples
@@ -56,19 +55,6 @@ class Written:
     predictions: tuple[Prediction, ...]
     seconds: Sequence[float]
     """Each image's share of the time that its batch took."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Evaluated:
-    """The evaluation of a slot's adapter at its rung."""
-
-    loss: float
-    predictions: tuple[Prediction, ...] = ()
-    """Empty where no captions are due."""
-    scored: Scored | None = None
-    """Of the predictions."""
-    writing: Sequence[float] = ()
-    """Each image's share of the seconds that its captions' batch took."""
 
 
 class Trainer(Protocol):
