@@ -12,9 +12,8 @@ from sweeps.trial import Point
 from workers import families
 from workers.memory import fit
 from workers.memory.fit import Device
-from workers.memory.footprint import Footprint, estimate
+from workers.memory.footprint import Correction, Footprint, estimate
 from workers.memory.layers import Architecture
-from workers.memory.probe import Correction
 from workers.memory.weights import adapted_paths, base_bytes
 from workers.packing.eligible import why_not_packed
 from workers.recipe import Recipe

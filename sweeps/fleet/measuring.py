@@ -11,7 +11,7 @@ from sweeps.fleet.placement import Room
 from sweeps.fleet.starting import HostHandle, HostReport
 from sweeps.spec.sweep import Sweep
 from workers.memory.fit import Device
-from workers.memory.probe import Correction, largest
+from workers.memory.footprint import Correction, largest
 
 
 def known(host: HostHandle) -> HostReport:

@@ -17,7 +17,7 @@ from sweeps.fleet.placement import Fleet, fleet_name
 from sweeps.fleet.scorer import NodeScorer
 from sweeps.host.context import SweepContext
 from workers.memory.fit import Device
-from workers.memory.probe import Correction
+from workers.memory.footprint import Correction
 
 _CRUMB = 0.0001
 """Of the resource that stands for a node, of which there is 1: Tune refuses a trial with none."""

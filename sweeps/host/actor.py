@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from workers.evaluation.scoring import MakeScorer
     from workers.host.host import Host
     from workers.memory.fit import Device
-    from workers.memory.probe import Correction
+    from workers.memory.footprint import Correction
 
 SPARE_CALLS = 8
 """Calls that a host answers at a time beside those that wait for the rung of a trial."""

@@ -16,7 +16,7 @@ from workers.host import combinations
 from workers.host.residents import Residents
 from workers.host.work import Placed, Work
 from workers.memory.fit import Device
-from workers.memory.probe import Correction
+from workers.memory.footprint import Correction
 from workers.recipe import Recipe
 from workers.report import Done, Report
 from workers.slots.protocol import Trainer, TrialSlot

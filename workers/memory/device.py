@@ -1,8 +1,8 @@
-"""The memory of a host's device: what its trials are expected to take, and what they took.
+"""The memory of a host's device: the bytes that its trials are expected to take, and took.
 
-Before a step it says how many rows of each trial fit into one forward; after it, what was measured
-corrects that, and what the driver plans with. When memory runs out all the same it says what to
-try instead, and lets go of what nobody uses.
+Before a step it returns how many rows of each trial fit into one forward; after it, measurements
+correct that, and what the driver plans with. When memory runs out all the same it returns what to
+try instead, and releases what nobody uses.
 """
 
 import math
@@ -12,9 +12,8 @@ from typing import TypeVar
 
 from workers.memory import errors, fit
 from workers.memory.fit import Device
-from workers.memory.footprint import Footprint, estimate
+from workers.memory.footprint import Correction, Footprint, Reading, estimate
 from workers.memory.layers import Architecture
-from workers.memory.probe import Correction, Reading
 from workers.memory.weights import base_bytes
 from workers.models import checkpoint_files
 from workers.recipe import Model, Recipe
@@ -70,7 +69,13 @@ class DeviceMemory:
 
     def open(self, name: str, recipe: Recipe) -> None:
         """Count a trial that has got a slot, and its base, which stays."""
-        if self._device is None or (base := self._architecture(recipe.model)) is None:
+        if self._device is None:
+            return
+        if recipe.model not in self._architectures:
+            files = checkpoint_files.find(recipe.model.base, recipe.model.revision)
+            self._architectures[recipe.model] = Architecture.of(files) if files else None
+        base = self._architectures[recipe.model]
+        if base is None:
             return
         gpu, dtype = self._device.gpu, recipe.model.dtype
         expected = estimate(recipe, base, gpu=gpu, rows=1)
@@ -94,7 +99,21 @@ class DeviceMemory:
         own = self._known(names)
         if self._device is None or not own:
             return wanted
-        return fit.micro_batch(lambda rows: self._expected(own, rows), wanted, self._device)
+        there = [each.expected for each in self._open.values()]
+
+        def at(rows: int) -> Footprint:
+            """Return the bytes that the host takes while these trials train."""
+            expected = Footprint(
+                base=sum(self._bases.values()),
+                adapter=sum(each.adapter for each in there),
+                activations=rows * sum(each.expected.activations for each in own),
+                logits=rows * sum(each.expected.logits for each in own),
+                generation=0.0,
+                context=max(each.context for each in there),
+            )
+            return self.correction.of(expected)
+
+        return fit.micro_batch(at, wanted, self._device)
 
     def trained(self, names: Sequence[str], rows: int) -> None:
         """Compare what a step of these trials took, with so many rows of each."""
@@ -140,26 +159,6 @@ class DeviceMemory:
         return work()
 
     def _known(self, names: Sequence[str]) -> list[_Open]:
-        """Return what is known of these trials; nothing if it is not known of all."""
+        """Return these trials; nothing unless all are open."""
         found = [self._open[name] for name in names if name in self._open]
         return found if len(found) == len(names) else []
-
-    def _expected(self, own: Sequence[_Open], rows: int) -> Footprint:
-        """Return what the host takes while these trials train."""
-        there = [each.expected for each in self._open.values()]
-        return self.correction.of(
-            Footprint(
-                base=sum(self._bases.values()),
-                adapter=sum(each.adapter for each in there),
-                activations=rows * sum(each.expected.activations for each in own),
-                logits=rows * sum(each.expected.logits for each in own),
-                generation=0.0,
-                context=max(each.context for each in there),
-            )
-        )
-
-    def _architecture(self, model: Model) -> Architecture | None:
-        if model not in self._architectures:
-            files = checkpoint_files.find(model.base, model.revision)
-            self._architectures[model] = Architecture.of(files) if files else None
-        return self._architectures[model]

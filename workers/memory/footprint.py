@@ -1,12 +1,16 @@
-"""The memory that one trial takes, in named parts."""
+"""The memory that one trial takes, in named parts: estimated, and corrected by measurements.
 
+On a GPU the peak is `torch.cuda.max_memory_allocated`, which counts tensors alone. On a CPU there
+is no such number: the resident size of a process holds what was freed, and never shrinks. So
+nothing is corrected there.
+"""
+
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from workers.memory import activations, weights
-from workers.memory.generation import generation_bytes
 from workers.memory.layers import Architecture
 from workers.memory.row import row_of
-from workers.models.checkpoint_files import CheckpointFiles
 from workers.recipe import Recipe
 
 GPU_CONTEXT = 0.8e9
@@ -15,6 +19,8 @@ CPU_CONTEXT = 0.9e9
 """Bytes of a process with torch, transformers, peft and MLflow, measured."""
 _LOGIT_BYTES = 8
 """Of each logit besides itself: log-softmax in float32, and its gradient."""
+LEAST = 0.5
+"""No correction goes below: what was measured so far may have had short captions only."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +84,8 @@ def estimate(
     element = weights.element_bytes(recipe.model.dtype, gpu=gpu)
     how = activations.keeping(files, element, gpu=gpu)
     rows = recipe.train.batch_size if rows is None else rows
+    # A quantized base is unpacked one matrix at a time.
+    unpacked = 0 if recipe.quantization == "none" else weights.largest_matrix(files)
     kept = activations.kept_bytes(recipe, base, row, how)
     working = activations.working_bytes(recipe, base, row, how)
     return Footprint(
@@ -85,13 +93,60 @@ def estimate(
         adapter=weights.trained_weights(recipe, files) * weights.TRAINED_BYTES,
         activations=rows * (kept + working),
         logits=rows * row.learned * weights.vocabulary(files) * (element + _LOGIT_BYTES),
-        generation=generation_bytes(recipe.evaluate, base, row, how),
-        context=_context_bytes(recipe, files, gpu=gpu),
+        generation=activations.generation_bytes(recipe.evaluate, base, row, how),
+        context=(GPU_CONTEXT if gpu else CPU_CONTEXT) + unpacked * element,
     )
 
 
-def _context_bytes(recipe: Recipe, files: CheckpointFiles, *, gpu: bool) -> float:
-    """Return what a process takes besides tensors, and one unpacked matrix of a quantized base."""
-    unpacked = 0 if recipe.quantization == "none" else weights.largest_matrix(files)
-    element = weights.element_bytes(recipe.model.dtype, gpu=gpu)
-    return (GPU_CONTEXT if gpu else CPU_CONTEXT) + unpacked * element
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """Bytes of tensors on a GPU, while a step was taken or captions were written."""
+
+    peak: float
+    """Most at a time."""
+    held: float
+    """What is still there afterwards: weights, moments, kept features."""
+
+    def ratio(self, estimated: float) -> float | None:
+        """Return the bytes that came and went, by those that were estimated."""
+        return max(0.0, self.peak - self.held) / estimated if estimated else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Correction:
+    """Factors of an estimate: measured by estimated bytes, where anything was measured."""
+
+    training: float | None = None
+    """Of what a step takes."""
+    writing: float | None = None
+    """Of what captions take."""
+
+    def after_step(self, estimated: float, reading: Reading) -> "Correction":
+        """Return it after one more step, of which `estimated` bytes were expected."""
+        return replace(self, training=_larger(self.training, reading.ratio(estimated)))
+
+    def after_captions(self, estimated: float, reading: Reading) -> "Correction":
+        """Return it after one more batch of captions, see `after_step`."""
+        return replace(self, writing=_larger(self.writing, reading.ratio(estimated)))
+
+    def of(self, estimated: Footprint) -> Footprint:
+        """Return the corrected estimate; weights stay."""
+        ratios = (self.training, self.writing)
+        factors = (1.0 if ratio is None else max(LEAST, ratio) for ratio in ratios)
+        return estimated.scaled(*factors)
+
+
+def largest(corrections: Iterable[Correction]) -> Correction:
+    """Return the correction for several hosts: the largest ratios that any has measured."""
+    found = Correction()
+    for each in corrections:
+        found = Correction(
+            training=_larger(found.training, each.training),
+            writing=_larger(found.writing, each.writing),
+        )
+    return found
+
+
+def _larger(one: float | None, other: float | None) -> float | None:
+    """Return the larger ratio of two: too little is to be estimated only once."""
+    return max((each for each in (one, other) if each is not None), default=None)

@@ -5,8 +5,7 @@ false positive, also where the truth is empty; an empty answer is a false negati
 truth is not. Texts are compared as they are written: ``34 gram`` is not ``34.0 gram``.
 """
 
-from workers.metrics.metric import Array, Metric
-from workers.metrics.rows import each
+from workers.metrics.metric import Array, Metric, each
 
 
 def _row(truths: list[str], answer: str) -> tuple[bool, bool, bool]:

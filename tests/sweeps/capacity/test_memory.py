@@ -9,7 +9,7 @@ from sweeps.capacity.bases import Bases
 from sweeps.capacity.memory import Needs, auto_slots, capacity, corners
 from sweeps.spec.load import parse
 from workers.memory.fit import Device
-from workers.memory.probe import Correction
+from workers.memory.footprint import Correction
 from workers.memory.weights import TRAINED_BYTES, base_bytes
 from workers.models import checkpoint_files
 

@@ -18,7 +18,7 @@ from sweeps.spec.load import parse
 from sweeps.tracking.client import Tracking
 from sweeps.tracking.sweep_run import SweepRun
 from workers.memory.fit import USABLE, Device
-from workers.memory.probe import Correction, Reading
+from workers.memory.footprint import Correction, Reading
 
 pytestmark = pytest.mark.slow
 

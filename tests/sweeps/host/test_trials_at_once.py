@@ -13,7 +13,7 @@ from sweeps.results.folder import SweepFolder
 from sweeps.spec.load import parse
 from sweeps.tracking.sweep_run import SweepRun
 from sweeps.trial import FAILED
-from workers.memory.probe import Correction
+from workers.memory.footprint import Correction
 
 FILE = """
 name: together

@@ -7,9 +7,8 @@ import torch
 
 from workers.memory.device import DeviceMemory, group_of
 from workers.memory.fit import USABLE, Device
-from workers.memory.footprint import estimate
+from workers.memory.footprint import Correction, Reading, estimate
 from workers.memory.layers import Architecture
-from workers.memory.probe import Correction, Reading
 from workers.models import checkpoint_files
 
 

@@ -6,7 +6,7 @@ package.
 """
 
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from pycocoevalcap.tokenizer.ptbtokenizer import PUNCTUATIONS, STANFORD_CORENLP_3_4_1_JAR
 
@@ -21,8 +21,8 @@ def tokens(several: Sequence[Sequence[str]]) -> list[list[str]]:
     """Return the tokens of each line, joined by single spaces, from one run of Java for all sets.
 
     It takes about 0.3 CPU-seconds; none is run for no sets. A line must hold no line separator.
-    What becomes of it depends a little on the next one: each set has the same line behind it that
-    it would have alone.
+    Its tokens depend a little on the next one: each set has the same line behind it that it would
+    have alone.
 
     Raises `workers.metrics.java.runtime.JavaMissingError`, and RuntimeError when the tokenizer
     fails.
@@ -30,38 +30,25 @@ def tokens(several: Sequence[Sequence[str]]) -> list[list[str]]:
     if not several:
         return []
     lines = [line for own in several for line in (*own, _SENTINEL)]
-    found = iter(_run(lines[:-1]))
-    return [_taken(len(own), found) for own in several]
-
-
-def _taken(count: int, found: Iterator[str]) -> list[str]:
-    """Take the lines of one set, and the one behind them."""
-    own = [next(found) for _ in range(count)]
-    next(found, None)
-    return own
-
-
-def _run(lines: Sequence[str]) -> list[str]:
     arguments = ("edu.stanford.nlp.process.PTBTokenizer", "-preserveLines", "-lowerCase")
     done = subprocess.run(
         command("-cp", STANFORD_CORENLP_3_4_1_JAR, *arguments),
         cwd=jar_folder("pycocoevalcap.tokenizer"),
         env=environment(),
         # "replace" makes a lone surrogate a question mark, which is dropped with the punctuation.
-        input="\n".join([*lines, _SENTINEL]).encode("utf-8", "replace"),
+        input="\n".join(lines).encode("utf-8", "replace"),
         capture_output=True,
         check=False,
         process_group=0,  # Ctrl-C in the terminal is for this process to handle
     )
-    *found, last = done.stdout.decode().rstrip("\n").split("\n")
-    if done.returncode or last != _SENTINEL or len(found) != len(lines):
+    found = done.stdout.decode().rstrip("\n").split("\n")
+    if done.returncode or found[-1] != _SENTINEL or len(found) != len(lines):
         raise RuntimeError(
-            f"the PTB tokenizer returned {len(found)} of {len(lines)} captions and ended with "
-            f"code {done.returncode}; it said {done.stderr.decode(errors='replace')[-500:]!r}"
+            f"the PTB tokenizer returned {len(found) - 1} of {len(lines) - 1} captions and ended "
+            f"with code {done.returncode}; it said {done.stderr.decode(errors='replace')[-500:]!r}"
         )
-    return [_words(line) for line in found]
-
-
-def _words(line: str) -> str:
     # At plain spaces only: the no-break space of "2 1/2" and of telephone numbers is within a word.
-    return " ".join(word for word in line.rstrip().split(" ") if word not in _DROPPED)
+    words = ((word for word in line.rstrip().split(" ") if word not in _DROPPED) for line in found)
+    left = map(" ".join, words)
+    sets = [[next(left) for _ in (*own, _SENTINEL)] for own in several]
+    return [own[:-1] for own in sets]

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from workers.metrics.java.phrase_table import Phrases
+from workers.metrics.java.paraphrases import Phrases
 
 LONGEST = 7
 LETTERS = string.ascii_lowercase + string.digits
@@ -17,7 +17,7 @@ def block_of(pairs: list[tuple[str, str]]) -> bytes:
 
 
 def kept(wanted: Iterable[str], pairs: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    lines = b"".join(Phrases(wanted, LONGEST).kept(block_of(pairs))).decode().split("\n")
+    lines = b"".join(Phrases(wanted).kept(block_of(pairs))).decode().split("\n")
     assert lines[0::3][:-1] == ["0.25"] * (len(lines) // 3)
     return list(zip(lines[1::3], lines[2::3], strict=True))
 
@@ -59,7 +59,7 @@ def test_a_phrase_of_other_letters_keeps_its_pair(odd: str) -> None:
 
 def test_a_probability_keeps_no_pair() -> None:
     block = b"1.0E-4\na man\na person\n0.5\na bike\na bicycle\n"
-    assert b"".join(Phrases(["a bike"], LONGEST).kept(block)) == b"0.5\na bike\na bicycle\n"
+    assert b"".join(Phrases(["a bike"]).kept(block)) == b"0.5\na bike\na bicycle\n"
 
 
 def test_nothing_wanted_keeps_nothing() -> None:

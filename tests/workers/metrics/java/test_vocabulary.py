@@ -6,8 +6,7 @@ import pytest
 
 from workers.metrics.java import ptb
 from workers.metrics.java.runtime import VARIABLE, jar_folder
-from workers.metrics.java.tokenizer import tokenize_each
-from workers.metrics.java.vocabulary import Vocabulary
+from workers.metrics.java.tokenizer import Vocabulary, tokenize_each
 
 SPECIAL = """
 cannot Cannot gonna wanna gotta lemme gimme don't can't isn't dog's dogs' 'tis 'twas o'clock 'em 'n'
