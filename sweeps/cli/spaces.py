@@ -13,8 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from search_spaces.domains import when_text
-from search_spaces.feasibility import Feasibility, feasible
 from search_spaces.presets import PRESETS
+from search_spaces.rules import Feasibility, feasible
 from search_spaces.space import Space
 
 if TYPE_CHECKING:

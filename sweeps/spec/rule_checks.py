@@ -4,9 +4,8 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 from search_spaces import rules
-from search_spaces.feasibility import Feasibility, feasible
 from search_spaces.issues import Issue, SpaceError
-from search_spaces.rules import AnyRule, Forbidden
+from search_spaces.rules import AnyRule, Feasibility, Forbidden, feasible
 from sweeps.spec.checks import value_issues
 from sweeps.spec.fields import leaves
 from sweeps.spec.sweep import Sweep

@@ -3,8 +3,7 @@ import random
 import pytest
 
 from search_spaces.domains import Choice, IntUniform, LogUniform, Uniform
-from search_spaces.feasibility import ENUMERATED, feasible
-from search_spaces.rules import AnyRule, Forbidden, Rule
+from search_spaces.rules import ENUMERATED, AnyRule, Forbidden, Rule, feasible
 from search_spaces.space import Space
 
 SPACE = Space(

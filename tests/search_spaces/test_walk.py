@@ -4,8 +4,7 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from search_spaces.domains import Choice, IntUniform, LogUniform
-from search_spaces.space import Space
-from search_spaces.walk import placed
+from search_spaces.space import Space, placed
 
 SPACE = Space(
     {

@@ -54,9 +54,16 @@ def texts(
     encoder's included, is appended to `seconds`.
     """
     several = texts_of_each(
-        base, model, pixels, prompts, copies=1, beams=beams, batch_size=batch_size,
-        max_new_tokens=max_new_tokens, seconds=seconds,
-    )  # fmt: skip
+        base,
+        model,
+        pixels,
+        prompts,
+        copies=1,
+        beams=beams,
+        batch_size=batch_size,
+        max_new_tokens=max_new_tokens,
+        seconds=seconds,
+    )
     return (text for (text,) in several)
 
 

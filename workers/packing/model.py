@@ -90,7 +90,7 @@ class PackedModel:
         counts: list[int] = learned.view(self._route.slots, -1).sum(dim=1).tolist()
         self._route.learned = learned
         try:
-            lost = token_losses(self._base, self._base.model, batch, smoothing).losses
+            lost = token_losses(self._base, self._base.model, batch, smoothing)
         finally:
             self._route.learned = None
         # Cut apart, not multiplied by masks: one slot's NaN is no other's.

@@ -1,7 +1,7 @@
 """The training loop: one epoch of one adapter, step by step, in plain PyTorch.
 
 Why not a trainer class: several trials with their own optimizer and random state take turns
-on one base, and a trainer that owns the model cannot be asked for just one more step.
+on one base, and a trainer that owns the model cannot do just one more step.
 """
 
 import math
@@ -30,7 +30,7 @@ class OptimizerError(RuntimeError):
 
 
 class NonFiniteLossError(ArithmeticError):
-    """The loss became infinite or NaN; the trial cannot go on."""
+    """The loss became infinite or NaN; the trial cannot continue."""
 
     def __init__(self, message: str, loss: float) -> None:
         super().__init__(message)
@@ -53,7 +53,7 @@ class Examples:
     samples: Sequence[Sample]
     pixels: Images
     prompts: tuple[Prompt, ...]
-    """What is asked about each sample."""
+    """The prompt of each sample."""
     pairs: tuple[tuple[int, str], ...]
     """(index of the sample, caption or answer)."""
     _base: Base = field(repr=False)
@@ -154,18 +154,18 @@ def train_epoch(
 ) -> Iterator[float]:
     """Train the active adapter of `model` for epoch `epoch` (from 0); yield each step's loss.
 
-    Begins with the epoch's step `first` (from 0), and has at most so many rows in one forward.
+    Begins with the epoch's step `first` (from 0), and has at most `most` rows in one forward.
+    Between two steps others may use the model. The loss of a step is the mean over all predicted
+    tokens of its window, so accumulating gives what one large batch would.
 
-    Between two steps others may use the model: each one takes it as it needs it. The loss of a
-    step is the mean over all predicted tokens of its window, so accumulating gives what one large
-    batch would. Raises `NonFiniteLossError`, and `OptimizerError` for a step that cannot be taken
-    again.
+    Raises `NonFiniteLossError`, and `OptimizerError` for a step that cannot be taken again.
     """
     per_epoch = steps_per_epoch(len(examples.pairs), train)
     windows = enumerate(epoch_windows(len(examples.pairs), epoch, train, most))
     for step, window in islice(windows, first, None):
         done = epoch * per_epoch + step
-        _set_learning_rate(optimizer, learning_rate(done, train.epochs * per_epoch, train))
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(done, train.epochs * per_epoch, train)
         batches = [examples.batch(base, chosen) for chosen in window]
         if not (model.training and base.model.training):  # to walk all modules takes its time
             model.train()
@@ -206,7 +206,7 @@ def token_loss(base: Base, model: Any, batch: Batch, smoothing: float = 0.0) -> 
     Without label smoothing that is the model's own loss.
     """
     shares = torch.full((len(batch["labels"]),), smoothing)
-    return token_losses(base, model, batch, shares).losses.mean()
+    return token_losses(base, model, batch, shares).mean()
 
 
 @contextmanager
@@ -239,8 +239,3 @@ def mean_loss(base: Base, model: Any, examples: Examples, batch_size: int) -> fl
         total += token_loss(base, model, batch).item() * count
         tokens += count
     return total / tokens
-
-
-def _set_learning_rate(optimizer: torch.optim.Optimizer, value: float) -> None:
-    for group in optimizer.param_groups:
-        group["lr"] = value
