@@ -41,7 +41,7 @@ class Arithmetic:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Relation:
     """Two values compared; numbers that differ by rounding only are equal."""
 
     sign: str
@@ -65,7 +65,7 @@ class Not:
     condition: "Expression"
 
 
-Expression = Literal | Field | Arithmetic | Comparison | Logic | Not
+Expression = Literal | Field | Arithmetic | Relation | Logic | Not
 
 
 def _divide(left: float, right: float) -> float:
@@ -100,10 +100,10 @@ def evaluate(expression: Expression, values: Mapping[str, Any]) -> Any:
             return value
         case Field(path):
             return values.get(path, UNKNOWN)
-        case Comparison("==", left, right):
+        case Relation("==", left, right):
             one, other = evaluate(left, values), evaluate(right, values)
             return UNKNOWN if one is UNKNOWN or other is UNKNOWN else same(one, other)
-        case Arithmetic(sign, left, right) | Comparison(sign, left, right):
+        case Arithmetic(sign, left, right) | Relation(sign, left, right):
             numbers = _numbers(evaluate(left, values), evaluate(right, values))
             return _NUMERIC[sign](*numbers) if numbers else UNKNOWN
         case Logic(word, conditions):
@@ -132,7 +132,7 @@ def walk(expression: Expression) -> Iterator[Expression]:
     yield expression
     parts: tuple[Expression, ...] = ()
     match expression:
-        case Arithmetic(_, left, right) | Comparison(_, left, right):
+        case Arithmetic(_, left, right) | Relation(_, left, right):
             parts = left, right
         case Logic(_, conditions):
             parts = conditions
@@ -168,9 +168,9 @@ def kind_issues(condition: Expression, fields: Mapping[str, Kinds]) -> Iterator[
         match each:
             case Arithmetic(sign, left, right):
                 yield from _others({NUMBER}, (left, right), f"numbers beside {sign}", fields)
-            case Comparison(sign, left, right) if sign in ORDERS:
+            case Relation(sign, left, right) if sign in ORDERS:
                 yield from _others({NUMBER}, (left, right), f"numbers beside {sign}", fields)
-            case Comparison(_, left, right):
+            case Relation(_, left, right):
                 # With null any field may be compared.
                 one, other = _kinds(left, fields), _kinds(right, fields)
                 if OTHER in one | other or not (one & other or NULL in one | other):

@@ -105,11 +105,11 @@ class Data(Section):
     seed: Annotated[int, Field(ge=0)] = 0
     """Seed of the split and of `limit`; the same for all trials of a sweep."""
     on_bad_sample: Literal["error", "skip"] = "error"
-    """What to do with unreadable images, missing captions and the like; never silent."""
+    """How to treat unreadable images, missing captions and the like; never silent."""
 
 
 class PromptText(Section):
-    """What the model is asked about each image; null is the default of its family."""
+    """The prompt about each image; null is the default of its family."""
 
     system: str | None = None
     """System prompt, for models with a chat template."""
@@ -210,7 +210,7 @@ Threshold = Annotated[float, Field(gt=0.0, le=1.0)]
 
 
 class Guard(Section):
-    """What counts as a collapsed trial (`workers.evaluation.collapse`), and whether it is stopped.
+    """Thresholds of a collapsed trial (`workers.evaluation.collapse`), and whether it is stopped.
 
     A threshold of null does not look for its symptom.
     """
@@ -229,7 +229,7 @@ class Guard(Section):
 
 
 class Recipe(Section):
-    """One fine-tuning: everything that decides its result."""
+    """One fine-tuning: everything that determines its result."""
 
     task: Task = "captioning"
     model: Model
@@ -249,16 +249,11 @@ class Recipe(Section):
         """
         values = self.model_dump(include=set(Recipe.model_fields))
         for path, value in point.items():
-            set_dotted(values, path, value)
+            *sections, field = path.split(".")
+            inner = values
+            for section in sections:
+                inner = inner.setdefault(section, {})
+                if not isinstance(inner, dict):
+                    raise KeyError(f"{path}: {section} is a value, not a section")
+            inner[field] = value
         return Recipe.model_validate(values)
-
-
-def set_dotted(values: dict[str, Any], path: str, value: Any) -> None:
-    """Set ``values["a"]["b"]`` for the path ``a.b``, making missing sections."""
-    *sections, field = path.split(".")
-    for section in sections:
-        inner = values.setdefault(section, {})
-        if not isinstance(inner, dict):
-            raise KeyError(f"{path}: {section} is a value, not a section")
-        values = inner
-    values[field] = value

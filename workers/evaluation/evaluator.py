@@ -5,7 +5,7 @@ from typing import Any
 
 from workers.data.sample import Sample
 from workers.encoding.collation import Batch
-from workers.evaluation.generation import texts_of_each
+from workers.evaluation.generation import texts
 from workers.families.base import Base
 from workers.families.prompts import Asking
 from workers.features.store import Store
@@ -51,7 +51,7 @@ class Evaluator:
 
         Each image's share of the time is appended to `seconds`.
         """
-        written = texts_of_each(
+        written = texts(
             self._base,
             model,
             self._examples.pixels,

@@ -133,8 +133,10 @@ class Arena:
     def add(self, name: str, matrices: Matrices) -> torch.nn.Parameter:
         """Give a slot a row with these weights and return it as its parameter (width,)."""
         row = len(self._names)
-        if row == self._values.shape[0]:
-            self._grow()
+        if row == self._values.shape[0]:  # rows are large, so none is kept in reserve
+            empty = torch.zeros(1, self.layout.width, device=self._values.device)
+            self._values = torch.cat([self._values, empty])
+            self._gradients = torch.cat([self._gradients, empty])
         self._names.append(name)
         self.layout.packed(matrices, self._values[row])
         self._gradients[row].zero_()
@@ -159,7 +161,13 @@ class Arena:
             for row, name in enumerate(names):
                 self._swap(self._names.index(name), row)
             self._place()
-            self._front = self._leaves(len(names))
+            self._front = self.layout.matrices(self._values[: len(names)])
+            gradients = self.layout.matrices(self._gradients[: len(names)])
+            for path, pair in self._front.items():
+                # A view of what requires no gradient is a leaf; its gradient is added to.
+                for matrix, gradient in zip(pair, gradients[path], strict=True):
+                    matrix.requires_grad_()
+                    matrix.grad = gradient
             self._front_names = names
         return self._front
 
@@ -167,28 +175,12 @@ class Arena:
         """Return a copy of the weights of these slots (slots, width), in this order."""
         return self._values[[self._names.index(name) for name in names]]
 
-    def _leaves(self, count: int) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
-        values = self.layout.matrices(self._values[:count])
-        gradients = self.layout.matrices(self._gradients[:count])
-        for path, pair in values.items():
-            # A view of what requires no gradient is a leaf; a gradient that is there is added to.
-            for matrix, gradient in zip(pair, gradients[path], strict=True):
-                matrix.requires_grad_()
-                matrix.grad = gradient
-        return values
-
     def _swap(self, one: int, other: int) -> None:
         if one == other:
             return
         for rows in (self._values, self._gradients):
             rows[[one, other]] = rows[[other, one]]
         self._names[one], self._names[other] = self._names[other], self._names[one]
-
-    def _grow(self) -> None:
-        """Make room for one more row: rows are large, so none is kept in reserve."""
-        empty = torch.zeros(1, self.layout.width, device=self._values.device)
-        self._values = torch.cat([self._values, empty])
-        self._gradients = torch.cat([self._gradients, empty])
 
     def _place(self) -> None:
         """Point the parameters at their rows again."""

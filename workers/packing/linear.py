@@ -10,13 +10,13 @@ from workers.packing.dropout import DropoutMasks, salt_of
 from workers.packing.low_rank import AddLowRank, add_low_rank_in_turn
 
 
-@dataclass(kw_only=True)
+@dataclass
 class Route:
-    """Which rows of the batch belong to which slot; all layers of a pack look at the same one."""
+    """The rows of the batch by slot; all layers of a pack read the same route."""
 
     slots: int = 0
     """Slots in the batch. Their rows follow one another, equally many of each."""
-    draws: Sequence[DropoutMasks | None] = ()
+    masks: Sequence[DropoutMasks | None] = ()
     """Dropout of each segment's rows."""
     scales: Sequence[torch.Tensor] = ()
     """Of each segment (slots, 1, 1): what B A is multiplied by, dropout's gain in it."""
@@ -24,7 +24,7 @@ class Route:
     """(rows, positions): which of them reach the head, where it is label positions only."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Share:
     """The slots of one segment, as one layer sees them."""
 
@@ -90,22 +90,19 @@ class PackedLinear(torch.nn.Module):
         for share in self.shares:
             if done < share.first:
                 pieces.append(outs[done : share.first])
-            pieces.append(self._added(outs, xs, share))
+            own_outs, own_xs = outs, xs
+            if share.a.shape[0] < slots:
+                own_outs, own_xs = outs[share.first : share.end], xs[share.first : share.end]
+            masks, scale = self._route.masks[share.number], self._route.scales[share.number]
+            kept = masks.kept(own_xs, self._salt) if masks else None
+            added: torch.Tensor = AddLowRank.apply(  # type: ignore[no-untyped-call]
+                own_outs, own_xs, share.a, share.b, scale, kept, self._rounded
+            )
+            pieces.append(added)
             done = share.end
         if done < slots:
             pieces.append(outs[done:])
         return (pieces[0] if len(pieces) == 1 else torch.cat(pieces)).view(out.shape)
-
-    def _added(self, outs: torch.Tensor, xs: torch.Tensor, share: Share) -> torch.Tensor:
-        """Return the outputs of a share's slots, of (slots, tokens, ...) of the whole batch."""
-        if share.a.shape[0] < outs.shape[0]:
-            outs, xs = outs[share.first : share.end], xs[share.first : share.end]
-        drawn, scale = self._route.draws[share.number], self._route.scales[share.number]
-        kept = drawn.kept(xs, self._salt) if drawn else None
-        added: torch.Tensor = AddLowRank.apply(  # type: ignore[no-untyped-call]
-            outs, xs, share.a, share.b, scale, kept, self._rounded
-        )
-        return added
 
     def _unequal(
         self, out: torch.Tensor, x: torch.Tensor, learned: Sequence[torch.Tensor]
@@ -117,22 +114,14 @@ class PackedLinear(torch.nn.Module):
         for share in self.shares:
             begin, end = starts[share.first], starts[share.end]
             own, tokens = slice(begin, end), learned[share.first : share.end]
-            drawn, kept = self._route.draws[share.number], None
-            if drawn:
+            masks, kept = self._route.masks[share.number], None
+            if masks:
                 rows, places = torch.cat([*tokens]).nonzero(as_tuple=True)
-                kept = drawn.at(rows, places).kept(x[own], self._salt)
-            pieces += [
-                out[done:begin],
-                add_low_rank_in_turn(
-                    out[own],
-                    x[own],
-                    share.a,
-                    share.b,
-                    self._route.scales[share.number],
-                    sizes[share.first : share.end],
-                    kept,
-                    rounded=self._rounded,
-                ),
-            ]
+                kept = masks.at(rows, places).kept(x[own], self._salt)
+            scale, counts = self._route.scales[share.number], sizes[share.first : share.end]
+            added = add_low_rank_in_turn(
+                out[own], x[own], share.a, share.b, scale, counts, kept, rounded=self._rounded
+            )
+            pieces += [out[done:begin], added]
             done = end
         return torch.cat([*pieces, out[done:]])

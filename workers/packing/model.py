@@ -52,24 +52,23 @@ class PackedModel:
 
     @contextmanager
     def carrying(
-        self, segments: Sequence[BatchSegment], draws: Sequence[DropoutMasks | None] | None = None
+        self, segments: Sequence[BatchSegment], masks: Sequence[DropoutMasks | None] | None = None
     ) -> Iterator[Any]:
         """Give the model for batches whose rows are those of the slots of `segments`, in order.
 
-        Each slot must have equally many rows. `draws` is the dropout of each segment.
+        Each slot must have equally many rows. `masks` is the dropout of each segment.
         """
         shares: dict[str, tuple[Share, ...]] = {}
         first = 0
         for number, segment in enumerate(segments):
             for path, (a, b) in segment.matrices.items():
-                own = Share(number=number, first=first, a=a, b=b)
-                shares[path] = (*shares.get(path, ()), own)
+                shares[path] = (*shares.get(path, ()), Share(number, first, a, b))
             first += segment.scale.shape[0]
         self._route.slots = first
-        self._route.draws = draws or [None] * len(segments)
+        self._route.masks = masks or [None] * len(segments)
         self._route.scales = [
-            segment.scale * drawn.gains if drawn else segment.scale
-            for segment, drawn in zip(segments, self._route.draws, strict=True)
+            segment.scale * own.gains if own else segment.scale
+            for segment, own in zip(segments, self._route.masks, strict=True)
         ]
         with self._bare():
             replaced = [self._put(path, shared) for path, shared in shares.items()]
@@ -78,7 +77,7 @@ class PackedModel:
             finally:
                 for parent, name, module in replaced:
                     parent._modules[name] = module
-                self._route.draws = ()
+                self._route.masks = ()
 
     def losses(self, batch: Batch, smoothing: torch.Tensor) -> torch.Tensor:
         """Return the sum of the losses of each slot's learned tokens (slots,), not their mean.

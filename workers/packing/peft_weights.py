@@ -37,7 +37,7 @@ class FreshAdapter:
 
 
 def fresh(adapter: Adapter, base: Base, seed: int) -> FreshAdapter:
-    """Return a new adapter with the weights that peft draws for `seed`.
+    """Return a new adapter with the first weights of peft for `seed`.
 
     Raises ValueError, naming ``adapter.targets``, for what the base does not have.
     """
@@ -90,7 +90,10 @@ def from_state(weights: Mapping[str, torch.Tensor], layers: tuple[AdaptedLayer, 
 
 
 def _skeleton(linears: Mapping[str, Any]) -> torch.nn.Module:
-    """Return a tree of modules with stand-ins for these layers, path -> layer, in their order."""
+    """Return a tree of modules with stand-ins for these layers, path -> layer, in their order.
+
+    A stand-in has the shape and type of its layer: all that peft asks for.
+    """
     root = torch.nn.Module()
     for path, linear in linears.items():
         *folders, name = path.split(".")
@@ -99,24 +102,14 @@ def _skeleton(linears: Mapping[str, Any]) -> torch.nn.Module:
             if folder not in parent._modules:
                 parent.add_module(folder, torch.nn.Module())
             parent = parent.get_submodule(folder)
-        parent.add_module(name, _stand_in(linear))
+        made = torch.nn.Linear(linear.in_features, linear.out_features, bias=False, device="meta")
+        # The type to which peft rounds first weights, before it trains them as float32: that of the
+        # layer's weight; of 4-bit ones, which hold bytes, the one they compute in. To 8-bit ones
+        # nothing is rounded.
+        dtype: torch.dtype = getattr(linear, "compute_dtype", linear.weight.dtype)
+        dtype = dtype if dtype.is_floating_point else torch.float32
+        # One number that is seen as a whole matrix.
+        weight = torch.empty(1, dtype=dtype).expand(made.weight.shape)
+        made.weight = torch.nn.Parameter(weight, requires_grad=False)
+        parent.add_module(name, made)
     return root
-
-
-def _stand_in(linear: Any) -> torch.nn.Linear:
-    """Return a layer with the shape and type of a linear one: all that peft asks for."""
-    made = torch.nn.Linear(linear.in_features, linear.out_features, bias=False, device="meta")
-    # One number that is seen as a whole matrix.
-    weight = torch.empty(1, dtype=_precision(linear)).expand(made.weight.shape)
-    made.weight = torch.nn.Parameter(weight, requires_grad=False)
-    return made
-
-
-def _precision(linear: Any) -> torch.dtype:
-    """Return the type to which peft rounds first weights, before it trains them as float32.
-
-    It is that of the layer's weight; of 4-bit ones, which hold bytes, the one they compute in. To
-    8-bit ones nothing is rounded.
-    """
-    dtype: torch.dtype = getattr(linear, "compute_dtype", linear.weight.dtype)
-    return dtype if dtype.is_floating_point else torch.float32

@@ -12,7 +12,6 @@ import torch
 
 from workers.models.adapters import read_weights
 from workers.packing import peft_weights
-from workers.packing.arena import Matrices
 from workers.packing.slot import PackedSlot
 from workers.slots import snapshots
 
@@ -33,7 +32,7 @@ def write(slot: PackedSlot, folder: Path) -> None:
 
 
 def read(slot: PackedSlot, folder: Path) -> None:
-    """Give a new slot the state that was written to `folder`, by whatever kind of slot.
+    """Give a new slot the state that was written to `folder`, by either kind of slot.
 
     Raises FileNotFoundError for an incomplete snapshot.
     """
@@ -62,17 +61,16 @@ def _optimizer_state(slot: PackedSlot) -> dict[str, Any]:
     own: Mapping[str, torch.Tensor] | None = saved["state"].get(0)
     if own is None:  # it has made no step yet
         return {"state": {}, "param_groups": [group]}
-    moments = {moment: _flat(slot.matrices(own[moment])) for moment in _MOMENTS}
-    state = {
-        index: {"step": own["step"].clone()}
-        | {moment: values[index].clone() for moment, values in moments.items()}
-        for index in range(number)
-    }
+    state = {index: {"step": own["step"].clone()} for index in range(number)}
+    for moment in _MOMENTS:
+        pairs = slot.matrices(own[moment]).values()
+        for index, matrix in enumerate(matrix for pair in pairs for matrix in pair):
+            state[index][moment] = matrix.clone()
     return {"state": state, "param_groups": [group]}
 
 
 def _load_optimizer(slot: PackedSlot, saved: Mapping[str, Any]) -> None:
-    """Take over what `_optimizer_state` returned; hyperparameters stay the slot's own.
+    """Load what `_optimizer_state` returned; hyperparameters stay the slot's own.
 
     The moments of padding are zero, as those of weights whose gradient was always zero.
     """
@@ -90,8 +88,3 @@ def _load_optimizer(slot: PackedSlot, saved: Mapping[str, Any]) -> None:
         state[moment] = row
     group = slot.optimizer.state_dict()["param_groups"]
     slot.optimizer.load_state_dict({"state": {0: state}, "param_groups": group})
-
-
-def _flat(matrices: Matrices) -> list[torch.Tensor]:
-    """Return A and B of the first layer, then of the second, and so on."""
-    return [matrix for pair in matrices.values() for matrix in pair]

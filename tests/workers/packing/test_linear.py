@@ -33,7 +33,7 @@ def test_outputs_are_rounded_as_those_of_peft(checkpoints, dtype, quantization):
     layer.lora_A["default"].weight.data, layer.lora_B["default"].weight.data = a, b
     x = whole(SLOTS, TOKENS, linear.in_features).to(base.model.dtype)
     scale = torch.full((SLOTS, 1, 1), ADAPTER.alpha / ADAPTER.rank)
-    route = Route(slots=SLOTS, draws=[None], scales=[scale])
+    route = Route(slots=SLOTS, masks=[None], scales=[scale])
     packed = PackedLinear(linear, path, route, head=False)
     packed.shares = (
         Share(number=0, first=0, a=a.expand(SLOTS, -1, -1), b=b.expand(SLOTS, -1, -1)),
