@@ -80,7 +80,7 @@ class Range:
     log: ClassVar[bool] = False
     """Every power of ten is equally likely."""
     whole: ClassVar[bool] = False
-    """Whole numbers only, one apart unless `step` says otherwise."""
+    """Whole numbers only, one apart by default."""
 
     def __post_init__(self) -> None:
         low, high, step = self.low, self.high, self.step
@@ -101,7 +101,7 @@ class Range:
         elif not ends and _steps(low, high, step) < 1:
             must = f"must be at most the length of the range, {show(high - low)}"
         elif not ends and not _is_integral(_steps(low, high, step)):
-            must = f"must divide the range, or its end {show(high)} would never be drawn"
+            must = f"must divide the range, or its end {show(high)} would never be reached"
         issues = [Issue((self.kind,), ends, show([low, high]))] if ends else []
         raise_any([*issues, Issue(("step",), must, show(step))] if must else issues)
 

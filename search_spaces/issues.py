@@ -25,18 +25,18 @@ class Location:
 
 @dataclass(frozen=True)
 class Issue:
-    """One thing that is wrong."""
+    """One fault."""
 
     keys: Keys
     """From the checked part down to the issue; of a machine or a sweep, the name of its part."""
     message: str
-    """What must be, beginning with ``must``, or what is wrong."""
+    """The requirement, beginning with ``must``, or the fault."""
     actual: str = ""
     """The value there, whole, as it would be written in the file; empty leaves it out."""
     nearest: str | None = None
     """The valid name that was most likely meant."""
     fix: str = ""
-    """What to do; empty where the message says it."""
+    """The remedy; empty where the message has it."""
     location: Location | None = None
     severity: Literal["error", "warning"] = "error"
     """A warning stops nothing."""

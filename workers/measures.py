@@ -22,7 +22,7 @@ class Measure:
     """One measure."""
 
     direction: Literal["max", "min"] = "min"
-    """Which way is better."""
+    """The better direction."""
     course: Literal["constant", "rises", "varies"]
     """How it changes from rung to rung: a limit that a constant breaks is broken for good."""
     gpu: bool = False

@@ -70,7 +70,7 @@ def texts(
             max_new_tokens=max_new_tokens,
         )
         if seconds is not None:
-            # Who asks for a caption has a new image: kept features would make it look quicker.
+            # A user's image is new: cached features would make it look quicker.
             share = (time.perf_counter() - started) / len(written) + spared / len(chosen)
             seconds += [share] * len(chosen)
         for place in range(len(chosen)):

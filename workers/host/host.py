@@ -78,7 +78,7 @@ class Host:
         """Let the slot be trained for one rung and scored, by the steps that follow.
 
         The result is a report, or `workers.training.loop.NonFiniteLossError` when the loss is not
-        finite, unless the guard is to stop such a trial: then the report says so. Raises
+        finite, unless the guard is to stop such a trial: then the report has it. Raises
         RuntimeError for a slot that is at work.
         """
         self._work.train(self._idle(name))
@@ -109,7 +109,7 @@ class Host:
         return self._work.take()
 
     def advance(self, name: str) -> Report:
-        """Train the slot for one rung, score it, and report; raises what `begin` says.
+        """Train the slot for one rung, score it, and report; raises as described there.
 
         Slots that are at work continue meanwhile; their reports wait for their own `advance` or
         for the next `step`. A slot that has begun its rung continues with it.

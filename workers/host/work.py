@@ -86,7 +86,7 @@ class Work:
             self._training[name].trainer.drop(name)
         for waiting in self._places():
             waiting.pop(name, None)  # type: ignore[attr-defined]
-        # One without work would hold its base, which may be asked to leave.
+        # One without work would hold its base, which may have to leave.
         self._turns = deque(trainer for trainer in self._turns if trainer.busy)
 
     def _places(self) -> tuple[dict[str, object], ...]:

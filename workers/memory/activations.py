@@ -24,7 +24,7 @@ EAGER = frozenset({"git"})
 ALLOWANCE = 1.1
 """For attention masks, tables of positions and other small things that are kept besides."""
 _LOGIT_COPIES = 3
-"""Of the last position's, in float32: as they come, their log-softmax, and the beams' scores."""
+"""Copies of the last position's logits in float32: with their log-softmax and the beams' scores."""
 _HEAD_WIDTH = 64  # of a config that leaves the number of heads out
 
 
@@ -38,11 +38,11 @@ class Keeping:
     """Bytes of an element of the mask of an adapter's dropout: torch keeps booleans on a GPU,
     numbers on a CPU. A base has no dropout of its own: `workers.models.loading.without_dropout`."""
     heads: int
-    """Of attention that writes its scores; 0 where it is fused."""
+    """Heads of attention that writes its scores; 0 where it is fused."""
 
 
 def keeping(files: CheckpointFiles, element: int, *, gpu: bool) -> Keeping:
-    """Return what the checkpoint's config says of its activations."""
+    """Return the sizes of activations from the checkpoint's config."""
     text = files.config.get("text_config") or files.config
     heads = int(text.get("num_attention_heads") or text.get("hidden_size", 768) // _HEAD_WIDTH)
     return Keeping(
@@ -59,9 +59,9 @@ class Place:
     block: Block
     kind: Kind
     tokens: int
-    """Of its own sequence."""
+    """Tokens of its own sequence."""
     other: int
-    """Of the sequence that its cross-attention reads, if it has one."""
+    """Tokens of the sequence that its cross-attention reads, if it has one."""
 
 
 def block_bytes(place: Place, how: Keeping) -> float:

@@ -61,7 +61,7 @@ class DeviceMemory:
         make_room: Callable[[], bool] = lambda: False,
     ) -> None:
         self.correction = Correction()
-        """Of the estimate, by all that was measured so far."""
+        """Factors of the estimate, from all measurements so far."""
         self._device, self._read, self._make_room = device, read, make_room
         self._architectures: dict[Model, Architecture | None] = {}
         self._open: dict[str, _Open] = {}

@@ -1,4 +1,4 @@
-"""How much fits on a device: rows in one forward, trials side by side, and what never will."""
+"""Limits of a device: rows in one forward, trials side by side, and trials that never fit."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class Device:
 
     gpu: bool
     bytes: float
-    """Of its GPU, or of its share of one; without a GPU its share of the machine's."""
+    """Memory of its GPU, or of its share of one; without a GPU its share of the machine's."""
     hosts: int = 1
     """That share a machine without a GPU."""
 

@@ -18,7 +18,7 @@ GPU_CONTEXT = 0.8e9
 CPU_CONTEXT = 0.9e9
 """Bytes of a process with torch, transformers, peft and MLflow, measured."""
 _LOGIT_BYTES = 8
-"""Of each logit besides itself: log-softmax in float32, and its gradient."""
+"""Bytes of each logit besides itself: log-softmax in float32, and its gradient."""
 LEAST = 0.5
 """No correction goes below: what was measured so far may have had short captions only."""
 
@@ -32,13 +32,13 @@ class Footprint:
     adapter: float
     """Trained weights, their gradients and AdamW's moments."""
     activations: float
-    """What a step keeps between forward and backward, and its largest block's gradients."""
+    """Kept by a step between forward and backward, and its largest block's gradients."""
     logits: float
     """At the positions that are learned, with their gradients."""
     generation: float
     """Keys and values of all beams while captions are written; a step does not run then."""
     context: float
-    """What the process takes for itself."""
+    """The process's own."""
 
     @property
     def total(self) -> float:
@@ -47,12 +47,12 @@ class Footprint:
 
     @property
     def step(self) -> float:
-        """What comes and goes with each step."""
+        """Bytes that come and go with each step."""
         return self.activations + self.logits
 
     @property
     def fixed(self) -> float:
-        """What is there between two steps, too; all but the context is exact."""
+        """Bytes that are there between two steps, too; all but the context is exact."""
         return self.base + self.adapter + self.context
 
     def times(self, slots: int) -> "Footprint":
@@ -78,7 +78,7 @@ def estimate(
 ) -> Footprint:
     """Return the footprint of a trial of `recipe` with `rows` in one forward.
 
-    None is ``train.batch_size``. Captions are written for as many images as the recipe says.
+    None is ``train.batch_size``. Captions are written for ``evaluate.batch_size`` images.
     """
     files, row = base.files, row_of(recipe, base.files)
     element = weights.element_bytes(recipe.model.dtype, gpu=gpu)
@@ -105,7 +105,7 @@ class Reading:
     peak: float
     """Most at a time."""
     held: float
-    """What is still there afterwards: weights, moments, kept features."""
+    """Bytes still there afterwards: weights, moments, kept features."""
 
     def ratio(self, estimated: float) -> float | None:
         """Return the bytes that came and went, by those that were estimated."""
@@ -117,9 +117,9 @@ class Correction:
     """Factors of an estimate: measured by estimated bytes, where anything was measured."""
 
     training: float | None = None
-    """Of what a step takes."""
+    """Factor of a step."""
     writing: float | None = None
-    """Of what captions take."""
+    """Factor of captions."""
 
     def after_step(self, estimated: float, reading: Reading) -> "Correction":
         """Return it after one more step, of which `estimated` bytes were expected."""

@@ -1,4 +1,4 @@
-"""How many tokens a row has: one image with its prompt and its caption or answer.
+"""Tokens of a row: one image with its prompt and its caption or answer.
 
 What only the data could tell is assumed, on the large side; docs/memory.md has the list.
 """
@@ -14,7 +14,7 @@ from workers.recipe import Recipe
 PICTURE = 640 * 640
 """Pixels of an image whose own size decides its tokens: COCO's are at most 640 x 640."""
 TEMPLATE_TOKENS = 24
-"""Of a chat template with its system prompt, or of the tokens around a prompt."""
+"""Tokens of a chat template with its system prompt, or of the tokens around a prompt."""
 LETTERS_PER_TOKEN = 3
 QUESTION_TOKENS = 20
 
@@ -26,12 +26,12 @@ class RowLengths:
     """The lengths of one row, in tokens."""
 
     vision: int
-    """Of the vision tower."""
+    """Tokens of the vision tower."""
     image: int
-    """That the language model reads of an image."""
+    """Tokens of an image in the language model."""
     prompt: int
     learned: int
-    """Of caption or answer: those that have a label."""
+    """Tokens of caption or answer that have a label."""
 
     @property
     def read(self) -> int:

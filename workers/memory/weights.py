@@ -14,8 +14,7 @@ TRAINED_BYTES = 16
 _EMBEDDING = r".*embed.*|.*\b(shared|wte|relative_attention_bias)\.weight"
 _HEAD = r"(.*\.)?lm_head\.weight|output\.weight"
 _SENSITIVE = r"qformer\..*|.*\bDenseReluDense\.wo\.weight"
-"""What transformers keeps out of any quantization: BLIP-2's Q-Former, and the last layers of T5's
-MLPs."""
+"""Never quantized by transformers: BLIP-2's Q-Former, and the last layers of T5's MLPs."""
 _PLAIN = re.compile(f"{_EMBEDDING}|{_HEAD}|{_SENSITIVE}")
 
 

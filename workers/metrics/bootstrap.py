@@ -1,10 +1,10 @@
 """Confidence intervals of scores and of their differences: the bootstrap over images.
 
-A resample draws as many images as there are, with replacement (Efron and Tibshirani 1993, chapters
-6 and 13). It is a row of weights, how often each image was drawn; weights times the statistics
-per image are the sums from which a metric's `pool` makes its scores, so nothing is scored again.
-Sets of captions are compared on the same resamples (the paired bootstrap of Koehn 2004), where
-what makes an image hard for both cancels out.
+A resample has as many images as there are, sampled with replacement (Efron and Tibshirani 1993,
+chapters 6 and 13). It is a row of weights, how often each image was sampled; weights times the
+statistics per image are the sums from which a metric's `pool` makes its scores, so nothing is
+scored again. Sets of captions are compared on the same resamples (the paired bootstrap of Koehn
+2004), where what makes an image hard for both cancels out.
 
 CIDEr's document frequencies stay those of all images: its values per image are what is resampled.
 """
@@ -101,7 +101,7 @@ def resample(
 ) -> list[Resampled]:
     """Score every set of captions on the same resamples of their images.
 
-    The weights are drawn once for all sets and metrics. The images of the sets may come in any
+    The weights are sampled once for all sets and metrics. The images of the sets may come in any
     order. Raises ValueError when they are not the same or fewer than two, and for statistics
     that are missing, of another length, or not finite.
     """
@@ -117,9 +117,9 @@ def resample(
             )
     tables = [_table(each, pools, ids) for each in sets]
     blocks: list[list[dict[str, Array]]] = [[] for _ in sets]
-    for drawn in weights(len(ids), resamples, seed):
+    for sampled in weights(len(ids), resamples, seed):
         for table, pooled in zip(tables, blocks, strict=True):
-            pooled.append(_pool(drawn, table, pools))
+            pooled.append(_pool(sampled, table, pools))
     wholes = [_pool(np.ones((1, len(ids))), table, pools) for table in tables]
     return [
         Resampled(
@@ -131,25 +131,25 @@ def resample(
 
 
 def weights(images: int, resamples: int, seed: int) -> Iterator[Array]:
-    """Yield how often each image is drawn, in blocks of (some of the resamples, images).
+    """Yield how often each image is sampled, in blocks of (some of the resamples, images).
 
-    By counting drawn images, which is several times faster than `Generator.multinomial`.
+    By counting sampled images, which is several times faster than `Generator.multinomial`.
     """
     generator = np.random.default_rng(seed)
     most = max(1, _BLOCK // images)
     for start in range(0, resamples, most):
         rows = min(most, resamples - start)
-        drawn = generator.integers(0, images, size=(rows, images))
-        drawn += images * np.arange(rows)[:, None]
-        counts = np.bincount(drawn.ravel(), minlength=rows * images)
+        sampled = generator.integers(0, images, size=(rows, images))
+        sampled += images * np.arange(rows)[:, None]
+        counts = np.bincount(sampled.ravel(), minlength=rows * images)
         yield counts.reshape(rows, images).astype(np.float64)
 
 
-def _pool(drawn: Array, table: tuple[Array, list[int]], pools: Pools) -> dict[str, Array]:
+def _pool(sampled: Array, table: tuple[Array, list[int]], pools: Pools) -> dict[str, Array]:
     """Return output -> scores (rows,) of the weights (rows, images)."""
     statistics, ends = table
     # One product for all metrics. The same table gives the same bits, whatever set it is of.
-    totals = np.split(drawn @ statistics, ends, axis=1)
+    totals = np.split(sampled @ statistics, ends, axis=1)
     scores: dict[str, Array] = {}
     for pool, part in zip(pools.values(), totals, strict=True):
         scores |= pool(part)

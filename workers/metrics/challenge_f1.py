@@ -15,7 +15,7 @@ def _row(truths: list[str], answer: str) -> tuple[bool, bool, bool]:
 
 
 def _pool(totals: Array) -> dict[str, Array]:
-    """Return the F1 over all questions; 0 where no answer is right, even if none is asked for."""
+    """Return the F1 over all questions; 0 where no answer is right, even if none is expected."""
     hits, wrong = 2 * totals[..., 0], totals[..., 1] + totals[..., 2]
     return {"challenge_f1": hits / (hits + wrong + (hits == 0))}
 

@@ -88,7 +88,7 @@ class CocoCaption(evaluate.Metric):  # type: ignore[misc]  # evaluate has no typ
         image_ids: Sequence[str] | None = None,
         per_image: bool = False,
     ) -> dict[str, Any]:
-        """Return output -> value, and under ``per_image`` output -> values if that is asked for."""
+        """Return output -> value, and under ``per_image`` output -> values on request."""
         numbers = [str(number) for number in range(len(predictions))]
         rows = _distinct(image_ids or numbers, predictions, references)
         if image_ids:  # not in the order in which processes came to share the images
@@ -142,6 +142,6 @@ def _distinct(
     for image, caption, truths in zip(image_ids, predictions, references, strict=True):
         if rows.setdefault(image, (caption, list(truths)))[1] != list(truths):
             raise ValueError(
-                f"image_ids must tell images apart; {image!r} comes with different references"
+                f"image_ids must identify images; {image!r} comes with different references"
             )
     return rows

@@ -4,7 +4,7 @@ Its corpus value is not the mean over the images. Starting the jar and scoring 1
 about one CPU-second each, so the Java process stays alive as long as its scorer.
 
 Of a caption or reference the first 1000 words count. The jar's memory grows with the square of
-their number, and its heap of 2 GiB would end with a caption of 20,000 words that goes on for ever.
+their number, and its heap of 2 GiB would end with a caption of 20,000 words that never ends.
 """
 
 from workers.metrics.metric import Array, Bound, Captions, Metric, table
@@ -32,13 +32,13 @@ def _bind(references: Captions, whole: Captions) -> Bound:
 
     def rows(candidates: Captions) -> Array:
         """Return the jar's statistics of each image, and behind them its score."""
-        asked = [(expected[image], _cut(caption)) for image, (caption,) in candidates.items()]
+        pairs = [(expected[image], _cut(caption)) for image, (caption,) in candidates.items()]
 
         def ask(jvm: Jvm) -> Array:
-            answers = jvm.score(asked)
+            answers = jvm.score(pairs)
             scores = jvm.evaluate(answers)[:-1]
-            pairs = zip(answers, scores, strict=True)
-            return table([*_summable(answer), score] for answer, score in pairs)
+            scored = zip(answers, scores, strict=True)
+            return table([*_summable(answer), score] for answer, score in scored)
 
         return server.do(ask)
 

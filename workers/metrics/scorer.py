@@ -62,7 +62,7 @@ class Scorer:
     def start(self) -> None:
         """Begin to load what the metrics need running, and return at once.
 
-        Calling it early, before a model is loaded say, hides METEOR's start-up time.
+        Calling it early, for example before a model is loaded, hides METEOR's start-up time.
         """
         if self._sessions is None:
             with ExitStack() as sessions:

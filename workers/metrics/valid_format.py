@@ -1,8 +1,8 @@
 """Share of answers that the Amazon ML Challenge 2024 takes: empty, or a number and a unit.
 
 An answer is judged alone, without its question, so the unit may be one of any entity: ``34
-gram`` is valid here even where a voltage is asked for. `sweeps predict` knows the question and
-goes by the units of its entity. What the references say makes no difference.
+gram`` is valid here even where a voltage is expected. `sweeps predict` knows the question and
+goes by the units of its entity. The references make no difference.
 """
 
 from workers.data.contest import parse

@@ -1,4 +1,4 @@
-"""Where the weights and gradients of a pack's adapters are: rows of two matrices.
+"""Weights and gradients of a pack's adapters: rows of two matrices.
 
 A row holds one trial's A (rank, inputs) and B (outputs, rank), layer by layer. Ranks are padded to
 a class, so that trials of different ranks fit into one batched matrix product. The padding of both
@@ -121,7 +121,7 @@ class Arena:
         self._names: list[str] = []
         self._parameters: dict[str, torch.nn.Parameter] = {}
         self._front: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
-        """What `leaves` returned last."""
+        """The last result of `leaves`."""
         self._front_names: tuple[str, ...] | None = None
         """For whom; None once a row has moved."""
 

@@ -1,6 +1,6 @@
 """Dropout that depends on the trial and the example alone, not on what else is in the pack.
 
-A generator's numbers depend on how many were drawn before, and so on the neighbours, on the slot
+A generator's numbers depend on how many came before, and so on the neighbours, on the slot
 and on padding. Here each number is a hash of what it is for: the trial's seed, the example's place
 in the epoch, the layer, the position in the sequence and the feature (counter-based random numbers,
 Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"). The hash multiplies and shifts,

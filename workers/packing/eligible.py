@@ -1,4 +1,4 @@
-"""Which trials can share one forward and backward with others."""
+"""Eligibility of trials for a pack."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING

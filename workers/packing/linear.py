@@ -19,7 +19,7 @@ class Route:
     masks: Sequence[DropoutMasks | None] = ()
     """Dropout of each segment's rows."""
     scales: Sequence[torch.Tensor] = ()
-    """Of each segment (slots, 1, 1): what B A is multiplied by, dropout's gain in it."""
+    """Factors of B A for each segment (slots, 1, 1), dropout's gain in it."""
     learned: torch.Tensor | None = None
     """(rows, positions): which of them reach the head, where it is label positions only."""
 
@@ -29,7 +29,7 @@ class Share:
     """The slots of one segment, as one layer sees them."""
 
     number: int
-    """Of its segment, by which `Route` is read."""
+    """Number of its segment, by which `Route` is read."""
     first: int
     """Place of its first slot among those of the batch."""
     a: torch.Tensor
@@ -48,7 +48,7 @@ class PackedLinear(torch.nn.Module):
 
     Args:
         base: the linear layer, quantized or not.
-        path: its place in the base, by which dropout tells layers apart.
+        path: its place in the base, by which dropout identifies layers.
         route: where the rows of each slot are in the batch under way.
         head: whether it is the layer to the vocabulary, which may get label positions alone.
     """

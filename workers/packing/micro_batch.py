@@ -17,7 +17,7 @@ from workers.recipe import Recipe
 T = TypeVar("T")
 
 OVERHEAD_ROWS = 16
-"""What a pass costs however many rows it has, as rows: launches, and reading the weights."""
+"""Fixed cost of a pass, in rows: launches, and reading the weights."""
 
 
 def micro_batch(remaining: Sequence[int], most: int) -> int:

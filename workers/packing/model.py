@@ -36,7 +36,7 @@ class BatchSegment:
 class PackedModel:
     """Puts packed layers in the place of linear ones and takes them away again.
 
-    Between two steps the base is as it was, whoever else uses it.
+    Between two steps the base is as it was.
 
     Args:
         base: what is to carry adapters.

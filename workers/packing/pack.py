@@ -42,7 +42,7 @@ class Pack:
     Args:
         base: what the slots have in common.
         bare: context in which adapters that others have put on it do nothing.
-        device_memory: says what fits; None where nothing is known of it.
+        device_memory: estimates what fits; None without an estimate.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Pack:
         self._model = PackedModel(base, bare)
         self._slots = Slots(base)
         self._epochs: dict[str, Epoch] = {}
-        """Of the slots that train."""
+        """The slots that train."""
         self._lingering: list[TrainedEpoch] = []
         """Slots that have done their epoch and wait, see `LINGER`."""
         self.max_rows: int | None = None
@@ -118,7 +118,7 @@ class Pack:
         self._lingering = [trained for trained in self._lingering if trained.slot.name != name]
 
     def step(self) -> list[TrainedEpoch]:
-        """Do one micro-step of all that train; return who has done its epoch, or failed."""
+        """Do one micro-step of all that train; return the slots whose epoch has ended."""
         if self._epochs:
             with shared([epoch.meter for epoch in self._epochs.values()]):
                 ended = self._micro_step()

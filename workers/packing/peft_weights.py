@@ -1,6 +1,6 @@
 """The adapter of one trial as peft makes, names and describes it, without the base's weights.
 
-peft is asked on a skeleton: the adapted layers under their own paths, with their shapes and types
+peft is applied to a skeleton: the adapted layers under their own paths, with their shapes and types
 and no memory behind them. So first weights, file names and `adapter_config.json` are peft's own.
 """
 
@@ -29,9 +29,9 @@ class FreshAdapter:
 
     layers: tuple[AdaptedLayer, ...]
     matrices: Matrices
-    """Of the true rank, float32 on the CPU; B is zero unless ``adapter.init`` says otherwise."""
+    """A and B of the true rank, float32 on the CPU; B is zero by default, see ``adapter.init``."""
     scale: float
-    """What B A is multiplied by: alpha / rank, or alpha / sqrt(rank) for rsLoRA."""
+    """Factor of B A: alpha / rank, or alpha / sqrt(rank) for rsLoRA."""
     config: Any
     """peft's `LoraConfig`."""
 
@@ -92,7 +92,7 @@ def from_state(weights: Mapping[str, torch.Tensor], layers: tuple[AdaptedLayer, 
 def _skeleton(linears: Mapping[str, Any]) -> torch.nn.Module:
     """Return a tree of modules with stand-ins for these layers, path -> layer, in their order.
 
-    A stand-in has the shape and type of its layer: all that peft asks for.
+    A stand-in has the shape and type of its layer: all that peft reads.
     """
     root = torch.nn.Module()
     for path, linear in linears.items():

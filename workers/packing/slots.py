@@ -25,7 +25,7 @@ class Slots:
         self._arenas: dict[PackLayout, Arena] = {}
         self._slots: dict[str, PackedSlot] = {}
         self._segments: list[BatchSegment] = []
-        """What `training_segments` returned last."""
+        """The last result of `training_segments`."""
         self._trained_names: tuple[str, ...] | None = None
         """The slots it was for; None once a slot has joined or left."""
 

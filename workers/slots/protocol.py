@@ -1,6 +1,6 @@
 """The protocol of trainers: in turns (`workers.slots.sequential`) or packed (`workers.packing`).
 
-A host does not ask which of them trains a slot.
+To a host both are alike.
 """
 
 from collections.abc import Mapping, Sequence
@@ -93,7 +93,7 @@ class Trainer(Protocol):
         """Forget what is left of a slot's epoch; nothing for one that is not being trained."""
 
     def step(self) -> list[TrainedEpoch]:
-        """Take one step of those that train; return who has done its epoch, or failed."""
+        """Take one step of those that train; return the slots whose epoch has ended."""
 
     def predict(self, names: Sequence[str], evaluator: Evaluator, beams: int) -> list[Written]:
         """Let these slots write captions."""

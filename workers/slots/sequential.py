@@ -28,7 +28,7 @@ class _OpenEpoch:
         self.slot, self.examples, self.rows = slot, examples, rows
         self.meter = Meter(slot.adapted.base.device)
         self.losses: list[float] = []
-        """Of the steps taken."""
+        """The losses of the steps taken."""
         self.resume()
 
     def resume(self) -> None:
@@ -52,7 +52,7 @@ class SequentialTrainer:
 
     Args:
         base: what the slots have in common.
-        device_memory: says what fits; None where nothing is known of it.
+        device_memory: estimates what fits; None without an estimate.
     """
 
     def __init__(self, base: Base, device_memory: DeviceMemory | None = None) -> None:

@@ -101,9 +101,9 @@ class Jvm:
     def _death(self) -> JavaDiedError:
         code = self._process.wait()
         self._stderr.seek(0)
-        said = self._stderr.read().decode(errors="replace").strip()[-500:]
+        output = self._stderr.read().decode(errors="replace").strip()[-500:]
         return JavaDiedError(
-            f"METEOR's Java ended with code {code}, as did the one before it; it said {said!r}. "
+            f"METEOR's Java ended with code {code}, as did the one before it: {output!r}. "
             "It needs up to 0.6 GiB of free memory; code -9 mostly means that there was less"
         )
 

@@ -45,7 +45,7 @@ def tokens(several: Sequence[Sequence[str]]) -> list[list[str]]:
     if done.returncode or found[-1] != _SENTINEL or len(found) != len(lines):
         raise RuntimeError(
             f"the PTB tokenizer returned {len(found) - 1} of {len(lines) - 1} captions and ended "
-            f"with code {done.returncode}; it said {done.stderr.decode(errors='replace')[-500:]!r}"
+            f"with code {done.returncode}: {done.stderr.decode(errors='replace')[-500:]!r}"
         )
     # At plain spaces only: the no-break space of "2 1/2" and of telephone numbers is within a word.
     words = ((word for word in line.rstrip().split(" ") if word not in _DROPPED) for line in found)

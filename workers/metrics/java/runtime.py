@@ -34,7 +34,7 @@ _OPTIONS = (
 
 
 class JavaMissingError(RuntimeError):
-    """No Java that runs; the message says what was looked for and how to fix it."""
+    """No Java that runs; the message has what was looked for and how to fix it."""
 
 
 def java() -> Path:
@@ -67,8 +67,8 @@ def java_version() -> str:
         raise JavaMissingError(f"{path} does not run ({error}); {_FIX}") from error
     version = re.search(r'version "([^"]+)"', done.stderr)
     if done.returncode or not version:
-        said = (done.stderr + done.stdout).strip()
-        raise JavaMissingError(f"`{path} -version` failed, it said {said!r}; {_FIX}")
+        output = (done.stderr + done.stdout).strip()
+        raise JavaMissingError(f"`{path} -version` failed, its output: {output!r}; {_FIX}")
     return version[1]
 
 

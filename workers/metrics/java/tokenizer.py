@@ -8,7 +8,7 @@ on what the tokens of a word depend. Of words of ASCII letters, digits, hyphens,
 commas only those that end with a digit look past the white space behind them, for a digit that
 the next word begins with (``2 1/2``, telephone numbers). At the end of a line, with a period
 behind, abbreviations look at the next line: whether it is empty, or begins with a capital or a
-digit. No word looks back. So each word is asked for once, in all places that may differ, and
+digit. No word looks back. So each word is tokenized once, in all places that may differ, and
 tokens that are the same in all of them are so everywhere.
 """
 
@@ -39,16 +39,16 @@ class Vocabulary:
         """Word -> its tokens; None if they depend on its place."""
 
     def learn(self, lines: Iterable[str]) -> None:
-        """Ask the PTB tokenizer for those words of the lines that are new; raises what it raises.
+        """Tokenize those words of the lines that are new; raises as the PTB tokenizer does.
 
-        All are asked for in one run of Java; without new words there is none.
+        All take one run of Java; without new words there is none.
         """
         words = dict.fromkeys(word for line in lines for word in _WORD.findall(line))
         room = max(0, _KEPT - len(self._tokens))
         new = [word for word in words if word not in self._tokens][:room]
         behind = {word: _BEHIND_PERIOD if word.endswith(".") else _BEHIND for word in new}
-        asked = [f"{word}{each}".split("\n") for word in new for each in behind[word]]
-        found = iter(ptb.tokens(asked))
+        lines_of = [f"{word}{each}".split("\n") for word in new for each in behind[word]]
+        found = iter(ptb.tokens(lines_of))
         for word in new:
             own = {each: next(found)[0] for each in behind[word]}
             expected = {each: own[""] + each.split("\n")[0] for each in own}
