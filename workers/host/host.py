@@ -19,7 +19,7 @@ from workers.memory.fit import Device
 from workers.memory.footprint import Correction
 from workers.recipe import Recipe
 from workers.report import Done, Report
-from workers.slots.protocol import Trainer, TrialSlot
+from workers.slots.protocol import TrialSlot
 
 
 class Host:
@@ -58,21 +58,17 @@ class Host:
         for field_name, reason in combinations.conflicts(recipe):
             raise ValueError(f"{field_name} {reason}")
         self.residents.scoring.scorer(recipe)  # its Java process starts while the base loads
-        trainer = self.residents.trainer(recipe)
-        slot = trainer.admit(name, recipe)
-        self._place(name, slot, trainer)
+        slot = self._open(name, recipe)
         baseline = self.residents.zero_shot(recipe)
         return replace(baseline, metrics={**baseline.metrics, **measures.adapter(slot.weights())})
 
     def restore(self, name: str, recipe: Recipe, folder: Path) -> None:
         """Open a slot that resumes from a snapshot: alone or in an equal pack bit-identically."""
-        trainer = self.residents.trainer(recipe)
-        self._place(name, trainer.restore(name, recipe, folder), trainer)
+        self._open(name, recipe).restore(folder)
 
     def start_from_adapter(self, name: str, recipe: Recipe, folder: Path, rung: int) -> None:
         """Open a slot that begins with an adapter which was trained for `rung` epochs."""
-        trainer = self.residents.trainer(recipe)
-        self._place(name, trainer.start_from_adapter(name, recipe, folder, rung), trainer)
+        self._open(name, recipe).load_adapter(folder, rung)
 
     def begin(self, name: str) -> None:
         """Let the slot be trained for one rung and scored, by the steps that follow.
@@ -128,11 +124,11 @@ class Host:
 
         Raises RuntimeError for a slot that is at work: only at a rung is all of it known.
         """
-        self._idle(name).trainer.snapshot(name, folder)
+        self._idle(name).slot.snapshot(folder)
 
     def export(self, name: str, folder: Path) -> None:
         """Write the slot's adapter as plain peft loads it."""
-        self._slot(name).trainer.export(name, folder)
+        self._slot(name).slot.export(folder)
 
     def evict(self, name: str) -> None:
         """Close a slot with its work; nothing for an unknown one."""
@@ -170,9 +166,12 @@ class Host:
             self.evict(name)
         self.residents.close()
 
-    def _place(self, name: str, slot: TrialSlot, trainer: Trainer) -> None:
+    def _open(self, name: str, recipe: Recipe) -> TrialSlot:
+        trainer = self.residents.trainer(recipe)
+        slot = trainer.admit(name, recipe)
         self._slots[name] = Placed(slot, trainer)
-        self.residents.device_memory.open(name, slot.recipe)
+        self.residents.device_memory.open(name, recipe)
+        return slot
 
     def _slot(self, name: str) -> Placed:
         if name not in self._slots:

@@ -7,8 +7,7 @@ docs/packing.md explains it with a figure. Read in this order:
 3. `low_rank`, `linear`: the arithmetic of one layer, forward and backward;
 4. `dropout`: random numbers that do not depend on neighbours;
 5. `peft_weights`: first weights and files, which are peft's own;
-6. `slot`: one trial and its pass through an epoch;
+6. `slot`, `epoch`: one trial, its files, and its pass through an epoch;
 7. `micro_batch`, `model`: how a pass is put together;
-8. `slots`, `pack`: the slots of a pack, and their trainer;
-9. `snapshots`: slots on disk.
+8. `slots`, `pack`: the slots of a pack, and their trainer.
 """

@@ -10,8 +10,8 @@ from workers.encoding.collation import IGNORED, Batch
 from workers.families.base import Base
 from workers.packing import dropout
 from workers.packing.dropout import DropoutMasks
+from workers.packing.epoch import SlotExamples
 from workers.packing.model import BatchSegment
-from workers.packing.slot import SlotExamples
 from workers.recipe import Recipe
 
 T = TypeVar("T")

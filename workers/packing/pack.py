@@ -21,10 +21,11 @@ from workers.measures import shared
 from workers.memory import errors
 from workers.memory.device import DeviceMemory
 from workers.models.adapters import read_weights
-from workers.packing import peft_weights, snapshots
+from workers.packing import peft_weights
+from workers.packing.epoch import Epoch, SlotExamples
 from workers.packing.micro_batch import dropout_masks, micro_batch, training_batch
 from workers.packing.model import Bare, PackedModel
-from workers.packing.slot import Epoch, PackedSlot, SlotExamples
+from workers.packing.slot import PackedSlot
 from workers.packing.slots import Slots
 from workers.recipe import Recipe
 from workers.report import Prediction
@@ -81,31 +82,11 @@ class Pack:
         """
         return self._slots.admit(name, recipe)
 
-    def restore(self, name: str, recipe: Recipe, folder: Path) -> PackedSlot:
-        """Open a slot that resumes from a snapshot, in whatever pack it is now."""
-        slot = self._slots.admit(name, recipe)
-        snapshots.read(slot, folder)
-        return slot
-
-    def start_from_adapter(self, name: str, recipe: Recipe, folder: Path, rung: int) -> PackedSlot:
-        """Open a slot that begins with an adapter which was trained for `rung` epochs."""
-        slot = self._slots.admit(name, recipe)
-        snapshots.read_adapter(slot, folder, rung)
-        return slot
-
     def evict(self, name: str) -> None:
         """Close a slot, in whatever it is doing; the others are not affected."""
         self.drop(name)
         self._slots.evict(name)
         self.max_rows = self.max_slots = None  # the one that left may have been what did not fit
-
-    def snapshot(self, name: str, folder: Path) -> None:
-        """Write all that `restore` needs; complete only when this returns."""
-        snapshots.write(self._slots[name], folder)
-
-    def export(self, name: str, folder: Path) -> None:
-        """Write the slot's adapter as plain peft loads it."""
-        snapshots.export(self._slots[name], folder)
 
     def begin(self, name: str, examples: Examples) -> None:
         """Let a slot be trained for its next epoch, from the next step on."""

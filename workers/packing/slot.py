@@ -1,39 +1,25 @@
-"""One trial of a pack: its optimizer, its place in the data, and its losses."""
+"""One trial of a pack: its adapter, its optimizer, and their files.
 
-import math
-from collections.abc import Sequence
+The files are the same as those of a slot that trains by itself. So a trial may be trained in a pack
+before and by itself after, or the other way round: weights and moments of AdamW are written layer
+by layer, with their true rank, not as rows of an arena.
+"""
+
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 
-from workers.encoding.collation import TokenizedExample
-from workers.families.base import Encoded
-from workers.measures import Meter
+from workers.models.adapters import read_weights
+from workers.packing import peft_weights
 from workers.packing.arena import Arena, Matrices
-from workers.packing.dropout import row_key
 from workers.packing.peft_weights import FreshAdapter
 from workers.recipe import Recipe
-from workers.slots.protocol import TrainedEpoch
-from workers.training.loop import (
-    Examples,
-    epoch_windows,
-    learning_rate,
-    not_finite,
-    steps_per_epoch,
-)
+from workers.slots import snapshots
 
-
-@dataclass(frozen=True, kw_only=True)
-class SlotExamples:
-    """The examples that one slot has in one micro-step."""
-
-    images: Sequence[Encoded]
-    rows: Sequence[TokenizedExample]
-    """As tokens, one for each image."""
-    keys: tuple[int, ...]
-    """For dropout, see `workers.packing.dropout.row_key`."""
-    tokens: int
-    """Learned tokens of the whole optimizer step that they are part of."""
+_MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 @dataclass
@@ -80,119 +66,65 @@ class PackedSlot:
         assert self.parameter.grad is not None  # a view of the arena's
         return self.parameter.grad
 
+    def export(self, folder: Path) -> None:
+        """Write the adapter as plain peft loads it."""
+        weights = self.matrices(self.parameter.data)
+        peft_weights.save(folder, weights, self.fresh.config, self.recipe.model.base)
 
-class Epoch:
-    """One slot's pass through one epoch, optimizer step by optimizer step."""
+    def snapshot(self, folder: Path) -> None:
+        """Write all that `restore` needs; complete only when this returns."""
+        self.export(folder)
+        state = {"optimizer": self._optimizer_state(), "random": None, "device_random": None}
+        snapshots.write(folder, state, self.rung, self.unhealthy_rungs, self.recipe)
 
-    def __init__(self, slot: PackedSlot, examples: Examples) -> None:
-        self.slot = slot
-        self.meter = Meter(slot.parameter.device)
-        self.loss = math.nan
-        """Mean over the optimizer steps, once the epoch is over."""
-        self.error: Exception | None = None
-        """Why the slot cannot continue."""
-        self._examples = examples
-        self._train = slot.recipe.train
-        self._windows = epoch_windows(len(examples.pairs), slot.rung, self._train)
-        self._per_epoch = steps_per_epoch(len(examples.pairs), self._train)
-        self._opened: list[int] = []
-        """Examples of the optimizer step."""
-        self._window: list[int] = []
-        """Those of them that are not taken yet."""
-        self._tokens = 0
-        self._place = 0
-        """Examples of this epoch before the rest of the window."""
-        self._step = -1
-        """Optimizer step of this epoch, from 0."""
-        self._losses: list[torch.Tensor] = []
-        """Loss of each optimizer step so far, on the device."""
-        self._read: list[float] = []
-        """Those of the steps that had ended at the last look."""
-        self._open_window()
+    def restore(self, folder: Path) -> None:
+        """Take the state that a slot of either kind wrote; raises as `snapshots.read` does."""
+        state, cursor = snapshots.read(folder)
+        self.load_adapter(folder, cursor["rung"])
+        self.unhealthy_rungs = cursor["ailing"]
+        self._load_optimizer(state["optimizer"])
 
-    @property
-    def remaining(self) -> int:
-        """Examples before the next optimizer step; 0 once the epoch is over."""
-        return len(self._window)
+    def load_adapter(self, folder: Path, rung: int) -> None:
+        """Begin with the adapter in `folder`, which was trained for `rung` epochs."""
+        saved = peft_weights.from_state(read_weights(folder), self.fresh.layers)
+        self.arena.layout.packed(saved, self.parameter.data)
+        self.rung = rung
 
-    @property
-    def left(self) -> float:
-        """Share of the epoch's examples that are to come."""
-        return 1.0 - self._place / len(self._examples.pairs)
+    def _optimizer_state(self) -> dict[str, Any]:
+        """Return the state of an AdamW over A and B of each layer, in their order.
 
-    def rewind(self) -> None:
-        """Take back what was taken since the last optimizer step: its gradient is lost."""
-        self._place -= len(self._opened) - len(self._window)
-        self._window = list(self._opened)
-        self._losses[-1] = torch.zeros_like(self._losses[-1])
-        self.slot.forget_gradient()
-
-    def take(self, most: int) -> SlotExamples:
-        """Return the next examples of the optimizer step: at most so many, at least one.
-
-        Raises what reading their images raises.
+        That is what a slot that trains alone has. The pack's own AdamW has one flat weight, whose
+        moments (width,) are cut into those of the matrices, of the true rank.
         """
-        positions, self._window = self._window[:most], self._window[most:]
-        places = range(self._place, self._place + len(positions))
-        self._place += len(positions)
-        return SlotExamples(
-            images=self._examples.images(positions),
-            rows=self._examples.rows(positions),
-            keys=tuple(row_key(self._train.seed, self.slot.rung, place) for place in places),
-            tokens=self._tokens,
-        )
+        saved = self.optimizer.state_dict()
+        number = 2 * len(self.fresh.layers)
+        group = {**saved["param_groups"][0], "params": list(range(number))}
+        own: Mapping[str, torch.Tensor] | None = saved["state"].get(0)
+        if own is None:  # it has made no step yet
+            return {"state": {}, "param_groups": [group]}
+        state = {index: {"step": own["step"].clone()} for index in range(number)}
+        for moment in _MOMENTS:
+            pairs = self.matrices(own[moment]).values()
+            for index, matrix in enumerate(matrix for pair in pairs for matrix in pair):
+                state[index][moment] = matrix.clone()
+        return {"state": state, "param_groups": [group]}
 
-    def add(self, loss: torch.Tensor) -> None:
-        """Add the loss of what was taken, and step where that ended an optimizer step."""
-        self._losses[-1] = self._losses[-1] + loss
-        if self._window:
-            return
-        train, slot = self._train, self.slot
-        done = slot.rung * self._per_epoch + self._step
-        rate = learning_rate(done, train.epochs * self._per_epoch, train)
-        slot.optimizer.param_groups[0]["lr"] = rate
-        if train.max_grad_norm is not None:
-            slot.clip_gradient(train.max_grad_norm)
-        slot.optimizer.step()
-        slot.forget_gradient()
-        self._open_window()
+    def _load_optimizer(self, saved: Mapping[str, Any]) -> None:
+        """Load what `_optimizer_state` returned; hyperparameters stay the slot's own.
 
-    def check(self) -> None:
-        """Look at the losses since the last look, which waits for the device.
-
-        Raises `NonFiniteLossError` for the first one that is not finite.
+        The moments of padding are zero, as those of weights whose gradient was always zero.
         """
-        losses: list[float] = torch.stack(self._losses[len(self._read) :]).tolist()
-        for step, loss in enumerate(losses, len(self._read)):
-            if not math.isfinite(loss):
-                before = self.slot.rung * self._per_epoch
-                raise not_finite(loss, before + step, self.slot.rung, self._train)
-        self._read += losses[:-1] if self.remaining else losses
-
-    def finish(self) -> None:
-        """Set the loss of the epoch, which is over, and count its rung; raises as `check` does."""
-        self.check()
-        self.loss = sum(self._read) / len(self._read)
-        self.slot.rung += 1
-
-    def trained(self) -> TrainedEpoch:
-        """Return what has become of the slot, whose epoch has ended."""
-        return TrainedEpoch(
-            slot=self.slot,
-            loss=self.loss,
-            seconds=self.meter.seconds,
-            truncated=self._examples.truncated,
-            meter=self.meter,
-            error=self.error,
-        )
-
-    def _open_window(self) -> None:
-        """Begin the next optimizer step, if there is one left."""
-        batches = next(self._windows, None)
-        if batches is None:
+        if not saved["state"]:
             return
-        self._step += 1
-        self._opened = [position for batch in batches for position in batch]
-        self._window = list(self._opened)
-        self._tokens = sum(len(row.target) for row in self._examples.rows(self._window))
-        self._losses.append(torch.zeros((), device=self.slot.parameter.device))
+        state = {"step": saved["state"][0]["step"]}
+        for moment in _MOMENTS:
+            row = torch.zeros_like(self.parameter.data)
+            own = [saved["state"][index][moment] for index in range(2 * len(self.fresh.layers))]
+            named = {
+                layer.path: (a, b)
+                for layer, a, b in zip(self.fresh.layers, own[::2], own[1::2], strict=True)
+            }
+            self.arena.layout.packed(named, row)
+            state[moment] = row
+        group = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": {0: state}, "param_groups": group})

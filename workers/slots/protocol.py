@@ -30,6 +30,21 @@ class TrialSlot(Protocol):
     def weights(self) -> Sequence[torch.Tensor]:
         """Return the trained weights, of their true shapes."""
 
+    def export(self, folder: Path) -> None:
+        """Write the adapter as plain peft loads it."""
+
+    def snapshot(self, folder: Path) -> None:
+        """Write all that `restore` needs; complete only when this returns."""
+
+    def restore(self, folder: Path) -> None:
+        """Take the state that a slot of either kind wrote, on a new slot.
+
+        Raises FileNotFoundError for an incomplete snapshot.
+        """
+
+    def load_adapter(self, folder: Path, rung: int) -> None:
+        """Begin with the adapter in `folder`, which was trained for `rung` epochs."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedEpoch:
@@ -71,20 +86,8 @@ class Trainer(Protocol):
     def admit(self, name: str, recipe: Recipe) -> TrialSlot:
         """Open a slot for a new trial; the seed decides its weights."""
 
-    def restore(self, name: str, recipe: Recipe, folder: Path) -> TrialSlot:
-        """Open a slot that resumes from a snapshot, of either kind of trainer."""
-
-    def start_from_adapter(self, name: str, recipe: Recipe, folder: Path, rung: int) -> TrialSlot:
-        """Open a slot that begins with an adapter which was trained for `rung` epochs."""
-
     def evict(self, name: str) -> None:
         """Close a slot, in whatever it is doing; nothing of it stays."""
-
-    def snapshot(self, name: str, folder: Path) -> None:
-        """Write all that `restore` needs; complete only when this returns."""
-
-    def export(self, name: str, folder: Path) -> None:
-        """Write the slot's adapter as plain peft loads it."""
 
     def begin(self, name: str, examples: Examples) -> None:
         """Let a slot be trained for its next epoch."""

@@ -78,30 +78,12 @@ class SequentialTrainer:
         self._slots[name] = Slot.new(name, recipe, self.adapted)
         return self._slots[name]
 
-    def restore(self, name: str, recipe: Recipe, folder: Path) -> Slot:
-        """Open a slot that resumes from a snapshot, bit-identically on a CPU."""
-        self._slots[name] = Slot.restored(name, recipe, self.adapted, folder)
-        return self._slots[name]
-
-    def start_from_adapter(self, name: str, recipe: Recipe, folder: Path, rung: int) -> Slot:
-        """Open a slot that begins with an adapter which was trained for `rung` epochs."""
-        self._slots[name] = Slot.started_from_adapter(name, recipe, self.adapted, folder, rung)
-        return self._slots[name]
-
     def evict(self, name: str) -> None:
         """Close a slot, in whatever it is doing; nothing of it stays."""
         self.drop(name)
         self._rows.pop(name, None)
         del self._slots[name]
         self.adapted.detach(name)
-
-    def snapshot(self, name: str, folder: Path) -> None:
-        """Write all that `restore` needs; complete only when this returns."""
-        self._slots[name].snapshot(folder)
-
-    def export(self, name: str, folder: Path) -> None:
-        """Write the slot's adapter as plain peft loads it."""
-        self.adapted.save(name, folder, self._slots[name].recipe.model.base)
 
     def begin(self, name: str, examples: Examples) -> None:
         """Let a slot be trained for its next epoch."""

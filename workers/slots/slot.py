@@ -83,9 +83,13 @@ class Slot:
             if self.device_random is not None:
                 self.device_random = torch.cuda.get_rng_state(device)
 
-    def snapshot(self, folder: Path) -> None:
-        """Write all that `restored` needs to resume bit-identically."""
+    def export(self, folder: Path) -> None:
+        """Write the adapter as plain peft loads it."""
         self.adapted.save(self.name, folder, self.recipe.model.base)
+
+    def snapshot(self, folder: Path) -> None:
+        """Write all that `restore` needs to resume bit-identically; complete when this returns."""
+        self.export(folder)
         state = {
             "optimizer": self.optimizer.state_dict(),
             "random": self.random,
@@ -93,32 +97,18 @@ class Slot:
         }
         snapshots.write(folder, state, self.rung, self.unhealthy_rungs, self.recipe)
 
-    @classmethod
-    def restored(cls, name: str, recipe: Recipe, adapted: AdaptedBase, folder: Path) -> "Slot":
-        """Return the slot that `snapshot` wrote to `folder`.
-
-        Raises FileNotFoundError for an incomplete snapshot.
-        """
+    def restore(self, folder: Path) -> None:
+        """Take the state that a slot of either kind wrote; raises as `snapshots.read` does."""
         state, cursor = snapshots.read(folder)
-        slot = cls.new(name, recipe, adapted)
-        adapted.load_weights(name, read_weights(folder))
-        slot.optimizer.load_state_dict(state["optimizer"])
-        for group in slot.optimizer.param_groups:
-            group["weight_decay"] = recipe.train.weight_decay  # may be another trial's snapshot
+        self.load_adapter(folder, cursor["rung"])
+        self.unhealthy_rungs = cursor["ailing"]
+        self.optimizer.load_state_dict(state["optimizer"])
+        for group in self.optimizer.param_groups:  # may be another trial's snapshot
+            group["weight_decay"] = self.recipe.train.weight_decay
         if state["random"] is not None:  # a slot of a pack has none
-            slot.random, slot.device_random = state["random"], state["device_random"]
-        slot.rung, slot.unhealthy_rungs = cursor["rung"], cursor["ailing"]
-        return slot
+            self.random, self.device_random = state["random"], state["device_random"]
 
-    @classmethod
-    def started_from_adapter(
-        cls, name: str, recipe: Recipe, adapted: AdaptedBase, folder: Path, rung: int
-    ) -> "Slot":
-        """Return a slot that begins with the adapter in `folder`, trained for `rung` epochs.
-
-        Its optimizer is new and its random state that of its seed.
-        """
-        slot = cls.new(name, recipe, adapted)
-        adapted.load_weights(name, read_weights(folder))
-        slot.rung = rung
-        return slot
+    def load_adapter(self, folder: Path, rung: int) -> None:
+        """Begin with the adapter in `folder`, trained for `rung` epochs, and a new optimizer."""
+        self.adapted.load_weights(self.name, read_weights(folder))
+        self.rung = rung

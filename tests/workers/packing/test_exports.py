@@ -61,7 +61,7 @@ def test_exported_adapters_write_the_pack_s_captions_in_plain_peft(
     (untrained,) = evaluator(base).predict(base.model, beams)
     losses = trained.losses(names, evaluator(base))
     for name, own, loss in zip(names, written, losses, strict=True):
-        trained.export(name, tmp_path / name)
+        trained._slots[name].export(tmp_path / name)
         fresh = load_base(recipes[name].model, base.quantization, CPU)
         model = PeftModel.from_pretrained(fresh.model, tmp_path / name)
         (captions,) = evaluator(fresh).predict(model, beams)
@@ -89,7 +89,7 @@ def test_saved_adapters_write_in_the_slots_stead(
     """Whatever the slots themselves have become, and they keep that."""
     own = trained.predict(["one", "two"], evaluator(base), beams)
     for name in ("one", "two"):
-        trained.export(name, tmp_path / name)
+        trained._slots[name].export(tmp_path / name)
         trained._slots[name].parameter.data.mul_(-3.0)
     before = trained._slots["one"].parameter.clone()
     folders = {name: tmp_path / name for name in ("one", "two")}
@@ -106,8 +106,7 @@ def test_new_slots_have_the_files_and_first_weights_that_peft_gives(
 ):
     recipe = recipes[name].with_point({"adapter.init": init})
     pack, adapted = Pack(base), AdaptedBase(base)
-    pack.admit(name, recipe)
-    pack.export(name, tmp_path / "packed")
+    pack.admit(name, recipe).export(tmp_path / "packed")
     adapted.attach(name, recipe.adapter, recipe.train.seed)
     adapted.save(name, tmp_path / "alone", recipe.model.base)
     adapted.detach(name)

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from workers.models.loading import load_base
+from workers.packing.epoch import SlotExamples
 from workers.packing.micro_batch import micro_batch, training_batch
-from workers.packing.slot import SlotExamples
 
 CPU = torch.device("cpu")
 
