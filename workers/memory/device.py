@@ -117,17 +117,13 @@ class DeviceMemory:
 
     def trained(self, names: Sequence[str], rows: int) -> None:
         """Compare what a step of these trials took, with so many rows of each."""
-        reading = self._read()
-        own = self._known(names) if reading else []
-        if own and reading:
+        if (reading := self._read()) and (own := self._known(names)):
             estimated = rows * sum(each.expected.step for each in own)
             self.correction = self.correction.after_step(estimated, reading)
 
     def wrote(self, names: Sequence[str], beams: int, images: int) -> None:
         """Compare what the captions of these trials took, written together for so many images."""
-        reading = self._read()
-        own = self._known(names) if reading else []
-        if own and reading:
+        if (reading := self._read()) and (own := self._known(names)):
             estimated = sum(each.captions(beams, images) for each in own)
             self.correction = self.correction.after_captions(estimated, reading)
 

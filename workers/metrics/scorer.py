@@ -94,13 +94,12 @@ class Scorer:
 
     def _scored(self, candidates: Forms) -> Scored:
         statistics = self._cache.statistics(candidates)
-        finished = [m.finished(bound, statistics[m.name]) for m, bound in self._bound.items()]
-        return Scored(
-            ids=tuple(self._given),
-            corpus={key: value for corpus, _ in finished for key, value in corpus.items()},
-            images={key: value for _, images in finished for key, value in images.items()},
-            statistics=statistics,
-        )
+        corpus: dict[str, float] = {}
+        images: dict[str, Array] = {}
+        for metric, bound in self._bound.items():
+            own = metric.finished(bound, statistics[metric.name])
+            corpus, images = corpus | own[0], images | own[1]
+        return Scored(tuple(self._given), corpus, images, statistics)
 
     def close(self) -> None:
         """Let go of what `start` began; a later `score` starts it again."""

@@ -5,10 +5,8 @@ before and by itself after, or the other way round: weights and moments of AdamW
 by layer, with their true rank, not as rows of an arena.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -72,59 +70,50 @@ class PackedSlot:
         peft_weights.save(folder, weights, self.fresh.config, self.recipe.model.base)
 
     def snapshot(self, folder: Path) -> None:
-        """Write all that `restore` needs; complete only when this returns."""
+        """Write all that `restore` needs; complete only when this returns.
+
+        The pack's AdamW has one flat weight. Its moments (width,) are cut into those of A and B of
+        each layer, in their order and of their true rank: the state of a slot that trains alone.
+        """
         self.export(folder)
-        state = {"optimizer": self._optimizer_state(), "random": None, "device_random": None}
-        snapshots.write(folder, state, self.rung, self.unhealthy_rungs, self.recipe)
+        saved = self.optimizer.state_dict()
+        number = 2 * len(self.fresh.layers)
+        group = {**saved["param_groups"][0], "params": list(range(number))}
+        state: dict[int, dict[str, torch.Tensor]] = {}
+        if saved["state"]:  # it has made a step
+            own = saved["state"][0]
+            state = {index: {"step": own["step"].clone()} for index in range(number)}
+            for moment in _MOMENTS:
+                pairs = self.matrices(own[moment]).values()
+                for index, matrix in enumerate(matrix for pair in pairs for matrix in pair):
+                    state[index][moment] = matrix.clone()
+        optimizer = {"state": state, "param_groups": [group]}
+        snapshot = {"optimizer": optimizer, "random": None, "device_random": None}
+        snapshots.write(folder, snapshot, self.rung, self.unhealthy_rungs, self.recipe)
 
     def restore(self, folder: Path) -> None:
-        """Take the state that a slot of either kind wrote; raises as `snapshots.read` does."""
-        state, cursor = snapshots.read(folder)
+        """Take the state that a slot of either kind wrote; raises as `snapshots.read` does.
+
+        Hyperparameters stay the slot's own. The moments of padding are zero, as those of weights
+        whose gradient was always zero.
+        """
+        snapshot, cursor = snapshots.read(folder)
         self.load_adapter(folder, cursor["rung"])
         self.unhealthy_rungs = cursor["ailing"]
-        self._load_optimizer(state["optimizer"])
+        saved = snapshot["optimizer"]["state"]
+        if not saved:
+            return
+        state = {"step": saved[0]["step"]}
+        for moment in _MOMENTS:
+            own = [saved[index][moment] for index in range(2 * len(self.fresh.layers))]
+            layers = zip(self.fresh.layers, own[::2], own[1::2], strict=True)
+            state[moment] = torch.zeros_like(self.parameter.data)
+            self.arena.layout.packed({layer.path: (a, b) for layer, a, b in layers}, state[moment])
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": {0: state}, "param_groups": groups})
 
     def load_adapter(self, folder: Path, rung: int) -> None:
         """Begin with the adapter in `folder`, which was trained for `rung` epochs."""
         saved = peft_weights.from_state(read_weights(folder), self.fresh.layers)
         self.arena.layout.packed(saved, self.parameter.data)
         self.rung = rung
-
-    def _optimizer_state(self) -> dict[str, Any]:
-        """Return the state of an AdamW over A and B of each layer, in their order.
-
-        That is what a slot that trains alone has. The pack's own AdamW has one flat weight, whose
-        moments (width,) are cut into those of the matrices, of the true rank.
-        """
-        saved = self.optimizer.state_dict()
-        number = 2 * len(self.fresh.layers)
-        group = {**saved["param_groups"][0], "params": list(range(number))}
-        own: Mapping[str, torch.Tensor] | None = saved["state"].get(0)
-        if own is None:  # it has made no step yet
-            return {"state": {}, "param_groups": [group]}
-        state = {index: {"step": own["step"].clone()} for index in range(number)}
-        for moment in _MOMENTS:
-            pairs = self.matrices(own[moment]).values()
-            for index, matrix in enumerate(matrix for pair in pairs for matrix in pair):
-                state[index][moment] = matrix.clone()
-        return {"state": state, "param_groups": [group]}
-
-    def _load_optimizer(self, saved: Mapping[str, Any]) -> None:
-        """Load what `_optimizer_state` returned; hyperparameters stay the slot's own.
-
-        The moments of padding are zero, as those of weights whose gradient was always zero.
-        """
-        if not saved["state"]:
-            return
-        state = {"step": saved["state"][0]["step"]}
-        for moment in _MOMENTS:
-            row = torch.zeros_like(self.parameter.data)
-            own = [saved["state"][index][moment] for index in range(2 * len(self.fresh.layers))]
-            named = {
-                layer.path: (a, b)
-                for layer, a, b in zip(self.fresh.layers, own[::2], own[1::2], strict=True)
-            }
-            self.arena.layout.packed(named, row)
-            state[moment] = row
-        group = self.optimizer.state_dict()["param_groups"]
-        self.optimizer.load_state_dict({"state": {0: state}, "param_groups": group})

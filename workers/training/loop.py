@@ -169,35 +169,25 @@ def train_epoch(
         batches = [examples.batch(base, chosen) for chosen in window]
         if not (model.training and base.model.training):  # to walk all modules takes its time
             model.train()
+        tokens = [collation.predicted_tokens(base, batch["labels"]) for batch in batches]
+        loss = 0.0
         with checkpointing(base, train.activation_checkpointing):
-            loss = _optimizer_step(base, model, optimizer, batches, train)
+            for batch, count in zip(batches, tokens, strict=True):
+                part = token_loss(base, model, batch, train.label_smoothing)
+                part = part * (count / sum(tokens))
+                part.backward()  # type: ignore[no-untyped-call]
+                loss += part.item()
+        if train.max_grad_norm is not None:
+            parameters = [p for group in optimizer.param_groups for p in group["params"]]
+            torch.nn.utils.clip_grad_norm_(parameters, train.max_grad_norm)
+        try:
+            optimizer.step()
+        except RuntimeError as error:
+            raise OptimizerError(f"the optimizer cannot step: {error}") from error
+        optimizer.zero_grad(set_to_none=True)
         if not math.isfinite(loss):
             raise not_finite(loss, done, epoch, train)
         yield loss
-
-
-def _optimizer_step(
-    base: Base,
-    model: Any,
-    optimizer: torch.optim.Optimizer,
-    batches: Sequence[Batch],
-    train: Train,
-) -> float:
-    tokens = [collation.predicted_tokens(base, batch["labels"]) for batch in batches]
-    total = 0.0
-    for batch, count in zip(batches, tokens, strict=True):
-        loss = token_loss(base, model, batch, train.label_smoothing) * (count / sum(tokens))
-        loss.backward()  # type: ignore[no-untyped-call]
-        total += loss.item()
-    if train.max_grad_norm is not None:
-        parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        torch.nn.utils.clip_grad_norm_(parameters, train.max_grad_norm)
-    try:
-        optimizer.step()
-    except RuntimeError as error:
-        raise OptimizerError(f"the optimizer cannot step: {error}") from error
-    optimizer.zero_grad(set_to_none=True)
-    return total
 
 
 def token_loss(base: Base, model: Any, batch: Batch, smoothing: float = 0.0) -> torch.Tensor:
