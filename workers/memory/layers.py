@@ -107,7 +107,6 @@ class Block:
 class Tower:
     """A stack of blocks."""
 
-    path: str
     kind: Kind
     blocks: tuple[Block, ...]
 
@@ -130,7 +129,7 @@ class Architecture:
         paths = dict.fromkeys(m["tower"] for m in numbered if _QUERY.fullmatch(m["rest"]))
         blocks = {path: _blocks(path, shapes) for path in paths}
         kinds = _kinds(files.model_type, blocks)
-        towers = (Tower(path=path, kind=kinds[path], blocks=own) for path, own in blocks.items())
+        towers = (Tower(kind=kinds[path], blocks=own) for path, own in blocks.items())
         found = tuple(sorted(towers, key=lambda tower: get_args(Kind).index(tower.kind)))
         inside = tuple(f"{block.path}." for tower in found for block in tower.blocks)
         outside = [name for name in files.shapes if not name.startswith(inside)]

@@ -120,10 +120,6 @@ class Arena:
         self._gradients = torch.zeros(0, layout.width, device=device)
         self._names: list[str] = []
         self._parameters: dict[str, torch.nn.Parameter] = {}
-        self._front: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
-        """The last result of `leaves`."""
-        self._front_names: tuple[str, ...] | None = None
-        """For whom; None once a row has moved."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -157,19 +153,17 @@ class Arena:
         In the order of `names`, whose rows move to the front for it. What `backward` adds to the
         matrices' gradients is in the gradients of the slots' parameters, which are the same memory.
         """
-        if names != self._front_names:
-            for row, name in enumerate(names):
-                self._swap(self._names.index(name), row)
-            self._place()
-            self._front = self.layout.matrices(self._values[: len(names)])
-            gradients = self.layout.matrices(self._gradients[: len(names)])
-            for path, pair in self._front.items():
-                # A view of what requires no gradient is a leaf; its gradient is added to.
-                for matrix, gradient in zip(pair, gradients[path], strict=True):
-                    matrix.requires_grad_()
-                    matrix.grad = gradient
-            self._front_names = names
-        return self._front
+        for row, name in enumerate(names):
+            self._swap(self._names.index(name), row)
+        self._place()
+        leaves = self.layout.matrices(self._values[: len(names)])
+        gradients = self.layout.matrices(self._gradients[: len(names)])
+        for path, pair in leaves.items():
+            # A view of what requires no gradient is a leaf; its gradient is added to.
+            for matrix, gradient in zip(pair, gradients[path], strict=True):
+                matrix.requires_grad_()
+                matrix.grad = gradient
+        return leaves
 
     def copies(self, names: tuple[str, ...]) -> torch.Tensor:
         """Return a copy of the weights of these slots (slots, width), in this order."""
@@ -184,7 +178,6 @@ class Arena:
 
     def _place(self) -> None:
         """Point the parameters at their rows again."""
-        self._front_names = None
         for row, name in enumerate(self._names):
             self._parameters[name].data = self._values[row]
             self._parameters[name].grad = self._gradients[row]

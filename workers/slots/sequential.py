@@ -75,7 +75,7 @@ class SequentialTrainer:
 
     def admit(self, name: str, recipe: Recipe) -> Slot:
         """Open a slot for a new trial; the seed decides its weights."""
-        self._slots[name] = Slot.new(name, recipe, self.adapted)
+        self._slots[name] = Slot(name, recipe, self.adapted)
         return self._slots[name]
 
     def evict(self, name: str) -> None:

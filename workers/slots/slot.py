@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,38 +13,27 @@ from workers.slots import snapshots
 from workers.training.loop import Examples, train_epoch
 
 
-@dataclass
 class Slot:
     """The whole mutable state of one trial; everything else is shared and frozen."""
 
-    name: str
-    recipe: Recipe
-    adapted: AdaptedBase
-    optimizer: torch.optim.Optimizer
-    random: torch.Tensor
-    """State of torch's CPU generator, for dropout."""
-    device_random: torch.Tensor | None
-    """The same of the GPU's generator; None on a CPU."""
-    rung: int = 0
-    """Epochs done: with the seed, the data cursor."""
-    unhealthy_rungs: int = 0
-    """Rungs with symptoms in a row, up to the last one."""
-
-    @classmethod
-    def new(cls, name: str, recipe: Recipe, adapted: AdaptedBase) -> "Slot":
+    def __init__(self, name: str, recipe: Recipe, adapted: AdaptedBase) -> None:
         """Attach a fresh adapter; the seed decides its weights and its dropout."""
-        adapted.attach(name, recipe.adapter, recipe.train.seed)
-        optimizer = torch.optim.AdamW(
-            adapted.parameters(name),
-            lr=recipe.train.learning_rate,
-            weight_decay=recipe.train.weight_decay,
+        train, device = recipe.train, adapted.base.device
+        adapted.attach(name, recipe.adapter, train.seed)
+        self.name, self.recipe, self.adapted = name, recipe, adapted
+        self.optimizer = torch.optim.AdamW(
+            adapted.parameters(name), lr=train.learning_rate, weight_decay=train.weight_decay
         )
-        device = adapted.base.device
-        seeded = torch.Generator().manual_seed(recipe.train.seed).get_state()
-        on_device = None
+        self.random = torch.Generator().manual_seed(train.seed).get_state()
+        """State of torch's CPU generator, for dropout."""
+        self.device_random: torch.Tensor | None = None
+        """The same of the GPU's generator; None on a CPU."""
         if device.type == "cuda":
-            on_device = torch.Generator(device).manual_seed(recipe.train.seed).get_state()
-        return cls(name, recipe, adapted, optimizer, seeded, on_device)
+            self.device_random = torch.Generator(device).manual_seed(train.seed).get_state()
+        self.rung = 0
+        """Epochs done: with the seed, the data cursor."""
+        self.unhealthy_rungs = 0
+        """Rungs with symptoms in a row, up to the last one."""
 
     def weights(self) -> list[torch.nn.Parameter]:
         """Return the trained weights."""
