@@ -31,21 +31,11 @@ class Field:
 
 
 @dataclass(frozen=True)
-class Arithmetic:
-    """Two numbers added, subtracted, multiplied or divided."""
+class Operation:
+    """Two numbers in arithmetic, or two values compared: equal also if rounding alone differs."""
 
     sign: str
-    """One of `ARITHMETIC`."""
-    left: "Expression"
-    right: "Expression"
-
-
-@dataclass(frozen=True)
-class Relation:
-    """Two values compared; numbers that differ by rounding only are equal."""
-
-    sign: str
-    """One of `ORDERS`, or ``==``."""
+    """One of `ARITHMETIC`, one of `ORDERS`, or ``==``."""
     left: "Expression"
     right: "Expression"
 
@@ -65,7 +55,7 @@ class Not:
     condition: "Expression"
 
 
-Expression = Literal | Field | Arithmetic | Relation | Logic | Not
+Expression = Literal | Field | Operation | Logic | Not
 
 
 def _divide(left: float, right: float) -> float:
@@ -100,10 +90,10 @@ def evaluate(expression: Expression, values: Mapping[str, Any]) -> Any:
             return value
         case Field(path):
             return values.get(path, UNKNOWN)
-        case Relation("==", left, right):
+        case Operation("==", left, right):
             one, other = evaluate(left, values), evaluate(right, values)
             return UNKNOWN if one is UNKNOWN or other is UNKNOWN else same(one, other)
-        case Arithmetic(sign, left, right) | Relation(sign, left, right):
+        case Operation(sign, left, right):
             numbers = _numbers(evaluate(left, values), evaluate(right, values))
             return _NUMERIC[sign](*numbers) if numbers else UNKNOWN
         case Logic(word, conditions):
@@ -132,7 +122,7 @@ def walk(expression: Expression) -> Iterator[Expression]:
     yield expression
     parts: tuple[Expression, ...] = ()
     match expression:
-        case Arithmetic(_, left, right) | Relation(_, left, right):
+        case Operation(_, left, right):
             parts = left, right
         case Logic(_, conditions):
             parts = conditions
@@ -166,11 +156,7 @@ def kind_issues(condition: Expression, fields: Mapping[str, Kinds]) -> Iterator[
     """
     for each in walk(condition):
         match each:
-            case Arithmetic(sign, left, right):
-                yield from _others({NUMBER}, (left, right), f"numbers beside {sign}", fields)
-            case Relation(sign, left, right) if sign in ORDERS:
-                yield from _others({NUMBER}, (left, right), f"numbers beside {sign}", fields)
-            case Relation(_, left, right):
+            case Operation("==", left, right):
                 # With null any field may be compared.
                 one, other = _kinds(left, fields), _kinds(right, fields)
                 if OTHER in one | other or not (one & other or NULL in one | other):
@@ -178,6 +164,8 @@ def kind_issues(condition: Expression, fields: Mapping[str, Kinds]) -> Iterator[
                         f"must compare values of one kind, {_name(left)} is {_words(one)} and "
                         f"{_name(right)} is {_words(other)}"
                     )
+            case Operation(sign, left, right):
+                yield from _others({NUMBER}, (left, right), f"numbers beside {sign}", fields)
             case Logic(word, conditions):
                 yield from _others({TRUTH}, conditions, f"conditions beside {word}", fields)
             case Not(inner):
@@ -200,7 +188,7 @@ def _kinds(expression: Expression, fields: Mapping[str, Kinds]) -> Kinds:
             return kinds_of([value])
         case Field(path):
             return fields[path]
-        case Arithmetic():
+        case Operation(sign) if sign in ARITHMETIC:
             return frozenset({NUMBER})
     return frozenset({TRUTH})
 
@@ -211,7 +199,7 @@ def _name(expression: Expression) -> str:
             return show(value)
         case Field(path):
             return path
-        case Arithmetic(sign):
+        case Operation(sign) if sign in ARITHMETIC:
             return f"what {sign} gives"
     return "a condition"
 

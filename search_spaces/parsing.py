@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
-from search_spaces.expressions import Arithmetic, Expression, Field, Literal, Logic, Not, Relation
+from search_spaces.expressions import Expression, Field, Literal, Logic, Not, Operation
 from search_spaces.issues import Issue, SpaceError, show
 from search_spaces.values import is_value
 
@@ -67,9 +67,9 @@ class _Reader:
                 return self._field(node)
             case ast.BinOp(left, sign, right) if type(sign) in _ARITHMETIC:
                 sides = self.read(left, depth), self.read(right, depth)
-                return Arithmetic(_ARITHMETIC[type(sign)], *sides)
+                return Operation(_ARITHMETIC[type(sign)], *sides)
             case ast.UnaryOp(ast.USub(), operand):
-                return Arithmetic("-", Literal(0), self.read(operand, depth))
+                return Operation("-", Literal(0), self.read(operand, depth))
             case ast.UnaryOp(ast.Not(), operand):
                 return Not(self.read(operand, depth))
             case ast.BoolOp(word, values):
@@ -114,10 +114,10 @@ class _Reader:
                 values = [self.read(each, depth) for each in right.elts]
                 if not all(isinstance(value, Literal) for value in values):
                     raise _error("must have a list of values after in, without fields", self._text)
-                link = Logic("or", tuple(Relation("==", member, value) for value in values))
+                link = Logic("or", tuple(Operation("==", member, value) for value in values))
             elif type(sign) in _COMPARISONS:
                 sides = self.read(left, depth), self.read(right, depth)
-                link = Relation(_COMPARISONS[type(sign)], *sides)
+                link = Operation(_COMPARISONS[type(sign)], *sides)
             else:
                 raise _error("must compare with <, <=, ==, !=, >=, >, in or not in", self._text)
             links.append(Not(link) if isinstance(sign, (ast.NotIn, ast.NotEq)) else link)

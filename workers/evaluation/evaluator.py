@@ -38,11 +38,8 @@ class Evaluator:
         return mean_loss(self._base, model, self._examples, self._evaluate.batch_size)
 
     def batches(self, copies: int) -> Iterator[Batch]:
-        """Yield all captions of the images as batches, each for `copies` adapters in a row."""
-        size = self._evaluate.batch_size
-        for start in range(0, len(self._examples.pairs), size):
-            chosen = range(start, min(start + size, len(self._examples.pairs)))
-            yield self._examples.batch(self._base, [*chosen] * copies)
+        """Return all captions of the images as batches, each for `copies` adapters in a row."""
+        return self._examples.batches(self._base, self._evaluate.batch_size, copies)
 
     def predict(
         self, model: Any, beams: int, seconds: list[float] | None = None, copies: int = 1

@@ -69,12 +69,7 @@ class Residents:
     """
 
     def __init__(
-        self,
-        device: torch.device,
-        scoring: Scoring,
-        *,
-        packing: bool,
-        share: Device | None = None,
+        self, device: torch.device, scoring: Scoring, *, packing: bool, share: Device | None = None
     ) -> None:
         self._device = device
         self._packing = packing

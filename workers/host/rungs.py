@@ -97,10 +97,7 @@ def broken_off(trained: TrainedEpoch, error: Exception) -> Report:
 
 
 def finals(
-    trainer: Trainer,
-    slots: Sequence[TrialSlot],
-    folders: Mapping[str, Path],
-    evaluator: Evaluator,
+    trainer: Trainer, slots: Sequence[TrialSlot], folders: Mapping[str, Path], evaluator: Evaluator
 ) -> list[Report]:
     """Score the adapters saved in `folders`, by slot, as finished trials', as ``final/*``."""
     started = time.monotonic()

@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from workers.evaluation.evaluator import Evaluator
 from workers.host import rungs
@@ -85,13 +85,12 @@ class Work:
         if name in self._training:
             self._training[name].trainer.drop(name)
         for waiting in self._places():
-            waiting.pop(name, None)  # type: ignore[attr-defined]
+            waiting.pop(name, None)
         # One without work would hold its base, which may have to leave.
         self._turns = deque(trainer for trainer in self._turns if trainer.busy)
 
-    def _places(self) -> tuple[dict[str, object], ...]:
-        places: tuple[object, ...] = self._training, self._reached, self._finals, self._done
-        return places  # type: ignore[return-value]
+    def _places(self) -> tuple[dict[str, Any], ...]:
+        return self._training, self._reached, self._finals, self._done
 
     def _train(self) -> None:
         trainer = self._turns.popleft()

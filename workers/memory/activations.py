@@ -46,9 +46,7 @@ def keeping(files: CheckpointFiles, element: int, *, gpu: bool) -> Keeping:
     text = files.config.get("text_config") or files.config
     heads = int(text.get("num_attention_heads") or text.get("hidden_size", 768) // _HEAD_WIDTH)
     return Keeping(
-        element=element,
-        mask=1 if gpu else FLOAT32,
-        heads=heads if files.model_type in EAGER else 0,
+        element=element, mask=1 if gpu else FLOAT32, heads=heads if files.model_type in EAGER else 0
     )
 
 

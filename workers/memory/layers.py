@@ -20,6 +20,7 @@ Kind = Literal["vision", "bridge", "encoder", "decoder"]
 _BLOCK = re.compile(r"(?P<tower>.+?)\.(?P<index>\d+)\.(?P<rest>.+)\.weight")
 _QUERY = re.compile(r".*\b(query|q_proj|q|qkv|qkv_proj)")
 _KEY = re.compile(r".*\b(key|k_proj|k)")
+_KEY_OR_VALUE = re.compile(r".*\b(key|value|k_proj|v_proj|k|v)")
 _ATTENTION = re.compile(r".*att", re.IGNORECASE)
 _CROSS = re.compile(r".*(cross_?att|EncDecAttention)", re.IGNORECASE)
 _PYTHON_GELU = re.compile(r".*DenseReluDense\.wi_\d")
@@ -42,7 +43,7 @@ class LinearLayer:
     @property
     def reads_other(self) -> bool:
         """Whether its input is the other tower's output: a key or value of cross-attention."""
-        return self.is_cross and bool(re.fullmatch(r".*\b(key|value|k_proj|v_proj|k|v)", self.path))
+        return self.is_cross and bool(_KEY_OR_VALUE.fullmatch(self.path))
 
 
 @dataclass(frozen=True, kw_only=True)

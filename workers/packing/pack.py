@@ -164,10 +164,7 @@ class Pack:
         recomputed = any(recipe.train.activation_checkpointing for recipe in recipes)
         segments = self._slots.training_segments([epoch.slot for epoch in epochs])
         masks = dropout_masks(self._base, recipes, taken, segments, size)
-        with (
-            self._model.carrying(segments, masks) as model,
-            checkpointing(self._base, recomputed),
-        ):
+        with self._model.carrying(segments, masks) as model, checkpointing(self._base, recomputed):
             if not model.training:
                 model.train()
             losses = self._model.losses(batch, smoothing.repeat_interleave(size)) * shares

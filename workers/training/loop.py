@@ -105,6 +105,12 @@ class Examples:
         """Collate the pairs at the positions `chosen`."""
         return collation.batch_of(base, self.images(chosen), self.rows(chosen))
 
+    def batches(self, base: Base, size: int, copies: int = 1) -> Iterator[Batch]:
+        """Yield all pairs as batches, each for `copies` adapters in a row."""
+        for start in range(0, len(self.pairs), size):
+            chosen = range(start, min(start + size, len(self.pairs)))
+            yield self.batch(base, [*chosen] * copies)
+
 
 def steps_per_epoch(examples: int, train: Train) -> int:
     """Return the number of optimizer steps in one epoch; the last one may be smaller."""
@@ -222,9 +228,7 @@ def mean_loss(base: Base, model: Any, examples: Examples, batch_size: int) -> fl
     """Return the mean cross-entropy over all predicted tokens of `examples`, in eval mode."""
     model.eval()
     total, tokens = 0.0, 0
-    for start in range(0, len(examples.pairs), batch_size):
-        chosen = range(start, min(start + batch_size, len(examples.pairs)))
-        batch = examples.batch(base, chosen)
+    for batch in examples.batches(base, batch_size):
         count = collation.predicted_tokens(base, batch["labels"])
         total += token_loss(base, model, batch).item() * count
         tokens += count

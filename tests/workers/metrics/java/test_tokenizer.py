@@ -6,9 +6,8 @@ from collections.abc import Sequence
 import pytest
 from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
 
-from workers.metrics.java import ptb
 from workers.metrics.java.runtime import VARIABLE, jar_folder, java
-from workers.metrics.java.tokenizer import Vocabulary, tokenize_each
+from workers.metrics.java.tokenizer import Vocabulary, tokenize_each, tokens_of_lines
 
 SEPARATORS = "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"
 
@@ -124,7 +123,7 @@ def test_equals_the_tokenizer(words: list[str]) -> None:
     vocabulary.learn(line for lines in sets for line in lines)
     made = [vocabulary.tokens(lines) for lines in sets]
     known = [(lines, own) for lines, own in zip(sets, made, strict=True) if own is not None]
-    assert ptb.tokens([lines for lines, _ in known]) == [own for _, own in known]
+    assert tokens_of_lines([lines for lines, _ in known]) == [own for _, own in known]
     assert len(sets) - 4000 > len(known) > 10_000, "most, and not all, follow from their words"
 
 
