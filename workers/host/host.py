@@ -23,7 +23,7 @@ from workers.slots.protocol import TrialSlot
 
 
 class Host:
-    """Admits trials to slots, trains and scores them side by side, and lets them go.
+    """Admits trials to slots, trains and scores them side by side, and evicts them.
 
     Args:
         device: where the bases live; None takes the first GPU, or the CPU.
@@ -71,7 +71,7 @@ class Host:
         self._open(name, recipe).load_adapter(folder, rung)
 
     def begin(self, name: str) -> None:
-        """Let the slot be trained for one rung and scored, by the steps that follow.
+        """Begin one rung of the slot, trained and scored by the steps that follow.
 
         The result is a report, or `workers.training.loop.NonFiniteLossError` when the loss is not
         finite, unless the guard is to stop such a trial: then the report has it. Raises
@@ -80,7 +80,7 @@ class Host:
         self._work.train(self._idle(name))
 
     def begin_score(self, name: str, folder: Path) -> None:
-        """Let the adapter saved in `folder` be scored as a finished trial's, as ``final/*``.
+        """Begin to score the adapter saved in `folder` as a finished trial's, as ``final/*``.
 
         With ``evaluate.final_beams`` on ``evaluate.final_limit`` images, by the steps that follow.
         Raises RuntimeError for a slot that is at work.

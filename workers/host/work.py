@@ -51,7 +51,7 @@ class Work:
         return any(self._places())
 
     def train(self, placed: Placed) -> None:
-        """Let a slot be trained for one rung and evaluated."""
+        """Begin one rung of a slot: trained and evaluated."""
         name, recipe = placed.slot.name, placed.slot.recipe
         placed.trainer.begin(name, self._residents.examples(recipe))
         self._training[name] = placed
@@ -59,7 +59,7 @@ class Work:
             self._turns.append(placed.trainer)
 
     def score(self, placed: Placed, folder: Path) -> None:
-        """Let the adapter saved in `folder` be scored in this slot as a finished trial's."""
+        """Score the adapter saved in `folder` in this slot as a finished trial's."""
         self._finals[placed.slot.name] = placed, folder
 
     def step(self) -> None:
@@ -70,7 +70,7 @@ class Work:
             self._train()
 
     def take(self) -> list[Done]:
-        """Return, once, whose work is done."""
+        """Return, once, the work that is done."""
         done, self._done = list(self._done.values()), {}
         return done
 
@@ -129,7 +129,7 @@ class Work:
         waiting: list[tuple[Placed, T]],
         work: Callable[[list[tuple[Placed, T]]], list[Report]],
     ) -> None:
-        """Do what several slots wait for; an error in it is the error of each.
+        """Do some work for several slots together; an error in it is the error of each.
 
         When memory runs out, each half of them has its turn, at last every slot alone, and once
         more when what nobody uses has left the device.

@@ -24,7 +24,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def limit(share: float) -> None:
-    """Let this process have no more than its share of its GPU: what it takes is others' loss."""
+    """Limit this process to its share of its GPU."""
     if share < 1 and torch.cuda.is_available():
         torch.cuda.set_per_process_memory_fraction(share)
 

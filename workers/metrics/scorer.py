@@ -102,7 +102,7 @@ class Scorer:
         return Scored(tuple(self._given), corpus, images, statistics)
 
     def close(self) -> None:
-        """Let go of what `start` began; a later `score` starts it again."""
+        """Release what `start` began; a later `score` starts it again."""
         if self._sessions is not None:
             self._sessions.close()
             self._sessions = None

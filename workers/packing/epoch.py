@@ -129,7 +129,7 @@ class Epoch:
         self.slot.rung += 1
 
     def trained(self) -> TrainedEpoch:
-        """Return what has become of the slot, whose epoch has ended."""
+        """Return the slot with the outcome of its epoch."""
         return TrainedEpoch(
             slot=self.slot,
             loss=self.loss,

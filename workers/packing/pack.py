@@ -89,7 +89,7 @@ class Pack:
         self.max_rows = self.max_slots = None  # the one that left may have been what did not fit
 
     def begin(self, name: str, examples: Examples) -> None:
-        """Let a slot be trained for its next epoch, from the next step on."""
+        """Begin the next epoch of a slot, with the next step."""
         self._epochs[name] = Epoch(self._slots[name], examples)
 
     def drop(self, name: str) -> None:
@@ -193,9 +193,9 @@ class Pack:
         return epoch
 
     def predict(self, names: Sequence[str], evaluator: Evaluator, beams: int) -> list[Written]:
-        """Let these slots write captions in one `generate`, each image once for each.
+        """Write captions with these slots' adapters in one `generate`, each image once for each.
 
-        As all that evaluates slots, in turns where their rows would change each other's outputs.
+        As in all evaluation, in turns where their rows would change each other's outputs.
         """
         written: list[Written] = []
         for some in self._sharing(names):
@@ -225,7 +225,7 @@ class Pack:
     def predict_saved(
         self, folders: Mapping[str, Path], evaluator: Evaluator, beams: int
     ) -> list[tuple[Prediction, ...]]:
-        """Let saved adapters write captions together; the slots' own weights stay."""
+        """Write captions with saved adapters together; the slots' own weights stay."""
         written: list[tuple[Prediction, ...]] = []
         for some in self._sharing(list(folders)):
             saved = [

@@ -90,7 +90,7 @@ class Trainer(Protocol):
         """Close a slot, in whatever it is doing; nothing of it stays."""
 
     def begin(self, name: str, examples: Examples) -> None:
-        """Let a slot be trained for its next epoch."""
+        """Begin the next epoch of a slot."""
 
     def drop(self, name: str) -> None:
         """Forget what is left of a slot's epoch; nothing for one that is not being trained."""
@@ -99,7 +99,7 @@ class Trainer(Protocol):
         """Take one step of those that train; return the slots whose epoch has ended."""
 
     def predict(self, names: Sequence[str], evaluator: Evaluator, beams: int) -> list[Written]:
-        """Let these slots write captions."""
+        """Write captions with these slots' adapters."""
 
     def losses(self, names: Sequence[str], evaluator: Evaluator) -> list[float]:
         """Return the validation loss of each of these slots."""
@@ -107,4 +107,4 @@ class Trainer(Protocol):
     def predict_saved(
         self, folders: Mapping[str, Path], evaluator: Evaluator, beams: int
     ) -> list[tuple[Prediction, ...]]:
-        """Let the adapters saved in `folders`, by slot, write captions in the slots' stead."""
+        """Write captions with the adapters saved in `folders`, by slot, in place of the slots' own."""

@@ -36,7 +36,7 @@ class _OpenEpoch:
         self.steps = self.slot.epoch(self.examples, len(self.losses), self.rows)
 
     def trained(self, error: Exception | None = None) -> TrainedEpoch:
-        """Return what has become of the slot."""
+        """Return the slot with the outcome of its epoch."""
         return TrainedEpoch(
             slot=self.slot,
             loss=sum(self.losses) / max(1, len(self.losses)),
@@ -86,7 +86,7 @@ class SequentialTrainer:
         self.adapted.detach(name)
 
     def begin(self, name: str, examples: Examples) -> None:
-        """Let a slot be trained for its next epoch."""
+        """Begin the next epoch of a slot."""
         slot = self._slots[name]
         planned = self._memory.rows([name], slot.recipe.train.batch_size)
         self._turns.append(_OpenEpoch(slot, examples, self._rows.get(name, planned)))
@@ -124,7 +124,7 @@ class SequentialTrainer:
         return []
 
     def predict(self, names: Sequence[str], evaluator: Evaluator, beams: int) -> list[Written]:
-        """Let these slots write captions, one slot after the other."""
+        """Write captions with these slots' adapters, one after the other."""
         written = []
         for name in names:
             seconds: list[float] = []
@@ -140,7 +140,7 @@ class SequentialTrainer:
     def predict_saved(
         self, folders: Mapping[str, Path], evaluator: Evaluator, beams: int
     ) -> list[tuple[Prediction, ...]]:
-        """Let saved adapters write captions; the slots' own weights are put back afterwards."""
+        """Write captions with saved adapters; the slots' own weights are put back afterwards."""
         written = []
         for name, folder in folders.items():
             model, own = self._slots[name].activate(), self.adapted.weights(name)
