@@ -132,7 +132,7 @@ class Work:
         """Do some work for several slots together; an error in it is the error of each.
 
         When memory runs out, each half of them has its turn, at last every slot alone, and once
-        more when what nobody uses has left the device.
+        more when unused bases and features have left the device.
         """
         names = [placed.slot.name for placed, _ in waiting]
         try:

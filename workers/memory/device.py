@@ -1,8 +1,8 @@
 """The memory of a host's device: the bytes that its trials are expected to take, and took.
 
 Before a step it returns how many rows of each trial fit into one forward; after it, measurements
-correct that, and what the driver plans with. When memory runs out all the same it returns what to
-try instead, and releases what nobody uses.
+correct that, and what the driver plans with. When memory still runs out it returns what to
+try instead, and releases what is unused.
 """
 
 import math
@@ -37,13 +37,6 @@ class _Open:
     expected: Footprint
     """With one row in a forward, uncorrected."""
 
-    def captions(self, beams: int, images: int) -> float:
-        """Return the bytes expected of so many images' captions at a time."""
-        evaluate = self.recipe.evaluate
-        planned = evaluate.batch_size * max(evaluate.beams, evaluate.final_beams)
-        at_once = beams * min(images, evaluate.batch_size)
-        return self.expected.generation * at_once / planned
-
 
 class DeviceMemory:
     """Knows the trials of one host by their names.
@@ -51,7 +44,7 @@ class DeviceMemory:
     Args:
         device: what the host has for itself; None where that is not known, and nothing limited.
         read: reads what the last step or captions took; None on a CPU.
-        make_room: takes off the device what nobody uses; returns whether there was anything.
+        make_room: removes from the device what is unused; returns whether there was anything.
     """
 
     def __init__(
@@ -124,14 +117,19 @@ class DeviceMemory:
     def wrote(self, names: Sequence[str], beams: int, images: int) -> None:
         """Compare what the captions of these trials took, written together for so many images."""
         if (reading := self._read()) and (own := self._known(names)):
-            estimated = sum(each.captions(beams, images) for each in own)
+            estimated = 0.0
+            for each in own:
+                evaluate = each.recipe.evaluate
+                planned = evaluate.batch_size * max(evaluate.beams, evaluate.final_beams)
+                at_once = beams * min(images, evaluate.batch_size)
+                estimated += each.expected.generation * at_once / planned
             self.correction = self.correction.after_captions(estimated, reading)
 
     def retreat(self, trials: int, rows: int) -> tuple[int, int] | None:
         """Return how many trials and rows to try after a step that ran out of memory.
 
         First half of the rows of each trial in one forward, at the same effective batch, down to
-        one; then half of the trials; at last the trial once more, when all that nobody uses has
+        one; then half of the trials; at last the trial once more, when all that is unused has
         left the device. None where that freed nothing: the trial does not fit.
         """
         errors.release()

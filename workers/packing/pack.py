@@ -83,7 +83,7 @@ class Pack:
         return self._slots.admit(name, recipe)
 
     def evict(self, name: str) -> None:
-        """Close a slot, in whatever it is doing; the others are not affected."""
+        """Close a slot, also in the middle of an epoch; the others are not affected."""
         self.drop(name)
         self._slots.evict(name)
         self.max_rows = self.max_slots = None  # the one that left may have been what did not fit

@@ -4,22 +4,20 @@ peft is applied to a skeleton: the adapted layers under their own paths, with th
 and no memory behind them. So first weights, file names and `adapter_config.json` are peft's own.
 """
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from peft import PeftModel, get_peft_model
-from safetensors.torch import save_file
 
 from workers.families.base import Base
-from workers.models.adapters import WEIGHTS, adapted_layers, linear_layer, lora_config
+from workers.models.adapters import adapted_layers, linear_layer, lora_config
 from workers.packing.arena import AdaptedLayer, Matrices
 from workers.recipe import Adapter
 
-_PREFIX = "base_model.model."
+PREFIX = "base_model.model."
+"""Before the path of a layer in the names of saved weights."""
 _NAME = "default"
 
 
@@ -63,27 +61,12 @@ def fresh(adapter: Adapter, base: Base, seed: int) -> FreshAdapter:
     )
 
 
-def save(folder: Path, matrices: Matrices, config: Any, base_name: str) -> None:
-    """Write an adapter as plain peft loads it: safetensors and adapter_config.json."""
-    folder.mkdir(parents=True, exist_ok=True)
-    tensors = {
-        f"{_PREFIX}{path}.lora_{which}.weight": matrix.detach().cpu().clone()
-        for path, pair in matrices.items()
-        for which, matrix in zip("AB", pair, strict=True)
-    }
-    save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
-    config = copy.copy(config)
-    config.base_model_name_or_path = base_name
-    config.inference_mode = True
-    config.save_pretrained(str(folder))
-
-
 def from_state(weights: Mapping[str, torch.Tensor], layers: tuple[AdaptedLayer, ...]) -> Matrices:
     """Return the matrices in the weights of a saved adapter, as `adapters.read_weights` gives."""
     return {
         layer.path: (
-            weights[f"{_PREFIX}{layer.path}.lora_A.weight"],
-            weights[f"{_PREFIX}{layer.path}.lora_B.weight"],
+            weights[f"{PREFIX}{layer.path}.lora_A.weight"],
+            weights[f"{PREFIX}{layer.path}.lora_B.weight"],
         )
         for layer in layers
     }

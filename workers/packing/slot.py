@@ -5,12 +5,14 @@ before and by itself after, or the other way round: weights and moments of AdamW
 by layer, with their true rank, not as rows of an arena.
 """
 
+import copy
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors.torch import save_file
 
-from workers.models.adapters import read_weights
+from workers.models.adapters import WEIGHTS, read_weights
 from workers.packing import peft_weights
 from workers.packing.arena import Arena, Matrices
 from workers.packing.peft_weights import FreshAdapter
@@ -65,9 +67,18 @@ class PackedSlot:
         return self.parameter.grad
 
     def export(self, folder: Path) -> None:
-        """Write the adapter as plain peft loads it."""
-        weights = self.matrices(self.parameter.data)
-        peft_weights.save(folder, weights, self.fresh.config, self.recipe.model.base)
+        """Write the adapter as plain peft loads it: safetensors and adapter_config.json."""
+        folder.mkdir(parents=True, exist_ok=True)
+        tensors = {
+            f"{peft_weights.PREFIX}{path}.lora_{which}.weight": matrix.detach().cpu().clone()
+            for path, pair in self.matrices(self.parameter.data).items()
+            for which, matrix in zip("AB", pair, strict=True)
+        }
+        save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+        config = copy.copy(self.fresh.config)
+        config.base_model_name_or_path = self.recipe.model.base
+        config.inference_mode = True
+        config.save_pretrained(str(folder))
 
     def snapshot(self, folder: Path) -> None:
         """Write all that `restore` needs; complete only when this returns.

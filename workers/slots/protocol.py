@@ -87,7 +87,7 @@ class Trainer(Protocol):
         """Open a slot for a new trial; the seed decides its weights."""
 
     def evict(self, name: str) -> None:
-        """Close a slot, in whatever it is doing; nothing of it stays."""
+        """Close a slot, also in the middle of an epoch; nothing of it stays."""
 
     def begin(self, name: str, examples: Examples) -> None:
         """Begin the next epoch of a slot."""
@@ -107,4 +107,4 @@ class Trainer(Protocol):
     def predict_saved(
         self, folders: Mapping[str, Path], evaluator: Evaluator, beams: int
     ) -> list[tuple[Prediction, ...]]:
-        """Write captions with the adapters saved in `folders`, by slot, in place of the slots' own."""
+        """Write captions with the adapters saved in `folders`, by slot, not the slots' own."""

@@ -18,7 +18,7 @@ from workers.recipe import Recipe
 from workers.report import Prediction
 from workers.slots.protocol import TrainedEpoch, Written
 from workers.slots.slot import Slot
-from workers.training.loop import Examples, OptimizerError, steps_per_epoch
+from workers.training.loop import Examples, OptimizerError, steps_per_epoch, train_epoch
 
 
 class _OpenEpoch:
@@ -32,8 +32,12 @@ class _OpenEpoch:
         self.resume()
 
     def resume(self) -> None:
-        """Begin with the first step that is not taken yet."""
-        self.steps = self.slot.epoch(self.examples, len(self.losses), self.rows)
+        """Begin with the first step that is not taken yet; each needs a `turn` of the slot."""
+        slot, adapted, first = self.slot, self.slot.adapted, len(self.losses)
+        base, model, train = adapted.base, adapted.model, slot.recipe.train
+        self.steps = train_epoch(
+            base, model, slot.optimizer, self.examples, train, slot.rung, first, self.rows
+        )
 
     def trained(self, error: Exception | None = None) -> TrainedEpoch:
         """Return the slot with the outcome of its epoch."""
@@ -79,7 +83,7 @@ class SequentialTrainer:
         return self._slots[name]
 
     def evict(self, name: str) -> None:
-        """Close a slot, in whatever it is doing; nothing of it stays."""
+        """Close a slot, also in the middle of an epoch; nothing of it stays."""
         self.drop(name)
         self._rows.pop(name, None)
         del self._slots[name]

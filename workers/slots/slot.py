@@ -10,7 +10,6 @@ import torch
 from workers.models.adapters import AdaptedBase, read_weights
 from workers.recipe import Recipe
 from workers.slots import snapshots
-from workers.training.loop import Examples, train_epoch
 
 
 class Slot:
@@ -43,16 +42,6 @@ class Slot:
         """Make this slot's adapter the active one and return the model."""
         self.adapted.activate(self.name)
         return self.adapted.model
-
-    def epoch(self, examples: Examples, first: int, most: int) -> Iterator[float]:
-        """Return the next epoch's steps; each is to be taken within a `turn` of its own.
-
-        From step `first` (from 0) on, with at most so many rows in one forward.
-        """
-        adapted, train = self.adapted, self.recipe.train
-        return train_epoch(
-            adapted.base, adapted.model, self.optimizer, examples, train, self.rung, first, most
-        )
 
     @contextmanager
     def turn(self) -> Iterator[None]:

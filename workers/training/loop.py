@@ -215,7 +215,7 @@ def checkpointing(base: Base, wanted: bool) -> Iterator[None]:
         yield
         return
     base.model.activation_checkpointing_enable({"use_reentrant": False})
-    # With an adapter attached the line above makes inputs require gradients all the same.
+    # With an adapter attached the line above makes inputs require gradients nevertheless.
     base.model.disable_input_require_grads()
     try:
         yield

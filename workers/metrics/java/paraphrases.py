@@ -67,20 +67,15 @@ def table_for(references: Iterable[str]) -> Path:
     if not os.access(table, os.R_OK):
         try:
             cache.make(folder)
-            _write(table, texts)
+            with atomic_path(table) as partial:
+                with gzip.open(partial, "wb", compresslevel=1) as packed:
+                    wanted = Phrases(readings(texts))
+                    for block in _blocks():
+                        packed.write(b"".join(wanted.kept(block)))
+                partial.chmod(0o644)  # a cache may be shared with other users
         except OSError:
             return whole_table()
     return table
-
-
-def _write(table: Path, texts: list[str]) -> None:
-    """Write the filtered table in one step, so that others see all of it or nothing."""
-    with atomic_path(table) as partial:
-        with gzip.open(partial, "wb", compresslevel=1) as packed:
-            wanted = Phrases(readings(texts))
-            for block in _blocks():
-                packed.write(b"".join(wanted.kept(block)))
-        partial.chmod(0o644)  # a cache may be shared with other users
 
 
 def readings(texts: Iterable[str]) -> Iterator[str]:
