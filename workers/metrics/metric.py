@@ -69,10 +69,8 @@ class Metric:
     tasks: tuple[str, ...] = ("captioning",)
     direction: Literal["max", "min"] | None = "max"
     """The better direction; None for a description that has none."""
-    low: float = 0.0
-    """Smallest possible value of each output."""
     high: float = 1.0
-    """Largest possible value of each output."""
+    """Largest possible value of each output; the smallest is 0."""
 
     def compute(self, references: Captions, candidates: Captions) -> dict[str, float]:
         """Return the corpus scores of a single set and keep nothing."""

@@ -46,9 +46,8 @@ class DropoutMasks:
     def kept(self, x: torch.Tensor, salt: int) -> torch.Tensor:
         """Return 1 for what is kept of `x` (slots, tokens, features) and 0 for what is dropped.
 
-        `salt` identifies the layer. The tokens of a slot are those of its rows, equally many of
-        each.
-        The result has the shape of `x`.
+        In the shape of `x`. `salt` identifies the layer. The tokens of a slot are those of its
+        rows, equally many of each.
         """
         positions = x.numel() // x.shape[-1] // self.keys.shape[0]
         features = x.shape[-1]
