@@ -83,10 +83,7 @@ def latency_ms(seconds: Sequence[float], batch_size: int) -> float:
 def times(*, training: float, writing: Sequence[float], batch_size: int) -> dict[str, float]:
     """Return the times of a rung, by keys of a report.
 
-    Args:
-        training: seconds.
-        writing: see `latency_ms`; empty where no captions were written.
-        batch_size: see `latency_ms`.
+    `training` are seconds; `writing`, empty without captions, and `batch_size` as in `latency_ms`.
     """
     latency = {f"{PREFIX}latency_ms": latency_ms(writing, batch_size)} if writing else {}
     return {f"{PREFIX}seconds_per_epoch": training, **latency}

@@ -14,15 +14,12 @@ from workers.metrics.scorer import Scorer
 from workers.recipe import Data, Evaluate, Recipe
 
 MakeScorer = Callable[..., Scorer]
-"""Takes the arguments of `Scorer` and returns a scorer, or a stand-in for one."""
+"""Takes the arguments of `Scorer` and returns a scorer, or a stand-in: hosts of one node may share
+its processes."""
 
 
 class Scoring:
-    """Loads on first use the data of a host's trials, and makes the scorers of their captions.
-
-    Args:
-        make_scorer: makes the scorers; hosts of one node may share their processes.
-    """
+    """Loads on first use the data of a host's trials, and makes the scorers of their captions."""
 
     def __init__(self, make_scorer: MakeScorer = Scorer) -> None:
         self._make_scorer = make_scorer

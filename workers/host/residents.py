@@ -59,14 +59,7 @@ class _SlotGroup:
 
 
 class Residents:
-    """Loads on first use what the trials of a host share, and keeps it.
-
-    Args:
-        device: where the bases live.
-        scoring: the data, and what captions are scored with.
-        packing: whether trials that can be packed are.
-        share: what the host has of the device; None where that is not known.
-    """
+    """Loads on first use what the trials of a host share, and keeps it; see `Host`."""
 
     def __init__(
         self, device: torch.device, scoring: Scoring, *, packing: bool, share: Device | None = None

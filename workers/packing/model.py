@@ -37,10 +37,6 @@ class PackedModel:
     """Puts packed layers in the place of linear ones and takes them away again.
 
     Between two steps the base is as it was.
-
-    Args:
-        base: what is to carry adapters.
-        bare: context in which adapters that others have put on it do nothing.
     """
 
     def __init__(self, base: Base, bare: Bare) -> None:

@@ -29,11 +29,7 @@ class JavaDiedError(RuntimeError):
 
 
 class Jvm:
-    """One run of the jar: a line in, a line out. It ends when its stdin is closed.
-
-    Args:
-        paraphrases: the table of paraphrases that it reads.
-    """
+    """One run of the jar with a table of paraphrases: a line in, a line out, until stdin closes."""
 
     def __init__(self, paraphrases: Path) -> None:
         # A file: nobody reads a stderr pipe, and once full it would block Java for ever.

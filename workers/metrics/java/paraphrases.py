@@ -102,11 +102,7 @@ def _blocks() -> Iterator[bytes]:
 
 
 class Phrases:
-    """The phrases of some texts, made to filter blocks of the table.
-
-    Args:
-        texts: words of lower-case letters and digits, with single blanks between them.
-    """
+    """The phrases of texts like those of `readings`, made to filter blocks of the table."""
 
     def __init__(self, texts: Iterable[str]) -> None:
         block = "".join(f"{text}\n" for text in texts if text).encode()
