@@ -4,26 +4,41 @@ A plain class without any scheduler in it. Trials come and go between two units 
 does one unit, so that the owner of the host can do other things in between.
 """
 
-from dataclasses import replace
+from collections import deque
+from collections.abc import Callable, Collection, Hashable
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 
 from workers import measures
 from workers.data.sample import DataSet, Sample
+from workers.evaluation.evaluator import Evaluator
 from workers.evaluation.scoring import Scoring
-from workers.host import combinations
+from workers.host import combinations, rungs
 from workers.host.residents import Residents
-from workers.host.work import Placed, Work
+from workers.memory import errors
 from workers.memory.fit import Device
 from workers.memory.footprint import Correction
 from workers.recipe import Recipe
 from workers.report import Done, Report
-from workers.slots.protocol import TrialSlot
+from workers.slots.protocol import TrainedEpoch, Trainer, TrialSlot
+
+
+@dataclass(frozen=True)
+class _Placed:
+    """A slot and its trainer."""
+
+    slot: TrialSlot
+    trainer: Trainer
 
 
 class Host:
     """Admits trials to slots, trains and scores them side by side, and evicts them.
+
+    A slot trains, is evaluated when it has reached its rung, with the others that have reached
+    theirs, and is done. The error of a slot ends its own work alone.
 
     Args:
         device: where the bases live; None takes the first GPU, or the CPU.
@@ -46,8 +61,17 @@ class Host:
         if threads is not None:
             torch.set_num_threads(threads)
         self.residents = Residents(self.device, scoring or Scoring(), packing=packing, share=share)
-        self._slots: dict[str, Placed] = {}
-        self._work = Work(self.residents)
+        self._slots: dict[str, _Placed] = {}
+        self._training: set[str] = set()
+        """Slots that train."""
+        self._reached: dict[str, TrainedEpoch] = {}
+        """Slots that are to be evaluated."""
+        self._finals: dict[str, Path] = {}
+        """Slots whose saved adapter is to be scored, with its folder."""
+        self._done: dict[str, Done] = {}
+        """Done, and not returned yet."""
+        self._turns: deque[Trainer] = deque()
+        """Trainers with slots that train; the first is next."""
 
     def admit(self, name: str, recipe: Recipe) -> Report:
         """Open a slot for a new trial and return rung 0: the base's own scores.
@@ -77,7 +101,11 @@ class Host:
         finite, unless the guard is to stop such a trial: then the report has it. Raises
         RuntimeError for a slot that is at work.
         """
-        self._work.train(self._idle(name))
+        placed = self._idle(name)
+        placed.trainer.begin(name, self.residents.examples(placed.slot.recipe))
+        self._training.add(name)
+        if placed.trainer not in self._turns:
+            self._turns.append(placed.trainer)
 
     def begin_score(self, name: str, folder: Path) -> None:
         """Begin to score the adapter saved in `folder` as a finished trial's, as ``final/*``.
@@ -85,12 +113,13 @@ class Host:
         With ``evaluate.final_beams`` on ``evaluate.final_limit`` images, by the steps that follow.
         Raises RuntimeError for a slot that is at work.
         """
-        self._work.score(self._idle(name), folder)
+        self._idle(name)
+        self._finals[name] = folder
 
     @property
     def busy(self) -> bool:
         """Whether there is work for `step`."""
-        return bool(self._work)
+        return any(self._places())
 
     def step(self) -> list[Done]:
         """Do one unit of work, if there is any, and return the work that is done.
@@ -98,11 +127,14 @@ class Host:
         A unit is the evaluation of all slots that are due, else one optimizer step. The error of
         a slot is in its `Done` and ends nothing but its own work.
         """
-        kept = self._work.take()
-        if kept:
-            return kept
-        self._work.step()
-        return self._work.take()
+        if not self._done:
+            self._step()
+        done, self._done = list(self._done.values()), {}
+        return done
+
+    def is_at_work(self, name: str) -> bool:
+        """Return whether a slot trains, waits for its evaluation, or has a result to return."""
+        return any(name in place for place in self._places())
 
     def advance(self, name: str) -> Report:
         """Train the slot for one rung, score it, and report; raises as described there.
@@ -110,14 +142,14 @@ class Host:
         Slots that are at work continue meanwhile; their reports wait for their own `advance` or
         for the next `step`. A slot that has begun its rung continues with it.
         """
-        if name not in self._work:
+        if not self.is_at_work(name):
             self.begin(name)
-        return self._finished(name)
+        return self._result_of(name)
 
     def score(self, name: str, folder: Path) -> Report:
         """Score the adapter saved in `folder`, see `begin_score`, and report."""
         self.begin_score(name, folder)
-        return self._finished(name)
+        return self._result_of(name)
 
     def snapshot(self, name: str, folder: Path) -> None:
         """Write all that `restore` needs; complete only when this returns.
@@ -132,11 +164,16 @@ class Host:
 
     def evict(self, name: str) -> None:
         """Close a slot with its work; nothing for an unknown one."""
-        self._work.drop(name)
+        self._training.discard(name)
+        waiting: dict[str, Any]
+        for waiting in (self._reached, self._finals, self._done):
+            waiting.pop(name, None)
         placed = self._slots.pop(name, None)
         if placed is not None:
             placed.trainer.evict(name)
             self.residents.device_memory.close(name)
+        # A trainer without work would hold its base, which may have to leave.
+        self._turns = deque(trainer for trainer in self._turns if trainer.busy)
 
     @property
     def correction(self) -> Correction:
@@ -169,25 +206,105 @@ class Host:
     def _open(self, name: str, recipe: Recipe) -> TrialSlot:
         trainer = self.residents.trainer(recipe)
         slot = trainer.admit(name, recipe)
-        self._slots[name] = Placed(slot, trainer)
+        self._slots[name] = _Placed(slot, trainer)
         self.residents.device_memory.open(name, recipe)
         return slot
 
-    def _slot(self, name: str) -> Placed:
+    def _slot(self, name: str) -> _Placed:
         if name not in self._slots:
             raise KeyError(f"no slot {name!r} on this host; open are {sorted(self._slots)}")
         return self._slots[name]
 
-    def _idle(self, name: str) -> Placed:
+    def _idle(self, name: str) -> _Placed:
         placed = self._slot(name)
-        if name in self._work:
+        if self.is_at_work(name):
             raise RuntimeError(f"slot {name!r} is at work; wait until it is done, or evict it")
         return placed
 
-    def _finished(self, name: str) -> Report:
+    def _result_of(self, name: str) -> Report:
         """Finish a slot's work; raises the error that ended it."""
-        done = self._work.finish(name)
+        while name not in self._done:
+            self._step()
+        done = self._done.pop(name)
         if done.report is None:
             assert done.error, "what has no report has an error"
             raise done.error
         return done.report
+
+    def _places(self) -> tuple[Collection[str], ...]:
+        return self._training, self._reached, self._finals, self._done
+
+    def _step(self) -> None:
+        """Evaluate all slots that are due, else let the next trainer do a step, if there is any."""
+        if self._reached or self._finals:
+            self._evaluate()
+        elif self._turns:
+            trainer = self._turns.popleft()
+            if trainer.busy:
+                for trained in trainer.step():
+                    self._training.remove(trained.slot.name)
+                    self._reached[trained.slot.name] = trained
+            if trainer.busy:
+                self._turns.append(trainer)
+
+    def _evaluate(self) -> None:
+        """Evaluate what is due, those together that are scored alike."""
+        reached, self._reached = self._reached, {}
+        finals, self._finals = self._finals, {}
+        alike: dict[Hashable, list[str]] = {}
+        for name, trained in reached.items():
+            placed, key = self._slots[name], cast(Hashable, name)
+            if not trained.error:
+                evaluator = self.residents.evaluator(placed.slot.recipe)
+                key = id(placed.trainer), id(evaluator), rungs.beams(placed.slot)
+            alike.setdefault(key, []).append(name)
+        for names in alike.values():
+            self._complete(names, lambda some: self._rungs([reached[name] for name in some]))
+        alike = {}
+        for name in finals:
+            placed = self._slots[name]
+            evaluator = self._final_evaluator(placed.slot)
+            beams = placed.slot.recipe.evaluate.final_beams
+            alike.setdefault((id(placed.trainer), id(evaluator), beams), []).append(name)
+        for names in alike.values():
+            self._complete(names, lambda some: self._score({name: finals[name] for name in some}))
+
+    def _complete(self, names: list[str], work: Callable[[list[str]], list[Report]]) -> None:
+        """Do some work for several slots together; an error in it is the error of each.
+
+        When memory runs out, each half of them has its turn, at last every slot alone, and once
+        more when unused bases and features have left the device.
+        """
+        try:
+            if len(names) == 1:
+                reports = self.residents.device_memory.attempt(lambda: work(names))
+            else:
+                reports = work(names)
+        except Exception as error:
+            failure = error.with_traceback(None)  # its frames hold what did not fit
+        else:
+            done = zip(names, reports, strict=True)
+            self._done |= {name: Done(name=name, report=report) for name, report in done}
+            return
+        if len(names) == 1 or not errors.is_out_of_memory(failure):
+            self._done |= {name: Done(name=name, error=failure) for name in names}
+            return
+        errors.release()
+        half = len(names) // 2
+        self._complete(names[:half], work)
+        self._complete(names[half:], work)
+
+    def _rungs(self, reached: list[TrainedEpoch]) -> list[Report]:
+        first = reached[0]
+        if first.error:  # such a slot is by itself
+            return [rungs.broken_off(first, first.error)]
+        trainer = self._slots[first.slot.name].trainer
+        return rungs.reports(trainer, reached, self.residents.evaluator(first.slot.recipe))
+
+    def _score(self, folders: dict[str, Path]) -> list[Report]:
+        placed = [self._slots[name] for name in folders]
+        evaluator = self._final_evaluator(placed[0].slot)
+        return rungs.finals(placed[0].trainer, [own.slot for own in placed], folders, evaluator)
+
+    def _final_evaluator(self, slot: TrialSlot) -> Evaluator:
+        return self.residents.evaluator(self.residents.scoring.final(slot.recipe))

@@ -61,7 +61,7 @@ def calls():
 
 def until_training(actor, name):
     """Wait until the host has work for a slot."""
-    while not actor._desk.do(lambda: name in actor._host._work):
+    while not actor._desk.do(lambda: actor._host.is_at_work(name)):
         time.sleep(0.01)
 
 
