@@ -4,7 +4,7 @@ docs/packing.md explains it with a figure. Read in this order:
 
 1. `eligible`: what can be packed;
 2. `arena`: where the weights of the adapters are;
-3. `low_rank`, `linear`: the arithmetic of one layer, forward and backward;
+3. `linear`: the arithmetic of one layer, forward and backward;
 4. `dropout`: random numbers that do not depend on neighbours;
 5. `peft_weights`: first weights and files, which are peft's own;
 6. `slot`, `epoch`: one trial, its files, and its pass through an epoch;
