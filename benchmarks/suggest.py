@@ -17,7 +17,7 @@ from pathlib import Path
 import optuna
 from optuna.trial import TrialState, create_trial
 
-from search_spaces.walk import placed
+from search_spaces.space import placed
 from sweeps import samplers
 from sweeps.results.folder import SweepFolder
 from sweeps.spec.load import Sweep, parse

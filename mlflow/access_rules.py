@@ -1,6 +1,6 @@
-"""Who may create what on the team's server, which MLflow's roles cannot say.
+"""Rights to create experiments and models on the team's server, which MLflow's roles lack.
 
-MLflow gives whoever creates an experiment or a registered model all rights to it, and lets every
+MLflow gives the creator of an experiment or a registered model all rights to it, and lets every
 user create both. A viewer would thereby write, and a trainer could own a model's name or its
 ledger before a promoter does. MLflow calls `authorize` for each request, as `basic_auth.ini` says.
 """
@@ -14,7 +14,6 @@ from mlflow.server.handlers import _get_request_message
 from roles import LEDGER, PROMOTERS, TRAINERS
 
 _READING = ("GET", "HEAD", "OPTIONS")
-_ADMINS: frozenset[str] = frozenset()
 
 
 def authorize() -> Any:
@@ -23,35 +22,29 @@ def authorize() -> Any:
     if not hasattr(answer, "username"):  # a response: name or password are wrong
         return answer
     allowed = _allowed(auth.request)
-    if allowed is None or _is_one_of(answer.username, allowed):
+    if allowed is None:
         return answer
-    return auth.make_forbidden_response()
+    try:
+        user = auth.store.get_user(answer.username)
+    except MlflowException:
+        return auth.make_forbidden_response()
+    roles = {role.name for role in auth.store.list_user_roles(user.id)}
+    return answer if user.is_admin or roles & allowed else auth.make_forbidden_response()
 
 
-def _allowed(request: Any) -> frozenset[str] | None:
+def _allowed(request: Any) -> set[str] | None:
     """Return the roles that may make the request, beside admins; None leaves it to MLflow."""
-    path = request.path
+    path, experiment = request.path, None
     if request.method in _READING:
         return None
     if path.endswith("/experiments/create"):
-        return _owners(_get_request_message(CreateExperiment()).name)
-    if path.endswith("/experiments/update"):
-        return _owners(_get_request_message(UpdateExperiment()).new_name)
-    if path.endswith("/registered-models/create"):
-        return frozenset({PROMOTERS})
-    if "/gateway/" in path or "/mcp-servers" in path:
-        return _ADMINS
-    return None
-
-
-def _owners(experiment: str) -> frozenset[str]:
-    """Return the roles that may give an experiment this name."""
-    return frozenset({PROMOTERS} if experiment.startswith(LEDGER) else {TRAINERS, PROMOTERS})
-
-
-def _is_one_of(username: str, roles: frozenset[str]) -> bool:
-    try:
-        user = auth.store.get_user(username)
-    except MlflowException:
-        return False
-    return user.is_admin or any(role.name in roles for role in auth.store.list_user_roles(user.id))
+        experiment = _get_request_message(CreateExperiment()).name
+    elif path.endswith("/experiments/update"):
+        experiment = _get_request_message(UpdateExperiment()).new_name
+    elif path.endswith("/registered-models/create"):
+        return {PROMOTERS}
+    elif "/gateway/" in path or "/mcp-servers" in path:
+        return set()
+    if experiment is None:
+        return None
+    return {PROMOTERS} if experiment.startswith(LEDGER) else {TRAINERS, PROMOTERS}

@@ -4,8 +4,8 @@
 
 MLFLOW_TRACKING_URI, MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD name the server and an
 admin. A new user gets the password that a line ``NAME PASSWORD`` on standard input gives with
-``--stdin``, or one that is made up and printed, once. A user who is there keeps the password and
-has afterwards, of the three roles, the one that is named.
+``--stdin``, or a random one that is printed, once. An existing user keeps the password and has
+afterwards, of the three roles, the one that is named.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from roles import LEDGER, PROMOTERS, TRAINERS, VIEWERS
 
 GRANTS = {
     VIEWERS: {"experiment": "READ", "registered_model": "READ"},
-    # A trainer owns the experiments that he makes, but not the files of the models in them:
+    # A trainer owns the experiments that they make, but not the files of the models in them:
     # those are what a promoter puts in service.
     TRAINERS: {"experiment": "READ", "registered_model": "READ", "logged_model": "READ"},
     PROMOTERS: {"experiment": "EDIT", "registered_model": "EDIT", "logged_model": "EDIT"},
@@ -34,28 +34,6 @@ _WORKSPACE = "default"
 
 def main() -> None:
     """Do what the arguments say; ends with 1 and a sentence where the server refuses."""
-    arguments = _arguments()
-    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
-    try:
-        _bootstrap(uri, arguments)
-    except (MlflowException, ValueError) as error:
-        place = "the server of MLFLOW_TRACKING_URI" if uri else "MLFLOW_TRACKING_URI is not set"
-        sys.exit(f"error: {place}: {error}")  # not its value, which may hold a password
-
-
-def _bootstrap(uri: str, arguments: argparse.Namespace) -> None:
-    team = get_app_client("basic-auth", tracking_uri=uri)
-    given = dict(line.split(maxsplit=1) for line in sys.stdin) if arguments.stdin else {}
-    roles = _make_roles(team)
-    for role in GRANTS:
-        for name in getattr(arguments, role):
-            _make_user(team, name, {user: word.strip() for user, word in given.items()})
-            _assign(team, name, role, roles)
-    for experiment in arguments.share:
-        _share(team, MlflowClient(uri, uri), experiment, roles[TRAINERS])
-
-
-def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     for role in GRANTS:
         parser.add_argument(f"--{role[:-1]}", dest=role, action="append", default=[])
@@ -63,7 +41,21 @@ def _arguments() -> argparse.Namespace:
         "--share", action="append", default=[], help="An experiment that all trainers write to."
     )
     parser.add_argument("--stdin", action="store_true", help="Read lines NAME PASSWORD.")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
+    try:
+        team = get_app_client("basic-auth", tracking_uri=uri)
+        given = dict(line.split(maxsplit=1) for line in sys.stdin) if arguments.stdin else {}
+        roles = _make_roles(team)
+        for role in GRANTS:
+            for name in getattr(arguments, role):
+                _make_user(team, name, given.get(name, "").strip())
+                _assign(team, name, role, roles)
+        for experiment in arguments.share:
+            _share(team, MlflowClient(uri, uri), experiment, roles[TRAINERS])
+    except (MlflowException, ValueError) as error:
+        place = "the server of MLFLOW_TRACKING_URI" if uri else "MLFLOW_TRACKING_URI is not set"
+        sys.exit(f"error: {place}: {error}")  # not its value, which may hold a password
 
 
 def _make_roles(team: Any) -> dict[str, int]:
@@ -87,15 +79,15 @@ def _grant(team: Any, role: int, kind: str, pattern: str, level: str) -> None:
     team.add_role_permission(role, kind, pattern, level)
 
 
-def _make_user(team: Any, name: str, given: Mapping[str, str]) -> None:
+def _make_user(team: Any, name: str, given: str) -> None:
     try:
         team.get_user(name)
     except MlflowException as error:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
-        password = given.get(name) or secrets.token_urlsafe(18)
+        password = given or secrets.token_urlsafe(18)
         team.create_user(name, password)
-        print(f"user {name} made" + ("" if name in given else f", password {password}"))
+        print(f"user {name} made" + ("" if given else f", password {password}"))
 
 
 def _assign(team: Any, name: str, role: str, roles: Mapping[str, int]) -> None:

@@ -45,7 +45,7 @@ def pages(search: Any, **arguments: Any) -> Iterator[Any]:
 
 
 def _reason(client: Any, version: Any) -> str | None:
-    """Say what is deleted of all that a version needs; None when nothing is."""
+    """Return what is deleted of all that a version needs; None when nothing is."""
     model_id = version.source.removeprefix("models:/")
     try:
         if model_id.startswith("m-"):

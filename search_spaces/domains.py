@@ -1,16 +1,16 @@
-"""Domains: what one dimension of a search space can be. Frozen, picklable values.
+"""Domains: the values of one dimension of a search space. Frozen, picklable values.
 
 Each kind of range is one class and one line in `RANGES`. A constructor raises `SpaceError` for
 a domain that cannot be, such as a range whose low end lies above its high end.
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from search_spaces.issues import Issue, raise_any, show
+from search_spaces.issues import Issue, SpaceError, raise_any, show
 from search_spaces.values import Value, is_number, is_value, is_whole, plain, same
 
 if TYPE_CHECKING:
@@ -29,10 +29,18 @@ class Choice:
     kind: ClassVar[str] = "choice"
 
     def __post_init__(self) -> None:
-        raise_any(_choice_issues(self.values))
+        values = self.values
+        if not (isinstance(values, tuple) and values and all(map(is_value, values))):
+            must = "must be a list of one or more texts, numbers, true, false or null"
+            raise SpaceError(Issue((self.kind,), must, show(values)))
+        # Optuna looks choices up with ==, to which 1, 1.0 and true are the same.
+        repeated = [value for index, value in enumerate(values) if value in values[:index]]
+        if repeated:
+            must = f"must be a list without repeats, {', '.join(map(show, repeated))} repeats"
+            raise SpaceError(Issue((self.kind,), must, show(values)))
 
     def suggest(self, trial: "BaseTrial", name: str) -> Value:
-        """Draw a value in an Optuna trial."""
+        """Suggest a value in an Optuna trial."""
         return trial.suggest_categorical(name, self.values)
 
     def edges(self) -> tuple[Value, ...]:
@@ -48,7 +56,7 @@ class Choice:
         return self.values
 
     def contains(self, value: Any) -> bool:
-        """Tell whether the domain can draw `value`."""
+        """Return whether the domain contains `value`."""
         return any(same(value, own) for own in self.values)
 
     def form(self) -> dict[str, Any]:
@@ -70,15 +78,35 @@ class Range:
     when: When = field(default_factory=dict, kw_only=True, hash=False)
     kind: ClassVar[str]
     log: ClassVar[bool] = False
-    """Every power of ten is drawn equally often."""
+    """Every power of ten is equally likely."""
     whole: ClassVar[bool] = False
-    """Whole numbers only, one apart unless `step` says otherwise."""
+    """Whole numbers only, one apart by default."""
 
     def __post_init__(self) -> None:
-        raise_any(_range_issues(self))
+        low, high, step = self.low, self.high, self.step
+        numbers, is_right = ("whole numbers", is_whole) if self.whole else ("numbers", is_number)
+        ends = must = None
+        if not (is_right(low) and is_right(high)):
+            ends = f"must be two {numbers}, the low and the high end"
+        elif self.log and low <= 0:
+            ends = "must have a low end above 0, because the scale is logarithmic"
+        elif low >= high:
+            ends = "must have a low end below the high end"
+        if step is None:
+            pass
+        elif self.log:
+            must = "must be left out: on a logarithmic scale Optuna has no steps"
+        elif not is_right(step) or step <= 0:
+            must = f"must be a {'whole ' if self.whole else ''}number above 0"
+        elif not ends and _steps(low, high, step) < 1:
+            must = f"must be at most the length of the range, {show(high - low)}"
+        elif not ends and not _is_integral(_steps(low, high, step)):
+            must = f"must divide the range, or its end {show(high)} would never be reached"
+        issues = [Issue((self.kind,), ends, show([low, high]))] if ends else []
+        raise_any([*issues, Issue(("step",), must, show(step))] if must else issues)
 
     def suggest(self, trial: "BaseTrial", name: str) -> Value:
-        """Draw a value in an Optuna trial."""
+        """Suggest a value in an Optuna trial."""
         if self.whole:
             step = int(self.step or 1)
             return trial.suggest_int(name, int(self.low), int(self.high), step=step, log=self.log)
@@ -103,7 +131,7 @@ class Range:
         return tuple(float(low + index * step) for index in range(int(self.size())))
 
     def contains(self, value: Any) -> bool:
-        """Tell whether the domain can draw `value`."""
+        """Return whether the domain contains `value`."""
         fits = is_whole(value) if self.whole else is_number(value)
         if not (fits and self.low <= value <= self.high):
             return False
@@ -156,44 +184,6 @@ RANGES: Mapping[str, type[Range]] = {
 }
 KINDS = ("choice", *RANGES)
 Domain = Choice | Range
-
-
-def _choice_issues(values: Any) -> Iterator[Issue]:
-    if not (isinstance(values, tuple) and values and all(map(is_value, values))):
-        must = "must be a list of one or more texts, numbers, true, false or null"
-        yield Issue(("choice",), must, show(values))
-        return
-    # Optuna looks choices up with ==, to which 1, 1.0 and true are the same.
-    repeated = [value for index, value in enumerate(values) if value in values[:index]]
-    if repeated:
-        twice = ", ".join(map(show, repeated))
-        yield Issue(("choice",), f"must be a list without repeats, {twice} repeats", show(values))
-
-
-def _range_issues(domain: Range) -> Iterator[Issue]:
-    low, high, step = domain.low, domain.high, domain.step
-    numbers, is_right = ("whole numbers", is_whole) if domain.whole else ("numbers", is_number)
-    ends = must = None
-    if not (is_right(low) and is_right(high)):
-        ends = f"must be two {numbers}, the low and the high end"
-    elif domain.log and low <= 0:
-        ends = "must have a low end above 0, because the scale is logarithmic"
-    elif low >= high:
-        ends = "must have a low end below the high end"
-    if ends:
-        yield Issue((domain.kind,), ends, show([low, high]))
-    if step is None:
-        return
-    if domain.log:
-        must = "must be left out: on a logarithmic scale Optuna has no steps"
-    elif not is_right(step) or step <= 0:
-        must = f"must be a {'whole ' if domain.whole else ''}number above 0"
-    elif not ends and _steps(low, high, step) < 1:
-        must = f"must be at most the length of the range, {show(high - low)}"
-    elif not ends and not _is_integral(_steps(low, high, step)):
-        must = f"must divide the range, or its end {show(high)} would never be drawn"
-    if must:
-        yield Issue(("step",), must, show(step))
 
 
 def _steps(low: float, high: float, step: float) -> Decimal:

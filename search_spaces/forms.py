@@ -1,4 +1,4 @@
-"""Reading spaces as they are written in a sweep file.
+"""Reader of spaces as they are written in a sweep file.
 
 A space is the name of a preset or a mapping from dotted paths to domains::
 
@@ -37,7 +37,18 @@ def read_space(form: Any) -> Space:
         must = f"must be a preset ({', '.join(PRESETS)}) or a mapping from fields to domains"
         raise SpaceError(Issue((), must, show(form), nearest(form, PRESETS)))
     if PRESET in form:
-        form = _with_changes(form)
+        preset = preset_of(form)
+        if preset is None:
+            must, name = f"must be one of {', '.join(PRESETS)}", form[PRESET]
+            raise SpaceError(Issue((PRESET,), must, show(name), nearest(name, PRESETS)))
+        changes = {path: domain for path, domain in form.items() if path != PRESET}
+        own = preset.space.form()
+        strangers = [path for path in changes if changes[path] is None and path not in own]
+        if strangers:
+            must = f"must be a field of the preset to be removed: {', '.join(own)}"
+            near = (Issue((path,), must, path, nearest(path, own)) for path in strangers)
+            raise SpaceError(*near)
+        form = {path: domain for path, domain in (own | changes).items() if domain is not None}
     domains, issues = {}, []
     for path, domain in form.items():
         try:
@@ -56,25 +67,18 @@ def preset_of(form: Any) -> Preset | None:
     return PRESETS[name]() if isinstance(name, str) and name in PRESETS else None
 
 
-def _with_changes(form: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the form of the space that a preset and the changes beside it are together."""
-    preset = preset_of(form)
-    if preset is None:
-        name = form[PRESET]
-        must = f"must be one of {', '.join(PRESETS)}"
-        raise SpaceError(Issue((PRESET,), must, show(name), nearest(name, PRESETS)))
-    changes = {path: domain for path, domain in form.items() if path != PRESET}
-    own = preset.space.form()
-    strangers = [path for path in changes if changes[path] is None and path not in own]
-    if strangers:
-        must = f"must be a field of the preset to be removed: {', '.join(own)}"
-        raise SpaceError(*(Issue((path,), must, path, nearest(path, own)) for path in strangers))
-    return {path: domain for path, domain in (own | changes).items() if domain is not None}
-
-
 def read_domain(form: Any) -> Domain:
     """Return the domain that `form` describes; raises `SpaceError` with all its issues."""
-    kind = _kind(form)
+    if not isinstance(form, Mapping):
+        raise SpaceError(Issue((), "must be a domain such as {choice: [4, 8]}", show(form)))
+    kinds = [key for key in form if key in KINDS]
+    if len(kinds) != 1:
+        others = [key for key in form if key not in EXTRAS]
+        guesses = [name for name in (nearest(key, KINDS) for key in others) if name]
+        must = f"must have exactly one of {', '.join(KINDS)}"
+        actual = ", ".join(map(str, others)) or "none of them"
+        raise SpaceError(Issue((), must, actual, guesses[0] if guesses and not kinds else None))
+    kind = str(kinds[0])
     issues = list(_extra_issues(kind, form))
     try:
         domain = _build(kind, form)
@@ -82,20 +86,6 @@ def read_domain(form: Any) -> Domain:
         raise SpaceError(*error.issues, *issues) from None
     raise_any(issues)
     return domain
-
-
-def _kind(form: Any) -> str:
-    """Return which of `KINDS` the form is."""
-    if not isinstance(form, Mapping):
-        raise SpaceError(Issue((), "must be a domain such as {choice: [4, 8]}", show(form)))
-    kinds = [key for key in form if key in KINDS]
-    if len(kinds) == 1:
-        return str(kinds[0])
-    others = [key for key in form if key not in EXTRAS]
-    guesses = [name for name in (nearest(key, KINDS) for key in others) if name]
-    must = f"must have exactly one of {', '.join(KINDS)}"
-    actual = ", ".join(map(str, others)) or "none of them"
-    raise SpaceError(Issue((), must, actual, guesses[0] if guesses and not kinds else None))
 
 
 def _extra_issues(kind: str, form: Mapping[str, Any]) -> Iterator[Issue]:
@@ -117,13 +107,9 @@ def _extra_issues(kind: str, form: Mapping[str, Any]) -> Iterator[Issue]:
 
 
 def _build(kind: str, form: Mapping[str, Any]) -> Domain:
-    when = form.get("when")
-    conditions = (
-        {path: listed(allowed) for path, allowed in when.items()}
-        if isinstance(when, Mapping)
-        else {}
-    )
-    given = form[kind]
+    given, when = form[kind], form.get("when")
+    allowed = when.items() if isinstance(when, Mapping) else ()
+    conditions = {path: listed(values) for path, values in allowed}
     if kind == Choice.kind:
         values = tuple(given) if isinstance(given, list) else given
         return Choice(values, when=conditions)

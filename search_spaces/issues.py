@@ -25,18 +25,18 @@ class Location:
 
 @dataclass(frozen=True)
 class Issue:
-    """One thing that is wrong."""
+    """One fault."""
 
     keys: Keys
     """From the checked part down to the issue; of a machine or a sweep, the name of its part."""
     message: str
-    """What must be, beginning with ``must``, or what is wrong."""
+    """The requirement, beginning with ``must``, or the fault."""
     actual: str = ""
     """The value there, whole, as it would be written in the file; empty leaves it out."""
     nearest: str | None = None
     """The valid name that was most likely meant."""
     fix: str = ""
-    """What to do; empty where the message says it."""
+    """The remedy; empty where the message has it."""
     location: Location | None = None
     severity: Literal["error", "warning"] = "error"
     """A warning stops nothing."""
@@ -49,7 +49,8 @@ class Issue:
     @property
     def text(self) -> str:
         """All of it but path and location, as one line."""
-        actual = f", got {_cut(self.actual)}" if self.actual else ""
+        shown = self.actual if len(self.actual) <= 60 else f"{self.actual[:59]}…"
+        actual = f", got {shown}" if self.actual else ""
         nearest = f" (did you mean {self.nearest}?)" if self.nearest else ""
         fix = f" -> {self.fix}" if self.fix else ""
         return f"{self.message}{actual}{nearest}{fix}"
@@ -93,18 +94,9 @@ def nearest(word: Any, names: Iterable[str]) -> str | None:
     ``adapter.rank``.
     """
     names, wanted = list(names), str(word).lower()
-    for key in (str.lower, _last_part):
+    for key in (str.lower, lambda name: name.lower().rpartition(".")[2]):
         by_key = {key(name): name for name in reversed(names)}
         close = get_close_matches(key(wanted), by_key, n=1, cutoff=0.65)
         if close and by_key[close[0]] != word:
             return by_key[close[0]]
     return None
-
-
-def _cut(text: str) -> str:
-    """Return a text that is short enough for a message: up to 60 characters."""
-    return text if len(text) <= 60 else f"{text[:59]}…"
-
-
-def _last_part(name: str) -> str:
-    return name.lower().rpartition(".")[2]

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
-from search_spaces.expressions import Arithmetic, Comparison, Expression, Field, Literal, Logic, Not
+from search_spaces.expressions import Expression, Field, Literal, Logic, Not, Operation
 from search_spaces.issues import Issue, SpaceError, show
 from search_spaces.values import is_value
 
@@ -18,12 +18,16 @@ LONGEST, DEEPEST = 1000, 50
 EXAMPLE = "adapter.alpha <= 4 * adapter.rank"
 
 _WORDS: Mapping[str, bool | None] = {"true": True, "false": False, "null": None}
-_ARITHMETIC: Mapping[type[ast.operator], str] = {
-    ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/",
-}  # fmt: skip
-_COMPARISONS: Mapping[type[ast.cmpop], str] = {
-    ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "==",
-}  # fmt: skip
+_ARITHMETIC: Mapping[type[ast.operator], str] = dict(
+    zip((ast.Add, ast.Sub, ast.Mult, ast.Div), "+-*/", strict=True)
+)
+_COMPARISONS: Mapping[type[ast.cmpop], str] = dict(
+    zip(
+        (ast.Lt, ast.LtE, ast.Gt, ast.GtE, ast.Eq, ast.NotEq),
+        ("<", "<=", ">", ">=", "==", "=="),
+        strict=True,
+    )
+)
 
 
 def parse(text: Any) -> Expression:
@@ -63,9 +67,9 @@ class _Reader:
                 return self._field(node)
             case ast.BinOp(left, sign, right) if type(sign) in _ARITHMETIC:
                 sides = self.read(left, depth), self.read(right, depth)
-                return Arithmetic(_ARITHMETIC[type(sign)], *sides)
+                return Operation(_ARITHMETIC[type(sign)], *sides)
             case ast.UnaryOp(ast.USub(), operand):
-                return Arithmetic("-", Literal(0), self.read(operand, depth))
+                return Operation("-", Literal(0), self.read(operand, depth))
             case ast.UnaryOp(ast.Not(), operand):
                 return Not(self.read(operand, depth))
             case ast.BoolOp(word, values):
@@ -98,31 +102,26 @@ class _Reader:
         return Literal(_WORDS[path]) if path in _WORDS else Field(path)
 
     def _chain(self, node: ast.Compare, depth: int) -> Expression:
-        """Return ``a < b < c`` as ``a < b and b < c``."""
-        left, links = node.left, []
-        for sign, right in zip(node.ops, node.comparators, strict=True):
-            links.append(self._link(left, sign, right, depth))
-            left = right
+        """Return ``a < b < c`` as ``a < b and b < c``, ``a in [1, 2]`` as ``a == 1 or a == 2``."""
+        links: list[Expression] = []
+        lefts = [node.left, *node.comparators]
+        for left, sign, right in zip(lefts, node.ops, node.comparators, strict=False):
+            link: Expression
+            if isinstance(sign, (ast.In, ast.NotIn)):
+                member = self.read(left, depth)
+                if not (isinstance(right, (ast.List, ast.Tuple)) and right.elts):
+                    raise _error("must have a list of one or more values after in", self._text)
+                values = [self.read(each, depth) for each in right.elts]
+                if not all(isinstance(value, Literal) for value in values):
+                    raise _error("must have a list of values after in, without fields", self._text)
+                link = Logic("or", tuple(Operation("==", member, value) for value in values))
+            elif type(sign) in _COMPARISONS:
+                sides = self.read(left, depth), self.read(right, depth)
+                link = Operation(_COMPARISONS[type(sign)], *sides)
+            else:
+                raise _error("must compare with <, <=, ==, !=, >=, >, in or not in", self._text)
+            links.append(Not(link) if isinstance(sign, (ast.NotIn, ast.NotEq)) else link)
         return links[0] if len(links) == 1 else Logic("and", tuple(links))
-
-    def _link(self, left: ast.expr, sign: ast.cmpop, right: ast.expr, depth: int) -> Expression:
-        if isinstance(sign, (ast.In, ast.NotIn)):
-            link = self._membership(self.read(left, depth), right, depth)
-        elif type(sign) in _COMPARISONS:
-            sides = self.read(left, depth), self.read(right, depth)
-            link = Comparison(_COMPARISONS[type(sign)], *sides)
-        else:
-            raise _error("must compare with <, <=, ==, !=, >=, >, in or not in", self._text)
-        return Not(link) if isinstance(sign, (ast.NotIn, ast.NotEq)) else link
-
-    def _membership(self, member: Expression, listed: ast.expr, depth: int) -> Expression:
-        """Return ``a in [1, 2]`` as ``a == 1 or a == 2``."""
-        if not (isinstance(listed, (ast.List, ast.Tuple)) and listed.elts):
-            raise _error("must have a list of one or more values after in", self._text)
-        values = [self.read(each, depth) for each in listed.elts]
-        if not all(isinstance(value, Literal) for value in values):
-            raise _error("must have a list of values after in, without fields", self._text)
-        return Logic("or", tuple(Comparison("==", member, value) for value in values))
 
     def _refused(self, node: ast.expr) -> SpaceError:
         part = ast.get_source_segment(self._text, node) or self._text

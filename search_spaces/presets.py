@@ -1,6 +1,6 @@
 """Presets: functions that return a ready search space, one line in `PRESETS` each.
 
-The first paragraph of their docstrings says what is searched; the others say why, and
+The first paragraph of their docstrings is what is searched; the others are the reasons, and
 `sweeps space NAME` prints those.
 """
 

@@ -5,16 +5,17 @@ such as ``{quantization: int8, adapter.variant: dora}``. Where a field that it n
 because a condition of its domain does not hold, the rule holds.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from search_spaces.domains import Domain, When, when_form
-from search_spaces.expressions import Expression, evaluate, fields_of
+from search_spaces.expressions import Expression, evaluate, fields_of, kind_issues, kinds_of
 from search_spaces.issues import Issue, SpaceError, nearest, raise_any, show
-from search_spaces.kinds import Kinds, kind_issues, kinds_of
 from search_spaces.parsing import parse
-from search_spaces.values import is_value, listed, plain, same
+from search_spaces.space import Space, unreachable
+from search_spaces.values import Value, is_value, listed, plain, same
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Rule:
         return fields_of(self.condition)
 
     def holds(self, values: Mapping[str, Any]) -> bool:
-        """Tell whether it holds where fields have these values.
+        """Return whether it holds where fields have these values.
 
         It is broken only by what is known to be false: ``train.patience < 3`` holds for null.
         """
@@ -58,7 +59,7 @@ class Forbidden:
         return tuple(self.values)
 
     def holds(self, values: Mapping[str, Any]) -> bool:
-        """Tell whether it holds where fields have these values."""
+        """Return whether it holds where fields have these values."""
         return not all(
             path in values and any(same(values[path], each) for each in bad)
             for path, bad in self.values.items()
@@ -76,6 +77,9 @@ class Forbidden:
 AnyRule = Rule | Forbidden
 T = TypeVar("T")
 
+ENUMERATED = 5000
+"""Up to so many points all are looked at; of larger spaces some are sampled."""
+
 
 def broken(
     rules: Iterable[AnyRule], point: Mapping[str, Any], fixed: Mapping[str, Any]
@@ -91,33 +95,29 @@ def broken(
 
 def read_rules(form: Any) -> tuple[Rule, ...]:
     """Return the rules that a list of texts is; raises `SpaceError` with all its issues."""
-    if not isinstance(form, (list, tuple)):
-        must = 'must be a list of rules such as ["adapter.alpha <= 4 * adapter.rank"]'
-        raise SpaceError(Issue((), must, show(form)))
-    return tuple(_each(form, _rule))
+    must = 'must be a list of rules such as ["adapter.alpha <= 4 * adapter.rank"]'
+    return _read_each(form, must, lambda each: each if isinstance(each, Rule) else Rule(each))
 
 
 def read_forbidden(form: Any) -> tuple[Forbidden, ...]:
     """Return the combinations that a list of mappings is; raises `SpaceError` likewise."""
-    if not isinstance(form, (list, tuple)):
-        must = "must be a list of combinations such as [{quantization: int8, train.epochs: 9}]"
-        raise SpaceError(Issue((), must, show(form)))
-    return tuple(_each(form, _combination))
+    must = "must be a list of combinations such as [{quantization: int8, train.epochs: 9}]"
+    return _read_each(form, must, _combination)
 
 
-def _each(forms: Iterable[Any], read: Callable[[Any], T]) -> Iterator[T]:
-    """Yield what each form is; raises `SpaceError` with the issues of all, under their indices."""
+def _read_each(forms: Any, must: str, read: Callable[[Any], T]) -> tuple[T, ...]:
+    """Read each form; raises `SpaceError` with the issues of all, under their indices."""
+    if not isinstance(forms, (list, tuple)):
+        raise SpaceError(Issue((), must, show(forms)))
+    found: list[T] = []
     issues: list[Issue] = []
     for index, form in enumerate(forms):
         try:
-            yield read(form)
+            found.append(read(form))
         except SpaceError as error:
             issues += [issue.below(str(index)) for issue in error.issues]
     raise_any(issues)
-
-
-def _rule(form: Any) -> Rule:
-    return form if isinstance(form, Rule) else Rule(form)
+    return tuple(found)
 
 
 def _combination(form: Any) -> Forbidden:
@@ -144,24 +144,67 @@ def rule_issues(
         near = nearest(path, [*space, *fixed])
         yield Issue((), "must name fields of the recipe", path, near)
     if isinstance(rule, Forbidden):
-        yield from _value_issues(rule, space)
+        for path, bad in rule.values.items():
+            for value in bad if path in space else ():
+                if not space[path].contains(value):
+                    yield unreachable((path,), space, path, value)
     elif not strangers:
         kinds = {path: kinds_of([value]) for path, value in fixed.items()}
         kinds |= {path: kinds_of(domain.edges()) for path, domain in space.items()}
-        yield from _condition_issues(rule, kinds)
+        if not rule.fields:
+            yield Issue((), "must name a field, such as adapter.rank", show(rule.text))
+        for must in kind_issues(rule.condition, kinds):
+            yield Issue((), must, show(rule.text))
 
 
-def _value_issues(rule: Forbidden, space: Mapping[str, Domain]) -> Iterator[Issue]:
-    for path, bad in rule.values.items():
-        for value in bad if path in space else ():
-            if not space[path].contains(value):
-                names = map(str, space[path].edges())
-                must = f"must be a value that {path} can take ({space[path]})"
-                yield Issue((path,), must, show(value), nearest(value, names))
+@dataclass(frozen=True, kw_only=True)
+class Feasibility:
+    """The share of a space that its rules allow."""
+
+    points: int
+    allowed: int
+    refused: Mapping[str, int]
+    """Rule, as text -> how many points break it; a point may break several."""
+    exact: bool
+    """Whether these are all points; otherwise they are sampled at random."""
+
+    @property
+    def share(self) -> float:
+        """The share of points that are allowed."""
+        return self.allowed / self.points
 
 
-def _condition_issues(rule: Rule, kinds: Mapping[str, Kinds]) -> Iterator[Issue]:
-    if not rule.fields:
-        yield Issue((), "must name a field, such as adapter.rank", show(rule.text))
-    for must in kind_issues(rule.condition, kinds):
-        yield Issue((), must, show(rule.text))
+def feasible(
+    space: Space,
+    rules: Sequence[AnyRule],
+    fixed: Mapping[str, Any],
+    tries: int = 1000,
+    seed: int = 0,
+) -> Feasibility:
+    """Return how many points are allowed and how many each rule refuses.
+
+    Only the fields that some rule names, and those they depend on, are varied: the others
+    change nothing. `fixed` is as for `broken`.
+    """
+    part = space.part({path for rule in rules for path in rule.fields})
+    exact = not part or Space(part).size() <= ENUMERATED
+    found: Iterable[Mapping[str, Value]] = [{}]
+    if part:
+        found = Space(part).points() if exact else _sampled(Space(part), tries, seed)
+    refused = Counter({str(rule): 0 for rule in rules})
+    points = allowed = 0
+    for point in found:
+        values = {**fixed, **point}
+        violated = [str(rule) for rule in rules if not rule.holds(values)]
+        refused.update(violated)
+        points, allowed = points + 1, allowed + (not violated)
+    return Feasibility(points=points, allowed=allowed, refused=dict(refused), exact=exact)
+
+
+def _sampled(space: Space, tries: int, seed: int) -> Iterator[Mapping[str, Value]]:
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
+    for _ in range(tries):
+        yield space.suggest(study.ask())

@@ -1,16 +1,17 @@
 """A search space: the set of points that a sampler may propose."""
 
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from search_spaces.domains import Choice, Domain
-from search_spaces.issues import Issue, nearest, raise_any, show
+from search_spaces.issues import Issue, Keys, nearest, raise_any, show
 from search_spaces.values import Value, same
 
 if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
     from optuna.trial import BaseTrial
 
 _UNNAMED = object()  # stands for every value of a parent that no condition names
@@ -40,9 +41,9 @@ class Space(Mapping[str, Domain]):
         return len(self.domains)
 
     def suggest(self, trial: "BaseTrial") -> dict[str, Value]:
-        """Draw a point in an Optuna trial; parameters are named by their dotted paths.
+        """Suggest a point in an Optuna trial; parameters are named by their dotted paths.
 
-        Inactive domains are not drawn and not in the point.
+        Inactive domains are not suggested and not in the point.
         """
         point: dict[str, Value] = {}
         for path in self._parents_first():
@@ -64,16 +65,17 @@ class Space(Mapping[str, Domain]):
 
     def points(self) -> Iterator[dict[str, Value]]:
         """Yield all different points of a finite space; raises ValueError for another one."""
-        return self._grow({}, self._parents_first())
 
-    def _grow(self, point: dict[str, Value], paths: tuple[str, ...]) -> Iterator[dict[str, Value]]:
-        if not paths:
-            yield {path: point[path] for path in self if path in point}
-        elif not _active(self[paths[0]], point):
-            yield from self._grow(point, paths[1:])
-        else:
-            for value in self[paths[0]].grid():
-                yield from self._grow({**point, paths[0]: value}, paths[1:])
+        def grown(point: dict[str, Value], paths: tuple[str, ...]) -> Iterator[dict[str, Value]]:
+            if not paths:
+                yield {path: point[path] for path in self if path in point}
+            elif not _active(self[paths[0]], point):
+                yield from grown(point, paths[1:])
+            else:
+                for value in self[paths[0]].grid():
+                    yield from grown({**point, paths[0]: value}, paths[1:])
+
+        return grown({}, self._parents_first())
 
     def part(self, paths: Collection[str]) -> dict[str, Domain]:
         """Return the domains of `paths`, as far as they are swept, and of all they depend on."""
@@ -95,7 +97,7 @@ def _sorter(domains: Mapping[str, Domain]) -> TopologicalSorter[str]:
 
 
 def _active(domain: Domain, point: Mapping[str, Any]) -> bool:
-    """Tell whether all conditions hold; a parent that is itself inactive fails its condition."""
+    """Return whether all conditions hold; a parent that is itself inactive fails its condition."""
     return all(
         parent in point and any(same(point[parent], value) for value in allowed)
         for parent, allowed in domain.when.items()
@@ -105,29 +107,21 @@ def _active(domain: Domain, point: Mapping[str, Any]) -> bool:
 def _count(
     domains: Mapping[str, Domain], paths: tuple[str, ...], point: Mapping[str, Any]
 ) -> float:
-    """Count the ways to go on from `point` with `paths`, which are sorted parents first."""
+    """Count the ways to complete `point` with `paths`, which are sorted parents first."""
     if not paths:
         return 1
     path, rest = paths[0], paths[1:]
-    domain = domains[path]
-    if not _active(domain, point):
+    if not _active(domains[path], point):
         return _count(domains, rest, point)
     # Only values that some condition names can differ in what follows.
-    named = _named_values(domains, path)
-    total = sum(_count(domains, rest, {**point, path: value}) for value in named)
-    others = domain.size() - len(named)
-    return total + others * _count(domains, rest, {**point, path: _UNNAMED}) if others else total
-
-
-def _named_values(domains: Mapping[str, Domain], path: str) -> tuple[Value, ...]:
     named: list[Value] = []
     for domain in domains.values():
-        named += [
-            value
-            for value in domain.when.get(path, ())
-            if not any(same(value, known) for known in named)
-        ]
-    return tuple(named)
+        for value in domain.when.get(path, ()):
+            if not any(same(value, known) for known in named):
+                named.append(value)
+    total = sum(_count(domains, rest, {**point, path: value}) for value in named)
+    others = domains[path].size() - len(named)
+    return total + others * _count(domains, rest, {**point, path: _UNNAMED}) if others else total
 
 
 def condition_issues(
@@ -147,8 +141,20 @@ def condition_issues(
         cycle = error.args[1]
         yield Issue((cycle[-1], "when"), "must not depend on itself", " <- ".join(cycle))
         return
-    if not parents and not unread:
-        yield from _contradictions(domains)
+    if parents or unread:
+        return
+    for path in domains:  # conditions that, with those of their parents, exclude each other
+        for parent, allowed in _needs(domains, path).items():
+            if not allowed:
+                must = f"must hold at times, but {parent} would need two values at once"
+                yield Issue((path, "when"), must)
+
+
+def unreachable(keys: Keys, domains: Mapping[str, Domain], path: str, value: Any) -> Issue:
+    """Return the issue of a value that is outside of the domain of `path`."""
+    names = [str(edge) for edge in domains[path].edges()]
+    must = f"must be a value that {path} can take ({domains[path]})"
+    return Issue(keys, must, show(value), nearest(value, names))
 
 
 def _parent_issues(
@@ -169,18 +175,7 @@ def _parent_issues(
             continue
         for value in allowed:
             if not domains[parent].contains(value):
-                names = [str(edge) for edge in domains[parent].edges()]
-                must = f"must be a value that {parent} can take ({domains[parent]})"
-                yield Issue(at, must, show(value), nearest(value, names))
-
-
-def _contradictions(domains: Mapping[str, Domain]) -> Iterator[Issue]:
-    """Yield domains whose conditions, taken with those of their parents, exclude each other."""
-    for path in domains:
-        for parent, allowed in _needs(domains, path).items():
-            if not allowed:
-                must = f"must hold at times, but {parent} would need two values at once"
-                yield Issue((path, "when"), must)
+                yield unreachable(at, domains, parent, value)
 
 
 def _needs(domains: Mapping[str, Domain], path: str) -> dict[str, tuple[Value, ...]]:
@@ -191,3 +186,51 @@ def _needs(domains: Mapping[str, Domain], path: str) -> dict[str, tuple[Value, .
             known = needs.get(ancestor, allowed)
             needs[ancestor] = tuple(v for v in known if any(same(v, other) for other in allowed))
     return needs
+
+
+class Given:
+    """Stands in for an Optuna trial that suggests given values; raises KeyError without one.
+
+    `distributions` are Optuna's of the suggested domains, by their paths.
+    """
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self._values = values
+        self.distributions: dict[str, BaseDistribution] = {}
+
+    def suggest_categorical(self, name: str, choices: Sequence[Value]) -> Value:
+        """Return the choice that is the given value."""
+        from optuna.distributions import CategoricalDistribution
+
+        given = self._values[name]
+        self.distributions[name] = CategoricalDistribution(tuple(choices))
+        return next((choice for choice in choices if same(choice, given)), given)
+
+    def suggest_int(
+        self, name: str, low: int, high: int, *, step: int = 1, log: bool = False
+    ) -> Value:
+        """Return the given whole number."""
+        from optuna.distributions import IntDistribution
+
+        self.distributions[name] = IntDistribution(low, high, log=log, step=step)
+        return cast("Value", self._values[name])
+
+    def suggest_float(
+        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
+    ) -> Value:
+        """Return the given number as a float."""
+        from optuna.distributions import FloatDistribution
+
+        given = self._values[name]
+        self.distributions[name] = FloatDistribution(low, high, log=log, step=step)
+        return float(given) if isinstance(given, int) and not isinstance(given, bool) else given
+
+
+def placed(space: Space, values: Mapping[str, Any]) -> tuple[dict[str, Value], Given]:
+    """Return the part of `values` that is a point of the space, without inactive domains.
+
+    Raises KeyError with the path of a domain that is active but has no value. Whether the
+    values lie in their domains is not looked at.
+    """
+    given = Given(values)
+    return space.suggest(cast("BaseTrial", given)), given

@@ -9,7 +9,7 @@ Value = bool | int | float | str | None
 
 
 def same(one: Any, other: Any) -> bool:
-    """Tell whether two values are the same: 16 and 16.0 are, 1 and true are not.
+    """Return whether two values are the same: 16 and 16.0 are, 1 and true are not.
 
     Numbers may differ by rounding, as 0.15 and the third step of 0.05 do.
     """
@@ -22,17 +22,17 @@ def same(one: Any, other: Any) -> bool:
 
 
 def is_number(value: Any) -> bool:
-    """Tell whether `value` is a finite number; true and false are none."""
+    """Return whether `value` is a finite number; true and false are none."""
     return is_whole(value) or (isinstance(value, float) and math.isfinite(value))
 
 
 def is_whole(value: Any) -> bool:
-    """Tell whether `value` is an int; 4.0 is none."""
+    """Return whether `value` is an int; 4.0 is none."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
 def is_value(value: Any) -> bool:
-    """Tell whether `value` is one that a categorical parameter of Optuna can take."""
+    """Return whether `value` is one that a categorical parameter of Optuna can take."""
     return value is None or isinstance(value, (bool, str)) or is_number(value)
 
 

@@ -1,10 +1,12 @@
-"""What is measured of a trial besides its scores: size, time and memory.
+"""Measures of a trial besides its scores: size, time and memory.
 
-Hosts report each quantity as ``measured/<name>``. A sweep may have it as a further objective or
-set a limit for it. This module imports nothing heavy: a sweep file is checked against it.
+Hosts report each as ``measured/<name>``. A sweep may have it as a further objective or set a
+limit for it. This module imports nothing heavy: a sweep file is checked against it.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING, Literal
@@ -17,19 +19,19 @@ PREFIX = "measured/"
 
 @dataclass(frozen=True, kw_only=True)
 class Measure:
-    """One quantity."""
+    """One measure."""
 
     direction: Literal["max", "min"] = "min"
-    """Which way is better."""
+    """The better direction."""
     course: Literal["constant", "rises", "varies"]
-    """What it can do from rung to rung: a limit that a constant breaks is broken for good."""
+    """How it changes from rung to rung: a limit that a constant breaks is broken for good."""
     gpu: bool = False
     """It is measured on GPUs only."""
     captions: bool = False
     """It is measured at rungs with captions only."""
 
-    def can_mend(self, *, upper: bool) -> bool:
-        """Tell whether a later rung may keep a limit that is broken now; `upper` is a maximum."""
+    def can_recover(self, *, upper: bool) -> bool:
+        """Return whether a later rung may keep a limit broken now; `upper` is a maximum."""
         return self.course == "varies" or (self.course == "rises" and not upper)
 
 
@@ -49,17 +51,17 @@ MEASURES: Mapping[str, Measure] = {
 
 
 def reported_as(name: str) -> str:
-    """Return the key of a quantity or score in a report: ``measured/latency_ms``, ``val/cider``."""
+    """Return the key of a measure or score in a report: ``measured/latency_ms``, ``val/cider``."""
     return f"{PREFIX}{name}" if name in MEASURES else f"val/{name}"
 
 
 def needs_captions(name: str) -> bool:
-    """Tell whether a quantity or score is there only at rungs with captions."""
+    """Return whether a measure or score exists only at rungs with captions."""
     return MEASURES[name].captions if name in MEASURES else name != "loss"
 
 
 def adapter(parameters: Iterable["torch.Tensor"]) -> dict[str, float]:
-    """Return what is known of an adapter before it is trained, by keys of a report."""
+    """Return the measures of an adapter that are known before it is trained."""
     weights = list(parameters)
     return {
         f"{PREFIX}adapter_mb": sum(weight.nbytes for weight in weights) / 1e6,
@@ -81,13 +83,40 @@ def latency_ms(seconds: Sequence[float], batch_size: int) -> float:
 def times(*, training: float, writing: Sequence[float], batch_size: int) -> dict[str, float]:
     """Return the times of a rung, by keys of a report.
 
-    Args:
-        training: seconds.
-        writing: see `latency_ms`; empty where no captions were written.
-        batch_size: see `latency_ms`.
+    `training` are seconds; `writing`, empty without captions, and `batch_size` as in `latency_ms`.
     """
     latency = {f"{PREFIX}latency_ms": latency_ms(writing, batch_size)} if writing else {}
     return {f"{PREFIX}seconds_per_epoch": training, **latency}
+
+
+class Meter:
+    """Adds up the time of a rung's pieces and keeps their highest peak of memory."""
+
+    def __init__(self, device: "torch.device") -> None:
+        self.seconds = 0.0
+        self.peak_memory: Mapping[str, float] = {}
+        """By keys of a report; empty on a CPU."""
+        self.device = device
+
+
+@contextmanager
+def shared(meters: Sequence[Meter]) -> Iterator[None]:
+    """Measure a piece that several rungs share equally; one that raises counts, too.
+
+    Each gets its share of the time, and all of the peak, which is the device's.
+    """
+    device = meters[0].device
+    forget_peak_memory(device)
+    started = time.monotonic()
+    try:
+        yield
+    finally:
+        seconds, peak = time.monotonic() - started, peak_memory(device)
+        for meter in meters:
+            meter.seconds += seconds / len(meters)
+            meter.peak_memory = {
+                key: max(value, meter.peak_memory.get(key, 0.0)) for key, value in peak.items()
+            }
 
 
 def peak_memory(device: "torch.device") -> dict[str, float]:
@@ -100,7 +129,7 @@ def peak_memory(device: "torch.device") -> dict[str, float]:
 
 
 def forget_peak_memory(device: "torch.device") -> None:
-    """Begin to look for the peak anew."""
+    """Reset the peak."""
     if device.type == "cuda":
         import torch
 

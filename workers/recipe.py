@@ -36,7 +36,7 @@ class Model(Section):
 
 
 class Split(Section):
-    """How images are divided: shares (0.8), or names that the source defines (train.txt).
+    """Division of the images: shares (0.8), or names that the source defines (train.txt).
 
     Beside names for train and test, a share for validation takes it from train's images.
     """
@@ -76,7 +76,7 @@ class Columns(Section):
     question: str | None = None
     """Null: there are no questions."""
     id: str | None = None
-    """What identifies a row in written predictions; null takes what the source defines."""
+    """Identifier of a row in written predictions; null takes what the source defines."""
 
 
 class Data(Section):
@@ -96,20 +96,20 @@ class Data(Section):
     """Whether images may be fetched from addresses that are not public (loopback, 10.0.0.0/8
     and the like), which a data set of strangers could abuse to reach inner services."""
     allow_redirected_links: bool = False
-    """Whether a link may lead on to another address, which is then checked like the first."""
+    """Whether a link may redirect to another address, which is then checked like the first."""
     limit: Count | None = None
-    """Use at most this many images (drawn with `seed`); null uses all."""
+    """Use at most this many images (sampled with `seed`); null uses all."""
     split: Split | None = None
     """Null keeps the division that comes with the data set, where the source knows one, and
     otherwise takes shares of 0.8, 0.1 and 0.1."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Seed of the split and of `limit`; the same for all trials of a sweep."""
     on_bad_sample: Literal["error", "skip"] = "error"
-    """What to do with unreadable images, missing captions and the like; never silent."""
+    """Treatment of unreadable images, missing captions and the like; never silent."""
 
 
 class PromptText(Section):
-    """What the model is asked about each image; null is the default of its family."""
+    """The prompt about each image; null is the default of its family."""
 
     system: str | None = None
     """System prompt, for models with a chat template."""
@@ -132,7 +132,7 @@ class Train(Section):
     warmup_steps: Annotated[int, Field(ge=0)] | None = None
     """The same as a number of optimizer steps; null takes the share."""
     decay: Literal["constant", "linear", "cosine"] = "linear"
-    """How the learning rate falls to 0 after the warm-up; constant does not."""
+    """Fall of the learning rate to 0 after the warm-up; constant has none."""
     weight_decay: Annotated[float, Field(ge=0.0)] = 0.0
     max_grad_norm: Annotated[float, Field(gt=0.0)] | None = 1.0
     """Largest L2 norm of the gradient over all adapter weights; null does not clip."""
@@ -210,7 +210,7 @@ Threshold = Annotated[float, Field(gt=0.0, le=1.0)]
 
 
 class Guard(Section):
-    """What counts as a collapsed trial (`workers.evaluation.collapse`), and whether it is stopped.
+    """Thresholds of a collapsed trial (`workers.evaluation.collapse`), and whether it is stopped.
 
     A threshold of null does not look for its symptom.
     """
@@ -229,7 +229,7 @@ class Guard(Section):
 
 
 class Recipe(Section):
-    """One fine-tuning: everything that decides its result."""
+    """One fine-tuning: everything that determines its result."""
 
     task: Task = "captioning"
     model: Model
@@ -249,16 +249,11 @@ class Recipe(Section):
         """
         values = self.model_dump(include=set(Recipe.model_fields))
         for path, value in point.items():
-            set_dotted(values, path, value)
+            *sections, field = path.split(".")
+            inner = values
+            for section in sections:
+                inner = inner.setdefault(section, {})
+                if not isinstance(inner, dict):
+                    raise KeyError(f"{path}: {section} is a value, not a section")
+            inner[field] = value
         return Recipe.model_validate(values)
-
-
-def set_dotted(values: dict[str, Any], path: str, value: Any) -> None:
-    """Set ``values["a"]["b"]`` for the path ``a.b``, making missing sections."""
-    *sections, field = path.split(".")
-    for section in sections:
-        inner = values.setdefault(section, {})
-        if not isinstance(inner, dict):
-            raise KeyError(f"{path}: {section} is a value, not a section")
-        values = inner
-    values[field] = value

@@ -1,4 +1,4 @@
-"""What is secret, and how it is hidden: the one list of names, and the one function.
+"""Secrets: the one list of their names, and the one function that hides them.
 
 Text that leaves a process (a terminal, a log, MLflow, a record, a report) passes through `redact`,
 and addresses that hold a secret are refused (`has_secret`), because addresses are kept and shown.
@@ -85,7 +85,7 @@ _SHAPES = re.compile(
 
 @lru_cache(maxsize=1024)
 def is_secret(name: str) -> bool:
-    """Tell whether a variable, field, header or query parameter of this name holds a secret.
+    """Return whether a variable, field, header or query parameter of this name holds a secret.
 
     ``HF_TOKEN``, ``secret_key``, ``X-Amz-Signature`` and ``accountKey`` do; ``tokenizer``,
     ``max_new_tokens``, ``key`` and ``AWS_REGION`` do not.
@@ -121,12 +121,12 @@ def redact(text: str, environ: Mapping[str, str] = os.environ) -> str:
 
 
 def has_secret(address: str) -> bool:
-    """Tell whether an address holds a secret, which a ``${VARIABLE}`` is not."""
+    """Return whether an address holds a secret, which a ``${VARIABLE}`` is not."""
     return redact(address, {}) != address
 
 
 def redacted(stream: TextIO) -> TextIO:
-    """Return a stream that writes to `stream` what `redact` leaves of each text.
+    """Return a stream that writes each text to `stream` as `redact` returns it.
 
     Python has None for one that was closed before it began; that stays.
     """

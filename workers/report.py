@@ -1,4 +1,4 @@
-"""What a host says about a trial at the end of a rung: plain, frozen values."""
+"""Reports of a host about a trial at the end of a rung: plain, frozen values."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -34,7 +34,7 @@ class Report:
     scored: "Scored | None" = field(default=None, repr=False)
     """Scores of these captions, and their statistics per image; None where none were written."""
     symptoms: tuple[str, ...] = ()
-    """What is wrong with the captions or the loss, in words; empty for a healthy rung."""
+    """Faults of the captions or the loss, in words; empty for a healthy rung."""
     collapsed: bool = False
     """The guard stops the trial here."""
 
@@ -46,9 +46,9 @@ class Report:
 
 @dataclass(frozen=True, kw_only=True)
 class Done:
-    """What became of the work that a host was given for one slot."""
+    """The outcome of a slot's work: a report or an error."""
 
     name: str
     report: Report | None = None
     error: Exception | None = None
-    """Why there is no report; the slot cannot go on."""
+    """Why there is no report; the slot cannot continue."""

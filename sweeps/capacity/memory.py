@@ -11,13 +11,12 @@ from sweeps.trial import Point
 from workers import families
 from workers.memory import fit
 from workers.memory.fit import LEAST_PACK, Device
-from workers.memory.footprint import CPU_CONTEXT, Footprint, estimate
+from workers.memory.footprint import CPU_CONTEXT, Correction, Footprint, estimate
 from workers.memory.layers import Architecture
-from workers.memory.probe import Correction
 from workers.memory.weights import adapted_paths, base_bytes
 from workers.models import builtin, checkpoint_files
 from workers.models.checkpoint_files import CheckpointFiles
-from workers.packing.eligible import reason_alone
+from workers.packing.eligible import why_not_packed
 from workers.recipe import Recipe
 
 _LARGEST: Mapping[str, Callable[[Iterable[Any]], Any]] = {
@@ -133,7 +132,7 @@ def capacity(
     for recipe, base in points:
         family = families.get(base.files.model_type)
         layers = adapted_paths(recipe.adapter, base.files)
-        reasons.append(reason_alone(recipe, family, layers, "cuda" if device.gpu else "cpu"))
+        reasons.append(why_not_packed(recipe, family, layers, "cuda" if device.gpu else "cpu"))
         least.append(fit.least(expected(recipe, base, 1), recipe.evaluate.batch_size))
     slots, why = _slots(sweep, at(rows), device, reasons)
     return Capacity(

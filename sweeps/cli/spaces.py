@@ -10,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from search_spaces.domains import when_text
-from search_spaces.feasibility import Feasibility, feasible
 from search_spaces.presets import PRESETS
+from search_spaces.rules import Feasibility, feasible
 from search_spaces.space import Space
 from sweeps.spec.checks import feasibility
 from sweeps.spec.load import Sweep, read, recipes, unknown

@@ -17,7 +17,7 @@ from sweeps.fleet.nodes import FleetError, Node
 from sweeps.fleet.probe import Probe
 from sweeps.fleet.starting import HostHandle, died, reason, start_fleet, start_host
 from sweeps.host.context import SweepContext
-from workers.memory.probe import largest
+from workers.memory.footprint import largest
 
 LOOK_SECONDS = 2.0
 """How often the driver looks which nodes there are."""

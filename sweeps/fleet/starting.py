@@ -20,7 +20,7 @@ from sweeps.fleet.scorer import NodeScorer
 from sweeps.host.context import SweepContext
 from sweeps.spec.sweep import Sweep
 from workers.memory.fit import Device
-from workers.memory.probe import Correction, largest
+from workers.memory.footprint import Correction, largest
 
 _CRUMB = 0.0001
 """Of the resource that stands for a node, of which there is 1: Tune refuses a trial with none."""

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from workers.evaluation.scoring import MakeScorer
     from workers.host.host import Host
     from workers.memory.fit import Device
-    from workers.memory.probe import Correction
+    from workers.memory.footprint import Correction
 
 _WARM_UP = "warm-up"
 SPARE_CALLS = 8

@@ -107,7 +107,7 @@ def _begin(context: SweepContext, host: "Host", trial: OpenTrial, start: Start |
         folder = context.folder.start(start.folder)
         context.folder.pull(folder)
         if best.read(folder):  # an adapter; otherwise a whole snapshot
-            host.graft(trial.name, trial.recipe, folder, start.rung)
+            host.start_from_adapter(trial.name, trial.recipe, folder, start.rung)
         else:
             host.restore(trial.name, trial.recipe, folder)
 
@@ -129,5 +129,5 @@ def _resume(context: SweepContext, host: "Host", trial: OpenTrial, last: RungRes
 
 def _packed(host: "Host", trial: OpenTrial) -> dict[str, str]:
     """Return the tag that says whether the trial trains in a pack, or why it trains alone."""
-    reason_alone = host.reason_alone(trial.recipe)
-    return {"trial.packed": f"no: {reason_alone}" if reason_alone else "yes"}
+    reason = host.why_not_packed(trial.recipe)
+    return {"trial.packed": f"no: {reason}" if reason else "yes"}

@@ -8,10 +8,9 @@ from pydantic import ValidationError
 
 from search_spaces import rules
 from search_spaces.domains import Range
-from search_spaces.feasibility import Feasibility, feasible
 from search_spaces.forms import PRESET
 from search_spaces.issues import Issue, Keys, SpaceError, nearest, show
-from search_spaces.rules import AnyRule, Forbidden
+from search_spaces.rules import AnyRule, Feasibility, Forbidden, feasible
 from sweeps.spec import plugins, schedule_checks, search_checks, starts, storage
 from sweeps.spec.search_checks import CONSTRAINTS, OBJECTIVE, SAMPLER, SCHEDULER
 from sweeps.spec.sweep import Sweep

@@ -35,7 +35,7 @@ class Constraint:
     def for_good(self) -> bool:
         """Tell whether a rung that breaks the limit breaks it for all that follow."""
         measure = MEASURES.get(self.quantity)
-        return measure is not None and not measure.can_mend(upper=self.sign.startswith("<"))
+        return measure is not None and not measure.can_recover(upper=self.sign.startswith("<"))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,9 +5,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from search_spaces.domains import Domain
 from search_spaces.issues import Issue, nearest, show
-from search_spaces.space import Space
+from search_spaces.space import Given, Space, placed
 from search_spaces.values import is_number, plain
-from search_spaces.walk import Given, placed
 from sweeps.spec.sweep import Sweep
 from sweeps.spec.validation import dotted
 

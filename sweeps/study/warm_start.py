@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from search_spaces.issues import show
-from search_spaces.walk import placed
+from search_spaces.space import placed
 from sweeps.results.folder import SweepFolder
 from sweeps.spec.load import Sweep, load
 from sweeps.spec.validation import dotted

@@ -6,10 +6,9 @@ import pickle
 import optuna
 import pytest
 
-from search_spaces.feasibility import feasible
 from search_spaces.forms import read_space
 from search_spaces.presets import PRESETS, Preset
-from search_spaces.rules import rule_issues
+from search_spaces.rules import feasible, rule_issues
 from search_spaces.space import Space
 from search_spaces.values import Value
 from sweeps.spec.load import dump, parse, read, recipes

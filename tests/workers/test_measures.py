@@ -5,7 +5,7 @@ import torch
 
 from workers import measures
 from workers.host.host import Host
-from workers.measures import MEASURES, latency_ms, reported_as
+from workers.measures import MEASURES, Meter, latency_ms, reported_as, shared
 from workers.metrics.catalog import METRICS
 from workers.models.adapters import WEIGHTS, read_weights
 
@@ -27,7 +27,24 @@ def test_nothing_is_said_of_captions_that_were_not_written():
     }
 
 
+def test_pieces_add_up_also_one_that_raises_and_the_highest_peak_stays(monkeypatch):
+    clock, peaks = iter([1.0, 3.0, 10.0, 10.5]), iter([7.0, 4.0])
+    monkeypatch.setattr(measures.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(measures, "peak_memory", lambda device: {"measured/peak": next(peaks)})
+    own = Meter(torch.device("cpu"))
+    with shared([own]):
+        pass
+    with pytest.raises(ArithmeticError), shared([own]):
+        raise ArithmeticError
+    assert own.seconds == 2.5
+    assert own.peak_memory == {"measured/peak": 7.0}
+
+
 def test_memory_is_measured_on_gpus_only():
+    own = Meter(torch.device("cpu"))
+    with shared([own]):
+        pass
+    assert own.peak_memory == {}
     measures.forget_peak_memory(torch.device("cpu"))
     assert measures.peak_memory(torch.device("cpu")) == {}
 

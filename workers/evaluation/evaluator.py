@@ -1,11 +1,11 @@
-"""What a rung is judged by: validation loss, generated captions and their scores."""
+"""The evaluation of a rung: validation loss, generated captions and their scores."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from workers.data.sample import Sample
 from workers.encoding.collation import Batch
-from workers.evaluation.generation import texts_of_each
+from workers.evaluation.generation import texts
 from workers.families.base import Base
 from workers.families.prompts import Asking
 from workers.features.store import Store
@@ -38,11 +38,8 @@ class Evaluator:
         return mean_loss(self._base, model, self._examples, self._evaluate.batch_size)
 
     def batches(self, copies: int) -> Iterator[Batch]:
-        """Yield all captions of the images as batches, each for `copies` adapters in a row."""
-        size = self._evaluate.batch_size
-        for start in range(0, len(self._examples.pairs), size):
-            chosen = range(start, min(start + size, len(self._examples.pairs)))
-            yield self._examples.batch(self._base, [*chosen] * copies)
+        """Return all captions of the images as batches, each for `copies` adapters in a row."""
+        return self._examples.batches(self._base, self._evaluate.batch_size, copies)
 
     def predict(
         self, model: Any, beams: int, seconds: list[float] | None = None, copies: int = 1
@@ -51,7 +48,7 @@ class Evaluator:
 
         Each image's share of the time is appended to `seconds`.
         """
-        written = texts_of_each(
+        written = texts(
             self._base,
             model,
             self._examples.pixels,
@@ -70,12 +67,8 @@ class Evaluator:
             for captions in zip(*written, strict=True)
         ]
 
-    def score(self, predictions: Sequence[Prediction]) -> Scored:
-        """Return the metrics of the captions, such as ``cider``, over all images and of each."""
-        return self.score_each([predictions])[0]
-
     def score_each(self, several: Sequence[Sequence[Prediction]]) -> list[Scored]:
-        """Return the same for several adapters' captions at once."""
+        """Return the metrics of several adapters' captions, over all images and of each image."""
         return self._scorer.score_each(
             [{p.image_id: p.caption for p in predictions} for predictions in several]
         )

@@ -43,39 +43,18 @@ def texts(
     pixels: Images,
     prompts: Sequence[Prompt],
     *,
-    beams: int,
-    batch_size: int,
-    max_new_tokens: int,
-    seconds: list[float] | None = None,
-) -> Iterator[str]:
-    """Yield one text per prompt, about the image at its place in `pixels`, batch by batch.
-
-    The model is put into eval mode. Each image's share of the time of its batch, the image
-    encoder's included, is appended to `seconds`.
-    """
-    several = texts_of_each(
-        base, model, pixels, prompts, copies=1, beams=beams, batch_size=batch_size,
-        max_new_tokens=max_new_tokens, seconds=seconds,
-    )  # fmt: skip
-    return (text for (text,) in several)
-
-
-def texts_of_each(
-    base: Base,
-    model: Any,
-    pixels: Images,
-    prompts: Sequence[Prompt],
-    *,
-    copies: int,
+    copies: int = 1,
     beams: int,
     batch_size: int,
     max_new_tokens: int,
     seconds: list[float] | None = None,
 ) -> Iterator[tuple[str, ...]]:
-    """Yield `copies` texts per prompt, of the adapters that a packed model carries, in order.
+    """Yield texts for each prompt about the image at its place in `pixels`, batch by batch.
 
-    A batch has the images of the first adapter, then the same of the next. For the rest see
-    `texts`; `seconds` gets the share of one text.
+    `copies` texts per prompt, of the adapters that a packed model carries, in order: a batch has
+    the images of the first adapter, then the same of the next. The model is put into eval mode.
+    The share of one text in the time of its batch, the image encoder's included, is appended to
+    `seconds` for each prompt.
     """
     model.eval()
     for start in range(0, len(prompts), batch_size):
@@ -91,7 +70,7 @@ def texts_of_each(
             max_new_tokens=max_new_tokens,
         )
         if seconds is not None:
-            # Who asks for a caption has a new image: kept features would make it look quicker.
+            # A user's image is new: cached features would make it look quicker.
             share = (time.perf_counter() - started) / len(written) + spared / len(chosen)
             seconds += [share] * len(chosen)
         for place in range(len(chosen)):

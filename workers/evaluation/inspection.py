@@ -1,19 +1,18 @@
-"""What a recipe makes of its data, looked at before anything is trained.
+"""Inspection of a recipe and its data before anything is trained.
 
-Every image-text pair goes through the base's own processor, prompt and label mask; what comes
-out is counted and shown. Nothing is kept but plain values.
+Every image-text pair goes through the base's own processor, prompt and label mask; the result is
+counted and shown. Nothing is kept but plain values.
 """
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
 
 import torch
 
 from workers import data
-from workers.encoding.collation import IGNORED, Batch
+from workers.encoding.collation import IGNORED
 from workers.families.base import Base
 from workers.families.prompts import Asking
 from workers.models.adapters import AdaptedBase
@@ -48,7 +47,7 @@ class ExamplePair:
 
 @dataclass(frozen=True, kw_only=True)
 class Inspection:
-    """What was found."""
+    """The findings."""
 
     images: Mapping[str, int]
     """Split -> samples."""
@@ -89,24 +88,18 @@ def inspect(
 
 def _pairs(base: Base, examples: Examples) -> Iterator[ExamplePair]:
     for position, (index, target) in enumerate(examples.pairs):
-        whole = base.family.target_tokens(base, examples.prompts[index], target)
-        prompt, learned = _seen(base, examples.batch(base, [position]))
+        batch = examples.batch(base, [position])
+        ids, labels = batch["input_ids"][0], batch["labels"][0]
+        learned = labels[labels != IGNORED].tolist()
+        before = (ids if base.encoder_decoder else ids[labels == IGNORED]).tolist()
         yield ExamplePair(
             id=examples.samples[index].id,
-            prompt=_text(base, prompt),
+            prompt=_text(base, before),
             target=_text(base, learned),
-            prompt_tokens=len(prompt),
-            target_tokens=len(whole),
+            prompt_tokens=len(before),
+            target_tokens=len(base.family.target_tokens(base, examples.prompts[index], target)),
             learned_tokens=len(learned),
         )
-
-
-def _seen(base: Base, batch: Batch) -> tuple[list[int], list[int]]:
-    """Return the tokens before the target, and those that are learned, of a batch of one."""
-    ids, labels = batch["input_ids"][0], batch["labels"][0]
-    learned = labels[labels != IGNORED].tolist()
-    before = ids if base.encoder_decoder else ids[labels == IGNORED]
-    return before.tolist(), learned
 
 
 def _text(base: Base, tokens: Iterable[int]) -> str:
@@ -135,17 +128,13 @@ def _fault(
         base = load_base(recipe.model, quantization, device)
         adapted = AdaptedBase(base)
         adapted.attach("inspection", recipe.adapter, recipe.train.seed)
-        batch = examples.batch(base, [0])
-        return _step_fault(adapted, {key: value.to(device) for key, value in batch.items()})
+        batch = {key: value.to(device) for key, value in examples.batch(base, [0]).items()}
+        loss = adapted.model.train()(**batch).loss
+        if not math.isfinite(loss.item()):
+            return f"the loss of the untrained base is {loss.item()}"
+        loss.backward()
     except (ValueError, RuntimeError, AssertionError, ImportError, NotImplementedError) as error:
         return f"{type(error).__name__}: {error}"
-
-
-def _step_fault(adapted: AdaptedBase, batch: Mapping[str, Any]) -> str | None:
-    loss = adapted.model.train()(**batch).loss
-    if not math.isfinite(loss.item()):
-        return f"the loss of the untrained base is {loss.item()}"
-    loss.backward()
     gradients = [parameter.grad for parameter in adapted.parameters("inspection")]
     if not any(gradient is not None and gradient.any() for gradient in gradients):
         return "no adapter weight gets a gradient"

@@ -1,7 +1,7 @@
-"""What the captions of a host's trials are scored with: images, references and scorers.
+"""Scoring of a host's trials: images, references and scorers.
 
-Needs neither torch nor a base, whose imports and loading take seconds: a scorer that is asked for
-before them has its Java running when the first captions are there.
+Needs neither torch nor a base, whose imports and loading take seconds: a scorer that is made
+before them has its Java running when the first captions arrive.
 """
 
 import hashlib
@@ -14,15 +14,12 @@ from workers.metrics.scorer import Scorer
 from workers.recipe import Data, Evaluate, Recipe
 
 MakeScorer = Callable[..., Scorer]
-"""Takes what `Scorer` takes, and returns one or what is used like one."""
+"""Takes the arguments of `Scorer` and returns a scorer, or a stand-in: hosts of one node may share
+its processes."""
 
 
 class Scoring:
-    """Loads on first use the data of a host's trials, and makes the scorers of their captions.
-
-    Args:
-        make_scorer: makes the scorers; hosts of one node may share what is behind them.
-    """
+    """Loads on first use the data of a host's trials, and makes the scorers of their captions."""
 
     def __init__(self, make_scorer: MakeScorer = Scorer) -> None:
         self._make_scorer = make_scorer

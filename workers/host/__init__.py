@@ -1,1 +1,1 @@
-"""The process that keeps bases resident: host, work in flight, residents, rungs."""
+"""The process that keeps bases resident: host, residents, rungs."""

@@ -1,4 +1,4 @@
-"""What stays in a host for all trials: data, bases, and what is derived from both."""
+"""Residents of a host that all its trials share: data, bases, and what is derived from both."""
 
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,42 +17,41 @@ from workers.memory.device import DeviceMemory, Group, group_of
 from workers.memory.fit import Device
 from workers.models.adapters import adapted_layers
 from workers.models.loading import load_base
-from workers.packing.eligible import reason_alone
-from workers.packing.together import Together
+from workers.packing.eligible import why_not_packed
+from workers.packing.pack import Pack
 from workers.recipe import Data, Evaluate, Recipe
 from workers.report import Report
-from workers.slots.alone import Alone
 from workers.slots.protocol import Trainer
+from workers.slots.sequential import SequentialTrainer
 from workers.training.loop import Examples
 
 ScoreKey = tuple[Data, Evaluate, Asking]
-"""What decides the scores of one adapter."""
+"""All that decides the scores of one adapter."""
 
 
 @dataclass(kw_only=True)
 class _SlotGroup:
-    """What the slots of one group share."""
+    """The shared objects of one group of slots."""
 
-    alone: Alone
+    sequential: SequentialTrainer
     store: Store | None
     """Features of the base's images; None where they are not known."""
     # By what they read, too: the store of features, or None for pixels.
     examples: dict[tuple[Data, Asking, Store | None], Examples] = field(default_factory=dict)
     evaluators: dict[tuple[ScoreKey, Store | None], Evaluator] = field(default_factory=dict)
     zero_shot: dict[ScoreKey, Report] = field(default_factory=dict)
-    together: dict[Store | None, Together] = field(default_factory=dict)
+    packs: dict[Store | None, Pack] = field(default_factory=dict)
     """A pack for those that read features, and one for those that read pixels."""
 
     @property
     def base(self) -> Base:
-        """What all of it is about."""
-        return self.alone.adapted.base
+        """The base of the group."""
+        return self.sequential.adapted.base
 
     @property
     def occupied(self) -> bool:
         """Whether any slot uses it."""
-        trainers: tuple[Trainer, ...] = (self.alone, *self.together.values())
-        return any(trainer.occupied for trainer in trainers)
+        return self.sequential.occupied or any(pack.occupied for pack in self.packs.values())
 
     def store_for(self, recipe: Recipe) -> Store | None:
         """Return the store if the recipe's adapter leaves the image encoder alone."""
@@ -60,22 +59,10 @@ class _SlotGroup:
 
 
 class Residents:
-    """Loads on first use what the trials of a host share, and keeps it.
-
-    Args:
-        device: where the bases live.
-        scoring: the data, and what captions are scored with.
-        packing: whether trials that can be packed are.
-        share: what the host has of the device; None where that is not known.
-    """
+    """Loads on first use what the trials of a host share, and keeps it; see `Host`."""
 
     def __init__(
-        self,
-        device: torch.device,
-        scoring: Scoring,
-        *,
-        packing: bool,
-        share: Device | None = None,
+        self, device: torch.device, scoring: Scoring, *, packing: bool, share: Device | None = None
     ) -> None:
         self._device = device
         self._packing = packing
@@ -89,18 +76,16 @@ class Residents:
         return len(self._groups)
 
     def trainer(self, recipe: Recipe) -> Trainer:
-        """Return what trains the recipe: a pack if it can be packed."""
+        """Return the trainer of the recipe: a pack if it can be packed."""
         group = self._group(recipe)
-        if self.reason_alone(recipe):
-            return group.alone
+        if self.why_not_packed(recipe):
+            return group.sequential
         store = group.store_for(recipe)
-        if store not in group.together:
-            group.together[store] = Together(
-                group.base, group.alone.adapted.bare, self.device_memory
-            )
-        return group.together[store]
+        if store not in group.packs:
+            group.packs[store] = Pack(group.base, group.sequential.adapted.bare, self.device_memory)
+        return group.packs[store]
 
-    def reason_alone(self, recipe: Recipe) -> str | None:
+    def why_not_packed(self, recipe: Recipe) -> str | None:
         """Return why the recipe does not train in a pack on this host; None if it does.
 
         Its base is loaded for it.
@@ -109,7 +94,7 @@ class Residents:
             return "packing is off"
         base = self._group(recipe).base
         layers = adapted_layers(recipe.adapter, base)
-        return reason_alone(recipe, base.family, layers, self._device.type)
+        return why_not_packed(recipe, base.family, layers, self._device.type)
 
     def examples(self, recipe: Recipe) -> Examples:
         """Return the pairs that the recipe trains with."""
@@ -122,7 +107,7 @@ class Residents:
         return group.examples[key]
 
     def evaluator(self, recipe: Recipe) -> Evaluator:
-        """Return what scores the recipe's rungs."""
+        """Return the evaluator of the recipe's rungs."""
         group = self._group(recipe)
         store = group.store_for(recipe)
         key = (_score_key(recipe), store)
@@ -143,7 +128,7 @@ class Residents:
         if key not in group.zero_shot:
             evaluator = self.evaluator(recipe)
             group.zero_shot[key] = self.device_memory.attempt(
-                lambda: rungs.zero_shot(group.alone.adapted, evaluator, recipe)
+                lambda: rungs.zero_shot(group.sequential.adapted, evaluator, recipe)
             )
         return group.zero_shot[key]
 
@@ -156,8 +141,8 @@ class Residents:
         group = group_of(recipe)
         if group not in self._groups:
             base = self.device_memory.attempt(lambda: load_base(*group, self._device))
-            alone = Alone(base, self.device_memory)
-            self._groups[group] = _SlotGroup(alone=alone, store=Store.of(base))
+            sequential = SequentialTrainer(base, self.device_memory)
+            self._groups[group] = _SlotGroup(sequential=sequential, store=Store.of(base))
         return self._groups[group]
 
     def _make_room(self) -> bool:

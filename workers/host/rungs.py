@@ -1,4 +1,4 @@
-"""What is reported of a rung: from a slot's training, its loss, its captions and their scores."""
+"""Reports of rungs: from a slot's training, its loss, its captions and their scores."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -10,68 +10,72 @@ from workers.evaluation.evaluator import Evaluator
 from workers.metrics.scorer import Scored
 from workers.models.adapters import AdaptedBase
 from workers.recipe import Recipe
-from workers.report import Prediction, Report
-from workers.slots.protocol import Evaluated, TrainedEpoch, Trainer, TrialSlot, Written
+from workers.report import Report
+from workers.slots.protocol import TrainedEpoch, Trainer, TrialSlot, Written
 from workers.training.loop import NonFiniteLossError
 
 
-def captions_due(slot: TrialSlot) -> bool:
-    """Tell whether the slot's rung is one with captions."""
-    return is_finished(slot) or slot.rung >= slot.recipe.evaluate.from_rung
-
-
 def is_finished(slot: TrialSlot) -> bool:
-    """Tell whether the slot has done all its epochs."""
+    """Return whether the slot has done all its epochs."""
     return slot.rung >= slot.recipe.train.epochs
-
-
-def evaluated(
-    trainer: Trainer, slots: Sequence[TrialSlot], evaluator: Evaluator, beams: int | None
-) -> list[Evaluated]:
-    """Evaluate slots that are scored alike: with so many beams, or None without captions."""
-    names = [slot.name for slot in slots]
-    written: Sequence[Written | None] = [None] * len(names)
-    if beams is not None:
-        written = trainer.predict(names, evaluator, beams)
-    losses = trainer.losses(names, evaluator)
-    scored: Sequence[Scored | None] = [None] * len(names)
-    if beams is not None:
-        scored = evaluator.score_each([own.predictions for own in written if own])
-    return [_evaluated(*each) for each in zip(written, scored, losses, strict=True)]
 
 
 def beams(slot: TrialSlot) -> int | None:
     """Return the beams that the slot's rung is written with; None if it has no captions."""
-    return slot.recipe.evaluate.beams if captions_due(slot) else None
+    evaluate = slot.recipe.evaluate
+    return evaluate.beams if is_finished(slot) or slot.rung >= evaluate.from_rung else None
 
 
-def report(trained: TrainedEpoch, found: Evaluated) -> Report:
-    """Return what is told of a rung that was trained and evaluated."""
-    slot = trained.slot
-    symptoms, collapsed = _examined(slot, found)
-    times = measures.times(
-        training=trained.seconds,
-        writing=found.writing,
-        batch_size=slot.recipe.evaluate.batch_size,
-    )
+def reports(
+    trainer: Trainer, reached: Sequence[TrainedEpoch], evaluator: Evaluator
+) -> list[Report]:
+    """Evaluate slots that are scored alike, and report their rungs."""
+    slots = [trained.slot for trained in reached]
+    names, width = [slot.name for slot in slots], beams(slots[0])
+    written: Sequence[Written | None] = [None] * len(names)
+    scored: Sequence[Scored | None] = [None] * len(names)
+    with measures.shared([trained.meter for trained in reached]):
+        if width is not None:
+            written = trainer.predict(names, evaluator, width)
+        losses = trainer.losses(names, evaluator)
+        if width is not None:
+            scored = evaluator.score_each([own.predictions for own in written if own])
+    return [_report(*each) for each in zip(reached, losses, written, scored, strict=True)]
+
+
+def _report(
+    trained: TrainedEpoch, loss: float, written: Written | None, scored: Scored | None
+) -> Report:
+    """Report a rung; the slot counts its unhealthy ones."""
+    slot, guard = trained.slot, trained.slot.recipe.guard
+    predictions = written.predictions if written else ()
+    captions = [prediction.caption for prediction in predictions]
+    broken = collapse.not_finite("val/loss", loss)
+    references = [prediction.references for prediction in predictions]
+    symptoms = (*collapse.symptoms(captions, references, guard), *broken)
+    slot.unhealthy_rungs = slot.unhealthy_rungs + 1 if symptoms else 0
     return Report(
         rung=slot.rung,
         metrics={
-            **_named("val", found.scored.corpus if found.scored else {}),
-            "val/loss": found.loss,
-            **times,
+            **_named("val", scored),
+            "val/loss": loss,
+            **measures.times(
+                training=trained.seconds,
+                writing=written.seconds if written else (),
+                batch_size=slot.recipe.evaluate.batch_size,
+            ),
             "train/loss": trained.loss,
             "train/epochs": float(slot.rung),
             "train/truncated_captions": float(trained.truncated),
-            **adapter(slot),
+            **measures.adapter(slot.weights()),
             **trained.meter.peak_memory,
         },
         finished=is_finished(slot),
         seconds=trained.meter.seconds,
-        predictions=found.predictions,
-        scored=found.scored,
+        predictions=predictions,
+        scored=scored,
         symptoms=symptoms,
-        collapsed=collapsed,
+        collapsed=guard.stop and (slot.unhealthy_rungs >= guard.rungs or bool(broken)),
     )
 
 
@@ -93,17 +97,21 @@ def broken_off(trained: TrainedEpoch, error: Exception) -> Report:
 
 
 def finals(
-    trainer: Trainer,
-    slots: Sequence[TrialSlot],
-    folders: Mapping[str, Path],
-    evaluator: Evaluator,
+    trainer: Trainer, slots: Sequence[TrialSlot], folders: Mapping[str, Path], evaluator: Evaluator
 ) -> list[Report]:
     """Score the adapters saved in `folders`, by slot, as finished trials', as ``final/*``."""
     started = time.monotonic()
     written = trainer.predict_saved(folders, evaluator, slots[0].recipe.evaluate.final_beams)
     seconds = (time.monotonic() - started) / len(slots)
     return [
-        _final(slot, predictions, scored, seconds)
+        Report(
+            rung=slot.rung,
+            metrics=_named("final", scored),
+            finished=True,
+            seconds=seconds,
+            predictions=predictions,
+            scored=scored,
+        )
         for slot, predictions, scored in zip(
             slots, written, evaluator.score_each(written), strict=True
         )
@@ -116,10 +124,10 @@ def zero_shot(adapted: AdaptedBase, evaluator: Evaluator, recipe: Recipe) -> Rep
     with adapted.bare() as model:
         (predictions,) = evaluator.predict(model, recipe.evaluate.beams)
         loss = evaluator.loss(model)
-    scored = evaluator.score(predictions)
+    (scored,) = evaluator.score_each([predictions])
     return Report(
         rung=0,
-        metrics={**_named("val", scored.corpus), "val/loss": loss},
+        metrics={**_named("val", scored), "val/loss": loss},
         finished=False,
         seconds=time.monotonic() - started,
         predictions=predictions,
@@ -127,41 +135,5 @@ def zero_shot(adapted: AdaptedBase, evaluator: Evaluator, recipe: Recipe) -> Rep
     )
 
 
-def adapter(slot: TrialSlot) -> dict[str, float]:
-    """Return what is known of a slot's adapter before it is trained."""
-    return measures.adapter(slot.weights())
-
-
-def _evaluated(written: Written | None, scored: Scored | None, loss: float) -> Evaluated:
-    if written is None:
-        return Evaluated(loss=loss)
-    return Evaluated(
-        loss=loss, predictions=written.predictions, scored=scored, writing=written.seconds
-    )
-
-
-def _final(
-    slot: TrialSlot, predictions: tuple[Prediction, ...], scored: Scored, seconds: float
-) -> Report:
-    return Report(
-        rung=slot.rung,
-        metrics=_named("final", scored.corpus),
-        finished=True,
-        seconds=seconds,
-        predictions=predictions,
-        scored=scored,
-    )
-
-
-def _examined(slot: TrialSlot, found: Evaluated) -> tuple[tuple[str, ...], bool]:
-    """Return the symptoms of a rung and whether the guard stops the slot; it keeps the count."""
-    guard, predictions = slot.recipe.guard, found.predictions
-    captions = [prediction.caption for prediction in predictions]
-    broken = collapse.not_finite("val/loss", found.loss)
-    symptoms = (*collapse.symptoms(captions, [p.references for p in predictions], guard), *broken)
-    slot.ailing = slot.ailing + 1 if symptoms else 0
-    return symptoms, guard.stop and (slot.ailing >= guard.rungs or bool(broken))
-
-
-def _named(prefix: str, scores: Mapping[str, float]) -> dict[str, float]:
-    return {f"{prefix}/{key}": value for key, value in scores.items()}
+def _named(prefix: str, scored: Scored | None) -> dict[str, float]:
+    return {f"{prefix}/{key}": value for key, value in scored.corpus.items()} if scored else {}

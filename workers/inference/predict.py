@@ -76,5 +76,5 @@ def predict(
     )
     return (
         Prediction(image_id=sample.id, caption=caption, references=sample.captions)
-        for sample, caption in zip(samples, captions, strict=True)
+        for sample, (caption,) in zip(samples, captions, strict=True)
     )

@@ -1,4 +1,4 @@
-"""Bytes of activations: what autograd keeps of a forward pass for the backward pass.
+"""Bytes of activations: those that autograd keeps for the backward pass, and those of captions.
 
 Which tensors are kept was read off torch's saved tensors for each family: a frozen linear layer
 keeps none of its input, a norm its input, attention its queries, keys, values and output, an
@@ -8,26 +8,29 @@ Activation Recomputation in Large Transformer Models") is the same for models th
 """
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 
 from workers import families
 from workers.memory.layers import Architecture, Block, Kind, LinearLayer
 from workers.memory.row import RowLengths
+from workers.memory.weights import vocabulary
 from workers.models.checkpoint_files import CheckpointFiles
-from workers.recipe import Adapter, Recipe
+from workers.recipe import Adapter, Evaluate, Recipe
 
 FLOAT32 = 4
 EAGER = frozenset({"git"})
 """Model types whose attention writes the matrix of scores; all others use torch's fused one."""
 ALLOWANCE = 1.1
 """For attention masks, tables of positions and other small things that are kept besides."""
+_LOGIT_COPIES = 3
+"""Copies of the last position's logits in float32: with their log-softmax and the beams' scores."""
 _HEAD_WIDTH = 64  # of a config that leaves the number of heads out
 
 
 @dataclass(frozen=True, kw_only=True)
 class Keeping:
-    """What decides how much a block keeps, besides its own size."""
+    """Sizes that decide how much a block keeps, besides its own."""
 
     element: int
     """Bytes of an activation."""
@@ -35,17 +38,15 @@ class Keeping:
     """Bytes of an element of the mask of an adapter's dropout: torch keeps booleans on a GPU,
     numbers on a CPU. A base has no dropout of its own: `workers.models.loading.without_dropout`."""
     heads: int
-    """Of attention that writes its scores; 0 where it is fused."""
+    """Heads of attention that writes its scores; 0 where it is fused."""
 
 
 def keeping(files: CheckpointFiles, element: int, *, gpu: bool) -> Keeping:
-    """Return what the checkpoint's config says of its activations."""
+    """Return the sizes of activations from the checkpoint's config."""
     text = files.config.get("text_config") or files.config
     heads = int(text.get("num_attention_heads") or text.get("hidden_size", 768) // _HEAD_WIDTH)
     return Keeping(
-        element=element,
-        mask=1 if gpu else FLOAT32,
-        heads=heads if files.model_type in EAGER else 0,
+        element=element, mask=1 if gpu else FLOAT32, heads=heads if files.model_type in EAGER else 0
     )
 
 
@@ -56,9 +57,9 @@ class Place:
     block: Block
     kind: Kind
     tokens: int
-    """Of its own sequence."""
+    """Tokens of its own sequence."""
     other: int
-    """Of the sequence that its cross-attention reads, if it has one."""
+    """Tokens of the sequence that its cross-attention reads, if it has one."""
 
 
 def block_bytes(place: Place, how: Keeping) -> float:
@@ -66,44 +67,17 @@ def block_bytes(place: Place, how: Keeping) -> float:
 
     T x (norms x h x (e for LayerNorm, 4 for RMSNorm) + (4 a + m x kept) x e) for T tokens, e bytes
     per element, a block of width h, queries of width a and an MLP of inner width m. Attention keeps
-    queries, output, and keys and values, which are repeated where heads share them.
+    queries, output, and keys and values, which are repeated where heads share them; where it is not
+    fused, also heads x T x T scores, with a copy in float32 in a vision tower of another precision.
     """
     block = place.block
     norms = block.norms * block.width * (how.element if block.centred else FLOAT32)
     inner = 4 * block.attention + 2 * block.cross + block.mlp * block.mlp_kept
     per_token = norms + inner * how.element
     read = 2 * block.cross * place.other * how.element
-    return place.tokens * per_token + read + _scores(place, how)
-
-
-def passing_bytes(place: Place, how: Keeping) -> float:
-    """Return the bytes of one row that are alive while a block runs without gradients.
-
-    Residual stream and its normed copy, and attention or MLP, whichever takes more.
-    """
-    block = place.block
-    inner = max(4 * block.attention, block.mlp * block.mlp_kept, 4 * block.cross)
-    per_token = block.width * (how.element + FLOAT32) + inner * how.element
-    return place.tokens * per_token + how.heads * place.tokens**2 * how.element
-
-
-def adapter_bytes(place: Place, pattern: str, how: Keeping, adapter: Adapter) -> float:
-    """Return the bytes that the adapters of a block keep of one row.
-
-    B A x keeps x, dropped and in float32, for the gradient of A, and A x for that of B:
-    4 x (inputs + rank) per token, and the mask of the dropout.
-    """
-    return sum(
-        (place.other if layer.reads_other else place.tokens) * _adapter_bytes(layer, how, adapter)
-        for layer in place.block.layers
-        if re.fullmatch(pattern, layer.path)
-    )
-
-
-def _adapter_bytes(layer: LinearLayer, how: Keeping, adapter: Adapter) -> float:
-    """Return the bytes of one token."""
-    mask = how.mask if adapter.dropout else 0
-    return FLOAT32 * (layer.inputs + adapter.rank) + mask * layer.inputs
+    copied = FLOAT32 if place.kind == "vision" and how.element < FLOAT32 else 0
+    scores = how.heads * place.tokens**2 * (how.element + copied)
+    return place.tokens * per_token + read + scores
 
 
 def kept_bytes(recipe: Recipe, base: Architecture, row: RowLengths, how: Keeping) -> float:
@@ -113,18 +87,22 @@ def kept_bytes(recipe: Recipe, base: Architecture, row: RowLengths, how: Keeping
     activation checkpointing (Chen et al. 2016) each keeps its input alone, and its own activations
     come back one block at a time, see `working_bytes`.
     """
-    pattern = _pattern(recipe, base)
-    total = _end_bytes(base.towers[-1].blocks[-1], row, how)
-    total += (row.image + row.learned) * sum(
-        _adapter_bytes(layer, how, recipe.adapter)
-        for layer in base.others
-        if re.fullmatch(pattern, layer.path)
-    )
-    for place in _reached(recipe, pattern, base, row):
-        if recipe.train.activation_checkpointing:
-            total += place.block.width * place.tokens * how.element
-        else:
-            total += _with_adapters(place, pattern, how, recipe.adapter)
+    adapter, pattern = recipe.adapter, _pattern(recipe, base)
+    # The final norm, and the outputs at the positions that are learned.
+    last = base.towers[-1].blocks[-1]
+    norm = how.element if last.centred else FLOAT32
+    total: float = (row.read + row.learned) * last.width * norm
+    total += row.learned * last.width * how.element
+    total += (row.image + row.learned) * _adapter_bytes(base.others, pattern, how, adapter)
+    # Other trained modules and biases may lie before all blocks.
+    reached = adapter.bias == "all" or bool(adapter.trained_modules)
+    for place in sequences(base, row):
+        block = place.block
+        reached = reached or any(re.fullmatch(pattern, layer.path) for layer in block.layers)
+        if reached and recipe.train.activation_checkpointing:
+            total += block.width * place.tokens * how.element
+        elif reached:
+            total += _with_adapters(place, pattern, how, adapter)
     return ALLOWANCE * total
 
 
@@ -140,24 +118,46 @@ def working_bytes(recipe: Recipe, base: Architecture, row: RowLengths, how: Keep
     return largest * (2 if recipe.train.activation_checkpointing else 1)
 
 
+def generation_bytes(
+    evaluate: Evaluate, base: Architecture, row: RowLengths, how: Keeping
+) -> float:
+    """Return the bytes of a batch of captions besides weights: images x beams x those of one.
+
+    These are the cache, 2 x width of the keys x tokens x e for each block of the decoder, and what
+    its cross-attention reads; one block at work without gradients, which has the residual stream,
+    its normed copy, and attention or MLP, whichever takes more; and the logits.
+    """
+    places = list(sequences(base, replace(row, learned=evaluate.max_new_tokens)))
+    cached = sum(
+        2 * how.element * (place.block.keys * place.tokens + place.block.cross * place.other)
+        for place in places
+        if place.kind == "decoder"
+    )
+
+    def at_work(place: Place) -> float:
+        block = place.block
+        inner = max(4 * block.attention, block.mlp * block.mlp_kept, 4 * block.cross)
+        per_token = block.width * (how.element + FLOAT32) + inner * how.element
+        return place.tokens * per_token + how.heads * place.tokens**2 * how.element
+
+    logits = _LOGIT_COPIES * FLOAT32 * vocabulary(base.files)
+    at_once = evaluate.batch_size * max(evaluate.beams, evaluate.final_beams)
+    return at_once * (cached + max(map(at_work, places)) + logits)
+
+
 def sequences(base: Architecture, row: RowLengths) -> Iterator[Place]:
-    """Yield every block with the lengths of what it reads, in the order of the data."""
-    own = _tokens(base, row)
-    for tower in base.towers:
-        other = {"bridge": row.vision, "decoder": row.read}.get(tower.kind, 0)
-        for block in tower.blocks:
-            yield Place(block=block, kind=tower.kind, tokens=own[tower.kind], other=other)
-
-
-def _tokens(base: Architecture, row: RowLengths) -> dict[Kind, int]:
-    """Return the tokens of each kind of tower: without an encoder the decoder reads all."""
+    """Yield every block with the lengths of its sequences, in the order of the data."""
     encoded = any(tower.kind == "encoder" for tower in base.towers)
-    return {
+    own: dict[Kind, int] = {
         "vision": row.vision,
         "bridge": row.image,
         "encoder": row.read,
         "decoder": row.learned if encoded else row.read + row.learned,
     }
+    for tower in base.towers:
+        other = {"bridge": row.vision, "decoder": row.read}.get(tower.kind, 0)
+        for block in tower.blocks:
+            yield Place(block=block, kind=tower.kind, tokens=own[tower.kind], other=other)
 
 
 def _pattern(recipe: Recipe, base: Architecture) -> str:
@@ -165,31 +165,27 @@ def _pattern(recipe: Recipe, base: Architecture) -> str:
     return families.target_pattern(family, recipe.adapter.targets)
 
 
-def _reached(recipe: Recipe, pattern: str, base: Architecture, row: RowLengths) -> Iterator[Place]:
-    """Yield the blocks from the first one that trains something on."""
-    # Other trained modules and biases may lie before all blocks.
-    reached = recipe.adapter.bias == "all" or bool(recipe.adapter.trained_modules)
-    for place in sequences(base, row):
-        layers = place.block.layers
-        reached = reached or any(re.fullmatch(pattern, layer.path) for layer in layers)
-        if reached:
-            yield place
-
-
 def _with_adapters(place: Place, pattern: str, how: Keeping, adapter: Adapter) -> float:
-    return block_bytes(place, how) + adapter_bytes(place, pattern, how, adapter)
+    """Return the bytes that a block and its adapters keep of one row."""
+    layers = place.block.layers
+    own = [layer for layer in layers if not layer.reads_other]
+    other = [layer for layer in layers if layer.reads_other]
+    kept = place.tokens * _adapter_bytes(own, pattern, how, adapter)
+    kept += place.other * _adapter_bytes(other, pattern, how, adapter)
+    return block_bytes(place, how) + kept
 
 
-def _end_bytes(last: Block, row: RowLengths, how: Keeping) -> float:
-    """Return what the final norm keeps, and the outputs at the positions that are learned."""
-    norm = how.element if last.centred else FLOAT32
-    return (row.read + row.learned) * last.width * norm + row.learned * last.width * how.element
+def _adapter_bytes(
+    layers: Iterable[LinearLayer], pattern: str, how: Keeping, adapter: Adapter
+) -> int:
+    """Return the bytes that the adapters of some layers keep of one token.
 
-
-def _scores(place: Place, how: Keeping) -> float:
-    """Return the bytes of heads x T x T scores.
-
-    A vision tower has a copy in float32 where it is not in float32 itself.
+    B A x keeps x, dropped and in float32, for the gradient of A, and A x for that of B:
+    4 x (inputs + rank), and the mask of the dropout.
     """
-    copied = FLOAT32 if place.kind == "vision" and how.element < FLOAT32 else 0
-    return how.heads * place.tokens**2 * (how.element + copied)
+    mask = how.mask if adapter.dropout else 0
+    return sum(
+        FLOAT32 * (layer.inputs + adapter.rank) + mask * layer.inputs
+        for layer in layers
+        if re.fullmatch(pattern, layer.path)
+    )

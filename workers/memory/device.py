@@ -1,20 +1,19 @@
-"""The memory of a host's device: what its trials are expected to take, and what they took.
+"""The memory of a host's device: the bytes that its trials are expected to take, and took.
 
-Before a step it says how many rows of each trial fit into one forward; after it, what was measured
-corrects that, and what the driver plans with. When memory runs out all the same it says what to
-try instead, and lets go of what nobody uses.
+Before a step it returns how many rows of each trial fit into one forward; after it, measurements
+correct that, and what the driver plans with. When memory still runs out it returns what to
+try instead, and releases what is unused.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 from workers.memory import errors, fit
 from workers.memory.fit import Device
-from workers.memory.footprint import Footprint, estimate
+from workers.memory.footprint import Correction, Footprint, Reading, estimate
 from workers.memory.layers import Architecture
-from workers.memory.probe import Correction, Reading
-from workers.memory.retreat import Flight, after_failure
 from workers.memory.weights import base_bytes
 from workers.models import checkpoint_files
 from workers.recipe import Model, Recipe
@@ -38,13 +37,6 @@ class _Open:
     expected: Footprint
     """With one row in a forward, uncorrected."""
 
-    def captions(self, beams: int, images: int) -> float:
-        """Return the bytes expected of so many images' captions at a time."""
-        evaluate = self.recipe.evaluate
-        planned = evaluate.batch_size * max(evaluate.beams, evaluate.final_beams)
-        at_once = beams * min(images, evaluate.batch_size)
-        return self.expected.generation * at_once / planned
-
 
 class DeviceMemory:
     """Knows the trials of one host by their names.
@@ -52,7 +44,7 @@ class DeviceMemory:
     Args:
         device: what the host has for itself; None where that is not known, and nothing limited.
         read: reads what the last step or captions took; None on a CPU.
-        make_room: takes off the device what nobody uses; returns whether there was anything.
+        make_room: removes from the device what is unused; returns whether there was anything.
     """
 
     def __init__(
@@ -62,7 +54,7 @@ class DeviceMemory:
         make_room: Callable[[], bool] = lambda: False,
     ) -> None:
         self.correction = Correction()
-        """Of the estimate, by all that was measured so far."""
+        """Factors of the estimate, from all measurements so far."""
         self._device, self._read, self._make_room = device, read, make_room
         self._architectures: dict[Model, Architecture | None] = {}
         self._open: dict[str, _Open] = {}
@@ -70,7 +62,13 @@ class DeviceMemory:
 
     def open(self, name: str, recipe: Recipe) -> None:
         """Count a trial that has got a slot, and its base, which stays."""
-        if self._device is None or (base := self._architecture(recipe.model)) is None:
+        if self._device is None:
+            return
+        if recipe.model not in self._architectures:
+            files = checkpoint_files.find(recipe.model.base, recipe.model.revision)
+            self._architectures[recipe.model] = Architecture.of(files) if files else None
+        base = self._architectures[recipe.model]
+        if base is None:
             return
         gpu, dtype = self._device.gpu, recipe.model.dtype
         expected = estimate(recipe, base, gpu=gpu, rows=1)
@@ -94,34 +92,52 @@ class DeviceMemory:
         own = self._known(names)
         if self._device is None or not own:
             return wanted
-        return fit.micro_batch(lambda rows: self._expected(own, rows), wanted, self._device)
+        there = [each.expected for each in self._open.values()]
+
+        def at(rows: int) -> Footprint:
+            """Return the bytes that the host takes while these trials train."""
+            expected = Footprint(
+                base=sum(self._bases.values()),
+                adapter=sum(each.adapter for each in there),
+                activations=rows * sum(each.expected.activations for each in own),
+                logits=rows * sum(each.expected.logits for each in own),
+                generation=0.0,
+                context=max(each.context for each in there),
+            )
+            return self.correction.of(expected)
+
+        return fit.micro_batch(at, wanted, self._device)
 
     def trained(self, names: Sequence[str], rows: int) -> None:
         """Compare what a step of these trials took, with so many rows of each."""
-        reading = self._read()
-        own = self._known(names) if reading else []
-        if own and reading:
+        if (reading := self._read()) and (own := self._known(names)):
             estimated = rows * sum(each.expected.step for each in own)
             self.correction = self.correction.after_step(estimated, reading)
 
     def wrote(self, names: Sequence[str], beams: int, images: int) -> None:
         """Compare what the captions of these trials took, written together for so many images."""
-        reading = self._read()
-        own = self._known(names) if reading else []
-        if own and reading:
-            estimated = sum(each.captions(beams, images) for each in own)
+        if (reading := self._read()) and (own := self._known(names)):
+            estimated = 0.0
+            for each in own:
+                evaluate = each.recipe.evaluate
+                planned = evaluate.batch_size * max(evaluate.beams, evaluate.final_beams)
+                at_once = beams * min(images, evaluate.batch_size)
+                estimated += each.expected.generation * at_once / planned
             self.correction = self.correction.after_captions(estimated, reading)
 
-    def retreat(self, names: Sequence[str], rows: int) -> Flight | None:
-        """Return what to try in place of a step that ran out of memory; None if nothing is left.
+    def retreat(self, trials: int, rows: int) -> tuple[int, int] | None:
+        """Return how many trials and rows to try after a step that ran out of memory.
 
-        The last try is after all has left the device that nobody uses.
+        First half of the rows of each trial in one forward, at the same effective batch, down to
+        one; then half of the trials; at last the trial once more, when all that is unused has
+        left the device. None where that freed nothing: the trial does not fit.
         """
         errors.release()
-        smaller = after_failure(Flight(trials=tuple(names), micro_batch=rows))
-        if not smaller or (smaller[0].alone and not self._make_room()):
-            return None
-        return smaller[0]
+        if rows > 1:
+            return trials, rows // 2
+        if trials > 1:
+            return math.ceil(trials / 2), 1
+        return (1, 1) if self._make_room() else None
 
     def attempt(self, work: Callable[[], T]) -> T:
         """Do some work, and once more when memory ran out and room could be made."""
@@ -137,26 +153,6 @@ class DeviceMemory:
         return work()
 
     def _known(self, names: Sequence[str]) -> list[_Open]:
-        """Return what is known of these trials; nothing if it is not known of all."""
+        """Return these trials; nothing unless all are open."""
         found = [self._open[name] for name in names if name in self._open]
         return found if len(found) == len(names) else []
-
-    def _expected(self, own: Sequence[_Open], rows: int) -> Footprint:
-        """Return what the host takes while these trials train."""
-        there = [each.expected for each in self._open.values()]
-        return self.correction.of(
-            Footprint(
-                base=sum(self._bases.values()),
-                adapter=sum(each.adapter for each in there),
-                activations=rows * sum(each.expected.activations for each in own),
-                logits=rows * sum(each.expected.logits for each in own),
-                generation=0.0,
-                context=max(each.context for each in there),
-            )
-        )
-
-    def _architecture(self, model: Model) -> Architecture | None:
-        if model not in self._architectures:
-            files = checkpoint_files.find(model.base, model.revision)
-            self._architectures[model] = Architecture.of(files) if files else None
-        return self._architectures[model]

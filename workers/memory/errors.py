@@ -1,36 +1,30 @@
-"""Telling an error that means "too little memory" from others; keeping to a share; giving back;
-reading what was taken."""
+"""Errors that mean "out of memory", and a process's own share of a GPU: kept to, read, released."""
 
 import gc
 
 import torch
 
-from workers.memory.probe import Reading
+from workers.memory.footprint import Reading
 
-_CPU_ALLOCATOR = "DefaultCPUAllocator"
-"""Torch raises a plain RuntimeError that names its allocator when the machine's memory is full."""
-_LIBRARIES = ("CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
-"""What cuBLAS and cuDNN say when their own work space does not fit."""
+_SIGNS = ("DefaultCPUAllocator", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
+"""In a plain RuntimeError: torch names its allocator when the machine's memory is full, cuBLAS and
+cuDNN report that their own work space does not fit."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Say whether an error, or one that caused it, is a failed allocation of memory."""
+    """Return whether an error, or one that caused it, is a failed allocation of memory."""
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, (MemoryError, torch.OutOfMemoryError)):
             return True
-        if isinstance(seen, RuntimeError) and _says_so(str(seen)):
+        if isinstance(seen, RuntimeError) and any(sign in str(seen) for sign in _SIGNS):
             return True
         seen = seen.__cause__ or (None if seen.__suppress_context__ else seen.__context__)
     return False
 
 
-def _says_so(text: str) -> bool:
-    return any(sign in text for sign in (_CPU_ALLOCATOR, *_LIBRARIES))
-
-
 def limit(share: float) -> None:
-    """Let this process have no more than its share of its GPU: what it takes is others' loss."""
+    """Limit this process to its share of its GPU."""
     if share < 1 and torch.cuda.is_available():
         torch.cuda.set_per_process_memory_fraction(share)
 

@@ -1,6 +1,6 @@
-"""What fits on a device: rows in one forward, trials side by side, and what never will."""
+"""Limits of a device: rows in one forward, trials side by side, and trials that never fit."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from workers.memory.footprint import Footprint
@@ -21,11 +21,11 @@ UPPER = 1.5
 
 @dataclass(frozen=True, kw_only=True)
 class Device:
-    """What a host has for itself."""
+    """The share of a device that a host has for itself."""
 
     gpu: bool
     bytes: float
-    """Of its GPU, or of its share of one; without a GPU its share of the machine's."""
+    """Memory of its GPU, or of its share of one; without a GPU its share of the machine's."""
     hosts: int = 1
     """That share a machine without a GPU."""
 
@@ -47,12 +47,13 @@ def micro_batch(at: Callable[[int], Footprint], wanted: int, device: Device) -> 
     not written in these rows. The effective batch stays: fewer rows in one forward mean more
     forwards per step.
     """
-
-    def fits(rows: int) -> bool:
+    rows = wanted
+    while rows > 1:
         taken = at(rows)
-        return taken.fixed + taken.step <= device.room
-
-    return next(filter(fits, halvings(wanted)), 1)
+        if taken.fixed + taken.step <= device.room:
+            return rows
+        rows //= 2
+    return 1
 
 
 def slots(one: Footprint, device: Device, trials: int) -> int:
@@ -71,11 +72,3 @@ def least(one: Footprint, evaluated: int) -> float:
     """
     low = one.scaled(1 / UPPER, 1 / UPPER)
     return low.fixed + max(low.step, low.generation / evaluated)
-
-
-def halvings(number: int) -> Iterator[int]:
-    """Yield a number, half of it, and so on down to 1."""
-    while number > 1:
-        yield number
-        number //= 2
-    yield 1

@@ -20,6 +20,7 @@ Kind = Literal["vision", "bridge", "encoder", "decoder"]
 _BLOCK = re.compile(r"(?P<tower>.+?)\.(?P<index>\d+)\.(?P<rest>.+)\.weight")
 _QUERY = re.compile(r".*\b(query|q_proj|q|qkv|qkv_proj)")
 _KEY = re.compile(r".*\b(key|k_proj|k)")
+_KEY_OR_VALUE = re.compile(r".*\b(key|value|k_proj|v_proj|k|v)")
 _ATTENTION = re.compile(r".*att", re.IGNORECASE)
 _CROSS = re.compile(r".*(cross_?att|EncDecAttention)", re.IGNORECASE)
 _PYTHON_GELU = re.compile(r".*DenseReluDense\.wi_\d")
@@ -42,7 +43,7 @@ class LinearLayer:
     @property
     def reads_other(self) -> bool:
         """Whether its input is the other tower's output: a key or value of cross-attention."""
-        return self.is_cross and bool(re.fullmatch(r".*\b(key|value|k_proj|v_proj|k|v)", self.path))
+        return self.is_cross and bool(_KEY_OR_VALUE.fullmatch(self.path))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +108,6 @@ class Block:
 class Tower:
     """A stack of blocks."""
 
-    path: str
     kind: Kind
     blocks: tuple[Block, ...]
 
@@ -125,23 +125,16 @@ class Architecture:
     @classmethod
     def of(cls, files: CheckpointFiles) -> "Architecture":
         """Read the towers of a checkpoint."""
-        found = _towers(files)
+        shapes = files.shapes
+        numbered = (match for match in map(_BLOCK.fullmatch, shapes) if match)
+        paths = dict.fromkeys(m["tower"] for m in numbered if _QUERY.fullmatch(m["rest"]))
+        blocks = {path: _blocks(path, shapes) for path in paths}
+        kinds = _kinds(files.model_type, blocks)
+        towers = (Tower(kind=kinds[path], blocks=own) for path, own in blocks.items())
+        found = tuple(sorted(towers, key=lambda tower: get_args(Kind).index(tower.kind)))
         inside = tuple(f"{block.path}." for tower in found for block in tower.blocks)
         outside = [name for name in files.shapes if not name.startswith(inside)]
         return cls(files=files, towers=found, others=tuple(_layers(outside, files.shapes)))
-
-
-def _towers(files: CheckpointFiles) -> tuple[Tower, ...]:
-    blocks = {path: _blocks(path, files.shapes) for path in _tower_paths(files.shapes)}
-    kinds = _kinds(files.model_type, blocks)
-    found = [Tower(path=path, kind=kinds[path], blocks=blocks[path]) for path in kinds]
-    return tuple(sorted(found, key=lambda tower: get_args(Kind).index(tower.kind)))
-
-
-def _tower_paths(shapes: Mapping[str, Shape]) -> list[str]:
-    """Return the paths of what is numbered and has attention inside."""
-    found = (match for match in map(_BLOCK.fullmatch, shapes) if match)
-    return list(dict.fromkeys(m["tower"] for m in found if _QUERY.fullmatch(m["rest"])))
 
 
 def _blocks(tower: str, shapes: Mapping[str, Shape]) -> tuple[Block, ...]:
@@ -150,16 +143,15 @@ def _blocks(tower: str, shapes: Mapping[str, Shape]) -> tuple[Block, ...]:
     def number(name: str) -> int:
         return int(name.removeprefix(f"{tower}.").partition(".")[0])
 
-    numbered = groupby(sorted(own, key=number), key=number)
-    return tuple(_block(f"{tower}.{index}", list(names), shapes) for index, names in numbered)
-
-
-def _block(path: str, names: Sequence[str], shapes: Mapping[str, Shape]) -> Block:
-    layers = tuple(_layers(names, shapes))
-    width = next(layer.inputs for layer in layers if _QUERY.fullmatch(layer.path))
-    norms = [name for name in names if shapes[name] == (width,) and "norm" in name.lower()]
-    centred = any(f"{name.removesuffix('weight')}bias" in shapes for name in norms)
-    return Block(path=path, layers=layers, norms=len(norms), centred=centred)
+    blocks = []
+    for index, group in groupby(sorted(own, key=number), key=number):
+        names, path = list(group), f"{tower}.{index}"
+        layers = tuple(_layers(names, shapes))
+        width = next(layer.inputs for layer in layers if _QUERY.fullmatch(layer.path))
+        norms = [name for name in names if shapes[name] == (width,) and "norm" in name.lower()]
+        centred = any(f"{name.removesuffix('weight')}bias" in shapes for name in norms)
+        blocks.append(Block(path=path, layers=layers, norms=len(norms), centred=centred))
+    return tuple(blocks)
 
 
 def _layers(names: Sequence[str], shapes: Mapping[str, Shape]) -> Iterator[LinearLayer]:
@@ -178,10 +170,15 @@ def _query_width(layers: Sequence[LinearLayer]) -> int:
 
 
 def _kinds(model_type: str, blocks: Mapping[str, Sequence[Block]]) -> dict[str, Kind]:
-    """Tell towers apart by the family's own target sets; of two texts one reads the other."""
+    """Return each tower's kind by the family's target sets; of two texts one reads the other."""
     targets = families.get(model_type).TARGETS
-    vision = {path for path, own in blocks.items() if _is_target(own[0], targets["vision"])}
-    text = {path for path, own in blocks.items() if _is_target(own[0], targets["text_all"])}
+
+    def adapted(target_set: str) -> set[str]:
+        pattern = targets[target_set]
+        first = {path: own[0].layers for path, own in blocks.items()}
+        return {p for p, own in first.items() if any(re.fullmatch(pattern, x.path) for x in own)}
+
+    vision, text = adapted("vision"), adapted("text_all")
     readers = {path for path in text if any(block.cross for block in blocks[path])}
 
     def kind(path: str) -> Kind:
@@ -192,7 +189,3 @@ def _kinds(model_type: str, blocks: Mapping[str, Sequence[Block]]) -> dict[str, 
         return "decoder" if path in readers or not readers else "encoder"
 
     return {path: kind(path) for path in blocks}
-
-
-def _is_target(block: Block, pattern: str) -> bool:
-    return any(re.fullmatch(pattern, layer.path) for layer in block.layers)

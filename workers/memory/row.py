@@ -1,4 +1,4 @@
-"""How many tokens a row has: one image with its prompt and its caption or answer.
+"""Tokens of a row: one image with its prompt and its caption or answer.
 
 What only the data could tell is assumed, on the large side; docs/memory.md has the list.
 """
@@ -14,7 +14,7 @@ from workers.recipe import Recipe
 PICTURE = 640 * 640
 """Pixels of an image whose own size decides its tokens: COCO's are at most 640 x 640."""
 TEMPLATE_TOKENS = 24
-"""Of a chat template with its system prompt, or of the tokens around a prompt."""
+"""Tokens of a chat template with its system prompt, or of the tokens around a prompt."""
 LETTERS_PER_TOKEN = 3
 QUESTION_TOKENS = 20
 
@@ -26,12 +26,12 @@ class RowLengths:
     """The lengths of one row, in tokens."""
 
     vision: int
-    """Of the vision tower."""
+    """Tokens of the vision tower."""
     image: int
-    """That the language model reads of an image."""
+    """Tokens of an image in the language model."""
     prompt: int
     learned: int
-    """Of caption or answer: those that have a label."""
+    """Tokens of caption or answer that have a label."""
 
     @property
     def read(self) -> int:
@@ -41,11 +41,15 @@ class RowLengths:
 
 def row_of(recipe: Recipe, files: CheckpointFiles) -> RowLengths:
     """Return the lengths that are expected of a recipe's rows."""
-    vision = vision_tokens(files)
+    vision, text = vision_tokens(files), recipe.prompt.text
+    if text is None:
+        text = families.get(files.model_type).PROMPTS.get(recipe.task, "")
+    letters = len(text) + len(recipe.prompt.system or "")
+    question = QUESTION_TOKENS if recipe.task == "vqa" else 0
     return RowLengths(
         vision=vision,
         image=image_tokens(files.shapes, vision),
-        prompt=_prompt_tokens(recipe, files.model_type),
+        prompt=TEMPLATE_TOKENS + question + math.ceil(letters / LETTERS_PER_TOKEN),
         learned=recipe.evaluate.max_new_tokens,
     )
 
@@ -53,7 +57,8 @@ def row_of(recipe: Recipe, files: CheckpointFiles) -> RowLengths:
 def vision_tokens(files: CheckpointFiles) -> int:
     """Return the tokens of the vision tower: its positions, or the patches of a `PICTURE`."""
     for name, shape in files.shapes.items():
-        if "position_embedding" in name and _sees(name):
+        seeing = any(word in name for word in ("vision", "visual", "image_encoder"))
+        if seeing and "position_embedding" in name:
             return shape[-2]
     patch = next(
         (s for name, s in files.shapes.items() if "patch_embed" in name and len(s) > 3), ()
@@ -70,16 +75,3 @@ def image_tokens(shapes: Mapping[str, Shape], vision: int) -> int:
     joined = next((s[1] for name, s in shapes.items() if name.endswith("merger.mlp.0.weight")), 0)
     width = next((s[0] for name, s in shapes.items() if name.endswith("merger.ln_q.weight")), 1)
     return math.ceil(vision / (joined // width)) if joined else vision
-
-
-def _prompt_tokens(recipe: Recipe, model_type: str) -> int:
-    text = recipe.prompt.text
-    if text is None:
-        text = families.get(model_type).PROMPTS.get(recipe.task, "")
-    letters = len(text) + len(recipe.prompt.system or "")
-    asked = QUESTION_TOKENS if recipe.task == "vqa" else 0
-    return TEMPLATE_TOKENS + asked + math.ceil(letters / LETTERS_PER_TOKEN)
-
-
-def _sees(name: str) -> bool:
-    return any(word in name for word in ("vision", "visual", "image_encoder"))

@@ -2,7 +2,6 @@
 
 import math
 import re
-from collections.abc import Mapping
 
 from workers import families, quantizations
 from workers.models.checkpoint_files import CheckpointFiles
@@ -15,8 +14,7 @@ TRAINED_BYTES = 16
 _EMBEDDING = r".*embed.*|.*\b(shared|wte|relative_attention_bias)\.weight"
 _HEAD = r"(.*\.)?lm_head\.weight|output\.weight"
 _SENSITIVE = r"qformer\..*|.*\bDenseReluDense\.wo\.weight"
-"""What transformers keeps out of any quantization: BLIP-2's Q-Former, and the last layers of T5's
-MLPs."""
+"""Never quantized by transformers: BLIP-2's Q-Former, and the last layers of T5's MLPs."""
 _PLAIN = re.compile(f"{_EMBEDDING}|{_HEAD}|{_SENSITIVE}")
 
 
@@ -55,9 +53,17 @@ def trained_weights(recipe: Recipe, files: CheckpointFiles) -> int:
     more; besides trained biases and whole copies of modules.
     """
     adapter = recipe.adapter
-    lora = files.adapter_weights(adapter.targets, adapter.rank)
-    magnitudes = _outputs(adapter, files) if adapter.variant == "dora" else 0
-    return lora + magnitudes + _biases(adapter, files) + _copies(adapter, files.shapes)
+    paths, shapes = adapted_paths(adapter, files), files.shapes
+    trained = files.adapter_weights(adapter.targets, adapter.rank)
+    if adapter.variant == "dora":
+        trained += sum(shapes[f"{path}.weight"][0] for path in paths)
+    biases = {name: math.prod(s) for name, s in shapes.items() if name.endswith(".bias")}
+    if adapter.bias == "lora_only":
+        trained += sum(biases.get(f"{path}.bias", 0) for path in paths)
+    elif adapter.bias == "all":
+        trained += sum(biases.values())
+    copied = tuple(f"{path}." for path in adapter.trained_modules)
+    return trained + sum(math.prod(s) for name, s in shapes.items() if name.startswith(copied))
 
 
 def vocabulary(files: CheckpointFiles) -> int:
@@ -72,7 +78,7 @@ def vocabulary(files: CheckpointFiles) -> int:
 
 
 def is_linear(name: str, shape: tuple[int, ...]) -> bool:
-    """Tell whether a weight is the matrix of a layer that a quantization stores."""
+    """Return whether a weight is the matrix of a layer that a quantization stores."""
     return len(shape) == 2 and not _PLAIN.fullmatch(name)
 
 
@@ -83,20 +89,3 @@ def adapted_paths(adapter: Adapter, files: CheckpointFiles) -> list[str]:
         name.removesuffix(".weight") for name, shape in files.shapes.items() if len(shape) == 2
     )
     return [path for path in found if re.fullmatch(pattern, path)]
-
-
-def _outputs(adapter: Adapter, files: CheckpointFiles) -> int:
-    return sum(files.shapes[f"{path}.weight"][0] for path in adapted_paths(adapter, files))
-
-
-def _biases(adapter: Adapter, files: CheckpointFiles) -> int:
-    biases = {name: math.prod(shape) for name, shape in files.shapes.items()
-              if name.endswith(".bias")}  # fmt: skip
-    if adapter.bias == "lora_only":
-        return sum(biases.get(f"{path}.bias", 0) for path in adapted_paths(adapter, files))
-    return sum(biases.values()) if adapter.bias == "all" else 0
-
-
-def _copies(adapter: Adapter, shapes: Mapping[str, tuple[int, ...]]) -> int:
-    inside = tuple(f"{path}." for path in adapter.trained_modules)
-    return sum(math.prod(shape) for name, shape in shapes.items() if name.startswith(inside))

@@ -5,8 +5,7 @@ to it, up to case and white space; half of the characters or more wrong scores 0
 with numbers: ``35 gram`` for ``34 gram`` has 0.857.
 """
 
-from workers.metrics.metric import Metric
-from workers.metrics.rows import each, ratio
+from workers.metrics.metric import ratio_metric
 from workers.metrics.texts import edits, plain
 
 _THRESHOLD = 0.5
@@ -23,11 +22,4 @@ def _similarity(answer: str, truth: str) -> float:
     return 1.0 - distance if distance < _THRESHOLD else 0.0
 
 
-METRIC = Metric(
-    name="anls",
-    outputs=("anls",),
-    bind=each(_row),
-    pool=ratio("anls"),
-    reads="text",
-    tasks=("vqa",),
-)
+METRIC = ratio_metric("anls", _row, reads="text", tasks=("vqa",))

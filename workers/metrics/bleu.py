@@ -1,9 +1,6 @@
 """BLEU-1 to BLEU-4 (Papineni et al. 2002): clipped n-gram precision over the whole corpus."""
 
-from typing import Any
-
-from workers.metrics.metric import Array, Bound, Captions, Metric
-from workers.metrics.rows import table
+from workers.metrics.metric import Array, Bound, Captions, Metric, table
 
 OUTPUTS = ("bleu_1", "bleu_2", "bleu_3", "bleu_4")
 _ORDERS = len(OUTPUTS)
@@ -17,24 +14,14 @@ def _bind(references: Captions, whole: Captions) -> Bound:
 
     cooked = {image: cook_refs(captions) for image, captions in references.items()}
 
-    def rows(candidates: Captions) -> Array:
-        return table(
-            _row(cook_test(text, cooked[image], "closest")) for image, (text,) in candidates.items()
-        )
+    def row(image: str, text: str) -> list[int]:
+        """Return words, words of the closest reference, n-grams and clipped matches by order."""
+        counts = cook_test(text, cooked[image], "closest")
+        return [counts["testlen"], counts["reflen"], *counts["guess"], *counts["correct"]]
 
-    return Bound(rows=rows, finish=_finish)
-
-
-def _row(counts: dict[str, Any]) -> list[int]:
-    """Return words, words of the closest reference, n-grams by order, clipped matches by order."""
-    return [counts["testlen"], counts["reflen"], *counts["guess"], *counts["correct"]]
-
-
-def _counts(row: list[int]) -> dict[str, Any]:
-    """Return a row as pycocoevalcap's scorer takes it, which looks for the closest of [one]."""
-    words, closest, *rest = row
-    guess, correct = rest[:_ORDERS], rest[_ORDERS:]
-    return {"testlen": words, "reflen": [closest], "guess": guess, "correct": correct}
+    return Bound(
+        lambda candidates: table(row(image, text) for image, (text,) in candidates.items()), _finish
+    )
 
 
 def _finish(statistics: Array) -> tuple[dict[str, float], dict[str, Array]]:
@@ -42,7 +29,11 @@ def _finish(statistics: Array) -> tuple[dict[str, float], dict[str, Array]]:
     from pycocoevalcap.bleu.bleu_scorer import BleuScorer
 
     scorer = BleuScorer(n=_ORDERS)
-    scorer.ctest = [_counts(row) for row in statistics.astype(int).tolist()]
+    scorer.ctest = [
+        # "reflen" is a list from which it takes the closest.
+        {"testlen": words, "reflen": [closest], "guess": rest[:_ORDERS], "correct": rest[_ORDERS:]}
+        for words, closest, *rest in statistics.astype(int).tolist()
+    ]
     corpus, images = scorer.compute_score(option="closest")
     return dict(zip(OUTPUTS, corpus, strict=True)), dict(zip(OUTPUTS, table(images), strict=True))
 

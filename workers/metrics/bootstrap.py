@@ -1,10 +1,10 @@
-"""How sure a score is, and a difference of two: the bootstrap over images.
+"""Confidence intervals of scores and of their differences: the bootstrap over images.
 
-A resample draws as many images as there are, with replacement (Efron and Tibshirani 1993, chapters
-6 and 13). It is a row of weights, how often each image was drawn; weights times the statistics
-per image are the sums from which a metric's `pool` makes its scores, so nothing is scored again.
-Sets of captions are compared on the same resamples (the paired bootstrap of Koehn 2004), where
-what makes an image hard for both cancels out.
+A resample has as many images as there are, sampled with replacement (Efron and Tibshirani 1993,
+chapters 6 and 13). It is a row of weights, how often each image was sampled; weights times the
+statistics per image are the sums from which a metric's `pool` makes its scores, so nothing is
+scored again. Sets of captions are compared on the same resamples (the paired bootstrap of Koehn
+2004), where what makes an image hard for both cancels out.
 
 CIDEr's document frequencies stay those of all images: its values per image are what is resampled.
 """
@@ -25,22 +25,19 @@ CONFIDENCE = 0.95
 _BLOCK = 500_000  # weights held at once: 4 MB
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Interval:
-    """A score over all images, and what it lies between with the confidence asked for."""
+    """A score over all images, and the ends of its confidence interval."""
 
     value: float
     low: float
     high: float
 
 
-@dataclass(frozen=True, kw_only=True)
-class Difference:
-    """One score minus another, and what that lies between with the confidence asked for."""
+@dataclass(frozen=True)
+class Difference(Interval):
+    """One score minus another, with its confidence interval."""
 
-    value: float
-    low: float
-    high: float
     p: float
     """Two-sided: twice the share of resamples in which the difference has the rarer sign."""
 
@@ -56,24 +53,22 @@ class Resampled:
 
     values: Mapping[str, float]
     """Output -> score over all images."""
-    draws: Mapping[str, Array] = field(repr=False)
+    samples: Mapping[str, Array] = field(repr=False)
     """Output -> score of each resample, (resamples,)."""
 
     def interval(self, output: str, confidence: float = CONFIDENCE) -> Interval:
         """Return the percentile interval of a score."""
-        low, high = _percentiles(self.draws[output], confidence)
-        return Interval(value=self.values[output], low=low, high=high)
+        low, high = _percentiles(self.samples[output], confidence)
+        return Interval(self.values[output], low, high)
 
     def minus(self, other: "Resampled", output: str, confidence: float = CONFIDENCE) -> Difference:
         """Return the difference to captions that were resampled in the same call."""
-        draws = self.draws[output] - other.draws[output]
-        low, high = _percentiles(draws, confidence)
-        rarer = int(min(np.count_nonzero(draws <= 0), np.count_nonzero(draws >= 0)))
-        return Difference(
-            value=self.values[output] - other.values[output], low=low, high=high,
-            # plus 1: the captions at hand are one more resample, so that p is never 0
-            p=min(1.0, 2 * (rarer + 1) / (len(draws) + 1)),
-        )  # fmt: skip
+        samples = self.samples[output] - other.samples[output]
+        low, high = _percentiles(samples, confidence)
+        rarer = int(min(np.count_nonzero(samples <= 0), np.count_nonzero(samples >= 0)))
+        # plus 1: the captions at hand are one more resample, so that p is never 0
+        p = min(1.0, 2 * (rarer + 1) / (len(samples) + 1))
+        return Difference(self.values[output] - other.values[output], low, high, p)
 
 
 def interval(
@@ -106,107 +101,89 @@ def resample(
 ) -> list[Resampled]:
     """Score every set of captions on the same resamples of their images.
 
-    The weights are drawn once for all sets and metrics. The images of the sets may come in any
+    The weights are sampled once for all sets and metrics. The images of the sets may come in any
     order. Raises ValueError when they are not the same or fewer than two, and for statistics
     that are missing, of another length, or not finite.
     """
-    ids = _images(sets)
+    ids = sets[0].ids
+    if len(ids) < 2:
+        raise ValueError(f"a bootstrap needs at least two images, got {len(ids)}")
+    for other in sets[1:]:
+        lone = sorted(set(ids) ^ set(other.ids))
+        if lone:
+            raise ValueError(
+                f"only captions of the same images can be compared, not of {len(ids)} and "
+                f"{len(other.ids)} images with {len(lone)} in one of them only, such as {lone[0]!r}"
+            )
     tables = [_table(each, pools, ids) for each in sets]
     blocks: list[list[dict[str, Array]]] = [[] for _ in sets]
-    for drawn in weights(len(ids), resamples, seed):
+    for sampled in weights(len(ids), resamples, seed):
         for table, pooled in zip(tables, blocks, strict=True):
-            pooled.append(_pool(drawn, table, pools))
+            pooled.append(_pool(sampled, table, pools))
+    wholes = [_pool(np.ones((1, len(ids))), table, pools) for table in tables]
     return [
-        _resampled(_pool(np.ones((1, len(ids))), table, pools), pooled)
-        for table, pooled in zip(tables, blocks, strict=True)
+        Resampled(
+            values={output: float(value[0]) for output, value in whole.items()},
+            samples={output: np.concatenate([one[output] for one in pooled]) for output in whole},
+        )
+        for whole, pooled in zip(wholes, blocks, strict=True)
     ]
 
 
 def weights(images: int, resamples: int, seed: int) -> Iterator[Array]:
-    """Yield how often each image is drawn, in blocks of (some of the resamples, images).
+    """Yield how often each image is sampled, in blocks of (some of the resamples, images).
 
-    By counting drawn images, which is several times faster than `Generator.multinomial`.
+    By counting sampled images, which is several times faster than `Generator.multinomial`.
     """
     generator = np.random.default_rng(seed)
     most = max(1, _BLOCK // images)
     for start in range(0, resamples, most):
         rows = min(most, resamples - start)
-        drawn = generator.integers(0, images, size=(rows, images))
-        drawn += images * np.arange(rows)[:, None]
-        counts = np.bincount(drawn.ravel(), minlength=rows * images)
+        sampled = generator.integers(0, images, size=(rows, images))
+        sampled += images * np.arange(rows)[:, None]
+        counts = np.bincount(sampled.ravel(), minlength=rows * images)
         yield counts.reshape(rows, images).astype(np.float64)
 
 
-def _resampled(whole: Mapping[str, Array], blocks: Sequence[Mapping[str, Array]]) -> Resampled:
-    return Resampled(
-        values={output: float(value[0]) for output, value in whole.items()},
-        draws={output: np.concatenate([block[output] for block in blocks]) for output in whole},
-    )
-
-
-def _pool(drawn: Array, table: "_Statistics", pools: Pools) -> dict[str, Array]:
+def _pool(sampled: Array, table: tuple[Array, list[int]], pools: Pools) -> dict[str, Array]:
     """Return output -> scores (rows,) of the weights (rows, images)."""
+    statistics, ends = table
     # One product for all metrics. The same table gives the same bits, whatever set it is of.
-    totals = np.split(drawn @ table.statistics, table.ends, axis=1)
+    totals = np.split(sampled @ statistics, ends, axis=1)
     scores: dict[str, Array] = {}
     for pool, part in zip(pools.values(), totals, strict=True):
         scores |= pool(part)
     return scores
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Statistics:
-    """The statistics of one set of captions, those of all metrics side by side."""
+def _table(scored: Scored, pools: Pools, ids: tuple[str, ...]) -> tuple[Array, list[int]]:
+    """Return statistics (images in the order of `ids`, columns of all metrics), and their ends.
 
-    statistics: Array
-    """(images, columns of all metrics)"""
-    ends: tuple[int, ...]
-    """Where one metric's columns end and the next one's begin."""
-
-
-def _images(sets: Sequence[Scored]) -> tuple[str, ...]:
-    """Return the images that all sets have, in the order of the first."""
-    first = sets[0].ids
-    if len(first) < 2:
-        raise ValueError(f"a bootstrap needs at least two images, got {len(first)}")
-    for each in sets[1:]:
-        lone = sorted(set(first) ^ set(each.ids))
-        if lone:
+    Those are the columns at which one metric ends and the next one begins.
+    """
+    parts = []
+    for name in pools:
+        if name not in scored.statistics:
+            there = ", ".join(scored.statistics)
+            raise ValueError(f"no statistics of the metric {name!r}; there are those of {there}")
+        statistics = np.asarray(scored.statistics[name], dtype=np.float64)
+        if statistics.ndim != 2 or len(statistics) != len(scored.ids):
             raise ValueError(
-                f"only captions of the same images can be compared, not of {len(first)} and "
-                f"{len(each.ids)} images with {len(lone)} in one of them only, such as {lone[0]!r}"
+                f"statistics of {name} must be of shape ({len(scored.ids)} images, k), "
+                f"got {statistics.shape}"
             )
-    return first
-
-
-def _table(scored: Scored, pools: Pools, ids: tuple[str, ...]) -> _Statistics:
-    """Return the statistics of the metrics in `pools`, the images in the order of `ids`."""
+        bad = np.flatnonzero(~np.isfinite(statistics).all(axis=1))
+        if bad.size:
+            image = scored.ids[bad[0]]
+            raise ValueError(f"statistics of {name} are not finite for image {image!r}")
+        parts.append(statistics)
     row = {image: number for number, image in enumerate(scored.ids)}
-    parts = [_checked(scored, name) for name in pools]
-    return _Statistics(
-        statistics=np.concatenate(parts, axis=1)[[row[image] for image in ids]],
-        ends=tuple(np.cumsum([part.shape[1] for part in parts])[:-1].tolist()),
-    )
+    ends = np.cumsum([part.shape[1] for part in parts])[:-1].tolist()
+    return np.concatenate(parts, axis=1)[[row[image] for image in ids]], ends
 
 
-def _checked(scored: Scored, name: str) -> Array:
-    if name not in scored.statistics:
-        there = ", ".join(scored.statistics)
-        raise ValueError(f"no statistics of the metric {name!r}; there are those of {there}")
-    statistics = np.asarray(scored.statistics[name], dtype=np.float64)
-    if statistics.ndim != 2 or len(statistics) != len(scored.ids):
-        raise ValueError(
-            f"statistics of {name} must be of shape ({len(scored.ids)} images, k), "
-            f"got {statistics.shape}"
-        )
-    bad = np.flatnonzero(~np.isfinite(statistics).all(axis=1))
-    if bad.size:
-        raise ValueError(f"statistics of {name} are not finite for image {scored.ids[bad[0]]!r}")
-    return statistics
-
-
-def _percentiles(draws: Array, confidence: float) -> tuple[float, float]:
+def _percentiles(samples: Array, confidence: float) -> tuple[float, float]:
     if not 0 < confidence < 1:
         raise ValueError(f"confidence must be between 0 and 1, got {confidence}")
-    low, high = np.quantile(draws, [(1 - confidence) / 2, (1 + confidence) / 2])
+    low, high = np.quantile(samples, [(1 - confidence) / 2, (1 + confidence) / 2])
     return float(low), float(high)

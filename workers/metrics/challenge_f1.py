@@ -5,8 +5,7 @@ false positive, also where the truth is empty; an empty answer is a false negati
 truth is not. Texts are compared as they are written: ``34 gram`` is not ``34.0 gram``.
 """
 
-from workers.metrics.metric import Array, Metric
-from workers.metrics.rows import each
+from workers.metrics.metric import Array, Metric, each
 
 
 def _row(truths: list[str], answer: str) -> tuple[bool, bool, bool]:
@@ -16,7 +15,7 @@ def _row(truths: list[str], answer: str) -> tuple[bool, bool, bool]:
 
 
 def _pool(totals: Array) -> dict[str, Array]:
-    """Return the F1 over all questions; 0 where no answer is right, even if none is asked for."""
+    """Return the F1 over all questions; 0 where no answer is right, even if none is expected."""
     hits, wrong = 2 * totals[..., 0], totals[..., 1] + totals[..., 2]
     return {"challenge_f1": hits / (hits + wrong + (hits == 0))}
 

@@ -15,8 +15,7 @@ from operator import add
 import numpy as np
 from pycocoevalcap.cider.cider_scorer import precook
 
-from workers.metrics.metric import Array, Captions
-from workers.metrics.rows import table
+from workers.metrics.metric import Array, Captions, table
 
 Ngram = tuple[str, ...]
 Counts = dict[Ngram, int]

@@ -88,27 +88,23 @@ class CocoCaption(evaluate.Metric):  # type: ignore[misc]  # evaluate has no typ
         image_ids: Sequence[str] | None = None,
         per_image: bool = False,
     ) -> dict[str, Any]:
-        """Return output -> value, and under ``per_image`` output -> values if that is asked for."""
+        """Return output -> value, and under ``per_image`` output -> values on request."""
         numbers = [str(number) for number in range(len(predictions))]
         rows = _distinct(image_ids or numbers, predictions, references)
         if image_ids:  # not in the order in which processes came to share the images
             rows = dict(sorted(rows.items()))
-        scorer = self._scorer_of({image: truths for image, (_, truths) in rows.items()})
-        scored = scorer.score({image: caption for image, (caption, _) in rows.items()})
+        expected = {image: truths for image, (_, truths) in rows.items()}
+        if self._scorer is None or expected != self._references:
+            self._held.close()  # ends the Java of other references
+            self._scorer, self._references = Scorer(self._metrics, expected), expected
+            self._held.callback(self._scorer.close)
+        scored = self._scorer.score({image: caption for image, (caption, _) in rows.items()})
         found: dict[str, Any] = dict(scored.corpus)
         if per_image:
             ids = {"image_ids": list(scored.ids)} if image_ids else {}
             values = {output: array.tolist() for output, array in scored.images.items()}
             found["per_image"] = ids | values
         return found
-
-    def _scorer_of(self, references: Mapping[str, list[str]]) -> Scorer:
-        """Return the scorer of these references, which is the last one if they are the same."""
-        if self._scorer is None or references != self._references:
-            self._held.close()  # ends the Java of other references
-            self._scorer, self._references = Scorer(self._metrics, references), references
-            self._held.callback(self._scorer.close)
-        return self._scorer
 
 
 def _id(given: Any) -> Any:
@@ -130,13 +126,9 @@ def _check(predictions: Any, references: Any, image_ids: Any) -> None:
             raise ValueError(f"image_ids must be texts or whole numbers; {row} is neither")
         if not isinstance(caption, str):
             raise ValueError(f"predictions must be texts; {row} has {caption!r}")
-        if not _texts(truths):
+        several = not isinstance(truths, str) and hasattr(truths, "__iter__") and len(truths)
+        if not several or not all(isinstance(each, str) for each in truths):
             raise ValueError(f"references must be lists of at least one text; {row} has {truths!r}")
-
-
-def _texts(value: Any) -> bool:
-    several = not isinstance(value, str) and hasattr(value, "__iter__")
-    return several and bool(len(value)) and all(isinstance(each, str) for each in value)
 
 
 def _distinct(
@@ -150,6 +142,6 @@ def _distinct(
     for image, caption, truths in zip(image_ids, predictions, references, strict=True):
         if rows.setdefault(image, (caption, list(truths)))[1] != list(truths):
             raise ValueError(
-                f"image_ids must tell images apart; {image!r} comes with different references"
+                f"image_ids must identify images; {image!r} comes with different references"
             )
     return rows

@@ -5,13 +5,12 @@ A model that has collapsed writes the same for all images, which other metrics m
 
 from collections import Counter
 
-from workers.metrics.metric import Array, Bound, Captions, Metric
-from workers.metrics.rows import ratio, table
+from workers.metrics.metric import Array, Bound, Captions, Metric, ratio, table
 from workers.metrics.texts import plain
 
 
 def _bind(references: Captions, whole: Captions) -> Bound:
-    return Bound(rows=_rows)
+    return Bound(_rows)
 
 
 def _rows(candidates: Captions) -> Array:

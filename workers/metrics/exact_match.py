@@ -3,8 +3,7 @@
 Up to case and white space, and nothing else: "12.5 gram" is not "125 gram".
 """
 
-from workers.metrics.metric import Metric
-from workers.metrics.rows import each, ratio
+from workers.metrics.metric import ratio_metric
 from workers.metrics.texts import plain
 
 
@@ -12,11 +11,4 @@ def _row(references: list[str], caption: str) -> tuple[float, float]:
     return plain(caption) in map(plain, references), 1.0
 
 
-METRIC = Metric(
-    name="exact_match",
-    outputs=("exact_match",),
-    bind=each(_row),
-    pool=ratio("exact_match"),
-    reads="text",
-    tasks=("captioning", "vqa"),
-)
+METRIC = ratio_metric("exact_match", _row, reads="text", tasks=("captioning", "vqa"))

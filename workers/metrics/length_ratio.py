@@ -6,8 +6,7 @@ BLEU. A description that has no better direction: 1 is the length of the referen
 
 import math
 
-from workers.metrics.metric import Metric
-from workers.metrics.rows import each, ratio
+from workers.metrics.metric import ratio_metric
 
 
 def _row(references: list[str], caption: str) -> tuple[int, int]:
@@ -16,11 +15,4 @@ def _row(references: list[str], caption: str) -> tuple[int, int]:
     return words, min(lengths, key=lambda length: (abs(length - words), length))
 
 
-METRIC = Metric(
-    name="length_ratio",
-    outputs=("length_ratio",),
-    bind=each(_row),
-    pool=ratio("length_ratio"),
-    direction=None,
-    high=math.inf,
-)
+METRIC = ratio_metric("length_ratio", _row, direction=None, high=math.inf)

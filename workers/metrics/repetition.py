@@ -4,8 +4,7 @@ The share of a caption's runs of four words that stood in it before, from 0 to n
 word over and over. A caption of fewer than five words has no more than one run, and scores 0.
 """
 
-from workers.metrics.metric import Metric
-from workers.metrics.rows import each, ratio
+from workers.metrics.metric import ratio_metric
 
 WORDS = 4
 """Words of a run; four words that come again are a loop and not a phrase."""
@@ -22,11 +21,4 @@ def _row(references: list[str], caption: str) -> tuple[float, float]:
     return repeated(caption), 1.0
 
 
-METRIC = Metric(
-    name="repetition",
-    outputs=("repetition",),
-    bind=each(_row),
-    pool=ratio("repetition"),
-    reads="text",
-    direction="min",
-)
+METRIC = ratio_metric("repetition", _row, reads="text", direction="min")

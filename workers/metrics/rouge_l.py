@@ -5,8 +5,7 @@ references, which need not come from the same one. Its own `Rouge` fills a table
 words in Python; the values here are equal to the last bit, which a test holds.
 """
 
-from workers.metrics.metric import Metric
-from workers.metrics.rows import each, ratio
+from workers.metrics.metric import ratio_metric
 from workers.metrics.texts import common
 
 _BETA = 1.2
@@ -23,4 +22,4 @@ def _row(references: list[str], caption: str) -> tuple[float, float]:
     return (1 + _BETA**2) * precision * recall / (recall + _BETA**2 * precision), 1.0
 
 
-METRIC = Metric(name="rouge_l", outputs=("rouge_l",), bind=each(_row), pool=ratio("rouge_l"))
+METRIC = ratio_metric("rouge_l", _row)

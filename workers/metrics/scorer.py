@@ -1,20 +1,19 @@
 """Scores the captions of one set of images by any metrics of the catalog."""
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from workers.metrics import catalog
-from workers.metrics import references as checks
+from workers.metrics.cache import Forms, StatisticsCache
 from workers.metrics.java.tokenizer import tokenize_each
 from workers.metrics.metric import Array, Captions
-from workers.metrics.remembered import Forms, Remembered
 
 
 @dataclass(frozen=True)
 class Scored:
-    """What the captions of one set of images are worth."""
+    """The scores of captions of one set of images."""
 
     ids: tuple[str, ...]
     """The images, in the order of the references."""
@@ -50,20 +49,20 @@ class Scorer:
         `workers.metrics.java.runtime.JavaMissingError`.
         """
         self._metrics = tuple(catalog.get(name) for name in metrics)
-        self._given = checks.given(references)
+        self._given = _given(references)
         scored = documents = self._read(self._given)
         part = whole is not None and whole.keys() != references.keys()
         if whole is not None and part and any(metric.whole for metric in self._metrics):
-            documents = self._read(checks.given(whole))
+            documents = self._read(_given(whole))
         self._bound = {m: m.bind(scored[m.reads], documents[m.reads]) for m in self._metrics}
-        self._remembered = Remembered(self._bound)
+        self._cache = StatisticsCache(self._bound)
         self._lock = threading.Lock()
         self._sessions: ExitStack | None = None
 
     def start(self) -> None:
         """Begin to load what the metrics need running, and return at once.
 
-        Calling it early, before a model is loaded say, hides METEOR's start-up time.
+        Calling it early, for example before a model is loaded, hides METEOR's start-up time.
         """
         if self._sessions is None:
             with ExitStack() as sessions:
@@ -82,24 +81,28 @@ class Scorer:
     def score_each(self, several: Sequence[Mapping[str, str]]) -> list[Scored]:
         """Return what `score` returns for each, in less time than one after the other."""
         for candidates in several:
-            checks.check_ids(candidates, self._given)
+            missing = self._given.keys() - candidates.keys()
+            unknown = candidates.keys() - self._given.keys()
+            if missing:
+                raise ValueError(f"every image must have a caption; missing: {_some(missing)}")
+            if unknown:
+                raise ValueError(f"captions of images without references: {_some(unknown)}")
         texts = [{image: [own[image]] for image in self._given} for own in several]
         with self._lock:
             self.start()
             return [self._scored(forms) for forms in self._forms_of_each(texts)]
 
     def _scored(self, candidates: Forms) -> Scored:
-        statistics = self._remembered.statistics(candidates)
-        finished = [m.finished(bound, statistics[m.name]) for m, bound in self._bound.items()]
-        return Scored(
-            ids=tuple(self._given),
-            corpus={key: value for corpus, _ in finished for key, value in corpus.items()},
-            images={key: value for _, images in finished for key, value in images.items()},
-            statistics=statistics,
-        )
+        statistics = self._cache.statistics(candidates)
+        corpus: dict[str, float] = {}
+        images: dict[str, Array] = {}
+        for metric, bound in self._bound.items():
+            own = metric.finished(bound, statistics[metric.name])
+            corpus, images = corpus | own[0], images | own[1]
+        return Scored(tuple(self._given), corpus, images, statistics)
 
     def close(self) -> None:
-        """Let go of what `start` began; a later `score` starts it again."""
+        """Release what `start` began; a later `score` starts it again."""
         if self._sessions is not None:
             self._sessions.close()
             self._sessions = None
@@ -116,5 +119,27 @@ class Scorer:
     def _read(self, references: Captions) -> Forms:
         (forms,) = self._forms_of_each([references])
         if "tokens" in forms:
-            forms["tokens"] = checks.with_words(forms["tokens"])
+            words = {image: list(filter(str.strip, own)) for image, own in forms["tokens"].items()}
+            forms["tokens"] = _with_references(words, "a reference with a word")
         return forms
+
+
+def _given(references: Mapping[str, Sequence[str]]) -> Captions:
+    if not references:
+        raise ValueError("at least one image with references is needed to score captions")
+    return _with_references({image: list(own) for image, own in references.items()}, "a reference")
+
+
+def _with_references(texts: Captions, what: str) -> Captions:
+    """Return the texts; raises ValueError naming the images that have none."""
+    bare = [image for image, own in texts.items() if not own]
+    if bare:
+        raise ValueError(f"every image must have {what}; not so: {_some(bare)}")
+    return texts
+
+
+def _some(images: Iterable[str]) -> str:
+    """Name up to five images."""
+    names = sorted(images)
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(map(repr, names[:5])) + more

@@ -1,4 +1,4 @@
-"""What several metrics do with texts."""
+"""Comparison of texts, for several metrics."""
 
 from collections.abc import Sequence
 
@@ -42,7 +42,7 @@ def common(one: Sequence[str], other: Sequence[str]) -> int:
 
 
 def _places(items: Sequence[str]) -> dict[str, int]:
-    """Return for each item a number whose bits say where it stands."""
+    """Return for each item a number whose bits are its places."""
     places: dict[str, int] = {}
     for place, item in enumerate(items):
         places[item] = places.get(item, 0) | 1 << place

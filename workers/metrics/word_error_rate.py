@@ -6,8 +6,7 @@ longer than its references.
 
 import math
 
-from workers.metrics.metric import Metric
-from workers.metrics.rows import each, ratio
+from workers.metrics.metric import ratio_metric
 from workers.metrics.texts import edits
 
 
@@ -17,11 +16,4 @@ def _row(references: list[str], caption: str) -> tuple[int, int]:
     return min(options, key=lambda option: option[0] / option[1])
 
 
-METRIC = Metric(
-    name="word_error_rate",
-    outputs=("word_error_rate",),
-    bind=each(_row),
-    pool=ratio("word_error_rate"),
-    direction="min",
-    high=math.inf,
-)
+METRIC = ratio_metric("word_error_rate", _row, direction="min", high=math.inf)

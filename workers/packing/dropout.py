@@ -1,6 +1,6 @@
 """Dropout that depends on the trial and the example alone, not on what else is in the pack.
 
-A generator's numbers depend on how many were drawn before, and so on the neighbours, on the slot
+A generator's numbers depend on how many came before, and so on the neighbours, on the slot
 and on padding. Here each number is a hash of what it is for: the trial's seed, the example's place
 in the epoch, the layer, the position in the sequence and the feature (counter-based random numbers,
 Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"). The hash multiplies and shifts,
@@ -29,61 +29,56 @@ no GPU has confirmed."""
 
 @dataclass(kw_only=True)
 class DropoutMasks:
-    """What the dropout of one micro-step needs of the rows of some slots."""
+    """The dropout of one micro-step for the rows of some slots."""
 
     keys: torch.Tensor
     """(rows,) int32, of all slots one after the other: a hash of the trial's seed and the example's
     place in its epoch, see `row_key`."""
     thresholds: torch.Tensor
-    """(rows, 1, 1) int16: a draw below it drops the value."""
+    """(rows, 1, 1) int16: a random number below it drops the value."""
     gains: torch.Tensor
     """(slots, 1, 1) float32: 1 / (1 - p), by which what is left is raised."""
     salts: Mapping[int, Sequence[int]] = field(default_factory=dict)
     """Features -> the salts of the layers that read so many, in the order of the model."""
     _ahead: dict[tuple[int, int], dict[int, torch.Tensor]] = field(default_factory=dict)
-    """(positions, features) -> salt -> a mask that is made and not asked for yet."""
+    """(positions, features) -> salt -> a mask that is made and not used yet."""
 
     def kept(self, x: torch.Tensor, salt: int) -> torch.Tensor:
         """Return 1 for what is kept of `x` (slots, tokens, features) and 0 for what is dropped.
 
-        `salt` tells layers apart. The tokens of a slot are those of its rows, equally many of each.
-        The result has the shape of `x`.
+        In the shape of `x`. `salt` identifies the layer. The tokens of a slot are those of its
+        rows, equally many of each.
         """
         positions = x.numel() // x.shape[-1] // self.keys.shape[0]
-        ahead = self._ahead.setdefault((positions, x.shape[-1]), {})
+        features = x.shape[-1]
+        ahead = self._ahead.setdefault((positions, features), {})
         if salt not in ahead:
+            salts = self.salts.get(features, ())
+            if salt in salts:
+                count = max(1, AHEAD.get(x.device.type, AHEAD_ELSEWHERE) // x.numel())
+                first = salts.index(salt) // count * count
+                salts = salts[first : first + count]
+            else:
+                salts = (salt,)
+            numbers = random_numbers(self.keys, salts, positions, features)
+            # A byte per value, but on a CPU a product with bytes takes thrice as long.
+            dtype = torch.float32 if numbers.device.type == "cpu" else torch.bool
+            kept = torch.empty(numbers.shape, dtype=dtype, device=numbers.device)
+            torch.ge(numbers, self.thresholds, out=kept)
             ahead.clear()
-            ahead.update(self._masks(self._made_with(salt, x), positions, x.shape[-1]))
+            ahead.update(zip(salts, kept, strict=True))
         return ahead.pop(salt).view(x.shape)
 
-    def _made_with(self, salt: int, x: torch.Tensor) -> Sequence[int]:
-        """Return the salts whose masks are made together with this one's, for inputs like `x`."""
-        salts = self.salts.get(x.shape[-1], ())
-        if salt not in salts:
-            return (salt,)
-        count = max(1, AHEAD.get(x.device.type, AHEAD_ELSEWHERE) // x.numel())
-        first = salts.index(salt) // count * count
-        return salts[first : first + count]
-
-    def _masks(
-        self, salts: Sequence[int], positions: int, features: int
-    ) -> dict[int, torch.Tensor]:
-        """Return salt -> 1 for what is kept and 0 for what is not, (rows, positions, features)."""
-        drawn = draws(self.keys, salts, positions, features)
-        # A byte per value, but on a CPU a product with bytes takes thrice as long.
-        dtype = torch.float32 if drawn.device.type == "cpu" else torch.bool
-        kept = torch.empty(drawn.shape, dtype=dtype, device=drawn.device)
-        torch.ge(drawn, self.thresholds, out=kept)
-        return dict(zip(salts, kept, strict=True))
-
     def at(self, rows: torch.Tensor, places: torch.Tensor) -> "DropoutMasks":
-        """Return the draws of single tokens, (tokens,) rows and places, as rows of their own."""
+        """Return the masks of single tokens, (tokens,) rows and places, as rows of their own."""
         rows, places = rows.to(self.keys.device), places.to(self.keys.device, torch.int32)
         keys = _mixed(self.keys[rows] + places * (_ODD[1] - (1 << 32)), _ODD[2])
         return DropoutMasks(keys=keys, thresholds=self.thresholds[rows], gains=self.gains)
 
 
-def draws(keys: torch.Tensor, salts: Sequence[int], positions: int, features: int) -> torch.Tensor:
+def random_numbers(
+    keys: torch.Tensor, salts: Sequence[int], positions: int, features: int
+) -> torch.Tensor:
     """Return numbers (salts, rows, positions, features), uniform over all values of int16.
 
     Each hash is 32 bits, which are the numbers of two features. `keys` are (rows,) int32.
@@ -92,8 +87,8 @@ def draws(keys: torch.Tensor, salts: Sequence[int], positions: int, features: in
     by_pair = _multiples((features + 1) // 2, _ODD[2], keys.device)
     by_layer = torch.tensor(salts, dtype=torch.int32, device=keys.device)[:, None]
     mixed = _mixed((keys ^ by_layer)[..., None] + by_position, _ODD[0])
-    drawn = _mixed(mixed[..., None] + by_pair, _ODD[1])
-    return drawn.view(torch.int16)[..., :features]
+    hashes = _mixed(mixed[..., None] + by_pair, _ODD[1])
+    return hashes.view(torch.int16)[..., :features]
 
 
 def row_key(seed: int, epoch: int, place: int) -> int:
@@ -114,7 +109,7 @@ def salt_of(path: str) -> int:
 
 
 def threshold(probability: float) -> int:
-    """Return the smallest int16 draw that keeps its value: of 2^16 draws, p 2^16 are below it."""
+    """Return the smallest int16 that keeps its value: of 2^16 numbers, p 2^16 are below it."""
     return min(round(probability * 2**16), 2**16 - 1) - 2**15
 
 
@@ -124,10 +119,10 @@ def of_slots(
     device: torch.device,
     layers: Iterable[tuple[str, int]] = (),
 ) -> DropoutMasks | None:
-    """Return the draws of slots with these keys of their rows; None where nothing is dropped.
+    """Return the masks of slots with these keys of their rows; None where nothing is dropped.
 
     Each slot has its own probability; with 0 it keeps all. `layers` are the path and the inputs of
-    those that will ask: they get the same masks without, only later.
+    those that will use them: they get the same masks without, only later.
     """
     if not any(probabilities):
         return None

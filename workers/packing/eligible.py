@@ -1,4 +1,4 @@
-"""Which trials can share one forward and backward with others."""
+"""Eligibility of trials for a pack."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -11,24 +11,14 @@ if TYPE_CHECKING:
     from workers.families.base import Family
 
 
-def reason_alone(
+def why_not_packed(
     recipe: Recipe, family: "Family", layers: Sequence[str], device: str
 ) -> str | None:
-    """Return why a trial that adapts these `layers` of its base trains alone; None if it does not.
+    """Return why a trial that adapts these `layers` of its base trains alone; None if it is packed.
 
     `device` is ``cpu`` or ``cuda``. Layers of a pack must see equally many tokens of each row: some
     image encoders see the patches of all images in one row.
     """
-    own = reason_not_packed(recipe, device)
-    if own or family.IMAGES_IN_ROWS or leaves_vision(recipe.adapter, family, layers):
-        return own
-    if family.VISION_CHAIN:
-        return "its adapted layers see all images in one row"
-    return "the base has no family that says how it sees images"
-
-
-def reason_not_packed(recipe: Recipe, device: str) -> str | None:
-    """Return why a trial must train alone on any base; None for one that can be packed on some."""
     mixed = quantizations.get(recipe.quantization).why_rows_mix(device, training=True)
     if mixed:
         return mixed
@@ -38,4 +28,8 @@ def reason_not_packed(recipe: Recipe, device: str) -> str | None:
         return "trained biases belong to the shared layers of the base"
     if recipe.adapter.trained_modules:
         return "trained modules are whole copies of modules of the base"
-    return None
+    if family.IMAGES_IN_ROWS or leaves_vision(recipe.adapter, family, layers):
+        return None
+    if family.VISION_CHAIN:
+        return "its adapted layers see all images in one row"
+    return "the base has no family that says how it sees images"

@@ -1,35 +1,44 @@
-"""A linear layer of the base with the low-rank terms of all slots of a pack."""
+r"""A linear layer of the base with the low-rank terms of all slots of a pack.
+
+For slot k, with its rows x_k of the batch, :math:`y_k = W x_k + s_k B_k A_k x_k` (LoRA, Hu et al.
+2021). W is the frozen base's and is applied to all rows in one product; the second term is one
+batched product over the slots for A and one for B. Slots are sliced, never masked out by zeros:
+one that holds NaN changes no other. The idea is that of BatchLoRA in mLoRA (Ye et al. 2023), and of
+Punica (Chen et al. 2023) for inference.
+
+As in peft the low-rank term is computed in float32, whatever the precision of the base. The sum is
+rounded to that precision; on a quantized layer peft rounds the term, too, before it adds it.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import torch
 
 from workers.packing.dropout import DropoutMasks, salt_of
-from workers.packing.low_rank import AddLowRank, add_low_rank_in_turn
 
 
-@dataclass(kw_only=True)
+@dataclass
 class Route:
-    """Which rows of the batch belong to which slot; all layers of a pack look at the same one."""
+    """The rows of the batch by slot; all layers of a pack read the same route."""
 
     slots: int = 0
     """Slots in the batch. Their rows follow one another, equally many of each."""
-    draws: Sequence[DropoutMasks | None] = ()
+    masks: Sequence[DropoutMasks | None] = ()
     """Dropout of each segment's rows."""
     scales: Sequence[torch.Tensor] = ()
-    """Of each segment (slots, 1, 1): what B A is multiplied by, dropout's gain in it."""
+    """Factors of B A for each segment (slots, 1, 1), dropout's gain in it."""
     learned: torch.Tensor | None = None
     """(rows, positions): which of them reach the head, where it is label positions only."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Share:
     """The slots of one segment, as one layer sees them."""
 
     number: int
-    """Of its segment, by which `Route` is read."""
+    """Number of its segment, by which `Route` is read."""
     first: int
     """Place of its first slot among those of the batch."""
     a: torch.Tensor
@@ -48,7 +57,7 @@ class PackedLinear(torch.nn.Module):
 
     Args:
         base: the linear layer, quantized or not.
-        path: its place in the base, by which dropout tells layers apart.
+        path: its place in the base, by which dropout identifies layers.
         route: where the rows of each slot are in the batch under way.
         head: whether it is the layer to the vocabulary, which may get label positions alone.
     """
@@ -90,22 +99,19 @@ class PackedLinear(torch.nn.Module):
         for share in self.shares:
             if done < share.first:
                 pieces.append(outs[done : share.first])
-            pieces.append(self._added(outs, xs, share))
+            own_outs, own_xs = outs, xs
+            if share.a.shape[0] < slots:
+                own_outs, own_xs = outs[share.first : share.end], xs[share.first : share.end]
+            masks, scale = self._route.masks[share.number], self._route.scales[share.number]
+            kept = masks.kept(own_xs, self._salt) if masks else None
+            added: torch.Tensor = AddLowRank.apply(  # type: ignore[no-untyped-call]
+                own_outs, own_xs, share.a, share.b, scale, kept, self._rounded
+            )
+            pieces.append(added)
             done = share.end
         if done < slots:
             pieces.append(outs[done:])
         return (pieces[0] if len(pieces) == 1 else torch.cat(pieces)).view(out.shape)
-
-    def _added(self, outs: torch.Tensor, xs: torch.Tensor, share: Share) -> torch.Tensor:
-        """Return the outputs of a share's slots, of (slots, tokens, ...) of the whole batch."""
-        if share.a.shape[0] < outs.shape[0]:
-            outs, xs = outs[share.first : share.end], xs[share.first : share.end]
-        drawn, scale = self._route.draws[share.number], self._route.scales[share.number]
-        kept = drawn.kept(xs, self._salt) if drawn else None
-        added: torch.Tensor = AddLowRank.apply(  # type: ignore[no-untyped-call]
-            outs, xs, share.a, share.b, scale, kept, self._rounded
-        )
-        return added
 
     def _unequal(
         self, out: torch.Tensor, x: torch.Tensor, learned: Sequence[torch.Tensor]
@@ -117,22 +123,109 @@ class PackedLinear(torch.nn.Module):
         for share in self.shares:
             begin, end = starts[share.first], starts[share.end]
             own, tokens = slice(begin, end), learned[share.first : share.end]
-            drawn, kept = self._route.draws[share.number], None
-            if drawn:
+            masks, kept = self._route.masks[share.number], None
+            if masks:
                 rows, places = torch.cat([*tokens]).nonzero(as_tuple=True)
-                kept = drawn.at(rows, places).kept(x[own], self._salt)
-            pieces += [
-                out[done:begin],
-                add_low_rank_in_turn(
-                    out[own],
-                    x[own],
-                    share.a,
-                    share.b,
-                    self._route.scales[share.number],
-                    sizes[share.first : share.end],
-                    kept,
-                    rounded=self._rounded,
-                ),
-            ]
+                kept = masks.at(rows, places).kept(x[own], self._salt)
+            scale, counts = self._route.scales[share.number], sizes[share.first : share.end]
+            added = add_low_rank_in_turn(
+                out[own], x[own], share.a, share.b, scale, counts, kept, rounded=self._rounded
+            )
+            pieces += [out[done:begin], added]
             done = end
         return torch.cat([*pieces, out[done:]])
+
+
+class AddLowRank(torch.autograd.Function):
+    """``y = out + scale * (kept * x) A^T B^T`` per slot, with one token per row of x.
+
+    With g the gradient of y and u = scale * (kept * x) A^T, the gradients are: of out g, of B
+    g^T u, of A (scale * g B)^T (kept * x), and of x kept * (scale * g B) A, to which autograd adds
+    what comes through out.
+
+    A function of its own instead of torch's recorded operations: those would keep the float32 copy
+    of x and the dropped one; this keeps x as it came, which layers share that read the same, and
+    a byte per value for the dropout.
+    """
+
+    @staticmethod
+    def forward(  # type: ignore[override]
+        ctx: Any,
+        out: torch.Tensor,
+        x: torch.Tensor,
+        a: torch.Tensor,
+        b: torch.Tensor,
+        scale: torch.Tensor,
+        kept: torch.Tensor | None,
+        rounded: bool,
+    ) -> torch.Tensor:
+        """Return the sum (slots, tokens, outputs) in the precision of `out`.
+
+        Args:
+            out: what the base makes of x (slots, tokens, outputs).
+            x: input (slots, tokens, inputs).
+            a: (slots, rank, inputs), float32.
+            b: (slots, outputs, rank), float32.
+            scale: (slots, 1, 1), alpha / rank (rsLoRA: alpha / sqrt(rank), Kalajdzievski 2023),
+                times dropout's gain 1 / (1 - p).
+            kept: 1 where dropout leaves x, else 0, of its shape; None leaves all.
+            rounded: whether the term is rounded to the precision of `out` before it is added.
+        """
+        reduced = torch.bmm(_left(x, kept), a.mT) * scale
+        ctx.save_for_backward(x, a, b, scale, kept, reduced)
+        if out.dtype == torch.float32:
+            return torch.baddbmm(out, reduced, b.mT)
+        return _sum(out, torch.bmm(reduced, b.mT), rounded=rounded)
+
+    @staticmethod
+    def backward(  # type: ignore[override]
+        ctx: Any, gradient: torch.Tensor
+    ) -> tuple[torch.Tensor | None, ...]:
+        """Return the gradients of `out`, `x`, `a` and `b`, each of its tensor's shape.
+
+        `gradient` is that of the sum, (slots, tokens, outputs).
+        """
+        x, a, b, scale, kept, reduced = ctx.saved_tensors
+        wide = gradient.float()
+        of_reduced = torch.bmm(wide, b) * scale
+        of_b = torch.bmm(wide.mT, reduced)
+        of_a = torch.bmm(of_reduced.mT, _left(x, kept))
+        of_x = None
+        if ctx.needs_input_grad[1]:
+            of_x = _left(torch.bmm(of_reduced, a), kept).to(x.dtype)
+        return gradient, of_x, of_a, of_b, None, None, None
+
+
+def _left(x: torch.Tensor, kept: torch.Tensor | None) -> torch.Tensor:
+    """Return what dropout leaves of `x`, in float32."""
+    return x.float() if kept is None else x.float() * kept
+
+
+def _sum(out: torch.Tensor, term: torch.Tensor, *, rounded: bool) -> torch.Tensor:
+    """Return the sum in the precision of `out`; the term is float32."""
+    return (out + (term.to(out.dtype) if rounded else term)).to(out.dtype)
+
+
+def add_low_rank_in_turn(
+    out: torch.Tensor,
+    x: torch.Tensor,
+    a: torch.Tensor,
+    b: torch.Tensor,
+    scale: torch.Tensor,
+    sizes: list[int],
+    kept: torch.Tensor | None = None,
+    *,
+    rounded: bool = False,
+) -> torch.Tensor:
+    """Return what `AddLowRank` does, slot by slot with torch's own operations: the reference.
+
+    Of `out` (tokens, outputs) and `x` (tokens, inputs) the first ``sizes[0]`` tokens are the first
+    slot's, and so on: the slots may have unequally many. `a`, `b`, `scale` and `rounded` are those
+    of `AddLowRank`, `kept` has the shape of `x`. Returns (tokens, outputs).
+    """
+    wide = _left(x, kept)
+    added = [
+        own @ a[slot].mT * scale[slot] @ b[slot].mT
+        for slot, own in enumerate(torch.split(wide, sizes))
+    ]
+    return _sum(out, torch.cat(added), rounded=rounded)

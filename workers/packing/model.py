@@ -11,8 +11,8 @@ from workers.encoding import collation
 from workers.encoding.collation import IGNORED, Batch
 from workers.families.base import Base
 from workers.models.adapters import linear_layer
+from workers.packing.arena import Matrices
 from workers.packing.dropout import DropoutMasks
-from workers.packing.layout import Matrices
 from workers.packing.linear import PackedLinear, Route, Share
 from workers.training.losses import token_losses
 
@@ -20,7 +20,7 @@ Bare = Callable[[], AbstractContextManager[Any]]
 """Makes a context in which adapters that others have put on the base do nothing."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class BatchSegment:
     """Slots of one layout whose rows follow one another in the batch.
 
@@ -36,11 +36,7 @@ class BatchSegment:
 class PackedModel:
     """Puts packed layers in the place of linear ones and takes them away again.
 
-    Between two steps the base is as it was, whoever else uses it.
-
-    Args:
-        base: what is to carry adapters.
-        bare: context in which adapters that others have put on it do nothing.
+    Between two steps the base is as it was.
     """
 
     def __init__(self, base: Base, bare: Bare) -> None:
@@ -52,27 +48,32 @@ class PackedModel:
 
     @contextmanager
     def carrying(
-        self, segments: Sequence[BatchSegment], draws: Sequence[DropoutMasks | None] | None = None
+        self, segments: Sequence[BatchSegment], masks: Sequence[DropoutMasks | None] | None = None
     ) -> Iterator[Any]:
         """Give the model for batches whose rows are those of the slots of `segments`, in order.
 
-        Each slot must have equally many rows. `draws` is the dropout of each segment.
+        Each slot must have equally many rows. `masks` is the dropout of each segment.
         """
-        shares = _shares(segments)
-        self._route.slots = sum(segment.scale.shape[0] for segment in segments)
-        self._route.draws = draws or [None] * len(segments)
+        shares: dict[str, tuple[Share, ...]] = {}
+        first = 0
+        for number, segment in enumerate(segments):
+            for path, (a, b) in segment.matrices.items():
+                shares[path] = (*shares.get(path, ()), Share(number, first, a, b))
+            first += segment.scale.shape[0]
+        self._route.slots = first
+        self._route.masks = masks or [None] * len(segments)
         self._route.scales = [
-            segment.scale * drawn.gains if drawn else segment.scale
-            for segment, drawn in zip(segments, self._route.draws, strict=True)
+            segment.scale * own.gains if own else segment.scale
+            for segment, own in zip(segments, self._route.masks, strict=True)
         ]
         with self._bare():
-            replaced = [self._put(path, own) for path, own in shares.items()]
+            replaced = [self._put(path, shared) for path, shared in shares.items()]
             try:
                 yield self._base.model
             finally:
                 for parent, name, module in replaced:
                     parent._modules[name] = module
-                self._route.draws = ()
+                self._route.masks = ()
 
     def losses(self, batch: Batch, smoothing: torch.Tensor) -> torch.Tensor:
         """Return the sum of the losses of each slot's learned tokens (slots,), not their mean.
@@ -84,7 +85,7 @@ class PackedModel:
         counts: list[int] = learned.view(self._route.slots, -1).sum(dim=1).tolist()
         self._route.learned = learned
         try:
-            lost = token_losses(self._base, self._base.model, batch, smoothing).losses
+            lost = token_losses(self._base, self._base.model, batch, smoothing)
         finally:
             self._route.learned = None
         # Cut apart, not multiplied by masks: one slot's NaN is no other's.
@@ -95,29 +96,14 @@ class PackedModel:
     ) -> tuple[torch.nn.Module, str, torch.nn.Module | None]:
         """Put the packed layer at `path`; return what was there, with its parent and name."""
         if path not in self._layers:
-            self._layers[path] = self._packed(path)
+            folder, _, name = path.rpartition(".")
+            parent = self._base.model.get_submodule(folder)
+            head = getattr(parent, name) is self._base.model.get_output_embeddings()
+            linear = linear_layer(self._base, path)
+            made = PackedLinear(linear, path, self._route, head=head)
+            self._layers[path] = parent, name, made
         parent, name, packed = self._layers[path]
         packed.shares = shares
         # As `setattr` does, which looks through all parameters and buffers first, in each step.
         there, parent._modules[name] = parent._modules[name], packed
         return parent, name, there
-
-    def _packed(self, path: str) -> tuple[torch.nn.Module, str, PackedLinear]:
-        """Return the parent of a layer, its name there, and a packed layer to stand in for it."""
-        folder, _, name = path.rpartition(".")
-        parent = self._base.model.get_submodule(folder)
-        head = getattr(parent, name) is self._base.model.get_output_embeddings()
-        linear = linear_layer(self._base, path)
-        return parent, name, PackedLinear(linear, path, self._route, head=head)
-
-
-def _shares(segments: Sequence[BatchSegment]) -> dict[str, tuple[Share, ...]]:
-    """Return what each layer needs: path -> its shares, in the order of the rows."""
-    shares: dict[str, tuple[Share, ...]] = {}
-    first = 0
-    for number, segment in enumerate(segments):
-        for path, (a, b) in segment.matrices.items():
-            own = Share(number=number, first=first, a=a, b=b)
-            shares[path] = (*shares.get(path, ()), own)
-        first += segment.scale.shape[0]
-    return shares

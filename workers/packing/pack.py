@@ -1,4 +1,4 @@
-"""A pack: the slots of one base, trained together step by step.
+"""A pack: the slots of one base, trained and evaluated together.
 
 One micro-step is one forward and backward pass over some rows of every slot that trains. The base
 does its part for all rows at once; each adapted layer adds the slots' low-rank terms
@@ -8,213 +8,234 @@ step their optimizers when they have seen their own batch, each in its own time.
 """
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from pathlib import Path
 
 import torch
 
+from workers.encoding import collation
+from workers.evaluation.evaluator import Evaluator
 from workers.families.base import Base
+from workers.measures import shared
 from workers.memory import errors
 from workers.memory.device import DeviceMemory
-from workers.packing import batches, segments
-from workers.packing.layout import Matrices
-from workers.packing.limits import PassLimits
-from workers.packing.micro_batch import micro_batch
+from workers.models.adapters import read_weights
+from workers.packing import peft_weights
+from workers.packing.epoch import Epoch, SlotExamples
+from workers.packing.micro_batch import dropout_masks, micro_batch, training_batch
 from workers.packing.model import Bare, PackedModel
-from workers.packing.slot import Epoch, PackedSlot, SlotExamples
+from workers.packing.slot import PackedSlot
 from workers.packing.slots import Slots
 from workers.recipe import Recipe
+from workers.report import Prediction
+from workers.slots.protocol import TrainedEpoch, Written
 from workers.training.loop import Examples, checkpointing
 
-
-@dataclass(frozen=True, kw_only=True)
-class EpochEnd:
-    """A slot that has done its epoch, or cannot go on."""
-
-    slot: PackedSlot
-    loss: float
-    """Mean over the optimizer steps of the epoch; not finite where there is an error."""
-    error: Exception | None = None
+LINGER = 0.1
+"""Share of an epoch for which a slot that has done its own waits for others that are nearly done,
+so that their captions are written together. In lockstep they arrive together anyway."""
 
 
 class Pack:
-    """Slots of one base: some train, the others wait for their next epoch or are evaluated.
+    """The `Trainer` of slots that share a forward: some train, the others wait or are evaluated.
 
     Args:
         base: what the slots have in common.
         bare: context in which adapters that others have put on it do nothing.
-        device_memory: says what fits; None where nothing is known of it.
+        device_memory: estimates what fits; None without an estimate.
     """
 
     def __init__(
-        self,
-        base: Base,
-        bare: Bare = nullcontext,
-        device_memory: DeviceMemory | None = None,
+        self, base: Base, bare: Bare = nullcontext, device_memory: DeviceMemory | None = None
     ) -> None:
-        self.base = base
+        self._base = base
         self._memory = device_memory or DeviceMemory()
-        self.model = PackedModel(base, bare)
-        # Micro-steps after which losses are looked at: looking waits for the device.
-        self._check_every = 1 if base.device.type == "cpu" else 16
-        self.limits = PassLimits()
+        self._model = PackedModel(base, bare)
         self._slots = Slots(base)
         self._epochs: dict[str, Epoch] = {}
-        """Of the slots that train."""
+        """The slots that train."""
+        self._lingering: list[TrainedEpoch] = []
+        """Slots that have done their epoch and wait, see `LINGER`."""
+        self.max_rows: int | None = None
+        """Most rows of a slot in one pass since memory ran out; None where it did not."""
+        self.max_slots: int | None = None
+        """The same for slots in one pass."""
         self._micro_steps = 0
+        # Micro-steps after which losses are looked at: looking waits for the device.
+        self._check_every = 1 if base.device.type == "cpu" else 16
 
     @property
     def busy(self) -> bool:
         """Whether any slot trains."""
-        return bool(self._epochs)
+        return bool(self._epochs or self._lingering)
 
     @property
-    def training(self) -> tuple[str, ...]:
-        """Names of the slots that train."""
-        return tuple(self._epochs)
-
-    @property
-    def left(self) -> float:
-        """Share of its epoch that the slot has left which is done first; 1 if none trains."""
-        return min((epoch.left for epoch in self._epochs.values()), default=1.0)
+    def occupied(self) -> bool:
+        """Whether there is any slot."""
+        return bool(len(self._slots))
 
     def admit(self, name: str, recipe: Recipe) -> PackedSlot:
-        """Give a new trial a slot; its seed decides its weights.
+        """Open a slot for a new trial; its seed decides its weights.
 
         Raises ValueError, naming ``adapter.targets``, for what the base does not have.
         """
         return self._slots.admit(name, recipe)
 
     def evict(self, name: str) -> None:
-        """Take a slot away in whatever it is doing; the others do not notice."""
+        """Close a slot, also in the middle of an epoch; the others are not affected."""
         self.drop(name)
         self._slots.evict(name)
-        self.limits = PassLimits()  # the one that left may have been what did not fit
+        self.max_rows = self.max_slots = None  # the one that left may have been what did not fit
 
     def begin(self, name: str, examples: Examples) -> None:
-        """Let a slot train for its next epoch, from the next step on."""
-        self._epochs[name] = Epoch(slot=self._slots[name], examples=examples)
+        """Begin the next epoch of a slot, with the next step."""
+        self._epochs[name] = Epoch(self._slots[name], examples)
 
     def drop(self, name: str) -> None:
-        """Forget what is left of a slot's epoch; nothing for one that does not train."""
+        """Forget what is left of a slot's epoch; nothing for one that is not being trained."""
         if self._epochs.pop(name, None):
             self._slots[name].forget_gradient()
+        self._lingering = [trained for trained in self._lingering if trained.slot.name != name]
 
-    def step(self) -> list[EpochEnd]:
-        """Do one micro-step of the slots that train; return those that have done their epoch.
+    def step(self) -> list[TrainedEpoch]:
+        """Do one micro-step of all that train; return the slots whose epoch has ended."""
+        if self._epochs:
+            with shared([epoch.meter for epoch in self._epochs.values()]):
+                ended = self._micro_step()
+            self._lingering += [epoch.trained() for epoch in ended]
+        if any(epoch.left < LINGER for epoch in self._epochs.values()):
+            return []
+        reached, self._lingering = self._lingering, []
+        return reached
+
+    def _micro_step(self) -> list[Epoch]:
+        """Do one micro-step and return the epochs that ended in it.
 
         When memory runs out, the optimizer steps in flight begin again, with fewer rows or slots at
         a time from then on; what does not even fit alone ends with that error.
         """
-        epochs = self._in_rows()
-        most = self.limits.rows or self._planned_rows(epochs)
+        # Where not all fit, those that are furthest behind.
+        behind = sorted(self._epochs.values(), key=lambda epoch: -epoch.left)
+        chosen = {epoch.slot.name for epoch in behind[: self.max_slots]}
+        names = self._slots.in_rows(chosen)
+        epochs = [self._epochs[name] for name in names]
+        wanted = max(epoch.slot.recipe.train.batch_size for epoch in epochs)
+        most = self.max_rows or self._memory.rows(names, wanted)
         size = micro_batch([epoch.remaining for epoch in epochs], most)
-        epochs, taken, ends = self._taken(epochs, size)
-        if not epochs:
-            return ends
-        failure = None
+        training, taken, ended = [], [], []
+        for epoch in epochs:
+            try:
+                taken.append(epoch.take(size))
+                training.append(epoch)
+            except Exception as error:  # its own: the others continue
+                ended.append(self._failed(epoch, error))
+        if not training:
+            return ended
         try:
-            losses = self._losses(epochs, taken, size)
+            losses = self._losses(training, taken, size)
         except Exception as error:
             if not errors.is_out_of_memory(error):
                 raise
             failure = error.with_traceback(None)  # its frames hold what did not fit
-        if failure:
-            return ends + self._retreat(epochs, size, failure)
-        self._micro_steps += 1
-        check = self._micro_steps % self._check_every == 0
-        reached = [
-            self._went_on(epoch, loss, check=check)
-            for epoch, loss in zip(epochs, losses, strict=True)
-        ]
-        self._memory.trained([epoch.slot.name for epoch in epochs], size)
-        return ends + [end for end in reached if end]
-
-    @contextmanager
-    def adapted(
-        self, names: Sequence[str], weights: Sequence[Matrices] | None = None
-    ) -> Iterator[Any]:
-        """Give the model with the adapters of these slots for a batch of rows ordered by them.
-
-        In inference only. `weights` stand in for the slots' own, one for each name.
-        """
-        slots = [self._slots[name] for name in names]
-        with self.model.carrying(segments.copied(slots, weights)) as model:
-            yield model
-
-    def _in_rows(self) -> list[Epoch]:
-        """Return what trains in the next step, in the order of the rows.
-
-        Where not all fit, those that are furthest behind.
-        """
-        behind = sorted(self._epochs.values(), key=lambda epoch: -epoch.left)
-        chosen = {epoch.slot.name for epoch in behind[: self.limits.slots]}
-        return [self._epochs[name] for name in self._slots.in_rows(chosen)]
-
-    def _planned_rows(self, epochs: Sequence[Epoch]) -> int:
-        """Return the most rows of each slot that are expected to fit."""
-        wanted = max(epoch.slot.recipe.train.batch_size for epoch in epochs)
-        return self._memory.rows([epoch.slot.name for epoch in epochs], wanted)
-
-    def _taken(
-        self, epochs: Sequence[Epoch], size: int
-    ) -> tuple[list[Epoch], list[SlotExamples], list[EpochEnd]]:
-        """Return whose examples could be read, with those; and the ends of the others."""
-        reading, taken, ends = [], [], []
-        for epoch in epochs:
-            try:
-                taken.append(epoch.take(size))
-                reading.append(epoch)
-            except Exception as error:  # its own: the others go on
-                ends.append(self._ended(epoch, error))
-        return reading, taken, ends
+        else:
+            self._micro_steps += 1
+            pairs = zip(training, losses, strict=True)
+            ended += [epoch for epoch, loss in pairs if self._is_over(epoch, loss)]
+            self._memory.trained([epoch.slot.name for epoch in training], size)
+            return ended
+        for epoch in training:
+            epoch.rewind()
+        smaller = self._memory.retreat(len(training), size)
+        if smaller is None:
+            return ended + [self._failed(epoch, failure) for epoch in training]
+        self.max_slots, self.max_rows = smaller
+        return ended
 
     def _losses(
         self, epochs: Sequence[Epoch], taken: Sequence[SlotExamples], size: int
     ) -> torch.Tensor:
         """Return each slot's share (slots,) of its loss; the gradients are added to its own."""
-        batch = batches.training_batch(self.base, taken, size)
+        batch = training_batch(self._base, taken, size)
         recipes = [epoch.slot.recipe for epoch in epochs]
         smoothing = torch.tensor([recipe.train.label_smoothing for recipe in recipes])
         # A slot's loss is the mean over the learned tokens of its whole optimizer step.
-        shares = torch.tensor([1.0 / own.tokens for own in taken], device=self.base.device)
+        shares = torch.tensor([1.0 / own.tokens for own in taken], device=self._base.device)
         recomputed = any(recipe.train.activation_checkpointing for recipe in recipes)
-        parts = self._slots.training_segments([epoch.slot for epoch in epochs])
-        draws = batches.draws(self.base, recipes, taken, parts, size)
-        with self.model.carrying(parts, draws) as model, checkpointing(self.base, recomputed):
+        segments = self._slots.training_segments([epoch.slot for epoch in epochs])
+        masks = dropout_masks(self._base, recipes, taken, segments, size)
+        with self._model.carrying(segments, masks) as model, checkpointing(self._base, recomputed):
             if not model.training:
                 model.train()
-            losses = self.model.losses(batch, smoothing.repeat_interleave(size)) * shares
+            losses = self._model.losses(batch, smoothing.repeat_interleave(size)) * shares
             losses.sum().backward()  # type: ignore[no-untyped-call]
         return losses.detach()
 
-    def _went_on(self, epoch: Epoch, loss: torch.Tensor, *, check: bool) -> EpochEnd | None:
-        """Let a slot count its loss; return what became of it if its epoch has ended."""
+    def _is_over(self, epoch: Epoch, loss: torch.Tensor) -> bool:
+        """Add a slot's loss; return whether its epoch has ended, by an error or at its end."""
         try:
             epoch.add(loss)
-            if epoch.remaining:
-                if check:
-                    epoch.check()
-                return None
-            mean = epoch.mean_loss()
-        except Exception as error:  # its own: the others go on
-            return self._ended(epoch, error)
+            if not epoch.remaining:
+                epoch.finish()
+            elif self._micro_steps % self._check_every == 0:
+                epoch.check()
+        except Exception as error:  # its own: the others continue
+            self._failed(epoch, error)
+            return True
+        if epoch.remaining:
+            return False
         del self._epochs[epoch.slot.name]
-        epoch.slot.rung += 1
-        return EpochEnd(slot=epoch.slot, loss=mean)
+        return True
 
-    def _ended(self, epoch: Epoch, error: Exception) -> EpochEnd:
+    def _failed(self, epoch: Epoch, error: Exception) -> Epoch:
         self.drop(epoch.slot.name)
-        return EpochEnd(slot=epoch.slot, loss=getattr(error, "loss", math.nan), error=error)
+        epoch.loss, epoch.error = getattr(error, "loss", math.nan), error
+        return epoch
 
-    def _retreat(self, epochs: Sequence[Epoch], size: int, failure: Exception) -> list[EpochEnd]:
-        """Make the next steps smaller; return the slot for which nothing smaller is left."""
-        for epoch in epochs:
-            epoch.rewind()
-        smaller = self._memory.retreat([epoch.slot.name for epoch in epochs], size)
-        if not smaller:
-            return [self._ended(epoch, failure) for epoch in epochs]
-        self.limits = PassLimits(rows=smaller.micro_batch, slots=len(smaller.trials))
-        return []
+    def predict(self, names: Sequence[str], evaluator: Evaluator, beams: int) -> list[Written]:
+        """Write captions with these slots' adapters in one `generate`, each image once for each.
+
+        As in all evaluation, in turns where their rows would change each other's outputs.
+        """
+        written: list[Written] = []
+        for some in self._sharing(names):
+            seconds: list[float] = []
+            with self._model.carrying(self._slots.copied_segments(some)) as model:
+                several = evaluator.predict(model, beams, seconds, copies=len(some))
+            self._memory.wrote(some, beams, len(evaluator.samples))
+            written += [Written(predictions=each, seconds=seconds) for each in several]
+        return written
+
+    def losses(self, names: Sequence[str], evaluator: Evaluator) -> list[float]:
+        """Return the validation loss of each of these slots."""
+        losses: list[float] = []
+        for some in self._sharing(names):
+            sums, tokens = torch.zeros(len(some)), 0
+            segments = self._slots.copied_segments(some)
+            with self._model.carrying(segments) as model, torch.inference_mode():
+                model.eval()
+                for batch in evaluator.batches(copies=len(some)):
+                    plain = torch.zeros(batch["labels"].shape[0])
+                    sums += self._model.losses(batch, plain).cpu()
+                    predicted = collation.predicted_tokens(self._base, batch["labels"])
+                    tokens += predicted // len(some)
+            losses += [float(own) for own in sums / tokens]
+        return losses
+
+    def predict_saved(
+        self, folders: Mapping[str, Path], evaluator: Evaluator, beams: int
+    ) -> list[tuple[Prediction, ...]]:
+        """Write captions with saved adapters together; the slots' own weights stay."""
+        written: list[tuple[Prediction, ...]] = []
+        for some in self._sharing(list(folders)):
+            saved = [
+                peft_weights.from_state(read_weights(folders[name]), self._slots[name].fresh.layers)
+                for name in some
+            ]
+            with self._model.carrying(self._slots.copied_segments(some, saved)) as model:
+                written += evaluator.predict(model, beams, copies=len(saved))
+        return written
+
+    def _sharing(self, names: Sequence[str]) -> list[Sequence[str]]:
+        """Return which of these slots are evaluated in one batch."""
+        return [[name] for name in names] if self._base.scores_in_turns else [names]

@@ -1,25 +1,23 @@
 """The adapter of one trial as peft makes, names and describes it, without the base's weights.
 
-peft is asked on a skeleton: the adapted layers under their own paths, with their shapes and types
+peft is applied to a skeleton: the adapted layers under their own paths, with their shapes and types
 and no memory behind them. So first weights, file names and `adapter_config.json` are peft's own.
 """
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from peft import PeftModel, get_peft_model
-from safetensors.torch import save_file
 
 from workers.families.base import Base
-from workers.models.adapters import WEIGHTS, adapted_layers, linear_layer, lora_config
-from workers.packing.layout import AdaptedLayer, Matrices
+from workers.models.adapters import adapted_layers, linear_layer, lora_config
+from workers.packing.arena import AdaptedLayer, Matrices
 from workers.recipe import Adapter
 
-_PREFIX = "base_model.model."
+PREFIX = "base_model.model."
+"""Before the path of a layer in the names of saved weights."""
 _NAME = "default"
 
 
@@ -29,15 +27,15 @@ class FreshAdapter:
 
     layers: tuple[AdaptedLayer, ...]
     matrices: Matrices
-    """Of the true rank, float32 on the CPU; B is zero unless ``adapter.init`` says otherwise."""
+    """A and B of the true rank, float32 on the CPU; B is zero by default, see ``adapter.init``."""
     scale: float
-    """What B A is multiplied by: alpha / rank, or alpha / sqrt(rank) for rsLoRA."""
+    """Factor of B A: alpha / rank, or alpha / sqrt(rank) for rsLoRA."""
     config: Any
     """peft's `LoraConfig`."""
 
 
 def fresh(adapter: Adapter, base: Base, seed: int) -> FreshAdapter:
-    """Return a new adapter with the weights that peft draws for `seed`.
+    """Return a new adapter with the first weights of peft for `seed`.
 
     Raises ValueError, naming ``adapter.targets``, for what the base does not have.
     """
@@ -63,34 +61,22 @@ def fresh(adapter: Adapter, base: Base, seed: int) -> FreshAdapter:
     )
 
 
-def save(folder: Path, matrices: Matrices, config: Any, base_name: str) -> None:
-    """Write an adapter as plain peft loads it: safetensors and adapter_config.json."""
-    folder.mkdir(parents=True, exist_ok=True)
-    tensors = {
-        f"{_PREFIX}{path}.lora_{which}.weight": matrix.detach().cpu().clone()
-        for path, pair in matrices.items()
-        for which, matrix in zip("AB", pair, strict=True)
-    }
-    save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
-    config = copy.copy(config)
-    config.base_model_name_or_path = base_name
-    config.inference_mode = True
-    config.save_pretrained(str(folder))
-
-
 def from_state(weights: Mapping[str, torch.Tensor], layers: tuple[AdaptedLayer, ...]) -> Matrices:
     """Return the matrices in the weights of a saved adapter, as `adapters.read_weights` gives."""
     return {
         layer.path: (
-            weights[f"{_PREFIX}{layer.path}.lora_A.weight"],
-            weights[f"{_PREFIX}{layer.path}.lora_B.weight"],
+            weights[f"{PREFIX}{layer.path}.lora_A.weight"],
+            weights[f"{PREFIX}{layer.path}.lora_B.weight"],
         )
         for layer in layers
     }
 
 
 def _skeleton(linears: Mapping[str, Any]) -> torch.nn.Module:
-    """Return a tree of modules with stand-ins for these layers, path -> layer, in their order."""
+    """Return a tree of modules with stand-ins for these layers, path -> layer, in their order.
+
+    A stand-in has the shape and type of its layer: all that peft reads.
+    """
     root = torch.nn.Module()
     for path, linear in linears.items():
         *folders, name = path.split(".")
@@ -99,24 +85,14 @@ def _skeleton(linears: Mapping[str, Any]) -> torch.nn.Module:
             if folder not in parent._modules:
                 parent.add_module(folder, torch.nn.Module())
             parent = parent.get_submodule(folder)
-        parent.add_module(name, _stand_in(linear))
+        made = torch.nn.Linear(linear.in_features, linear.out_features, bias=False, device="meta")
+        # The type to which peft rounds first weights, before it trains them as float32: that of the
+        # layer's weight; of 4-bit ones, which hold bytes, the one they compute in. To 8-bit ones
+        # nothing is rounded.
+        dtype: torch.dtype = getattr(linear, "compute_dtype", linear.weight.dtype)
+        dtype = dtype if dtype.is_floating_point else torch.float32
+        # One number that is seen as a whole matrix.
+        weight = torch.empty(1, dtype=dtype).expand(made.weight.shape)
+        made.weight = torch.nn.Parameter(weight, requires_grad=False)
+        parent.add_module(name, made)
     return root
-
-
-def _stand_in(linear: Any) -> torch.nn.Linear:
-    """Return a layer with the shape and type of a linear one: all that peft asks for."""
-    made = torch.nn.Linear(linear.in_features, linear.out_features, bias=False, device="meta")
-    # One number that is seen as a whole matrix.
-    weight = torch.empty(1, dtype=_precision(linear)).expand(made.weight.shape)
-    made.weight = torch.nn.Parameter(weight, requires_grad=False)
-    return made
-
-
-def _precision(linear: Any) -> torch.dtype:
-    """Return the type to which peft rounds first weights, before it trains them as float32.
-
-    It is that of the layer's weight; of 4-bit ones, which hold bytes, the one they compute in. To
-    8-bit ones nothing is rounded.
-    """
-    dtype: torch.dtype = getattr(linear, "compute_dtype", linear.weight.dtype)
-    return dtype if dtype.is_floating_point else torch.float32

@@ -1,41 +1,28 @@
-"""One trial of a pack: its optimizer, its place in the data, and its losses."""
+"""One trial of a pack: its adapter, its optimizer, and their files.
 
-import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+The files are the same as those of a slot that trains by itself. So a trial may be trained in a pack
+before and by itself after, or the other way round: weights and moments of AdamW are written layer
+by layer, with their true rank, not as rows of an arena.
+"""
+
+import copy
+from dataclasses import dataclass
+from pathlib import Path
 
 import torch
+from safetensors.torch import save_file
 
-from workers.encoding.collation import TokenizedExample
-from workers.families.base import Encoded
-from workers.packing.arena import Arena
-from workers.packing.dropout import row_key
-from workers.packing.layout import Matrices
+from workers.models.adapters import WEIGHTS, read_weights
+from workers.packing import peft_weights
+from workers.packing.arena import Arena, Matrices
 from workers.packing.peft_weights import FreshAdapter
-from workers.recipe import Recipe, Train
-from workers.training.loop import (
-    Examples,
-    epoch_windows,
-    learning_rate,
-    not_finite,
-    steps_per_epoch,
-)
+from workers.recipe import Recipe
+from workers.slots import snapshots
+
+_MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
-@dataclass(frozen=True, kw_only=True)
-class SlotExamples:
-    """The examples that one slot has in one micro-step."""
-
-    images: Sequence[Encoded]
-    rows: Sequence[TokenizedExample]
-    """As tokens, one for each image."""
-    keys: tuple[int, ...]
-    """For dropout, see `workers.packing.dropout.row_key`."""
-    tokens: int
-    """Learned tokens of the whole optimizer step that they are part of."""
-
-
-@dataclass(kw_only=True)
+@dataclass
 class PackedSlot:
     """The whole mutable state of one trial; everything else is shared and frozen."""
 
@@ -50,7 +37,7 @@ class PackedSlot:
     """AdamW (Loshchilov and Hutter 2019) of this parameter alone."""
     rung: int = 0
     """Epochs done: with the seed, the data cursor and the state of dropout."""
-    ailing: int = 0
+    unhealthy_rungs: int = 0
     """Rungs with symptoms in a row, up to the last one."""
 
     def weights(self) -> list[torch.Tensor]:
@@ -79,119 +66,65 @@ class PackedSlot:
         assert self.parameter.grad is not None  # a view of the arena's
         return self.parameter.grad
 
+    def export(self, folder: Path) -> None:
+        """Write the adapter as plain peft loads it: safetensors and adapter_config.json."""
+        folder.mkdir(parents=True, exist_ok=True)
+        tensors = {
+            f"{peft_weights.PREFIX}{path}.lora_{which}.weight": matrix.detach().cpu().clone()
+            for path, pair in self.matrices(self.parameter.data).items()
+            for which, matrix in zip("AB", pair, strict=True)
+        }
+        save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+        config = copy.copy(self.fresh.config)
+        config.base_model_name_or_path = self.recipe.model.base
+        config.inference_mode = True
+        config.save_pretrained(str(folder))
 
-@dataclass(kw_only=True)
-class Epoch:
-    """The way of one slot through one epoch, optimizer step by optimizer step."""
+    def snapshot(self, folder: Path) -> None:
+        """Write all that `restore` needs; complete only when this returns.
 
-    slot: PackedSlot
-    examples: Examples
-    _windows: Iterator[list[list[int]]] = field(init=False)
-    _opened: list[int] = field(init=False, default_factory=list)
-    """Examples of the optimizer step."""
-    _window: list[int] = field(init=False, default_factory=list)
-    """Those of them that are not taken yet."""
-    _tokens: int = field(init=False, default=0)
-    _place: int = field(init=False, default=0)
-    """Examples of this epoch before the rest of the window."""
-    _step: int = field(init=False, default=-1)
-    """Optimizer step of this epoch, from 0."""
-    _losses: list[torch.Tensor] = field(init=False, default_factory=list)
-    """Loss of each optimizer step so far, on the device."""
-    _read: list[float] = field(init=False, default_factory=list)
-    """Those of the steps that had ended at the last look."""
-
-    def __post_init__(self) -> None:
-        pairs = len(self.examples.pairs)
-        self._windows = epoch_windows(pairs, self.slot.rung, self._train)
-        self._open_window()
-
-    @property
-    def remaining(self) -> int:
-        """Examples before the next optimizer step; 0 once the epoch is over."""
-        return len(self._window)
-
-    @property
-    def left(self) -> float:
-        """Share of the epoch's examples that are to come."""
-        return 1.0 - self._place / len(self.examples.pairs)
-
-    def rewind(self) -> None:
-        """Take back what was taken since the last optimizer step: its gradient is lost."""
-        taken = self._opened[: len(self._opened) - len(self._window)]
-        self._place -= len(taken)
-        self._window = list(self._opened)
-        self._losses[-1] = torch.zeros_like(self._losses[-1])
-        self.slot.forget_gradient()
-
-    def take(self, most: int) -> SlotExamples:
-        """Return the next examples of the optimizer step: at most so many, at least one.
-
-        Raises what reading their images raises.
+        The pack's AdamW has one flat weight. Its moments (width,) are cut into those of A and B of
+        each layer, in their order and of their true rank: the state of a slot that trains alone.
         """
-        positions, self._window = self._window[:most], self._window[most:]
-        places = range(self._place, self._place + len(positions))
-        self._place += len(positions)
-        seed, epoch = self._train.seed, self.slot.rung
-        return SlotExamples(
-            images=self.examples.images(positions),
-            rows=self.examples.rows(positions),
-            keys=tuple(row_key(seed, epoch, place) for place in places),
-            tokens=self._tokens,
-        )
+        self.export(folder)
+        saved = self.optimizer.state_dict()
+        number = 2 * len(self.fresh.layers)
+        group = {**saved["param_groups"][0], "params": list(range(number))}
+        state: dict[int, dict[str, torch.Tensor]] = {}
+        if saved["state"]:  # it has made a step
+            own = saved["state"][0]
+            state = {index: {"step": own["step"].clone()} for index in range(number)}
+            for moment in _MOMENTS:
+                pairs = self.matrices(own[moment]).values()
+                for index, matrix in enumerate(matrix for pair in pairs for matrix in pair):
+                    state[index][moment] = matrix.clone()
+        optimizer = {"state": state, "param_groups": [group]}
+        snapshot = {"optimizer": optimizer, "random": None, "device_random": None}
+        snapshots.write(folder, snapshot, self.rung, self.unhealthy_rungs, self.recipe)
 
-    def add(self, loss: torch.Tensor) -> None:
-        """Count the loss of what was taken, and step where that ended an optimizer step."""
-        self._losses[-1] = self._losses[-1] + loss
-        if not self._window:
-            self._update()
-            self._open_window()
+    def restore(self, folder: Path) -> None:
+        """Take the state that a slot of either kind wrote; raises as `snapshots.read` does.
 
-    def check(self) -> None:
-        """Look at the losses since the last look, which waits for the device.
-
-        Raises `NonFiniteLossError` for the first one that is not finite.
+        Hyperparameters stay the slot's own. The moments of padding are zero, as those of weights
+        whose gradient was always zero.
         """
-        losses: list[float] = torch.stack(self._losses[len(self._read) :]).tolist()
-        for step, loss in enumerate(losses, len(self._read)):
-            if not math.isfinite(loss):
-                raise not_finite(loss, self._before + step, self.slot.rung, self._train)
-        self._read += losses[:-1] if self.remaining else losses
-
-    def mean_loss(self) -> float:
-        """Return the mean loss of the optimizer steps of the epoch, which is over.
-
-        Raises what `check` raises.
-        """
-        self.check()
-        return sum(self._read) / len(self._read)
-
-    @property
-    def _train(self) -> Train:
-        return self.slot.recipe.train
-
-    @property
-    def _before(self) -> int:
-        """Optimizer steps of the epochs before this one."""
-        return self.slot.rung * steps_per_epoch(len(self.examples.pairs), self._train)
-
-    def _open_window(self) -> None:
-        """Begin the next optimizer step, if there is one left."""
-        batches = next(self._windows, None)
-        if batches is None:
+        snapshot, cursor = snapshots.read(folder)
+        self.load_adapter(folder, cursor["rung"])
+        self.unhealthy_rungs = cursor["ailing"]
+        saved = snapshot["optimizer"]["state"]
+        if not saved:
             return
-        self._step += 1
-        self._opened = [position for batch in batches for position in batch]
-        self._window = list(self._opened)
-        self._tokens = sum(len(row.target) for row in self.examples.rows(self._window))
-        self._losses.append(torch.zeros((), device=self.slot.parameter.device))
+        state = {"step": saved[0]["step"]}
+        for moment in _MOMENTS:
+            own = [saved[index][moment] for index in range(2 * len(self.fresh.layers))]
+            layers = zip(self.fresh.layers, own[::2], own[1::2], strict=True)
+            state[moment] = torch.zeros_like(self.parameter.data)
+            self.arena.layout.packed({layer.path: (a, b) for layer, a, b in layers}, state[moment])
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": {0: state}, "param_groups": groups})
 
-    def _update(self) -> None:
-        """Clip the gradient and let the optimizer step."""
-        steps = self._train.epochs * steps_per_epoch(len(self.examples.pairs), self._train)
-        rate = learning_rate(self._before + self._step, steps, self._train)
-        self.slot.optimizer.param_groups[0]["lr"] = rate
-        if self._train.max_grad_norm is not None:
-            self.slot.clip_gradient(self._train.max_grad_norm)
-        self.slot.optimizer.step()
-        self.slot.forget_gradient()
+    def load_adapter(self, folder: Path, rung: int) -> None:
+        """Begin with the adapter in `folder`, which was trained for `rung` epochs."""
+        saved = peft_weights.from_state(read_weights(folder), self.fresh.layers)
+        self.arena.layout.packed(saved, self.parameter.data)
+        self.rung = rung

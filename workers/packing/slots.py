@@ -5,13 +5,12 @@ a batch are ordered by arenas and, within one, by its rows: so each arena's slot
 """
 
 from collections.abc import Collection, Sequence
+from itertools import groupby
 
 import torch
 
 from workers.families.base import Base
-from workers.packing import segments
-from workers.packing.arena import Arena
-from workers.packing.layout import PackLayout, rank_class
+from workers.packing.arena import Arena, Matrices, PackLayout, rank_class
 from workers.packing.model import BatchSegment
 from workers.packing.peft_weights import fresh
 from workers.packing.slot import PackedSlot
@@ -26,12 +25,15 @@ class Slots:
         self._arenas: dict[PackLayout, Arena] = {}
         self._slots: dict[str, PackedSlot] = {}
         self._segments: list[BatchSegment] = []
-        """What `training_segments` returned last."""
+        """The last result of `training_segments`."""
         self._trained_names: tuple[str, ...] | None = None
-        """For whom; None once a slot has joined or left."""
+        """The slots it was for; None once a slot has joined or left."""
 
     def __getitem__(self, name: str) -> PackedSlot:
         return self._slots[name]
+
+    def __len__(self) -> int:
+        return len(self._slots)
 
     def admit(self, name: str, recipe: Recipe) -> PackedSlot:
         """Give a new trial a slot; its seed decides its weights.
@@ -45,22 +47,19 @@ class Slots:
         layout = PackLayout(adapter.layers, rank_class(recipe.adapter.rank))
         if layout not in self._arenas:
             self._arenas[layout] = Arena(layout, self._base.device)
-        arena = self._arenas[layout]
+        arena, train = self._arenas[layout], recipe.train
         parameter = arena.add(name, adapter.matrices)
         self._trained_names = None
-        train = recipe.train
         # One flat parameter: AdamW works on single weights and does not see the layers.
         optimizer = torch.optim.AdamW(
             [parameter], lr=train.learning_rate, weight_decay=train.weight_decay, fused=True
         )
-        self._slots[name] = PackedSlot(
-            name=name, recipe=recipe, fresh=adapter,
-            arena=arena, parameter=parameter, optimizer=optimizer,
-        )  # fmt: skip
-        return self._slots[name]
+        slot = PackedSlot(name, recipe, adapter, arena, parameter, optimizer)
+        self._slots[name] = slot
+        return slot
 
     def evict(self, name: str) -> None:
-        """Take a slot away, and its arena with the last one in it."""
+        """Remove a slot, and its arena with the last one in it."""
         arena = self._slots.pop(name).arena
         arena.remove(name)
         self._trained_names = None
@@ -75,6 +74,35 @@ class Slots:
         """Return the weights of `slots`, ordered as by `in_rows`, as leaves of autograd."""
         names = tuple(slot.name for slot in slots)
         if names != self._trained_names:
-            self._segments = segments.training(slots)
+            self._segments = [
+                BatchSegment(arena.leaves(tuple(slot.name for slot in own)), _scales(own))
+                for arena, own in _runs(slots)
+            ]
             self._trained_names = names
         return self._segments
+
+    def copied_segments(
+        self, names: Sequence[str], weights: Sequence[Matrices] | None = None
+    ) -> list[BatchSegment]:
+        """Return copies of these slots' weights, or of `weights` in their stead, one for each."""
+        copies, first = [], 0
+        for arena, own in _runs([self._slots[name] for name in names]):
+            rows = arena.copies(tuple(slot.name for slot in own))
+            if weights:
+                for row, matrices in zip(rows, weights[first : first + len(own)], strict=True):
+                    arena.layout.packed(matrices, row)
+            copies.append(BatchSegment(arena.layout.matrices(rows), _scales(own)))
+            first += len(own)
+        return copies
+
+
+def _runs(slots: Sequence[PackedSlot]) -> list[tuple[Arena, list[PackedSlot]]]:
+    """Return the slots, in their order, in runs of neighbours that share an arena."""
+    runs = [list(own) for _, own in groupby(slots, key=lambda slot: id(slot.arena))]
+    return [(own[0].arena, own) for own in runs]
+
+
+def _scales(slots: Sequence[PackedSlot]) -> torch.Tensor:
+    """Return the factors of B A (slots, 1, 1)."""
+    device = slots[0].parameter.device
+    return torch.tensor([slot.fresh.scale for slot in slots], device=device)[:, None, None]

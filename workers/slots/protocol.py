@@ -1,6 +1,6 @@
-"""What trains the slots of one base: alone (`workers.slots.alone`) or packed (`workers.packing`).
+"""The protocol of trainers: in turns (`workers.slots.sequential`) or packed (`workers.packing`).
 
-Both do the same for a host, which does not ask which of them a trial is with.
+To a host both are alike.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,25 +11,39 @@ from typing import Protocol
 import torch
 
 from workers.evaluation.evaluator import Evaluator
-from workers.metrics.scorer import Scored
+from workers.measures import Meter
 from workers.recipe import Recipe
 from workers.report import Prediction
-from workers.slots.meter import Meter
 from workers.training.loop import Examples
 
 
 class TrialSlot(Protocol):
-    """What is known of a slot, however it is trained."""
+    """The state of a slot, however it is trained."""
 
     name: str
     recipe: Recipe
     rung: int
     """Epochs done."""
-    ailing: int
+    unhealthy_rungs: int
     """Rungs with symptoms in a row, up to the last one."""
 
     def weights(self) -> Sequence[torch.Tensor]:
         """Return the trained weights, of their true shapes."""
+
+    def export(self, folder: Path) -> None:
+        """Write the adapter as plain peft loads it."""
+
+    def snapshot(self, folder: Path) -> None:
+        """Write all that `restore` needs; complete only when this returns."""
+
+    def restore(self, folder: Path) -> None:
+        """Take the state that a slot of either kind wrote, on a new slot.
+
+        Raises FileNotFoundError for an incomplete snapshot.
+        """
+
+    def load_adapter(self, folder: Path, rung: int) -> None:
+        """Begin with the adapter in `folder`, which was trained for `rung` epochs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,13 +54,13 @@ class TrainedEpoch:
     loss: float
     """The mean over the epoch's steps."""
     seconds: float
-    """What the slot's own steps took: of steps that slots take together, its share."""
+    """Time of the slot's own steps: of steps that slots take together, its share."""
     truncated: int
     """Captions that were cut at the model's last position."""
     meter: Meter
-    """Goes on to measure the rung."""
+    """Continues to measure the rung."""
     error: Exception | None = None
-    """Why the slot cannot go on; its state lies somewhere between two rungs."""
+    """Why the slot cannot continue; its state lies somewhere between two rungs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,19 +70,6 @@ class Written:
     predictions: tuple[Prediction, ...]
     seconds: Sequence[float]
     """Each image's share of the time that its batch took."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Evaluated:
-    """What a slot's adapter is worth at its rung."""
-
-    loss: float
-    predictions: tuple[Prediction, ...] = ()
-    """None where no captions are due."""
-    scored: Scored | None = None
-    """Of the predictions."""
-    writing: Sequence[float] = ()
-    """Each image's share of the seconds that its captions' batch took."""
 
 
 class Trainer(Protocol):
@@ -85,32 +86,20 @@ class Trainer(Protocol):
     def admit(self, name: str, recipe: Recipe) -> TrialSlot:
         """Open a slot for a new trial; the seed decides its weights."""
 
-    def restore(self, name: str, recipe: Recipe, folder: Path) -> TrialSlot:
-        """Open a slot that goes on from a snapshot, of either kind of trainer."""
-
-    def graft(self, name: str, recipe: Recipe, folder: Path, rung: int) -> TrialSlot:
-        """Open a slot that begins with an adapter which was trained for `rung` epochs."""
-
     def evict(self, name: str) -> None:
-        """Close a slot, in whatever it is doing; nothing of it stays."""
-
-    def snapshot(self, name: str, folder: Path) -> None:
-        """Write all that `restore` needs; complete only when this returns."""
-
-    def export(self, name: str, folder: Path) -> None:
-        """Write the slot's adapter as plain peft loads it."""
+        """Close a slot, also in the middle of an epoch; nothing of it stays."""
 
     def begin(self, name: str, examples: Examples) -> None:
-        """Let a slot be trained for its next epoch."""
+        """Begin the next epoch of a slot."""
 
     def drop(self, name: str) -> None:
         """Forget what is left of a slot's epoch; nothing for one that is not being trained."""
 
     def step(self) -> list[TrainedEpoch]:
-        """Take one step of those that train; return who has done its epoch, or failed."""
+        """Take one step of those that train; return the slots whose epoch has ended."""
 
     def predict(self, names: Sequence[str], evaluator: Evaluator, beams: int) -> list[Written]:
-        """Let these slots write captions."""
+        """Write captions with these slots' adapters."""
 
     def losses(self, names: Sequence[str], evaluator: Evaluator) -> list[float]:
         """Return the validation loss of each of these slots."""
@@ -118,4 +107,4 @@ class Trainer(Protocol):
     def predict_saved(
         self, folders: Mapping[str, Path], evaluator: Evaluator, beams: int
     ) -> list[tuple[Prediction, ...]]:
-        """Let the adapters saved in `folders`, by slot, write captions in the slots' stead."""
+        """Write captions with the adapters saved in `folders`, by slot, not the slots' own."""

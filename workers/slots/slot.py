@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,46 +10,29 @@ import torch
 from workers.models.adapters import AdaptedBase, read_weights
 from workers.recipe import Recipe
 from workers.slots import snapshots
-from workers.training.loop import Examples, train_epoch
 
 
-@dataclass(kw_only=True)
 class Slot:
     """The whole mutable state of one trial; everything else is shared and frozen."""
 
-    name: str
-    recipe: Recipe
-    adapted: AdaptedBase
-    optimizer: torch.optim.Optimizer
-    random: torch.Tensor
-    """State of torch's CPU generator, for dropout."""
-    device_random: torch.Tensor | None
-    """The same of the GPU's generator; None on a CPU."""
-    rung: int = 0
-    """Epochs done: with the seed, the data cursor."""
-    ailing: int = 0
-    """Rungs with symptoms in a row, up to the last one."""
-
-    @classmethod
-    def new(cls, name: str, recipe: Recipe, adapted: AdaptedBase) -> "Slot":
+    def __init__(self, name: str, recipe: Recipe, adapted: AdaptedBase) -> None:
         """Attach a fresh adapter; the seed decides its weights and its dropout."""
-        adapted.attach(name, recipe.adapter, recipe.train.seed)
-        optimizer = torch.optim.AdamW(
-            adapted.parameters(name),
-            lr=recipe.train.learning_rate,
-            weight_decay=recipe.train.weight_decay,
+        train, device = recipe.train, adapted.base.device
+        adapted.attach(name, recipe.adapter, train.seed)
+        self.name, self.recipe, self.adapted = name, recipe, adapted
+        self.optimizer = torch.optim.AdamW(
+            adapted.parameters(name), lr=train.learning_rate, weight_decay=train.weight_decay
         )
-        device = adapted.base.device
-        seeded = torch.Generator().manual_seed(recipe.train.seed).get_state()
-        on_device = (
-            torch.Generator(device).manual_seed(recipe.train.seed).get_state()
-            if device.type == "cuda"
-            else None
-        )
-        return cls(
-            name=name, recipe=recipe, adapted=adapted, optimizer=optimizer,
-            random=seeded, device_random=on_device,
-        )  # fmt: skip
+        self.random = torch.Generator().manual_seed(train.seed).get_state()
+        """State of torch's CPU generator, for dropout."""
+        self.device_random: torch.Tensor | None = None
+        """The same of the GPU's generator; None on a CPU."""
+        if device.type == "cuda":
+            self.device_random = torch.Generator(device).manual_seed(train.seed).get_state()
+        self.rung = 0
+        """Epochs done: with the seed, the data cursor."""
+        self.unhealthy_rungs = 0
+        """Rungs with symptoms in a row, up to the last one."""
 
     def weights(self) -> list[torch.nn.Parameter]:
         """Return the trained weights."""
@@ -60,16 +42,6 @@ class Slot:
         """Make this slot's adapter the active one and return the model."""
         self.adapted.activate(self.name)
         return self.adapted.model
-
-    def epoch(self, examples: Examples, first: int, most: int) -> Iterator[float]:
-        """Return the next epoch's steps; each is to be taken within a `turn` of its own.
-
-        From step `first` (from 0) on, with at most so many rows in one forward.
-        """
-        return train_epoch(
-            self.adapted.base, self.adapted.model, self.optimizer, examples,
-            self.recipe.train, self.rung, first=first, most=most,
-        )  # fmt: skip
 
     @contextmanager
     def turn(self) -> Iterator[None]:
@@ -88,42 +60,32 @@ class Slot:
             if self.device_random is not None:
                 self.device_random = torch.cuda.get_rng_state(device)
 
-    def snapshot(self, folder: Path) -> None:
-        """Write all that `restored` needs to go on bit-identically."""
+    def export(self, folder: Path) -> None:
+        """Write the adapter as plain peft loads it."""
         self.adapted.save(self.name, folder, self.recipe.model.base)
+
+    def snapshot(self, folder: Path) -> None:
+        """Write all that `restore` needs to resume bit-identically; complete when this returns."""
+        self.export(folder)
         state = {
             "optimizer": self.optimizer.state_dict(),
             "random": self.random,
             "device_random": self.device_random,
         }
-        snapshots.write(folder, state, self.rung, self.ailing, self.recipe)
+        snapshots.write(folder, state, self.rung, self.unhealthy_rungs, self.recipe)
 
-    @classmethod
-    def restored(cls, name: str, recipe: Recipe, adapted: AdaptedBase, folder: Path) -> "Slot":
-        """Return the slot that `snapshot` wrote to `folder`.
-
-        Raises FileNotFoundError for an incomplete snapshot.
-        """
+    def restore(self, folder: Path) -> None:
+        """Take the state that a slot of either kind wrote; raises as `snapshots.read` does."""
         state, cursor = snapshots.read(folder)
-        slot = cls.new(name, recipe, adapted)
-        adapted.load_weights(name, read_weights(folder))
-        slot.optimizer.load_state_dict(state["optimizer"])
-        for group in slot.optimizer.param_groups:
-            group["weight_decay"] = recipe.train.weight_decay  # may be another trial's snapshot
+        self.load_adapter(folder, cursor["rung"])
+        self.unhealthy_rungs = cursor["ailing"]
+        self.optimizer.load_state_dict(state["optimizer"])
+        for group in self.optimizer.param_groups:  # may be another trial's snapshot
+            group["weight_decay"] = self.recipe.train.weight_decay
         if state["random"] is not None:  # a slot of a pack has none
-            slot.random, slot.device_random = state["random"], state["device_random"]
-        slot.rung, slot.ailing = cursor["rung"], cursor["ailing"]
-        return slot
+            self.random, self.device_random = state["random"], state["device_random"]
 
-    @classmethod
-    def grafted(
-        cls, name: str, recipe: Recipe, adapted: AdaptedBase, folder: Path, rung: int
-    ) -> "Slot":
-        """Return a slot that begins with the adapter in `folder`, trained for `rung` epochs.
-
-        Its optimizer is new and its random state that of its seed.
-        """
-        slot = cls.new(name, recipe, adapted)
-        adapted.load_weights(name, read_weights(folder))
-        slot.rung = rung
-        return slot
+    def load_adapter(self, folder: Path, rung: int) -> None:
+        """Begin with the adapter in `folder`, trained for `rung` epochs, and a new optimizer."""
+        self.adapted.load_weights(self.name, read_weights(folder))
+        self.rung = rung

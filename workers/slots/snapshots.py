@@ -13,11 +13,11 @@ _OPTIMIZER = "optimizer.pt"
 _STATE = "state.json"
 
 
-def write(folder: Path, state: dict[str, Any], rung: int, ailing: int, recipe: Recipe) -> None:
+def write(folder: Path, state: dict[str, Any], rung: int, unhealthy: int, recipe: Recipe) -> None:
     """Write a snapshot's state (tensors and plain values) and cursor to its folder."""
     torch.save(state, folder / _OPTIMIZER)
     # Written last: its presence means that the snapshot is complete.
-    cursor = {"rung": rung, "ailing": ailing, "recipe": recipe.model_dump()}
+    cursor = {"rung": rung, "ailing": unhealthy, "recipe": recipe.model_dump()}
     atomic_write(folder / _STATE, json.dumps(cursor))
 
 

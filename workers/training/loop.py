@@ -1,7 +1,7 @@
 """The training loop: one epoch of one adapter, step by step, in plain PyTorch.
 
 Why not a trainer class: several trials with their own optimizer and random state take turns
-on one base, and a trainer that owns the model cannot be asked for just one more step.
+on one base, and a trainer that owns the model cannot do just one more step.
 """
 
 import math
@@ -30,7 +30,7 @@ class OptimizerError(RuntimeError):
 
 
 class NonFiniteLossError(ArithmeticError):
-    """The loss became infinite or NaN; the trial cannot go on."""
+    """The loss became infinite or NaN; the trial cannot continue."""
 
     def __init__(self, message: str, loss: float) -> None:
         super().__init__(message)
@@ -53,7 +53,7 @@ class Examples:
     samples: Sequence[Sample]
     pixels: Images
     prompts: tuple[Prompt, ...]
-    """What is asked about each sample."""
+    """The prompt of each sample."""
     pairs: tuple[tuple[int, str], ...]
     """(index of the sample, caption or answer)."""
     _base: Base = field(repr=False)
@@ -105,6 +105,12 @@ class Examples:
         """Collate the pairs at the positions `chosen`."""
         return collation.batch_of(base, self.images(chosen), self.rows(chosen))
 
+    def batches(self, base: Base, size: int, copies: int = 1) -> Iterator[Batch]:
+        """Yield all pairs as batches, each for `copies` adapters in a row."""
+        for start in range(0, len(self.pairs), size):
+            chosen = range(start, min(start + size, len(self.pairs)))
+            yield self.batch(base, [*chosen] * copies)
+
 
 def steps_per_epoch(examples: int, train: Train) -> int:
     """Return the number of optimizer steps in one epoch; the last one may be smaller."""
@@ -149,56 +155,45 @@ def train_epoch(
     examples: Examples,
     train: Train,
     epoch: int,
-    *,
     first: int = 0,
     most: int | None = None,
 ) -> Iterator[float]:
     """Train the active adapter of `model` for epoch `epoch` (from 0); yield each step's loss.
 
-    Begins with the epoch's step `first` (from 0), and has at most so many rows in one forward.
+    Begins with the epoch's step `first` (from 0), and has at most `most` rows in one forward.
+    Between two steps others may use the model. The loss of a step is the mean over all predicted
+    tokens of its window, so accumulating gives what one large batch would.
 
-    Between two steps others may use the model: each one takes it as it needs it. The loss of a
-    step is the mean over all predicted tokens of its window, so accumulating gives what one large
-    batch would. Raises `NonFiniteLossError`, and `OptimizerError` for a step that cannot be taken
-    again.
+    Raises `NonFiniteLossError`, and `OptimizerError` for a step that cannot be taken again.
     """
     per_epoch = steps_per_epoch(len(examples.pairs), train)
     windows = enumerate(epoch_windows(len(examples.pairs), epoch, train, most))
     for step, window in islice(windows, first, None):
         done = epoch * per_epoch + step
-        _set_learning_rate(optimizer, learning_rate(done, train.epochs * per_epoch, train))
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(done, train.epochs * per_epoch, train)
         batches = [examples.batch(base, chosen) for chosen in window]
         if not (model.training and base.model.training):  # to walk all modules takes its time
             model.train()
+        tokens = [collation.predicted_tokens(base, batch["labels"]) for batch in batches]
+        loss = 0.0
         with checkpointing(base, train.activation_checkpointing):
-            loss = _optimizer_step(base, model, optimizer, batches, train)
+            for batch, count in zip(batches, tokens, strict=True):
+                part = token_loss(base, model, batch, train.label_smoothing)
+                part = part * (count / sum(tokens))
+                part.backward()  # type: ignore[no-untyped-call]
+                loss += part.item()
+        if train.max_grad_norm is not None:
+            parameters = [p for group in optimizer.param_groups for p in group["params"]]
+            torch.nn.utils.clip_grad_norm_(parameters, train.max_grad_norm)
+        try:
+            optimizer.step()
+        except RuntimeError as error:
+            raise OptimizerError(f"the optimizer cannot step: {error}") from error
+        optimizer.zero_grad(set_to_none=True)
         if not math.isfinite(loss):
             raise not_finite(loss, done, epoch, train)
         yield loss
-
-
-def _optimizer_step(
-    base: Base,
-    model: Any,
-    optimizer: torch.optim.Optimizer,
-    batches: Sequence[Batch],
-    train: Train,
-) -> float:
-    tokens = [collation.predicted_tokens(base, batch["labels"]) for batch in batches]
-    total = 0.0
-    for batch, count in zip(batches, tokens, strict=True):
-        loss = token_loss(base, model, batch, train.label_smoothing) * (count / sum(tokens))
-        loss.backward()  # type: ignore[no-untyped-call]
-        total += loss.item()
-    if train.max_grad_norm is not None:
-        parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        torch.nn.utils.clip_grad_norm_(parameters, train.max_grad_norm)
-    try:
-        optimizer.step()
-    except RuntimeError as error:
-        raise OptimizerError(f"the optimizer cannot step: {error}") from error
-    optimizer.zero_grad(set_to_none=True)
-    return total
 
 
 def token_loss(base: Base, model: Any, batch: Batch, smoothing: float = 0.0) -> torch.Tensor:
@@ -207,7 +202,7 @@ def token_loss(base: Base, model: Any, batch: Batch, smoothing: float = 0.0) -> 
     Without label smoothing that is the model's own loss.
     """
     shares = torch.full((len(batch["labels"]),), smoothing)
-    return token_losses(base, model, batch, shares).losses.mean()
+    return token_losses(base, model, batch, shares).mean()
 
 
 @contextmanager
@@ -220,7 +215,7 @@ def checkpointing(base: Base, wanted: bool) -> Iterator[None]:
         yield
         return
     base.model.activation_checkpointing_enable({"use_reentrant": False})
-    # With an adapter attached the line above makes inputs require gradients all the same.
+    # With an adapter attached the line above makes inputs require gradients nevertheless.
     base.model.disable_input_require_grads()
     try:
         yield
@@ -233,15 +228,8 @@ def mean_loss(base: Base, model: Any, examples: Examples, batch_size: int) -> fl
     """Return the mean cross-entropy over all predicted tokens of `examples`, in eval mode."""
     model.eval()
     total, tokens = 0.0, 0
-    for start in range(0, len(examples.pairs), batch_size):
-        chosen = range(start, min(start + batch_size, len(examples.pairs)))
-        batch = examples.batch(base, chosen)
+    for batch in examples.batches(base, batch_size):
         count = collation.predicted_tokens(base, batch["labels"])
         total += token_loss(base, model, batch).item() * count
         tokens += count
     return total / tokens
-
-
-def _set_learning_rate(optimizer: torch.optim.Optimizer, value: float) -> None:
-    for group in optimizer.param_groups:
-        group["lr"] = value

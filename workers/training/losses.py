@@ -9,7 +9,6 @@ it (Gemma's soft cap) is done by the model itself.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -20,18 +19,10 @@ from workers.encoding.collation import IGNORED, Batch
 from workers.families.base import Base
 
 
-@dataclass(frozen=True, kw_only=True)
-class TokenLosses:
-    """What a batch lost, token by token, row after row."""
+def token_losses(base: Base, model: Any, batch: Batch, smoothing: Tensor) -> Tensor:
+    """Return the cross-entropy of each learned token of a batch of `workers.encoding.collation`.
 
-    losses: Tensor
-    """(tokens,), float32: the cross-entropy of each learned token, on the base's device."""
-    rows: Tensor
-    """(tokens,): the row of the batch that each is of, on the base's device."""
-
-
-def token_losses(base: Base, model: Any, batch: Batch, smoothing: Tensor) -> TokenLosses:
-    """Return the cross-entropy of all learned tokens of a batch of `workers.encoding.collation`.
+    (tokens,) in float32 on the base's device, row after row.
 
     `model` is the base's own, or that with adapters in any form. `smoothing` is the label smoothing
     of each row, (batch,), on the CPU, 0 for none (Szegedy et al. 2016, as
@@ -47,26 +38,22 @@ def token_losses(base: Base, model: Any, batch: Batch, smoothing: Tensor) -> Tok
         tensor.to(base.device, non_blocking=True)
         for tensor in (learned[rows, places], smoothed, rows, places)
     )
-    inputs = _inputs(base, batch)
+    inputs = {key: value.to(base.device) for key, value in batch.items() if key != "labels"}
+    if base.encoder_decoder:  # its decoder reads the labels one place later, as it shifts them
+        text = base.model.language_model
+        shifted = text.prepare_decoder_input_ids_from_labels(labels.to(base.device))
+        inputs["decoder_input_ids"] = shifted
     with _projected(base.model.get_output_embeddings(), labels.shape[1], rows, places):
         logits = model(**inputs, use_cache=False).logits
     if logits.dim() == 3:  # the head was none that is known, or it was not called
         logits = _chosen(logits, labels.shape[1], rows, places)
-    losses = _cross_entropy(logits, targets, smoothed, bool(smoothing.any()))
-    return TokenLosses(losses=losses, rows=rows)
-
-
-def _inputs(base: Base, batch: Batch) -> Batch:
-    """Return the arguments of `forward` on the base's device: all but the labels.
-
-    A decoder of its own reads the labels one place later, as it shifts them itself.
-    """
-    inputs = {key: value.to(base.device) for key, value in batch.items() if key != "labels"}
-    if base.encoder_decoder:
-        text = base.model.language_model
-        labels = batch["labels"].to(base.device)
-        inputs["decoder_input_ids"] = text.prepare_decoder_input_ids_from_labels(labels)
-    return inputs
+    logits = logits.float()
+    losses = torch.nn.functional.cross_entropy(logits, targets, reduction="none")
+    if bool(smoothed.any()):
+        # The cross-entropy with equal shares for all tokens of the vocabulary.
+        uniform = logits.logsumexp(dim=-1) - logits.mean(dim=-1)
+        losses = torch.lerp(losses, uniform, smoothed.to(losses.dtype))
+    return losses
 
 
 @contextmanager
@@ -90,14 +77,3 @@ def _chosen(states: Tensor, tokens: int, rows: Tensor, places: Tensor) -> Tensor
     Places count from the first of the last `tokens` positions: GIT puts the image in front.
     """
     return states[rows, states.shape[1] - tokens + places]
-
-
-def _cross_entropy(logits: Tensor, targets: Tensor, smoothing: Tensor, smoothed: bool) -> Tensor:
-    """Return the losses of (tokens, vocabulary) in float32, each with its own smoothing."""
-    logits = logits.float()
-    losses = torch.nn.functional.cross_entropy(logits, targets, reduction="none")
-    if not smoothed:
-        return losses
-    # The cross-entropy with equal shares for all tokens of the vocabulary.
-    uniform = logits.logsumexp(dim=-1) - logits.mean(dim=-1)
-    return torch.lerp(losses, uniform, smoothing.to(losses.dtype))

@@ -9,8 +9,7 @@ from sweeps.capacity.memory import Bases, Needs, auto_slots, capacity, corners, 
 from sweeps.spec.load import parse
 from workers.files import cache
 from workers.memory.fit import Device
-from workers.memory.footprint import CPU_CONTEXT
-from workers.memory.probe import Correction
+from workers.memory.footprint import CPU_CONTEXT, Correction
 from workers.memory.weights import TRAINED_BYTES, base_bytes
 from workers.models import checkpoint_files
 

@@ -15,7 +15,7 @@ from sweeps.host.context import SweepContext
 from sweeps.results.folder import SweepFolder
 from sweeps.spec.load import parse
 from workers.memory.fit import USABLE, Device
-from workers.memory.probe import Correction, Reading
+from workers.memory.footprint import Correction, Reading
 
 pytestmark = pytest.mark.slow
 

@@ -98,7 +98,7 @@ def test_an_error_that_names_a_secret_comes_back_without_it(actor, monkeypatch):
 def test_what_does_not_fit_in_memory_is_marked_as_such(actor):
     """A batch of 2**50 examples' worth of memory, asked of torch in the middle of a rung."""
     assert actor.open(0, {"train.learning_rate": 1e-2}) is None
-    pack = actor._host._slot("trial-000").trainer.pack
+    pack = actor._host._slot("trial-000").trainer
     pack._losses = lambda *step: torch.empty(2**55, dtype=torch.uint8)
     result = actor.advance(0)
     assert "DefaultCPUAllocator" in result.failed

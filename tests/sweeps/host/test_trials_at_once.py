@@ -11,7 +11,7 @@ from sweeps.host.context import SweepContext
 from sweeps.results import best, record
 from sweeps.results.folder import SweepFolder
 from sweeps.spec.load import parse
-from workers.memory.probe import Correction
+from workers.memory.footprint import Correction
 
 FILE = """
 name: together
@@ -56,7 +56,7 @@ def calls():
 
 def until_training(actor, name):
     """Wait until the host has work for a slot."""
-    while not actor._loop.do(lambda: name in actor._host._work):
+    while not actor._loop.do(lambda: actor._host.is_at_work(name)):
         time.sleep(0.01)
 
 

@@ -12,7 +12,7 @@ from workers import data
 from workers.families import git
 from workers.features.store import Store
 from workers.host.host import Host
-from workers.slots.alone import Alone
+from workers.slots.sequential import SequentialTrainer
 from workers.training.loop import NonFiniteLossError
 
 
@@ -158,7 +158,7 @@ def test_scoring_between_epochs_does_not_change_quantized_training(host, recipe,
     never = Host(device="cpu", threads=1, packing=False)
     never.admit("never", recipe)
     trainer, examples = never.residents.trainer(recipe), never.residents.examples(recipe)
-    assert isinstance(trainer, Alone)
+    assert isinstance(trainer, SequentialTrainer)
     assert [trained(trainer, "never", examples) for _ in range(3)] == scored
     assert scored[2] < scored[0]
 
@@ -248,9 +248,9 @@ def test_the_guard_counts_on_after_a_resume(host, recipe, tmp_path):
 
 def test_a_healthy_rung_ends_the_count(host, recipe):
     host.admit("one", recipe.with_point({"adapter.dropout": 0.0}))
-    host._slot("one").slot.ailing = 1
+    host._slot("one").slot.unhealthy_rungs = 1
     assert host.advance("one").symptoms == ()
-    assert host._slot("one").slot.ailing == 0
+    assert host._slot("one").slot.unhealthy_rungs == 0
 
 
 def test_without_its_stop_the_guard_only_names_the_symptoms(host, recipe):

@@ -5,7 +5,7 @@ import torch
 
 from workers.evaluation.scoring import Scoring
 from workers.host.residents import Residents
-from workers.packing.together import Together
+from workers.packing.pack import Pack
 from workers.recipe import Data, Model, Recipe
 
 
@@ -29,8 +29,8 @@ def test_an_image_encoder_that_joins_images_cannot_be_adapted_in_a_pack(
 ):
     recipe = Recipe(model=Model(base=str(checkpoints(variant))), data=Data(source="shapes"))
     recipe = recipe.with_point({"adapter.targets": targets})
-    assert residents.reason_alone(recipe) == reason
-    assert isinstance(residents.trainer(recipe), Together) == (reason is None)
+    assert residents.why_not_packed(recipe) == reason
+    assert isinstance(residents.trainer(recipe), Pack) == (reason is None)
 
 
 def test_what_nobody_uses_leaves_the_device(residents, recipe, tmp_path, monkeypatch):

@@ -1,13 +1,14 @@
 """What a host's device is expected to hold, with made-up readings in place of a GPU's."""
 
+from itertools import product
+
 import pytest
 import torch
 
 from workers.memory.device import DeviceMemory, group_of
 from workers.memory.fit import USABLE, Device
-from workers.memory.footprint import estimate
+from workers.memory.footprint import Correction, Reading, estimate
 from workers.memory.layers import Architecture
-from workers.memory.probe import Correction, Reading
 from workers.models import checkpoint_files
 
 
@@ -145,3 +146,22 @@ def test_a_base_without_a_family_of_its_own_is_estimated_too(llava, recipe):
     known.open("one", own)
     assert known.rows(["one"], 8) == 8
     assert known.correction == Correction()
+
+
+def test_rows_are_halved_before_trials_are_parted_and_room_is_made_last():
+    asked = []
+    memory = DeviceMemory(make_room=lambda: asked.append("room") or len(asked) == 1)
+    tries = [(3, 5)]
+    while smaller := memory.retreat(*tries[-1]):
+        tries.append(smaller)
+    assert tries == [(3, 5), (3, 2), (3, 1), (2, 1), (1, 1), (1, 1)]
+    assert asked == ["room", "room"]
+
+
+def test_each_try_is_smaller_until_one_trial_with_one_row_is_left():
+    memory = DeviceMemory(make_room=lambda: False)
+    for current in product(range(1, 17), range(1, 65)):
+        while smaller := memory.retreat(*current):
+            assert smaller[0] * smaller[1] < current[0] * current[1]
+            current = smaller
+        assert current == (1, 1)

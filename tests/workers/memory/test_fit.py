@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from workers.memory import fit
-from workers.memory.fit import Device, halvings, micro_batch, slots
+from workers.memory.fit import Device, micro_batch, slots
 from workers.memory.footprint import Footprint
 
 ONE = Footprint(base=50, adapter=2, activations=5, logits=3, generation=4, context=6)
@@ -43,7 +43,6 @@ def test_rows_are_halved_until_one_trial_fits():
         return replace(ONE, activations=5 * rows, logits=0)
 
     assert [micro_batch(at, 12, gpu(size)) for size in (1000, 110, 82, 75, 10)] == [12, 6, 3, 1, 1]
-    assert list(halvings(12)) == [12, 6, 3, 1]
 
 
 def test_captions_that_do_not_fit_leave_the_rows_of_a_step_alone():

@@ -47,7 +47,7 @@ def test_a_weighted_sum_is_the_same_as_drawing_the_images_again_and_again():
         for name, pool in POOLS.items():
             repeated = np.repeat(one.statistics[name], row, axis=0).sum(axis=0)
             for output, value in pool(repeated).items():
-                assert made.draws[output][number] == pytest.approx(value, rel=1e-12)
+                assert made.samples[output][number] == pytest.approx(value, rel=1e-12)
 
 
 @pytest.mark.parametrize("images", [2, 7, 499_999])

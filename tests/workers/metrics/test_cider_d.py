@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pycocoevalcap.cider.cider import Cider
 
-from workers.metrics import cider, cider_fixed_idf
+from workers.metrics import cider
 from workers.metrics.cider_d import CiderD
 
 
@@ -40,8 +40,8 @@ def test_unknown_n_grams_are_not_remembered(texts: Any) -> None:
 
 def test_fixed_equals_stock_on_the_whole_split(texts: Any) -> None:
     references, candidates = texts
-    bound = cider_fixed_idf.METRIC.bind(references, references)
-    fixed, _ = cider_fixed_idf.METRIC.finished(bound, bound.rows(candidates))
+    bound = cider.FIXED_IDF.bind(references, references)
+    fixed, _ = cider.FIXED_IDF.finished(bound, bound.rows(candidates))
     stock, _ = Cider().compute_score(references, candidates)
     assert fixed == {"cider_fixed_idf": float(stock)}
 

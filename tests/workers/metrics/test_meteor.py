@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from workers.metrics.java import meteor_formula
 from workers.metrics.java.meteor_jvm import JavaDiedError, Jvm, MeteorServer
 from workers.metrics.java.paraphrases import table_for
 from workers.metrics.java.runtime import VARIABLE, JavaMissingError
@@ -234,10 +233,10 @@ def test_formula_is_that_of_the_jar(writer: Any) -> None:
         statistics = bound.rows(candidates)
         assert bound.finish
         corpus, images = bound.finish(statistics)
-    pooled = meteor_formula.pool(statistics)["meteor"]
+    pooled = METRIC.pool(statistics)["meteor"]
     assert np.abs(pooled - images["meteor"]).max() <= 1e-12
     assert (pooled == 0).any()
     assert (pooled == 1).any()
-    assert abs(meteor_formula.pool(statistics.sum(axis=0))["meteor"] - corpus["meteor"]) <= 1e-12
+    assert abs(METRIC.pool(statistics.sum(axis=0))["meteor"] - corpus["meteor"]) <= 1e-12
     halves = np.stack([statistics[:600].sum(axis=0), statistics[600:].sum(axis=0)])
-    assert meteor_formula.pool(halves)["meteor"].shape == (2,)
+    assert METRIC.pool(halves)["meteor"].shape == (2,)

@@ -4,8 +4,7 @@ import pytest
 import torch
 
 from workers.models.loading import load_base
-from workers.packing.arena import Arena
-from workers.packing.layout import AdaptedLayer, PackLayout, rank_class
+from workers.packing.arena import AdaptedLayer, Arena, PackLayout, rank_class
 from workers.packing.pack import Pack
 
 CPU = torch.device("cpu")

@@ -1,7 +1,7 @@
 import pytest
 
 from workers import families
-from workers.packing.eligible import reason_alone, reason_not_packed
+from workers.packing.eligible import why_not_packed
 from workers.recipe import Data, Model, Recipe
 
 RECIPE = Recipe(model=Model(base="tiny:shapes"), data=Data(source="shapes"))
@@ -21,7 +21,7 @@ RECIPE = Recipe(model=Model(base="tiny:shapes"), data=Data(source="shapes"))
     ],
 )
 def test_what_cannot_share_a_forward_says_why(point, device, reason):
-    found = reason_not_packed(RECIPE.with_point(point), device)
+    found = why_not_packed(RECIPE.with_point(point), families.get("git"), ["layer"], device)
     assert found is None if reason is None else reason in found
 
 
@@ -41,5 +41,5 @@ TEXT, VISION = "model.language_model.layers.0.self_attn.q_proj", "model.visual.b
 def test_a_base_whose_images_share_a_row_packs_only_what_leaves_them_alone(
     model_type, point, layers, reason
 ):
-    found = reason_alone(RECIPE.with_point(point), families.get(model_type), layers, "cpu")
+    found = why_not_packed(RECIPE.with_point(point), families.get(model_type), layers, "cpu")
     assert found is None if reason is None else reason in found

@@ -6,7 +6,7 @@ from peft import get_peft_model
 
 from workers.models.adapters import linear_layer, lora_config
 from workers.models.loading import load_base
-from workers.packing.linear import PackedLinear, Route, Share
+from workers.packing.linear import AddLowRank, PackedLinear, Route, Share, add_low_rank_in_turn
 from workers.recipe import Adapter, Model
 
 ADAPTER = Adapter(rank=4, alpha=8.0, dropout=0.0)
@@ -33,7 +33,7 @@ def test_outputs_are_rounded_as_those_of_peft(checkpoints, dtype, quantization):
     layer.lora_A["default"].weight.data, layer.lora_B["default"].weight.data = a, b
     x = whole(SLOTS, TOKENS, linear.in_features).to(base.model.dtype)
     scale = torch.full((SLOTS, 1, 1), ADAPTER.alpha / ADAPTER.rank)
-    route = Route(slots=SLOTS, draws=[None], scales=[scale])
+    route = Route(slots=SLOTS, masks=[None], scales=[scale])
     packed = PackedLinear(linear, path, route, head=False)
     packed.shares = (
         Share(number=0, first=0, a=a.expand(SLOTS, -1, -1), b=b.expand(SLOTS, -1, -1)),
@@ -43,3 +43,103 @@ def test_outputs_are_rounded_as_those_of_peft(checkpoints, dtype, quantization):
     assert found.dtype == base.model.dtype
     tolerance = 0 if dtype == "bfloat16" else 1e-6
     torch.testing.assert_close(found, expected, rtol=0, atol=tolerance)
+
+
+SLOTS, TOKENS, INPUTS, OUTPUTS, RANK = 3, 5, 7, 4, 2
+
+
+def tensors(dtype):
+    """Return out, x, a, b and scale; the last slot's A is as padding leaves it, half zeros."""
+    generator = torch.Generator().manual_seed(0)
+
+    def random(*shape):
+        return torch.randn(shape, generator=generator)
+
+    a = random(SLOTS, RANK, INPUTS)
+    a[-1, 1:] = 0
+    return (
+        random(SLOTS, TOKENS, OUTPUTS).to(dtype).requires_grad_(),
+        random(SLOTS, TOKENS, INPUTS).to(dtype).requires_grad_(),
+        a.requires_grad_(),
+        random(SLOTS, OUTPUTS, RANK).requires_grad_(),
+        torch.tensor([0.5, 2.0, 3.0])[:, None, None],
+    )
+
+
+def in_turn(out, x, a, b, scale, kept, rounded):
+    flat = kept if kept is None else kept.flatten(0, 1)
+    sums = add_low_rank_in_turn(
+        out.flatten(0, 1), x.flatten(0, 1), a, b, scale, [TOKENS] * SLOTS, flat, rounded=rounded
+    )
+    return sums.view_as(out)
+
+
+@pytest.mark.parametrize("dropout", [False, True])
+@pytest.mark.parametrize(
+    ("dtype", "rounded"),
+    [(torch.float32, False), (torch.bfloat16, False), (torch.bfloat16, True)],
+)
+def test_sums_and_gradients_are_those_of_torch_slot_by_slot(dtype, rounded, dropout):
+    generator = torch.Generator().manual_seed(1)
+    kept = (torch.rand(SLOTS, TOKENS, INPUTS, generator=generator) > 0.4) if dropout else None
+    weights = torch.randn(SLOTS, TOKENS, OUTPUTS, generator=generator)
+    found = []
+    for function in (AddLowRank.apply, in_turn):
+        own = tensors(dtype)
+        result = function(*own, kept, rounded)
+        assert result.dtype == dtype
+        (result.float() * weights).sum().backward()
+        found.append([result, *(leaf.grad for leaf in own[:4])])
+    step = 1e-5 if dtype == torch.float32 else 2e-2
+    for batched, reference in zip(*found, strict=True):
+        assert batched.dtype == reference.dtype
+        torch.testing.assert_close(batched, reference, atol=step, rtol=step)
+
+
+def test_gradients_are_the_slopes_of_the_sums():
+    """By small differences, of a function of A, B and x with a fixed dropout."""
+    kept = torch.rand(SLOTS, TOKENS, INPUTS, generator=torch.Generator().manual_seed(2)) > 0.5
+    out, x, a, b, scale = tensors(torch.float32)
+    weights = torch.randn(out.shape, generator=torch.Generator().manual_seed(3))
+
+    def value(*leaves):
+        with torch.no_grad():
+            return float(
+                (AddLowRank.apply(out, *leaves, scale, kept, False) * weights).double().sum()
+            )
+
+    (AddLowRank.apply(out, x, a, b, scale, kept, False) * weights).sum().backward()
+    for which, leaf in enumerate((x, a, b)):
+        direction = torch.randn(leaf.shape, generator=torch.Generator().manual_seed(4))
+        moved = [
+            [own + sign * 1e-2 * direction if own is leaf else own for own in (x, a, b)]
+            for sign in (1, -1)
+        ]
+        # Each of the three enters linearly, so the difference is exact but for rounding.
+        slope = (value(*moved[0]) - value(*moved[1])) / 2e-2
+        assert slope == pytest.approx(float((leaf.grad * direction).sum()), rel=1e-3), which
+
+
+def test_what_is_not_a_number_stays_in_its_slot():
+    out, x, a, b, scale = tensors(torch.float32)
+    clean = AddLowRank.apply(out, x, a, b, scale, None, False)
+    broken = a.detach().clone()
+    broken[1] = torch.nan
+    broken.requires_grad_()
+    result = AddLowRank.apply(out, x, broken, b, scale, None, False)
+    result.sum().backward()
+    assert result[1].isnan().all()
+    assert torch.equal(result[[0, 2]], clean[[0, 2]])
+    assert broken.grad[[0, 2]].isfinite().all()
+
+
+def test_slots_with_unequally_many_rows_each_have_their_own_term():
+    _, _, a, b, scale = tensors(torch.float32)
+    sizes = [1, 0, 3]
+    generator = torch.Generator().manual_seed(5)
+    x = torch.randn(sum(sizes), INPUTS, generator=generator)
+    out = torch.randn(sum(sizes), OUTPUTS, generator=generator)
+    found = add_low_rank_in_turn(out, x, a, b, scale, sizes)
+    for row, slot in enumerate([0, 2, 2, 2]):
+        expected = out[row] + scale[slot].item() * (b[slot] @ (a[slot] @ x[row]))
+        torch.testing.assert_close(found[row], expected)

@@ -78,8 +78,8 @@ def undisturbed(train):
 def test_a_pack_that_does_not_fit_learns_the_same_in_smaller_steps(train, undisturbed, most, slots):
     pack, losses, errors = train(lambda names, size: len(names) * size > most)
     assert (losses, errors) == (undisturbed, {})
-    assert pack.limits.rows * slots <= most
-    assert pack.limits.slots == slots
+    assert pack.max_rows * slots <= most
+    assert pack.max_slots == slots
 
 
 def test_what_never_fits_ends_with_that_error_and_the_others_go_on(train, undisturbed):
@@ -88,7 +88,7 @@ def test_what_never_fits_ends_with_that_error_and_the_others_go_on(train, undist
     assert errors.keys() == {"two"}
     assert memory.is_out_of_memory(errors["two"])
     pack.evict("two")
-    assert (pack.limits.rows, pack.limits.slots) == (None, None)
+    assert (pack.max_rows, pack.max_slots) == (None, None)
 
 
 def test_before_a_trial_is_given_up_what_nobody_uses_leaves_the_device(train, undisturbed):
@@ -101,7 +101,7 @@ def test_before_a_trial_is_given_up_what_nobody_uses_leaves_the_device(train, un
     room = DeviceMemory(make_room=make_room)
     pack, losses, errors = train(lambda names, size: crowd or len(names) * size > 1, room)
     assert (losses, errors, crowd) == (undisturbed, {}, [])
-    assert (pack.limits.rows, pack.limits.slots) == (1, 1)
+    assert (pack.max_rows, pack.max_slots) == (1, 1)
 
 
 def test_room_is_made_only_where_nothing_smaller_is_left(train):
@@ -120,4 +120,4 @@ def test_a_pack_begins_with_the_rows_that_are_expected_to_fit(train, undisturbed
 
     pack, losses, errors = train(lambda names, size: size > 2, Two())
     assert (losses, errors) == (undisturbed, {})
-    assert (pack.limits.rows, pack.limits.slots) == (None, None)  # memory never ran out
+    assert (pack.max_rows, pack.max_slots) == (None, None)  # memory never ran out

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from workers.models.loading import load_base
-from workers.packing.together import Together
+from workers.packing.pack import Pack
 from workers.recipe import Model
-from workers.slots.alone import Alone
+from workers.slots.sequential import SequentialTrainer
 
 NAME = "trial"
 
@@ -45,20 +45,22 @@ def weights(slot):
 
 def test_a_pack_of_one_goes_on_bit_identically(base, recipe, rung, tmp_path):
     recipe = recipe.with_point({"adapter.dropout": 0.1})
-    straight, stopped, resumed = Together(base), Together(base), Together(base)
+    straight, stopped, resumed = Pack(base), Pack(base), Pack(base)
     slot = straight.admit(NAME, recipe)
     losses = [rung(straight) for _ in range(3)]
-    stopped.admit(NAME, recipe).ailing = 1
+    first = stopped.admit(NAME, recipe)
+    first.unhealthy_rungs = 1
     assert rung(stopped) == losses[0]
-    stopped.snapshot(NAME, tmp_path)
-    again = resumed.restore(NAME, recipe, tmp_path)
-    assert (again.rung, again.ailing) == (1, 1)
+    first.snapshot(tmp_path)
+    again = resumed.admit(NAME, recipe)
+    again.restore(tmp_path)
+    assert (again.rung, again.unhealthy_rungs) == (1, 1)
     assert [rung(resumed) for _ in range(2)] == losses[1:]
     for own, other in zip(weights(slot), weights(again), strict=True):
         assert torch.equal(own, other)
 
 
-@pytest.mark.parametrize(("first", "then"), [(Alone, Together), (Together, Alone)])
+@pytest.mark.parametrize(("first", "then"), [(SequentialTrainer, Pack), (Pack, SequentialTrainer)])
 def test_the_two_kinds_of_trainer_go_on_from_each_other_s_snapshots(
     base, recipe, rung, tmp_path, first, then
 ):
@@ -67,41 +69,38 @@ def test_the_two_kinds_of_trainer_go_on_from_each_other_s_snapshots(
     losses = [rung(straight) for _ in range(4)]
     straight.evict(NAME)
     stopped = first(base)
-    stopped.admit(NAME, recipe)
+    slot = stopped.admit(NAME, recipe)
     for _ in range(2):
         rung(stopped)
-    stopped.snapshot(NAME, tmp_path)
+    slot.snapshot(tmp_path)
     stopped.evict(NAME)
     resumed = then(base)
-    resumed.restore(NAME, recipe, tmp_path)
+    resumed.admit(NAME, recipe).restore(tmp_path)
     assert [rung(resumed) for _ in range(2)] == pytest.approx(losses[2:], abs=1e-4)
     resumed.evict(NAME)
 
 
 def test_moments_are_part_of_a_snapshot(base, recipe, rung, tmp_path):
     """A slot that begins with the adapter alone goes another way."""
-    trained, grafted = Together(base), Together(base)
-    trained.admit(NAME, recipe)
+    trained, started = Pack(base), Pack(base)
+    slot = trained.admit(NAME, recipe)
     rung(trained)
-    trained.snapshot(NAME, tmp_path)
+    slot.snapshot(tmp_path)
     rung(trained)
-    grafted.graft(NAME, recipe, tmp_path, 1)
-    rung(grafted)
-    assert rung(grafted) != pytest.approx(rung(trained), abs=1e-4)
+    started.admit(NAME, recipe).load_adapter(tmp_path, 1)
+    rung(started)
+    assert rung(started) != pytest.approx(rung(trained), abs=1e-4)
 
 
 def test_a_snapshot_of_a_new_slot_is_restored(base, recipe, rung, tmp_path):
-    new, again = Together(base), Together(base)
-    new.admit(NAME, recipe)
-    new.snapshot(NAME, tmp_path)
-    again.restore(NAME, recipe, tmp_path)
+    new, again = Pack(base), Pack(base)
+    new.admit(NAME, recipe).snapshot(tmp_path)
+    again.admit(NAME, recipe).restore(tmp_path)
     assert rung(again) == rung(new)
 
 
 def test_an_incomplete_snapshot_is_refused(base, recipe, tmp_path):
-    together = Together(base)
-    together.admit(NAME, recipe)
-    together.snapshot(NAME, tmp_path)
+    Pack(base).admit(NAME, recipe).snapshot(tmp_path)
     (tmp_path / "state.json").unlink()
     with pytest.raises(FileNotFoundError, match="no complete snapshot"):
-        Together(base).restore(NAME, recipe, tmp_path)
+        Pack(base).admit(NAME, recipe).restore(tmp_path)

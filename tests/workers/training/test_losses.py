@@ -60,9 +60,8 @@ def test_losses_are_those_of_the_tokens_one_by_one(base, batch):
         shapes, own = projected_positions(base, lambda: token_losses(base, base.model, batch, NONE))
     expected = cross_entropy(logits.transpose(1, 2), labels, reduction="none")
     rows = (labels != IGNORED).nonzero()[:, 0]
-    assert own.losses.dtype == torch.float32
-    assert torch.allclose(own.losses, expected[labels != IGNORED], rtol=0, atol=1e-5)
-    assert torch.equal(own.rows, rows)
+    assert own.dtype == torch.float32
+    assert torch.allclose(own, expected[labels != IGNORED], rtol=0, atol=1e-5)
     assert shapes == [(len(rows),)]  # nothing else was projected
 
 
@@ -75,7 +74,7 @@ def test_their_mean_is_the_models_own_loss_with_its_gradients(base, batch):
     losses, gradients = [], []
     for loss in (
         lambda: adapted.model(**batch).loss,
-        lambda: token_losses(base, adapted.model, batch, NONE).losses.mean(),
+        lambda: token_losses(base, adapted.model, batch, NONE).mean(),
     ):
         losses.append(loss())
         losses[-1].backward()
@@ -93,9 +92,10 @@ def test_each_row_has_a_smoothing_of_its_own(base, batch):
     with torch.no_grad():
         logits, labels = full(base, batch)
         own = token_losses(base, base.model, batch, smoothing)
+    rows = (labels != IGNORED).nonzero()[:, 0]
     for row, share in enumerate(smoothing.tolist()):
         expected = cross_entropy(logits[row], labels[row], label_smoothing=share)
-        assert own.losses[own.rows == row].mean() == pytest.approx(expected.item(), rel=1e-5)
+        assert own[rows == row].mean() == pytest.approx(expected.item(), rel=1e-5)
 
 
 @pytest.mark.parametrize("base", ["git"], indirect=True)
@@ -103,16 +103,16 @@ def test_an_adapted_head_sees_the_chosen_positions_too(base, batch):
     adapted = AdaptedBase(base)
     adapted.attach("one", Adapter(rank=4, targets="text_all_head"), seed=1)
     shapes, own = projected_positions(base, lambda: token_losses(base, adapted.model, batch, NONE))
-    assert shapes == [own.losses.shape]
-    assert torch.allclose(own.losses.mean(), adapted.model(**batch).loss, rtol=0, atol=1e-5)
+    assert shapes == [own.shape]
+    assert torch.allclose(own.mean(), adapted.model(**batch).loss, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("base", ["qwen2_5_vl"], indirect=True)
 def test_a_model_without_a_known_head_projects_all_positions(base, batch, monkeypatch):
     with torch.no_grad():
-        expected = token_losses(base, base.model, batch, NONE).losses
+        expected = token_losses(base, base.model, batch, NONE)
         monkeypatch.setattr(base.model, "get_output_embeddings", lambda: None)
-        own = token_losses(base, base.model, batch, NONE).losses
+        own = token_losses(base, base.model, batch, NONE)
     assert torch.allclose(own, expected, rtol=0, atol=1e-5)
 
 
@@ -120,7 +120,7 @@ def test_a_model_without_a_known_head_projects_all_positions(base, batch, monkey
 def test_a_cap_on_the_logits_stays(base, batch):
     base.model.config.get_text_config().final_logit_softcapping = 2.0
     with torch.no_grad():
-        own = token_losses(base, base.model, batch, NONE).losses.mean()
+        own = token_losses(base, base.model, batch, NONE).mean()
         assert torch.allclose(own, base.model(**batch).loss, rtol=0, atol=1e-5)
 
 
@@ -131,6 +131,6 @@ def test_the_scale_of_tied_embeddings_stays(base, batch):
         before = base.model(**batch).loss
         text.config.tie_word_embeddings = text.config.scale_decoder_outputs = True
         loss = base.model(**batch).loss
-        own = token_losses(base, base.model, batch, NONE).losses.mean()
+        own = token_losses(base, base.model, batch, NONE).mean()
     assert loss != before
     assert torch.allclose(own, loss, rtol=0, atol=1e-5)

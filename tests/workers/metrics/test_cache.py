@@ -1,9 +1,8 @@
-"""Captions are scored once, and not remembered for ever."""
+"""Captions are scored once, and not kept for ever."""
 
-from workers.metrics import remembered
-from workers.metrics.metric import Array, Bound, Captions, Metric
-from workers.metrics.remembered import Remembered
-from workers.metrics.rows import ratio, table
+from workers.metrics import cache
+from workers.metrics.cache import StatisticsCache
+from workers.metrics.metric import Array, Bound, Captions, Metric, ratio, table
 
 
 class Counted:
@@ -24,8 +23,8 @@ class Counted:
         return table((len(text), 1.0) for (text,) in candidates.values())
 
 
-def _remembered(*counted: Counted) -> Remembered:
-    return Remembered({each.metric: each.metric.bind({}, {}) for each in counted})
+def _cache(*counted: Counted) -> StatisticsCache:
+    return StatisticsCache({each.metric: each.metric.bind({}, {}) for each in counted})
 
 
 def _texts(**texts: str) -> dict[str, Captions]:
@@ -34,7 +33,7 @@ def _texts(**texts: str) -> dict[str, Captions]:
 
 def test_only_new_captions_are_scored_and_all_are_returned_in_order() -> None:
     one, two = Counted(), Counted(reads="tokens")
-    all_of_both = _remembered(one, two)
+    all_of_both = _cache(one, two)
     first = {"text": {"a": ["x"], "b": ["yy"]}, "tokens": {"a": ["x"], "b": ["y"]}}
     second = {"text": {"a": ["x"], "b": ["zzz"]}, "tokens": {"a": ["x"], "b": ["zz"]}}
     all_of_both.statistics(first)
@@ -49,37 +48,37 @@ def test_only_new_captions_are_scored_and_all_are_returned_in_order() -> None:
 
 def test_tokens_that_changed_with_the_line_below_are_another_caption() -> None:
     tokens = Counted(reads="tokens")
-    remembered_tokens = _remembered(tokens)
+    cached_tokens = _cache(tokens)
     for form in ("no.", "no"):
-        remembered_tokens.statistics({"text": {"a": ["no."]}, "tokens": {"a": [form]}})
+        cached_tokens.statistics({"text": {"a": ["no."]}, "tokens": {"a": [form]}})
     assert tokens.asked == [{"a": "no."}, {"a": "no"}]
 
 
 def test_the_same_caption_of_another_image_is_another_one() -> None:
     counted = Counted()
-    _remembered(counted).statistics(_texts(a="x", b="x"))
+    _cache(counted).statistics(_texts(a="x", b="x"))
     assert counted.asked == [{"a": "x", "b": "x"}]
 
 
-def test_metrics_of_all_captions_together_are_not_remembered() -> None:
+def test_metrics_of_all_captions_together_are_not_cache() -> None:
     together = Counted(alone=False)
-    none = _remembered(together)
+    none = _cache(together)
     none.statistics(_texts(a="x"))
     none.statistics(_texts(a="x"))
     assert together.asked == [{"a": "x"}, {"a": "x"}]
 
 
 def test_the_longest_unused_are_forgotten(monkeypatch) -> None:
-    monkeypatch.setattr(remembered, "_KEPT", 3)
+    monkeypatch.setattr(cache, "_KEPT", 3)
     counted = Counted()
-    few = _remembered(counted)
+    few = _cache(counted)
     for text in ("1", "2", "3", "1", "4", "1", "2"):
         few.statistics(_texts(a=text))
     assert [asked["a"] for asked in counted.asked] == ["1", "2", "3", "4", "2"]
-    assert len(few._memo._rows) == 3
+    assert len(few._rows) == 3
 
 
 def test_a_round_of_more_captions_than_are_kept_is_scored(monkeypatch) -> None:
-    monkeypatch.setattr(remembered, "_KEPT", 1)
-    found = _remembered(Counted()).statistics(_texts(a="x", b="yy", c="zzz"))
+    monkeypatch.setattr(cache, "_KEPT", 1)
+    found = _cache(Counted()).statistics(_texts(a="x", b="yy", c="zzz"))
     assert found["text True"][:, 0].tolist() == [1, 2, 3]

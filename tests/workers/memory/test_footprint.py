@@ -2,8 +2,7 @@
 
 import pytest
 
-from workers.memory.footprint import Footprint
-from workers.memory.probe import LEAST, Correction, Reading, largest
+from workers.memory.footprint import LEAST, Correction, Footprint, Reading, largest
 
 HOST = Footprint(base=100, adapter=20, activations=30, logits=10, generation=25, context=7)
 
@@ -36,8 +35,8 @@ def test_steps_and_captions_are_corrected_apart():
 
 def test_what_stays_is_no_part_of_what_a_step_takes():
     """Moments that the first step makes, and features that are kept from then on."""
-    assert read(40, held=10_000).passing == 40
-    assert Reading(peak=90, held=100).passing == 0  # kept by the very last thing that it did
+    assert read(40, held=10_000).ratio(1.0) == 40
+    assert Reading(peak=90, held=100).ratio(1.0) == 0  # kept by the very last thing that it did
 
 
 @pytest.mark.parametrize("passing", [0, 1, 20])

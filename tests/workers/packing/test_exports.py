@@ -10,7 +10,7 @@ from workers import data
 from workers.evaluation.evaluator import Evaluator
 from workers.models.adapters import AdaptedBase, read_weights
 from workers.models.loading import load_base
-from workers.packing.together import Together
+from workers.packing.pack import Pack
 from workers.recipe import Model
 
 CPU = torch.device("cpu")
@@ -42,14 +42,14 @@ def evaluator(recipes):
 
 @pytest.fixture
 def trained(base, recipes, examples_of):
-    """All recipes trained for one epoch together."""
-    together = Together(base)
+    """All recipes trained for one epoch pack."""
+    pack = Pack(base)
     for name, recipe in recipes.items():
-        together.admit(name, recipe)
-        together.begin(name, examples_of(base, recipe))
-    while together.busy:
-        assert all(done.error is None for done in together.step())
-    return together
+        pack.admit(name, recipe)
+        pack.begin(name, examples_of(base, recipe))
+    while pack.busy:
+        assert all(done.error is None for done in pack.step())
+    return pack
 
 
 @pytest.mark.parametrize("beams", [1, 3])
@@ -61,7 +61,7 @@ def test_exported_adapters_write_the_pack_s_captions_in_plain_peft(
     (untrained,) = evaluator(base).predict(base.model, beams)
     losses = trained.losses(names, evaluator(base))
     for name, own, loss in zip(names, written, losses, strict=True):
-        trained.export(name, tmp_path / name)
+        trained._slots[name].export(tmp_path / name)
         fresh = load_base(recipes[name].model, base.quantization, CPU)
         model = PeftModel.from_pretrained(fresh.model, tmp_path / name)
         (captions,) = evaluator(fresh).predict(model, beams)
@@ -76,7 +76,7 @@ def test_exported_adapters_write_the_pack_s_captions_in_plain_peft(
         saved = read_weights(tmp_path / name)
         assert loaded.keys() == saved.keys()
         assert all(torch.equal(loaded[key], saved[key]) for key in saved)
-        slot = trained.pack._slots[name]
+        slot = trained._slots[name]
         for path, (a, b) in slot.matrices(slot.parameter.data).items():
             assert torch.equal(saved[f"base_model.model.{path}.lora_A.weight"], a)
             assert torch.equal(saved[f"base_model.model.{path}.lora_B.weight"], b)
@@ -89,13 +89,13 @@ def test_saved_adapters_write_in_the_slots_stead(
     """Whatever the slots themselves have become, and they keep that."""
     own = trained.predict(["one", "two"], evaluator(base), beams)
     for name in ("one", "two"):
-        trained.export(name, tmp_path / name)
-        trained.pack._slots[name].parameter.data.mul_(-3.0)
-    before = trained.pack._slots["one"].parameter.clone()
+        trained._slots[name].export(tmp_path / name)
+        trained._slots[name].parameter.data.mul_(-3.0)
+    before = trained._slots["one"].parameter.clone()
     folders = {name: tmp_path / name for name in ("one", "two")}
     found = trained.predict_saved(folders, evaluator(base), beams)
     assert found == [written.predictions for written in own]
-    assert torch.equal(trained.pack._slots["one"].parameter, before)
+    assert torch.equal(trained._slots["one"].parameter, before)
 
 
 @pytest.mark.parametrize("init", ["default", "gaussian", "orthogonal"])
@@ -105,9 +105,8 @@ def test_new_slots_have_the_files_and_first_weights_that_peft_gives(
     base, recipes, tmp_path, name, init
 ):
     recipe = recipes[name].with_point({"adapter.init": init})
-    together, adapted = Together(base), AdaptedBase(base)
-    together.admit(name, recipe)
-    together.export(name, tmp_path / "packed")
+    pack, adapted = Pack(base), AdaptedBase(base)
+    pack.admit(name, recipe).export(tmp_path / "packed")
     adapted.attach(name, recipe.adapter, recipe.train.seed)
     adapted.save(name, tmp_path / "alone", recipe.model.base)
     adapted.detach(name)
@@ -124,9 +123,9 @@ def test_new_slots_have_the_files_and_first_weights_that_peft_gives(
 
 def test_the_base_is_as_it_was_between_two_steps(base, recipes, examples_of):
     layers = {path: id(module) for path, module in base.model.named_modules()}
-    together = Together(base)
-    together.admit("one", recipes["one"])
-    together.begin("one", examples_of(base, recipes["one"]))
-    together.step()
+    pack = Pack(base)
+    pack.admit("one", recipes["one"])
+    pack.begin("one", examples_of(base, recipes["one"]))
+    pack.step()
     assert {path: id(module) for path, module in base.model.named_modules()} == layers
     assert not any(parameter.requires_grad for parameter in base.model.parameters())

@@ -1,0 +1,151 @@
+"""One slot's pass through an epoch: its place in the data, and its losses."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from workers.encoding.collation import TokenizedExample
+from workers.families.base import Encoded
+from workers.measures import Meter
+from workers.packing.dropout import row_key
+from workers.packing.slot import PackedSlot
+from workers.slots.protocol import TrainedEpoch
+from workers.training.loop import (
+    Examples,
+    epoch_windows,
+    learning_rate,
+    not_finite,
+    steps_per_epoch,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlotExamples:
+    """The examples that one slot has in one micro-step."""
+
+    images: Sequence[Encoded]
+    rows: Sequence[TokenizedExample]
+    """As tokens, one for each image."""
+    keys: tuple[int, ...]
+    """For dropout, see `workers.packing.dropout.row_key`."""
+    tokens: int
+    """Learned tokens of the whole optimizer step that they are part of."""
+
+
+class Epoch:
+    """One slot's pass through one epoch, optimizer step by optimizer step."""
+
+    def __init__(self, slot: PackedSlot, examples: Examples) -> None:
+        self.slot = slot
+        self.meter = Meter(slot.parameter.device)
+        self.loss = math.nan
+        """Mean over the optimizer steps, once the epoch is over."""
+        self.error: Exception | None = None
+        """Why the slot cannot continue."""
+        self._examples = examples
+        self._train = slot.recipe.train
+        self._windows = epoch_windows(len(examples.pairs), slot.rung, self._train)
+        self._per_epoch = steps_per_epoch(len(examples.pairs), self._train)
+        self._opened: list[int] = []
+        """Examples of the optimizer step."""
+        self._window: list[int] = []
+        """Those of them that are not taken yet."""
+        self._tokens = 0
+        self._place = 0
+        """Examples of this epoch before the rest of the window."""
+        self._step = -1
+        """Optimizer step of this epoch, from 0."""
+        self._losses: list[torch.Tensor] = []
+        """Loss of each optimizer step so far, on the device."""
+        self._read: list[float] = []
+        """Those of the steps that had ended at the last look."""
+        self._open_window()
+
+    @property
+    def remaining(self) -> int:
+        """Examples before the next optimizer step; 0 once the epoch is over."""
+        return len(self._window)
+
+    @property
+    def left(self) -> float:
+        """Share of the epoch's examples that are to come."""
+        return 1.0 - self._place / len(self._examples.pairs)
+
+    def rewind(self) -> None:
+        """Take back what was taken since the last optimizer step: its gradient is lost."""
+        self._place -= len(self._opened) - len(self._window)
+        self._window = list(self._opened)
+        self._losses[-1] = torch.zeros_like(self._losses[-1])
+        self.slot.forget_gradient()
+
+    def take(self, most: int) -> SlotExamples:
+        """Return the next examples of the optimizer step: at most so many, at least one.
+
+        Raises what reading their images raises.
+        """
+        positions, self._window = self._window[:most], self._window[most:]
+        places = range(self._place, self._place + len(positions))
+        self._place += len(positions)
+        return SlotExamples(
+            images=self._examples.images(positions),
+            rows=self._examples.rows(positions),
+            keys=tuple(row_key(self._train.seed, self.slot.rung, place) for place in places),
+            tokens=self._tokens,
+        )
+
+    def add(self, loss: torch.Tensor) -> None:
+        """Add the loss of what was taken, and step where that ended an optimizer step."""
+        self._losses[-1] = self._losses[-1] + loss
+        if self._window:
+            return
+        train, slot = self._train, self.slot
+        done = slot.rung * self._per_epoch + self._step
+        rate = learning_rate(done, train.epochs * self._per_epoch, train)
+        slot.optimizer.param_groups[0]["lr"] = rate
+        if train.max_grad_norm is not None:
+            slot.clip_gradient(train.max_grad_norm)
+        slot.optimizer.step()
+        slot.forget_gradient()
+        self._open_window()
+
+    def check(self) -> None:
+        """Look at the losses since the last look, which waits for the device.
+
+        Raises `NonFiniteLossError` for the first one that is not finite.
+        """
+        losses: list[float] = torch.stack(self._losses[len(self._read) :]).tolist()
+        for step, loss in enumerate(losses, len(self._read)):
+            if not math.isfinite(loss):
+                before = self.slot.rung * self._per_epoch
+                raise not_finite(loss, before + step, self.slot.rung, self._train)
+        self._read += losses[:-1] if self.remaining else losses
+
+    def finish(self) -> None:
+        """Set the loss of the epoch, which is over, and count its rung; raises as `check` does."""
+        self.check()
+        self.loss = sum(self._read) / len(self._read)
+        self.slot.rung += 1
+
+    def trained(self) -> TrainedEpoch:
+        """Return the slot with the outcome of its epoch."""
+        return TrainedEpoch(
+            slot=self.slot,
+            loss=self.loss,
+            seconds=self.meter.seconds,
+            truncated=self._examples.truncated,
+            meter=self.meter,
+            error=self.error,
+        )
+
+    def _open_window(self) -> None:
+        """Begin the next optimizer step, if there is one left."""
+        batches = next(self._windows, None)
+        if batches is None:
+            return
+        self._step += 1
+        self._opened = [position for batch in batches for position in batch]
+        self._window = list(self._opened)
+        self._tokens = sum(len(row.target) for row in self._examples.rows(self._window))
+        self._losses.append(torch.zeros((), device=self.slot.parameter.device))
