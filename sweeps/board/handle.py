@@ -6,8 +6,10 @@ from pathlib import Path
 
 from sweeps.board import leaderboard
 from sweeps.board.leaderboard import Leaderboard, no_winner
+from sweeps.results import lease
 from sweeps.results.folder import SweepFolder
 from sweeps.spec.load import Sweep, load
+from sweeps.study.study import endings, open_study
 from sweeps.study.trials import TrialState
 from sweeps.tracking.client import Tracking
 from sweeps.tracking.sweep_run import SweepRun
@@ -39,6 +41,30 @@ class SweepHandle:
     def board(self) -> Leaderboard:
         """The leaderboard, as study and records have it now."""
         return leaderboard.read(self.sweep, self.folder)
+
+    def end_abandoned_runs(self) -> list[str]:
+        """Set the runs of a sweep without a driver to their true final states; return messages.
+
+        A trial that has ended in the study ends so; any other one, and the sweep, was interrupted.
+        To be called while holding the sweep's lease: what still runs belongs to its holder.
+        """
+        runs = [run for run in self.run.trials() if run.info.status == "RUNNING"]
+        running = sorted(run.data.tags["trial.id"] for run in runs)
+        over = endings(open_study(self.sweep, self.folder)) if running else {}
+        for trial in running:
+            state, reason = over.get(trial, ("interrupted", None))
+            self.run.close_trial(trial, state, reason)
+        self.run.close_running()
+        lines = [f"ended {len(running)} runs without a driver: {', '.join(running)}"]
+        if self.run.is_running:
+            self.run.interrupt()
+            lines.append("ended the sweep's run as interrupted: its driver died")
+        return lines if running else lines[1:]
+
+
+def has_dead_driver(folder: SweepFolder) -> bool:
+    """Tell whether a driver was killed: it left its file."""
+    return lease.read(folder) is not None and lease.living(folder) is None
 
 
 def best_adapter(folder: SweepFolder, board: Leaderboard) -> tuple[TrialState, Path]:

@@ -13,11 +13,14 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from sweeps.board.front_view import FRONT
 from sweeps.board.standings import INTERVAL, VS_BEST
+from sweeps.spec import plugins
 from sweeps.spec.load import Sweep
 from sweeps.spec.objectives import LOSS
 from sweeps.tracking.client import children_of, now
 from sweeps.tracking.sweep_run import SweepRun
+from sweeps.tracking.trial_run import EXAMPLE_IMAGES, LINEAGE
 from workers.measures import reported_as
 from workers.redaction import redact
 
@@ -41,6 +44,25 @@ class Links:
     """The sweep's own run: its file, its note."""
     model: str | None
     """The registered model; None when nothing is registered."""
+
+
+def publish(sweep: Sweep, parent: SweepRun) -> None:
+    """Save the view of the trials of a sweep, whose run is `parent`: its columns and charts."""
+    search = sweep.search
+    tags = [FRONT] if len(search.objectives) > 1 else []
+    tags += ["trial.violates"] if search.constraints else []
+    tags += [LINEAGE] if plugins.scheduler(sweep.schedule.name).CHANGES else []
+    publish_view(
+        parent,
+        list(search.space),
+        logarithmic=sweep.logarithmic_fields(),
+        objective=search.objective.metric,
+        mode=search.objective.mode,
+        metrics=list(dict.fromkeys([*search.quantities, *sweep.outputs()]))[1:],
+        conditional=[path for path, domain in search.space.items() if domain.when],
+        examples={f"examples/{number}": sweep.train.epochs for number in range(EXAMPLE_IMAGES)},
+        tags=tags,
+    )
 
 
 def publish_view(

@@ -5,8 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from sweeps.board import abandoned
-from sweeps.board.handle import SweepHandle
+from sweeps.board.handle import SweepHandle, has_dead_driver
 from sweeps.board.standings import record_standings
 from sweeps.pages.report import publish
 from sweeps.results import lease
@@ -47,7 +46,7 @@ def _sync(folder: SweepFolder, results: Path, console: Console) -> int:
         return WAITS
     with nullcontext() if driven else lease.held(folder):
         sent = earlier.run.publisher.publish(again=True)
-        ended = [] if driven else abandoned.end(earlier)
+        ended = [] if driven else earlier.end_abandoned_runs()
     console.print(f"{folder.sweep_id}: {sent} entries sent to {earlier.run.tracking.address}")
     for line in [*ended, *waiting(folder).lines()]:
         console.print(f"{folder.sweep_id}: {line}", soft_wrap=True)
@@ -70,4 +69,4 @@ def _publish(earlier: SweepHandle, console: Console) -> None:
 
 
 def _needs(folder: SweepFolder) -> bool:
-    return bool(waiting(folder).count) or abandoned.has_dead_driver(folder)
+    return bool(waiting(folder).count) or has_dead_driver(folder)

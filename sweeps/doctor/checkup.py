@@ -5,8 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from sweeps.board import abandoned
-from sweeps.board.handle import SweepHandle
+from sweeps.board.handle import SweepHandle, has_dead_driver
 from sweeps.doctor.agreement import OnDisk, Tracked, differences
 from sweeps.doctor.check import line
 from sweeps.promotion.registry import check_adapter
@@ -29,10 +28,10 @@ def compare_records(sweep_id: str, results: Path, console: Console) -> int:
     """
     earlier = SweepHandle.find(results, sweep_id)
     folder, dead_driver = earlier.folder, None
-    if abandoned.has_dead_driver(folder):
+    if has_dead_driver(folder):
         dead_driver = str(lease.read(folder))
         with lease.held(folder):
-            for reason in abandoned.end(earlier):
+            for reason in earlier.end_abandoned_runs():
                 console.print(reason, soft_wrap=True)
     trials = trial_states(earlier.sweep, folder)
     disk = _on_disk(earlier, trials, dead_driver)

@@ -9,7 +9,7 @@ from typing import Any
 from sweeps.board.handle import SweepHandle
 from sweeps.driver import requests
 from sweeps.driver.progress import Progress
-from sweeps.driver.supervise import interrupt
+from sweeps.driver.signals import interrupt
 from sweeps.results import inbox
 from sweeps.results.inbox import Answer, Kind, Request
 from sweeps.spec import starts

@@ -7,15 +7,14 @@ from functools import partial
 from ray import tune
 from rich.console import Console
 
-from sweeps.board import sweep_view
+from sweeps.board import view as mlflow_view
 from sweeps.board.handle import SweepHandle
 from sweeps.capacity.layout import refuse_missing_gpus
-from sweeps.driver.callbacks import Follow, KeepAcknowledged, StopRequested
+from sweeps.driver.callbacks import Follow, KeepAcknowledged, StopRequested, Supervise
 from sweeps.driver.controller import Controller
 from sweeps.driver.live import view
 from sweeps.driver.progress import Progress
 from sweeps.driver.signals import STOPS, signals_stop_tune
-from sweeps.driver.supervise import Supervise
 from sweeps.fleet import cluster
 from sweeps.fleet.callbacks import FollowCluster
 from sweeps.fleet.hosts import INTERRUPTED_SECONDS, Hosts
@@ -53,7 +52,7 @@ def search(handle: SweepHandle, console: Console) -> bool:
         say = partial(console.print, soft_wrap=True)
         hosts = Hosts(context, gpu=bool(plan.gpus_per_host), notify=say)
     try:
-        sweep_view.publish(sweep, handle.run)
+        mlflow_view.publish(sweep, handle.run)
         with refused():
             lines = hosts.start()
         for line in lines:

@@ -1,6 +1,7 @@
 """Ctrl-C and SIGTERM in a driver."""
 
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -30,3 +31,9 @@ def signals_stop_tune() -> Iterator[None]:
     finally:
         signal.signal(signal.SIGTERM, before)
         signal.signal(signal.SIGINT, ctrl_c)
+
+
+def interrupt() -> None:
+    """Stop the sweep as Ctrl-C does, where there is a main thread to stop."""
+    if threading.current_thread() is threading.main_thread():
+        signal.raise_signal(signal.SIGINT)
