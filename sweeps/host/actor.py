@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from sweeps.host import captions, opening
+from sweeps.host import opening
 from sweeps.host.context import SweepContext
 from sweeps.host.loop import HostCoroutine, HostLoop
 from sweeps.host.rung import run_rung
@@ -187,7 +187,7 @@ class HostActor:
         if not opening.lost_ownership(self._context, trial):
             self._guarded(
                 name,
-                lambda: captions.log_predictions(self._host, trial, may_wait=self._waits),
+                lambda: opening.log_predictions(self._host, trial, may_wait=self._waits),
             )
         copies.forget(self._context.folder.trial(name))
 

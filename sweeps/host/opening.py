@@ -1,9 +1,9 @@
-"""How a trial gets its slot: fresh, from another trial's state, or after its rungs on record."""
+"""How a trial gets its slot: fresh, from another trial's state, or after its rungs on record; and
+the captions that it leaves on its record."""
 
 import os
 from typing import TYPE_CHECKING
 
-from sweeps.host import captions
 from sweeps.host.context import SweepContext
 from sweeps.host.trial import OpenTrial
 from sweeps.host.trial_record import TrialRecord
@@ -11,10 +11,12 @@ from sweeps.results import best, record, segments
 from sweeps.rung_result import RungResult
 from sweeps.spec.mutable import mutable_metrics
 from sweeps.tracking import trial_run
-from sweeps.tracking.trial_run import with_log10
+from sweeps.tracking.trial_run import EXAMPLE_IMAGES, with_log10
 from sweeps.trial import Point, Start, trial_id, trial_title
+from workers.report import Prediction
 
 if TYPE_CHECKING:
+    from workers.data.sample import Sample
     from workers.host.host import Host
 
 
@@ -59,6 +61,36 @@ def lost_ownership(context: SweepContext, trial: OpenTrial) -> bool:
     return context.folder.read(context.folder.opening(trial.name)) != trial.fencing_token
 
 
+def log_predictions(host: "Host", trial: OpenTrial, *, may_wait: bool) -> None:
+    """Write the captions of a trial that leaves its slot; `may_wait`: it may come back."""
+    if not trial.predictions:
+        return
+    trial.record.log_predictions(trial.predictions, _samples(host, trial))
+    # Examples are stored once: those of a trial that only waits would stay for ever.
+    if trial.is_over or not may_wait:
+        log_examples(host, trial, trial.predictions, step=trial.recipe.train.epochs)
+
+
+def log_examples(
+    host: "Host", trial: OpenTrial, predictions: tuple[Prediction, ...], step: int
+) -> None:
+    """Write the first images with their captions."""
+    captions = {prediction.image_id: prediction.caption for prediction in predictions}
+    samples = [
+        sample
+        for sample in host.scored_samples(trial.recipe)[:EXAMPLE_IMAGES]
+        if sample.id in captions
+    ]
+    trial.record.log_examples(samples, [captions[sample.id] for sample in samples], step)
+
+
+def _samples(host: "Host", trial: OpenTrial) -> "list[Sample]":
+    """Return the images of the trial's captions: those of a rung, or of the last scoring."""
+    validation = host.data_set(trial.recipe).splits["validation"]
+    by_id = {sample.id: sample for sample in validation}
+    return [by_id[prediction.image_id] for prediction in trial.predictions]
+
+
 def _put_on_record(
     context: SweepContext, host_name: str, number: int, point: Point, start: Start | None
 ) -> OpenTrial:
@@ -101,7 +133,7 @@ def _begin(context: SweepContext, host: "Host", trial: OpenTrial, start: Start |
     scored = host.scored_samples(trial.recipe)
     trial.record.log_data(trial.recipe.data, host.data_set(trial.recipe), scored)
     trial.record.log_baseline(baseline, context.sweep.search.objective.metric)
-    captions.log_examples(host, trial, baseline.predictions, step=0)
+    log_examples(host, trial, baseline.predictions, step=0)
     if start:
         host.evict(trial.name)
         folder = context.folder.start(start.folder)
