@@ -1,6 +1,5 @@
 """What a host's device is expected to hold, with made-up readings in place of a GPU's."""
 
-from itertools import product
 
 import pytest
 import torch
@@ -160,7 +159,7 @@ def test_rows_are_halved_before_trials_are_parted_and_room_is_made_last():
 
 def test_each_try_is_smaller_until_one_trial_with_one_row_is_left():
     memory = DeviceMemory(make_room=lambda: False)
-    for current in product(range(1, 17), range(1, 65)):
+    for current in ((16, 64), (7, 1), (1, 9)):
         while smaller := memory.retreat(*current):
             assert smaller[0] * smaller[1] < current[0] * current[1]
             current = smaller
