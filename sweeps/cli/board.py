@@ -36,10 +36,7 @@ def compare(
 
 
 def print_sweep(sweep_id: str, results: Path, console: "Console") -> None:
-    """Print the leaderboard of a sweep, which fields mattered, and the links into MLflow.
-
-    Raises FileNotFoundError for an unknown sweep.
-    """
+    """Print leaderboard, fields that mattered and links; FileNotFoundError for unknown sweeps."""
     from sweeps.board.handle import SweepHandle
     from sweeps.board.standings import add_standings
     from sweeps.cli.outcome import print_leaderboard, print_links

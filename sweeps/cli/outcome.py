@@ -100,9 +100,8 @@ def _promote(
         )
         return None
     if not wanted.auto:
-        console.print(
-            f"to make the winner the champion of {wanted.model}: sweeps promote {sweep_id}"
-        )
+        how = f"sweeps promote {sweep_id}"
+        console.print(f"to make the winner the champion of {wanted.model}: {how}")
         return None
     console.print(f"\npromote.auto: {winner.title} is judged on the test images", style="bold")
     try:

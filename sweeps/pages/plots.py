@@ -108,9 +108,8 @@ def _curves(key: str, lines: Mapping[str, Curve], facts: Facts) -> str:
             title = f"{trial}: {value:.4f} at rung {rung}"
             end = svg.dot(points[-1], colour, 2.5)
             drawn.append(svg.mark(trial, title, svg.line(points, colour), end))
-    return svg.drawing(
-        panel.width, panel.height, f"{key} of {len(lines)} trials over the rungs", *drawn
-    )
+    title = f"{key} of {len(lines)} trials over the rungs"
+    return svg.drawing(panel.width, panel.height, title, *drawn)
 
 
 def _front(board: Leaderboard, colours: Mapping[str, str]) -> str | None:

@@ -292,9 +292,8 @@ def judge(
     for name, value, limit, unit in limits:
         required = "no limit" if limit is None else f"at most {limit:g} {unit}"
         passed = limit is None or value <= limit
-        checks.append(
-            Check(name=name, passed=passed, measured=f"{value:.4g} {unit}", required=required)
-        )
+        measured = f"{value:.4g} {unit}"
+        checks.append(Check(name=name, passed=passed, measured=measured, required=required))
     return Verdict(
         challenger=challenger.title,
         champion=champion.title,

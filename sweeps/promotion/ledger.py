@@ -155,9 +155,8 @@ class Ledger:
 
     def has_version(self, version: str) -> bool:
         """Tell whether the registry has that version of the model."""
-        return (
-            get_or_none(self.tracking.client().get_model_version, self.model, version) is not None
-        )
+        get = self.tracking.client().get_model_version
+        return get_or_none(get, self.model, version) is not None
 
     def change_champion(
         self, decide: Callable[[LedgerEntry | None], LedgerEntry | None]
@@ -274,9 +273,8 @@ class Ledger:
             client.delete_experiment(experiment_id)
         found = self._run()
         if found is None:
-            raise LedgerError(
-                f"cannot make the experiment {name!r} in {self.tracking.address}"
-            ) from refused
+            where = f"{name!r} in {self.tracking.address}"
+            raise LedgerError(f"cannot make the experiment {where}") from refused
         return found
 
     def _read(self, run_id: str) -> tuple[LedgerEntry, ...]:

@@ -55,9 +55,8 @@ def promote(
             uses = evidence.count_uses(client, run_id, images, more=used)
             address = None
             if not policy.dry_run:
-                address = evidence.record_verdict(
-                    client, challenger, verdict, policy, version, uses
-                )
+                record = evidence.record_verdict
+                address = record(client, challenger, verdict, policy, version, uses)
             print_verdict(verdict, uses, console)
             if not verdict.passed:
                 return None
@@ -79,9 +78,8 @@ def promote(
 
     champion = ledger.champion()
     if entry is None and (champion is None or champion.version != version):
-        now = (
-            f"version {champion.version} stays the champion" if champion else "there is no champion"
-        )
+        stays = f"version {champion.version} stays the champion" if champion else None
+        now = stays or "there is no champion"
         console.print(f"{model} version {version} is registered, alias challenger; {now}")
         return REFUSED
     registry.remove_challenger(tracking, model, version)

@@ -90,8 +90,7 @@ def write_expected(
 
 
 def predict_served(uri: str, tracking: Tracking, requests: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return ``captions`` and ``quantization`` of the model that plain MLflow loads from `uri` in a
-    fresh process, or its ``error``."""
+    """Return captions and quantization of `uri` in a fresh process with plain MLflow, or error."""
     address = tracking.address
     done = subprocess.run(
         [sys.executable, "-P", "-c", _PROGRAM, uri],  # -P: nothing of this folder is imported

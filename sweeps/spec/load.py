@@ -86,10 +86,7 @@ def unknown(kinds: str, name: str, known: Iterable[str]) -> FileNotFoundError:
 
 
 def located(sweep: Sweep) -> Sweep:
-    """Return the sweep with its files and folders named from the root.
-
-    Hosts, and a later `sweeps resume`, may run in another folder.
-    """
+    """Return the sweep with its paths named from the root: a resume may run in another folder."""
 
     def absolute(name: str | None) -> str | None:
         """Return the path of what is on this machine; a hub name stays as it is."""
