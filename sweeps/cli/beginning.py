@@ -1,6 +1,5 @@
 """Choice of ``sweeps run`` between a new sweep and a half-finished one of the same name."""
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -63,8 +62,3 @@ def sweep_to_resume(
         return None
     changes.refuse(load(folder.spec), located(sweep), folder.sweep_id)
     return folder.sweep_id
-
-
-def prompt() -> Callable[[str], str] | None:
-    """Return the function that asks a person, or None where no terminal is."""
-    return input if sys.stdin.isatty() and sys.stdout.isatty() else None

@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sweeps.board import front_view
+from sweeps.board.handle import SweepHandle
 from sweeps.board.leaderboard import (
     Leaderboard,
     describe_tied,
@@ -20,7 +21,7 @@ from sweeps.board.leaderboard import (
 from sweeps.board.standings import record_standings
 from sweeps.board.view import sweep_links
 from sweeps.capacity import disk
-from sweeps.driver.run import Outcome, run
+from sweeps.driver.run import run
 from sweeps.pages.report import publish
 from sweeps.promotion.adapters import challenger_of
 from sweeps.promotion.gate import Policy
@@ -76,13 +77,13 @@ def run_sweep(sweep: Sweep, results: Path, resume: str | None, console: Console)
     if board.winner is None:
         console.print(f"{no_winner(board)}; the reasons stand above and in MLflow", style="red")
         return NO_WINNER
-    model = _promote(sweep, outcome, board.winner, tracked, console)
+    model = _promote(sweep, outcome.handle, board.winner, tracked, console)
     print_links(outcome.handle.run, sweep, model, console)
     return COMPLETED
 
 
 def _promote(
-    sweep: Sweep, outcome: Outcome, winner: TrialState, tracked: bool, console: Console
+    sweep: Sweep, earlier: SweepHandle, winner: TrialState, tracked: bool, console: Console
 ) -> str | None:
     """Send the winner through the gate if the file says so; return its registered model.
 
@@ -91,7 +92,7 @@ def _promote(
     wanted = sweep.promote
     if wanted is None:
         return None
-    sweep_id = outcome.handle.folder.sweep_id
+    sweep_id = earlier.folder.sweep_id
     if not tracked:
         console.print(
             f"not promoted, for the registry is MLflow's; when it is back: sweeps sync {sweep_id}, "
@@ -105,12 +106,7 @@ def _promote(
         return None
     console.print(f"\npromote.auto: {winner.title} is judged on the test images", style="bold")
     try:
-        promote(
-            challenger_of(outcome.handle, winner),
-            Policy.of(sweep),
-            outcome.handle.run.tracking,
-            console,
-        )
+        promote(challenger_of(earlier, winner), Policy.of(sweep), earlier.run.tracking, console)
     except Exception as error:  # a sweep of hours has ended: what it found is not to be lost
         reason = f"{type(error).__name__}: {error}"
         console.print(f"not promoted, it could not be judged: {reason}", style="red")
