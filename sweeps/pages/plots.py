@@ -120,9 +120,8 @@ def _front(board: Leaderboard, colours: Mapping[str, str]) -> str | None:
     up = scale_of_values(f"{board.objective} ({board.mode})", [trial.values[0] for trial in found])
     panels = []
     for number, objective in enumerate(board.further, 1):
-        across = scale_of_values(
-            f"{objective.metric} ({objective.mode})", [trial.values[number] for trial in found]
-        )
+        numbers = [trial.values[number] for trial in found]
+        across = scale_of_values(f"{objective.metric} ({objective.mode})", numbers)
         panel = svg.Panel(across=across, up=up, width=400, height=280)
         marks = []
         for trial in found:

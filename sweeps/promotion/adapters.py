@@ -126,10 +126,8 @@ def find_trial(name: str, results: Path) -> tuple[SweepHandle, TrialState]:
             scores = ", ".join(f"{one.metric} {format_score(value)}" for one, value in pairs)
             message += f"\n  {each.name}: {scores}"
         raise ValueError(message)
-    if found.violates:
-        raise ValueError(f"{trial} cannot be promoted: {found.violates}")
-    if found.score is None:
-        raise ValueError(f"{trial} cannot be promoted: it has no score")
+    if found.violates or found.score is None:
+        raise ValueError(f"{trial} cannot be promoted: {found.violates or 'it has no score'}")
     return earlier, found
 
 

@@ -66,14 +66,8 @@ class Policy(Promote):
             option = {"model": "--to", "margin": "--margin"}
             raise ValueError("; ".join(f"{option[issue.path]} {issue.text}" for issue in issues))
         objective, mode = _objective(sweep)
-        return cls(
-            **values,
-            objective=objective,
-            mode=mode,
-            approved_by=approved_by,
-            allow_new_data=allow_new_data,
-            dry_run=dry_run,
-        )
+        values |= {"approved_by": approved_by, "allow_new_data": allow_new_data, "dry_run": dry_run}
+        return cls(**values, objective=objective, mode=mode)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -317,16 +311,9 @@ def _deltas(challenger: Scored, champion: Scored, policy: Policy) -> tuple[Metri
         gain, low, high = difference.value, difference.low, difference.high
         if mode == "min":
             gain, low, high = -gain, -high, -low
-        delta = MetricDelta(
-            output=output,
-            mode=mode,
-            challenger=challenger.corpus[output],
-            champion=champion.corpus[output],
-            gain=gain,
-            low=low,
-            high=high,
-            p=difference.p,
-        )
+        scores = {"challenger": challenger.corpus[output], "champion": champion.corpus[output]}
+        gains = {"gain": gain, "low": low, "high": high, "p": difference.p}
+        delta = MetricDelta(output=output, mode=mode, **scores, **gains)
         deltas.insert(0 if output == policy.objective else len(deltas), delta)
     if not deltas or deltas[0].output != policy.objective:
         raise ValueError(f"the objective {policy.objective} is not among the scores of both sides")

@@ -141,10 +141,8 @@ def _value(loader: _Loader, node: yaml.Node, at: Keys, document: Document) -> An
     """Return the value of a node, noting its lines and repeated keys in the document."""
     document.places.setdefault(at, _location(document.source, node.start_mark))
     if isinstance(node, yaml.SequenceNode):
-        return [
-            _value(loader, item, (*at, str(index)), document)
-            for index, item in enumerate(node.value)
-        ]
+        items = enumerate(node.value)
+        return [_value(loader, item, (*at, str(index)), document) for index, item in items]
     if not isinstance(node, yaml.MappingNode):
         return loader.construct_object(node)  # type: ignore[no-untyped-call]
     values: dict[str, Any] = {}
