@@ -174,7 +174,6 @@ def contours(
     if high == low:
         low, high = low - 0.5, high + 0.5
     colours: dict[str, Any] = {"cmap": "viridis", "vmin": low, "vmax": high}
-
     figure = Figure(figsize=(_PANEL * len(pairs) + 0.8, _PANEL * 0.85), layout="constrained")
     figure.patch.set_alpha(0)
     panels = figure.subplots(1, len(pairs), squeeze=False)[0]

@@ -189,10 +189,7 @@ def model_store(results: Path) -> Tracking:
 
 
 def version_of(client: Any, source: str, address: str) -> Any:
-    """Return the version that ``models:/NAME@alias`` or ``models:/NAME/version`` names.
-
-    Raises ValueError, naming the alternatives, if there is none.
-    """
+    """Return the version that `source` names; raises ValueError, naming the alternatives."""
     match = NAMED.fullmatch(source)
     if match is None:
         raise ValueError(f"a model must be {SCHEME}NAME@alias or {SCHEME}NAME/version: {source!r}")

@@ -123,10 +123,7 @@ class HeldOut:
 
 
 def load_samples(recipe: Recipe) -> tuple[Sample, ...]:
-    """Return the test split of a recipe's data.
-
-    Raises ValueError with the fix when it has fewer than two images or one without captions.
-    """
+    """Return the test split; ValueError with the fix for under two images, or without captions."""
     from workers.data import load
 
     data_set: DataSet = load(recipe.data)

@@ -26,10 +26,7 @@ _REQUIRED = {"name": "unnamed", "model": {"base": "unnamed"}, "data": {"source":
 
 
 def read(file_or_recipe: str, overrides: Iterable[str]) -> Sweep:
-    """Read a sweep file, or the recipe of that name when there is no such file; as `load`.
-
-    Raises FileNotFoundError when there is neither.
-    """
+    """Read a sweep file, else the recipe of that name, as `load`; FileNotFoundError if neither."""
     if Path(file_or_recipe).exists():
         return load(Path(file_or_recipe), overrides)
     if "/" in file_or_recipe or file_or_recipe.endswith((".yaml", ".yml")):
@@ -111,10 +108,7 @@ def results_of(sweep: Sweep, named: str | None) -> str:
 
 
 def override(document: Document, assignments: Iterable[str]) -> None:
-    """Apply assignments such as ``adapter.rank=8`` in order; the values are YAML.
-
-    What is wrong with an assignment is added to the document's issues.
-    """
+    """Apply assignments such as ``adapter.rank=8``; what is wrong with one joins the issues."""
     for assignment in assignments:
         path, equals, text = assignment.partition("=")
         if not equals or not all(path.split(".")):
