@@ -246,8 +246,7 @@ def compare_terms(new: Terms, old: Terms | None, *, rescored: bool) -> tuple[Che
             if rescored:
                 required = "any: both were rescored"
         passed = value == then or rescored
-        check = Check(name=TERMS[part], passed=passed, measured=measured, required=required)
-        checks.append(check)
+        checks.append(Check(name=TERMS[part], passed=passed, measured=measured, required=required))
     return tuple(checks)
 
 

@@ -220,8 +220,7 @@ class Ledger:
         if version is None:
             return None
         trained = self.tracking.client().get_model_version(self.model, version).run_id
-        why = f"had the alias {CHAMPION} before there was a ledger"
-        run_id = trained or None
+        why, run_id = f"had the alias {CHAMPION} before there was a ledger", trained or None
         return LedgerEntry(kind="adoption", version=version, by=user(), why=why, run_id=run_id)
 
     def _run(self) -> str | None:
