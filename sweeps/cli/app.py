@@ -2,13 +2,14 @@
 
 import os
 import sys
+from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sweeps.cli import board, jobs, live, promotion, serving, ui
+from sweeps.cli import board, jobs, live, promotion, serving
 from sweeps.cli.arguments import (
     DriversResults,
     File,
@@ -36,28 +37,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-app.command()(serving.serve)
-app.command()(serving.caption)
-app.command()(serving.predict)
-app.command()(serving.score)
-app.command()(live.status)
-app.command()(live.stop)
-app.command()(live.pause)
-app.command("continue")(live.unpause)
-app.command()(live.add)
-app.command()(live.sync)
-app.command()(jobs.submit)
-app.command()(jobs.jobs)
-app.command()(jobs.logs)
-app.command()(jobs.shell)
-app.command()(jobs.launcher)
-app.command()(promotion.promote)
-app.command()(promotion.history)
-app.command()(promotion.rollback)
-app.command()(promotion.reconcile)
-app.command()(board.compare)
-app.command()(board.report)
-app.command()(ui.ui)
+_COMMANDS: list[Callable[..., Any]] = [
+    *(serving.serve, serving.caption, serving.predict, serving.score),
+    *(live.status, live.stop, live.pause, live.unpause, live.add, live.sync),
+    *(jobs.submit, jobs.jobs, jobs.logs, jobs.shell, jobs.launcher),
+    *(promotion.promote, promotion.history, promotion.rollback, promotion.reconcile),
+    *(board.compare, board.report, board.ui),
+]
+for _command in _COMMANDS:
+    app.command("continue" if _command is live.unpause else None)(_command)
 
 
 @app.command()
@@ -80,10 +68,11 @@ def run(
         from sweeps.cli.rehearse import rehearse as run_small
 
         raise typer.Exit(run_small(sweep, place, console()))
-    from sweeps.cli.beginning import prompt, sweep_to_resume
+    from sweeps.cli.beginning import sweep_to_resume
 
+    ask = input if sys.stdin.isatty() and sys.stdout.isatty() else None
     with refused(FileNotFoundError):
-        earlier = sweep_to_resume(sweep, place, go_on, prompt())
+        earlier = sweep_to_resume(sweep, place, go_on, ask)
     _run(sweep, place, resume=earlier)
 
 

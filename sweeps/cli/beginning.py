@@ -1,6 +1,5 @@
 """Choice of ``sweeps run`` between a new sweep and a half-finished one of the same name."""
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,10 +24,8 @@ def half_finished(sweep: Sweep, results: Path) -> tuple[SweepFolder, str] | None
         trials = trial_states(before, folder)
     except ValueError:  # of an older version, or broken: `sweeps resume` says how
         return None
-    all_trials, over = (
-        planned_trials(before, folder),
-        sum(not one.is_open for one in trials.values()),
-    )
+    all_trials = planned_trials(before, folder)
+    over = sum(not one.is_open for one in trials.values())
     state = f"{folder.sweep_id} is half-finished: {over} of {all_trials} trials have ended"
     return (folder, state) if trials and over < all_trials else None
 
@@ -46,9 +43,8 @@ def sweep_to_resume(
     found = None if resume is False else half_finished(sweep, results)
     if found is None:
         if resume:
-            raise RefusedError(
-                f"--resume: there is no half-finished sweep {sweep.name!r} in {results}"
-            )
+            missing = f"there is no half-finished sweep {sweep.name!r} in {results}"
+            raise RefusedError(f"--resume: {missing}")
         return None
     folder, state = found
     if resume is None and ask is None:
@@ -66,8 +62,3 @@ def sweep_to_resume(
         return None
     changes.refuse(load(folder.spec), located(sweep), folder.sweep_id)
     return folder.sweep_id
-
-
-def prompt() -> Callable[[str], str] | None:
-    """Return the function that asks a person, or None where no terminal is."""
-    return input if sys.stdin.isatty() and sys.stdout.isatty() else None

@@ -46,8 +46,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def unblock_interrupts() -> None:
-    """Let SIGINT through, which Ray blocks in all that it starts: a sweep stops by it, also after
-    SIGTERM or a request."""
+    """Let SIGINT through, which Ray blocks: a sweep stops by it, also on SIGTERM or a request."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 

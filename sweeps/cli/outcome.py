@@ -7,20 +7,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sweeps.board import front_view
-from sweeps.board.leaderboard import (
-    Leaderboard,
-    describe_tied,
-    format_score,
-    header,
-    no_winner,
-    row,
-    warnings,
-)
+from sweeps.board import front_view, leaderboard
+from sweeps.board.handle import SweepHandle
+from sweeps.board.leaderboard import Leaderboard
 from sweeps.board.standings import record_standings
 from sweeps.board.view import sweep_links
 from sweeps.capacity import disk
-from sweeps.driver.run import Outcome, run
+from sweeps.driver.run import run
 from sweeps.pages.report import publish
 from sweeps.promotion.adapters import challenger_of
 from sweeps.promotion.gate import Policy
@@ -45,17 +38,17 @@ def run_sweep(sweep: Sweep, results: Path, resume: str | None, console: Console)
     if short:
         console.print(f"warning: {short}", style="yellow", soft_wrap=True)
     outcome = run(sweep, results, console, resume)
-    folder, board, tracked = outcome.handle.folder, outcome.leaderboard, outcome.tracked
+    earlier, board, tracked = outcome.handle, outcome.leaderboard, outcome.tracked
+    folder, parent = earlier.folder, earlier.run
     if tracked:
         try:
-            board = outcome.handle.run.connection.attempt(
-                lambda _: record_standings(outcome.handle.run, outcome.leaderboard)
-            )
+            connection, found = parent.connection, outcome.leaderboard
+            board = connection.attempt(lambda _: record_standings(parent, found))
         except AwayError:
             tracked = False
     # Plots take seconds that an interrupted sweep does not have; `sweeps report` makes them.
     if tracked and not outcome.interrupted:
-        publish(sweep, folder, outcome.handle.run, board, console)
+        publish(sweep, folder, parent, board, console)
     print_leaderboard(board, console)
     if not tracked:
         away = (
@@ -74,15 +67,16 @@ def run_sweep(sweep: Sweep, results: Path, resume: str | None, console: Console)
         )
         return INTERRUPTED
     if board.winner is None:
-        console.print(f"{no_winner(board)}; the reasons stand above and in MLflow", style="red")
+        why = leaderboard.no_winner(board)
+        console.print(f"{why}; the reasons stand above and in MLflow", style="red")
         return NO_WINNER
-    model = _promote(sweep, outcome, board.winner, tracked, console)
-    print_links(outcome.handle.run, sweep, model, console)
+    model = _promote(sweep, earlier, board.winner, tracked, console)
+    print_links(parent, sweep, model, console)
     return COMPLETED
 
 
 def _promote(
-    sweep: Sweep, outcome: Outcome, winner: TrialState, tracked: bool, console: Console
+    sweep: Sweep, earlier: SweepHandle, winner: TrialState, tracked: bool, console: Console
 ) -> str | None:
     """Send the winner through the gate if the file says so; return its registered model.
 
@@ -91,7 +85,7 @@ def _promote(
     wanted = sweep.promote
     if wanted is None:
         return None
-    sweep_id = outcome.handle.folder.sweep_id
+    sweep_id = earlier.folder.sweep_id
     if not tracked:
         console.print(
             f"not promoted, for the registry is MLflow's; when it is back: sweeps sync {sweep_id}, "
@@ -100,18 +94,12 @@ def _promote(
         )
         return None
     if not wanted.auto:
-        console.print(
-            f"to make the winner the champion of {wanted.model}: sweeps promote {sweep_id}"
-        )
+        how = f"sweeps promote {sweep_id}"
+        console.print(f"to make the winner the champion of {wanted.model}: {how}")
         return None
     console.print(f"\npromote.auto: {winner.title} is judged on the test images", style="bold")
     try:
-        promote(
-            challenger_of(outcome.handle, winner),
-            Policy.of(sweep),
-            outcome.handle.run.tracking,
-            console,
-        )
+        promote(challenger_of(earlier, winner), Policy.of(sweep), earlier.run.tracking, console)
     except Exception as error:  # a sweep of hours has ended: what it found is not to be lost
         reason = f"{type(error).__name__}: {error}"
         console.print(f"not promoted, it could not be judged: {reason}", style="red")
@@ -144,10 +132,10 @@ def results_option(root: Path) -> str:
 def print_leaderboard(board: Leaderboard, console: Console) -> None:
     """Print the leaderboard, and which trials are not significantly different from the best."""
     console.print(table(board, console.width))
-    for line in (describe_tied(board), *board.notes):
+    for line in (leaderboard.describe_tied(board), *board.notes):
         if line:
             console.print(line, soft_wrap=True)
-    for line in warnings(board):
+    for line in leaderboard.warnings(board):
         console.print(Text(line, style="red"), soft_wrap=True)
     front_view.print_front(board, console)
 
@@ -158,14 +146,14 @@ def table(board: Leaderboard, width: int) -> Table:
     taken += _FRONT_WIDTH if board.further else 0
     metrics = board.shown[1 : max(1, (width - taken) // _METRIC_WIDTH)]
     grid = Table(box=None, pad_edge=False, header_style="bold")
-    for column in header(board, metrics):
+    for column in leaderboard.header(board, metrics):
         justify = "left" if column in ("trial", "state", "front", "vs best") else "right"
         # Where it is too narrow for all, titles go over two lines, and no digit is lost.
         grid.add_column(column, justify=justify, no_wrap=column != "trial")  # type: ignore[arg-type]
     for trial in board.trials[:_SHOWN]:
-        grid.add_row(*row(board, trial, metrics))
+        grid.add_row(*leaderboard.row(board, trial, metrics))
     if len(board.trials) > _SHOWN:
         grid.add_row(f"... and {len(board.trials) - _SHOWN} more", style="dim")
     front = [""] if board.further else []
-    grid.add_row("zero-shot", "", *front, format_score(board.zero_shot), style="dim")
+    grid.add_row("zero-shot", "", *front, leaderboard.format_score(board.zero_shot), style="dim")
     return grid

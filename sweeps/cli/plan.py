@@ -30,10 +30,7 @@ SAMPLED_POINTS = 5
 
 
 def show(sweep: Sweep, results: Path, console: Console, gpu_bytes: float | None = None) -> None:
-    """Print trials, points, hosts, memory and disk of a sweep.
-
-    `gpu_bytes` is the memory of another GPU than this machine has.
-    """
+    """Print trials, points, hosts, memory and disk; `gpu_bytes` is the memory of another GPU."""
     plan = _layout(sweep)
     refuse_gpu_budget(sweep, plan)
     for name, value in _lines(sweep, results, plan, gpu_bytes):
@@ -109,10 +106,7 @@ def _lines(
     device = "GPU" if plan.gpus_per_host else f"CPU{refused}"
     yield "hosts", f"{plan.hosts}; {device}, {plan.threads} threads each"
     there = memory.local_files(sweep)
-    named = (
-        _base(name, there.get((name, revision))) for name, revision in memory.base_names(sweep)
-    )
-    yield "base", "; ".join(named)
+    yield "base", "; ".join(_base(key[0], there.get(key)) for key in memory.base_names(sweep))
     yield from table.lines(sweep, there, table.device_of(plan, gpu_bytes))
     files = there.get((sweep.model.base, sweep.model.revision))
     room = f"below {results}, {format_bytes(retention.free(results))} free"

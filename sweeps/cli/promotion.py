@@ -52,14 +52,8 @@ def promote(
     from sweeps.promotion.promote import promote
 
     earlier, found = find_trial(trial, results)
-    policy = Policy.of(
-        earlier.sweep,
-        to=to,
-        margin=margin,
-        approved_by=approve_by,
-        allow_new_data=allow_new_data,
-        dry_run=dry_run,
-    )
+    flags = {"allow_new_data": allow_new_data, "dry_run": dry_run}
+    policy = Policy.of(earlier.sweep, to=to, margin=margin, approved_by=approve_by, **flags)
     challenger = challenger_of(earlier, found)
     raise typer.Exit(promote(challenger, policy, earlier.run.tracking, console()))
 

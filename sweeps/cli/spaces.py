@@ -53,10 +53,8 @@ def print_space(space: Space, found: Feasibility, console: Console) -> None:
         table.add_row(path, str(replace(domain, when={})), when_text(domain.when))
     console.print(table)
     console.print()
-    lines = [
-        ("rule", f"{rule}   (refuses {_percent(count / found.points)})")
-        for rule, count in found.refused.items()
-    ]
+    shares = {rule: _percent(count / found.points) for rule, count in found.refused.items()}
+    lines = [("rule", f"{rule}   (refuses {share})") for rule, share in shares.items()]
     if found.refused:
         how = "" if found.exact else f", by {found.points:,} points drawn at random"
         lines.append(("allowed", f"{_percent(found.share)} of the points{how}"))

@@ -46,10 +46,7 @@ def status_of(folder: SweepFolder) -> SweepStatus:
 
 
 def show(sweep_id: str | None, results: Path, console: Console) -> None:
-    """Print a sweep's trials, or a line for each sweep.
-
-    Raises FileNotFoundError for an unknown sweep.
-    """
+    """Print a sweep's trials, or a line for each; raises FileNotFoundError for an unknown one."""
     if sweep_id is not None:
         status = status_of(SweepFolder.find(results, sweep_id))
         console.print(table(status.progress))

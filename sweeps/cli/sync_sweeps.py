@@ -28,8 +28,7 @@ def sync_sweeps(sweep_id: str | None, results: Path, console: Console) -> int:
     needy = [folder for folder in found if _needs(folder)]
     if not needy:
         console.print("nothing waits for MLflow")
-    codes = [_sync(folder, results, console) for folder in needy]
-    return max(codes, default=SENT)
+    return max((_sync(folder, results, console) for folder in needy), default=SENT)
 
 
 def _sync(folder: SweepFolder, results: Path, console: Console) -> int:

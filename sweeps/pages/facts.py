@@ -61,12 +61,9 @@ class Facts:
         """A scale for each swept field, the most important ones first."""
         space = self.sweep.search.space
         order = dict.fromkeys([*(path for path in self.importances if path in space), *space])
-        return {
-            path: scale_of_field(
-                path, space[path], [point[path] for point in self.points.values() if path in point]
-            )
-            for path in order
-        }
+        points = self.points.values()
+        sampled = {path: [point[path] for point in points if path in point] for path in order}
+        return {path: scale_of_field(path, space[path], sampled[path]) for path in order}
 
     @property
     def values(self) -> dict[str, float]:

@@ -108,9 +108,8 @@ def _curves(key: str, lines: Mapping[str, Curve], facts: Facts) -> str:
             title = f"{trial}: {value:.4f} at rung {rung}"
             end = svg.dot(points[-1], colour, 2.5)
             drawn.append(svg.mark(trial, title, svg.line(points, colour), end))
-    return svg.drawing(
-        panel.width, panel.height, f"{key} of {len(lines)} trials over the rungs", *drawn
-    )
+    title = f"{key} of {len(lines)} trials over the rungs"
+    return svg.drawing(panel.width, panel.height, title, *drawn)
 
 
 def _front(board: Leaderboard, colours: Mapping[str, str]) -> str | None:
@@ -121,9 +120,8 @@ def _front(board: Leaderboard, colours: Mapping[str, str]) -> str | None:
     up = scale_of_values(f"{board.objective} ({board.mode})", [trial.values[0] for trial in found])
     panels = []
     for number, objective in enumerate(board.further, 1):
-        across = scale_of_values(
-            f"{objective.metric} ({objective.mode})", [trial.values[number] for trial in found]
-        )
+        numbers = [trial.values[number] for trial in found]
+        across = scale_of_values(f"{objective.metric} ({objective.mode})", numbers)
         panel = svg.Panel(across=across, up=up, width=400, height=280)
         marks = []
         for trial in found:
@@ -176,7 +174,6 @@ def contours(
     if high == low:
         low, high = low - 0.5, high + 0.5
     colours: dict[str, Any] = {"cmap": "viridis", "vmin": low, "vmax": high}
-
     figure = Figure(figsize=(_PANEL * len(pairs) + 0.8, _PANEL * 0.85), layout="constrained")
     figure.patch.set_alpha(0)
     panels = figure.subplots(1, len(pairs), squeeze=False)[0]

@@ -60,10 +60,8 @@ class Choices:
 
     def ticks(self) -> list[Tick]:
         """Return all values."""
-        return [
-            ((at + 0.5) / len(self.values), format_value(each))
-            for at, each in enumerate(self.values)
-        ]
+        count = len(self.values)
+        return [((at + 0.5) / count, format_value(each)) for at, each in enumerate(self.values)]
 
 
 Scale: TypeAlias = Numbers | Choices

@@ -57,9 +57,8 @@ def line(points: Sequence[Point], colour: str, **attributes: object) -> str:
     if len(points) == 1:
         return dot(points[0], colour)
     path = " ".join(f"{_text(x)},{_text(y)}" for x, y in points)
-    return element(
-        "polyline", points=path, fill="none", stroke=colour, stroke_width=1.6, **attributes
-    )
+    stroke = {"stroke": colour, "stroke_width": 1.6, **attributes}
+    return element("polyline", points=path, fill="none", **stroke)
 
 
 def dot(at: Point, colour: str, radius: float = 3.5) -> str:

@@ -126,10 +126,8 @@ def find_trial(name: str, results: Path) -> tuple[SweepHandle, TrialState]:
             scores = ", ".join(f"{one.metric} {format_score(value)}" for one, value in pairs)
             message += f"\n  {each.name}: {scores}"
         raise ValueError(message)
-    if found.violates:
-        raise ValueError(f"{trial} cannot be promoted: {found.violates}")
-    if found.score is None:
-        raise ValueError(f"{trial} cannot be promoted: it has no score")
+    if found.violates or found.score is None:
+        raise ValueError(f"{trial} cannot be promoted: {found.violates or 'it has no score'}")
     return earlier, found
 
 
@@ -191,10 +189,7 @@ def model_store(results: Path) -> Tracking:
 
 
 def version_of(client: Any, source: str, address: str) -> Any:
-    """Return the version that ``models:/NAME@alias`` or ``models:/NAME/version`` names.
-
-    Raises ValueError, naming the alternatives, if there is none.
-    """
+    """Return the version that `source` names; raises ValueError, naming the alternatives."""
     match = NAMED.fullmatch(source)
     if match is None:
         raise ValueError(f"a model must be {SCHEME}NAME@alias or {SCHEME}NAME/version: {source!r}")

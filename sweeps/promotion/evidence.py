@@ -123,10 +123,7 @@ class HeldOut:
 
 
 def load_samples(recipe: Recipe) -> tuple[Sample, ...]:
-    """Return the test split of a recipe's data.
-
-    Raises ValueError with the fix when it has fewer than two images or one without captions.
-    """
+    """Return the test split; ValueError with the fix for under two images, or without captions."""
     from workers.data import load
 
     data_set: DataSet = load(recipe.data)
@@ -209,20 +206,15 @@ def stored_evidence(
 
 
 def record_verdict(
-    client: Any,
-    challenger: TrainedAdapter,
-    verdict: Verdict,
-    policy: Policy,
-    number: str,
-    uses: int,
+    client: Any, adapter: TrainedAdapter, verdict: Verdict, policy: Policy, number: str, uses: int
 ) -> str:
     """Keep a verdict with the trial's run and on the page of version `number`.
 
     `uses` is how often the test images were used, now included. Returns the evidence's address.
     """
-    at, evidence, run_id = datetime.now(UTC), verdict.evidence, challenger.run_id
+    at, evidence, run_id = datetime.now(UTC), verdict.evidence, adapter.run_id
     path = f"promotion/v{number}-{at:%Y%m%dT%H%M%S.%fZ}.json"
-    address, beams = f"runs:/{run_id}/{path}", challenger.recipe.evaluate.final_beams
+    address, beams = f"runs:/{run_id}/{path}", adapter.recipe.evaluate.final_beams
     checks = [asdict(check) for check in verdict.checks]
     for check in checks:
         check["asked"] = check.pop("required")

@@ -66,14 +66,8 @@ class Policy(Promote):
             option = {"model": "--to", "margin": "--margin"}
             raise ValueError("; ".join(f"{option[issue.path]} {issue.text}" for issue in issues))
         objective, mode = _objective(sweep)
-        return cls(
-            **values,
-            objective=objective,
-            mode=mode,
-            approved_by=approved_by,
-            allow_new_data=allow_new_data,
-            dry_run=dry_run,
-        )
+        values |= {"approved_by": approved_by, "allow_new_data": allow_new_data, "dry_run": dry_run}
+        return cls(**values, objective=objective, mode=mode)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -252,8 +246,7 @@ def compare_terms(new: Terms, old: Terms | None, *, rescored: bool) -> tuple[Che
             if rescored:
                 required = "any: both were rescored"
         passed = value == then or rescored
-        check = Check(name=TERMS[part], passed=passed, measured=measured, required=required)
-        checks.append(check)
+        checks.append(Check(name=TERMS[part], passed=passed, measured=measured, required=required))
     return tuple(checks)
 
 
@@ -292,9 +285,8 @@ def judge(
     for name, value, limit, unit in limits:
         required = "no limit" if limit is None else f"at most {limit:g} {unit}"
         passed = limit is None or value <= limit
-        checks.append(
-            Check(name=name, passed=passed, measured=f"{value:.4g} {unit}", required=required)
-        )
+        measured = f"{value:.4g} {unit}"
+        checks.append(Check(name=name, passed=passed, measured=measured, required=required))
     return Verdict(
         challenger=challenger.title,
         champion=champion.title,
@@ -318,16 +310,9 @@ def _deltas(challenger: Scored, champion: Scored, policy: Policy) -> tuple[Metri
         gain, low, high = difference.value, difference.low, difference.high
         if mode == "min":
             gain, low, high = -gain, -high, -low
-        delta = MetricDelta(
-            output=output,
-            mode=mode,
-            challenger=challenger.corpus[output],
-            champion=champion.corpus[output],
-            gain=gain,
-            low=low,
-            high=high,
-            p=difference.p,
-        )
+        scores = {"challenger": challenger.corpus[output], "champion": champion.corpus[output]}
+        gains = {"gain": gain, "low": low, "high": high, "p": difference.p}
+        delta = MetricDelta(output=output, mode=mode, **scores, **gains)
         deltas.insert(0 if output == policy.objective else len(deltas), delta)
     if not deltas or deltas[0].output != policy.objective:
         raise ValueError(f"the objective {policy.objective} is not among the scores of both sides")

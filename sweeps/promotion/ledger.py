@@ -155,9 +155,8 @@ class Ledger:
 
     def has_version(self, version: str) -> bool:
         """Tell whether the registry has that version of the model."""
-        return (
-            get_or_none(self.tracking.client().get_model_version, self.model, version) is not None
-        )
+        get = self.tracking.client().get_model_version
+        return get_or_none(get, self.model, version) is not None
 
     def change_champion(
         self, decide: Callable[[LedgerEntry | None], LedgerEntry | None]
@@ -221,8 +220,7 @@ class Ledger:
         if version is None:
             return None
         trained = self.tracking.client().get_model_version(self.model, version).run_id
-        why = f"had the alias {CHAMPION} before there was a ledger"
-        run_id = trained or None
+        why, run_id = f"had the alias {CHAMPION} before there was a ledger", trained or None
         return LedgerEntry(kind="adoption", version=version, by=user(), why=why, run_id=run_id)
 
     def _run(self) -> str | None:
@@ -274,9 +272,8 @@ class Ledger:
             client.delete_experiment(experiment_id)
         found = self._run()
         if found is None:
-            raise LedgerError(
-                f"cannot make the experiment {name!r} in {self.tracking.address}"
-            ) from refused
+            where = f"{name!r} in {self.tracking.address}"
+            raise LedgerError(f"cannot make the experiment {where}") from refused
         return found
 
     def _read(self, run_id: str) -> tuple[LedgerEntry, ...]:

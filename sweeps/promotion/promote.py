@@ -10,7 +10,7 @@ from rich.table import Table
 from sweeps import names
 from sweeps.promotion import evidence, gate, registry
 from sweeps.promotion.adapters import SCHEME, TrainedAdapter, fetch_registered
-from sweeps.promotion.evidence import HeldOut
+from sweeps.promotion.evidence import HeldOut, record_verdict
 from sweeps.promotion.gate import Check, Evidence, Policy, Verdict
 from sweeps.promotion.ledger import Ledger, LedgerEntry
 from sweeps.tracking.client import Tracking, user
@@ -55,9 +55,7 @@ def promote(
             uses = evidence.count_uses(client, run_id, images, more=used)
             address = None
             if not policy.dry_run:
-                address = evidence.record_verdict(
-                    client, challenger, verdict, policy, version, uses
-                )
+                address = record_verdict(client, challenger, verdict, policy, version, uses)
             print_verdict(verdict, uses, console)
             if not verdict.passed:
                 return None
@@ -79,9 +77,8 @@ def promote(
 
     champion = ledger.champion()
     if entry is None and (champion is None or champion.version != version):
-        now = (
-            f"version {champion.version} stays the champion" if champion else "there is no champion"
-        )
+        stays = f"version {champion.version} stays the champion" if champion else None
+        now = stays or "there is no champion"
         console.print(f"{model} version {version} is registered, alias challenger; {now}")
         return REFUSED
     registry.remove_challenger(tracking, model, version)

@@ -98,8 +98,7 @@ def digest_weights(adapter: Path) -> str:
 def remove_challenger(tracking: Tracking, name: str, version: str) -> None:
     """Remove the alias of the challenger from a version, unless another one has it now."""
     client = tracking.client()
-    aliases = client.get_registered_model(name).aliases
-    if str(aliases.get(CHALLENGER)) == version:
+    if str(client.get_registered_model(name).aliases.get(CHALLENGER)) == version:
         client.delete_registered_model_alias(name, CHALLENGER)
 
 

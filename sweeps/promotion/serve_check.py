@@ -62,24 +62,19 @@ def write_expected(
     from workers.families.prompts import Asking
     from workers.models.adapters import read_weights, unloaded_weights
 
-    family, asking = adapted.base.family, Asking(task=recipe.task, prompt=recipe.prompt)
+    base, asking = adapted.base, Asking(task=recipe.task, prompt=recipe.prompt)
     tokens = min(recipe.evaluate.max_new_tokens, _MAX_TOKENS)
     chosen, images, requests = samples[:IMAGES], [], []
     for sample in chosen:
         image, file = sample.open().copy(), io.BytesIO()
         image.thumbnail((_MAX_SIDE, _MAX_SIDE))
         image.save(file, "PNG")  # without loss: both sides see the same pixels
-        images.append(family.encode(adapted.base, image))
+        images.append(base.family.encode(base, image))
         encoded = base64.b64encode(file.getvalue()).decode()
         requests.append({"image": encoded, "max_new_tokens": tokens, "question": sample.question})
-    captions = generate(
-        adapted.base,
-        adapted.model,
-        images,
-        [asking.about(family, sample.question, sample.id) for sample in chosen],
-        beams=recipe.evaluate.final_beams,
-        max_new_tokens=tokens,
-    )
+    asked = [asking.about(base.family, sample.question, sample.id) for sample in chosen]
+    beams = recipe.evaluate.final_beams
+    captions = generate(base, adapted.model, images, asked, beams=beams, max_new_tokens=tokens)
     return ExpectedCaptions(
         requests=requests,
         captions=dict(zip((sample.id for sample in chosen), captions, strict=True)),
@@ -90,16 +85,12 @@ def write_expected(
 
 
 def predict_served(uri: str, tracking: Tracking, requests: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return ``captions`` and ``quantization`` of the model that plain MLflow loads from `uri` in a
-    fresh process, or its ``error``."""
-    address = tracking.address
+    """Return captions and quantization of `uri` in a fresh process with plain MLflow, or error."""
+    address, asked = tracking.address, json.dumps(requests)
+    env = {**os.environ, "MLFLOW_TRACKING_URI": address, "MLFLOW_REGISTRY_URI": address}
+    command = [sys.executable, "-P", "-c", _PROGRAM, uri]  # -P: nothing of this folder is imported
     done = subprocess.run(
-        [sys.executable, "-P", "-c", _PROGRAM, uri],  # -P: nothing of this folder is imported
-        input=json.dumps(requests),
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "MLFLOW_TRACKING_URI": address, "MLFLOW_REGISTRY_URI": address},
+        command, input=asked, capture_output=True, text=True, check=False, env=env
     )
     if done.returncode:
         lines = done.stderr.strip().splitlines() or [f"Python ended with {done.returncode}"]

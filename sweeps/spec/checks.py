@@ -58,9 +58,16 @@ def cross_issues(
             found += check(sweep)
     for key in _READERS:
         found += _rule_issues(sweep, values, key)
-    if not known and not found:
-        found += _contradictions(sweep)
-    return tuple(found)
+    if known or found or not sweep.search.all_rules:
+        return tuple(found)
+    share = feasibility(sweep)
+    if share.allowed:
+        return ()
+    most, count = max(share.refused.items(), key=lambda item: item[1])
+    points = f"all {share.points} points" if share.exact else f"{share.points} points drawn"
+    must = f"must allow some point: of {points}, none keeps every rule; most, {count}, "
+    at = ("search", "rules" if sweep.search.rules else "forbidden")
+    return (Issue(at, f"{must}are refused by {most}"),)
 
 
 def feasibility(sweep: Sweep) -> Feasibility:
@@ -181,20 +188,6 @@ def _rule_issues(sweep: Sweep, values: Mapping[str, Any], key: str) -> Iterator[
             if path in fixed:
                 issues += _value_issues(sweep, path, bad)
         yield from (issue.below("search", key, str(index)) for issue in issues)
-
-
-def _contradictions(sweep: Sweep) -> Iterator[Issue]:
-    if not sweep.search.all_rules:
-        return
-    found = feasibility(sweep)
-    if not found.allowed:
-        most, count = max(found.refused.items(), key=lambda item: item[1])
-        points = f"all {found.points} points" if found.exact else f"{found.points} points drawn"
-        yield Issue(
-            ("search", "rules" if sweep.search.rules else "forbidden"),
-            f"must allow some point: of {points}, none keeps every rule; "
-            f"most, {count}, are refused by {most}",
-        )
 
 
 _EPOCHS = (("train", "epochs"), (*_SPACE, "train.epochs"))

@@ -26,10 +26,7 @@ _REQUIRED = {"name": "unnamed", "model": {"base": "unnamed"}, "data": {"source":
 
 
 def read(file_or_recipe: str, overrides: Iterable[str]) -> Sweep:
-    """Read a sweep file, or the recipe of that name when there is no such file; as `load`.
-
-    Raises FileNotFoundError when there is neither.
-    """
+    """Read a sweep file, else the recipe of that name, as `load`; FileNotFoundError if neither."""
     if Path(file_or_recipe).exists():
         return load(Path(file_or_recipe), overrides)
     if "/" in file_or_recipe or file_or_recipe.endswith((".yaml", ".yml")):
@@ -86,10 +83,7 @@ def unknown(kinds: str, name: str, known: Iterable[str]) -> FileNotFoundError:
 
 
 def located(sweep: Sweep) -> Sweep:
-    """Return the sweep with its files and folders named from the root.
-
-    Hosts, and a later `sweeps resume`, may run in another folder.
-    """
+    """Return the sweep with its paths named from the root: a resume may run in another folder."""
 
     def absolute(name: str | None) -> str | None:
         """Return the path of what is on this machine; a hub name stays as it is."""
@@ -114,10 +108,7 @@ def results_of(sweep: Sweep, named: str | None) -> str:
 
 
 def override(document: Document, assignments: Iterable[str]) -> None:
-    """Apply assignments such as ``adapter.rank=8`` in order; the values are YAML.
-
-    What is wrong with an assignment is added to the document's issues.
-    """
+    """Apply assignments such as ``adapter.rank=8``; what is wrong with one joins the issues."""
     for assignment in assignments:
         path, equals, text = assignment.partition("=")
         if not equals or not all(path.split(".")):

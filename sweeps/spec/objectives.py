@@ -22,7 +22,6 @@ Mode = Literal["max", "min"]
 
 FORM = "a section with the keys metric, mode, or a list of such sections"
 
-
 DIRECTIONS: dict[str, Mode] = {
     output: metric.direction
     for metric in METRICS.values()

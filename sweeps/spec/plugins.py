@@ -33,10 +33,7 @@ def scheduler(name: str) -> Any:
 
 
 def options(plugin: Any) -> type[Section]:
-    """Return the section of options of a sampler or scheduler, given its module.
-
-    It has a field for each keyword-only parameter of the module's `make`.
-    """
+    """Return the options of a sampler or scheduler: the keyword-only parameters of its `make`."""
     fields: dict[str, Any] = {
         parameter.name: (parameter.annotation, parameter.default)
         for parameter in signature(plugin.make).parameters.values()

@@ -25,10 +25,8 @@ class SpecError(RefusedError):
 
     def __init__(self, *issues: Issue, source: str = "") -> None:
         named = Location(source) if source else None
-        found = [
-            replace(_redacted(issue), location=issue.location or named)
-            for issue in sorted(issues, key=_order)
-        ]
+        ordered = sorted(issues, key=_order)
+        found = [replace(_redacted(each), location=each.location or named) for each in ordered]
         self.issues = tuple(dict.fromkeys(found))
         super().__init__(*self.issues)
 

@@ -102,10 +102,7 @@ def variables(address: str) -> list[str]:
 
 
 def expanded(address: str) -> str:
-    """Return an address with the variables of the environment put in.
-
-    Raises ValueError for one that is not set.
-    """
+    """Return an address with its variables replaced; raises ValueError for one that is not set."""
     for name in variables(address):
         if name not in os.environ:
             raise ValueError(

@@ -128,10 +128,7 @@ def _value(data: Any, keys: Keys) -> Any:
 
 
 def _replace(data: Any, keys: Keys, required: Any) -> bool:
-    """Drop the innermost part of `data` on the way along `keys`, or add what is required there.
-
-    Returns whether anything changed.
-    """
+    """Drop the innermost part along `keys`, or add what is required there; tell if it did."""
     section, last = None, ""
     for key in keys:
         if not isinstance(data, dict):

@@ -17,8 +17,7 @@ from sweeps.spec.problems import SpecError
 OVERRIDE = "--set"
 """Source of values from the command line."""
 _EMBEDDED = ("metadata", "sweep")
-"""Keys down to the sweep in a Ray cluster file: Ray's schema allows no further key at the top, but
-leaves ``metadata`` to the user."""
+"""Keys down to the sweep in a Ray cluster file, whose schema leaves ``metadata`` to the user."""
 _CLUSTER_KEYS = frozenset({"cluster_name", "provider"})
 """Keys that Ray requires of a cluster file and no sweep file has."""
 
@@ -122,10 +121,9 @@ def read_text(text: str, source: str, at: Keys = ()) -> Document:
         document.values = None if node is None else _value(loader, node, at, document)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-        must = (
-            f"must be valid YAML: {getattr(error, 'problem', None) or str(error).splitlines()[0]}"
-        )
-        raise SpecError(Issue(at, must, location=_location(source, mark))) from None
+        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        issue = Issue(at, f"must be valid YAML: {problem}", location=_location(source, mark))
+        raise SpecError(issue) from None
     finally:
         if loader is not None:
             loader.dispose()
@@ -143,10 +141,8 @@ def _value(loader: _Loader, node: yaml.Node, at: Keys, document: Document) -> An
     """Return the value of a node, noting its lines and repeated keys in the document."""
     document.places.setdefault(at, _location(document.source, node.start_mark))
     if isinstance(node, yaml.SequenceNode):
-        return [
-            _value(loader, item, (*at, str(index)), document)
-            for index, item in enumerate(node.value)
-        ]
+        items = enumerate(node.value)
+        return [_value(loader, item, (*at, str(index)), document) for index, item in items]
     if not isinstance(node, yaml.MappingNode):
         return loader.construct_object(node)  # type: ignore[no-untyped-call]
     values: dict[str, Any] = {}
