@@ -15,8 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sweeps.driver import events
-from sweeps.jobs.parcel import INPUTS, SPEC
-from sweeps.jobs.received import prune_inputs, refuse_absent, store_inputs
+from sweeps.jobs.parcel import INPUTS, SPEC, prune_inputs, refuse_absent, store_inputs
 from sweeps.spec.load import load
 from sweeps.spec.problems import RefusedError, refused, report_refusal
 from sweeps.storage import places

@@ -16,8 +16,7 @@ from sweeps.driver.live import view
 from sweeps.driver.progress import Progress
 from sweeps.driver.signals import STOPS, signals_stop_tune
 from sweeps.fleet import cluster
-from sweeps.fleet.callbacks import FollowCluster
-from sweeps.fleet.hosts import INTERRUPTED_SECONDS, Hosts
+from sweeps.fleet.hosts import INTERRUPTED_SECONDS, FollowCluster, Hosts
 from sweeps.fleet.starting import beside_driver
 from sweeps.fleet.trainable import TrialTrainable
 from sweeps.host.context import SweepContext

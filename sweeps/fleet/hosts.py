@@ -1,20 +1,23 @@
-"""The hosts of one sweep: on every node that Ray has, and gone with the nodes that leave."""
+"""The hosts of one sweep: on every node that Ray has, gone with nodes that leave and at its end."""
 
+import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
+from types import FrameType
 from typing import Any
 
 import ray
+from ray import tune
+from ray.tune.experiment import Trial
 
 from sweeps.capacity.memory import Needs, hosts_that_fit
 from sweeps.fleet import cluster, scorer
 from sweeps.fleet import nodes as cluster_nodes
-from sweeps.fleet.membership import Membership
 from sweeps.fleet.nodes import FleetError, Node
-from sweeps.fleet.probe import Probe
+from sweeps.fleet.probe import Membership, Probe
 from sweeps.fleet.starting import HostHandle, died, reason, start_fleet, start_host
 from sweeps.host.context import SweepContext
 from workers.memory.footprint import largest
@@ -31,15 +34,13 @@ INTERRUPTED_SECONDS = 2.0
 _CALM_SECONDS = 30.0
 """So long it may still write when all trials have ended."""
 _SCORER_SECONDS = 1.0
+RETAIN_SECONDS = 10.0
 
 
 class Hosts:
     """Starts a sweep's hosts, follows the cluster, and keeps the fleet's actor up to date.
 
-    Args:
-        context: the sweep.
-        gpu: whether hosts train on GPUs.
-        notify: prints a line for the user of the driver.
+    With `gpu`, hosts train on GPUs; `notify` prints a line for the user of the driver.
     """
 
     def __init__(self, context: SweepContext, *, gpu: bool, notify: Callable[[str], None]) -> None:
@@ -220,3 +221,39 @@ class Hosts:
         """Let the fleet know what a host offers now; trials that it has stay where they are."""
         room = host.update_room(self._context.sweep, gpu=self._gpu)
         ray.get(self._fleet.add.remote(host.name, room))
+
+
+class FollowCluster(tune.Callback):
+    """Tune's callback: looks after hosts between the events of trials, and stops them on Ctrl-C.
+
+    Tune waits for the rungs in flight, which may take hours; once their hosts are gone, they have
+    ended. What they have not reported is trained again when the sweep resumes.
+    """
+
+    def __init__(self, hosts: Hosts) -> None:
+        self._hosts = hosts
+        self._retained = time.monotonic()
+
+    def setup(self, *args: Any, **info: Any) -> None:
+        """Handle Ctrl-C together with Tune, whose handler is in place by now."""
+        if threading.current_thread() is not threading.main_thread():
+            return  # a program that embeds the driver handles signals itself
+        handler = signal.getsignal(signal.SIGINT)
+
+        def stop_hosts(number: int, frame: FrameType | None) -> None:
+            if callable(handler):
+                handler(number, frame)
+            stop = threading.Thread(
+                target=self._hosts.stop, args=(INTERRUPTED_SECONDS,), daemon=True
+            )
+            stop.start()
+
+        signal.signal(signal.SIGINT, stop_hosts)
+
+    def on_step_begin(self, iteration: int, trials: Sequence[Any], **_: Any) -> None:
+        """Look at the cluster, and free the slots of trials whose processes have died."""
+        self._hosts.follow()
+        if time.monotonic() - self._retained > RETAIN_SECONDS:
+            self._retained = time.monotonic()
+            live = [trial for trial in trials if trial.status in (Trial.PENDING, Trial.RUNNING)]
+            self._hosts.retain([trial.config["number"] for trial in live])

@@ -110,17 +110,14 @@ def _blocked(path: str) -> Iterator[tuple[str, str]]:
     parts = PurePosixPath(path).parts
     for end, part in enumerate(parts, 1):
         is_folder = end < len(parts) or path.endswith("/")
-        known, pattern = (
-            ((*NEVER, *NEVER_FOLDERS), _NEVER_FOLDERS) if is_folder else (NEVER, _NEVER)
-        )
+        pattern = _NEVER_FOLDERS if is_folder else _NEVER
         # A picture of a key is no key; contents with a private key are refused whatever the name.
-        picture = (
-            not (is_folder or part.startswith("."))
-            and PurePosixPath(part.lower()).suffix in SUFFIXES
-        )
+        is_file = not (is_folder or part.startswith("."))
+        picture = is_file and PurePosixPath(part.lower()).suffix in SUFFIXES
         if part == ".." or part in _HARMLESS or picture:
             continue
         if pattern.match(part.lower()):
+            known = (*NEVER, *NEVER_FOLDERS) if is_folder else NEVER
             name = next(each for each in known if re.match(translate(each), part.lower()))
             yield "/".join(parts[:end]) + ("/" if is_folder else ""), name
 

@@ -76,9 +76,7 @@ def submit_command(file: str, script: Path) -> str:
         found = Path(file).exists() and read_file(Path(file)).is_cluster_file()
     except SpecError:
         found = False
-    return (
-        f"ray submit {shlex.quote(file if found else UNKNOWN_CLUSTER)} {shlex.quote(str(script))}"
-    )
+    return shlex.join(("ray", "submit", file if found else UNKNOWN_CLUSTER, str(script)))
 
 
 def script_text(sweep: Sweep, results: str, command: str) -> str:
@@ -163,10 +161,8 @@ def start(launch: Launch, arguments: Sequence[str]) -> int:
         complain("\n".join(lines[-_SHOWN_LINES:]))
         complain(f"error: the driver ended with code {driver.returncode}; log: {log}")
         return driver.returncode
-    print(
-        f"{folder.sweep_id} is run by process {driver.pid} on {socket.gethostname()} and needs "
-        "this terminal no longer"
-    )
+    runner = f"process {driver.pid} on {socket.gethostname()}"
+    print(f"{folder.sweep_id} is run by {runner} and needs this terminal no longer")
     cluster = shlex.join(shlex.split(launch.command)[2:3])
     for what, command in {
         "follow its log": f"tail -n +1 -F {shlex.quote(str(log))}",

@@ -70,9 +70,8 @@ def follow(cluster: Cluster, job: Job, console: Console) -> int:
     connection is lost for good.
     """
     again = command("logs", job.id, "--follow", "--address", cluster.address)
-    live = None
-    if console.is_terminal:
-        live = Live(console=console, refresh_per_second=4, transient=True)
+    shown = console.is_terminal
+    live = Live(console=console, refresh_per_second=4, transient=True) if shown else None
     try:
         with live or nullcontext():
             asyncio.run(_tail(cluster, job.id, again, _printer(console, live)))

@@ -10,8 +10,8 @@ import torch
 
 from sweeps.serving.batcher import WAIT, Call
 from sweeps.serving.decoders import CHEAP, FEW, Decoder, Decoders, Opened
-from sweeps.serving.keeper import Keeper
 from sweeps.serving.limits import Quota
+from sweeps.serving.served import Keeper
 from workers.inference.captioner import BATCH, Captioner, Prepared
 
 IMAGES = 1024

@@ -55,13 +55,8 @@ class Decoder:
         environment = {name: os.environ[name] for name in INHERITED if name in os.environ}
         environment["PYTHONPATH"] = os.pathsep.join(map(os.path.abspath, sys.path))
         environment["MALLOC_ARENA_MAX"] = "2"  # each thread's would count against its limit
-        own = [
-            sys.executable,
-            "-P",
-            "-m",
-            "sweeps.serving.decoder",
-            *([str(folder)] * bool(folder)),
-        ]
+        own = [sys.executable, "-P", "-m", "sweeps.serving.decoder"]
+        own += [str(folder)] if folder else []
         self._process = Popen(
             own, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, env=environment, start_new_session=True
         )
@@ -138,9 +133,8 @@ class DecoderLease:
         except RuntimeError:  # no thread can start; one that is free later may still do it
             self.decoder.end()
             raise
-        job.add_done_callback(
-            lambda done: done.cancelled() or done.exception()
-        )  # it may never be read
+        # It may never be read.
+        job.add_done_callback(lambda done: done.cancelled() or done.exception())
         try:
             async with asyncio.timeout(PATIENCE):
                 return await asyncio.shield(job)

@@ -7,6 +7,7 @@ Flickr8k's ``name.jpg#0<TAB>caption``.
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -161,15 +162,11 @@ def score(task: ScoringInput, metrics: Sequence[str]) -> "Scored":
     """Return the scores; raises ChildProcessError when Java is missing or dies."""
     from workers.metrics.scorer import Scorer
 
-    scorer = None
     try:
-        scorer = Scorer(metrics, task.references, task.whole)
-        return scorer.score(task.candidates)
+        with closing(Scorer(metrics, task.references, task.whole)) as scorer:
+            return scorer.score(task.candidates)
     except RuntimeError as error:  # for a user to fix, so no traceback
         raise ChildProcessError(str(error)) from error
-    finally:
-        if scorer:
-            scorer.close()
 
 
 def per_image_text(out: Path, task: ScoringInput, scored: "Scored") -> str:

@@ -7,8 +7,8 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Collection
+from contextlib import suppress
 from typing import Any, cast
 
 import uvicorn
@@ -16,11 +16,9 @@ from rich.console import Console
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from sweeps.serving.answers import Answers
-from sweeps.serving.app import Front, make_app
+from sweeps.serving.app import AccessLog, Front, HostCheck, make_app
 from sweeps.serving.batcher import Batcher
-from sweeps.serving.keeper import Keeper
-from sweeps.serving.middleware import AccessLog, HostCheck
-from sweeps.serving.served import Registered
+from sweeps.serving.served import Keeper, Registered
 from workers.data.network import is_loopback
 
 DRAIN = 5.0
@@ -71,8 +69,14 @@ def serve(
             console.print(warning, soft_wrap=True)
         answers = Answers(keeper)
         keeper.follow()
-        with _signals_end_quietly():
+        # Ignored afterwards: uvicorn raises SIGTERM and Ctrl-C again when it has ended.
+        ending = (signal.SIGTERM, signal.SIGINT)
+        before = {number: signal.signal(number, lambda *_: None) for number in ending}
+        try:
             CaptionServer(answers, host, allowed).run(sockets=[listening])
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
         keeper.close()
         answers.close()
         keeper.batcher.close(LAST)  # a `generate` that still runs is waited for no longer
@@ -209,15 +213,3 @@ class Connection(H11Protocol):
     def _cancel(timer: asyncio.TimerHandle | None) -> None:
         if timer is not None:
             timer.cancel()  # which may be repeated
-
-
-@contextmanager
-def _signals_end_quietly() -> Iterator[None]:
-    """Ignore SIGTERM and Ctrl-C afterwards: uvicorn raises them again when it has ended."""
-    handled = (signal.SIGTERM, signal.SIGINT)
-    before = [signal.signal(number, lambda *_: None) for number in handled]
-    try:
-        yield
-    finally:
-        for number, handler in zip(handled, before, strict=True):
-            signal.signal(number, handler)

@@ -2,8 +2,8 @@ from types import SimpleNamespace
 
 from ray.tune.experiment import Trial
 
-from sweeps.fleet import callbacks
-from sweeps.fleet.callbacks import FollowCluster
+from sweeps.fleet import hosts as callbacks
+from sweeps.fleet.hosts import FollowCluster
 
 
 class Recording:

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from sweeps.cli import job
-from sweeps.jobs import received
+from sweeps.jobs import parcel as received
 from sweeps.jobs.outgoing import collect_files
 from sweeps.jobs.parcel import pack
 from sweeps.jobs.submit import Options, job_request

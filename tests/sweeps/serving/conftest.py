@@ -15,8 +15,7 @@ from sweeps.promotion import registry
 from sweeps.serving import server
 from sweeps.serving.answers import Answers
 from sweeps.serving.batcher import Batcher
-from sweeps.serving.keeper import Keeper
-from sweeps.serving.served import Registered
+from sweeps.serving.served import Keeper, Registered
 from sweeps.tracking.client import Tracking
 from sweeps.tracking.sweep_run import SweepRun
 from tests.sweeps.published import PublishedTrial

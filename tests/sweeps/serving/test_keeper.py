@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from sweeps.serving import keeper as keeper_module
+from sweeps.serving import served as keeper_module
 
 from .conftest import COLORS, NAME, encoded, picture, serving
 

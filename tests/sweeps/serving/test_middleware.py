@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from sweeps.serving import server
-from sweeps.serving.middleware import HostCheck
+from sweeps.serving.app import HostCheck
 
 
 def status(check, host, path="/model", method="GET", origin=None):
