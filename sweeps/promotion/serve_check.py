@@ -59,10 +59,10 @@ def write_expected(
 ) -> ExpectedCaptions:
     """Caption the first of the samples with the trial's adapter, as a server's batch would."""
     from workers.evaluation.generation import generate
-    from workers.families.prompts import Asking
+    from workers.families.prompts import PromptBuilder
     from workers.models.adapters import read_weights, unloaded_weights
 
-    family, asking = adapted.base.family, Asking(task=recipe.task, prompt=recipe.prompt)
+    family, prompts = adapted.base.family, PromptBuilder(task=recipe.task, prompt=recipe.prompt)
     tokens = min(recipe.evaluate.max_new_tokens, _MAX_TOKENS)
     chosen, images, requests = samples[:IMAGES], [], []
     for sample in chosen:
@@ -76,7 +76,7 @@ def write_expected(
         adapted.base,
         adapted.model,
         images,
-        [asking.about(family, sample.question, sample.id) for sample in chosen],
+        [prompts.build(family, sample.question, sample.id) for sample in chosen],
         beams=recipe.evaluate.final_beams,
         max_new_tokens=tokens,
     )

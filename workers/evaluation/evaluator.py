@@ -7,7 +7,7 @@ from workers.data.sample import Sample
 from workers.encoding.collation import Batch
 from workers.evaluation.generation import texts
 from workers.families.base import Base
-from workers.families.prompts import Asking
+from workers.families.prompts import PromptBuilder
 from workers.features.store import Store
 from workers.metrics.scorer import Scored, Scorer
 from workers.recipe import Evaluate
@@ -24,13 +24,13 @@ class Evaluator:
         samples: Sequence[Sample],
         scorer: Scorer,
         evaluate: Evaluate,
-        asking: Asking | None = None,
+        prompts: PromptBuilder | None = None,
         store: Store | None = None,
     ) -> None:
         self._base = base
         self._evaluate = evaluate
         self._scorer = scorer
-        self._examples = Examples.of(base, samples, asking, store)
+        self._examples = Examples.of(base, samples, prompts, store)
         self.samples = tuple(samples)
 
     def loss(self, model: Any) -> float:
