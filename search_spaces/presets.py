@@ -34,10 +34,7 @@ def lora() -> Preset:
     """
     return Preset(
         Space(
-            {
-                "adapter.rank": Choice((4, 8, 16, 32)),
-                "train.learning_rate": LogUniform(1e-5, 1e-3),
-            }
+            {"adapter.rank": Choice((4, 8, 16, 32)), "train.learning_rate": LogUniform(1e-5, 1e-3)}
         )
     )
 

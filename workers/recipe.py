@@ -146,6 +146,7 @@ class Train(Section):
     """Seed of the adapter's first weights, of the data order and of dropout."""
 
 
+_COCO_METRICS = ("bleu", "meteor", "rouge_l", "cider")
 _REWRITING = ("pissa", "olora", "loftq", "corda", "lora_ga")
 
 
@@ -183,12 +184,7 @@ class Adapter(Section):
 class Evaluate(Section):
     """Scoring of generated captions at each rung."""
 
-    metrics: Annotated[tuple[str, ...], Field(min_length=1, strict=False)] = (
-        "bleu",
-        "meteor",
-        "rouge_l",
-        "cider",
-    )
+    metrics: Annotated[tuple[str, ...], Field(min_length=1, strict=False)] = _COCO_METRICS
     """Names of metrics, see `workers.metrics`."""
     batch_size: Count = 16
     """Images in one batch of generation or of validation loss."""

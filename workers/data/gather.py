@@ -83,15 +83,11 @@ def gather(
     if prepare:
         prepare(chosen)
 
-    checked = in_threads(
-        partial(content_hash, decode=True), [by_image[image][0] for image in chosen]
-    )
+    opened = [by_image[image][0] for image in chosen]
+    checked = in_threads(partial(content_hash, decode=True), opened)
     broken = [str(result) for result in checked if isinstance(result, ImageError)]
-    contents = {
-        image: result
-        for image, result in zip(chosen, checked, strict=True)
-        if isinstance(result, str)
-    }
+    pairs = zip(chosen, checked, strict=True)
+    contents = {image: result for image, result in pairs if isinstance(result, str)}
     clashes: list[str] = []
     if listed is None:
         split_of = splits.by_shares(contents, data.split or Split(), data.seed)

@@ -61,9 +61,7 @@ class Family(ABC):
         """Return one image as the model takes it, mostly pixel_values (1, 3, height, width)."""
         return dict(base.processor.image_processor(images=image, return_tensors="pt"))
 
-    def image_features(
-        self, base: "Base", images: "dict[str, torch.Tensor]"
-    ) -> "Sequence[torch.Tensor]":
+    def image_features(self, base: "Base", images: Encoded) -> "Sequence[torch.Tensor]":
         """Return the output of the last of `VISION_CHAIN` for each image: (rows, tokens, width).
 
         `images` are those of `encode`, joined along their first axis.

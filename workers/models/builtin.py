@@ -32,7 +32,7 @@ class TinyBase:
 BASES = {
     "tiny:shapes": TinyBase(
         builder="workers.tiny.pretraining", version=1, parameters=181_703, bytes=736_356
-    ),
+    )
 }
 """Name in ``model.base`` -> built-in base."""
 
