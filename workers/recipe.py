@@ -52,9 +52,8 @@ class Split(Section):
 
     @model_validator(mode="after")
     def _one_kind(self) -> "Split":
-        shares = [
-            part for part in (self.train, self.validation, self.test) if not isinstance(part, str)
-        ]
+        parts = (self.train, self.validation, self.test)
+        shares = [part for part in parts if not isinstance(part, str)]
         if isinstance(self.train, str) != isinstance(self.test, str) or len(shares) == 2:
             raise ValueError("either three shares or three files that list image names")
         if sum(shares) > 1.0 + 1e-9:

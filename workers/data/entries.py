@@ -101,9 +101,8 @@ def load_entries(described: Description) -> DataSet:
     does.
     """
     data, locate = described.data, described.locator()
-    links = LinkedImages(
-        Rules(private=data.allow_private_links, redirected=data.allow_redirected_links)
-    )
+    rules = Rules(private=data.allow_private_links, redirected=data.allow_redirected_links)
+    links = LinkedImages(rules)
     candidates = []
     listed: dict[str, list[str]] = {}
     for entry in described.entries:

@@ -31,11 +31,8 @@ def load(data: Data) -> DataSet:
         name: tuple(_sample(pools[name], number, data.seed) for number in range(count))
         for name, count in counts.items()
     }
-    contents = {
-        sample.id: sha256(sample.open().tobytes()).hexdigest()
-        for samples in splits.values()
-        for sample in samples
-    }
+    samples = (sample for part in splits.values() for sample in part)
+    contents = {each.id: sha256(each.open().tobytes()).hexdigest() for each in samples}
     return DataSet(splits=splits, digest=digest(splits, contents))
 
 

@@ -69,6 +69,5 @@ class Evaluator:
 
     def score_each(self, several: Sequence[Sequence[Prediction]]) -> list[Scored]:
         """Return the metrics of several adapters' captions, over all images and of each image."""
-        return self._scorer.score_each(
-            [{p.image_id: p.caption for p in predictions} for predictions in several]
-        )
+        captions = [{p.image_id: p.caption for p in predictions} for predictions in several]
+        return self._scorer.score_each(captions)

@@ -132,11 +132,9 @@ class Base:
     def positions(self) -> int:
         """Most tokens of one sequence: the model's positions or the tokenizer's own limit."""
         text = self.model.config.get_text_config()
-        limits = (
-            getattr(text, "max_position_embeddings", None),
-            self.processor.tokenizer.model_max_length,
-        )
-        return min(limit for limit in (*limits, _NO_LIMIT) if limit is not None)
+        own = getattr(text, "max_position_embeddings", None)
+        limits = (own, self.processor.tokenizer.model_max_length, _NO_LIMIT)
+        return min(limit for limit in limits if limit is not None)
 
     def tokens(self, text: str) -> list[int]:
         """Return the tokens of a text, without special ones of the tokenizer's own."""

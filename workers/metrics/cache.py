@@ -35,10 +35,8 @@ class StatisticsCache:
         """Return the statistics of all images (images, k) by name of the metric."""
         found = {m.name: self._compute(m, candidates) for m in self._metrics if not m.alone}
         if self._cached:
-            keys = [
-                (image, *(captions[image][0] for captions in candidates.values()))
-                for image in candidates["text"]
-            ]
+            forms = candidates.values()
+            keys = [(image, *(form[image][0] for form in forms)) for image in candidates["text"]]
             self._add([key for key in keys if key not in self._rows], candidates)
             for key in keys:
                 self._rows.move_to_end(key)

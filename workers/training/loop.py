@@ -75,12 +75,8 @@ class Examples:
         Raises ValueError for a prompt that cannot be made, naming the field or the sample.
         """
         builder = builder or PromptBuilder()
-        prompts = tuple(
-            builder.build(base.family, sample.question, sample.id) for sample in samples
-        )
-        pairs = tuple(
-            (index, caption) for index, sample in enumerate(samples) for caption in sample.captions
-        )
+        prompts = tuple(builder.build(base.family, each.question, each.id) for each in samples)
+        pairs = tuple((index, text) for index, own in enumerate(samples) for text in own.captions)
         pixels = Pixels(base, samples) if store is None else Features(samples, store)
         return cls(samples=samples, pixels=pixels, prompts=prompts, pairs=pairs, _base=base)
 

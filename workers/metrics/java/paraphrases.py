@@ -160,8 +160,7 @@ def _hashes(block: bytes, starts: Places, stops: Places) -> NDArray[np.uint64]:
     lengths = stops - starts
     spare = np.clip(8 * (_WORD - lengths), 0, 63).view(np.uint64)
     first, last = words[starts + _WORD] << spare, words[stops] >> spare
-    mixed: NDArray[np.uint64] = (first * _FACTORS[0] ^ last) * _FACTORS[1] + lengths.view(
-        np.uint64
-    ) * _FACTORS[0]
+    sizes = lengths.view(np.uint64) * _FACTORS[0]
+    mixed: NDArray[np.uint64] = (first * _FACTORS[0] ^ last) * _FACTORS[1] + sizes
     mixed = (mixed ^ (mixed >> _HALF)) * _FACTORS[1]
     return mixed ^ (mixed >> _HALF)
