@@ -85,8 +85,5 @@ def _sample(pool: Sequence[Scene], number: int, seed: int) -> Sample:
     """Return image `number` of a split; a scene that comes again is drawn differently."""
     scene = pool[number % len(pool)]
     name = f"{scenes.base_caption(scene).replace(' ', '-')}-{number // len(pool)}.png"
-    return Sample(
-        id=name,
-        open=partial(scenes.draw, scene, f"{seed} {name}"),
-        captions=scenes.target_captions(scene),
-    )
+    draw = partial(scenes.draw, scene, f"{seed} {name}")
+    return Sample(id=name, open=draw, captions=scenes.target_captions(scene))

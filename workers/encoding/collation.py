@@ -57,11 +57,8 @@ def batch_of(base: Base, images: Sequence[Encoded], rows: Sequence[TokenizedExam
     padding = _padding(base)
     if base.encoder_decoder:
         before, after = [row.prompt for row in rows], [row.target for row in rows]
-        text = {
-            "input_ids": _padded(before, padding),
-            "attention_mask": _mask(before),
-            "labels": _padded(after, IGNORED),
-        }
+        ids, labels = _padded(before, padding), _padded(after, IGNORED)
+        text = {"input_ids": ids, "attention_mask": _mask(before), "labels": labels}
         return stacked(images) | text
     whole = [(*row.prompt, *row.target) for row in rows]
     learned = [(*[0] * len(row.prompt), *[1] * len(row.target)) for row in rows]
