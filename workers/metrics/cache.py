@@ -51,10 +51,8 @@ class StatisticsCache:
         """Compute the rows of new captions, those of all metrics side by side."""
         if not keys:
             return
-        some: Forms = {
-            form: {image: captions[image] for image, *_ in keys}
-            for form, captions in candidates.items()
-        }
+        images = [image for image, *_ in keys]
+        some: Forms = {form: {i: own[i] for i in images} for form, own in candidates.items()}
         parts = [self._compute(metric, some) for metric in self._cached]
         self._widths = [part.shape[1] for part in parts]
         # A view of a row would keep all rows that were computed with it.

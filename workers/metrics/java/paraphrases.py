@@ -106,9 +106,8 @@ class Phrases:
 
     def __init__(self, texts: Iterable[str]) -> None:
         block = "".join(f"{text}\n" for text in texts if text).encode()
-        hashes = np.concatenate(
-            [_hashes(block, *_runs(block, words)) for words in range(1, _LONGEST + 1)]
-        )
+        runs = (_runs(block, words) for words in range(1, _LONGEST + 1))
+        hashes = np.concatenate([_hashes(block, *run) for run in runs])
         room = _ROOM * len(np.unique(hashes))
         self._filter = np.zeros(1 << max(20, room.bit_length()), np.bool_)
         for places in self._probes(hashes):
