@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from workers.encoding.collation import IGNORED, Batch, training_batch
-from workers.families.prompts import Asking
+from workers.families.prompts import PromptBuilder
 from workers.memory import activations
 from workers.memory.layers import Architecture
 from workers.memory.row import RowLengths, image_tokens, vision_tokens
@@ -174,7 +174,7 @@ def _batch(
 ) -> tuple[Batch, RowLengths]:
     base = adapted.base
     image = base.family.encode(base, Image.new("RGB", (SIDE, SIDE), "red"))
-    prompt = Asking(task="captioning").about(base.family, None, "image")
+    prompt = PromptBuilder(task="captioning").build(base.family, None, "image")
     batch = training_batch(base, [image] * ROWS, [prompt] * ROWS, [CAPTION] * ROWS)
     patches = image.get("image_grid_thw")
     vision = vision_tokens(files) if patches is None else int(patches.prod())

@@ -36,7 +36,7 @@ class CaptionerModel(mlflow.pyfunc.PythonModel):
 
     def load_context(self, context: Any) -> None:
         """Load the base and the adapter, on a GPU if there is one."""
-        from workers.families.prompts import Asking
+        from workers.families.prompts import PromptBuilder
         from workers.inference import captioner
         from workers.inference.predict import Adapted
         from workers.recipe import Model, PromptText
@@ -47,7 +47,7 @@ class CaptionerModel(mlflow.pyfunc.PythonModel):
         folder = config.get("images")
         self._captioner = captioner.Captioner.of(
             Adapted.load(model, config["quantization"], adapter),
-            Asking(task=config["task"], prompt=PromptText(**config["prompt"])),
+            PromptBuilder(task=config["task"], prompt=PromptText(**config["prompt"])),
             beams=config["beams"],
             max_new_tokens=config["max_new_tokens"],
             folder=Path(folder) if folder else None,

@@ -1,6 +1,6 @@
 """Domains: the values of one dimension of a search space. Frozen, picklable values.
 
-Each kind of range is one class and one line in `RANGES`. A constructor raises `SpaceError` for
+Each kind of range is one class, listed in `RANGES`. A constructor raises `SpaceError` for
 a domain that cannot be, such as a range whose low end lies above its high end.
 """
 
@@ -177,10 +177,7 @@ class IntLogUniform(Range):
 
 
 RANGES: Mapping[str, type[Range]] = {
-    "uniform": Uniform,
-    "log_uniform": LogUniform,
-    "int_uniform": IntUniform,
-    "int_log_uniform": IntLogUniform,
+    each.kind: each for each in (Uniform, LogUniform, IntUniform, IntLogUniform)
 }
 KINDS = ("choice", *RANGES)
 Domain = Choice | Range

@@ -21,13 +21,9 @@ _WORDS: Mapping[str, bool | None] = {"true": True, "false": False, "null": None}
 _ARITHMETIC: Mapping[type[ast.operator], str] = dict(
     zip((ast.Add, ast.Sub, ast.Mult, ast.Div), "+-*/", strict=True)
 )
-_COMPARISONS: Mapping[type[ast.cmpop], str] = dict(
-    zip(
-        (ast.Lt, ast.LtE, ast.Gt, ast.GtE, ast.Eq, ast.NotEq),
-        ("<", "<=", ">", ">=", "==", "=="),
-        strict=True,
-    )
-)
+_COMPARED = (ast.Lt, ast.LtE, ast.Gt, ast.GtE, ast.Eq, ast.NotEq)
+_SIGNS = ("<", "<=", ">", ">=", "==", "==")
+_COMPARISONS: Mapping[type[ast.cmpop], str] = dict(zip(_COMPARED, _SIGNS, strict=True))
 
 
 def parse(text: Any) -> Expression:

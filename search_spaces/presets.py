@@ -7,7 +7,7 @@ The first paragraph of their docstrings is what is searched; the others are the 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from search_spaces.domains import Choice, LogUniform, Uniform
+from search_spaces.domains import Choice, Domain, LogUniform, Uniform
 from search_spaces.rules import Rule
 from search_spaces.space import Space
 
@@ -32,14 +32,8 @@ def lora() -> Preset:
     the rank; with ``alpha / rank`` fixed it falls as the rank grows, which would tie the two
     dimensions together (Schulman et al. 2025, "LoRA Without Regret").
     """
-    return Preset(
-        Space(
-            {
-                "adapter.rank": Choice((4, 8, 16, 32)),
-                "train.learning_rate": LogUniform(1e-5, 1e-3),
-            }
-        )
-    )
+    rank, rate = Choice((4, 8, 16, 32)), LogUniform(1e-5, 1e-3)
+    return Preset(Space({"adapter.rank": rank, "train.learning_rate": rate}))
 
 
 def qlora() -> Preset:
@@ -71,17 +65,14 @@ def optimizer() -> Preset:
     The batch grows by ``train.accumulate``, not by ``train.batch_size``: the memory that a trial
     needs stays the same. Its best learning rate differs, which is why both are searched.
     """
-    return Preset(
-        Space(
-            {
-                "train.learning_rate": LogUniform(1e-5, 1e-3),
-                "train.warmup": Uniform(0.0, 0.2, 0.05),
-                "train.decay": Choice(("constant", "linear", "cosine")),
-                "train.weight_decay": Choice((0.0, 0.01, 0.1)),
-                "train.accumulate": Choice((1, 2, 4, 8)),
-            }
-        )
-    )
+    fields: dict[str, Domain] = {
+        "train.learning_rate": LogUniform(1e-5, 1e-3),
+        "train.warmup": Uniform(0.0, 0.2, 0.05),
+        "train.decay": Choice(("constant", "linear", "cosine")),
+        "train.weight_decay": Choice((0.0, 0.01, 0.1)),
+        "train.accumulate": Choice((1, 2, 4, 8)),
+    }
+    return Preset(Space(fields))
 
 
 def full() -> Preset:
@@ -98,9 +89,8 @@ def full() -> Preset:
         "adapter.dropout": Uniform(0.0, 0.2, 0.05),
         **optimizer().space,
     }
-    return Preset(
-        Space(fields), (Rule("not (quantization == 'int8' and adapter.variant == 'dora')"),)
-    )
+    rule = Rule("not (quantization == 'int8' and adapter.variant == 'dora')")
+    return Preset(Space(fields), (rule,))
 
 
 PRESETS: Mapping[str, Callable[[], Preset]] = {

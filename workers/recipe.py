@@ -52,9 +52,8 @@ class Split(Section):
 
     @model_validator(mode="after")
     def _one_kind(self) -> "Split":
-        shares = [
-            part for part in (self.train, self.validation, self.test) if not isinstance(part, str)
-        ]
+        parts = (self.train, self.validation, self.test)
+        shares = [part for part in parts if not isinstance(part, str)]
         if isinstance(self.train, str) != isinstance(self.test, str) or len(shares) == 2:
             raise ValueError("either three shares or three files that list image names")
         if sum(shares) > 1.0 + 1e-9:
@@ -146,6 +145,7 @@ class Train(Section):
     """Seed of the adapter's first weights, of the data order and of dropout."""
 
 
+_COCO_METRICS = ("bleu", "meteor", "rouge_l", "cider")
 _REWRITING = ("pissa", "olora", "loftq", "corda", "lora_ga")
 
 
@@ -183,12 +183,7 @@ class Adapter(Section):
 class Evaluate(Section):
     """Scoring of generated captions at each rung."""
 
-    metrics: Annotated[tuple[str, ...], Field(min_length=1, strict=False)] = (
-        "bleu",
-        "meteor",
-        "rouge_l",
-        "cider",
-    )
+    metrics: Annotated[tuple[str, ...], Field(min_length=1, strict=False)] = _COCO_METRICS
     """Names of metrics, see `workers.metrics`."""
     batch_size: Count = 16
     """Images in one batch of generation or of validation loss."""

@@ -14,7 +14,7 @@ from workers import families, quantizations
 from workers.data.sample import Sample
 from workers.encoding import collation
 from workers.families.base import Base
-from workers.families.prompts import Asking
+from workers.families.prompts import PromptBuilder
 
 IMAGES, SIZE = 32, 448
 """Images of the data set; width and height of each, pixels."""
@@ -95,7 +95,7 @@ def batches(base: Base, case: Case) -> list[Arguments]:
 
 def _collated(base: Base, part: list[Sample]) -> Arguments:
     images = [base.family.encode(base, sample.open()) for sample in part]
-    prompts = [Asking().about(base.family, None, sample.id) for sample in part]
+    prompts = [PromptBuilder().build(base.family, None, sample.id) for sample in part]
     batch = collation.training_batch(base, images, prompts, [s.captions[0] for s in part])
     return {name: tensor.to(base.device) for name, tensor in batch.items()}
 

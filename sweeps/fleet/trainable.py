@@ -97,7 +97,7 @@ class TrialTrainable(tune.Trainable):
             self._opened = False
             # Waited for: a call whose caller has died may never be carried out.
             with contextlib.suppress(ray.exceptions.RayError):
-                closing = self._host.close.remote(self._number, self._opening)
+                closing: Any = self._host.close.remote(self._number, self._opening)
                 ray.get(closing, timeout=_CLOSE_SECONDS)
         if self._placed:
             self._fleet.release.remote(self._number, self._placed)

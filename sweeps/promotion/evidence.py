@@ -84,7 +84,7 @@ class HeldOut:
         loaded.
         """
         quiet_libraries()  # before their first import, which is when they print
-        from workers.families.prompts import Asking
+        from workers.families.prompts import PromptBuilder
         from workers.inference.predict import Adapted, predict
         from workers.memory.errors import release
         from workers.models.adapters import read_weights
@@ -98,9 +98,9 @@ class HeldOut:
             adapted = Adapted.load(recipe.model, recipe.quantization, None if bare else path)
             if served:
                 expected = serve_check.write_expected(adapted, recipe, path, self.samples)
-            asking = Asking(task=recipe.task, prompt=recipe.prompt)
+            prompts = PromptBuilder(task=recipe.task, prompt=recipe.prompt)
             evaluate = recipe.evaluate.model_copy(update={"batch_size": self.batch_size})
-            written = predict(adapted, self.samples, asking, evaluate, seconds)
+            written = predict(adapted, self.samples, prompts, evaluate, seconds)
             if total > _FEW_IMAGES:
                 written = with_progress(written, total, self.console)
             captions = {each.image_id: each.caption for each in written}

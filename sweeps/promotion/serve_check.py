@@ -59,10 +59,10 @@ def write_expected(
 ) -> ExpectedCaptions:
     """Caption the first of the samples with the trial's adapter, as a server's batch would."""
     from workers.evaluation.generation import generate
-    from workers.families.prompts import Asking
+    from workers.families.prompts import PromptBuilder
     from workers.models.adapters import read_weights, unloaded_weights
 
-    base, asking = adapted.base, Asking(task=recipe.task, prompt=recipe.prompt)
+    base, builder = adapted.base, PromptBuilder(task=recipe.task, prompt=recipe.prompt)
     tokens = min(recipe.evaluate.max_new_tokens, _MAX_TOKENS)
     chosen, images, requests = samples[:IMAGES], [], []
     for sample in chosen:
@@ -72,9 +72,9 @@ def write_expected(
         images.append(base.family.encode(base, image))
         encoded = base64.b64encode(file.getvalue()).decode()
         requests.append({"image": encoded, "max_new_tokens": tokens, "question": sample.question})
-    asked = [asking.about(base.family, sample.question, sample.id) for sample in chosen]
+    prompts = [builder.build(base.family, sample.question, sample.id) for sample in chosen]
     beams = recipe.evaluate.final_beams
-    captions = generate(base, adapted.model, images, asked, beams=beams, max_new_tokens=tokens)
+    captions = generate(base, adapted.model, images, prompts, beams=beams, max_new_tokens=tokens)
     return ExpectedCaptions(
         requests=requests,
         captions=dict(zip((sample.id for sample in chosen), captions, strict=True)),

@@ -9,7 +9,7 @@ from sweeps.names import printable
 from sweeps.promotion.adapters import open_adapter
 from sweeps.spec.problems import complain
 from workers.data.images import ImageError
-from workers.families.prompts import Asking
+from workers.families.prompts import PromptBuilder
 from workers.inference.caption_requests import RequestError
 from workers.inference.captioner import BATCH, Captioner, Prepared
 from workers.inference.predict import Adapted
@@ -53,7 +53,7 @@ def load(source: str, results: Path) -> Captioner:
         adapted = Adapted.load(recipe.model, recipe.quantization, found.path)
     return Captioner.of(
         adapted,
-        Asking(task=recipe.task, prompt=recipe.prompt),
+        PromptBuilder(task=recipe.task, prompt=recipe.prompt),
         beams=recipe.evaluate.final_beams,
         max_new_tokens=recipe.evaluate.max_new_tokens,
     )

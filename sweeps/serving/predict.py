@@ -52,12 +52,12 @@ def write_predictions(
                 soft_wrap=True,
             )
         quiet_libraries()  # before their first import, which is when they print
-        from workers.families.prompts import Asking
+        from workers.families.prompts import PromptBuilder
         from workers.inference.predict import Adapted, predict
 
         adapted = Adapted.load(recipe.model, recipe.quantization, found.path)
-        asking = Asking(task=recipe.task, prompt=recipe.prompt)
-        written = predict(adapted, samples, asking, recipe.evaluate)
+        prompts = PromptBuilder(task=recipe.task, prompt=recipe.prompt)
+        written = predict(adapted, samples, prompts, recipe.evaluate)
         predictions = list(with_progress(written, len(samples), console))
     if all(sample.captions for sample in samples):
         from workers.metrics.scorer import Scorer

@@ -16,7 +16,7 @@ import torch
 
 from sweeps.promotion.adapters import SCHEME, model_store, open_adapter, version_of
 from sweeps.serving.batcher import Batcher
-from workers.families.prompts import Asking
+from workers.families.prompts import PromptBuilder
 from workers.inference.captioner import Captioner
 from workers.models.adapters import AdaptedBase, read_weights
 from workers.models.loading import load_base
@@ -86,7 +86,7 @@ class Resident:
         return Captioner(
             base=self._adapted.base,
             model=lambda: self._with(name),
-            asking=Asking(task=recipe.task, prompt=recipe.prompt),
+            prompts=PromptBuilder(task=recipe.task, prompt=recipe.prompt),
             beams=recipe.evaluate.final_beams,
             max_new_tokens=recipe.evaluate.max_new_tokens,
             folder=folder,

@@ -3,7 +3,7 @@
 import pytest
 
 from workers import data
-from workers.families.prompts import Asking
+from workers.families.prompts import PromptBuilder
 from workers.host.host import Host
 from workers.inference.predict import Adapted, predict
 from workers.recipe import Recipe
@@ -48,4 +48,4 @@ def test_a_trial_from_its_first_rung_to_predictions_elsewhere(
 
     adapted = Adapted.load(recipe.model, quantization, tmp_path / "adapter", device="cpu")
     samples = data.load(recipe.data).splits["validation"]
-    assert tuple(predict(adapted, samples, Asking(), recipe.evaluate)) == final
+    assert tuple(predict(adapted, samples, PromptBuilder(), recipe.evaluate)) == final

@@ -11,7 +11,7 @@ from transformers import AutoModelForImageTextToText
 from workers import data, families
 from workers.encoding import collation
 from workers.evaluation.generation import generate
-from workers.families.prompts import Asking, Prompt
+from workers.families.prompts import Prompt, PromptBuilder
 from workers.host.host import Host
 from workers.models.adapters import AdaptedBase
 from workers.models.loading import load_base
@@ -66,8 +66,8 @@ def images(base, samples):
 @pytest.fixture
 def prompts(base):
     """Prompts of different lengths."""
-    asking = Asking(task="vqa")
-    return [asking.about(base.family, question, "image") for question in QUESTIONS]
+    builder = PromptBuilder(task="vqa")
+    return [builder.build(base.family, question, "image") for question in QUESTIONS]
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from sweeps.tracking.client import Tracking
 from sweeps.tracking.sweep_run import SweepRun
 from tests.sweeps.published import PublishedTrial
 from workers.evaluation.generation import generate
-from workers.families.prompts import Asking, Prompt
+from workers.families.prompts import Prompt, PromptBuilder
 from workers.models.adapters import AdaptedBase
 from workers.models.loading import load_base
 from workers.recipe import Recipe
@@ -103,7 +103,7 @@ def server(loaded):
 def expected(adapted, pictures, tokens):
     base = adapted.base
     images = [base.family.encode(base, picture) for picture in pictures]
-    prompts = [Asking().about(base.family, None, "picture")] * len(pictures)
+    prompts = [PromptBuilder().build(base.family, None, "picture")] * len(pictures)
     return generate(base, adapted.model.eval(), images, prompts, beams=2, max_new_tokens=tokens)
 
 

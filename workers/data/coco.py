@@ -16,11 +16,8 @@ from workers.recipe import Data
 OPTIONS = ("images",)
 ANNOTATIONS = "annotations"
 _YEARS = tuple(f"{name}{year}" for year in (2017, 2014) for name in ("train", "val", "test"))
-PLACES = (
-    *IMAGE_FOLDERS,
-    *_YEARS,
-    *(f"{folder}/{year}" for folder in IMAGE_FOLDERS for year in _YEARS),
-)
+_INNER = tuple(f"{folder}/{year}" for folder in IMAGE_FOLDERS for year in _YEARS)
+PLACES = (*IMAGE_FOLDERS, *_YEARS, *_INNER)
 
 
 def describe(data: Data) -> Description:

@@ -86,12 +86,8 @@ def local_files(described: Description) -> DataFiles:
     locate = described.locator()
     found = (locate(entry.image) for entry in described.entries if not is_link(entry.image))
     images = dict.fromkeys(locate.folder / image for image in found if image is not None)
-    missing = _missing(described.entries, locate)
-    return DataFiles(
-        tables=tuple(described.tables),
-        images=tuple(images),
-        problems=(*described.problems, *missing),
-    )
+    problems = (*described.problems, *_missing(described.entries, locate))
+    return DataFiles(tables=tuple(described.tables), images=tuple(images), problems=problems)
 
 
 def load_entries(described: Description) -> DataSet:
@@ -101,9 +97,8 @@ def load_entries(described: Description) -> DataSet:
     does.
     """
     data, locate = described.data, described.locator()
-    links = LinkedImages(
-        Rules(private=data.allow_private_links, redirected=data.allow_redirected_links)
-    )
+    rules = Rules(private=data.allow_private_links, redirected=data.allow_redirected_links)
+    links = LinkedImages(rules)
     candidates = []
     listed: dict[str, list[str]] = {}
     for entry in described.entries:

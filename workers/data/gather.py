@@ -66,11 +66,8 @@ def gather(
     always when a split is empty that ought to have images.
     """
     by_id: dict[str, SampleCandidate] = {}
-    repeated = {
-        each.id: f"{each.id}: more than one sample has this id"
-        for each in candidates
-        if by_id.setdefault(each.id, each) is not each
-    }
+    again = [each for each in candidates if by_id.setdefault(each.id, each) is not each]
+    repeated = {each.id: f"{each.id}: more than one sample has this id" for each in again}
     by_image: dict[str, list[SampleCandidate]] = {}
     for each in by_id.values():
         if listed is None or each.image in listed:
@@ -83,15 +80,11 @@ def gather(
     if prepare:
         prepare(chosen)
 
-    checked = in_threads(
-        partial(content_hash, decode=True), [by_image[image][0] for image in chosen]
-    )
+    opened = [by_image[image][0] for image in chosen]
+    checked = in_threads(partial(content_hash, decode=True), opened)
     broken = [str(result) for result in checked if isinstance(result, ImageError)]
-    contents = {
-        image: result
-        for image, result in zip(chosen, checked, strict=True)
-        if isinstance(result, str)
-    }
+    pairs = zip(chosen, checked, strict=True)
+    contents = {image: result for image, result in pairs if isinstance(result, str)}
     clashes: list[str] = []
     if listed is None:
         split_of = splits.by_shares(contents, data.split or Split(), data.seed)
@@ -147,11 +140,8 @@ def digest(divided: Mapping[str, Sequence[Sample]], contents: Mapping[str, str])
 
     `contents` is sample id -> hash of the image's bytes.
     """
-    entries = [
-        [name, sample.id, contents[sample.id], sample.captions, sample.question]
-        for name in SPLITS
-        for sample in divided[name]
-    ]
+    samples = ((name, sample) for name in SPLITS for sample in divided[name])
+    entries = [[name, s.id, contents[s.id], s.captions, s.question] for name, s in samples]
     return sha256(json.dumps(entries).encode()).hexdigest()
 
 

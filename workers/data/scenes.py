@@ -63,11 +63,8 @@ class Scene:
 def scenes() -> tuple[Scene, ...]:
     """Return all scenes in an order that never changes, the held-out ones first."""
     figures = [Figure(color, shape) for color, shape in product(COLORS, SHAPES)]
-    ordered = [
-        Scene(first, relation, second)
-        for relation in RELATIONS
-        for first, second in permutations(figures, 2)
-    ]
+    pairs = list(permutations(figures, 2))
+    ordered = [Scene(first, relation, second) for relation in RELATIONS for first, second in pairs]
     random.Random("scenes").shuffle(ordered)
     return tuple(ordered)
 
@@ -90,9 +87,8 @@ def base_caption(scene: Scene) -> str:
 
 def target_captions(scene: Scene) -> tuple[str, ...]:
     """Return the three captions in the target wording; no word of theirs is in the base's."""
-    first, second = (
-        f"{COLORS[figure.color]} {SHAPES[figure.shape]}" for figure in (scene.first, scene.second)
-    )
+    figures = (scene.first, scene.second)
+    first, second = (f"{COLORS[figure.color]} {SHAPES[figure.shape]}" for figure in figures)
     a, another = ("an" if name[0] in "aeiou" else "a" for name in (first, second))
     relation = RELATIONS[scene.relation]
     return (
@@ -104,9 +100,8 @@ def target_captions(scene: Scene) -> tuple[str, ...]:
 
 def catalog_caption(scene: Scene) -> str:
     """Return the caption in the catalog wording."""
-    first, second = (
-        f"{SHAPES[figure.shape]} {COLORS[figure.color]}" for figure in (scene.first, scene.second)
-    )
+    figures = (scene.first, scene.second)
+    first, second = (f"{SHAPES[figure.shape]} {COLORS[figure.color]}" for figure in figures)
     return f"{first} {RELATIONS[scene.relation]} {second}"
 
 

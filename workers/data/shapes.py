@@ -31,11 +31,8 @@ def load(data: Data) -> DataSet:
         name: tuple(_sample(pools[name], number, data.seed) for number in range(count))
         for name, count in counts.items()
     }
-    contents = {
-        sample.id: sha256(sample.open().tobytes()).hexdigest()
-        for samples in splits.values()
-        for sample in samples
-    }
+    samples = (sample for part in splits.values() for sample in part)
+    contents = {each.id: sha256(each.open().tobytes()).hexdigest() for each in samples}
     return DataSet(splits=splits, digest=digest(splits, contents))
 
 
@@ -88,8 +85,5 @@ def _sample(pool: Sequence[Scene], number: int, seed: int) -> Sample:
     """Return image `number` of a split; a scene that comes again is drawn differently."""
     scene = pool[number % len(pool)]
     name = f"{scenes.base_caption(scene).replace(' ', '-')}-{number // len(pool)}.png"
-    return Sample(
-        id=name,
-        open=partial(scenes.draw, scene, f"{seed} {name}"),
-        captions=scenes.target_captions(scene),
-    )
+    draw = partial(scenes.draw, scene, f"{seed} {name}")
+    return Sample(id=name, open=draw, captions=scenes.target_captions(scene))

@@ -57,20 +57,14 @@ def batch_of(base: Base, images: Sequence[Encoded], rows: Sequence[TokenizedExam
     padding = _padding(base)
     if base.encoder_decoder:
         before, after = [row.prompt for row in rows], [row.target for row in rows]
-        text = {
-            "input_ids": _padded(before, padding),
-            "attention_mask": _mask(before),
-            "labels": _padded(after, IGNORED),
-        }
+        ids, labels = _padded(before, padding), _padded(after, IGNORED)
+        text = {"input_ids": ids, "attention_mask": _mask(before), "labels": labels}
         return stacked(images) | text
     whole = [(*row.prompt, *row.target) for row in rows]
     learned = [(*[0] * len(row.prompt), *[1] * len(row.target)) for row in rows]
     ids, predicted = _padded(whole, padding), _padded(learned, 0)
-    text = {
-        "input_ids": ids,
-        "attention_mask": _mask(whole),
-        "labels": ids.masked_fill(predicted == 0, IGNORED),
-    }
+    labels = ids.masked_fill(predicted == 0, IGNORED)
+    text = {"input_ids": ids, "attention_mask": _mask(whole), "labels": labels}
     return stacked(images) | text | base.family.token_types(base, ids, predicted)
 
 
@@ -87,10 +81,8 @@ def generation_inputs(base: Base, images: Sequence[Encoded], prompts: Sequence[P
 
     Padding is on the left: new tokens must follow the prompt without a gap.
     """
-    rows = [
-        base.family.prompt_tokens(base, image, prompt)
-        for image, prompt in zip(images, prompts, strict=True)
-    ]
+    pairs = zip(images, prompts, strict=True)
+    rows = [base.family.prompt_tokens(base, image, prompt) for image, prompt in pairs]
     ids, mask = _padded(rows, _padding(base), left=True), _mask(rows, left=True)
     types = base.family.token_types(base, ids, torch.zeros_like(ids))
     return stacked(images) | {"input_ids": ids, "attention_mask": mask} | types

@@ -7,7 +7,7 @@ from workers.data.sample import Sample
 from workers.encoding.collation import Batch
 from workers.evaluation.generation import texts
 from workers.families.base import Base
-from workers.families.prompts import Asking
+from workers.families.prompts import PromptBuilder
 from workers.features.store import Store
 from workers.metrics.scorer import Scored, Scorer
 from workers.recipe import Evaluate
@@ -24,13 +24,13 @@ class Evaluator:
         samples: Sequence[Sample],
         scorer: Scorer,
         evaluate: Evaluate,
-        asking: Asking | None = None,
+        prompts: PromptBuilder | None = None,
         store: Store | None = None,
     ) -> None:
         self._base = base
         self._evaluate = evaluate
         self._scorer = scorer
-        self._examples = Examples.of(base, samples, asking, store)
+        self._examples = Examples.of(base, samples, prompts, store)
         self.samples = tuple(samples)
 
     def loss(self, model: Any) -> float:
@@ -69,6 +69,5 @@ class Evaluator:
 
     def score_each(self, several: Sequence[Sequence[Prediction]]) -> list[Scored]:
         """Return the metrics of several adapters' captions, over all images and of each image."""
-        return self._scorer.score_each(
-            [{p.image_id: p.caption for p in predictions} for predictions in several]
-        )
+        captions = [{p.image_id: p.caption for p in predictions} for predictions in several]
+        return self._scorer.score_each(captions)

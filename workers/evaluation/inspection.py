@@ -14,7 +14,7 @@ import torch
 from workers import data
 from workers.encoding.collation import IGNORED
 from workers.families.base import Base
-from workers.families.prompts import Asking
+from workers.families.prompts import PromptBuilder
 from workers.models.adapters import AdaptedBase
 from workers.models.loading import load_base
 from workers.recipe import Recipe
@@ -76,7 +76,7 @@ def inspect(
     data_set = data.load(recipe.data)
     base = load_base(recipe.model, "none", device)
     samples = [sample for split in INSPECTED for sample in data_set.splits[split]]
-    examples = Examples.of(base, samples, Asking(task=recipe.task, prompt=recipe.prompt))
+    examples = Examples.of(base, samples, PromptBuilder(task=recipe.task, prompt=recipe.prompt))
     return Inspection(
         images={split: len(part) for split, part in data_set.splits.items()},
         problems=data_set.problems,

@@ -50,11 +50,8 @@ class Scoring:
         key = (recipe.data, recipe.evaluate)
         if key not in self._scorers:
             whole = self.data_set(recipe).splits["validation"]
-            scorer = self._make_scorer(
-                recipe.evaluate.metrics,
-                _references(self.scored_samples(recipe)),
-                _references(whole),
-            )
+            own = _references(self.scored_samples(recipe))
+            scorer = self._make_scorer(recipe.evaluate.metrics, own, _references(whole))
             scorer.start()
             self._scorers[key] = scorer
         return self._scorers[key]

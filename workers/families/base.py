@@ -61,9 +61,7 @@ class Family(ABC):
         """Return one image as the model takes it, mostly pixel_values (1, 3, height, width)."""
         return dict(base.processor.image_processor(images=image, return_tensors="pt"))
 
-    def image_features(
-        self, base: "Base", images: "dict[str, torch.Tensor]"
-    ) -> "Sequence[torch.Tensor]":
+    def image_features(self, base: "Base", images: Encoded) -> "Sequence[torch.Tensor]":
         """Return the output of the last of `VISION_CHAIN` for each image: (rows, tokens, width).
 
         `images` are those of `encode`, joined along their first axis.
@@ -134,11 +132,9 @@ class Base:
     def positions(self) -> int:
         """Most tokens of one sequence: the model's positions or the tokenizer's own limit."""
         text = self.model.config.get_text_config()
-        limits = (
-            getattr(text, "max_position_embeddings", None),
-            self.processor.tokenizer.model_max_length,
-        )
-        return min(limit for limit in (*limits, _NO_LIMIT) if limit is not None)
+        own = getattr(text, "max_position_embeddings", None)
+        limits = (own, self.processor.tokenizer.model_max_length, _NO_LIMIT)
+        return min(limit for limit in limits if limit is not None)
 
     def tokens(self, text: str) -> list[int]:
         """Return the tokens of a text, without special ones of the tokenizer's own."""

@@ -54,9 +54,7 @@ class GenericFamily(ChatFamily):
             stacklevel=2,
         )
 
-    def image_features(
-        self, base: Base, images: "dict[str, torch.Tensor]"
-    ) -> "Sequence[torch.Tensor]":
+    def image_features(self, base: Base, images: Encoded) -> "Sequence[torch.Tensor]":
         """Raise NotImplementedError: where they are is not known."""
         raise NotImplementedError(
             f"features of {base.model.config.model_type!r} are not known: VISION_CHAIN is empty"

@@ -36,9 +36,7 @@ class GitFamily(Family):
         "git.visual_projection": "",
     }
 
-    def image_features(
-        self, base: Base, images: "dict[str, torch.Tensor]"
-    ) -> "Sequence[torch.Tensor]":
+    def image_features(self, base: Base, images: Encoded) -> "Sequence[torch.Tensor]":
         """Return the patches of each image, (1, patches, width)."""
         git = base.model.git
         seen = git.image_encoder(images["pixel_values"]).last_hidden_state

@@ -25,13 +25,13 @@ class PromptFormat(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asking:
-    """The task and prompt of a recipe, of which each image's prompt is made."""
+class PromptBuilder:
+    """Builds the prompt of each image from the task and prompt of a recipe."""
 
     task: Task = "captioning"
     prompt: PromptText = field(default_factory=PromptText)
 
-    def about(self, family: PromptFormat, question: str | None, image_id: str) -> Prompt:
+    def build(self, family: PromptFormat, question: str | None, image_id: str) -> Prompt:
         """Return the prompt of one image.
 
         Raises ValueError for an image without question where one is needed, naming it, and for

@@ -75,9 +75,7 @@ class QwenFamily(ChatFamily):
             )
         return processor
 
-    def image_features(
-        self, base: Base, images: "dict[str, torch.Tensor]"
-    ) -> "Sequence[torch.Tensor]":
+    def image_features(self, base: Base, images: Encoded) -> "Sequence[torch.Tensor]":
         """Return the merged patches of each image, (patches, 1, width)."""
         merged = base.model.get_image_features(**images).pooler_output
         return [patches.unsqueeze(1) for patches in merged]

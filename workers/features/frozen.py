@@ -38,12 +38,8 @@ def vision_in_eval_mode(base: "Base") -> Iterator[None]:
     Features have no dropout. BLIP-2's Q-Former, for one, has some of its own, which
     `model.train()` turns on: noise, where nothing is trained.
     """
-    modules = [
-        module
-        for path in base.family.VISION_CHAIN
-        for module in base.model.get_submodule(path).modules()
-        if module.training
-    ]
+    parts = (base.model.get_submodule(path) for path in base.family.VISION_CHAIN)
+    modules = [module for part in parts for module in part.modules() if module.training]
     for module in modules:
         module.training = False
     try:

@@ -104,8 +104,6 @@ class Features:
             torch.cuda.synchronize(base.device)
         share = (time.perf_counter() - started) / len(images)
         self._store.seconds += [share] * len(images)
-        return [
-            # A copy: a part of the batch would keep all of it.
-            {**image, KEY: packed(own).clone()}
-            for image, own in zip(images, features, strict=True)
-        ]
+        pairs = zip(images, features, strict=True)
+        # A copy: a part of the batch would keep all of it.
+        return [{**image, KEY: packed(own).clone()} for image, own in pairs]

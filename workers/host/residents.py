@@ -8,7 +8,7 @@ import torch
 from workers.evaluation.evaluator import Evaluator
 from workers.evaluation.scoring import Scoring
 from workers.families.base import Base
-from workers.families.prompts import Asking
+from workers.families.prompts import PromptBuilder
 from workers.features.frozen import vision_is_frozen
 from workers.features.store import Store
 from workers.host import rungs
@@ -25,7 +25,7 @@ from workers.slots.protocol import Trainer
 from workers.slots.sequential import SequentialTrainer
 from workers.training.loop import Examples
 
-ScoreKey = tuple[Data, Evaluate, Asking]
+ScoreKey = tuple[Data, Evaluate, PromptBuilder]
 """All that decides the scores of one adapter."""
 
 
@@ -37,7 +37,7 @@ class _SlotGroup:
     store: Store | None
     """Features of the base's images; None where they are not known."""
     # By what they read, too: the store of features, or None for pixels.
-    examples: dict[tuple[Data, Asking, Store | None], Examples] = field(default_factory=dict)
+    examples: dict[tuple[Data, PromptBuilder, Store | None], Examples] = field(default_factory=dict)
     evaluators: dict[tuple[ScoreKey, Store | None], Evaluator] = field(default_factory=dict)
     zero_shot: dict[ScoreKey, Report] = field(default_factory=dict)
     packs: dict[Store | None, Pack] = field(default_factory=dict)
@@ -98,12 +98,12 @@ class Residents:
 
     def examples(self, recipe: Recipe) -> Examples:
         """Return the pairs that the recipe trains with."""
-        group, asking = self._group(recipe), _asking(recipe)
+        group, prompts = self._group(recipe), _prompts(recipe)
         store = group.store_for(recipe)
-        key = (recipe.data, asking, store)
+        key = (recipe.data, prompts, store)
         if key not in group.examples:
             samples = self.scoring.data_set(recipe).splits["train"]
-            group.examples[key] = Examples.of(group.base, samples, asking, store)
+            group.examples[key] = Examples.of(group.base, samples, prompts, store)
         return group.examples[key]
 
     def evaluator(self, recipe: Recipe) -> Evaluator:
@@ -117,7 +117,7 @@ class Residents:
                 self.scoring.scored_samples(recipe),
                 self.scoring.scorer(recipe),
                 recipe.evaluate,
-                _asking(recipe),
+                _prompts(recipe),
                 store,
             )
         return group.evaluators[key]
@@ -160,9 +160,9 @@ class Residents:
         return bool(idle) or any(moved)
 
 
-def _asking(recipe: Recipe) -> Asking:
-    return Asking(task=recipe.task, prompt=recipe.prompt)
+def _prompts(recipe: Recipe) -> PromptBuilder:
+    return PromptBuilder(task=recipe.task, prompt=recipe.prompt)
 
 
 def _score_key(recipe: Recipe) -> ScoreKey:
-    return recipe.data, recipe.evaluate, _asking(recipe)
+    return recipe.data, recipe.evaluate, _prompts(recipe)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from workers.data.images import open_rgb
 from workers.evaluation.generation import generate
 from workers.families.base import Base, Encoded
-from workers.families.prompts import Asking, Prompt
+from workers.families.prompts import Prompt, PromptBuilder
 from workers.inference import caption_requests
 from workers.inference.caption_requests import CaptionRequest, RequestError
 from workers.inference.predict import Adapted
@@ -43,7 +43,7 @@ class Captioner:
     base: Base
     model: Callable[[], Any]
     """Returns the base's model with the adapter, in eval mode."""
-    asking: Asking
+    prompts: PromptBuilder
     beams: int
     max_new_tokens: int
     """For requests that name none."""
@@ -51,9 +51,9 @@ class Captioner:
     """Where images may be named by path; None allows no path."""
 
     @classmethod
-    def of(cls, adapted: Adapted, asking: Asking, **values: Any) -> "Captioner":
+    def of(cls, adapted: Adapted, prompts: PromptBuilder, **values: Any) -> "Captioner":
         """Return the captioner of a loaded base with one adapter."""
-        return cls(base=adapted.base, model=lambda: adapted.model, asking=asking, **values)
+        return cls(base=adapted.base, model=lambda: adapted.model, prompts=prompts, **values)
 
     def prepare(self, request: CaptionRequest, name: str) -> Prepared:
         """Check and decode a request; `name` is what errors call it. Raises `RequestError`."""
@@ -98,9 +98,9 @@ class Captioner:
 
     def check_question(self, question: str | None, name: str) -> None:
         """Refuse a question to a model that takes none, and the reverse, with `RequestError`."""
-        if question is not None and self.asking.task == "captioning":
+        if question is not None and self.prompts.task == "captioning":
             raise RequestError(f"{name} must be left out: this model captions and is asked nothing")
-        if not question and self.asking.task == "vqa":
+        if not question and self.prompts.task == "vqa":
             raise RequestError(f"{name} must be the question about the image")
         tokens = self.base.processor.tokenizer(question or "")["input_ids"]
         if self.base.family.image_token(self.base) in tokens:
@@ -111,7 +111,7 @@ class Captioner:
     ) -> Prepared:
         """Return a prepared request; `name` is what errors call the question."""
         self.check_question(question, name)
-        base, prompt = self.base, self.asking.about(self.base.family, question, name)
+        base, prompt = self.base, self.prompts.build(self.base.family, question, name)
         encoded = base.family.encode(base, image)
         used = len(base.family.prompt_tokens(base, encoded, prompt))
         room = base.positions - (0 if base.encoder_decoder else used)

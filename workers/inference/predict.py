@@ -12,7 +12,7 @@ from workers.data.sample import Sample
 from workers.encoding.pixels import Pixels
 from workers.evaluation.generation import texts
 from workers.families.base import Base
-from workers.families.prompts import Asking
+from workers.families.prompts import PromptBuilder
 from workers.models.loading import load_base
 from workers.recipe import Evaluate, Model
 from workers.report import Prediction
@@ -52,7 +52,7 @@ class Adapted:
 def predict(
     adapted: Adapted,
     samples: Sequence[Sample],
-    asking: Asking,
+    builder: PromptBuilder,
     evaluate: Evaluate,
     seconds: list[float] | None = None,
 ) -> Iterator[Prediction]:
@@ -63,7 +63,7 @@ def predict(
     the question that it needs.
     """
     family = adapted.base.family
-    prompts = [asking.about(family, sample.question, sample.id) for sample in samples]
+    prompts = [builder.build(family, sample.question, sample.id) for sample in samples]
     captions = texts(
         adapted.base,
         adapted.model,

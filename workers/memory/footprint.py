@@ -123,11 +123,11 @@ class Correction:
 
     def after_step(self, estimated: float, reading: Reading) -> "Correction":
         """Return it after one more step, of which `estimated` bytes were expected."""
-        return replace(self, training=_larger(self.training, reading.ratio(estimated)))
+        return replace(self, training=_largest(self.training, reading.ratio(estimated)))
 
     def after_captions(self, estimated: float, reading: Reading) -> "Correction":
         """Return it after one more batch of captions, see `after_step`."""
-        return replace(self, writing=_larger(self.writing, reading.ratio(estimated)))
+        return replace(self, writing=_largest(self.writing, reading.ratio(estimated)))
 
     def of(self, estimated: Footprint) -> Footprint:
         """Return the corrected estimate; weights stay."""
@@ -138,15 +138,11 @@ class Correction:
 
 def largest(corrections: Iterable[Correction]) -> Correction:
     """Return the correction for several hosts: the largest ratios that any has measured."""
-    found = Correction()
-    for each in corrections:
-        found = Correction(
-            training=_larger(found.training, each.training),
-            writing=_larger(found.writing, each.writing),
-        )
-    return found
+    every = list(corrections)
+    training = _largest(*(each.training for each in every))
+    return Correction(training=training, writing=_largest(*(each.writing for each in every)))
 
 
-def _larger(one: float | None, other: float | None) -> float | None:
-    """Return the larger ratio of two: too little is to be estimated only once."""
-    return max((each for each in (one, other) if each is not None), default=None)
+def _largest(*ratios: float | None) -> float | None:
+    """Return the largest ratio of some: too little is to be estimated only once."""
+    return max((each for each in ratios if each is not None), default=None)

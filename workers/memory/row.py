@@ -60,9 +60,8 @@ def vision_tokens(files: CheckpointFiles) -> int:
         seeing = any(word in name for word in ("vision", "visual", "image_encoder"))
         if seeing and "position_embedding" in name:
             return shape[-2]
-    patch = next(
-        (s for name, s in files.shapes.items() if "patch_embed" in name and len(s) > 3), ()
-    )
+    shapes = files.shapes.items()
+    patch = next((s for name, s in shapes if "patch_embed" in name and len(s) > 3), ())
     fewest, most = files.pixels or (PICTURE, PICTURE)
     pixels = min(max(PICTURE, fewest), most)
     return math.ceil(pixels / (patch[-1] * patch[-2])) if patch else 0

@@ -72,14 +72,10 @@ class Resampled:
 
 
 def interval(
-    scored: Scored,
-    pools: Pools,
-    resamples: int = RESAMPLES,
-    confidence: float = CONFIDENCE,
-    seed: int = 0,
+    scored: Scored, pools: Pools, resamples: int = RESAMPLES, confidence: float = CONFIDENCE
 ) -> dict[str, Interval]:
     """Return the interval of every output of the metrics in `pools`; raises as `resample`."""
-    (one,) = resample([scored], pools, resamples, seed)
+    (one,) = resample([scored], pools, resamples)
     return {output: one.interval(output, confidence) for output in one.values}
 
 

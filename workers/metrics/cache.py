@@ -35,10 +35,8 @@ class StatisticsCache:
         """Return the statistics of all images (images, k) by name of the metric."""
         found = {m.name: self._compute(m, candidates) for m in self._metrics if not m.alone}
         if self._cached:
-            keys = [
-                (image, *(captions[image][0] for captions in candidates.values()))
-                for image in candidates["text"]
-            ]
+            forms = candidates.values()
+            keys = [(image, *(form[image][0] for form in forms)) for image in candidates["text"]]
             self._add([key for key in keys if key not in self._rows], candidates)
             for key in keys:
                 self._rows.move_to_end(key)
@@ -53,10 +51,8 @@ class StatisticsCache:
         """Compute the rows of new captions, those of all metrics side by side."""
         if not keys:
             return
-        some: Forms = {
-            form: {image: captions[image] for image, *_ in keys}
-            for form, captions in candidates.items()
-        }
+        images = [image for image, *_ in keys]
+        some: Forms = {form: {i: own[i] for i in images} for form, own in candidates.items()}
         parts = [self._compute(metric, some) for metric in self._cached]
         self._widths = [part.shape[1] for part in parts]
         # A view of a row would keep all rows that were computed with it.

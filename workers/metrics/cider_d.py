@@ -45,11 +45,8 @@ class CiderD:
 
     def __init__(self, references: Captions, documents: Captions) -> None:
         counted = _counted(references)
-        frequencies = Counter(
-            ngram
-            for captions in (counted if documents is references else _counted(documents)).values()
-            for ngram in set().union(*captions)
-        )
+        texts = (counted if documents is references else _counted(documents)).values()
+        frequencies = Counter(ngram for captions in texts for ngram in set().union(*captions))
         self._rarest = float(np.log(float(len(documents))))
         by_frequency = {f: self._rarest - float(np.log(float(f))) for f in frequencies.values()}
         self._idf = {ngram: by_frequency[f] for ngram, f in frequencies.items()}
@@ -91,10 +88,8 @@ class CiderD:
         delta = float(text.length - reference.length)
         penalty = math.e ** (-(delta**2) / (2 * _SIGMA**2))
         norms = [one * other for one, other in zip(text.norms, reference.norms, strict=True)]
-        return [
-            (value / norm if norm else value) * penalty
-            for value, norm in zip(values, norms, strict=True)
-        ]
+        pairs = zip(values, norms, strict=True)
+        return [(value / norm if norm else value) * penalty for value, norm in pairs]
 
 
 def _counted(texts: Captions) -> dict[str, list[Counts]]:

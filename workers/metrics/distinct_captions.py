@@ -9,10 +9,6 @@ from workers.metrics.metric import Array, Bound, Captions, Metric, ratio, table
 from workers.metrics.texts import plain
 
 
-def _bind(references: Captions, whole: Captions) -> Bound:
-    return Bound(_rows)
-
-
 def _rows(candidates: Captions) -> Array:
     """Return each image's share in its caption, which add up to the captions there are, and 1."""
     texts = [plain(caption) for (caption,) in candidates.values()]
@@ -23,7 +19,7 @@ def _rows(candidates: Captions) -> Array:
 METRIC = Metric(
     name="distinct_captions",
     outputs=("distinct_captions",),
-    bind=_bind,
+    bind=lambda references, whole: Bound(_rows),
     pool=ratio("distinct_captions"),
     alone=False,
     reads="text",

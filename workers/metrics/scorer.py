@@ -112,9 +112,8 @@ class Scorer:
         if all(metric.reads == "text" for metric in self._metrics):
             return [{"text": captions} for captions in several]
         tokens = tokenize_each(several)
-        return [
-            {"text": captions, "tokens": own} for captions, own in zip(several, tokens, strict=True)
-        ]
+        pairs = zip(several, tokens, strict=True)
+        return [{"text": captions, "tokens": own} for captions, own in pairs]
 
     def _read(self, references: Captions) -> Forms:
         (forms,) = self._forms_of_each([references])

@@ -251,10 +251,8 @@ def unloaded_weights(model: Any, folder: Path) -> tuple[str, ...]:
     `folder` is an adapter as peft saves it; peft skips what it cannot place. Values are compared
     in the model's precision.
     """
-    loaded = {
-        name: weight.detach().cpu()
-        for name, weight in get_peft_model_state_dict(model, save_embedding_layers=False).items()
-    }
+    state = get_peft_model_state_dict(model, save_embedding_layers=False)
+    loaded = {name: weight.detach().cpu() for name, weight in state.items()}
     return tuple(
         name
         for name, saved in sorted(read_weights(folder).items())

@@ -32,7 +32,7 @@ class TinyBase:
 BASES = {
     "tiny:shapes": TinyBase(
         builder="workers.tiny.pretraining", version=1, parameters=181_703, bytes=736_356
-    ),
+    )
 }
 """Name in ``model.base`` -> built-in base."""
 
@@ -73,7 +73,5 @@ def _folder(name: str) -> Path:
 
 
 def _is_complete(folder: Path) -> bool:
-    return all(
-        (folder / file).is_file()
-        for file in ("config.json", "model.safetensors", "processor_config.json")
-    )
+    files = ("config.json", "model.safetensors", "processor_config.json")
+    return all((folder / file).is_file() for file in files)

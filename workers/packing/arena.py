@@ -74,22 +74,16 @@ class PackLayout:
 
         The matrices of one layer are a row apart, a stride that batched products accept.
         """
-        count, stride = rows.shape[0], rows.stride(0)
-        return {
-            layer.path: (
-                rows.as_strided(
-                    (count, self.rank, layer.inputs),
-                    (stride, layer.inputs, 1),
-                    rows.storage_offset() + self.starts[layer.path][0],
-                ),
-                rows.as_strided(
-                    (count, layer.outputs, self.rank),
-                    (stride, self.rank, 1),
-                    rows.storage_offset() + self.starts[layer.path][1],
-                ),
+        count, stride, begin = rows.shape[0], rows.stride(0), rows.storage_offset()
+        views = {}
+        for layer in self.layers:
+            start_a, start_b = self.starts[layer.path]
+            shape_a, shape_b = (count, self.rank, layer.inputs), (count, layer.outputs, self.rank)
+            views[layer.path] = (
+                rows.as_strided(shape_a, (stride, layer.inputs, 1), begin + start_a),
+                rows.as_strided(shape_b, (stride, self.rank, 1), begin + start_b),
             )
-            for layer in self.layers
-        }
+        return views
 
     def packed(self, matrices: Matrices, row: torch.Tensor) -> None:
         """Write the matrices of one trial, of its true rank, into its `row` (width,)."""

@@ -12,13 +12,8 @@ from workers.measures import Meter
 from workers.packing.dropout import row_key
 from workers.packing.slot import PackedSlot
 from workers.slots.protocol import TrainedEpoch
-from workers.training.loop import (
-    Examples,
-    epoch_windows,
-    learning_rate,
-    not_finite,
-    steps_per_epoch,
-)
+from workers.training import loop
+from workers.training.loop import Examples
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,8 +41,8 @@ class Epoch:
         """Why the slot cannot continue."""
         self._examples = examples
         self._train = slot.recipe.train
-        self._windows = epoch_windows(len(examples.pairs), slot.rung, self._train)
-        self._per_epoch = steps_per_epoch(len(examples.pairs), self._train)
+        self._windows = loop.epoch_windows(len(examples.pairs), slot.rung, self._train)
+        self._per_epoch = loop.steps_per_epoch(len(examples.pairs), self._train)
         self._opened: list[int] = []
         """Examples of the optimizer step."""
         self._window: list[int] = []
@@ -102,7 +97,7 @@ class Epoch:
             return
         train, slot = self._train, self.slot
         done = slot.rung * self._per_epoch + self._step
-        rate = learning_rate(done, train.epochs * self._per_epoch, train)
+        rate = loop.learning_rate(done, train.epochs * self._per_epoch, train)
         slot.optimizer.param_groups[0]["lr"] = rate
         if train.max_grad_norm is not None:
             slot.clip_gradient(train.max_grad_norm)
@@ -119,7 +114,7 @@ class Epoch:
         for step, loss in enumerate(losses, len(self._read)):
             if not math.isfinite(loss):
                 before = self.slot.rung * self._per_epoch
-                raise not_finite(loss, before + step, self.slot.rung, self._train)
+                raise loop.not_finite(loss, before + step, self.slot.rung, self._train)
         self._read += losses[:-1] if self.remaining else losses
 
     def finish(self) -> None:

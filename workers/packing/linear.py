@@ -224,8 +224,6 @@ def add_low_rank_in_turn(
     of `AddLowRank`, `kept` has the shape of `x`. Returns (tokens, outputs).
     """
     wide = _left(x, kept)
-    added = [
-        own @ a[slot].mT * scale[slot] @ b[slot].mT
-        for slot, own in enumerate(torch.split(wide, sizes))
-    ]
+    parts = enumerate(torch.split(wide, sizes))
+    added = [own @ a[slot].mT * scale[slot] @ b[slot].mT for slot, own in parts]
     return _sum(out, torch.cat(added), rounded=rounded)

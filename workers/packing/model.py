@@ -62,10 +62,8 @@ class PackedModel:
             first += segment.scale.shape[0]
         self._route.slots = first
         self._route.masks = masks or [None] * len(segments)
-        self._route.scales = [
-            segment.scale * own.gains if own else segment.scale
-            for segment, own in zip(segments, self._route.masks, strict=True)
-        ]
+        pairs = zip(segments, self._route.masks, strict=True)
+        self._route.scales = [one.scale * own.gains if own else one.scale for one, own in pairs]
         with self._bare():
             replaced = [self._put(path, shared) for path, shared in shares.items()]
             try:

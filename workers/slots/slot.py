@@ -67,11 +67,8 @@ class Slot:
     def snapshot(self, folder: Path) -> None:
         """Write all that `restore` needs to resume bit-identically; complete when this returns."""
         self.export(folder)
-        state = {
-            "optimizer": self.optimizer.state_dict(),
-            "random": self.random,
-            "device_random": self.device_random,
-        }
+        random = {"random": self.random, "device_random": self.device_random}
+        state = {"optimizer": self.optimizer.state_dict(), **random}
         snapshots.write(folder, state, self.rung, self.unhealthy_rungs, self.recipe)
 
     def restore(self, folder: Path) -> None:

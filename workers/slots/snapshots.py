@@ -22,10 +22,7 @@ def write(folder: Path, state: dict[str, Any], rung: int, unhealthy: int, recipe
 
 
 def read(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return state and cursor of a snapshot.
-
-    Raises FileNotFoundError for an incomplete one.
-    """
+    """Return state and cursor of a snapshot; raises FileNotFoundError for an incomplete one."""
     if not (folder / _STATE).exists():
         raise FileNotFoundError(f"{folder}: no complete snapshot (no {_STATE})")
     # weights_only: tensors and plain values, no code is run from the file.

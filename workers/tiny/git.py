@@ -44,9 +44,8 @@ def make_processor() -> Any:
         # GIT's generate refuses token_type_ids, so none are made.
         model_input_names=["input_ids", "attention_mask"],
     )
-    images = CLIPImageProcessorPil(
-        size={"height": IMAGE_SIZE, "width": IMAGE_SIZE}, do_center_crop=False
-    )
+    size = {"height": IMAGE_SIZE, "width": IMAGE_SIZE}
+    images = CLIPImageProcessorPil(size=size, do_center_crop=False)
     return GitProcessor(images, tokenizer)
 
 

@@ -95,10 +95,8 @@ def pieces(caption: str, spelled_share: float, chance: random.Random) -> list[st
 
 def text_batch(tokenizer: Any, captions: Sequence[Sequence[str]]) -> dict[str, Tensor]:
     """Return input_ids, attention_mask and labels (captions, tokens), padded on the right."""
-    rows = [
-        torch.tensor([CLS, *tokenizer.convert_tokens_to_ids(list(caption)), SEP])
-        for caption in captions
-    ]
+    numbers = (tokenizer.convert_tokens_to_ids(list(caption)) for caption in captions)
+    rows = [torch.tensor([CLS, *own, SEP]) for own in numbers]
     ids = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=PAD)
     padding = ids == PAD
     labels = ids.masked_fill(padding, -100)

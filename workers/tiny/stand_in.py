@@ -152,9 +152,8 @@ def _write(source: Path, changes: Mapping[str, Any], processor: Any, folder: Pat
     values = changed(config.to_dict(), changes)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)
-        model = AutoModelForImageTextToText.from_config(
-            AutoConfig.for_model(**values), trust_remote_code=False
-        )
+        shrunk = AutoConfig.for_model(**values)
+        model = AutoModelForImageTextToText.from_config(shrunk, trust_remote_code=False)
     if (source / "generation_config.json").is_file():  # it knows the tokens that end a text
         model.generation_config = GenerationConfig.from_pretrained(source)
     model.save_pretrained(folder)

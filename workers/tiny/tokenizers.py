@@ -47,12 +47,8 @@ def qwen_tokenizer() -> Any:
     from transformers import Qwen2Tokenizer
 
     vocab, merges = _byte_level(_CHAT_TOKENS)
-    return Qwen2Tokenizer(
-        vocab=vocab,
-        merges=merges,
-        eos_token="<|im_end|>",
-        additional_special_tokens=list(_CHAT_TOKENS[1:]),
-    )
+    special = {"eos_token": "<|im_end|>", "additional_special_tokens": list(_CHAT_TOKENS[1:])}
+    return Qwen2Tokenizer(vocab=vocab, merges=merges, **special)
 
 
 def gemma_tokenizer() -> Any:

@@ -18,7 +18,7 @@ from workers.encoding import collation
 from workers.encoding.collation import Batch, TokenizedExample
 from workers.encoding.pixels import Images, Pixels
 from workers.families.base import Base, Encoded
-from workers.families.prompts import Asking, Prompt
+from workers.families.prompts import Prompt, PromptBuilder
 from workers.features.images import Features
 from workers.features.store import Store
 from workers.recipe import Train
@@ -64,7 +64,7 @@ class Examples:
         cls,
         base: Base,
         samples: Sequence[Sample],
-        asking: Asking | None = None,
+        builder: PromptBuilder | None = None,
         store: Store | None = None,
     ) -> "Examples":
         """Return all pairs of `samples`, in their order.
@@ -74,11 +74,9 @@ class Examples:
 
         Raises ValueError for a prompt that cannot be made, naming the field or the sample.
         """
-        asking = asking or Asking()
-        prompts = tuple(asking.about(base.family, sample.question, sample.id) for sample in samples)
-        pairs = tuple(
-            (index, caption) for index, sample in enumerate(samples) for caption in sample.captions
-        )
+        builder = builder or PromptBuilder()
+        prompts = tuple(builder.build(base.family, each.question, each.id) for each in samples)
+        pairs = tuple((index, text) for index, own in enumerate(samples) for text in own.captions)
         pixels = Pixels(base, samples) if store is None else Features(samples, store)
         return cls(samples=samples, pixels=pixels, prompts=prompts, pairs=pairs, _base=base)
 

@@ -34,10 +34,8 @@ def token_losses(base: Base, model: Any, batch: Batch, smoothing: Tensor) -> Ten
     # Found where the labels are: on a GPU it would wait for all that is under way.
     rows, places = (learned != IGNORED).nonzero(as_tuple=True)
     smoothed = smoothing.to(rows.device)[rows]
-    targets, smoothed, rows, places = (
-        tensor.to(base.device, non_blocking=True)
-        for tensor in (learned[rows, places], smoothed, rows, places)
-    )
+    tensors = (learned[rows, places], smoothed, rows, places)
+    targets, smoothed, rows, places = (t.to(base.device, non_blocking=True) for t in tensors)
     inputs = {key: value.to(base.device) for key, value in batch.items() if key != "labels"}
     if base.encoder_decoder:  # its decoder reads the labels one place later, as it shifts them
         text = base.model.language_model

@@ -20,7 +20,7 @@ from sweeps.tracking.client import Tracking
 from sweeps.tracking.sweep_run import SweepRun
 from tests.sweeps.published import PublishedTrial
 from workers.evaluation.generation import generate
-from workers.families.prompts import Asking
+from workers.families.prompts import PromptBuilder
 from workers.models.adapters import AdaptedBase
 from workers.models.loading import load_base
 from workers.recipe import Recipe
@@ -81,10 +81,10 @@ class Shop:
     def says(self, name, number, images, tokens=6, question=None):
         """What the version writes when the images are given to `generate`, all at once."""
         adapted, recipe = self._captioners[name, number]
-        base, asking = adapted.base, Asking(task=recipe.task, prompt=recipe.prompt)
+        base, prompts = adapted.base, PromptBuilder(task=recipe.task, prompt=recipe.prompt)
         return generate(
             base, adapted.model.eval(), [base.family.encode(base, image) for image in images],
-            [asking.about(base.family, question, "image")] * len(images),
+            [prompts.build(base.family, question, "image")] * len(images),
             beams=2, max_new_tokens=tokens,
         )  # fmt: skip
 

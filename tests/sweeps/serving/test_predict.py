@@ -24,7 +24,7 @@ from sweeps.tracking.client import Tracking
 from sweeps.tracking.sweep_run import SweepRun
 from tests.sweeps.published import PublishedTrial
 from workers import data
-from workers.families.prompts import Asking
+from workers.families.prompts import PromptBuilder
 from workers.host.host import Host
 from workers.inference.predict import Adapted, predict
 
@@ -208,8 +208,8 @@ def test_answers_that_break_the_challenges_rule_are_emptied_and_counted(
     recipe = override_recipe(swept[1], challenge)
     adapted = Adapted.load(recipe.model, "none", swept[0].best_adapter("trial-000"))
     samples = data.load(recipe.data).splits["test"]
-    asking = Asking(task="vqa", prompt=recipe.prompt)
-    answers = [each.caption for each in predict(adapted, samples, asking, recipe.evaluate)]
+    prompts = PromptBuilder(task="vqa", prompt=recipe.prompt)
+    answers = [each.caption for each in predict(adapted, samples, prompts, recipe.evaluate)]
     broken = sum(answer != "" for answer in answers)
     assert broken > 0
     assert f"emptied {broken} that broke the challenge's format rule" in said

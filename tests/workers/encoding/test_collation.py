@@ -6,7 +6,7 @@ from PIL import Image
 
 from workers.data.sample import Sample
 from workers.encoding import collation
-from workers.families.prompts import Asking, Prompt
+from workers.families.prompts import Prompt, PromptBuilder
 from workers.models.loading import load_base
 from workers.recipe import Model, PromptText
 from workers.training.loop import Examples
@@ -57,23 +57,23 @@ def test_no_caption_is_a_caption_too(base):
 
 
 def test_the_prompt_is_the_recipes_or_else_the_familys(base, qwen):
-    default = Asking(task="captioning")
-    assert default.about(qwen.family, None, "a") == Prompt(system=None, text="Describe this image.")
-    assert default.about(base.family, None, "a") == Prompt(system=None, text="")
-    own = Asking(task="vqa", prompt=PromptText(system="Be brief.", text="Q: {question}"))
-    assert own.about(qwen.family, "which?", "a") == Prompt(system="Be brief.", text="Q: which?")
+    default = PromptBuilder(task="captioning")
+    assert default.build(qwen.family, None, "a") == Prompt(system=None, text="Describe this image.")
+    assert default.build(base.family, None, "a") == Prompt(system=None, text="")
+    own = PromptBuilder(task="vqa", prompt=PromptText(system="Be brief.", text="Q: {question}"))
+    assert own.build(qwen.family, "which?", "a") == Prompt(system="Be brief.", text="Q: which?")
 
 
 def test_what_cannot_be_asked_is_named(base):
     with pytest.raises(ValueError, match=r"task vqa: b\.png has no question"):
-        Examples.of(base, [sample("b.png", ("disc",))], Asking(task="vqa"))
-    system = Asking(prompt=PromptText(system="Be brief."))
+        Examples.of(base, [sample("b.png", ("disc",))], PromptBuilder(task="vqa"))
+    system = PromptBuilder(prompt=PromptText(system="Be brief."))
     with pytest.raises(ValueError, match=r"prompt\.system must be null"):
         Examples.of(base, [sample("b.png", ("disc",))], system)
 
 
 def test_questions_become_prompts(base):
     samples = [sample("a", ("disc",), "which shape?"), sample("b", ("azure",), "which colour?")]
-    examples = Examples.of(base, samples, Asking(task="vqa"))
+    examples = Examples.of(base, samples, PromptBuilder(task="vqa"))
     decoded = base.processor.tokenizer.batch_decode(examples.batch(base, [0, 1])["input_ids"])
     assert decoded[0].startswith("[CLS] which shape? disc [SEP]")

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from workers.evaluation.generation import texts
-from workers.families.prompts import Asking
+from workers.families.prompts import PromptBuilder
 from workers.features import bypass, images
 from workers.features.images import Features
 from workers.features.store import FeatureFiles, Store
@@ -153,7 +153,7 @@ def test_images_of_a_split_too_large_for_memory_go_one_by_one(
 def test_pixels_and_features_take_turns(base, store, samples):
     """With another trial's adapter in the image encoder attached, which pixels go through."""
     without_dropout(base)
-    pixels, features = (Examples.of(base, samples, Asking(), one) for one in (None, store))
+    pixels, features = (Examples.of(base, samples, PromptBuilder(), one) for one in (None, store))
     adapted = AdaptedBase(base)
     adapted.attach("text", Adapter(rank=2), seed=1)
     adapted.attach("all", Adapter(rank=2, targets="all"), seed=2)

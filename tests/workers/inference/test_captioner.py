@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from workers.families.prompts import Asking
+from workers.families.prompts import PromptBuilder
 from workers.inference import caption_requests
 from workers.inference.caption_requests import CaptionRequest, RequestError
 from workers.inference.captioner import BATCH, Captioner, batches
@@ -22,7 +22,7 @@ def captioners(untrained_base, checkpoints):
     def make(folder, task):
         base = load_base(Model(base=str(folder)), "none", torch.device("cpu"))
         return Captioner(
-            base=base, model=lambda: base.model, asking=Asking(task=task), beams=1,
+            base=base, model=lambda: base.model, prompts=PromptBuilder(task=task), beams=1,
             max_new_tokens=5,
         )  # fmt: skip
 
@@ -85,7 +85,7 @@ def test_a_question_cannot_stand_for_another_image(captioners, checkpoints, file
 def test_an_adapters_model_is_asked_for_each_time(untrained_base, file):
     adapted = AdaptedBase(load_base(Model(base=str(untrained_base)), "none", torch.device("cpu")))
     captioner = Captioner(
-        base=adapted.base, model=lambda: adapted.model.eval(), asking=Asking(), beams=1,
+        base=adapted.base, model=lambda: adapted.model.eval(), prompts=PromptBuilder(), beams=1,
         max_new_tokens=6,
     )  # fmt: skip
     prepared = captioner.prepare_file(file, None)

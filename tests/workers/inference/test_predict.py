@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from workers import data
-from workers.families.prompts import Asking
+from workers.families.prompts import PromptBuilder
 from workers.host.host import Host
 from workers.inference.predict import Adapted, predict
 from workers.recipe import PromptText, Recipe
@@ -52,11 +52,11 @@ def samples(recipe):
 
 def captions(adapted, samples, recipe, **fields):
     evaluate = recipe.evaluate.model_copy(update=fields)
-    return [p.caption for p in predict(adapted, samples, Asking(), evaluate)]
+    return [p.caption for p in predict(adapted, samples, PromptBuilder(), evaluate)]
 
 
 def test_equals_the_host_that_trained_the_adapter(adapted, trained, samples, recipe):
-    assert tuple(predict(adapted, samples, Asking(), recipe.evaluate)) == trained[1]
+    assert tuple(predict(adapted, samples, PromptBuilder(), recipe.evaluate)) == trained[1]
     with adapted.model.disable_adapter():
         assert captions(adapted, samples, recipe) != [p.caption for p in trained[1]]
 
@@ -74,7 +74,7 @@ def test_yields_as_it_goes(adapted, samples, recipe):
         return replace(sample, open=lambda: opened.append(sample.id) or sample.open())
 
     evaluate = recipe.evaluate.model_copy(update={"batch_size": 2})
-    predictions = predict(adapted, list(map(noted, samples)), Asking(), evaluate)
+    predictions = predict(adapted, list(map(noted, samples)), PromptBuilder(), evaluate)
     assert opened == []
     next(predictions)
     assert opened == [sample.id for sample in samples[:2]]
@@ -91,9 +91,9 @@ def test_length_is_limited(adapted, samples, recipe):
 def test_a_sample_without_the_question_it_needs_is_named_before_anything_is_opened(
     adapted, samples, recipe
 ):
-    asking = Asking(task="vqa", prompt=PromptText(text="{question}"))
+    prompts = PromptBuilder(task="vqa", prompt=PromptText(text="{question}"))
     with pytest.raises(ValueError, match=rf"{samples[0].id} has no question"):
-        predict(adapted, samples, asking, recipe.evaluate)
+        predict(adapted, samples, prompts, recipe.evaluate)
 
 
 def test_an_adapter_of_another_base_is_refused_in_one_line(recipe, trained, tmp_path):

@@ -3,7 +3,7 @@ import torch
 from PIL import Image
 
 from workers.encoding.collation import IGNORED, training_batch
-from workers.families.prompts import Asking
+from workers.families.prompts import PromptBuilder
 from workers.memory.layers import Architecture
 from workers.memory.row import RowLengths
 from workers.models import checkpoint_files
@@ -53,7 +53,7 @@ def batch_of():
     def make(adapted, rows):
         base = adapted.base
         image = base.family.encode(base, Image.new("RGB", (32, 32), "red"))
-        prompt = Asking(task="captioning").about(base.family, None, "image")
+        prompt = PromptBuilder(task="captioning").build(base.family, None, "image")
         batch = training_batch(base, [image] * rows, [prompt] * rows, [CAPTION] * rows)
         return batch, _row(base, image, batch)
 

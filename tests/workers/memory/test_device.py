@@ -1,6 +1,5 @@
 """What a host's device is expected to hold, with made-up readings in place of a GPU's."""
 
-
 import pytest
 import torch
 

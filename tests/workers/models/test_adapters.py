@@ -7,7 +7,7 @@ from transformers import AutoModelForImageTextToText
 
 from workers import data
 from workers.encoding import collation
-from workers.families.prompts import Asking
+from workers.families.prompts import PromptBuilder
 from workers.models.adapters import AdaptedBase, lora_config, read_weights
 from workers.models.loading import load_base
 from workers.recipe import Adapter, Data, Model
@@ -47,7 +47,7 @@ def batch(untrained_base):
     base = loaded(untrained_base)
     samples = data.load(Data(source="shapes", limit=12)).splits["train"][:2]
     images = [base.family.encode(base, sample.open()) for sample in samples]
-    prompts = [Asking().about(base.family, None, "image")] * 2
+    prompts = [PromptBuilder().build(base.family, None, "image")] * 2
     return collation.training_batch(base, images, prompts, CAPTIONS)
 
 

@@ -6,7 +6,7 @@ from peft import LoraConfig, get_peft_model
 
 from workers import data
 from workers.families import target_pattern
-from workers.families.prompts import Asking
+from workers.families.prompts import PromptBuilder
 from workers.models.loading import load_base
 from workers.recipe import Recipe
 from workers.training.loop import Examples, epoch_windows, learning_rate, steps_per_epoch
@@ -39,7 +39,7 @@ def _examples_of(base, recipe):
     return Examples.of(
         base,
         data.load(recipe.data).splits["train"],
-        Asking(task=recipe.task, prompt=recipe.prompt),
+        PromptBuilder(task=recipe.task, prompt=recipe.prompt),
     )
 
 

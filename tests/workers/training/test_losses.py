@@ -7,7 +7,7 @@ from torch.nn.functional import cross_entropy
 from workers import data
 from workers.encoding import collation
 from workers.encoding.collation import IGNORED, learned_labels
-from workers.families.prompts import Asking
+from workers.families.prompts import PromptBuilder
 from workers.models.adapters import AdaptedBase
 from workers.models.loading import load_base
 from workers.recipe import Adapter, Data, Model
@@ -31,8 +31,8 @@ def batch(base):
     """Rows with prompts and captions of different lengths."""
     samples = data.load(Data(source="shapes", limit=12)).splits["train"][:3]
     images = [base.family.encode(base, sample.open()) for sample in samples]
-    asking = Asking(task="vqa")
-    prompts = [asking.about(base.family, question, "image") for question in QUESTIONS]
+    builder = PromptBuilder(task="vqa")
+    prompts = [builder.build(base.family, question, "image") for question in QUESTIONS]
     return collation.training_batch(base, images, prompts, CAPTIONS)
 
 

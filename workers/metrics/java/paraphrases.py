@@ -106,9 +106,8 @@ class Phrases:
 
     def __init__(self, texts: Iterable[str]) -> None:
         block = "".join(f"{text}\n" for text in texts if text).encode()
-        hashes = np.concatenate(
-            [_hashes(block, *_runs(block, words)) for words in range(1, _LONGEST + 1)]
-        )
+        runs = (_runs(block, words) for words in range(1, _LONGEST + 1))
+        hashes = np.concatenate([_hashes(block, *run) for run in runs])
         room = _ROOM * len(np.unique(hashes))
         self._filter = np.zeros(1 << max(20, room.bit_length()), np.bool_)
         for places in self._probes(hashes):
@@ -160,8 +159,7 @@ def _hashes(block: bytes, starts: Places, stops: Places) -> NDArray[np.uint64]:
     lengths = stops - starts
     spare = np.clip(8 * (_WORD - lengths), 0, 63).view(np.uint64)
     first, last = words[starts + _WORD] << spare, words[stops] >> spare
-    mixed: NDArray[np.uint64] = (first * _FACTORS[0] ^ last) * _FACTORS[1] + lengths.view(
-        np.uint64
-    ) * _FACTORS[0]
+    sizes = lengths.view(np.uint64) * _FACTORS[0]
+    mixed: NDArray[np.uint64] = (first * _FACTORS[0] ^ last) * _FACTORS[1] + sizes
     mixed = (mixed ^ (mixed >> _HALF)) * _FACTORS[1]
     return mixed ^ (mixed >> _HALF)
