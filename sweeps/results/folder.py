@@ -14,6 +14,16 @@ _HEAVY = re.compile(
 """Paths of a sweep, or of its trials, that are downloaded when they are needed, or not at all."""
 
 
+class _Below:
+    """A path below the folder of a sweep."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def __get__(self, folder: "SweepFolder", owner: type) -> Path:
+        return folder.path / self._path
+
+
 @dataclass(frozen=True, kw_only=True)
 class SweepFolder:
     """``<root>/<sweep id>/``: the resolved file, the study, Tune's state, adapters."""
@@ -22,6 +32,29 @@ class SweepFolder:
     """Absolute folder of all sweeps (``sweep-results``): on a cluster shared by all nodes, or this
     process's working copy of an object store, see `sweeps.storage.places`."""
     sweep_id: str
+
+    spec = _Below("sweep.yaml")
+    """The sweep file with every default written out."""
+    driver = _Below("driver.json")
+    """The lease of the sweep's driver, see `sweeps.results.lease`."""
+    control = _Below("control")
+    """Requests to the driver, see `sweeps.results.inbox`."""
+    paused = _Below("control/paused")
+    """Is there while the sweep is paused."""
+    probes = _Below("probes")
+    """Files by which nodes show that they reach this folder, see `sweeps.fleet.probe`."""
+    study = _Below("study.log")
+    """Optuna's journal file."""
+    tune = _Below("tune")
+    """Ray Tune's own files; nothing is read back from them."""
+    clock = _Below("clock.json")
+    """The wall time that the sweep's drivers have used."""
+    events = _Below("events.jsonl")
+    """The sweep's own record, which its driver writes, see `sweeps.results.record`."""
+    scored_images = _Below("keepsakes")
+    """Small copies of scored images and the base's captions, see `sweeps.results.pictures`."""
+    population = _Below("population.jsonl")
+    """The record of a population, see `sweeps.results.segments`."""
 
     def __post_init__(self) -> None:
         names.component(self.sweep_id)
@@ -134,68 +167,13 @@ class SweepFolder:
         """The folder itself."""
         return self.root / self.sweep_id
 
-    @property
-    def spec(self) -> Path:
-        """The sweep file with every default written out."""
-        return self.path / "sweep.yaml"
-
     def earlier_spec(self, number: int) -> Path:
         """The sweep file as it was before the `number`-th change, from 1."""
         return self.path / f"sweep.{number}.yaml"
 
-    @property
-    def driver(self) -> Path:
-        """The lease of the sweep's driver, see `sweeps.results.lease`."""
-        return self.path / "driver.json"
-
-    @property
-    def control(self) -> Path:
-        """Requests to the driver, see `sweeps.results.inbox`."""
-        return self.path / "control"
-
-    @property
-    def paused(self) -> Path:
-        """Is there while the sweep is paused."""
-        return self.control / "paused"
-
-    @property
-    def probes(self) -> Path:
-        """Files by which nodes show that they reach this folder, see `sweeps.fleet.probe`."""
-        return self.path / "probes"
-
-    @property
-    def study(self) -> Path:
-        """Optuna's journal file."""
-        return self.path / "study.log"
-
-    @property
-    def tune(self) -> Path:
-        """Ray Tune's own files; nothing is read back from them."""
-        return self.path / "tune"
-
-    @property
-    def clock(self) -> Path:
-        """The wall time that the sweep's drivers have used."""
-        return self.path / "clock.json"
-
-    @property
-    def events(self) -> Path:
-        """The sweep's own record, which its driver writes, see `sweeps.results.record`."""
-        return self.path / "events.jsonl"
-
     def acknowledged(self, name: str) -> Path:
         """How far MLflow has a record, see `sweeps.tracking.sources`."""
         return self.path / "acknowledged" / names.component(f"{name}.json")
-
-    @property
-    def scored_images(self) -> Path:
-        """Small copies of scored images and the base's captions, see `sweeps.results.pictures`."""
-        return self.path / "keepsakes"
-
-    @property
-    def population(self) -> Path:
-        """The record of a population, see `sweeps.results.segments`."""
-        return self.path / "population.jsonl"
 
     def trial(self, trial: str) -> Path:
         """Everything of one trial."""
