@@ -37,16 +37,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-_COMMANDS: list[Callable[..., Any]] = [
-    *(serving.serve, serving.caption, serving.predict, serving.score),
-    *(live.status, live.stop, live.pause, live.unpause, live.add, live.sync),
-    *(jobs.submit, jobs.jobs, jobs.logs, jobs.shell, jobs.launcher),
-    *(promotion.promote, promotion.history, promotion.rollback, promotion.reconcile),
-    *(board.compare, board.report, board.ui),
-]
-for _command in _COMMANDS:
-    app.command("continue" if _command is live.unpause else None)(_command)
-
 
 @app.command()
 def run(
@@ -159,6 +149,18 @@ def doctor(
     from sweeps.doctor.machine import check_machine
 
     raise typer.Exit(check_machine(results, console()))
+
+
+# After the commands above: the help lists all in this order.
+_COMMANDS: list[Callable[..., Any]] = [
+    *(live.status, live.stop, live.pause, live.unpause, live.add, live.sync),
+    *(board.compare, board.report, board.ui),
+    *(promotion.promote, promotion.history, promotion.rollback, promotion.reconcile),
+    *(serving.serve, serving.caption, serving.predict, serving.score),
+    *(jobs.submit, jobs.jobs, jobs.logs, jobs.shell, jobs.launcher),
+]
+for _command in _COMMANDS:
+    app.command("continue" if _command is live.unpause else None)(_command)
 
 
 def main() -> None:
