@@ -12,9 +12,8 @@ from workers.encoding import collation
 from workers.encoding.pixels import Pixels
 from workers.families.base import Encoded
 from workers.features import fingerprint
-from workers.features.bypass import KEY, packed
 from workers.features.frozen import vision_in_eval_mode
-from workers.features.store import CPU_BYTES, Store
+from workers.features.store import CPU_BYTES, KEY, Store
 
 BATCH = 16
 """Images that go through the image encoder at once."""
@@ -105,5 +104,5 @@ class Features:
         share = (time.perf_counter() - started) / len(images)
         self._store.seconds += [share] * len(images)
         pairs = zip(images, features, strict=True)
-        # A copy: a part of the batch would keep all of it.
-        return [{**image, KEY: packed(own).clone()} for image, own in pairs]
+        # As a batch carries them: (1, tokens, width). A copy: a part would keep the whole batch.
+        return [{**image, KEY: own.unsqueeze(1).clone()} for image, own in pairs]

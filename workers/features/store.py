@@ -1,20 +1,36 @@
-"""The store of one base's features: in its device's memory, and beyond that on disk."""
+"""Image features, each computed once: their store, and the bypass by which batches carry them.
+
+Batches that carry features bypass the image encoder, in `forward` and in `generate` alike. Features
+are passed under the name of the pixels, as (rows, 1, tokens, width). Pixels never have that shape:
+they have three channels there, or fewer axes. Each module on the way from pixels to features
+returns such a tensor as its own output, and computes everything else. So batches with features and
+batches with pixels can take turns on one model, and whatever a model does with pixels (beam search
+repeats them) it does with features.
+
+A store is in its device's memory, and beyond that on disk.
+"""
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import Tensor
+from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from workers.families.base import Base, Encoded
-from workers.features import bypass, fingerprint
+from workers.features import fingerprint
 from workers.files import cache
 from workers.files.atomic import atomic_path
 
+KEY = "pixel_values"
+"""What every family calls the tensor that its image encoder reads."""
 CPU_BYTES = 2 * 1024**3
 """Memory for the features of one base on a CPU."""
 GPU_SHARE = 1 / 16
@@ -49,7 +65,7 @@ class Store:
         """
         if not base.family.VISION_CHAIN:
             return None
-        bypass.install(base)
+        install(base)
         folder = cache.folder() / "features" / fingerprint.of_encoder(base)
         memory = CPU_BYTES
         if base.device.type == "cuda":
@@ -62,7 +78,7 @@ class Store:
         if key in self._kept:
             return self._kept[key]
         found = self._disk.get(key)
-        return found and {**found, bypass.KEY: found[bypass.KEY].to(self.base.device)}
+        return found and {**found, KEY: found[KEY].to(self.base.device)}
 
     def put(self, key: str, features: Encoded) -> None:
         """Keep features under `key`, if there is room."""
@@ -120,8 +136,8 @@ class FeatureFiles:
         self._used += size
         try:
             cache.make(self._folder)
-            with atomic_path(self._path(key)) as partial:
-                save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, partial)
+            with atomic_path(self._path(key)) as beside:
+                save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, beside)
         except (OSError, SafetensorError):  # the disk itself is full, or cannot be written
             self._full = True
 
@@ -148,3 +164,26 @@ class FeatureFiles:
 
 def _size(tensors: Mapping[str, torch.Tensor]) -> int:
     return sum(tensor.nbytes for tensor in tensors.values())
+
+
+def install(base: Base) -> None:
+    """Make the modules of a base pass features on; to do it twice changes nothing.
+
+    Each module's `forward` is replaced on the instance, so that no path changes; by a `partial` of
+    a bound method, so that a deep copy of the module (peft makes one to train it) calls its own
+    weights.
+    """
+    *_, last = base.family.VISION_CHAIN
+    for path, field in base.family.VISION_CHAIN.items():
+        module = base.model.get_submodule(path)
+        if not (isinstance(module.forward, partial) and module.forward.func is _forward):
+            module.forward = partial(_forward, module.forward, field, path == last)
+
+
+def _forward(own: Callable[..., Any], field: str, is_last: bool, *args: Any, **named: Any) -> Any:
+    """Return features as a module's output, in its `field` if it has one; compute all else."""
+    for value in (*args, *named.values()):
+        if isinstance(value, Tensor) and value.dim() == 4 and value.shape[1] == 1:
+            features = value.squeeze(1) if is_last else value
+            return BaseModelOutputWithPooling(**{field: features}) if field else features
+    return own(*args, **named)

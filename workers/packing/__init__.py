@@ -8,6 +8,6 @@ docs/packing.md explains it with a figure. Read in this order:
 4. `dropout`: random numbers that do not depend on neighbours;
 5. `peft_weights`: first weights and files, which are peft's own;
 6. `slot`, `epoch`: one trial, its files, and its pass through an epoch;
-7. `micro_batch`, `model`: how a pass is put together;
-8. `slots`, `pack`: the slots of a pack, and their trainer.
+7. `model`: how a pass is put together;
+8. `pack`: the slots of a pack, and their trainer.
 """

@@ -17,7 +17,7 @@ from workers.packing import peft_weights
 from workers.packing.arena import Arena, Matrices
 from workers.packing.peft_weights import FreshAdapter
 from workers.recipe import Recipe
-from workers.slots import snapshots
+from workers.slots.slot import read_snapshot, write_snapshot
 
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 
@@ -100,15 +100,15 @@ class PackedSlot:
                     state[index][moment] = matrix.clone()
         optimizer = {"state": state, "param_groups": [group]}
         snapshot = {"optimizer": optimizer, "random": None, "device_random": None}
-        snapshots.write(folder, snapshot, self.rung, self.unhealthy_rungs, self.recipe)
+        write_snapshot(folder, snapshot, self.rung, self.unhealthy_rungs, self.recipe)
 
     def restore(self, folder: Path) -> None:
-        """Take the state that a slot of either kind wrote; raises as `snapshots.read` does.
+        """Take the state that a slot of either kind wrote; raises as `read_snapshot` does.
 
         Hyperparameters stay the slot's own. The moments of padding are zero, as those of weights
         whose gradient was always zero.
         """
-        snapshot, cursor = snapshots.read(folder)
+        snapshot, cursor = read_snapshot(folder)
         self.load_adapter(folder, cursor["rung"])
         self.unhealthy_rungs = cursor["ailing"]
         saved = snapshot["optimizer"]["state"]
