@@ -8,7 +8,7 @@ step their optimizers when they have seen their own batch, each in its own time.
 """
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from itertools import groupby
 from pathlib import Path
@@ -22,7 +22,6 @@ from workers.measures import shared
 from workers.memory import errors
 from workers.memory.device import DeviceMemory
 from workers.models.adapters import read_weights
-from workers.packing import peft_weights
 from workers.packing.arena import Arena, Matrices, PackLayout, rank_class
 from workers.packing.epoch import Epoch, SlotExamples
 from workers.packing.model import (
@@ -33,7 +32,7 @@ from workers.packing.model import (
     micro_batch,
     training_batch,
 )
-from workers.packing.slot import PackedSlot
+from workers.packing.slot import PackedSlot, fresh_adapter, saved_matrices
 from workers.recipe import Recipe
 from workers.report import Prediction
 from workers.slots.protocol import TrainedEpoch, Written
@@ -75,7 +74,7 @@ class Slots:
         """
         if name in self._slots:
             raise ValueError(f"a slot must have a name of its own, {name!r} is there already")
-        adapter = peft_weights.fresh(recipe.adapter, self._base, recipe.train.seed)
+        adapter = fresh_adapter(recipe.adapter, self._base, recipe.train.seed)
         layout = PackLayout(adapter.layers, rank_class(recipe.adapter.rank))
         if layout not in self._arenas:
             self._arenas[layout] = Arena(layout, self._base.device)
@@ -106,10 +105,8 @@ class Slots:
         """Return the weights of `slots`, ordered as by `in_rows`, as leaves of autograd."""
         names = tuple(slot.name for slot in slots)
         if names != self._trained_names:
-            self._segments = [
-                BatchSegment(arena.leaves(tuple(slot.name for slot in own)), _scales(own))
-                for arena, own in _runs(slots)
-            ]
+            runs = _runs(slots)
+            self._segments = [BatchSegment(arena.leaves(own), scale) for arena, own, scale in runs]
             self._trained_names = names
         return self._segments
 
@@ -118,26 +115,27 @@ class Slots:
     ) -> list[BatchSegment]:
         """Return copies of these slots' weights, or of `weights` in their stead, one for each."""
         copies, first = [], 0
-        for arena, own in _runs([self._slots[name] for name in names]):
-            rows = arena.copies(tuple(slot.name for slot in own))
+        for arena, own, scale in _runs([self._slots[name] for name in names]):
+            rows = arena.copies(own)
             if weights:
                 for row, matrices in zip(rows, weights[first : first + len(own)], strict=True):
                     arena.layout.packed(matrices, row)
-            copies.append(BatchSegment(arena.layout.matrices(rows), _scales(own)))
+            copies.append(BatchSegment(arena.layout.matrices(rows), scale))
             first += len(own)
         return copies
 
 
-def _runs(slots: Sequence[PackedSlot]) -> list[tuple[Arena, list[PackedSlot]]]:
-    """Return the slots, in their order, in runs of neighbours that share an arena."""
-    runs = [list(own) for _, own in groupby(slots, key=lambda slot: id(slot.arena))]
-    return [(own[0].arena, own) for own in runs]
+def _runs(
+    slots: Sequence[PackedSlot],
+) -> Iterator[tuple[Arena, tuple[str, ...], torch.Tensor]]:
+    """Yield the slots, in their order, in runs of neighbours that share an arena.
 
-
-def _scales(slots: Sequence[PackedSlot]) -> torch.Tensor:
-    """Return the factors of B A (slots, 1, 1)."""
-    device = slots[0].parameter.device
-    return torch.tensor([slot.fresh.scale for slot in slots], device=device)[:, None, None]
+    These are the arena, the names, and the factors of B A (slots, 1, 1).
+    """
+    for _, run in groupby(slots, key=lambda slot: id(slot.arena)):
+        own = list(run)
+        scales = torch.tensor([slot.fresh.scale for slot in own], device=own[0].parameter.device)
+        yield own[0].arena, tuple(slot.name for slot in own), scales[:, None, None]
 
 
 class Pack:
@@ -331,10 +329,8 @@ class Pack:
         """Write captions with saved adapters together; the slots' own weights stay."""
         written: list[tuple[Prediction, ...]] = []
         for some in self._sharing(list(folders)):
-            saved = [
-                peft_weights.from_state(read_weights(folders[name]), self._slots[name].fresh.layers)
-                for name in some
-            ]
+            slots = [self._slots[name] for name in some]
+            saved = [saved_matrices(read_weights(folders[s.name]), s.fresh.layers) for s in slots]
             with self._model.carrying(self._slots.copied_segments(some, saved)) as model:
                 written += evaluator.predict(model, beams, copies=len(saved))
         return written

@@ -6,7 +6,7 @@ from peft import get_peft_model
 
 from workers.models.adapters import AdaptedBase, lora_config
 from workers.models.loading import load_base
-from workers.packing.peft_weights import fresh
+from workers.packing.slot import fresh_adapter
 from workers.recipe import Adapter, Model
 
 SEED = 3
@@ -45,13 +45,13 @@ def assert_as_peft_draws(found, base, adapter):
 @pytest.mark.parametrize("quantization", ["none", "nf4", "fp4", "int8"])
 def test_of_every_precision_and_quantization(base, dtype, quantization):
     loaded, adapter = base(dtype, quantization), KINDS["default"]
-    assert_as_peft_draws(fresh(adapter, loaded, SEED), loaded, adapter)
+    assert_as_peft_draws(fresh_adapter(adapter, loaded, SEED), loaded, adapter)
 
 
 @pytest.mark.parametrize("kind", ["gaussian", "orthogonal"])
 def test_of_every_initialisation(base, kind):
     loaded, adapter = base("bfloat16", "none"), KINDS[kind]
-    assert_as_peft_draws(fresh(adapter, loaded, SEED), loaded, adapter)
+    assert_as_peft_draws(fresh_adapter(adapter, loaded, SEED), loaded, adapter)
 
 
 @pytest.mark.parametrize("quantization", ["none", "nf4"])
@@ -59,6 +59,6 @@ def test_also_while_a_trial_beside_the_pack_has_adapters_on_the_base(base, quant
     loaded, adapter = base("bfloat16", quantization), KINDS["default"]
     adapted = AdaptedBase(loaded)
     adapted.attach("beside", adapter, seed=0)
-    found = fresh(adapter, loaded, SEED)
+    found = fresh_adapter(adapter, loaded, SEED)
     adapted.detach("beside")
     assert_as_peft_draws(found, loaded, adapter)
