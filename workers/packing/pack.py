@@ -21,7 +21,6 @@ from workers.families.base import Base
 from workers.measures import shared
 from workers.memory import errors
 from workers.memory.device import DeviceMemory
-from workers.models.adapters import read_weights
 from workers.packing.arena import Arena, Matrices, PackLayout, rank_class
 from workers.packing.epoch import Epoch, SlotExamples
 from workers.packing.model import (
@@ -111,23 +110,20 @@ class Slots:
         return self._segments
 
     def copied_segments(
-        self, names: Sequence[str], weights: Sequence[Matrices] | None = None
+        self, names: Sequence[str], weights: Mapping[str, Matrices] | None = None
     ) -> list[BatchSegment]:
-        """Return copies of these slots' weights, or of `weights` in their stead, one for each."""
-        copies, first = [], 0
+        """Return copies of these slots' weights, or of `weights` by their names in their stead."""
+        copies = []
         for arena, own, scale in _runs([self._slots[name] for name in names]):
             rows = arena.copies(own)
             if weights:
-                for row, matrices in zip(rows, weights[first : first + len(own)], strict=True):
-                    arena.layout.packed(matrices, row)
+                for name, row in zip(own, rows, strict=True):
+                    arena.layout.packed(weights[name], row)
             copies.append(BatchSegment(arena.layout.matrices(rows), scale))
-            first += len(own)
         return copies
 
 
-def _runs(
-    slots: Sequence[PackedSlot],
-) -> Iterator[tuple[Arena, tuple[str, ...], torch.Tensor]]:
+def _runs(slots: Sequence[PackedSlot]) -> Iterator[tuple[Arena, tuple[str, ...], torch.Tensor]]:
     """Yield the slots, in their order, in runs of neighbours that share an arena.
 
     These are the arena, the names, and the factors of B A (slots, 1, 1).
@@ -329,8 +325,8 @@ class Pack:
         """Write captions with saved adapters together; the slots' own weights stay."""
         written: list[tuple[Prediction, ...]] = []
         for some in self._sharing(list(folders)):
-            slots = [self._slots[name] for name in some]
-            saved = [saved_matrices(read_weights(folders[s.name]), s.fresh.layers) for s in slots]
+            layers = {name: self._slots[name].fresh.layers for name in some}
+            saved = {name: saved_matrices(folders[name], own) for name, own in layers.items()}
             with self._model.carrying(self._slots.copied_segments(some, saved)) as model:
                 written += evaluator.predict(model, beams, copies=len(saved))
         return written

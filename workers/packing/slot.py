@@ -9,7 +9,7 @@ by layer, with their true rank, not as rows of an arena.
 """
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,18 +19,12 @@ from peft import PeftModel, get_peft_model
 from safetensors.torch import save_file
 
 from workers.families.base import Base
-from workers.models.adapters import (
-    WEIGHTS,
-    adapted_layers,
-    linear_layer,
-    lora_config,
-    read_weights,
-)
+from workers.models import adapters
 from workers.packing.arena import AdaptedLayer, Arena, Matrices
 from workers.recipe import Adapter, Recipe
 from workers.slots.slot import read_snapshot, write_snapshot
 
-PREFIX = "base_model.model."
+_PREFIX = "base_model.model."
 """Before the path of a layer in the names of saved weights."""
 _NAME = "default"
 _MOMENTS = ("exp_avg", "exp_avg_sq")
@@ -97,11 +91,11 @@ class PackedSlot:
         """Write the adapter as plain peft loads it: safetensors and adapter_config.json."""
         folder.mkdir(parents=True, exist_ok=True)
         tensors = {
-            f"{PREFIX}{path}.lora_{which}.weight": matrix.detach().cpu().clone()
+            f"{_PREFIX}{path}.lora_{which}.weight": matrix.detach().cpu().clone()
             for path, pair in self.matrices(self.parameter.data).items()
             for which, matrix in zip("AB", pair, strict=True)
         }
-        save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+        save_file(tensors, folder / adapters.WEIGHTS, metadata={"format": "pt"})
         config = copy.copy(self.fresh.config)
         config.base_model_name_or_path = self.recipe.model.base
         config.inference_mode = True
@@ -152,7 +146,7 @@ class PackedSlot:
 
     def load_adapter(self, folder: Path, rung: int) -> None:
         """Begin with the adapter in `folder`, which was trained for `rung` epochs."""
-        saved = saved_matrices(read_weights(folder), self.fresh.layers)
+        saved = saved_matrices(folder, self.fresh.layers)
         self.arena.layout.packed(saved, self.parameter.data)
         self.rung = rung
 
@@ -162,39 +156,29 @@ def fresh_adapter(adapter: Adapter, base: Base, seed: int) -> FreshAdapter:
 
     Raises ValueError, naming ``adapter.targets``, for what the base does not have.
     """
-    config = lora_config(adapter, base)
-    linears = {path: linear_layer(base, path) for path in adapted_layers(adapter, base)}
-    layers = tuple(
-        AdaptedLayer(path, linear.in_features, linear.out_features)
-        for path, linear in linears.items()
-    )
+    config = adapters.lora_config(adapter, base)
+    paths = adapters.adapted_layers(adapter, base)
+    linears = {path: adapters.linear_layer(base, path) for path in paths}
+    layers = tuple(AdaptedLayer(p, own.in_features, own.out_features) for p, own in linears.items())
     skeleton = _skeleton(linears)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         model: PeftModel = get_peft_model(skeleton, config)
     tuned: dict[str, Any] = {layer.path: skeleton.get_submodule(layer.path) for layer in layers}
+    pairs = ((path, module.lora_A[_NAME], module.lora_B[_NAME]) for path, module in tuned.items())
     return FreshAdapter(
         layers=layers,
-        matrices={
-            path: (module.lora_A[_NAME].weight.data, module.lora_B[_NAME].weight.data)
-            for path, module in tuned.items()
-        },
+        matrices={path: (a.weight.data, b.weight.data) for path, a, b in pairs},
         scale=float(tuned[layers[0].path].scaling[_NAME]),
         config=model.peft_config[_NAME],
     )
 
 
-def saved_matrices(
-    weights: Mapping[str, torch.Tensor], layers: tuple[AdaptedLayer, ...]
-) -> Matrices:
-    """Return the matrices in the weights of a saved adapter, as `adapters.read_weights` gives."""
-    return {
-        layer.path: (
-            weights[f"{PREFIX}{layer.path}.lora_A.weight"],
-            weights[f"{PREFIX}{layer.path}.lora_B.weight"],
-        )
-        for layer in layers
-    }
+def saved_matrices(folder: Path, layers: Sequence[AdaptedLayer]) -> Matrices:
+    """Return the matrices of the adapter that is saved in `folder`."""
+    weights = adapters.read_weights(folder)
+    keys = {layer.path: f"{_PREFIX}{layer.path}.lora" for layer in layers}
+    return {p: (weights[f"{key}_A.weight"], weights[f"{key}_B.weight"]) for p, key in keys.items()}
 
 
 def _skeleton(linears: Mapping[str, Any]) -> torch.nn.Module:
