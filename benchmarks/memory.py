@@ -18,8 +18,7 @@ from PIL import Image
 from workers.encoding.collation import IGNORED, Batch, training_batch
 from workers.families.prompts import PromptBuilder
 from workers.memory import activations
-from workers.memory.layers import Architecture
-from workers.memory.row import RowLengths, image_tokens, vision_tokens
+from workers.memory.layers import Architecture, RowLengths, image_tokens, vision_tokens
 from workers.memory.weights import base_bytes, element_bytes, vocabulary
 from workers.models import checkpoint_files
 from workers.models.adapters import AdaptedBase

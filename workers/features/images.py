@@ -11,10 +11,8 @@ from workers.data.sample import Sample
 from workers.encoding import collation
 from workers.encoding.pixels import Pixels
 from workers.families.base import Encoded
-from workers.features import fingerprint
-from workers.features.bypass import KEY, packed
 from workers.features.frozen import vision_in_eval_mode
-from workers.features.store import CPU_BYTES, Store
+from workers.features.store import CPU_BYTES, KEY, Store, group_digests, image_digest
 
 BATCH = 16
 """Images that go through the image encoder at once."""
@@ -79,8 +77,8 @@ class Features:
     def _computed(self, indices: Sequence[int]) -> dict[int, Encoded]:
         """Return images of one batch, of which another sweep or process may have kept some."""
         images = dict(zip(indices, self._pixels.of(indices), strict=True))
-        digests = [fingerprint.of_image(image) for image in images.values()]
-        keys = fingerprint.of_group(digests) if self._grouped else digests
+        digests = [image_digest(image) for image in images.values()]
+        keys = group_digests(digests) if self._grouped else digests
         self._keys |= zip(images, keys, strict=True)
         found = self._kept(indices)
         lacking = [index for index in images if index not in found]
@@ -105,5 +103,5 @@ class Features:
         share = (time.perf_counter() - started) / len(images)
         self._store.seconds += [share] * len(images)
         pairs = zip(images, features, strict=True)
-        # A copy: a part of the batch would keep all of it.
-        return [{**image, KEY: packed(own).clone()} for image, own in pairs]
+        # As a batch carries them: (1, tokens, width). A copy: a part would keep the whole batch.
+        return [{**image, KEY: own.unsqueeze(1).clone()} for image, own in pairs]

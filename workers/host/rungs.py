@@ -103,6 +103,7 @@ def finals(
     started = time.monotonic()
     written = trainer.predict_saved(folders, evaluator, slots[0].recipe.evaluate.final_beams)
     seconds = (time.monotonic() - started) / len(slots)
+    scores = evaluator.score_each(written)
     return [
         Report(
             rung=slot.rung,
@@ -112,9 +113,7 @@ def finals(
             predictions=predictions,
             scored=scored,
         )
-        for slot, predictions, scored in zip(
-            slots, written, evaluator.score_each(written), strict=True
-        )
+        for slot, predictions, scored in zip(slots, written, scores, strict=True)
     ]
 
 

@@ -5,16 +5,18 @@ Nothing here needs torch: a bad request is refused before anything is computed.
 
 import base64
 import binascii
+import errno
+import os
 import re
+import stat
 from collections.abc import Sequence
 from io import BytesIO
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, field_validator
 
 from workers.data.images import FORMATS, ImageError, open_rgb
-from workers.inference.image_folder import read_within
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -36,6 +38,9 @@ MAX_QUESTION = 2000
 """Most characters of a question."""
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 """What JSON can write and UTF-8, and with it file names and tokenizers, cannot."""
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+# O_NONBLOCK: opening a pipe must not wait for its writer.
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class RequestError(ValueError):
@@ -181,6 +186,35 @@ def _data(request: CaptionRequest, name: str, folder: Path | None) -> tuple[byte
             f"{name} must name a file of at most {MAX_BYTES} bytes in the server's image folder, "
             f"relative to it and through no link, got {path[:200]!r}: {error.strerror}"
         ) from None
+
+
+def read_within(folder: Path, path: str, limit: int) -> bytes:
+    """Return the bytes of a file of at most `limit` bytes, by its path relative to `folder`.
+
+    Each step is opened from the one before and follows no link, so nothing outside is reached,
+    also while somebody changes the folder. `folder` itself may be a link.
+
+    Raises OSError for an absolute path, one with ``..``, links, missing files, and what is no
+    plain file or larger than `limit`.
+    """
+    parts = PurePosixPath(path).parts
+    if not parts or parts[0] == "/" or ".." in parts or "\0" in path:
+        raise PermissionError(errno.EACCES, "no path within the folder")
+    opened = [os.open(folder, _FOLDER & ~os.O_NOFOLLOW)]
+    try:
+        for part in parts[:-1]:
+            opened.append(os.open(part, _FOLDER, dir_fd=opened[-1]))
+        opened.append(os.open(parts[-1], _FILE, dir_fd=opened[-1]))
+        if not stat.S_ISREG(os.fstat(opened[-1]).st_mode):
+            raise PermissionError(errno.EACCES, "no plain file")
+        with open(opened[-1], "rb", closefd=False) as file:
+            content = file.read(limit + 1)
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
+    if len(content) > limit:
+        raise OSError(errno.EFBIG, "too large")
+    return content
 
 
 def _pixels(data: bytes, name: str) -> int:

@@ -12,8 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from workers import families
-from workers.memory.layers import Architecture, Block, Kind, LinearLayer
-from workers.memory.row import RowLengths
+from workers.memory.layers import Architecture, Block, Kind, LinearLayer, RowLengths
 from workers.memory.weights import vocabulary
 from workers.models.checkpoint_files import CheckpointFiles
 from workers.recipe import Adapter, Evaluate, Recipe

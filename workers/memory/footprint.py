@@ -9,8 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from workers.memory import activations, weights
-from workers.memory.layers import Architecture
-from workers.memory.row import row_of
+from workers.memory.layers import Architecture, row_of
 from workers.recipe import Recipe
 
 GPU_CONTEXT = 0.8e9

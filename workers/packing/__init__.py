@@ -6,8 +6,7 @@ docs/packing.md explains it with a figure. Read in this order:
 2. `arena`: where the weights of the adapters are;
 3. `linear`: the arithmetic of one layer, forward and backward;
 4. `dropout`: random numbers that do not depend on neighbours;
-5. `peft_weights`: first weights and files, which are peft's own;
-6. `slot`, `epoch`: one trial, its files, and its pass through an epoch;
-7. `micro_batch`, `model`: how a pass is put together;
-8. `slots`, `pack`: the slots of a pack, and their trainer.
+5. `slot`, `epoch`: one trial, its files, which are peft's own, and its pass through an epoch;
+6. `model`: how a pass is put together;
+7. `pack`: the slots of a pack, and their trainer.
 """

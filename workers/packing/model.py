@@ -1,9 +1,12 @@
-"""The base with the low-rank terms of several slots in its layers, for the time of a step."""
+"""The base with the low-rank terms of several slots in its layers, and the rows of one micro-step.
+
+A micro-step has equally many rows of every slot, one slot after the other.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -11,13 +14,19 @@ from workers.encoding import collation
 from workers.encoding.collation import IGNORED, Batch
 from workers.families.base import Base
 from workers.models.adapters import linear_layer
+from workers.packing import dropout
 from workers.packing.arena import Matrices
 from workers.packing.dropout import DropoutMasks
+from workers.packing.epoch import SlotExamples
 from workers.packing.linear import PackedLinear, Route, Share
+from workers.recipe import Recipe
 from workers.training.losses import token_losses
 
+T = TypeVar("T")
 Bare = Callable[[], AbstractContextManager[Any]]
 """Makes a context in which adapters that others have put on the base do nothing."""
+OVERHEAD_ROWS = 16
+"""Fixed cost of a pass, in rows: launches, and reading the weights."""
 
 
 @dataclass(frozen=True)
@@ -105,3 +114,60 @@ class PackedModel:
         # As `setattr` does, which looks through all parameters and buffers first, in each step.
         there, parent._modules[name] = parent._modules[name], packed
         return parent, name, there
+
+
+def micro_batch(remaining: Sequence[int], most: int) -> int:
+    """Return the rows per slot that do the most work in a given time.
+
+    All slots get equally many, so that their layers are one batched product. A slot with fewer
+    rows left before its next optimizer step than that is filled up with rows that count nothing; a
+    slot with more continues in the next pass. A pass of m rows for each of k slots costs about
+    `OVERHEAD_ROWS` + k m.
+
+    Args:
+        remaining: rows of each slot before its next optimizer step.
+        most: largest number of rows per slot that memory allows.
+    """
+
+    def useful_share(size: int) -> float:
+        useful = sum(min(rows, size) for rows in remaining)
+        return useful / (OVERHEAD_ROWS + len(remaining) * size)
+
+    return max(sorted({min(rows, most) for rows in remaining}), key=useful_share)
+
+
+def training_batch(base: Base, taken: Sequence[SlotExamples], size: int) -> Batch:
+    """Return `size` rows of each slot; those that fill up a slot have no labels."""
+    images, rows, filler = [], [], []
+    for own in taken:
+        images += _filled(own.images, size)
+        rows += _filled(own.rows, size)
+        filler += [place >= len(own.rows) for place in range(size)]
+    batch = collation.batch_of(base, images, rows)
+    if any(filler):
+        batch["labels"][torch.tensor(filler)] = IGNORED
+    return batch
+
+
+def dropout_masks(
+    base: Base,
+    recipes: Sequence[Recipe],
+    taken: Sequence[SlotExamples],
+    segments: Sequence[BatchSegment],
+    size: int,
+) -> list[DropoutMasks | None]:
+    """Return the dropout of each segment's rows."""
+    masks, first = [], 0
+    for segment in segments:
+        slots = range(first, first + segment.scale.shape[0])
+        keys = [_filled(taken[slot].keys, size) for slot in slots]
+        dropped = [recipes[slot].adapter.dropout for slot in slots]
+        layers = ((path, a.shape[-1]) for path, (a, _) in segment.matrices.items())
+        masks.append(dropout.of_slots(keys, dropped, base.device, layers))
+        first = slots.stop
+    return masks
+
+
+def _filled(values: Sequence[T], size: int) -> list[T]:
+    """Return `size` values: those that are missing are the first once more."""
+    return [*values, *[values[0]] * (size - len(values))]

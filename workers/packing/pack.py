@@ -8,8 +8,9 @@ step their optimizers when they have seen their own batch, each in its own time.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from itertools import groupby
 from pathlib import Path
 
 import torch
@@ -20,13 +21,17 @@ from workers.families.base import Base
 from workers.measures import shared
 from workers.memory import errors
 from workers.memory.device import DeviceMemory
-from workers.models.adapters import read_weights
-from workers.packing import peft_weights
+from workers.packing.arena import Arena, Matrices, PackLayout, rank_class
 from workers.packing.epoch import Epoch, SlotExamples
-from workers.packing.micro_batch import dropout_masks, micro_batch, training_batch
-from workers.packing.model import Bare, PackedModel
-from workers.packing.slot import PackedSlot
-from workers.packing.slots import Slots
+from workers.packing.model import (
+    Bare,
+    BatchSegment,
+    PackedModel,
+    dropout_masks,
+    micro_batch,
+    training_batch,
+)
+from workers.packing.slot import PackedSlot, fresh_adapter, saved_matrices
 from workers.recipe import Recipe
 from workers.report import Prediction
 from workers.slots.protocol import TrainedEpoch, Written
@@ -35,6 +40,98 @@ from workers.training.loop import Examples, checkpointing
 LINGER = 0.1
 """Share of an epoch for which a slot that has done its own waits for others that are nearly done,
 so that their captions are written together. In lockstep they arrive together anyway."""
+
+
+class Slots:
+    """All slots on one base by name, training or not, and the arenas that hold their weights.
+
+    Slots of one layout, which is a rank class and a set of adapted layers, share an arena. The rows
+    of a batch are ordered by arenas and, within one, by its rows: so each arena's slots are one
+    segment.
+    """
+
+    def __init__(self, base: Base) -> None:
+        self._base = base
+        self._arenas: dict[PackLayout, Arena] = {}
+        self._slots: dict[str, PackedSlot] = {}
+        self._segments: list[BatchSegment] = []
+        """The last result of `training_segments`."""
+        self._trained_names: tuple[str, ...] | None = None
+        """The slots it was for; None once a slot has joined or left."""
+
+    def __getitem__(self, name: str) -> PackedSlot:
+        return self._slots[name]
+
+    def __len__(self) -> int:
+        return len(self._slots)
+
+    def admit(self, name: str, recipe: Recipe) -> PackedSlot:
+        """Give a new trial a slot; its seed decides its weights.
+
+        Raises ValueError for a name that is taken, and, naming ``adapter.targets``, for what the
+        base does not have.
+        """
+        if name in self._slots:
+            raise ValueError(f"a slot must have a name of its own, {name!r} is there already")
+        adapter = fresh_adapter(recipe.adapter, self._base, recipe.train.seed)
+        layout = PackLayout(adapter.layers, rank_class(recipe.adapter.rank))
+        if layout not in self._arenas:
+            self._arenas[layout] = Arena(layout, self._base.device)
+        arena, train = self._arenas[layout], recipe.train
+        parameter = arena.add(name, adapter.matrices)
+        self._trained_names = None
+        # One flat parameter: AdamW works on single weights and does not see the layers.
+        optimizer = torch.optim.AdamW(
+            [parameter], lr=train.learning_rate, weight_decay=train.weight_decay, fused=True
+        )
+        slot = PackedSlot(name, recipe, adapter, arena, parameter, optimizer)
+        self._slots[name] = slot
+        return slot
+
+    def evict(self, name: str) -> None:
+        """Remove a slot, and its arena with the last one in it."""
+        arena = self._slots.pop(name).arena
+        arena.remove(name)
+        self._trained_names = None
+        if not arena.names:
+            del self._arenas[arena.layout]
+
+    def in_rows(self, names: Collection[str]) -> list[str]:
+        """Return these names in the order that their rows have in a batch."""
+        return [name for arena in self._arenas.values() for name in arena.names if name in names]
+
+    def training_segments(self, slots: Sequence[PackedSlot]) -> list[BatchSegment]:
+        """Return the weights of `slots`, ordered as by `in_rows`, as leaves of autograd."""
+        names = tuple(slot.name for slot in slots)
+        if names != self._trained_names:
+            runs = _runs(slots)
+            self._segments = [BatchSegment(arena.leaves(own), scale) for arena, own, scale in runs]
+            self._trained_names = names
+        return self._segments
+
+    def copied_segments(
+        self, names: Sequence[str], weights: Mapping[str, Matrices] | None = None
+    ) -> list[BatchSegment]:
+        """Return copies of these slots' weights, or of `weights` by their names in their stead."""
+        copies = []
+        for arena, own, scale in _runs([self._slots[name] for name in names]):
+            rows = arena.copies(own)
+            if weights:
+                for name, row in zip(own, rows, strict=True):
+                    arena.layout.packed(weights[name], row)
+            copies.append(BatchSegment(arena.layout.matrices(rows), scale))
+        return copies
+
+
+def _runs(slots: Sequence[PackedSlot]) -> Iterator[tuple[Arena, tuple[str, ...], torch.Tensor]]:
+    """Yield the slots, in their order, in runs of neighbours that share an arena.
+
+    These are the arena, the names, and the factors of B A (slots, 1, 1).
+    """
+    for _, run in groupby(slots, key=lambda slot: id(slot.arena)):
+        own = list(run)
+        scales = torch.tensor([slot.fresh.scale for slot in own], device=own[0].parameter.device)
+        yield own[0].arena, tuple(slot.name for slot in own), scales[:, None, None]
 
 
 class Pack:
@@ -228,10 +325,8 @@ class Pack:
         """Write captions with saved adapters together; the slots' own weights stay."""
         written: list[tuple[Prediction, ...]] = []
         for some in self._sharing(list(folders)):
-            saved = [
-                peft_weights.from_state(read_weights(folders[name]), self._slots[name].fresh.layers)
-                for name in some
-            ]
+            layers = {name: self._slots[name].fresh.layers for name in some}
+            saved = {name: saved_matrices(folders[name], own) for name, own in layers.items()}
             with self._model.carrying(self._slots.copied_segments(some, saved)) as model:
                 written += evaluator.predict(model, beams, copies=len(saved))
         return written

@@ -1,4 +1,7 @@
-"""One trial of a pack: its adapter, its optimizer, and their files.
+"""One trial of a pack: its adapter as peft makes, names and describes it, its optimizer, its files.
+
+peft is applied to a skeleton: the adapted layers under their own paths, with their shapes and types
+and no memory behind them. So first weights, file names and `adapter_config.json` are peft's own.
 
 The files are the same as those of a slot that trains by itself. So a trial may be trained in a pack
 before and by itself after, or the other way round: weights and moments of AdamW are written layer
@@ -6,20 +9,38 @@ by layer, with their true rank, not as rows of an arena.
 """
 
 import copy
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
+from peft import PeftModel, get_peft_model
 from safetensors.torch import save_file
 
-from workers.models.adapters import WEIGHTS, read_weights
-from workers.packing import peft_weights
-from workers.packing.arena import Arena, Matrices
-from workers.packing.peft_weights import FreshAdapter
-from workers.recipe import Recipe
-from workers.slots import snapshots
+from workers.families.base import Base
+from workers.models import adapters
+from workers.packing.arena import AdaptedLayer, Arena, Matrices
+from workers.recipe import Adapter, Recipe
+from workers.slots.slot import read_snapshot, write_snapshot
 
+_PREFIX = "base_model.model."
+"""Before the path of a layer in the names of saved weights."""
+_NAME = "default"
 _MOMENTS = ("exp_avg", "exp_avg_sq")
+
+
+@dataclass(frozen=True)
+class FreshAdapter:
+    """A new adapter: what decides its place in a pack, and its first weights."""
+
+    layers: tuple[AdaptedLayer, ...]
+    matrices: Matrices
+    """A and B of the true rank, float32 on the CPU; B is zero by default, see ``adapter.init``."""
+    scale: float
+    """Factor of B A: alpha / rank, or alpha / sqrt(rank) for rsLoRA."""
+    config: Any
+    """peft's `LoraConfig`."""
 
 
 @dataclass
@@ -70,11 +91,11 @@ class PackedSlot:
         """Write the adapter as plain peft loads it: safetensors and adapter_config.json."""
         folder.mkdir(parents=True, exist_ok=True)
         tensors = {
-            f"{peft_weights.PREFIX}{path}.lora_{which}.weight": matrix.detach().cpu().clone()
+            f"{_PREFIX}{path}.lora_{which}.weight": matrix.detach().cpu().clone()
             for path, pair in self.matrices(self.parameter.data).items()
             for which, matrix in zip("AB", pair, strict=True)
         }
-        save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+        save_file(tensors, folder / adapters.WEIGHTS, metadata={"format": "pt"})
         config = copy.copy(self.fresh.config)
         config.base_model_name_or_path = self.recipe.model.base
         config.inference_mode = True
@@ -100,15 +121,15 @@ class PackedSlot:
                     state[index][moment] = matrix.clone()
         optimizer = {"state": state, "param_groups": [group]}
         snapshot = {"optimizer": optimizer, "random": None, "device_random": None}
-        snapshots.write(folder, snapshot, self.rung, self.unhealthy_rungs, self.recipe)
+        write_snapshot(folder, snapshot, self.rung, self.unhealthy_rungs, self.recipe)
 
     def restore(self, folder: Path) -> None:
-        """Take the state that a slot of either kind wrote; raises as `snapshots.read` does.
+        """Take the state that a slot of either kind wrote; raises as `read_snapshot` does.
 
         Hyperparameters stay the slot's own. The moments of padding are zero, as those of weights
         whose gradient was always zero.
         """
-        snapshot, cursor = snapshots.read(folder)
+        snapshot, cursor = read_snapshot(folder)
         self.load_adapter(folder, cursor["rung"])
         self.unhealthy_rungs = cursor["ailing"]
         saved = snapshot["optimizer"]["state"]
@@ -125,6 +146,62 @@ class PackedSlot:
 
     def load_adapter(self, folder: Path, rung: int) -> None:
         """Begin with the adapter in `folder`, which was trained for `rung` epochs."""
-        saved = peft_weights.from_state(read_weights(folder), self.fresh.layers)
+        saved = saved_matrices(folder, self.fresh.layers)
         self.arena.layout.packed(saved, self.parameter.data)
         self.rung = rung
+
+
+def fresh_adapter(adapter: Adapter, base: Base, seed: int) -> FreshAdapter:
+    """Return a new adapter with the first weights of peft for `seed`.
+
+    Raises ValueError, naming ``adapter.targets``, for what the base does not have.
+    """
+    config = adapters.lora_config(adapter, base)
+    paths = adapters.adapted_layers(adapter, base)
+    linears = {path: adapters.linear_layer(base, path) for path in paths}
+    layers = tuple(AdaptedLayer(p, own.in_features, own.out_features) for p, own in linears.items())
+    skeleton = _skeleton(linears)
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        model: PeftModel = get_peft_model(skeleton, config)
+    tuned: dict[str, Any] = {layer.path: skeleton.get_submodule(layer.path) for layer in layers}
+    pairs = ((path, module.lora_A[_NAME], module.lora_B[_NAME]) for path, module in tuned.items())
+    return FreshAdapter(
+        layers=layers,
+        matrices={path: (a.weight.data, b.weight.data) for path, a, b in pairs},
+        scale=float(tuned[layers[0].path].scaling[_NAME]),
+        config=model.peft_config[_NAME],
+    )
+
+
+def saved_matrices(folder: Path, layers: Sequence[AdaptedLayer]) -> Matrices:
+    """Return the matrices of the adapter that is saved in `folder`."""
+    weights = adapters.read_weights(folder)
+    keys = {layer.path: f"{_PREFIX}{layer.path}.lora" for layer in layers}
+    return {p: (weights[f"{key}_A.weight"], weights[f"{key}_B.weight"]) for p, key in keys.items()}
+
+
+def _skeleton(linears: Mapping[str, Any]) -> torch.nn.Module:
+    """Return a tree of modules with stand-ins for these layers, path -> layer, in their order.
+
+    A stand-in has the shape and type of its layer: all that peft reads.
+    """
+    root = torch.nn.Module()
+    for path, linear in linears.items():
+        *folders, name = path.split(".")
+        parent = root
+        for folder in folders:
+            if folder not in parent._modules:
+                parent.add_module(folder, torch.nn.Module())
+            parent = parent.get_submodule(folder)
+        made = torch.nn.Linear(linear.in_features, linear.out_features, bias=False, device="meta")
+        # The type to which peft rounds first weights, before it trains them as float32: that of the
+        # layer's weight; of 4-bit ones, which hold bytes, the one they compute in. To 8-bit ones
+        # nothing is rounded.
+        dtype: torch.dtype = getattr(linear, "compute_dtype", linear.weight.dtype)
+        dtype = dtype if dtype.is_floating_point else torch.float32
+        # One number that is seen as a whole matrix.
+        weight = torch.empty(1, dtype=dtype).expand(made.weight.shape)
+        made.weight = torch.nn.Parameter(weight, requires_grad=False)
+        parent.add_module(name, made)
+    return root

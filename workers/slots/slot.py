@@ -1,5 +1,6 @@
 """A slot: one trial's adapter, optimizer, data cursor and random state on a shared base."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -7,9 +8,12 @@ from typing import Any
 
 import torch
 
+from workers.files.atomic import atomic_write
 from workers.models.adapters import AdaptedBase, read_weights
 from workers.recipe import Recipe
-from workers.slots import snapshots
+
+_OPTIMIZER = "optimizer.pt"
+_STATE = "state.json"
 
 
 class Slot:
@@ -69,11 +73,11 @@ class Slot:
         self.export(folder)
         random = {"random": self.random, "device_random": self.device_random}
         state = {"optimizer": self.optimizer.state_dict(), **random}
-        snapshots.write(folder, state, self.rung, self.unhealthy_rungs, self.recipe)
+        write_snapshot(folder, state, self.rung, self.unhealthy_rungs, self.recipe)
 
     def restore(self, folder: Path) -> None:
-        """Take the state that a slot of either kind wrote; raises as `snapshots.read` does."""
-        state, cursor = snapshots.read(folder)
+        """Take the state that a slot of either kind wrote; raises as `read_snapshot` does."""
+        state, cursor = read_snapshot(folder)
         self.load_adapter(folder, cursor["rung"])
         self.unhealthy_rungs = cursor["ailing"]
         self.optimizer.load_state_dict(state["optimizer"])
@@ -86,3 +90,22 @@ class Slot:
         """Begin with the adapter in `folder`, trained for `rung` epochs, and a new optimizer."""
         self.adapted.load_weights(self.name, read_weights(folder))
         self.rung = rung
+
+
+def write_snapshot(
+    folder: Path, state: dict[str, Any], rung: int, unhealthy: int, recipe: Recipe
+) -> None:
+    """Write a snapshot's state (tensors and plain values) and cursor to its folder."""
+    torch.save(state, folder / _OPTIMIZER)
+    # Written last: its presence means that the snapshot is complete.
+    cursor = {"rung": rung, "ailing": unhealthy, "recipe": recipe.model_dump()}
+    atomic_write(folder / _STATE, json.dumps(cursor))
+
+
+def read_snapshot(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return state and cursor of a snapshot; raises FileNotFoundError for an incomplete one."""
+    if not (folder / _STATE).exists():
+        raise FileNotFoundError(f"{folder}: no complete snapshot (no {_STATE})")
+    # weights_only: tensors and plain values, no code is run from the file.
+    state = torch.load(folder / _OPTIMIZER, weights_only=True, map_location="cpu")
+    return state, json.loads((folder / _STATE).read_text())

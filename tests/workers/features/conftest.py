@@ -4,8 +4,7 @@ import pytest
 import torch
 
 from workers import data
-from workers.features import bypass
-from workers.features.store import FeatureFiles, Store
+from workers.features.store import FeatureFiles, Store, install_bypass
 from workers.models.loading import load_base
 from workers.recipe import Data, Model
 from workers.tiny.checkpoints import VARIANTS
@@ -29,5 +28,5 @@ def store(base, tmp_path):
 
 
 def made_store(base, folder, memory=10**9, disk=0):
-    bypass.install(base)
+    install_bypass(base)
     return Store(base, memory, FeatureFiles(folder / "features" / "base", disk))

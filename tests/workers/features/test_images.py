@@ -8,9 +8,9 @@ import torch
 
 from workers.evaluation.generation import texts
 from workers.families.prompts import PromptBuilder
-from workers.features import bypass, images
+from workers.features import images
 from workers.features.images import Features
-from workers.features.store import FeatureFiles, Store
+from workers.features.store import FeatureFiles, Store, install_bypass
 from workers.models.adapters import AdaptedBase
 from workers.models.loading import load_base
 from workers.recipe import Adapter, Model, Train
@@ -205,7 +205,7 @@ def test_stored_in_any_way_a_base_has_the_same_loss(
 ):
     model = Model(base=str(checkpoints(variant)), dtype=dtype)
     base = load_base(model, quantization, torch.device("cpu"))
-    bypass.install(base)
+    install_bypass(base)
     on_disk = Store(base, 0, FeatureFiles(tmp_path / "features" / variant, 10**8))
     for _ in range(2):  # the second time from disk
         pixels, features = (

@@ -5,8 +5,7 @@ import os
 import pytest
 import torch
 
-from workers.features import fingerprint
-from workers.features.store import FeatureFiles, Store
+from workers.features.store import FeatureFiles, Store, encoder_digest, image_digest
 from workers.models.loading import load_base
 from workers.recipe import Model
 
@@ -81,33 +80,33 @@ def test_a_disk_that_cannot_be_written_stops_nothing(tmp_path):
 
 
 def test_the_encoder_is_known_by_all_that_it_computes_with(base, checkpoints):
-    own = fingerprint.of_encoder(base)
+    own = encoder_digest(base)
     again = load_base(Model(base=str(checkpoints("git"))), "none", torch.device("cpu"))
-    assert fingerprint.of_encoder(again) == own
+    assert encoder_digest(again) == own
     for quantization, dtype in (("none", "bfloat16"), ("int8", "auto"), ("nf4", "auto")):
         model = Model(base=str(checkpoints("git")), dtype=dtype)
         other = load_base(model, quantization, torch.device("cpu"))
-        assert fingerprint.of_encoder(other) != own
+        assert encoder_digest(other) != own
     with torch.no_grad():
         again.model.git.image_encoder.vision_model.post_layernorm.bias[3] += 1e-3
-    assert fingerprint.of_encoder(again) != own
+    assert encoder_digest(again) != own
     base.model.git.embeddings.word_embeddings.weight.data.zero_()
-    assert fingerprint.of_encoder(base) == own  # what reads features does not change them
+    assert encoder_digest(base) == own  # what reads features does not change them
 
 
 def test_query_tokens_count(checkpoints):
     base = load_base(Model(base=str(checkpoints("blip2-opt"))), "none", torch.device("cpu"))
-    own = fingerprint.of_encoder(base)
+    own = encoder_digest(base)
     base.model.query_tokens.data[0, 0, 0] += 1
-    assert fingerprint.of_encoder(base) != own
+    assert encoder_digest(base) != own
 
 
 def test_an_image_is_known_by_what_the_model_gets(base):
     image = {KEY: torch.zeros(1, 3, 2, 2)}
-    own = fingerprint.of_image(image)
-    assert fingerprint.of_image({KEY: torch.zeros(1, 3, 2, 2)}) == own
-    assert fingerprint.of_image({KEY: torch.zeros(1, 3, 4, 1)}) != own
-    assert fingerprint.of_image({**image, "image_grid_thw": torch.ones(1, 3)}) != own
+    own = image_digest(image)
+    assert image_digest({KEY: torch.zeros(1, 3, 2, 2)}) == own
+    assert image_digest({KEY: torch.zeros(1, 3, 4, 1)}) != own
+    assert image_digest({**image, "image_grid_thw": torch.ones(1, 3)}) != own
 
 
 def test_a_base_of_unknown_ways_has_no_store(llava):

@@ -4,8 +4,7 @@ from PIL import Image
 
 from workers.encoding.collation import IGNORED, training_batch
 from workers.families.prompts import PromptBuilder
-from workers.memory.layers import Architecture
-from workers.memory.row import RowLengths
+from workers.memory.layers import Architecture, RowLengths
 from workers.models import checkpoint_files
 from workers.models.adapters import AdaptedBase
 from workers.models.loading import load_base
@@ -61,7 +60,7 @@ def batch_of():
 
 
 def _row(base, image, batch):
-    from workers.memory.row import image_tokens, vision_tokens
+    from workers.memory.layers import image_tokens, vision_tokens
 
     files = checkpoint_files.find(str(base.model.config._name_or_path), None)
     patches = image.get("image_grid_thw")

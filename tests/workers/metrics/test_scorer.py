@@ -12,7 +12,6 @@ from pycocoevalcap.meteor.meteor import Meteor
 from pycocoevalcap.rouge.rouge import Rouge
 from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
 
-from workers.metrics import cache
 from workers.metrics.catalog import METRICS as CATALOG
 from workers.metrics.java.runtime import VARIABLE, JavaMissingError, java
 from workers.metrics.scorer import Scored, Scorer
@@ -113,7 +112,7 @@ def test_a_fresh_scorer_scores_the_same(
 
 def test_threads_get_the_scores_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also while each forgets what the others are about to look up."""
-    monkeypatch.setattr(cache, "_KEPT", 1)
+    monkeypatch.setattr("workers.metrics.scorer._KEPT", 1)
     references = {str(n): [f"dog {n}"] for n in range(50)}
     scorer = Scorer(["exact_match", "repetition"], references)
     wrong: list[object] = []

@@ -5,7 +5,7 @@ import torch
 
 from workers.models.loading import load_base
 from workers.packing.epoch import SlotExamples
-from workers.packing.micro_batch import micro_batch, training_batch
+from workers.packing.model import micro_batch, training_batch
 
 CPU = torch.device("cpu")
 

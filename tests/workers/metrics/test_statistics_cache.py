@@ -1,8 +1,7 @@
 """Captions are scored once, and not kept for ever."""
 
-from workers.metrics import cache
-from workers.metrics.cache import StatisticsCache
 from workers.metrics.metric import Array, Bound, Captions, Metric, ratio, table
+from workers.metrics.scorer import StatisticsCache
 
 
 class Counted:
@@ -69,7 +68,7 @@ def test_metrics_of_all_captions_together_are_not_cache() -> None:
 
 
 def test_the_longest_unused_are_forgotten(monkeypatch) -> None:
-    monkeypatch.setattr(cache, "_KEPT", 3)
+    monkeypatch.setattr("workers.metrics.scorer._KEPT", 3)
     counted = Counted()
     few = _cache(counted)
     for text in ("1", "2", "3", "1", "4", "1", "2"):
@@ -79,6 +78,6 @@ def test_the_longest_unused_are_forgotten(monkeypatch) -> None:
 
 
 def test_a_round_of_more_captions_than_are_kept_is_scored(monkeypatch) -> None:
-    monkeypatch.setattr(cache, "_KEPT", 1)
+    monkeypatch.setattr("workers.metrics.scorer._KEPT", 1)
     found = _cache(Counted()).statistics(_texts(a="x", b="yy", c="zzz"))
     assert found["text True"][:, 0].tolist() == [1, 2, 3]
