@@ -85,11 +85,8 @@ def publish_view(
     `examples` are keys of logged images with the step to show, `tags` further tags of trials to
     show.
     """
-    axes = [
-        f"{name}_log10" if name in logarithmic else name
-        for name in params
-        if name not in conditional
-    ]
+    common = [name for name in params if name not in conditional]
+    axes = [f"{name}_log10" if name in logarithmic else name for name in common]
     state = {
         "searchFilter": children_of(parent.run_id),
         "orderByKey": _column("metrics", f"best/{objective}"),

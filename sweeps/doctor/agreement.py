@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import isclose
 
 from search_spaces.issues import Issue
 from sweeps.doctor.check import error
@@ -109,7 +110,7 @@ def _against_mlflow(trial: TrialState, run: Tracked, disk: OnDisk, resume: str) 
         what = f"its segments from rungs {_listed(lost)} on have no run in MLflow"
         yield error(what, resume if trial.is_open else "none: the trial is over")
     best = trial.adapter.value if trial.adapter else None
-    if best is not None and run.best is not None and not _close(best, run.best):
+    if best is not None and run.best is not None and not isclose(best, run.best, rel_tol=_CLOSE):
         what = f"its best value is {best:g} on disk and {run.best:g} in MLflow"
         yield error(what, resume)
 
@@ -146,7 +147,3 @@ def _files(trial: TrialState, disk: OnDisk, resume: str) -> Iterator[Issue]:
 
 def _listed(rungs: Sequence[int]) -> str:
     return ", ".join(map(str, rungs))
-
-
-def _close(one: float, other: float) -> bool:
-    return one == other or abs(one - other) <= _CLOSE * max(abs(one), abs(other))

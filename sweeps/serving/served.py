@@ -55,11 +55,8 @@ class Resident:
         One that trains whole modules has a copy of them, which others may not reach into.
         """
         mine = self._recipe
-        return (
-            mine.model == recipe.model
-            and mine.quantization == recipe.quantization
-            and not (mine.adapter.trained_modules or recipe.adapter.trained_modules)
-        )
+        same_base = (mine.model, mine.quantization) == (recipe.model, recipe.quantization)
+        return same_base and not (mine.adapter.trained_modules or recipe.adapter.trained_modules)
 
     def attach(
         self, name: str, recipe: Recipe, weights: dict[str, torch.Tensor], folder: Path | None
