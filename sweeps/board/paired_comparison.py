@@ -48,11 +48,11 @@ def compare_trials(one: str, other: str, results: Path) -> PairedComparison:
     ids, other_ids = set(mine.best.scored.ids), set(others.best.scored.ids)
     if ids != other_ids:
         lone = {"first": ids - other_ids, "second": other_ids - ids}
-        unshared = "; ".join(
-            f"{len(images)} only of the {side}, such as {min(images)!r}"
-            for side, images in lone.items()
-            if images
+        some = {side: images for side, images in lone.items() if images}
+        sides = (
+            f"{len(own)} only of the {side}, such as {min(own)!r}" for side, own in some.items()
         )
+        unshared = "; ".join(sides)
         raise ValueError(f"{refused}: they were scored on other images; {unshared}")
     if mine.references != others.references:
         raise ValueError(f"{refused}: the references of their images are not the same")

@@ -165,19 +165,15 @@ class Registered:
         shared = beside is not None and beside.resident.fits(recipe)
         resident = beside.resident if beside and shared else Resident(recipe)
         run = model_store(self.results).client().get_run(version.run_id)
+        best = {key: value for key, value in run.data.metrics.items() if key.startswith("best/")}
+        name = f"version-{number}"
         return ServedModel(
             number=number,
             run_id=version.run_id,
-            metrics={
-                key.removeprefix("best/"): value
-                for key, value in sorted(run.data.metrics.items())
-                if key.startswith("best/")
-            },
+            metrics={key.removeprefix("best/"): best[key] for key in sorted(best)},
             recipe=recipe,
             resident=resident,
-            captioner=batcher.run(
-                lambda: resident.attach(f"version-{number}", recipe, weights, self.images)
-            ),
+            captioner=batcher.run(lambda: resident.attach(name, recipe, weights, self.images)),
             since=datetime.now(UTC).isoformat(timespec="seconds"),
         )
 

@@ -20,10 +20,8 @@ def check_search(study: "optuna.Study", sweep: Sweep, directions: Sequence[str])
     stored = [direction.name.lower() for direction in study.directions]
     if stored != list(directions):
         before, now = (", ".join(one[:3] for one in modes) for modes in (stored, directions))
-        raise ValueError(
-            f"{name}: search.objective.mode must stay {before}, as its study has it, got {now}; "
-            f"{advice}"
-        )
+        what = f"search.objective.mode must stay {before}, as its study has it, got {now}"
+        raise ValueError(f"{name}: {what}; {advice}")
     problems = [*_objective_problems(study, sweep), *_space_problems(study, sweep)]
     if problems:
         lines = "\n".join(f"  {problem}" for problem in problems)
