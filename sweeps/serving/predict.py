@@ -94,10 +94,8 @@ def _recipe(found: TrainedAdapter, data: str | None, results: Path) -> Recipe:
         return own.model_copy(update={"data": named.data})
     recipe = own or named
     if recipe is None:
-        raise ValueError(
-            f"{found.title} says nothing of data, prompt and base model: "
-            "name a sweep file that does with --data"
-        )
+        fix = "name a sweep file that does with --data"
+        raise ValueError(f"{found.title} says nothing of data, prompt and base model: {fix}")
     return recipe
 
 

@@ -70,10 +70,8 @@ class Resident:
         try:
             unlike = sorted(self._adapted.weights(name).keys() ^ weights.keys())
             if unlike:  # peft would skip them in silence
-                raise ValueError(
-                    f"the adapter does not fit its recipe: {len(unlike)} weights are missing or "
-                    f"left over, such as {unlike[0]!r}"
-                )
+                what = f"{len(unlike)} weights are missing or left over, such as {unlike[0]!r}"
+                raise ValueError(f"the adapter does not fit its recipe: {what}")
             self._adapted.load_weights(name, weights)
         except Exception:
             self.detach(name)

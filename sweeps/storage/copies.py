@@ -78,13 +78,9 @@ def glob(folder: Path, pattern: str) -> list[Path]:
         return sorted(folder.glob(pattern))
     wanted = pattern.split("/")
     keys = [key.split("/")[: len(wanted)] for key in copy.storage.files(copy.key(folder))]
-    return sorted(
-        {
-            folder.joinpath(*names)
-            for names in keys
-            if len(names) == len(wanted) and all(map(fnmatch.fnmatchcase, names, wanted))
-        }
-    )
+    deep = (names for names in keys if len(names) == len(wanted))
+    found = (names for names in deep if all(map(fnmatch.fnmatchcase, names, wanted)))
+    return sorted({folder.joinpath(*names) for names in found})
 
 
 def size(path: Path) -> float | None:
@@ -194,10 +190,8 @@ def _fetched(storage: Storage, key: str, folder: Path, files: dict[str, int]) ->
 
 
 def _inputs(paths: Iterable[Path]) -> set[Path]:
-    found = ((around(path), path) for path in paths)
-    return {
-        copy.root.joinpath(*path.relative_to(copy.root).parts[:2]) for copy, path in found if copy
-    }
+    found = [(copy.root, path) for path in paths if (copy := around(path))]
+    return {root.joinpath(*path.relative_to(root).parts[:2]) for root, path in found}
 
 
 def _is_fresh(file: Path, stamp: Stamp) -> bool:

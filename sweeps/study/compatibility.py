@@ -34,11 +34,8 @@ def store_search(study: "optuna.Study", sweep: Sweep) -> list[str]:
     for name, value in _search(sweep).items():
         if study.user_attrs.get(name) != value:
             study.set_user_attr(name, value)
-    return [
-        f"{path}: {read_domain(form)} before, {now[path]} now"
-        for path, form in before.items()
-        if form != now[path].form()
-    ]
+    wider = [path for path, form in before.items() if form != now[path].form()]
+    return [f"{path}: {read_domain(before[path])} before, {now[path]} now" for path in wider]
 
 
 def _search(sweep: Sweep) -> dict[str, Any]:
