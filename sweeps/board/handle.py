@@ -32,9 +32,8 @@ class SweepHandle:
         """
         folder = SweepFolder.find(results, sweep_id)
         sweep = load(folder.spec)
-        tracking = Tracking(
-            uri=sweep.tracking.uri, experiment=sweep.tracking.experiment, root=folder.root
-        )
+        own = sweep.tracking
+        tracking = Tracking(uri=own.uri, experiment=own.experiment, root=folder.root)
         return cls(sweep=sweep, folder=folder, run=SweepRun.find(tracking, sweep_id))
 
     @cached_property

@@ -137,11 +137,8 @@ def read(sweep: Sweep, folder: SweepFolder, *, driven: bool | None = None) -> Le
     What only MLflow has is added by `sweeps.board.standings`. `driven` is that of `trial_states`.
     """
     trials = trial_states(sweep, folder, driven=driven).values()
-    return replace(
-        Leaderboard.of(folder.sweep_id, sweep.search.objectives, trials),
-        limited=sweep.search.limited,
-        notes=notes(sweep, folder, trials),
-    )
+    board = Leaderboard.of(folder.sweep_id, sweep.search.objectives, trials)
+    return replace(board, limited=sweep.search.limited, notes=notes(sweep, folder, trials))
 
 
 def notes(sweep: Sweep, folder: SweepFolder, trials: Collection[TrialState]) -> tuple[str, ...]:
@@ -157,9 +154,8 @@ def notes(sweep: Sweep, folder: SweepFolder, trials: Collection[TrialState]) -> 
     if generations := segments.generations(folder):
         rungs = ", ".join(map(str, sorted({each.rung for each in generations})))
         copied = sum(len(each.segments) for each in generations)
-        found.append(
-            f"trials were compared at rungs {rungs}; resumed from a better one's state: {copied}"
-        )
+        note = f"trials were compared at rungs {rungs}; resumed from a better one's state: {copied}"
+        found.append(note)
     return tuple(found)
 
 

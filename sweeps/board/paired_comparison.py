@@ -48,11 +48,9 @@ def compare_trials(one: str, other: str, results: Path) -> PairedComparison:
     ids, other_ids = set(mine.best.scored.ids), set(others.best.scored.ids)
     if ids != other_ids:
         lone = {"first": ids - other_ids, "second": other_ids - ids}
-        unshared = "; ".join(
-            f"{len(images)} only of the {side}, such as {min(images)!r}"
-            for side, images in lone.items()
-            if images
-        )
+        some = [(side, images) for side, images in lone.items() if images]
+        parts = [f"{len(own)} only of the {side}, such as {min(own)!r}" for side, own in some]
+        unshared = "; ".join(parts)
         raise ValueError(f"{refused}: they were scored on other images; {unshared}")
     if mine.references != others.references:
         raise ValueError(f"{refused}: the references of their images are not the same")
@@ -145,9 +143,8 @@ def find_scores(name: str, results: Path) -> tuple[str, Scores]:
         found, title = earlier.run.run_id_of(trial.name), f"{trial.title} of {sweep_id}"
     scores = scores_file.read(client, found)
     if scores is None:
-        raise ValueError(
-            f"{title} has no {scores_file.SCORES}: it was not scored yet, or by an older version"
-        )
+        why = "it was not scored yet, or by an older version"
+        raise ValueError(f"{title} has no {scores_file.SCORES}: {why}")
     return title, scores
 
 

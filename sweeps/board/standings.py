@@ -9,7 +9,6 @@ winner in at most 5 of 100 sweeps: that the winner was picked by these images is
 from collections.abc import Mapping
 from dataclasses import replace
 
-from sweeps.board.front_view import FRONT
 from sweeps.board.leaderboard import Leaderboard, Standing
 from sweeps.results import scores_file
 from sweeps.results.scores_file import Scores
@@ -18,8 +17,8 @@ from sweeps.tracking.sweep_run import SweepRun
 from workers.metrics import catalog
 from workers.metrics.metric import Metric
 
-INTERVAL, VS_BEST = "trial.interval", "trial.vs_best"
-"""Tags of a trial's run, columns of the leaderboard in MLflow."""
+INTERVAL, VS_BEST, FRONT = "trial.interval", "trial.vs_best", "trial.front"
+"""Tags of a trial's run, columns of the leaderboard in MLflow; the last says yes or no."""
 
 
 def add_runs(parent: SweepRun, board: Leaderboard) -> Leaderboard:

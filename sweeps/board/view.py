@@ -13,8 +13,7 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from sweeps.board.front_view import FRONT
-from sweeps.board.standings import INTERVAL, VS_BEST
+from sweeps.board.standings import FRONT, INTERVAL, VS_BEST
 from sweeps.spec import plugins
 from sweeps.spec.load import Sweep
 from sweeps.spec.objectives import LOSS
@@ -86,16 +85,19 @@ def publish_view(
     `examples` are keys of logged images with the step to show, `tags` further tags of trials to
     show.
     """
-    axes = [
-        f"{name}_log10" if name in logarithmic else name
-        for name in params
-        if name not in conditional
-    ]
+    common = [name for name in params if name not in conditional]
+    axes = [f"{name}_log10" if name in logarithmic else name for name in common]
     state = {
         "searchFilter": children_of(parent.run_id),
         "orderByKey": _column("metrics", f"best/{objective}"),
         "orderByAsc": mode == "min",
-        "selectedColumns": _columns(params, [objective, *metrics], tags),
+        "selectedColumns": [
+            *(_column("metrics", f"best/{name}") for name in (objective, *metrics)),
+            *(_column("params", name) for name in params),
+            _column("metrics", "best/rung"),
+            *(_column("tags", name) for name in (*tags, VS_BEST, INTERVAL, "trial.state")),
+            _column("attributes", "Duration"),
+        ],
         "runsHiddenMode": "FIRST_20_RUNS",
         "hideEmptyCharts": True,
         "isAccordionReordered": True,
@@ -114,12 +116,7 @@ def publish_view(
     return parent.run_id
 
 
-def links(
-    base_url: str,
-    experiment_id: str,
-    parent_run_id: str,
-    model: str | None = None,
-) -> Links:
+def links(base_url: str, experiment_id: str, parent_run_id: str, model: str | None = None) -> Links:
     """Return the addresses of the sweep's pages below `base_url`; empty is within the UI itself."""
     ui = f"{base_url.rstrip('/')}/#" if base_url else "#"
     runs = f"{ui}/experiments/{experiment_id}/runs"
@@ -153,19 +150,6 @@ def _address(page: str, query: dict[str, str]) -> str:
 def _column(kind: str, name: str) -> str:
     """Return how the UI names a column."""
     return f"{kind}.`{name}`"
-
-
-def _columns(params: Sequence[str], metrics: Sequence[str], tags: Sequence[str]) -> list[str]:
-    return [
-        *(_column("metrics", f"best/{name}") for name in metrics),
-        *(_column("params", name) for name in params),
-        _column("metrics", "best/rung"),
-        *(_column("tags", name) for name in tags),
-        _column("tags", VS_BEST),
-        _column("tags", INTERVAL),
-        _column("tags", "trial.state"),
-        _column("attributes", "Duration"),
-    ]
 
 
 def _sections() -> list[dict[str, Any]]:

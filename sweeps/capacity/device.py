@@ -24,13 +24,8 @@ def cards() -> list[Card]:
     try:
         pynvml.nvmlInit()
         handles = map(pynvml.nvmlDeviceGetHandleByIndex, range(pynvml.nvmlDeviceGetCount()))
-        return [
-            Card(
-                name=pynvml.nvmlDeviceGetName(each),
-                bytes=float(pynvml.nvmlDeviceGetMemoryInfo(each).total),
-            )
-            for each in handles
-        ]
+        name, memory = pynvml.nvmlDeviceGetName, pynvml.nvmlDeviceGetMemoryInfo
+        return [Card(name=name(each), bytes=float(memory(each).total)) for each in handles]
     except pynvml.NVMLError:
         return []
 

@@ -109,9 +109,8 @@ def capacity(
     """
     points = [(recipe, base) for recipe in corners(sweep) if (base := bases.of(recipe))]
     if not points:
-        raise ValueError(
-            f"adapter.targets: no base of the sweep that is here has {sweep.adapter.targets!r}"
-        )
+        targets = sweep.adapter.targets
+        raise ValueError(f"adapter.targets: no base of the sweep that is here has {targets!r}")
 
     def expected(recipe: Recipe, base: Architecture, rows: int | None = None) -> Footprint:
         return correction.of(estimate(recipe, base, gpu=device.gpu, rows=rows))

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sweeps.board import front_view, leaderboard
+from sweeps.board import leaderboard
 from sweeps.board.handle import SweepHandle
 from sweeps.board.leaderboard import Leaderboard
 from sweeps.board.standings import record_standings
@@ -130,14 +130,23 @@ def results_option(root: Path) -> str:
 
 
 def print_leaderboard(board: Leaderboard, console: Console) -> None:
-    """Print the leaderboard, and which trials are not significantly different from the best."""
+    """Print the leaderboard, the trials tied with the best, and the front of several objectives."""
     console.print(table(board, console.width))
     for line in (leaderboard.describe_tied(board), *board.notes):
         if line:
             console.print(line, soft_wrap=True)
     for line in leaderboard.warnings(board):
         console.print(Text(line, style="red"), soft_wrap=True)
-    front_view.print_front(board, console)
+    if not board.further:
+        return
+    console.print(f"\nPareto front: {len(board.front)} of {len(board.trials)} trials", style="bold")
+    grid = Table(box=None, pad_edge=False, header_style="bold")
+    grid.add_column("trial")
+    for objective in board.objectives:
+        grid.add_column(f"{objective.metric} ({objective.mode})", justify="right")
+    for trial in board.front:
+        grid.add_row(trial.title, *map(leaderboard.format_score, trial.values))
+    console.print(grid)
 
 
 def table(board: Leaderboard, width: int) -> Table:

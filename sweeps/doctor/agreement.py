@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import isclose
 
 from search_spaces.issues import Issue
 from sweeps.doctor.check import error
@@ -52,33 +53,22 @@ def differences(
 ) -> list[Issue]:
     """Return all differences, by trial and of the sweep; none for a consistent sweep."""
     resume = RESUME.format(sweep=sweep_id)
-    found = list(_strangers(trials, runs, disk, sweep_id))
+    found = []
+    for name in sorted((set(runs) | disk.folders) - set(trials)):
+        sources = [("MLflow", runs), ("the folder", disk.folders)]
+        places = " and ".join(place for place, names in sources if name in names)
+        fix = "the study was replaced or cut: bring study.log back from a copy, or delete the run"
+        found.append(error(f"is in {places}, but not in the study", fix).below(name))
     for trial in trials.values():
         issues = _trial(trial, runs.get(trial.name, ()), disk, resume)
         found += (issue.below(trial.name) for issue in issues)
     for name, count in disk.waiting.items():
-        found.append(
-            error(f"{count} entries wait for MLflow", f"sweeps sync {sweep_id}").below(name)
-        )
+        late = error(f"{count} entries wait for MLflow", f"sweeps sync {sweep_id}")
+        found.append(late.below(name))
     if disk.stale_driver:
         died = error(f"its driver died: {disk.stale_driver}", f"sweeps resume {sweep_id}")
         found.append(died.below(sweep_id))
     return sorted(found, key=lambda issue: issue.path)
-
-
-def _strangers(
-    trials: Mapping[str, TrialState],
-    runs: Mapping[str, Sequence[Tracked]],
-    disk: OnDisk,
-    sweep_id: str,
-) -> Iterator[Issue]:
-    for name in sorted((set(runs) | disk.folders) - set(trials)):
-        places = [place for place, there in (("MLflow", runs), ("the folder", disk.folders))
-                  if name in there]  # fmt: skip
-        yield error(
-            f"is in {' and '.join(places)}, but not in the study",
-            "the study was replaced or cut: bring study.log back from a copy, or delete the run",
-        ).below(name)
 
 
 def _trial(
@@ -120,7 +110,7 @@ def _against_mlflow(trial: TrialState, run: Tracked, disk: OnDisk, resume: str) 
         what = f"its segments from rungs {_listed(lost)} on have no run in MLflow"
         yield error(what, resume if trial.is_open else "none: the trial is over")
     best = trial.adapter.value if trial.adapter else None
-    if best is not None and run.best is not None and not _close(best, run.best):
+    if best is not None and run.best is not None and not isclose(best, run.best, rel_tol=_CLOSE):
         what = f"its best value is {best:g} on disk and {run.best:g} in MLflow"
         yield error(what, resume)
 
@@ -130,19 +120,16 @@ def _record(trial: TrialState, disk: OnDisk, resume: str) -> Iterator[Issue]:
     counted = Counter(one.rung for one in trial.rungs)
     twice = sorted(rung for rung, times in counted.items() if times > 1)
     if twice:
-        yield error(
-            f"rungs {_listed(twice)} are twice on record", "remove the later line of rungs.jsonl"
-        )
+        what = f"rungs {_listed(twice)} are twice on record"
+        yield error(what, "remove the later line of rungs.jsonl")
     reported = set(counted) if trial.reported is None else set(trial.reported)
     # Rungs with a changed point say nothing of the one that the study knows.
     own = {one.rung for one in trial.rungs if not one.changes}
     unreported = sorted(own - reported)
     scored = {one.rung for one in trial.rungs if one.objective is not None}
     if scored & set(unreported) and not disk.driven and not trial.is_open:
-        yield error(
-            f"rungs {_listed(unreported)} are on record, not in the study",
-            "none: the trial is over",
-        )
+        what = f"rungs {_listed(unreported)} are on record, not in the study"
+        yield error(what, "none: the trial is over")
     unknown = sorted(reported - set(counted))
     if unknown and not disk.driven:
         fix = resume if trial.is_open else "bring rungs.jsonl back from a copy"
@@ -151,9 +138,8 @@ def _record(trial: TrialState, disk: OnDisk, resume: str) -> Iterator[Issue]:
 
 def _files(trial: TrialState, disk: OnDisk, resume: str) -> Iterator[Issue]:
     if trial.name in disk.kept and trial.name not in disk.adapters:
-        yield error(
-            "its best adapter is missing or not whole", "bring its folder `best` back from a copy"
-        )
+        fix = "bring its folder `best` back from a copy"
+        yield error("its best adapter is missing or not whole", fix)
     left = disk.snapshots.get(trial.name, ())
     if left and not trial.is_open:
         yield error(f"has ended, but its snapshots {_listed(left)} are there", resume)
@@ -161,7 +147,3 @@ def _files(trial: TrialState, disk: OnDisk, resume: str) -> Iterator[Issue]:
 
 def _listed(rungs: Sequence[int]) -> str:
     return ", ".join(map(str, rungs))
-
-
-def _close(one: float, other: float) -> bool:
-    return one == other or abs(one - other) <= _CLOSE * max(abs(one), abs(other))

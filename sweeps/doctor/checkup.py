@@ -86,11 +86,8 @@ def _on_disk(
 
 def _expected_adapters(earlier: SweepHandle, trials: dict[str, TrialState]) -> list[str]:
     """Return the trials whose adapters `sweeps.results.retention` keeps, by the records alone."""
-    bests = {
-        trial.name: trial.rungs[-1].bests
-        for trial in trials.values()
-        if trial.rungs and trial.rungs[-1].bests
-    }
+    latest = {name: trial.rungs[-1] for name, trial in trials.items() if trial.rungs}
+    bests = {name: rung.bests for name, rung in latest.items() if rung.bests}
     over = {name: values for name, values in bests.items() if not trials[name].is_open}
     violating = {name for name in over if trials[name].violates}
     ranked, needed = retention_order(earlier.sweep.search, over, violating)

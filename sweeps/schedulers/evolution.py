@@ -54,10 +54,8 @@ def evolve(
 
     # Tune requires a function that explores, but `_quantiles` does not call it.
     tune: Any = PopulationBasedTraining(quantile_fraction=quantile, custom_explore_fn=dict)
-    tune._trial_state = {
-        member: SimpleNamespace(last_score=member.score)
-        for member in sorted(members, key=lambda one: one.trial)
-    }
+    ordered = sorted(members, key=lambda one: one.trial)
+    tune._trial_state = {one: SimpleNamespace(last_score=one.score) for one in ordered}
     lower, upper = tune._quantiles()
     donors = [member for member in upper if member.score > -math.inf]
     if not donors:

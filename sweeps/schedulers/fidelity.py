@@ -84,21 +84,15 @@ def measure(
     trials: Sequence[Sequence[RungResult]], schedule: Schedule, epochs: int
 ) -> Fidelity | None:
     """Return what the rungs of the unpruned trials show; None if the trials are too few."""
-    complete = [
-        (rungs, rungs[-1].best)
-        for rungs in trials
-        if rungs and rungs[-1].finished and rungs[-1].best is not None
-    ]
+    ended = [rungs for rungs in trials if rungs and rungs[-1].finished]
+    complete = [(rungs, best) for rungs in ended if (best := rungs[-1].best) is not None]
     if len(complete) < FEWEST or len({final for _, final in complete}) == 1:
         return None
     correlations = []
+    every = [(one, final) for rungs, final in complete for one in rungs]
     for rung in range(1, epochs + 1):
-        pairs = [
-            (one.score, final)
-            for rungs, final in complete
-            for one in rungs
-            if one.rung == rung and one.score is not None
-        ]
+        there = [(one.score, final) for one, final in every if one.rung == rung]
+        pairs = [(score, final) for score, final in there if score is not None]
         if (count := len(pairs)) < FEWEST:
             continue
         value = spearman(*zip(*pairs, strict=True))

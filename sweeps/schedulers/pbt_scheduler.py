@@ -98,11 +98,8 @@ class PopulationScheduler(FIFOScheduler):
             self._compare(rung, {trial: self._waiting.pop(trial) for trial in members})
             for trial in members:
                 tune_controller.search_alg.searcher.on_unpause(trial.trial_id)
-        ready = [
-            trial
-            for trial in self._rungs
-            if trial.status in (Trial.PENDING, Trial.PAUSED) and trial not in self._waiting
-        ]
+        idle = (trial for trial in self._rungs if trial.status in (Trial.PENDING, Trial.PAUSED))
+        ready = (trial for trial in idle if trial not in self._waiting)
         return min(ready, key=lambda trial: self._rungs[trial], default=None)
 
     def _compare(self, rung: int, results: dict[Any, RungResult]) -> None:

@@ -91,9 +91,8 @@ class Front:
                 return Response(status_code=LEFT)
             if self._ending:
                 return refusal(503, "the server was asked to end; send the call to another")
-            return refusal(
-                504, f"the call was given up after {SECONDS:.0f} seconds; send fewer images"
-            )
+            given_up = f"the call was given up after {SECONDS:.0f} seconds; send fewer images"
+            return refusal(504, given_up)
         finally:
             self._limits.remove(limit)
 
@@ -221,10 +220,8 @@ class HostCheck:
         name = _name(host)
         known = name in self._names or is_loopback(name) or (self._beyond and _is_address(name))
         if not known and ANY not in self._allowed and scope["path"] not in PROBES:
-            return 421, (
-                f"this server is not known as {name[:100]!r}; to allow a name, start it "
-                "with --allow-host NAME"
-            )
+            advice = "to allow a name, start it with --allow-host NAME"
+            return 421, f"this server is not known as {name[:100]!r}; {advice}"
         if origin is not None and scope["method"] == "POST":
             # A page of this server, perhaps behind a proxy that changes ``Host``.
             place = origin.lower().partition("://")[2]

@@ -51,12 +51,9 @@ def load(source: str, results: Path) -> Captioner:
     with open_adapter(source, results) as found:
         recipe = found.recipe
         adapted = Adapted.load(recipe.model, recipe.quantization, found.path)
-    return Captioner.of(
-        adapted,
-        PromptBuilder(task=recipe.task, prompt=recipe.prompt),
-        beams=recipe.evaluate.final_beams,
-        max_new_tokens=recipe.evaluate.max_new_tokens,
-    )
+    prompts, settings = PromptBuilder(task=recipe.task, prompt=recipe.prompt), recipe.evaluate
+    beams, most = settings.final_beams, settings.max_new_tokens
+    return Captioner.of(adapted, prompts, beams=beams, max_new_tokens=most)
 
 
 def captioned(

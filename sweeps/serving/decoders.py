@@ -140,9 +140,8 @@ class DecoderLease:
                 return await asyncio.shield(job)
         except TimeoutError:
             await self._end(job)
-            raise RequestError(
-                f"{what} took over {PATIENCE:.0f} seconds to decode; send it smaller"
-            ) from None
+            slow = f"{what} took over {PATIENCE:.0f} seconds to decode"
+            raise RequestError(f"{slow}; send it smaller") from None
         except asyncio.CancelledError:
             try:
                 await asyncio.wait({job}, timeout=GRACE)

@@ -114,11 +114,8 @@ class Bodies:
                     coming.body.extend(chunk)
                     coming.limit.reschedule(started + FIRST + size / RATE)
         except TimeoutError:
-            raise CallError(
-                408,
-                f"the body must come with at least {RATE} bytes a second, and faster while others "
-                "need the room; send it again",
-            ) from None
+            fast = f"with at least {RATE} bytes a second, and faster while others need the room"
+            raise CallError(408, f"the body must come {fast}; send it again") from None
         finally:
             if coming in self._coming:
                 self._coming.remove(coming)

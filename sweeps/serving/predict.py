@@ -47,10 +47,8 @@ def write_predictions(
         samples = _samples(recipe, split, console)
         console.print(f"{found.title}: {len(samples)} samples of {split}", soft_wrap=True)
         if found.base not in (None, recipe.model.base):
-            console.print(
-                f"note: the adapter was trained on {found.base}, not on {recipe.model.base}",
-                soft_wrap=True,
-            )
+            note = f"note: the adapter was trained on {found.base}, not on {recipe.model.base}"
+            console.print(note, soft_wrap=True)
         quiet_libraries()  # before their first import, which is when they print
         from workers.families.prompts import PromptBuilder
         from workers.inference.predict import Adapted, predict
@@ -96,10 +94,8 @@ def _recipe(found: TrainedAdapter, data: str | None, results: Path) -> Recipe:
         return own.model_copy(update={"data": named.data})
     recipe = own or named
     if recipe is None:
-        raise ValueError(
-            f"{found.title} says nothing of data, prompt and base model: "
-            "name a sweep file that does with --data"
-        )
+        fix = "name a sweep file that does with --data"
+        raise ValueError(f"{found.title} says nothing of data, prompt and base model: {fix}")
     return recipe
 
 

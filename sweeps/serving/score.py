@@ -173,9 +173,8 @@ def per_image_text(out: Path, task: ScoringInput, scored: "Scored") -> str:
     """Return the file with a row per image: its id, its caption, and every score."""
     columns = ("image_id", "caption", *scored.images)
     values = zip(*(array.tolist() for array in scored.images.values()), strict=True)
-    rows = [
-        (image, task.candidates[image], *own) for image, own in zip(scored.ids, values, strict=True)
-    ]
+    scores = zip(scored.ids, values, strict=True)
+    rows = [(image, task.candidates[image], *own) for image, own in scores]
     if out.suffix == ".csv":
         return table_text(columns, rows)
     return json_text(dict(zip(columns, (number(id), *rest), strict=True)) for id, *rest in rows)
@@ -290,9 +289,6 @@ def _refuse(path: Path, problems: Sequence[str], rule: str) -> None:
         raise DataError(f"{path}: {rule}{shown}{more}", problems)
 
 
-READERS: Mapping[str, Callable[[Path, Names], tuple[list[CaptionLine], list[str]]]] = {
-    ".json": _json,
-    ".csv": _csv,
-    ".txt": _tokens,
-}
+Reader = Callable[[Path, Names], tuple[list[CaptionLine], list[str]]]
+READERS: Mapping[str, Reader] = {".json": _json, ".csv": _csv, ".txt": _tokens}
 """Ending of the file -> its reader, which returns captions, and the problems of bad rows."""

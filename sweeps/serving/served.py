@@ -55,11 +55,8 @@ class Resident:
         One that trains whole modules has a copy of them, which others may not reach into.
         """
         mine = self._recipe
-        return (
-            mine.model == recipe.model
-            and mine.quantization == recipe.quantization
-            and not (mine.adapter.trained_modules or recipe.adapter.trained_modules)
-        )
+        same_base = (mine.model, mine.quantization) == (recipe.model, recipe.quantization)
+        return same_base and not (mine.adapter.trained_modules or recipe.adapter.trained_modules)
 
     def attach(
         self, name: str, recipe: Recipe, weights: dict[str, torch.Tensor], folder: Path | None
@@ -73,10 +70,8 @@ class Resident:
         try:
             unlike = sorted(self._adapted.weights(name).keys() ^ weights.keys())
             if unlike:  # peft would skip them in silence
-                raise ValueError(
-                    f"the adapter does not fit its recipe: {len(unlike)} weights are missing or "
-                    f"left over, such as {unlike[0]!r}"
-                )
+                what = f"{len(unlike)} weights are missing or left over, such as {unlike[0]!r}"
+                raise ValueError(f"the adapter does not fit its recipe: {what}")
             self._adapted.load_weights(name, weights)
         except Exception:
             self.detach(name)
@@ -168,19 +163,15 @@ class Registered:
         shared = beside is not None and beside.resident.fits(recipe)
         resident = beside.resident if beside and shared else Resident(recipe)
         run = model_store(self.results).client().get_run(version.run_id)
+        best = {key: value for key, value in run.data.metrics.items() if key.startswith("best/")}
+        name = f"version-{number}"
         return ServedModel(
             number=number,
             run_id=version.run_id,
-            metrics={
-                key.removeprefix("best/"): value
-                for key, value in sorted(run.data.metrics.items())
-                if key.startswith("best/")
-            },
+            metrics={key.removeprefix("best/"): best[key] for key in sorted(best)},
             recipe=recipe,
             resident=resident,
-            captioner=batcher.run(
-                lambda: resident.attach(f"version-{number}", recipe, weights, self.images)
-            ),
+            captioner=batcher.run(lambda: resident.attach(name, recipe, weights, self.images)),
             since=datetime.now(UTC).isoformat(timespec="seconds"),
         )
 

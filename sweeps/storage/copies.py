@@ -1,12 +1,15 @@
 """Uploads from a working copy to its object store, and downloads from there.
 
 What must outlive a machine is pushed as soon as it is written; what others wrote is pulled where it
-is needed. In a folder that all nodes share there is nothing to send: these functions only remove,
-find and measure its files and folders.
+is needed. A store knows files only: a folder exists by a small file in it that is written last,
+removed first, and lists what belongs to it. In a folder that all nodes share there is nothing to
+send: these functions only remove, find and measure its files and folders.
 """
 
 import fnmatch
+import json
 import os
+import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterable
@@ -15,19 +18,22 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from sweeps.storage import folders, places
+from sweeps.storage import places
 from sweeps.storage.places import around
-from sweeps.storage.store import Stamp
+from sweeps.storage.store import Stamp, Storage, storage_error
 
+WHOLE = ".whole"
+"""Name of that file: JSON with a random word and the size of each file."""
 _RACY_SECONDS = 5.0
 _AT_A_TIME = 8
+_TRIES = 5
 
 
 def push(path: Path) -> None:
     """Upload a file or a folder."""
     copy = around(path)
     if copy and path.is_dir():
-        folders.put(copy.storage, path, copy.key(path))
+        _put_folder(copy.storage, path, copy.key(path))
     elif copy:
         copy.storage.put(path, copy.key(path))
 
@@ -38,15 +44,16 @@ def pull(path: Path) -> None:
     if copy is None:
         return
     key = copy.key(path)
-    if not copy.storage.get(key, path) and not folders.get(copy.storage, key, path):
+    if not copy.storage.get(key, path) and not _get_folder(copy.storage, key, path):
         _remove(path)
 
 
 def drop(path: Path) -> None:
-    """Remove a file or a folder, if it is there."""
+    """Remove a file or a folder, if it is there; from its first deletion on it no longer exists."""
     copy = around(path)
     if copy:
-        folders.drop(copy.storage, copy.key(path))
+        copy.storage.delete(f"{copy.key(path)}/{WHOLE}")
+        copy.storage.delete(copy.key(path))
     _remove(path)
 
 
@@ -61,8 +68,7 @@ def holds(path: Path) -> bool:
     copy = around(path)
     if copy is None:
         return path.exists()
-    key = copy.key(path)
-    return copy.storage.stamp(key) is not None or folders.has(copy.storage, key)
+    return any(copy.storage.stamp(key) for key in (copy.key(path), f"{copy.key(path)}/{WHOLE}"))
 
 
 def glob(folder: Path, pattern: str) -> list[Path]:
@@ -72,13 +78,9 @@ def glob(folder: Path, pattern: str) -> list[Path]:
         return sorted(folder.glob(pattern))
     wanted = pattern.split("/")
     keys = [key.split("/")[: len(wanted)] for key in copy.storage.files(copy.key(folder))]
-    return sorted(
-        {
-            folder.joinpath(*names)
-            for names in keys
-            if len(names) == len(wanted) and all(map(fnmatch.fnmatchcase, names, wanted))
-        }
-    )
+    deep = (names for names in keys if len(names) == len(wanted))
+    found = (names for names in deep if all(map(fnmatch.fnmatchcase, names, wanted)))
+    return sorted({folder.joinpath(*names) for names in found})
 
 
 def size(path: Path) -> float | None:
@@ -121,7 +123,7 @@ def share(paths: Iterable[Path]) -> None:
     for folder in _inputs(paths):
         if not folder.exists():  # the sweep resumes on another machine
             pull(folder)
-        elif not ((folder / folders.WHOLE).exists() and holds(folder)):
+        elif not ((folder / WHOLE).exists() and holds(folder)):
             push(folder)
 
 
@@ -134,11 +136,62 @@ def fetch(address: str, paths: Iterable[Path]) -> None:
             pull(folder)
 
 
+def _put_folder(storage: Storage, folder: Path, key: str) -> None:
+    """Put a folder of this machine in place of one in the store."""
+    found = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != WHOLE]
+    files = {str(path.relative_to(folder)): path.stat().st_size for path in found}
+    storage.delete(f"{key}/{WHOLE}")
+    with ThreadPoolExecutor(_AT_A_TIME) as pool:
+        list(pool.map(lambda name: storage.put(folder / name, f"{key}/{name}"), files))
+        left = storage.files(key).keys() - files.keys()
+        list(pool.map(lambda name: storage.delete(f"{key}/{name}"), left))
+    whole = json.dumps({"word": secrets.token_hex(8), "files": files})
+    storage.write(f"{key}/{WHOLE}", whole.encode())
+    (folder / WHOLE).write_text(whole)
+
+
+def _get_folder(storage: Storage, key: str, folder: Path) -> bool:
+    """Put a folder of the store in place of `folder`; return False where there is none.
+
+    One that this machine has already stays. Raises StorageError for one that changes all the
+    time, or whose files are not those that it names.
+    """
+    for _ in range(_TRIES):
+        whole = storage.read(f"{key}/{WHOLE}")
+        if whole is None:
+            return False
+        own = folder / WHOLE
+        if own.is_file() and own.read_bytes() == whole:
+            return True
+        partial = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.partial")
+        try:
+            if _fetched(storage, key, partial, json.loads(whole)["files"]):
+                (partial / WHOLE).write_bytes(whole)
+                if storage.read(f"{key}/{WHOLE}") == whole:
+                    shutil.rmtree(folder, ignore_errors=True)
+                    partial.rename(folder)
+                    return True
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+    reason = OSError("its files are not those that it names")
+    raise storage_error(f"{storage.address}/{key}", reason)
+
+
+def _fetched(storage: Storage, key: str, folder: Path, files: dict[str, int]) -> bool:
+    """Download files; return whether each is there with its size."""
+    folder.mkdir(parents=True)
+
+    def fetch(name: str) -> bool:
+        file = folder / name
+        return storage.get(f"{key}/{name}", file) and file.stat().st_size == files[name]
+
+    with ThreadPoolExecutor(_AT_A_TIME) as pool:
+        return all(pool.map(fetch, files))
+
+
 def _inputs(paths: Iterable[Path]) -> set[Path]:
-    found = ((around(path), path) for path in paths)
-    return {
-        copy.root.joinpath(*path.relative_to(copy.root).parts[:2]) for copy, path in found if copy
-    }
+    found = [(copy.root, path) for path in paths if (copy := around(path))]
+    return {root.joinpath(*path.relative_to(root).parts[:2]) for root, path in found}
 
 
 def _is_fresh(file: Path, stamp: Stamp) -> bool:

@@ -20,10 +20,8 @@ def check_search(study: "optuna.Study", sweep: Sweep, directions: Sequence[str])
     stored = [direction.name.lower() for direction in study.directions]
     if stored != list(directions):
         before, now = (", ".join(one[:3] for one in modes) for modes in (stored, directions))
-        raise ValueError(
-            f"{name}: search.objective.mode must stay {before}, as its study has it, got {now}; "
-            f"{advice}"
-        )
+        what = f"search.objective.mode must stay {before}, as its study has it, got {now}"
+        raise ValueError(f"{name}: {what}; {advice}")
     problems = [*_objective_problems(study, sweep), *_space_problems(study, sweep)]
     if problems:
         lines = "\n".join(f"  {problem}" for problem in problems)
@@ -36,11 +34,8 @@ def store_search(study: "optuna.Study", sweep: Sweep) -> list[str]:
     for name, value in _search(sweep).items():
         if study.user_attrs.get(name) != value:
             study.set_user_attr(name, value)
-    return [
-        f"{path}: {read_domain(form)} before, {now[path]} now"
-        for path, form in before.items()
-        if form != now[path].form()
-    ]
+    wider = [path for path, form in before.items() if form != now[path].form()]
+    return [f"{path}: {read_domain(before[path])} before, {now[path]} now" for path in wider]
 
 
 def _search(sweep: Sweep) -> dict[str, Any]:

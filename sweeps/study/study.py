@@ -56,13 +56,12 @@ def open_study(sweep: Sweep, folder: SweepFolder) -> "optuna.Study":
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     place = open_storage(sweep.search.storage, folder)
     # Not create_study(load_if_exists=True): it writes a line even when it only loads.
-    if folder.sweep_id in optuna.get_all_study_names(place):
-        study = optuna.load_study(study_name=folder.sweep_id, storage=place)
+    name, wanted = folder.sweep_id, directions(sweep)
+    if name in optuna.get_all_study_names(place):
+        study = optuna.load_study(study_name=name, storage=place)
     else:
-        study = optuna.create_study(
-            storage=place, study_name=folder.sweep_id, directions=directions(sweep)
-        )
-    check_search(study, sweep, directions(sweep))
+        study = optuna.create_study(storage=place, study_name=name, directions=wanted)
+    check_search(study, sweep, wanted)
     return study
 
 

@@ -78,11 +78,8 @@ class Suggester:
         self._unfinished = [frozen for frozen in own.values() if not frozen.state.is_finished()]
         self._tried = {_key(frozen.params): name for name, frozen in own.items()}
         self._count = len(own)
-        self._interrupted = [
-            frozen
-            for frozen in trials
-            if frozen.state is TrialState.RUNNING and TRIAL not in frozen.user_attrs
-        ]
+        running = (frozen for frozen in trials if frozen.state is TrialState.RUNNING)
+        self._interrupted = [frozen for frozen in running if TRIAL not in frozen.user_attrs]
         """Neither assigned nor rejected: the driver died before."""
         self._refused = self._attempt = 0
         """Points that broke a rule, and points rejected since the last trial."""
@@ -208,11 +205,8 @@ class Suggester:
         if self._size > _COUNTABLE:
             self._attempt = max(self._attempt, _OWN_ATTEMPTS)
             return True
-        untried = [
-            point
-            for point in self._space.points()
-            if _key(point) not in self._tried and self._refusal(point) is None
-        ]
+        left = (point for point in self._space.points() if _key(point) not in self._tried)
+        untried = [point for point in left if self._refusal(point) is None]
         if untried:
             point = random.Random(self._this_draw().seed).choice(untried)
             enqueue(self._study, point, again=True)

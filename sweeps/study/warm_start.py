@@ -36,9 +36,8 @@ def add_earlier_trials(study: "optuna.Study", sweep: Sweep, root: Path) -> list[
         folder = SweepFolder.find(root, sweep_id)
         earlier = load(folder.spec)
         if differences := "; ".join(_differences(earlier, sweep)):
-            raise ValueError(
-                f"search.warm_start: scores of {folder.sweep_id} are not comparable: {differences}"
-            )
+            what = f"scores of {folder.sweep_id} are not comparable"
+            raise ValueError(f"search.warm_start: {what}: {differences}")
         own = own_trials(open_study(earlier, folder))
         left: Counter[str] = Counter()
         for name, frozen in own.items():

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from sweeps.storage import claims, copies, folders, places
+from sweeps.storage import claims, copies, places
 from sweeps.storage.store import Storage
 from workers.files import cache
 
@@ -81,7 +81,7 @@ def test_half_a_folder_is_none(machines, address):
     one, other = machines
     written(one, "rung-001/weights")
     copies.push(one / "rung-001")
-    Storage(address).delete(f"rung-001/{folders.WHOLE}")
+    Storage(address).delete(f"rung-001/{copies.WHOLE}")
     assert not copies.holds(other / "rung-001")
     copies.pull(other / "rung-001")
     assert not (other / "rung-001").exists()
@@ -91,7 +91,7 @@ def test_a_folder_that_is_replaced_while_it_is_fetched_is_fetched_again(machines
     one, other = machines
     written(one, "best/adapter", "first")
     copies.push(one / "best")
-    fetched = folders._fetched
+    fetched = copies._fetched
     later = ["later"]
 
     def replaced_meanwhile(storage, key, folder, files):
@@ -101,7 +101,7 @@ def test_a_folder_that_is_replaced_while_it_is_fetched_is_fetched_again(machines
             copies.push(one / "best")
         return done
 
-    monkeypatch.setattr(folders, "_fetched", replaced_meanwhile)
+    monkeypatch.setattr(copies, "_fetched", replaced_meanwhile)
     copies.pull(other / "best")
     assert (other / "best/adapter").read_text() == "later"
 
@@ -111,7 +111,7 @@ def test_a_folder_that_is_there_already_is_not_fetched_twice(machines, monkeypat
     written(one, "rung-001/weights")
     copies.push(one / "rung-001")
     copies.pull(other / "rung-001")
-    monkeypatch.setattr(folders, "_fetched", None)  # would be called
+    monkeypatch.setattr(copies, "_fetched", None)  # would be called
     copies.pull(other / "rung-001")
     copies.pull(one / "rung-001")
 
@@ -230,9 +230,9 @@ def test_what_came_along_reaches_a_node_once(address, tmp_path, monkeypatch):
     there = on("node")
     copies.fetch(address, [there / "inputs/3f2a/data/table.csv"])
     assert (there / "inputs/3f2a/data/images/a.png").exists()
-    monkeypatch.setattr(folders, "_fetched", None)  # would be called
+    monkeypatch.setattr(copies, "_fetched", None)  # would be called
     copies.fetch(address, [there / "inputs/3f2a/data/table.csv"])
-    monkeypatch.setattr(folders, "put", None)
+    monkeypatch.setattr(copies, "push", None)
     copies.share([table])
 
 

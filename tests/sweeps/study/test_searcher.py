@@ -521,7 +521,7 @@ def test_a_trial_that_is_stopped_while_paused_ends_with_its_last_rung(bridge, sw
 
 
 def test_nothing_starts_once_the_budget_is_used_up(bridge, sweep, folder):
-    bridge.spent = Spent.open(folder, Budget(gpu_hours=1.0), ())
+    bridge.spent = Spent(folder, Budget(gpu_hours=1.0), ())
     bridge.suggest("a")
     bridge.spent.rung("trial-000", RungResult(rung=1, seconds=3600.0))
     assert bridge.suggest("b") == Searcher.FINISHED
