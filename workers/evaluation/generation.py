@@ -7,9 +7,9 @@ from typing import Any
 import torch
 
 from workers.encoding import collation
-from workers.encoding.pixels import Images
 from workers.families.base import Base, Encoded
 from workers.families.prompts import Prompt
+from workers.features.images import Images
 
 
 @torch.inference_mode()

@@ -1,21 +1,61 @@
-"""The images of one split as features: what `workers.encoding.pixels.Pixels` is for pixels."""
+"""The images of one split as a batch carries them: as pixels, or as features."""
 
 import time
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from statistics import median
+from typing import Protocol
 
 import torch
 
 from workers.data.sample import Sample
 from workers.encoding import collation
-from workers.encoding.pixels import Pixels
-from workers.families.base import Encoded
+from workers.families.base import Base, Encoded
 from workers.features.frozen import vision_in_eval_mode
 from workers.features.store import CPU_BYTES, KEY, Store, group_digests, image_digest
 
+LIMIT_BYTES = 2 * 1024**3
+"""Memory for the pixels of one split, in bytes; beyond it images are decoded again."""
 BATCH = 16
 """Images that go through the image encoder at once."""
+
+
+class Images(Protocol):
+    """The images of one split as a batch carries them: pixels, or what was made of them."""
+
+    def of(self, indices: Sequence[int]) -> list[Encoded]:
+        """Return the images at `indices`."""
+
+    def seconds_saved(self, indices: Sequence[int]) -> float:
+        """Return the seconds that an image encoder would take for them, if `of` does without."""
+
+
+class Pixels:
+    """The images of `samples` as their model takes them, each decoded on first use."""
+
+    def __init__(self, base: Base, samples: Sequence[Sample], limit: int = LIMIT_BYTES) -> None:
+        self._base = base
+        self._samples = samples
+        self._left = limit
+        self._kept: dict[int, Encoded] = {}
+
+    def of(self, indices: Sequence[int]) -> list[Encoded]:
+        """Return the images at `indices`."""
+        return [self._encoded(index) for index in indices]
+
+    def seconds_saved(self, indices: Sequence[int]) -> float:
+        """Return 0: with pixels the image encoder still has to compute."""
+        return 0.0
+
+    def _encoded(self, index: int) -> Encoded:
+        if index in self._kept:
+            return self._kept[index]
+        encoded = self._base.family.encode(self._base, self._samples[index].open())
+        size = sum(tensor.nbytes for tensor in encoded.values())
+        if size <= self._left:
+            self._left -= size
+            self._kept[index] = encoded
+        return encoded
 
 
 class Features:

@@ -9,10 +9,10 @@ import torch
 from peft import PeftModel
 
 from workers.data.sample import Sample
-from workers.encoding.pixels import Pixels
 from workers.evaluation.generation import texts
 from workers.families.base import Base
 from workers.families.prompts import PromptBuilder
+from workers.features.images import Pixels
 from workers.models.loading import load_base
 from workers.recipe import Evaluate, Model
 from workers.report import Prediction

@@ -16,10 +16,9 @@ import torch
 from workers.data.sample import Sample
 from workers.encoding import collation
 from workers.encoding.collation import Batch, TokenizedExample
-from workers.encoding.pixels import Images, Pixels
 from workers.families.base import Base, Encoded
 from workers.families.prompts import Prompt, PromptBuilder
-from workers.features.images import Features
+from workers.features.images import Features, Images, Pixels
 from workers.features.store import Store
 from workers.recipe import Train
 from workers.training.losses import token_losses
