@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,6 +13,10 @@ from PIL import EpsImagePlugin
 from workers.recipe import Recipe
 from workers.tiny import checkpoints as tiny_checkpoints
 from workers.tiny.git import make_model, make_processor
+
+# A shell that starts the tests in the background has them ignore Ctrl-C, and all that they start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_finish():
