@@ -63,7 +63,9 @@ def run(
     ask = input if sys.stdin.isatty() and sys.stdout.isatty() else None
     with refused(FileNotFoundError):
         earlier = sweep_to_resume(sweep, place, go_on, ask)
-    _run(sweep, place, resume=earlier)
+    from sweeps.cli.outcome import run_sweep
+
+    raise typer.Exit(run_sweep(sweep, place, earlier, console()))
 
 
 @app.command()
@@ -82,7 +84,9 @@ def resume(
     folder = SweepFolder.find(results, sweep)
     with refused(FileNotFoundError):
         wanted = changed(folder, trials, overrides or ())
-    _run(wanted, results, resume=sweep)
+    from sweeps.cli.outcome import run_sweep
+
+    raise typer.Exit(run_sweep(wanted, results, sweep, console()))
 
 
 @app.command()
@@ -183,9 +187,3 @@ def _place(sweep: "Sweep", results: str | None) -> Path:
 
     with refused():
         return working(results_of(sweep, results), DRIVER)
-
-
-def _run(sweep: "Sweep", results: Path, resume: str | None) -> None:
-    from sweeps.cli.outcome import run_sweep
-
-    raise typer.Exit(run_sweep(sweep, results, resume, console()))
