@@ -45,7 +45,7 @@ def test_the_leaderboard_is_in_compare_s_order_until_a_heading_sorts_it(opened, 
     assert first_cells(opened) == sorted(names, reverse=True)
     opened.get_by_role("button", name="cider", exact=True).click()
     scored = [trial for trial in earlier.board.trials if "cider" in trial.best]
-    expected = [e.trial for e in sorted(scored, key=lambda e: e.best["cider"])]
+    expected = [trial.name for trial in sorted(scored, key=lambda each: each.best["cider"])]
     assert first_cells(opened)[: len(scored)] == expected  # those without a score stay last
     heading = opened.get_by_role("columnheader", name="cider", exact=True)
     expect(heading).to_have_attribute("aria-sort", "ascending")
