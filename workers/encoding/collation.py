@@ -114,6 +114,16 @@ def stacked(images: Sequence[Encoded]) -> Batch:
     return {key: torch.cat([image[key] for image in images]) for key in keys}
 
 
+def to_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Return the tensor on the device; on a GPU without waiting for the work that is under way.
+
+    From pinned memory, which alone is copied beside it.
+    """
+    if device.type == "cuda" and tensor.device.type == "cpu":
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)
+
+
 def _padding(base: Base) -> int:
     tokenizer = base.processor.tokenizer
     token = tokenizer.pad_token_id

@@ -1,42 +1,35 @@
-"""Weights and gradients of a pack's adapters: rows of two matrices.
+"""Weights, gradients and moments of a pack's adapters: the rows of four matrices.
 
-A row holds one trial's A (rank, inputs) and B (outputs, rank), layer by layer. Ranks are padded to
-a class, so that trials of different ranks fit into one batched matrix product. The padding of both
-matrices is zero: rows of A and columns of B. The gradient of the one is a product with the other,
-so it is exactly zero, and AdamW (also its weight decay) leaves a zero where it is.
+A row holds one trial's A (rank, inputs) of every layer, then every B (outputs, rank). All rows have
+one layout, that of the largest rank in the pack and of all layers that any of its trials adapts: so
+the trials of a layer are one batched matrix product, whatever their ranks and targets are. What a
+trial lacks is zero, rows of A and columns of B alike. The gradient of the one is a product with the
+other, so it is exactly zero, and AdamW (also its weight decay) leaves a zero where it is.
 
-The slots that share a layout have an arena: two matrices (slots, width) in float32, weights and
-gradients. Slots that train are kept in the first rows, because a batched product needs them evenly
-spaced: when a slot joins or leaves, rows change places between two steps.
+Slots that train are kept in the first rows, because a batched product needs them evenly spaced:
+when a slot joins or leaves, rows change places between two steps.
 """
 
-import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal, get_args
 
 import torch
 
-# The gradients of leaves lie a row apart like the leaves themselves, and are added to in place:
-# nothing is copied, which is what torch warns of.
-warnings.filterwarnings("ignore", "grad and param do not obey the gradient layout contract")
+RANK_STEP = 8
+"""Ranks are padded to a multiple: what matrix units take at once."""
+CAPACITIES = (1, 2, 4, 8, 12, 16)
+"""Rows for which there is memory. Each growth is a copy of all, and a hole where they were."""
 
-RANK_CLASSES = (16, 64, 256)
-"""Few classes: each is a matrix product of its own in every layer. Beside the base a rank costs
-little, so padding to the next class is cheaper than another product."""
-
+Key = Literal["values", "gradients", "exp_avg", "exp_avg_sq"]
+"""What a row is of; the moments have the names that torch's AdamW gives them."""
 Matrices = Mapping[str, tuple[torch.Tensor, torch.Tensor]]
 """Path of a layer in the base -> A and B: of one trial (rank, inputs) and (outputs, rank), of
 several with one more axis in front, (slots, ...)."""
 
 
-def rank_class(rank: int) -> int:
-    """Return the padded rank; above the largest class a multiple of it."""
-    largest = RANK_CLASSES[-1]
-    return next((size for size in RANK_CLASSES if rank <= size), -(-rank // largest) * largest)
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, order=True)
 class AdaptedLayer:
     """One linear layer that has an adapter."""
 
@@ -48,26 +41,40 @@ class AdaptedLayer:
 
 @dataclass(frozen=True)
 class PackLayout:
-    """The row of the trials that have one rank class and one set of adapted layers."""
+    """Where in a row the matrices of each layer are."""
 
-    layers: tuple[AdaptedLayer, ...]
+    layers: tuple[AdaptedLayer, ...] = ()
     """In the order of the row."""
-    rank: int
-    """The rank class, see `rank_class`."""
+    rank: int = 0
+    """Of the padded matrices, a multiple of `RANK_STEP`."""
+
+    @classmethod
+    def around(cls, adapters: Iterable["PackLayout"]) -> "PackLayout":
+        """Return the layout that has room for adapters of these layers and true ranks."""
+        own = list(adapters)
+        layers = {layer for adapter in own for layer in adapter.layers}
+        rank = max((adapter.rank for adapter in own), default=0)
+        return cls(tuple(sorted(layers)), -(-rank // RANK_STEP) * RANK_STEP)
 
     @cached_property
     def starts(self) -> Mapping[str, tuple[int, int]]:
         """Path of a layer -> where A and where B begin in a row, in elements."""
-        starts, end = {}, 0
+        starts, a, b = {}, 0, self.width_of_a
         for layer in self.layers:
-            starts[layer.path] = (end, end + self.rank * layer.inputs)
-            end += self.rank * (layer.inputs + layer.outputs)
+            starts[layer.path] = a, b
+            a += self.rank * layer.inputs
+            b += self.rank * layer.outputs
         return starts
 
     @cached_property
+    def width_of_a(self) -> int:
+        """Elements of a row before the first B."""
+        return self.rank * sum(layer.inputs for layer in self.layers)
+
+    @cached_property
     def width(self) -> int:
-        """Weights in a row, padding included."""
-        return self.rank * sum(layer.inputs + layer.outputs for layer in self.layers)
+        """Elements of a row, padding included."""
+        return self.width_of_a + self.rank * sum(layer.outputs for layer in self.layers)
 
     def matrices(self, rows: torch.Tensor) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
         """Return views of `rows` (slots, width): A (slots, rank, inputs), B (slots, outputs, rank).
@@ -88,90 +95,99 @@ class PackLayout:
     def packed(self, matrices: Matrices, row: torch.Tensor) -> None:
         """Write the matrices of one trial, of its true rank, into its `row` (width,)."""
         row.zero_()
-        for path, (a, b) in self.matrices(row[None]).items():
-            own_a, own_b = matrices[path]
+        views = self.matrices(row[None])
+        for path, (own_a, own_b) in matrices.items():
+            a, b = views[path]
             a[0, : own_a.shape[0]] = own_a
             b[0, :, : own_b.shape[1]] = own_b
 
-    def unpacked(self, row: torch.Tensor, rank: int) -> Matrices:
-        """Return views of the matrices in a `row` (width,), trimmed to the true rank."""
-        return {
-            path: (a[0, :rank], b[0, :, :rank]) for path, (a, b) in self.matrices(row[None]).items()
-        }
+    def unpacked(self, row: torch.Tensor, adapter: "PackLayout") -> Matrices:
+        """Return views of an adapter's matrices in its `row` (width,), of its true rank."""
+        views = self.matrices(row[None])
+        own = ((layer.path, *views[layer.path]) for layer in adapter.layers)
+        return {path: (a[0, : adapter.rank], b[0, :, : adapter.rank]) for path, a, b in own}
+
+    def moved(self, rows: torch.Tensor, there: "PackLayout", capacity: int) -> torch.Tensor:
+        """Return `rows` (slots, width) in the layout `there`, (capacity, width), zero elsewhere."""
+        moved = torch.zeros(capacity, there.width, device=rows.device)
+        count, rank = min(len(rows), capacity), min(self.rank, there.rank)
+        before, after = self.matrices(rows[:count]), there.matrices(moved[:count])
+        for path in before.keys() & after.keys():
+            (old_a, old_b), (new_a, new_b) = before[path], after[path]
+            new_a[:, :rank] = old_a[:, :rank]
+            new_b[..., :rank] = old_b[..., :rank]
+        return moved
 
 
 class Arena:
-    """Rows of weights by the names of their slots.
+    """The rows of slots by name: of their weights, gradients and AdamW's moments, in float32."""
 
-    Each slot has one flat parameter: the view of its row, with the gradient's row as its ``grad``.
-    An optimizer of torch takes it as it is, and keeps it when the row changes its place: the
-    moments belong to the parameter, whose data is pointed at the new row.
-    """
-
-    def __init__(self, layout: PackLayout, device: torch.device) -> None:
-        self.layout = layout
-        self._values = torch.zeros(0, layout.width, device=device)
-        self._gradients = torch.zeros(0, layout.width, device=device)
+    def __init__(self, device: torch.device) -> None:
+        self.layout = PackLayout()
+        self.device = device
+        self._rows: dict[Key, torch.Tensor] = {
+            key: torch.zeros(0, 0, device=device) for key in get_args(Key)
+        }
         self._names: list[str] = []
-        self._parameters: dict[str, torch.nn.Parameter] = {}
+        self._adapters: dict[str, PackLayout] = {}
+        """Layers and true rank of each slot."""
 
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the slots, in the order of their rows."""
         return tuple(self._names)
 
-    def add(self, name: str, matrices: Matrices) -> torch.nn.Parameter:
-        """Give a slot a row with these weights and return it as its parameter (width,)."""
-        row = len(self._names)
-        if row == self._values.shape[0]:  # rows are large, so none is kept in reserve
-            empty = torch.zeros(1, self.layout.width, device=self._values.device)
-            self._values = torch.cat([self._values, empty])
-            self._gradients = torch.cat([self._gradients, empty])
+    def add(self, name: str, adapter: PackLayout, matrices: Matrices) -> None:
+        """Give a slot a row with these weights, of its own layers and true rank."""
+        self._adapters[name] = adapter
+        self._fit(len(self._names) + 1)
         self._names.append(name)
-        self.layout.packed(matrices, self._values[row])
-        self._gradients[row].zero_()
-        self._parameters[name] = torch.nn.Parameter(self._values[row])
-        self._place()
-        return self._parameters[name]
+        for rows in self._rows.values():
+            rows[len(self._names) - 1].zero_()
+        self.layout.packed(matrices, self.row("values", name))
 
     def remove(self, name: str) -> None:
-        """Free a slot's row."""
+        """Free a slot's row, and the room that nobody needs without it."""
         self._swap(self._names.index(name), len(self._names) - 1)
         self._names.pop()
-        del self._parameters[name]
-        self._place()
+        del self._adapters[name]
+        self._fit(len(self._names))
 
-    def leaves(self, names: tuple[str, ...]) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
-        """Return path -> A (slots, rank, inputs), B (slots, outputs, rank), as leaves of autograd.
+    def row(self, key: Key, name: str) -> torch.Tensor:
+        """Return a view (width,) of a slot's row."""
+        return self._rows[key][self._names.index(name)]
 
-        In the order of `names`, whose rows move to the front for it. What `backward` adds to the
-        matrices' gradients is in the gradients of the slots' parameters, which are the same memory.
-        """
+    def matrices(self, key: Key, name: str) -> Matrices:
+        """Return views of what is in a slot's row, of its own layers and true rank."""
+        return self.layout.unpacked(self.row(key, name), self._adapters[name])
+
+    def write(self, key: Key, name: str, matrices: Matrices) -> None:
+        """Write matrices of the slot's own layers and true rank into its row."""
+        self.layout.packed(matrices, self.row(key, name))
+
+    def first(self, names: Sequence[str]) -> dict[Key, torch.Tensor]:
+        """Return views (slots, width) of these slots' rows, which move to the front for it."""
         for row, name in enumerate(names):
             self._swap(self._names.index(name), row)
-        self._place()
-        leaves = self.layout.matrices(self._values[: len(names)])
-        gradients = self.layout.matrices(self._gradients[: len(names)])
-        for path, pair in leaves.items():
-            # A view of what requires no gradient is a leaf; its gradient is added to.
-            for matrix, gradient in zip(pair, gradients[path], strict=True):
-                matrix.requires_grad_()
-                matrix.grad = gradient
-        return leaves
+        return {key: rows[: len(names)] for key, rows in self._rows.items()}
 
-    def copies(self, names: tuple[str, ...]) -> torch.Tensor:
+    def copies(self, names: Sequence[str]) -> torch.Tensor:
         """Return a copy of the weights of these slots (slots, width), in this order."""
-        return self._values[[self._names.index(name) for name in names]]
+        return self._rows["values"][[self._names.index(name) for name in names]]
+
+    def _fit(self, count: int) -> None:
+        """Change layout and capacity to what `count` slots with these adapters need."""
+        layout = PackLayout.around(self._adapters.values())
+        capacity = next((size for size in CAPACITIES if size >= count), count) if count else 0
+        if layout == self.layout and capacity == len(self._rows["values"]):
+            return
+        for key, rows in self._rows.items():  # one after the other: only one is there twice
+            self._rows[key] = self.layout.moved(rows, layout, capacity)
+        self.layout = layout
 
     def _swap(self, one: int, other: int) -> None:
         if one == other:
             return
-        for rows in (self._values, self._gradients):
+        for rows in self._rows.values():
             rows[[one, other]] = rows[[other, one]]
         self._names[one], self._names[other] = self._names[other], self._names[one]
-
-    def _place(self) -> None:
-        """Point the parameters at their rows again."""
-        for row, name in enumerate(self._names):
-            self._parameters[name].data = self._values[row]
-            self._parameters[name].grad = self._gradients[row]

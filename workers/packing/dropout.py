@@ -22,9 +22,56 @@ AHEAD = {"cpu": 2**17}
 """Most values for which masks are made at a time, by the type of the device. A mask is some twenty
 operations: of few values, those of many layers cost what one costs. On a CPU more than these no
 longer come from memory that is at hand, and cost several times as much."""
-AHEAD_ELSEWHERE = 2**24
-"""On other devices, where an operation of so many costs little more than its launch; a guess, which
-no GPU has confirmed."""
+AHEAD_ELSEWHERE = 2**28
+"""On other devices, where launches are what it costs: 256 MiB of masks, and four times as much
+while they are made."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DropoutLayout:
+    """All of a pack's dropout that stays the same from step to step, on its device."""
+
+    thresholds: torch.Tensor
+    """(slots, 1, 1) int16: a random number below it drops the value."""
+    gains: torch.Tensor
+    """(slots, 1, 1) float32: 1 / (1 - p), by which what is left is raised."""
+    salts: Mapping[int, tuple[Sequence[int], torch.Tensor]]
+    """Features -> the salts of the layers that read so many, in the order of the model, and the
+    same (layers,) int32."""
+
+    @classmethod
+    def of(
+        cls,
+        probabilities: Sequence[float],
+        device: torch.device,
+        layers: Iterable[tuple[str, int]] = (),
+    ) -> "DropoutLayout | None":
+        """Return that of slots with these probabilities; None where nothing is dropped.
+
+        Each slot has its own; with 0 it keeps all. `layers` are the path and the inputs of those
+        that will use it: others get the same masks without, only later.
+        """
+        if not any(probabilities):
+            return None
+        thresholds = [threshold(probability) for probability in probabilities]
+        gains = [1.0 / (1.0 - probability) for probability in probabilities]
+        salts: dict[int, list[int]] = {}
+        for path, inputs in layers:
+            salts.setdefault(inputs, []).append(salt_of(path))
+        return cls(
+            thresholds=torch.tensor(thresholds, dtype=torch.int16)[:, None, None].to(device),
+            gains=torch.tensor(gains)[:, None, None].to(device),
+            salts={
+                inputs: (own, torch.tensor(own, dtype=torch.int32).to(device))
+                for inputs, own in salts.items()
+            },
+        )
+
+    def masks(self, keys: torch.Tensor) -> "DropoutMasks":
+        """Return the masks of rows with these keys (rows,) int32, equally many of each slot."""
+        rows = len(keys) // len(self.thresholds)
+        thresholds = self.thresholds.repeat_interleave(rows, 0, output_size=len(keys))
+        return DropoutMasks(keys=keys, thresholds=thresholds, salts=self.salts)
 
 
 @dataclass(kw_only=True)
@@ -36,10 +83,8 @@ class DropoutMasks:
     place in its epoch, see `row_key`."""
     thresholds: torch.Tensor
     """(rows, 1, 1) int16: a random number below it drops the value."""
-    gains: torch.Tensor
-    """(slots, 1, 1) float32: 1 / (1 - p), by which what is left is raised."""
-    salts: Mapping[int, Sequence[int]] = field(default_factory=dict)
-    """Features -> the salts of the layers that read so many, in the order of the model."""
+    salts: Mapping[int, tuple[Sequence[int], torch.Tensor]] = field(default_factory=dict)
+    """See `DropoutLayout`."""
     _ahead: dict[tuple[int, int], dict[int, torch.Tensor]] = field(default_factory=dict)
     """(positions, features) -> salt -> a mask that is made and not used yet."""
 
@@ -53,14 +98,14 @@ class DropoutMasks:
         features = x.shape[-1]
         ahead = self._ahead.setdefault((positions, features), {})
         if salt not in ahead:
-            salts = self.salts.get(features, ())
+            salts, by_layer = self.salts.get(features, ((), self.keys))
             if salt in salts:
                 count = max(1, AHEAD.get(x.device.type, AHEAD_ELSEWHERE) // x.numel())
                 first = salts.index(salt) // count * count
-                salts = salts[first : first + count]
+                salts, by_layer = salts[first : first + count], by_layer[first : first + count]
             else:
-                salts = (salt,)
-            numbers = random_numbers(self.keys, salts, positions, features)
+                salts, by_layer = (salt,), torch.full_like(self.keys[:1], salt)
+            numbers = random_numbers(self.keys, by_layer, positions, features)
             # A byte per value, but on a CPU a product with bytes takes thrice as long.
             dtype = torch.float32 if numbers.device.type == "cpu" else torch.bool
             kept = torch.empty(numbers.shape, dtype=dtype, device=numbers.device)
@@ -71,22 +116,21 @@ class DropoutMasks:
 
     def at(self, rows: torch.Tensor, places: torch.Tensor) -> "DropoutMasks":
         """Return the masks of single tokens, (tokens,) rows and places, as rows of their own."""
-        rows, places = rows.to(self.keys.device), places.to(self.keys.device, torch.int32)
-        keys = _mixed(self.keys[rows] + places * (_ODD[1] - (1 << 32)), _ODD[2])
-        return DropoutMasks(keys=keys, thresholds=self.thresholds[rows], gains=self.gains)
+        keys = _mixed(self.keys[rows] + places.int() * (_ODD[1] - (1 << 32)), _ODD[2])
+        return DropoutMasks(keys=keys, thresholds=self.thresholds[rows])
 
 
 def random_numbers(
-    keys: torch.Tensor, salts: Sequence[int], positions: int, features: int
+    keys: torch.Tensor, salts: torch.Tensor, positions: int, features: int
 ) -> torch.Tensor:
     """Return numbers (salts, rows, positions, features), uniform over all values of int16.
 
-    Each hash is 32 bits, which are the numbers of two features. `keys` are (rows,) int32.
+    Each hash is 32 bits, which are the numbers of two features. `keys` (rows,) and `salts` are
+    int32.
     """
     by_position = _multiples(positions, _ODD[1], keys.device)
     by_pair = _multiples((features + 1) // 2, _ODD[2], keys.device)
-    by_layer = torch.tensor(salts, dtype=torch.int32, device=keys.device)[:, None]
-    mixed = _mixed((keys ^ by_layer)[..., None] + by_position, _ODD[0])
+    mixed = _mixed((keys ^ salts[:, None])[..., None] + by_position, _ODD[0])
     hashes = _mixed(mixed[..., None] + by_pair, _ODD[1])
     return hashes.view(torch.int16)[..., :features]
 
@@ -111,32 +155,6 @@ def salt_of(path: str) -> int:
 def threshold(probability: float) -> int:
     """Return the smallest int16 that keeps its value: of 2^16 numbers, p 2^16 are below it."""
     return min(round(probability * 2**16), 2**16 - 1) - 2**15
-
-
-def of_slots(
-    keys: Sequence[Sequence[int]],
-    probabilities: Sequence[float],
-    device: torch.device,
-    layers: Iterable[tuple[str, int]] = (),
-) -> DropoutMasks | None:
-    """Return the masks of slots with these keys of their rows; None where nothing is dropped.
-
-    Each slot has its own probability; with 0 it keeps all. `layers` are the path and the inputs of
-    those that will use them: they get the same masks without, only later.
-    """
-    if not any(probabilities):
-        return None
-    thresholds = [threshold(p) for p, own in zip(probabilities, keys, strict=True) for _ in own]
-    gains = [1.0 / (1.0 - probability) for probability in probabilities]
-    salts: dict[int, list[int]] = {}
-    for path, inputs in layers:
-        salts.setdefault(inputs, []).append(salt_of(path))
-    return DropoutMasks(
-        salts=salts,
-        keys=torch.tensor([key for own in keys for key in own], dtype=torch.int32, device=device),
-        thresholds=torch.tensor(thresholds, dtype=torch.int16, device=device)[:, None, None],
-        gains=torch.tensor(gains, device=device)[:, None, None],
-    )
 
 
 @lru_cache(maxsize=256)

@@ -4,12 +4,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
-
 from workers.encoding.collation import TokenizedExample
 from workers.families.base import Encoded
 from workers.measures import Meter
 from workers.packing.dropout import row_key
+from workers.packing.optimizer import RowStep
 from workers.packing.slot import PackedSlot
 from workers.slots.protocol import TrainedEpoch
 from workers.training import loop
@@ -34,7 +33,7 @@ class Epoch:
 
     def __init__(self, slot: PackedSlot, examples: Examples) -> None:
         self.slot = slot
-        self.meter = Meter(slot.parameter.device)
+        self.meter = Meter(slot.arena.device)
         self.loss = math.nan
         """Mean over the optimizer steps, once the epoch is over."""
         self.error: Exception | None = None
@@ -50,12 +49,10 @@ class Epoch:
         self._tokens = 0
         self._place = 0
         """Examples of this epoch before the rest of the window."""
-        self._step = -1
+        self.step = -1
         """Optimizer step of this epoch, from 0."""
-        self._losses: list[torch.Tensor] = []
-        """Loss of each optimizer step so far, on the device."""
-        self._read: list[float] = []
-        """Those of the steps that had ended at the last look."""
+        self._losses: list[float] = []
+        """Loss of each optimizer step, as far as it was read."""
         self._open_window()
 
     @property
@@ -72,7 +69,7 @@ class Epoch:
         """Take back what was taken since the last optimizer step: its gradient is lost."""
         self._place -= len(self._opened) - len(self._window)
         self._window = list(self._opened)
-        self._losses[-1] = torch.zeros_like(self._losses[-1])
+        self._losses[self.step] = 0.0
         self.slot.forget_gradient()
 
     def take(self, most: int) -> SlotExamples:
@@ -90,37 +87,37 @@ class Epoch:
             tokens=self._tokens,
         )
 
-    def add(self, loss: torch.Tensor) -> None:
-        """Add the loss of what was taken, and step where that ended an optimizer step."""
-        self._losses[-1] = self._losses[-1] + loss
+    def due(self) -> RowStep | None:
+        """Return the optimizer step that follows, once all of its examples are taken."""
         if self._window:
-            return
+            return None
         train, slot = self._train, self.slot
-        done = slot.rung * self._per_epoch + self._step
-        rate = loop.learning_rate(done, train.epochs * self._per_epoch, train)
-        slot.optimizer.param_groups[0]["lr"] = rate
-        if train.max_grad_norm is not None:
-            slot.clip_gradient(train.max_grad_norm)
-        slot.optimizer.step()
-        slot.forget_gradient()
+        done = slot.rung * self._per_epoch + self.step
+        return RowStep(
+            number=slot.steps + 1,
+            learning_rate=loop.learning_rate(done, train.epochs * self._per_epoch, train),
+            weight_decay=train.weight_decay,
+            max_norm=train.max_grad_norm,
+        )
+
+    def stepped(self) -> None:
+        """Begin the next optimizer step after one was taken, if there is one left."""
+        self.slot.steps += 1
         self._open_window()
 
-    def check(self) -> None:
-        """Look at the losses since the last look, which waits for the device.
+    def add(self, step: int, loss: float) -> None:
+        """Add a part of the loss of an optimizer step.
 
-        Raises `NonFiniteLossError` for the first one that is not finite.
+        Raises `NonFiniteLossError` for one that is not finite.
         """
-        losses: list[float] = torch.stack(self._losses[len(self._read) :]).tolist()
-        for step, loss in enumerate(losses, len(self._read)):
-            if not math.isfinite(loss):
-                before = self.slot.rung * self._per_epoch
-                raise loop.not_finite(loss, before + step, self.slot.rung, self._train)
-        self._read += losses[:-1] if self.remaining else losses
+        self._losses[step] += loss
+        if not math.isfinite(loss):
+            before = self.slot.rung * self._per_epoch
+            raise loop.not_finite(loss, before + step, self.slot.rung, self._train)
 
     def finish(self) -> None:
-        """Set the loss of the epoch, which is over, and count its rung; raises as `check` does."""
-        self.check()
-        self.loss = sum(self._read) / len(self._read)
+        """Set the loss of the epoch, which is over and whose losses are read; count its rung."""
+        self.loss = sum(self._losses) / len(self._losses)
         self.slot.rung += 1
 
     def trained(self) -> TrainedEpoch:
@@ -139,8 +136,8 @@ class Epoch:
         batches = next(self._windows, None)
         if batches is None:
             return
-        self._step += 1
+        self.step += 1
         self._opened = [position for batch in batches for position in batch]
         self._window = list(self._opened)
         self._tokens = sum(len(row.target) for row in self._examples.rows(self._window))
-        self._losses.append(torch.zeros((), device=self.slot.parameter.device))
+        self._losses.append(0.0)

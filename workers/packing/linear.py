@@ -6,11 +6,12 @@ batched product over the slots for A and one for B. Slots are sliced, never mask
 one that holds NaN changes no other. The idea is that of BatchLoRA in mLoRA (Ye et al. 2023), and of
 Punica (Chen et al. 2023) for inference.
 
-As in peft the low-rank term is computed in float32, whatever the precision of the base. The sum is
-rounded to that precision; on a quantized layer peft rounds the term, too, before it adds it.
+As in peft the low-rank term is computed in float32 by default, whatever the precision of the base.
+The sum is rounded to that precision; on a quantized layer peft rounds the term, too, before it adds
+it. With ``adapter.compute_dtype: bfloat16`` the factors are rounded to bfloat16 and their products
+are added up in float32, inside of the kernels.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -19,37 +20,32 @@ import torch
 from workers.packing.dropout import DropoutMasks, salt_of
 
 
+@dataclass(frozen=True)
+class LayerWeights:
+    """A and B of all slots in one layer, and where their gradients are added."""
+
+    a: torch.Tensor
+    """(slots, rank, inputs)."""
+    b: torch.Tensor
+    """(slots, outputs, rank); in bfloat16 with the scale in it."""
+    grad_a: torch.Tensor | None = None
+    """Float32, of the shape of `a`; None where nothing is trained."""
+    grad_b: torch.Tensor | None = None
+
+
 @dataclass
 class Route:
     """The rows of the batch by slot; all layers of a pack read the same route."""
 
     slots: int = 0
     """Slots in the batch. Their rows follow one another, equally many of each."""
-    masks: Sequence[DropoutMasks | None] = ()
-    """Dropout of each segment's rows."""
-    scales: Sequence[torch.Tensor] = ()
-    """Factors of B A for each segment (slots, 1, 1), dropout's gain in it."""
-    learned: torch.Tensor | None = None
-    """(rows, positions): which of them reach the head, where it is label positions only."""
-
-
-@dataclass(frozen=True)
-class Share:
-    """The slots of one segment, as one layer sees them."""
-
-    number: int
-    """Number of its segment, by which `Route` is read."""
-    first: int
-    """Place of its first slot among those of the batch."""
-    a: torch.Tensor
-    """(slots, rank, inputs)."""
-    b: torch.Tensor
-    """(slots, outputs, rank)."""
-
-    @property
-    def end(self) -> int:
-        """Place after its last slot."""
-        return self.first + self.a.shape[0]
+    masks: DropoutMasks | None = None
+    scale: torch.Tensor | None = None
+    """Factors of B A (slots, 1, 1), dropout's gain in it."""
+    tokens: tuple[torch.Tensor, torch.Tensor] | None = None
+    """Rows and places of the tokens that alone reach the head, equally many of each slot."""
+    anchor: torch.Tensor | None = None
+    """A number that requires a gradient: for it autograd calls `AddLowRank.backward`."""
 
 
 class PackedLinear(torch.nn.Module):
@@ -68,8 +64,7 @@ class PackedLinear(torch.nn.Module):
         self._head = head
         self._rounded = not self.weight.is_floating_point()
         """Whether the layer is quantized: then peft rounds the low-rank term before it adds it."""
-        self.shares: tuple[Share, ...] = ()
-        """In the order of the rows. Slots between them have no adapter in this layer."""
+        self.weights: LayerWeights | None = None
         self._route = route
         self._salt = salt_of(path)
 
@@ -86,54 +81,25 @@ class PackedLinear(torch.nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the layer's output (..., outputs) for `x` (..., inputs).
 
-        The rows of `x`, its first axis, are ordered by slot, equally many of each; a slot without
-        an adapter in this layer gets the base's output.
+        The rows of `x`, its first axis, are ordered by slot, equally many of each.
         """
         out: torch.Tensor = self.base(x)
-        if self._head and self._route.learned is not None:
-            return self._unequal(out, x, self._route.learned.chunk(self._route.slots))
-        slots = self._route.slots
-        outs = out.reshape(slots, -1, out.shape[-1])
-        xs = x.reshape(slots, -1, x.shape[-1])
-        pieces, done = [], 0
-        for share in self.shares:
-            if done < share.first:
-                pieces.append(outs[done : share.first])
-            own_outs, own_xs = outs, xs
-            if share.a.shape[0] < slots:
-                own_outs, own_xs = outs[share.first : share.end], xs[share.first : share.end]
-            masks, scale = self._route.masks[share.number], self._route.scales[share.number]
-            kept = masks.kept(own_xs, self._salt) if masks else None
-            added: torch.Tensor = AddLowRank.apply(  # type: ignore[no-untyped-call]
-                own_outs, own_xs, share.a, share.b, scale, kept, self._rounded
-            )
-            pieces.append(added)
-            done = share.end
-        if done < slots:
-            pieces.append(outs[done:])
-        return (pieces[0] if len(pieces) == 1 else torch.cat(pieces)).view(out.shape)
-
-    def _unequal(
-        self, out: torch.Tensor, x: torch.Tensor, learned: Sequence[torch.Tensor]
-    ) -> torch.Tensor:
-        """Return the output for tokens of which the slots have unequally many."""
-        sizes = [int(own.sum()) for own in learned]
-        starts = [sum(sizes[:slot]) for slot in range(len(sizes) + 1)]
-        pieces, done = [], 0
-        for share in self.shares:
-            begin, end = starts[share.first], starts[share.end]
-            own, tokens = slice(begin, end), learned[share.first : share.end]
-            masks, kept = self._route.masks[share.number], None
-            if masks:
-                rows, places = torch.cat([*tokens]).nonzero(as_tuple=True)
-                kept = masks.at(rows, places).kept(x[own], self._salt)
-            scale, counts = self._route.scales[share.number], sizes[share.first : share.end]
-            added = add_low_rank_in_turn(
-                out[own], x[own], share.a, share.b, scale, counts, kept, rounded=self._rounded
-            )
-            pieces += [out[done:begin], added]
-            done = end
-        return torch.cat([*pieces, out[done:]])
+        route = self._route
+        xs = x.reshape(route.slots, -1, x.shape[-1])
+        masks = route.masks
+        if masks and self._head and route.tokens and x.dim() == 2:
+            masks = masks.at(*route.tokens)
+        kept = masks.kept(xs, self._salt) if masks else None
+        added: torch.Tensor = AddLowRank.apply(  # type: ignore[no-untyped-call]
+            route.anchor,
+            out.reshape(route.slots, -1, out.shape[-1]),
+            xs,
+            self.weights,
+            route.scale,
+            kept,
+            self._rounded,
+        )
+        return added.view(out.shape)
 
 
 class AddLowRank(torch.autograd.Function):
@@ -145,16 +111,17 @@ class AddLowRank(torch.autograd.Function):
 
     A function of its own instead of torch's recorded operations: those would keep the float32 copy
     of x and the dropped one; this keeps x as it came, which layers share that read the same, and
-    a byte per value for the dropout.
+    a byte per value for the dropout. The gradients of A and B are added where they belong, without
+    a copy between.
     """
 
     @staticmethod
     def forward(  # type: ignore[override]
         ctx: Any,
+        anchor: torch.Tensor | None,
         out: torch.Tensor,
         x: torch.Tensor,
-        a: torch.Tensor,
-        b: torch.Tensor,
+        weights: LayerWeights,
         scale: torch.Tensor,
         kept: torch.Tensor | None,
         rounded: bool,
@@ -162,68 +129,52 @@ class AddLowRank(torch.autograd.Function):
         """Return the sum (slots, tokens, outputs) in the precision of `out`.
 
         Args:
+            anchor: requires a gradient where weights are trained.
             out: what the base makes of x (slots, tokens, outputs).
             x: input (slots, tokens, inputs).
-            a: (slots, rank, inputs), float32.
-            b: (slots, outputs, rank), float32.
+            weights: in float32 or bfloat16, the type in which the products are made.
             scale: (slots, 1, 1), alpha / rank (rsLoRA: alpha / sqrt(rank), Kalajdzievski 2023),
                 times dropout's gain 1 / (1 - p).
             kept: 1 where dropout leaves x, else 0, of its shape; None leaves all.
             rounded: whether the term is rounded to the precision of `out` before it is added.
         """
-        reduced = torch.bmm(_left(x, kept), a.mT) * scale
-        ctx.save_for_backward(x, a, b, scale, kept, reduced)
-        if out.dtype == torch.float32:
-            return torch.baddbmm(out, reduced, b.mT)
-        return _sum(out, torch.bmm(reduced, b.mT), rounded=rounded)
+        reduced = torch.bmm(_left(x, kept, weights.a.dtype), weights.a.mT)
+        if reduced.dtype == torch.float32:
+            reduced *= scale
+        ctx.save_for_backward(x, scale, kept, reduced)
+        ctx.weights = weights
+        if out.dtype == reduced.dtype:
+            return torch.baddbmm(out, reduced, weights.b.mT)
+        term = torch.bmm(reduced, weights.b.mT)
+        return (out + (term.to(out.dtype) if rounded else term)).to(out.dtype)
 
     @staticmethod
     def backward(  # type: ignore[override]
         ctx: Any, gradient: torch.Tensor
     ) -> tuple[torch.Tensor | None, ...]:
-        """Return the gradients of `out`, `x`, `a` and `b`, each of its tensor's shape.
+        """Return the gradients of `out` and `x`, and add those of A and B to what is there.
 
         `gradient` is that of the sum, (slots, tokens, outputs).
         """
-        x, a, b, scale, kept, reduced = ctx.saved_tensors
-        wide = gradient.float()
-        of_reduced = torch.bmm(wide, b) * scale
-        of_b = torch.bmm(wide.mT, reduced)
-        of_a = torch.bmm(of_reduced.mT, _left(x, kept))
+        x, scale, kept, reduced = ctx.saved_tensors
+        weights: LayerWeights = ctx.weights
+        assert weights.grad_a is not None
+        assert weights.grad_b is not None
+        wide, left = gradient.to(reduced.dtype), _left(x, kept, reduced.dtype)
+        of_reduced = torch.bmm(wide, weights.b)
+        if reduced.dtype == torch.float32:
+            of_reduced *= scale
+            weights.grad_b.baddbmm_(wide.mT, reduced)
+            weights.grad_a.baddbmm_(of_reduced.mT, left)
+        else:  # here B has the scale in it
+            weights.grad_b.addcmul_(torch.bmm(wide.mT, reduced), scale)
+            weights.grad_a.add_(torch.bmm(of_reduced.mT, left))
         of_x = None
-        if ctx.needs_input_grad[1]:
-            of_x = _left(torch.bmm(of_reduced, a), kept).to(x.dtype)
-        return gradient, of_x, of_a, of_b, None, None, None
+        if ctx.needs_input_grad[2]:
+            of_x = _left(torch.bmm(of_reduced, weights.a), kept, reduced.dtype).to(x.dtype)
+        return None, gradient, of_x, None, None, None, None
 
 
-def _left(x: torch.Tensor, kept: torch.Tensor | None) -> torch.Tensor:
-    """Return what dropout leaves of `x`, in float32."""
-    return x.float() if kept is None else x.float() * kept
-
-
-def _sum(out: torch.Tensor, term: torch.Tensor, *, rounded: bool) -> torch.Tensor:
-    """Return the sum in the precision of `out`; the term is float32."""
-    return (out + (term.to(out.dtype) if rounded else term)).to(out.dtype)
-
-
-def add_low_rank_in_turn(
-    out: torch.Tensor,
-    x: torch.Tensor,
-    a: torch.Tensor,
-    b: torch.Tensor,
-    scale: torch.Tensor,
-    sizes: list[int],
-    kept: torch.Tensor | None = None,
-    *,
-    rounded: bool = False,
-) -> torch.Tensor:
-    """Return what `AddLowRank` does, slot by slot with torch's own operations: the reference.
-
-    Of `out` (tokens, outputs) and `x` (tokens, inputs) the first ``sizes[0]`` tokens are the first
-    slot's, and so on: the slots may have unequally many. `a`, `b`, `scale` and `rounded` are those
-    of `AddLowRank`, `kept` has the shape of `x`. Returns (tokens, outputs).
-    """
-    wide = _left(x, kept)
-    parts = enumerate(torch.split(wide, sizes))
-    added = [own @ a[slot].mT * scale[slot] @ b[slot].mT for slot, own in parts]
-    return _sum(out, torch.cat(added), rounded=rounded)
+def _left(x: torch.Tensor, kept: torch.Tensor | None, dtype: torch.dtype) -> torch.Tensor:
+    """Return what dropout leaves of `x`, in `dtype`."""
+    return x.to(dtype) if kept is None else x.to(dtype) * kept

@@ -11,35 +11,87 @@ from typing import Any, TypeVar
 import torch
 
 from workers.encoding import collation
-from workers.encoding.collation import IGNORED, Batch
+from workers.encoding.collation import IGNORED, Batch, to_device
 from workers.families.base import Base
 from workers.models.adapters import linear_layer
-from workers.packing import dropout
-from workers.packing.arena import Matrices
-from workers.packing.dropout import DropoutMasks
+from workers.packing.arena import PackLayout
+from workers.packing.dropout import DropoutLayout
 from workers.packing.epoch import SlotExamples
-from workers.packing.linear import PackedLinear, Route, Share
-from workers.recipe import Recipe
-from workers.training.losses import token_losses
+from workers.packing.linear import LayerWeights, PackedLinear, Route
+from workers.training.losses import LearnedTokens, token_losses
 
 T = TypeVar("T")
 Bare = Callable[[], AbstractContextManager[Any]]
 """Makes a context in which adapters that others have put on the base do nothing."""
 OVERHEAD_ROWS = 16
 """Fixed cost of a pass, in rows: launches, and reading the weights."""
+BUCKET = 8
+"""On a GPU tokens of a pass are filled up to a multiple, so that shapes come again."""
 
 
-@dataclass(frozen=True)
-class BatchSegment:
-    """Slots of one layout whose rows follow one another in the batch.
+@dataclass(frozen=True, kw_only=True)
+class CarriedSlots:
+    """The slots whose adapters the model carries, in the order of their rows in the batch."""
 
-    Each layer that they adapt sees them as a `Share`, and computes them in one batched product.
-    """
-
-    matrices: Matrices
-    """Path of a layer -> A (slots, rank, inputs) and B (slots, outputs, rank)."""
+    layout: PackLayout
+    values: torch.Tensor
+    """Weights (slots, width)."""
     scale: torch.Tensor
     """(slots, 1, 1): what each slot's B A is multiplied by."""
+    gradients: torch.Tensor | None = None
+    """To which those of a step are added (slots, width); None for slots that are not trained."""
+    dropout: DropoutLayout | None = None
+
+    def by_layer(self, dtype: torch.dtype, scale: torch.Tensor) -> dict[str, LayerWeights]:
+        """Return path -> weights as its layer reads them, in bfloat16 with the scale in B."""
+        values = self.values
+        if dtype != torch.float32:
+            end_of_a, values = self.layout.width_of_a, torch.empty_like(values, dtype=dtype)
+            values[:, :end_of_a] = self.values[:, :end_of_a]
+            torch.mul(self.values[:, end_of_a:], scale[:, 0], out=values[:, end_of_a:])
+        weights = self.layout.matrices(values)
+        if self.gradients is None:
+            return {path: LayerWeights(a, b) for path, (a, b) in weights.items()}
+        gradients = self.layout.matrices(self.gradients)
+        return {path: LayerWeights(a, b, *gradients[path]) for path, (a, b) in weights.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlotTokens:
+    """The learned tokens of a batch, equally many of each slot."""
+
+    tokens: LearnedTokens
+    """Slot after slot. A slot with fewer than others has its first one several times."""
+    shares: torch.Tensor
+    """(slots, tokens of each) float32: factor of each token's loss, 0 for repetitions."""
+
+    @classmethod
+    def of(
+        cls, base: Base, labels: torch.Tensor, shares: Sequence[float], smoothing: torch.Tensor
+    ) -> "SlotTokens":
+        """Return those of labels (rows, positions) on the CPU, equally many rows of each slot.
+
+        `shares` is the factor of the losses of each slot, `smoothing` the label smoothing of each
+        row (rows,).
+        """
+        learned = collation.learned_labels(base, labels)
+        places_per_row, own = learned.shape[1], (learned != IGNORED).view(len(shares), -1)
+        counts = own.sum(dim=1, keepdim=True)
+        longest = int(counts.max())
+        if base.device.type != "cpu":
+            longest = min(-(-longest // BUCKET) * BUCKET, own.shape[1])
+        # False comes before True: the places of learned tokens, in their order.
+        places = torch.argsort(~own, dim=1, stable=True)[:, :longest]
+        real = torch.arange(longest) < counts
+        places = torch.where(real, places, places[:, :1])
+        rows_per_slot = len(labels) // len(shares)
+        rows = places // places_per_row + rows_per_slot * torch.arange(len(shares))[:, None]
+        places = (places % places_per_row).flatten()
+        factors = real * torch.tensor(shares)[:, None]
+        return cls(
+            tokens=LearnedTokens.at(base, learned, rows.flatten(), places, smoothing),
+            shares=to_device(factors, base.device),
+        )
 
 
 class PackedModel:
@@ -48,60 +100,52 @@ class PackedModel:
     Between two steps the base is as it was.
     """
 
-    def __init__(self, base: Base, bare: Bare) -> None:
+    def __init__(self, base: Base, bare: Bare, compute: torch.dtype = torch.float32) -> None:
         self._base = base
         self._bare = bare
-        self._route = Route()
+        self._compute = compute
+        self._route = Route(anchor=torch.zeros((), device=base.device, requires_grad=True))
         self._layers: dict[str, tuple[torch.nn.Module, str, PackedLinear]] = {}
         """Path -> the parent, the name of the layer in it, and what is put there."""
 
     @contextmanager
-    def carrying(
-        self, segments: Sequence[BatchSegment], masks: Sequence[DropoutMasks | None] | None = None
-    ) -> Iterator[Any]:
-        """Give the model for batches whose rows are those of the slots of `segments`, in order.
+    def carrying(self, slots: CarriedSlots, keys: torch.Tensor | None = None) -> Iterator[Any]:
+        """Give the model for batches whose rows are those of `slots`, in order, equally many each.
 
-        Each slot must have equally many rows. `masks` is the dropout of each segment.
+        `keys` (rows,) on the base's device are those of the rows' dropout; None for none.
         """
-        shares: dict[str, tuple[Share, ...]] = {}
-        first = 0
-        for number, segment in enumerate(segments):
-            for path, (a, b) in segment.matrices.items():
-                shares[path] = (*shares.get(path, ()), Share(number, first, a, b))
-            first += segment.scale.shape[0]
-        self._route.slots = first
-        self._route.masks = masks or [None] * len(segments)
-        pairs = zip(segments, self._route.masks, strict=True)
-        self._route.scales = [one.scale * own.gains if own else one.scale for one, own in pairs]
+        route, scale = self._route, slots.scale
+        route.slots, route.masks = len(slots.values), None
+        if slots.dropout and keys is not None:
+            scale, route.masks = scale * slots.dropout.gains, slots.dropout.masks(keys)
+        route.scale = scale
+        by_layer = slots.by_layer(self._compute, scale)
         with self._bare():
-            replaced = [self._put(path, shared) for path, shared in shares.items()]
+            replaced = [self._put(path, weights) for path, weights in by_layer.items()]
             try:
                 yield self._base.model
             finally:
-                for parent, name, module in replaced:
+                for parent, name, module, packed in replaced:
                     parent._modules[name] = module
-                self._route.masks = ()
+                    packed.weights = None
+                route.masks = None
 
-    def losses(self, batch: Batch, smoothing: torch.Tensor) -> torch.Tensor:
-        """Return the sum of the losses of each slot's learned tokens (slots,), not their mean.
+    def losses(self, batch: Batch, tokens: SlotTokens) -> torch.Tensor:
+        """Return the sum of each slot's losses, each times its share (slots,).
 
         Only while the model carries slots, of which each has equally many rows of `batch`.
-        `smoothing` is the label smoothing of each row (rows,), on the CPU.
         """
-        learned = collation.learned_labels(self._base, batch["labels"]) != IGNORED
-        counts: list[int] = learned.view(self._route.slots, -1).sum(dim=1).tolist()
-        self._route.learned = learned
+        self._route.tokens = tokens.tokens.rows, tokens.tokens.places
         try:
-            lost = token_losses(self._base, self._base.model, batch, smoothing)
+            lost = token_losses(self._base, self._base.model, batch, tokens.tokens)
         finally:
-            self._route.learned = None
-        # Cut apart, not multiplied by masks: one slot's NaN is no other's.
-        return torch.stack([own.sum() for own in torch.split(lost, counts)])
+            self._route.tokens = None
+        return (lost.view(tokens.shares.shape) * tokens.shares).sum(dim=1)
 
     def _put(
-        self, path: str, shares: tuple[Share, ...]
-    ) -> tuple[torch.nn.Module, str, torch.nn.Module | None]:
-        """Put the packed layer at `path`; return what was there, with its parent and name."""
+        self, path: str, weights: LayerWeights
+    ) -> tuple[torch.nn.Module, str, torch.nn.Module | None, PackedLinear]:
+        """Put the packed layer at `path`; return its parent, name, what was there, and it."""
         if path not in self._layers:
             folder, _, name = path.rpartition(".")
             parent = self._base.model.get_submodule(folder)
@@ -110,10 +154,10 @@ class PackedModel:
             made = PackedLinear(linear, path, self._route, head=head)
             self._layers[path] = parent, name, made
         parent, name, packed = self._layers[path]
-        packed.shares = shares
+        packed.weights = weights
         # As `setattr` does, which looks through all parameters and buffers first, in each step.
         there, parent._modules[name] = parent._modules[name], packed
-        return parent, name, there
+        return parent, name, there, packed
 
 
 def micro_batch(remaining: Sequence[int], most: int) -> int:
@@ -149,23 +193,10 @@ def training_batch(base: Base, taken: Sequence[SlotExamples], size: int) -> Batc
     return batch
 
 
-def dropout_masks(
-    base: Base,
-    recipes: Sequence[Recipe],
-    taken: Sequence[SlotExamples],
-    segments: Sequence[BatchSegment],
-    size: int,
-) -> list[DropoutMasks | None]:
-    """Return the dropout of each segment's rows."""
-    masks, first = [], 0
-    for segment in segments:
-        slots = range(first, first + segment.scale.shape[0])
-        keys = [_filled(taken[slot].keys, size) for slot in slots]
-        dropped = [recipes[slot].adapter.dropout for slot in slots]
-        layers = ((path, a.shape[-1]) for path, (a, _) in segment.matrices.items())
-        masks.append(dropout.of_slots(keys, dropped, base.device, layers))
-        first = slots.stop
-    return masks
+def dropout_keys(taken: Sequence[SlotExamples], size: int) -> torch.Tensor:
+    """Return the keys of the dropout of `size` rows of each slot, (rows,) int32."""
+    keys = [key for own in taken for key in _filled(own.keys, size)]
+    return torch.tensor(keys, dtype=torch.int32)
 
 
 def _filled(values: Sequence[T], size: int) -> list[T]:

@@ -8,33 +8,37 @@ step their optimizers when they have seen their own batch, each in its own time.
 """
 
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext
-from itertools import groupby
 from pathlib import Path
 
 import torch
 
 from workers.encoding import collation
+from workers.encoding.collation import to_device
 from workers.evaluation.evaluator import Evaluator
 from workers.families.base import Base
 from workers.measures import shared
 from workers.memory import errors
 from workers.memory.device import DeviceMemory
-from workers.packing.arena import Arena, Matrices, PackLayout, rank_class
+from workers.packing.arena import Arena, Matrices, PackLayout
+from workers.packing.dropout import DropoutLayout
 from workers.packing.epoch import Epoch, SlotExamples
 from workers.packing.model import (
     Bare,
-    BatchSegment,
+    CarriedSlots,
     PackedModel,
-    dropout_masks,
+    SlotTokens,
+    dropout_keys,
     micro_batch,
     training_batch,
 )
+from workers.packing.optimizer import step_rows
 from workers.packing.slot import PackedSlot, fresh_adapter, saved_matrices
 from workers.recipe import Recipe
 from workers.report import Prediction
 from workers.slots.protocol import TrainedEpoch, Written
+from workers.training import loop
 from workers.training.loop import Examples, checkpointing
 
 LINGER = 0.1
@@ -43,21 +47,14 @@ so that their captions are written together. In lockstep they arrive together an
 
 
 class Slots:
-    """All slots on one base by name, training or not, and the arenas that hold their weights.
-
-    Slots of one layout, which is a rank class and a set of adapted layers, share an arena. The rows
-    of a batch are ordered by arenas and, within one, by its rows: so each arena's slots are one
-    segment.
-    """
+    """All slots on one base by name, training or not, and the arena that holds their rows."""
 
     def __init__(self, base: Base) -> None:
         self._base = base
-        self._arenas: dict[PackLayout, Arena] = {}
+        self._arena = Arena(base.device)
         self._slots: dict[str, PackedSlot] = {}
-        self._segments: list[BatchSegment] = []
-        """The last result of `training_segments`."""
-        self._trained_names: tuple[str, ...] | None = None
-        """The slots it was for; None once a slot has joined or left."""
+        self._training: tuple[tuple[str, ...], CarriedSlots] | None = None
+        """The last result of `training` and whom it was for; None once a slot joined or left."""
 
     def __getitem__(self, name: str) -> PackedSlot:
         return self._slots[name]
@@ -73,65 +70,59 @@ class Slots:
         """
         if name in self._slots:
             raise ValueError(f"a slot must have a name of its own, {name!r} is there already")
-        adapter = fresh_adapter(recipe.adapter, self._base, recipe.train.seed)
-        layout = PackLayout(adapter.layers, rank_class(recipe.adapter.rank))
-        if layout not in self._arenas:
-            self._arenas[layout] = Arena(layout, self._base.device)
-        arena, train = self._arenas[layout], recipe.train
-        parameter = arena.add(name, adapter.matrices)
-        self._trained_names = None
-        # One flat parameter: AdamW works on single weights and does not see the layers.
-        optimizer = torch.optim.AdamW(
-            [parameter], lr=train.learning_rate, weight_decay=train.weight_decay, fused=True
-        )
-        slot = PackedSlot(name, recipe, adapter, arena, parameter, optimizer)
-        self._slots[name] = slot
-        return slot
+        fresh = fresh_adapter(recipe.adapter, self._base, recipe.train.seed)
+        self._training = None
+        self._arena.add(name, PackLayout(fresh.layers, recipe.adapter.rank), fresh.matrices)
+        self._slots[name] = PackedSlot(name, recipe, fresh, self._arena)
+        return self._slots[name]
 
     def evict(self, name: str) -> None:
-        """Remove a slot, and its arena with the last one in it."""
-        arena = self._slots.pop(name).arena
-        arena.remove(name)
-        self._trained_names = None
-        if not arena.names:
-            del self._arenas[arena.layout]
+        """Remove a slot."""
+        del self._slots[name]
+        self._training = None
+        self._arena.remove(name)
 
     def in_rows(self, names: Collection[str]) -> list[str]:
-        """Return these names in the order that their rows have in a batch."""
-        return [name for arena in self._arenas.values() for name in arena.names if name in names]
+        """Return these names in the order that their rows have in the arena."""
+        return [name for name in self._arena.names if name in names]
 
-    def training_segments(self, slots: Sequence[PackedSlot]) -> list[BatchSegment]:
-        """Return the weights of `slots`, ordered as by `in_rows`, as leaves of autograd."""
+    def training(self, slots: Sequence[PackedSlot]) -> CarriedSlots:
+        """Return `slots` as they are trained, whose rows move to the front for it."""
         names = tuple(slot.name for slot in slots)
-        if names != self._trained_names:
-            runs = _runs(slots)
-            self._segments = [BatchSegment(arena.leaves(own), scale) for arena, own, scale in runs]
-            self._trained_names = names
-        return self._segments
+        if self._training is None or self._training[0] != names:
+            layout = self._arena.layout
+            rows = self._arena.first(names)
+            read = [(layer.path, layer.inputs) for layer in layout.layers]
+            dropped = [slot.recipe.adapter.dropout for slot in slots]
+            carried = CarriedSlots(
+                layout=layout,
+                values=rows["values"],
+                scale=self._scale(names),
+                gradients=rows["gradients"],
+                dropout=DropoutLayout.of(dropped, self._base.device, read),
+            )
+            self._training = names, carried
+        return self._training[1]
 
-    def copied_segments(
+    def step(self, epochs: Sequence[Epoch]) -> None:
+        """Step the optimizers of those that `training` was called for and whose step is due."""
+        steps = [epoch.due() for epoch in epochs]
+        if any(steps):
+            step_rows(self._arena.first([epoch.slot.name for epoch in epochs]), steps)
+
+    def copied(
         self, names: Sequence[str], weights: Mapping[str, Matrices] | None = None
-    ) -> list[BatchSegment]:
+    ) -> CarriedSlots:
         """Return copies of these slots' weights, or of `weights` by their names in their stead."""
-        copies = []
-        for arena, own, scale in _runs([self._slots[name] for name in names]):
-            rows = arena.copies(own)
-            if weights:
-                for name, row in zip(own, rows, strict=True):
-                    arena.layout.packed(weights[name], row)
-            copies.append(BatchSegment(arena.layout.matrices(rows), scale))
-        return copies
+        layout, rows = self._arena.layout, self._arena.copies(names)
+        if weights:
+            for name, row in zip(names, rows, strict=True):
+                layout.packed(weights[name], row)
+        return CarriedSlots(layout=layout, values=rows, scale=self._scale(names))
 
-
-def _runs(slots: Sequence[PackedSlot]) -> Iterator[tuple[Arena, tuple[str, ...], torch.Tensor]]:
-    """Yield the slots, in their order, in runs of neighbours that share an arena.
-
-    These are the arena, the names, and the factors of B A (slots, 1, 1).
-    """
-    for _, run in groupby(slots, key=lambda slot: id(slot.arena)):
-        own = list(run)
-        scales = torch.tensor([slot.fresh.scale for slot in own], device=own[0].parameter.device)
-        yield own[0].arena, tuple(slot.name for slot in own), scales[:, None, None]
+    def _scale(self, names: Sequence[str]) -> torch.Tensor:
+        scale = torch.tensor([self._slots[name].fresh.scale for name in names])
+        return scale[:, None, None].to(self._base.device)
 
 
 class Pack:
@@ -159,6 +150,8 @@ class Pack:
         self.max_slots: int | None = None
         """The same for slots in one pass."""
         self._micro_steps = 0
+        self._unread: list[tuple[list[tuple[Epoch, int]], torch.Tensor]] = []
+        """Of each micro-step whose losses (slots,) are not read yet: the slots' optimizer steps."""
         # Micro-steps after which losses are looked at: looking waits for the device.
         self._check_every = 1 if base.device.type == "cpu" else 16
 
@@ -231,16 +224,16 @@ class Pack:
             return ended
         try:
             losses = self._losses(training, taken, size)
+            self._slots.step(training)
         except Exception as error:
             if not errors.is_out_of_memory(error):
                 raise
             failure = error.with_traceback(None)  # its frames hold what did not fit
         else:
-            self._micro_steps += 1
-            pairs = zip(training, losses, strict=True)
-            ended += [epoch for epoch, loss in pairs if self._is_over(epoch, loss)]
             self._memory.trained([epoch.slot.name for epoch in training], size)
-            return ended
+            return ended + self._stepped(training, losses)
+        ended += self._read_losses()
+        training = [epoch for epoch in training if epoch not in ended]
         for epoch in training:
             epoch.rewind()
         smaller = self._memory.retreat(len(training), size)
@@ -257,32 +250,58 @@ class Pack:
         recipes = [epoch.slot.recipe for epoch in epochs]
         smoothing = torch.tensor([recipe.train.label_smoothing for recipe in recipes])
         # A slot's loss is the mean over the learned tokens of its whole optimizer step.
-        shares = torch.tensor([1.0 / own.tokens for own in taken], device=self._base.device)
+        shares = [1.0 / own.tokens for own in taken]
+        tokens = SlotTokens.of(
+            self._base, batch["labels"], shares, smoothing.repeat_interleave(size)
+        )
+        keys = to_device(dropout_keys(taken, size), self._base.device)
         recomputed = any(recipe.train.activation_checkpointing for recipe in recipes)
-        segments = self._slots.training_segments([epoch.slot for epoch in epochs])
-        masks = dropout_masks(self._base, recipes, taken, segments, size)
-        with self._model.carrying(segments, masks) as model, checkpointing(self._base, recomputed):
+        carried = self._slots.training([epoch.slot for epoch in epochs])
+        with self._model.carrying(carried, keys) as model, checkpointing(self._base, recomputed):
             if not model.training:
                 model.train()
-            losses = self._model.losses(batch, smoothing.repeat_interleave(size)) * shares
+            losses = self._model.losses(batch, tokens)
             losses.sum().backward()  # type: ignore[no-untyped-call]
         return losses.detach()
 
-    def _is_over(self, epoch: Epoch, loss: torch.Tensor) -> bool:
-        """Add a slot's loss; return whether its epoch has ended, by an error or at its end."""
-        try:
-            epoch.add(loss)
-            if not epoch.remaining:
+    def _stepped(self, epochs: Sequence[Epoch], losses: torch.Tensor) -> list[Epoch]:
+        """Count a micro-step with these losses (slots,); return the epochs that ended in it."""
+        self._micro_steps += 1
+        self._unread.append(([(epoch, epoch.step) for epoch in epochs], losses))
+        ended = []
+        for epoch in epochs:
+            try:
+                if not epoch.remaining:
+                    epoch.stepped()
+            except Exception as error:  # its own: the others continue
+                ended.append(self._failed(epoch, error))
+        over = [epoch for epoch in epochs if not epoch.remaining]
+        if over or self._micro_steps % self._check_every == 0:
+            ended += self._read_losses()
+        for epoch in over:
+            if epoch not in ended:
                 epoch.finish()
-            elif self._micro_steps % self._check_every == 0:
-                epoch.check()
-        except Exception as error:  # its own: the others continue
-            self._failed(epoch, error)
-            return True
-        if epoch.remaining:
-            return False
-        del self._epochs[epoch.slot.name]
-        return True
+                del self._epochs[epoch.slot.name]
+                ended.append(epoch)
+        return ended
+
+    def _read_losses(self) -> list[Epoch]:
+        """Give the epochs their losses since the last time, which waits for the device.
+
+        Returns those with one that is not finite.
+        """
+        unread, self._unread = self._unread, []
+        values = torch.cat([losses for _, losses in unread]).tolist() if unread else []
+        parts = [part for parts, _ in unread for part in parts]
+        failed = []
+        for (epoch, step), loss in zip(parts, values, strict=True):
+            if self._epochs.get(epoch.slot.name) is not epoch:  # it was dropped meanwhile
+                continue
+            try:
+                epoch.add(step, loss)
+            except loop.NonFiniteLossError as error:  # its own: the others continue
+                failed.append(self._failed(epoch, error))
+        return failed
 
     def _failed(self, epoch: Epoch, error: Exception) -> Epoch:
         self.drop(epoch.slot.name)
@@ -297,7 +316,7 @@ class Pack:
         written: list[Written] = []
         for some in self._sharing(names):
             seconds: list[float] = []
-            with self._model.carrying(self._slots.copied_segments(some)) as model:
+            with self._model.carrying(self._slots.copied(some)) as model:
                 several = evaluator.predict(model, beams, seconds, copies=len(some))
             self._memory.wrote(some, beams, len(evaluator.samples))
             written += [Written(predictions=each, seconds=seconds) for each in several]
@@ -307,16 +326,17 @@ class Pack:
         """Return the validation loss of each of these slots."""
         losses: list[float] = []
         for some in self._sharing(names):
-            sums, tokens = torch.zeros(len(some)), 0
-            segments = self._slots.copied_segments(some)
-            with self._model.carrying(segments) as model, torch.inference_mode():
+            sums, count = torch.zeros(len(some), device=self._base.device), 0
+            carried = self._slots.copied(some)
+            with self._model.carrying(carried) as model, torch.inference_mode():
                 model.eval()
                 for batch in evaluator.batches(copies=len(some)):
-                    plain = torch.zeros(batch["labels"].shape[0])
-                    sums += self._model.losses(batch, plain).cpu()
-                    predicted = collation.predicted_tokens(self._base, batch["labels"])
-                    tokens += predicted // len(some)
-            losses += [float(own) for own in sums / tokens]
+                    labels = batch["labels"]
+                    plain = torch.zeros(len(labels))
+                    tokens = SlotTokens.of(self._base, labels, [1.0] * len(some), plain)
+                    sums += self._model.losses(batch, tokens)
+                    count += collation.predicted_tokens(self._base, labels) // len(some)
+            losses += (sums / count).tolist()
         return losses
 
     def predict_saved(
@@ -327,7 +347,7 @@ class Pack:
         for some in self._sharing(list(folders)):
             layers = {name: self._slots[name].fresh.layers for name in some}
             saved = {name: saved_matrices(folders[name], own) for name, own in layers.items()}
-            with self._model.carrying(self._slots.copied_segments(some, saved)) as model:
+            with self._model.carrying(self._slots.copied(some, saved)) as model:
                 written += evaluator.predict(model, beams, copies=len(saved))
         return written
 

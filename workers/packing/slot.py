@@ -20,14 +20,14 @@ from safetensors.torch import save_file
 
 from workers.families.base import Base
 from workers.models import adapters
-from workers.packing.arena import AdaptedLayer, Arena, Matrices
+from workers.packing.arena import AdaptedLayer, Arena, Key, Matrices
 from workers.recipe import Adapter, Recipe
 from workers.slots.slot import read_snapshot, write_snapshot
 
 _PREFIX = "base_model.model."
 """Before the path of a layer in the names of saved weights."""
 _NAME = "default"
-_MOMENTS = ("exp_avg", "exp_avg_sq")
+_MOMENTS: tuple[Key, ...] = ("exp_avg", "exp_avg_sq")
 
 
 @dataclass(frozen=True)
@@ -45,17 +45,16 @@ class FreshAdapter:
 
 @dataclass
 class PackedSlot:
-    """The whole mutable state of one trial; everything else is shared and frozen."""
+    """The state of one trial, with its rows in the arena; everything else is shared and frozen."""
 
     name: str
     recipe: Recipe
     fresh: FreshAdapter
     """Its layers, scale and config; its matrices are those before training."""
     arena: Arena
-    parameter: torch.nn.Parameter
-    """(width,): the slot's row of the arena, with its gradient."""
-    optimizer: torch.optim.Optimizer
-    """AdamW (Loshchilov and Hutter 2019) of this parameter alone."""
+    """Its weights, gradients and moments, by its name."""
+    steps: int = 0
+    """Optimizer steps that its moments have seen."""
     rung: int = 0
     """Epochs done: with the seed, the data cursor and the state of dropout."""
     unhealthy_rungs: int = 0
@@ -63,36 +62,18 @@ class PackedSlot:
 
     def weights(self) -> list[torch.Tensor]:
         """Return views of A and B of each layer, of their true rank."""
-        pairs = self.matrices(self.parameter.data).values()
-        return [matrix for pair in pairs for matrix in pair]
-
-    def matrices(self, row: torch.Tensor) -> Matrices:
-        """Return views of what is in a row like this slot's (width,), of the true rank."""
-        return self.arena.layout.unpacked(row, self.recipe.adapter.rank)
-
-    def clip_gradient(self, most: float) -> None:
-        """Scale the gradient down to an L2 norm of at most `most`.
-
-        As `torch.nn.utils.clip_grad_norm_` does, which looks through a list of tensors for it: for
-        a small one that takes longer than the work.
-        """
-        self._gradient.mul_((most / (self._gradient.norm() + 1e-6)).clamp(max=1.0))
+        return [matrix for pair in self._matrices("values").values() for matrix in pair]
 
     def forget_gradient(self) -> None:
         """Set the gradient to zero."""
-        self._gradient.zero_()
-
-    @property
-    def _gradient(self) -> torch.Tensor:
-        assert self.parameter.grad is not None  # a view of the arena's
-        return self.parameter.grad
+        self.arena.row("gradients", self.name).zero_()
 
     def export(self, folder: Path) -> None:
         """Write the adapter as plain peft loads it: safetensors and adapter_config.json."""
         folder.mkdir(parents=True, exist_ok=True)
         tensors = {
-            f"{_PREFIX}{path}.lora_{which}.weight": matrix.detach().cpu().clone()
-            for path, pair in self.matrices(self.parameter.data).items()
+            f"{_PREFIX}{path}.lora_{which}.weight": matrix.cpu().clone()
+            for path, pair in self._matrices("values").items()
             for which, matrix in zip("AB", pair, strict=True)
         }
         save_file(tensors, folder / adapters.WEIGHTS, metadata={"format": "pt"})
@@ -104,19 +85,20 @@ class PackedSlot:
     def snapshot(self, folder: Path) -> None:
         """Write all that `restore` needs; complete only when this returns.
 
-        The pack's AdamW has one flat weight. Its moments (width,) are cut into those of A and B of
-        each layer, in their order and of their true rank: the state of a slot that trains alone.
+        The moments are written as those of A and B of each layer, in their order and of their true
+        rank: the state of torch's AdamW for a slot that trains alone.
         """
         self.export(folder)
-        saved = self.optimizer.state_dict()
-        number = 2 * len(self.fresh.layers)
-        group = {**saved["param_groups"][0], "params": list(range(number))}
+        train, number = self.recipe.train, 2 * len(self.fresh.layers)
+        one = torch.optim.AdamW(
+            [torch.zeros(1)], lr=train.learning_rate, weight_decay=train.weight_decay
+        )
+        group = {**one.state_dict()["param_groups"][0], "params": list(range(number))}
         state: dict[int, dict[str, torch.Tensor]] = {}
-        if saved["state"]:  # it has made a step
-            own = saved["state"][0]
-            state = {index: {"step": own["step"].clone()} for index in range(number)}
+        if self.steps:
+            state = {index: {"step": torch.tensor(float(self.steps))} for index in range(number)}
             for moment in _MOMENTS:
-                pairs = self.matrices(own[moment]).values()
+                pairs = self._matrices(moment).values()
                 for index, matrix in enumerate(matrix for pair in pairs for matrix in pair):
                     state[index][moment] = matrix.clone()
         optimizer = {"state": state, "param_groups": [group]}
@@ -126,8 +108,7 @@ class PackedSlot:
     def restore(self, folder: Path) -> None:
         """Take the state that a slot of either kind wrote; raises as `read_snapshot` does.
 
-        Hyperparameters stay the slot's own. The moments of padding are zero, as those of weights
-        whose gradient was always zero.
+        Hyperparameters stay the slot's own.
         """
         snapshot, cursor = read_snapshot(folder)
         self.load_adapter(folder, cursor["rung"])
@@ -135,20 +116,21 @@ class PackedSlot:
         saved = snapshot["optimizer"]["state"]
         if not saved:
             return
-        state = {"step": saved[0]["step"]}
+        self.steps = int(saved[0]["step"])
         for moment in _MOMENTS:
             own = [saved[index][moment] for index in range(2 * len(self.fresh.layers))]
             layers = zip(self.fresh.layers, own[::2], own[1::2], strict=True)
-            state[moment] = torch.zeros_like(self.parameter.data)
-            self.arena.layout.packed({layer.path: (a, b) for layer, a, b in layers}, state[moment])
-        groups = self.optimizer.state_dict()["param_groups"]
-        self.optimizer.load_state_dict({"state": {0: state}, "param_groups": groups})
+            matrices = {layer.path: (a, b) for layer, a, b in layers}
+            self.arena.write(moment, self.name, matrices)
 
     def load_adapter(self, folder: Path, rung: int) -> None:
         """Begin with the adapter in `folder`, which was trained for `rung` epochs."""
         saved = saved_matrices(folder, self.fresh.layers)
-        self.arena.layout.packed(saved, self.parameter.data)
+        self.arena.write("values", self.name, saved)
         self.rung = rung
+
+    def _matrices(self, key: Key) -> Matrices:
+        return self.arena.matrices(key, self.name)
 
 
 def fresh_adapter(adapter: Adapter, base: Base, seed: int) -> FreshAdapter:

@@ -21,7 +21,7 @@ from workers.families.prompts import Prompt, PromptBuilder
 from workers.features.images import Features, Images, Pixels
 from workers.features.store import Store
 from workers.recipe import Train
-from workers.training.losses import token_losses
+from workers.training.losses import LearnedTokens, token_losses
 
 
 class OptimizerError(RuntimeError):
@@ -198,8 +198,9 @@ def token_loss(base: Base, model: Any, batch: Batch, smoothing: float = 0.0) -> 
 
     Without label smoothing that is the model's own loss.
     """
-    shares = torch.full((len(batch["labels"]),), smoothing)
-    return token_losses(base, model, batch, shares).mean()
+    labels = batch["labels"]
+    tokens = LearnedTokens.of(base, labels, torch.full((len(labels),), smoothing))
+    return token_losses(base, model, batch, tokens).mean()
 
 
 @contextmanager

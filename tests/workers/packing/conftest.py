@@ -128,7 +128,7 @@ def products_of_peft(model):
 def _products_of_pack(pack, name):
     """Return path -> scale B A of a slot."""
     slot = pack._slots[name]
-    matrices = slot.matrices(slot.parameter.data)
+    matrices = slot.arena.matrices("values", name)
     return {path: b @ a * slot.fresh.scale for path, (a, b) in matrices.items()}
 
 

@@ -4,133 +4,148 @@ import pytest
 import torch
 
 from workers.models.loading import load_base
-from workers.packing.arena import AdaptedLayer, Arena, PackLayout, rank_class
+from workers.packing.arena import AdaptedLayer, Arena, PackLayout
 from workers.packing.pack import Pack
 
 CPU = torch.device("cpu")
-LAYOUT = PackLayout((AdaptedLayer("one", 3, 2), AdaptedLayer("deep.two", 2, 4)), rank=16)
+ONE, TWO, THREE = AdaptedLayer("one", 3, 2), AdaptedLayer("deep.two", 2, 4), AdaptedLayer("z", 5, 1)
 
 
-def matrices(seed, rank):
+def adapter(rank, *layers):
+    return PackLayout(layers or (ONE, TWO), rank)
+
+
+def matrices(seed, own):
+    """Return random matrices of an adapter, path -> A and B."""
     generator = torch.Generator().manual_seed(seed)
     return {
         layer.path: (
-            torch.randn(rank, layer.inputs, generator=generator),
-            torch.randn(layer.outputs, rank, generator=generator),
+            torch.randn(own.rank, layer.inputs, generator=generator),
+            torch.randn(layer.outputs, own.rank, generator=generator),
         )
-        for layer in LAYOUT.layers
+        for layer in own.layers
     }
+
+
+def equal(found, expected):
+    assert found.keys() == expected.keys()
+    pairs = [(found[path], expected[path]) for path in found]
+    return all(torch.equal(f, e) for own in pairs for f, e in zip(*own, strict=True))
 
 
 @pytest.mark.parametrize(
-    ("rank", "padded"), [(1, 16), (16, 16), (17, 64), (256, 256), (257, 512), (600, 768)]
+    ("adapters", "layers", "rank"),
+    [
+        ([adapter(3)], (TWO, ONE), 8),
+        ([adapter(8, ONE), adapter(9, THREE)], (ONE, THREE), 16),
+        ([adapter(64, TWO), adapter(2)], (TWO, ONE), 64),
+        ([], (), 0),
+    ],
 )
-def test_ranks_are_padded_to_few_classes(rank, padded):
-    assert rank_class(rank) == padded
+def test_a_layout_has_room_for_every_layer_and_the_largest_rank(adapters, layers, rank):
+    found = PackLayout.around(adapters)
+    assert (found.layers, found.rank) == (layers, rank)
+    assert PackLayout.around(adapters[::-1]) == found
 
 
-@pytest.mark.parametrize("rank", [1, 5, 16])
-def test_a_row_gives_back_what_was_put_in_and_zeros_around_it(rank):
-    own = matrices(0, rank)
-    row = torch.full((LAYOUT.width,), 7.0)  # of whoever had it before
-    LAYOUT.packed(own, row)
-    for path, pair in LAYOUT.unpacked(row, rank).items():
-        assert all(torch.equal(found, put) for found, put in zip(pair, own[path], strict=True))
-    put_in = sum(matrix.numel() for pair in own.values() for matrix in pair)
-    assert int((row != 0).sum()) == put_in
+@pytest.mark.parametrize("own", [adapter(1), adapter(5, TWO), adapter(16), adapter(12, ONE)])
+def test_a_row_gives_back_what_was_put_in_and_zeros_around_it(own):
+    layout = PackLayout.around([adapter(16)])
+    put = matrices(0, own)
+    row = torch.full((layout.width,), 7.0)  # of whoever had it before
+    layout.packed(put, row)
+    assert equal(layout.unpacked(row, own), put)
+    assert int((row != 0).sum()) == sum(matrix.numel() for pair in put.values() for matrix in pair)
 
 
 class Trial:
-    """A slot whose gradient is its number, so that its weights tell whose steps were taken."""
+    """A slot with numbers of its own in each of its rows."""
 
-    def __init__(self, arena, number, rank=3):
-        self.number = number
-        self.parameter = arena.add(f"slot-{number}", matrices(number, rank))
-        self.optimizer = torch.optim.AdamW([self.parameter], lr=0.1, fused=True)
-        self.twin = torch.nn.Parameter(self.parameter.detach().clone())
-        self.twin_optimizer = torch.optim.AdamW([self.twin], lr=0.1, fused=True)
+    def __init__(self, arena, number, own):
+        self.arena, self.name = arena, f"slot-{number}"
+        self.rows = {key: matrices(4 * number + place, own) for place, key in enumerate(KEYS)}
+        arena.add(self.name, own, self.rows["values"])
+        for key in KEYS[1:]:
+            assert float(arena.row(key, self.name).abs().max()) == 0.0
+            arena.write(key, self.name, self.rows[key])
 
-    def step(self):
-        self.parameter.grad += self.number
-        self.twin.grad = torch.full_like(self.twin, float(self.number))
-        self.optimizer.step()
-        self.twin_optimizer.step()
-        self.parameter.grad.zero_()
-
-    def is_its_twin(self):
-        return torch.equal(self.parameter, self.twin)
+    def is_intact(self):
+        return all(equal(self.arena.matrices(key, self.name), self.rows[key]) for key in KEYS)
 
 
-def test_rows_that_change_places_take_weights_gradients_and_optimizers_along():
-    arena = Arena(LAYOUT, CPU)
-    trials = {f"slot-{number}": Trial(arena, number) for number in range(1, 5)}
+KEYS = ("values", "gradients", "exp_avg", "exp_avg_sq")
+
+
+def test_slots_of_any_rank_and_layers_come_and_go_and_the_others_keep_their_rows():
+    arena = Arena(CPU)
+    trials = {}
+    for number, own in enumerate([adapter(3), adapter(20, TWO), adapter(2, THREE), adapter(40)]):
+        trials[number] = Trial(arena, number, own)
+        assert all(trial.is_intact() for trial in trials.values())
+    assert arena.layout == PackLayout.around([adapter(40), adapter(2, THREE)])
+    for gone, layout in (
+        (1, PackLayout((TWO, ONE, THREE), 40)),
+        (3, PackLayout((TWO, ONE, THREE), 8)),
+        (2, PackLayout((TWO, ONE), 8)),
+    ):
+        arena.remove(trials.pop(gone).name)
+        assert arena.layout == layout
+        assert all(trial.is_intact() for trial in trials.values())
+    trials[5] = Trial(arena, 5, adapter(7, ONE))
+    assert all(trial.is_intact() for trial in trials.values())
+
+
+def test_rows_that_change_places_stay_those_of_their_slots():
+    arena = Arena(CPU)
+    trials = {f"slot-{number}": Trial(arena, number, adapter(3)) for number in range(1, 5)}
     orders = [("slot-3",), ("slot-4", "slot-2"), ("slot-1", "slot-4", "slot-3", "slot-2")]
     for order in orders:
-        for trial in trials.values():
-            trial.step()
-        trials["slot-2"].parameter.grad += 5.0  # in the middle of accumulating
-        leaves = arena.leaves(order)
+        first = arena.first(order)
         for place, name in enumerate(order):
-            own = arena.layout.matrices(trials[name].parameter.data[None])
-            for path, pair in leaves.items():
-                for leaf, matrix in zip(pair, own[path], strict=True):
-                    assert torch.equal(leaf[place], matrix[0])
-        assert bool((trials["slot-2"].parameter.grad == 5.0).all())
-        trials["slot-2"].parameter.grad -= 5.0
-        assert all(trial.is_its_twin() for trial in trials.values())
+            for key in KEYS:
+                assert torch.equal(first[key][place], arena.row(key, name))
+        assert arena.names[: len(order)] == order
+        assert all(trial.is_intact() for trial in trials.values())
 
 
-def test_gradients_of_the_leaves_are_added_to_those_of_the_slots():
-    arena = Arena(LAYOUT, CPU)
-    trials = {f"slot-{number}": Trial(arena, number) for number in range(1, 4)}
-    leaves = arena.leaves(("slot-3", "slot-1"))
-    for _ in range(2):
-        sum((a[0].sum() * 2 + b[1].sum()) for a, b in leaves.values()).backward()
-    third, first = (LAYOUT.matrices(trials[n].parameter.grad[None]) for n in ("slot-3", "slot-1"))
-    for path in leaves:
-        assert {float(third[path][0].min()), float(third[path][0].max())} == {4.0}
-        assert {float(first[path][1].min()), float(first[path][1].max())} == {2.0}
-    assert float(trials["slot-2"].parameter.grad.abs().max()) == 0.0
+def test_an_arena_grows_in_steps_and_gives_back_what_nobody_needs():
+    arena, seen = Arena(CPU), []
+    for number in range(17):
+        arena.add(f"slot-{number}", adapter(1), matrices(number, adapter(1)))
+        seen.append(arena.row("values", "slot-0").untyped_storage().nbytes() // 4)
+    assert [size // arena.layout.width for size in seen] == [
+        1, 2, 4, 4, *[8] * 4, *[12] * 4, *[16] * 4, 17
+    ]  # fmt: skip
+    for number in range(1, 17):
+        arena.remove(f"slot-{number}")
+    assert arena.row("values", "slot-0").untyped_storage().nbytes() == 4 * arena.layout.width
 
 
-def test_the_others_keep_their_rows_when_the_middle_one_leaves_and_another_comes():
-    arena = Arena(LAYOUT, CPU)
-    trials = {number: Trial(arena, number) for number in (1, 2, 3)}
-    for trial in trials.values():
-        trial.step()
-    trials[2].parameter.grad += 9.0
-    arena.remove("slot-2")
-    del trials[2]
-    assert set(arena.names) == {"slot-1", "slot-3"}
-    trials[4] = Trial(arena, 4, rank=2)
-    assert float(trials[4].parameter.grad.abs().max()) == 0.0
-    assert int((trials[4].parameter != 0).sum()) == 2 * LAYOUT.width // 16
-    for trial in trials.values():
-        trial.step()
-        assert trial.is_its_twin()
-
-
-def test_padding_has_no_gradient_while_others_of_the_class_train(
-    checkpoints, make_recipe, examples_of
-):
-    """Over 20 steps with ranks 3 and 16 in one arena: in weights and both moments, too."""
+def test_padding_has_no_gradient_while_others_train(checkpoints, make_recipe, examples_of):
+    """Over 20 steps beside a larger rank on more layers: in weights and both moments, too."""
     folder, fields = checkpoints("git"), {"train.batch_size": 3, "train.epochs": 5}
     recipes = {
-        "small": make_recipe(folder, **fields, **{"adapter.rank": 3, "train.weight_decay": 0.1}),
+        "small": make_recipe(folder, **fields, **{
+            "adapter.rank": 3, "train.weight_decay": 0.1, "adapter.targets": "text"}),
         "large": make_recipe(folder, **fields, **{"adapter.rank": 16}),
-    }
+    }  # fmt: skip
     base = load_base(recipes["small"].model, "none", CPU)
     pack, examples = Pack(base), examples_of(base, recipes["small"])
     slot, _ = [pack.admit(name, recipe) for name, recipe in recipes.items()]
+    assert len(slot.arena.layout.layers) > len(slot.fresh.layers)
+
+    def row(key):
+        return slot.arena.row(key, "small")
+
     ones = {path: tuple(map(torch.ones_like, pair)) for path, pair in slot.fresh.matrices.items()}
-    own = torch.zeros_like(slot.parameter.data)
+    own = torch.zeros_like(row("values"))
     slot.arena.layout.packed(ones, own)
     padding, forward, steps = own == 0, pack._losses, []
 
     def checked(*args):
         losses = forward(*args)
-        steps.append(float(slot.parameter.grad[~padding].abs().max()))
-        assert bool((slot.parameter.grad[padding] == 0).all())
+        steps.append(float(row("gradients")[~padding].abs().max()))
+        assert bool((row("gradients")[padding] == 0).all())
         return losses
 
     pack._losses = checked
@@ -141,6 +156,5 @@ def test_padding_has_no_gradient_while_others_of_the_class_train(
             pack.step()
     assert len(steps) == 20
     assert min(steps) > 0
-    state = slot.optimizer.state[slot.parameter]
-    for values in (slot.parameter.data, state["exp_avg"], state["exp_avg_sq"]):
-        assert bool((values[padding] == 0).all())
+    for key in KEYS:
+        assert bool((row(key)[padding] == 0).all())

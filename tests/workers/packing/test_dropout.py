@@ -15,9 +15,15 @@ def keys(count, seed=0, epoch=0):
     return [dropout.row_key(seed, epoch, place) for place in range(count)]
 
 
+def masks(slots, probabilities, layers=()):
+    """Return the masks of slots with these keys of their rows."""
+    rows = torch.tensor([key for own in slots for key in own], dtype=torch.int32)
+    return dropout.DropoutLayout.of(probabilities, CPU, layers).masks(rows)
+
+
 def kept(row_keys, probability, path="layer", positions=POSITIONS, features=FEATURES):
     """Return what one slot with these rows keeps, (rows, positions, features)."""
-    drawn = dropout.of_slots([row_keys], [probability], CPU)
+    drawn = masks([row_keys], [probability])
     x = torch.zeros(1, len(row_keys) * positions, features)
     return drawn.kept(x, dropout.salt_of(path)).view(len(row_keys), positions, features)
 
@@ -69,7 +75,7 @@ def test_padding_and_neighbours_change_no_draw():
     alone = kept(keys(3), 0.3)
     longer = kept(keys(3), 0.3, positions=POSITIONS + 9)
     assert torch.equal(longer[:, :POSITIONS], alone)
-    drawn = dropout.of_slots([keys(3, seed=7), keys(3)], [0.6, 0.3], CPU)
+    drawn = masks([keys(3, seed=7), keys(3)], [0.6, 0.3])
     x = torch.zeros(2, 3 * POSITIONS, FEATURES)
     beside = drawn.kept(x, dropout.salt_of("layer"))
     assert torch.equal(beside[1].view_as(alone), alone)
@@ -80,7 +86,7 @@ def test_masks_of_layers_made_together_are_those_made_one_by_one(monkeypatch, mo
     monkeypatch.setitem(dropout.AHEAD, "cpu", most)
     narrow = [(f"layer.{number}", FEATURES) for number in range(7)]
     layers = [*narrow, ("wide", 2 * FEATURES)]
-    together = dropout.of_slots([keys(4)], [0.3], CPU, layers)
+    together = masks([keys(4)], [0.3], layers)
     # As a model asks, and once more from behind, as one does that recomputes its activations.
     for path, features in [*layers, *reversed(layers), narrow[3], narrow[3], ("unheard", 5)]:
         made = together.kept(torch.zeros(1, 4 * POSITIONS, features), dropout.salt_of(path))
@@ -91,7 +97,7 @@ def test_masks_of_layers_made_together_are_those_made_one_by_one(monkeypatch, mo
 def test_no_more_masks_wait_than_may_be_made_ahead(monkeypatch):
     monkeypatch.setitem(dropout.AHEAD, "cpu", 3 * POSITIONS * FEATURES)
     layers = [(f"layer.{number}", FEATURES) for number in range(9)]
-    drawn = dropout.of_slots([keys(1)], [0.3], CPU, layers)
+    drawn = masks([keys(1)], [0.3], layers)
     x = torch.zeros(1, POSITIONS, FEATURES)
     for path, _ in [*layers, *reversed(layers)]:
         drawn.kept(x, dropout.salt_of(path))
@@ -99,11 +105,11 @@ def test_no_more_masks_wait_than_may_be_made_ahead(monkeypatch):
 
 
 def test_a_slot_without_dropout_keeps_all_beside_one_with_dropout():
-    drawn = dropout.of_slots([keys(4), keys(4)], [0.0, 0.5], CPU)
-    mask = drawn.kept(torch.zeros(2, 4 * POSITIONS, FEATURES), 1)
+    mask = masks([keys(4), keys(4)], [0.0, 0.5]).kept(torch.zeros(2, 4 * POSITIONS, FEATURES), 1)
     assert bool((mask[0] == 1).all())
     assert 0.4 < float(mask[1].mean()) < 0.6
-    assert drawn.gains.flatten().tolist() == [1.0, 2.0]
+    gains = dropout.DropoutLayout.of([0.0, 0.5], CPU).gains
+    assert gains.flatten().tolist() == [1.0, 2.0]
 
 
 def test_odd_numbers_of_features_are_drawn_too():
@@ -113,12 +119,12 @@ def test_odd_numbers_of_features_are_drawn_too():
 
 
 def test_nothing_is_drawn_where_nobody_drops():
-    assert dropout.of_slots([keys(2), keys(2)], [0.0, 0.0], CPU) is None
+    assert dropout.DropoutLayout.of([0.0, 0.0], CPU) is None
 
 
 def test_single_tokens_are_drawn_by_their_rows_and_places_alone():
     """As the head sees them: label positions only, of some rows more than of others."""
-    drawn = dropout.of_slots([keys(40)], [0.3], CPU)
+    drawn = masks([keys(40)], [0.3])
     rows, places = torch.ones(40, 30).nonzero(as_tuple=True)
     mask = drawn.at(rows, places).kept(torch.zeros(len(rows), FEATURES), 1)
     sigma = math.sqrt(0.3 * 0.7 / mask.numel())

@@ -77,7 +77,7 @@ def test_exported_adapters_write_the_pack_s_captions_in_plain_peft(
         assert loaded.keys() == saved.keys()
         assert all(torch.equal(loaded[key], saved[key]) for key in saved)
         slot = trained._slots[name]
-        for path, (a, b) in slot.matrices(slot.parameter.data).items():
+        for path, (a, b) in slot.arena.matrices("values", name).items():
             assert torch.equal(saved[f"base_model.model.{path}.lora_A.weight"], a)
             assert torch.equal(saved[f"base_model.model.{path}.lora_B.weight"], b)
 
@@ -90,7 +90,7 @@ def test_saved_adapters_write_in_the_slots_stead(
     own = trained.predict(["one", "two"], evaluator(base), beams)
     for name in ("one", "two"):
         trained._slots[name].export(tmp_path / name)
-        trained._slots[name].parameter.data.mul_(-3.0)
+        trained._slots[name].arena.row("values", name).mul_(-3.0)
     before = trained._slots["one"].parameter.clone()
     folders = {name: tmp_path / name for name in ("one", "two")}
     found = trained.predict_saved(folders, evaluator(base), beams)

@@ -133,11 +133,13 @@ def test_neighbours_that_are_evicted_midway_change_nothing(train, alone):
     )
 
 
-@pytest.mark.parametrize("name", ["neighbour-4", "neighbour-0"], ids=["same arena", "another"])
+@pytest.mark.parametrize(
+    "name", ["neighbour-4", "neighbour-0"], ids=["another rank", "a larger rank"]
+)
 def test_a_neighbour_that_turns_nan_fails_by_itself(train, alone, name):
     def meddle(pack, step):
         if step == MIDWAY:
-            pack._slots[name].parameter.data.fill_(math.nan)
+            pack._slots[name].arena.row("values", name).fill_(math.nan)
 
     losses, errors = train(name, "tracked", "neighbour-1", meddle=meddle)
     assert losses == alone

@@ -12,12 +12,17 @@ from workers.models.adapters import AdaptedBase
 from workers.models.loading import load_base
 from workers.recipe import Adapter, Data, Model
 from workers.tiny.checkpoints import VARIANTS
-from workers.training.losses import token_losses
+from workers.training.losses import LearnedTokens, token_losses
 
 CPU = torch.device("cpu")
 CAPTIONS = ["crimson disc beside azure box", "a disc", "zebra"]
 QUESTIONS = ["what is beside the box?", "which?", "is there a disc, and what colour has it?"]
-NONE = torch.zeros(3)
+
+
+def losses_of(base, model, batch, smoothing=None):
+    """The losses of all that a batch learns, without smoothing or with that of each row."""
+    smoothing = torch.zeros(3) if smoothing is None else smoothing
+    return token_losses(base, model, batch, LearnedTokens.of(base, batch["labels"], smoothing))
 
 
 @pytest.fixture(params=[*VARIANTS, "generic"])
@@ -57,7 +62,7 @@ def projected_positions(base, call):
 def test_losses_are_those_of_the_tokens_one_by_one(base, batch):
     with torch.no_grad():
         logits, labels = full(base, batch)
-        shapes, own = projected_positions(base, lambda: token_losses(base, base.model, batch, NONE))
+        shapes, own = projected_positions(base, lambda: losses_of(base, base.model, batch))
     expected = cross_entropy(logits.transpose(1, 2), labels, reduction="none")
     rows = (labels != IGNORED).nonzero()[:, 0]
     assert own.dtype == torch.float32
@@ -74,7 +79,7 @@ def test_their_mean_is_the_models_own_loss_with_its_gradients(base, batch):
     losses, gradients = [], []
     for loss in (
         lambda: adapted.model(**batch).loss,
-        lambda: token_losses(base, adapted.model, batch, NONE).mean(),
+        lambda: losses_of(base, adapted.model, batch).mean(),
     ):
         losses.append(loss())
         losses[-1].backward()
@@ -91,7 +96,7 @@ def test_each_row_has_a_smoothing_of_its_own(base, batch):
     smoothing = torch.tensor([0.0, 0.1, 0.3])
     with torch.no_grad():
         logits, labels = full(base, batch)
-        own = token_losses(base, base.model, batch, smoothing)
+        own = losses_of(base, base.model, batch, smoothing)
     rows = (labels != IGNORED).nonzero()[:, 0]
     for row, share in enumerate(smoothing.tolist()):
         expected = cross_entropy(logits[row], labels[row], label_smoothing=share)
@@ -102,7 +107,7 @@ def test_each_row_has_a_smoothing_of_its_own(base, batch):
 def test_an_adapted_head_sees_the_chosen_positions_too(base, batch):
     adapted = AdaptedBase(base)
     adapted.attach("one", Adapter(rank=4, targets="text_all_head"), seed=1)
-    shapes, own = projected_positions(base, lambda: token_losses(base, adapted.model, batch, NONE))
+    shapes, own = projected_positions(base, lambda: losses_of(base, adapted.model, batch))
     assert shapes == [own.shape]
     assert torch.allclose(own.mean(), adapted.model(**batch).loss, rtol=0, atol=1e-5)
 
@@ -110,9 +115,9 @@ def test_an_adapted_head_sees_the_chosen_positions_too(base, batch):
 @pytest.mark.parametrize("base", ["qwen2_5_vl"], indirect=True)
 def test_a_model_without_a_known_head_projects_all_positions(base, batch, monkeypatch):
     with torch.no_grad():
-        expected = token_losses(base, base.model, batch, NONE)
+        expected = losses_of(base, base.model, batch)
         monkeypatch.setattr(base.model, "get_output_embeddings", lambda: None)
-        own = token_losses(base, base.model, batch, NONE)
+        own = losses_of(base, base.model, batch)
     assert torch.allclose(own, expected, rtol=0, atol=1e-5)
 
 
@@ -120,7 +125,7 @@ def test_a_model_without_a_known_head_projects_all_positions(base, batch, monkey
 def test_a_cap_on_the_logits_stays(base, batch):
     base.model.config.get_text_config().final_logit_softcapping = 2.0
     with torch.no_grad():
-        own = token_losses(base, base.model, batch, NONE).mean()
+        own = losses_of(base, base.model, batch).mean()
         assert torch.allclose(own, base.model(**batch).loss, rtol=0, atol=1e-5)
 
 
@@ -131,6 +136,6 @@ def test_the_scale_of_tied_embeddings_stays(base, batch):
         before = base.model(**batch).loss
         text.config.tie_word_embeddings = text.config.scale_decoder_outputs = True
         loss = base.model(**batch).loss
-        own = token_losses(base, base.model, batch, NONE).mean()
+        own = losses_of(base, base.model, batch).mean()
     assert loss != before
     assert torch.allclose(own, loss, rtol=0, atol=1e-5)
