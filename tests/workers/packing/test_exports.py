@@ -91,11 +91,11 @@ def test_saved_adapters_write_in_the_slots_stead(
     for name in ("one", "two"):
         trained._slots[name].export(tmp_path / name)
         trained._slots[name].arena.row("values", name).mul_(-3.0)
-    before = trained._slots["one"].parameter.clone()
+    before = trained._slots["one"].arena.row("values", "one").clone()
     folders = {name: tmp_path / name for name in ("one", "two")}
     found = trained.predict_saved(folders, evaluator(base), beams)
     assert found == [written.predictions for written in own]
-    assert torch.equal(trained._slots["one"].parameter, before)
+    assert torch.equal(trained._slots["one"].arena.row("values", "one"), before)
 
 
 @pytest.mark.parametrize("init", ["default", "gaussian", "orthogonal"])
