@@ -15,7 +15,8 @@ from typing import Any
 import torch
 from PIL import Image
 
-from workers.encoding.collation import IGNORED, Batch, training_batch
+from workers.encoding.collation import IGNORED, training_batch
+from workers.families.base import Batch
 from workers.families.prompts import PromptBuilder
 from workers.memory import activations
 from workers.memory.layers import Architecture, RowLengths, image_tokens, vision_tokens

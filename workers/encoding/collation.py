@@ -10,10 +10,9 @@ from dataclasses import dataclass
 
 import torch
 
-from workers.families.base import IMAGE_TOKENS, Base, Encoded
+from workers.families.base import IMAGE_TOKENS, Base, Batch, Encoded
 from workers.families.prompts import Prompt
 
-Batch = dict[str, torch.Tensor]
 Tokens = Sequence[Sequence[int]]
 IGNORED = -100
 """Label of a token that is not learned."""

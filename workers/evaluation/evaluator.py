@@ -4,9 +4,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from workers.data.sample import Sample
-from workers.encoding.collation import Batch
 from workers.evaluation.generation import texts
-from workers.families.base import Base
+from workers.families.base import Base, Batch
 from workers.families.prompts import PromptBuilder
 from workers.features.store import Store
 from workers.metrics.scorer import Scored, Scorer

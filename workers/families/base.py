@@ -19,6 +19,7 @@ _NO_LIMIT = 1_000_000
 IMAGE_TOKENS = "image_tokens"
 """Key of an encoded image that `prompt_tokens` reads and the model does not get."""
 
+Batch = dict[str, "torch.Tensor"]
 Encoded = Mapping[str, "torch.Tensor"]
 """One image as its model takes it. Each tensor has a leading axis along which those of several
 images are joined; image 1 may have more rows than image 2."""
@@ -41,6 +42,9 @@ class Family(ABC):
     IMAGES_IN_ROWS: bool = True
     """Whether each tensor in the image encoder has one row per image, or equally many for each: an
     image encoder whose layers see all patches in one row cannot be trained in a pack."""
+    GRID: str | None = None
+    """Key of a tensor that says how large each image is. Beside kept features it stays on the CPU,
+    where models read it."""
     SAVED_NAMES: Mapping[str, str] = {}
     """Regular expression -> replacement, which make the names of weights in a checkpoint's files
     those of the loaded model, where transformers still saves older ones."""
@@ -89,6 +93,14 @@ class Family(ABC):
         Both arguments are (batch, tokens); `predicted` is 1 on tokens of the target.
         """
         return {}
+
+    def training_inputs(self, base: "Base", batch: "Batch") -> "Batch":
+        """Return the model's arguments for a batch in training, all on the CPU, without labels.
+
+        What a model finds out by reading tensors is found here, where they are: each value that is
+        read from a GPU waits for all that is under way.
+        """
+        return {key: tensor for key, tensor in batch.items() if key != "labels"}
 
 
 @dataclass(frozen=True, kw_only=True)

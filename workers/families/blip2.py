@@ -6,7 +6,7 @@ reads image tokens, prompt and ``</s>``, the decoder learns caption and ``</s>``
 
 from collections.abc import Mapping
 
-from workers.families.base import Base, Encoded, Family
+from workers.families.base import Base, Batch, Encoded, Family
 from workers.families.prompts import Prompt
 
 # OPT and T5 name their layers differently; each pattern finds only its own.
@@ -78,6 +78,24 @@ class Blip2Family(Family):
         separator = " " if prompt.text else ""
         end = base.model.generation_config.eos_token_id  # where `generate` stops
         return [*base.tokens(separator + target), int(end[0] if isinstance(end, list) else end)]
+
+    def training_inputs(self, base: Base, batch: Batch) -> Batch:
+        """Return them with a mask of four axes, in numbers that are added to the attention.
+
+        Such a mask is taken as it is; of one with two axes transformers asks whether any is 0. With
+        OPT each token sees those before it alone, and padding is behind: one mask for all rows.
+        """
+        import torch
+
+        inputs = super().training_inputs(base, batch)
+        hidden = inputs["attention_mask"][:, None, None] == 0
+        if not base.encoder_decoder:
+            tokens = hidden.shape[-1]
+            hidden = torch.ones(1, 1, tokens, tokens, dtype=torch.bool).triu(1)
+            inputs["position_ids"] = torch.arange(tokens)[None]
+        least = torch.finfo(base.model.dtype).min
+        inputs["attention_mask"] = hidden.to(base.model.dtype) * least
+        return inputs
 
 
 FAMILY = Blip2Family()

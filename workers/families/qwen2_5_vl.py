@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from workers.families.base import Base, Encoded
+from workers.families.base import Base, Batch, Encoded
 from workers.families.chat import ChatFamily
 from workers.families.prompts import Prompt
 from workers.files import own_code
@@ -56,6 +56,7 @@ class QwenFamily(ChatFamily):
         "all": rf"{_TEXT_ALL}|{_VISION}|model\.visual\.merger\.mlp\.(0|2)",
     }
     VISION_CHAIN: Mapping[str, str] = {"model.visual": "pooler_output"}
+    GRID = "image_grid_thw"
     SAVED_NAMES: Mapping[str, str] = {
         r"^model\.(embed_tokens|layers|norm)\.": r"model.language_model.\1.",
         r"^visual\.": "model.visual.",
@@ -97,6 +98,21 @@ class QwenFamily(ChatFamily):
     ) -> "dict[str, torch.Tensor]":
         """Return mm_token_type_ids: 1 on image tokens. Without them positions are wrong."""
         return {"mm_token_type_ids": (ids == base.processor.image_token_id).long()}
+
+    def training_inputs(self, base: Base, batch: Batch) -> Batch:
+        """Return them with the tokens' positions (3, batch, tokens), from the images' sizes.
+
+        Without the mask: each token sees those before it alone, and padding is behind.
+        """
+        inputs = super().training_inputs(base, batch)
+        types, mask = inputs.pop("mm_token_type_ids"), inputs.pop("attention_mask")
+        inputs["position_ids"], _ = base.model.model.get_rope_index(
+            batch["input_ids"],
+            mm_token_type_ids=types,
+            image_grid_thw=batch["image_grid_thw"],
+            attention_mask=mask,
+        )
+        return inputs
 
 
 FAMILY = QwenFamily()

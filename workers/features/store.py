@@ -176,8 +176,12 @@ def install_bypass(base: Base) -> None:
 
     Each module's `forward` is replaced on the instance, so that no path changes; by a `partial` of
     a bound method, so that a deep copy of the module (peft makes one to train it) calls its own
-    weights.
+    weights. The places of image tokens are found without counting them each time.
     """
+    for module in (base.model, getattr(base.model, "model", base.model)):
+        own = getattr(module, "get_placeholder_mask", None)
+        if own and not isinstance(own, _ImagePlaces):
+            module.get_placeholder_mask = _ImagePlaces(own, base.family.image_token(base))
     *_, last = base.family.VISION_CHAIN
     for path, field in base.family.VISION_CHAIN.items():
         module = base.model.get_submodule(path)
@@ -185,10 +189,39 @@ def install_bypass(base: Base) -> None:
             module.forward = partial(_forward, module.forward, field, path == last)
 
 
+class _ImagePlaces:
+    """Stands for a model's `get_placeholder_mask`, which compares the number of image tokens with
+    that of features and waits for the device to do so.
+
+    The first batch of a base is compared. From then on they are equal as they are made: a prompt
+    has as many image tokens as its image has features, see `Family.prompt_tokens`.
+    """
+
+    def __init__(self, own: Callable[..., Any], token: int | None) -> None:
+        self._own, self._token = own, token
+        self._pair: bool | None = None
+        """Whether it returns two masks; None before the first batch."""
+
+    def __call__(self, input_ids: Tensor | None, *args: Any, **named: Any) -> Any:
+        if self._pair is None or input_ids is None or self._token is None:
+            found = self._own(input_ids, *args, **named)
+            self._pair = isinstance(found, tuple)
+            return found
+        places = (input_ids == self._token).unsqueeze(-1)
+        if self._pair:  # the second is for videos, of which there are none
+            return places, torch.zeros_like(places)
+        return places
+
+
+def are_features(value: Tensor) -> bool:
+    """Return whether a tensor under `KEY` holds features, not pixels."""
+    return value.dim() == 4 and value.shape[1] == 1
+
+
 def _forward(own: Callable[..., Any], field: str, is_last: bool, *args: Any, **named: Any) -> Any:
     """Return features as a module's output, in its `field` if it has one; compute all else."""
     for value in (*args, *named.values()):
-        if isinstance(value, Tensor) and value.dim() == 4 and value.shape[1] == 1:
+        if isinstance(value, Tensor) and are_features(value):
             features = value.squeeze(1) if is_last else value
             return BaseModelOutputWithPooling(**{field: features}) if field else features
     return own(*args, **named)

@@ -160,8 +160,8 @@ def threshold(probability: float) -> int:
 @lru_cache(maxsize=256)
 def _multiples(count: int, odd: int, device: torch.device) -> torch.Tensor:
     """Return 0, odd, 2 odd, ... modulo 2^32, as int32 (count,)."""
-    values = torch.arange(count, dtype=torch.int64) * odd & _MASK
-    return values.to(torch.int32).to(device)
+    values = torch.arange(count, dtype=torch.int64, device=device) * odd & _MASK
+    return values.to(torch.int32)
 
 
 def _mixed(values: torch.Tensor, odd: int) -> torch.Tensor:

@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 import torch
 
 from workers.encoding import collation
-from workers.encoding.collation import IGNORED, Batch, to_device
-from workers.families.base import Base
+from workers.encoding.collation import IGNORED, to_device
+from workers.families.base import Base, Batch
 from workers.models.adapters import linear_layer
 from workers.packing.arena import PackLayout
 from workers.packing.dropout import DropoutLayout

@@ -15,8 +15,8 @@ import torch
 
 from workers.data.sample import Sample
 from workers.encoding import collation
-from workers.encoding.collation import Batch, TokenizedExample
-from workers.families.base import Base, Encoded
+from workers.encoding.collation import TokenizedExample
+from workers.families.base import Base, Batch, Encoded
 from workers.families.prompts import Prompt, PromptBuilder
 from workers.features.images import Features, Images, Pixels
 from workers.features.store import Store

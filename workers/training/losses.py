@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 
 from workers.encoding import collation
-from workers.encoding.collation import IGNORED, Batch, to_device
-from workers.families.base import Base
+from workers.encoding.collation import IGNORED, to_device
+from workers.families.base import Base, Batch
+from workers.features.store import KEY, are_features
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +64,9 @@ def token_losses(base: Base, model: Any, batch: Batch, tokens: LearnedTokens) ->
     any form. Of all learned tokens without smoothing, the mean is the model's own loss.
     """
     labels = batch["labels"]
-    inputs = {key: to_device(own, base.device) for key, own in batch.items() if key != "labels"}
+    inputs = base.family.training_inputs(base, batch)
+    grid = base.family.GRID if are_features(batch[KEY]) else None
+    inputs |= {key: to_device(own, base.device) for key, own in inputs.items() if key != grid}
     if base.encoder_decoder:  # its decoder reads the labels one place later, as it shifts them
         text = base.model.language_model
         shifted = text.prepare_decoder_input_ids_from_labels(labels)
