@@ -164,8 +164,8 @@ class AddLowRank(torch.autograd.Function):
         of_reduced = torch.bmm(wide, weights.b)
         if reduced.dtype == torch.float32:
             of_reduced *= scale
-            weights.grad_b.baddbmm_(wide.mT, reduced)
-            weights.grad_a.baddbmm_(of_reduced.mT, left)
+            _add_product(weights.grad_b, wide.mT, reduced)
+            _add_product(weights.grad_a, of_reduced.mT, left)
         else:  # here B has the scale in it
             weights.grad_b.addcmul_(torch.bmm(wide.mT, reduced), scale)
             weights.grad_a.add_(torch.bmm(of_reduced.mT, left))
@@ -173,6 +173,14 @@ class AddLowRank(torch.autograd.Function):
         if ctx.needs_input_grad[2]:
             of_x = _left(torch.bmm(of_reduced, weights.a), kept, reduced.dtype).to(x.dtype)
         return None, gradient, of_x, None, None, None, None
+
+
+def _add_product(there: torch.Tensor, left: torch.Tensor, right: torch.Tensor) -> None:
+    """Add a batched product to what is there, float32."""
+    if there.device.type == "cpu":  # where `baddbmm_` of rows goes through them one by one
+        there.add_(torch.bmm(left, right))
+    else:
+        there.baddbmm_(left, right)
 
 
 def _left(x: torch.Tensor, kept: torch.Tensor | None, dtype: torch.dtype) -> torch.Tensor:

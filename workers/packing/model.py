@@ -6,6 +6,7 @@ A micro-step has equally many rows of every slot, one slot after the other.
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeVar
 
 import torch
@@ -42,13 +43,19 @@ class CarriedSlots:
     """To which those of a step are added (slots, width); None for slots that are not trained."""
     dropout: DropoutLayout | None = None
 
-    def by_layer(self, dtype: torch.dtype, scale: torch.Tensor) -> dict[str, LayerWeights]:
-        """Return path -> weights as its layer reads them, in bfloat16 with the scale in B."""
-        values = self.values
-        if dtype != torch.float32:
-            end_of_a, values = self.layout.width_of_a, torch.empty_like(values, dtype=dtype)
-            values[:, :end_of_a] = self.values[:, :end_of_a]
-            torch.mul(self.values[:, end_of_a:], scale[:, 0], out=values[:, end_of_a:])
+    @cached_property
+    def by_layer(self) -> dict[str, LayerWeights]:
+        """Path -> weights as its layer reads them."""
+        return self._by_layer(self.values)
+
+    def rounded(self, dtype: torch.dtype, scale: torch.Tensor) -> dict[str, LayerWeights]:
+        """Return the same rounded to `dtype`, with the scale (slots, 1, 1) in B."""
+        end_of_a, values = self.layout.width_of_a, torch.empty_like(self.values, dtype=dtype)
+        values[:, :end_of_a] = self.values[:, :end_of_a]
+        torch.mul(self.values[:, end_of_a:], scale[:, 0], out=values[:, end_of_a:])
+        return self._by_layer(values)
+
+    def _by_layer(self, values: torch.Tensor) -> dict[str, LayerWeights]:
         weights = self.layout.matrices(values)
         if self.gradients is None:
             return {path: LayerWeights(a, b) for path, (a, b) in weights.items()}
@@ -119,7 +126,9 @@ class PackedModel:
         if slots.dropout and keys is not None:
             scale, route.masks = scale * slots.dropout.gains, slots.dropout.masks(keys)
         route.scale = scale
-        by_layer = slots.by_layer(self._compute, scale)
+        by_layer = slots.by_layer
+        if self._compute != torch.float32:
+            by_layer = slots.rounded(self._compute, scale)
         with self._bare():
             replaced = [self._put(path, weights) for path, weights in by_layer.items()]
             try:
