@@ -164,6 +164,10 @@ class Adapter(Section):
     targets: str = "text_all"
     """Name of a target set of the model family, see `workers.families`, or ``re:`` and a regular
     expression over full paths of linear layers."""
+    compute_dtype: Literal["auto", "float32", "tf32", "bfloat16"] = "auto"
+    """Precision in which a pack multiplies with A and B; they are stored in float32, and sums are
+    made in it. auto is float32 on a CPU, and on a GPU that of the base; tf32 is float32 rounded to
+    10 bits by a GPU's matrix units."""
     bias: Literal["none", "all", "lora_only"] = "none"
     """Biases of the base that are trained: none, all, or those of the adapted layers."""
     trained_modules: Annotated[tuple[str, ...], Field(strict=False)] = ()

@@ -51,19 +51,33 @@ def training_row(base: Base, image: Encoded, prompt: Prompt, target: str) -> Tok
     return TokenizedExample(prompt=tuple(before), target=tuple(kept), truncated=len(tokens) > room)
 
 
-def batch_of(base: Base, images: Sequence[Encoded], rows: Sequence[TokenizedExample]) -> Batch:
-    """Return a batch whose loss is the cross-entropy of the targets; padding is on the right."""
+def batch_of(
+    base: Base, images: Sequence[Encoded], rows: Sequence[TokenizedExample], multiple: int = 1
+) -> Batch:
+    """Return a batch whose loss is the cross-entropy of the targets; padding is on the right.
+
+    Its rows are as long as the longest, rounded up to a `multiple` where the model has positions.
+    """
     padding = _padding(base)
+
+    def length(longest: int) -> int:
+        return max(longest, min(-(-longest // multiple) * multiple, base.positions))
+
     if base.encoder_decoder:
         before, after = [row.prompt for row in rows], [row.target for row in rows]
-        ids, labels = _padded(before, padding), _padded(after, IGNORED)
-        text = {"input_ids": ids, "attention_mask": _mask(before), "labels": labels}
+        read, learned = (length(max(map(len, own))) for own in (before, after))
+        text = {
+            "input_ids": _padded(before, padding, read),
+            "attention_mask": _mask(before, read),
+            "labels": _padded(after, IGNORED, learned),
+        }
         return stacked(images) | text
     whole = [(*row.prompt, *row.target) for row in rows]
-    learned = [(*[0] * len(row.prompt), *[1] * len(row.target)) for row in rows]
-    ids, predicted = _padded(whole, padding), _padded(learned, 0)
+    places = [(*[0] * len(row.prompt), *[1] * len(row.target)) for row in rows]
+    tokens = length(max(map(len, whole)))
+    ids, predicted = _padded(whole, padding, tokens), _padded(places, 0, tokens)
     labels = ids.masked_fill(predicted == 0, IGNORED)
-    text = {"input_ids": ids, "attention_mask": _mask(whole), "labels": labels}
+    text = {"input_ids": ids, "attention_mask": _mask(whole, tokens), "labels": labels}
     return stacked(images) | text | base.family.token_types(base, ids, predicted)
 
 
@@ -129,13 +143,13 @@ def _padding(base: Base) -> int:
     return int(tokenizer.eos_token_id if token is None else token)
 
 
-def _mask(rows: Tokens, *, left: bool = False) -> torch.Tensor:
-    return _padded([[1] * len(row) for row in rows], 0, left=left)
+def _mask(rows: Tokens, length: int = 0, *, left: bool = False) -> torch.Tensor:
+    return _padded([[1] * len(row) for row in rows], 0, length, left=left)
 
 
-def _padded(rows: Tokens, value: int, *, left: bool = False) -> torch.Tensor:
-    """Return the rows as (rows, longest)."""
-    longest = max(len(row) for row in rows)
-    gaps = [[value] * (longest - len(row)) for row in rows]
+def _padded(rows: Tokens, value: int, length: int = 0, *, left: bool = False) -> torch.Tensor:
+    """Return the rows as (rows, longest), or as long as `length` if that is more."""
+    length = max(length, *map(len, rows))
+    gaps = [[value] * (length - len(row)) for row in rows]
     pairs = zip(rows, gaps, strict=True)
     return torch.tensor([[*gap, *row] if left else [*row, *gap] for row, gap in pairs])

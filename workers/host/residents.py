@@ -18,6 +18,7 @@ from workers.memory.fit import Device
 from workers.models.adapters import adapted_layers
 from workers.models.loading import load_base
 from workers.packing.eligible import why_not_packed
+from workers.packing.model import Precision, precision_of
 from workers.packing.pack import Pack
 from workers.recipe import Data, Evaluate, Recipe
 from workers.report import Report
@@ -40,8 +41,9 @@ class _SlotGroup:
     examples: dict[tuple[Data, PromptBuilder, Store | None], Examples] = field(default_factory=dict)
     evaluators: dict[tuple[ScoreKey, Store | None], Evaluator] = field(default_factory=dict)
     zero_shot: dict[ScoreKey, Report] = field(default_factory=dict)
-    packs: dict[Store | None, Pack] = field(default_factory=dict)
-    """A pack for those that read features, and one for those that read pixels."""
+    packs: dict[tuple[Store | None, Precision], Pack] = field(default_factory=dict)
+    """A pack for those that read features, and one for those that read pixels, in each precision
+    of ``adapter.compute_dtype``."""
 
     @property
     def base(self) -> Base:
@@ -80,10 +82,12 @@ class Residents:
         group = self._group(recipe)
         if self.why_not_packed(recipe):
             return group.sequential
-        store = group.store_for(recipe)
-        if store not in group.packs:
-            group.packs[store] = Pack(group.base, group.sequential.adapted.bare, self.device_memory)
-        return group.packs[store]
+        precision = precision_of(recipe.adapter.compute_dtype, group.base)
+        key = group.store_for(recipe), precision
+        if key not in group.packs:
+            bare = group.sequential.adapted.bare
+            group.packs[key] = Pack(group.base, bare, self.device_memory, precision)
+        return group.packs[key]
 
     def why_not_packed(self, recipe: Recipe) -> str | None:
         """Return why the recipe does not train in a pack on this host; None if it does.

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
 
@@ -24,6 +24,7 @@ from workers.training.losses import LearnedTokens, token_losses
 T = TypeVar("T")
 Bare = Callable[[], AbstractContextManager[Any]]
 """Makes a context in which adapters that others have put on the base do nothing."""
+Precision = Literal["float32", "tf32", "bfloat16"]
 OVERHEAD_ROWS = 16
 """Fixed cost of a pass, in rows: launches, and reading the weights."""
 BUCKET = 8
@@ -107,10 +108,10 @@ class PackedModel:
     Between two steps the base is as it was.
     """
 
-    def __init__(self, base: Base, bare: Bare, compute: torch.dtype = torch.float32) -> None:
+    def __init__(self, base: Base, bare: Bare, precision: Precision = "float32") -> None:
         self._base = base
         self._bare = bare
-        self._compute = compute
+        self._precision = precision
         self._route = Route(anchor=torch.zeros((), device=base.device, requires_grad=True))
         self._layers: dict[str, tuple[torch.nn.Module, str, PackedLinear]] = {}
         """Path -> the parent, the name of the layer in it, and what is put there."""
@@ -127,9 +128,9 @@ class PackedModel:
             scale, route.masks = scale * slots.dropout.gains, slots.dropout.masks(keys)
         route.scale = scale
         by_layer = slots.by_layer
-        if self._compute != torch.float32:
-            by_layer = slots.rounded(self._compute, scale)
-        with self._bare():
+        if self._precision == "bfloat16":
+            by_layer = slots.rounded(torch.bfloat16, scale)
+        with self._bare(), _matrix_units(rounding=self._precision == "tf32"):
             replaced = [self._put(path, weights) for path, weights in by_layer.items()]
             try:
                 yield self._base.model
@@ -169,6 +170,33 @@ class PackedModel:
         return parent, name, there, packed
 
 
+@contextmanager
+def _matrix_units(*, rounding: bool) -> Iterator[None]:
+    """Let a GPU's matrix units round float32 to 10 bits for a while."""
+    if not rounding:
+        yield
+        return
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def precision_of(compute_dtype: str, base: Base) -> Precision:
+    """Return the precision of ``adapter.compute_dtype`` on a base.
+
+    A CPU has no matrix units that round, so tf32 is float32 there.
+    """
+    on_cpu = base.device.type == "cpu"
+    if compute_dtype == "bfloat16":
+        return "bfloat16"
+    if compute_dtype == "auto" and not on_cpu and base.model.dtype == torch.bfloat16:
+        return "bfloat16"
+    return "tf32" if compute_dtype == "tf32" and not on_cpu else "float32"
+
+
 def micro_batch(remaining: Sequence[int], most: int) -> int:
     """Return the rows per slot that do the most work in a given time.
 
@@ -196,7 +224,8 @@ def training_batch(base: Base, taken: Sequence[SlotExamples], size: int) -> Batc
         images += _filled(own.images, size)
         rows += _filled(own.rows, size)
         filler += [place >= len(own.rows) for place in range(size)]
-    batch = collation.batch_of(base, images, rows)
+    multiple = 1 if base.device.type == "cpu" else BUCKET
+    batch = collation.batch_of(base, images, rows, multiple)
     if any(filler):
         batch["labels"][torch.tensor(filler)] = IGNORED
     return batch

@@ -28,6 +28,7 @@ from workers.packing.model import (
     Bare,
     CarriedSlots,
     PackedModel,
+    Precision,
     SlotTokens,
     dropout_keys,
     micro_batch,
@@ -132,14 +133,19 @@ class Pack:
         base: what the slots have in common.
         bare: context in which adapters that others have put on it do nothing.
         device_memory: estimates what fits; None without an estimate.
+        precision: that of the products with A and B, see `workers.packing.model.precision_of`.
     """
 
     def __init__(
-        self, base: Base, bare: Bare = nullcontext, device_memory: DeviceMemory | None = None
+        self,
+        base: Base,
+        bare: Bare = nullcontext,
+        device_memory: DeviceMemory | None = None,
+        precision: Precision = "float32",
     ) -> None:
         self._base = base
         self._memory = device_memory or DeviceMemory()
-        self._model = PackedModel(base, bare)
+        self._model = PackedModel(base, bare, precision)
         self._slots = Slots(base)
         self._epochs: dict[str, Epoch] = {}
         """The slots that train."""
