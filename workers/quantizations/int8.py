@@ -1,4 +1,4 @@
-"""8-bit weights and activations of bitsandbytes: LLM.int8() (Dettmers et al. 2022), outliers too."""
+"""8-bit weights and activations of bitsandbytes: LLM.int8() (Dettmers et al. 2022)."""
 
 import logging
 from typing import Any
