@@ -13,7 +13,7 @@ one token of greedy captions of all slots. See `benchmarks.pretend_gpu` for what
 import argparse
 import json
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -31,6 +31,7 @@ from workers.features.store import FeatureFiles, Store, install_bypass
 from workers.metrics.scorer import Scorer
 from workers.packing.pack import Pack
 from workers.recipe import Evaluate, Recipe
+from workers.slots.protocol import Trainer
 from workers.tiny import checkpoints
 from workers.training.loop import Examples
 
@@ -128,11 +129,14 @@ def _deeper(
 class CountedPack:
     """A pack of some slots of a base, on a pretended GPU, with features where they are kept.
 
-    The base moves there for good. `fields` are dotted fields of all recipes, or one value for each
+    The base moves there for good. `trainer` may be another one: `SequentialTrainer`, of trials that
+    train alone. `fields` are dotted fields of all recipes, or one value for each
     slot in turn where they are a tuple.
     """
 
-    def __init__(self, base: Base, slots: int, **fields: Any) -> None:
+    def __init__(
+        self, base: Base, slots: int, trainer: Callable[[Base], Trainer] = Pack, **fields: Any
+    ) -> None:
         self.gpu = PretendGpu()
         """Holds the waits and copies that were counted last, by their lines."""
         self._names = [f"trial-{slot}" for slot in range(slots)]
@@ -141,9 +145,9 @@ class CountedPack:
             self._base = replace(base, device=self.gpu.device)
             install_bypass(self._base)
             self._store = Store(self._base, 2**30, FeatureFiles(Path("unused"), 0))
-            self._pack = Pack(self._base)
+            self._trainer = trainer(self._base)
             for slot, name in enumerate(self._names):
-                self._pack.admit(name, _recipe(slot, fields))
+                self._trainer.admit(name, _recipe(slot, fields))
 
     def training_step(self) -> Counts:
         """Count one step in which each slot takes an optimizer step."""
@@ -151,11 +155,11 @@ class CountedPack:
             examples = Examples.of(self._base, _samples(IMAGES), None, self._store)
             examples.pixels.of(range(IMAGES))
             for name in self._names:
-                self._pack.begin(name, examples)
+                self._trainer.begin(name, examples)
             for _ in range(WARM_UP):
-                self._pack.step()
+                self._trainer.step()
             self.gpu.forget()
-            self._pack.step()
+            self._trainer.step()
         return self._counts()
 
     def token(self, first: int = 4, last: int = 8) -> Counts:
@@ -176,7 +180,7 @@ class CountedPack:
             evaluator = Evaluator(self._base, _samples(2), no_scores, evaluate, None, self._store)
             evaluator.predict(self._base.model, 1)  # computes the features
             self.gpu.forget()
-            self._pack.predict(self._names, evaluator, 1)
+            self._trainer.predict(self._names, evaluator, 1)
         return self._counts()
 
     def _counts(self) -> Counts:

@@ -48,6 +48,7 @@ _WAIT = {
 """Operators whose result the host must know before it goes on: a number, or a shape."""
 _READ = {"tolist", "numpy", "__array__"}
 """Methods that read memory without an operator."""
+_group_tensors = torch._C._group_tensors_by_device_and_dtype
 _INDEX = {"index", "index_put", "index_put_", "_index_put_impl_", "_unsafe_index"}
 
 
@@ -89,6 +90,10 @@ class PretendGpu:
         enter(patch.dict(checkpoint._allowed_determinism_checks_to_fns, default=_shape_and_type))
         for asked in ("max_memory_allocated", "memory_allocated", "reset_peak_memory_stats"):
             enter(patch(f"torch.cuda.{asked}", lambda *_: 0))
+        enter(patch("torch._C._group_tensors_by_device_and_dtype", _grouped))
+        enter(patch("torch.Generator", _Generator))
+        enter(patch("torch.cuda.get_rng_state", lambda *_: torch.get_rng_state()))
+        enter(patch("torch.cuda.set_rng_state", lambda state, *_: torch.set_rng_state(state)))
         enter(_Operators(self))
         enter(functions)
         return self
@@ -110,6 +115,13 @@ class PretendGpu:
         self.copies[f"{what} at {_caller()}"] += 1
 
 
+class _Generator(torch.Generator):
+    """The CPU's generator, whatever the device."""
+
+    def __new__(cls, device: Any = None) -> "_Generator":
+        return super().__new__(cls)
+
+
 def _is_marked(tensor: Tensor) -> bool:
     return tensor.layout == torch.strided and hasattr(tensor.untyped_storage(), "on_pretended_gpu")
 
@@ -117,6 +129,13 @@ def _is_marked(tensor: Tensor) -> bool:
 def _mark(tensor: Tensor) -> None:
     # Python attributes of a storage live as long as it does.
     tensor.untyped_storage().on_pretended_gpu = True  # type: ignore[attr-defined]
+
+
+def _grouped(lists: Any, indices: bool, group: Any = _group_tensors) -> Any:
+    """Group tensors by device as optimizers do, in C++, which sees no marks."""
+    found = group(lists, indices).items()
+    marked = {key: any(map(_is_marked, _tensors(own[0][0]))) for key, own in found}
+    return {(CUDA if marked[key] else key[0], key[1]): own for key, own in found}
 
 
 def _shape_and_type(tensor: Tensor) -> tuple[torch.Size, torch.dtype]:
