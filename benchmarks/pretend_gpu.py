@@ -18,7 +18,7 @@ function mode does not see what the function that it handles calls).
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -49,6 +49,8 @@ _WAIT = {
 _READ = {"tolist", "numpy", "__array__"}
 """Methods that read memory without an operator."""
 _group_tensors = torch._C._group_tensors_by_device_and_dtype
+_FROM_HOST = {"tensor", "as_tensor", "asarray", "new_tensor"}
+"""Functions that copy what Python or the CPU holds."""
 _INDEX = {"index", "index_put", "index_put_", "_index_put_impl_", "_unsafe_index"}
 
 
@@ -83,17 +85,22 @@ class PretendGpu:
             with functions:
                 return run_backward(*args, **named)
 
+        stand_ins: dict[str, Any] = {
+            "torch.autograd._engine_run_backward": backward,
+            "torch.cuda.synchronize": lambda *_: self.wait("torch.cuda.synchronize"),
+            "torch.cuda.reset_peak_memory_stats": lambda *_: None,
+            "torch.cuda.max_memory_allocated": lambda *_: 0,
+            "torch.cuda.memory_allocated": lambda *_: 0,
+            "torch.cuda.get_rng_state": lambda *_: torch.get_rng_state(),
+            "torch.cuda.set_rng_state": lambda state, *_: torch.set_rng_state(state),
+            "torch.Generator": _Generator,
+            "torch._C._group_tensors_by_device_and_dtype": _grouped,
+        }
         enter = self._entered.enter_context
-        enter(patch.object(torch.autograd, "_engine_run_backward", backward))
-        enter(patch("torch.cuda.synchronize", lambda *_: self.wait("torch.cuda.synchronize")))
         # Hooks of saved tensors are called inside functions, too, where the mode does not see them.
         enter(patch.dict(checkpoint._allowed_determinism_checks_to_fns, default=_shape_and_type))
-        for asked in ("max_memory_allocated", "memory_allocated", "reset_peak_memory_stats"):
-            enter(patch(f"torch.cuda.{asked}", lambda *_: 0))
-        enter(patch("torch._C._group_tensors_by_device_and_dtype", _grouped))
-        enter(patch("torch.Generator", _Generator))
-        enter(patch("torch.cuda.get_rng_state", lambda *_: torch.get_rng_state()))
-        enter(patch("torch.cuda.set_rng_state", lambda state, *_: torch.set_rng_state(state)))
+        for target, stand_in in stand_ins.items():
+            enter(patch(target, stand_in))
         enter(_Operators(self))
         enter(functions)
         return self
@@ -234,7 +241,7 @@ class _Functions(TorchFunctionMode):
             if asked in ("device", "is_cuda", "is_cpu"):
                 return CUDA if asked == "device" else asked == "is_cuda"
         if own is not None and name in ("to", "cpu", "cuda"):
-            return self._moved(func, own, args[1:], kwargs)
+            return self._moved(name, own, args[1:], kwargs)
         if name in ("pin_memory", "is_pinned"):  # there is nothing to pin it for
             return own if name == "pin_memory" else True
         if marked and name in _READ:
@@ -246,43 +253,50 @@ class _Functions(TorchFunctionMode):
             kwargs["device"] = CPU
         kwargs.pop("pin_memory", None)
         out = func(*args, **kwargs)
-        if wanted and isinstance(out, Tensor):
-            if name in ("tensor", "as_tensor", "new_tensor"):
-                if out.numel():
-                    self._gpu.copy(f"torch.{name}")
-            elif not _is_marked(out) and name not in _ALLOCATE:
-                self._gpu.launches[name] += 1
-            _mark(out)
+        if not wanted or not isinstance(out, Tensor) or _is_marked(out):
+            return out
+        if name in _FROM_HOST:
+            return self._copied(f"torch.{name}", out, blocking=True)
+        if name not in _ALLOCATE:
+            self._gpu.launches[name] += 1
+        _mark(out)
         return out
 
-    def _moved(
-        self, func: Callable[..., Tensor], own: Tensor, rest: Sequence[Any], kwargs: dict[str, Any]
-    ) -> Tensor:
+    def _moved(self, name: str, own: Tensor, rest: Sequence[Any], kwargs: dict[str, Any]) -> Tensor:
         """Return what `to`, `cpu` or `cuda` makes of a tensor."""
-        marked, name = _is_marked(own), func.__name__
+        marked = _is_marked(own)
         device = kwargs.pop("device", {"cpu": CPU, "cuda": CUDA}.get(name))
+        dtype = kwargs.pop("dtype", own.dtype)
         non_blocking = kwargs.pop("non_blocking", any(value is True for value in rest))
-        others: list[Any] = []
         for value in rest:
-            if isinstance(value, (torch.device, str)):
+            if isinstance(value, Tensor):
+                device, dtype = CUDA if _is_marked(value) else CPU, value.dtype
+            elif isinstance(value, torch.dtype):
+                dtype = value
+            elif isinstance(value, (torch.device, str)):
                 device = value
-            elif isinstance(value, Tensor):
-                device, kwargs["dtype"] = CUDA if _is_marked(value) else CPU, value.dtype
-            elif not isinstance(value, (bool, int)):
-                others.append(value)
+        out = own.to(dtype, **kwargs)
         cuda = marked if device is None else torch.device(device).type == "cuda"
-        out = own.to(*others, **kwargs) if others or kwargs else own
         if cuda == marked:
             return out
-        if cuda and not non_blocking:
-            self._gpu.copy(f"{name}(device)")
-        elif not cuda and not non_blocking:
-            self._gpu.wait(f"{name} to the CPU")
-        with torch._C.DisableTorchFunction(), torch._C._DisableTorchDispatch():
-            moved = out.clone()
         if cuda:
-            _mark(moved)
-        return moved
+            return self._copied(f"{name}(device)", out, blocking=not non_blocking)
+        if not non_blocking:
+            self._gpu.wait(f"{name} to the CPU")
+        return _clone(out)
+
+    def _copied(self, what: str, tensor: Tensor, *, blocking: bool) -> Tensor:
+        """Return a copy on the GPU of a tensor that is on the CPU."""
+        if blocking and tensor.numel():
+            self._gpu.copy(what)
+        copied = _clone(tensor)
+        _mark(copied)
+        return copied
+
+
+def _clone(tensor: Tensor) -> Tensor:
+    with torch._C.DisableTorchFunction(), torch._C._DisableTorchDispatch():
+        return tensor.clone()
 
 
 def _caller() -> str:

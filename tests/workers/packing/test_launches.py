@@ -66,8 +66,8 @@ def test_each_token_launches_as_much_as_the_one_before(one_slot):
 @not_yet
 @pytest.mark.parametrize("family", DEPTHS)
 def test_what_trains_alone_waits_for_nothing_either(family):
-    alone = CountedPack(build(family, most_layers=2), 2, SequentialTrainer)
-    assert alone.token().launches > 0
+    alone = CountedPack(build(family, most_layers=2), 1, SequentialTrainer)
+    assert alone.token(1, 2).launches > 0
     alone.training_step()
     assert dict(alone.gpu.waits) == {}
     assert dict(alone.gpu.copies) == {}
