@@ -15,8 +15,7 @@ import json
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from PIL import Image
@@ -27,7 +26,7 @@ from workers import families
 from workers.data.sample import Sample
 from workers.evaluation.evaluator import Evaluator
 from workers.families.base import Base
-from workers.features.store import FeatureFiles, Store, install_bypass
+from workers.features.store import Store
 from workers.metrics.scorer import Scorer
 from workers.packing.pack import Pack
 from workers.recipe import Evaluate, Recipe
@@ -129,9 +128,9 @@ def _deeper(
 class CountedPack:
     """A pack of some slots of a base, on a pretended GPU, with features where they are kept.
 
-    The base moves there for good. `trainer` may be another one: `SequentialTrainer`, of trials that
-    train alone. `fields` are dotted fields of all recipes, or one value for each
-    slot in turn where they are a tuple.
+    The base moves there for good. `trainer` may be `SequentialTrainer`, of trials that train alone.
+    `fields` are dotted fields of all recipes, or where they are a tuple one value for each slot in
+    turn.
     """
 
     def __init__(
@@ -143,8 +142,7 @@ class CountedPack:
         with self.gpu:
             base.model.to(self.gpu.device)
             self._base = replace(base, device=self.gpu.device)
-            install_bypass(self._base)
-            self._store = Store(self._base, 2**30, FeatureFiles(Path("unused"), 0))
+            self._store = Store.of(self._base)
             self._trainer = trainer(self._base)
             for slot, name in enumerate(self._names):
                 self._trainer.admit(name, _recipe(slot, fields))
@@ -174,10 +172,10 @@ class CountedPack:
         )
 
     def _captions(self, tokens: int) -> Counts:
-        evaluate = Evaluate(max_new_tokens=tokens)
-        no_scores = cast(Scorer, None)
+        evaluate, samples = Evaluate(max_new_tokens=tokens), _samples(2)
+        scorer = Scorer(["exact_match"], {own.id: own.captions for own in samples})
         with self.gpu:
-            evaluator = Evaluator(self._base, _samples(2), no_scores, evaluate, None, self._store)
+            evaluator = Evaluator(self._base, samples, scorer, evaluate, None, self._store)
             evaluator.predict(self._base.model, 1)  # computes the features
             self.gpu.forget()
             self._trainer.predict(self._names, evaluator, 1)

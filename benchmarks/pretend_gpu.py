@@ -21,7 +21,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import FrameType, SimpleNamespace, TracebackType
 from typing import Any
 from unittest.mock import patch
 
@@ -91,6 +91,7 @@ class PretendGpu:
             "torch.cuda.reset_peak_memory_stats": lambda *_: None,
             "torch.cuda.max_memory_allocated": lambda *_: 0,
             "torch.cuda.memory_allocated": lambda *_: 0,
+            "torch.cuda.get_device_properties": lambda *_: SimpleNamespace(total_memory=2**37),
             "torch.cuda.get_rng_state": lambda *_: torch.get_rng_state(),
             "torch.cuda.set_rng_state": lambda state, *_: torch.set_rng_state(state),
             "torch.Generator": _Generator,
