@@ -1,8 +1,8 @@
 """Slots that train beside each other with peft's own layers: each as if it were alone.
 
-In each turn every slot takes an optimizer step, one after the other on one device: beside a pack
-they keep its pace, however many they are. On a GPU they do not wait for each other's kernels;
-streams of their own would not make it safer, for they share the layers that peft switches.
+In each turn every slot takes an optimizer step, so beside a pack they keep its pace, however many
+they are. On a GPU the host waits for none of these steps; they follow one another on one stream,
+for the slots share the layers in which peft switches adapters.
 
 When memory runs out in a step, it is taken again with fewer rows in a forward, at the same
 effective batch.
@@ -29,7 +29,7 @@ from workers.training.loop import (
     NonFiniteLossError,
     OptimizerError,
     not_finite,
-    steps_between_checks,
+    steps_between_reads,
     steps_per_epoch,
     train_epoch,
 )
@@ -41,43 +41,50 @@ class _OpenEpoch:
     def __init__(self, slot: Slot, examples: Examples, rows: int) -> None:
         self.slot, self.examples, self.rows = slot, examples, rows
         self.meter = Meter(slot.adapted.base.device)
-        self.losses: list[torch.Tensor] = []
-        """The losses of the steps taken, on the device."""
-        self._read: list[float] = []
-        """Those of them that were looked at."""
-        self._steps = steps_per_epoch(len(examples.pairs), slot.recipe.train)
+        self._losses: list[float] = []
+        """The losses of the steps taken, as far as they were read."""
+        self.unread: list[torch.Tensor] = []
+        """Those of the last steps, on the device."""
+        self._per_epoch = steps_per_epoch(len(examples.pairs), slot.recipe.train)
         self.resume()
+
+    @property
+    def taken(self) -> int:
+        """Steps taken."""
+        return len(self._losses) + len(self.unread)
 
     @property
     def over(self) -> bool:
         """Whether all steps are taken."""
-        return len(self.losses) == self._steps
+        return self.taken == self._per_epoch
 
     def resume(self) -> None:
         """Begin with the first step that is not taken yet; each needs a `turn` of the slot."""
-        slot, adapted, first = self.slot, self.slot.adapted, len(self.losses)
+        slot, adapted = self.slot, self.slot.adapted
         base, model, train = adapted.base, adapted.model, slot.recipe.train
         self.steps = train_epoch(
-            base, model, slot.optimizer, self.examples, train, slot.rung, first, self.rows
+            base, model, slot.optimizer, self.examples, train, slot.rung, self.taken, self.rows
         )
 
-    def check(self) -> None:
-        """Look at the losses since the last look, which waits for the device.
+    def read(self) -> None:
+        """Read the losses that are not read yet, which waits for the device.
 
         Raises `NonFiniteLossError` for the first one that is not finite.
         """
-        unread, slot = self.losses[len(self._read) :], self.slot
-        for loss in torch.stack(unread).tolist() if unread else []:
+        losses: list[float] = torch.stack(self.unread).tolist() if self.unread else []
+        self.unread.clear()
+        for loss in losses:
             if not math.isfinite(loss):
-                step = slot.rung * self._steps + len(self._read)
+                slot = self.slot
+                step = slot.rung * self._per_epoch + len(self._losses)
                 raise not_finite(loss, step, slot.rung, slot.recipe.train)
-            self._read.append(loss)
+            self._losses.append(loss)
 
     def trained(self, error: Exception | None = None) -> TrainedEpoch:
         """Return the slot with the outcome of its epoch."""
         return TrainedEpoch(
             slot=self.slot,
-            loss=sum(self._read) / max(1, len(self._read)),
+            loss=sum(self._losses) / max(1, len(self._losses)),
             seconds=self.meter.seconds,
             truncated=self.examples.truncated,
             meter=self.meter,
@@ -102,7 +109,7 @@ class SequentialTrainer:
         self._turns: list[_OpenEpoch] = []
         self._steps = 0
         """Calls of `step`."""
-        self._check_every = steps_between_checks(base.device)
+        self._read_every = steps_between_reads(base.device)
 
     @property
     def busy(self) -> bool:
@@ -141,12 +148,12 @@ class SequentialTrainer:
         turns = self._turns
         failed = {turn: error for turn in turns if (error := self._take_step(turn))}
         self._steps += 1
-        looks = self._steps % self._check_every == 0
-        with shared([turn.meter for turn in turns]):  # whoever looks first waits for all steps
+        due = self._steps % self._read_every == 0
+        with shared([turn.meter for turn in turns]):  # whoever reads first waits for all steps
             for turn in turns:
-                if turn not in failed and (looks or turn.over):
+                if turn not in failed and (due or turn.over):
                     try:
-                        turn.check()
+                        turn.read()
                     except NonFiniteLossError as error:
                         failed[turn] = error
         ended = [turn for turn in turns if turn in failed or turn.over]
@@ -161,7 +168,7 @@ class SequentialTrainer:
         slot = turn.slot
         try:
             with shared([turn.meter]), slot.turn():
-                turn.losses.append(next(turn.steps))
+                turn.unread.append(next(turn.steps))
         except Exception as error:
             if isinstance(error, OptimizerError) or not errors.is_out_of_memory(error):
                 return error

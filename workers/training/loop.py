@@ -114,8 +114,8 @@ def steps_per_epoch(examples: int, train: Train) -> int:
     return math.ceil(examples / (train.batch_size * train.accumulate))
 
 
-def steps_between_checks(device: torch.device) -> int:
-    """Return after how many steps losses are looked at: on a GPU to look waits for the device."""
+def steps_between_reads(device: torch.device) -> int:
+    """Return after how many steps losses are read: on a GPU to read them waits for all steps."""
     return 1 if device.type == "cpu" else 16
 
 
