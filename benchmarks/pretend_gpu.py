@@ -10,10 +10,12 @@ Storages carry a mark "on the GPU", and stay where they are: numbers are real, f
 with a build of torch that knows no CUDA. A function mode of torch translates devices (what asks for
 CUDA gets marked memory of the CPU, and a marked tensor says that it is on CUDA), and a dispatch
 mode sees every operator of ATen. Each operator counts as one launch, unless it is a view or only
-allocates: a few take two or three kernels on a real GPU, the same ones whatever is trained.
+allocates: a few take two or three kernels on a real GPU, the same ones whatever is trained. Copies
+to and from the GPU count as launches, too.
 
 Not seen: work of threads, of C++ extensions and of a Python function of torch inside itself (a
-function mode does not see what the function that it handles calls).
+function mode does not see what the function that it handles calls). `torch.cuda.is_available` stays
+false.
 """
 
 import sys
@@ -48,7 +50,6 @@ _WAIT = {
 """Operators whose result the host must know before it goes on: a number, or a shape."""
 _READ = {"tolist", "numpy", "__array__"}
 """Methods that read memory without an operator."""
-_group_tensors = torch._C._group_tensors_by_device_and_dtype
 _FROM_HOST = {"tensor", "as_tensor", "asarray", "new_tensor"}
 """Functions that copy what Python or the CPU holds."""
 _INDEX = {"index", "index_put", "index_put_", "_index_put_impl_", "_unsafe_index"}
@@ -139,9 +140,12 @@ def _mark(tensor: Tensor) -> None:
     tensor.untyped_storage().on_pretended_gpu = True  # type: ignore[attr-defined]
 
 
-def _grouped(lists: Any, indices: bool, group: Any = _group_tensors) -> Any:
+_group_tensors = torch._C._group_tensors_by_device_and_dtype
+
+
+def _grouped(lists: Any, indices: bool) -> Any:
     """Group tensors by device as optimizers do, in C++, which sees no marks."""
-    found = group(lists, indices).items()
+    found = _group_tensors(lists, indices).items()
     marked = {key: any(map(_is_marked, _tensors(own[0][0]))) for key, own in found}
     return {(CUDA if marked[key] else key[0], key[1]): own for key, own in found}
 
@@ -176,9 +180,7 @@ class _Operators(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 return parts
             name = func._schema.name.split("::")[1]
             given = _tensors((args, kwargs))
-            on_gpu = (
-                self._check(name, args, kwargs, given) if any(map(_is_marked, given)) else False
-            )
+            on_gpu = any(map(_is_marked, given)) and self._check(name, args, kwargs, given)
             out = func(*args, **kwargs)
             if on_gpu:
                 if not func.is_view and name not in _ALLOCATE:
@@ -192,7 +194,7 @@ class _Operators(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ) -> bool:
         """Count what an operator with marked tensors waits for; return whether it runs there."""
         if name == "copy_":
-            return self._check_copy(*args)
+            return self._check_copy(*args, **kwargs)
         if name in _WAIT or (name == "repeat_interleave" and not kwargs.get("output_size")):
             self._gpu.wait(name)
         if name in _INDEX and _is_marked(args[0]):
@@ -280,6 +282,7 @@ class _Functions(TorchFunctionMode):
         cuda = marked if device is None else torch.device(device).type == "cuda"
         if cuda == marked:
             return out
+        self._gpu.launches[f"{name}(device)"] += 1
         if cuda:
             return self._copied(f"{name}(device)", out, blocking=not non_blocking)
         if not non_blocking:
