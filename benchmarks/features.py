@@ -50,7 +50,8 @@ class Arm:
         base, model, used = self.adapted.base, self.adapted.model, dict[str, Usage]()
         with measured() as used["training"], torch.random.fork_rng():
             torch.manual_seed(epoch)
-            loss = mean(train_epoch(base, model, self.optimizer, self.train, TRAIN, epoch))
+            steps = train_epoch(base, model, self.optimizer, self.train, TRAIN, epoch)
+            loss = mean(loss.item() for loss in steps)
         with measured() as used["val/loss"]:
             self.losses.extend((loss, mean_loss(base, model, self.validation, 16)))
         with measured() as used["captions"]:

@@ -13,10 +13,9 @@ one token of greedy captions of all slots. See `benchmarks.pretend_gpu` for what
 import argparse
 import json
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from PIL import Image
@@ -27,10 +26,11 @@ from workers import families
 from workers.data.sample import Sample
 from workers.evaluation.evaluator import Evaluator
 from workers.families.base import Base
-from workers.features.store import FeatureFiles, Store, install_bypass
+from workers.features.store import Store
 from workers.metrics.scorer import Scorer
 from workers.packing.pack import Pack
 from workers.recipe import Evaluate, Recipe
+from workers.slots.protocol import Trainer
 from workers.tiny import checkpoints
 from workers.training.loop import Examples
 
@@ -128,22 +128,24 @@ def _deeper(
 class CountedPack:
     """A pack of some slots of a base, on a pretended GPU, with features where they are kept.
 
-    The base moves there for good. `fields` are dotted fields of all recipes, or one value for each
-    slot in turn where they are a tuple.
+    The base moves there for good. `trainer` may be `SequentialTrainer`, of trials that train alone.
+    `fields` are dotted fields of all recipes, or where they are a tuple one value for each slot in
+    turn.
     """
 
-    def __init__(self, base: Base, slots: int, **fields: Any) -> None:
+    def __init__(
+        self, base: Base, slots: int, trainer: Callable[[Base], Trainer] = Pack, **fields: Any
+    ) -> None:
         self.gpu = PretendGpu()
         """Holds the waits and copies that were counted last, by their lines."""
         self._names = [f"trial-{slot}" for slot in range(slots)]
         with self.gpu:
             base.model.to(self.gpu.device)
             self._base = replace(base, device=self.gpu.device)
-            install_bypass(self._base)
-            self._store = Store(self._base, 2**30, FeatureFiles(Path("unused"), 0))
-            self._pack = Pack(self._base)
+            self._store = Store.of(self._base)
+            self._trainer = trainer(self._base)
             for slot, name in enumerate(self._names):
-                self._pack.admit(name, _recipe(slot, fields))
+                self._trainer.admit(name, _recipe(slot, fields))
 
     def training_step(self) -> Counts:
         """Count one step in which each slot takes an optimizer step."""
@@ -151,11 +153,11 @@ class CountedPack:
             examples = Examples.of(self._base, _samples(IMAGES), None, self._store)
             examples.pixels.of(range(IMAGES))
             for name in self._names:
-                self._pack.begin(name, examples)
+                self._trainer.begin(name, examples)
             for _ in range(WARM_UP):
-                self._pack.step()
+                self._trainer.step()
             self.gpu.forget()
-            self._pack.step()
+            self._trainer.step()
         return self._counts()
 
     def token(self, first: int = 4, last: int = 8) -> Counts:
@@ -170,13 +172,13 @@ class CountedPack:
         )
 
     def _captions(self, tokens: int) -> Counts:
-        evaluate = Evaluate(max_new_tokens=tokens)
-        no_scores = cast(Scorer, None)
+        evaluate, samples = Evaluate(max_new_tokens=tokens), _samples(2)
+        scorer = Scorer(["exact_match"], {own.id: own.captions for own in samples})
         with self.gpu:
-            evaluator = Evaluator(self._base, _samples(2), no_scores, evaluate, None, self._store)
+            evaluator = Evaluator(self._base, samples, scorer, evaluate, None, self._store)
             evaluator.predict(self._base.model, 1)  # computes the features
             self.gpu.forget()
-            self._pack.predict(self._names, evaluator, 1)
+            self._trainer.predict(self._names, evaluator, 1)
         return self._counts()
 
     def _counts(self) -> Counts:

@@ -10,18 +10,20 @@ Storages carry a mark "on the GPU", and stay where they are: numbers are real, f
 with a build of torch that knows no CUDA. A function mode of torch translates devices (what asks for
 CUDA gets marked memory of the CPU, and a marked tensor says that it is on CUDA), and a dispatch
 mode sees every operator of ATen. Each operator counts as one launch, unless it is a view or only
-allocates: a few take two or three kernels on a real GPU, the same ones whatever is trained.
+allocates: a few take two or three kernels on a real GPU, the same ones whatever is trained. Copies
+to and from the GPU count as launches, too.
 
 Not seen: work of threads, of C++ extensions and of a Python function of torch inside itself (a
-function mode does not see what the function that it handles calls).
+function mode does not see what the function that it handles calls). `torch.cuda.is_available` stays
+false.
 """
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import FrameType, SimpleNamespace, TracebackType
 from typing import Any
 from unittest.mock import patch
 
@@ -48,6 +50,8 @@ _WAIT = {
 """Operators whose result the host must know before it goes on: a number, or a shape."""
 _READ = {"tolist", "numpy", "__array__"}
 """Methods that read memory without an operator."""
+_FROM_HOST = {"tensor", "as_tensor", "asarray", "new_tensor"}
+"""Functions that copy what Python or the CPU holds."""
 _INDEX = {"index", "index_put", "index_put_", "_index_put_impl_", "_unsafe_index"}
 
 
@@ -82,13 +86,23 @@ class PretendGpu:
             with functions:
                 return run_backward(*args, **named)
 
+        stand_ins: dict[str, Any] = {
+            "torch.autograd._engine_run_backward": backward,
+            "torch.cuda.synchronize": lambda *_: self.wait("torch.cuda.synchronize"),
+            "torch.cuda.reset_peak_memory_stats": lambda *_: None,
+            "torch.cuda.max_memory_allocated": lambda *_: 0,
+            "torch.cuda.memory_allocated": lambda *_: 0,
+            "torch.cuda.get_device_properties": lambda *_: SimpleNamespace(total_memory=2**37),
+            "torch.cuda.get_rng_state": lambda *_: torch.get_rng_state(),
+            "torch.cuda.set_rng_state": lambda state, *_: torch.set_rng_state(state),
+            "torch.Generator": _Generator,
+            "torch._C._group_tensors_by_device_and_dtype": _grouped,
+        }
         enter = self._entered.enter_context
-        enter(patch.object(torch.autograd, "_engine_run_backward", backward))
-        enter(patch("torch.cuda.synchronize", lambda *_: self.wait("torch.cuda.synchronize")))
         # Hooks of saved tensors are called inside functions, too, where the mode does not see them.
         enter(patch.dict(checkpoint._allowed_determinism_checks_to_fns, default=_shape_and_type))
-        for asked in ("max_memory_allocated", "memory_allocated", "reset_peak_memory_stats"):
-            enter(patch(f"torch.cuda.{asked}", lambda *_: 0))
+        for target, stand_in in stand_ins.items():
+            enter(patch(target, stand_in))
         enter(_Operators(self))
         enter(functions)
         return self
@@ -110,6 +124,13 @@ class PretendGpu:
         self.copies[f"{what} at {_caller()}"] += 1
 
 
+class _Generator(torch.Generator):
+    """The CPU's generator, whatever the device."""
+
+    def __new__(cls, device: Any = None) -> "_Generator":
+        return super().__new__(cls)
+
+
 def _is_marked(tensor: Tensor) -> bool:
     return tensor.layout == torch.strided and hasattr(tensor.untyped_storage(), "on_pretended_gpu")
 
@@ -117,6 +138,16 @@ def _is_marked(tensor: Tensor) -> bool:
 def _mark(tensor: Tensor) -> None:
     # Python attributes of a storage live as long as it does.
     tensor.untyped_storage().on_pretended_gpu = True  # type: ignore[attr-defined]
+
+
+_group_tensors = torch._C._group_tensors_by_device_and_dtype
+
+
+def _grouped(lists: Any, indices: bool) -> Any:
+    """Group tensors by device as optimizers do, in C++, which sees no marks."""
+    found = _group_tensors(lists, indices).items()
+    marked = {key: any(map(_is_marked, _tensors(own[0][0]))) for key, own in found}
+    return {(CUDA if marked[key] else key[0], key[1]): own for key, own in found}
 
 
 def _shape_and_type(tensor: Tensor) -> tuple[torch.Size, torch.dtype]:
@@ -149,9 +180,7 @@ class _Operators(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 return parts
             name = func._schema.name.split("::")[1]
             given = _tensors((args, kwargs))
-            on_gpu = (
-                self._check(name, args, kwargs, given) if any(map(_is_marked, given)) else False
-            )
+            on_gpu = any(map(_is_marked, given)) and self._check(name, args, kwargs, given)
             out = func(*args, **kwargs)
             if on_gpu:
                 if not func.is_view and name not in _ALLOCATE:
@@ -165,7 +194,7 @@ class _Operators(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ) -> bool:
         """Count what an operator with marked tensors waits for; return whether it runs there."""
         if name == "copy_":
-            return self._check_copy(*args)
+            return self._check_copy(*args, **kwargs)
         if name in _WAIT or (name == "repeat_interleave" and not kwargs.get("output_size")):
             self._gpu.wait(name)
         if name in _INDEX and _is_marked(args[0]):
@@ -215,7 +244,7 @@ class _Functions(TorchFunctionMode):
             if asked in ("device", "is_cuda", "is_cpu"):
                 return CUDA if asked == "device" else asked == "is_cuda"
         if own is not None and name in ("to", "cpu", "cuda"):
-            return self._moved(func, own, args[1:], kwargs)
+            return self._moved(name, own, args[1:], kwargs)
         if name in ("pin_memory", "is_pinned"):  # there is nothing to pin it for
             return own if name == "pin_memory" else True
         if marked and name in _READ:
@@ -227,43 +256,51 @@ class _Functions(TorchFunctionMode):
             kwargs["device"] = CPU
         kwargs.pop("pin_memory", None)
         out = func(*args, **kwargs)
-        if wanted and isinstance(out, Tensor):
-            if name in ("tensor", "as_tensor", "new_tensor"):
-                if out.numel():
-                    self._gpu.copy(f"torch.{name}")
-            elif not _is_marked(out) and name not in _ALLOCATE:
-                self._gpu.launches[name] += 1
-            _mark(out)
+        if not wanted or not isinstance(out, Tensor) or _is_marked(out):
+            return out
+        if name in _FROM_HOST:
+            return self._copied(f"torch.{name}", out, blocking=True)
+        if name not in _ALLOCATE:
+            self._gpu.launches[name] += 1
+        _mark(out)
         return out
 
-    def _moved(
-        self, func: Callable[..., Tensor], own: Tensor, rest: Sequence[Any], kwargs: dict[str, Any]
-    ) -> Tensor:
+    def _moved(self, name: str, own: Tensor, rest: Sequence[Any], kwargs: dict[str, Any]) -> Tensor:
         """Return what `to`, `cpu` or `cuda` makes of a tensor."""
-        marked, name = _is_marked(own), func.__name__
+        marked = _is_marked(own)
         device = kwargs.pop("device", {"cpu": CPU, "cuda": CUDA}.get(name))
+        dtype = kwargs.pop("dtype", own.dtype)
         non_blocking = kwargs.pop("non_blocking", any(value is True for value in rest))
-        others: list[Any] = []
         for value in rest:
-            if isinstance(value, (torch.device, str)):
+            if isinstance(value, Tensor):
+                device, dtype = CUDA if _is_marked(value) else CPU, value.dtype
+            elif isinstance(value, torch.dtype):
+                dtype = value
+            elif isinstance(value, (torch.device, str)):
                 device = value
-            elif isinstance(value, Tensor):
-                device, kwargs["dtype"] = CUDA if _is_marked(value) else CPU, value.dtype
-            elif not isinstance(value, (bool, int)):
-                others.append(value)
+        out = own.to(dtype, **kwargs)
         cuda = marked if device is None else torch.device(device).type == "cuda"
-        out = own.to(*others, **kwargs) if others or kwargs else own
         if cuda == marked:
             return out
-        if cuda and not non_blocking:
-            self._gpu.copy(f"{name}(device)")
-        elif not cuda and not non_blocking:
-            self._gpu.wait(f"{name} to the CPU")
-        with torch._C.DisableTorchFunction(), torch._C._DisableTorchDispatch():
-            moved = out.clone()
+        self._gpu.launches[f"{name}(device)"] += 1
         if cuda:
-            _mark(moved)
-        return moved
+            return self._copied(f"{name}(device)", out, blocking=not non_blocking)
+        if not non_blocking:
+            self._gpu.wait(f"{name} to the CPU")
+        return _clone(out)
+
+    def _copied(self, what: str, tensor: Tensor, *, blocking: bool) -> Tensor:
+        """Return a copy on the GPU of a tensor that is on the CPU."""
+        if blocking and tensor.numel():
+            self._gpu.copy(what)
+        copied = _clone(tensor)
+        _mark(copied)
+        return copied
+
+
+def _clone(tensor: Tensor) -> Tensor:
+    with torch._C.DisableTorchFunction(), torch._C._DisableTorchDispatch():
+        return tensor.clone()
 
 
 def _caller() -> str:

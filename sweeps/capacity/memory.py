@@ -131,7 +131,7 @@ def capacity(
     for recipe, base in points:
         family = families.get(base.files.model_type)
         layers = adapted_paths(recipe.adapter, base.files)
-        reasons.append(why_not_packed(recipe, family, layers, "cuda" if device.gpu else "cpu"))
+        reasons.append(why_not_packed(recipe, family, layers))
         least.append(fit.least(expected(recipe, base, 1), recipe.evaluate.batch_size))
     slots, why = _slots(sweep, at(rows), device, reasons)
     return Capacity(

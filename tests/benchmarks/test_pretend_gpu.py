@@ -85,6 +85,7 @@ def test_a_wait_is_counted_with_its_line(gpu, on_gpu, operation, inference):
         lambda x: torch.ones(3).cuda(),
         lambda x: torch.ones(3).to(x),
         lambda x: torch.tensor([1, 2], device=x.device),
+        lambda x: torch.as_tensor([1.0], device="cuda"),
         lambda x: x.new_tensor([1.0]),
         lambda x: x.copy_(torch.ones(2, 3)),
         lambda x: x[torch.tensor([1, 0])],
@@ -113,6 +114,13 @@ def test_what_neither_waits_nor_blocks_is_not_counted(gpu, on_gpu, operation):
     operation(on_gpu)
     assert not gpu.waits
     assert not gpu.copies
+
+
+def test_what_was_copied_from_stays_on_the_cpu(gpu):
+    source = torch.ones(3)
+    copies = [torch.as_tensor(source, device=gpu.device), source.to(gpu.device), source.cuda()]
+    assert {copy.device for copy in copies} == {gpu.device}
+    assert source.device == torch.device("cpu")
 
 
 def _product(x):

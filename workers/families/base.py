@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from workers import quantizations
 from workers.families.prompts import Prompt
 from workers.files import own_code
 
@@ -118,8 +117,7 @@ class Base:
     @property
     def scores_in_turns(self) -> bool:
         """Whether the rows of several trials change each other's outputs in evaluation."""
-        storage = quantizations.get(self.quantization)
-        return storage.why_rows_mix(self.device.type, training=False) is not None
+        return False
 
     @cached_property
     def encoder_decoder(self) -> bool:

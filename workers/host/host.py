@@ -124,8 +124,8 @@ class Host:
     def step(self) -> list[Done]:
         """Do one unit of work, if there is any, and return the work that is done.
 
-        A unit is the evaluation of all slots that are due, else one optimizer step. The error of
-        a slot is in its `Done` and ends nothing but its own work.
+        A unit is the evaluation of all slots that are due, else a step of one trainer's slots. The
+        error of a slot is in its `Done` and ends nothing but its own work.
         """
         if not self._done:
             self._step()

@@ -98,7 +98,7 @@ class Residents:
             return "packing is off"
         base = self._group(recipe).base
         layers = adapted_layers(recipe.adapter, base)
-        return why_not_packed(recipe, base.family, layers, self._device.type)
+        return why_not_packed(recipe, base.family, layers)
 
     def examples(self, recipe: Recipe) -> Examples:
         """Return the pairs that the recipe trains with."""

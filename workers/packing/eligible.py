@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from workers import quantizations
 from workers.features.frozen import leaves_vision
 from workers.recipe import Recipe
 
@@ -11,17 +10,12 @@ if TYPE_CHECKING:
     from workers.families.base import Family
 
 
-def why_not_packed(
-    recipe: Recipe, family: "Family", layers: Sequence[str], device: str
-) -> str | None:
+def why_not_packed(recipe: Recipe, family: "Family", layers: Sequence[str]) -> str | None:
     """Return why a trial that adapts these `layers` of its base trains alone; None if it is packed.
 
-    `device` is ``cpu`` or ``cuda``. Layers of a pack must see equally many tokens of each row: some
-    image encoders see the patches of all images in one row.
+    Layers of a pack must see equally many tokens of each row: some image encoders see the patches
+    of all images in one row.
     """
-    mixed = quantizations.get(recipe.quantization).why_rows_mix(device, training=True)
-    if mixed:
-        return mixed
     if recipe.adapter.variant == "dora":
         return "DoRA norms the whole weight of each trial"
     if recipe.adapter.bias != "none":

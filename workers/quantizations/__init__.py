@@ -12,7 +12,10 @@ from workers.quantizations.none import Unquantized
 
 
 class Quantization(Protocol):
-    """What decides how a base is loaded, and what trials of it can do together."""
+    """What decides how a base is loaded.
+
+    The rows of a batch must not change each other's outputs: trials share batches.
+    """
 
     @property
     def bytes_per_weight(self) -> float | None:
@@ -23,12 +26,6 @@ class Quantization(Protocol):
 
     def prepare(self, model: Any) -> None:
         """Correct what the loaded model needs before it trains."""
-
-    def why_rows_mix(self, device: str, *, training: bool) -> str | None:
-        """Return why rows of a batch change each other's outputs on a ``cpu`` or ``cuda``.
-
-        None where they do not: then trials can share a batch, in training or in evaluation.
-        """
 
 
 QUANTIZATIONS: Mapping[str, Quantization] = {

@@ -43,7 +43,3 @@ class FourBit:
         for module in model.modules():
             if isinstance(module, bnb.nn.Linear4bit):
                 module.support_avx512bf16_for_cpu = False
-
-    def why_rows_mix(self, device: str, *, training: bool) -> str | None:
-        """Return None: only the weights are quantized."""
-        return None

@@ -13,7 +13,3 @@ class Unquantized:
 
     def prepare(self, model: Any) -> None:
         """Do nothing: a plain base needs nothing."""
-
-    def why_rows_mix(self, device: str, *, training: bool) -> str | None:
-        """Return None: each row meets the same weights."""
-        return None

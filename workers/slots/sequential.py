@@ -1,12 +1,18 @@
-"""Slots that train one after the other, an optimizer step at a time: each as if it were alone.
+"""Slots that train beside each other with peft's own layers: each as if it were alone.
+
+In each turn every slot takes an optimizer step, so beside a pack they keep its pace, however many
+they are. On a GPU the host waits for none of these steps; they follow one another on one stream,
+for the slots share the layers in which peft switches adapters.
 
 When memory runs out in a step, it is taken again with fewer rows in a forward, at the same
 effective batch.
 """
 
-from collections import deque
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+import torch
 
 from workers.evaluation.evaluator import Evaluator
 from workers.families.base import Base
@@ -18,7 +24,15 @@ from workers.recipe import Recipe
 from workers.report import Prediction
 from workers.slots.protocol import TrainedEpoch, Written
 from workers.slots.slot import Slot
-from workers.training.loop import Examples, OptimizerError, steps_per_epoch, train_epoch
+from workers.training.loop import (
+    Examples,
+    NonFiniteLossError,
+    OptimizerError,
+    not_finite,
+    steps_between_reads,
+    steps_per_epoch,
+    train_epoch,
+)
 
 
 class _OpenEpoch:
@@ -27,23 +41,50 @@ class _OpenEpoch:
     def __init__(self, slot: Slot, examples: Examples, rows: int) -> None:
         self.slot, self.examples, self.rows = slot, examples, rows
         self.meter = Meter(slot.adapted.base.device)
-        self.losses: list[float] = []
-        """The losses of the steps taken."""
+        self._losses: list[float] = []
+        """The losses of the steps taken, as far as they were read."""
+        self.unread: list[torch.Tensor] = []
+        """Those of the last steps, on the device."""
+        self._per_epoch = steps_per_epoch(len(examples.pairs), slot.recipe.train)
         self.resume()
+
+    @property
+    def taken(self) -> int:
+        """Steps taken."""
+        return len(self._losses) + len(self.unread)
+
+    @property
+    def over(self) -> bool:
+        """Whether all steps are taken."""
+        return self.taken == self._per_epoch
 
     def resume(self) -> None:
         """Begin with the first step that is not taken yet; each needs a `turn` of the slot."""
-        slot, adapted, first = self.slot, self.slot.adapted, len(self.losses)
+        slot, adapted = self.slot, self.slot.adapted
         base, model, train = adapted.base, adapted.model, slot.recipe.train
         self.steps = train_epoch(
-            base, model, slot.optimizer, self.examples, train, slot.rung, first, self.rows
+            base, model, slot.optimizer, self.examples, train, slot.rung, self.taken, self.rows
         )
+
+    def read(self) -> None:
+        """Read the losses that are not read yet, which waits for the device.
+
+        Raises `NonFiniteLossError` for the first one that is not finite.
+        """
+        losses: list[float] = torch.stack(self.unread).tolist() if self.unread else []
+        self.unread.clear()
+        for loss in losses:
+            if not math.isfinite(loss):
+                slot = self.slot
+                step = slot.rung * self._per_epoch + len(self._losses)
+                raise not_finite(loss, step, slot.rung, slot.recipe.train)
+            self._losses.append(loss)
 
     def trained(self, error: Exception | None = None) -> TrainedEpoch:
         """Return the slot with the outcome of its epoch."""
         return TrainedEpoch(
             slot=self.slot,
-            loss=sum(self.losses) / max(1, len(self.losses)),
+            loss=sum(self._losses) / max(1, len(self._losses)),
             seconds=self.meter.seconds,
             truncated=self.examples.truncated,
             meter=self.meter,
@@ -65,7 +106,10 @@ class SequentialTrainer:
         self._rows: dict[str, int] = {}
         """Rows in a forward of slots that ran out of memory."""
         self._slots: dict[str, Slot] = {}
-        self._turns: deque[_OpenEpoch] = deque()
+        self._turns: list[_OpenEpoch] = []
+        self._steps = 0
+        """Calls of `step`."""
+        self._read_every = steps_between_reads(base.device)
 
     @property
     def busy(self) -> bool:
@@ -97,35 +141,48 @@ class SequentialTrainer:
 
     def drop(self, name: str) -> None:
         """Forget what is left of a slot's epoch; nothing for one that is not being trained."""
-        self._turns = deque(turn for turn in self._turns if turn.slot.name != name)
+        self._turns = [turn for turn in self._turns if turn.slot.name != name]
 
     def step(self) -> list[TrainedEpoch]:
-        """Take one optimizer step of the slot whose turn it is, or make its next try smaller."""
-        turn = self._turns.popleft()
+        """Take one optimizer step of each slot that trains, or make its next try smaller."""
+        turns = self._turns
+        failed = {turn: error for turn in turns if (error := self._take_step(turn))}
+        self._steps += 1
+        due = self._steps % self._read_every == 0
+        with shared([turn.meter for turn in turns]):  # whoever reads first waits for all steps
+            for turn in turns:
+                if turn not in failed and (due or turn.over):
+                    try:
+                        turn.read()
+                    except NonFiniteLossError as error:
+                        failed[turn] = error
+        ended = [turn for turn in turns if turn in failed or turn.over]
+        self._turns = [turn for turn in turns if turn not in ended]
+        for turn in ended:
+            if turn not in failed:
+                turn.slot.rung += 1
+        return [turn.trained(failed.get(turn)) for turn in ended]
+
+    def _take_step(self, turn: _OpenEpoch) -> Exception | None:
+        """Take a slot's next step, or make its next try smaller; return why it cannot continue."""
         slot = turn.slot
         try:
             with shared([turn.meter]), slot.turn():
-                turn.losses.append(next(turn.steps))
+                turn.unread.append(next(turn.steps))
         except Exception as error:
             if isinstance(error, OptimizerError) or not errors.is_out_of_memory(error):
-                return [turn.trained(error)]
+                return error
             failure = error.with_traceback(None)  # its frames hold what did not fit
         else:
             self._memory.trained([slot.name], turn.rows)
-            steps = steps_per_epoch(len(turn.examples.pairs), slot.recipe.train)
-            if len(turn.losses) < steps:
-                self._turns.append(turn)
-                return []
-            slot.rung += 1
-            return [turn.trained()]
+            return None
         slot.optimizer.zero_grad(set_to_none=True)
         smaller = self._memory.retreat(1, turn.rows)
         if smaller is None:
-            return [turn.trained(failure)]
+            return failure
         turn.rows = self._rows[slot.name] = smaller[1]
         turn.resume()
-        self._turns.appendleft(turn)
-        return []
+        return None
 
     def predict(self, names: Sequence[str], evaluator: Evaluator, beams: int) -> list[Written]:
         """Write captions with these slots' adapters, one after the other."""

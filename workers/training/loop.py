@@ -114,6 +114,11 @@ def steps_per_epoch(examples: int, train: Train) -> int:
     return math.ceil(examples / (train.batch_size * train.accumulate))
 
 
+def steps_between_reads(device: torch.device) -> int:
+    """Return after how many steps losses are read: on a GPU to read them waits for all steps."""
+    return 1 if device.type == "cpu" else 16
+
+
 def learning_rate(step: int, steps: int, train: Train) -> float:
     """Return the learning rate of optimizer step `step` (from 0) out of `steps`."""
     warmup = round(train.warmup * steps) if train.warmup_steps is None else train.warmup_steps
@@ -154,14 +159,15 @@ def train_epoch(
     epoch: int,
     first: int = 0,
     most: int | None = None,
-) -> Iterator[float]:
+) -> Iterator[torch.Tensor]:
     """Train the active adapter of `model` for epoch `epoch` (from 0); yield each step's loss.
 
     Begins with the epoch's step `first` (from 0), and has at most `most` rows in one forward.
     Between two steps others may use the model. The loss of a step is the mean over all predicted
-    tokens of its window, so accumulating gives what one large batch would.
+    tokens of its window, so accumulating gives what one large batch would. It is a float64 on the
+    base's device, where nothing waits for it, and may be no finite number.
 
-    Raises `NonFiniteLossError`, and `OptimizerError` for a step that cannot be taken again.
+    Raises `OptimizerError` for a step that cannot be taken again.
     """
     per_epoch = steps_per_epoch(len(examples.pairs), train)
     windows = enumerate(epoch_windows(len(examples.pairs), epoch, train, most))
@@ -173,13 +179,13 @@ def train_epoch(
         if not (model.training and base.model.training):  # to walk all modules takes its time
             model.train()
         tokens = [collation.predicted_tokens(base, batch["labels"]) for batch in batches]
-        loss = 0.0
+        loss = torch.zeros((), dtype=torch.float64, device=base.device)
         with checkpointing(base, train.activation_checkpointing):
             for batch, count in zip(batches, tokens, strict=True):
                 part = token_loss(base, model, batch, train.label_smoothing)
                 part = part * (count / sum(tokens))
                 part.backward()  # type: ignore[no-untyped-call]
-                loss += part.item()
+                loss += part.detach()
         if train.max_grad_norm is not None:
             parameters = [p for group in optimizer.param_groups for p in group["params"]]
             torch.nn.utils.clip_grad_norm_(parameters, train.max_grad_norm)
@@ -188,8 +194,6 @@ def train_epoch(
         except RuntimeError as error:
             raise OptimizerError(f"the optimizer cannot step: {error}") from error
         optimizer.zero_grad(set_to_none=True)
-        if not math.isfinite(loss):
-            raise not_finite(loss, done, epoch, train)
         yield loss
 
 

@@ -137,14 +137,16 @@ def test_plan_shows_the_memory_of_a_host(sweeps, untrained_base):
     assert "16 rows in a forward" in lines["step"]
     assert lines["captions"].endswith("instead of a step, 64 images with 3 beams")
     assert lines["slots"].startswith("4: the most on a CPU; ")
-    assert "alone" not in lines  # on a CPU int8 packs, too
+    assert "alone" not in lines
 
 
 def test_plan_says_what_would_fit_on_a_gpu(sweeps, untrained_base):
     lines = plan_of(sweeps, untrained_base, "--gpu-memory", "24GB")
     assert "on a GPU with 24.0 GB" in lines["memory"]
     assert lines["slots"].startswith("16: as many as there are trials; ")
-    assert lines["alone"].startswith("some trials: the outlier columns of LLM.int8()")
+    assert "alone" not in lines  # int8 packs, too
+    biased = plan_of(sweeps, untrained_base, "--set", "adapter.bias=all")
+    assert biased["alone"].startswith("all trials: trained biases belong to")
     small = plan_of(sweeps, untrained_base, "--gpu-memory", "500MB")
     assert small["short"].endswith("such points are not tried")
     assert small["slots"].startswith("1: as many as fit in 90% of ")

@@ -48,7 +48,7 @@ def trained(base, examples, held_out):
     with torch.random.fork_rng():
         torch.manual_seed(7)
         losses = [
-            loss
+            loss.item()
             for epoch in range(2)
             for loss in train_epoch(base, adapted.model, optimizer, examples, TRAIN, epoch)
         ]

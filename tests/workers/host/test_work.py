@@ -111,6 +111,19 @@ def test_turns_are_shared_evenly(host, recipe, packing):
         assert [done.name for done in until_idle(host)] == ["short", "long"]
 
 
+def test_several_slots_take_as_many_turns_as_one(host, recipe):
+    turns = []
+    for names in (["one"], ["two", "three", "four"]):
+        for name in names:
+            host.admit(name, recipe)
+            host.begin(name)
+        turns.append(0)
+        while host.busy:
+            host.step()
+            turns[-1] += 1
+    assert turns[0] == turns[1]
+
+
 def test_an_error_ends_the_work_of_its_own_slot_only(host, recipe, alone):
     host.admit("broken", recipe.with_point(DIVERGING))
     host.admit("sound", recipe)

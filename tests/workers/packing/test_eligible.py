@@ -8,20 +8,18 @@ RECIPE = Recipe(model=Model(base="tiny:shapes"), data=Data(source="shapes"))
 
 
 @pytest.mark.parametrize(
-    ("point", "device", "reason"),
+    ("point", "reason"),
     [
-        ({}, "cuda", None),
-        ({"quantization": "nf4", "adapter.variant": "rslora"}, "cuda", None),
-        ({"quantization": "int8"}, "cuda", "outlier columns"),
-        ({"quantization": "int8"}, "cpu", None),
-        ({"quantization": "int8", "adapter.variant": "dora"}, "cpu", "DoRA"),
-        ({"adapter.variant": "dora"}, "cuda", "DoRA norms the whole weight"),
-        ({"adapter.bias": "all"}, "cpu", "biases"),
-        ({"adapter.trained_modules": ("output",)}, "cpu", "copies of modules"),
+        ({}, None),
+        ({"quantization": "nf4", "adapter.variant": "rslora"}, None),
+        ({"quantization": "int8"}, None),
+        ({"adapter.variant": "dora"}, "DoRA norms the whole weight"),
+        ({"adapter.bias": "all"}, "biases"),
+        ({"adapter.trained_modules": ("output",)}, "copies of modules"),
     ],
 )
-def test_what_cannot_share_a_forward_says_why(point, device, reason):
-    found = why_not_packed(RECIPE.with_point(point), families.get("git"), ["layer"], device)
+def test_what_cannot_share_a_forward_says_why(point, reason):
+    found = why_not_packed(RECIPE.with_point(point), families.get("git"), ["layer"])
     assert found is None if reason is None else reason in found
 
 
@@ -41,5 +39,5 @@ TEXT, VISION = "model.language_model.layers.0.self_attn.q_proj", "model.visual.b
 def test_a_base_whose_images_share_a_row_packs_only_what_leaves_them_alone(
     model_type, point, layers, reason
 ):
-    found = why_not_packed(RECIPE.with_point(point), families.get(model_type), layers, "cpu")
+    found = why_not_packed(RECIPE.with_point(point), families.get(model_type), layers)
     assert found is None if reason is None else reason in found

@@ -1,11 +1,19 @@
 """A trial that trains alone and does not fit goes on in smaller forwards, and loses nothing."""
 
+from contextlib import nullcontext
+from dataclasses import replace
+
 import pytest
 import torch
 
+from benchmarks.pretend_gpu import CPU, CUDA, PretendGpu
+from workers import data
 from workers.host.host import Host
 from workers.memory import errors
+from workers.models.loading import load_base
+from workers.slots.sequential import SequentialTrainer
 from workers.training import loop
+from workers.training.loop import Examples, NonFiniteLossError
 
 WHOLE = {"adapter.dropout": 0.0, "train.batch_size": 6, "train.epochs": 2}
 
@@ -131,3 +139,31 @@ def test_a_step_of_the_optimizer_is_not_taken_twice(host, recipe, monkeypatch):
         host.advance("one")
     assert errors.is_out_of_memory(raised.value)
     assert calls == ["step"]
+
+
+DIVERGING = {"train.learning_rate": 1e30, "train.max_grad_norm": None, "train.batch_size": 1}
+
+
+def turns_until_nan(recipe, device):
+    """Train a diverging trial; the turns that it got, and its error."""
+    base = load_base(recipe.model, recipe.quantization, CPU)
+    with PretendGpu() if device == CUDA else nullcontext():
+        base.model.to(device)
+        base = replace(base, device=device)
+        trainer, turns, ended = SequentialTrainer(base), 0, []
+        trainer.admit("one", recipe)
+        samples = data.load(recipe.data).splits["train"]
+        trainer.begin("one", Examples.of(base, samples + samples))
+        while trainer.busy:
+            ended, turns = trainer.step(), turns + 1
+    (trained,) = ended
+    assert isinstance(trained.error, NonFiniteLossError)
+    return turns, trained.error
+
+
+def test_losses_are_read_less_often_on_a_gpu_and_a_nan_keeps_its_step(recipe):
+    recipe = recipe.with_point({**DIVERGING, "train.accumulate": 1})
+    early, error = turns_until_nan(recipe, CPU)
+    late, same = turns_until_nan(recipe, CUDA)
+    assert early < late == 16
+    assert str(same) == str(error)
