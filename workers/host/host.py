@@ -204,10 +204,13 @@ class Host:
         self.residents.close()
 
     def _open(self, name: str, recipe: Recipe) -> TrialSlot:
-        trainer = self.residents.trainer(recipe)
-        slot = trainer.admit(name, recipe)
-        self._slots[name] = _Placed(slot, trainer)
-        self.residents.device_memory.open(name, recipe)
+        residents = self.residents
+        # A second try looks for its trainer again: its base may be what left to make room.
+        slot = residents.device_memory.attempt(
+            lambda: residents.trainer(recipe).admit(name, recipe)
+        )
+        self._slots[name] = _Placed(slot, residents.trainer(recipe))
+        residents.count(name, recipe)
         return slot
 
     def _slot(self, name: str) -> _Placed:
@@ -272,14 +275,11 @@ class Host:
     def _complete(self, names: list[str], work: Callable[[list[str]], list[Report]]) -> None:
         """Do some work for several slots together; an error in it is the error of each.
 
-        When memory runs out, each half of them has its turn, at last every slot alone, and once
-        more when unused bases and features have left the device.
+        When memory runs out, once more when unused bases and features have left the device; then
+        each half of them has its turn, at last every slot alone.
         """
         try:
-            if len(names) == 1:
-                reports = self.residents.device_memory.attempt(lambda: work(names))
-            else:
-                reports = work(names)
+            reports = self.residents.device_memory.attempt(lambda: work(names))
         except Exception as error:
             failure = error.with_traceback(None)  # its frames hold what did not fit
         else:

@@ -13,8 +13,9 @@ MOST_SLOTS_GPU, MOST_SLOTS_CPU = 16, 4
 On a CPU a pack of two has most of the gain, benchmarks/packing.md. More trials cost more there than
 they save: each is a process of Ray's, and was chosen without the scores of those beside it.
 """
-FEATURES_SHARE = 1 / 16
-"""Share of a GPU's memory for the kept features of all bases of a host."""
+FEATURES_SHARE, BESIDE_SHARE = 1 / 16, 1 / 8
+"""Share of a GPU's memory for the kept features of all bases of a host, and of the machine's memory
+for those that do not fit there."""
 LEAST_PACK = 2
 """Trials of a host on a CPU at least, however many hosts share the machine."""
 UPPER = 1.5
@@ -29,7 +30,14 @@ class Device:
     bytes: float
     """Memory of its GPU, or of its share of one; without a GPU its share of the machine's."""
     hosts: int = 1
-    """That share a machine without a GPU."""
+    """That share the machine."""
+    machine: float = 0.0
+    """Memory of the machine that this host has for itself beside its GPU."""
+
+    @property
+    def beside(self) -> float:
+        """Bytes of the machine's memory that are set aside for features beside a GPU."""
+        return BESIDE_SHARE * self.machine
 
     @property
     def features(self) -> float:

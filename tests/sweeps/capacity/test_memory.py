@@ -8,7 +8,7 @@ from sweeps.capacity import memory
 from sweeps.capacity.memory import Bases, Needs, auto_slots, capacity, corners, hosts_that_fit
 from sweeps.spec.load import parse
 from workers.files import cache
-from workers.memory.fit import Device
+from workers.memory.fit import FEATURES_SHARE, USABLE, Device
 from workers.memory.footprint import CPU_CONTEXT, Correction
 from workers.memory.weights import TRAINED_BYTES, base_bytes
 from workers.models import checkpoint_files
@@ -19,6 +19,11 @@ search: {space: {
   quantization: {choice: [none, nf4]}, adapter.rank: {choice: [4, 64]},
   train.batch_size: {choice: [2, 16]}, train.learning_rate: {log_uniform: [1e-5, 1e-3]}}}
 """
+
+
+def size_for(one, slots):
+    """Return the bytes of a GPU that holds so many trials, and just so much in kept features."""
+    return (one.times(slots).total - one.features) / (USABLE - FEATURES_SHARE)
 
 
 @pytest.fixture(scope="module")
@@ -108,11 +113,11 @@ def test_hosts_of_a_machine_without_gpus_share_its_slots(hosts, slots, why, base
 
 def test_memory_decides_where_it_is_short(base, sweep):
     one = capacity(sweep(), base, GPU).one
-    short = Device(gpu=True, bytes=one.times(5).total / 0.9 + 1)
+    short = Device(gpu=True, bytes=size_for(one, 5) + 1)
     found = capacity(sweep(), base, short)
     assert (found.slots, found.micro_batch) == (5, 16)
     assert found.why.startswith("as many as fit in 90% of ")
-    tight = replace(short, bytes=one.total / 0.9 - 1)
+    tight = replace(short, bytes=size_for(one, 1) - 1)
     assert capacity(sweep(), base, tight).micro_batch == 8
 
 
@@ -163,7 +168,7 @@ def test_every_base_of_the_space_counts(two_bases, untrained_base, base, sweep):
     largest, _ = max(taken, key=lambda name: taken[name].total - taken[name].base)
     assert found.largest.model.base == largest
     single = next(one for name, one in taken.items() if name[0] == largest)
-    assert replace(found.one, base=0) == replace(single, base=0)
+    assert replace(found.one, base=0, arenas=1) == replace(single, base=0)
     need = Needs(several, Bases(there))
     assert need({"model.base": other}) != need({"model.base": own})
     assert need({"model.base": own}) == Needs(sweep(), base)({})
@@ -182,7 +187,7 @@ def test_a_base_without_the_wanted_targets_is_left_aside(two_bases):
 
 def test_what_was_measured_decides_on_slots_and_needs(base, sweep):
     one = capacity(sweep(), base, GPU).one
-    short = Device(gpu=True, bytes=one.times(5).total / 0.9 + 1)
+    short = Device(gpu=True, bytes=size_for(one, 5) + 1)
     assert capacity(sweep(), base, short).slots == 5
     assert capacity(sweep(), base, short, Correction(training=2.0)).slots < 5
     assert capacity(sweep(), base, short, Correction(writing=9.0)).slots < 5

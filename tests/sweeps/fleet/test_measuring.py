@@ -14,8 +14,9 @@ from sweeps.host import actor
 from sweeps.host.context import SweepContext
 from sweeps.results.folder import SweepFolder
 from sweeps.spec.load import parse
-from workers.memory.fit import USABLE, Device
-from workers.memory.footprint import Correction, Reading
+from workers.measures import MemoryReading
+from workers.memory.fit import FEATURES_SHARE, USABLE, Device
+from workers.memory.footprint import Correction
 
 pytestmark = pytest.mark.slow
 
@@ -45,7 +46,8 @@ def known(sweep):
 def gpu(sweep, known):
     """A GPU that holds `SLOTS` trials, as they are estimated."""
     one = capacity(sweep, known, Device(gpu=True, bytes=1e12)).one
-    return Device(gpu=True, bytes=one.times(SLOTS).total / USABLE + 1)
+    size = (one.times(SLOTS).total - one.features) / (USABLE - FEATURES_SHARE)
+    return Device(gpu=True, bytes=size + 1)
 
 
 @pytest.fixture
@@ -67,8 +69,8 @@ def hosts(context, gpu, monkeypatch):
             memory = self._host.residents.device_memory
             memory.open("trial", self._context.sweep.recipe)
             expected = memory._open["trial"].expected.step
-            memory._read = lambda: Reading(peak=1e6 + factor * expected, held=1e6)
-            memory.trained(["trial"], 1)
+            reading = MemoryReading(peak=1e6 + factor * expected, held=1e6)
+            memory.trained(["trial"], 1, reading)
             memory.close("trial")
 
     monkeypatch.setattr(actor, "HostActor", Measured)

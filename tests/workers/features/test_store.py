@@ -5,7 +5,7 @@ import os
 import pytest
 import torch
 
-from workers.features.store import FeatureFiles, Store, encoder_digest, image_digest
+from workers.features.store import Allowance, FeatureFiles, Store, encoder_digest, image_digest
 from workers.models.loading import load_base
 from workers.recipe import Model
 
@@ -22,7 +22,7 @@ def base(checkpoints):
 
 
 def test_what_does_not_fit_in_memory_is_on_disk(base, tmp_path):
-    store = Store(base, 500, FeatureFiles(tmp_path / "f" / "git", 10**6))
+    store = Store(base, Allowance(500), FeatureFiles(tmp_path / "f" / "git", 10**6))
     for value in range(3):
         store.put(str(value), features(value))
     assert [path.stem for path in (tmp_path / "f" / "git").iterdir() if path.stem != "0"] == [

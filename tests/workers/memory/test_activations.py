@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from workers.memory import activations
+from workers.memory.shared_terms import SharedTerms
 from workers.memory.weights import element_bytes, vocabulary
 from workers.tiny.checkpoints import VARIANTS
 
@@ -49,7 +50,8 @@ def test_activations_are_estimated_from_above(
     logits = vocabulary(base.files)
     measured = sum(size for size, last in kept(adapted.model, batch).values() if last != logits)
     how = activations.keeping(base.files, element_bytes(dtype, gpu=False), gpu=False)
-    estimated = ROWS * activations.kept_bytes(recipe, base, row, how)
+    terms = SharedTerms.alone(recipe, base.files)
+    estimated = ROWS * activations.kept_bytes(recipe, base, row, how, terms)
     assert LOWEST < estimated / measured < HIGHEST
 
 
@@ -65,9 +67,10 @@ def test_vision_costs_nothing_while_nothing_in_it_is_trained(architecture, recip
     base = architecture("paligemma")
     how = activations.keeping(base.files, 4, gpu=False)
     row = activations.RowLengths(vision=16, image=16, prompt=8, learned=8)
+    recipes = [recipe_of("paligemma", adapter__targets=name) for name in ("text_all", "all")]
     frozen, trained = (
-        activations.kept_bytes(recipe_of("paligemma", adapter__targets=name), base, row, how)
-        for name in ("text_all", "all")
+        activations.kept_bytes(own, base, row, how, SharedTerms.alone(own, base.files))
+        for own in recipes
     )
     (vision,) = (tower for tower in base.towers if tower.kind == "vision")
     place = activations.Place(block=vision.blocks[0], kind="vision", tokens=16, other=0)
@@ -81,13 +84,14 @@ def test_checkpointing_keeps_the_input_of_each_block_and_one_block_at_work(archi
     plain = recipe_of("git")
     saving = recipe_of("git", train__activation_checkpointing=True)
     (text,) = (tower for tower in base.towers if tower.kind == "decoder")
-    whole = activations.kept_bytes(plain, base, row, how)
-    one = activations.working_bytes(plain, base, row, how)
+    terms = SharedTerms.alone(plain, base.files)
+    whole = activations.kept_bytes(plain, base, row, how, terms)
+    one = activations.working_bytes(plain, base, row, how, terms)
     inputs = len(text.blocks) * 27 * text.blocks[0].width * 4
     end = whole / activations.ALLOWANCE - len(text.blocks) * one
     expected = activations.ALLOWANCE * (end + inputs)
-    assert activations.kept_bytes(saving, base, row, how) == pytest.approx(expected)
-    assert activations.working_bytes(saving, base, row, how) == 2 * one
+    assert activations.kept_bytes(saving, base, row, how, terms) == pytest.approx(expected)
+    assert activations.working_bytes(saving, base, row, how, terms) == 2 * one
 
 
 def test_scores_grow_with_the_square_of_the_tokens(architecture):

@@ -3,9 +3,10 @@
 import pytest
 import torch
 
+from workers.measures import MemoryReading
 from workers.memory.device import DeviceMemory, group_of
 from workers.memory.fit import USABLE, Device
-from workers.memory.footprint import Correction, Reading, estimate
+from workers.memory.footprint import Correction, estimate
 from workers.memory.layers import Architecture
 from workers.models import checkpoint_files
 
@@ -24,12 +25,10 @@ def one(recipe):
 
 @pytest.fixture
 def make(recipe):
-    """Return a function: bytes of a GPU, readings, names -> its memory with such trials open."""
+    """Return a function: bytes of a GPU, names -> its memory with such trials open."""
 
-    def made(size, readings=(), names=("one",)):
-        left = iter(readings)
-        device = Device(gpu=True, bytes=size / USABLE)
-        found = DeviceMemory(device, lambda: next(left, None))
+    def made(size, names=("one",)):
+        found = DeviceMemory(Device(gpu=True, bytes=size / USABLE))
         for name in names:
             found.open(name, recipe)
         return found
@@ -38,7 +37,7 @@ def make(recipe):
 
 
 def took(passing):
-    return Reading(peak=1e9 + passing, held=1e9)
+    return MemoryReading(peak=1e9 + passing, held=1e9)
 
 
 def test_as_many_rows_as_fit_beside_all_slots(make, one):
@@ -73,42 +72,42 @@ def test_nothing_is_limited_where_nothing_is_known(recipe):
 
 
 def test_a_step_that_took_more_makes_the_next_ones_smaller(make, one):
-    known = make(one.fixed + 8 * one.step + 1, [took(12 * one.step), took(4 * one.step)])
+    known = make(one.fixed + 8 * one.step + 1)
     assert known.rows(["one"], 8) == 8
-    known.trained(["one"], 8)
+    known.trained(["one"], 8, took(12 * one.step))
     assert known.correction.training == pytest.approx(1.5)
     assert known.rows(["one"], 8) == 4
-    known.trained(["one"], 8)  # shorter captions
+    known.trained(["one"], 8, took(4 * one.step))  # shorter captions
     assert known.rows(["one"], 8) == 4
 
 
 def test_a_step_that_took_less_lets_more_rows_in(make, one):
-    known = make(one.fixed + 4 * one.step + 1, [took(2.4 * one.step)])
+    known = make(one.fixed + 4 * one.step + 1)
     assert known.rows(["one"], 8) == 4
-    known.trained(["one"], 4)
+    known.trained(["one"], 4, took(2.4 * one.step))
     assert known.correction.training == pytest.approx(0.6)
     assert known.rows(["one"], 8) == 4
-    known = make(one.fixed + 5 * one.step + 1, [took(2.4 * one.step)])
-    known.trained(["one"], 4)
+    known = make(one.fixed + 5 * one.step + 1)
+    known.trained(["one"], 4, took(2.4 * one.step))
     assert known.rows(["one"], 8) == 8
 
 
 def test_captions_count_by_their_images_their_beams_and_who_writes_them(make, one):
     both = ("one", "two")
-    readings = [took(one.generation), took(2 * one.generation), took(one.generation)]
-    known = make(1e9, readings, both)
-    known.wrote(["one"], beams=2, images=500)  # in batches of evaluate.batch_size
+    known = make(1e9, both)
+    # In batches of evaluate.batch_size.
+    known.wrote(["one"], beams=2, images=500, reading=took(one.generation))
     assert known.correction == Correction(writing=pytest.approx(1.0))
-    known.wrote(both, beams=2, images=500)
+    known.wrote(both, beams=2, images=500, reading=took(2 * one.generation))
     assert known.correction == Correction(writing=pytest.approx(1.0))
-    known.wrote(both, beams=1, images=8)
+    known.wrote(both, beams=1, images=8, reading=took(one.generation))
     assert known.correction == Correction(writing=pytest.approx(2.0))
 
 
 def test_without_a_reading_nothing_is_corrected(make):
     known = make(1e9)
-    known.trained(["one"], 8)
-    known.wrote(["one"], beams=1, images=8)
+    known.trained(["one"], 8, None)
+    known.wrote(["one"], beams=1, images=8, reading=None)
     assert known.correction == Correction()
 
 
@@ -146,20 +145,3 @@ def test_a_base_without_a_family_of_its_own_is_estimated_too(llava, recipe):
     assert known.correction == Correction()
 
 
-def test_rows_are_halved_before_trials_are_parted_and_room_is_made_last():
-    asked = []
-    memory = DeviceMemory(make_room=lambda: asked.append("room") or len(asked) == 1)
-    tries = [(3, 5)]
-    while smaller := memory.retreat(*tries[-1]):
-        tries.append(smaller)
-    assert tries == [(3, 5), (3, 2), (3, 1), (2, 1), (1, 1), (1, 1)]
-    assert asked == ["room", "room"]
-
-
-def test_each_try_is_smaller_until_one_trial_with_one_row_is_left():
-    memory = DeviceMemory(make_room=lambda: False)
-    for current in ((16, 64), (7, 1), (1, 9)):
-        while smaller := memory.retreat(*current):
-            assert smaller[0] * smaller[1] < current[0] * current[1]
-            current = smaller
-        assert current == (1, 1)
