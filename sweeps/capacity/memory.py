@@ -164,9 +164,7 @@ def capacity(
         return correction.of(own)
 
     whole = [expected(point) for point in points]
-    _, largest = max(
-        zip(whole, points, strict=True), key=lambda pair: pair[0].total - pair[0].base
-    )
+    _, largest = max(zip(whole, points, strict=True), key=lambda pair: pair[0].total - pair[0].base)
     # A host keeps the bases of all groups beside each other.
     groups = {(own.recipe.model, own.recipe.quantization): own.base for own in points}
     resident = sum(

@@ -1,7 +1,7 @@
 """The memory of ``sweeps plan``: what a host needs, and how many trials it can hold."""
 
 from sweeps.capacity import memory
-from sweeps.capacity.device import cards, machine_bytes
+from sweeps.capacity.device import cards, machine_bytes, usable
 from sweeps.capacity.layout import Layout
 from sweeps.capacity.memory import Bases, Capacity, Files
 from sweeps.results.retention import format_bytes
@@ -13,11 +13,14 @@ _JAVA_BYTES = 0.6e9  # METEOR's Java process on each node, measured
 
 
 def device_of(layout: Layout, gpu_bytes: float | None = None) -> Device | None:
-    """Return each host's device: of `gpu_bytes` or this machine's; None for an unknown GPU."""
+    """Return each host's device: of `gpu_bytes` or this machine's; None for an unknown GPU.
+
+    Of several GPUs or slices the smallest counts.
+    """
     if gpu_bytes is None and not layout.gpus_per_host:
         own = machine_bytes() / layout.hosts
         return Device(gpu=False, bytes=own, hosts=layout.hosts)
-    known = [card.bytes for card in cards()] if gpu_bytes is None else [gpu_bytes]
+    known = [card.bytes for card in usable(cards())] if gpu_bytes is None else [gpu_bytes]
     return Device(gpu=True, bytes=min(known) * (layout.gpus_per_host or 1)) if known else None
 
 

@@ -17,13 +17,13 @@ class _State:
 
     freed: int
     """`DeviceMemory.freed` when they were set: with another one they no longer hold."""
+    patience: int
     trials: int | None = None
     rows: int | None = None
     tried: tuple[int, int] = (0, 0)
     """The most trials and rows that memory ran out with."""
     fitted: int = 0
     """Steps since then, or since the limits were raised."""
-    patience: int = PATIENCE
     raised: bool = False
     """Whether the last change was to more."""
 
@@ -39,7 +39,7 @@ class Limits:
 
     def __init__(self, memory: DeviceMemory) -> None:
         self._memory = memory
-        self._state = _State(freed=memory.freed)
+        self._state = _State(freed=memory.freed, patience=PATIENCE)
 
     @property
     def trials(self) -> int | None:
@@ -96,7 +96,7 @@ class Limits:
 
     def _current(self) -> _State:
         if self._state.freed != self._memory.freed:
-            self._state = _State(freed=self._memory.freed)
+            self._state = _State(freed=self._memory.freed, patience=PATIENCE)
         return self._state
 
 

@@ -143,5 +143,3 @@ def test_a_base_without_a_family_of_its_own_is_estimated_too(llava, recipe):
     known.open("one", own)
     assert known.rows(["one"], 8) == 8
     assert known.correction == Correction()
-
-
