@@ -7,7 +7,8 @@ from workers.measures import MemoryReading
 from workers.memory.device import DeviceMemory, group_of
 from workers.memory.fit import USABLE, Device
 from workers.memory.footprint import Correction, estimate
-from workers.memory.layers import Architecture
+from workers.memory.layers import Architecture, DataExtent
+from workers.memory.weights import TRAINED_BYTES
 from workers.models import checkpoint_files
 
 
@@ -143,3 +144,66 @@ def test_a_base_without_a_family_of_its_own_is_estimated_too(llava, recipe):
     known.open("one", own)
     assert known.rows(["one"], 8) == 8
     assert known.correction == Correction()
+
+
+def test_an_arena_has_the_rank_and_the_layers_of_its_widest_slot_and_rows_in_reserve(recipe, one):
+    files = checkpoint_files.find(recipe.model.base, None)
+    small, wide, narrow = (
+        recipe.with_point({"adapter.targets": name, "adapter.rank": rank})
+        for name, rank in (("text", 4), ("vision", 20), ("text", 8))
+    )
+
+    def held(*open_trials):
+        """Return the bytes of adapters that leave room for just one row."""
+        known = DeviceMemory(Device(gpu=True, bytes=1e12))
+        for number, (name, own) in enumerate(open_trials):
+            known.open(str(number), own, pack=name)
+        return known._adapter_bytes()
+
+    row = TRAINED_BYTES * (files.adapter_weights("text", 24) + files.adapter_weights("vision", 24))
+    assert held(("p", small)) == TRAINED_BYTES * files.adapter_weights("text", 8)
+    assert held(("p", small), ("p", wide)) == 2 * row
+    assert held(("p", small), ("p", wide), ("p", narrow)) == 4 * row  # its capacity
+    alone = TRAINED_BYTES * files.adapter_weights("text", 8)
+    assert held(("p", small), ("p", wide), (None, narrow)) == 2 * row + alone
+    assert held(("p", small), ("q", narrow)) == 2 * alone
+
+
+def test_an_arena_narrows_only_when_it_is_empty(recipe):
+    known = DeviceMemory(Device(gpu=True, bytes=1e12))
+    for name, rank in (("small", 8), ("wide", 64), ("third", 8)):
+        known.open(name, recipe.with_point({"adapter.rank": rank}), pack="p")
+    whole = known._adapter_bytes()
+    known.close("wide")
+    assert known._adapter_bytes() == whole
+    known.close("small")
+    known.close("third")
+    assert known._adapter_bytes() == 0
+    known.open("small", recipe.with_point({"adapter.rank": 8}), pack="p")
+    assert known._adapter_bytes() == whole / 4 / 8  # a row, of an eighth of the rank
+
+
+def test_features_that_may_be_kept_take_room_as_far_as_there_are_images(recipe, one):
+    room = one.fixed + 8 * one.step + 1
+    device, few = Device(gpu=True, bytes=room / USABLE), DataExtent(images=1, question=0, caption=9)
+    allowed = [one.step]
+    known = DeviceMemory(device, features=lambda: allowed[-1])
+    known.open("one", recipe)
+    assert known.rows(["one"], 8) == 4  # of data that is not known all may be kept
+    allowed.append(0)  # they have left the device
+    assert known.rows(["one"], 8) == 8
+    known = DeviceMemory(device, features=lambda: one.step)
+    known.open("one", recipe, data=few)
+    assert known.rows(["one"], 8) == 8
+
+
+def test_the_longest_caption_of_the_data_counts_once_it_is_known(recipe, one):
+    device = Device(gpu=True, bytes=(one.fixed + 8 * one.step + 1) / USABLE)
+    found = []
+    for caption in (9, 3 * 64, 3 * 640):
+        known = DeviceMemory(device)
+        data = DataExtent(images=1, question=0, caption=caption)
+        known.open("one", recipe.with_point({"evaluate.max_new_tokens": 4}), data=data)
+        found.append(known.rows(["one"], 8))
+    assert found[0] == 8
+    assert found[0] > found[1] > found[2]
