@@ -226,3 +226,34 @@ def test_a_number_in_the_file_is_not_questioned(untrained_base):
 
 def test_a_base_that_is_not_here_may_be_of_any_size(tmp_path):
     assert hosts_that_fit(sweep_of(tmp_path / "away"), 1e12) is None
+
+
+WIDE = """
+search: {trials: 40, space: {
+  adapter.targets: {choice: [text, vision]}, adapter.rank: {choice: [4, 20]}}}
+"""
+
+
+def test_adapters_of_a_pack_have_its_largest_rank_and_all_its_layers(files, base, sweep):
+    found = capacity(sweep(WIDE), base, GPU)
+    # With pixels and with features one pack each, and each with its own layers.
+    rows = [files.adapter_weights(name, 24) * TRAINED_BYTES for name in ("text", "vision")]
+    assert (found.one.adapter, found.one.arenas) == (max(rows), 2)
+    alone = capacity(sweep(f"{WIDE}resources: {{packing: off}}"), base, GPU).one
+    exact = [files.adapter_weights(name, 20) * TRAINED_BYTES for name in ("text", "vision")]
+    assert (alone.adapter, alone.arenas) == (max(exact), 0)
+    both = "search: {space: {adapter.targets: {choice: [text, text_all]}}}"
+    one = capacity(sweep(both), base, GPU).one
+    assert one.adapter == files.adapter_weights("text_all", 16) * TRAINED_BYTES
+    assert one.times(3).adapter == 4 * one.adapter
+
+
+def test_a_host_on_a_gpu_sets_room_aside_for_features(base, sweep):
+    assert capacity(sweep(), base, GPU).one.features == GPU.bytes / 16
+    assert capacity(sweep(), base, replace(GPU, gpu=False)).one.features == 0
+
+
+def test_smoothed_labels_take_more(base, sweep):
+    space = "search: {space: {train.label_smoothing: {choice: [0.0, 0.1]}}}"
+    plain, smoothed = (capacity(sweep(more), base, GPU).one for more in ("", space))
+    assert smoothed.logits == pytest.approx(plain.logits * 26 / 14)
