@@ -14,7 +14,7 @@ from workers.features.frozen import leaves_vision
 from workers.memory import fit
 from workers.memory.fit import LEAST_PACK, Device
 from workers.memory.footprint import CPU_CONTEXT, Correction, Footprint, estimate
-from workers.memory.layers import Architecture
+from workers.memory.layers import Architecture, DataExtent
 from workers.memory.shared_terms import SharedTerms
 from workers.memory.weights import adapted_paths, base_bytes
 from workers.models import builtin, checkpoint_files
@@ -67,9 +67,13 @@ def local_files(sweep: Sweep) -> Files:
 
 
 class Bases:
-    """The architectures of bases, read once for all estimates of a sweep."""
+    """The architectures of bases, read once for all estimates of a sweep.
 
-    def __init__(self, files: Files) -> None:
+    `data` are the sizes of the data, None before they are read.
+    """
+
+    def __init__(self, files: Files, data: DataExtent | None = None) -> None:
+        self.data = data
         self._architectures = {name: Architecture.of(own) for name, own in files.items()}
 
     def __bool__(self) -> bool:
@@ -160,7 +164,8 @@ def capacity(
 
     def expected(point: _Point, rows: int | None = None) -> Footprint:
         terms = packs.get(point.pack, point.terms)
-        own = estimate(point.recipe, point.base, gpu=device.gpu, rows=rows, terms=terms)
+        recipe, base, data = point.recipe, point.base, bases.data
+        own = estimate(recipe, base, gpu=device.gpu, rows=rows, terms=terms, data=data)
         return correction.of(own)
 
     whole = [expected(point) for point in points]
@@ -253,7 +258,8 @@ class Needs:
             footprint = None
             if base:
                 terms = _Point.of(self._sweep, recipe, base, _GPU).terms
-                footprint = estimate(recipe, base, gpu=True, rows=1, terms=terms)
+                data = self._bases.data
+                footprint = estimate(recipe, base, gpu=True, rows=1, terms=terms, data=data)
             self._known[key] = recipe, footprint
         recipe, footprint = self._known[key]
         if footprint is None:

@@ -80,11 +80,13 @@ def _parts(sweep: Sweep, found: Capacity) -> list[tuple[str, str]]:
     java = f", {size(_JAVA_BYTES)} of METEOR" if "meteor" in evaluate.metrics else ""
     rows = f"{found.micro_batch} row{'s' if found.micro_batch > 1 else ''} in a forward"
     step = f"{size(one.activations)} per slot for activations, {size(one.logits)} for logits"
+    features = f"{size(one.features)} for kept image features, which leave if memory runs out"
     return [
         ("  base", f"{size(one.base)}, {count}quantization {stored}"),
         ("  adapter", f"{size(one.adapter)} per slot, with gradient and optimizer"),
         ("  step", f"{step}, {rows}"),
         ("  captions", f"{size(one.generation)} per slot instead of a step, {written}"),
+        *([("  features", features)] if one.features else []),
         ("  process", f"{size(one.context)}{java}"),
         ("  together", f"{size(one.total)} with one slot"),
     ]

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from workers.host.host import Host
     from workers.memory.fit import Device
     from workers.memory.footprint import Correction
+    from workers.memory.layers import DataExtent
 
 _WARM_UP = "warm-up"
 SPARE_CALLS = 8
@@ -104,6 +105,10 @@ class HostActor:
         from sweeps.capacity import memory
 
         return memory.local_files(self._context.sweep)
+
+    def extent(self) -> "DataExtent":
+        """Return the sizes of the data that memory depends on; once `warm_up` has read them."""
+        return self._host.extent(self._context.sweep.recipe)
 
     def correction(self) -> "Correction":
         """Return what was measured so far of the memory of trials, in terms of the estimate."""

@@ -21,6 +21,7 @@ from workers.host.residents import Residents
 from workers.memory import errors
 from workers.memory.fit import Device
 from workers.memory.footprint import Correction
+from workers.memory.layers import DataExtent
 from workers.recipe import Recipe
 from workers.report import Done, Report
 from workers.slots.protocol import TrainedEpoch, Trainer, TrialSlot
@@ -183,6 +184,10 @@ class Host:
     def data_set(self, recipe: Recipe) -> DataSet:
         """Return the recipe's data, loaded once per host."""
         return self.residents.scoring.data_set(recipe)
+
+    def extent(self, recipe: Recipe) -> DataExtent:
+        """Return the sizes of the recipe's data that memory depends on."""
+        return self.residents.extent(recipe)
 
     def why_not_packed(self, recipe: Recipe) -> str | None:
         """Return why the recipe does not train in a pack here; None if it does."""

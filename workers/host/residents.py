@@ -102,7 +102,20 @@ class Residents:
     def count(self, name: str, recipe: Recipe) -> None:
         """Count the memory of a trial that has got a slot."""
         pack = None if self.why_not_packed(recipe) else (group_of(recipe), id(self.trainer(recipe)))
-        self.device_memory.open(name, recipe, pack, self._extent(recipe))
+        self.device_memory.open(name, recipe, pack, self.extent(recipe))
+
+    def extent(self, recipe: Recipe) -> DataExtent:
+        """Return the sizes of the recipe's data that memory depends on."""
+        if recipe.data not in self._extents:
+            splits = self.scoring.data_set(recipe).splits
+            questions = [own.question or "" for own in splits["train"]]
+            captions = [text for own in splits["train"] for text in own.captions]
+            self._extents[recipe.data] = DataExtent(
+                images=sum(map(len, splits.values())),
+                question=max(len(text.encode()) for text in questions),
+                caption=max(len(text.encode()) for text in captions),
+            )
+        return self._extents[recipe.data]
 
     def examples(self, recipe: Recipe) -> Examples:
         """Return the pairs that the recipe trains with."""
@@ -154,18 +167,6 @@ class Residents:
                 sequential=sequential, store=Store.of(base, self._features, self._beside)
             )
         return self._groups[group]
-
-    def _extent(self, recipe: Recipe) -> DataExtent:
-        if recipe.data not in self._extents:
-            splits = self.scoring.data_set(recipe).splits
-            questions = [own.question or "" for own in splits["train"]]
-            captions = [text for own in splits["train"] for text in own.captions]
-            self._extents[recipe.data] = DataExtent(
-                images=sum(map(len, splits.values())),
-                question=max(len(text.encode()) for text in questions),
-                caption=max(len(text.encode()) for text in captions),
-            )
-        return self._extents[recipe.data]
 
     def _make_room(self) -> bool:
         """Take off the device what is only kept to save time: bases without slots, and features.

@@ -146,22 +146,13 @@ class DeviceMemory:
         own = self._known(names)
         if self._device is None or not own:
             return wanted
-        there = self._open.values()
-        fixed = Footprint(
-            base=sum(self._bases.values()),
-            adapter=self._adapter_bytes(),
-            activations=0.0,
-            logits=0.0,
-            generation=0.0,
-            context=max(each.expected.context for each in there),
-            features=min(self._features(), sum(self._images.values())),
-        )
+        held = self._held()
 
         def at(rows: int) -> Footprint:
             """Return the bytes that the host takes while these trials train."""
             activations = rows * sum(each.expected.activations for each in own)
             logits = rows * sum(each.expected.logits for each in own)
-            return self.correction.of(replace(fixed, activations=activations, logits=logits))
+            return self.correction.of(replace(held, activations=activations, logits=logits))
 
         return fit.micro_batch(at, wanted, self._device)
 
@@ -202,6 +193,18 @@ class DeviceMemory:
     ) -> Footprint:
         assert self._device is not None
         return estimate(recipe, base, gpu=self._device.gpu, rows=1, terms=terms, data=data)
+
+    def _held(self) -> Footprint:
+        """Return the bytes that are there between two steps, of all slots and bases."""
+        return Footprint(
+            base=sum(self._bases.values()),
+            adapter=self._adapter_bytes(),
+            activations=0.0,
+            logits=0.0,
+            generation=0.0,
+            context=max(each.expected.context for each in self._open.values()),
+            features=min(self._features(), sum(self._images.values())),
+        )
 
     def _adapter_bytes(self) -> float:
         """Return the bytes of all adapters: those of a pack are rows of its arena."""

@@ -27,9 +27,9 @@ TEMPLATE_TOKENS = 24
 LETTERS_PER_TOKEN = 3
 """UTF-8 bytes of a text for each of its tokens, on the small side."""
 QUESTION_TOKENS = 20
-CAPTION_TOKENS = 64
-"""Tokens of the longest caption or answer, where neither the data nor ``evaluate.max_new_tokens``
-has longer ones."""
+TARGET_TOKENS: Mapping[str, int] = {"captioning": 64, "vqa": 32}
+"""Tokens of the longest caption or answer of data that is not read yet, unless
+``evaluate.max_new_tokens`` is more."""
 
 _BLOCK = re.compile(r"(?P<tower>.+?)\.(?P<index>\d+)\.(?P<rest>.+)\.weight")
 _QUERY = re.compile(r".*\b(query|q_proj|q|qkv|qkv_proj)")
@@ -253,7 +253,7 @@ def row_of(recipe: Recipe, files: CheckpointFiles, data: DataExtent | None = Non
         text = families.get(files.model_type).PROMPTS.get(recipe.task, "")
     letters = len(text) + len(recipe.prompt.system or "")
     question = QUESTION_TOKENS if recipe.task == "vqa" else 0
-    learned = max(CAPTION_TOKENS, recipe.evaluate.max_new_tokens)
+    learned = max(TARGET_TOKENS[recipe.task], recipe.evaluate.max_new_tokens)
     if data is not None:
         question = math.ceil(data.question / LETTERS_PER_TOKEN) if recipe.task == "vqa" else 0
         learned = math.ceil(data.caption / LETTERS_PER_TOKEN) + 1  # the end of text

@@ -10,6 +10,7 @@ from sweeps.spec.load import parse
 from workers.files import cache
 from workers.memory.fit import FEATURES_SHARE, USABLE, Device
 from workers.memory.footprint import CPU_CONTEXT, Correction
+from workers.memory.layers import DataExtent
 from workers.memory.weights import TRAINED_BYTES, base_bytes
 from workers.models import checkpoint_files
 
@@ -257,3 +258,12 @@ def test_smoothed_labels_take_more(base, sweep):
     space = "search: {space: {train.label_smoothing: {choice: [0.0, 0.1]}}}"
     plain, smoothed = (capacity(sweep(more), base, GPU).one for more in ("", space))
     assert smoothed.logits == pytest.approx(plain.logits * 26 / 14)
+
+
+def test_data_that_is_read_decides_in_place_of_what_was_assumed(files, base, sweep):
+    assumed = capacity(sweep(), base, GPU).one
+    for caption, more in ((3, False), (3000, True)):
+        data = DataExtent(images=1, question=0, caption=caption)
+        known = Bases({(sweep().model.base, None): files}, data)
+        assert (capacity(sweep(), known, GPU).one.logits > assumed.logits) == more
+        assert (Needs(sweep(), known)({}) > Needs(sweep(), base)({})) == more
