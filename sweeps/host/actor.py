@@ -97,7 +97,7 @@ class HostActor:
         machine = machine_bytes() / beside
         if torch.cuda.is_available():
             whole = float(torch.cuda.get_device_properties(0).total_memory)
-            return Device(gpu=True, bytes=whole * self._share, hosts=beside, machine=machine)
+            return Device(gpu=True, bytes=whole * self._share, machine=machine)
         return Device(gpu=False, bytes=machine, hosts=beside)
 
     def files(self) -> "Files":

@@ -30,7 +30,7 @@ class Device:
     bytes: float
     """Memory of its GPU, or of its share of one; without a GPU its share of the machine's."""
     hosts: int = 1
-    """That share the machine."""
+    """That share a machine without a GPU."""
     machine: float = 0.0
     """Memory of the machine that this host has for itself beside its GPU."""
 
