@@ -172,7 +172,7 @@ class DeviceMemory:
                 evaluate = each.recipe.evaluate
                 planned = evaluate.batch_size * max(evaluate.beams, evaluate.final_beams)
                 at_once = beams * min(images, evaluate.batch_size)
-                estimated += each.expected.generation * at_once / planned
+                estimated += each.expected.generation * at_once / planned + each.expected.copies
             self.correction = self.correction.after_captions(estimated, reading)
 
     def attempt(self, work: Callable[[], T]) -> T:

@@ -87,4 +87,4 @@ def least(one: Footprint, evaluated: int) -> float:
     estimate with one row, which writes captions for `evaluated` images.
     """
     low = one.scaled(1 / UPPER, 1 / UPPER)
-    return low.fixed + max(low.step, low.generation / evaluated)
+    return low.fixed + max(low.step, low.generation / evaluated + low.copies)

@@ -44,13 +44,15 @@ class Footprint:
     """The process's own."""
     features: float = 0.0
     """Kept features of images, which leave the device when memory runs out."""
+    copies: float = 0.0
+    """Of the weights of a pack, while captions are written."""
     arenas: int = 0
     """Arenas that several such trials would be spread over; 0 for trials that are not packed."""
 
     @property
     def total(self) -> float:
         """Bytes at the peak: training a step or writing captions, whichever takes more."""
-        return self.fixed + self.features + max(self.step, self.generation)
+        return self.fixed + self.features + max(self.step, self.generation + self.copies)
 
     @property
     def step(self) -> float:
@@ -70,7 +72,8 @@ class Footprint:
         time.
         """
         rows = most_rows(slots, min(slots, self.arenas)) if self.arenas else slots
-        return replace(self, adapter=rows * self.adapter).scaled(slots, slots)
+        whole = replace(self, adapter=rows * self.adapter, copies=slots * self.copies)
+        return whole.scaled(slots, slots)
 
     def scaled(self, training: float, writing: float) -> "Footprint":
         """Return it with all that is no weight multiplied: that of a step, that of captions."""
@@ -114,6 +117,7 @@ def estimate(
         logits=rows * row.learned * weights.vocabulary(files) * logit,
         generation=activations.generation_bytes(recipe.evaluate, base, row, how),
         context=(GPU_CONTEXT if gpu else CPU_CONTEXT) + unpacked * element,
+        copies=trained * activations.FLOAT32 if terms.packed else 0.0,
         arenas=int(terms.packed),
     )
 

@@ -73,3 +73,11 @@ def test_slots_of_a_pack_take_the_rows_of_its_arena():
     packed = replace(ONE, arenas=1)
     assert [packed.times(slots).adapter for slots in (1, 3, 5)] == [2, 8, 16]
     assert replace(ONE, arenas=2).times(10).adapter == 32  # five in each
+
+
+def test_a_pack_copies_its_weights_to_write_captions():
+    copying = replace(ONE, copies=3)
+    assert copying.total == ONE.total  # a step takes more
+    assert replace(copying, generation=30).times(2).total == 56 + 2 * (2 + 30 + 3)
+    least = fit.least(replace(copying, activations=0), evaluated=1)
+    assert least == pytest.approx(58 + 4 / fit.UPPER + 3)
