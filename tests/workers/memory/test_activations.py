@@ -17,8 +17,7 @@ from workers.memory.shared_terms import SharedTerms
 from workers.memory.weights import element_bytes, vocabulary
 from workers.packing.pack import Pack
 from workers.tiny.checkpoints import VARIANTS
-from workers.training.loop import Examples
-from workers.training.losses import token_losses
+from workers.training.loop import Examples, token_loss
 
 ROWS = 2
 IMAGE = Image.new("RGB", (32, 32), "red")
@@ -111,7 +110,7 @@ def test_logits_take_most_in_backward(smoothing, estimated, recipe_of, loaded, b
     base, (batch, row) = adapted.base, batch_of(adapted, ROWS)
     logits = ROWS * row.learned * base.model.config.vocab_size
     with LiveLogits(base.model) as live:
-        token_losses(base, adapted.model, batch, torch.full((ROWS,), smoothing)).sum().backward()
+        token_loss(base, adapted.model, batch, smoothing).backward()
     assert 0.75 * estimated < live.peak / logits <= estimated
     assert estimated == (SMOOTHED_BYTES if smoothing else LOGIT_BYTES)
 
