@@ -4,6 +4,7 @@ import time
 
 import pytest
 import ray
+import torch
 
 from sweeps.capacity import memory
 from sweeps.capacity.memory import Bases, capacity
@@ -14,6 +15,8 @@ from sweeps.host import actor
 from sweeps.host.context import SweepContext
 from sweeps.results.folder import SweepFolder
 from sweeps.spec.load import parse
+from workers.evaluation.scoring import Scoring
+from workers.host.residents import Residents
 from workers.measures import MemoryReading
 from workers.memory.fit import FEATURES_SHARE, USABLE, Device
 from workers.memory.footprint import Correction
@@ -39,7 +42,9 @@ def sweep(untrained_base):
 
 @pytest.fixture
 def known(sweep):
-    return Bases(memory.local_files(sweep))
+    """The base and the data, as the host knows them."""
+    residents = Residents(torch.device("cpu"), Scoring(), packing=True)
+    return Bases(memory.local_files(sweep), residents.extent(sweep.recipe))
 
 
 @pytest.fixture
