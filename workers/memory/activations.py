@@ -118,14 +118,13 @@ def working_bytes(
     """
     places = list(sequences(base, row))
     largest = max(_with_terms(place, terms, how) for place in places)
-    copied = 0
-    if terms.packed:
-        copied = max(
-            FLOAT32 * (layer.inputs + layer.outputs) * place.tokens
-            for place in places
-            for layer in place.block.layers
-        )
-    return largest * (2 if recipe.train.activation_checkpointing else 1) + copied
+    copied = [
+        FLOAT32 * (layer.inputs + layer.outputs) * place.tokens
+        for place in places
+        for layer in place.block.layers
+        if terms.packed and layer.path in terms.paths
+    ]
+    return largest * (2 if recipe.train.activation_checkpointing else 1) + max(copied, default=0)
 
 
 def generation_bytes(
