@@ -13,7 +13,7 @@ from workers import families
 from workers.features.frozen import leaves_vision
 from workers.memory import fit
 from workers.memory.fit import LEAST_PACK, Device
-from workers.memory.footprint import CPU_CONTEXT, Correction, Footprint, estimate
+from workers.memory.footprint import CPU_CONTEXT, Correction, Footprint, estimate, feature_bytes
 from workers.memory.layers import Architecture, DataExtent
 from workers.memory.shared_terms import SharedTerms
 from workers.memory.weights import adapted_paths, base_bytes
@@ -171,17 +171,21 @@ def capacity(
     whole = [expected(point) for point in points]
     _, largest = max(zip(whole, points, strict=True), key=lambda pair: pair[0].total - pair[0].base)
     # A host keeps the bases of all groups beside each other.
-    groups = {(own.recipe.model, own.recipe.quantization): own.base for own in points}
+    groups = {(own.recipe.model, own.recipe.quantization): own for own in points}
     resident = sum(
-        base_bytes(base.files, quantization, model.dtype, gpu=device.gpu)
-        for (model, quantization), base in groups.items()
+        base_bytes(own.base.files, quantization, model.dtype, gpu=device.gpu)
+        for (model, quantization), own in groups.items()
+    )
+    features = sum(
+        feature_bytes(own.recipe, own.base, gpu=device.gpu, data=bases.data)
+        for own in groups.values()
     )
     adapter = max(each.adapter for each in whole)
 
     def at(rows: int) -> Footprint:
         own = expected(largest, rows)
-        shared = {"base": resident, "adapter": adapter, "features": device.features}
-        return replace(own, **shared, arenas=len(packs))
+        kept = min(device.features, features)
+        return replace(own, base=resident, adapter=adapter, features=kept, arenas=len(packs))
 
     rows = fit.micro_batch(at, largest.recipe.train.batch_size, device)
     least = [fit.least(expected(own, 1), own.recipe.evaluate.batch_size) for own in points]

@@ -5,7 +5,6 @@ correct that, and what the driver plans with. When memory still runs out it rele
 kept to save time; what is tried then instead: `workers.memory.limits`.
 """
 
-import math
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -13,8 +12,8 @@ from typing import TypeVar
 from workers.measures import MemoryReading
 from workers.memory import errors, fit, weights
 from workers.memory.fit import Device
-from workers.memory.footprint import Correction, Footprint, estimate
-from workers.memory.layers import Architecture, DataExtent, feature_bytes, row_of
+from workers.memory.footprint import Correction, Footprint, estimate, feature_bytes
+from workers.memory.layers import Architecture, DataExtent
 from workers.memory.shared_terms import SharedTerms, arena_capacity
 from workers.models import checkpoint_files
 from workers.recipe import Model, Recipe
@@ -115,9 +114,7 @@ class DeviceMemory:
         expected = self._expected(recipe, base, data, terms)
         self._open[name] = _Open(recipe=recipe, base=base, data=data, pack=pack, expected=expected)
         self._bases[group] = weights.base_bytes(base.files, recipe.quantization, dtype, gpu=gpu)
-        element, row = weights.element_bytes(dtype, gpu=gpu), row_of(recipe, base.files, data)
-        image = feature_bytes(base, row, element)
-        images = image * data.images if data else math.inf
+        images = feature_bytes(recipe, base, gpu=gpu, data=data)
         self._images[group] = max(images, self._images.get(group, 0.0))
 
     def close(self, name: str) -> None:

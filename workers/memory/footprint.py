@@ -5,9 +5,11 @@ is no such number: the resident size of a process holds what was freed, and neve
 nothing is corrected there.
 """
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from workers import families
 from workers.measures import MemoryReading
 from workers.memory import activations, weights
 from workers.memory.layers import Architecture, DataExtent, row_of
@@ -120,6 +122,24 @@ def estimate(
         copies=trained * activations.FLOAT32 if terms.packed else 0.0,
         arenas=int(terms.packed),
     )
+
+
+def feature_bytes(
+    recipe: Recipe, base: Architecture, *, gpu: bool, data: DataExtent | None
+) -> float:
+    """Return the bytes of the features of all images, of which a host may keep less.
+
+    They are what the language model gets of an image. Infinite for data that is not read yet.
+    """
+    if not families.get(base.files.model_type).VISION_CHAIN:
+        return 0.0
+    if data is None:
+        return math.inf
+    width, element = (
+        base.towers[-1].blocks[0].width,
+        weights.element_bytes(recipe.model.dtype, gpu=gpu),
+    )
+    return data.images * row_of(recipe, base.files, data).image * width * element
 
 
 @dataclass(frozen=True, kw_only=True)

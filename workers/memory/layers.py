@@ -268,13 +268,6 @@ def row_of(recipe: Recipe, files: CheckpointFiles, data: DataExtent | None = Non
     )
 
 
-def feature_bytes(base: Architecture, row: RowLengths, element: int) -> int:
-    """Return the bytes of the kept features of one image: what the language model gets of it."""
-    if not families.get(base.files.model_type).VISION_CHAIN:
-        return 0
-    return row.image * base.towers[-1].blocks[0].width * element
-
-
 def vision_tokens(files: CheckpointFiles) -> int:
     """Return the tokens of the vision tower: its positions, or the patches of a `PICTURE`."""
     for name, shape in files.shapes.items():

@@ -267,3 +267,4 @@ def test_data_that_is_read_decides_in_place_of_what_was_assumed(files, base, swe
         known = Bases({(sweep().model.base, None): files}, data)
         assert (capacity(sweep(), known, GPU).one.logits > assumed.logits) == more
         assert (Needs(sweep(), known)({}) > Needs(sweep(), base)({})) == more
+        assert capacity(sweep(), known, GPU).one.features < assumed.features  # of a single image

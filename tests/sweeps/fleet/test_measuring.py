@@ -18,7 +18,7 @@ from sweeps.spec.load import parse
 from workers.evaluation.scoring import Scoring
 from workers.host.residents import Residents
 from workers.measures import MemoryReading
-from workers.memory.fit import FEATURES_SHARE, USABLE, Device
+from workers.memory.fit import USABLE, Device
 from workers.memory.footprint import Correction
 
 pytestmark = pytest.mark.slow
@@ -51,8 +51,7 @@ def known(sweep):
 def gpu(sweep, known):
     """A GPU that holds `SLOTS` trials, as they are estimated."""
     one = capacity(sweep, known, Device(gpu=True, bytes=1e12)).one
-    size = (one.times(SLOTS).total - one.features) / (USABLE - FEATURES_SHARE)
-    return Device(gpu=True, bytes=size + 1)
+    return Device(gpu=True, bytes=one.times(SLOTS).total / USABLE + 1)
 
 
 @pytest.fixture
