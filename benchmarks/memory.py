@@ -20,6 +20,7 @@ from workers.families.base import Batch
 from workers.families.prompts import PromptBuilder
 from workers.memory import activations
 from workers.memory.layers import Architecture, RowLengths, image_tokens, vision_tokens
+from workers.memory.shared_terms import SharedTerms
 from workers.memory.weights import base_bytes, element_bytes, vocabulary
 from workers.models import checkpoint_files
 from workers.models.adapters import AdaptedBase
@@ -130,10 +131,11 @@ def compare(recipe: Recipe) -> Compared:
     dtype = recipe.model.dtype
     how = activations.keeping(files, element_bytes(dtype, gpu=False), gpu=False)
     stored = base_bytes(files, recipe.quantization, dtype, gpu=False)
+    terms = SharedTerms.alone(recipe, files)
     return Compared(
         recipe=recipe,
         weights=files.weights,
-        estimated=ROWS * activations.kept_bytes(recipe, Architecture.of(files), row, how),
+        estimated=ROWS * activations.kept_bytes(recipe, Architecture.of(files), row, how, terms),
         measured=kept_bytes(adapted.model.train(), batch, vocabulary(files)),
         base=stored / loaded,
     )

@@ -5,9 +5,10 @@ limit for it. This module imports nothing heavy: a sweep file is checked against
 """
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache, partial
 from statistics import median
 from typing import TYPE_CHECKING, Literal
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     import torch
 
 PREFIX = "measured/"
+_PEAK = f"{PREFIX}peak_memory_gb"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,33 +101,48 @@ class Meter:
         self.device = device
 
 
+@dataclass(frozen=True, kw_only=True)
+class MemoryReading:
+    """Bytes of tensors on a GPU over a piece of work."""
+
+    peak: float
+    """Most at a time since `forget_peak_memory`."""
+    held: float
+    """Bytes still there: weights, moments, kept features."""
+
+
 @contextmanager
-def shared(meters: Sequence[Meter]) -> Iterator[None]:
+def shared(meters: Sequence[Meter]) -> Iterator[Callable[[], MemoryReading | None]]:
     """Measure a piece that several rungs share equally; one that raises counts, too.
 
-    Each gets its share of the time, and all of the peak, which is the device's.
+    Each gets its share of the time, and all of the peak, which is the device's. Yields what reads
+    the device's memory: once for all who ask, for a reading takes longer than some kernels; what
+    follows the first call does not count.
     """
     device = meters[0].device
     forget_peak_memory(device)
+    reading = cache(partial(read_memory, device))
     started = time.monotonic()
     try:
-        yield
+        yield reading
     finally:
-        seconds, peak = time.monotonic() - started, peak_memory(device)
+        seconds, memory = time.monotonic() - started, reading()
         for meter in meters:
             meter.seconds += seconds / len(meters)
-            meter.peak_memory = {
-                key: max(value, meter.peak_memory.get(key, 0.0)) for key, value in peak.items()
-            }
+            if memory is not None:
+                peak = max(memory.peak / 1e9, meter.peak_memory.get(_PEAK, 0.0))
+                meter.peak_memory = {_PEAK: peak}
 
 
-def peak_memory(device: "torch.device") -> dict[str, float]:
-    """Return the most memory that a GPU has held since `forget_peak_memory`; nothing for a CPU."""
+def read_memory(device: "torch.device") -> MemoryReading | None:
+    """Return what a GPU has held since `forget_peak_memory`; None for a CPU."""
     if device.type != "cuda":
-        return {}
+        return None
     import torch
 
-    return {f"{PREFIX}peak_memory_gb": torch.cuda.max_memory_allocated(device) / 1e9}
+    found = torch.cuda.memory_stats(device)
+    peak, held = (found.get(f"allocated_bytes.all.{which}", 0) for which in ("peak", "current"))
+    return MemoryReading(peak=peak, held=held)
 
 
 def forget_peak_memory(device: "torch.device") -> None:

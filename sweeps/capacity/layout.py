@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from sweeps.capacity.device import cards, usable
 from sweeps.spec.search_checks import CONSTRAINTS, OBJECTIVE
 from sweeps.spec.sweep import Resources, Sweep
 from workers.measures import MEASURES
@@ -101,7 +102,12 @@ def local_cpus() -> int:
 
 
 def local_gpus(device_files: Path = Path("/dev")) -> int:
-    """Return the number of NVIDIA GPUs that this process may use, without importing torch."""
+    """Return the number of NVIDIA GPUs, or slices of them, that this process may use.
+
+    Without importing torch. Where the driver's library is missing its device files count.
+    """
+    if found := cards():
+        return len(usable(found))
     devices = len(list(device_files.glob("nvidia[0-9]*")))
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is None:

@@ -1,6 +1,7 @@
 """The memory of hosts: slots of a host, hosts of a machine, and points that fit on no GPU."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import math
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
@@ -9,10 +10,12 @@ from sweeps.results.retention import format_bytes
 from sweeps.spec.sweep import Sweep
 from sweeps.trial import Point
 from workers import families
+from workers.features.frozen import leaves_vision
 from workers.memory import fit
 from workers.memory.fit import LEAST_PACK, Device
-from workers.memory.footprint import CPU_CONTEXT, Correction, Footprint, estimate
-from workers.memory.layers import Architecture
+from workers.memory.footprint import CPU_CONTEXT, Correction, Footprint, estimate, feature_bytes
+from workers.memory.layers import Architecture, DataExtent
+from workers.memory.shared_terms import SharedTerms
 from workers.memory.weights import adapted_paths, base_bytes
 from workers.models import builtin, checkpoint_files
 from workers.models.checkpoint_files import CheckpointFiles
@@ -23,18 +26,28 @@ _LARGEST: Mapping[str, Callable[[Iterable[Any]], Any]] = {
     "adapter.rank": max,
     "adapter.dropout": max,
     "train.batch_size": max,
+    "train.label_smoothing": max,
     "train.activation_checkpointing": min,
 }
 """Field of the recipe that memory depends on monotonically -> its value that takes most."""
-_KINDS = ("model.base", "model.revision", "model.dtype", "quantization", "adapter.targets",
-          "adapter.variant", "adapter.bias", "adapter.trained_modules")  # fmt: skip
+_KINDS = (
+    "model.base",
+    "model.revision",
+    "model.dtype",
+    "quantization",
+    "adapter.targets",
+    "adapter.variant",
+    "adapter.bias",
+    "adapter.trained_modules",
+)
 """Fields of which every value is estimated."""
 _AS_ESTIMATED = Correction()
+_GPU = Device(gpu=True, bytes=math.inf)
 _SHARED_MEASURES = ("latency_ms", "seconds_per_epoch", "peak_memory_gb")
 """Measures of a trial that depend on the trials beside it."""
 _PLANNED_SHARE = 0.5
-"""Share of a machine's memory for hosts: the driver, Ray, Java and the processes of trials live
-there, too, and one host that trains is better than two that swap."""
+"""Share of a machine's memory for hosts: the driver, Ray, Java, kept features and the processes of
+trials are there, too, and one host that trains is better than two that swap."""
 
 BaseName = tuple[str, str | None]
 """``model.base`` and ``model.revision``."""
@@ -54,9 +67,13 @@ def local_files(sweep: Sweep) -> Files:
 
 
 class Bases:
-    """The architectures of bases, read once for all estimates of a sweep."""
+    """The architectures of bases, read once for all estimates of a sweep.
 
-    def __init__(self, files: Files) -> None:
+    `data` are the sizes of the data, None before they are read.
+    """
+
+    def __init__(self, files: Files, data: DataExtent | None = None) -> None:
+        self.data = data
         self._architectures = {name: Architecture.of(own) for name, own in files.items()}
 
     def __bool__(self) -> bool:
@@ -99,6 +116,31 @@ class Capacity:
     """Whether any point can be packed."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Point:
+    """A trial of the space, and what it shares with others."""
+
+    recipe: Recipe
+    base: Architecture
+    terms: SharedTerms
+    alone: str | None
+    """Why it cannot be packed."""
+    pack: Hashable
+    """Trials with the same one are packed together; None for a trial that trains alone."""
+
+    @classmethod
+    def of(cls, sweep: Sweep, recipe: Recipe, base: Architecture, device: Device) -> "_Point":
+        """Return what is known of a trial before it is loaded."""
+        family, adapter = families.get(base.files.model_type), recipe.adapter
+        layers = adapted_paths(adapter, base.files)
+        alone = why_not_packed(recipe, family, layers)
+        terms, pack = SharedTerms.alone(recipe, base.files), None
+        if alone is None and sweep.resources.packing != "off":
+            pack = recipe.model, recipe.quantization, leaves_vision(adapter, family, layers)
+            terms = SharedTerms.of_pack([terms])
+        return cls(recipe=recipe, base=base, terms=terms, alone=alone, pack=pack)
+
+
 def capacity(
     sweep: Sweep, bases: Bases, device: Device, correction: Correction = _AS_ESTIMATED
 ) -> Capacity:
@@ -107,35 +149,50 @@ def capacity(
     Points without a known base do not count. Raises ValueError, naming ``adapter.targets``, where
     none of the bases has such targets.
     """
-    points = [(recipe, base) for recipe in corners(sweep) if (base := bases.of(recipe))]
+    points = [
+        _Point.of(sweep, own, base, device) for own in corners(sweep) if (base := bases.of(own))
+    ]
     if not points:
         targets = sweep.adapter.targets
         raise ValueError(f"adapter.targets: no base of the sweep that is here has {targets!r}")
+    # Trials of one group share an arena, with pixels and with features one each.
+    packs: dict[Hashable, SharedTerms] = {}
+    for point in points:
+        if point.pack is not None:
+            before = packs.get(point.pack, point.terms)
+            packs[point.pack] = SharedTerms.of_pack([before, point.terms])
 
-    def expected(recipe: Recipe, base: Architecture, rows: int | None = None) -> Footprint:
-        return correction.of(estimate(recipe, base, gpu=device.gpu, rows=rows))
+    def expected(point: _Point, rows: int | None = None) -> Footprint:
+        terms = packs.get(point.pack, point.terms)
+        recipe, base, data = point.recipe, point.base, bases.data
+        own = estimate(recipe, base, gpu=device.gpu, rows=rows, terms=terms, data=data)
+        return correction.of(own)
 
-    largest, own = max(points, key=lambda point: (one := expected(*point)).total - one.base)
+    whole = [expected(point) for point in points]
+    _, largest = max(zip(whole, points, strict=True), key=lambda pair: pair[0].total - pair[0].base)
     # A host keeps the bases of all groups beside each other.
-    groups = {(recipe.model, recipe.quantization): base for recipe, base in points}
+    groups = {(own.recipe.model, own.recipe.quantization): own for own in points}
     resident = sum(
-        base_bytes(base.files, quantization, model.dtype, gpu=device.gpu)
-        for (model, quantization), base in groups.items()
+        base_bytes(own.base.files, quantization, model.dtype, gpu=device.gpu)
+        for (model, quantization), own in groups.items()
     )
+    features = sum(
+        feature_bytes(own.recipe, own.base, gpu=device.gpu, data=bases.data)
+        for own in groups.values()
+    )
+    adapter = max(each.adapter for each in whole)
 
     def at(rows: int) -> Footprint:
-        return replace(expected(largest, own, rows), base=resident)
+        own = expected(largest, rows)
+        kept = min(device.features, features)
+        return replace(own, base=resident, adapter=adapter, features=kept, arenas=len(packs))
 
-    rows = fit.micro_batch(at, largest.train.batch_size, device)
-    reasons, least = [], []
-    for recipe, base in points:
-        family = families.get(base.files.model_type)
-        layers = adapted_paths(recipe.adapter, base.files)
-        reasons.append(why_not_packed(recipe, family, layers))
-        least.append(fit.least(expected(recipe, base, 1), recipe.evaluate.batch_size))
+    rows = fit.micro_batch(at, largest.recipe.train.batch_size, device)
+    least = [fit.least(expected(own, 1), own.recipe.evaluate.batch_size) for own in points]
+    reasons = [point.alone for point in points]
     slots, why = _slots(sweep, at(rows), device, reasons)
     return Capacity(
-        largest=largest,
+        largest=largest.recipe,
         one=at(rows),
         micro_batch=rows,
         least=max(least),
@@ -202,7 +259,11 @@ class Needs:
         if key not in self._known:
             recipe = self._sweep.with_point(point)
             base = self._bases.of(recipe)
-            footprint = estimate(recipe, base, gpu=True, rows=1) if base else None
+            footprint = None
+            if base:
+                terms = _Point.of(self._sweep, recipe, base, _GPU).terms
+                data = self._bases.data
+                footprint = estimate(recipe, base, gpu=True, rows=1, terms=terms, data=data)
             self._known[key] = recipe, footprint
         recipe, footprint = self._known[key]
         if footprint is None:

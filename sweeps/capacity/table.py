@@ -1,7 +1,7 @@
 """The memory of ``sweeps plan``: what a host needs, and how many trials it can hold."""
 
 from sweeps.capacity import memory
-from sweeps.capacity.device import cards, machine_bytes
+from sweeps.capacity.device import cards, machine_bytes, usable
 from sweeps.capacity.layout import Layout
 from sweeps.capacity.memory import Bases, Capacity, Files
 from sweeps.results.retention import format_bytes
@@ -13,11 +13,14 @@ _JAVA_BYTES = 0.6e9  # METEOR's Java process on each node, measured
 
 
 def device_of(layout: Layout, gpu_bytes: float | None = None) -> Device | None:
-    """Return each host's device: of `gpu_bytes` or this machine's; None for an unknown GPU."""
+    """Return each host's device: of `gpu_bytes` or this machine's; None for an unknown GPU.
+
+    Of several GPUs or slices the smallest counts.
+    """
     if gpu_bytes is None and not layout.gpus_per_host:
         own = machine_bytes() / layout.hosts
         return Device(gpu=False, bytes=own, hosts=layout.hosts)
-    known = [card.bytes for card in cards()] if gpu_bytes is None else [gpu_bytes]
+    known = [card.bytes for card in usable(cards())] if gpu_bytes is None else [gpu_bytes]
     return Device(gpu=True, bytes=min(known) * (layout.gpus_per_host or 1)) if known else None
 
 
@@ -77,11 +80,13 @@ def _parts(sweep: Sweep, found: Capacity) -> list[tuple[str, str]]:
     java = f", {size(_JAVA_BYTES)} of METEOR" if "meteor" in evaluate.metrics else ""
     rows = f"{found.micro_batch} row{'s' if found.micro_batch > 1 else ''} in a forward"
     step = f"{size(one.activations)} per slot for activations, {size(one.logits)} for logits"
+    features = f"{size(one.features)} for kept image features, which leave if memory runs out"
     return [
         ("  base", f"{size(one.base)}, {count}quantization {stored}"),
         ("  adapter", f"{size(one.adapter)} per slot, with gradient and optimizer"),
         ("  step", f"{step}, {rows}"),
         ("  captions", f"{size(one.generation)} per slot instead of a step, {written}"),
+        *([("  features", features)] if one.features else []),
         ("  process", f"{size(one.context)}{java}"),
         ("  together", f"{size(one.total)} with one slot"),
     ]

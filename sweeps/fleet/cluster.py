@@ -19,6 +19,7 @@ from ray._raylet import AuthenticationTokenLoader  # type: ignore[attr-defined]
 from ray.job_config import JobConfig
 from ray.tune.execution import class_cache
 
+from sweeps.capacity.device import name_slices
 from sweeps.capacity.layout import Layout, local_cpus, local_gpus
 from sweeps.capacity.memory import hosts_that_fit
 from sweeps.fleet import nodes, ray_access
@@ -89,6 +90,7 @@ def connect() -> None:
         os.environ.pop(ray_access.MODE, None)
         # Ray's switch, read when it was imported, by which it listens on loopback on macOS.
         ray_constants.ENABLE_RAY_CLUSTER = False
+        name_slices()
         cores, gpus = local_cpus(), local_gpus()
         options = {"address": "local", "include_dashboard": False, "num_cpus": cores}
         options |= {"num_gpus": gpus, "_temp_dir": str(_private_folder() / "ray")}

@@ -59,8 +59,9 @@ class HostHandle:
     def finish(self) -> None:
         """Read what the host reports when it is warm; waits for it, raises what Ray raises."""
         self.messages = ray.get(self.warming)
-        self.share, files = ray.get([self.actor.share.remote(), self.actor.files.remote()])
-        self.bases = Bases(files)
+        asked = self.actor.share, self.actor.files, self.actor.extent
+        self.share, files, data = ray.get([each.remote() for each in asked])
+        self.bases = Bases(files, data)
 
     def may_restart(self, seconds: float) -> bool:
         """Return whether its first death is at most so long ago; the first call marks it."""

@@ -21,6 +21,7 @@ from sweeps.rung_result import RungResult
 from sweeps.spec import plugins
 from sweeps.storage import copies
 from sweeps.trial import Point, Start, trial_id
+from workers.memory.allocator import expand_segments
 from workers.redaction import redacted
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from workers.host.host import Host
     from workers.memory.fit import Device
     from workers.memory.footprint import Correction
+    from workers.memory.layers import DataExtent
 
 _WARM_UP = "warm-up"
 SPARE_CALLS = 8
@@ -91,17 +93,22 @@ class HostActor:
         from sweeps.capacity.device import machine_bytes
         from workers.memory.fit import Device
 
+        beside = self._context.beside
+        machine = machine_bytes() / beside
         if torch.cuda.is_available():
             whole = float(torch.cuda.get_device_properties(0).total_memory)
-            return Device(gpu=True, bytes=whole * self._share)
-        beside = self._context.beside
-        return Device(gpu=False, bytes=machine_bytes() / beside, hosts=beside)
+            return Device(gpu=True, bytes=whole * self._share, machine=machine)
+        return Device(gpu=False, bytes=machine, hosts=beside)
 
     def files(self) -> "Files":
         """Return what the bases' files on this node tell of their size."""
         from sweeps.capacity import memory
 
         return memory.local_files(self._context.sweep)
+
+    def extent(self) -> "DataExtent":
+        """Return the sizes of the data that memory depends on; once `warm_up` has read them."""
+        return self._host.extent(self._context.sweep.recipe)
 
     def correction(self) -> "Correction":
         """Return what was measured so far of the memory of trials, in terms of the estimate."""
@@ -222,6 +229,7 @@ def _heavy_imports() -> Iterator[None]:
     # Threads that spin while they wait take the cores of their neighbours, a tenfold of the work
     # of a small model.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    expand_segments(os.environ)
     # Nothing is compiled here, and what would compile it takes a fifth of all imports.
     os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")
     # Of all that is made, nothing goes: to look for garbage in it takes another seventh.

@@ -5,7 +5,7 @@ import torch
 
 from workers import measures
 from workers.host.host import Host
-from workers.measures import MEASURES, Meter, latency_ms, reported_as, shared
+from workers.measures import MEASURES, MemoryReading, Meter, latency_ms, reported_as, shared
 from workers.metrics.catalog import METRICS
 from workers.models.adapters import WEIGHTS, read_weights
 
@@ -28,25 +28,40 @@ def test_nothing_is_said_of_captions_that_were_not_written():
 
 
 def test_pieces_add_up_also_one_that_raises_and_the_highest_peak_stays(monkeypatch):
-    clock, peaks = iter([1.0, 3.0, 10.0, 10.5]), iter([7.0, 4.0])
+    clock, peaks = iter([1.0, 3.0, 10.0, 10.5]), iter([7e9, 4e9])
     monkeypatch.setattr(measures.time, "monotonic", lambda: next(clock))
-    monkeypatch.setattr(measures, "peak_memory", lambda device: {"measured/peak": next(peaks)})
+    monkeypatch.setattr(measures, "read_memory", lambda _: MemoryReading(peak=next(peaks), held=0))
     own = Meter(torch.device("cpu"))
     with shared([own]):
         pass
     with pytest.raises(ArithmeticError), shared([own]):
         raise ArithmeticError
     assert own.seconds == 2.5
-    assert own.peak_memory == {"measured/peak": 7.0}
+    assert own.peak_memory == {"measured/peak_memory_gb": 7.0}
+
+
+def test_the_memory_of_a_piece_is_read_once_whoever_asks(monkeypatch):
+    readings = []
+
+    def memory_stats(device):
+        readings.append(device)
+        return {"allocated_bytes.all.peak": 5e9, "allocated_bytes.all.current": 2e9}
+
+    monkeypatch.setattr(torch.cuda, "memory_stats", memory_stats)
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: None)
+    meters = [Meter(torch.device("cuda:0")) for _ in range(3)]
+    with shared(meters) as memory:
+        assert memory() == memory() == MemoryReading(peak=5e9, held=2e9)
+    assert len(readings) == 1
+    assert [meter.peak_memory for meter in meters] == 3 * [{"measured/peak_memory_gb": 5.0}]
 
 
 def test_memory_is_measured_on_gpus_only():
     own = Meter(torch.device("cpu"))
-    with shared([own]):
-        pass
+    with shared([own]) as memory:
+        assert memory() is None
     assert own.peak_memory == {}
     measures.forget_peak_memory(torch.device("cpu"))
-    assert measures.peak_memory(torch.device("cpu")) == {}
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -55,8 +70,7 @@ def test_the_peak_is_that_since_it_was_forgotten():
     torch.zeros(250_000_000, device=device)
     measures.forget_peak_memory(device)
     kept = torch.zeros(25_000_000, device=device)
-    peak = measures.peak_memory(device)["measured/peak_memory_gb"]
-    assert 0.1 <= peak < 0.9
+    assert 1e8 <= measures.read_memory(device).peak < 9e8
     del kept
 
 

@@ -7,7 +7,8 @@ returns such a tensor as its own output, and computes everything else. So batche
 batches with pixels can take turns on one model, and whatever a model does with pixels (beam search
 repeats them) it does with features.
 
-A store is in its device's memory, and beyond that on disk. Its keys are digests of all that
+A store is in its device's memory, beyond that in the machine's if that is another one, and beyond
+that on disk. Its keys are digests of all that
 features depend on, the image encoder and the image: nothing kept under them can be stale.
 """
 
@@ -17,6 +18,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,9 +37,7 @@ from workers.files.atomic import atomic_path
 KEY = "pixel_values"
 """What every family calls the tensor that its image encoder reads."""
 CPU_BYTES = 2 * 1024**3
-"""Memory for the features of one base on a CPU."""
-GPU_SHARE = 1 / 16
-"""Share of a GPU's memory for the same."""
+"""Memory for the features of all bases on a CPU."""
 DISK_BYTES = 16 * 1024**3
 """Disk for the features of all bases of this user."""
 _PLACES = ("_name_or_path", "transformers_version")
@@ -46,24 +46,54 @@ _HEADER = 512
 """Bytes that a file has beside its tensors, at most."""
 
 
+@dataclass
+class Allowance:
+    """Bytes of one memory that the stores of a host may take, all together."""
+
+    total: int
+    used: int = 0
+
+    def take(self, size: int) -> bool:
+        """Take so many bytes; return whether they were left."""
+        fits = self.used + size <= self.total
+        self.used += size if fits else 0
+        return fits
+
+    def revoke(self) -> None:
+        """Leave nothing to take from now on; what was taken has been given back."""
+        self.total = self.used = 0
+
+
 class Store:
     """The features of one base by digest of the image.
 
     Nothing is evicted from memory: the images of an epoch all come back in the next, and making
     room for one would only cost another. What does not fit goes to disk, where the operating
     system's own cache holds what is read again.
+
+    Args:
+        base: the base.
+        memory: what is left of the device's.
+        disk: the files beyond.
+        beside: what is left of the machine's memory beside a GPU.
     """
 
-    def __init__(self, base: Base, memory: int, disk: "FeatureFiles") -> None:
+    def __init__(
+        self, base: Base, memory: Allowance, disk: "FeatureFiles", beside: Allowance | None = None
+    ) -> None:
         self.base = base
-        self._left = memory
+        self._memory, self._beside = memory, beside or Allowance(0)
         self._kept: dict[str, Encoded] = {}
+        self._waiting: dict[str, Encoded] = {}
+        """In the machine's memory, pinned: it is copied to a GPU without a wait."""
         self._disk = disk
         self.seconds: list[float] = []
         """What the image encoder took for each image that it was given."""
 
     @classmethod
-    def of(cls, base: Base) -> "Store | None":
+    def of(
+        cls, base: Base, memory: Allowance | None = None, beside: Allowance | None = None
+    ) -> "Store | None":
         """Return the store of a bare base, which from now on takes features in place of pixels.
 
         None for a base whose features come from unknown modules.
@@ -72,34 +102,39 @@ class Store:
             return None
         install_bypass(base)
         folder = cache.folder() / "features" / encoder_digest(base)
-        memory = CPU_BYTES
-        if base.device.type == "cuda":
-            total = torch.cuda.get_device_properties(base.device).total_memory
-            memory = int(total * GPU_SHARE)
-        return cls(base, memory, FeatureFiles(folder, DISK_BYTES))
+        files = FeatureFiles(folder, DISK_BYTES)
+        return cls(base, memory or Allowance(CPU_BYTES), files, beside)
 
     def get(self, key: str) -> Encoded | None:
         """Return what is kept under `key`, its features on the base's device, or None."""
         if key in self._kept:
             return self._kept[key]
-        found = self._disk.get(key)
-        return found and {**found, KEY: found[KEY].to(self.base.device)}
+        found = self._waiting.get(key) or self._disk.get(key)
+        return found and {**found, KEY: found[KEY].to(self.base.device, non_blocking=True)}
 
     def put(self, key: str, features: Encoded) -> None:
         """Keep features under `key`, if there is room."""
-        size = _size(features)
-        if size > self._left:
+        if self._memory.take(_size(features)):
+            self._kept[key] = features
+        else:
+            self._put_beside(key, features)
+
+    def leave_device(self) -> bool:
+        """Free the device's memory, also from now on. Return whether there was anything."""
+        kept, self._kept = self._kept, {}
+        self._memory.revoke()
+        for key, features in kept.items():
+            self._put_beside(key, features)
+        return bool(kept)
+
+    def _put_beside(self, key: str, features: Encoded) -> None:
+        if not self._beside.take(_size(features)):
             self._disk.put(key, features)
             return
-        self._left -= size
-        self._kept[key] = features
-
-    def move_to_disk(self) -> bool:
-        """Free the memory: all goes to disk, from now on, too. Return whether there was any."""
-        kept, self._kept, self._left = self._kept, {}, 0
-        for key, features in kept.items():
-            self._disk.put(key, features)
-        return bool(kept)
+        moved = {name: tensor.cpu() for name, tensor in features.items()}
+        if self.base.device.type == "cuda":
+            moved = {name: tensor.pin_memory() for name, tensor in moved.items()}
+        self._waiting[key] = moved
 
 
 class FeatureFiles:

@@ -21,6 +21,7 @@ from workers.host.residents import Residents
 from workers.memory import errors
 from workers.memory.fit import Device
 from workers.memory.footprint import Correction
+from workers.memory.layers import DataExtent
 from workers.recipe import Recipe
 from workers.report import Done, Report
 from workers.slots.protocol import TrainedEpoch, Trainer, TrialSlot
@@ -184,6 +185,10 @@ class Host:
         """Return the recipe's data, loaded once per host."""
         return self.residents.scoring.data_set(recipe)
 
+    def extent(self, recipe: Recipe) -> DataExtent:
+        """Return the sizes of the recipe's data that memory depends on."""
+        return self.residents.extent(recipe)
+
     def why_not_packed(self, recipe: Recipe) -> str | None:
         """Return why the recipe does not train in a pack here; None if it does."""
         return self.residents.why_not_packed(recipe)
@@ -204,10 +209,13 @@ class Host:
         self.residents.close()
 
     def _open(self, name: str, recipe: Recipe) -> TrialSlot:
-        trainer = self.residents.trainer(recipe)
-        slot = trainer.admit(name, recipe)
-        self._slots[name] = _Placed(slot, trainer)
-        self.residents.device_memory.open(name, recipe)
+        residents = self.residents
+        # A second try looks for its trainer again: its base may be what left to make room.
+        slot = residents.device_memory.attempt(
+            lambda: residents.trainer(recipe).admit(name, recipe)
+        )
+        self._slots[name] = _Placed(slot, residents.trainer(recipe))
+        residents.count(name, recipe)
         return slot
 
     def _slot(self, name: str) -> _Placed:
@@ -272,14 +280,11 @@ class Host:
     def _complete(self, names: list[str], work: Callable[[list[str]], list[Report]]) -> None:
         """Do some work for several slots together; an error in it is the error of each.
 
-        When memory runs out, each half of them has its turn, at last every slot alone, and once
-        more when unused bases and features have left the device.
+        When memory runs out, once more when unused bases and features have left the device; then
+        each half of them has its turn, at last every slot alone.
         """
         try:
-            if len(names) == 1:
-                reports = self.residents.device_memory.attempt(lambda: work(names))
-            else:
-                reports = work(names)
+            reports = self.residents.device_memory.attempt(lambda: work(names))
         except Exception as error:
             failure = error.with_traceback(None)  # its frames hold what did not fit
         else:

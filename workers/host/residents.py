@@ -1,7 +1,6 @@
 """Residents of a host that all its trials share: data, bases, and what is derived from both."""
 
 from dataclasses import dataclass, field
-from functools import partial
 
 import torch
 
@@ -10,11 +9,12 @@ from workers.evaluation.scoring import Scoring
 from workers.families.base import Base
 from workers.families.prompts import PromptBuilder
 from workers.features.frozen import vision_is_frozen
-from workers.features.store import Store
+from workers.features.store import CPU_BYTES, Allowance, Store
 from workers.host import rungs
 from workers.memory import errors
 from workers.memory.device import DeviceMemory, Group, group_of
 from workers.memory.fit import Device
+from workers.memory.layers import DataExtent
 from workers.models.adapters import adapted_layers
 from workers.models.loading import load_base
 from workers.packing.eligible import why_not_packed
@@ -70,8 +70,11 @@ class Residents:
         self._packing = packing
         self.scoring = scoring
         self._groups: dict[Group, _SlotGroup] = {}
-        read = partial(errors.reading, device)
-        self.device_memory = DeviceMemory(share, read, self._make_room)
+        self._extents: dict[Data, DataExtent] = {}
+        on_gpu = share is not None and share.gpu
+        self._features = Allowance(int(share.features) if share and on_gpu else CPU_BYTES)
+        self._beside = Allowance(int(share.beside) if share and on_gpu else 0)
+        self.device_memory = DeviceMemory(share, lambda: self._features.total, self._make_room)
 
     def __len__(self) -> int:
         """Return how many bases are loaded."""
@@ -99,6 +102,24 @@ class Residents:
         base = self._group(recipe).base
         layers = adapted_layers(recipe.adapter, base)
         return why_not_packed(recipe, base.family, layers)
+
+    def count(self, name: str, recipe: Recipe) -> None:
+        """Count the memory of a trial that has got a slot."""
+        pack = None if self.why_not_packed(recipe) else (group_of(recipe), id(self.trainer(recipe)))
+        self.device_memory.open(name, recipe, pack, self.extent(recipe))
+
+    def extent(self, recipe: Recipe) -> DataExtent:
+        """Return the sizes of the recipe's data that memory depends on."""
+        if recipe.data not in self._extents:
+            splits = self.scoring.data_set(recipe).splits
+            questions = [own.question or "" for own in splits["train"]]
+            captions = [text for own in splits["train"] for text in own.captions]
+            self._extents[recipe.data] = DataExtent(
+                images=sum(map(len, splits.values())),
+                question=max(len(text.encode()) for text in questions),
+                caption=max(len(text.encode()) for text in captions),
+            )
+        return self._extents[recipe.data]
 
     def examples(self, recipe: Recipe) -> Examples:
         """Return the pairs that the recipe trains with."""
@@ -146,11 +167,13 @@ class Residents:
         if group not in self._groups:
             base = self.device_memory.attempt(lambda: load_base(*group, self._device))
             sequential = SequentialTrainer(base, self.device_memory)
-            self._groups[group] = _SlotGroup(sequential=sequential, store=Store.of(base))
+            self._groups[group] = _SlotGroup(
+                sequential=sequential, store=Store.of(base, self._features, self._beside)
+            )
         return self._groups[group]
 
     def _make_room(self) -> bool:
-        """Take off the device bases without slots and kept features, which go to disk.
+        """Take off the device what is only kept to save time: bases without slots, and features.
 
         Returns whether there was anything.
         """
@@ -159,7 +182,7 @@ class Residents:
             del self._groups[name]
             self.device_memory.forget(name)
         stores = (group.store for group in self._groups.values())
-        moved = [store.move_to_disk() for store in stores if store]
+        moved = [store.leave_device() for store in stores if store]
         errors.release()
         return bool(idle) or any(moved)
 

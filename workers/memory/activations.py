@@ -2,20 +2,20 @@
 
 Which tensors are kept was read off torch's saved tensors for each family: a frozen linear layer
 keeps none of its input, a norm its input, attention its queries, keys, values and output, an
-activation function its argument, and an adapter its own input in float32. Compared with
-measurements in benchmarks/memory.md. The bookkeeping of Korthikanti et al. 2022 ("Reducing
-Activation Recomputation in Large Transformer Models") is the same for models that train fully.
+activation function its argument, and an adapter its own input, in float32 where the trial is alone
+and as it came in a pack. Compared with measurements in benchmarks/memory.md. The bookkeeping of
+Korthikanti et al. 2022 ("Reducing Activation Recomputation in Large Transformer Models") is the
+same for models that train fully.
 """
 
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from workers import families
 from workers.memory.layers import Architecture, Block, Kind, LinearLayer, RowLengths
+from workers.memory.shared_terms import SharedTerms
 from workers.memory.weights import vocabulary
 from workers.models.checkpoint_files import CheckpointFiles
-from workers.recipe import Adapter, Evaluate, Recipe
+from workers.recipe import Evaluate, Recipe
 
 FLOAT32 = 4
 EAGER = frozenset({"git"})
@@ -79,42 +79,52 @@ def block_bytes(place: Place, how: Keeping) -> float:
     return place.tokens * per_token + read + scores
 
 
-def kept_bytes(recipe: Recipe, base: Architecture, row: RowLengths, how: Keeping) -> float:
+def kept_bytes(
+    recipe: Recipe, base: Architecture, row: RowLengths, how: Keeping, terms: SharedTerms
+) -> float:
     """Return the bytes that one row keeps between forward and backward, logits left out.
 
     Only blocks count that a gradient reaches: from the first one that is trained on. With
     activation checkpointing (Chen et al. 2016) each keeps its input alone, and its own activations
     come back one block at a time, see `working_bytes`.
     """
-    adapter, pattern = recipe.adapter, _pattern(recipe, base)
     # The final norm, and the outputs at the positions that are learned.
     last = base.towers[-1].blocks[-1]
     norm = how.element if last.centred else FLOAT32
     total: float = (row.read + row.learned) * last.width * norm
     total += row.learned * last.width * how.element
-    total += (row.image + row.learned) * _adapter_bytes(base.others, pattern, how, adapter)
+    # In a pack, too, the head keeps its input in float32.
+    total += (row.image + row.learned) * _terms_bytes(base.others, terms, how, shared=False)
     # Other trained modules and biases may lie before all blocks.
-    reached = adapter.bias == "all" or bool(adapter.trained_modules)
+    reached = recipe.adapter.bias == "all" or bool(recipe.adapter.trained_modules)
     for place in sequences(base, row):
         block = place.block
-        reached = reached or any(re.fullmatch(pattern, layer.path) for layer in block.layers)
+        reached = reached or any(layer.path in terms.paths for layer in block.layers)
         if reached and recipe.train.activation_checkpointing:
             total += block.width * place.tokens * how.element
         elif reached:
-            total += _with_adapters(place, pattern, how, adapter)
+            total += _with_terms(place, terms, how)
     return ALLOWANCE * total
 
 
-def working_bytes(recipe: Recipe, base: Architecture, row: RowLengths, how: Keeping) -> float:
+def working_bytes(
+    recipe: Recipe, base: Architecture, row: RowLengths, how: Keeping, terms: SharedTerms
+) -> float:
     """Return the bytes of one row that are alive for the length of one block.
 
     The gradients of the largest block's activations, which are as large as these; with
-    checkpointing the activations as well.
+    checkpointing the activations as well. In a pack also one layer's input and gradient in float32,
+    which backward makes again.
     """
-    pattern = _pattern(recipe, base)
-    places = sequences(base, row)
-    largest = max(_with_adapters(place, pattern, how, recipe.adapter) for place in places)
-    return largest * (2 if recipe.train.activation_checkpointing else 1)
+    places = list(sequences(base, row))
+    largest = max(_with_terms(place, terms, how) for place in places)
+    copied = [
+        FLOAT32 * (layer.inputs + layer.outputs) * place.tokens
+        for place in places
+        for layer in place.block.layers
+        if terms.packed and layer.path in terms.paths
+    ]
+    return largest * (2 if recipe.train.activation_checkpointing else 1) + max(copied, default=0)
 
 
 def generation_bytes(
@@ -159,32 +169,28 @@ def sequences(base: Architecture, row: RowLengths) -> Iterator[Place]:
             yield Place(block=block, kind=tower.kind, tokens=own[tower.kind], other=other)
 
 
-def _pattern(recipe: Recipe, base: Architecture) -> str:
-    family = families.get(base.files.model_type)
-    return families.target_pattern(family, recipe.adapter.targets)
-
-
-def _with_adapters(place: Place, pattern: str, how: Keeping, adapter: Adapter) -> float:
-    """Return the bytes that a block and its adapters keep of one row."""
+def _with_terms(place: Place, terms: SharedTerms, how: Keeping) -> float:
+    """Return the bytes that a block and its low-rank terms keep of one row."""
     layers = place.block.layers
     own = [layer for layer in layers if not layer.reads_other]
     other = [layer for layer in layers if layer.reads_other]
-    kept = place.tokens * _adapter_bytes(own, pattern, how, adapter)
-    kept += place.other * _adapter_bytes(other, pattern, how, adapter)
+    kept = place.tokens * _terms_bytes(own, terms, how, shared=terms.packed)
+    kept += place.other * _terms_bytes(other, terms, how, shared=terms.packed)
     return block_bytes(place, how) + kept
 
 
-def _adapter_bytes(
-    layers: Iterable[LinearLayer], pattern: str, how: Keeping, adapter: Adapter
+def _terms_bytes(
+    layers: Iterable[LinearLayer], terms: SharedTerms, how: Keeping, *, shared: bool
 ) -> int:
-    """Return the bytes that the adapters of some layers keep of one token.
+    """Return the bytes that the low-rank terms of some layers keep of one token.
 
-    B A x keeps x, dropped and in float32, for the gradient of A, and A x for that of B:
-    4 x (inputs + rank), and the mask of the dropout.
+    B A x keeps x for the gradient of A, and A x in float32 for that of B, and the mask of the
+    dropout. peft keeps x of each layer, dropped and in float32; a pack (`shared`) as it came, once
+    for all layers that read the same.
     """
-    mask = how.mask if adapter.dropout else 0
-    return sum(
-        FLOAT32 * (layer.inputs + adapter.rank) + mask * layer.inputs
-        for layer in layers
-        if re.fullmatch(pattern, layer.path)
-    )
+    adapted = [layer for layer in layers if layer.path in terms.paths]
+    mask = how.mask if terms.dropout else 0
+    kept = sum(FLOAT32 * terms.rank + mask * layer.inputs for layer in adapted)
+    if shared:
+        return kept + how.element * sum({layer.input: layer.inputs for layer in adapted}.values())
+    return kept + FLOAT32 * sum(layer.inputs for layer in adapted)

@@ -1,10 +1,9 @@
-"""Errors that mean "out of memory", and a process's own share of a GPU: kept to, read, released."""
-
-import gc
+"""Errors that mean "out of memory", and a process's own share of a GPU: kept to, and released."""
 
 import torch
+from accelerate.utils.memory import clear_device_cache
 
-from workers.memory.footprint import Reading
+from workers.memory.footprint import GPU_CONTEXT
 
 _SIGNS = ("DefaultCPUAllocator", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
 """In a plain RuntimeError: torch names its allocator when the machine's memory is full, cuBLAS and
@@ -24,22 +23,20 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def limit(share: float) -> None:
-    """Limit this process to its share of its GPU."""
+    """Limit this process to its share of its GPU: its tensors to what CUDA's context leaves."""
     if share < 1 and torch.cuda.is_available():
-        torch.cuda.set_per_process_memory_fraction(share)
+        whole = torch.cuda.get_device_properties(0).total_memory
+        torch.cuda.set_per_process_memory_fraction(tensor_share(share, whole))
+
+
+def tensor_share(share: float, whole: float) -> float:
+    """Return the share of a GPU with `whole` bytes for the tensors of a host that has `share`.
+
+    torch limits its tensors alone; beside them lies the context, one of each process.
+    """
+    return max(0.0, share - GPU_CONTEXT / whole)
 
 
 def release() -> None:
     """Give back the memory of models that nobody refers to any more."""
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-
-
-def reading(device: torch.device) -> Reading | None:
-    """Return what a GPU has held since `workers.measures.forget_peak_memory`; None for a CPU."""
-    if device.type != "cuda":
-        return None
-    return Reading(
-        peak=torch.cuda.max_memory_allocated(device), held=torch.cuda.memory_allocated(device)
-    )
+    clear_device_cache(garbage_collection=True)

@@ -5,19 +5,25 @@ is no such number: the resident size of a process holds what was freed, and neve
 nothing is corrected there.
 """
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from workers import families
+from workers.measures import MemoryReading
 from workers.memory import activations, weights
-from workers.memory.layers import Architecture, row_of
+from workers.memory.layers import Architecture, DataExtent, row_of
+from workers.memory.shared_terms import SharedTerms, most_rows
 from workers.recipe import Recipe
 
 GPU_CONTEXT = 0.8e9
 """Bytes of CUDA's context, its kernels and the work space of its libraries, outside of tensors."""
 CPU_CONTEXT = 0.9e9
 """Bytes of a process with torch, transformers, peft and MLflow, measured."""
-_LOGIT_BYTES = 8
-"""Bytes of each logit besides itself: log-softmax in float32, and its gradient."""
+LOGIT_BYTES, SMOOTHED_BYTES = 14, 26
+"""Bytes of each logit at the peak, which is in backward, without label smoothing and with it: in
+the base's precision, as log-softmax in float32, and the gradients of both. Smoothing reads them
+once more."""
 LEAST = 0.5
 """No correction goes below: what was measured so far may have had short captions only."""
 
@@ -29,7 +35,7 @@ class Footprint:
     base: float
     """The frozen weights."""
     adapter: float
-    """Trained weights, their gradients and AdamW's moments."""
+    """Trained weights, their gradients and AdamW's moments: of a trial, or a row of its arena."""
     activations: float
     """Kept by a step between forward and backward, and its largest block's gradients."""
     logits: float
@@ -38,11 +44,17 @@ class Footprint:
     """Keys and values of all beams while captions are written; a step does not run then."""
     context: float
     """The process's own."""
+    features: float = 0.0
+    """Kept features of images, which leave the device when memory runs out."""
+    copies: float = 0.0
+    """Of the weights of a pack, while captions are written."""
+    arenas: int = 0
+    """Arenas that several such trials would be spread over; 0 for trials that are not packed."""
 
     @property
     def total(self) -> float:
         """Bytes at the peak: training a step or writing captions, whichever takes more."""
-        return self.fixed + max(self.step, self.generation)
+        return self.fixed + self.features + max(self.step, self.generation + self.copies)
 
     @property
     def step(self) -> float:
@@ -51,16 +63,19 @@ class Footprint:
 
     @property
     def fixed(self) -> float:
-        """Bytes that are there between two steps, too; all but the context is exact."""
+        """Bytes that have to be there between two steps, too; all but the context is exact."""
         return self.base + self.adapter + self.context
 
     def times(self, slots: int) -> "Footprint":
         """Return that of a host with so many such trials in one forward.
 
-        Base and context are there once. Trials that reach a rung together write their captions
-        together, each for ``evaluate.batch_size`` images at a time.
+        Base, features and context are there once. An arena has rows in reserve. Trials that reach
+        a rung together write their captions together, each for ``evaluate.batch_size`` images at a
+        time.
         """
-        return replace(self, adapter=slots * self.adapter).scaled(slots, slots)
+        rows = most_rows(slots, min(slots, self.arenas)) if self.arenas else slots
+        whole = replace(self, adapter=rows * self.adapter, copies=slots * self.copies)
+        return whole.scaled(slots, slots)
 
     def scaled(self, training: float, writing: float) -> "Footprint":
         """Return it with all that is no weight multiplied: that of a step, that of captions."""
@@ -73,42 +88,58 @@ class Footprint:
 
 
 def estimate(
-    recipe: Recipe, base: Architecture, *, gpu: bool, rows: int | None = None
+    recipe: Recipe,
+    base: Architecture,
+    *,
+    gpu: bool,
+    rows: int | None = None,
+    terms: SharedTerms | None = None,
+    data: DataExtent | None = None,
 ) -> Footprint:
     """Return the footprint of a trial of `recipe` with `rows` in one forward.
 
-    None is ``train.batch_size``. Captions are written for ``evaluate.batch_size`` images.
+    None is ``train.batch_size``. `terms` are those of its pack, None of the trial alone; `data` is
+    known once it is read. Captions are written for ``evaluate.batch_size`` images.
     """
-    files, row = base.files, row_of(recipe, base.files)
+    files, row = base.files, row_of(recipe, base.files, data)
+    terms = terms or SharedTerms.alone(recipe, files)
     element = weights.element_bytes(recipe.model.dtype, gpu=gpu)
     how = activations.keeping(files, element, gpu=gpu)
     rows = recipe.train.batch_size if rows is None else rows
     # A quantized base is unpacked one matrix at a time.
     unpacked = 0 if recipe.quantization == "none" else weights.largest_matrix(files)
-    kept = activations.kept_bytes(recipe, base, row, how)
-    working = activations.working_bytes(recipe, base, row, how)
+    kept = activations.kept_bytes(recipe, base, row, how, terms)
+    working = activations.working_bytes(recipe, base, row, how, terms)
+    trained = terms.row_weights(files) if terms.packed else weights.trained_weights(recipe, files)
+    logit = SMOOTHED_BYTES if terms.smoothed else LOGIT_BYTES
     return Footprint(
         base=weights.base_bytes(files, recipe.quantization, recipe.model.dtype, gpu=gpu),
-        adapter=weights.trained_weights(recipe, files) * weights.TRAINED_BYTES,
+        adapter=trained * weights.TRAINED_BYTES,
         activations=rows * (kept + working),
-        logits=rows * row.learned * weights.vocabulary(files) * (element + _LOGIT_BYTES),
+        logits=rows * row.learned * weights.vocabulary(files) * logit,
         generation=activations.generation_bytes(recipe.evaluate, base, row, how),
         context=(GPU_CONTEXT if gpu else CPU_CONTEXT) + unpacked * element,
+        copies=trained * activations.FLOAT32 if terms.packed else 0.0,
+        arenas=int(terms.packed),
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Reading:
-    """Bytes of tensors on a GPU, while a step was taken or captions were written."""
+def feature_bytes(
+    recipe: Recipe, base: Architecture, *, gpu: bool, data: DataExtent | None
+) -> float:
+    """Return the bytes of the features of all images, of which a host may keep less.
 
-    peak: float
-    """Most at a time."""
-    held: float
-    """Bytes still there afterwards: weights, moments, kept features."""
-
-    def ratio(self, estimated: float) -> float | None:
-        """Return the bytes that came and went, by those that were estimated."""
-        return max(0.0, self.peak - self.held) / estimated if estimated else None
+    They are what the language model gets of an image. Infinite for data that is not read yet.
+    """
+    if not families.get(base.files.model_type).VISION_CHAIN:
+        return 0.0
+    if data is None:
+        return math.inf
+    width, element = (
+        base.towers[-1].blocks[0].width,
+        weights.element_bytes(recipe.model.dtype, gpu=gpu),
+    )
+    return data.images * row_of(recipe, base.files, data).image * width * element
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,13 +151,13 @@ class Correction:
     writing: float | None = None
     """Factor of captions."""
 
-    def after_step(self, estimated: float, reading: Reading) -> "Correction":
+    def after_step(self, estimated: float, reading: MemoryReading) -> "Correction":
         """Return it after one more step, of which `estimated` bytes were expected."""
-        return replace(self, training=_largest(self.training, reading.ratio(estimated)))
+        return replace(self, training=_largest(self.training, _ratio(reading, estimated)))
 
-    def after_captions(self, estimated: float, reading: Reading) -> "Correction":
+    def after_captions(self, estimated: float, reading: MemoryReading) -> "Correction":
         """Return it after one more batch of captions, see `after_step`."""
-        return replace(self, writing=_largest(self.writing, reading.ratio(estimated)))
+        return replace(self, writing=_largest(self.writing, _ratio(reading, estimated)))
 
     def of(self, estimated: Footprint) -> Footprint:
         """Return the corrected estimate; weights stay."""
@@ -140,6 +171,11 @@ def largest(corrections: Iterable[Correction]) -> Correction:
     every = list(corrections)
     training = _largest(*(each.training for each in every))
     return Correction(training=training, writing=_largest(*(each.writing for each in every)))
+
+
+def _ratio(reading: MemoryReading, estimated: float) -> float | None:
+    """Return the bytes that came and went, by those that were estimated."""
+    return max(0.0, reading.peak - reading.held) / estimated if estimated else None
 
 
 def _largest(*ratios: float | None) -> float | None:

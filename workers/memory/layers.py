@@ -25,12 +25,18 @@ PICTURE = 640 * 640
 TEMPLATE_TOKENS = 24
 """Tokens of a chat template with its system prompt, or of the tokens around a prompt."""
 LETTERS_PER_TOKEN = 3
+"""UTF-8 bytes of a text for each of its tokens, on the small side."""
 QUESTION_TOKENS = 20
+TARGET_TOKENS: Mapping[str, int] = {"captioning": 64, "vqa": 32}
+"""Tokens of the longest caption or answer of data that is not read yet, unless
+``evaluate.max_new_tokens`` is more."""
 
 _BLOCK = re.compile(r"(?P<tower>.+?)\.(?P<index>\d+)\.(?P<rest>.+)\.weight")
 _QUERY = re.compile(r".*\b(query|q_proj|q|qkv|qkv_proj)")
 _KEY = re.compile(r".*\b(key|k_proj|k)")
 _KEY_OR_VALUE = re.compile(r".*\b(key|value|k_proj|v_proj|k|v)")
+_LEADS_IN = re.compile(r"(query|key|value|[qkv](_proj)?|gate_proj|up_proj|wi_\d)")
+"""Layers of one folder that read the same tensor; all others have an input of their own."""
 _ATTENTION = re.compile(r".*att", re.IGNORECASE)
 _CROSS = re.compile(r".*(cross_?att|EncDecAttention)", re.IGNORECASE)
 _PYTHON_GELU = re.compile(r".*DenseReluDense\.wi_\d")
@@ -44,6 +50,12 @@ class LinearLayer:
     path: str
     inputs: int
     outputs: int
+
+    @property
+    def input(self) -> str:
+        """A name for its input: that of queries, keys and values is one tensor, as of a gate."""
+        folder, _, name = self.path.rpartition(".")
+        return f"{folder} {self.reads_other}" if _LEADS_IN.fullmatch(name) else self.path
 
     @property
     def is_cross(self) -> bool:
@@ -219,21 +231,40 @@ class RowLengths:
         return self.image + self.prompt
 
 
-def row_of(recipe: Recipe, files: CheckpointFiles) -> RowLengths:
-    """Return the lengths that are expected of a recipe's rows.
+@dataclass(frozen=True, kw_only=True)
+class DataExtent:
+    """Sizes of a data set that memory depends on, known once it is read."""
 
-    What only the data could tell is assumed, on the large side; docs/memory.md has the list.
+    images: int
+    question: int
+    """UTF-8 bytes of the longest question; 0 where there are none."""
+    caption: int
+    """The same of the captions or answers that are learned."""
+
+
+def row_of(recipe: Recipe, files: CheckpointFiles, data: DataExtent | None = None) -> RowLengths:
+    """Return the lengths that are expected of a recipe's longest rows.
+
+    What only the data could tell is assumed while they are not read, on the large side;
+    docs/memory.md has the list. No target is longer than the model's positions.
     """
     vision, text = vision_tokens(files), recipe.prompt.text
     if text is None:
         text = families.get(files.model_type).PROMPTS.get(recipe.task, "")
     letters = len(text) + len(recipe.prompt.system or "")
     question = QUESTION_TOKENS if recipe.task == "vqa" else 0
+    learned = max(TARGET_TOKENS[recipe.task], recipe.evaluate.max_new_tokens)
+    if data is not None:
+        question = math.ceil(data.question / LETTERS_PER_TOKEN) if recipe.task == "vqa" else 0
+        learned = math.ceil(data.caption / LETTERS_PER_TOKEN) + 1  # the end of text
+    prompt = TEMPLATE_TOKENS + question + math.ceil(letters / LETTERS_PER_TOKEN)
+    config = files.config.get("text_config") or files.config
+    positions = config.get("max_position_embeddings")
     return RowLengths(
         vision=vision,
         image=image_tokens(files.shapes, vision),
-        prompt=TEMPLATE_TOKENS + question + math.ceil(letters / LETTERS_PER_TOKEN),
-        learned=recipe.evaluate.max_new_tokens,
+        prompt=prompt,
+        learned=min(learned, positions) if positions else learned,
     )
 
 

@@ -75,13 +75,14 @@ def from_config(folder: Path) -> CheckpointFiles:
     """Return what the checkpoint of the config in `folder` holds, without its weights' files.
 
     Names are those of the loaded model's modules. Takes a second or two, for it imports torch.
+    Weights alone are left empty: some models compute with their buffers while they are made.
     """
-    import torch
+    from accelerate import init_empty_weights
     from transformers import AutoConfig, AutoModelForImageTextToText
 
     with own_code.refused(folder):
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-    with torch.device("meta"):
+    with init_empty_weights():
         model = AutoModelForImageTextToText.from_config(config, trust_remote_code=False)
     shapes = {name: tuple(weight.shape) for name, weight in model.named_parameters()}
     return CheckpointFiles(

@@ -8,7 +8,7 @@ step their optimizers when they have seen their own batch, each in its own time.
 """
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -18,9 +18,10 @@ from workers.encoding import collation
 from workers.encoding.collation import to_device
 from workers.evaluation.evaluator import Evaluator
 from workers.families.base import Base
-from workers.measures import shared
+from workers.measures import MemoryReading, read_memory, shared
 from workers.memory import errors
 from workers.memory.device import DeviceMemory
+from workers.memory.limits import Limits
 from workers.packing.arena import Arena, Matrices, PackLayout
 from workers.packing.dropout import DropoutLayout
 from workers.packing.epoch import Epoch, SlotExamples
@@ -151,10 +152,8 @@ class Pack:
         """The slots that train."""
         self._lingering: list[TrainedEpoch] = []
         """Slots that have done their epoch and wait, see `LINGER`."""
-        self.max_rows: int | None = None
-        """Most rows of a slot in one pass since memory ran out; None where it did not."""
-        self.max_slots: int | None = None
-        """The same for slots in one pass."""
+        self.limits = Limits(self._memory)
+        """Slots in one pass and rows of each since memory ran out."""
         self._micro_steps = 0
         self._unread: list[tuple[list[tuple[Epoch, int]], torch.Tensor]] = []
         """Of each micro-step whose losses (slots,) are not read yet: the slots' optimizer steps."""
@@ -182,7 +181,6 @@ class Pack:
         """Close a slot, also in the middle of an epoch; the others are not affected."""
         self.drop(name)
         self._slots.evict(name)
-        self.max_rows = self.max_slots = None  # the one that left may have been what did not fit
 
     def begin(self, name: str, examples: Examples) -> None:
         """Begin the next epoch of a slot, with the next step."""
@@ -197,27 +195,27 @@ class Pack:
     def step(self) -> list[TrainedEpoch]:
         """Do one micro-step of all that train; return the slots whose epoch has ended."""
         if self._epochs:
-            with shared([epoch.meter for epoch in self._epochs.values()]):
-                ended = self._micro_step()
+            with shared([epoch.meter for epoch in self._epochs.values()]) as memory:
+                ended = self._micro_step(memory)
             self._lingering += [epoch.trained() for epoch in ended]
         if any(epoch.left < LINGER for epoch in self._epochs.values()):
             return []
         reached, self._lingering = self._lingering, []
         return reached
 
-    def _micro_step(self) -> list[Epoch]:
-        """Do one micro-step and return the epochs that ended in it.
+    def _micro_step(self, memory: Callable[[], MemoryReading | None]) -> list[Epoch]:
+        """Do one micro-step and return the epochs that ended in it; `memory` reads the device's.
 
         When memory runs out, the optimizer steps in flight begin again, with fewer rows or slots at
         a time from then on; what does not even fit alone ends with that error.
         """
         # Where not all fit, those that are furthest behind.
         behind = sorted(self._epochs.values(), key=lambda epoch: -epoch.left)
-        chosen = {epoch.slot.name for epoch in behind[: self.max_slots]}
+        chosen = {epoch.slot.name for epoch in behind[: self.limits.trials]}
         names = self._slots.in_rows(chosen)
         epochs = [self._epochs[name] for name in names]
         wanted = max(epoch.slot.recipe.train.batch_size for epoch in epochs)
-        most = self.max_rows or self._memory.rows(names, wanted)
+        most = self.limits.rows_of(names, wanted)
         size = micro_batch([epoch.remaining for epoch in epochs], most)
         training, taken, ended = [], [], []
         for epoch in epochs:
@@ -236,16 +234,15 @@ class Pack:
                 raise
             failure = error.with_traceback(None)  # its frames hold what did not fit
         else:
-            self._memory.trained([epoch.slot.name for epoch in training], size)
+            self.limits.fitted()
+            self._memory.trained([epoch.slot.name for epoch in training], size, memory())
             return ended + self._stepped(training, losses)
         ended += self._read_losses()
         training = [epoch for epoch in training if epoch not in ended]
         for epoch in training:
             epoch.rewind()
-        smaller = self._memory.retreat(len(training), size)
-        if smaller is None:
-            return ended + [self._failed(epoch, failure) for epoch in training]
-        self.max_slots, self.max_rows = smaller
+        if not self.limits.retreat(len(training), size):
+            ended += [self._failed(epoch, failure) for epoch in training]
         return ended
 
     def _losses(
@@ -324,7 +321,8 @@ class Pack:
             seconds: list[float] = []
             with self._model.carrying(self._slots.copied(some)) as model:
                 several = evaluator.predict(model, beams, seconds, copies=len(some))
-            self._memory.wrote(some, beams, len(evaluator.samples))
+            reading = read_memory(self._base.device)
+            self._memory.wrote(some, beams, len(evaluator.samples), reading)
             written += [Written(predictions=each, seconds=seconds) for each in several]
         return written
 

@@ -16,9 +16,10 @@ import torch
 
 from workers.evaluation.evaluator import Evaluator
 from workers.families.base import Base
-from workers.measures import Meter, shared
+from workers.measures import Meter, read_memory, shared
 from workers.memory import errors
 from workers.memory.device import DeviceMemory
+from workers.memory.limits import Limits
 from workers.models.adapters import AdaptedBase, read_weights
 from workers.recipe import Recipe
 from workers.report import Prediction
@@ -103,8 +104,7 @@ class SequentialTrainer:
     def __init__(self, base: Base, device_memory: DeviceMemory | None = None) -> None:
         self.adapted = AdaptedBase(base)
         self._memory = device_memory or DeviceMemory()
-        self._rows: dict[str, int] = {}
-        """Rows in a forward of slots that ran out of memory."""
+        self._limits: dict[str, Limits] = {}
         self._slots: dict[str, Slot] = {}
         self._turns: list[_OpenEpoch] = []
         self._steps = 0
@@ -124,20 +124,20 @@ class SequentialTrainer:
     def admit(self, name: str, recipe: Recipe) -> Slot:
         """Open a slot for a new trial; the seed decides its weights."""
         self._slots[name] = Slot(name, recipe, self.adapted)
+        self._limits[name] = Limits(self._memory)
         return self._slots[name]
 
     def evict(self, name: str) -> None:
         """Close a slot, also in the middle of an epoch; nothing of it stays."""
         self.drop(name)
-        self._rows.pop(name, None)
-        del self._slots[name]
+        del self._slots[name], self._limits[name]
         self.adapted.detach(name)
 
     def begin(self, name: str, examples: Examples) -> None:
         """Begin the next epoch of a slot."""
         slot = self._slots[name]
-        planned = self._memory.rows([name], slot.recipe.train.batch_size)
-        self._turns.append(_OpenEpoch(slot, examples, self._rows.get(name, planned)))
+        rows = self._limits[name].rows_of([name], slot.recipe.train.batch_size)
+        self._turns.append(_OpenEpoch(slot, examples, rows))
 
     def drop(self, name: str) -> None:
         """Forget what is left of a slot's epoch; nothing for one that is not being trained."""
@@ -165,22 +165,22 @@ class SequentialTrainer:
 
     def _take_step(self, turn: _OpenEpoch) -> Exception | None:
         """Take a slot's next step, or make its next try smaller; return why it cannot continue."""
-        slot = turn.slot
+        slot, limits = turn.slot, self._limits[turn.slot.name]
         try:
-            with shared([turn.meter]), slot.turn():
+            with shared([turn.meter]) as memory, slot.turn():
                 turn.unread.append(next(turn.steps))
         except Exception as error:
             if isinstance(error, OptimizerError) or not errors.is_out_of_memory(error):
                 return error
             failure = error.with_traceback(None)  # its frames hold what did not fit
         else:
-            self._memory.trained([slot.name], turn.rows)
+            limits.fitted()
+            self._memory.trained([slot.name], turn.rows, memory())
             return None
         slot.optimizer.zero_grad(set_to_none=True)
-        smaller = self._memory.retreat(1, turn.rows)
-        if smaller is None:
+        if not limits.retreat(1, turn.rows):
             return failure
-        turn.rows = self._rows[slot.name] = smaller[1]
+        turn.rows = min(turn.rows, limits.rows or turn.rows)
         turn.resume()
         return None
 
@@ -190,7 +190,8 @@ class SequentialTrainer:
         for name in names:
             seconds: list[float] = []
             (predictions,) = evaluator.predict(self._slots[name].activate(), beams, seconds)
-            self._memory.wrote([name], beams, len(evaluator.samples))
+            reading = read_memory(self.adapted.base.device)
+            self._memory.wrote([name], beams, len(evaluator.samples), reading)
             written.append(Written(predictions=predictions, seconds=seconds))
         return written
 

@@ -1,10 +1,12 @@
+import os
 from types import SimpleNamespace
 
 import pynvml
 import pytest
 
-from sweeps.capacity import device
-from sweeps.capacity.device import cards, machine_bytes, memory_of
+from sweeps.capacity.device import cards, machine_bytes, memory_of, name_slices, usable
+from sweeps.capacity.layout import layout, local_gpus
+from sweeps.capacity.table import device_of
 
 
 @pytest.mark.parametrize(
@@ -38,18 +40,75 @@ def test_without_a_driver_there_is_no_card(monkeypatch):
     assert cards() == []
 
 
-def test_cards_have_names_and_bytes(monkeypatch):
-    names = ["NVIDIA H100", "NVIDIA A10"]
-    driver = {
+@pytest.fixture
+def driver(monkeypatch):
+    """NVIDIA's driver of a machine with an undivided A10 and an H100 of two slices."""
+    gib = {0: 22, 1: 80, (1, 0): 10, (1, 2): 40}
+
+    def part(whole, number):
+        if (whole, number) not in gib:
+            raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_FOUND)
+        return whole, number
+
+    def mig_mode(whole):
+        if whole == 0:
+            raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
+        return [pynvml.NVML_DEVICE_MIG_ENABLE, pynvml.NVML_DEVICE_MIG_ENABLE]
+
+    uuids = {0: "GPU-aa10", 1: "GPU-bb20", (1, 0): "MIG-cc30", (1, 2): "MIG-dd40"}
+    answers = {
         "Init": lambda: None,
-        "DeviceGetCount": lambda: len(names),
+        "DeviceGetCount": lambda: 2,
         "DeviceGetHandleByIndex": lambda index: index,
-        "DeviceGetName": names.__getitem__,
-        "DeviceGetMemoryInfo": lambda index: SimpleNamespace(total=[80 * 2**30, 22 * 2**30][index]),
+        "DeviceGetUUID": uuids.__getitem__,
+        "DeviceGetName": lambda handle: f"card {handle}",
+        "DeviceGetMemoryInfo": lambda handle: SimpleNamespace(total=gib[handle] * 2**30),
+        "DeviceGetMigMode": mig_mode,
+        "DeviceGetMaxMigDeviceCount": lambda whole: 7,
+        "DeviceGetMigDeviceHandleByIndex": part,
     }
-    for name, answer in driver.items():
+    for name, answer in answers.items():
         monkeypatch.setattr(pynvml, f"nvml{name}", answer)
-    assert cards() == [
-        device.Card(name="NVIDIA H100", bytes=80 * 2**30),
-        device.Card(name="NVIDIA A10", bytes=22 * 2**30),
-    ]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # so that it is put back
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+
+
+def test_a_divided_gpu_is_its_slices(driver):
+    found = [(card.uuid, card.bytes / 2**30, card.is_slice) for card in cards()]
+    assert found == [("GPU-aa10", 22, False), ("MIG-cc30", 10, True), ("MIG-dd40", 40, True)]
+    assert local_gpus() == 3
+
+
+@pytest.mark.parametrize(
+    ("visible", "uuids"),
+    [
+        ("", []),
+        ("-1", []),
+        ("0", ["GPU-aa10"]),
+        ("1", ["MIG-cc30"]),  # of a divided GPU CUDA takes the first slice
+        ("MIG-dd40,GPU-aa", ["MIG-dd40", "GPU-aa10"]),
+        ("MIG-GPU-bb20/1/0,MIG-GPU-bb20/2/0", ["MIG-cc30", "MIG-dd40"]),
+        ("0,5,MIG-cc30", ["GPU-aa10"]),  # up to the first that is none
+    ],
+)
+def test_what_is_visible_can_be_used(driver, visible, uuids, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert [card.uuid for card in usable(cards())] == uuids
+    assert local_gpus() == len(uuids)
+
+
+def test_hosts_get_slices_of_their_own(driver, monkeypatch):
+    name_slices()
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "GPU-aa10,MIG-cc30,MIG-dd40"
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-dd40")
+    name_slices()
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "MIG-dd40"
+
+
+def test_a_plan_counts_slices_and_shares_as_what_they_are(driver, monkeypatch):
+    plan = layout("auto", "auto", cpus=8, gpus=local_gpus(), gpus_per_host=0.5)
+    assert plan.hosts == 6
+    assert device_of(plan).bytes == 0.5 * 10 * 2**30
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-dd40")
+    assert device_of(plan).bytes == 0.5 * 40 * 2**30
+    assert device_of(plan, 24e9).bytes == 12e9

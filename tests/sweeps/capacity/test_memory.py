@@ -8,8 +8,9 @@ from sweeps.capacity import memory
 from sweeps.capacity.memory import Bases, Needs, auto_slots, capacity, corners, hosts_that_fit
 from sweeps.spec.load import parse
 from workers.files import cache
-from workers.memory.fit import Device
+from workers.memory.fit import FEATURES_SHARE, USABLE, Device
 from workers.memory.footprint import CPU_CONTEXT, Correction
+from workers.memory.layers import DataExtent
 from workers.memory.weights import TRAINED_BYTES, base_bytes
 from workers.models import checkpoint_files
 
@@ -19,6 +20,11 @@ search: {space: {
   quantization: {choice: [none, nf4]}, adapter.rank: {choice: [4, 64]},
   train.batch_size: {choice: [2, 16]}, train.learning_rate: {log_uniform: [1e-5, 1e-3]}}}
 """
+
+
+def size_for(one, slots):
+    """Return the bytes of a GPU that holds so many trials, and just so much in kept features."""
+    return (one.times(slots).total - one.features) / (USABLE - FEATURES_SHARE)
 
 
 @pytest.fixture(scope="module")
@@ -108,11 +114,11 @@ def test_hosts_of_a_machine_without_gpus_share_its_slots(hosts, slots, why, base
 
 def test_memory_decides_where_it_is_short(base, sweep):
     one = capacity(sweep(), base, GPU).one
-    short = Device(gpu=True, bytes=one.times(5).total / 0.9 + 1)
+    short = Device(gpu=True, bytes=size_for(one, 5) + 1)
     found = capacity(sweep(), base, short)
     assert (found.slots, found.micro_batch) == (5, 16)
     assert found.why.startswith("as many as fit in 90% of ")
-    tight = replace(short, bytes=one.total / 0.9 - 1)
+    tight = replace(short, bytes=size_for(one, 1) - 1)
     assert capacity(sweep(), base, tight).micro_batch == 8
 
 
@@ -163,7 +169,7 @@ def test_every_base_of_the_space_counts(two_bases, untrained_base, base, sweep):
     largest, _ = max(taken, key=lambda name: taken[name].total - taken[name].base)
     assert found.largest.model.base == largest
     single = next(one for name, one in taken.items() if name[0] == largest)
-    assert replace(found.one, base=0) == replace(single, base=0)
+    assert replace(found.one, base=0, arenas=1) == replace(single, base=0)
     need = Needs(several, Bases(there))
     assert need({"model.base": other}) != need({"model.base": own})
     assert need({"model.base": own}) == Needs(sweep(), base)({})
@@ -182,7 +188,7 @@ def test_a_base_without_the_wanted_targets_is_left_aside(two_bases):
 
 def test_what_was_measured_decides_on_slots_and_needs(base, sweep):
     one = capacity(sweep(), base, GPU).one
-    short = Device(gpu=True, bytes=one.times(5).total / 0.9 + 1)
+    short = Device(gpu=True, bytes=size_for(one, 5) + 1)
     assert capacity(sweep(), base, short).slots == 5
     assert capacity(sweep(), base, short, Correction(training=2.0)).slots < 5
     assert capacity(sweep(), base, short, Correction(writing=9.0)).slots < 5
@@ -221,3 +227,44 @@ def test_a_number_in_the_file_is_not_questioned(untrained_base):
 
 def test_a_base_that_is_not_here_may_be_of_any_size(tmp_path):
     assert hosts_that_fit(sweep_of(tmp_path / "away"), 1e12) is None
+
+
+WIDE = """
+search: {trials: 40, space: {
+  adapter.targets: {choice: [text, vision]}, adapter.rank: {choice: [4, 20]}}}
+"""
+
+
+def test_adapters_of_a_pack_have_its_largest_rank_and_all_its_layers(files, base, sweep):
+    found = capacity(sweep(WIDE), base, GPU)
+    # With pixels and with features one pack each, and each with its own layers.
+    rows = [files.adapter_weights(name, 24) * TRAINED_BYTES for name in ("text", "vision")]
+    assert (found.one.adapter, found.one.arenas) == (max(rows), 2)
+    alone = capacity(sweep(f"{WIDE}resources: {{packing: off}}"), base, GPU).one
+    exact = [files.adapter_weights(name, 20) * TRAINED_BYTES for name in ("text", "vision")]
+    assert (alone.adapter, alone.arenas) == (max(exact), 0)
+    both = "search: {space: {adapter.targets: {choice: [text, text_all]}}}"
+    one = capacity(sweep(both), base, GPU).one
+    assert one.adapter == files.adapter_weights("text_all", 16) * TRAINED_BYTES
+    assert one.times(3).adapter == 4 * one.adapter
+
+
+def test_a_host_on_a_gpu_sets_room_aside_for_features(base, sweep):
+    assert capacity(sweep(), base, GPU).one.features == GPU.bytes / 16
+    assert capacity(sweep(), base, replace(GPU, gpu=False)).one.features == 0
+
+
+def test_smoothed_labels_take_more(base, sweep):
+    space = "search: {space: {train.label_smoothing: {choice: [0.0, 0.1]}}}"
+    plain, smoothed = (capacity(sweep(more), base, GPU).one for more in ("", space))
+    assert smoothed.logits == pytest.approx(plain.logits * 26 / 14)
+
+
+def test_data_that_is_read_decides_in_place_of_what_was_assumed(files, base, sweep):
+    assumed = capacity(sweep(), base, GPU).one
+    for caption, more in ((3, False), (3000, True)):
+        data = DataExtent(images=1, question=0, caption=caption)
+        known = Bases({(sweep().model.base, None): files}, data)
+        assert (capacity(sweep(), known, GPU).one.logits > assumed.logits) == more
+        assert (Needs(sweep(), known)({}) > Needs(sweep(), base)({})) == more
+        assert capacity(sweep(), known, GPU).one.features < assumed.features  # of a single image

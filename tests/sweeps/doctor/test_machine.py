@@ -84,7 +84,11 @@ def test_results_that_are_yet_to_be_made(tmp_path):
 @pytest.fixture
 def two_gpus(monkeypatch):
     """A machine whose driver names two GPUs."""
-    found = [Card(name="NVIDIA H100", bytes=80 * 2**30), Card(name="NVIDIA A10", bytes=22 * 2**30)]
+    sizes = {"NVIDIA H100": 80, "NVIDIA A10": 22}
+    found = [
+        Card(name=name, bytes=size * 2**30, uuid=f"GPU-{index}", gpu=f"GPU-{index}", index=index)
+        for index, (name, size) in enumerate(sizes.items())
+    ]
     monkeypatch.setattr(machine, "cards", lambda: found)
 
 

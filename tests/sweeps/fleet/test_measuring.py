@@ -4,6 +4,7 @@ import time
 
 import pytest
 import ray
+import torch
 
 from sweeps.capacity import memory
 from sweeps.capacity.memory import Bases, capacity
@@ -14,8 +15,11 @@ from sweeps.host import actor
 from sweeps.host.context import SweepContext
 from sweeps.results.folder import SweepFolder
 from sweeps.spec.load import parse
+from workers.evaluation.scoring import Scoring
+from workers.host.residents import Residents
+from workers.measures import MemoryReading
 from workers.memory.fit import USABLE, Device
-from workers.memory.footprint import Correction, Reading
+from workers.memory.footprint import Correction
 
 pytestmark = pytest.mark.slow
 
@@ -38,7 +42,9 @@ def sweep(untrained_base):
 
 @pytest.fixture
 def known(sweep):
-    return Bases(memory.local_files(sweep))
+    """The base and the data, as the host knows them."""
+    residents = Residents(torch.device("cpu"), Scoring(), packing=True)
+    return Bases(memory.local_files(sweep), residents.extent(sweep.recipe))
 
 
 @pytest.fixture
@@ -67,8 +73,8 @@ def hosts(context, gpu, monkeypatch):
             memory = self._host.residents.device_memory
             memory.open("trial", self._context.sweep.recipe)
             expected = memory._open["trial"].expected.step
-            memory._read = lambda: Reading(peak=1e6 + factor * expected, held=1e6)
-            memory.trained(["trial"], 1)
+            reading = MemoryReading(peak=1e6 + factor * expected, held=1e6)
+            memory.trained(["trial"], 1, reading)
             memory.close("trial")
 
     monkeypatch.setattr(actor, "HostActor", Measured)

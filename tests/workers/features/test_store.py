@@ -5,7 +5,7 @@ import os
 import pytest
 import torch
 
-from workers.features.store import FeatureFiles, Store, encoder_digest, image_digest
+from workers.features.store import Allowance, FeatureFiles, Store, encoder_digest, image_digest
 from workers.models.loading import load_base
 from workers.recipe import Model
 
@@ -22,7 +22,7 @@ def base(checkpoints):
 
 
 def test_what_does_not_fit_in_memory_is_on_disk(base, tmp_path):
-    store = Store(base, 500, FeatureFiles(tmp_path / "f" / "git", 10**6))
+    store = Store(base, Allowance(500), FeatureFiles(tmp_path / "f" / "git", 10**6))
     for value in range(3):
         store.put(str(value), features(value))
     assert [path.stem for path in (tmp_path / "f" / "git").iterdir() if path.stem != "0"] == [
@@ -32,6 +32,43 @@ def test_what_does_not_fit_in_memory_is_on_disk(base, tmp_path):
         found = store.get(str(value))
         assert all(torch.equal(found[name], own) for name, own in features(value).items())
     assert store.get("3") is None
+
+
+def test_what_does_not_fit_beside_a_gpu_is_in_the_machines_memory_and_only_then_on_disk(
+    base, tmp_path
+):
+    files, device, beside = (
+        FeatureFiles(tmp_path / "f" / "git", 10**6),
+        Allowance(500),
+        Allowance(500),
+    )
+    store = Store(base, device, files, beside)
+    for value in range(2):
+        store.put(str(value), features(value))
+    assert not list(tmp_path.rglob("*.safetensors"))
+    store.put("2", features(2))
+    assert [path.stem for path in tmp_path.rglob("*.safetensors")] == ["2"]
+    for value in range(3):
+        assert torch.equal(store.get(str(value))[KEY], features(value)[KEY])
+
+
+def test_the_stores_of_a_host_share_what_it_may_keep_and_leave_it_for_good(base, tmp_path):
+    device, beside = Allowance(1000), Allowance(0)
+    one, other = (
+        Store(base, device, FeatureFiles(tmp_path / "f" / name, 10**6), beside) for name in "ab"
+    )
+    one.put("0", features(0))
+    other.put("1", features(1))
+    other.put("2", features(2))  # no room
+    assert device.used == 816
+    assert [path.stem for path in tmp_path.rglob("*.safetensors")] == ["2"]
+    assert one.leave_device()
+    assert other.leave_device()
+    assert not one.leave_device()
+    assert (device.total, device.used) == (0, 0)
+    one.put("3", features(3))
+    assert {path.stem for path in tmp_path.rglob("*.safetensors")} == set("0123")
+    assert torch.equal(one.get("0")[KEY], features(0)[KEY])
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])

@@ -345,7 +345,7 @@ def test_a_trial_on_features_is_one_on_pixels(recipe, monkeypatch):
         return [baseline, *(host.advance("one") for _ in range(3))]
 
     features = reports()
-    monkeypatch.setattr(Store, "of", lambda base: None)
+    monkeypatch.setattr(Store, "of", lambda *given: None)
     for one, other in zip(features, reports(), strict=True):
         assert metrics(one) == pytest.approx(metrics(other), rel=1e-5)
         assert one.predictions == other.predictions

@@ -5,6 +5,8 @@ import torch
 
 from workers.evaluation.scoring import Scoring
 from workers.host.residents import Residents
+from workers.memory.fit import Device
+from workers.memory.layers import DataExtent
 from workers.packing.pack import Pack
 from workers.recipe import Data, Model, Recipe
 
@@ -51,6 +53,22 @@ def test_what_nobody_uses_leaves_the_device(residents, recipe, tmp_path, monkeyp
     with pytest.raises(RuntimeError):  # there is nothing left to take away
         residents.device_memory.attempt(failing_once())
     assert residents.trainer(other).admit("two", other)  # its base is loaded once more
+
+
+def test_trials_are_counted_by_their_pack_and_the_longest_caption(recipe):
+    share = Device(gpu=False, bytes=1e12)
+    residents = Residents(torch.device("cpu"), Scoring(), packing=True, share=share)
+    dora = recipe.with_point({"adapter.variant": "dora"})
+    for name, own in {"one": recipe, "two": recipe, "alone": dora}.items():
+        residents.count(name, own)
+    opened = residents.device_memory._open
+    assert opened["one"].pack == opened["two"].pack
+    assert (opened["one"].pack is None, opened["alone"].pack) == (False, None)
+    splits = residents.scoring.data_set(recipe).splits
+    longest = max(len(text) for own in splits["train"] for text in own.captions)
+    images = sum(map(len, splits.values()))
+    assert opened["one"].data == DataExtent(images=images, question=0, caption=longest)
+    residents.close()
 
 
 def failing_once():

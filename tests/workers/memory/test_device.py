@@ -3,10 +3,12 @@
 import pytest
 import torch
 
+from workers.measures import MemoryReading
 from workers.memory.device import DeviceMemory, group_of
 from workers.memory.fit import USABLE, Device
-from workers.memory.footprint import Correction, Reading, estimate
-from workers.memory.layers import Architecture
+from workers.memory.footprint import Correction, estimate
+from workers.memory.layers import Architecture, DataExtent
+from workers.memory.weights import TRAINED_BYTES
 from workers.models import checkpoint_files
 
 
@@ -24,12 +26,10 @@ def one(recipe):
 
 @pytest.fixture
 def make(recipe):
-    """Return a function: bytes of a GPU, readings, names -> its memory with such trials open."""
+    """Return a function: bytes of a GPU, names -> its memory with such trials open."""
 
-    def made(size, readings=(), names=("one",)):
-        left = iter(readings)
-        device = Device(gpu=True, bytes=size / USABLE)
-        found = DeviceMemory(device, lambda: next(left, None))
+    def made(size, names=("one",)):
+        found = DeviceMemory(Device(gpu=True, bytes=size / USABLE))
         for name in names:
             found.open(name, recipe)
         return found
@@ -38,7 +38,7 @@ def make(recipe):
 
 
 def took(passing):
-    return Reading(peak=1e9 + passing, held=1e9)
+    return MemoryReading(peak=1e9 + passing, held=1e9)
 
 
 def test_as_many_rows_as_fit_beside_all_slots(make, one):
@@ -73,42 +73,42 @@ def test_nothing_is_limited_where_nothing_is_known(recipe):
 
 
 def test_a_step_that_took_more_makes_the_next_ones_smaller(make, one):
-    known = make(one.fixed + 8 * one.step + 1, [took(12 * one.step), took(4 * one.step)])
+    known = make(one.fixed + 8 * one.step + 1)
     assert known.rows(["one"], 8) == 8
-    known.trained(["one"], 8)
+    known.trained(["one"], 8, took(12 * one.step))
     assert known.correction.training == pytest.approx(1.5)
     assert known.rows(["one"], 8) == 4
-    known.trained(["one"], 8)  # shorter captions
+    known.trained(["one"], 8, took(4 * one.step))  # shorter captions
     assert known.rows(["one"], 8) == 4
 
 
 def test_a_step_that_took_less_lets_more_rows_in(make, one):
-    known = make(one.fixed + 4 * one.step + 1, [took(2.4 * one.step)])
+    known = make(one.fixed + 4 * one.step + 1)
     assert known.rows(["one"], 8) == 4
-    known.trained(["one"], 4)
+    known.trained(["one"], 4, took(2.4 * one.step))
     assert known.correction.training == pytest.approx(0.6)
     assert known.rows(["one"], 8) == 4
-    known = make(one.fixed + 5 * one.step + 1, [took(2.4 * one.step)])
-    known.trained(["one"], 4)
+    known = make(one.fixed + 5 * one.step + 1)
+    known.trained(["one"], 4, took(2.4 * one.step))
     assert known.rows(["one"], 8) == 8
 
 
 def test_captions_count_by_their_images_their_beams_and_who_writes_them(make, one):
     both = ("one", "two")
-    readings = [took(one.generation), took(2 * one.generation), took(one.generation)]
-    known = make(1e9, readings, both)
-    known.wrote(["one"], beams=2, images=500)  # in batches of evaluate.batch_size
+    known = make(1e9, both)
+    # In batches of evaluate.batch_size.
+    known.wrote(["one"], beams=2, images=500, reading=took(one.generation))
     assert known.correction == Correction(writing=pytest.approx(1.0))
-    known.wrote(both, beams=2, images=500)
+    known.wrote(both, beams=2, images=500, reading=took(2 * one.generation))
     assert known.correction == Correction(writing=pytest.approx(1.0))
-    known.wrote(both, beams=1, images=8)
+    known.wrote(both, beams=1, images=8, reading=took(one.generation))
     assert known.correction == Correction(writing=pytest.approx(2.0))
 
 
 def test_without_a_reading_nothing_is_corrected(make):
     known = make(1e9)
-    known.trained(["one"], 8)
-    known.wrote(["one"], beams=1, images=8)
+    known.trained(["one"], 8, None)
+    known.wrote(["one"], beams=1, images=8, reading=None)
     assert known.correction == Correction()
 
 
@@ -146,20 +146,64 @@ def test_a_base_without_a_family_of_its_own_is_estimated_too(llava, recipe):
     assert known.correction == Correction()
 
 
-def test_rows_are_halved_before_trials_are_parted_and_room_is_made_last():
-    asked = []
-    memory = DeviceMemory(make_room=lambda: asked.append("room") or len(asked) == 1)
-    tries = [(3, 5)]
-    while smaller := memory.retreat(*tries[-1]):
-        tries.append(smaller)
-    assert tries == [(3, 5), (3, 2), (3, 1), (2, 1), (1, 1), (1, 1)]
-    assert asked == ["room", "room"]
+def test_an_arena_has_the_rank_and_the_layers_of_its_widest_slot_and_rows_in_reserve(recipe, one):
+    files = checkpoint_files.find(recipe.model.base, None)
+    small, wide, narrow = (
+        recipe.with_point({"adapter.targets": name, "adapter.rank": rank})
+        for name, rank in (("text", 4), ("vision", 20), ("text", 8))
+    )
+
+    def held(*open_trials):
+        """Return the bytes of adapters that leave room for just one row."""
+        known = DeviceMemory(Device(gpu=True, bytes=1e12))
+        for number, (name, own) in enumerate(open_trials):
+            known.open(str(number), own, pack=name)
+        return known._adapter_bytes()
+
+    row = TRAINED_BYTES * (files.adapter_weights("text", 24) + files.adapter_weights("vision", 24))
+    assert held(("p", small)) == TRAINED_BYTES * files.adapter_weights("text", 8)
+    assert held(("p", small), ("p", wide)) == 2 * row
+    assert held(("p", small), ("p", wide), ("p", narrow)) == 4 * row  # its capacity
+    alone = TRAINED_BYTES * files.adapter_weights("text", 8)
+    assert held(("p", small), ("p", wide), (None, narrow)) == 2 * row + alone
+    assert held(("p", small), ("q", narrow)) == 2 * alone
 
 
-def test_each_try_is_smaller_until_one_trial_with_one_row_is_left():
-    memory = DeviceMemory(make_room=lambda: False)
-    for current in ((16, 64), (7, 1), (1, 9)):
-        while smaller := memory.retreat(*current):
-            assert smaller[0] * smaller[1] < current[0] * current[1]
-            current = smaller
-        assert current == (1, 1)
+def test_an_arena_narrows_only_when_it_is_empty(recipe):
+    known = DeviceMemory(Device(gpu=True, bytes=1e12))
+    for name, rank in (("small", 8), ("wide", 64), ("third", 8)):
+        known.open(name, recipe.with_point({"adapter.rank": rank}), pack="p")
+    whole = known._adapter_bytes()
+    known.close("wide")
+    assert known._adapter_bytes() == whole
+    known.close("small")
+    known.close("third")
+    assert known._adapter_bytes() == 0
+    known.open("small", recipe.with_point({"adapter.rank": 8}), pack="p")
+    assert known._adapter_bytes() == whole / 4 / 8  # a row, of an eighth of the rank
+
+
+def test_features_that_may_be_kept_take_room_as_far_as_there_are_images(recipe, one):
+    room = one.fixed + 8 * one.step + 1
+    device, few = Device(gpu=True, bytes=room / USABLE), DataExtent(images=1, question=0, caption=9)
+    allowed = [one.step]
+    known = DeviceMemory(device, features=lambda: allowed[-1])
+    known.open("one", recipe)
+    assert known.rows(["one"], 8) == 4  # of data that is not known all may be kept
+    allowed.append(0)  # they have left the device
+    assert known.rows(["one"], 8) == 8
+    known = DeviceMemory(device, features=lambda: one.step)
+    known.open("one", recipe, data=few)
+    assert known.rows(["one"], 8) == 8
+
+
+def test_the_longest_caption_of_the_data_counts_once_it_is_known(recipe, one):
+    device = Device(gpu=True, bytes=(one.fixed + 8 * one.step + 1) / USABLE)
+    found = []
+    for caption in (9, 3 * 64, 3 * 640):
+        known = DeviceMemory(device)
+        data = DataExtent(images=1, question=0, caption=caption)
+        known.open("one", recipe.with_point({"evaluate.max_new_tokens": 4}), data=data)
+        found.append(known.rows(["one"], 8))
+    assert found[0] == 8
+    assert found[0] > found[1] > found[2]

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from workers.memory.errors import is_out_of_memory
+from workers.memory.errors import is_out_of_memory, tensor_share
+from workers.memory.footprint import GPU_CONTEXT
 
 
 def raised(work):
@@ -32,3 +33,9 @@ def test_other_errors_are_none():
     assert not is_out_of_memory(raised(lambda: torch.zeros(2) @ torch.zeros(3)))
     assert not is_out_of_memory(ValueError("loss is nan"))
     assert not is_out_of_memory(RuntimeError("this ran out of memory of its youth"))
+
+
+def test_hosts_that_share_a_gpu_fit_on_it_with_their_contexts():
+    whole = 24e9
+    assert 2 * (tensor_share(0.5, whole) * whole + GPU_CONTEXT) == pytest.approx(whole)
+    assert tensor_share(0.01, whole) == 0.0

@@ -56,3 +56,28 @@ def test_what_a_trial_needs_at_least_is_one_row():
     one = replace(ONE, activations=15, logits=3, generation=60)
     assert fit.least(one, evaluated=16) == pytest.approx(58 + 18 / fit.UPPER)
     assert fit.least(one, evaluated=2) == pytest.approx(58 + 30 / fit.UPPER)
+
+
+def test_features_count_while_there_is_room_and_not_in_what_is_needed_at_least():
+    keeping = replace(ONE, features=10)
+    assert keeping.total == ONE.total + 10
+    assert keeping.times(3).features == 10
+    assert fit.least(keeping, evaluated=16) == fit.least(ONE, evaluated=16)
+    assert micro_batch(lambda rows: replace(keeping, activations=5 * rows), 4, gpu(90)) == 2
+    assert micro_batch(lambda rows: replace(ONE, activations=5 * rows), 4, gpu(90)) == 4
+    assert gpu(160).features == 10
+    assert Device(gpu=False, bytes=160).features == 0
+
+
+def test_slots_of_a_pack_take_the_rows_of_its_arena():
+    packed = replace(ONE, arenas=1)
+    assert [packed.times(slots).adapter for slots in (1, 3, 5)] == [2, 8, 16]
+    assert replace(ONE, arenas=2).times(10).adapter == 32  # five in each
+
+
+def test_a_pack_copies_its_weights_to_write_captions():
+    copying = replace(ONE, copies=3)
+    assert copying.total == ONE.total  # a step takes more
+    assert replace(copying, generation=30).times(2).total == 56 + 2 * (2 + 30 + 3)
+    least = fit.least(replace(copying, activations=0), evaluated=1)
+    assert least == pytest.approx(58 + 4 / fit.UPPER + 3)

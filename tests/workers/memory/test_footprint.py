@@ -2,13 +2,14 @@
 
 import pytest
 
-from workers.memory.footprint import LEAST, Correction, Footprint, Reading, largest
+from workers.measures import MemoryReading
+from workers.memory.footprint import LEAST, Correction, Footprint, largest
 
 HOST = Footprint(base=100, adapter=20, activations=30, logits=10, generation=25, context=7)
 
 
 def read(passing, held=120):
-    return Reading(peak=held + passing, held=held)
+    return MemoryReading(peak=held + passing, held=held)
 
 
 def test_without_a_reading_the_estimate_stands():
@@ -35,8 +36,9 @@ def test_steps_and_captions_are_corrected_apart():
 
 def test_what_stays_is_no_part_of_what_a_step_takes():
     """Moments that the first step makes, and features that are kept from then on."""
-    assert read(40, held=10_000).ratio(1.0) == 40
-    assert Reading(peak=90, held=100).ratio(1.0) == 0  # kept by the very last thing that it did
+    assert Correction().after_step(1.0, read(40, held=10_000)).training == 40
+    # Kept by the very last thing that it did.
+    assert Correction().after_step(1.0, MemoryReading(peak=90, held=100)).training == 0
 
 
 @pytest.mark.parametrize("passing", [0, 1, 20])

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from workers.memory import errors as memory
+from workers.memory import limits
 from workers.memory.device import DeviceMemory
 from workers.models.loading import load_base
 from workers.packing.pack import Pack
@@ -14,6 +15,8 @@ POINTS = {
     "two": {"train.batch_size": 3, "adapter.rank": 20},
     "three": {"train.batch_size": 2, "train.accumulate": 2, "train.seed": 1},
 }
+
+MOST_ROWS = 4
 
 
 @pytest.fixture(scope="module")
@@ -78,39 +81,46 @@ def undisturbed(train):
 def test_a_pack_that_does_not_fit_learns_the_same_in_smaller_steps(train, undisturbed, most, slots):
     pack, losses, errors = train(lambda names, size: len(names) * size > most)
     assert (losses, errors) == (undisturbed, {})
-    assert pack.max_rows * slots <= most
-    assert pack.max_slots == slots
+    assert (pack.limits.rows or MOST_ROWS) * slots <= most
+    assert (pack.limits.trials or len(POINTS)) == slots
 
 
 def test_what_never_fits_ends_with_that_error_and_the_others_go_on(train, undisturbed):
-    pack, losses, errors = train(lambda names, size: "two" in names)
+    room = DeviceMemory()
+    pack, losses, errors = train(lambda names, size: "two" in names, room)
     assert losses == {**undisturbed, "two": []}
     assert errors.keys() == {"two"}
     assert memory.is_out_of_memory(errors["two"])
-    pack.evict("two")
-    assert (pack.max_rows, pack.max_slots) == (None, None)
+    assert (pack.limits.rows, pack.limits.trials) == (1, 1)
+    room.close("two")
+    assert (pack.limits.rows, pack.limits.trials) == (None, None)
 
 
-def test_before_a_trial_is_given_up_what_nobody_uses_leaves_the_device(train, undisturbed):
-    crowd = ["a base", "features"]
+def test_what_is_only_kept_to_save_time_leaves_before_anything_becomes_smaller(train, undisturbed):
+    crowd, tries = ["a base", "features"], []
 
     def make_room():
+        tries.append(tuple(crowd))
         crowd.clear()
-        return True
+        return bool(tries[-1])
 
     room = DeviceMemory(make_room=make_room)
-    pack, losses, errors = train(lambda names, size: crowd or len(names) * size > 1, room)
-    assert (losses, errors, crowd) == (undisturbed, {}, [])
-    assert (pack.max_rows, pack.max_slots) == (1, 1)
+    pack, losses, errors = train(lambda names, size: bool(crowd), room)
+    assert (losses, errors, tries) == (undisturbed, {}, [("a base", "features")])
+    assert (pack.limits.rows, pack.limits.trials) == (None, None)
 
 
-def test_room_is_made_only_where_nothing_smaller_is_left(train):
-    asked = []
-    room = DeviceMemory(make_room=lambda: asked.append("room") or False)
-    train(lambda names, size: len(names) * size > 1, room)
-    assert asked == []
-    _, _, errors = train(lambda names, size: "two" in names, room)
-    assert (errors.keys(), asked) == ({"two"}, ["room"])
+def test_a_pack_grows_again_while_all_trials_stay(train, undisturbed, monkeypatch):
+    monkeypatch.setattr(limits, "PATIENCE", 2)
+    sizes = []
+
+    def full_at_first(names, size):
+        sizes.append(size)
+        return len(sizes) < 3
+
+    _, losses, errors = train(full_at_first)
+    assert (losses, errors) == (undisturbed, {})
+    assert (sizes[:3], max(sizes[3:])) == ([MOST_ROWS, 2, 1], MOST_ROWS)
 
 
 def test_a_pack_begins_with_the_rows_that_are_expected_to_fit(train, undisturbed):
@@ -120,4 +130,4 @@ def test_a_pack_begins_with_the_rows_that_are_expected_to_fit(train, undisturbed
 
     pack, losses, errors = train(lambda names, size: size > 2, Two())
     assert (losses, errors) == (undisturbed, {})
-    assert (pack.max_rows, pack.max_slots) == (None, None)  # memory never ran out
+    assert (pack.limits.rows, pack.limits.trials) == (None, None)  # memory never ran out

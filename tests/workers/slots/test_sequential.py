@@ -9,7 +9,7 @@ import torch
 from benchmarks.pretend_gpu import CPU, CUDA, PretendGpu
 from workers import data
 from workers.host.host import Host
-from workers.memory import errors
+from workers.memory import errors, limits
 from workers.models.loading import load_base
 from workers.slots.sequential import SequentialTrainer
 from workers.training import loop
@@ -82,8 +82,8 @@ def test_rows_are_halved_at_the_same_effective_batch(host, recipe, cramped):
     undisturbed = trained(host, recipe)
     tried = cramped(lambda rows: rows <= 2)
     assert losses(trained(host, recipe)) == undisturbed
-    assert tried[:3] == [6, 3, 1]
-    assert set(tried[2:]) == {1}  # what is known not to fit is not tried again
+    assert tried[:4] == [6, 6, 3, 1]  # first the kept features leave
+    assert set(tried[3:]) == {1}  # what is known not to fit is not tried again soon
 
 
 def test_the_next_trial_begins_with_all_its_rows(host, recipe, cramped):
@@ -102,14 +102,23 @@ def test_a_trial_begins_with_the_rows_that_are_expected_to_fit(host, recipe, cra
     assert set(tried) == {2}
 
 
-def test_before_a_trial_is_given_up_what_nobody_uses_leaves_the_device(host, recipe, cramped):
+def test_before_steps_become_smaller_what_nobody_uses_leaves_the_device(host, recipe, cramped):
     undisturbed = trained(host, recipe)
     trained(host, recipe.with_point({"model.dtype": "bfloat16"}), "other")
     residents = host.residents
     tried = cramped(lambda rows: len(residents) == 1)
     assert losses(trained(host, recipe)) == undisturbed
-    assert tried[:3] == [6, 3, 1]
+    assert set(tried) == {6}
     assert len(residents) == 1
+
+
+def test_rows_return_with_a_later_epoch_of_the_same_trial(host, recipe, cramped, monkeypatch):
+    monkeypatch.setattr(limits, "PATIENCE", 2)
+    once = iter([False, False])
+    tried = cramped(lambda rows: next(once, True))
+    trained(host, recipe)
+    assert tried[:3] == [6, 6, 3]
+    assert 6 in tried[3:]
 
 
 def test_what_does_not_fit_with_one_row_ends_with_that_error(host, recipe, cramped):
@@ -121,8 +130,8 @@ def test_what_does_not_fit_with_one_row_ends_with_that_error(host, recipe, cramp
         done += host.step()
     (ended,) = done
     assert errors.is_out_of_memory(ended.error)
-    # The features that it has kept so far leave with the last try.
-    assert tried == [6, 3, 1, 1]
+    # First the features leave that it has kept so far.
+    assert tried == [6, 6, 3, 1]
 
 
 def test_a_step_of_the_optimizer_is_not_taken_twice(host, recipe, monkeypatch):
