@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from workers.encoding import collation
+from workers.evaluation import decoding
 from workers.families.base import Base, Encoded
 from workers.families.prompts import Prompt
 from workers.features.images import Images
@@ -33,6 +34,7 @@ def generate(
         num_beams=beams,
         max_new_tokens=max_new_tokens,
         do_sample=False,
+        custom_generate=decoding.greedy if beams == 1 and decoding.SUPPORTED else None,
     )
     return collation.decode(base, inputs, output)
 

@@ -1,0 +1,110 @@
+"""Greedy decoding that never waits for the device while it writes.
+
+A GPU works on what it was told some time ago; to ask it after each token whether all texts have
+ended, as the loop of transformers does, stops the host until the GPU has caught up, and then the
+GPU until the host has prepared the next token. Here the answer is copied to the host behind the
+token, and read when it is there: a few tokens may be written in vain, and are cut off.
+"""
+
+import inspect
+from typing import Any
+
+import torch
+from transformers import GenerationMixin
+from transformers.cache_utils import DynamicLayer, EncoderDecoderCache
+
+
+_PREPARE = inspect.signature(GenerationMixin.prepare_inputs_for_generation)
+SUPPORTED = "next_sequence_length" in _PREPARE.parameters
+"""Whether `greedy` can prepare a model's inputs; versions of transformers before that cannot."""
+
+
+def greedy(
+    model: Any,
+    input_ids: torch.Tensor,
+    logits_processor: Any,
+    stopping_criteria: Any,
+    generation_config: Any,
+    **kwargs: Any,
+) -> torch.Tensor:
+    """Return `input_ids` (rows, tokens) with the most likely tokens behind them.
+
+    For `generate`, as its ``custom_generate``: it prepares the arguments, and the tokens are those
+    of its own greedy search. A text that has ended is filled up with padding.
+    """
+    rows, prompt = input_ids.shape
+    room = generation_config.max_length - prompt
+    _preallocate(kwargs.get("past_key_values"), room)
+    padding = _padding(generation_config)
+    ended = torch.zeros(rows, dtype=torch.bool, device=input_ids.device)
+    in_vain = torch.zeros((), dtype=torch.long, device=input_ids.device)
+    # Once true it stays true, so it does not matter which of the copies under way is read.
+    all_ended = torch.zeros((), dtype=torch.bool, pin_memory=input_ids.is_cuda)
+    for step in range(room):
+        inputs = model.prepare_inputs_for_generation(
+            input_ids,
+            next_sequence_length=1 if step and kwargs["use_cache"] else None,
+            is_first_iteration=step == 0,
+            **kwargs,
+        )
+        outputs = model(**inputs, return_dict=True)
+        kwargs = model._update_model_kwargs_for_generation(
+            outputs, kwargs, is_encoder_decoder=model.config.is_encoder_decoder
+        )
+        scores = logits_processor(input_ids, outputs.logits[:, -1].float())
+        tokens = scores.argmax(dim=-1).masked_fill(ended, padding)
+        del inputs, outputs, scores  # before the next forward: those of a prompt are large
+        input_ids = torch.cat([input_ids, tokens[:, None]], dim=-1)
+        ended |= stopping_criteria(input_ids, None)
+        ends = ended.all()
+        in_vain += ends
+        all_ended.copy_(ends, non_blocking=True)
+        if all_ended:
+            break
+    return input_ids[:, : input_ids.shape[1] + 1 - int(in_vain)]
+
+
+class PreallocatedLayer(DynamicLayer):
+    """Keys and values of one layer, with room for all tokens to come.
+
+    A dynamic layer copies all that it has for each token.
+    """
+
+    def __init__(self, room: int) -> None:
+        super().__init__()
+        self._room = room
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Add keys and values (rows, heads, tokens, width); return all so far."""
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+            self._all_keys, self._all_values = self._with_room(key_states), self._with_room(value_states)
+        start, new = self.get_seq_length(), key_states.shape[-2]
+        self._all_keys.narrow(-2, start, new).copy_(key_states)
+        self._all_values.narrow(-2, start, new).copy_(value_states)
+        self.keys = self._all_keys.narrow(-2, 0, start + new)
+        self.values = self._all_values.narrow(-2, 0, start + new)
+        return self.keys, self.values
+
+    def _with_room(self, states: torch.Tensor) -> torch.Tensor:
+        *front, tokens, width = states.shape
+        return states.new_empty((*front, tokens + self._room, width))
+
+
+def _preallocate(cache: Any, room: int) -> None:
+    """Give the layers of a new cache room for so many tokens behind the prompt."""
+    if isinstance(cache, EncoderDecoderCache):
+        cache = cache.self_attention_cache
+    for number, layer in enumerate(getattr(cache, "layers", ())):
+        if type(layer) is DynamicLayer:
+            cache.layers[number] = PreallocatedLayer(room)
+
+
+def _padding(config: Any) -> int:
+    """Return the token that `generate` fills texts up with that have ended."""
+    ends = config.eos_token_id
+    first = ends[0] if isinstance(ends, list) else ends
+    found = (token for token in (config.pad_token_id, first) if token is not None)
+    return int(next(found, 0))
