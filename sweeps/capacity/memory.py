@@ -132,7 +132,7 @@ def capacity(
         family = families.get(base.files.model_type)
         layers = adapted_paths(recipe.adapter, base.files)
         reasons.append(why_not_packed(recipe, family, layers, "cuda" if device.gpu else "cpu"))
-        least.append(fit.least(expected(recipe, base, 1), recipe.evaluate.batch_size))
+        least.append(fit.least(expected(recipe, base, 1), recipe.evaluate.usual_batch))
     slots, why = _slots(sweep, at(rows), device, reasons)
     return Capacity(
         largest=largest,
@@ -207,7 +207,7 @@ class Needs:
         recipe, footprint = self._known[key]
         if footprint is None:
             return 0.0
-        return fit.least(self._measured().of(footprint), recipe.evaluate.batch_size)
+        return fit.least(self._measured().of(footprint), recipe.evaluate.usual_batch)
 
     def refusal(self, point: Point, most: float) -> str | None:
         """Return why a point fits on no GPU if the largest has `most` bytes; None if it fits."""

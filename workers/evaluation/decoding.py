@@ -13,7 +13,6 @@ import torch
 from transformers import GenerationMixin
 from transformers.cache_utils import DynamicLayer, EncoderDecoderCache
 
-
 _PREPARE = inspect.signature(GenerationMixin.prepare_inputs_for_generation)
 SUPPORTED = "next_sequence_length" in _PREPARE.parameters
 """Whether `greedy` can prepare a model's inputs; versions of transformers before that cannot."""
@@ -80,7 +79,10 @@ class PreallocatedLayer(DynamicLayer):
         """Add keys and values (rows, heads, tokens, width); return all so far."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
-            self._all_keys, self._all_values = self._with_room(key_states), self._with_room(value_states)
+            self._all_keys, self._all_values = (
+                self._with_room(key_states),
+                self._with_room(value_states),
+            )
         start, new = self.get_seq_length(), key_states.shape[-2]
         self._all_keys.narrow(-2, start, new).copy_(key_states)
         self._all_values.narrow(-2, start, new).copy_(value_states)

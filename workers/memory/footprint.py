@@ -58,7 +58,7 @@ class Footprint:
         """Return that of a host with so many such trials in one forward.
 
         Base and context are there once. Trials that reach a rung together write their captions
-        together, each for ``evaluate.batch_size`` images at a time.
+        together, each for a usual batch of images at a time.
         """
         return replace(self, adapter=slots * self.adapter).scaled(slots, slots)
 
@@ -77,7 +77,7 @@ def estimate(
 ) -> Footprint:
     """Return the footprint of a trial of `recipe` with `rows` in one forward.
 
-    None is ``train.batch_size``. Captions are written for ``evaluate.batch_size`` images.
+    None is ``train.batch_size``. Captions are written for a usual batch of images.
     """
     files, row = base.files, row_of(recipe, base.files)
     element = weights.element_bytes(recipe.model.dtype, gpu=gpu)

@@ -296,10 +296,11 @@ class Pack:
         """
         written: list[Written] = []
         for some in self._sharing(names):
-            seconds: list[float] = []
+            seconds: list[list[float]] = []
+            at_once = self._memory.captions(some, beams, len(evaluator.samples))
             with self._model.carrying(self._slots.copied_segments(some)) as model:
-                several = evaluator.predict(model, beams, seconds, copies=len(some))
-            self._memory.wrote(some, beams, len(evaluator.samples))
+                several = evaluator.predict(model, beams, seconds, len(some), at_once)
+            self._memory.wrote(some, beams, max(map(len, seconds)))
             written += [Written(predictions=each, seconds=seconds) for each in several]
         return written
 
@@ -327,8 +328,9 @@ class Pack:
         for some in self._sharing(list(folders)):
             layers = {name: self._slots[name].fresh.layers for name in some}
             saved = {name: saved_matrices(folders[name], own) for name, own in layers.items()}
+            at_once = self._memory.captions(some, beams, len(evaluator.samples))
             with self._model.carrying(self._slots.copied_segments(some, saved)) as model:
-                written += evaluator.predict(model, beams, copies=len(saved))
+                written += evaluator.predict(model, beams, copies=len(saved), at_once=at_once)
         return written
 
     def _sharing(self, names: Sequence[str]) -> list[Sequence[str]]:

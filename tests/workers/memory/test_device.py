@@ -97,9 +97,9 @@ def test_captions_count_by_their_images_their_beams_and_who_writes_them(make, on
     both = ("one", "two")
     readings = [took(one.generation), took(2 * one.generation), took(one.generation)]
     known = make(1e9, readings, both)
-    known.wrote(["one"], beams=2, images=500)  # in batches of evaluate.batch_size
+    known.wrote(["one"], beams=2, images=16)
     assert known.correction == Correction(writing=pytest.approx(1.0))
-    known.wrote(both, beams=2, images=500)
+    known.wrote(both, beams=2, images=16)
     assert known.correction == Correction(writing=pytest.approx(1.0))
     known.wrote(both, beams=1, images=8)
     assert known.correction == Correction(writing=pytest.approx(2.0))
