@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from transformers import GenerationMixin
-from transformers.cache_utils import DynamicLayer, EncoderDecoderCache
+from transformers.cache_utils import Cache, DynamicLayer, EncoderDecoderCache
 
 _PREPARE = inspect.signature(GenerationMixin.prepare_inputs_for_generation)
 SUPPORTED = "next_sequence_length" in _PREPARE.parameters
@@ -33,7 +33,13 @@ def greedy(
     """
     rows, prompt = input_ids.shape
     room = generation_config.max_length - prompt
-    _preallocate(kwargs.get("past_key_values"), room)
+    # Its name differs between versions of transformers.
+    cache = next((value for value in kwargs.values() if isinstance(value, Cache)), None)
+    if cache is not None:
+        _preallocate(cache, room)
+    read = kwargs.get("attention_mask") if model.config.is_encoder_decoder else None
+    if read is not None and read.all():
+        kwargs["attention_mask"] = None  # else each token asks the device whether it is all ones
     padding = _padding(generation_config)
     ended = torch.zeros(rows, dtype=torch.bool, device=input_ids.device)
     in_vain = torch.zeros((), dtype=torch.long, device=input_ids.device)
@@ -50,6 +56,8 @@ def greedy(
         kwargs = model._update_model_kwargs_for_generation(
             outputs, kwargs, is_encoder_decoder=model.config.is_encoder_decoder
         )
+        if cache is not None and step == 0:
+            _prepare_masks(cache, kwargs.get("attention_mask"))
         scores = logits_processor(input_ids, outputs.logits[:, -1].float())
         tokens = scores.argmax(dim=-1).masked_fill(ended, padding)
         del inputs, outputs, scores  # before the next forward: those of a prompt are large
@@ -63,11 +71,13 @@ def greedy(
     return input_ids[:, : input_ids.shape[1] + 1 - int(in_vain)]
 
 
-class PreallocatedLayer(DynamicLayer):
+class PreallocatedLayer(DynamicLayer):  # type: ignore[misc]
     """Keys and values of one layer, with room for all tokens to come.
 
     A dynamic layer copies all that it has for each token.
     """
+
+    is_initialized: bool
 
     def __init__(self, room: int) -> None:
         super().__init__()
@@ -77,13 +87,12 @@ class PreallocatedLayer(DynamicLayer):
         self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Add keys and values (rows, heads, tokens, width); return all so far."""
-        if not self.is_initialized:
-            self.lazy_initialization(key_states, value_states)
-            self._all_keys, self._all_values = (
-                self._with_room(key_states),
-                self._with_room(value_states),
-            )
         start, new = self.get_seq_length(), key_states.shape[-2]
+        if not self.is_initialized:
+            self.dtype, self.device = key_states.dtype, key_states.device
+            self.is_initialized = True
+            self._all_keys = self._with_room(key_states)
+            self._all_values = self._with_room(value_states)
         self._all_keys.narrow(-2, start, new).copy_(key_states)
         self._all_values.narrow(-2, start, new).copy_(value_states)
         self.keys = self._all_keys.narrow(-2, 0, start + new)
@@ -95,13 +104,25 @@ class PreallocatedLayer(DynamicLayer):
         return states.new_empty((*front, tokens + self._room, width))
 
 
-def _preallocate(cache: Any, room: int) -> None:
+def _preallocate(cache: Cache, room: int) -> None:
     """Give the layers of a new cache room for so many tokens behind the prompt."""
     if isinstance(cache, EncoderDecoderCache):
         cache = cache.self_attention_cache
-    for number, layer in enumerate(getattr(cache, "layers", ())):
+    for number, layer in enumerate(cache.layers):
         if type(layer) is DynamicLayer:
             cache.layers[number] = PreallocatedLayer(room)
+
+
+def _prepare_masks(cache: Cache, mask: torch.Tensor | None) -> None:
+    """Have the masks of padded prompts prepared before the model is called, as for a static cache.
+
+    Otherwise the model asks the device for each token whether anything is masked. Not where the
+    cache has tokens that the mask (rows, tokens) has not, as with GIT's images.
+    """
+    covered = mask is not None and cache.get_seq_length() + 1 == mask.shape[-1]
+    if covered and not isinstance(cache, EncoderDecoderCache):
+        for layer in cache.layers:
+            layer.is_compileable = True
 
 
 def _padding(config: Any) -> int:
