@@ -1,4 +1,4 @@
-"""Greedy decoding writes the tokens of transformers' own loop, and does not wait to know the end."""
+"""Greedy decoding writes the tokens of transformers' own loop, and never waits to know the end."""
 
 from collections import Counter
 
