@@ -1,4 +1,4 @@
-"""Batches of captions: their order, their prompts' lengths, and what happens when one is too big."""
+"""Batches of captions: their order, their prompts, and one that memory has no room for."""
 
 from dataclasses import replace
 
