@@ -54,9 +54,12 @@ class Evaluator:
         """Write a caption or an answer for every image, with each adapter that `model` carries.
 
         `at_once` are the images in a batch that fit, from `DeviceMemory.captions`; None where that
-        is not known. `seconds` is as in `workers.evaluation.generation.texts`.
+        is not known. Where the rows of a batch change each other's outputs, it has a usual batch of
+        them all the same. `seconds` is as in `workers.evaluation.generation.texts`.
         """
-        size = at_once or self._evaluate.usual_batch
+        size = self._evaluate.usual_batch
+        if at_once is not None and not self._base.scores_in_turns:
+            size = at_once
         written = texts(
             self._base,
             model,
