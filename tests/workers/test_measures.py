@@ -22,9 +22,7 @@ def test_the_first_batch_warms_up():
 
 
 def test_nothing_is_said_of_captions_that_were_not_written():
-    assert measures.times(training=2.0, writing=[]) == {
-        "measured/seconds_per_epoch": 2.0
-    }
+    assert measures.times(training=2.0, writing=[]) == {"measured/seconds_per_epoch": 2.0}
 
 
 def test_pieces_add_up_also_one_that_raises_and_the_highest_peak_stays(monkeypatch):

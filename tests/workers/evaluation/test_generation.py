@@ -13,10 +13,13 @@ from workers.features.images import Pixels
 from workers.models.loading import load_base
 from workers.recipe import Data, Evaluate, Model, PromptText
 
+BUILDER = PromptBuilder(task="vqa", prompt=PromptText(text="{question}"))
+
 
 @pytest.fixture(scope="module")
-def base(checkpoints):
-    return load_base(Model(base=str(checkpoints("git"))), "none", torch.device("cpu"))
+def base(request, checkpoints):
+    folder = checkpoints(getattr(request, "param", "git"))
+    return load_base(Model(base=str(folder)), "none", torch.device("cpu"))
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +50,7 @@ class Watched:
 @pytest.fixture
 def write(base, samples):
     """Return a function: model, arguments of `texts` -> the texts."""
-    builder = PromptBuilder(task="vqa", prompt=PromptText(text="{question}"))
-    prompts = [builder.build(base.family, sample.question, sample.id) for sample in samples]
+    prompts = [BUILDER.build(base.family, sample.question, sample.id) for sample in samples]
 
     def run(model, **options):
         given = {"beams": 1, "batch_size": 100, "max_new_tokens": 4, **options}
@@ -81,11 +83,10 @@ def test_batches_take_another_order_and_texts_come_in_their_own(base, write):
 
 def test_on_a_gpu_prompts_of_similar_length_share_a_batch(base, samples):
     pretend = pytest.importorskip("benchmarks.pretend_gpu")
-    builder = PromptBuilder(task="vqa", prompt=PromptText(text="{question}"))
     model, evaluate = Watched(base.model), Evaluate(max_new_tokens=4)
 
     def captions(base):
-        evaluator = Evaluator(base, samples, None, evaluate, builder)
+        evaluator = Evaluator(base, samples, None, evaluate, BUILDER)
         (written,) = evaluator.predict(model, 1, at_once=3)
         return [prediction.caption for prediction in written]
 
@@ -96,3 +97,18 @@ def test_on_a_gpu_prompts_of_similar_length_share_a_batch(base, samples):
         base.model.to(gpu.device)
         assert captions(replace(base, device=gpu.device)) == expected
     assert [mask.shape[1] for mask in model.masks] == [28, 10, 4]
+
+
+@pytest.mark.parametrize("base", ["git", "blip2-opt", "qwen2_5_vl", "paligemma"], indirect=True)
+def test_a_gpu_is_not_waited_for_after_each_token(base, samples):
+    pretend = pytest.importorskip("benchmarks.pretend_gpu")
+    waits = []
+    with pretend.PretendGpu() as gpu:
+        base.model.to(gpu.device)
+        on_gpu = replace(base, device=gpu.device)
+        for tokens in (2, 6):
+            evaluate = Evaluate(max_new_tokens=tokens)
+            gpu.forget()
+            Evaluator(on_gpu, samples[:2], None, evaluate, BUILDER).predict(base.model, 1)
+            waits.append(gpu.waits.total())
+    assert waits[0] == waits[1]
