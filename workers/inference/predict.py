@@ -18,7 +18,7 @@ from workers.recipe import Evaluate, Model
 from workers.report import Prediction
 
 GPU_BATCH = 128
-"""Images at a time on a GPU, fewer once its memory has run out."""
+"""Images at a time on a GPU where rows do not change each other; fewer if memory runs out."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,16 +66,17 @@ def predict(
     `workers.evaluation.generation.texts`. Raises ValueError at once for a sample without the
     question that it needs.
     """
-    family, device = adapted.base.family, adapted.base.device
-    prompts = [builder.build(family, sample.question, sample.id) for sample in samples]
+    base = adapted.base
+    large = base.device.type == "cuda" and not base.scores_in_turns
+    usual = GPU_BATCH if large else evaluate.usual_batch
+    prompts = [builder.build(base.family, sample.question, sample.id) for sample in samples]
     captions = texts(
-        adapted.base,
+        base,
         adapted.model,
-        Pixels(adapted.base, samples, limit=0),  # each image is needed once
+        Pixels(base, samples, limit=0),  # each image is needed once
         prompts,
         beams=evaluate.final_beams,
-        batch_size=evaluate.batch_size
-        or (GPU_BATCH if device.type == "cuda" else evaluate.usual_batch),
+        batch_size=evaluate.batch_size or usual,
         max_new_tokens=evaluate.max_new_tokens,
         seconds=seconds,
     )
