@@ -6,16 +6,10 @@ GPU until the host has prepared the next token. Here the answer is copied to the
 token, and read when it is there: a few tokens may be written in vain, and are cut off.
 """
 
-import inspect
 from typing import Any
 
 import torch
-from transformers import GenerationMixin
 from transformers.cache_utils import Cache, DynamicLayer, EncoderDecoderCache
-
-_PREPARE = inspect.signature(GenerationMixin.prepare_inputs_for_generation)
-SUPPORTED = "next_sequence_length" in _PREPARE.parameters
-"""Whether `greedy` can prepare a model's inputs; versions of transformers before that cannot."""
 
 
 def greedy(
@@ -32,17 +26,19 @@ def greedy(
     of its own greedy search. A text that has ended is filled up with padding.
     """
     rows, prompt = input_ids.shape
-    room = generation_config.max_length - prompt
+    room, two_sequences = generation_config.max_length - prompt, model.config.is_encoder_decoder
     # Its name differs between versions of transformers.
     cache = next((value for value in kwargs.values() if isinstance(value, Cache)), None)
     if cache is not None:
         _preallocate(cache, room)
-    read = kwargs.get("attention_mask") if model.config.is_encoder_decoder else None
+    read = kwargs.get("attention_mask") if two_sequences else None
     if read is not None and read.all():
         kwargs["attention_mask"] = None  # else each token asks the device whether it is all ones
     padding = _padding(generation_config)
     ended = torch.zeros(rows, dtype=torch.bool, device=input_ids.device)
-    in_vain = torch.zeros((), dtype=torch.long, device=input_ids.device)
+    # Tokens of each row at which none was unfinished any more: the last one that counts, and all
+    # in vain behind it.
+    after_end = torch.zeros((), dtype=torch.long, device=input_ids.device)
     # Once true it stays true, so it does not matter which of the copies under way is read.
     all_ended = torch.zeros((), dtype=torch.bool, pin_memory=input_ids.is_cuda)
     for step in range(room):
@@ -54,9 +50,9 @@ def greedy(
         )
         outputs = model(**inputs, return_dict=True)
         kwargs = model._update_model_kwargs_for_generation(
-            outputs, kwargs, is_encoder_decoder=model.config.is_encoder_decoder
+            outputs, kwargs, is_encoder_decoder=two_sequences
         )
-        if cache is not None and step == 0:
+        if step == 0 and cache is not None and not two_sequences:
             _prepare_masks(cache, kwargs.get("attention_mask"))
         scores = logits_processor(input_ids, outputs.logits[:, -1].float())
         tokens = scores.argmax(dim=-1).masked_fill(ended, padding)
@@ -64,11 +60,11 @@ def greedy(
         input_ids = torch.cat([input_ids, tokens[:, None]], dim=-1)
         ended |= stopping_criteria(input_ids, None)
         ends = ended.all()
-        in_vain += ends
+        after_end += ends
         all_ended.copy_(ends, non_blocking=True)
         if all_ended:
             break
-    return input_ids[:, : input_ids.shape[1] + 1 - int(in_vain)]
+    return input_ids[:, : input_ids.shape[1] + 1 - int(after_end)]
 
 
 class PreallocatedLayer(DynamicLayer):  # type: ignore[misc]
@@ -117,10 +113,11 @@ def _prepare_masks(cache: Cache, mask: torch.Tensor | None) -> None:
     """Have the masks of padded prompts prepared before the model is called, as for a static cache.
 
     Otherwise the model asks the device for each token whether anything is masked. Not where the
-    cache has tokens that the mask (rows, tokens) has not, as with GIT's images.
+    cache has tokens that the mask (rows, tokens) has not, as with GIT's images, nor where a layer
+    attends to some tokens only.
     """
     covered = mask is not None and cache.get_seq_length() + 1 == mask.shape[-1]
-    if covered and not isinstance(cache, EncoderDecoderCache):
+    if covered and all(isinstance(layer, PreallocatedLayer) for layer in cache.layers):
         for layer in cache.layers:
             layer.is_compileable = True
 

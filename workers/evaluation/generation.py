@@ -38,7 +38,7 @@ def generate(
         num_beams=beams,
         max_new_tokens=max_new_tokens,
         do_sample=False,
-        **({"custom_generate": decoding.greedy} if beams == 1 and decoding.SUPPORTED else {}),
+        custom_generate=decoding.greedy if beams == 1 else None,
     )
     return collation.decode(base, inputs, output)
 
