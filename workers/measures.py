@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
+from itertools import chain
 from statistics import median
 from typing import TYPE_CHECKING, Literal
 
@@ -71,23 +72,21 @@ def adapter(parameters: Iterable["torch.Tensor"]) -> dict[str, float]:
     }
 
 
-def latency_ms(seconds: Sequence[float], batch_size: int) -> float:
+def latency_ms(seconds: Sequence[Sequence[float]]) -> float:
     """Return the median time of an image in milliseconds.
 
-    Args:
-        seconds: each image's share of the seconds that its batch took, in order.
-        batch_size: images of the first batch, which is left out if there are others: in it
-            kernels are chosen and caches filled.
+    `seconds` are of each batch each image's share of its seconds. The first batch is left out if
+    there are others: in it kernels are chosen and caches filled.
     """
-    return median(seconds[batch_size:] or seconds) * 1e3
+    return median(chain.from_iterable(seconds[1:] or seconds)) * 1e3
 
 
-def times(*, training: float, writing: Sequence[float], batch_size: int) -> dict[str, float]:
+def times(*, training: float, writing: Sequence[Sequence[float]]) -> dict[str, float]:
     """Return the times of a rung, by keys of a report.
 
-    `training` are seconds; `writing`, empty without captions, and `batch_size` as in `latency_ms`.
+    `training` are seconds; `writing`, empty without captions, is as in `latency_ms`.
     """
-    latency = {f"{PREFIX}latency_ms": latency_ms(writing, batch_size)} if writing else {}
+    latency = {f"{PREFIX}latency_ms": latency_ms(writing)} if writing else {}
     return {f"{PREFIX}seconds_per_epoch": training, **latency}
 
 

@@ -189,8 +189,9 @@ class Evaluate(Section):
 
     metrics: Annotated[tuple[str, ...], Field(min_length=1, strict=False)] = _COCO_METRICS
     """Names of metrics, see `workers.metrics`."""
-    batch_size: Count = 16
-    """Images in one batch of generation or of validation loss."""
+    batch_size: Count | None = None
+    """Images in one batch of generation or of validation loss, on a GPU at most; null is 16, and on
+    a GPU as many at once as its memory has room for their captions."""
     limit: Count | None = None
     """Score at most this many validation images; the same ones for all trials and rungs."""
     final_limit: Count | None = None
@@ -203,6 +204,11 @@ class Evaluate(Section):
     final_beams: Count = 3
     """Beams for the last scoring of a finished trial's best adapter."""
     max_new_tokens: Count = 40
+
+    @property
+    def usual_batch(self) -> int:
+        """Images in one batch where no GPU's memory decides."""
+        return self.batch_size or 16
 
 
 Threshold = Annotated[float, Field(gt=0.0, le=1.0)]

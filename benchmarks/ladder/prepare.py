@@ -51,7 +51,7 @@ def job(work: Path, data_folder: Path, trials: int, **settings: Any) -> Job:
         points=list(POINTS[:trials]),
         epochs=own.train.epochs,
         batch_size=own.train.batch_size,
-        evaluation_batch=own.evaluate.batch_size,
+        evaluation_batch=own.evaluate.usual_batch,
         dropout=own.adapter.dropout,
         warmup=own.train.warmup,
         max_new_tokens=own.evaluate.max_new_tokens,

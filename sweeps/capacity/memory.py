@@ -188,7 +188,7 @@ def capacity(
         return replace(own, base=resident, adapter=adapter, features=kept, arenas=len(packs))
 
     rows = fit.micro_batch(at, largest.recipe.train.batch_size, device)
-    least = [fit.least(expected(own, 1), own.recipe.evaluate.batch_size) for own in points]
+    least = [fit.least(expected(own, 1), own.recipe.evaluate.usual_batch) for own in points]
     reasons = [point.alone for point in points]
     slots, why = _slots(sweep, at(rows), device, reasons)
     return Capacity(
@@ -268,7 +268,7 @@ class Needs:
         recipe, footprint = self._known[key]
         if footprint is None:
             return 0.0
-        return fit.least(self._measured().of(footprint), recipe.evaluate.batch_size)
+        return fit.least(self._measured().of(footprint), recipe.evaluate.usual_batch)
 
     def refusal(self, point: Point, most: float) -> str | None:
         """Return why a point fits on no GPU if the largest has `most` bytes; None if it fits."""

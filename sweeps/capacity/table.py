@@ -76,7 +76,7 @@ def _parts(sweep: Sweep, found: Capacity) -> list[tuple[str, str]]:
     stored = " and ".join(map(str, sweep.swept("quantization", sweep.quantization)))
     count = f"{several} bases, " if several > 1 else ""
     beams = max(evaluate.beams, evaluate.final_beams)
-    written = f"{evaluate.batch_size} images with {beams} beam{'s' if beams > 1 else ''}"
+    written = f"{evaluate.usual_batch} images with {beams} beam{'s' if beams > 1 else ''}"
     java = f", {size(_JAVA_BYTES)} of METEOR" if "meteor" in evaluate.metrics else ""
     rows = f"{found.micro_batch} row{'s' if found.micro_batch > 1 else ''} in a forward"
     step = f"{size(one.activations)} per slot for activations, {size(one.logits)} for logits"

@@ -147,7 +147,7 @@ def small_sweep(sweep: Sweep, base: str) -> Sweep:
     values["train"] |= {"epochs": epochs, "batch_size": min(train.batch_size, BATCH)}
     values["evaluate"] |= {
         "limit": min(evaluate.limit or SCORED, SCORED),
-        "batch_size": min(evaluate.batch_size, BATCH),
+        "batch_size": min(evaluate.usual_batch, BATCH),
         "max_new_tokens": min(evaluate.max_new_tokens, NEW_TOKENS),
         "final_limit": min(evaluate.final_limit or SCORED, SCORED),
         "from_rung": min(evaluate.from_rung, EPOCHS),

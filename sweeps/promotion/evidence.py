@@ -43,8 +43,8 @@ class HeldOut:
 
     samples: tuple[Sample, ...] = field(repr=False)
     scorer: Scorer
-    batch_size: int
-    """Images at a time."""
+    batch_size: int | None
+    """Images at a time, see ``evaluate.batch_size``."""
     console: Console
 
     @classmethod
@@ -92,7 +92,7 @@ class HeldOut:
         recipe, path, total = adapter.recipe, adapter.path, len(self.samples)
         title = f"{recipe.model.base} without an adapter" if bare else adapter.title
         self.console.print(f"{title}: {total} test images", soft_wrap=True)
-        expected, seconds = None, list[float]()
+        expected, seconds = None, list[list[float]]()
         adapted: Adapted | None = None
         try:
             adapted = Adapted.load(recipe.model, recipe.quantization, None if bare else path)
@@ -113,7 +113,7 @@ class HeldOut:
             terms=terms,
             scored=self.scorer.score(captions),
             adapter_mb=adapter_measures(weights.values())[f"{PREFIX}adapter_mb"],
-            latency_ms=latency_ms(seconds, self.batch_size),
+            latency_ms=latency_ms(seconds),
         )
         if served is None or expected is None:
             return evidence

@@ -17,14 +17,12 @@ def test_measures_have_names_of_their_own():
 
 
 def test_the_first_batch_warms_up():
-    assert latency_ms([9.0, 9.0, 0.1, 0.1, 0.3], batch_size=2) == pytest.approx(100)
-    assert latency_ms([0.2, 0.2], batch_size=2) == pytest.approx(200)
+    assert latency_ms([[9.0, 9.0], [0.1, 0.1], [0.3]]) == pytest.approx(100)
+    assert latency_ms([[0.2, 0.2]]) == pytest.approx(200)
 
 
 def test_nothing_is_said_of_captions_that_were_not_written():
-    assert measures.times(training=2.0, writing=[], batch_size=2) == {
-        "measured/seconds_per_epoch": 2.0
-    }
+    assert measures.times(training=2.0, writing=[]) == {"measured/seconds_per_epoch": 2.0}
 
 
 def test_pieces_add_up_also_one_that_raises_and_the_highest_peak_stays(monkeypatch):

@@ -101,10 +101,17 @@ def generation_inputs(base: Base, images: Sequence[Encoded], prompts: Sequence[P
     return stacked(images) | {"input_ids": ids, "attention_mask": mask} | types
 
 
+def prompt_lengths(base: Base, images: Sequence[Encoded], prompts: Sequence[Prompt]) -> list[int]:
+    """Return the number of tokens of each prompt, image tokens included."""
+    pairs = zip(images, prompts, strict=True)
+    return [len(base.family.prompt_tokens(base, image, prompt)) for image, prompt in pairs]
+
+
 def decode(base: Base, inputs: Mapping[str, torch.Tensor], output: torch.Tensor) -> list[str]:
     """Return the texts in `generate`'s output (batch, tokens), without prompts."""
     start = 0 if base.encoder_decoder else inputs["input_ids"].shape[1]
-    texts = base.processor.tokenizer.batch_decode(output[:, start:], skip_special_tokens=True)
+    tokens = output[:, start:].tolist()  # a wait for the device here, and not one for each row
+    texts = base.processor.tokenizer.batch_decode(tokens, skip_special_tokens=True)
     return [text.strip() for text in texts]
 
 

@@ -1,12 +1,15 @@
 """The evaluation of a rung: validation loss, generated captions and their scores."""
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import Any
 
 from workers.data.sample import Sample
+from workers.encoding.collation import prompt_lengths
 from workers.evaluation.generation import texts
 from workers.families.base import Base, Batch
 from workers.families.prompts import PromptBuilder
+from workers.features.images import BATCH
 from workers.features.store import Store
 from workers.metrics.scorer import Scored, Scorer
 from workers.recipe import Evaluate
@@ -34,19 +37,26 @@ class Evaluator:
 
     def loss(self, model: Any) -> float:
         """Return the mean loss over all captions of the images."""
-        return mean_loss(self._base, model, self._examples, self._evaluate.batch_size)
+        return mean_loss(self._base, model, self._examples, self._evaluate.usual_batch)
 
     def batches(self, copies: int) -> Iterator[Batch]:
         """Return all captions of the images as batches, each for `copies` adapters in a row."""
-        return self._examples.batches(self._base, self._evaluate.batch_size, copies)
+        return self._examples.batches(self._base, self._evaluate.usual_batch, copies)
 
     def predict(
-        self, model: Any, beams: int, seconds: list[float] | None = None, copies: int = 1
+        self,
+        model: Any,
+        beams: int,
+        seconds: list[list[float]] | None = None,
+        copies: int = 1,
+        at_once: int | None = None,
     ) -> list[tuple[Prediction, ...]]:
         """Write a caption or an answer for every image, with each adapter that `model` carries.
 
-        Each image's share of the time is appended to `seconds`.
+        `at_once` are the images in a batch that fit, from `DeviceMemory.captions`; None where that
+        is not known. `seconds` is as in `workers.evaluation.generation.texts`.
         """
+        size = at_once or self._evaluate.usual_batch
         written = texts(
             self._base,
             model,
@@ -54,7 +64,8 @@ class Evaluator:
             self._examples.prompts,
             copies=copies,
             beams=beams,
-            batch_size=self._evaluate.batch_size,
+            batch_size=size,
+            order=self._order(size),
             max_new_tokens=self._evaluate.max_new_tokens,
             seconds=seconds,
         )
@@ -65,6 +76,27 @@ class Evaluator:
             )
             for captions in zip(*written, strict=True)
         ]
+
+    def _order(self, size: int) -> Sequence[int]:
+        """Return the images in the order in which batches of that size take them.
+
+        On a GPU prompts of similar length share a batch. On a CPU results are repeatable to the
+        last bit, which padding changes: there the order is the images' own.
+        """
+        one_batch = size >= len(self.samples)
+        if one_batch or self._base.device.type == "cpu":
+            return range(len(self.samples))
+        return self._longest_first
+
+    @cached_property
+    def _longest_first(self) -> list[int]:
+        """The images by the tokens of their prompts: what does not fit is seen at once."""
+        lengths: list[int] = []
+        for start in range(0, len(self.samples), BATCH):
+            some = range(start, min(start + BATCH, len(self.samples)))
+            prompts = [self._examples.prompts[index] for index in some]
+            lengths += prompt_lengths(self._base, self._examples.pixels.of(some), prompts)
+        return sorted(range(len(lengths)), key=lambda index: -lengths[index])
 
     def score_each(self, several: Sequence[Sequence[Prediction]]) -> list[Scored]:
         """Return the metrics of several adapters' captions, over all images and of each image."""

@@ -114,11 +114,6 @@ class Base:
     quantization: str = "none"
     """How its weights are stored, see `workers.quantizations`."""
 
-    @property
-    def scores_in_turns(self) -> bool:
-        """Whether the rows of several trials change each other's outputs in evaluation."""
-        return False
-
     @cached_property
     def encoder_decoder(self) -> bool:
         """Whether prompt and target are two sequences, as with T5."""

@@ -84,7 +84,7 @@ class Host:
             raise ValueError(f"{field_name} {reason}")
         self.residents.scoring.scorer(recipe)  # its Java process starts while the base loads
         slot = self._open(name, recipe)
-        baseline = self.residents.zero_shot(recipe)
+        baseline = self.residents.zero_shot(name, recipe)
         return replace(baseline, metrics={**baseline.metrics, **measures.adapter(slot.weights())})
 
     def restore(self, name: str, recipe: Recipe, folder: Path) -> None:

@@ -147,13 +147,14 @@ class Residents:
             )
         return group.evaluators[key]
 
-    def zero_shot(self, recipe: Recipe) -> Report:
-        """Return rung 0: the base's own scores."""
+    def zero_shot(self, name: str, recipe: Recipe) -> Report:
+        """Return rung 0 of the trial in the slot of that name: the base's own scores."""
         group, key = self._group(recipe), _score_key(recipe)
         if key not in group.zero_shot:
-            evaluator = self.evaluator(recipe)
-            group.zero_shot[key] = self.device_memory.attempt(
-                lambda: rungs.zero_shot(group.sequential.adapted, evaluator, recipe)
+            evaluator, memory = self.evaluator(recipe), self.device_memory
+            at_once = memory.captions([name], recipe.evaluate.beams, len(evaluator.samples))
+            group.zero_shot[key] = memory.attempt(
+                lambda: rungs.zero_shot(group.sequential.adapted, evaluator, recipe, at_once)
             )
         return group.zero_shot[key]
 

@@ -62,7 +62,6 @@ def _report(
             **measures.times(
                 training=trained.seconds,
                 writing=written.seconds if written else (),
-                batch_size=slot.recipe.evaluate.batch_size,
             ),
             "train/loss": trained.loss,
             "train/epochs": float(slot.rung),
@@ -117,11 +116,16 @@ def finals(
     ]
 
 
-def zero_shot(adapted: AdaptedBase, evaluator: Evaluator, recipe: Recipe) -> Report:
-    """Return rung 0 of every trial with such a recipe: the base's own scores."""
+def zero_shot(
+    adapted: AdaptedBase, evaluator: Evaluator, recipe: Recipe, at_once: int | None
+) -> Report:
+    """Return rung 0 of every trial with such a recipe: the base's own scores.
+
+    `at_once` is as in `Evaluator.predict`.
+    """
     started = time.monotonic()
     with adapted.bare() as model:
-        (predictions,) = evaluator.predict(model, recipe.evaluate.beams)
+        (predictions,) = evaluator.predict(model, recipe.evaluate.beams, at_once=at_once)
         loss = evaluator.loss(model)
     (scored,) = evaluator.score_each([predictions])
     return Report(

@@ -17,6 +17,9 @@ from workers.models.loading import load_base
 from workers.recipe import Evaluate, Model
 from workers.report import Prediction
 
+GPU_BATCH = 128
+"""Images at a time on a GPU where rows do not change each other; fewer if memory runs out."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Adapted:
@@ -54,23 +57,26 @@ def predict(
     samples: Sequence[Sample],
     builder: PromptBuilder,
     evaluate: Evaluate,
-    seconds: list[float] | None = None,
+    seconds: list[list[float]] | None = None,
 ) -> Iterator[Prediction]:
     """Yield a caption or an answer for each sample, in order, batch by batch.
 
-    With ``final_beams``, ``batch_size`` and ``max_new_tokens`` of `evaluate`. Each one's share of
-    the time of its batch is appended to `seconds`. Raises ValueError at once for a sample without
-    the question that it needs.
+    With ``final_beams``, ``batch_size`` and ``max_new_tokens`` of `evaluate`; without a
+    ``batch_size`` with `GPU_BATCH` on a GPU. `seconds` is as in
+    `workers.evaluation.generation.texts`. Raises ValueError at once for a sample without the
+    question that it needs.
     """
-    family = adapted.base.family
-    prompts = [builder.build(family, sample.question, sample.id) for sample in samples]
+    base = adapted.base
+    large = base.device.type == "cuda"
+    usual = GPU_BATCH if large else evaluate.usual_batch
+    prompts = [builder.build(base.family, sample.question, sample.id) for sample in samples]
     captions = texts(
-        adapted.base,
+        base,
         adapted.model,
-        Pixels(adapted.base, samples, limit=0),  # each image is needed once
+        Pixels(base, samples, limit=0),  # each image is needed once
         prompts,
         beams=evaluate.final_beams,
-        batch_size=evaluate.batch_size,
+        batch_size=evaluate.batch_size or usual,
         max_new_tokens=evaluate.max_new_tokens,
         seconds=seconds,
     )

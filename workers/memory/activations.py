@@ -150,7 +150,7 @@ def generation_bytes(
         return place.tokens * per_token + how.heads * place.tokens**2 * how.element
 
     logits = _LOGIT_COPIES * FLOAT32 * vocabulary(base.files)
-    at_once = evaluate.batch_size * max(evaluate.beams, evaluate.final_beams)
+    at_once = evaluate.usual_batch * max(evaluate.beams, evaluate.final_beams)
     return at_once * (cached + max(map(at_work, places)) + logits)
 
 

@@ -5,6 +5,7 @@ correct that, and what the driver plans with. When memory still runs out it rele
 kept to save time; what is tried then instead: `workers.memory.limits`.
 """
 
+import math
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -19,6 +20,10 @@ from workers.models import checkpoint_files
 from workers.recipe import Model, Recipe
 
 T = TypeVar("T")
+
+MOST_CAPTIONS = 1024
+"""Captions written together, beams and all slots counted: with more a GPU computes for longer than
+the host takes to launch a token, and nothing is gained. An estimate, not measured on a GPU."""
 
 Group = tuple[Model, str]
 """Slots of one group share a base: the model with its revision and type, and quantization."""
@@ -159,17 +164,36 @@ class DeviceMemory:
             estimated = rows * sum(each.expected.step for each in own)
             self.correction = self.correction.after_step(estimated, reading)
 
+    def captions(self, names: Sequence[str], beams: int, images: int) -> int | None:
+        """Return of how many of `images` these trials write captions at a time, each of all.
+
+        As many as fit beside all slots and bases of the host, in batches of about equal size; at
+        most ``evaluate.batch_size``, or `MOST_CAPTIONS` in all. None where memory does not decide.
+        """
+        own = self._known(names)
+        if self._device is None or not self._device.gpu or not own:
+            return None
+        evaluate = own[0].recipe.evaluate
+        planned = evaluate.usual_batch * max(evaluate.beams, evaluate.final_beams)
+        generation = sum(each.expected.generation for each in own) * beams / planned
+        copies = sum(each.expected.copies for each in own)
+        one = self.correction.of(replace(self._held(), generation=generation, copies=copies))
+        fitting = int((self._device.room - one.fixed - one.features - one.copies) / one.generation)
+        wanted = evaluate.batch_size or MOST_CAPTIONS // (len(names) * beams)
+        most = max(1, min(images, wanted, fitting))
+        return math.ceil(images / math.ceil(images / most))
+
     def wrote(
         self, names: Sequence[str], beams: int, images: int, reading: MemoryReading | None
     ) -> None:
-        """Compare what the captions of these trials took, written together for so many images."""
+        """Compare what the captions of these trials took, for so many images at a time of each."""
         if reading and (own := self._known(names)):
             estimated = 0.0
             for each in own:
                 evaluate = each.recipe.evaluate
-                planned = evaluate.batch_size * max(evaluate.beams, evaluate.final_beams)
-                at_once = beams * min(images, evaluate.batch_size)
-                estimated += each.expected.generation * at_once / planned + each.expected.copies
+                planned = evaluate.usual_batch * max(evaluate.beams, evaluate.final_beams)
+                estimated += each.expected.generation * beams * images / planned
+                estimated += each.expected.copies
             self.correction = self.correction.after_captions(estimated, reading)
 
     def attempt(self, work: Callable[[], T]) -> T:

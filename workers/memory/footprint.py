@@ -70,8 +70,7 @@ class Footprint:
         """Return that of a host with so many such trials in one forward.
 
         Base, features and context are there once. An arena has rows in reserve. Trials that reach
-        a rung together write their captions together, each for ``evaluate.batch_size`` images at a
-        time.
+        a rung together write their captions together, each for a usual batch of images.
         """
         rows = most_rows(slots, min(slots, self.arenas)) if self.arenas else slots
         whole = replace(self, adapter=rows * self.adapter, copies=slots * self.copies)
@@ -99,7 +98,7 @@ def estimate(
     """Return the footprint of a trial of `recipe` with `rows` in one forward.
 
     None is ``train.batch_size``. `terms` are those of its pack, None of the trial alone; `data` is
-    known once it is read. Captions are written for ``evaluate.batch_size`` images.
+    known once it is read. Captions are written for a usual batch of images.
     """
     files, row = base.files, row_of(recipe, base.files, data)
     terms = terms or SharedTerms.alone(recipe, files)

@@ -17,10 +17,7 @@ from typing import Literal, get_args
 
 import torch
 
-RANK_STEP = 8
-"""Ranks are padded to a multiple: what matrix units take at once."""
-CAPACITIES = (1, 2, 4, 8, 12, 16)
-"""Rows for which there is memory. Each growth is a copy of all, and a hole where they were."""
+from workers.memory.shared_terms import arena_capacity, padded_rank
 
 Key = Literal["values", "gradients", "exp_avg", "exp_avg_sq"]
 """What a row is of; the moments have the names that torch's AdamW gives them."""
@@ -46,7 +43,7 @@ class PackLayout:
     layers: tuple[AdaptedLayer, ...] = ()
     """In the order of the row."""
     rank: int = 0
-    """Of the padded matrices, a multiple of `RANK_STEP`."""
+    """Of the padded matrices, see `workers.memory.shared_terms.padded_rank`."""
 
     @classmethod
     def around(cls, adapters: Iterable["PackLayout"]) -> "PackLayout":
@@ -54,7 +51,7 @@ class PackLayout:
         own = list(adapters)
         layers = {layer for adapter in own for layer in adapter.layers}
         rank = max((adapter.rank for adapter in own), default=0)
-        return cls(tuple(sorted(layers)), -(-rank // RANK_STEP) * RANK_STEP)
+        return cls(tuple(sorted(layers)), padded_rank(rank))
 
     @cached_property
     def starts(self) -> Mapping[str, tuple[int, int]]:
@@ -178,7 +175,7 @@ class Arena:
     def _fit(self, count: int) -> None:
         """Change layout and capacity to what `count` slots with these adapters need."""
         layout = PackLayout.around(self._adapters.values())
-        capacity = next((size for size in CAPACITIES if size >= count), count) if count else 0
+        capacity = arena_capacity(count)
         if layout == self.layout and capacity == len(self._rows["values"]):
             return
         for key, rows in self._rows.items():  # one after the other: only one is there twice

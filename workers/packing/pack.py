@@ -312,49 +312,45 @@ class Pack:
         return epoch
 
     def predict(self, names: Sequence[str], evaluator: Evaluator, beams: int) -> list[Written]:
-        """Write captions with these slots' adapters in one `generate`, each image once for each.
-
-        As in all evaluation, in turns where their rows would change each other's outputs.
-        """
-        written: list[Written] = []
-        for some in self._sharing(names):
-            seconds: list[float] = []
-            with self._model.carrying(self._slots.copied(some)) as model:
-                several = evaluator.predict(model, beams, seconds, copies=len(some))
-            reading = read_memory(self._base.device)
-            self._memory.wrote(some, beams, len(evaluator.samples), reading)
-            written += [Written(predictions=each, seconds=seconds) for each in several]
-        return written
+        """Write captions with these slots' adapters in one `generate`, each image once for each."""
+        seconds: list[list[float]] = []
+        several = self._write(names, self._slots.copied(names), evaluator, beams, seconds)
+        reading = read_memory(self._base.device)
+        self._memory.wrote(names, beams, max(map(len, seconds)), reading)
+        return [Written(predictions=each, seconds=seconds) for each in several]
 
     def losses(self, names: Sequence[str], evaluator: Evaluator) -> list[float]:
         """Return the validation loss of each of these slots."""
-        losses: list[float] = []
-        for some in self._sharing(names):
-            sums, count = torch.zeros(len(some), device=self._base.device), 0
-            carried = self._slots.copied(some)
-            with self._model.carrying(carried) as model, torch.inference_mode():
-                model.eval()
-                for batch in evaluator.batches(copies=len(some)):
-                    labels = batch["labels"]
-                    plain = torch.zeros(len(labels))
-                    tokens = SlotTokens.of(self._base, labels, [1.0] * len(some), plain)
-                    sums += self._model.losses(batch, tokens)
-                    count += collation.predicted_tokens(self._base, labels) // len(some)
-            losses += (sums / count).tolist()
+        sums, count = torch.zeros(len(names), device=self._base.device), 0
+        with self._model.carrying(self._slots.copied(names)) as model, torch.inference_mode():
+            model.eval()
+            for batch in evaluator.batches(copies=len(names)):
+                labels = batch["labels"]
+                plain = torch.zeros(len(labels))
+                tokens = SlotTokens.of(self._base, labels, [1.0] * len(names), plain)
+                sums += self._model.losses(batch, tokens)
+                count += collation.predicted_tokens(self._base, labels) // len(names)
+        losses: list[float] = (sums / count).tolist()
         return losses
 
     def predict_saved(
         self, folders: Mapping[str, Path], evaluator: Evaluator, beams: int
     ) -> list[tuple[Prediction, ...]]:
         """Write captions with saved adapters together; the slots' own weights stay."""
-        written: list[tuple[Prediction, ...]] = []
-        for some in self._sharing(list(folders)):
-            layers = {name: self._slots[name].fresh.layers for name in some}
-            saved = {name: saved_matrices(folders[name], own) for name, own in layers.items()}
-            with self._model.carrying(self._slots.copied(some, saved)) as model:
-                written += evaluator.predict(model, beams, copies=len(saved))
-        return written
+        layers = {name: self._slots[name].fresh.layers for name in folders}
+        saved = {name: saved_matrices(folders[name], own) for name, own in layers.items()}
+        carried = self._slots.copied(list(folders), saved)
+        return self._write(list(folders), carried, evaluator, beams)
 
-    def _sharing(self, names: Sequence[str]) -> list[Sequence[str]]:
-        """Return which of these slots are evaluated in one batch."""
-        return [[name] for name in names] if self._base.scores_in_turns else [names]
+    def _write(
+        self,
+        names: Sequence[str],
+        carried: CarriedSlots,
+        evaluator: Evaluator,
+        beams: int,
+        seconds: list[list[float]] | None = None,
+    ) -> list[tuple[Prediction, ...]]:
+        """Write captions with what is carried for these slots; appends the time of each batch."""
+        at_once = self._memory.captions(names, beams, len(evaluator.samples))
+        with self._model.carrying(carried) as model:
+            return evaluator.predict(model, beams, seconds, len(names), at_once)

@@ -68,8 +68,8 @@ class Written:
     """The captions of one slot's adapter."""
 
     predictions: tuple[Prediction, ...]
-    seconds: Sequence[float]
-    """Each image's share of the time that its batch took."""
+    seconds: Sequence[Sequence[float]]
+    """Of each batch, each image's share of its time."""
 
 
 class Trainer(Protocol):

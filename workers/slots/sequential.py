@@ -188,10 +188,12 @@ class SequentialTrainer:
         """Write captions with these slots' adapters, one after the other."""
         written = []
         for name in names:
-            seconds: list[float] = []
-            (predictions,) = evaluator.predict(self._slots[name].activate(), beams, seconds)
+            seconds: list[list[float]] = []
+            at_once = self._memory.captions([name], beams, len(evaluator.samples))
+            model = self._slots[name].activate()
+            (predictions,) = evaluator.predict(model, beams, seconds, at_once=at_once)
             reading = read_memory(self.adapted.base.device)
-            self._memory.wrote([name], beams, len(evaluator.samples), reading)
+            self._memory.wrote([name], beams, max(map(len, seconds)), reading)
             written.append(Written(predictions=predictions, seconds=seconds))
         return written
 
@@ -208,7 +210,8 @@ class SequentialTrainer:
             model, own = self._slots[name].activate(), self.adapted.weights(name)
             self.adapted.load_weights(name, read_weights(folder))
             try:
-                written += evaluator.predict(model, beams)
+                at_once = self._memory.captions([name], beams, len(evaluator.samples))
+                written += evaluator.predict(model, beams, at_once=at_once)
             finally:
                 self.adapted.load_weights(name, own)
         return written

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from workers.measures import MemoryReading
-from workers.memory.device import DeviceMemory, group_of
+from workers.memory.device import MOST_CAPTIONS, DeviceMemory, group_of
 from workers.memory.fit import USABLE, Device
 from workers.memory.footprint import Correction, estimate
 from workers.memory.layers import Architecture, DataExtent
@@ -96,13 +96,36 @@ def test_a_step_that_took_less_lets_more_rows_in(make, one):
 def test_captions_count_by_their_images_their_beams_and_who_writes_them(make, one):
     both = ("one", "two")
     known = make(1e9, both)
-    # In batches of evaluate.batch_size.
-    known.wrote(["one"], beams=2, images=500, reading=took(one.generation))
+    known.wrote(["one"], beams=2, images=16, reading=took(one.generation))
     assert known.correction == Correction(writing=pytest.approx(1.0))
-    known.wrote(both, beams=2, images=500, reading=took(2 * one.generation))
+    known.wrote(both, beams=2, images=16, reading=took(2 * one.generation))
     assert known.correction == Correction(writing=pytest.approx(1.0))
     known.wrote(both, beams=1, images=8, reading=took(one.generation))
     assert known.correction == Correction(writing=pytest.approx(2.0))
+
+
+def test_captions_are_written_for_as_many_images_as_fit(make, one):
+    each = one.generation / 32  # one image with one beam: the estimate is for 16 with 2
+    room = one.fixed + one.adapter + each / 2
+    both = ("one", "two")
+    known = make(room + 20 * each, [took(8 * each)], both)
+    assert known.captions(["one"], beams=1, images=8) == 8
+    assert known.captions(["one"], beams=1, images=42) == 14  # 3 batches, none of 2 images
+    assert known.captions(both, beams=1, images=42) == 9
+    assert known.captions(both, beams=2, images=42) == 5
+    known.wrote(["one"], beams=1, images=4)
+    assert known.captions(["one"], beams=1, images=8) == 8
+    assert known.captions(["one"], beams=1, images=42) == 9
+    assert make(one.fixed).captions(["one"], beams=1, images=8) == 1
+    assert make(1e15, names=both).captions(both, beams=2, images=10**6) == MOST_CAPTIONS // 4
+
+
+def test_the_most_images_at_a_time_are_the_recipes_if_it_has_a_number(recipe):
+    plenty = Device(gpu=True, bytes=1e15)
+    for device, expected in ((plenty, 3), (Device(gpu=False, bytes=1e15), None), (None, None)):
+        known = DeviceMemory(device)
+        known.open("one", recipe.with_point({"evaluate.batch_size": 4}))
+        assert known.captions(["one"], beams=1, images=9) == expected
 
 
 def test_without_a_reading_nothing_is_corrected(make):
