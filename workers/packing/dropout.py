@@ -22,8 +22,8 @@ AHEAD = {"cpu": 2**17}
 """Most values for which masks are made at a time, by the type of the device. A mask is some twenty
 operations: of few values, those of many layers cost what one costs. On a CPU more than these no
 longer come from memory that is at hand, and cost several times as much."""
-AHEAD_ELSEWHERE = 2**28
-"""On other devices, where launches are what it costs: 256 MiB of masks, and four times as much
+AHEAD_ELSEWHERE = 2**27
+"""On other devices, where launches are what it costs: 128 MiB of masks, and four times as much
 while they are made."""
 
 

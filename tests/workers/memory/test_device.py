@@ -108,16 +108,16 @@ def test_captions_are_written_for_as_many_images_as_fit(make, one):
     each = one.generation / 32  # one image with one beam: the estimate is for 16 with 2
     room = one.fixed + one.adapter + each / 2
     both = ("one", "two")
-    known = make(room + 20 * each, [took(8 * each)], both)
+    known = make(room + 20 * each, both)
     assert known.captions(["one"], beams=1, images=8) == 8
     assert known.captions(["one"], beams=1, images=42) == 14  # 3 batches, none of 2 images
     assert known.captions(both, beams=1, images=42) == 9
     assert known.captions(both, beams=2, images=42) == 5
-    known.wrote(["one"], beams=1, images=4)
+    known.wrote(["one"], beams=1, images=4, reading=took(8 * each))
     assert known.captions(["one"], beams=1, images=8) == 8
     assert known.captions(["one"], beams=1, images=42) == 9
     assert make(one.fixed).captions(["one"], beams=1, images=8) == 1
-    assert make(1e15, names=both).captions(both, beams=2, images=10**6) == MOST_CAPTIONS // 4
+    assert make(1e15, both).captions(both, beams=2, images=10**6) == MOST_CAPTIONS // 4
 
 
 def test_the_most_images_at_a_time_are_the_recipes_if_it_has_a_number(recipe):
