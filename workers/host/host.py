@@ -4,8 +4,10 @@ A plain class without any scheduler in it. Trials come and go between two units 
 does one unit, so that the owner of the host can do other things in between.
 """
 
+import itertools
 from collections import deque
-from collections.abc import Callable, Collection, Hashable
+from collections.abc import Callable, Collection, Hashable, Mapping
+from concurrent import futures
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -21,9 +23,13 @@ from workers.host.residents import Residents
 from workers.memory import errors
 from workers.memory.fit import Device
 from workers.memory.footprint import Correction
+from workers.metrics.scorer import Scored
 from workers.recipe import Recipe
 from workers.report import Done, Report
 from workers.slots.protocol import TrainedEpoch, Trainer, TrialSlot
+
+_PAUSE_SECONDS = 0.05
+"""So long a step without other work waits for scores, before the owner has its turn."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +40,22 @@ class _Placed:
     trainer: Trainer
 
 
+@dataclass(frozen=True)
+class _InScoring:
+    """A slot's rung whose captions are being scored, with those of others."""
+
+    rung: rungs.Unscored
+    scores: futures.Future[list[Scored]]
+    place: int
+    """Of the slot's own among the scores."""
+
+
 class Host:
     """Admits trials to slots, trains and scores them side by side, and evicts them.
 
     A slot trains, is evaluated when it has reached its rung, with the others that have reached
-    theirs, and is done. The error of a slot ends its own work alone.
+    theirs, and is done when its captions are scored: in another thread, or the process that the
+    scorer is a handle on, while other slots train. The error of a slot ends its own work alone.
 
     Args:
         device: where the bases live; None takes the first GPU, or the CPU.
@@ -68,8 +85,9 @@ class Host:
         """Slots that are to be evaluated."""
         self._finals: dict[str, Path] = {}
         """Slots whose saved adapter is to be scored, with its folder."""
-        self._done: dict[str, Done] = {}
-        """Done, and not returned yet."""
+        self._results: dict[str, Done | _InScoring] = {}
+        """Evaluated and not returned yet, in the order in which they are."""
+        self._scoring = futures.ThreadPoolExecutor(max_workers=1, thread_name_prefix="scores")
         self._turns: deque[Trainer] = deque()
         """Trainers with slots that train; the first is next."""
 
@@ -124,13 +142,13 @@ class Host:
     def step(self) -> list[Done]:
         """Do one unit of work, if there is any, and return the work that is done.
 
-        A unit is the evaluation of all slots that are due, else one optimizer step. The error of
-        a slot is in its `Done` and ends nothing but its own work.
+        A unit is the evaluation of all slots that are due, else one optimizer step, else a short
+        wait for scores. What is done is returned in the order of its evaluation. The error of a
+        slot is in its `Done` and ends nothing but its own work.
         """
-        if not self._done:
+        if not self._finished():
             self._step()
-        done, self._done = list(self._done.values()), {}
-        return done
+        return [self._done(name) for name in self._finished()]
 
     def is_at_work(self, name: str) -> bool:
         """Return whether a slot trains, waits for its evaluation, or has a result to return."""
@@ -166,7 +184,7 @@ class Host:
         """Close a slot with its work; nothing for an unknown one."""
         self._training.discard(name)
         waiting: dict[str, Any]
-        for waiting in (self._reached, self._finals, self._done):
+        for waiting in (self._reached, self._finals, self._results):
             waiting.pop(name, None)
         placed = self._slots.pop(name, None)
         if placed is not None:
@@ -201,6 +219,7 @@ class Host:
         """Close all slots and release scorers and bases."""
         for name in list(self._slots):
             self.evict(name)
+        self._scoring.shutdown(cancel_futures=True)
         self.residents.close()
 
     def _open(self, name: str, recipe: Recipe) -> TrialSlot:
@@ -223,19 +242,38 @@ class Host:
 
     def _result_of(self, name: str) -> Report:
         """Finish a slot's work; raises the error that ended it."""
-        while name not in self._done:
+        while not self._has_result(name):
             self._step()
-        done = self._done.pop(name)
+        done = self._done(name)
         if done.report is None:
             assert done.error, "what has no report has an error"
             raise done.error
         return done.report
 
+    def _has_result(self, name: str) -> bool:
+        result = self._results.get(name)
+        return result.scores.done() if isinstance(result, _InScoring) else result is not None
+
+    def _finished(self) -> list[str]:
+        """Return the slots with results, up to the first one whose scores are not there yet."""
+        return list(itertools.takewhile(self._has_result, self._results))
+
+    def _done(self, name: str) -> Done:
+        """Remove a slot's result, which is there, and return it."""
+        result = self._results.pop(name)
+        if isinstance(result, Done):
+            return result
+        try:
+            scored = result.scores.result()[result.place]
+        except Exception as error:
+            return Done(name=name, error=error)
+        return Done(name=name, report=result.rung.with_scores(scored))
+
     def _places(self) -> tuple[Collection[str], ...]:
-        return self._training, self._reached, self._finals, self._done
+        return self._training, self._reached, self._finals, self._results
 
     def _step(self) -> None:
-        """Evaluate all slots that are due, else let the next trainer do a step, if there is any."""
+        """Evaluate all slots that are due, else let the next trainer do a step, else wait."""
         if self._reached or self._finals:
             self._evaluate()
         elif self._turns:
@@ -246,6 +284,20 @@ class Host:
                     self._reached[trained.slot.name] = trained
             if trainer.busy:
                 self._turns.append(trainer)
+        else:
+            self._wait_for_scores()
+
+    def _wait_for_scores(self) -> None:
+        """Wait until some are there, for a moment at most; those that wait share its time."""
+        waiting = [
+            result
+            for result in self._results.values()
+            if isinstance(result, _InScoring) and not result.scores.done()
+        ]
+        if waiting:
+            with measures.shared([each.rung.meter for each in waiting]):
+                scores = {each.scores for each in waiting}
+                futures.wait(scores, _PAUSE_SECONDS, futures.FIRST_COMPLETED)
 
     def _evaluate(self) -> None:
         """Evaluate what is due, those together that are scored alike."""
@@ -259,7 +311,10 @@ class Host:
                 key = id(placed.trainer), id(evaluator), rungs.beams(placed.slot)
             alike.setdefault(key, []).append(name)
         for names in alike.values():
-            self._complete(names, lambda some: self._rungs([reached[name] for name in some]))
+            if error := reached[names[0]].error:  # such a slot is by itself
+                self._results[names[0]] = _broken_off(reached[names[0]], error)
+            else:
+                self._evaluate_rungs(names, reached)
         alike = {}
         for name in finals:
             placed = self._slots[name]
@@ -267,44 +322,74 @@ class Host:
             beams = placed.slot.recipe.evaluate.final_beams
             alike.setdefault((id(placed.trainer), id(evaluator), beams), []).append(name)
         for names in alike.values():
-            self._complete(names, lambda some: self._score({name: finals[name] for name in some}))
+            self._evaluate_finals(names, finals)
 
-    def _complete(self, names: list[str], work: Callable[[list[str]], list[Report]]) -> None:
-        """Do some work for several slots together; an error in it is the error of each.
+    def _evaluate_rungs(self, names: list[str], reached: Mapping[str, TrainedEpoch]) -> None:
+        first = self._slots[names[0]]
+        evaluator = self.residents.evaluator(first.slot.recipe)
 
-        When memory runs out, each half of them has its turn, at last every slot alone, and once
-        more when unused bases and features have left the device.
+        def work(some: list[str]) -> list[rungs.Unscored]:
+            return rungs.evaluate(first.trainer, [reached[name] for name in some], evaluator)
+
+        self._complete(names, evaluator, work)
+
+    def _evaluate_finals(self, names: list[str], folders: Mapping[str, Path]) -> None:
+        first = self._slots[names[0]]
+        evaluator = self._final_evaluator(first.slot)
+
+        def work(some: list[str]) -> list[rungs.Unscored]:
+            slots, own = [self._slots[name].slot for name in some], {n: folders[n] for n in some}
+            return rungs.evaluate_saved(first.trainer, slots, own, evaluator, self.device)
+
+        self._complete(names, evaluator, work)
+
+    def _complete(
+        self,
+        names: list[str],
+        evaluator: Evaluator,
+        work: Callable[[list[str]], list[rungs.Unscored]],
+    ) -> None:
+        """Evaluate several slots together, and let their captions be scored.
+
+        An error is that of each. When memory runs out, each half of them has its turn, at last
+        every slot alone, and once more when unused bases and features have left the device.
         """
         try:
             if len(names) == 1:
-                reports = self.residents.device_memory.attempt(lambda: work(names))
+                unscored = self.residents.device_memory.attempt(lambda: work(names))
             else:
-                reports = work(names)
+                unscored = work(names)
         except Exception as error:
             failure = error.with_traceback(None)  # its frames hold what did not fit
         else:
-            done = zip(names, reports, strict=True)
-            self._done |= {name: Done(name=name, report=report) for name, report in done}
+            self._score(dict(zip(names, unscored, strict=True)), evaluator)
             return
         if len(names) == 1 or not errors.is_out_of_memory(failure):
-            self._done |= {name: Done(name=name, error=failure) for name in names}
+            self._results |= {name: Done(name=name, error=failure) for name in names}
             return
         errors.release()
         half = len(names) // 2
-        self._complete(names[:half], work)
-        self._complete(names[half:], work)
+        self._complete(names[:half], evaluator, work)
+        self._complete(names[half:], evaluator, work)
 
-    def _rungs(self, reached: list[TrainedEpoch]) -> list[Report]:
-        first = reached[0]
-        if first.error:  # such a slot is by itself
-            return [rungs.broken_off(first, first.error)]
-        trainer = self._slots[first.slot.name].trainer
-        return rungs.reports(trainer, reached, self.residents.evaluator(first.slot.recipe))
-
-    def _score(self, folders: dict[str, Path]) -> list[Report]:
-        placed = [self._slots[name] for name in folders]
-        evaluator = self._final_evaluator(placed[0].slot)
-        return rungs.finals(placed[0].trainer, [own.slot for own in placed], folders, evaluator)
+    def _score(self, unscored: Mapping[str, rungs.Unscored], evaluator: Evaluator) -> None:
+        """Let the captions of these slots be scored together, if they have any: all or none."""
+        captions = [rung.report.predictions for rung in unscored.values()]
+        if not all(captions):
+            for name, rung in unscored.items():
+                self._results[name] = Done(name=name, report=rung.with_scores(None))
+            return
+        scores = self._scoring.submit(evaluator.score_each, captions)
+        for place, (name, rung) in enumerate(unscored.items()):
+            self._results[name] = _InScoring(rung, scores, place)
 
     def _final_evaluator(self, slot: TrialSlot) -> Evaluator:
         return self.residents.evaluator(self.residents.scoring.final(slot.recipe))
+
+
+def _broken_off(trained: TrainedEpoch, error: Exception) -> Done:
+    """Return the outcome of a rung whose training an error ended: there is nothing to score."""
+    try:
+        return Done(name=trained.slot.name, report=rungs.broken_off(trained, error))
+    except Exception as raised:
+        return Done(name=trained.slot.name, error=raised.with_traceback(None))

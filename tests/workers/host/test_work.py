@@ -1,12 +1,15 @@
 """Several slots of a host in flight at once: nobody notices the others."""
 
+import threading
 import time
 
 import pytest
 import torch
 
+from workers.evaluation.scoring import Scoring
 from workers.host.host import Host
 from workers.memory import errors
+from workers.metrics.scorer import Scorer
 from workers.training.loop import NonFiniteLossError
 
 OTHER = {"adapter.rank": 2, "train.learning_rate": 3e-3, "train.seed": 5}
@@ -253,3 +256,88 @@ def test_other_errors_of_an_evaluation_are_not_tried_again(host, recipe, monkeyp
     done = until_idle(host)
     assert [str(each.error) for each in done] == ["no such thing"] * 2
     assert len(set(map(tuple, calls))) == len(calls)
+
+
+class HeldScorer(Scorer):
+    """Waits before it scores captions, while `held` is set."""
+
+    held = threading.Event()
+    gone_on = threading.Event()
+    error = None
+
+    def score_each(self, several):
+        if self.held.is_set():
+            assert self.gone_on.wait(timeout=10)
+            if self.error:
+                raise self.error
+        return super().score_each(several)
+
+
+@pytest.fixture
+def held(packing, recipe, monkeypatch):
+    """A host with the slots "one" and "two", "one" with a rung that waits for its scores."""
+    for name in ("held", "gone_on"):
+        monkeypatch.setattr(HeldScorer, name, threading.Event())
+    host = Host(device="cpu", threads=1, scoring=Scoring(HeldScorer), packing=packing)
+    for name in ("one", "two"):
+        host.admit(name, recipe)
+    HeldScorer.held.set()
+    host.begin("one")
+    while "one" not in host._results:
+        assert host.step() == []
+    yield host
+    HeldScorer.gone_on.set()
+    host.close()
+
+
+def test_others_train_while_captions_are_scored(held, recipe, alone):
+    """They are done in the order in which they reached their rungs, whichever is scored first."""
+    held.begin("two")
+    while "two" not in held._results:
+        assert held.step() == []
+    HeldScorer.gone_on.set()
+    done = until_idle(held)
+    assert [each.name for each in done] == ["one", "two"]
+    expected = alone(recipe)
+    assert all([metrics(each.report)] == expected for each in done)
+
+
+def test_a_wait_without_other_work_counts_as_the_rung_s_but_not_as_training(held):
+    started = time.monotonic()
+    for _ in range(3):
+        assert held.step() == []  # the owner has its turn in between
+    waited = time.monotonic() - started
+    HeldScorer.gone_on.set()
+    (done,) = until_idle(held)
+    measured = done.report.metrics["measured/seconds_per_epoch"]
+    assert done.report.seconds - measured > 0.9 * waited > 0.1
+
+
+def test_an_error_of_the_scorer_ends_the_work_of_its_own_slot_only(held, monkeypatch):
+    held.begin("two")
+    monkeypatch.setattr(HeldScorer, "error", RuntimeError("Java ended"))
+    HeldScorer.gone_on.set()
+    while "one" in held._results:
+        assert (done := held.step()) == [] or str(done[0].error) == "Java ended"
+    HeldScorer.held.clear()
+    (done,) = until_idle(held)
+    assert (done.name, done.report.rung) == ("two", 1)
+
+
+def test_a_slot_is_let_go_of_and_opened_anew_while_its_captions_are_scored(held, recipe, alone):
+    held.evict("one")
+    assert not held.busy
+    held.admit("one", recipe.with_point(OTHER))
+    held.begin("one")
+    HeldScorer.gone_on.set()
+    (done,) = until_idle(held)
+    assert [metrics(done.report)] == alone(recipe.with_point(OTHER))
+
+
+def test_a_host_closes_while_captions_are_scored_and_others_wait_to_be(held):
+    held.begin("two")
+    while "two" not in held._results:
+        held.step()
+    threading.Timer(0.1, HeldScorer.gone_on.set).start()
+    held.close()
+    assert not held.busy
