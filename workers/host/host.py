@@ -5,6 +5,8 @@ does one unit, so that the owner of the host can do other things in between.
 """
 
 import itertools
+import shutil
+import tempfile
 from collections import deque
 from collections.abc import Callable, Collection, Hashable, Mapping
 from concurrent import futures
@@ -27,6 +29,7 @@ from workers.metrics.scorer import Scored
 from workers.recipe import Recipe
 from workers.report import Done, Report
 from workers.slots.protocol import TrainedEpoch, Trainer, TrialSlot
+from workers.slots.slot import copy_adapter, copy_snapshot
 
 _PAUSE_SECONDS = 0.05
 """So long a step without other work waits for scores, before the owner has its turn."""
@@ -57,12 +60,17 @@ class Host:
     theirs, and is done when its captions are scored: in another thread, or the process that the
     scorer is a handle on, while other slots train. The error of a slot ends its own work alone.
 
+    With `train_ahead` the slot itself trains on, too, before its rung is reported, and before the
+    next one is asked for, which it does not go beyond. Its state at the rung is kept until then:
+    that is what a snapshot and an export have, and what is left when it is evicted.
+
     Args:
         device: where the bases live; None takes the first GPU, or the CPU.
         threads: threads of torch on the CPU; None leaves torch's own choice.
         scoring: the data, and what captions are scored with; None makes them for this host alone.
         packing: whether trials that can be trained in one pack are; else all train alone.
         share: what this host has of the device; None where that is not known.
+        train_ahead: whether slots train on before their rung is reported.
     """
 
     def __init__(
@@ -73,6 +81,7 @@ class Host:
         *,
         packing: bool = True,
         share: Device | None = None,
+        train_ahead: bool = False,
     ) -> None:
         self.device = torch.device(device or ("cuda:0" if torch.cuda.is_available() else "cpu"))
         if threads is not None:
@@ -90,6 +99,13 @@ class Host:
         self._scoring = futures.ThreadPoolExecutor(max_workers=1, thread_name_prefix="scores")
         self._turns: deque[Trainer] = deque()
         """Trainers with slots that train; the first is next."""
+        self._states: tempfile.TemporaryDirectory[str] | None = None
+        if train_ahead:
+            self._states = tempfile.TemporaryDirectory(prefix="sweeps-ahead-")
+        self._ahead: dict[str, Path] = {}
+        """Slots that train a rung which is not begun yet, with a snapshot of their last one."""
+        self._early: dict[str, TrainedEpoch] = {}
+        """Those of them that have done it."""
 
     def admit(self, name: str, recipe: Recipe) -> Report:
         """Open a slot for a new trial and return rung 0: the base's own scores.
@@ -119,11 +135,13 @@ class Host:
         finite, unless the guard is to stop such a trial: then the report has it. Raises
         RuntimeError for a slot that is at work.
         """
-        placed = self._idle(name)
-        placed.trainer.begin(name, self.residents.examples(placed.slot.recipe))
-        self._training.add(name)
-        if placed.trainer not in self._turns:
-            self._turns.append(placed.trainer)
+        self._idle(name)
+        if name not in self._ahead:
+            self._train(name)
+        else:
+            shutil.rmtree(self._ahead.pop(name))
+            if name in self._early:
+                self._reached[name] = self._early.pop(name)
 
     def begin_score(self, name: str, folder: Path) -> None:
         """Begin to score the adapter saved in `folder` as a finished trial's, as ``final/*``.
@@ -151,8 +169,12 @@ class Host:
         return [self._done(name) for name in self._finished()]
 
     def is_at_work(self, name: str) -> bool:
-        """Return whether a slot trains, waits for its evaluation, or has a result to return."""
-        return any(name in place for place in self._places())
+        """Return whether a slot trains, waits for its evaluation, or has a result to return.
+
+        One that only trains ahead is not.
+        """
+        places = self._places()
+        return any(name in place for place in (places[1:] if name in self._ahead else places))
 
     def advance(self, name: str) -> Report:
         """Train the slot for one rung, score it, and report; raises as described there.
@@ -174,14 +196,26 @@ class Host:
 
         Raises RuntimeError for a slot that is at work: only at a rung is all of it known.
         """
-        self._idle(name).slot.snapshot(folder)
+        placed = self._idle(name)
+        if name in self._ahead:
+            copy_snapshot(self._ahead[name], folder)
+        else:
+            placed.slot.snapshot(folder)
 
     def export(self, name: str, folder: Path) -> None:
         """Write the slot's adapter as plain peft loads it."""
-        self._slot(name).slot.export(folder)
+        placed = self._slot(name)
+        if name in self._ahead:
+            copy_adapter(self._ahead[name], folder)
+        else:
+            placed.slot.export(folder)
 
-    def evict(self, name: str) -> None:
-        """Close a slot with its work; nothing for an unknown one."""
+    def evict(self, name: str) -> int:
+        """Close a slot with its work, and return the optimizer steps that it has trained ahead.
+
+        Does nothing for an unknown one.
+        """
+        discarded = self._discard_ahead(name)
         self._training.discard(name)
         waiting: dict[str, Any]
         for waiting in (self._reached, self._finals, self._results):
@@ -192,6 +226,7 @@ class Host:
             self.residents.device_memory.close(name)
         # A trainer without work would hold its base, which may have to leave.
         self._turns = deque(trainer for trainer in self._turns if trainer.busy)
+        return discarded
 
     @property
     def correction(self) -> Correction:
@@ -220,6 +255,8 @@ class Host:
         for name in list(self._slots):
             self.evict(name)
         self._scoring.shutdown(cancel_futures=True)
+        if self._states:
+            self._states.cleanup()
         self.residents.close()
 
     def _open(self, name: str, recipe: Recipe) -> TrialSlot:
@@ -239,6 +276,36 @@ class Host:
         if self.is_at_work(name):
             raise RuntimeError(f"slot {name!r} is at work; wait until it is done, or evict it")
         return placed
+
+    def _train(self, name: str) -> None:
+        """Begin the slot's next epoch."""
+        placed = self._slots[name]
+        placed.trainer.begin(name, self.residents.examples(placed.slot.recipe))
+        self._training.add(name)
+        if placed.trainer not in self._turns:
+            self._turns.append(placed.trainer)
+
+    def _train_ahead(self, name: str, report: Report) -> None:
+        """Begin the slot's next epoch before this report is returned, unless it is the last one."""
+        if self._states is None or report.finished or report.collapsed:
+            return
+        folder = Path(self._states.name) / name
+        try:
+            self._slots[name].slot.snapshot(folder)
+        except Exception:  # such as no room for it: the slot waits
+            shutil.rmtree(folder, ignore_errors=True)
+            return
+        self._ahead[name] = folder
+        self._train(name)
+
+    def _discard_ahead(self, name: str) -> int:
+        """Drop what a slot has trained ahead, and return its optimizer steps."""
+        if name not in self._ahead:
+            return 0
+        shutil.rmtree(self._ahead.pop(name))
+        if name in self._early:
+            return self._early.pop(name).steps
+        return self._slots[name].trainer.drop(name)
 
     def _result_of(self, name: str) -> Report:
         """Finish a slot's work; raises the error that ended it."""
@@ -280,8 +347,9 @@ class Host:
             trainer = self._turns.popleft()
             if trainer.busy:
                 for trained in trainer.step():
-                    self._training.remove(trained.slot.name)
-                    self._reached[trained.slot.name] = trained
+                    name = trained.slot.name
+                    self._training.remove(name)
+                    (self._early if name in self._ahead else self._reached)[name] = trained
             if trainer.busy:
                 self._turns.append(trainer)
         else:
@@ -375,13 +443,15 @@ class Host:
     def _score(self, unscored: Mapping[str, rungs.Unscored], evaluator: Evaluator) -> None:
         """Let the captions of these slots be scored together, if they have any: all or none."""
         captions = [rung.report.predictions for rung in unscored.values()]
-        if not all(captions):
+        if all(captions):
+            scores = self._scoring.submit(evaluator.score_each, captions)
+            for place, (name, rung) in enumerate(unscored.items()):
+                self._results[name] = _InScoring(rung, scores, place)
+        else:
             for name, rung in unscored.items():
                 self._results[name] = Done(name=name, report=rung.with_scores(None))
-            return
-        scores = self._scoring.submit(evaluator.score_each, captions)
-        for place, (name, rung) in enumerate(unscored.items()):
-            self._results[name] = _InScoring(rung, scores, place)
+        for name, rung in unscored.items():
+            self._train_ahead(name, rung.report)
 
     def _final_evaluator(self, slot: TrialSlot) -> Evaluator:
         return self.residents.evaluator(self.residents.scoring.final(slot.recipe))

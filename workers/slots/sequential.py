@@ -45,6 +45,7 @@ class _OpenEpoch:
             slot=self.slot,
             loss=sum(self.losses) / max(1, len(self.losses)),
             seconds=self.meter.seconds,
+            steps=len(self.losses),
             truncated=self.examples.truncated,
             meter=self.meter,
             error=error,
@@ -95,9 +96,11 @@ class SequentialTrainer:
         planned = self._memory.rows([name], slot.recipe.train.batch_size)
         self._turns.append(_OpenEpoch(slot, examples, self._rows.get(name, planned)))
 
-    def drop(self, name: str) -> None:
-        """Forget what is left of a slot's epoch; nothing for one that is not being trained."""
+    def drop(self, name: str) -> int:
+        """Forget what is left of a slot's epoch; return the steps that it has taken."""
+        steps = sum(len(turn.losses) for turn in self._turns if turn.slot.name == name)
         self._turns = deque(turn for turn in self._turns if turn.slot.name != name)
+        return steps
 
     def step(self) -> list[TrainedEpoch]:
         """Take one optimizer step of the slot whose turn it is, or make its next try smaller."""

@@ -1,5 +1,7 @@
 """Several slots of a host in flight at once: nobody notices the others."""
 
+import dataclasses
+import math
 import threading
 import time
 
@@ -274,11 +276,17 @@ class HeldScorer(Scorer):
 
 
 @pytest.fixture
-def held(packing, recipe, monkeypatch):
-    """A host with the slots "one" and "two", "one" with a rung that waits for its scores."""
+def scoring(monkeypatch):
+    """What scores captions with a scorer that can be held."""
     for name in ("held", "gone_on"):
         monkeypatch.setattr(HeldScorer, name, threading.Event())
-    host = Host(device="cpu", threads=1, scoring=Scoring(HeldScorer), packing=packing)
+    return Scoring(HeldScorer)
+
+
+@pytest.fixture
+def held(packing, recipe, scoring):
+    """A host with the slots "one" and "two", "one" with a rung that waits for its scores."""
+    host = Host(device="cpu", threads=1, scoring=scoring, packing=packing)
     for name in ("one", "two"):
         host.admit(name, recipe)
     HeldScorer.held.set()
@@ -341,3 +349,74 @@ def test_a_host_closes_while_captions_are_scored_and_others_wait_to_be(held):
     threading.Timer(0.1, HeldScorer.gone_on.set).start()
     held.close()
     assert not held.busy
+
+
+@pytest.fixture
+def ahead(packing, scoring):
+    """A host whose slots train on before their rungs are reported."""
+    host = Host(device="cpu", threads=1, scoring=scoring, packing=packing, train_ahead=True)
+    yield host
+    HeldScorer.gone_on.set()
+    host.close()
+
+
+def test_rungs_that_are_trained_ahead_are_those_of_trials_alone(ahead, recipe, alone, tmp_path):
+    """At each snapshot and export the slot has gone on to the end of the next rung."""
+    recipes = {"one": recipe, "two": recipe.with_point(OTHER)}
+    for name, own in recipes.items():
+        ahead.admit(name, own)
+    together = {name: [] for name in recipes}
+    for rung in range(recipe.train.epochs):
+        for name in recipes:
+            ahead.begin(name)
+        for done in until_idle(ahead):
+            together[done.name].append(metrics(done.report))
+        ahead.snapshot("one", tmp_path / f"rung-{rung}")
+        ahead.export("one", tmp_path / f"adapter-{rung}")
+    for name, own in recipes.items():
+        assert together[name] == alone(own, rungs=3)
+    assert ahead.evict("one") == 0
+    ahead.restore("one", recipe, tmp_path / "rung-0")
+    assert [metrics(ahead.advance("one"))] == alone(recipe, rungs=2)[1:]
+    ahead.evict("one")
+    ahead.start_from_adapter("one", recipe, tmp_path / "adapter-1", rung=2)
+    assert ahead.score("one", tmp_path / "adapter-1").predictions
+    kept = [tmp_path / f"{folder}-1/adapter_model.safetensors" for folder in ("rung", "adapter")]
+    assert kept[0].read_bytes() == kept[1].read_bytes()
+
+
+def test_what_was_trained_ahead_goes_with_its_slot_and_is_counted(ahead, recipe, alone):
+    recipe = recipe.with_point(TWICE_AS_MANY_STEPS)
+    for name in ("stops", "stays"):
+        ahead.admit(name, recipe)
+    steps = math.ceil(len(ahead.residents.examples(recipe).pairs) / recipe.train.batch_size)
+    HeldScorer.held.set()
+    ahead.begin("stops")
+    while "stops" not in ahead._results:
+        assert ahead.step() == []
+    for _ in range(2):
+        assert ahead.step() == []
+    ahead.begin("stays")
+    HeldScorer.gone_on.set()
+    assert ahead.advance("stops").rung == 1
+    assert not ahead.is_at_work("stops")
+    assert 2 <= ahead.evict("stops") <= steps
+    assert [metrics(ahead.advance("stays"))] == alone(recipe)
+    assert until_idle(ahead) == []  # "stays" is at the end of its next rung
+    assert ahead.evict("stays") == steps
+
+
+def test_a_loss_that_leaves_the_numbers_ahead_is_told_when_its_rung_is_due(
+    ahead, recipe, monkeypatch
+):
+    ahead.admit("one", recipe)
+    assert ahead.advance("one").rung == 1
+    error = NonFiniteLossError("train/loss is nan", math.nan)
+    step = ahead.residents.trainer(recipe).step
+    monkeypatch.setattr(
+        ahead.residents.trainer(recipe),
+        "step",
+        lambda: [dataclasses.replace(trained, error=error) for trained in step()],
+    )
+    assert until_idle(ahead) == []
+    assert ahead.advance("one").collapsed
