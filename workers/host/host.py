@@ -4,15 +4,13 @@ A plain class without any scheduler in it. Trials come and go between two units 
 does one unit, so that the owner of the host can do other things in between.
 """
 
-import itertools
 import shutil
 import tempfile
 from collections import deque
-from collections.abc import Callable, Collection, Hashable, Mapping
-from concurrent import futures
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import torch
 
@@ -21,11 +19,11 @@ from workers.data.sample import DataSet, Sample
 from workers.evaluation.evaluator import Evaluator
 from workers.evaluation.scoring import Scoring
 from workers.host import combinations, rungs
+from workers.host.outbox import Outbox
 from workers.host.residents import Residents
 from workers.memory import errors
 from workers.memory.fit import Device
 from workers.memory.footprint import Correction
-from workers.metrics.scorer import Scored
 from workers.recipe import Recipe
 from workers.report import Done, Report
 from workers.slots.protocol import TrainedEpoch, Trainer, TrialSlot
@@ -41,16 +39,6 @@ class _Placed:
 
     slot: TrialSlot
     trainer: Trainer
-
-
-@dataclass(frozen=True)
-class _InScoring:
-    """A slot's rung whose captions are being scored, with those of others."""
-
-    rung: rungs.Unscored
-    scores: futures.Future[list[Scored]]
-    place: int
-    """Of the slot's own among the scores."""
 
 
 class Host:
@@ -94,14 +82,13 @@ class Host:
         """Slots that are to be evaluated."""
         self._finals: dict[str, Path] = {}
         """Slots whose saved adapter is to be scored, with its folder."""
-        self._results: dict[str, Done | _InScoring] = {}
-        """Evaluated and not returned yet, in the order in which they are."""
-        self._scoring = futures.ThreadPoolExecutor(max_workers=1, thread_name_prefix="scores")
+        self._outbox = Outbox()
+        """Results of slots that are evaluated."""
         self._turns: deque[Trainer] = deque()
         """Trainers with slots that train; the first is next."""
         self._states: tempfile.TemporaryDirectory[str] | None = None
         if train_ahead:
-            self._states = tempfile.TemporaryDirectory(prefix="sweeps-ahead-")
+            self._states = tempfile.TemporaryDirectory(prefix="train-ahead-")
         self._ahead: dict[str, Path] = {}
         """Slots that train a rung which is not begun yet, with a snapshot of their last one."""
         self._early: dict[str, TrainedEpoch] = {}
@@ -139,7 +126,7 @@ class Host:
         if name not in self._ahead:
             self._train(name)
         else:
-            shutil.rmtree(self._ahead.pop(name))
+            shutil.rmtree(self._ahead.pop(name), ignore_errors=True)
             if name in self._early:
                 self._reached[name] = self._early.pop(name)
 
@@ -155,7 +142,7 @@ class Host:
     @property
     def busy(self) -> bool:
         """Whether there is work for `step`."""
-        return any(self._places())
+        return any((self._training, self._reached, self._finals, self._outbox))
 
     def step(self) -> list[Done]:
         """Do one unit of work, if there is any, and return the work that is done.
@@ -164,17 +151,17 @@ class Host:
         wait for scores. What is done is returned in the order of its evaluation. The error of a
         slot is in its `Done` and ends nothing but its own work.
         """
-        if not self._finished():
+        if not self._outbox.complete():
             self._step()
-        return [self._done(name) for name in self._finished()]
+        return [self._outbox.take(name) for name in self._outbox.complete()]
 
     def is_at_work(self, name: str) -> bool:
         """Return whether a slot trains, waits for its evaluation, or has a result to return.
 
         One that only trains ahead is not.
         """
-        places = self._places()
-        return any(name in place for place in (places[1:] if name in self._ahead else places))
+        trains = name in self._training and name not in self._ahead
+        return trains or any(name in own for own in (self._reached, self._finals, self._outbox))
 
     def advance(self, name: str) -> Report:
         """Train the slot for one rung, score it, and report; raises as described there.
@@ -203,7 +190,7 @@ class Host:
             placed.slot.snapshot(folder)
 
     def export(self, name: str, folder: Path) -> None:
-        """Write the slot's adapter as plain peft loads it."""
+        """Write the slot's adapter as plain peft loads it; it is that of the rung, see `Host`."""
         placed = self._slot(name)
         if name in self._ahead:
             copy_adapter(self._ahead[name], folder)
@@ -217,9 +204,9 @@ class Host:
         """
         discarded = self._discard_ahead(name)
         self._training.discard(name)
-        waiting: dict[str, Any]
-        for waiting in (self._reached, self._finals, self._results):
-            waiting.pop(name, None)
+        self._reached.pop(name, None)
+        self._finals.pop(name, None)
+        self._outbox.discard(name)
         placed = self._slots.pop(name, None)
         if placed is not None:
             placed.trainer.evict(name)
@@ -254,7 +241,7 @@ class Host:
         """Close all slots and release scorers and bases."""
         for name in list(self._slots):
             self.evict(name)
-        self._scoring.shutdown(cancel_futures=True)
+        self._outbox.close()
         if self._states:
             self._states.cleanup()
         self.residents.close()
@@ -302,42 +289,20 @@ class Host:
         """Drop what a slot has trained ahead, and return its optimizer steps."""
         if name not in self._ahead:
             return 0
-        shutil.rmtree(self._ahead.pop(name))
+        shutil.rmtree(self._ahead.pop(name), ignore_errors=True)
         if name in self._early:
             return self._early.pop(name).steps
         return self._slots[name].trainer.drop(name)
 
     def _result_of(self, name: str) -> Report:
         """Finish a slot's work; raises the error that ended it."""
-        while not self._has_result(name):
+        while not self._outbox.is_complete(name):
             self._step()
-        done = self._done(name)
+        done = self._outbox.take(name)
         if done.report is None:
             assert done.error, "what has no report has an error"
             raise done.error
         return done.report
-
-    def _has_result(self, name: str) -> bool:
-        result = self._results.get(name)
-        return result.scores.done() if isinstance(result, _InScoring) else result is not None
-
-    def _finished(self) -> list[str]:
-        """Return the slots with results, up to the first one whose scores are not there yet."""
-        return list(itertools.takewhile(self._has_result, self._results))
-
-    def _done(self, name: str) -> Done:
-        """Remove a slot's result, which is there, and return it."""
-        result = self._results.pop(name)
-        if isinstance(result, Done):
-            return result
-        try:
-            scored = result.scores.result()[result.place]
-        except Exception as error:
-            return Done(name=name, error=error)
-        return Done(name=name, report=result.rung.with_scores(scored))
-
-    def _places(self) -> tuple[Collection[str], ...]:
-        return self._training, self._reached, self._finals, self._results
 
     def _step(self) -> None:
         """Evaluate all slots that are due, else let the next trainer do a step, else wait."""
@@ -353,19 +318,7 @@ class Host:
             if trainer.busy:
                 self._turns.append(trainer)
         else:
-            self._wait_for_scores()
-
-    def _wait_for_scores(self) -> None:
-        """Wait until some are there, for a moment at most; those that wait share its time."""
-        waiting = [
-            result
-            for result in self._results.values()
-            if isinstance(result, _InScoring) and not result.scores.done()
-        ]
-        if waiting:
-            with measures.shared([each.rung.meter for each in waiting]):
-                scores = {each.scores for each in waiting}
-                futures.wait(scores, _PAUSE_SECONDS, futures.FIRST_COMPLETED)
+            self._outbox.wait(_PAUSE_SECONDS)
 
     def _evaluate(self) -> None:
         """Evaluate what is due, those together that are scored alike."""
@@ -380,7 +333,7 @@ class Host:
             alike.setdefault(key, []).append(name)
         for names in alike.values():
             if error := reached[names[0]].error:  # such a slot is by itself
-                self._results[names[0]] = _broken_off(reached[names[0]], error)
+                self._outbox.add(_broken_off(reached[names[0]], error))
             else:
                 self._evaluate_rungs(names, reached)
         alike = {}
@@ -430,28 +383,18 @@ class Host:
         except Exception as error:
             failure = error.with_traceback(None)  # its frames hold what did not fit
         else:
-            self._score(dict(zip(names, unscored, strict=True)), evaluator)
+            self._outbox.score(dict(zip(names, unscored, strict=True)), evaluator)
+            for name, rung in zip(names, unscored, strict=True):
+                self._train_ahead(name, rung.report)
             return
         if len(names) == 1 or not errors.is_out_of_memory(failure):
-            self._results |= {name: Done(name=name, error=failure) for name in names}
+            for name in names:
+                self._outbox.add(Done(name=name, error=failure))
             return
         errors.release()
         half = len(names) // 2
         self._complete(names[:half], evaluator, work)
         self._complete(names[half:], evaluator, work)
-
-    def _score(self, unscored: Mapping[str, rungs.Unscored], evaluator: Evaluator) -> None:
-        """Let the captions of these slots be scored together, if they have any: all or none."""
-        captions = [rung.report.predictions for rung in unscored.values()]
-        if all(captions):
-            scores = self._scoring.submit(evaluator.score_each, captions)
-            for place, (name, rung) in enumerate(unscored.items()):
-                self._results[name] = _InScoring(rung, scores, place)
-        else:
-            for name, rung in unscored.items():
-                self._results[name] = Done(name=name, report=rung.with_scores(None))
-        for name, rung in unscored.items():
-            self._train_ahead(name, rung.report)
 
     def _final_evaluator(self, slot: TrialSlot) -> Evaluator:
         return self.residents.evaluator(self.residents.scoring.final(slot.recipe))

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import tempfile
 import threading
 import time
 
@@ -291,7 +292,7 @@ def held(packing, recipe, scoring):
         host.admit(name, recipe)
     HeldScorer.held.set()
     host.begin("one")
-    while "one" not in host._results:
+    while "one" not in host._outbox:
         assert host.step() == []
     yield host
     HeldScorer.gone_on.set()
@@ -301,7 +302,7 @@ def held(packing, recipe, scoring):
 def test_others_train_while_captions_are_scored(held, recipe, alone):
     """They are done in the order in which they reached their rungs, whichever is scored first."""
     held.begin("two")
-    while "two" not in held._results:
+    while "two" not in held._outbox:
         assert held.step() == []
     HeldScorer.gone_on.set()
     done = until_idle(held)
@@ -325,7 +326,7 @@ def test_an_error_of_the_scorer_ends_the_work_of_its_own_slot_only(held, monkeyp
     held.begin("two")
     monkeypatch.setattr(HeldScorer, "error", RuntimeError("Java ended"))
     HeldScorer.gone_on.set()
-    while "one" in held._results:
+    while "one" in held._outbox:
         assert (done := held.step()) == [] or str(done[0].error) == "Java ended"
     HeldScorer.held.clear()
     (done,) = until_idle(held)
@@ -344,7 +345,7 @@ def test_a_slot_is_let_go_of_and_opened_anew_while_its_captions_are_scored(held,
 
 def test_a_host_closes_while_captions_are_scored_and_others_wait_to_be(held):
     held.begin("two")
-    while "two" not in held._results:
+    while "two" not in held._outbox:
         held.step()
     threading.Timer(0.1, HeldScorer.gone_on.set).start()
     held.close()
@@ -392,7 +393,7 @@ def test_what_was_trained_ahead_goes_with_its_slot_and_is_counted(ahead, recipe,
     steps = math.ceil(len(ahead.residents.examples(recipe).pairs) / recipe.train.batch_size)
     HeldScorer.held.set()
     ahead.begin("stops")
-    while "stops" not in ahead._results:
+    while "stops" not in ahead._outbox:
         assert ahead.step() == []
     for _ in range(2):
         assert ahead.step() == []
@@ -404,6 +405,19 @@ def test_what_was_trained_ahead_goes_with_its_slot_and_is_counted(ahead, recipe,
     assert [metrics(ahead.advance("stays"))] == alone(recipe)
     assert until_idle(ahead) == []  # "stays" is at the end of its next rung
     assert ahead.evict("stays") == steps
+
+
+def test_a_slot_waits_where_its_state_finds_no_room(packing, recipe, monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    host = Host(device="cpu", threads=1, packing=packing, train_ahead=True)
+    host.admit("one", recipe)
+    (own,) = tmp_path.iterdir()
+    (own / "one").write_text("no folder")
+    assert host.advance("one").rung == 1
+    assert not host.busy
+    host.snapshot("one", tmp_path / "snapshot")
+    host.close()
+    assert not own.exists()
 
 
 def test_a_loss_that_leaves_the_numbers_ahead_is_told_when_its_rung_is_due(
