@@ -2,6 +2,7 @@
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 from ray.exceptions import RayActorError
@@ -13,6 +14,7 @@ from sweeps.results.folder import SweepFolder
 from sweeps.spec.load import parse
 from workers.memory.fit import Device
 from workers.memory.footprint import Correction
+from workers.metrics.scorer import Scorer
 
 FILE = """
 name: together
@@ -193,3 +195,20 @@ def test_quick_calls_are_answered_and_a_host_ends_while_a_rung_trains(make, call
     actor.shutdown()
     with pytest.raises(RayActorError, match="the host ends with its sweep"):
         waiting.result()
+
+
+class SlowScorer(Scorer):
+    def score_each(self, several):
+        time.sleep(0.5)
+        return super().score_each(several)
+
+
+def test_a_host_ends_while_captions_are_scored(make, calls):
+    actor, context = make("scoring", kind=partial(HostActor, make_scorer=SlowScorer))
+    actor.open(0, {"train.learning_rate": 1e-3})
+    waiting = calls.submit(actor.advance, 0)
+    until(lambda: actor._loop.do(lambda: "trial-000" in actor._host._outbox))
+    actor.shutdown()
+    with pytest.raises(RayActorError, match="the host ends with its sweep"):
+        waiting.result()
+    assert record.read(context.folder, "trial-000") == []
