@@ -28,7 +28,7 @@ class Report:
     finished: bool
     """The trial has done all its epochs."""
     seconds: float
-    """Wall time of this rung, training and scoring."""
+    """Time of the host for this rung, training and scoring: of what it shares, its part."""
     predictions: tuple[Prediction, ...] = field(default=(), repr=False)
     """Captions of the validation images, in the order of the split."""
     scored: "Scored | None" = field(default=None, repr=False)

@@ -54,13 +54,13 @@ class HostActor:
         self._name = name
         self._make_scorer = make_scorer
         self._share = context.sweep.resources.gpus_per_host
+        self._waits = plugins.scheduler(context.sweep.schedule.name).PAUSES
+        """Whether a slot that is closed may be opened again."""
         with _heavy_imports():
             self._loop = HostLoop(self._make_host)
         self._host = self._loop.host
         self._trials: dict[str, OpenTrial] = {}
         self._ending = False
-        self._waits = plugins.scheduler(context.sweep.schedule.name).PAUSES
-        """Whether a slot that is closed may be opened again."""
 
     def _make_host(self) -> "Host":
         from workers.evaluation.scoring import Scoring
@@ -75,8 +75,15 @@ class HostActor:
 
         errors.limit(self._share)
         packing = self._context.sweep.resources.packing == "auto"
-        threads, share = self._context.threads, self.share()
-        return Host(threads=threads, packing=packing, share=share, scoring=scoring)
+        share = self.share()
+        return Host(
+            threads=self._context.threads,
+            scoring=scoring,
+            packing=packing,
+            share=share,
+            # On a CPU the cores have enough to do, and what always pauses would drop all of it.
+            train_ahead=share.gpu and not self._waits,
+        )
 
     def node(self) -> str:
         """Return the id of Ray's node that this host runs on; a host that ends is gone already."""
@@ -190,18 +197,21 @@ class HostActor:
 
     def _shut(self, name: str) -> None:
         trial = self._trials.pop(name)
-        self._vacate(name)
+        discarded = self._vacate(name)
+
+        def log() -> None:
+            if discarded:
+                trial.record.log(tags={"trial.discarded_steps": str(discarded)})
+            opening.log_predictions(self._host, trial, may_wait=self._waits)
+
         if not opening.lost_ownership(self._context, trial):
-            self._guarded(
-                name,
-                lambda: opening.log_predictions(self._host, trial, may_wait=self._waits),
-            )
+            self._guarded(name, log)
         copies.forget(self._context.folder.trial(name))
 
-    def _vacate(self, name: str) -> None:
-        """Empty a slot; the call that waits for its work fails."""
+    def _vacate(self, name: str) -> int:
+        """Empty a slot, and return the steps that it trained ahead; who waits for it is told."""
         self._loop.cancel(name)
-        self._host.evict(name)
+        return self._host.evict(name)
 
     def _guarded(self, name: str, work: Callable[[], None]) -> RungResult | None:
         """Run `work`; return None, or the result of a trial that cannot go on."""

@@ -78,7 +78,7 @@ class HostLoop:
             self._keep_stepping()
 
     def _keep_stepping(self) -> None:
-        if self._waiting and not self._stepping:
+        if self.host.busy and not self._stepping:
             self._stepping = True
             self._thread.submit(self._step)
 
@@ -91,4 +91,5 @@ class HostLoop:
         except Exception as error:  # of no single slot, so of all
             for slot in list(self._waiting):
                 self._advance(*self._waiting.pop(slot), error=error)
-        self._keep_stepping()
+        else:
+            self._keep_stepping()

@@ -1,1 +1,1 @@
-"""The process that keeps bases resident: host, residents, rungs."""
+"""The process that keeps bases resident: host, residents, rungs, outbox."""

@@ -4,11 +4,13 @@ A plain class without any scheduler in it. Trials come and go between two units 
 does one unit, so that the owner of the host can do other things in between.
 """
 
+import shutil
+import tempfile
 from collections import deque
-from collections.abc import Callable, Collection, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import torch
 
@@ -17,6 +19,7 @@ from workers.data.sample import DataSet, Sample
 from workers.evaluation.evaluator import Evaluator
 from workers.evaluation.scoring import Scoring
 from workers.host import combinations, rungs
+from workers.host.outbox import Outbox
 from workers.host.residents import Residents
 from workers.memory import errors
 from workers.memory.fit import Device
@@ -25,6 +28,10 @@ from workers.memory.layers import DataExtent
 from workers.recipe import Recipe
 from workers.report import Done, Report
 from workers.slots.protocol import TrainedEpoch, Trainer, TrialSlot
+from workers.slots.slot import copy_adapter, copy_snapshot
+
+_PAUSE_SECONDS = 0.05
+"""So long a step without other work waits for scores, before the owner has its turn."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +46,12 @@ class Host:
     """Admits trials to slots, trains and scores them side by side, and evicts them.
 
     A slot trains, is evaluated when it has reached its rung, with the others that have reached
-    theirs, and is done. The error of a slot ends its own work alone.
+    theirs, and is done when its captions are scored: in another thread, or the process that the
+    scorer is a handle on, while other slots train. The error of a slot ends its own work alone.
+
+    With `train_ahead` the slot itself trains on, too, before its rung is reported, and before the
+    next one is asked for, which it does not go beyond. Its state at the rung is kept until then:
+    that is what a snapshot and an export have, and what is left when it is evicted.
 
     Args:
         device: where the bases live; None takes the first GPU, or the CPU.
@@ -47,6 +59,7 @@ class Host:
         scoring: the data, and what captions are scored with; None makes them for this host alone.
         packing: whether trials that can be trained in one pack are; else all train alone.
         share: what this host has of the device; None where that is not known.
+        train_ahead: whether slots train on before their rung is reported.
     """
 
     def __init__(
@@ -57,6 +70,7 @@ class Host:
         *,
         packing: bool = True,
         share: Device | None = None,
+        train_ahead: bool = False,
     ) -> None:
         self.device = torch.device(device or ("cuda:0" if torch.cuda.is_available() else "cpu"))
         if threads is not None:
@@ -69,10 +83,17 @@ class Host:
         """Slots that are to be evaluated."""
         self._finals: dict[str, Path] = {}
         """Slots whose saved adapter is to be scored, with its folder."""
-        self._done: dict[str, Done] = {}
-        """Done, and not returned yet."""
+        self._outbox = Outbox()
+        """Results of slots that are evaluated."""
         self._turns: deque[Trainer] = deque()
         """Trainers with slots that train; the first is next."""
+        self._states: tempfile.TemporaryDirectory[str] | None = None
+        if train_ahead:
+            self._states = tempfile.TemporaryDirectory(prefix="train-ahead-")
+        self._ahead: dict[str, Path] = {}
+        """Slots that train a rung which is not begun yet, with a snapshot of their last one."""
+        self._early: dict[str, TrainedEpoch] = {}
+        """Those of them that have done it."""
 
     def admit(self, name: str, recipe: Recipe) -> Report:
         """Open a slot for a new trial and return rung 0: the base's own scores.
@@ -102,11 +123,13 @@ class Host:
         finite, unless the guard is to stop such a trial: then the report has it. Raises
         RuntimeError for a slot that is at work.
         """
-        placed = self._idle(name)
-        placed.trainer.begin(name, self.residents.examples(placed.slot.recipe))
-        self._training.add(name)
-        if placed.trainer not in self._turns:
-            self._turns.append(placed.trainer)
+        self._idle(name)
+        if name not in self._ahead:
+            self._train(name)
+        else:
+            shutil.rmtree(self._ahead.pop(name), ignore_errors=True)
+            if name in self._early:
+                self._reached[name] = self._early.pop(name)
 
     def begin_score(self, name: str, folder: Path) -> None:
         """Begin to score the adapter saved in `folder` as a finished trial's, as ``final/*``.
@@ -120,22 +143,26 @@ class Host:
     @property
     def busy(self) -> bool:
         """Whether there is work for `step`."""
-        return any(self._places())
+        return any((self._training, self._reached, self._finals, self._outbox))
 
     def step(self) -> list[Done]:
         """Do one unit of work, if there is any, and return the work that is done.
 
-        A unit is the evaluation of all slots that are due, else a step of one trainer's slots. The
-        error of a slot is in its `Done` and ends nothing but its own work.
+        A unit is the evaluation of all slots that are due, else a step of one trainer's slots, else
+        a short wait for scores. What is done is returned in the order of its evaluation. The error
+        of a slot is in its `Done` and ends nothing but its own work.
         """
-        if not self._done:
+        if not self._outbox.complete():
             self._step()
-        done, self._done = list(self._done.values()), {}
-        return done
+        return [self._outbox.take(name) for name in self._outbox.complete()]
 
     def is_at_work(self, name: str) -> bool:
-        """Return whether a slot trains, waits for its evaluation, or has a result to return."""
-        return any(name in place for place in self._places())
+        """Return whether a slot trains, waits for its evaluation, or has a result to return.
+
+        One that only trains ahead is not.
+        """
+        trains = name in self._training and name not in self._ahead
+        return trains or any(name in own for own in (self._reached, self._finals, self._outbox))
 
     def advance(self, name: str) -> Report:
         """Train the slot for one rung, score it, and report; raises as described there.
@@ -157,24 +184,37 @@ class Host:
 
         Raises RuntimeError for a slot that is at work: only at a rung is all of it known.
         """
-        self._idle(name).slot.snapshot(folder)
+        placed = self._idle(name)
+        if name in self._ahead:
+            copy_snapshot(self._ahead[name], folder)
+        else:
+            placed.slot.snapshot(folder)
 
     def export(self, name: str, folder: Path) -> None:
-        """Write the slot's adapter as plain peft loads it."""
-        self._slot(name).slot.export(folder)
+        """Write the slot's adapter as plain peft loads it; it is that of the rung, see `Host`."""
+        placed = self._slot(name)
+        if name in self._ahead:
+            copy_adapter(self._ahead[name], folder)
+        else:
+            placed.slot.export(folder)
 
-    def evict(self, name: str) -> None:
-        """Close a slot with its work; nothing for an unknown one."""
+    def evict(self, name: str) -> int:
+        """Close a slot with its work, and return the optimizer steps that it has trained ahead.
+
+        Does nothing for an unknown one.
+        """
+        discarded = self._discard_ahead(name)
         self._training.discard(name)
-        waiting: dict[str, Any]
-        for waiting in (self._reached, self._finals, self._done):
-            waiting.pop(name, None)
+        self._reached.pop(name, None)
+        self._finals.pop(name, None)
+        self._outbox.discard(name)
         placed = self._slots.pop(name, None)
         if placed is not None:
             placed.trainer.evict(name)
             self.residents.device_memory.close(name)
         # A trainer without work would hold its base, which may have to leave.
         self._turns = deque(trainer for trainer in self._turns if trainer.busy)
+        return discarded
 
     @property
     def correction(self) -> Correction:
@@ -206,6 +246,9 @@ class Host:
         """Close all slots and release scorers and bases."""
         for name in list(self._slots):
             self.evict(name)
+        self._outbox.close()
+        if self._states:
+            self._states.cleanup()
         self.residents.close()
 
     def _open(self, name: str, recipe: Recipe) -> TrialSlot:
@@ -229,31 +272,61 @@ class Host:
             raise RuntimeError(f"slot {name!r} is at work; wait until it is done, or evict it")
         return placed
 
+    def _train(self, name: str) -> None:
+        """Begin the slot's next epoch."""
+        placed = self._slots[name]
+        placed.trainer.begin(name, self.residents.examples(placed.slot.recipe))
+        self._training.add(name)
+        if placed.trainer not in self._turns:
+            self._turns.append(placed.trainer)
+
+    def _train_ahead(self, name: str, report: Report) -> None:
+        """Begin the slot's next epoch before this report is returned, unless it is the last one."""
+        if self._states is None or report.finished or report.collapsed:
+            return
+        folder = Path(self._states.name) / name
+        try:
+            self._slots[name].slot.snapshot(folder)
+        except Exception:  # such as no room for it: the slot waits
+            shutil.rmtree(folder, ignore_errors=True)
+            return
+        self._ahead[name] = folder
+        self._train(name)
+
+    def _discard_ahead(self, name: str) -> int:
+        """Drop what a slot has trained ahead, and return its optimizer steps."""
+        if name not in self._ahead:
+            return 0
+        shutil.rmtree(self._ahead.pop(name), ignore_errors=True)
+        if name in self._early:
+            return self._early.pop(name).steps
+        return self._slots[name].trainer.drop(name)
+
     def _result_of(self, name: str) -> Report:
         """Finish a slot's work; raises the error that ended it."""
-        while name not in self._done:
+        while not self._outbox.is_complete(name):
             self._step()
-        done = self._done.pop(name)
+        done = self._outbox.take(name)
         if done.report is None:
             assert done.error, "what has no report has an error"
             raise done.error
         return done.report
 
-    def _places(self) -> tuple[Collection[str], ...]:
-        return self._training, self._reached, self._finals, self._done
-
     def _step(self) -> None:
-        """Evaluate all slots that are due, else let the next trainer do a step, if there is any."""
+        """Evaluate all slots that are due, else let the next trainer do a step, else wait."""
         if self._reached or self._finals:
             self._evaluate()
         elif self._turns:
             trainer = self._turns.popleft()
             if trainer.busy:
                 for trained in trainer.step():
-                    self._training.remove(trained.slot.name)
-                    self._reached[trained.slot.name] = trained
+                    name = trained.slot.name
+                    self._training.remove(name)
+                    (self._early if name in self._ahead else self._reached)[name] = trained
             if trainer.busy:
                 self._turns.append(trainer)
+        else:
+            self._outbox.wait(_PAUSE_SECONDS)
 
     def _evaluate(self) -> None:
         """Evaluate what is due, those together that are scored alike."""
@@ -267,7 +340,10 @@ class Host:
                 key = id(placed.trainer), id(evaluator), rungs.beams(placed.slot)
             alike.setdefault(key, []).append(name)
         for names in alike.values():
-            self._complete(names, lambda some: self._rungs([reached[name] for name in some]))
+            if error := reached[names[0]].error:  # such a slot is by itself
+                self._outbox.add(_broken_off(reached[names[0]], error))
+            else:
+                self._evaluate_rungs(names, reached)
         alike = {}
         for name in finals:
             placed = self._slots[name]
@@ -275,41 +351,63 @@ class Host:
             beams = placed.slot.recipe.evaluate.final_beams
             alike.setdefault((id(placed.trainer), id(evaluator), beams), []).append(name)
         for names in alike.values():
-            self._complete(names, lambda some: self._score({name: finals[name] for name in some}))
+            self._evaluate_finals(names, finals)
 
-    def _complete(self, names: list[str], work: Callable[[list[str]], list[Report]]) -> None:
-        """Do some work for several slots together; an error in it is the error of each.
+    def _evaluate_rungs(self, names: list[str], reached: Mapping[str, TrainedEpoch]) -> None:
+        first = self._slots[names[0]]
+        evaluator = self.residents.evaluator(first.slot.recipe)
 
-        When memory runs out, once more when unused bases and features have left the device; then
-        each half of them has its turn, at last every slot alone.
+        def work(some: list[str]) -> list[rungs.Unscored]:
+            return rungs.evaluate(first.trainer, [reached[name] for name in some], evaluator)
+
+        self._complete(names, evaluator, work)
+
+    def _evaluate_finals(self, names: list[str], folders: Mapping[str, Path]) -> None:
+        first = self._slots[names[0]]
+        evaluator = self._final_evaluator(first.slot)
+
+        def work(some: list[str]) -> list[rungs.Unscored]:
+            slots, own = [self._slots[name].slot for name in some], {n: folders[n] for n in some}
+            return rungs.evaluate_saved(first.trainer, slots, own, evaluator, self.device)
+
+        self._complete(names, evaluator, work)
+
+    def _complete(
+        self,
+        names: list[str],
+        evaluator: Evaluator,
+        work: Callable[[list[str]], list[rungs.Unscored]],
+    ) -> None:
+        """Evaluate several slots together, and let their captions be scored.
+
+        An error is that of each. When memory runs out, once more when unused bases and features
+        have left the device; then each half of them has its turn, at last every slot alone.
         """
         try:
-            reports = self.residents.device_memory.attempt(lambda: work(names))
+            unscored = self.residents.device_memory.attempt(lambda: work(names))
         except Exception as error:
             failure = error.with_traceback(None)  # its frames hold what did not fit
         else:
-            done = zip(names, reports, strict=True)
-            self._done |= {name: Done(name=name, report=report) for name, report in done}
+            self._outbox.score(dict(zip(names, unscored, strict=True)), evaluator)
+            for name, rung in zip(names, unscored, strict=True):
+                self._train_ahead(name, rung.report)
             return
         if len(names) == 1 or not errors.is_out_of_memory(failure):
-            self._done |= {name: Done(name=name, error=failure) for name in names}
+            for name in names:
+                self._outbox.add(Done(name=name, error=failure))
             return
         errors.release()
         half = len(names) // 2
-        self._complete(names[:half], work)
-        self._complete(names[half:], work)
-
-    def _rungs(self, reached: list[TrainedEpoch]) -> list[Report]:
-        first = reached[0]
-        if first.error:  # such a slot is by itself
-            return [rungs.broken_off(first, first.error)]
-        trainer = self._slots[first.slot.name].trainer
-        return rungs.reports(trainer, reached, self.residents.evaluator(first.slot.recipe))
-
-    def _score(self, folders: dict[str, Path]) -> list[Report]:
-        placed = [self._slots[name] for name in folders]
-        evaluator = self._final_evaluator(placed[0].slot)
-        return rungs.finals(placed[0].trainer, [own.slot for own in placed], folders, evaluator)
+        self._complete(names[:half], evaluator, work)
+        self._complete(names[half:], evaluator, work)
 
     def _final_evaluator(self, slot: TrialSlot) -> Evaluator:
         return self.residents.evaluator(self.residents.scoring.final(slot.recipe))
+
+
+def _broken_off(trained: TrainedEpoch, error: Exception) -> Done:
+    """Return the outcome of a rung whose training an error ended: there is nothing to score."""
+    try:
+        return Done(name=trained.slot.name, report=rungs.broken_off(trained, error))
+    except Exception as raised:
+        return Done(name=trained.slot.name, error=raised.with_traceback(None))

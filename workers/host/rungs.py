@@ -2,7 +2,10 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+import torch
 
 from workers import measures
 from workers.evaluation import collapse
@@ -13,6 +16,23 @@ from workers.recipe import Recipe
 from workers.report import Report
 from workers.slots.protocol import TrainedEpoch, Trainer, TrialSlot, Written
 from workers.training.loop import NonFiniteLossError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unscored:
+    """A rung whose captions, if it has any, are still to be scored."""
+
+    report: Report
+    meter: measures.Meter
+    """Continues to measure the rung."""
+    prefix: str = "val"
+    """Of the scores' keys in the report: ``val`` or ``final``."""
+
+    def with_scores(self, scored: Scored | None) -> Report:
+        """Return the complete report; `scored` is None for a rung without captions."""
+        named = _named(self.prefix, scored)
+        metrics, seconds = {**named, **self.report.metrics}, self.meter.seconds
+        return replace(self.report, metrics=metrics, seconds=seconds, scored=scored)
 
 
 def is_finished(slot: TrialSlot) -> bool:
@@ -26,27 +46,22 @@ def beams(slot: TrialSlot) -> int | None:
     return evaluate.beams if is_finished(slot) or slot.rung >= evaluate.from_rung else None
 
 
-def reports(
+def evaluate(
     trainer: Trainer, reached: Sequence[TrainedEpoch], evaluator: Evaluator
-) -> list[Report]:
-    """Evaluate slots that are scored alike, and report their rungs."""
+) -> list[Unscored]:
+    """Evaluate slots that are scored alike, up to the scores of their captions."""
     slots = [trained.slot for trained in reached]
     names, width = [slot.name for slot in slots], beams(slots[0])
     written: Sequence[Written | None] = [None] * len(names)
-    scored: Sequence[Scored | None] = [None] * len(names)
     with measures.shared([trained.meter for trained in reached]):
         if width is not None:
             written = trainer.predict(names, evaluator, width)
         losses = trainer.losses(names, evaluator)
-        if width is not None:
-            scored = evaluator.score_each([own.predictions for own in written if own])
-    return [_report(*each) for each in zip(reached, losses, written, scored, strict=True)]
+    return [_unscored(*each) for each in zip(reached, losses, written, strict=True)]
 
 
-def _report(
-    trained: TrainedEpoch, loss: float, written: Written | None, scored: Scored | None
-) -> Report:
-    """Report a rung; the slot counts its unhealthy ones."""
+def _unscored(trained: TrainedEpoch, loss: float, written: Written | None) -> Unscored:
+    """Report a rung without its scores; the slot counts its unhealthy ones."""
     slot, guard = trained.slot, trained.slot.recipe.guard
     predictions = written.predictions if written else ()
     captions = [prediction.caption for prediction in predictions]
@@ -54,10 +69,9 @@ def _report(
     references = [prediction.references for prediction in predictions]
     symptoms = (*collapse.symptoms(captions, references, guard), *broken)
     slot.unhealthy_rungs = slot.unhealthy_rungs + 1 if symptoms else 0
-    return Report(
+    report = Report(
         rung=slot.rung,
         metrics={
-            **_named("val", scored),
             "val/loss": loss,
             **measures.times(
                 training=trained.seconds,
@@ -72,10 +86,10 @@ def _report(
         finished=is_finished(slot),
         seconds=trained.meter.seconds,
         predictions=predictions,
-        scored=scored,
         symptoms=symptoms,
         collapsed=guard.stop and (slot.unhealthy_rungs >= guard.rungs or bool(broken)),
     )
+    return Unscored(report=report, meter=trained.meter)
 
 
 def broken_off(trained: TrainedEpoch, error: Exception) -> Report:
@@ -95,24 +109,31 @@ def broken_off(trained: TrainedEpoch, error: Exception) -> Report:
     )
 
 
-def finals(
-    trainer: Trainer, slots: Sequence[TrialSlot], folders: Mapping[str, Path], evaluator: Evaluator
-) -> list[Report]:
-    """Score the adapters saved in `folders`, by slot, as finished trials', as ``final/*``."""
-    started = time.monotonic()
-    written = trainer.predict_saved(folders, evaluator, slots[0].recipe.evaluate.final_beams)
-    seconds = (time.monotonic() - started) / len(slots)
-    scores = evaluator.score_each(written)
+def evaluate_saved(
+    trainer: Trainer,
+    slots: Sequence[TrialSlot],
+    folders: Mapping[str, Path],
+    evaluator: Evaluator,
+    device: torch.device,
+) -> list[Unscored]:
+    """Write captions with the adapters saved in `folders`, by slot, as finished trials'."""
+    meters = [measures.Meter(device) for _ in slots]
+    with measures.shared(meters):
+        width = slots[0].recipe.evaluate.final_beams
+        written = trainer.predict_saved(folders, evaluator, width)
     return [
-        Report(
-            rung=slot.rung,
-            metrics=_named("final", scored),
-            finished=True,
-            seconds=seconds,
-            predictions=predictions,
-            scored=scored,
+        Unscored(
+            report=Report(
+                rung=slot.rung,
+                metrics={},
+                finished=True,
+                seconds=meter.seconds,
+                predictions=predictions,
+            ),
+            meter=meter,
+            prefix="final",
         )
-        for slot, predictions, scored in zip(slots, written, scores, strict=True)
+        for slot, meter, predictions in zip(slots, meters, written, strict=True)
     ]
 
 

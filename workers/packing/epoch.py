@@ -65,6 +65,11 @@ class Epoch:
         """Share of the epoch's examples that are to come."""
         return 1.0 - self._place / len(self._examples.pairs)
 
+    @property
+    def steps(self) -> int:
+        """Optimizer steps taken."""
+        return len(self._losses) - bool(self._window)
+
     def rewind(self) -> None:
         """Take back what was taken since the last optimizer step: its gradient is lost."""
         self._place -= len(self._opened) - len(self._window)
@@ -126,6 +131,7 @@ class Epoch:
             slot=self.slot,
             loss=self.loss,
             seconds=self.meter.seconds,
+            steps=self.steps,
             truncated=self._examples.truncated,
             meter=self.meter,
             error=self.error,

@@ -186,11 +186,14 @@ class Pack:
         """Begin the next epoch of a slot, with the next step."""
         self._epochs[name] = Epoch(self._slots[name], examples)
 
-    def drop(self, name: str) -> None:
-        """Forget what is left of a slot's epoch; nothing for one that is not being trained."""
-        if self._epochs.pop(name, None):
-            self._slots[name].forget_gradient()
+    def drop(self, name: str) -> int:
+        """Forget what is left of a slot's epoch; return the optimizer steps that it has taken."""
+        steps = sum(trained.steps for trained in self._lingering if trained.slot.name == name)
         self._lingering = [trained for trained in self._lingering if trained.slot.name != name]
+        if epoch := self._epochs.pop(name, None):
+            self._slots[name].forget_gradient()
+            steps = epoch.steps
+        return steps
 
     def step(self) -> list[TrainedEpoch]:
         """Do one micro-step of all that train; return the slots whose epoch has ended."""

@@ -55,6 +55,8 @@ class TrainedEpoch:
     """The mean over the epoch's steps."""
     seconds: float
     """Time of the slot's own steps: of steps that slots take together, its share."""
+    steps: int
+    """Optimizer steps that were taken."""
     truncated: int
     """Captions that were cut at the model's last position."""
     meter: Meter
@@ -92,8 +94,11 @@ class Trainer(Protocol):
     def begin(self, name: str, examples: Examples) -> None:
         """Begin the next epoch of a slot."""
 
-    def drop(self, name: str) -> None:
-        """Forget what is left of a slot's epoch; nothing for one that is not being trained."""
+    def drop(self, name: str) -> int:
+        """Forget what is left of a slot's epoch, and return the optimizer steps that it has taken.
+
+        Does nothing for one that is not being trained.
+        """
 
     def step(self) -> list[TrainedEpoch]:
         """Take one step of those that train; return the slots whose epoch has ended."""

@@ -87,6 +87,7 @@ class _OpenEpoch:
             slot=self.slot,
             loss=sum(self._losses) / max(1, len(self._losses)),
             seconds=self.meter.seconds,
+            steps=self.taken,
             truncated=self.examples.truncated,
             meter=self.meter,
             error=error,
@@ -139,9 +140,11 @@ class SequentialTrainer:
         rows = self._limits[name].rows_of([name], slot.recipe.train.batch_size)
         self._turns.append(_OpenEpoch(slot, examples, rows))
 
-    def drop(self, name: str) -> None:
-        """Forget what is left of a slot's epoch; nothing for one that is not being trained."""
+    def drop(self, name: str) -> int:
+        """Forget what is left of a slot's epoch; return the steps that it has taken."""
+        steps = sum(turn.taken for turn in self._turns if turn.slot.name == name)
         self._turns = [turn for turn in self._turns if turn.slot.name != name]
+        return steps
 
     def step(self) -> list[TrainedEpoch]:
         """Take one optimizer step of each slot that trains, or make its next try smaller."""

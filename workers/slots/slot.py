@@ -1,6 +1,7 @@
 """A slot: one trial's adapter, optimizer, data cursor and random state on a shared base."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -100,6 +101,19 @@ def write_snapshot(
     # Written last: its presence means that the snapshot is complete.
     cursor = {"rung": rung, "ailing": unhealthy, "recipe": recipe.model_dump()}
     atomic_write(folder / _STATE, json.dumps(cursor))
+
+
+def copy_snapshot(snapshot: Path, folder: Path) -> None:
+    """Copy a snapshot; complete only when this returns."""
+    copy_adapter(snapshot, folder)
+    shutil.copyfile(snapshot / _OPTIMIZER, folder / _OPTIMIZER)
+    atomic_write(folder / _STATE, (snapshot / _STATE).read_text())
+
+
+def copy_adapter(snapshot: Path, folder: Path) -> None:
+    """Copy the adapter that is in a snapshot, as plain peft loads it."""
+    others = shutil.ignore_patterns(_OPTIMIZER, _STATE)
+    shutil.copytree(snapshot, folder, ignore=others, dirs_exist_ok=True)
 
 
 def read_snapshot(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:

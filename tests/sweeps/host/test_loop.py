@@ -23,6 +23,10 @@ class Host:
         self.allowed = threading.Semaphore(0)
         self.broken = None
 
+    @property
+    def busy(self):
+        return bool(self.left)
+
     def begin(self, name, steps):
         self.left[name] = steps
 
@@ -89,6 +93,16 @@ def test_a_call_is_answered_between_two_steps(loop, calls):
     assert not rung.done()
     loop.host.allowed.release(99)
     assert rung.result(timeout=10) == ("long", 1)
+
+
+def test_a_host_goes_on_with_what_nobody_waits_for(loop):
+    loop.host.allowed.release(5)
+    loop.host.begin("ahead", 5)
+    assert loop.run_until_complete(coroutine(loop, "one", 1)) == ("one", 1)
+    until = time.monotonic() + 10
+    while loop.host.left and time.monotonic() < until:
+        time.sleep(0.01)
+    assert not loop.host.left
 
 
 def test_an_error_of_a_slot_reaches_its_own_course_only(loop, calls):

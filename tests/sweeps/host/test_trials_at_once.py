@@ -2,6 +2,7 @@
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 from ray.exceptions import RayActorError
@@ -11,7 +12,9 @@ from sweeps.host.context import SweepContext
 from sweeps.results import best, record
 from sweeps.results.folder import SweepFolder
 from sweeps.spec.load import parse
+from workers.memory.fit import Device
 from workers.memory.footprint import Correction
+from workers.metrics.scorer import Scorer
 
 FILE = """
 name: together
@@ -33,14 +36,14 @@ ENDLESS = {"train.learning_rate": 1e-3, "train.batch_size": 1, "data.limit": 400
 
 @pytest.fixture
 def make(tmp_path, untrained_base):
-    """Return a function: name, packing -> an actor of a sweep of its own, with its context."""
+    """Return a function: name, packing, kind -> an actor of a sweep of its own, and its context."""
     actors = []
 
-    def actor(name, packing="auto"):
+    def actor(name, packing="auto", kind=HostActor):
         folder = SweepFolder.create(tmp_path, name)
         sweep = parse(FILE.format(base=untrained_base, packing=packing))
         context = SweepContext(sweep=sweep, folder=folder, threads=1)
-        actors.append(HostActor(context, "host-0"))
+        actors.append(kind(context, "host-0"))
         return actors[-1], context
 
     yield actor
@@ -54,10 +57,14 @@ def calls():
         yield calls
 
 
+def until(is_so):
+    while not is_so():
+        time.sleep(0.01)
+
+
 def until_training(actor, name):
     """Wait until the host has work for a slot."""
-    while not actor._loop.do(lambda: actor._host.is_at_work(name)):
-        time.sleep(0.01)
+    until(lambda: actor._loop.do(lambda: actor._host.is_at_work(name)))
 
 
 def numbers(results):
@@ -103,6 +110,29 @@ def test_packed_trials_have_the_numbers_of_trials_alone(make, calls):
         ):
             assert rung == place
             assert metrics == pytest.approx(alone, rel=0.0, abs=1e-4)
+
+
+class OnGpu(HostActor):
+    """Believes to be on a GPU."""
+
+    def share(self):
+        return Device(gpu=True, bytes=2.0**34)
+
+
+def test_trials_that_train_ahead_have_the_numbers_of_trials_alone(make, calls):
+    """As on a GPU; what a trial trains past its last rung is on its record."""
+    (one, _), (other, context) = make("in-time", "off"), make("ahead", "off", OnGpu)
+    expected = [life(one, number) for number in range(3)]
+    lives = [calls.submit(life, other, number) for number in range(3)]
+    assert [each.result() for each in lives] == expected
+    other.open(3, {"train.learning_rate": RATES[0]})
+    other.advance(3)
+    until(lambda: not other._loop.do(lambda: other._host.busy))
+    other.close(3)
+    for trial, steps in (("trial-000", []), ("trial-003", ["9"])):
+        lines = record.lines(context.folder.record(trial))
+        tags = [line.logged.get("tags", {}).get("trial.discarded_steps") for line in lines]
+        assert [tag for tag in tags if tag] == steps
 
 
 def test_an_error_of_one_trial_leaves_those_beside_it_alone(make, calls):
@@ -165,3 +195,20 @@ def test_quick_calls_are_answered_and_a_host_ends_while_a_rung_trains(make, call
     actor.shutdown()
     with pytest.raises(RayActorError, match="the host ends with its sweep"):
         waiting.result()
+
+
+class SlowScorer(Scorer):
+    def score_each(self, several):
+        time.sleep(0.5)
+        return super().score_each(several)
+
+
+def test_a_host_ends_while_captions_are_scored(make, calls):
+    actor, context = make("scoring", kind=partial(HostActor, make_scorer=SlowScorer))
+    actor.open(0, {"train.learning_rate": 1e-3})
+    waiting = calls.submit(actor.advance, 0)
+    until(lambda: actor._loop.do(lambda: "trial-000" in actor._host._outbox))
+    actor.shutdown()
+    with pytest.raises(RayActorError, match="the host ends with its sweep"):
+        waiting.result()
+    assert record.read(context.folder, "trial-000") == []

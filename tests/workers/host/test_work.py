@@ -1,12 +1,18 @@
 """Several slots of a host in flight at once: nobody notices the others."""
 
+import dataclasses
+import math
+import tempfile
+import threading
 import time
 
 import pytest
 import torch
 
+from workers.evaluation.scoring import Scoring
 from workers.host.host import Host
 from workers.memory import errors
+from workers.metrics.scorer import Scorer
 from workers.training.loop import NonFiniteLossError
 
 OTHER = {"adapter.rank": 2, "train.learning_rate": 3e-3, "train.seed": 5}
@@ -266,3 +272,178 @@ def test_other_errors_of_an_evaluation_are_not_tried_again(host, recipe, monkeyp
     done = until_idle(host)
     assert [str(each.error) for each in done] == ["no such thing"] * 2
     assert len(set(map(tuple, calls))) == len(calls)
+
+
+class HeldScorer(Scorer):
+    """Waits before it scores captions, while `held` is set."""
+
+    held = threading.Event()
+    gone_on = threading.Event()
+    error = None
+
+    def score_each(self, several):
+        if self.held.is_set():
+            assert self.gone_on.wait(timeout=10)
+            if self.error:
+                raise self.error
+        return super().score_each(several)
+
+
+@pytest.fixture
+def scoring(monkeypatch):
+    """What scores captions with a scorer that can be held."""
+    for name in ("held", "gone_on"):
+        monkeypatch.setattr(HeldScorer, name, threading.Event())
+    return Scoring(HeldScorer)
+
+
+@pytest.fixture
+def held(packing, recipe, scoring):
+    """A host with the slots "one" and "two", "one" with a rung that waits for its scores."""
+    host = Host(device="cpu", threads=1, scoring=scoring, packing=packing)
+    for name in ("one", "two"):
+        host.admit(name, recipe)
+    HeldScorer.held.set()
+    host.begin("one")
+    while "one" not in host._outbox:
+        assert host.step() == []
+    yield host
+    HeldScorer.gone_on.set()
+    host.close()
+
+
+def test_others_train_while_captions_are_scored(held, recipe, alone):
+    """They are done in the order in which they reached their rungs, whichever is scored first."""
+    held.begin("two")
+    while "two" not in held._outbox:
+        assert held.step() == []
+    HeldScorer.gone_on.set()
+    done = until_idle(held)
+    assert [each.name for each in done] == ["one", "two"]
+    expected = alone(recipe)
+    assert all([metrics(each.report)] == expected for each in done)
+
+
+def test_a_wait_without_other_work_counts_as_the_rung_s_but_not_as_training(held):
+    started = time.monotonic()
+    for _ in range(3):
+        assert held.step() == []  # the owner has its turn in between
+    waited = time.monotonic() - started
+    HeldScorer.gone_on.set()
+    (done,) = until_idle(held)
+    measured = done.report.metrics["measured/seconds_per_epoch"]
+    assert done.report.seconds - measured > 0.9 * waited > 0.1
+
+
+def test_an_error_of_the_scorer_ends_the_work_of_its_own_slot_only(held, monkeypatch):
+    held.begin("two")
+    monkeypatch.setattr(HeldScorer, "error", RuntimeError("Java ended"))
+    HeldScorer.gone_on.set()
+    while "one" in held._outbox:
+        assert (done := held.step()) == [] or str(done[0].error) == "Java ended"
+    HeldScorer.held.clear()
+    (done,) = until_idle(held)
+    assert (done.name, done.report.rung) == ("two", 1)
+
+
+def test_a_slot_is_let_go_of_and_opened_anew_while_its_captions_are_scored(held, recipe, alone):
+    held.evict("one")
+    assert not held.busy
+    held.admit("one", recipe.with_point(OTHER))
+    held.begin("one")
+    HeldScorer.gone_on.set()
+    (done,) = until_idle(held)
+    assert [metrics(done.report)] == alone(recipe.with_point(OTHER))
+
+
+def test_a_host_closes_while_captions_are_scored_and_others_wait_to_be(held):
+    held.begin("two")
+    while "two" not in held._outbox:
+        held.step()
+    threading.Timer(0.1, HeldScorer.gone_on.set).start()
+    held.close()
+    assert not held.busy
+
+
+@pytest.fixture
+def ahead(packing, scoring):
+    """A host whose slots train on before their rungs are reported."""
+    host = Host(device="cpu", threads=1, scoring=scoring, packing=packing, train_ahead=True)
+    yield host
+    HeldScorer.gone_on.set()
+    host.close()
+
+
+def test_rungs_that_are_trained_ahead_are_those_of_trials_alone(ahead, recipe, alone, tmp_path):
+    """At each snapshot and export the slot has gone on to the end of the next rung."""
+    recipes = {"one": recipe, "two": recipe.with_point(OTHER)}
+    for name, own in recipes.items():
+        ahead.admit(name, own)
+    together = {name: [] for name in recipes}
+    for rung in range(recipe.train.epochs):
+        for name in recipes:
+            ahead.begin(name)
+        for done in until_idle(ahead):
+            together[done.name].append(metrics(done.report))
+        ahead.snapshot("one", tmp_path / f"rung-{rung}")
+        ahead.export("one", tmp_path / f"adapter-{rung}")
+    for name, own in recipes.items():
+        assert together[name] == alone(own, rungs=3)
+    assert ahead.evict("one") == 0
+    ahead.restore("one", recipe, tmp_path / "rung-0")
+    assert [metrics(ahead.advance("one"))] == alone(recipe, rungs=2)[1:]
+    ahead.evict("one")
+    ahead.start_from_adapter("one", recipe, tmp_path / "adapter-1", rung=2)
+    assert ahead.score("one", tmp_path / "adapter-1").predictions
+    kept = [tmp_path / f"{folder}-1/adapter_model.safetensors" for folder in ("rung", "adapter")]
+    assert kept[0].read_bytes() == kept[1].read_bytes()
+
+
+def test_what_was_trained_ahead_goes_with_its_slot_and_is_counted(ahead, recipe, alone):
+    recipe = recipe.with_point(TWICE_AS_MANY_STEPS)
+    for name in ("stops", "stays"):
+        ahead.admit(name, recipe)
+    steps = math.ceil(len(ahead.residents.examples(recipe).pairs) / recipe.train.batch_size)
+    HeldScorer.held.set()
+    ahead.begin("stops")
+    while "stops" not in ahead._outbox:
+        assert ahead.step() == []
+    for _ in range(2):
+        assert ahead.step() == []
+    ahead.begin("stays")
+    HeldScorer.gone_on.set()
+    assert ahead.advance("stops").rung == 1
+    assert not ahead.is_at_work("stops")
+    assert 2 <= ahead.evict("stops") <= steps
+    assert [metrics(ahead.advance("stays"))] == alone(recipe)
+    assert until_idle(ahead) == []  # "stays" is at the end of its next rung
+    assert ahead.evict("stays") == steps
+
+
+def test_a_slot_waits_where_its_state_finds_no_room(packing, recipe, monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    host = Host(device="cpu", threads=1, packing=packing, train_ahead=True)
+    host.admit("one", recipe)
+    (own,) = tmp_path.iterdir()
+    (own / "one").write_text("no folder")
+    assert host.advance("one").rung == 1
+    assert not host.busy
+    host.snapshot("one", tmp_path / "snapshot")
+    host.close()
+    assert not own.exists()
+
+
+def test_a_loss_that_leaves_the_numbers_ahead_is_told_when_its_rung_is_due(
+    ahead, recipe, monkeypatch
+):
+    ahead.admit("one", recipe)
+    assert ahead.advance("one").rung == 1
+    error = NonFiniteLossError("train/loss is nan", math.nan)
+    step = ahead.residents.trainer(recipe).step
+    monkeypatch.setattr(
+        ahead.residents.trainer(recipe),
+        "step",
+        lambda: [dataclasses.replace(trained, error=error) for trained in step()],
+    )
+    assert until_idle(ahead) == []
+    assert ahead.advance("one").collapsed
