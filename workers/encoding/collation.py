@@ -114,6 +114,16 @@ def stacked(images: Sequence[Encoded]) -> Batch:
     return {key: torch.cat([image[key] for image in images]) for key in keys}
 
 
+def on_device(tensors: Mapping[str, torch.Tensor], device: torch.device) -> Batch:
+    """Return tensors on a device; a copy to a GPU is from pinned memory, and not waited for."""
+    if device.type != "cuda":
+        return {name: tensor.to(device) for name, tensor in tensors.items()}
+    return {
+        name: tensor if tensor.is_cuda else tensor.pin_memory().to(device, non_blocking=True)
+        for name, tensor in tensors.items()
+    }
+
+
 def _padding(base: Base) -> int:
     tokenizer = base.processor.tokenizer
     token = tokenizer.pad_token_id

@@ -8,6 +8,7 @@ from workers.encoding.collation import Batch
 from workers.evaluation.generation import texts
 from workers.families.base import Base
 from workers.families.prompts import PromptBuilder
+from workers.features.decoding import DecoderPool
 from workers.features.store import Store
 from workers.metrics.scorer import Scored, Scorer
 from workers.recipe import Evaluate
@@ -26,11 +27,12 @@ class Evaluator:
         evaluate: Evaluate,
         prompts: PromptBuilder | None = None,
         store: Store | None = None,
+        decoders: DecoderPool | None = None,
     ) -> None:
         self._base = base
         self._evaluate = evaluate
         self._scorer = scorer
-        self._examples = Examples.of(base, samples, prompts, store)
+        self._examples = Examples.of(base, samples, prompts, store, decoders)
         self.samples = tuple(samples)
 
     def loss(self, model: Any) -> float:

@@ -29,7 +29,7 @@ def generate(
     """
     inputs = collation.generation_inputs(base, images, prompts)
     output = model.generate(
-        **{name: tensor.to(base.device) for name, tensor in inputs.items()},
+        **collation.on_device(inputs, base.device),
         num_beams=beams,
         max_new_tokens=max_new_tokens,
         do_sample=False,

@@ -13,24 +13,19 @@ features depend on, the image encoder and the image: nothing kept under them can
 
 import hashlib
 import json
-import os
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
+from workers.encoding import collation
 from workers.families.base import Base, Encoded
+from workers.features.files import TensorFiles, size_of
 from workers.files import cache
-from workers.files.atomic import atomic_path
 
 KEY = "pixel_values"
 """What every family calls the tensor that its image encoder reads."""
@@ -42,8 +37,6 @@ DISK_BYTES = 16 * 1024**3
 """Disk for the features of all bases of this user."""
 _PLACES = ("_name_or_path", "transformers_version")
 """Keys of a config that name its origin."""
-_HEADER = 512
-"""Bytes that a file has beside its tensors, at most."""
 
 
 class Store:
@@ -54,7 +47,7 @@ class Store:
     system's own cache holds what is read again.
     """
 
-    def __init__(self, base: Base, memory: int, disk: "FeatureFiles") -> None:
+    def __init__(self, base: Base, memory: int, disk: TensorFiles) -> None:
         self.base = base
         self._left = memory
         self._kept: dict[str, Encoded] = {}
@@ -76,23 +69,26 @@ class Store:
         if base.device.type == "cuda":
             total = torch.cuda.get_device_properties(base.device).total_memory
             memory = int(total * GPU_SHARE)
-        return cls(base, memory, FeatureFiles(folder, DISK_BYTES))
+        return cls(base, memory, TensorFiles(folder, DISK_BYTES))
 
     def get(self, key: str) -> Encoded | None:
         """Return what is kept under `key`, its features on the base's device, or None."""
         if key in self._kept:
             return self._kept[key]
         found = self._disk.get(key)
-        return found and {**found, KEY: found[KEY].to(self.base.device)}
+        return found and found | collation.on_device({KEY: found[KEY]}, self.base.device)
 
-    def put(self, key: str, features: Encoded) -> None:
-        """Keep features under `key`, if there is room."""
-        size = _size(features)
+    def __contains__(self, key: str) -> bool:
+        return key in self._kept or key in self._disk
+
+    def put(self, key: str, features: Encoded) -> bool:
+        """Keep features under `key`; return whether there was room for them."""
+        size = size_of(features)
         if size > self._left:
-            self._disk.put(key, features)
-            return
+            return self._disk.put(key, features)
         self._left -= size
         self._kept[key] = features
+        return True
 
     def move_to_disk(self) -> bool:
         """Free the memory: all goes to disk, from now on, too. Return whether there was any."""
@@ -100,75 +96,6 @@ class Store:
         for key, features in kept.items():
             self._disk.put(key, features)
         return bool(kept)
-
-
-class FeatureFiles:
-    """Files of tensors under `folder`; all such folders beside it share one limit in bytes.
-
-    Several processes may use it at once: a file is there as a whole or not at all. Beyond the
-    limit those not used for longest are removed, but none that was used since this process began.
-    """
-
-    def __init__(self, folder: Path, limit: int) -> None:
-        self._folder = folder
-        self._limit = limit
-        # The clock of files ticks coarser than this one.
-        self._began = time.time() - 0.1
-        self._used: int | None = None
-        """Bytes of all files, as far as this process knows."""
-        self._full = limit == 0
-
-    def get(self, key: str) -> Encoded | None:
-        """Return the tensors under `key`; None where there are none or they cannot be read."""
-        path = self._path(key)
-        try:
-            tensors: dict[str, torch.Tensor] = load_file(path)
-            os.utime(path)
-        except (OSError, SafetensorError):
-            return None
-        return tensors
-
-    def put(self, key: str, tensors: Mapping[str, torch.Tensor]) -> None:
-        """Write tensors under `key`, unless the disk is full: what is not kept is made again."""
-        size = _size(tensors) + _HEADER
-        if self._full:
-            return
-        if self._used is None or self._used + size > self._limit:
-            self._used = self._prune(size)
-        self._full = self._used + size > self._limit
-        if self._full:
-            return
-        self._used += size
-        try:
-            cache.make(self._folder)
-            with atomic_path(self._path(key)) as beside:
-                save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, beside)
-        except (OSError, SafetensorError):  # the disk itself is full, or cannot be written
-            self._full = True
-
-    def _prune(self, size: int) -> int:
-        """Remove the oldest files until a tenth of the limit is free; return what is still used."""
-        found = []
-        for path in self._folder.parent.glob("*/*"):
-            with suppress(FileNotFoundError):  # another process prunes, too
-                stat = path.stat()
-                found.append((stat.st_mtime, stat.st_size, path))
-        used = sum(taken for _, taken, _ in found)
-        if used + size <= self._limit:
-            return used
-        for last_used, taken, path in sorted(found):
-            if last_used >= self._began or used + size <= 0.9 * self._limit:
-                break
-            path.unlink(missing_ok=True)
-            used -= taken
-        return used
-
-    def _path(self, key: str) -> Path:
-        return self._folder / f"{key}.safetensors"
-
-
-def _size(tensors: Mapping[str, torch.Tensor]) -> int:
-    return sum(tensor.nbytes for tensor in tensors.values())
 
 
 def install_bypass(base: Base) -> None:

@@ -67,6 +67,7 @@ def _report(
             "train/loss": trained.loss,
             "train/epochs": float(slot.rung),
             "train/truncated_captions": float(trained.truncated),
+            **trained.image_waits,
             **measures.adapter(slot.weights()),
             **trained.meter.peak_memory,
         },

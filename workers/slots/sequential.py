@@ -46,6 +46,7 @@ class _OpenEpoch:
             loss=sum(self.losses) / max(1, len(self.losses)),
             seconds=self.meter.seconds,
             truncated=self.examples.truncated,
+            image_waits=self.examples.image_waits,
             meter=self.meter,
             error=error,
         )

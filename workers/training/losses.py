@@ -34,13 +34,18 @@ def token_losses(base: Base, model: Any, batch: Batch, smoothing: Tensor) -> Ten
     # Found where the labels are: on a GPU it would wait for all that is under way.
     rows, places = (learned != IGNORED).nonzero(as_tuple=True)
     smoothed = smoothing.to(rows.device)[rows]
-    tensors = (learned[rows, places], smoothed, rows, places)
-    targets, smoothed, rows, places = (t.to(base.device, non_blocking=True) for t in tensors)
-    inputs = {key: value.to(base.device) for key, value in batch.items() if key != "labels"}
+    chosen = {
+        "targets": learned[rows, places],
+        "smoothed": smoothed,
+        "rows": rows,
+        "places": places,
+    }
+    targets, smoothed, rows, places = collation.on_device(chosen, base.device).values()
+    inputs = {key: value for key, value in batch.items() if key != "labels"}
     if base.encoder_decoder:  # its decoder reads the labels one place later, as it shifts them
         text = base.model.language_model
-        shifted = text.prepare_decoder_input_ids_from_labels(labels.to(base.device))
-        inputs["decoder_input_ids"] = shifted
+        inputs["decoder_input_ids"] = text.prepare_decoder_input_ids_from_labels(labels)
+    inputs = collation.on_device(inputs, base.device)
     with _projected(base.model.get_output_embeddings(), labels.shape[1], rows, places):
         logits = model(**inputs, use_cache=False).logits
     if logits.dim() == 3:  # the head was none that is known, or it was not called

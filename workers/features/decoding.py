@@ -1,0 +1,271 @@
+"""Decoders: processes that make the pixels of images before a step needs them.
+
+To decode a photo and to put it through a model's processor takes about 10 ms of one core, a
+hundred times what a GPU's image encoder takes for it. In a thread of the host that would hold up
+the training even where there are cores to spare: each operation of torch lets go of Python's lock,
+and would have to wait for it. What decoders make lies in files which all hosts of the machine
+read, so that an image is decoded once for all of them and for all quantizations of a base.
+"""
+
+import hashlib
+import multiprocessing
+import os
+import pickle
+import shutil
+import signal
+import tempfile
+import threading
+import warnings
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, replace
+from functools import cache as cached
+from functools import cached_property
+from multiprocessing import forkserver
+from multiprocessing.context import ForkServerContext
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import PIL
+import torch
+import transformers
+
+from workers.data.images import ImageError
+from workers.data.sample import Sample
+from workers.families.base import Base, Encoded, Family
+from workers.features.files import TensorFiles
+from workers.files import cache
+
+DISK_BYTES = 16 * 1024**3
+"""Disk for the pixels of all processors."""
+MOST_DECODERS = 8
+"""Most decoders of a host: more than a few cores are rarely idle."""
+MOST_QUEUED = 512
+"""Most images that decoders are given ahead: what they make of them waits in memory or on disk."""
+_PRELOADED = ("__main__", "workers.features.decoding", "transformers.image_processing_utils")
+"""What the process that forks decoders imports."""
+_CONFIG = ("model_type", "image_token_id", "image_token_index")
+"""What a family reads of a model's config when it encodes an image."""
+
+Made = dict[str, "np.ndarray[Any, Any]"] | None
+"""What a decoder returns: nothing where it has written a file."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PixelSource:
+    """All that the pixels of one split are made from; other processes get it by pickle."""
+
+    base: Base
+    """Without a model: processor and family alone."""
+    samples: Sequence[Sample]
+
+    @classmethod
+    def of(cls, base: Base, samples: Sequence[Sample]) -> "PixelSource":
+        """Return what the images of `samples` become for a base."""
+        processor, model = base.processor, base.model
+        if type(base.family).encode is Family.encode:  # which reads the image processor alone
+            processor = SimpleNamespace(image_processor=processor.image_processor)
+            model = None
+        else:
+            config = {name: getattr(model.config, name, None) for name in _CONFIG}
+            model = SimpleNamespace(config=SimpleNamespace(**config))
+        bare = replace(base, model=model, processor=processor, device=torch.device("cpu"))
+        return cls(base=bare, samples=samples)
+
+    def make(self, index: int) -> Encoded:
+        """Decode an image and prepare it; raises what opening it raises."""
+        return self.base.family.encode(self.base, self.samples[index].open())
+
+    def key(self, index: int) -> str | None:
+        """Return the digest of all that decides the pixels of an image; None for a drawn one."""
+        own = self.samples[index].digest
+        whole = f"{self.processor_digest} {own}"
+        return own and hashlib.sha256(whole.encode()).hexdigest()[:32]
+
+    @cached_property
+    def processor_digest(self) -> str:
+        """Digest of all that turns an image into pixels; what is equal may have several."""
+        versions = PIL.__version__, np.__version__, torch.__version__, transformers.__version__
+        parts = type(self.base.family).__name__, self.base.processor, self.base.model, versions
+        return hashlib.sha256(pickle.dumps(parts)).hexdigest()[:32]
+
+
+class DecoderPool:
+    """The decoders of one host, which start with the first image that is expected.
+
+    What they make is in files that the hosts of a machine share, as far as there is room, and
+    otherwise comes back through a pipe. An image that was not expected, or that none of them has
+    begun when it is needed, is made here. One that they could not make raises what they raised;
+    where a decoder died over it a second time, by itself, an `ImageError` says so.
+    """
+
+    def __init__(self, count: int, folder: Path | None = None, limit: int = DISK_BYTES) -> None:
+        """Take the number of decoders, and where pixels lie; None is the cache."""
+        self._count, self._limit = count, limit
+        self._folder = folder or cache.folder() / "pixels"
+        self._pool: ProcessPoolExecutor | None = None
+        self._ahead: dict[tuple[PixelSource, int], Future[Made]] = {}
+        """Images that are expected, except for those that lie in a file by now."""
+        self._files: dict[PixelSource, TensorFiles] = {}
+        self._given: dict[PixelSource, Path | None] = {}
+        """The file by which decoders know a source; None for one that they cannot be given."""
+        self._own = Path(tempfile.mkdtemp(prefix="sweeps-decoders-"))
+
+    @property
+    def queued(self) -> int:
+        """Images that are expected and not made yet."""
+        return sum(not future.done() for future in self._ahead.values())
+
+    def start(self) -> None:
+        """Begin to import what decoders need, in the process that forks them; returns at once."""
+        _context()
+        forkserver.ensure_running()
+
+    def has(self, source: PixelSource, index: int) -> bool:
+        """Return whether `take` has nothing to wait for."""
+        future = self._ahead.get((source, index))
+        if future is not None and future.done():
+            return not future.cancelled() and not future.exception()
+        key = source.key(index)
+        return key is not None and key in self._files_of(source)
+
+    def expect(self, source: PixelSource, index: int) -> None:
+        """Let decoders make an image, unless it is there or too many are expected already."""
+        if (source, index) in self._ahead or self.has(source, index):
+            return
+        if len(self._ahead) >= MOST_QUEUED:  # of those that were made and never taken, the oldest
+            done = (key for key, future in self._ahead.items() if future.done())
+            if (oldest := next(done, None)) is None:
+                return
+            del self._ahead[oldest]
+        if (path := self._path(source)) is None:
+            return
+        where, key = self._folder / source.processor_digest, source.key(index)
+        future = self._submit(_make, path, index, where, key, self._limit)
+        self._ahead[source, index] = future
+        future.add_done_callback(lambda made: self._made(source, index, made))
+
+    def take(self, source: PixelSource, index: int) -> Encoded:
+        """Return the pixels of an image; waits for a decoder that is at work on it."""
+        future = self._ahead.pop((source, index), None)
+        if (
+            future is not None
+            and not future.cancel()
+            and (made := self._result(future, source, index))
+        ):
+            return {name: torch.from_numpy(array) for name, array in made.items()}
+        files, key = self._files_of(source), source.key(index)
+        if key is None:
+            return source.make(index)
+        if (found := files.get(key)) is not None:
+            return found
+        encoded = source.make(index)
+        files.put(key, encoded)
+        return encoded
+
+    def close(self) -> None:
+        """End the decoders and remove their files."""
+        if self._pool:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+        self._ahead.clear()
+        folders = {self._folder / source.processor_digest for source in self._files}
+        for folder in (self._own, *folders):
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _made(self, source: PixelSource, index: int, future: "Future[Made]") -> None:
+        """Forget an image that lies in a file."""
+        if not future.cancelled() and not future.exception() and future.result() is None:
+            self._ahead.pop((source, index), None)
+
+    def _result(self, future: "Future[Made]", source: PixelSource, index: int) -> Made:
+        """Return what a decoder made; of several that a death took, each is tried by itself."""
+        try:
+            return future.result()
+        except BrokenProcessPool:
+            path = self._path(source)
+        try:
+            with _executor(1) as alone:
+                return alone.submit(_make, path, index, None, None, 0).result()
+        except BrokenProcessPool as error:
+            raise ImageError(
+                f"{source.samples[index].id}: the process that decodes it died, twice: the file is "
+                "damaged, or takes more memory than there is; leave it out, or write it anew"
+            ) from error
+
+    def _submit(self, function: "Callable[..., Made]", *arguments: Any) -> "Future[Made]":
+        try:
+            self._pool = self._pool or _executor(self._count)
+            return self._pool.submit(function, *arguments)
+        except BrokenProcessPool:
+            self._pool = _executor(self._count)
+            return self._pool.submit(function, *arguments)
+
+    def _files_of(self, source: PixelSource) -> TensorFiles:
+        if source not in self._files:
+            folder = self._folder / source.processor_digest
+            self._files[source] = TensorFiles(folder, self._limit)
+        return self._files[source]
+
+    def _path(self, source: PixelSource) -> Path | None:
+        if source not in self._given:
+            path = self._own / f"{len(self._given)}.pickle"
+            try:
+                path.write_bytes(pickle.dumps(source))
+            except Exception as error:  # pickle raises nearly anything; or the disk is full
+                warnings.warn(
+                    f"images are decoded by the process that trains, decoders cannot be given "
+                    f"this data set: {error}",
+                    stacklevel=2,
+                )
+                self._given[source] = None
+            else:
+                self._given[source] = path
+        return self._given[source]
+
+
+def _executor(count: int) -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(count, mp_context=_context(), initializer=_begin)
+
+
+def _context() -> ForkServerContext:
+    """Return the context of processes that are forked from one which has imported what they need.
+
+    Forked from the host itself, they would inherit locks that its other threads hold.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(_PRELOADED))
+    return context
+
+
+def _begin() -> None:
+    """Prepare a decoder: one core, no Ctrl-C of its own, and an end with the host."""
+    torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    host = multiprocessing.parent_process()
+    assert host is not None
+    threading.Thread(target=lambda: (host.join(), os._exit(0)), daemon=True).start()
+
+
+def _make(path: Path, index: int, folder: Path | None, key: str | None, limit: int) -> Made:
+    """Make the pixels of an image, in a decoder; write them to `folder` under `key`, or return."""
+    files = _files(folder, limit) if folder and key else None
+    if files and key in files:  # another host has been faster
+        return None
+    encoded = _source(path).make(index)
+    if files and key and files.put(key, encoded):
+        return None
+    return {name: tensor.numpy() for name, tensor in encoded.items()}
+
+
+@cached
+def _source(path: Path) -> PixelSource:
+    source: PixelSource = pickle.loads(path.read_bytes())
+    return source
+
+
+@cached
+def _files(folder: Path, limit: int) -> TensorFiles:
+    return TensorFiles(folder, limit)
