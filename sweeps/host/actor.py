@@ -74,7 +74,14 @@ class HostActor:
         errors.limit(self._share)
         packing = self._context.sweep.resources.packing == "auto"
         threads, share = self._context.threads, self.share()
-        return Host(threads=threads, packing=packing, share=share, scoring=scoring)
+        return Host(
+            threads=threads,
+            packing=packing,
+            share=share,
+            scoring=scoring,
+            # On a CPU all cores train.
+            decoders=decoders(threads) if share.gpu else 0,
+        )
 
     def node(self) -> str:
         """Return the id of Ray's node that this host runs on; a host that ends is gone already."""
@@ -114,6 +121,10 @@ class HostActor:
         """
         return self._loop.do(self._warm_up)
 
+    def images_prepared(self) -> tuple[int, int]:
+        """Return how many images are prepared, of how many, while `warm_up` does so."""
+        return self._host.residents.images_prepared
+
     def open(
         self, number: int, point: Point, start: Start | None = None, fencing_token: str = ""
     ) -> RungResult | None:
@@ -151,6 +162,7 @@ class HostActor:
         data_set, scored = host.data_set(recipe), host.scored_samples(recipe)
         untrained = host.admit(_WARM_UP, recipe).predictions
         host.evict(_WARM_UP)
+        host.residents.examples(recipe)
         pictures.keep(self._context.folder.scored_images, scored, untrained)
         counts = ", ".join(f"{len(part)} {split}" for split, part in data_set.splits.items())
         return [f"images: {counts}", *(f"skipped: {problem}" for problem in data_set.problems)]
@@ -230,6 +242,13 @@ def _heavy_imports() -> Iterator[None]:
         yield
     finally:
         gc.enable()
+
+
+def decoders(cores: int) -> int:
+    """Return how many processes decode images for a host with a GPU and so many cores."""
+    from workers.features.decoding import MOST_DECODERS
+
+    return max(1, min(cores - 1, MOST_DECODERS))
 
 
 def _gone() -> Exception:

@@ -9,6 +9,7 @@ from workers.evaluation.generation import texts
 from workers.families.base import Base
 from workers.families.prompts import PromptBuilder
 from workers.features.decoding import DecoderPool
+from workers.features.images import Progress
 from workers.features.store import Store
 from workers.metrics.scorer import Scored, Scorer
 from workers.recipe import Evaluate
@@ -34,6 +35,11 @@ class Evaluator:
         self._scorer = scorer
         self._examples = Examples.of(base, samples, prompts, store, decoders)
         self.samples = tuple(samples)
+
+    def prepare(self, progress: Progress) -> None:
+        """Make what can be made of the images before they are needed."""
+        self._examples.pixels.prepare(progress)
+        self._examples.pixels.expect(range(len(self.samples)))
 
     def loss(self, model: Any) -> float:
         """Return the mean loss over all captions of the images."""

@@ -169,7 +169,7 @@ class DecoderPool:
     def close(self) -> None:
         """End the decoders and remove their files."""
         if self._pool:
-            self._pool.shutdown(wait=False, cancel_futures=True)
+            self._pool.shutdown(cancel_futures=True)
         self._ahead.clear()
         folders = {self._folder / source.processor_digest for source in self._files}
         for folder in (self._own, *folders):

@@ -46,6 +46,7 @@ class Host:
         scoring: the data, and what captions are scored with; None makes them for this host alone.
         packing: whether trials that can be trained in one pack are; else all train alone.
         share: what this host has of the device; None where that is not known.
+        decoders: processes that make images ahead of the steps; 0 makes each when it is needed.
     """
 
     def __init__(
@@ -56,11 +57,14 @@ class Host:
         *,
         packing: bool = True,
         share: Device | None = None,
+        decoders: int = 0,
     ) -> None:
         self.device = torch.device(device or ("cuda:0" if torch.cuda.is_available() else "cpu"))
         if threads is not None:
             torch.set_num_threads(threads)
-        self.residents = Residents(self.device, scoring or Scoring(), packing=packing, share=share)
+        self.residents = Residents(
+            self.device, scoring or Scoring(), packing=packing, share=share, decoders=decoders
+        )
         self._slots: dict[str, _Placed] = {}
         self._training: set[str] = set()
         """Slots that train."""

@@ -75,8 +75,8 @@ class Residents:
         self._device = device
         self._packing = packing
         self.scoring = scoring
-        self.images_done = (0, 0)
-        """How many images are prepared of those that are being prepared now."""
+        self.images_prepared = (0, 0)
+        """How many images are made, of how many, where those of a whole split are."""
         self._decoders = DecoderPool(decoders) if decoders else None
         if self._decoders:
             self._decoders.start()  # they import what they need while the base loads
@@ -130,7 +130,7 @@ class Residents:
         store = group.store_for(recipe)
         key = (_score_key(recipe), store)
         if key not in group.evaluators:
-            group.evaluators[key] = Evaluator(
+            evaluator = Evaluator(
                 group.base,
                 self.scoring.scored_samples(recipe),
                 self.scoring.scorer(recipe),
@@ -139,6 +139,8 @@ class Residents:
                 store,
                 self._decoders,
             )
+            self.device_memory.attempt(lambda: evaluator.prepare(self._prepared))
+            group.evaluators[key] = evaluator
         return group.evaluators[key]
 
     def zero_shot(self, recipe: Recipe) -> Report:
@@ -159,7 +161,7 @@ class Residents:
             self._decoders.close()
 
     def _prepared(self, done: int, count: int) -> None:
-        self.images_done = (done, count)
+        self.images_prepared = (done, count)
 
     def _group(self, recipe: Recipe) -> _SlotGroup:
         group = group_of(recipe)

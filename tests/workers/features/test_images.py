@@ -9,8 +9,8 @@ import torch
 from workers.evaluation.generation import texts
 from workers.families.prompts import PromptBuilder
 from workers.features import images
-from workers.features.images import Features
 from workers.features.files import TensorFiles
+from workers.features.images import Features
 from workers.features.store import Store, install_bypass
 from workers.models.adapters import AdaptedBase
 from workers.models.loading import load_base
