@@ -27,7 +27,7 @@ import typer
 from PIL import Image
 
 from benchmarks.tables import print_table
-from benchmarks.usage import MIB
+from benchmarks.usage import MIB, Usage, measured
 from workers import families
 from workers.data.images import open_rgb
 from workers.data.sample import Sample
@@ -36,7 +36,7 @@ from workers.features.decoding import DecoderPool, PixelSource
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 SIDE = {"height": 224, "width": 224}
-OPERATIONS = 100_000
+OPERATIONS = 200_000
 
 
 @app.command()
@@ -47,30 +47,31 @@ def main(
 ) -> None:
     """Compare the images per second of both, and what each does to a training loop."""
     torch.set_num_threads(1)
+    rows, loops = [], []
     with tempfile.TemporaryDirectory() as folder:
         source = PixelSource.of(_git(), _photos(Path(folder) / "photos", images))
-        rows, loops, memory = [], [], []
         for number in range(rounds):
-            pool = DecoderPool(workers, Path(folder) / f"pixels-{number}")
-            pool.expect(source, 0)  # starts them
-            pool.take(source, 0)
-            alone, threads = _in_a_thread(source), _in_threads(source, workers)
-            ahead = _ahead(pool, source)
-            memory.append(_memory())
-            again = _ahead(pool, source)
+            pool = _started(source, workers, Path(folder) / f"pixels-{number}")
+            thread, threads = _in_threads(source, 1), _in_threads(source, workers)
+            made, before = _ahead(pool, source), _memory()
+            read, after = _ahead(pool, source), _memory()
             pool.close()
-            rows.append([alone, threads, ahead, threads / alone, ahead / alone, again / alone])
-            loops.append(_loops(source, workers, Path(folder) / f"loop-{number}"))
-    print_table(
-        ["round", "a thread /s", f"{workers} threads /s", f"{workers} decoders /s", "threads ratio",
-         "decoders ratio", "from files ratio", "decoders MiB"],
-        [[str(number + 1), *(f"{value:.0f}" for value in row[:3]),
-          *(f"{value:.2f}" for value in row[3:]), f"{memory[number]:.0f}"]
-         for number, row in enumerate(rows)],
-    )  # fmt: skip
-    middle = [median(values) for values in zip(*loops, strict=True)]
-    print(f"loop beside a thread that decodes: {middle[0]:.2f} times alone; beside a decoder: "
-          f"{middle[1]:.2f} times")  # fmt: skip
+            rates = [images / used.wall for used in (thread, threads, made, read)]
+            costs = [1e3 * used.cpu / images for used in (thread, threads, made)]
+            ratios = [rate / rates[0] for rate in rates[1:]]
+            rows.append([*rates, *ratios, *costs, before, after])
+            loops.append(_loops(source, Path(folder) / f"loop-{number}"))
+    kinds = ("1 thread", f"{workers} threads", f"{workers} decoders", "files")
+    columns = [*(f"{kind} /s" for kind in kinds), *(f"{kind} ratio" for kind in kinds[1:])]
+    columns += [*(f"{kind} CPU ms" for kind in kinds[:3]), "MiB after one pass", "after two"]
+    shown = [
+        [str(number + 1), *(f"{value:.{2 if 4 <= at < 7 else 1}f}" for at, value in enumerate(row))]
+        for number, row in enumerate(rows)
+    ]
+    print_table(["round", *columns], shown)
+    beside = [median(values) for values in zip(*loops, strict=True)]
+    print(f"a loop of short operations takes {beside[0]:.2f} times as long beside a thread that "
+          f"decodes, {beside[1]:.2f} times beside a decoder")  # fmt: skip
 
 
 def _git() -> Base:
@@ -106,50 +107,44 @@ def _photos(folder: Path, count: int) -> list[Sample]:
     return samples
 
 
-def _rate(count: int, started: float) -> float:
-    return count / (time.perf_counter() - started)
+def _started(source: PixelSource, count: int, folder: Path) -> DecoderPool:
+    """Return decoders that have made one image, with all that they import for it."""
+    pool = DecoderPool(count, folder)
+    pool.expect(source, 0)
+    pool.take(source, 0)
+    return pool
 
 
-def _in_a_thread(source: PixelSource) -> float:
-    started = time.perf_counter()
-    for index in range(len(source.samples)):
-        source.make(index)
-    return _rate(len(source.samples), started)
-
-
-def _in_threads(source: PixelSource, count: int) -> float:
-    started = time.perf_counter()
-    with ThreadPoolExecutor(count) as pool:
+def _in_threads(source: PixelSource, count: int) -> Usage:
+    with measured() as used, ThreadPoolExecutor(count) as pool:
         list(pool.map(source.make, range(len(source.samples))))
-    return _rate(len(source.samples), started)
+    return used
 
 
-def _ahead(pool: DecoderPool, source: PixelSource) -> float:
-    """Take images which decoders alone have made."""
-    started = time.perf_counter()
-    for index in range(len(source.samples)):
-        pool.expect(source, index)
-    for index in range(len(source.samples)):
-        while not pool.has(source, index):
-            time.sleep(0.001)
-        pool.take(source, index)
-    return _rate(len(source.samples), started)
+def _ahead(pool: DecoderPool, source: PixelSource) -> Usage:
+    """Take images that decoders alone have made, now or before."""
+    with measured() as used:
+        for index in range(len(source.samples)):
+            pool.expect(source, index)
+        for index in range(len(source.samples)):
+            while not pool.has(source, index):
+                time.sleep(0.001)
+            pool.take(source, index)
+    return used
 
 
 def _memory() -> float:
     """Return the MiB of all decoders; what several share counts once."""
     children = psutil.Process().children(recursive=True)
-    return sum(child.memory_full_info().pss for child in children) / MIB**2
+    return float(sum(child.memory_full_info().pss for child in children)) / MIB**2
 
 
-def _loops(source: PixelSource, workers: int, folder: Path) -> tuple[float, float]:
+def _loops(source: PixelSource, folder: Path) -> tuple[float, float]:
     """Return the time of a loop beside a thread and beside a decoder, in terms of it alone."""
     alone = _loop()
     with _beside(source.make, len(source.samples)):
         thread = _loop()
-    pool = DecoderPool(1, folder)
-    pool.expect(source, 0)
-    pool.take(source, 0)
+    pool = _started(source, 1, folder)
     for index in range(len(source.samples)):
         pool.expect(source, index)
     decoder = _loop()

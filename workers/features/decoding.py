@@ -108,7 +108,10 @@ class DecoderPool:
         self._folder = folder or cache.folder() / "pixels"
         self._pool: ProcessPoolExecutor | None = None
         self._ahead: dict[tuple[PixelSource, int], Future[Made]] = {}
-        """Images that are expected, except for those that lie in a file by now."""
+        """Images that are expected, except for those that lie in a file by now.
+
+        A thread of the pool takes those away, so go through a copy.
+        """
         self._files: dict[PixelSource, TensorFiles] = {}
         self._given: dict[PixelSource, Path | None] = {}
         """The file by which decoders know a source; None for one that they cannot be given."""
@@ -117,7 +120,7 @@ class DecoderPool:
     @property
     def queued(self) -> int:
         """Images that are expected and not made yet."""
-        return sum(not future.done() for future in self._ahead.values())
+        return sum(not future.done() for future in list(self._ahead.values()))
 
     def start(self) -> None:
         """Begin to import what decoders need, in the process that forks them; returns at once."""
@@ -137,7 +140,7 @@ class DecoderPool:
         if (source, index) in self._ahead or self.has(source, index):
             return
         if len(self._ahead) >= MOST_QUEUED:  # of those that were made and never taken, the oldest
-            done = (key for key, future in self._ahead.items() if future.done())
+            done = (key for key, future in list(self._ahead.items()) if future.done())
             if (oldest := next(done, None)) is None:
                 return
             del self._ahead[oldest]
