@@ -77,7 +77,7 @@ class Images(Protocol):
         """Return the images at `indices`."""
 
     def ready(self, indices: Sequence[int]) -> bool:
-        """Return whether `of` would neither decode nor compute one of them."""
+        """Return whether `of` has none of them to decode."""
 
     def expect(self, indices: Sequence[int]) -> None:
         """Let decoders begin with those that `of` would decode; without decoders do nothing."""
@@ -186,8 +186,9 @@ class Features:
         return [found[index] for index in indices]
 
     def ready(self, indices: Sequence[int]) -> bool:
-        """Return whether all of them are kept."""
-        return all(self._has(index) for index in indices)
+        """Return whether all of them are kept, or at least decoded."""
+        missing = (index for index in indices if not self._has(index))
+        return all(self._pixels.ready(batch) for batch in self._batches(missing))
 
     def expect(self, indices: Sequence[int]) -> None:
         """Let decoders begin with those that are not kept, and those that are encoded with them."""
