@@ -38,15 +38,14 @@ class SweepStatus:
 
 def _image_waits(progress: Progress) -> list[str]:
     """Return a line on how often training waited for images, or none before the first rung."""
-    rungs = [rung.metrics for trial in progress.trials.values() for rung in trial.rungs]
-    counted = [metrics for metrics in rungs if "train/image_waits" in metrics]
+    rungs = [rung.image_waits for trial in progress.trials.values() for rung in trial.rungs]
+    counted = [waits for waits in rungs if waits]
     if not counted:
         return []
-    waits = sum(metrics["train/image_waits"] for metrics in counted)
+    waits, seconds = (sum(each[name] for each in counted) for name in ("waits", "seconds"))
     if not waits:
         return ["images: no training step has waited for one"]
-    seconds = sum(metrics["train/image_wait_seconds"] for metrics in counted)
-    last = max(metrics["train/last_image_wait"] for metrics in counted)
+    last = max(each["last"] for each in counted)
     return [
         f"images: {waits:.0f} training steps waited for some, {seconds:.1f} s in all, "
         f"none of them after step {last:.0f} of its rung"

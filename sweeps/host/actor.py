@@ -80,7 +80,7 @@ class HostActor:
             share=share,
             scoring=scoring,
             # On a CPU all cores train.
-            decoders=decoders(threads) if share.gpu else 0,
+            decoders=decoder_count(threads) if share.gpu else 0,
         )
 
     def node(self) -> str:
@@ -123,7 +123,7 @@ class HostActor:
 
     def images_prepared(self) -> tuple[int, int]:
         """Return how many images are prepared, of how many, while `warm_up` does so."""
-        return self._host.residents.images_prepared
+        return self._host.images_prepared
 
     def open(
         self, number: int, point: Point, start: Start | None = None, fencing_token: str = ""
@@ -162,7 +162,7 @@ class HostActor:
         data_set, scored = host.data_set(recipe), host.scored_samples(recipe)
         untrained = host.admit(_WARM_UP, recipe).predictions
         host.evict(_WARM_UP)
-        host.residents.examples(recipe)
+        host.prepare(recipe)
         pictures.keep(self._context.folder.scored_images, scored, untrained)
         counts = ", ".join(f"{len(part)} {split}" for split, part in data_set.splits.items())
         return [f"images: {counts}", *(f"skipped: {problem}" for problem in data_set.problems)]
@@ -244,7 +244,7 @@ def _heavy_imports() -> Iterator[None]:
         gc.enable()
 
 
-def decoders(cores: int) -> int:
+def decoder_count(cores: int) -> int:
     """Return how many processes decode images for a host with a GPU and so many cores."""
     from workers.features.decoding import MOST_DECODERS
 

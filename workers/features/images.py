@@ -56,14 +56,13 @@ class ImageWaits:
             if self.last < self.step:
                 self.waits, self.last = self.waits + 1, self.step
 
-    def metrics(self, queued: int) -> dict[str, float]:
-        """Return the counts by keys of a report, with how many images decoders still have to do."""
-        return {
-            "train/image_waits": float(self.waits),
-            "train/image_wait_seconds": self.seconds,
-            "train/last_image_wait": float(self.last),
-            "train/images_queued": float(queued),
-        }
+    def counts(self, queued: int) -> dict[str, float]:
+        """Return ``waits``, ``seconds`` and ``last``, and what decoders still have to do.
+
+        They depend on the host, and not on the recipe as metrics do.
+        """
+        found = {"waits": self.waits, "seconds": self.seconds, "last": self.last}
+        return {**found, "queued": queued}
 
 
 class Images(Protocol):

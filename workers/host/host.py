@@ -90,6 +90,15 @@ class Host:
         baseline = self.residents.zero_shot(recipe)
         return replace(baseline, metrics={**baseline.metrics, **measures.adapter(slot.weights())})
 
+    def prepare(self, recipe: Recipe) -> None:
+        """Make what can be made of the training images before a trial begins."""
+        self.residents.examples(recipe)
+
+    @property
+    def images_prepared(self) -> tuple[int, int]:
+        """How many images are made, of how many, where those of a whole split are."""
+        return self.residents.images_prepared
+
     def restore(self, name: str, recipe: Recipe, folder: Path) -> None:
         """Open a slot that resumes from a snapshot: alone or in an equal pack bit-identically."""
         self._open(name, recipe).restore(folder)

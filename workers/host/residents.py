@@ -76,7 +76,7 @@ class Residents:
         self._packing = packing
         self.scoring = scoring
         self.images_prepared = (0, 0)
-        """How many images are made, of how many, where those of a whole split are."""
+        """See `Host`."""
         self._decoders = DecoderPool(decoders) if decoders else None
         if self._decoders:
             self._decoders.start()  # they import what they need while the base loads

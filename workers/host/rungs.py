@@ -67,7 +67,6 @@ def _report(
             "train/loss": trained.loss,
             "train/epochs": float(slot.rung),
             "train/truncated_captions": float(trained.truncated),
-            **trained.image_waits,
             **measures.adapter(slot.weights()),
             **trained.meter.peak_memory,
         },
@@ -76,6 +75,7 @@ def _report(
         predictions=predictions,
         scored=scored,
         symptoms=symptoms,
+        image_waits=trained.image_waits,
         collapsed=guard.stop and (slot.unhealthy_rungs >= guard.rungs or bool(broken)),
     )
 

@@ -58,7 +58,7 @@ class TrainedEpoch:
     truncated: int
     """Captions that were cut at the model's last position."""
     image_waits: Mapping[str, float] = field(default_factory=dict)
-    """How often its steps waited for images, by keys of a report."""
+    """How often its steps waited for images, see `workers.features.images.ImageWaits.counts`."""
     meter: Meter
     """Continues to measure the rung."""
     error: Exception | None = None

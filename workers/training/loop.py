@@ -140,8 +140,8 @@ class Examples:
 
     @property
     def image_waits(self) -> dict[str, float]:
-        """How often and how long steps waited for images, by keys of a report."""
-        return self.waits.metrics(self.pixels.queued)
+        """How often steps waited for images, see `ImageWaits.counts`."""
+        return self.waits.counts(self.pixels.queued)
 
     def batch(self, base: Base, chosen: Sequence[int]) -> Batch:
         """Collate the pairs at the positions `chosen`."""

@@ -8,10 +8,8 @@ from sweeps.tracking.sources import Waiting
 
 
 def rung(number, waits=0.0, seconds=0.0, last=0.0):
-    names = ("image_waits", "image_wait_seconds", "last_image_wait")
-    counts = zip(names, (waits, seconds, last), strict=True)
-    metrics = {f"train/{name}": count for name, count in counts}
-    return RungResult(rung=number, metrics=metrics)
+    counts = {"waits": waits, "seconds": seconds, "last": last, "queued": 0}
+    return RungResult(rung=number, image_waits=counts)
 
 
 def test_status_says_how_often_training_waited_for_images():

@@ -146,10 +146,10 @@ def test_steps_with_decoders_are_those_without_and_their_waits_are_counted(
     wait(pool)
     assert losses(base, alone) == losses(base, ahead)
     # Without decoders each image is a wait. On a CPU the first step makes the features of all.
-    assert alone.image_waits["train/image_waits"] == (1 if kept else 6)
-    assert alone.image_waits["train/last_image_wait"] == (1 if kept else 6)
-    assert alone.image_waits["train/image_wait_seconds"] > 0
-    assert ahead.image_waits["train/image_waits"] == 0
+    assert alone.image_waits["waits"] == (1 if kept else 6)
+    assert alone.image_waits["last"] == (1 if kept else 6)
+    assert alone.image_waits["seconds"] > 0
+    assert ahead.image_waits["waits"] == 0
 
 
 def test_on_a_gpu_all_features_are_made_before_the_first_step(base, photos, pool, store):
@@ -160,7 +160,7 @@ def test_on_a_gpu_all_features_are_made_before_the_first_step(base, photos, pool
     assert shown[0] == (16, 60)
     assert shown[-1] == (60, 60)
     assert losses(base, examples)
-    assert examples.image_waits["train/image_waits"] == 0
+    assert examples.image_waits["waits"] == 0
 
 
 def test_features_on_disk_are_found_without_the_image(base, photos, pool, tmp_path):
