@@ -128,7 +128,7 @@ def _ahead(pool: DecoderPool, source: PixelSource) -> Usage:
             pool.expect(source, index)
         for index in range(len(source.samples)):
             while not pool.has(source, index):
-                time.sleep(0.001)
+                time.sleep(0.005)
             pool.take(source, index)
     return used
 
