@@ -16,7 +16,7 @@ import signal
 import tempfile
 import threading
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
@@ -24,6 +24,7 @@ from functools import cache as cached
 from functools import cached_property
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -146,8 +147,9 @@ class DecoderPool:
             del self._ahead[oldest]
         if (path := self._path(source)) is None:
             return
-        where, key = self._folder / source.processor_digest, source.key(index)
-        future = self._submit(_make, path, index, where, key, self._limit)
+        key = source.key(index)
+        file = key and (self._folder / source.processor_digest, key)
+        future = self._submit(path, index, file or None, self._limit)
         self._ahead[source, index] = future
         future.add_done_callback(lambda made: self._made(source, index, made))
 
@@ -188,23 +190,24 @@ class DecoderPool:
         try:
             return future.result()
         except BrokenProcessPool:
-            path = self._path(source)
+            path = self._given[source]
+            assert path is not None, "decoders know what they began"
         try:
             with _executor(1) as alone:
-                return alone.submit(_make, path, index, None, None, 0).result()
+                return alone.submit(_make, path, index, None, 0).result()
         except BrokenProcessPool as error:
             raise ImageError(
                 f"{source.samples[index].id}: the process that decodes it died, twice: the file is "
                 "damaged, or takes more memory than there is; leave it out, or write it anew"
             ) from error
 
-    def _submit(self, function: "Callable[..., Made]", *arguments: Any) -> "Future[Made]":
+    def _submit(self, *arguments: Any) -> "Future[Made]":
         try:
             self._pool = self._pool or _executor(self._count)
-            return self._pool.submit(function, *arguments)
+            return self._pool.submit(_make, *arguments)
         except BrokenProcessPool:
             self._pool = _executor(self._count)
-            return self._pool.submit(function, *arguments)
+            return self._pool.submit(_make, *arguments)
 
     def _files_of(self, source: PixelSource) -> TensorFiles:
         if source not in self._files:
@@ -249,16 +252,22 @@ def _begin() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     host = multiprocessing.parent_process()
     assert host is not None
-    threading.Thread(target=lambda: (host.join(), os._exit(0)), daemon=True).start()
+    threading.Thread(target=_end_with, args=(host,), daemon=True).start()
 
 
-def _make(path: Path, index: int, folder: Path | None, key: str | None, limit: int) -> Made:
-    """Make the pixels of an image, in a decoder; write them to `folder` under `key`, or return."""
-    files = _files(folder, limit) if folder and key else None
+def _end_with(host: BaseProcess) -> None:
+    host.join()
+    os._exit(0)
+
+
+def _make(path: Path, index: int, file: tuple[Path, str] | None, limit: int) -> Made:
+    """Make the pixels of an image, in a decoder; write them to a folder under a key, or return."""
+    folder, key = file or (None, "")
+    files = folder and _files(folder, limit)
     if files and key in files:  # another host has been faster
         return None
     encoded = _source(path).make(index)
-    if files and key and files.put(key, encoded):
+    if files and files.put(key, encoded):
         return None
     return {name: tensor.numpy() for name, tensor in encoded.items()}
 

@@ -62,7 +62,7 @@ class TensorFiles:
             cache.make(self._folder)
             self._written = (self._written + 1) % _LOOK
             if self._used is None or not self._written or self._used + size > self._limit:
-                self._prune(size)
+                self._used = self._prune(size)
             self._full = self._used + size > self._limit
             if not self._full:
                 self._used += size
@@ -72,8 +72,8 @@ class TensorFiles:
             self._full = True
         return not self._full
 
-    def _prune(self, size: int) -> None:
-        """Remove the oldest files until a tenth of the limit is free; see what is still used."""
+    def _prune(self, size: int) -> int:
+        """Remove the oldest files until a tenth of the limit is free; return what is still used."""
         found = []
         for path in self._folder.parent.glob("*/*"):
             with suppress(FileNotFoundError):  # another process prunes, too
@@ -88,7 +88,7 @@ class TensorFiles:
                     break
                 path.unlink(missing_ok=True)
                 used -= taken
-        self._used = used
+        return used
 
     def _path(self, key: str) -> Path:
         return self._folder / f"{key}.safetensors"
