@@ -233,7 +233,9 @@ class DecoderPool:
 
 
 def _executor(count: int) -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(count, mp_context=_context(), initializer=_begin)
+    return ProcessPoolExecutor(
+        count, mp_context=_context(), initializer=_begin, initargs=(Path.cwd(),)
+    )
 
 
 def _context() -> ForkServerContext:
@@ -246,8 +248,9 @@ def _context() -> ForkServerContext:
     return context
 
 
-def _begin() -> None:
-    """Prepare a decoder: one core, no Ctrl-C of its own, and an end with the host."""
+def _begin(folder: Path) -> None:
+    """Prepare a decoder: in the host's folder, on one core, without Ctrl-C, to end with the host."""
+    os.chdir(folder)
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     host = multiprocessing.parent_process()
