@@ -249,7 +249,7 @@ def _context() -> ForkServerContext:
 
 
 def _begin(folder: Path) -> None:
-    """Prepare a decoder: in the host's folder, on one core, without Ctrl-C, to end with the host."""
+    """Prepare a decoder: the host's folder, one core, no Ctrl-C, an end with the host."""
     os.chdir(folder)
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
