@@ -15,11 +15,12 @@ import shutil
 import signal
 import tempfile
 import threading
+import time
 import warnings
 from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache as cached
 from functools import cached_property
 from multiprocessing import forkserver
@@ -45,7 +46,11 @@ DISK_BYTES = 16 * 1024**3
 MOST_DECODERS = 8
 """Most decoders of a host: more than a few cores are rarely idle."""
 MOST_QUEUED = 512
-"""Most images that decoders are given ahead: what they make of them waits in memory or on disk."""
+"""Most images that decoders are given ahead."""
+UNTAKEN_SECONDS = 60.0
+"""So long one of them may wait to be taken before others may have its place."""
+QUEUED_BYTES = 2**30
+"""Memory for those of them that do not fit on disk; then there are fewer."""
 _PRELOADED = ("__main__", "workers.features.decoding", "transformers.image_processing_utils")
 """What the process that forks decoders imports."""
 _CONFIG = ("model_type", "image_token_id", "image_token_index")
@@ -94,6 +99,12 @@ class PixelSource:
         return hashlib.sha256(pickle.dumps(parts)).hexdigest()[:32]
 
 
+@dataclass(frozen=True)
+class _ExpectedImage:
+    future: "Future[Made]"
+    since: float = field(default_factory=time.monotonic)
+
+
 class DecoderPool:
     """The decoders of one host, which start with the first image that is expected.
 
@@ -108,11 +119,13 @@ class DecoderPool:
         self._count, self._limit = count, limit
         self._folder = folder or cache.folder() / "pixels"
         self._pool: ProcessPoolExecutor | None = None
-        self._ahead: dict[tuple[PixelSource, int], Future[Made]] = {}
+        self._ahead: dict[tuple[PixelSource, int], _ExpectedImage] = {}
         """Images that are expected, except for those that lie in a file by now.
 
         A thread of the pool takes those away, so go through a copy.
         """
+        self._largest = 1
+        """Bytes of the largest image that came back through a pipe."""
         self._files: dict[PixelSource, TensorFiles] = {}
         self._given: dict[PixelSource, Path | None] = {}
         """The file by which decoders know a source; None for one that they cannot be given."""
@@ -121,7 +134,7 @@ class DecoderPool:
     @property
     def queued(self) -> int:
         """Images that are expected and not made yet."""
-        return sum(not future.done() for future in list(self._ahead.values()))
+        return sum(not each.future.done() for each in list(self._ahead.values()))
 
     def start(self) -> None:
         """Begin to import what decoders need, in the process that forks them; returns at once."""
@@ -130,9 +143,9 @@ class DecoderPool:
 
     def has(self, source: PixelSource, index: int) -> bool:
         """Return whether `take` has nothing to wait for."""
-        future = self._ahead.get((source, index))
-        if future is not None and future.done():
-            return not future.cancelled() and not future.exception()
+        expected = self._ahead.get((source, index))
+        if expected and expected.future.done():
+            return not expected.future.exception()
         key = source.key(index)
         return key is not None and key in self._files_of(source)
 
@@ -140,28 +153,24 @@ class DecoderPool:
         """Let decoders make an image, unless it is there or too many are expected already."""
         if (source, index) in self._ahead or self.has(source, index):
             return
-        if len(self._ahead) >= MOST_QUEUED:  # of those that were made and never taken, the oldest
-            done = (key for key, future in list(self._ahead.items()) if future.done())
-            if (oldest := next(done, None)) is None:
-                return
-            del self._ahead[oldest]
+        if len(self._ahead) >= min(MOST_QUEUED, QUEUED_BYTES // self._largest):
+            self._forget_untaken()
+            return
         if (path := self._path(source)) is None:
             return
         key = source.key(index)
         file = key and (self._folder / source.processor_digest, key)
         future = self._submit(path, index, file or None, self._limit)
-        self._ahead[source, index] = future
+        self._ahead[source, index] = _ExpectedImage(future)
         future.add_done_callback(lambda made: self._made(source, index, made))
 
     def take(self, source: PixelSource, index: int) -> Encoded:
         """Return the pixels of an image; waits for a decoder that is at work on it."""
-        future = self._ahead.pop((source, index), None)
-        if (
-            future is not None
-            and not future.cancel()
-            and (made := self._result(future, source, index))
-        ):
-            return {name: torch.from_numpy(array) for name, array in made.items()}
+        expected = self._ahead.pop((source, index), None)
+        if expected and not expected.future.cancel():  # some decoder has begun
+            made = self._result(expected.future, source, index)
+            if made is not None:
+                return {name: torch.from_numpy(array) for name, array in made.items()}
         files, key = self._files_of(source), source.key(index)
         if key is None:
             return source.make(index)
@@ -180,10 +189,22 @@ class DecoderPool:
         for folder in (self._own, *folders):
             shutil.rmtree(folder, ignore_errors=True)
 
+    def _forget_untaken(self) -> None:
+        """Forget images that nobody has taken for long, such as those of a trial that stopped."""
+        long_ago = time.monotonic() - UNTAKEN_SECONDS
+        for key, each in list(self._ahead.items()):
+            if each.since < long_ago and each.future.done():
+                self._ahead.pop(key, None)
+
     def _made(self, source: PixelSource, index: int, future: "Future[Made]") -> None:
-        """Forget an image that lies in a file."""
-        if not future.cancelled() and not future.exception() and future.result() is None:
+        """Forget an image that lies in a file, and notice the size of one that does not."""
+        if future.cancelled() or future.exception():
+            return
+        if (made := future.result()) is None:
             self._ahead.pop((source, index), None)
+        else:
+            size = sum(array.nbytes for array in made.values())
+            self._largest = max(self._largest, size)
 
     def _result(self, future: "Future[Made]", source: PixelSource, index: int) -> Made:
         """Return what a decoder made; of several that a death took, each is tried by itself."""

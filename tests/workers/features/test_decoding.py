@@ -123,7 +123,12 @@ def test_images_that_nobody_takes_make_room_for_others(base, photos, pool, monke
     for index in (0, 1, 2):
         pool.expect(source, index)
         wait(pool)
-    assert [pool.has(source, index) for index in (0, 1, 2)] == [False, True, True]
+    assert [pool.has(source, index) for index in (0, 1, 2)] == [True, True, False]
+    monkeypatch.setattr(decoding, "UNTAKEN_SECONDS", 0.0)
+    for _ in range(2):  # what makes room does not wait for it
+        pool.expect(source, 3)
+    wait(pool)
+    assert [pool.has(source, index) for index in (0, 1, 2, 3)] == [False, False, False, True]
 
 
 def losses(base, examples):
