@@ -43,6 +43,9 @@ class RungResult:
     """The constraints that the trial violates, in words."""
     metrics: Mapping[str, float] = field(default_factory=dict)
     """Scores and measures of the rung, such as ``val/cider``."""
+    image_waits: Mapping[str, float] = field(default_factory=dict)
+    """How often its training steps waited for images: ``waits``, the ``last`` one from 1 (0 for
+    none), ``seconds`` in all, and images ``queued`` at its end."""
     seconds: float = 0.0
     """Duration of the rung."""
     time: float = 0.0

@@ -37,6 +37,8 @@ class Report:
     """Faults of the captions or the loss, in words; empty for a healthy rung."""
     collapsed: bool = False
     """The guard stops the trial here."""
+    image_waits: Mapping[str, float] = field(default_factory=dict)
+    """How often its steps waited for images, see `workers.features.images.ImageWaits.counts`."""
 
     @property
     def diagnosis(self) -> str:

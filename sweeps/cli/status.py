@@ -27,13 +27,29 @@ class SweepStatus:
 
     @property
     def notes(self) -> list[str]:
-        """The process that runs it or how to resume it, and what waits for MLflow."""
+        """The process that runs it or how to resume it, what waits for MLflow, and for images."""
         driven = "ended"
         if self.driver:
             driven = f"run by {self.driver}"
         elif self.progress.ended < self.progress.wanted:
             driven = f"not running; go on with: sweeps resume {self.progress.sweep_id}"
-        return [driven, *self.waiting.lines()]
+        return [driven, *self.waiting.lines(), *_image_waits(self.progress)]
+
+
+def _image_waits(progress: Progress) -> list[str]:
+    """Return a line on how often training waited for images, or none before the first rung."""
+    rungs = [rung.image_waits for trial in progress.trials.values() for rung in trial.rungs]
+    counted = [waits for waits in rungs if waits]
+    if not counted:
+        return []
+    waits, seconds = (sum(each[name] for each in counted) for name in ("waits", "seconds"))
+    if not waits:
+        return ["images: no training step has waited for one"]
+    last = max(each["last"] for each in counted)
+    return [
+        f"images: {waits:.0f} training steps waited for some, {seconds:.1f} s in all, "
+        f"none of them after step {last:.0f} of its rung"
+    ]
 
 
 def status_of(folder: SweepFolder) -> SweepStatus:

@@ -29,6 +29,8 @@ _PATIENT_SECONDS = 120.0
 _LOST_SECONDS = 60.0
 """So long after a host's first death it is started again: Ray restarts it, or its node has left."""
 _PAUSE_SECONDS = 0.5
+_IMAGES_SECONDS = 5.0
+"""Between two lines that say how many images are prepared."""
 INTERRUPTED_SECONDS = 2.0
 """So long a host may still work when its sweep is stopped, which is to end within ten."""
 _CALM_SECONDS = 30.0
@@ -56,7 +58,7 @@ class Hosts:
         """Hosts that could not start, and why, until that is reported."""
         self._began = False
         """Whether the first hosts take trials."""
-        self._looked = float("-inf")
+        self._looked = self._shown = float("-inf")
         self._fleet = start_fleet(self._sweep_id)
         self._ending = threading.Lock()
         """Held while a thread ends the hosts, or follows the cluster."""
@@ -80,6 +82,7 @@ class Hosts:
             ray.wait(calls, num_returns=len(calls), timeout=LOOK_SECONDS)
             self._look()
             if self._warming():
+                self._show_images()
                 time.sleep(_PAUSE_SECONDS)
             if time.monotonic() > patience:
                 patience = float("inf")
@@ -137,6 +140,17 @@ class Hosts:
 
     def _warming(self) -> list[Any]:
         return [host.warming for host in self._hosts if not host.room]
+
+    def _show_images(self) -> None:
+        """Tell the user, now and then, how far the slowest host is with images on its GPU."""
+        if not self._gpu or time.monotonic() - self._shown < _IMAGES_SECONDS:
+            return
+        warming = (host.images_prepared() for host in self._hosts if not host.room)
+        under_way = [(done, count) for done, count in warming if done < count]
+        if under_way:
+            self._shown = time.monotonic()
+            done, count = min(under_way)
+            self._notify(f"images: {done:,} of {count:,} are prepared")
 
     def _look(self) -> None:
         """See which nodes have left or joined, and which hosts are warm by now."""

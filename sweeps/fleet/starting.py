@@ -45,6 +45,8 @@ class HostHandle:
     """Of the estimate, by what it has measured while trials ran."""
     measured: Any = None
     """Ray's reference to its next correction; None when none is requested."""
+    asked: Any = None
+    """Ray's reference to how many images it has prepared; None when that is not requested."""
     died: float | None = None
     """When its process first died while it started, by `time.monotonic`."""
 
@@ -62,6 +64,22 @@ class HostHandle:
         asked = self.actor.share, self.actor.files, self.actor.extent
         self.share, files, data = ray.get([each.remote() for each in asked])
         self.bases = Bases(files, data)
+
+    def images_prepared(self) -> tuple[int, int]:
+        """Return how many images a host that starts has prepared, of how many; never waits.
+
+        Nothing, (0, 0), is known of a host that has not answered.
+        """
+        if self.asked is None:
+            self.asked = self.actor.images_prepared.remote()
+        answered, _ = ray.wait([self.asked], timeout=0)
+        if not answered:
+            return 0, 0
+        prepared, self.asked = self.asked, None
+        with suppress(ray.exceptions.RayError):  # its process has died
+            done, count = ray.get(prepared)
+            return done, count
+        return 0, 0
 
     def may_restart(self, seconds: float) -> bool:
         """Return whether its first death is at most so long ago; the first call marks it."""

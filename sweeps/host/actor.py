@@ -75,13 +75,14 @@ class HostActor:
 
         errors.limit(self._share)
         packing = self._context.sweep.resources.packing == "auto"
-        share = self.share()
+        threads, share = self._context.threads, self.share()
         return Host(
-            threads=self._context.threads,
+            threads=threads,
             scoring=scoring,
             packing=packing,
             share=share,
-            # On a CPU the cores have enough to do, and what always pauses would drop all of it.
+            # On a CPU all cores train, and what always pauses would drop what it trained ahead.
+            decoders=decoder_count(threads) if share.gpu else 0,
             train_ahead=share.gpu and not self._waits,
         )
 
@@ -128,6 +129,10 @@ class HostActor:
         """
         return self._loop.do(self._warm_up)
 
+    def images_prepared(self) -> tuple[int, int]:
+        """Return how many images are prepared, of how many, while `warm_up` does so."""
+        return self._host.images_prepared
+
     def open(
         self, number: int, point: Point, start: Start | None = None, fencing_token: str = ""
     ) -> RungResult | None:
@@ -165,6 +170,7 @@ class HostActor:
         data_set, scored = host.data_set(recipe), host.scored_samples(recipe)
         untrained = host.admit(_WARM_UP, recipe).predictions
         host.evict(_WARM_UP)
+        host.prepare(recipe)
         pictures.keep(self._context.folder.scored_images, scored, untrained)
         counts = ", ".join(f"{len(part)} {split}" for split, part in data_set.splits.items())
         return [f"images: {counts}", *(f"skipped: {problem}" for problem in data_set.problems)]
@@ -248,6 +254,13 @@ def _heavy_imports() -> Iterator[None]:
         yield
     finally:
         gc.enable()
+
+
+def decoder_count(cores: int) -> int:
+    """Return how many processes decode images for a host with a GPU and so many cores."""
+    from workers.features.decoding import MOST_DECODERS
+
+    return max(1, min(cores - 1, MOST_DECODERS))
 
 
 def _gone() -> Exception:

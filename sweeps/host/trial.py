@@ -94,6 +94,7 @@ class OpenTrial:
             violations=dict(judgement.excesses),
             violates=judgement.violates,
             metrics=objective_first(report.metrics, sweep.search.objective.metric),
+            image_waits=dict(report.image_waits),
             seconds=report.seconds,
             time=time.time(),
         )

@@ -1,6 +1,7 @@
 """What every data source keeps to; a new one joins with a line in `RECIPES`."""
 
 import json
+import pickle
 import shutil
 import subprocess
 import sys
@@ -137,6 +138,16 @@ def test_images_are_rgb_and_captions_say_something(dataset: DataSet) -> None:
         assert sample.captions
         assert all(caption.strip() for caption in sample.captions)
         assert sample.question is None or sample.question.strip()
+
+
+def test_another_process_can_open_the_images(dataset: DataSet) -> None:
+    for sample in pickle.loads(pickle.dumps(dataset.splits["train"])):
+        assert sample.open().mode == "RGB"
+
+
+def test_each_image_of_a_file_has_a_digest(data: Data, dataset: DataSet) -> None:
+    digests = {sample.digest for sample in samples(dataset)}
+    assert digests == {None} if data.source == "shapes" else len(digests - {None}) == COUNT
 
 
 def test_an_eps_file_called_png_is_refused_and_starts_no_program(

@@ -129,7 +129,11 @@ def _divide(
             split = split_of.get(each.image)
             if split and (not each.splits or split in each.splits):
                 sample = Sample(
-                    id=each.id, open=each.open, captions=each.captions, question=each.question
+                    id=each.id,
+                    open=each.open,
+                    captions=each.captions,
+                    question=each.question,
+                    digest=contents[each.image],
                 )
                 divided[final[each.image]].append(sample)
     return {name: tuple(samples) for name, samples in divided.items()}

@@ -44,6 +44,8 @@ class Sample:
     captions are not known (the test file of a contest)."""
     question: str | None = None
     """What is asked about the image; None when it is to be captioned."""
+    digest: str | None = None
+    """SHA-256 of the encoded image; None for a drawn one."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -144,6 +144,11 @@ def to_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
     return tensor.to(device, non_blocking=True)
 
 
+def on_device(tensors: Mapping[str, torch.Tensor], device: torch.device) -> Batch:
+    """Return tensors on a device, see `to_device`."""
+    return {name: to_device(tensor, device) for name, tensor in tensors.items()}
+
+
 def _padding(base: Base) -> int:
     tokenizer = base.processor.tokenizer
     token = tokenizer.pad_token_id

@@ -9,7 +9,8 @@ from workers.encoding.collation import prompt_lengths
 from workers.evaluation.generation import texts
 from workers.families.base import Base, Batch
 from workers.families.prompts import PromptBuilder
-from workers.features.images import BATCH
+from workers.features.decoding import DecoderPool
+from workers.features.images import BATCH, Progress
 from workers.features.store import Store
 from workers.metrics.scorer import Scored, Scorer
 from workers.recipe import Evaluate
@@ -28,12 +29,18 @@ class Evaluator:
         evaluate: Evaluate,
         prompts: PromptBuilder | None = None,
         store: Store | None = None,
+        decoders: DecoderPool | None = None,
     ) -> None:
         self._base = base
         self._evaluate = evaluate
         self._scorer = scorer
-        self._examples = Examples.of(base, samples, prompts, store)
+        self._examples = Examples.of(base, samples, prompts, store, decoders)
         self.samples = tuple(samples)
+
+    def prepare(self, progress: Progress) -> None:
+        """Make what can be made of the images before they are needed."""
+        self._examples.pixels.prepare(progress)
+        self._examples.pixels.expect(range(len(self.samples)))
 
     def loss(self, model: Any) -> float:
         """Return the mean loss over all captions of the images."""

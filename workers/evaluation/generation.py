@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from workers.encoding import collation
+from workers.encoding.collation import on_device
 from workers.evaluation import decoding
 from workers.families.base import Base, Encoded
 from workers.families.prompts import Prompt
@@ -34,7 +35,7 @@ def generate(
     """
     inputs = collation.generation_inputs(base, images, prompts)
     output = model.generate(
-        **{name: _copied(tensor.to(base.device), copies) for name, tensor in inputs.items()},
+        **{key: _copied(own, copies) for key, own in on_device(inputs, base.device).items()},
         num_beams=beams,
         max_new_tokens=max_new_tokens,
         do_sample=False,

@@ -14,25 +14,20 @@ features depend on, the image encoder and the image: nothing kept under them can
 
 import hashlib
 import json
-import os
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
+from workers.encoding.collation import to_device
 from workers.families.base import Base, Encoded
+from workers.features.files import TensorFiles, size_of
 from workers.files import cache
-from workers.files.atomic import atomic_path
 
 KEY = "pixel_values"
 """What every family calls the tensor that its image encoder reads."""
@@ -42,8 +37,6 @@ DISK_BYTES = 16 * 1024**3
 """Disk for the features of all bases of this user."""
 _PLACES = ("_name_or_path", "transformers_version")
 """Keys of a config that name its origin."""
-_HEADER = 512
-"""Bytes that a file has beside its tensors, at most."""
 
 
 @dataclass
@@ -79,7 +72,7 @@ class Store:
     """
 
     def __init__(
-        self, base: Base, memory: Allowance, disk: "FeatureFiles", beside: Allowance | None = None
+        self, base: Base, memory: Allowance, disk: TensorFiles, beside: Allowance | None = None
     ) -> None:
         self.base = base
         self._memory, self._beside = memory, beside or Allowance(0)
@@ -102,7 +95,7 @@ class Store:
             return None
         install_bypass(base)
         folder = cache.folder() / "features" / encoder_digest(base)
-        files = FeatureFiles(folder, DISK_BYTES)
+        files = TensorFiles(folder, DISK_BYTES)
         return cls(base, memory or Allowance(CPU_BYTES), files, beside)
 
     def get(self, key: str) -> Encoded | None:
@@ -110,14 +103,17 @@ class Store:
         if key in self._kept:
             return self._kept[key]
         found = self._waiting.get(key) or self._disk.get(key)
-        return found and {**found, KEY: found[KEY].to(self.base.device, non_blocking=True)}
+        return found and {**found, KEY: to_device(found[KEY], self.base.device)}
 
-    def put(self, key: str, features: Encoded) -> None:
-        """Keep features under `key`, if there is room."""
-        if self._memory.take(_size(features)):
-            self._kept[key] = features
-        else:
-            self._put_beside(key, features)
+    def __contains__(self, key: str) -> bool:
+        return key in self._kept or key in self._waiting or key in self._disk
+
+    def put(self, key: str, features: Encoded) -> bool:
+        """Keep features under `key`; return whether there was room for them."""
+        if not self._memory.take(size_of(features)):
+            return self._put_beside(key, features)
+        self._kept[key] = features
+        return True
 
     def leave_device(self) -> bool:
         """Free the device's memory, also from now on. Return whether there was anything."""
@@ -127,83 +123,14 @@ class Store:
             self._put_beside(key, features)
         return bool(kept)
 
-    def _put_beside(self, key: str, features: Encoded) -> None:
-        if not self._beside.take(_size(features)):
-            self._disk.put(key, features)
-            return
+    def _put_beside(self, key: str, features: Encoded) -> bool:
+        if not self._beside.take(size_of(features)):
+            return self._disk.put(key, features)
         moved = {name: tensor.cpu() for name, tensor in features.items()}
         if self.base.device.type == "cuda":
             moved = {name: tensor.pin_memory() for name, tensor in moved.items()}
         self._waiting[key] = moved
-
-
-class FeatureFiles:
-    """Files of tensors under `folder`; all such folders beside it share one limit in bytes.
-
-    Several processes may use it at once: a file is there as a whole or not at all. Beyond the
-    limit those not used for longest are removed, but none that was used since this process began.
-    """
-
-    def __init__(self, folder: Path, limit: int) -> None:
-        self._folder = folder
-        self._limit = limit
-        # The clock of files ticks coarser than this one.
-        self._began = time.time() - 0.1
-        self._used: int | None = None
-        """Bytes of all files, as far as this process knows."""
-        self._full = limit == 0
-
-    def get(self, key: str) -> Encoded | None:
-        """Return the tensors under `key`; None where there are none or they cannot be read."""
-        path = self._path(key)
-        try:
-            tensors: dict[str, torch.Tensor] = load_file(path)
-            os.utime(path)
-        except (OSError, SafetensorError):
-            return None
-        return tensors
-
-    def put(self, key: str, tensors: Mapping[str, torch.Tensor]) -> None:
-        """Write tensors under `key`, unless the disk is full: what is not kept is made again."""
-        size = _size(tensors) + _HEADER
-        if self._full:
-            return
-        if self._used is None or self._used + size > self._limit:
-            self._used = self._prune(size)
-        self._full = self._used + size > self._limit
-        if self._full:
-            return
-        self._used += size
-        try:
-            cache.make(self._folder)
-            with atomic_path(self._path(key)) as beside:
-                save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, beside)
-        except (OSError, SafetensorError):  # the disk itself is full, or cannot be written
-            self._full = True
-
-    def _prune(self, size: int) -> int:
-        """Remove the oldest files until a tenth of the limit is free; return what is still used."""
-        found = []
-        for path in self._folder.parent.glob("*/*"):
-            with suppress(FileNotFoundError):  # another process prunes, too
-                stat = path.stat()
-                found.append((stat.st_mtime, stat.st_size, path))
-        used = sum(taken for _, taken, _ in found)
-        if used + size <= self._limit:
-            return used
-        for last_used, taken, path in sorted(found):
-            if last_used >= self._began or used + size <= 0.9 * self._limit:
-                break
-            path.unlink(missing_ok=True)
-            used -= taken
-        return used
-
-    def _path(self, key: str) -> Path:
-        return self._folder / f"{key}.safetensors"
-
-
-def _size(tensors: Mapping[str, torch.Tensor]) -> int:
-    return sum(tensor.nbytes for tensor in tensors.values())
+        return True
 
 
 def install_bypass(base: Base) -> None:

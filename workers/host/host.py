@@ -60,6 +60,7 @@ class Host:
         packing: whether trials that can be trained in one pack are; else all train alone.
         share: what this host has of the device; None where that is not known.
         train_ahead: whether slots train on before their rung is reported.
+        decoders: processes that make images ahead of the steps; 0 makes each when it is needed.
     """
 
     def __init__(
@@ -71,11 +72,14 @@ class Host:
         packing: bool = True,
         share: Device | None = None,
         train_ahead: bool = False,
+        decoders: int = 0,
     ) -> None:
         self.device = torch.device(device or ("cuda:0" if torch.cuda.is_available() else "cpu"))
         if threads is not None:
             torch.set_num_threads(threads)
-        self.residents = Residents(self.device, scoring or Scoring(), packing=packing, share=share)
+        self.residents = Residents(
+            self.device, scoring or Scoring(), packing=packing, share=share, decoders=decoders
+        )
         self._slots: dict[str, _Placed] = {}
         self._training: set[str] = set()
         """Slots that train."""
@@ -107,6 +111,15 @@ class Host:
         slot = self._open(name, recipe)
         baseline = self.residents.zero_shot(name, recipe)
         return replace(baseline, metrics={**baseline.metrics, **measures.adapter(slot.weights())})
+
+    def prepare(self, recipe: Recipe) -> None:
+        """Make what can be made of the training images before a trial begins."""
+        self.residents.examples(recipe)
+
+    @property
+    def images_prepared(self) -> tuple[int, int]:
+        """How many images are made, of how many, where those of a whole split are."""
+        return self.residents.images_prepared
 
     def restore(self, name: str, recipe: Recipe, folder: Path) -> None:
         """Open a slot that resumes from a snapshot: alone or in an equal pack bit-identically."""

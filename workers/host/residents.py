@@ -1,6 +1,6 @@
 """Residents of a host that all its trials share: data, bases, and what is derived from both."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 
@@ -8,7 +8,9 @@ from workers.evaluation.evaluator import Evaluator
 from workers.evaluation.scoring import Scoring
 from workers.families.base import Base
 from workers.families.prompts import PromptBuilder
+from workers.features.decoding import DecoderPool
 from workers.features.frozen import vision_is_frozen
+from workers.features.images import ImageWaits
 from workers.features.store import CPU_BYTES, Allowance, Store
 from workers.host import rungs
 from workers.memory import errors
@@ -64,11 +66,22 @@ class Residents:
     """Loads on first use what the trials of a host share, and keeps it; see `Host`."""
 
     def __init__(
-        self, device: torch.device, scoring: Scoring, *, packing: bool, share: Device | None = None
+        self,
+        device: torch.device,
+        scoring: Scoring,
+        *,
+        packing: bool,
+        share: Device | None = None,
+        decoders: int = 0,
     ) -> None:
         self._device = device
         self._packing = packing
         self.scoring = scoring
+        self.images_prepared = (0, 0)
+        """See `Host`."""
+        self._decoders = DecoderPool(decoders) if decoders else None
+        if self._decoders:
+            self._decoders.start()  # they import what they need while the base loads
         self._groups: dict[Group, _SlotGroup] = {}
         self._extents: dict[Data, DataExtent] = {}
         on_gpu = share is not None and share.gpu
@@ -122,14 +135,19 @@ class Residents:
         return self._extents[recipe.data]
 
     def examples(self, recipe: Recipe) -> Examples:
-        """Return the pairs that the recipe trains with."""
+        """Return the pairs that the recipe trains with, and with them counters of their own.
+
+        What can be made of their images in advance is made on first use.
+        """
         group, prompts = self._group(recipe), _prompts(recipe)
         store = group.store_for(recipe)
         key = (recipe.data, prompts, store)
         if key not in group.examples:
             samples = self.scoring.data_set(recipe).splits["train"]
-            group.examples[key] = Examples.of(group.base, samples, prompts, store)
-        return group.examples[key]
+            made = Examples.of(group.base, samples, prompts, store, self._decoders)
+            self.device_memory.attempt(lambda: made.pixels.prepare(self._prepared))
+            group.examples[key] = made
+        return replace(group.examples[key], waits=ImageWaits())
 
     def evaluator(self, recipe: Recipe) -> Evaluator:
         """Return the evaluator of the recipe's rungs."""
@@ -137,14 +155,17 @@ class Residents:
         store = group.store_for(recipe)
         key = (_score_key(recipe), store)
         if key not in group.evaluators:
-            group.evaluators[key] = Evaluator(
+            evaluator = Evaluator(
                 group.base,
                 self.scoring.scored_samples(recipe),
                 self.scoring.scorer(recipe),
                 recipe.evaluate,
                 _prompts(recipe),
                 store,
+                self._decoders,
             )
+            self.device_memory.attempt(lambda: evaluator.prepare(self._prepared))
+            group.evaluators[key] = evaluator
         return group.evaluators[key]
 
     def zero_shot(self, name: str, recipe: Recipe) -> Report:
@@ -159,9 +180,14 @@ class Residents:
         return group.zero_shot[key]
 
     def close(self) -> None:
-        """Release scorers and bases."""
+        """Release scorers, bases and decoders."""
         self.scoring.close()
         self._groups.clear()
+        if self._decoders:
+            self._decoders.close()
+
+    def _prepared(self, done: int, count: int) -> None:
+        self.images_prepared = (done, count)
 
     def _group(self, recipe: Recipe) -> _SlotGroup:
         group = group_of(recipe)

@@ -87,6 +87,7 @@ def _unscored(trained: TrainedEpoch, loss: float, written: Written | None) -> Un
         seconds=trained.meter.seconds,
         predictions=predictions,
         symptoms=symptoms,
+        image_waits=trained.image_waits,
         collapsed=guard.stop and (slot.unhealthy_rungs >= guard.rungs or bool(broken)),
     )
     return Unscored(report=report, meter=trained.meter)

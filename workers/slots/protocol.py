@@ -4,7 +4,7 @@ To a host both are alike.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -59,6 +59,8 @@ class TrainedEpoch:
     """Optimizer steps that were taken."""
     truncated: int
     """Captions that were cut at the model's last position."""
+    image_waits: Mapping[str, float] = field(default_factory=dict)
+    """How often its steps waited for images, see `workers.features.images.ImageWaits.counts`."""
     meter: Meter
     """Continues to measure the rung."""
     error: Exception | None = None

@@ -89,6 +89,7 @@ class _OpenEpoch:
             seconds=self.meter.seconds,
             steps=self.taken,
             truncated=self.examples.truncated,
+            image_waits=self.examples.image_waits,
             meter=self.meter,
             error=error,
         )

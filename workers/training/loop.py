@@ -5,10 +5,11 @@ on one base, and a trainer that owns the model cannot do just one more step.
 """
 
 import math
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 import torch
@@ -18,10 +19,15 @@ from workers.encoding import collation
 from workers.encoding.collation import TokenizedExample
 from workers.families.base import Base, Batch, Encoded
 from workers.families.prompts import Prompt, PromptBuilder
-from workers.features.images import Features, Images, Pixels
+from workers.features.decoding import DecoderPool
+from workers.features.images import Features, Images, ImageWaits, Pixels
 from workers.features.store import Store
 from workers.recipe import Train
 from workers.training.losses import LearnedTokens, token_losses
+
+LOOKAHEAD = 64
+"""Examples of coming steps whose images are expected: decoders of one host make so many while a
+step of a small base is taken."""
 
 
 class OptimizerError(RuntimeError):
@@ -57,6 +63,8 @@ class Examples:
     """(index of the sample, caption or answer)."""
     _base: Base = field(repr=False)
     _rows: dict[int, TokenizedExample] = field(default_factory=dict, repr=False)
+    waits: ImageWaits = field(default_factory=ImageWaits, repr=False)
+    """Of the steps of one epoch, those of `windows`."""
 
     @classmethod
     def of(
@@ -65,18 +73,21 @@ class Examples:
         samples: Sequence[Sample],
         builder: PromptBuilder | None = None,
         store: Store | None = None,
+        decoders: DecoderPool | None = None,
     ) -> "Examples":
         """Return all pairs of `samples`, in their order.
 
         With a store, batches carry the features that it keeps, in place of pixels: for adapters
-        that leave the image encoder alone.
+        that leave the image encoder alone. With decoders, images are made ahead of `windows`.
 
         Raises ValueError for a prompt that cannot be made, naming the field or the sample.
         """
         builder = builder or PromptBuilder()
         prompts = tuple(builder.build(base.family, each.question, each.id) for each in samples)
         pairs = tuple((index, text) for index, own in enumerate(samples) for text in own.captions)
-        pixels = Pixels(base, samples) if store is None else Features(samples, store)
+        pixels: Images = Pixels(base, samples, decoders=decoders)
+        if store is not None:
+            pixels = Features(samples, store, decoders)
         return cls(samples=samples, pixels=pixels, prompts=prompts, pairs=pairs, _base=base)
 
     @property
@@ -96,7 +107,41 @@ class Examples:
 
     def images(self, positions: Sequence[int]) -> list[Encoded]:
         """Return the images of the pairs at `positions`."""
-        return self.pixels.of([self.pairs[position][0] for position in positions])
+        indices = self._indices(positions)
+        if self.pixels.ready(indices):
+            return self.pixels.of(indices)
+        with self.waits.waiting():
+            return self.pixels.of(indices)
+
+    def expect(self, positions: Sequence[int]) -> None:
+        """Let decoders begin with the images of the pairs at `positions`."""
+        self.pixels.expect(self._indices(positions))
+
+    def windows(
+        self, epoch: int, train: Train, first: int = 0, most: int | None = None
+    ) -> Iterator[list[list[int]]]:
+        """Yield what `epoch_windows` yields, from optimizer step `first` (from 0).
+
+        Before each step the images of the next one are expected, and of `LOOKAHEAD` examples.
+        """
+        windows = islice(epoch_windows(len(self.pairs), epoch, train, most), first, None)
+        ahead: deque[list[list[int]]] = deque()
+        while True:
+            while len(ahead) < 2 or sum(map(len, chain(*ahead))) < LOOKAHEAD:
+                window = next(windows, None)
+                if window is None:
+                    break
+                self.expect([*chain(*window)])
+                ahead.append(window)
+            if not ahead:
+                return
+            self.waits.step += 1
+            yield ahead.popleft()
+
+    @property
+    def image_waits(self) -> dict[str, float]:
+        """How often steps waited for images, see `ImageWaits.counts`."""
+        return self.waits.counts(self.pixels.queued)
 
     def batch(self, base: Base, chosen: Sequence[int]) -> Batch:
         """Collate the pairs at the positions `chosen`."""
@@ -107,6 +152,9 @@ class Examples:
         for start in range(0, len(self.pairs), size):
             chosen = range(start, min(start + size, len(self.pairs)))
             yield self.batch(base, [*chosen] * copies)
+
+    def _indices(self, positions: Sequence[int]) -> list[int]:
+        return [self.pairs[position][0] for position in positions]
 
 
 def steps_per_epoch(examples: int, train: Train) -> int:
@@ -170,8 +218,7 @@ def train_epoch(
     Raises `OptimizerError` for a step that cannot be taken again.
     """
     per_epoch = steps_per_epoch(len(examples.pairs), train)
-    windows = enumerate(epoch_windows(len(examples.pairs), epoch, train, most))
-    for step, window in islice(windows, first, None):
+    for step, window in enumerate(examples.windows(epoch, train, first, most), first):
         done = epoch * per_epoch + step
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(done, train.epochs * per_epoch, train)

@@ -77,3 +77,22 @@ def test_questions_become_prompts(base):
     examples = Examples.of(base, samples, PromptBuilder(task="vqa"))
     decoded = base.processor.tokenizer.batch_decode(examples.batch(base, [0, 1])["input_ids"])
     assert decoded[0].startswith("[CLS] which shape? disc [SEP]")
+
+
+class HostTensor:
+    """Stands for a tensor in pageable memory, where there is no GPU to pin any for."""
+
+    is_cuda = False
+
+    def pin_memory(self):
+        return PinnedTensor()
+
+
+class PinnedTensor:
+    def to(self, device, non_blocking):
+        return device.type, non_blocking
+
+
+def test_a_gpu_gets_a_batch_from_pinned_memory_without_a_wait():
+    moved = collation.on_device({"labels": HostTensor()}, torch.device("cuda"))
+    assert moved == {"labels": ("cuda", True)}

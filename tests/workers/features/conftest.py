@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from workers import data
-from workers.features.store import Allowance, FeatureFiles, Store, install_bypass
+from workers.features.files import TensorFiles
+from workers.features.store import Allowance, Store, install_bypass
 from workers.models.loading import load_base
 from workers.recipe import Data, Model
 from workers.tiny.checkpoints import VARIANTS
@@ -29,4 +30,4 @@ def store(base, tmp_path):
 
 def made_store(base, folder, memory=10**9, disk=0):
     install_bypass(base)
-    return Store(base, Allowance(memory), FeatureFiles(folder / "features" / "base", disk))
+    return Store(base, Allowance(memory), TensorFiles(folder / "features" / "base", disk))

@@ -9,8 +9,9 @@ import torch
 from workers.evaluation.generation import texts
 from workers.families.prompts import PromptBuilder
 from workers.features import images
+from workers.features.files import TensorFiles
 from workers.features.images import Features
-from workers.features.store import Allowance, FeatureFiles, Store, install_bypass
+from workers.features.store import Allowance, Store, install_bypass
 from workers.models.adapters import AdaptedBase
 from workers.models.loading import load_base
 from workers.recipe import Adapter, Model, Train
@@ -77,7 +78,7 @@ def test_trials_on_features_are_trials_on_pixels(base, store, samples, vision_ca
 
 @pytest.mark.parametrize("base", ["qwen2_5_vl", "git"], indirect=True)
 def test_what_does_not_fit_is_computed_again_with_the_same_bits(base, store, samples, tmp_path):
-    small = Store(base, Allowance(0), FeatureFiles(tmp_path / "small", 0))
+    small = Store(base, Allowance(0), TensorFiles(tmp_path / "small", 0))
     kept, again = Features(samples, store), Features(samples, small)
     first = kept.of([2, 0, 2])
     kept.of([1])
@@ -93,7 +94,7 @@ def test_dropout_of_a_frozen_encoder_is_left_out(base, store, samples, tmp_path)
     for module in base.model.qformer.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.5
-    fresh = Store(base, Allowance(0), FeatureFiles(tmp_path / "fresh", 0))
+    fresh = Store(base, Allowance(0), TensorFiles(tmp_path / "fresh", 0))
     assert torch.equal(Features(samples, fresh).of([0])[0]["pixel_values"], calm["pixel_values"])
     assert base.model.qformer.training  # given back as it was
 
@@ -131,7 +132,7 @@ def test_a_feature_does_not_depend_on_what_was_asked_for(
     base, store, samples, vision_calls, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(images, "BATCH", 2)
-    fresh = Store(base, Allowance(2**30), FeatureFiles(tmp_path / "fresh", 0))
+    fresh = Store(base, Allowance(2**30), TensorFiles(tmp_path / "fresh", 0))
     whole, one = Features(samples, store).of(range(5)), Features(samples, fresh)
     assert len(vision_calls) == 3
     for index in (3, 4, 0, 2, 1):
@@ -206,7 +207,7 @@ def test_stored_in_any_way_a_base_has_the_same_loss(
     model = Model(base=str(checkpoints(variant)), dtype=dtype)
     base = load_base(model, quantization, torch.device("cpu"))
     install_bypass(base)
-    on_disk = Store(base, Allowance(0), FeatureFiles(tmp_path / "features" / variant, 10**8))
+    on_disk = Store(base, Allowance(0), TensorFiles(tmp_path / "features" / variant, 10**8))
     for _ in range(2):  # the second time from disk
         pixels, features = (
             mean_loss(base, base.model, Examples.of(base, samples, None, store), batch_size=3)

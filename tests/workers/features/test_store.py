@@ -5,7 +5,8 @@ import os
 import pytest
 import torch
 
-from workers.features.store import Allowance, FeatureFiles, Store, encoder_digest, image_digest
+from workers.features.files import TensorFiles
+from workers.features.store import Allowance, Store, encoder_digest, image_digest
 from workers.models.loading import load_base
 from workers.recipe import Model
 
@@ -22,7 +23,7 @@ def base(checkpoints):
 
 
 def test_what_does_not_fit_in_memory_is_on_disk(base, tmp_path):
-    store = Store(base, Allowance(500), FeatureFiles(tmp_path / "f" / "git", 10**6))
+    store = Store(base, Allowance(500), TensorFiles(tmp_path / "f" / "git", 10**6))
     for value in range(3):
         store.put(str(value), features(value))
     assert [path.stem for path in (tmp_path / "f" / "git").iterdir() if path.stem != "0"] == [
@@ -38,7 +39,7 @@ def test_what_does_not_fit_beside_a_gpu_is_in_the_machines_memory_and_only_then_
     base, tmp_path
 ):
     files, device, beside = (
-        FeatureFiles(tmp_path / "f" / "git", 10**6),
+        TensorFiles(tmp_path / "f" / "git", 10**6),
         Allowance(500),
         Allowance(500),
     )
@@ -55,7 +56,7 @@ def test_what_does_not_fit_beside_a_gpu_is_in_the_machines_memory_and_only_then_
 def test_the_stores_of_a_host_share_what_it_may_keep_and_leave_it_for_good(base, tmp_path):
     device, beside = Allowance(1000), Allowance(0)
     one, other = (
-        Store(base, device, FeatureFiles(tmp_path / "f" / name, 10**6), beside) for name in "ab"
+        Store(base, device, TensorFiles(tmp_path / "f" / name, 10**6), beside) for name in "ab"
     )
     one.put("0", features(0))
     other.put("1", features(1))
@@ -73,17 +74,17 @@ def test_the_stores_of_a_host_share_what_it_may_keep_and_leave_it_for_good(base,
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
 def test_another_process_reads_what_one_wrote(tmp_path, dtype):
-    FeatureFiles(tmp_path / "f", 10**6).put("a", {KEY: torch.ones(1, 1, 2, 3, dtype=dtype)})
-    assert FeatureFiles(tmp_path / "f", 10**6).get("a")[KEY].dtype == dtype
+    TensorFiles(tmp_path / "f", 10**6).put("a", {KEY: torch.ones(1, 1, 2, 3, dtype=dtype)})
+    assert TensorFiles(tmp_path / "f", 10**6).get("a")[KEY].dtype == dtype
 
 
 def test_the_disk_forgets_what_was_not_used_for_longest(tmp_path):
-    before = FeatureFiles(tmp_path / "f" / "old", 2400)
+    before = TensorFiles(tmp_path / "f" / "old", 2400)
     for number, name in enumerate("abc"):
         before.put(name, features(0))
         os.utime(tmp_path / "f" / "old" / f"{name}.safetensors", (number, number))
     assert before.get("a")  # used now
-    after = FeatureFiles(tmp_path / "f" / "new", 2400)
+    after = TensorFiles(tmp_path / "f" / "new", 2400)
     for name in "de":
         after.put(name, features(0))
     kept = {path.stem for path in (tmp_path / "f").glob("*/*")}
@@ -94,7 +95,7 @@ def test_the_disk_forgets_what_was_not_used_for_longest(tmp_path):
 
 def test_a_full_disk_keeps_what_it_has(tmp_path):
     """Else an epoch longer than the disk would push out just what it needs next."""
-    disk = FeatureFiles(tmp_path / "f", 2000)
+    disk = TensorFiles(tmp_path / "f", 2000)
     for name in "abcd":
         disk.put(name, features(0))
     assert disk.get("a")
@@ -103,7 +104,7 @@ def test_a_full_disk_keeps_what_it_has(tmp_path):
 
 
 def test_a_damaged_file_is_as_good_as_none(tmp_path):
-    disk = FeatureFiles(tmp_path / "f", 10**6)
+    disk = TensorFiles(tmp_path / "f", 10**6)
     disk.put("a", features(1))
     (tmp_path / "f" / "a.safetensors").write_bytes(b"\x08garbage")
     assert disk.get("a") is None
@@ -111,7 +112,7 @@ def test_a_damaged_file_is_as_good_as_none(tmp_path):
 
 def test_a_disk_that_cannot_be_written_stops_nothing(tmp_path):
     (tmp_path / "f").write_text("no folder")
-    disk = FeatureFiles(tmp_path / "f" / "g", 10**6)
+    disk = TensorFiles(tmp_path / "f" / "g", 10**6)
     disk.put("a", features(1))
     assert disk.get("a") is None
 
