@@ -40,7 +40,7 @@ class Epoch:
         """Why the slot cannot continue."""
         self._examples = examples
         self._train = slot.recipe.train
-        self._windows = loop.epoch_windows(len(examples.pairs), slot.rung, self._train)
+        self._windows = examples.windows(slot.rung, self._train)
         self._per_epoch = loop.steps_per_epoch(len(examples.pairs), self._train)
         self._opened: list[int] = []
         """Examples of the optimizer step."""
@@ -134,6 +134,7 @@ class Epoch:
             steps=self.steps,
             truncated=self._examples.truncated,
             meter=self.meter,
+            image_waits=self._examples.image_waits,
             error=self.error,
         )
 

@@ -151,7 +151,13 @@ def test_a_neighbour_whose_images_cannot_be_read_fails_by_itself(train, alone, e
     class Gone:
         """Images whose disk goes away."""
 
-        reads = 0
+        reads = queued = 0
+
+        def ready(self, indices):
+            return True
+
+        def expect(self, indices):
+            pass
 
         def of(self, indices):
             self.reads += 1
