@@ -84,6 +84,7 @@ def from_config(folder: Path) -> CheckpointFiles:
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     with init_empty_weights():
         model = AutoModelForImageTextToText.from_config(config, trust_remote_code=False)
+    model.tie_weights()  # each empty weight was made by itself
     shapes = {name: tuple(weight.shape) for name, weight in model.named_parameters()}
     return CheckpointFiles(
         model_type=config.model_type,

@@ -82,7 +82,7 @@ def test_questions_become_prompts(base):
 class HostTensor:
     """Stands for a tensor in pageable memory, where there is no GPU to pin any for."""
 
-    is_cuda = False
+    device = torch.device("cpu")
 
     def pin_memory(self):
         return PinnedTensor()

@@ -16,7 +16,7 @@ from workers.features import decoding, images
 from workers.features.decoding import DecoderPool, PixelSource
 from workers.features.files import TensorFiles
 from workers.features.images import Features, Pixels, batch_that_fits
-from workers.features.store import Store
+from workers.features.store import Allowance, Store
 from workers.models.adapters import AdaptedBase
 from workers.models.loading import load_base
 from workers.recipe import Adapter, Model, Train
@@ -171,7 +171,7 @@ def test_on_a_gpu_all_features_are_made_before_the_first_step(base, photos, pool
 def test_features_on_disk_are_found_without_the_image(base, photos, pool, tmp_path):
     for _ in range(2):
         files = TensorFiles(tmp_path / "features" / "git", 10**8)
-        features = Features(photos[:2], Store(base, 0, files), pool)
+        features = Features(photos[:2], Store(base, Allowance(0), files), pool)
         features._grouped = False  # as on a GPU
         assert len(features.of([0, 1])) == 2
         (tmp_path / "0.png").unlink(missing_ok=True)
