@@ -8,11 +8,14 @@ import stat
 import tempfile
 import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import ray
+from ray._private import node as ray_node
 from ray._private import ray_constants, services
 from ray._private.authentication import authentication_token_setup
 from ray._raylet import AuthenticationTokenLoader  # type: ignore[attr-defined]
@@ -101,10 +104,30 @@ def connect() -> None:
     # As Ray's client does: its workers shall not import first of all from the folder of the
     # command. Others' data may lie there, and a ``json.py`` among it.
     job = JobConfig(_client_job=True)
-    ray.init(**options, logging_level=logging.ERROR, log_to_driver=False, job_config=job)
+    with _without_unused_services():
+        ray.init(**options, logging_level=logging.ERROR, log_to_driver=False, job_config=job)
     # SIGTERM interrupts the driver as Ctrl-C does; Ray has just made it abort the process.
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+@contextmanager
+def _without_unused_services() -> Iterator[None]:
+    """Let a Ray that starts here leave out three processes that nobody would ask.
+
+    The autoscaler has no nodes to add, the dashboard is not served, and the driver does not print
+    what workers log. Ray waits for the dashboard before it goes on, and in its end for each of
+    them: seconds that `ray.init` has no option for (Ray 2.60).
+    """
+    unused = ("start_monitor", "start_api_server", "start_log_monitor")
+    started = {name: getattr(ray_node.Node, name) for name in unused}
+    for name in unused:
+        setattr(ray_node.Node, name, lambda node, **options: None)
+    try:
+        yield
+    finally:
+        for name, method in started.items():
+            setattr(ray_node.Node, name, method)
 
 
 def _private_folder() -> Path:
