@@ -20,21 +20,18 @@ from ray._private import ray_constants, services
 from ray._private.authentication import authentication_token_setup
 from ray._raylet import AuthenticationTokenLoader  # type: ignore[attr-defined]
 from ray.job_config import JobConfig
-from ray.tune.execution import class_cache
 
 from sweeps.capacity.layout import Layout, local_cpus, local_gpus
 from sweeps.capacity.memory import hosts_that_fit
 from sweeps.fleet import nodes, ray_access
 from sweeps.fleet.ray_access import ClusterAccess
 from sweeps.spec.load import Sweep
-from workers.redaction import is_secret
 
 _ENVIRONMENT = {
     # Ray's dashboards and loggers write what MLflow already has, in other places.
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     # A trial that failed reports no objective; that must not end the sweep.
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
-    "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -73,10 +70,6 @@ def connect() -> None:
     """
     for key, value in _ENVIRONMENT.items():
         os.environ.setdefault(key, value)
-    # Tune would copy these into the command lines and logs of its processes, which inherit them.
-    class_cache.ENV_VARS_TO_PROPAGATE = {
-        name for name in class_cache.ENV_VARS_TO_PROPAGATE if not is_secret(name)
-    }
     if ray.is_initialized():
         return
     warnings.filterwarnings("ignore", category=FutureWarning, module="ray")
