@@ -117,7 +117,8 @@ def _start(
             opening = pool.submit(_open, folder, tracking)
             if not ray.is_initialized():
                 address = os.environ.get("RAY_ADDRESS") or "local"
-                console.print("starting Ray" if address == "local" else f"joining Ray at {address}")
+                line = "starting Ray" if address == "local" else f"joining Ray at {address}"
+                console.print(line, markup=False)
             cluster.connect()
             hosts = pool.submit(_begin_hosts, sweep, folder, console)
             with errors.explained(tracking.address):

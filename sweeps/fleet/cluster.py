@@ -113,8 +113,8 @@ def _without_unused_services() -> Iterator[None]:
     them: seconds that `ray.init` has no option for (Ray 2.60).
     """
     unused = ("start_monitor", "start_api_server", "start_log_monitor")
-    started = {name: getattr(ray_node.Node, name) for name in unused}
-    for name in unused:
+    started = {name: vars(ray_node.Node)[name] for name in unused if hasattr(ray_node.Node, name)}
+    for name in started:
         setattr(ray_node.Node, name, lambda node, **options: None)
     try:
         yield

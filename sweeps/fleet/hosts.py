@@ -73,8 +73,7 @@ class Hosts:
         cluster_nodes.refuse(wanted, self._members.usable, gpu=self._gpu)
         self._begin()
         count = len(self._hosts)
-        hosts = "a host, which loads" if count == 1 else f"{count} hosts, which load"
-        self._notify(f"starting {hosts} {self.context.sweep.model.base}")
+        self._notify(f"starting {count} host{'s' * (count != 1)} and loading the base")
 
     def wait(self) -> list[str]:
         """Wait for the first hosts, and return their messages for the user.

@@ -5,6 +5,7 @@ import io
 from contextlib import closing
 from dataclasses import replace
 
+import psutil
 import pytest
 import torch
 from PIL import Image
@@ -53,6 +54,12 @@ def test_a_model_that_cannot_be_loaded_fails_with_its_error(tracking, tmp_path):
     assert not check.passed
     assert check.measured.startswith("the registered model does not answer: ")
     assert "nothing" in check.measured
+
+
+def test_a_process_that_is_asked_nothing_ends(tracking):
+    before = psutil.Process().children()
+    PlainMlflow(tracking).close()
+    assert psutil.Process().children() == before
 
 
 @pytest.fixture(scope="module")
