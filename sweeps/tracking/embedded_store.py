@@ -40,7 +40,7 @@ def _make(database: Path) -> None:
 
     engine = sqlalchemy.create_engine(f"sqlite:///{database}")
     try:
-        utils._initialize_tables(engine)
+        utils._initialize_tables(engine)  # type: ignore[no-untyped-call]
     except AttributeError as error:  # of another version
         raise OSError("this MLflow makes its tables in another way") from error
     finally:
