@@ -22,6 +22,7 @@ from sweeps.cli.arguments import (
     report_error,
 )
 from sweeps.names import RESULTS
+from sweeps.quiet import disable_compilers
 from sweeps.spec import credentials
 from sweeps.spec.problems import refused
 from workers.redaction import redacted
@@ -175,6 +176,7 @@ def main() -> None:
     with redirect_stdout(redacted(sys.stdout)), redirect_stderr(redacted(sys.stderr)):
         try:
             credentials.refuse_secrets(os.environ)
+            disable_compilers()
             app()
         except Exception as error:
             sys.exit(report_error(error))

@@ -92,10 +92,10 @@ def ui(
     results: Results = RESULTS,
 ) -> NoReturn:
     """Serve MLflow's UI on the embedded store, to this machine alone; Ctrl-C ends it."""
-    from sweeps.tracking.client import Tracking
+    from sweeps.tracking.client import STORE, Tracking
 
     tracking = Tracking(uri=None, experiment="", root=results.absolute())
-    if not (tracking.root / "tracking.db").exists():
+    if not (tracking.root / STORE).exists():
         raise FileNotFoundError(f"no sweep is tracked in {tracking.root}; `sweeps run` makes one")
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

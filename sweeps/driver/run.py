@@ -1,16 +1,18 @@
 """The driver: one sweep from its file to its leaderboard, on Ray Tune."""
 
-from concurrent.futures import ThreadPoolExecutor
+import os
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import ray
 from rich.console import Console
 
 from sweeps.board import leaderboard, standings
 from sweeps.board.handle import SweepHandle
 from sweeps.board.leaderboard import Leaderboard
-from sweeps.driver.search import search
 from sweeps.driver.signals import STOPS
 from sweeps.fleet import cluster
 from sweeps.results import changes, inbox, lease, retention
@@ -28,6 +30,9 @@ from sweeps.tracking.connection import AwayError
 from sweeps.tracking.sources import waiting
 from sweeps.tracking.sweep_run import SweepRun
 from sweeps.trial import Ending
+
+if TYPE_CHECKING:
+    from sweeps.fleet.hosts import Hosts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,11 +68,12 @@ def run(sweep: Sweep, root: Path, console: Console, resume: str | None = None) -
             changes.keep(folder, sweep)
             inbox.unpause(folder)
             console.print(f"{folder.sweep_id} in {places.shown(folder.path)}", style="bold")
-            sweep_run = _start(folder, replace(tracking, root=folder.root))
+            sweep_run, hosts = _start(sweep, folder, replace(tracking, root=folder.root), console)
         handle = SweepHandle(sweep=sweep, folder=folder, run=sweep_run)
-        sweep_run.publisher.publish(again=True)
         try:
-            interrupted = search(handle, console)
+            from sweeps.driver.search import search
+
+            interrupted = search(handle, hosts, console)
         except BaseException as error:
             reason = retention.stops(error, folder)
             with suppress(Exception) if reason else nullcontext():
@@ -101,13 +107,41 @@ def _prepare(sweep: Sweep, folder: SweepFolder, console: Console, *, resuming: b
     push(sweep, folder)
 
 
-def _start(folder: SweepFolder, tracking: Tracking) -> SweepRun:
-    """Start Ray and open the sweep's run side by side: each takes seconds."""
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        opening = pool.submit(SweepRun.open, tracking, folder.sweep_id, folder.spec.read_text(), {})
-        cluster.connect()
-        with errors.explained(tracking.address):
-            return opening.result()
+def _start(
+    sweep: Sweep, folder: SweepFolder, tracking: Tracking, console: Console
+) -> "tuple[SweepRun, Future[Hosts]]":
+    """Start Ray and hosts, and open the sweep's run beside them: each takes seconds."""
+    hosts: Future[Hosts] | None = None
+    try:
+        with ThreadPoolExecutor(max_workers=2) as pool:
+            opening = pool.submit(_open, folder, tracking)
+            if not ray.is_initialized():
+                address = os.environ.get("RAY_ADDRESS") or "local"
+                line = "starting Ray" if address == "local" else f"joining Ray at {address}"
+                console.print(line, markup=False)
+            cluster.connect()
+            hosts = pool.submit(_begin_hosts, sweep, folder, console)
+            with errors.explained(tracking.address):
+                return opening.result(), hosts
+    except BaseException:
+        if hosts is not None:
+            from sweeps.driver.search import end_hosts
+
+            end_hosts(hosts)
+        raise
+
+
+def _open(folder: SweepFolder, tracking: Tracking) -> SweepRun:
+    """Open the sweep's run; import Tune first, which the hosts need, while Ray starts."""
+    from sweeps.driver import search  # noqa: F401
+
+    return SweepRun.open(tracking, folder.sweep_id, folder.spec.read_text(), {})
+
+
+def _begin_hosts(sweep: Sweep, folder: SweepFolder, console: Console) -> "Hosts":
+    from sweeps.driver.search import begin_hosts
+
+    return begin_hosts(sweep, folder, console)
 
 
 def _conclude(handle: SweepHandle, state: Ending) -> tuple[Leaderboard, bool]:

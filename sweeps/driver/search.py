@@ -1,10 +1,12 @@
 """The search of a sweep: hosts that train, Tune that runs the trials, Optuna's points."""
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
 
 from ray import tune
+from ray.tune.execution import class_cache
 from rich.console import Console
 
 from sweeps.board import view as mlflow_view
@@ -22,7 +24,9 @@ from sweeps.fleet.trainable import TrialTrainable
 from sweeps.host.context import SweepContext
 from sweeps.results import record
 from sweeps.results.budget import Spent
+from sweeps.results.folder import SweepFolder
 from sweeps.schedulers.sweep_scheduler import SweepScheduler
+from sweeps.spec.load import Sweep
 from sweeps.spec.problems import refused
 from sweeps.storage import places
 from sweeps.study.searcher import OptunaBridge
@@ -34,29 +38,48 @@ RETRIES = 3
 """How often a trial whose processes died resumes from its last snapshot."""
 
 
-def search(handle: SweepHandle, console: Console) -> bool:
-    """Run all trials; return whether the sweep was stopped before its end.
+def begin_hosts(sweep: Sweep, folder: SweepFolder, console: Console) -> Hosts:
+    """Begin to start a sweep's hosts, and return them at once.
+
+    Raises ValueError or OSError for what a user can fix.
+    """
+    plan = cluster.cluster_layout(sweep)
+    refuse_missing_gpus(sweep, plan)
+    storage = places.address_of(folder.root)
+    context = SweepContext(sweep=sweep, folder=folder, threads=plan.threads, storage=storage)
+    say = partial(console.print, soft_wrap=True)
+    hosts = Hosts(context, gpu=bool(plan.gpus_per_host), notify=say)
+    try:
+        hosts.begin()
+    except BaseException:
+        hosts.stop()
+        raise
+    if sweep.model.base in builtin.BASES and not builtin.is_cached(sweep.model.base):
+        console.print(f"building {sweep.model.base}, once, about half a minute")
+    return hosts
+
+
+def end_hosts(beginning: Future[Hosts]) -> None:
+    """End hosts that `begin_hosts` was to begin, for a sweep that cannot go on."""
+    with suppress(Exception):
+        beginning.result().stop(INTERRUPTED_SECONDS)
+
+
+def search(handle: SweepHandle, beginning: Future[Hosts], console: Console) -> bool:
+    """Run all trials on hosts that have begun; return whether the sweep was stopped before its end.
 
     Raises `RefusedError` for what a user can fix before the first trial.
     """
-    sweep, folder = handle.sweep, handle.folder
     with refused():
-        plan = cluster.cluster_layout(sweep)
-        refuse_missing_gpus(sweep, plan)
-    storage = places.address_of(folder.root)
-    context = SweepContext(sweep=sweep, folder=folder, threads=plan.threads, storage=storage)
-    if sweep.model.base in builtin.BASES and not builtin.is_cached(sweep.model.base):
-        console.print(f"building {sweep.model.base}, once, about half a minute")
-    with refused():
-        say = partial(console.print, soft_wrap=True)
-        hosts = Hosts(context, gpu=bool(plan.gpus_per_host), notify=say)
+        hosts = beginning.result()
     try:
-        mlflow_view.publish(sweep, handle.run)
+        handle.run.publisher.publish(again=True)
+        mlflow_view.publish(handle.sweep, handle.run)
         with refused():
-            lines = hosts.start()
+            lines = hosts.wait()
         for line in lines:
             console.print(line)
-        progress = _run_trials(handle, hosts, context, console)
+        progress = _run_trials(handle, hosts, console)
     except STOPS:
         hosts.stop(INTERRUPTED_SECONDS)
         raise
@@ -65,10 +88,8 @@ def search(handle: SweepHandle, console: Console) -> bool:
     return progress.interrupted
 
 
-def _run_trials(
-    handle: SweepHandle, hosts: Hosts, context: SweepContext, console: Console
-) -> Progress:
-    """Run all trials on hosts that have begun."""
+def _run_trials(handle: SweepHandle, hosts: Hosts, console: Console) -> Progress:
+    """Run all trials on hosts that are ready."""
     sweep, folder, run = handle.sweep, handle.folder, handle.run
     say = partial(console.print, soft_wrap=True)
     share = sweep.resources.gpus_per_host
@@ -92,7 +113,7 @@ def _run_trials(
             supervise = Supervise(handle, progress, bridge, controller.poll, say)
             callbacks = [FollowCluster(hosts), follow, supervise]
             names = [trial.name for trial in over]
-            tune_trials(context, hosts.slots, bridge, callbacks, names, spent)
+            tune_trials(hosts.context, hosts.slots, bridge, callbacks, names, spent)
     if bridge.exhausted:
         progress.wanted = len(progress.trials)
         if not progress.interrupted:
@@ -115,6 +136,9 @@ def tune_trials(
     sweep, folder = context.sweep, context.folder
     past = {trial: record.read(folder, trial) for trial in over}
     bridge.slots, bridge.spent = slots, spent
+    # Tune would give its processes an environment of their own: Ray writes it into command lines
+    # and logs, credentials of the driver among it, and starts such a process in two steps.
+    class_cache.DEFAULT_ENV_VARS, class_cache.ENV_VARS_TO_PROPAGATE = {}, set()
     with signals_stop_tune():
         tune.run(
             tune.with_parameters(TrialTrainable, folder=folder, storage=context.storage),

@@ -8,16 +8,18 @@ import stat
 import tempfile
 import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import ray
+from ray._private import node as ray_node
 from ray._private import ray_constants, services
 from ray._private.authentication import authentication_token_setup
 from ray._raylet import AuthenticationTokenLoader  # type: ignore[attr-defined]
 from ray.job_config import JobConfig
-from ray.tune.execution import class_cache
 
 from sweeps.capacity.device import name_slices
 from sweeps.capacity.layout import Layout, local_cpus, local_gpus
@@ -25,14 +27,12 @@ from sweeps.capacity.memory import hosts_that_fit
 from sweeps.fleet import nodes, ray_access
 from sweeps.fleet.ray_access import ClusterAccess
 from sweeps.spec.load import Sweep
-from workers.redaction import is_secret
 
 _ENVIRONMENT = {
     # Ray's dashboards and loggers write what MLflow already has, in other places.
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     # A trial that failed reports no objective; that must not end the sweep.
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
-    "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -71,10 +71,6 @@ def connect() -> None:
     """
     for key, value in _ENVIRONMENT.items():
         os.environ.setdefault(key, value)
-    # Tune would copy these into the command lines and logs of its processes, which inherit them.
-    class_cache.ENV_VARS_TO_PROPAGATE = {
-        name for name in class_cache.ENV_VARS_TO_PROPAGATE if not is_secret(name)
-    }
     if ray.is_initialized():
         return
     warnings.filterwarnings("ignore", category=FutureWarning, module="ray")
@@ -103,10 +99,30 @@ def connect() -> None:
     # As Ray's client does: its workers shall not import first of all from the folder of the
     # command. Others' data may lie there, and a ``json.py`` among it.
     job = JobConfig(_client_job=True)
-    ray.init(**options, logging_level=logging.ERROR, log_to_driver=False, job_config=job)
+    with _without_unused_services():
+        ray.init(**options, logging_level=logging.ERROR, log_to_driver=False, job_config=job)
     # SIGTERM interrupts the driver as Ctrl-C does; Ray has just made it abort the process.
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+@contextmanager
+def _without_unused_services() -> Iterator[None]:
+    """Let a Ray that starts here leave out three processes that nobody would ask.
+
+    The autoscaler has no nodes to add, the dashboard is not served, and the driver does not print
+    what workers log. Ray waits for the dashboard before it goes on, and in its end for each of
+    them: seconds that `ray.init` has no option for (Ray 2.60).
+    """
+    unused = ("start_monitor", "start_api_server", "start_log_monitor")
+    started = {name: vars(ray_node.Node)[name] for name in unused if hasattr(ray_node.Node, name)}
+    for name in started:
+        setattr(ray_node.Node, name, lambda node, **options: None)
+    try:
+        yield
+    finally:
+        for name, method in started.items():
+            setattr(ray_node.Node, name, method)
 
 
 def _private_folder() -> Path:

@@ -46,7 +46,7 @@ class Hosts:
     """
 
     def __init__(self, context: SweepContext, *, gpu: bool, notify: Callable[[str], None]) -> None:
-        self._context, self._gpu, self._notify = context, gpu, notify
+        self.context, self._gpu, self._notify = context, gpu, notify
         self._sweep_id = context.folder.sweep_id
         self._members = Membership(Probe(context.folder, context.sweep), notify)
         self._hosts: list[HostHandle] = []
@@ -64,18 +64,25 @@ class Hosts:
         """Held while a thread ends the hosts, or follows the cluster."""
         self._ended = False
 
-    def start(self) -> list[str]:
-        """Start the first hosts, wait for them, and return their messages for the user.
+    def begin(self) -> None:
+        """Begin to start the first hosts; `wait` waits for them.
 
-        Nodes that die meanwhile and hosts that cannot start are left out. Raises StorageError,
-        naming every node that does not reach storage, data or base; FleetError when no host is
-        left; ValueError for more hosts than there is room for; what a user can fix as a host
-        does.
+        Raises StorageError, naming every node that does not reach storage, data or base, and
+        ValueError for more hosts than there is room for.
         """
         self._members.begin()
-        wanted = self._context.sweep.resources
+        wanted = self.context.sweep.resources
         cluster_nodes.refuse(wanted, self._members.usable, gpu=self._gpu)
         self._begin()
+        count = len(self._hosts)
+        self._notify(f"starting {count} host{'s' * (count != 1)} and loading the base")
+
+    def wait(self) -> list[str]:
+        """Wait for the first hosts, and return their messages for the user.
+
+        Nodes that die meanwhile and hosts that cannot start are left out. Raises FleetError when
+        no host is left; what a user can fix as a host does.
+        """
         patience = time.monotonic() + _PATIENT_SECONDS
         # Each host takes trials or is given up; if none is left, a node that joins may bring one.
         while calls := self._warming() or ([] if self._hosts else self._members.awaited):
@@ -102,7 +109,7 @@ class Hosts:
         if not self._gpu or bases is None:
             return None
         return Needs(
-            self._context.sweep, bases, lambda: largest(host.correction for host in self._hosts)
+            self.context.sweep, bases, lambda: largest(host.correction for host in self._hosts)
         )
 
     def largest_gpu(self) -> float:
@@ -174,7 +181,7 @@ class Hosts:
 
     def _begin(self) -> None:
         """Start a scorer and hosts on those nodes that are to have some; never waits."""
-        sweep, held = self._context.sweep, Counter(host.node.id for host in self._hosts)
+        sweep, held = self.context.sweep, Counter(host.node.id for host in self._hosts)
         fitting = partial(hosts_that_fit, sweep)
         for node, plan in cluster_nodes.layouts(
             sweep.resources, self._members.usable, held, gpu=self._gpu, fitting=fitting
@@ -182,7 +189,7 @@ class Hosts:
             if node.id not in self._scorers:
                 self._scorers[node.id] = scorer.start_scorer(self._sweep_id, node.id)
             for _ in range(plan.hosts):
-                self._hosts.append(start_host(self._context, self._started, node, plan))
+                self._hosts.append(start_host(self.context, self._started, node, plan))
                 self._started += 1
 
     def _admit(self, host: HostHandle) -> None:
@@ -233,7 +240,7 @@ class Hosts:
 
     def _offer(self, host: HostHandle) -> None:
         """Let the fleet know what a host offers now; trials that it has stay where they are."""
-        room = host.update_room(self._context.sweep, gpu=self._gpu)
+        room = host.update_room(self.context.sweep, gpu=self._gpu)
         ray.get(self._fleet.add.remote(host.name, room))
 
 

@@ -5,6 +5,7 @@ time, so it imports next to nothing beside Tune: no torch, and not the sweep's f
 """
 
 import contextlib
+import os
 import secrets
 import time
 from dataclasses import replace
@@ -38,6 +39,10 @@ class TrialTrainable(tune.Trainable):
     it resumes on another one, without Tune's knowledge. Tune saves nothing of it: the last rung
     that Tune has acknowledged is in ``config``, see `sweeps.driver.callbacks.KeepAcknowledged`.
     """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        os.environ["RAY_CHDIR_TO_TRIAL_DIR"] = "0"  # Tune's own argument for it is gone
+        super().__init__(*args, **kwargs)
 
     def setup(  # type: ignore[override]
         self, config: dict[str, Any], folder: SweepFolder, storage: str | None

@@ -3,11 +3,10 @@
 Heavy packages are imported inside the actor's process only.
 """
 
-import gc
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from sweeps.host import opening
@@ -15,7 +14,7 @@ from sweeps.host.context import SweepContext
 from sweeps.host.loop import HostCoroutine, HostLoop
 from sweeps.host.rung import run_rung
 from sweeps.host.trial import OpenTrial, failure
-from sweeps.quiet import quiet_libraries
+from sweeps.quiet import disable_compilers, heavy_imports, quiet_libraries
 from sweeps.results import pictures, retention
 from sweeps.rung_result import RungResult
 from sweeps.spec import plugins
@@ -56,7 +55,12 @@ class HostActor:
         self._share = context.sweep.resources.gpus_per_host
         self._waits = plugins.scheduler(context.sweep.schedule.name).PAUSES
         """Whether a slot that is closed may be opened again."""
-        with _heavy_imports():
+        # Threads that spin while they wait take the cores of their neighbours, a tenfold of the
+        # work of a small model.
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+        expand_segments(os.environ)
+        disable_compilers()
+        with heavy_imports():
             self._loop = HostLoop(self._make_host)
         self._host = self._loop.host
         self._trials: dict[str, OpenTrial] = {}
@@ -237,23 +241,6 @@ class HostActor:
         self._vacate(name)
         stopped = retention.stops(error, self._context.folder)
         return RungResult(disk_full=stopped) if stopped else failure(error)
-
-
-@contextmanager
-def _heavy_imports() -> Iterator[None]:
-    """Let torch and its kin load in less time, and behave."""
-    # Threads that spin while they wait take the cores of their neighbours, a tenfold of the work
-    # of a small model.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    expand_segments(os.environ)
-    # Nothing is compiled here, and what would compile it takes a fifth of all imports.
-    os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")
-    # Of all that is made, nothing goes: to look for garbage in it takes another seventh.
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
 
 
 def decoder_count(cores: int) -> int:

@@ -20,7 +20,7 @@ from sweeps.promotion.registry import RECIPE, check_adapter, get_or_none, global
 from sweeps.results.folder import SweepFolder
 from sweeps.study.study import recipe_of
 from sweeps.study.trials import TrialState
-from sweeps.tracking.client import Tracking
+from sweeps.tracking.client import STORE, Tracking
 from workers.recipe import Recipe
 from workers.report import Prediction
 
@@ -180,7 +180,7 @@ def model_store(results: Path) -> Tracking:
     """Return the store of registered models; raises FileNotFoundError when there is none yet."""
     uri = os.environ.get("MLFLOW_TRACKING_URI")
     tracking = Tracking(uri=uri, experiment="", root=results.absolute())
-    if uri is None and not (tracking.root / "tracking.db").exists():
+    if uri is None and not (tracking.root / STORE).exists():
         raise FileNotFoundError(
             f"no model is registered in {tracking.root}; `sweeps promote` registers one, and "
             "MLFLOW_TRACKING_URI names another store"

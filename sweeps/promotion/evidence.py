@@ -20,7 +20,8 @@ from sweeps import names
 from sweeps.promotion import serve_check
 from sweeps.promotion.adapters import TrainedAdapter, with_progress
 from sweeps.promotion.gate import TERMS, Evidence, Policy, Terms, Verdict
-from sweeps.quiet import quiet_libraries
+from sweeps.promotion.serve_check import PlainMlflow
+from sweeps.quiet import heavy_imports, quiet_libraries
 from sweeps.results.scores_file import Captions, captions_of, plain
 from sweeps.tracking.client import Tracking, find_runs, set_tags
 from workers.data.sample import DataSet, Sample
@@ -43,24 +44,35 @@ class HeldOut:
 
     samples: tuple[Sample, ...] = field(repr=False)
     scorer: Scorer
+    server: PlainMlflow
+    """Loads the challenger as it is served."""
     batch_size: int | None
     """Images at a time, see ``evaluate.batch_size``."""
     console: Console
 
     @classmethod
     @contextmanager
-    def open(cls, recipe: Recipe, console: Console) -> Iterator["HeldOut"]:
-        """Yield the test split (`load_samples`) with a scorer that runs during the block."""
+    def open(cls, recipe: Recipe, tracking: Tracking, console: Console) -> Iterator["HeldOut"]:
+        """Yield the test split (`load_samples`) with processes that run during the block."""
         samples, evaluate = load_samples(recipe), recipe.evaluate
         references = {sample.id: sample.captions for sample in samples}
-        with closing(Scorer(evaluate.metrics, references)) as scorer:
+        with (
+            closing(PlainMlflow(tracking)) as server,
+            closing(Scorer(evaluate.metrics, references)) as scorer,
+        ):
             scorer.start()
-            batch_size = evaluate.batch_size
-            yield cls(samples=samples, scorer=scorer, batch_size=batch_size, console=console)
+            yield cls(
+                samples=samples,
+                scorer=scorer,
+                server=server,
+                batch_size=evaluate.batch_size,
+                console=console,
+            )
 
     def terms(self, recipe: Recipe) -> Terms:
         """Return the terms by which a recipe's adapter is judged here and now."""
-        from workers.models.loading import identity
+        with heavy_imports():
+            from workers.models.loading import identity
 
         return Terms(
             images=digest_images(self.samples),
@@ -74,20 +86,20 @@ class HeldOut:
         terms: Terms,
         *,
         bare: bool = False,
-        served: tuple[str, Tracking] | None = None,
+        served: str | None = None,
     ) -> Evidence:
         """Load an adapter, score its captions of all images, and free its memory.
 
         With its own beams, prompt, length and quantization, as it is served. `bare` measures its
-        base without it. `served` is the address and the store from which MLflow loads the same
-        adapter: both must write the same captions. Raises ValueError for one that cannot be
-        loaded.
+        base without it. `served` is the address from which MLflow loads the same adapter: both
+        must write the same captions. Raises ValueError for one that cannot be loaded.
         """
-        quiet_libraries()  # before their first import, which is when they print
-        from workers.families.prompts import PromptBuilder
-        from workers.inference.predict import Adapted, predict
-        from workers.memory.errors import release
-        from workers.models.adapters import read_weights
+        with heavy_imports():
+            quiet_libraries()  # before their first import, which is when they print
+            from workers.families.prompts import PromptBuilder
+            from workers.inference.predict import Adapted, predict
+            from workers.memory.errors import release
+            from workers.models.adapters import read_weights
 
         recipe, path, total = adapter.recipe, adapter.path, len(self.samples)
         title = f"{recipe.model.base} without an adapter" if bare else adapter.title
@@ -98,6 +110,7 @@ class HeldOut:
             adapted = Adapted.load(recipe.model, recipe.quantization, None if bare else path)
             if served:
                 expected = serve_check.write_expected(adapted, recipe, path, self.samples)
+                self.server.wait()  # captions are timed
             prompts = PromptBuilder(task=recipe.task, prompt=recipe.prompt)
             evaluate = recipe.evaluate.model_copy(update={"batch_size": self.batch_size})
             written = predict(adapted, self.samples, prompts, evaluate, seconds)
@@ -118,7 +131,7 @@ class HeldOut:
         if served is None or expected is None:
             return evidence
         self.console.print("loading the registered model back, as it is served")
-        answer = serve_check.predict_served(*served, expected.requests)
+        answer = self.server.predict(served, expected.requests)
         return replace(evidence, checks=(serve_check.check(expected, answer),))
 
 

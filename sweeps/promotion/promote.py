@@ -35,7 +35,8 @@ def promote(
     model, ledger = policy.model, Ledger.open(tracking, policy.model)
     known: Evidence | None = None
 
-    with HeldOut.open(recipe, console) as held_out, TemporaryDirectory() as folder:
+    opening = HeldOut.open(recipe, tracking, console)
+    with opening as held_out, TemporaryDirectory() as folder:
         version, uri, path = "", f"{folder}/model", challenger.path
         if policy.dry_run:
             registry.save(Path(uri), path, recipe, tracking)
@@ -123,7 +124,7 @@ def evaluate(
         checks += equal_terms
         if not all(check.passed for check in equal_terms):
             return replace(refusal, checks=tuple(checks), evidence=known)
-    ours = known or held_out.measure(challenger, terms, served=(uri, tracking))
+    ours = known or held_out.measure(challenger, terms, served=uri)
     if version is None:
         return gate.judge(ours, held_out.measure(challenger, terms, bare=True), policy, checks)
     if policy.max_slowdown is None:  # else both are timed in the same hour

@@ -32,10 +32,14 @@ _MAX_TOKENS = 64
 """Tokens of a caption that are compared: models that agree so far agree."""
 
 _PROGRAM = """
-import json, sys
-import mlflow
-model = mlflow.pyfunc.load_model(sys.argv[1])
-captions = model.predict(json.load(sys.stdin))
+import gc, json, sys
+gc.disable()
+import mlflow.pyfunc, peft
+gc.enable()
+print("ready", flush=True)
+uri, requests = json.load(sys.stdin)
+model = mlflow.pyfunc.load_model(uri)
+captions = model.predict(requests)
 print(json.dumps({"captions": captions, "quantization": model.model_config["quantization"]}))
 """
 
@@ -84,23 +88,47 @@ def write_expected(
     )
 
 
-def predict_served(uri: str, tracking: Tracking, requests: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return captions and quantization of `uri` in a fresh process with plain MLflow, or error."""
-    address, asked = tracking.address, json.dumps(requests)
-    env = {**os.environ, "MLFLOW_TRACKING_URI": address, "MLFLOW_REGISTRY_URI": address}
-    command = [sys.executable, "-P", "-c", _PROGRAM, uri]  # -P: nothing of this folder is imported
-    done = subprocess.run(
-        command, input=asked, capture_output=True, text=True, check=False, env=env
-    )
-    if done.returncode:
-        lines = done.stderr.strip().splitlines() or [f"Python ended with {done.returncode}"]
-        return {"error": redact(lines[-1].strip())}
-    answer: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
-    return answer
+class PlainMlflow:
+    """A process of its own with plain MLflow, which loads a model once it is asked.
+
+    Until then it imports what a captioner needs, which takes seconds, while its caller goes on.
+    """
+
+    def __init__(self, tracking: Tracking) -> None:
+        address = tracking.address
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-c", _PROGRAM],  # -P: nothing of this folder is imported
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "MLFLOW_TRACKING_URI": address, "MLFLOW_REGISTRY_URI": address},
+        )
+
+    def wait(self) -> None:
+        """Wait until it has imported all, and leaves its caller's cores alone."""
+        assert self._process.stdout is not None
+        self._process.stdout.readline()
+
+    def predict(self, uri: str, requests: list[dict[str, Any]]) -> dict[str, Any]:
+        """Return captions and quantization of the model at `uri`, or error; the process ends."""
+        output, errors = self._process.communicate(json.dumps([uri, requests]))
+        if self._process.returncode:
+            default = f"Python ended with {self._process.returncode}"
+            lines = errors.strip().splitlines() or [default]
+            return {"error": redact(lines[-1].strip())}
+        answer: dict[str, Any] = json.loads(output.strip().splitlines()[-1])
+        return answer
+
+    def close(self) -> None:
+        """End the process, if it was asked nothing."""
+        if self._process.returncode is None:
+            self._process.kill()
+            self._process.communicate()
 
 
 def check(expected: ExpectedCaptions, answer: Mapping[str, Any]) -> Check:
-    """Compare the answer of `predict_served` with the expected one."""
+    """Compare the answer of `PlainMlflow` with the expected one."""
     total, quantization = len(expected.captions), answer.get("quantization")
     served = answer.get("captions", expected.captions.values())
     pairs = zip(expected.captions.items(), served, strict=True)

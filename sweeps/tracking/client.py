@@ -14,7 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from sweeps import names
+from sweeps.tracking import embedded_store
 from sweeps.tracking.errors import first_line, is_away
+
+STORE = "tracking.db"
+"""The embedded store's database."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +34,7 @@ class Tracking:
     @property
     def address(self) -> str:
         """MLflow's tracking URI."""
-        return self.uri or f"sqlite:///{self.root / 'tracking.db'}"
+        return self.uri or f"sqlite:///{self.root / STORE}"
 
     @property
     def artifacts(self) -> str | None:
@@ -49,6 +53,7 @@ class Tracking:
             if not self.root.is_absolute():
                 raise ValueError(f"Tracking.root must be an absolute folder, got {self.root}")
             self.root.mkdir(parents=True, exist_ok=True)
+            embedded_store.prepare(self.root / STORE)
         return MlflowClient(tracking_uri=self.address, registry_uri=self.address)
 
     def experiment_id(self) -> str:

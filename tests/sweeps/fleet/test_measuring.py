@@ -88,7 +88,8 @@ def hosts(context, gpu, monkeypatch):
 
 
 def test_what_a_host_measures_decides_how_many_trials_it_takes(hosts, context, known, gpu):
-    hosts.start()
+    hosts.begin()
+    hosts.wait()
     name = context.folder.sweep_id
     host, fleet = ray.get_actor(f"{name}/host-0"), ray.get_actor(fleet_name(name))
     assert hosts.slots() == SLOTS

@@ -3,6 +3,7 @@
 import os
 import signal
 
+import psutil
 import pytest
 import ray
 
@@ -50,6 +51,13 @@ def process_of(actor):
         if info["ActorID"] == actor._actor_id.hex()
     ]
     return state["Pid"]
+
+
+def test_ray_on_this_machine_has_no_process_that_nobody_asks(node):
+    running = " ".join(" ".join(each.cmdline()) for each in psutil.Process().children())
+    assert "raylet" in running
+    assert "dashboard.py" not in running
+    assert "monitor.py" not in running
 
 
 def test_two_hosts_at_once_get_the_scores_of_a_scorer_of_their_own(actor, alone):

@@ -2,15 +2,17 @@
 
 import base64
 import io
+from contextlib import closing
 from dataclasses import replace
 
+import psutil
 import pytest
 import torch
 from PIL import Image
 from safetensors.torch import save_file
 
 from sweeps.promotion import serve_check
-from sweeps.promotion.serve_check import ExpectedCaptions
+from sweeps.promotion.serve_check import ExpectedCaptions, PlainMlflow
 from workers.data.sample import Sample
 from workers.inference.predict import Adapted
 from workers.models.adapters import WEIGHTS, AdaptedBase, read_weights, unloaded_weights
@@ -46,11 +48,18 @@ def test_a_skipped_module_fails_though_captions_are_equal():
 
 
 def test_a_model_that_cannot_be_loaded_fails_with_its_error(tracking, tmp_path):
-    served = serve_check.predict_served(str(tmp_path / "nothing"), tracking, [])
+    with closing(PlainMlflow(tracking)) as server:
+        served = server.predict(str(tmp_path / "nothing"), [])
     check = serve_check.check(EXPECTED, served)
     assert not check.passed
     assert check.measured.startswith("the registered model does not answer: ")
     assert "nothing" in check.measured
+
+
+def test_a_process_that_is_asked_nothing_ends(tracking):
+    before = psutil.Process().children()
+    PlainMlflow(tracking).close()
+    assert psutil.Process().children() == before
 
 
 @pytest.fixture(scope="module")

@@ -85,6 +85,24 @@ def test_everything_embedded_lies_below_the_root(tracking, sweep):
     assert run.info.artifact_uri.startswith("file:///")
 
 
+def test_new_stores_are_copies_of_an_empty_one(tmp_path, monkeypatch):
+    monkeypatch.setenv("SWEEPS_CACHE", str(tmp_path / "cache"))
+    for name in ("one", "two"):
+        tracking = Tracking(uri=None, experiment=name, root=tmp_path / name)
+        tracking.experiment_id()
+        found = tracking.client().search_experiments()
+        assert {each.name for each in found} == {name, "Default"}
+    assert [file.suffix for file in (tmp_path / "cache" / "mlflow").iterdir()] == [".db"]
+    assert list((tmp_path / "two").iterdir()) == [tmp_path / "two" / "tracking.db"]
+
+
+def test_without_a_cache_mlflow_makes_the_store(tmp_path, monkeypatch):
+    (tmp_path / "cache").write_text("no folder")
+    monkeypatch.setenv("SWEEPS_CACHE", str(tmp_path / "cache"))
+    tracking = Tracking(uri=None, experiment="x", root=tmp_path / "results")
+    assert tracking.experiment_id() == "1"
+
+
 def test_a_parent_run_says_what_made_it(sweep):
     run = read(sweep)
     assert run.info.run_name == sweep.sweep_id
