@@ -51,7 +51,10 @@ def search(handle: SweepHandle, console: Console) -> bool:
         say = partial(console.print, soft_wrap=True)
         hosts = Hosts(context, gpu=bool(plan.gpus_per_host), notify=say)
     try:
-        mlflow_view.publish(sweep, handle.run)
+        if mlflow_view.is_saved(sweep):
+            mlflow_view.publish(sweep, handle.run)
+        else:
+            say("the installed MLflow's UI cannot show the leaderboard view: links open all runs")
         with refused():
             lines = hosts.start()
         for line in lines:
