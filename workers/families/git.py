@@ -66,8 +66,8 @@ class GitFamily(Family):
 
 def _undo_shift(git: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Subtract from the positions of a generated token what `git` will add to them."""
-    cache, (ids,) = kwargs["past_key_values"], args
-    if kwargs["pixel_values"] is None and cache is not None and ids.shape[1] == 1:
+    cache, ids = kwargs.get("past_key_values"), args[0] if args else kwargs["input_ids"]
+    if kwargs.get("pixel_values") is None and cache is not None and ids.shape[1] == 1:
         kwargs["position_ids"] = kwargs["position_ids"] - cache.get_seq_length()
     return args, kwargs
 
