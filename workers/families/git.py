@@ -42,7 +42,7 @@ class GitFamily(Family):
         """Have generated tokens at the positions that they had in training.
 
         Before 5.18, transformers adds the length of the cache, image included, to positions that
-        count all tokens already.
+        count all tokens already. The sweeps need 5.18; workers alone may run with an older one.
         """
         import transformers
 
