@@ -1,7 +1,8 @@
 """The leaderboard of a sweep in MLflow's own UI: a saved view and the links that open it.
 
 MLflow keeps a saved view as a tag of the experiment. The format is its UI's own business and
-not documented: mlflow is pinned for it.
+not documented. Where the installed UI lacks a word of it, no view is saved, and the links open the
+plain list of runs.
 """
 
 import base64
@@ -9,6 +10,9 @@ import json
 import zlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import distribution
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -26,6 +30,16 @@ from workers.redaction import redact
 EMBEDDED_UI = "http://127.0.0.1:5000"
 """Where the UI on the embedded store is served."""
 
+FORMAT = frozenset(
+    b"viewStateShareKey mlflow.sharedViewState. deflate; workflowType compareRunsMode CHART"
+    b" ARTIFACT searchFilter orderByKey orderByAsc selectedColumns runsHiddenMode FIRST_20_RUNS"
+    b" hideEmptyCharts isAccordionReordered compareRunSections compareRunCharts uuid name display"
+    b" isReordered deleted isGenerated columns cardHeight type metricSectionId displayName"
+    b" runsCountToCompare PARALLEL selectedParams selectedMetrics showAllRuns LINE metricKey"
+    b" useGlobalXaxisKey xAxisKey scaleType xAxisScaleType lineSmoothness IMAGE imageKeys step"
+    b" showRunParams".split()
+)
+"""The words of the format, which a UI that reads it has in its code."""
 _SECTIONS = {"Search": 1, "Curves": 3, "Captions": 1}  # of the charts page, with their columns
 
 
@@ -43,6 +57,23 @@ class Links:
     """The sweep's own run: its file, its note."""
     model: str | None
     """The registered model; None when nothing is registered."""
+
+
+@cache
+def ui_reads_views() -> bool:
+    """Whether the UI of the installed MLflow knows the format; looking takes 0.1 s."""
+    unseen = set(FORMAT)
+    for file in Path(str(distribution("mlflow").locate_file("mlflow/server/js"))).rglob("*.js"):
+        code = file.read_bytes()
+        unseen = {word for word in unseen if word not in code}
+        if not unseen:
+            return True
+    return False
+
+
+def is_saved(sweep: Sweep) -> bool:
+    """Whether a sweep has a saved view. What UI a server has cannot be seen from here."""
+    return sweep.tracking.uri is not None or ui_reads_views()
 
 
 def publish(sweep: Sweep, parent: SweepRun) -> None:
@@ -116,12 +147,22 @@ def publish_view(
     return parent.run_id
 
 
-def links(base_url: str, experiment_id: str, parent_run_id: str, model: str | None = None) -> Links:
-    """Return the addresses of the sweep's pages below `base_url`; empty is within the UI itself."""
+def links(
+    base_url: str,
+    experiment_id: str,
+    parent_run_id: str,
+    model: str | None = None,
+    *,
+    saved_view: bool = True,
+) -> Links:
+    """Return the addresses of the sweep's pages below `base_url`; empty is within the UI itself.
+
+    Without a saved view they show the experiment as the UI does by default.
+    """
     ui = f"{base_url.rstrip('/')}/#" if base_url else "#"
     runs = f"{ui}/experiments/{experiment_id}/runs"
     kind = {"workflowType": "machine_learning"}  # without it the UI opens a page for traces
-    view = {**kind, "viewStateShareKey": parent_run_id}
+    view = {**kind, "viewStateShareKey": parent_run_id} if saved_view else kind
     return Links(
         leaderboard=_address(runs, view),
         charts=_address(runs, {**view, "compareRunsMode": "CHART"}),
@@ -140,6 +181,7 @@ def sweep_links(
         parent.experiment_id,
         parent.run_id,
         model,
+        saved_view=is_saved(sweep),
     )
 
 

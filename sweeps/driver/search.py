@@ -74,7 +74,11 @@ def search(handle: SweepHandle, beginning: Future[Hosts], console: Console) -> b
         hosts = beginning.result()
     try:
         handle.run.publisher.publish(again=True)
-        mlflow_view.publish(handle.sweep, handle.run)
+        if mlflow_view.is_saved(handle.sweep):
+            mlflow_view.publish(handle.sweep, handle.run)
+        else:
+            text = "the installed MLflow's UI cannot show the leaderboard view: links open all runs"
+            console.print(text, soft_wrap=True)
         with refused():
             lines = hosts.wait()
         for line in lines:

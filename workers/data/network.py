@@ -14,6 +14,7 @@ _UNICAST = ipaddress.IPv6Network("2000::/3")
 (``fec0::/10``), a network's own NAT64 (``64:ff9b:1::/48``), IPv4 in forms that are out of use."""
 _REFUSED = (
     ipaddress.IPv4Network("192.0.0.0/24"),  # services of the own network
+    ipaddress.IPv6Network("2001::/23"),  # protocols, global in part since Python 3.13
     ipaddress.IPv6Network("3fff::/20"),  # examples
 )
 """More of what Python calls global, or some versions of it do."""

@@ -25,7 +25,7 @@ images are joined; image 1 may have more rows than image 2."""
 
 
 class Family(ABC):
-    """What differs between architectures. All methods but `load_processor` are pure."""
+    """What differs between architectures. All methods but `load_processor` and `check` are pure."""
 
     TARGETS: Mapping[str, str]
     """Target set -> regular expression over full paths of linear layers, for `LoraConfig`.
@@ -58,7 +58,10 @@ class Family(ABC):
             )
 
     def check(self, base: "Base") -> None:  # noqa: B027 (most families accept all)
-        """Raise ValueError, naming ``model.base``, for a base that would train wrongly."""
+        """Raise ValueError, naming ``model.base``, for a base that would train wrongly.
+
+        Corrects in the model what the installed transformers computes wrongly.
+        """
 
     def encode(self, base: "Base", image: "Image.Image") -> Encoded:
         """Return one image as the model takes it, mostly pixel_values (1, 3, height, width)."""

@@ -5,7 +5,9 @@ loss skips the image tokens and shifts the labels.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from packaging.version import Version
 
 from workers.families.base import Base, Encoded, Family
 from workers.families.prompts import Prompt
@@ -36,6 +38,17 @@ class GitFamily(Family):
         "git.visual_projection": "",
     }
 
+    def check(self, base: Base) -> None:
+        """Have generated tokens at the positions that they had in training.
+
+        Before 5.18, transformers adds the length of the cache, image included, to positions that
+        count all tokens already. The sweeps need 5.18; workers alone may run with an older one.
+        """
+        import transformers
+
+        if Version(transformers.__version__) < Version("5.18"):
+            base.model.git.register_forward_pre_hook(_undo_shift, with_kwargs=True)
+
     def image_features(self, base: Base, images: Encoded) -> "Sequence[torch.Tensor]":
         """Return the patches of each image, (1, patches, width)."""
         git = base.model.git
@@ -49,6 +62,14 @@ class GitFamily(Family):
     def target_tokens(self, base: Base, prompt: Prompt, target: str) -> list[int]:
         """Return ``caption [SEP]``."""
         return [*base.tokens(target), base.processor.tokenizer.sep_token_id]
+
+
+def _undo_shift(git: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Subtract from the positions of a generated token what `git` will add to them."""
+    cache, ids = kwargs.get("past_key_values"), args[0] if args else kwargs["input_ids"]
+    if kwargs.get("pixel_values") is None and cache is not None and ids.shape[1] == 1:
+        kwargs["position_ids"] = kwargs["position_ids"] - cache.get_seq_length()
+    return args, kwargs
 
 
 FAMILY = GitFamily()

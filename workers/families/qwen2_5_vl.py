@@ -64,7 +64,8 @@ class QwenFamily(ChatFamily):
 
     def load_processor(self, source: str, revision: str | None) -> Any:
         """Return the processor; its images are prepared by PIL."""
-        from transformers import AutoImageProcessor
+        # From its own module: the name that transformers exports wants torchvision before 5.18.
+        from transformers.models.auto.image_processing_auto import AutoImageProcessor
 
         with own_code.refused(source):
             processor = image_only_class().from_pretrained(

@@ -263,13 +263,15 @@ def checkpointing(base: Base, wanted: bool) -> Iterator[None]:
     if not wanted:
         yield
         return
-    base.model.activation_checkpointing_enable({"use_reentrant": False})
+    model = base.model
+    called = "activation" if hasattr(model, "activation_checkpointing_enable") else "gradient"
+    getattr(model, f"{called}_checkpointing_enable")({"use_reentrant": False})
     # With an adapter attached the line above makes inputs require gradients nevertheless.
-    base.model.disable_input_require_grads()
+    model.disable_input_require_grads()
     try:
         yield
     finally:
-        base.model.activation_checkpointing_disable()
+        getattr(model, f"{called}_checkpointing_disable")()
 
 
 @torch.inference_mode()

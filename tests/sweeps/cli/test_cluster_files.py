@@ -1,10 +1,11 @@
 """The ready cluster files: Ray's own validator takes them, and the sweeps in them are sound."""
 
+import re
 import subprocess
+from pathlib import Path
 
 import pytest
 import yaml
-from ray import __version__ as ray_version
 from ray.autoscaler._private.kuberay.autoscaling_config import (
     _derive_autoscaling_config_from_ray_cr as autoscaling_config,
 )
@@ -12,6 +13,10 @@ from ray.autoscaler._private.util import prepare_config, validate_config
 
 from sweeps.spec.load import clusters, parse, ready_text
 
+ROOT = Path(__file__).parents[3]
+CONSTRAINTS = (ROOT / "constraints.txt").read_text(encoding="utf-8")
+RAY = re.search(r"^ray==(.+)$", CONSTRAINTS, re.MULTILINE)[1]
+"""The version that the clusters install."""
 KUBERNETES = "cluster-kubernetes"
 RAYS = sorted(set(clusters()) - {KUBERNETES})
 
@@ -86,13 +91,13 @@ def test_every_command_is_one_that_bash_can_read(name):
 
 
 @pytest.mark.parametrize("name", ["cluster-aws", "cluster-gcp"])
-def test_cloud_sweeps_train_on_gpus_only_and_images_have_this_ray(name):
+def test_cloud_sweeps_train_on_gpus_only_and_images_have_the_clusters_ray(name):
     config = yaml.safe_load(ready_text(name))
     types = config["available_node_types"]
     assert "GPU" not in types["head"]["resources"]
     assert parse(ready_text(name)).resources.device == "gpu"
     assert types["gpu"]["min_workers"] == types["gpu"]["max_workers"] == config["max_workers"]
-    assert config["docker"]["image"].startswith(f"rayproject/ray:{ray_version}-py311")
+    assert config["docker"]["image"].startswith(f"rayproject/ray:{RAY}-py311")
 
 
 def test_the_sweep_in_the_config_map_is_the_one_that_the_job_runs(manifests):
@@ -115,7 +120,7 @@ def test_ray_derives_its_nodes_from_the_ray_job(manifests):
     assert nodes["headgroup"]["resources"] == {"CPU": 4, "memory": 16 * 2**30}
     assert nodes["gpu"]["resources"] == {"CPU": 8, "GPU": 1, "memory": 32 * 2**30}
     assert (nodes["gpu"]["min_workers"], nodes["gpu"]["max_workers"]) == (2, 2)
-    assert spec["rayVersion"] == ray_version
+    assert spec["rayVersion"] == RAY
 
 
 def test_the_ray_job_has_only_fields_that_kuberay_knows(manifests):

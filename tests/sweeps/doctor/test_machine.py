@@ -127,7 +127,7 @@ def test_bitsandbytes_that_does_not_import(fake):
     found = packages.bitsandbytes()
     assert found.severity == "error"
     assert "OSError: libcudart.so" in found.message
-    assert found.fix.startswith("pip install 'bitsandbytes==")
+    assert found.fix.startswith("pip install 'bitsandbytes")
 
 
 def test_a_folder_called_mlflow_is_not_mlflow(fake, tmp_path):
@@ -135,7 +135,7 @@ def test_a_folder_called_mlflow_is_not_mlflow(fake, tmp_path):
     found = packages.tracking(tmp_path)
     assert found.severity == "error"
     assert str(folder) in found.message
-    assert found.fix.startswith("pip install 'mlflow==")
+    assert found.fix.startswith("pip install 'mlflow")
 
 
 def test_a_store_is_read_and_a_damaged_one_is_found(tmp_path):

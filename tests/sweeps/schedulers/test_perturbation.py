@@ -47,7 +47,8 @@ def test_a_number_is_multiplied_and_a_value_of_several_becomes_its_neighbour():
 def test_what_leaves_the_range_stops_at_its_end():
     found = explored({**POINT, RATE: 9.9e-3, "train.accumulate": 16})
     assert max(point[RATE] for point in found) == 1e-2
-    assert {point["train.accumulate"] for point in found} == {13, 16}
+    less, most = sorted({point["train.accumulate"] for point in found})
+    assert (less in (12, 13), most) == (True, 16)  # Ray before 2.60 cuts 12.8, later ones round it
 
 
 def test_a_value_that_is_drawn_anew_lies_anywhere_in_its_domain():
