@@ -3,7 +3,7 @@
 import os
 import platform
 import subprocess
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from sweeps.capacity.device import cards
@@ -18,9 +18,16 @@ def description() -> dict[str, str]:
         "GPU": ", ".join(card.name for card in cards()) or "none",
         "load average": " ".join(f"{load:.1f}" for load in os.getloadavg()),
         "Python": platform.python_version(),
-        **{package: version(package) for package in PACKAGES},
+        **{package: _version(package) for package in PACKAGES},
         "commit": _said("git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"),
     }
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "none"
 
 
 def _cpu() -> str:

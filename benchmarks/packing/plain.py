@@ -5,7 +5,6 @@ As fast as a single trial gets: kept vision features, logits at labels only, one
 
 import time
 from collections.abc import Callable, Iterable
-from typing import Any
 
 import torch
 from peft import get_peft_model
@@ -62,12 +61,11 @@ def loop(
     return steps
 
 
-def train(base: Base, case: Case, data: list[Arguments], compiled: bool, go: Any) -> float:
-    """Return the seconds that ``case.steps`` steps of one adapter take.
+def seconds(steps: Callable[[int], None], case: Case, go: Callable[[], object]) -> float:
+    """Return the seconds that ``case.steps`` steps of each adapter of a loop take.
 
     `go` is called after the warm-up: processes that run at once begin the clock together.
     """
-    steps = loop(base, case, data, compiled=compiled)
     steps(case.warmup)
     finish(case)
     go()

@@ -25,6 +25,8 @@ class Way:
     slots: int = 0
     """Adapters that one process trains packed; 0 is one adapter by the plain loop."""
     compiled: bool = False
+    fused: bool = True
+    """Whether the plain loop's AdamW is that of one flat tensor, see `plain.loop`."""
     mps: bool = False
     """Whether the processes share the GPU under NVIDIA's multi-process service."""
 
@@ -48,10 +50,10 @@ class Speed:
 def measure(case: Case, way: Way) -> Speed:
     """Run the way's processes until the last one has done its steps.
 
-    They are new ones: the caller's process does not touch the device, and nothing of an earlier way
-    is left on it. Raises what one of them raised.
+    They are new ones, so that nothing of an earlier way is left on the device; the caller's process
+    must not have touched it, for they may be forks of it. Raises what one of them raised.
     """
-    context = get_context("spawn")
+    context = get_context()
     barrier = context.Barrier(way.processes, timeout=START_LIMIT)
     with ProcessPoolExecutor(
         way.processes, context, initializer=_remember, initargs=(barrier,)
@@ -80,9 +82,12 @@ def _run(case: Case, way: Way) -> tuple[float, float]:
             torch.set_num_threads(1)
         base = load(case)
         if way.slots:
-            seconds = packed.train(base, case, way.slots, _barrier.wait)
+            seconds = plain.seconds(packed.loop(base, case, way.slots), case, _barrier.wait)
         else:
-            seconds = plain.train(base, case, batches(base, case), way.compiled, _barrier.wait)
+            loop = plain.loop(
+                base, case, batches(base, case), compiled=way.compiled, fused=way.fused
+            )
+            seconds = plain.seconds(loop, case, _barrier.wait)
         return seconds, _peak(case)
     except BaseException:
         _barrier.abort()

@@ -1,0 +1,175 @@
+"""(e), (f) Memory: estimated beside measured, and what happens when it runs out."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+from unittest.mock import patch
+
+import torch
+
+from benchmarks.gpu import cuda
+from benchmarks.gpu.results import Results
+from benchmarks.gpu.setting import (
+    Setting,
+    examples,
+    filled_pack,
+    host,
+    one_rung,
+    samples,
+    trials,
+)
+from workers.memory import errors
+from workers.memory.device import DeviceMemory
+from workers.memory.footprint import GPU_CONTEXT, estimate
+from workers.memory.layers import Architecture
+from workers.models import checkpoint_files
+
+CASES: Sequence[tuple[int, int, int]] = ((1, 8, 16), (16, 8, 16), (16, 2, 64), (8, 8, 17))
+"""Slots, rows of each, rank."""
+CAPTION = "a red circle on a green square beside a small blue one " * 2
+LEFT = 0.4
+"""Share of what a rung's steps and captions take that is left for them."""
+PEAK = "measured/peak_memory_gb"
+
+
+def measure(setting: Setting, results: Results) -> None:
+    """Compare the estimate of packs with what torch has allocated."""
+    if setting.rehearsal:
+        results.note("nothing tells how much a CPU's tensors take: all that is measured is 0")
+    base = setting.base(setting.recipe())
+    files = checkpoint_files.find(str(setting.checkpoint), None)
+    assert files
+    architecture = Architecture.of(files)
+    loaded = cuda.allocated()
+    some = [replace(sample, captions=(CAPTION,)) for sample in samples(64, pixels=64)]
+    learned = len(base.tokens(CAPTION)) + 1
+    data = examples(base, some)
+    kept = cuda.allocated() - loaded
+    for slots, rows, rank in setting.size(CASES, ((2, 2, 16),)):
+        before = cuda.allocated()
+        own = trials(
+            setting, slots, (rank,), train__batch_size=rows, evaluate__max_new_tokens=learned
+        )
+        pack = filled_pack(base, own, data)
+        pack.step()
+        pack.step()
+        held = cuda.allocated()
+        cuda.forget_peak()
+        pack.step()
+        cuda.synchronize()
+        one = estimate(own["trial-0"], architecture, gpu=True, rows=rows)
+        every = one.times(slots)
+        step = cuda.peak() - held
+        results.row(
+            "MB estimated and measured",
+            slots=slots,
+            rows=rows,
+            rank=rank,
+            **{
+                "base": one.base / 1e6,
+                "base, measured": loaded / 1e6,
+                "adapters": every.adapter / 1e6,
+                "adapters, measured": (held - before) / 1e6,
+                "step": every.step / 1e6,
+                "step, measured": step / 1e6,
+                "step, ratio": every.step / step if step else 0.0,
+            },
+        )
+        del pack
+    results.note(f"kept features of {len(some)} images: {kept / 1e6:.0f} MB")
+    if not setting.rehearsal:
+        free, total = torch.cuda.mem_get_info()
+        context = total - free - torch.cuda.memory_reserved()
+        results.note(
+            f"CUDA's context and libraries: {context / 1e6:.0f} MB of the device are in use "
+            f"outside of torch's memory, {GPU_CONTEXT / 1e6:.0f} MB are expected"
+        )
+
+
+def measure_retreat(setting: Setting, results: Results) -> None:
+    """Train a rung on a host with enough memory, then the same rung with too little of it."""
+    rows = setting.size(32, 4)
+    own = trials(
+        setting, 4, (16, 64), train__batch_size=rows, train__epochs=2, adapter__dropout=0.0,
+    )  # fmt: skip
+    enough = host(setting)
+    for name, recipe in own.items():
+        enough.admit(name, recipe)
+    held = cuda.allocated()
+    undisturbed = one_rung(enough, own)
+    peaks = [each.report.metrics.get(PEAK, 0.0) for each in undisturbed.values() if each.report]
+    enough.close()
+    del enough
+    errors.release()
+
+    tried: list[str] = []
+    scarce = host(setting)
+    for name, recipe in own.items():
+        scarce.admit(name, recipe)
+    with _recorded(tried), _scarce(setting, rows, LEFT * (max(peaks) * 1e9 - held)):
+        disturbed = one_rung(scarce, own)
+    for name, recipe in own.items():
+        before, after = undisturbed[name].report, disturbed[name].report
+        results.row(
+            f"A rung with {LEFT:.0%} of the memory that its steps and captions take",
+            trial=name,
+            rank=recipe.adapter.rank,
+            **{
+                "train/loss": before.metrics["train/loss"] if before else "none",
+                "with too little": after.metrics["train/loss"] if after else "none",
+                "error": f"{disturbed[name].error or ''}".partition("\n")[0],
+            },
+        )
+    said = "; ".join(tried) or "none, memory did not run out"
+    results.note(f"retreats, as arguments -> what to try: {said}")
+    again: list[str] = []
+    with _recorded(again):
+        recovered = one_rung(scarce, own)
+    failed = sum(each.error is not None for each in recovered.values())
+    results.note(
+        f"the next rung, with all memory again: {failed} of {len(own)} trials failed, "
+        f"{len(again)} retreats"
+    )
+    scarce.close()
+
+
+@contextmanager
+def _recorded(tried: list[str]) -> Iterator[None]:
+    """Note every retreat of every host."""
+    own: Callable[..., Any] = DeviceMemory.retreat
+
+    def retreat(memory: DeviceMemory, *arguments: Any) -> Any:
+        smaller = own(memory, *arguments)
+        tried.append(f"{arguments} -> {smaller}")
+        return smaller
+
+    with patch.object(DeviceMemory, "retreat", retreat):
+        yield
+
+
+@contextmanager
+def _scarce(setting: Setting, rows: int, left: float) -> Iterator[None]:
+    """Leave torch so many bytes beside what it holds; on a CPU refuse larger batches in training.
+
+    There a failed allocation is raised by the embedding of more than half of all `rows`.
+    """
+    if not setting.rehearsal:
+        torch.cuda.empty_cache()
+        total = torch.cuda.get_device_properties(0).total_memory
+        torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + left) / total)
+        try:
+            yield
+        finally:
+            torch.cuda.set_per_process_memory_fraction(1.0)
+        return
+
+    def refuse(module: torch.nn.Module, given: Any) -> None:
+        if isinstance(module, torch.nn.Embedding) and module.training and len(given[0]) > rows // 2:
+            raise torch.OutOfMemoryError("refused, as in a rehearsal")
+
+    handle = torch.nn.modules.module.register_module_forward_pre_hook(refuse)
+    try:
+        yield
+    finally:
+        handle.remove()
