@@ -20,9 +20,18 @@ if TYPE_CHECKING:
     from benchmarks.gpu.setting import Setting
 
 NEEDED = (
-    "torch", "transformers", "peft", "accelerate", "tokenizers", "safetensors", "numpy", "PIL",
-    "pydantic", "platformdirs", "filelock",
-)  # fmt: skip
+    "torch",
+    "transformers",
+    "peft",
+    "accelerate",
+    "tokenizers",
+    "safetensors",
+    "numpy",
+    "PIL",
+    "pydantic",
+    "platformdirs",
+    "filelock",
+)
 LEAST = 5.0
 """Seconds in which no part gets anywhere."""
 
@@ -155,9 +164,11 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--wheels", help="folder of wheels that Python lacks here")
     parser.add_argument("--minutes", type=float, default=9.0, help="for all parts together")
     parser.add_argument(
-        "--out", type=Path, default=Path(os.environ.get("OUT", "gpu-results")),
+        "--out",
+        type=Path,
+        default=Path(os.environ.get("OUT", "gpu-results")),
         help="folder for results.md, results.jsonl and log.txt; else $OUT, else gpu-results",
-    )  # fmt: skip
+    )
     return parser.parse_args()
 
 

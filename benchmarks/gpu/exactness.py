@@ -37,9 +37,15 @@ def measure(setting: Setting, results: Results) -> None:
     some = samples(steps, captions=ROWS)
     for dtype in ("float32", "bfloat16"):
         own = trials(
-            setting, 4, RANKS, model__dtype=dtype, train__batch_size=ROWS, train__epochs=1,
-            train__learning_rate=1e-3, adapter__dropout=0.0,
-        )  # fmt: skip
+            setting,
+            4,
+            RANKS,
+            model__dtype=dtype,
+            train__batch_size=ROWS,
+            train__epochs=1,
+            train__learning_rate=1e-3,
+            adapter__dropout=0.0,
+        )
         base = setting.base(own["trial-0"])
         data = examples(base, some)
         packed = train(Pack(base), own, data)

@@ -16,9 +16,16 @@ from zipfile import ZIP_DEFLATED, ZipFile
 
 CONSTRAINTS = Path(__file__).parents[2] / "constraints.txt"
 PACKAGES = (
-    "transformers", "peft", "pydantic", "pydantic_core", "annotated-types", "typing-inspection",
-    "platformdirs", "bitsandbytes",
-)  # fmt: skip
+    "transformers",
+    "peft",
+    "pydantic",
+    "pydantic_core",
+    "annotated-types",
+    "typing-inspection",
+    "typing_extensions",
+    "platformdirs",
+    "bitsandbytes",
+)
 """Without what they need themselves, which is there where torch and accelerate are."""
 GLIBC = (17, 24, 27, 28, 31, 34, 35)
 """Minor versions of glibc 2 that wheels are built for."""

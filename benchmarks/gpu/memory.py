@@ -91,8 +91,13 @@ def measure_retreat(setting: Setting, results: Results) -> None:
     """Train a rung on a host with enough memory, then the same rung with too little of it."""
     rows = setting.size(32, 4)
     own = trials(
-        setting, 4, (16, 64), train__batch_size=rows, train__epochs=2, adapter__dropout=0.0,
-    )  # fmt: skip
+        setting,
+        4,
+        (16, 64),
+        train__batch_size=rows,
+        train__epochs=2,
+        adapter__dropout=0.0,
+    )
     enough = host(setting)
     for name, recipe in own.items():
         enough.admit(name, recipe)

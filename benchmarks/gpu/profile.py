@@ -18,9 +18,15 @@ WARM_UP = 5
 TIMED, PROFILED = 10, 2
 """Steps that are timed, and steps that are profiled, which takes longer."""
 CASES: Sequence[tuple[int, int, Sequence[int]]] = (
-    (16, 8, RANKS), (1, 8, (16,)), (16, 8, (16,)), (8, 8, (16,)), (1, 2, (16,)), (16, 2, RANKS),
-    (16, 2, (16,)), (8, 2, (16,)),
-)  # fmt: skip
+    (16, 8, RANKS),
+    (1, 8, (16,)),
+    (16, 8, (16,)),
+    (8, 8, (16,)),
+    (1, 2, (16,)),
+    (16, 2, RANKS),
+    (16, 2, (16,)),
+    (8, 2, (16,)),
+)
 """Slots, rows of each, ranks; the most important first."""
 REHEARSED: Sequence[tuple[int, int, Sequence[int]]] = ((4, 2, RANKS),)
 _SYNCHRONIZING = ("cudaStreamSynchronize", "cudaDeviceSynchronize", "cudaEventSynchronize")
@@ -53,9 +59,10 @@ def profiled(work: Callable[[], object], times: int) -> Profile:
         cuda.synchronize()
     events = seen.events() or []
     ran = [
-        event for event in events
+        event
+        for event in events
         if event.device_type.name == "CUDA" and not getattr(event, "is_user_annotation", False)
-    ]  # fmt: skip
+    ]
     kernels = [event for event in ran if not event.name.startswith(("Memcpy", "Memset"))]
     seconds: Counter[str] = Counter()
     for event in kernels:

@@ -17,9 +17,13 @@ def measure(setting: Setting, results: Results) -> None:
         results.note("nf4 and int8 are not tried: bitsandbytes is not here, see fetch_wheels.py")
     for quantization in kinds:
         own = trials(
-            setting, setting.size(8, 2), (16,), quantization=quantization, train__epochs=3,
+            setting,
+            setting.size(8, 2),
+            (16,),
+            quantization=quantization,
+            train__epochs=3,
             train__batch_size=setting.size(8, 2),
-        )  # fmt: skip
+        )
         every = host(setting)
         for name, recipe in own.items():
             every.admit(name, recipe)

@@ -24,9 +24,13 @@ def measure(setting: Setting, results: Results) -> None:
     folder.mkdir()
     started = time.perf_counter()
     done = subprocess.run(
-        command, cwd=folder, env={**os.environ, "COLUMNS": "120"}, capture_output=True, text=True,
+        command,
+        cwd=folder,
+        env={**os.environ, "COLUMNS": "120"},
+        capture_output=True,
+        text=True,
         check=False,
-    )  # fmt: skip
+    )
     said = "\n".join((done.stdout + done.stderr).strip().splitlines()[-40:])
     if done.returncode:
         raise RuntimeError(f"{' '.join(command[3:])} ended with {done.returncode}:\n{said}")

@@ -36,9 +36,14 @@ def measure(setting: Setting, results: Results) -> None:
     reached: dict[int, dict[Way, float]] = {batch: {} for batch in rows}
     for way, batch in [*((way, batch) for batch in rows for way in ways), (MPS, rows[0])]:
         case = Case(
-            model=setting.git, folder=str(setting.checkpoint), batch=batch, quantization="none",
-            device=setting.device, warmup=setting.size(20, 1), steps=setting.size(60, 3),
-        )  # fmt: skip
+            model=setting.git,
+            folder=str(setting.checkpoint),
+            batch=batch,
+            quantization="none",
+            device=setting.device,
+            warmup=setting.size(20, 1),
+            steps=setting.size(60, 3),
+        )
         found = _tried(way, case)
         if isinstance(found, str):
             results.note(f"{case.model}, {batch} rows, {way.name}: {found}")
@@ -54,9 +59,14 @@ def measure_large(setting: Setting, results: Results) -> None:
     name = setting.size("qwen2.5-vl-3b", "tiny-qwen2.5-vl")
     base = setting.random_base(name)
     case = Case(
-        model=name, folder=name, batch=setting.size(4, 2), quantization="none",
-        device=setting.device, warmup=setting.size(5, 1), steps=setting.size(15, 2),
-    )  # fmt: skip
+        model=name,
+        folder=name,
+        batch=setting.size(4, 2),
+        quantization="none",
+        device=setting.device,
+        warmup=setting.size(5, 1),
+        steps=setting.size(15, 2),
+    )
     reached: dict[Way, float] = {}
 
     def run(way: Way, loop: Callable[[int], None]) -> None:
