@@ -34,6 +34,8 @@ NEEDED = (
 )
 LEAST = 5.0
 """Seconds in which no part gets anywhere."""
+REFRESH = 5.0
+"""Seconds after which the page is written again while a part runs."""
 
 
 def main() -> int:
@@ -69,7 +71,7 @@ def _run(setting: "Setting", results: "Results", end: float) -> int:
         # A library that was imported has touched the GPU, and no fork can use it any more.
         multiprocessing.set_start_method("spawn", force=True)
         if not _done(ready, setting, results, end):
-            return 1
+            sys.exit("nothing can be measured here, see above; --rehearse tries it on a CPU")
     return sum(not _done(part, setting, results, end) for part in PARTS)
 
 
@@ -86,7 +88,9 @@ def _done(part: "Part", setting: "Setting", results: "Results", end: float) -> b
     process.start()
     assert process.pid
     try:
-        process.join(limit)
+        while process.is_alive() and time.monotonic() < began + limit:
+            process.join(min(REFRESH, max(0.0, began + limit - time.monotonic())))
+            _write_page(results)
     finally:
         in_time = not process.is_alive()
         process.kill()

@@ -49,7 +49,7 @@ def seen_waits() -> Iterator[list[str]]:
     found: list[str] = []
 
     def see(message: Warning | str, *_: object, **__: object) -> None:
-        if "synchronizing" in str(message):
+        if "called a synchronizing" in str(message):
             found.append(_place())
 
     with warnings.catch_warnings(), _sync_debug_mode("warn"):

@@ -1,7 +1,7 @@
 """Fetches the few packages that a bare CUDA image lacks, for `gpu.sh --wheels`.
 
-    python benchmarks/gpu/fetch_wheels.py wheels                          # CPython 3.12, CUDA 13.0
-    python benchmarks/gpu/fetch_wheels.py wheels --python 3.11 --cuda 128
+    python -m benchmarks.gpu.fetch_wheels wheels                          # CPython 3.12, CUDA 13.0
+    python -m benchmarks.gpu.fetch_wheels wheels --python 3.11 --cuda 128
 
 Needs a network and pip. Versions are those of constraints.txt. Of bitsandbytes only the library of
 one CUDA version is kept, which makes a wheel of 4 MB of one of over 40.
@@ -66,7 +66,9 @@ def repack(wheel: Path, target: Path, only: str | None) -> None:
 def main() -> None:
     """Fetch, and list what is there."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m benchmarks.gpu.fetch_wheels",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("folder", type=Path)
     parser.add_argument("--python", default="3.12", help="version of the GPU machine's Python")

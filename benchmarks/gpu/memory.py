@@ -10,15 +10,7 @@ import torch
 
 from benchmarks.gpu import cuda
 from benchmarks.gpu.results import Results
-from benchmarks.gpu.setting import (
-    Setting,
-    examples,
-    filled_pack,
-    host,
-    one_rung,
-    samples,
-    trials,
-)
+from benchmarks.gpu.setting import Setting, examples, filled_pack, host, one_rung, samples, trials
 from workers.memory import errors
 from workers.memory.device import DeviceMemory
 from workers.memory.footprint import GPU_CONTEXT, estimate
@@ -47,6 +39,7 @@ def measure(setting: Setting, results: Results) -> None:
     data = examples(base, some)
     kept = cuda.allocated() - loaded
     for slots, rows, rank in setting.size(CASES, ((2, 2, 16),)):
+        errors.release()  # the pack before
         before = cuda.allocated()
         own = trials(
             setting, slots, (rank,), train__batch_size=rows, evaluate__max_new_tokens=learned
@@ -90,14 +83,7 @@ def measure(setting: Setting, results: Results) -> None:
 def measure_retreat(setting: Setting, results: Results) -> None:
     """Train a rung on a host with enough memory, then the same rung with too little of it."""
     rows = setting.size(32, 4)
-    own = trials(
-        setting,
-        4,
-        (16, 64),
-        train__batch_size=rows,
-        train__epochs=2,
-        adapter__dropout=0.0,
-    )
+    own = trials(setting, 4, (16, 64), train__batch_size=rows, train__epochs=2)
     enough = host(setting)
     for name, recipe in own.items():
         enough.admit(name, recipe)
@@ -121,19 +107,20 @@ def measure_retreat(setting: Setting, results: Results) -> None:
             trial=name,
             rank=recipe.adapter.rank,
             **{
-                "train/loss": before.metrics["train/loss"] if before else "none",
-                "with too little": after.metrics["train/loss"] if after else "none",
+                "train/loss": f"{before.metrics['train/loss']:.6f}" if before else "none",
+                "with too little": f"{after.metrics['train/loss']:.6f}" if after else "none",
                 "error": f"{disturbed[name].error or ''}".partition("\n")[0],
             },
         )
     said = "; ".join(tried) or "none, memory did not run out"
     results.note(f"retreats, as arguments -> what to try: {said}")
+    left = {name: own[name] for name, done in disturbed.items() if done.report}
     again: list[str] = []
     with _recorded(again):
-        recovered = one_rung(scarce, own)
+        recovered = one_rung(scarce, left)
     failed = sum(each.error is not None for each in recovered.values())
     results.note(
-        f"the next rung, with all memory again: {failed} of {len(own)} trials failed, "
+        f"the next rung, with all memory again: {failed} of {len(left)} trials failed, "
         f"{len(again)} retreats"
     )
     scarce.close()
@@ -144,8 +131,8 @@ def _recorded(tried: list[str]) -> Iterator[None]:
     """Note every retreat of every host."""
     own: Callable[..., Any] = DeviceMemory.retreat
 
-    def retreat(memory: DeviceMemory, *arguments: Any) -> Any:
-        smaller = own(memory, *arguments)
+    def retreat(memory: DeviceMemory, *arguments: Any, **named: Any) -> Any:
+        smaller = own(memory, *arguments, **named)
         tried.append(f"{arguments} -> {smaller}")
         return smaller
 
