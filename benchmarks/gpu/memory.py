@@ -112,8 +112,8 @@ def measure_retreat(setting: Setting, results: Results) -> None:
                 "error": f"{disturbed[name].error or ''}".partition("\n")[0],
             },
         )
-    said = "; ".join(tried) or "none, memory did not run out"
-    results.note(f"retreats, as arguments -> what to try: {said}")
+    said = ", ".join(tried) or "none"
+    results.note(f"steps that ran out of memory, as trials x rows of each: {said}")
     left = {name: own[name] for name, done in disturbed.items() if done.report}
     again: list[str] = []
     with _recorded(again):
@@ -128,13 +128,12 @@ def measure_retreat(setting: Setting, results: Results) -> None:
 
 @contextmanager
 def _recorded(tried: list[str]) -> Iterator[None]:
-    """Note every retreat of every host."""
+    """Note the trials and rows of every step that ran out of memory."""
     own: Callable[..., Any] = DeviceMemory.retreat
 
     def retreat(memory: DeviceMemory, *arguments: Any, **named: Any) -> Any:
-        smaller = own(memory, *arguments, **named)
-        tried.append(f"{arguments} -> {smaller}")
-        return smaller
+        tried.append(" x ".join(map(str, arguments)))
+        return own(memory, *arguments, **named)
 
     with patch.object(DeviceMemory, "retreat", retreat):
         yield
