@@ -1,10 +1,11 @@
 """(e), (f) Memory: estimated beside measured, and what happens when it runs out."""
 
-from collections.abc import Callable, Iterator, Sequence
+import json
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import groupby
 from typing import Any
-from unittest.mock import patch
 
 import torch
 
@@ -12,7 +13,6 @@ from benchmarks.gpu import cuda
 from benchmarks.gpu.results import Results
 from benchmarks.gpu.setting import Setting, examples, filled_pack, host, one_rung, samples, trials
 from workers.memory import errors
-from workers.memory.device import DeviceMemory
 from workers.memory.footprint import GPU_CONTEXT, estimate
 from workers.memory.layers import Architecture
 from workers.models import checkpoint_files
@@ -94,11 +94,11 @@ def measure_retreat(setting: Setting, results: Results) -> None:
     del enough
     errors.release()
 
-    tried: list[str] = []
     scarce = host(setting)
     for name, recipe in own.items():
         scarce.admit(name, recipe)
-    with _recorded(tried), _scarce(setting, rows, LEFT * (max(peaks) * 1e9 - held)):
+    left = LEFT * (max(peaks) * 1e9 - held)
+    with _rows_of_passes(setting, most=setting.size(None, rows // 2)) as passes, _limited(left):
         disturbed = one_rung(scarce, own)
     for name, recipe in own.items():
         before, after = undisturbed[name].report, disturbed[name].report
@@ -112,55 +112,55 @@ def measure_retreat(setting: Setting, results: Results) -> None:
                 "error": f"{disturbed[name].error or ''}".partition("\n")[0],
             },
         )
-    said = ", ".join(tried) or "none"
-    results.note(f"steps that ran out of memory, as trials x rows of each: {said}")
-    left = {name: own[name] for name, done in disturbed.items() if done.report}
-    again: list[str] = []
-    with _recorded(again):
-        recovered = one_rung(scarce, left)
+    results.note(f"rows of its passes, those that ran out of memory included: {_runs(passes)}")
+    others = {name: own[name] for name, done in disturbed.items() if done.report}
+    with _rows_of_passes(setting) as passes:
+        recovered = one_rung(scarce, others)
     failed = sum(each.error is not None for each in recovered.values())
     results.note(
-        f"the next rung, with all memory again: {failed} of {len(left)} trials failed, "
-        f"{len(again)} retreats"
+        f"the next rung, with all memory again: {failed} of {len(others)} trials failed; rows of "
+        f"its passes: {_runs(passes)}"
     )
     scarce.close()
 
 
 @contextmanager
-def _recorded(tried: list[str]) -> Iterator[None]:
-    """Note the trials and rows of every step that ran out of memory."""
-    own: Callable[..., Any] = DeviceMemory.retreat
+def _rows_of_passes(setting: Setting, most: int | None = None) -> Iterator[list[int]]:
+    """Collect the rows of every pass of training; with more than `most` it is out of memory."""
+    config = json.loads((setting.checkpoint / "config.json").read_text())
+    found: list[int] = []
 
-    def retreat(memory: DeviceMemory, *arguments: Any, **named: Any) -> Any:
-        tried.append(" x ".join(map(str, arguments)))
-        return own(memory, *arguments, **named)
+    def see(module: torch.nn.Module, given: Any) -> None:
+        if not (isinstance(module, torch.nn.Embedding) and module.training):
+            return
+        if module.num_embeddings == config["vocab_size"]:  # that of tokens
+            found.append(len(given[0]))
+            if most and found[-1] > most:
+                raise torch.OutOfMemoryError("refused, as in a rehearsal")
 
-    with patch.object(DeviceMemory, "retreat", retreat):
-        yield
+    handle = torch.nn.modules.module.register_module_forward_pre_hook(see)
+    try:
+        yield found
+    finally:
+        handle.remove()
 
 
 @contextmanager
-def _scarce(setting: Setting, rows: int, left: float) -> Iterator[None]:
-    """Leave torch so many bytes beside what it holds; on a CPU refuse larger batches in training.
-
-    There a failed allocation is raised by the embedding of more than half of all `rows`.
-    """
-    if not setting.rehearsal:
-        torch.cuda.empty_cache()
-        total = torch.cuda.get_device_properties(0).total_memory
-        torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + left) / total)
-        try:
-            yield
-        finally:
-            torch.cuda.set_per_process_memory_fraction(1.0)
+def _limited(left: float) -> Iterator[None]:
+    """Leave torch so many bytes of a GPU beside those that it holds."""
+    if not torch.cuda.is_available():
+        yield
         return
-
-    def refuse(module: torch.nn.Module, given: Any) -> None:
-        if isinstance(module, torch.nn.Embedding) and module.training and len(given[0]) > rows // 2:
-            raise torch.OutOfMemoryError("refused, as in a rehearsal")
-
-    handle = torch.nn.modules.module.register_module_forward_pre_hook(refuse)
+    torch.cuda.empty_cache()
+    total = torch.cuda.get_device_properties(0).total_memory
+    torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + left) / total)
     try:
         yield
     finally:
-        handle.remove()
+        torch.cuda.set_per_process_memory_fraction(1.0)
+
+
+def _runs(rows: Sequence[int]) -> str:
+    """Return numbers in words, neighbours that are equal together."""
+    runs = [(size, len(list(run))) for size, run in groupby(rows)]
+    return ", ".join(f"{size} ({times} times)" if times > 1 else f"{size}" for size, times in runs)
