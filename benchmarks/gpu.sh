@@ -28,5 +28,7 @@ fi
 
 # What was brought comes first, before what Python has itself.
 export PYTHONPATH="$work/site:$root${PYTHONPATH:+:$PYTHONPATH}"
+# A GPU is looked for by the driver's library, which leaves it untouched for processes to come.
+export PYTORCH_NVML_BASED_CUDA_CHECK=1
 export SWEEPS_CACHE="$work/cache" HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 "$python" -m benchmarks.gpu "${arguments[@]}"

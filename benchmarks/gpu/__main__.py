@@ -9,15 +9,14 @@ import time
 import traceback
 from contextlib import suppress
 from dataclasses import replace
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from benchmarks.gpu.parts import Part
-    from benchmarks.gpu.results import Results
-    from benchmarks.gpu.setting import Setting
+from benchmarks.gpu.parts import MACHINE, PARTS, Part
+from benchmarks.gpu.results import Results, as_markdown, read
+from benchmarks.gpu.setting import Setting
 
 NEEDED = (
     "torch",
@@ -31,6 +30,12 @@ NEEDED = (
     "pydantic",
     "platformdirs",
     "filelock",
+)
+PRELOADED = (
+    "torch",
+    "transformers.models.auto.modeling_auto",
+    "transformers.models.git.modeling_git",
+    "transformers.models.qwen2_5_vl.modeling_qwen2_5_vl",
 )
 LEAST = 5.0
 """Seconds in which no part gets anywhere."""
@@ -49,10 +54,6 @@ def main() -> int:
             "python -m benchmarks.gpu.fetch_wheels FOLDER, and bring them with --wheels FOLDER"
         )
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    # From here on nothing in this process touches the GPU: the parts are forks of it.
-    from benchmarks.gpu.results import Results
-    from benchmarks.gpu.setting import Setting
-
     options.out.mkdir(parents=True, exist_ok=True)
     for name in ("results.jsonl", "results.md", "log.txt"):
         (options.out / name).unlink(missing_ok=True)
@@ -62,20 +63,21 @@ def main() -> int:
         return _run(setting, results, started + 60 * options.minutes)
 
 
-def _run(setting: "Setting", results: "Results", end: float) -> int:
-    from benchmarks.gpu.parts import PARTS, Part
-
-    ready = Part("prepare", "Preparing", _prepare, 120)
+def _run(setting: Setting, results: Results, end: float) -> int:
+    """Run all parts by `end`, by the monotonic clock."""
+    # The parts are forks of this process, which has imported for them what takes longest, and
+    # nothing that touches the GPU: no fork could use it then.
+    for module in PRELOADED:
+        import_module(module)
     multiprocessing.set_start_method("fork")
-    if not _done(ready, setting, results, end):
-        # A library that was imported has touched the GPU, and no fork can use it any more.
+    if not _done(MACHINE, setting, results, end):
         multiprocessing.set_start_method("spawn", force=True)
-        if not _done(ready, setting, results, end):
+        if not _done(MACHINE, setting, results, end):
             sys.exit("nothing can be measured here, see above; --rehearse tries it on a CPU")
     return sum(not _done(part, setting, results, end) for part in PARTS)
 
 
-def _done(part: "Part", setting: "Setting", results: "Results", end: float) -> bool:
+def _done(part: Part, setting: Setting, results: Results, end: float) -> bool:
     """Run a part in a process of its own within its time and what is left of all; tell its end."""
     own, began = replace(results, part=part.key), time.monotonic()
     limit = min(part.seconds, end - began)
@@ -105,7 +107,7 @@ def _done(part: "Part", setting: "Setting", results: "Results", end: float) -> b
     return in_time and process.exitcode == 0
 
 
-def _measure(part: "Part", setting: "Setting", results: "Results") -> None:
+def _measure(part: Part, setting: Setting, results: Results) -> None:
     """Run a part in this process, which ends with 1 when it fails; its output goes to a log."""
     os.setpgid(0, 0)
     log = os.open(results.file.with_name("log.txt"), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -118,7 +120,8 @@ def _measure(part: "Part", setting: "Setting", results: "Results") -> None:
             import torch
 
             torch.set_num_threads(1)
-        part.measure(setting, results)
+        measure = getattr(import_module(f"benchmarks.gpu.{part.module}"), part.function)
+        measure(setting, results)
     except BaseException:
         results.outcome("Failed", time.monotonic() - began, traceback.format_exc())
         sys.exit(1)
@@ -131,30 +134,10 @@ def _end(group: int) -> None:
         os.killpg(group, signal.SIGKILL)
 
 
-def _prepare(setting: "Setting", results: "Results") -> None:
-    """Describe the machine, and write the checkpoint that several parts read."""
-    import torch
-
-    from benchmarks.ladder import machine
-
-    if not setting.rehearsal:
-        free, total = torch.cuda.mem_get_info()
-        results.note(
-            f"{torch.cuda.get_device_name()}, {total / 1e9:.1f} GB, {free / 1e9:.1f} GB free; "
-            f"CUDA {torch.version.cuda}"
-        )
-    results.note("; ".join(f"{name} {value}" for name, value in machine.description().items()))
-    results.note(f"parts are started by {multiprocessing.get_start_method()}")
-    setting.prepare()
-
-
-def _write_page(results: "Results", part: str = "") -> str:
+def _write_page(results: Results, part: str = "") -> str:
     """Write the page, and return the section of a part."""
-    from benchmarks.gpu.parts import PARTS
-    from benchmarks.gpu.results import as_markdown, read
-
     lines = read(results.file)
-    titles = {"prepare": "The machine", **{part.key: part.title for part in PARTS}}
+    titles = {each.key: each.title for each in (MACHINE, *PARTS)}
     results.file.with_name("results.md").write_text(as_markdown(lines, titles))
     own = {key: title for key, title in titles.items() if key == part}
     return as_markdown([line for line in lines if line["part"] == part], own).partition("\n\n")[2]

@@ -8,7 +8,8 @@ from typing import Any
 from benchmarks.gpu import cuda
 from benchmarks.gpu.profile import profiled
 from benchmarks.gpu.results import Results
-from benchmarks.gpu.setting import RANKS, Setting, examples, filled_pack, samples, trials
+from benchmarks.gpu.setting import Setting
+from benchmarks.gpu.trials import RANKS, examples, filled_pack, load, recipes, samples, small_recipe
 from workers.evaluation.evaluator import Evaluator
 from workers.features.store import Store
 from workers.recipe import Evaluate
@@ -25,7 +26,7 @@ def measure(setting: Setting, results: Results) -> None:
 
     Random weights hardly ever end a text, and a batch ends with the last of its texts.
     """
-    base = setting.base(setting.recipe())
+    base = load(setting, small_recipe(setting))
     store, data = Store.of(base), examples(base, samples(4))
     nobody: Any = None  # these captions are not scored
 
@@ -35,7 +36,7 @@ def measure(setting: Setting, results: Results) -> None:
 
     short, middle, long = LENGTHS
     for slots, images in setting.size(CASES, ((2, 4),)):
-        own = trials(setting, slots, RANKS if slots > 1 else (16,))
+        own = recipes(setting, slots, RANKS if slots > 1 else (16,))
         write = partial(filled_pack(base, own, data).predict, list(own), beams=1)
         works = [partial(write, evaluator=evaluator(images, tokens)) for tokens in LENGTHS]
         quick, slow = _seconds(works[0]), _seconds(works[2])

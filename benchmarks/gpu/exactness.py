@@ -8,7 +8,8 @@ from pathlib import Path
 import torch
 
 from benchmarks.gpu.results import Results
-from benchmarks.gpu.setting import RANKS, Setting, examples, samples, trials
+from benchmarks.gpu.setting import Setting
+from benchmarks.gpu.trials import RANKS, examples, load, recipes, samples
 from workers.models.adapters import read_weights
 from workers.packing.pack import Pack
 from workers.recipe import Recipe
@@ -36,7 +37,7 @@ def measure(setting: Setting, results: Results) -> None:
     steps = setting.size(STEPS, 4)
     some = samples(steps, captions=ROWS)
     for dtype in ("float32", "bfloat16"):
-        own = trials(
+        own = recipes(
             setting,
             4,
             RANKS,
@@ -46,7 +47,7 @@ def measure(setting: Setting, results: Results) -> None:
             train__learning_rate=1e-3,
             adapter__dropout=0.0,
         )
-        base = setting.base(own["trial-0"])
+        base = load(setting, own["trial-0"])
         data = examples(base, some)
         packed = train(Pack(base), own, data)
         single = {

@@ -11,7 +11,17 @@ import torch
 
 from benchmarks.gpu import cuda
 from benchmarks.gpu.results import Results
-from benchmarks.gpu.setting import Setting, examples, filled_pack, host, one_rung, samples, trials
+from benchmarks.gpu.setting import Setting
+from benchmarks.gpu.trials import (
+    examples,
+    filled_pack,
+    host,
+    load,
+    one_rung,
+    recipes,
+    samples,
+    small_recipe,
+)
 from workers.memory import errors
 from workers.memory.footprint import GPU_CONTEXT, estimate
 from workers.memory.layers import Architecture
@@ -29,7 +39,7 @@ def measure(setting: Setting, results: Results) -> None:
     """Compare the estimate of packs with what torch has allocated."""
     if setting.rehearsal:
         results.note("nothing tells how much a CPU's tensors take: all that is measured is 0")
-    base = setting.base(setting.recipe())
+    base = load(setting, small_recipe(setting))
     files = checkpoint_files.find(str(setting.checkpoint), None)
     assert files
     architecture = Architecture.of(files)
@@ -41,7 +51,7 @@ def measure(setting: Setting, results: Results) -> None:
     for slots, rows, rank in setting.size(CASES, ((2, 2, 16),)):
         errors.release()  # the pack before
         before = cuda.allocated()
-        own = trials(
+        own = recipes(
             setting, slots, (rank,), train__batch_size=rows, evaluate__max_new_tokens=learned
         )
         pack = filled_pack(base, own, data)
@@ -83,7 +93,7 @@ def measure(setting: Setting, results: Results) -> None:
 def measure_retreat(setting: Setting, results: Results) -> None:
     """Train a rung on a host with enough memory, then the same rung with too little of it."""
     rows = setting.size(32, 4)
-    own = trials(setting, 4, (16, 64), train__batch_size=rows, train__epochs=2)
+    own = recipes(setting, 4, (16, 64), train__batch_size=rows, train__epochs=2)
     enough = host(setting)
     for name, recipe in own.items():
         enough.admit(name, recipe)

@@ -11,7 +11,8 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.gpu import cuda
 from benchmarks.gpu.results import Results
-from benchmarks.gpu.setting import RANKS, Setting, examples, filled_pack, samples, trials
+from benchmarks.gpu.setting import Setting
+from benchmarks.gpu.trials import RANKS, examples, filled_pack, load, recipes, samples, small_recipe
 from workers.packing.pack import Pack
 
 WARM_UP = 5
@@ -81,10 +82,10 @@ def measure(setting: Setting, results: Results) -> None:
     """Time steps of packs, profile them, and name what takes longest."""
     if setting.rehearsal:
         results.note("a CPU launches no kernels: their counts are 0")
-    base = setting.base(setting.recipe())
+    base = load(setting, small_recipe(setting))
     data = examples(base, samples(setting.size(64, 8), captions=8))
     for slots, rows, ranks in setting.size(CASES, REHEARSED):
-        own = trials(setting, slots, ranks, train__batch_size=rows)
+        own = recipes(setting, slots, ranks, train__batch_size=rows)
         steps = partial(_steps, filled_pack(base, own, data))
         steps(setting.size(WARM_UP, 1))
         cuda.synchronize()

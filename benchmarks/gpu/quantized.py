@@ -5,7 +5,8 @@ from importlib.util import find_spec
 
 from benchmarks.gpu import cuda
 from benchmarks.gpu.results import Results
-from benchmarks.gpu.setting import Setting, host, one_rung, trials
+from benchmarks.gpu.setting import Setting
+from benchmarks.gpu.trials import host, one_rung, recipes
 
 
 def measure(setting: Setting, results: Results) -> None:
@@ -16,7 +17,7 @@ def measure(setting: Setting, results: Results) -> None:
     else:
         results.note("nf4 and int8 are not tried: bitsandbytes is not here, see fetch_wheels.py")
     for quantization in kinds:
-        own = trials(
+        own = recipes(
             setting,
             setting.size(8, 2),
             (16,),

@@ -1,15 +1,17 @@
-"""(d), (i) Samples per second of adapters that train plain, in several processes, or packed."""
+"""(d) Samples per second of adapters that train plain, in several processes, or packed.
 
-from collections.abc import Callable, Mapping, Sequence
+This process imports neither peft nor bitsandbytes, which may touch the GPU: it is forked.
+"""
+
+import multiprocessing
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from unittest.mock import patch
 
 from benchmarks import mps
-from benchmarks.gpu import cuda
 from benchmarks.gpu.results import Results
 from benchmarks.gpu.setting import Setting
-from benchmarks.packing import packed, plain
-from benchmarks.packing.case import Case, batches
+from benchmarks.packing.case import Case
 from benchmarks.packing.ways import Speed, Way
 from benchmarks.packing.ways import measure as measure_way
 
@@ -45,46 +47,17 @@ def measure(setting: Setting, results: Results) -> None:
             steps=setting.size(60, 3),
         )
         found = _tried(way, case)
+        if isinstance(found, str) and not way.mps and multiprocessing.get_start_method() == "fork":
+            # Perhaps a fork could not use the GPU.
+            multiprocessing.set_start_method("spawn", force=True)
+            found = _tried(way, case)
         if isinstance(found, str):
             results.note(f"{case.model}, {batch} rows, {way.name}: {found}")
         else:
-            _tell(results, case, way, found)
+            tell(results, case, way, found)
             reached[batch][way] = found.steps_per_second
     for batch, speeds in reached.items():
-        _compare(results, f"{setting.git}, {batch} rows", speeds)
-
-
-def measure_large(setting: Setting, results: Results) -> None:
-    """Measure a pack of 8 of a VLM of 3 billion weights beside one adapter alone."""
-    name = setting.size("qwen2.5-vl-3b", "tiny-qwen2.5-vl")
-    base = setting.random_base(name)
-    case = Case(
-        model=name,
-        folder=name,
-        batch=setting.size(4, 2),
-        quantization="none",
-        device=setting.device,
-        warmup=setting.size(5, 1),
-        steps=setting.size(15, 2),
-    )
-    reached: dict[Way, float] = {}
-
-    def run(way: Way, loop: Callable[[int], None]) -> None:
-        speed = _speed(loop, case, way)
-        _tell(results, case, way, speed)
-        reached[way] = speed.steps_per_second
-
-    for slots in (8, 1):
-        run(Way(name=f"pack of {slots}", slots=slots), packed.loop(base, case, slots))
-    # Last: it wraps the layers of the base.
-    run(Way(name="plain, fused AdamW"), plain.loop(base, case, batches(base, case)))
-    _compare(results, f"{name}, {case.batch} rows", reached)
-
-
-def _speed(loop: Callable[[int], None], case: Case, way: Way) -> Speed:
-    cuda.forget_peak()
-    took = plain.seconds(loop, case, lambda: None)
-    return Speed(steps_per_second=way.adapters * case.steps / took, gib=cuda.peak() / 2**30)
+        compare(results, f"{setting.git}, {batch} rows", speeds)
 
 
 def _tried(way: Way, case: Case) -> Speed | str:
@@ -99,7 +72,8 @@ def _tried(way: Way, case: Case) -> Speed | str:
         return f"{type(error).__name__}: {str(error).strip().splitlines()[0][:200]}"
 
 
-def _tell(results: Results, case: Case, way: Way, speed: Speed) -> None:
+def tell(results: Results, case: Case, way: Way, speed: Speed) -> None:
+    """Tell the row of a way."""
     results.row(
         f"{case.model} with kept features, rank {case.rank}, dropout {case.dropout}",
         rows=case.batch,
@@ -113,7 +87,7 @@ def _tell(results: Results, case: Case, way: Way, speed: Speed) -> None:
     )
 
 
-def _compare(results: Results, case: str, speeds: Mapping[Way, float]) -> None:
+def compare(results: Results, case: str, speeds: Mapping[Way, float]) -> None:
     """Tell what packs reach by the best of the ways without one."""
     rivals = {way: speed for way, speed in speeds.items() if not way.slots}
     best = max(rivals, key=lambda way: rivals[way], default=None)

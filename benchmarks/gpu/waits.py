@@ -4,7 +4,8 @@ from collections import Counter
 
 from benchmarks.gpu import cuda
 from benchmarks.gpu.results import Results
-from benchmarks.gpu.setting import RANKS, Setting, examples, filled_pack, samples, trials
+from benchmarks.gpu.setting import Setting
+from benchmarks.gpu.trials import RANKS, examples, filled_pack, load, recipes, samples, small_recipe
 from workers.packing.pack import Pack
 
 WARM_UP = 3
@@ -16,11 +17,11 @@ def measure(setting: Setting, results: Results) -> None:
     """Count waits of steps in bfloat16, find their places, and take a step that may have none."""
     if setting.rehearsal:
         results.note("a CPU makes nobody wait: all counts are 0")
-    base = setting.base(setting.recipe())
+    base = load(setting, small_recipe(setting))
     rows, steps = setting.size(8, 2), setting.size(STEPS, 4)
     data = examples(base, samples(setting.size(64, 8), captions=setting.size(8, 10)))
     for slots, ranks in ((setting.size(16, 4), RANKS), (1, (16,))):
-        own = trials(setting, slots, ranks, train__batch_size=rows)
+        own = recipes(setting, slots, ranks, train__batch_size=rows)
 
         def warm() -> Pack:
             pack = filled_pack(base, own, data)  # noqa: B023 (called in this round only)

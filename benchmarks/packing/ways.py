@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 
-from benchmarks.packing import packed, plain
 from benchmarks.packing.case import Case, batches, load
 
 START_LIMIT = 900.0
@@ -78,6 +77,9 @@ def _remember(barrier: Any) -> None:
 def _run(case: Case, way: Way) -> tuple[float, float]:
     """Return the seconds of the timed steps, and GiB."""
     try:
+        # Here: peft imports bitsandbytes, which touches the GPU, and whoever is forked must not.
+        from benchmarks.packing import packed, plain
+
         if case.device == "cpu":
             torch.set_num_threads(1)
         base = load(case)
