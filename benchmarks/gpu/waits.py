@@ -22,14 +22,7 @@ def measure(setting: Setting, results: Results) -> None:
     data = examples(base, samples(setting.size(64, 8), captions=setting.size(8, 10)))
     for slots, ranks in ((setting.size(16, 4), RANKS), (1, (16,))):
         own = recipes(setting, slots, ranks, train__batch_size=rows)
-
-        def warm() -> Pack:
-            pack = filled_pack(base, own, data)  # noqa: B023 (called in this round only)
-            for _ in range(WARM_UP):
-                pack.step()
-            return pack
-
-        pack = warm()
+        pack = _warm(filled_pack(base, own, data))
         with cuda.seen_waits() as in_one:
             pack.step()
         with cuda.seen_waits() as in_all:
@@ -43,11 +36,17 @@ def measure(setting: Setting, results: Results) -> None:
             waits=len(in_one),
             **{
                 f"mean of {steps} steps": len(in_all) / steps,
-                'set_sync_debug_mode("error")': _refused(warm()),
+                'set_sync_debug_mode("error")': _refused(_warm(filled_pack(base, own, data))),
             },
         )
         for place, count in Counter(in_one).most_common(20):
             results.row("Their places", slots=slots, place=f"`{place}`", waits=count)
+
+
+def _warm(pack: Pack) -> Pack:
+    for _ in range(WARM_UP):
+        pack.step()
+    return pack
 
 
 def _refused(pack: Pack) -> str:
