@@ -43,7 +43,8 @@ class Case:
 
 
 Arguments = dict[str, Any]
-"""Of the model's `forward`, with ``targets`` (predicted tokens,) beside them."""
+"""Of the model's `forward`; beside them ``predicting``, row and position (predicted tokens,) of what
+predicts a label, and ``targets`` (predicted tokens,)."""
 
 
 def load(case: Case) -> Base:
@@ -97,7 +98,7 @@ def _without_pixels(base: Base, batch: Arguments) -> Arguments:
 
 
 def _label_positions(base: Base, batch: Arguments) -> Arguments:
-    """Ask for the logits of those positions only that predict a label."""
+    """Tell which positions predict a label, and which: all others need no logits."""
     labels = batch.pop("labels")
     predicting = torch.zeros_like(labels, dtype=torch.bool)
     predicting[:, :-1] = labels[:, 1:] != collation.IGNORED
@@ -105,4 +106,5 @@ def _label_positions(base: Base, batch: Arguments) -> Arguments:
     if base.model.config.model_type == "git":  # the model puts the image in front of the text
         tokens = base.model.git.encoder.layer[0].attention.self.image_patch_tokens
         predicting = torch.cat((predicting.new_zeros(len(labels), tokens), predicting), dim=1)
-    return batch | {"logits_to_keep": predicting, "targets": targets}
+    # As indices: a GPU would make the host wait for those of a mask, in every step.
+    return batch | {"predicting": predicting.nonzero(as_tuple=True), "targets": targets}

@@ -23,7 +23,6 @@ class Way:
     processes: int = 1
     slots: int = 0
     """Adapters that one process trains packed; 0 is one adapter by the plain loop."""
-    compiled: bool = False
     fused: bool = True
     """Whether the plain loop's AdamW is that of one flat tensor, see `plain.loop`."""
     mps: bool = False
@@ -86,9 +85,7 @@ def _run(case: Case, way: Way) -> tuple[float, float]:
         if way.slots:
             seconds = plain.seconds(packed.loop(base, case, way.slots), case, _barrier.wait)
         else:
-            loop = plain.loop(
-                base, case, batches(base, case), compiled=way.compiled, fused=way.fused
-            )
+            loop = plain.loop(base, case, batches(base, case), fused=way.fused)
             seconds = plain.seconds(loop, case, _barrier.wait)
         return seconds, _peak(case)
     except BaseException:
