@@ -43,8 +43,8 @@ class Case:
 
 
 Arguments = dict[str, Any]
-"""Of the model's `forward`; beside them ``predicting``, row and position (predicted tokens,) of what
-predicts a label, and ``targets`` (predicted tokens,)."""
+"""Of the model's `forward`; beside them ``predicting``, row and position of what predicts a label,
+and ``targets``, the labels: (predicted tokens,) each."""
 
 
 def load(case: Case) -> Base:
