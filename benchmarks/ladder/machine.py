@@ -3,7 +3,7 @@
 import os
 import platform
 import subprocess
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from sweeps.capacity.device import cards
@@ -15,12 +15,26 @@ def description() -> dict[str, str]:
     """Return what is worth knowing, in words."""
     return {
         "CPU": f"{len(os.sched_getaffinity(0))} cores of {_cpu()}",
-        "GPU": ", ".join(card.name for card in cards()) or "none",
+        "GPU": _gpus(),
         "load average": " ".join(f"{load:.1f}" for load in os.getloadavg()),
         "Python": platform.python_version(),
-        **{package: version(package) for package in PACKAGES},
+        **{package: _version(package) for package in PACKAGES},
         "commit": _said("git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"),
     }
+
+
+def _gpus() -> str:
+    try:
+        return ", ".join(card.name for card in cards()) or "none"
+    except ImportError:  # of NVIDIA's library, which a bare machine may lack
+        return "unknown"
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "none"
 
 
 def _cpu() -> str:

@@ -1,4 +1,4 @@
 """Packing beside a plain loop: `python -m benchmarks.packing` on one thread of a CPU.
 
-Its parts are also those of `benchmarks.packing_gpu`, which measures whole devices.
+Its parts are also those of `benchmarks.gpu`, which measures a GPU.
 """

@@ -10,16 +10,17 @@ import torch
 from PIL import Image
 
 from benchmarks.ladder.frozen_vision import Kept
-from workers import families, quantizations
 from workers.data.sample import Sample
 from workers.encoding import collation
 from workers.families.base import Base
 from workers.families.prompts import PromptBuilder
+from workers.models.loading import load_base
+from workers.recipe import Model
 
 IMAGES, SIZE = 32, 448
 """Images of the data set; width and height of each, pixels."""
-WORDS = 8
-"""Of a caption; each becomes several tokens of the small tokenizers."""
+CAPTIONS, WORDS = 8, 8
+"""Of an image, and of a caption; a word becomes several tokens of the small tokenizers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,45 +41,28 @@ class Case:
     steps: int = 30
     """Steps that are timed."""
 
-    @property
-    def dtype(self) -> torch.dtype:
-        """Of the base."""
-        return torch.float32 if self.device == "cpu" else torch.bfloat16
-
 
 Arguments = dict[str, Any]
-"""Of the model's `forward`, with ``targets`` (predicted tokens,) beside them."""
+"""Of the model's `forward`; beside them ``predicting``, row and position of what predicts a label,
+and ``targets``, the labels: (predicted tokens,) each."""
 
 
 def load(case: Case) -> Base:
     """Return the frozen base on its device."""
-    from transformers import AutoModelForImageTextToText
-
-    storage = quantizations.get(case.quantization)
-    model = AutoModelForImageTextToText.from_pretrained(
-        case.folder,
-        dtype=case.dtype,
-        quantization_config=storage.config(case.dtype),
-        device_map={"": case.device},
-        trust_remote_code=False,
-    )
-    storage.prepare(model)
-    model.requires_grad_(False)
-    family = families.get(model.config.model_type)
-    processor = family.load_processor(case.folder, None)
-    return Base(
-        model=model.eval(), processor=processor, family=family, device=torch.device(case.device)
-    )
+    return load_base(Model(base=case.folder), case.quantization, torch.device(case.device))
 
 
 def samples() -> list[Sample]:
-    """Return images of noise, each with one caption of random words; always the same ones."""
+    """Return images of noise, each with captions of random words; always the same ones."""
     chance = random.Random(0)
     made = []
     for number in range(IMAGES):
         noise = Image.frombytes("RGB", (SIZE, SIZE), chance.randbytes(3 * SIZE * SIZE))
-        caption = " ".join("".join(chance.choices("abcdef", k=4)) for _ in range(WORDS))
-        made.append(Sample(id=str(number), open=noise.copy, captions=(caption,)))
+        captions = tuple(
+            " ".join("".join(chance.choices("abcdef", k=4)) for _ in range(WORDS))
+            for _ in range(CAPTIONS)
+        )
+        made.append(Sample(id=str(number), open=noise.copy, captions=captions))
     return made
 
 
@@ -114,7 +98,7 @@ def _without_pixels(base: Base, batch: Arguments) -> Arguments:
 
 
 def _label_positions(base: Base, batch: Arguments) -> Arguments:
-    """Ask for the logits of those positions only that predict a label."""
+    """Tell which positions predict a label, and which: all others need no logits."""
     labels = batch.pop("labels")
     predicting = torch.zeros_like(labels, dtype=torch.bool)
     predicting[:, :-1] = labels[:, 1:] != collation.IGNORED
@@ -122,4 +106,5 @@ def _label_positions(base: Base, batch: Arguments) -> Arguments:
     if base.model.config.model_type == "git":  # the model puts the image in front of the text
         tokens = base.model.git.encoder.layer[0].attention.self.image_patch_tokens
         predicting = torch.cat((predicting.new_zeros(len(labels), tokens), predicting), dim=1)
-    return batch | {"logits_to_keep": predicting, "targets": targets}
+    # As indices: a GPU would make the host wait for those of a mask, in every step.
+    return batch | {"predicting": predicting.nonzero(as_tuple=True), "targets": targets}

@@ -4,8 +4,8 @@ As fast as a single trial gets: kept vision features, logits at labels only, one
 """
 
 import time
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 import torch
 from peft import get_peft_model
@@ -35,7 +35,7 @@ class Each:
 
 
 def loop(
-    base: Base, case: Case, data: list[Arguments], *, compiled: bool = False, fused: bool = True
+    base: Base, case: Case, data: list[Arguments], *, fused: bool = True
 ) -> Callable[[int], None]:
     """Put a new adapter on the base; return what trains it for a number of steps.
 
@@ -43,17 +43,18 @@ def loop(
     """
     adapter = Adapter(rank=case.rank, alpha=float(case.rank), dropout=case.dropout)
     model = get_peft_model(base.model, lora_config(adapter, base)).train()
-    forward = torch.compile(model) if compiled else model
     trained = (p for p in model.parameters() if p.requires_grad)
     weights = Flat(trained) if fused else Each(trained)
     of = [weights.weights] if isinstance(weights, Flat) else weights.weights
     optimizer = torch.optim.AdamW(of, lr=1e-4, weight_decay=0.0, fused=fused or None)
+    head = base.model.get_output_embeddings()
 
     def steps(count: int) -> None:
         for number in range(count):
             arguments = dict(data[number % len(data)])
-            targets = arguments.pop("targets")
-            logits = forward(**arguments, use_cache=False).logits
+            targets, predicting = arguments.pop("targets"), arguments.pop("predicting")
+            with _projected(head, predicting):
+                logits = model(**arguments, use_cache=False).logits
             cross_entropy(logits.float(), targets).backward()  # type: ignore[no-untyped-call]
             weights.clip(1.0)
             optimizer.step()
@@ -62,12 +63,21 @@ def loop(
     return steps
 
 
-def train(base: Base, case: Case, data: list[Arguments], compiled: bool, go: Any) -> float:
-    """Return the seconds that ``case.steps`` steps of one adapter take.
+@contextmanager
+def _projected(head: torch.nn.Module, places: tuple[torch.Tensor, ...]) -> Iterator[None]:
+    """Let the head see the positions that predict a label, and no others, for a while."""
+    hook = head.register_forward_pre_hook(lambda _, hidden: (hidden[0][places],))
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+def seconds(steps: Callable[[int], None], case: Case, go: Callable[[], object]) -> float:
+    """Return the seconds that ``case.steps`` steps of each adapter of a loop take.
 
     `go` is called after the warm-up: processes that run at once begin the clock together.
     """
-    steps = loop(base, case, data, compiled=compiled)
     steps(case.warmup)
     finish(case)
     go()

@@ -1,15 +1,17 @@
 """Checkpoints of real sizes with random weights, built where they are measured: no download.
 
 Speed and memory do not depend on the values of weights. Tokenizers are the small ones of
-`workers.tiny.checkpoints`, which the models' full vocabularies are far larger than.
+`workers.tiny.checkpoints`, filled up to the models' vocabularies with tokens that no text has.
 """
 
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from workers.models.loading import without_dropout
 from workers.tiny import checkpoints
 
 GIT_VISION = {"image_size": 224, "patch_size": 16}
@@ -20,18 +22,37 @@ QWEN_IMAGE = 448
 
 def build(name: str, folder: Path, device: str) -> None:
     """Write the checkpoint `name` to `folder`; weights are drawn on `device`, as bfloat16."""
+    model, processor = make(name, device)
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+
+
+def make(name: str, device: str) -> tuple[Any, Any]:
+    """Return model and processor of the checkpoint `name`, without a file."""
     from transformers import AutoModelForImageTextToText
 
     variant, resize = SIZES[name]
     tiny, processor = checkpoints.VARIANTS[variant]()
-    config = resize(tiny.config, processor)
+    config = without_dropout(resize(tiny.config, processor))
+    _fill_vocabulary(processor, config.get_text_config().vocab_size)
     with torch.device(device):
         model = AutoModelForImageTextToText.from_config(
             config, dtype=torch.bfloat16, trust_remote_code=False
         )
     model.generation_config = tiny.generation_config
-    model.save_pretrained(folder)
-    processor.save_pretrained(folder)
+    return model, processor
+
+
+def _fill_vocabulary(processor: Any, tokens: int) -> None:
+    """Give the tokenizer as many tokens as the model has: a nearly empty one is refused."""
+    from tokenizers import Tokenizer
+
+    tokenizer = processor.tokenizer
+    written = json.loads(tokenizer.backend_tokenizer.to_str())
+    vocabulary = written["model"]["vocab"]
+    for number in range(len(tokenizer), tokens):
+        vocabulary[f"<unused {number}>"] = number
+    tokenizer._tokenizer = Tokenizer.from_str(json.dumps(written))
 
 
 def _as_they_are(config: Any, processor: Any) -> Any:

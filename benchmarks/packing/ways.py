@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 
-from benchmarks.packing import packed, plain
 from benchmarks.packing.case import Case, batches, load
 
 START_LIMIT = 900.0
@@ -24,7 +23,8 @@ class Way:
     processes: int = 1
     slots: int = 0
     """Adapters that one process trains packed; 0 is one adapter by the plain loop."""
-    compiled: bool = False
+    fused: bool = True
+    """Whether the plain loop's AdamW is that of one flat tensor, see `plain.loop`."""
     mps: bool = False
     """Whether the processes share the GPU under NVIDIA's multi-process service."""
 
@@ -48,10 +48,10 @@ class Speed:
 def measure(case: Case, way: Way) -> Speed:
     """Run the way's processes until the last one has done its steps.
 
-    They are new ones: the caller's process does not touch the device, and nothing of an earlier way
-    is left on it. Raises what one of them raised.
+    They are new ones, so that nothing of an earlier way is left on the device; the caller's process
+    must not have touched it, for they may be forks of it. Raises what one of them raised.
     """
-    context = get_context("spawn")
+    context = get_context()
     barrier = context.Barrier(way.processes, timeout=START_LIMIT)
     with ProcessPoolExecutor(
         way.processes, context, initializer=_remember, initargs=(barrier,)
@@ -76,13 +76,17 @@ def _remember(barrier: Any) -> None:
 def _run(case: Case, way: Way) -> tuple[float, float]:
     """Return the seconds of the timed steps, and GiB."""
     try:
+        # Here: peft imports bitsandbytes, which touches the GPU, and whoever is forked must not.
+        from benchmarks.packing import packed, plain
+
         if case.device == "cpu":
             torch.set_num_threads(1)
         base = load(case)
         if way.slots:
-            seconds = packed.train(base, case, way.slots, _barrier.wait)
+            seconds = plain.seconds(packed.loop(base, case, way.slots), case, _barrier.wait)
         else:
-            seconds = plain.train(base, case, batches(base, case), way.compiled, _barrier.wait)
+            loop = plain.loop(base, case, batches(base, case), fused=way.fused)
+            seconds = plain.seconds(loop, case, _barrier.wait)
         return seconds, _peak(case)
     except BaseException:
         _barrier.abort()

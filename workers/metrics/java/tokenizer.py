@@ -20,13 +20,10 @@ import re
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 
-from pycocoevalcap.tokenizer.ptbtokenizer import PUNCTUATIONS, STANFORD_CORENLP_3_4_1_JAR
-
 from workers.metrics.java.runtime import command, environment, jar_folder
 
 Captions = Mapping[str, Sequence[str]]
 
-_DROPPED = frozenset(PUNCTUATIONS)
 # The last line sent; getting it back as the last line shows that no line was split or joined.
 _SENTINEL = "endofcaptions"
 # The tokenizer's time grows with the square of a word's length: a minute for 50,000 emoji.
@@ -53,6 +50,9 @@ def tokens_of_lines(several: Sequence[Sequence[str]]) -> list[list[str]]:
     """
     if not several:
         return []
+    # Here, because metrics that read the text as it is do without the package.
+    from pycocoevalcap.tokenizer.ptbtokenizer import PUNCTUATIONS, STANFORD_CORENLP_3_4_1_JAR
+
     lines = [line for own in several for line in (*own, _SENTINEL)]
     arguments = ("edu.stanford.nlp.process.PTBTokenizer", "-preserveLines", "-lowerCase")
     done = subprocess.run(
@@ -72,7 +72,9 @@ def tokens_of_lines(several: Sequence[Sequence[str]]) -> list[list[str]]:
             f"with code {done.returncode}: {done.stderr.decode(errors='replace')[-500:]!r}"
         )
     # At plain spaces only: the no-break space of "2 1/2" and of telephone numbers is within a word.
-    words = ((word for word in line.rstrip().split(" ") if word not in _DROPPED) for line in found)
+    words = (
+        (word for word in line.rstrip().split(" ") if word not in PUNCTUATIONS) for line in found
+    )
     left = map(" ".join, words)
     sets = [[next(left) for _ in (*own, _SENTINEL)] for own in several]
     return [own[:-1] for own in sets]
