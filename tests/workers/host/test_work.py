@@ -127,6 +127,7 @@ def test_several_slots_take_as_many_turns_as_one(host, recipe):
         while host._training:  # behind it, a host waits for scores, for as long as they take
             host.step()
             turns[-1] += 1
+        until_idle(host)
     assert turns[0] == turns[1]
 
 
