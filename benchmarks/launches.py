@@ -28,7 +28,6 @@ from workers.evaluation.evaluator import Evaluator
 from workers.families.base import Base
 from workers.features.store import Store
 from workers.metrics.scorer import Scorer
-from workers.packing.model import precision_of
 from workers.packing.pack import Pack
 from workers.recipe import Evaluate, Recipe
 from workers.slots.protocol import Trainer
@@ -126,11 +125,6 @@ def _deeper(
     return {**config, **changed}
 
 
-def _pack(base: Base) -> Pack:
-    """Return a pack in the precision that it has by default."""
-    return Pack(base, precision=precision_of("auto", base))
-
-
 class CountedPack:
     """A pack of some slots of a base, on a pretended GPU, with features where they are kept.
 
@@ -140,7 +134,7 @@ class CountedPack:
     """
 
     def __init__(
-        self, base: Base, slots: int, trainer: Callable[[Base], Trainer] = _pack, **fields: Any
+        self, base: Base, slots: int, trainer: Callable[[Base], Trainer] = Pack, **fields: Any
     ) -> None:
         self.gpu = PretendGpu()
         """Holds the waits and copies that were counted last, by their lines."""

@@ -29,10 +29,10 @@ from workers.packing.model import (
     Bare,
     CarriedSlots,
     PackedModel,
-    Precision,
     SlotTokens,
     dropout_keys,
     micro_batch,
+    precision_of,
     training_batch,
 )
 from workers.packing.optimizer import step_rows
@@ -134,7 +134,7 @@ class Pack:
         base: what the slots have in common.
         bare: context in which adapters that others have put on it do nothing.
         device_memory: estimates what fits; None without an estimate.
-        precision: that of the products with A and B, see `workers.packing.model.precision_of`.
+        compute_dtype: precision of the products with A and B, see ``adapter.compute_dtype``.
     """
 
     def __init__(
@@ -142,11 +142,11 @@ class Pack:
         base: Base,
         bare: Bare = nullcontext,
         device_memory: DeviceMemory | None = None,
-        precision: Precision = "float32",
+        compute_dtype: str = "auto",
     ) -> None:
         self._base = base
         self._memory = device_memory or DeviceMemory()
-        self._model = PackedModel(base, bare, precision)
+        self._model = PackedModel(base, bare, precision_of(compute_dtype, base))
         self._slots = Slots(base)
         self._epochs: dict[str, Epoch] = {}
         """The slots that train."""

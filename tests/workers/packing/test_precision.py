@@ -13,7 +13,7 @@ STEPS = 200
 
 def losses(recipe, precision, examples_of, train_pack):
     base = load_base(recipe.model, "none", CPU)
-    pack = Pack(base, precision=precision)
+    pack = Pack(base, compute_dtype=precision)
     return train_pack(pack, {"trial": recipe}, examples_of(base, recipe))["trial"]
 
 
