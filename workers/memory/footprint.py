@@ -110,10 +110,13 @@ def estimate(
     kept = activations.kept_bytes(recipe, base, row, how, terms)
     working = activations.working_bytes(recipe, base, row, how, terms)
     trained = terms.row_weights(files) if terms.packed else weights.trained_weights(recipe, files)
+    compute = recipe.adapter.compute_dtype
+    rounding = compute == "bfloat16" or (compute == "auto" and gpu and element == 2)
+    rounded = weights.ROUNDED_BYTES if terms.packed and rounding else 0
     logit = SMOOTHED_BYTES if terms.smoothed else LOGIT_BYTES
     return Footprint(
         base=weights.base_bytes(files, recipe.quantization, recipe.model.dtype, gpu=gpu),
-        adapter=trained * weights.TRAINED_BYTES,
+        adapter=trained * (weights.TRAINED_BYTES + rounded),
         activations=rows * (kept + working),
         logits=rows * row.learned * weights.vocabulary(files) * logit,
         generation=activations.generation_bytes(recipe.evaluate, base, row, how),

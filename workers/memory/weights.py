@@ -10,6 +10,8 @@ from workers.recipe import Adapter, Recipe
 TRAINED_BYTES = 16
 """Bytes per trained weight, all in float32: the weight, its gradient, and the two moments of AdamW
 (Loshchilov and Hutter 2019)."""
+ROUNDED_BYTES = 2
+"""More of them where a pack multiplies with weights that are rounded to bfloat16."""
 
 _EMBEDDING = r".*embed.*|.*\b(shared|wte|relative_attention_bias)\.weight"
 _HEAD = r"(.*\.)?lm_head\.weight|output\.weight"

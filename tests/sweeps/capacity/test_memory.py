@@ -11,7 +11,7 @@ from workers.files import cache
 from workers.memory.fit import FEATURES_SHARE, USABLE, Device
 from workers.memory.footprint import CPU_CONTEXT, Correction
 from workers.memory.layers import DataExtent
-from workers.memory.weights import TRAINED_BYTES, base_bytes
+from workers.memory.weights import ROUNDED_BYTES, TRAINED_BYTES, base_bytes
 from workers.models import checkpoint_files
 
 GPU = Device(gpu=True, bytes=24e9)
@@ -89,7 +89,7 @@ def test_a_host_holds_the_bases_of_all_groups(files, base, sweep):
         ("search: {trials: 3}", 3, "as many as there are trials"),
         ("search: {trials: 40}", 16, "the most on a GPU"),
         ("resources: {packing: off}", 1, "resources.packing is off"),
-        ("quantization: int8", 1, "no trial can share a forward with others"),
+        ("quantization: int8", 16, "as many as there are trials"),
         ("adapter: {variant: dora}", 1, "no trial can share a forward with others"),
     ],
 )
@@ -123,10 +123,10 @@ def test_memory_decides_where_it_is_short(base, sweep):
 
 
 def test_a_space_in_which_only_some_trials_pack_names_the_reason(base, sweep):
-    more = "search: {space: {quantization: {choice: [none, int8]}}}"
+    more = "search: {space: {adapter.variant: {choice: [lora, dora]}}}"
     found = capacity(sweep(more), base, GPU)
     assert (found.packs, found.slots) == (True, 16)
-    assert found.alone == ("the outlier columns of LLM.int8() come from the whole batch",)
+    assert found.alone == ("DoRA norms the whole weight of each trial",)
 
 
 def test_an_image_encoder_whose_images_share_a_row_is_not_packed(
@@ -238,14 +238,15 @@ search: {trials: 40, space: {
 def test_adapters_of_a_pack_have_its_largest_rank_and_all_its_layers(files, base, sweep):
     found = capacity(sweep(WIDE), base, GPU)
     # With pixels and with features one pack each, and each with its own layers.
-    rows = [files.adapter_weights(name, 24) * TRAINED_BYTES for name in ("text", "vision")]
+    stored = TRAINED_BYTES + ROUNDED_BYTES
+    rows = [files.adapter_weights(name, 24) * stored for name in ("text", "vision")]
     assert (found.one.adapter, found.one.arenas) == (max(rows), 2)
     alone = capacity(sweep(f"{WIDE}resources: {{packing: off}}"), base, GPU).one
     exact = [files.adapter_weights(name, 20) * TRAINED_BYTES for name in ("text", "vision")]
     assert (alone.adapter, alone.arenas) == (max(exact), 0)
     both = "search: {space: {adapter.targets: {choice: [text, text_all]}}}"
     one = capacity(sweep(both), base, GPU).one
-    assert one.adapter == files.adapter_weights("text_all", 16) * TRAINED_BYTES
+    assert one.adapter == files.adapter_weights("text_all", 16) * stored
     assert one.times(3).adapter == 4 * one.adapter
 
 

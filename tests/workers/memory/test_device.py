@@ -8,7 +8,7 @@ from workers.memory.device import MOST_CAPTIONS, DeviceMemory, group_of
 from workers.memory.fit import USABLE, Device
 from workers.memory.footprint import Correction, estimate
 from workers.memory.layers import Architecture, DataExtent
-from workers.memory.weights import TRAINED_BYTES
+from workers.memory.weights import ROUNDED_BYTES, TRAINED_BYTES
 from workers.models import checkpoint_files
 
 
@@ -183,13 +183,14 @@ def test_an_arena_has_the_rank_and_the_layers_of_its_widest_slot_and_rows_in_res
             known.open(str(number), own, pack=name)
         return known._adapter_bytes()
 
-    row = TRAINED_BYTES * (files.adapter_weights("text", 24) + files.adapter_weights("vision", 24))
-    assert held(("p", small)) == TRAINED_BYTES * files.adapter_weights("text", 8)
+    stored = TRAINED_BYTES + ROUNDED_BYTES
+    row = stored * (files.adapter_weights("text", 24) + files.adapter_weights("vision", 24))
+    assert held(("p", small)) == stored * files.adapter_weights("text", 8)
     assert held(("p", small), ("p", wide)) == 2 * row
     assert held(("p", small), ("p", wide), ("p", narrow)) == 4 * row  # its capacity
     alone = TRAINED_BYTES * files.adapter_weights("text", 8)
     assert held(("p", small), ("p", wide), (None, narrow)) == 2 * row + alone
-    assert held(("p", small), ("q", narrow)) == 2 * alone
+    assert held(("p", small), ("q", narrow)) == 2 * stored * files.adapter_weights("text", 8)
 
 
 def test_an_arena_narrows_only_when_it_is_empty(recipe):
