@@ -37,7 +37,7 @@ model: {base: tiny:shapes}
 data: {source: shapes}
 search:
   space:
-    adapter.rank: {choice: [2, 4, 16]}
+    adapter.rank: {choice: [2, 4, 8]}
     train.learning_rate: {log_uniform: [1e-4, 1e-1]}
   sampler: {name: random, seed: 3}
   start: []
@@ -61,11 +61,13 @@ def bridge(sweep, folder):
 
 
 def test_points_too_large_for_every_gpu_are_not_tried(bridge, sweep, untrained_base):
-    sweep = parse(FILE, overrides=[f"model.base={untrained_base}"])
+    # In a pack all three would take as much as 8.
+    alone = [f"model.base={untrained_base}", "resources.packing=off"]
+    sweep = parse(FILE, overrides=alone)
     need = Needs(sweep, Bases(memory.local_files(sweep)))
     bridge.fit(need, lambda: need({"adapter.rank": 4}))
     configs = [bridge.suggest(f"tune-{number}") for number in range(12)]
-    assert {config["point"]["adapter.rank"] for config in configs} == {2, 4}  # as large as 8 in a pack
+    assert {config["point"]["adapter.rank"] for config in configs} == {2, 4}
     assert all(config["need"] == need(config["point"]) for config in configs)
 
 
@@ -421,7 +423,7 @@ def test_a_space_without_more_points_ends_the_search(folder):
     space = "{adapter.rank: {choice: [2, 4]}}"
     sweep = parse(FILE.replace("search:", f"search:\n  space: {space}", 1).replace(
         """  space:
-    adapter.rank: {choice: [2, 4, 16]}
+    adapter.rank: {choice: [2, 4, 8]}
     train.learning_rate: {log_uniform: [1e-4, 1e-1]}
 """, ""))  # fmt: skip
     bridge = OptunaBridge(sweep, folder)
