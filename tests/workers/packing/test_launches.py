@@ -4,12 +4,20 @@ Counted on a pretended GPU with few layers: each further one costs the same.
 """
 
 import pytest
+import transformers
+from packaging.version import Version
 
 from benchmarks.launches import DEPTHS, CountedPack, build
 from workers.slots.sequential import SequentialTrainer
 
 TRAINING, GENERATION = 1.35, 1.15
 """Most launches of 16 slots of mixed ranks and targets, by those of one slot."""
+
+
+def copies_of(pack):
+    """The lines that copy; transformers' own masks for GIT did so before 5.23."""
+    old = Version(transformers.__version__) < Version("5.23")
+    return {line: n for line, n in pack.gpu.copies.items() if not (old and "masking_utils" in line)}
 
 
 @pytest.fixture(scope="module", params=DEPTHS)
@@ -31,7 +39,7 @@ def sixteen_slots(base):
 def step(sixteen_slots):
     """Counts of a step of sixteen slots, and the lines that wait and that copy."""
     counts = sixteen_slots.training_step()
-    return counts, dict(sixteen_slots.gpu.waits), dict(sixteen_slots.gpu.copies)
+    return counts, dict(sixteen_slots.gpu.waits), copies_of(sixteen_slots)
 
 
 def test_a_step_of_sixteen_slots_launches_about_as_much_as_one_of_one(one_slot, step):
@@ -60,4 +68,4 @@ def test_what_trains_alone_waits_for_nothing_either(family):
     assert alone.token(1, 2).launches > 0
     alone.training_step()
     assert dict(alone.gpu.waits) == {}
-    assert dict(alone.gpu.copies) == {}
+    assert copies_of(alone) == {}
