@@ -38,7 +38,7 @@ def test_pieces_add_up_also_one_that_raises_and_the_highest_peak_stays(monkeypat
     assert own.peak_memory == {"measured/peak_memory_gb": 7.0}
 
 
-def test_the_memory_of_a_piece_is_read_once_whoever_asks(monkeypatch):
+def test_the_memory_of_a_piece_is_read_once_for_all_who_ask(monkeypatch):
     readings = []
 
     def memory_stats(device):

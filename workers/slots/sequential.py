@@ -153,7 +153,7 @@ class SequentialTrainer:
         failed = {turn: error for turn in turns if (error := self._take_step(turn))}
         self._steps += 1
         due = self._steps % self._read_every == 0
-        with shared([turn.meter for turn in turns]):  # whoever reads first waits for all steps
+        with shared([turn.meter for turn in turns]):  # the first read waits for all steps
             for turn in turns:
                 if turn not in failed and (due or turn.over):
                     try:

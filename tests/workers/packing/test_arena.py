@@ -52,7 +52,7 @@ def test_a_layout_has_room_for_every_layer_and_the_largest_rank(adapters, layers
 def test_a_row_gives_back_what_was_put_in_and_zeros_around_it(own):
     layout = PackLayout.around([adapter(16)])
     put = matrices(0, own)
-    row = torch.full((layout.width,), 7.0)  # of whoever had it before
+    row = torch.full((layout.width,), 7.0)  # of the slot that had it before
     layout.packed(put, row)
     assert equal(layout.unpacked(row, own), put)
     assert int((row != 0).sum()) == sum(matrix.numel() for pair in put.values() for matrix in pair)
