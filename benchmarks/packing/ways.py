@@ -76,7 +76,7 @@ def _remember(barrier: Any) -> None:
 def _run(case: Case, way: Way) -> tuple[float, float]:
     """Return the seconds of the timed steps, and GiB."""
     try:
-        # Here: peft imports bitsandbytes, which touches the GPU, and a process that is forked later must not.
+        # Here: peft imports bitsandbytes, which touches the GPU: nothing may be forked after that.
         from benchmarks.packing import packed, plain
 
         if case.device == "cpu":
