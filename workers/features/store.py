@@ -26,11 +26,11 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from workers.encoding.collation import to_device
 from workers.families.base import Base, Encoded
+from workers.features import door
+from workers.features.door import KEY, are_features
 from workers.features.files import TensorFiles, size_of
 from workers.files import cache
 
-KEY = "pixel_values"
-"""What every family calls the tensor that its image encoder reads."""
 CPU_BYTES = 2 * 1024**3
 """Memory for the features of all bases on a CPU."""
 DISK_BYTES = 16 * 1024**3
@@ -91,7 +91,7 @@ class Store:
 
         None for a base whose features come from unknown modules.
         """
-        if not base.family.VISION_CHAIN:
+        if not base.family.vision:
             return None
         install_bypass(base)
         folder = cache.folder() / "features" / encoder_digest(base)
@@ -144,6 +144,9 @@ def install_bypass(base: Base) -> None:
         own = getattr(module, "get_placeholder_mask", None)
         if own and not isinstance(own, _ImagePlaces):
             module.get_placeholder_mask = _ImagePlaces(own, base.family.image_token(base))
+    if not base.family.VISION_CHAIN:
+        door.install(base)
+        return
     *_, last = base.family.VISION_CHAIN
     for path, field in base.family.VISION_CHAIN.items():
         module = base.model.get_submodule(path)
@@ -173,11 +176,6 @@ class _ImagePlaces:
         if self._pair:  # the second is for videos, of which there are none
             return places, torch.zeros_like(places)
         return places
-
-
-def are_features(value: Tensor) -> bool:
-    """Return whether a tensor under `KEY` holds features, not pixels."""
-    return value.dim() == 4 and value.shape[1] == 1
 
 
 def _forward(own: Callable[..., Any], field: str, is_last: bool, *args: Any, **named: Any) -> Any:
@@ -224,10 +222,10 @@ def group_digests(digests: Sequence[str]) -> list[str]:
 
 def _encoder_weights(base: Base) -> Iterator[tuple[str, Tensor]]:
     """Yield the tensors of the image encoder, those between its modules included."""
-    parents = dict.fromkeys(path.rpartition(".")[0] for path in base.family.VISION_CHAIN)
+    parents = dict.fromkeys(path.rpartition(".")[0] for path in base.family.vision)
     for path in parents:  # BLIP-2's query tokens are no module's but the model's
         yield from base.model.get_submodule(path).named_parameters(path, recurse=False)
-    for path in base.family.VISION_CHAIN:
+    for path in base.family.vision:
         for name, value in base.model.get_submodule(path).state_dict(prefix=f"{path}.").items():
             if isinstance(value, Tensor):
                 yield name, value
