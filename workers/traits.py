@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,7 +20,7 @@ from torch import Tensor
 from workers.encoding import collation
 from workers.encoding.collation import TokenizedExample
 from workers.evaluation.generation import generate
-from workers.families import generic, traits
+from workers.families import traits as known
 from workers.families.base import IMAGE_TOKENS, Base, Encoded
 from workers.families.prompts import PromptBuilder
 from workers.families.traits import UNTRIED, Traits, place_of, places_of
@@ -45,7 +44,7 @@ TOLERANCE = 1e-4
 """Difference of losses, and relative difference of hidden states, that counts as none."""
 
 
-class NotSeen(ValueError):
+class NotSeenError(ValueError):
     """A trait that was looked for does not hold."""
 
 
@@ -71,9 +70,9 @@ def of(model: Model) -> Traits:
     folder = checkpoint_files.local_folder(model.base, model.revision)
     if folder is None:
         return UNTRIED
-    if (found := traits.recall(folder)) is None:
+    if (found := known.recall(folder)) is None:
         found = _tried(model)
-        traits.remember(folder, found)
+        known.remember(folder, found)
     return found
 
 
@@ -81,7 +80,7 @@ def proven(base: Base, model: Model) -> Base:
     """Return a loaded base whose family knows its traits; the base itself where it states them."""
     if base.family.traits is None:
         return base
-    return replace(base, family=type(base.family)(of(model)))
+    return replace(base, family=base.family.having(of(model)))
 
 
 def _tried(model: Model) -> Traits:
@@ -89,7 +88,7 @@ def _tried(model: Model) -> Traits:
     try:
         tiny = stand_in.make(model.base, model.revision, root)
         if not tiny.exact:
-            raise NotSeen(f"there is only {tiny.origin}")
+            raise NotSeenError(f"there is only {tiny.origin}")
         return see(load_base(Model(base=tiny.base, dtype="float32"), "none", torch.device("cpu")))
     except Exception as error:  # whatever an unknown architecture does
         log.debug("no traits of %s", model.base, exc_info=True)
@@ -124,16 +123,16 @@ def _rows_are_independent(
     for number, other in enumerate(others):
         alone = _run(base, [rows[number]])
         if _differ(alone.losses[0], whole.losses[number]):
-            raise NotSeen("an image or text of another shape in the batch changes the losses")
+            raise NotSeenError("an image or text of another shape in the batch changes the losses")
         changed = [*rows]
         changed[number] = other
         run = _run(base, changed)
         for place, (before, after) in enumerate(zip(whole.losses, run.losses, strict=True)):
             if place != number and _differ(before, after):
-                raise NotSeen("another image and text in one row changes the losses of others")
+                raise NotSeenError("another image and text in one row changes the losses of others")
         seen = replace(rows[number], image=other.image)
         if not _differ(_run(base, [seen]).losses[0], alone.losses[0]):
-            raise NotSeen("the image changes no loss")
+            raise NotSeenError("the image changes no loss")
         for layer, calls in whole.inputs.items():
             if not _only_in(number, len(rows), calls, run.inputs.get(layer, [])):
                 mixed.add(layer)
@@ -170,12 +169,13 @@ def _kept(base: Base, rows: Sequence[_Row], whole: _Run) -> Traits:
         own = base
     else:
         if door.door_of(base.model) is None:
-            raise NotSeen("its model has no get_image_features")
+            raise NotSeenError("its model has no get_image_features")
         if door.KEY not in images[0]:
-            raise NotSeen(f"its processor makes no {door.KEY}")
+            raise NotSeenError(f"its processor makes no {door.KEY}")
         vision = _modules_of(base, images)
         beside = tuple(key for key in images[0] if key not in (door.KEY, IMAGE_TOKENS))
-        own = replace(base, family=generic.GenericFamily(Traits(vision=vision, beside=beside)))
+        traits = Traits(vision=vision, beside=beside)
+        own = replace(base, family=base.family.having(traits))
     pixels = partial(generate, base, base.model, images, prompts, max_new_tokens=3)
     texts = [pixels(beams=beams) for beams in (1, 2)]
     install_bypass(own)
@@ -183,16 +183,16 @@ def _kept(base: Base, rows: Sequence[_Row], whole: _Run) -> Traits:
     kept = with_features(own, images)
     for one, among in zip(alone, kept, strict=True):
         if one.shape != among[door.KEY].shape or _differ(one, among[door.KEY]):
-            raise NotSeen("an image's features depend on the images beside it")
+            raise NotSeenError("an image's features depend on the images beside it")
 
     def same(features: Sequence[Encoded]) -> None:
         replaced = [replace(row, image=own) for row, own in zip(rows, features, strict=True)]
         for before, after in zip(whole.losses, _run(own, replaced).losses, strict=True):
             if _differ(before, after):
-                raise NotSeen("with its features in place of pixels it has other losses")
+                raise NotSeenError("with its features in place of pixels it has other losses")
         again = partial(generate, own, own.model, features, prompts, max_new_tokens=3)
         if texts != [again(beams=beams) for beams in (1, 2)]:
-            raise NotSeen("with its features in place of pixels it writes other captions")
+            raise NotSeenError("with its features in place of pixels it writes other captions")
 
     same(kept)
     for key in beside:

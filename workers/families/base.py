@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -56,6 +57,12 @@ class Family(ABC):
     def vision(self) -> tuple[str, ...]:
         """Paths of the modules that make image features, empty where these are not kept."""
         return self.traits.vision if self.traits else tuple(self.VISION_CHAIN)
+
+    def having(self, traits: Traits) -> "Family":
+        """Return the family with these traits."""
+        family = copy(self)
+        family.traits = traits
+        return family
 
     def load_processor(self, source: str, revision: str | None) -> Any:
         """Return the base's own processor; PIL, so that results do not depend on torchvision."""

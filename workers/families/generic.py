@@ -12,7 +12,7 @@ from workers.families import unsupported
 from workers.families.base import IMAGE_TOKENS, Base, Encoded
 from workers.families.chat import ChatFamily
 from workers.families.prompts import Prompt
-from workers.families.traits import UNTRIED, Traits
+from workers.families.traits import UNTRIED
 
 if TYPE_CHECKING:
     import torch
@@ -38,8 +38,7 @@ class GenericFamily(ChatFamily):
         "all": f"{_TEXT_ALL}|{_VISION}",
     }
 
-    def __init__(self, traits: Traits = UNTRIED) -> None:
-        self.traits: Traits = traits
+    traits = UNTRIED
 
     def check(self, base: Base) -> None:
         """Warn of what is assumed; refuse a processor without chat template or image token."""

@@ -81,8 +81,8 @@ def features_of(base: Base, images: Sequence[Encoded]) -> list[Tensor]:
         kept[torch.tensor([0, *counts]).cumsum(0)[:-1], ..., -1] = 1
     if kept.shape[0] * each != sum(counts) or kept.shape[-1] % width > 1:
         raise ValueError(
-            f"its image encoder makes {kept.shape[0] * each} features of width {kept.shape[-1]} for "
-            f"{sum(counts)} image tokens of width {width}"
+            f"its image encoder makes {kept.shape[0] * each} features of width {kept.shape[-1]}, "
+            f"and prompts have {sum(counts)} image tokens of width {width}"
         )
     return [own.clone() for own in kept.split([count // each for count in counts])]
 

@@ -16,9 +16,9 @@ from workers.encoding import collation
 from workers.families.base import IMAGE_TOKENS, Base, Encoded
 from workers.features import door
 from workers.features.decoding import DecoderPool, PixelSource
+from workers.features.door import KEY
 from workers.features.files import size_of
 from workers.features.frozen import vision_in_eval_mode
-from workers.features.door import KEY
 from workers.features.store import CPU_BYTES, Store, group_digests, image_digest
 
 LIMIT_BYTES = 2 * 1024**3
