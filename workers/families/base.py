@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from workers.families.prompts import Prompt
 from workers.families.traits import Traits
-from workers.files import own_code
 
 if TYPE_CHECKING:
     import torch
@@ -27,7 +26,7 @@ images are joined; image 1 may have more rows than image 2."""
 
 
 class Family(ABC):
-    """What differs between architectures. All methods but `load_processor` and `check` are pure."""
+    """What differs between architectures. All methods but `check` are pure."""
 
     TARGETS: Mapping[str, str]
     """Target set -> regular expression over full paths of linear layers, for `LoraConfig`.
@@ -63,15 +62,6 @@ class Family(ABC):
         family = copy(self)
         family.traits = traits
         return family
-
-    def load_processor(self, source: str, revision: str | None) -> Any:
-        """Return the base's own processor; PIL, so that results do not depend on torchvision."""
-        from transformers import AutoProcessor
-
-        with own_code.refused(source):
-            return AutoProcessor.from_pretrained(
-                source, revision=revision, backend="pil", trust_remote_code=False
-            )
 
     def check(self, base: "Base") -> None:  # noqa: B027 (most families accept all)
         """Raise ValueError, naming ``model.base``, for a base that would train wrongly.
