@@ -165,16 +165,15 @@ def _kept(base: Base, rows: Sequence[_Row], whole: _Run) -> Traits:
     images = [row.image for row in rows]
     prompts = [PromptBuilder().build(base.family, "what?", "")] * len(rows)
     if base.family.traits is None:
-        vision, beside = base.family.vision, ()
-        own = base
+        own, vision, beside = base, base.family.vision, list[str]()
     else:
         if door.door_of(base.model) is None:
             raise NotSeenError("its model has no get_image_features")
         if door.KEY not in images[0]:
             raise NotSeenError(f"its processor makes no {door.KEY}")
         vision = _modules_of(base, images)
-        beside = tuple(key for key in images[0] if key not in (door.KEY, IMAGE_TOKENS))
-        traits = Traits(vision=vision, beside=beside)
+        beside = [key for key in images[0] if key not in (door.KEY, IMAGE_TOKENS)]
+        traits = Traits(vision=vision, beside=tuple(beside))
         own = replace(base, family=base.family.having(traits))
     pixels = partial(generate, base, base.model, images, prompts, max_new_tokens=3)
     texts = [pixels(beams=beams) for beams in (1, 2)]

@@ -70,7 +70,7 @@ def features_of(base: Base, images: Sequence[Encoded]) -> list[Tensor]:
     tensors = {name: own for name, own in batch.items() if name in taken}
     made = getattr(door_of(base.model), _NAME)(**tensors, return_dict=True)
     pooled, width, token = made.pooler_output, _width(base), base.family.image_token(base)
-    counts = [int((image[IMAGE_TOKENS] == token).sum()) for image in images]
+    counts = [int(torch.sum(image[IMAGE_TOKENS] == token)) for image in images]
     if isinstance(pooled, Tensor):
         each = pooled.shape[-2] if pooled.dim() == 3 else 1
         kept = pooled.reshape(-1, 1, each, pooled.shape[-1])
@@ -84,15 +84,10 @@ def features_of(base: Base, images: Sequence[Encoded]) -> list[Tensor]:
             f"its image encoder makes {kept.shape[0] * each} features of width {kept.shape[-1]}, "
             f"and prompts have {sum(counts)} image tokens of width {width}"
         )
-    return [own.clone() for own in kept.split([count // each for count in counts])]
+    return [own.clone() for own in torch.split(kept, [count // each for count in counts])]
 
 
-def _through(
-    own: Callable[..., Any],
-    width: int,
-    *args: Any,
-    **named: Any,
-) -> Any:
+def _through(own: Callable[..., Any], width: int, *args: Any, **named: Any) -> Any:
     """Return features as what the door makes of pixels; let the door make it of all else."""
     value = named[KEY] if KEY in named else args[0]
     if not are_features(value):

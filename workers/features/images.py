@@ -314,9 +314,11 @@ def with_features(base: Base, images: Sequence[Encoded]) -> list[Encoded]:
     with vision_in_eval_mode(base):
         if base.family.traits is not None:
             read = (*base.family.traits.beside, IMAGE_TOKENS)
-            left = [{key: own for key, own in image.items() if key in read} for image in images]
-            pairs = zip(left, door.features_of(base, images), strict=True)
-            return [{**image, KEY: own} for image, own in pairs]
+            made = zip(images, door.features_of(base, images), strict=True)
+            return [
+                {**{key: image[key] for key in read if key in image}, KEY: own}
+                for image, own in made
+            ]
         batch = collation.on_device(collation.stacked(images), base.device)
         features = base.family.image_features(base, batch)
     pairs = zip(images, features, strict=True)

@@ -164,18 +164,21 @@ class _ImagePlaces:
 
     def __init__(self, own: Callable[..., Any], token: int | None) -> None:
         self._own, self._token = own, token
-        self._pair: bool | None = None
-        """Whether it returns two masks; None before the first batch."""
+        self._form: tuple[int, int] | None = None
+        """How many masks it returns, 0 for one that is in no tuple, and the axes of each; None
+        before the first batch."""
 
     def __call__(self, input_ids: Tensor | None, *args: Any, **named: Any) -> Any:
-        if self._pair is None or input_ids is None or self._token is None:
+        if self._form is None or input_ids is None or self._token is None:
             found = self._own(input_ids, *args, **named)
-            self._pair = isinstance(found, tuple)
+            several = isinstance(found, tuple)
+            self._form = len(found) if several else 0, (found[0] if several else found).dim()
             return found
-        places = (input_ids == self._token).unsqueeze(-1)
-        if self._pair:  # the second is for videos, of which there are none
-            return places, torch.zeros_like(places)
-        return places
+        count, axes = self._form
+        places = input_ids == self._token
+        places = places.unsqueeze(-1) if axes > places.dim() else places
+        # The others are for videos and sounds, of which there are none.
+        return (places, *[torch.zeros_like(places)] * (count - 1)) if count else places
 
 
 def _forward(own: Callable[..., Any], field: str, is_last: bool, *args: Any, **named: Any) -> Any:
