@@ -27,8 +27,9 @@ class ChatFamily(Family):
         if answer is not None:
             content = [{"type": "text", "text": answer}]
             turns.append({"role": "assistant", "content": content})
+        # A caption comes without thoughts before it, which some templates ask for otherwise.
         whole: str = base.processor.apply_chat_template(
-            turns, tokenize=False, add_generation_prompt=answer is None
+            turns, tokenize=False, add_generation_prompt=answer is None, enable_thinking=False
         )
         return whole
 

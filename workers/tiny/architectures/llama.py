@@ -254,17 +254,16 @@ def mllama() -> Architecture:
     }
     refused = "Prompting with images is incompatible with system messages."
     tokenizer = byte_level_tokenizer(
-        (
-            *("<|start_header_id|>", "<|end_header_id|>", "<|end_of_text|>", "<|python_tag|>"),
-            "<|image|>",
-        ),
+        ("<|start_header_id|>", "<|end_header_id|>", "<|end_of_text|>", "<|python_tag|>"),
         pad="<|finetune_right_pad_id|>",
         end="<|eot_id|>",
         begin="<|begin_of_text|>",
     )
+    words = len(tokenizer)
+    tokenizer.add_tokens(["<|image|>"], special_tokens=True)
     # The image token stands behind the vocabulary: it has an embedding, but is never predicted.
     text = layers(tokenizer, num_hidden_layers=2, cross_attention_layers=[1])
-    text["vocab_size"] = len(tokenizer) - 1
+    text["vocab_size"] = words
     text["rope_parameters"] = {"rope_type": "default", "rope_theta": 500_000.0}
     return Architecture(
         config={
@@ -277,7 +276,7 @@ def mllama() -> Architecture:
                 **{"image_size": IMAGE_SIZE, "patch_size": PATCH_SIZE, "max_num_tiles": 4},
                 "initializer_range": 0.08,
             },
-            "image_token_index": len(tokenizer) - 1,
+            "image_token_index": words,
         },
         tokenizer=tokenizer,
         images={"image_processor_type": "MllamaImageProcessor", "size": SQUARE},
