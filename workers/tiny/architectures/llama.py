@@ -288,3 +288,46 @@ def mllama() -> Architecture:
         ),
         ends=("<|eot_id|>", "<|end_of_text|>"),
     )
+
+
+def llama4() -> Architecture:
+    """Llama 4: experts in each layer, tiles of an image with marks between them."""
+    tokenizer = byte_level_tokenizer(
+        (
+            *("<|header_start|>", "<|header_end|>", "<|image_start|>", "<|image_end|>"),
+            *("<|image|>", "<|patch|>", "<|tile_x_separator|>", "<|tile_y_separator|>"),
+        ),
+        pad="<|finetune_right_pad|>",
+        end="<|eot|>",
+        begin="<|begin_of_text|>",
+    )
+    roles = {
+        role: (f"<|header_start|>{role}<|header_end|>\n\n", "<|eot|>")
+        for role in ("system", "user", "assistant")
+    }
+    return Architecture(
+        config={
+            "model_type": "llama4",
+            "text_config": layers(
+                tokenizer,
+                **{"num_hidden_layers": 2, "no_rope_layers": [1, 0], "num_local_experts": 4},
+                **{"intermediate_size_mlp": 2 * HIDDEN, "attention_chunk_size": 64},
+            ),
+            "vision_config": tower(
+                vision_output_dim=HIDDEN,
+                **{"projector_input_dim": HIDDEN, "projector_output_dim": HIDDEN},
+                intermediate_size=4 * HIDDEN,
+            ),
+            "image_token_index": tokenizer.convert_tokens_to_ids("<|patch|>"),
+            "boi_token_index": tokenizer.convert_tokens_to_ids("<|image_start|>"),
+            "eoi_token_index": tokenizer.convert_tokens_to_ids("<|image_end|>"),
+        },
+        tokenizer=tokenizer,
+        images={
+            "image_processor_type": "Llama4ImageProcessor",
+            **{"size": SQUARE, "max_patches": 4},
+        },
+        processor="Llama4Processor",
+        options={"patch_size": PATCH_SIZE},
+        template=turns("<|image|>", roles, begin="{{ bos_token }}"),
+    )
