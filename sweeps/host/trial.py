@@ -19,7 +19,9 @@ from workers.redaction import redact
 from workers.report import Prediction, Report
 
 _PASSED_THROUGH = re.compile(r"[/\\](sweeps[/\\]host|torch[/\\]nn[/\\]modules[/\\]module)\b")
-_IN_PACKAGE = re.compile(r".*[/\\](site-packages|dist-packages)[/\\]|.*[/\\](?=(sweeps|workers)[/\\])")
+_IN_PACKAGE = re.compile(
+    r".*[/\\](site-packages|dist-packages)[/\\]|.*[/\\](?=(sweeps|workers)[/\\])"
+)
 _MOST_FRAMES = 20
 
 

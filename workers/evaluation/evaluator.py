@@ -44,7 +44,7 @@ class Evaluator:
 
     @cached_property
     def new_tokens(self) -> tuple[int, int]:
-        """The most tokens of a caption, and those of the prompt that leaves so many, image included.
+        """The most tokens of a caption, and the tokens of the prompt that leaves so many.
 
         Looked at are the images with the longest prompts, as many as a batch takes.
         """

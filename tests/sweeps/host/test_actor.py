@@ -67,7 +67,7 @@ def test_a_base_without_room_for_captions_is_said_once_and_no_trial_fails(endles
     evaluate = sweep.evaluate.model_copy(update={"max_new_tokens": 40})
     sweep = sweep.model_copy(update={"evaluate": evaluate})
     actor = HostActor(replace(context, sweep=sweep), "host-0")
-    images, cut = actor.warm_up()
+    _, cut = actor.warm_up()
     assert cut.startswith("captions: at most 31 tokens instead of 40 (evaluate.max_new_tokens)")
     actor.open(0, {"train.learning_rate": 1e-3})
     assert not actor.advance(0).failed
