@@ -132,12 +132,11 @@ def shown_traceback(error: BaseException) -> str:
     shown = traceback.TracebackException.from_exception(error)
     seen: traceback.TracebackException | None = shown
     while seen is not None:
-        *passed, last = seen.stack or [None]
+        passed, last = seen.stack[:-1], seen.stack[-1:]
         frames = [frame for frame in passed if not _PASSED_THROUGH.search(frame.filename)]
         seen.stack = traceback.StackSummary.from_list(
-            (_IN_PACKAGE.sub("", frame.filename), frame.lineno, frame.name, frame.line)
-            for frame in (*frames, last)[-_MOST_FRAMES:]
-            if frame is not None
+            (_IN_PACKAGE.sub("", frame.filename), frame.lineno or 0, frame.name, frame.line)
+            for frame in [*frames, *last][-_MOST_FRAMES:]
         )
         seen = seen.__cause__ or (None if seen.__suppress_context__ else seen.__context__)
     return "".join(shown.format())
