@@ -75,6 +75,24 @@ def checkpoints(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def endless_git(tmp_path_factory, untrained_base):
+    """Folder of a GIT with 32 positions that ends no text of its own accord."""
+    from transformers import GitConfig, GitForCausalLM
+
+    folder = tmp_path_factory.mktemp("endless-git")
+    processor = make_processor()
+    config = GitConfig.from_pretrained(untrained_base, max_position_embeddings=32)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = GitForCausalLM(config)
+    with torch.no_grad():
+        model.output.bias[processor.tokenizer.sep_token_id] = -1e4
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def llava(checkpoints):
     """Folder of a tiny LLaVA: an architecture without a family of its own."""
     return checkpoints("llava")
