@@ -7,6 +7,7 @@ and losses and captions have to be the same.
 """
 
 import logging
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -27,7 +28,6 @@ from workers.families.traits import UNTRIED, Traits, place_of, places_of
 from workers.features import door
 from workers.features.images import with_features
 from workers.features.store import install_bypass
-from workers.files import cache
 from workers.models import checkpoint_files
 from workers.models.loading import load_base
 from workers.recipe import Model
@@ -84,12 +84,14 @@ def proven(base: Base, model: Model) -> Base:
 
 
 def _tried(model: Model) -> Traits:
-    root = cache.folder() / "stand-ins"
     try:
-        tiny = stand_in.make(model.base, model.revision, root)
-        if not tiny.exact:
-            raise NotSeenError(f"there is only {tiny.origin}")
-        return see(load_base(Model(base=tiny.base, dtype="float32"), "none", torch.device("cpu")))
+        with TemporaryDirectory() as folder, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the base itself the user has them already
+            tiny = stand_in.make(model.base, model.revision, Path(folder))
+            if not tiny.exact:
+                raise NotSeenError(f"there is only {tiny.origin}")
+            small = Model(base=tiny.base, dtype="float32")
+            return see(load_base(small, "none", torch.device("cpu")))
     except Exception as error:  # whatever an unknown architecture does
         log.debug("no traits of %s", model.base, exc_info=True)
         reason = f"its stand-in could not be tried: {_first_line(error)}"
@@ -201,7 +203,9 @@ def _kept(base: Base, rows: Sequence[_Row], whole: _Run) -> Traits:
             log.debug("%s is read beside features", key, exc_info=True)
         else:
             kept = [{name: one for name, one in image.items() if name != key} for image in kept]
-    return Traits(vision=vision, beside=tuple(key for key in beside if key in kept[0]))
+    layers = kept[0][door.KEY].shape[-1] // base.model.get_input_embeddings().embedding_dim
+    left = tuple(key for key in beside if key in kept[0])
+    return Traits(vision=vision, beside=left, feature_layers=layers)
 
 
 def _modules_of(base: Base, images: Sequence[Encoded]) -> tuple[str, ...]:

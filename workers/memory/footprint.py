@@ -136,11 +136,11 @@ def feature_bytes(
         return 0.0
     if data is None:
         return math.inf
-    width, element = (
-        base.towers[-1].blocks[0].width,
-        weights.element_bytes(recipe.model.dtype, gpu=gpu),
-    )
-    return data.images * row_of(recipe, base.files, data).image * width * element
+    tokens, width = row_of(recipe, base.files, data).image, base.towers[-1].blocks[0].width
+    traits = base.files.family.traits
+    layers = traits.feature_layers if traits else 1
+    element = weights.element_bytes(recipe.model.dtype, gpu=gpu)
+    return data.images * tokens * layers * width * element
 
 
 @dataclass(frozen=True, kw_only=True)
