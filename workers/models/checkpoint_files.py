@@ -8,14 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from workers import families
+from workers.families.base import Base, Family
 from workers.files import fetched, own_code
 from workers.models import builtin
-
-if TYPE_CHECKING:
-    from workers.families.base import Base
 
 PROCESSORS = ("processor_config.json", "preprocessor_config.json")
 """Files that may say how an image processor sizes images; the first that does counts."""
@@ -28,6 +26,7 @@ class CheckpointFiles:
     """A checkpoint on this machine."""
 
     model_type: str
+    family: Family
     shapes: Mapping[str, tuple[int, ...]]
     file_bytes: int
     config: Mapping[str, Any]
@@ -42,7 +41,7 @@ class CheckpointFiles:
 
     def adapter_weights(self, targets: str, rank: int) -> int:
         """Return the trained weights of LoRA: rank * (inputs + outputs) per target layer."""
-        pattern = re.compile(families.target_pattern(families.get(self.model_type), targets))
+        pattern = re.compile(families.target_pattern(self.family, targets))
         return sum(
             rank * sum(shape)
             for name, shape in self.shapes.items()
@@ -67,16 +66,17 @@ def find(base: str, revision: str | None) -> CheckpointFiles | None:
         raise ValueError(own_code.pickled(base))
     headers = [_shapes(file) for file in files]
     stored = sum(file.stat().st_size for file in files)
-    own_names = families.get(model_type).SAVED_NAMES
-    if not files or not (own_names or model_type in families.MODULES):
+    family = families.of_checkpoint(model_type, folder)
+    if not files or not (family.SAVED_NAMES or model_type in families.MODULES):
         return replace(from_config(folder), file_bytes=stored)
     shapes = {}
     for name, shape in (named for header in headers for named in header.items()):
-        for pattern, replacement in own_names.items():
+        for pattern, replacement in family.SAVED_NAMES.items():
             name = re.sub(pattern, replacement, name)
         shapes[name] = shape
     return CheckpointFiles(
         model_type=model_type,
+        family=family,
         shapes=shapes,
         file_bytes=stored,
         config=config,
@@ -125,6 +125,7 @@ def from_config(folder: Path) -> CheckpointFiles:
     shapes = {name: tuple(weight.shape) for name, weight in model.named_parameters()}
     return CheckpointFiles(
         model_type=model.config.model_type,
+        family=families.of_checkpoint(model.config.model_type, folder),
         shapes=shapes,
         file_bytes=0,
         config=model.config.to_dict(),
@@ -132,7 +133,7 @@ def from_config(folder: Path) -> CheckpointFiles:
     )
 
 
-def empty_base(folder: Path) -> "Base":
+def empty_base(folder: Path) -> Base:
     """Return the base of the config in `folder`, without weights and without its processor.
 
     It has the modules of the loaded one. Raises ValueError, naming ``model.base``, where no model
@@ -142,13 +143,12 @@ def empty_base(folder: Path) -> "Base":
 
 
 @lru_cache(maxsize=8)
-def _empty_base(folder: Path, changed: int) -> "Base":
+def _empty_base(folder: Path, changed: int) -> Base:
     """Weights alone are left empty: some models compute with their buffers while they are made."""
     import torch
     from accelerate import init_empty_weights
     from transformers import AutoModelForImageTextToText
 
-    from workers.families.base import Base
     from workers.models.loading import supported_config
     from workers.recipe import Model
 
