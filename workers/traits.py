@@ -12,6 +12,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -70,9 +72,17 @@ def of(model: Model) -> Traits:
     folder = checkpoint_files.local_folder(model.base, model.revision)
     if folder is None:
         return UNTRIED
-    if (found := known.recall(folder)) is None:
-        found = _tried(model)
-        known.remember(folder, found)
+    if (found := known.recall(folder)) is not None:
+        return found
+    try:
+        found = _try(model)
+    except Exception as error:  # whatever an unknown architecture does
+        log.debug("no traits of %s", model.base, exc_info=True)
+        reason = f"its stand-in could not be tried: {_first_line(error)}"
+        found = Traits(alone=reason, no_features=reason)
+        if isinstance(error, (OSError, MemoryError)):  # of this moment, not of the architecture
+            return found
+    known.remember(folder, found)
     return found
 
 
@@ -83,19 +93,15 @@ def proven(base: Base, model: Model) -> Base:
     return replace(base, family=base.family.having(of(model)))
 
 
-def _tried(model: Model) -> Traits:
-    try:
-        with TemporaryDirectory() as folder, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of the base itself the user has them already
-            tiny = stand_in.make(model.base, model.revision, Path(folder))
-            if not tiny.exact:
-                raise NotSeenError(f"there is only {tiny.origin}")
-            small = Model(base=tiny.base, dtype="float32")
-            return see(load_base(small, "none", torch.device("cpu")))
-    except Exception as error:  # whatever an unknown architecture does
-        log.debug("no traits of %s", model.base, exc_info=True)
-        reason = f"its stand-in could not be tried: {_first_line(error)}"
-        return Traits(alone=reason, no_features=reason)
+def _try(model: Model) -> Traits:
+    """Return what the base's stand-in shows; raises what it raises."""
+    with TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the base itself the user has them already
+        tiny = stand_in.make(model.base, model.revision, Path(folder))
+        if not tiny.exact:
+            raise NotSeenError(f"there is only {tiny.origin}")
+        small = Model(base=tiny.base, dtype="float32")
+        return see(load_base(small, "none", torch.device("cpu")))
 
 
 def see(base: Base) -> Traits:

@@ -70,7 +70,8 @@ def features_of(base: Base, images: Sequence[Encoded]) -> list[Tensor]:
     tensors = {name: own for name, own in batch.items() if name in taken}
     made = getattr(door_of(base.model), _NAME)(**tensors, return_dict=True)
     pooled, width, token = made.pooler_output, _width(base), base.family.image_token(base)
-    counts = [int(torch.sum(image[IMAGE_TOKENS] == token)) for image in images]
+    assert token is not None  # `check` refuses such a base
+    counts = [int(image[IMAGE_TOKENS].eq(token).sum()) for image in images]
     if isinstance(pooled, Tensor):
         each = pooled.shape[-2] if pooled.dim() == 3 else 1
         kept = pooled.reshape(-1, 1, each, pooled.shape[-1])
