@@ -136,7 +136,8 @@ def feature_bytes(
         return 0.0
     if data is None:
         return math.inf
-    tokens, width = row_of(recipe, base.files, data).image, base.towers[-1].blocks[0].width
+    tokens = row_of(recipe, base.files, data).image
+    width = base.towers[-1].blocks[0].width if base.towers else 0
     traits = base.files.family.traits
     layers = traits.feature_layers if traits else 1
     element = weights.element_bytes(recipe.model.dtype, gpu=gpu)
