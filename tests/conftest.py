@@ -11,7 +11,7 @@ import torch
 from PIL import EpsImagePlugin
 
 from workers.recipe import Recipe
-from workers.tiny import checkpoints as tiny_checkpoints
+from workers.tiny import architectures
 from workers.tiny.git import make_model, make_processor
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, and all that they start.
@@ -62,13 +62,13 @@ def untrained_base(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def checkpoints(tmp_path_factory):
-    """Variant of a model family -> folder of a tiny checkpoint of it, built when asked for."""
+    """Name of an architecture -> folder of a tiny checkpoint of it, built when asked for."""
     root = tmp_path_factory.mktemp("checkpoints")
 
     def folder(variant):
         made = root / variant
         if not made.exists():
-            tiny_checkpoints.build(variant, made)
+            architectures.build(variant, made)
         return made
 
     return folder

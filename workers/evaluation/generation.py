@@ -35,7 +35,7 @@ def generate(
     """
     inputs = collation.generation_inputs(base, images, prompts)
     output = model.generate(
-        **{key: _copied(own, copies) for key, own in on_device(inputs, base.device).items()},
+        **collation.repeated(on_device(inputs, base.device), copies),
         num_beams=beams,
         max_new_tokens=max_new_tokens,
         do_sample=False,
@@ -103,8 +103,3 @@ def texts(
         while following in written:
             yield written.pop(following)
             following += 1
-
-
-def _copied(tensor: torch.Tensor, copies: int) -> torch.Tensor:
-    """Return the tensor so many times over, along its first axis."""
-    return tensor if copies == 1 else tensor.repeat(copies, *[1] * (tensor.dim() - 1))
