@@ -3,11 +3,13 @@
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from workers.families.prompts import Prompt
+from workers.families.traits import Traits
 
 if TYPE_CHECKING:
     import torch
@@ -38,16 +40,30 @@ class Family(ABC):
     VISION_CHAIN: Mapping[str, str] = {}
     """Path of each module between pixels and the language model -> the field of its output that
     holds the tensor, empty where the output is the tensor. The language model reads the output of
-    the last one; while nothing trains up to it, that output can be kept. Empty if unknown."""
+    the last one; while nothing trains up to it, that output can be kept. Empty where `traits` say
+    which modules these are."""
     IMAGES_IN_ROWS: bool = True
     """Whether each tensor in the image encoder has one row per image, or equally many for each: an
     image encoder whose layers see all patches in one row cannot be trained in a pack."""
     GRID: str | None = None
     """Key of a tensor that says how large each image is. Beside kept features it stays on the CPU,
     where models read it."""
+    traits: Traits | None = None
+    """Found out about an architecture for which no constant states them."""
     SAVED_NAMES: Mapping[str, str] = {}
     """Regular expression -> replacement, which make the names of weights in a checkpoint's files
     those of the loaded model, where transformers still saves older ones."""
+
+    @property
+    def vision(self) -> tuple[str, ...]:
+        """Paths of the modules that make image features, empty where these are not kept."""
+        return self.traits.vision if self.traits else tuple(self.VISION_CHAIN)
+
+    def having(self, traits: Traits) -> "Family":
+        """Return the family with these traits."""
+        family = copy(self)
+        family.traits = traits
+        return family
 
     def check(self, base: "Base") -> None:  # noqa: B027 (most families accept all)
         """Raise ValueError, naming ``model.base``, for a base that would train wrongly.
@@ -75,6 +91,10 @@ class Family(ABC):
         """Return all tokens that announce an image, which a text of the user's must not have."""
         token = self.image_token(base)
         return frozenset() if token is None else frozenset({token})
+
+    def image_places(self, base: "Base", image: Encoded) -> int:
+        """Return how many image tokens the image has in its prompt, one for each feature."""
+        raise NotImplementedError
 
     @abstractmethod
     def prompt_tokens(self, base: "Base", image: Encoded, prompt: Prompt) -> list[int]:

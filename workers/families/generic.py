@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from workers.families import unsupported
 from workers.families.base import IMAGE_TEXT, Base, Batch, Encoded, Family
 from workers.families.prompts import Prompt
+from workers.families.traits import UNTRIED, Traits
 
 if TYPE_CHECKING:
     import torch
@@ -57,6 +58,7 @@ class GenericFamily(Family):
     }
     PROMPTS: Mapping[str, str] = {"captioning": "Describe this image.", "vqa": "{question}"}
     SYSTEM_PROMPT: bool = True
+    traits: Traits | None = UNTRIED
     IMAGES_IN_ROWS: bool = False
     GRID = "image_grid_thw"
     SAVED_NAMES: Mapping[str, str] = {
@@ -118,14 +120,21 @@ class GenericFamily(Family):
         tensors[IMAGE_TEXT] = torch.tensor(list(written.encode()), dtype=torch.uint8)
         return tensors
 
+    def image_places(self, base: Base, image: Encoded) -> int:
+        """Return how often the image's text has the image token."""
+        token = base.processor.tokenizer.convert_ids_to_tokens(self.image_token(base))
+        return _text_of(image).count(token)
+
     def prompt_tokens(self, base: Base, image: Encoded, prompt: Prompt) -> list[int]:
         """Return the rendered conversation with the image's text in place of the placeholder."""
         before, after = self._around_image(base, prompt)
-        text = f"{before}{bytes(image[IMAGE_TEXT].tolist()).decode()}{after}"
+        text = f"{before}{_text_of(image)}{after}"
         begin = base.processor.tokenizer.bos_token
         # As `apply_chat_template` does: some templates write down how a text begins.
         begun = begin is not None and text.startswith(begin)
-        tokens: list[int] = base.processor.tokenizer(text, add_special_tokens=not begun)["input_ids"]
+        tokens: list[int] = base.processor.tokenizer(text, add_special_tokens=not begun)[
+            "input_ids"
+        ]
         return tokens
 
     def target_tokens(self, base: Base, prompt: Prompt, target: str) -> list[int]:
@@ -230,6 +239,10 @@ class GenericFamily(Family):
         return str(own)
 
 
+def _text_of(image: Encoded) -> str:
+    return bytes(image[IMAGE_TEXT].tolist()).decode()
+
+
 class _Reader:
     """A tokenizer that remembers the text it was given last."""
 
@@ -258,6 +271,7 @@ class Gemma4Family(GenericFamily):
 class QwenFamily(GenericFamily):
     """Qwen2-VL and Qwen2.5-VL, of which it is known which module makes the features of an image."""
 
+    traits = None
     VISION_CHAIN: Mapping[str, str] = {"model.visual": "pooler_output"}
     SAVED_NAMES: Mapping[str, str] = {
         r"^model\.(embed_tokens|layers|norm)\.": r"model.language_model.\1.",

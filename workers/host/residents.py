@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
+from workers import traits
 from workers.evaluation.evaluator import Evaluator
 from workers.evaluation.scoring import Scoring
 from workers.families.base import Base
@@ -193,6 +194,7 @@ class Residents:
         group = group_of(recipe)
         if group not in self._groups:
             base = self.device_memory.attempt(lambda: load_base(*group, self._device))
+            base = traits.proven(base, recipe.model)
             sequential = SequentialTrainer(base, self.device_memory)
             self._groups[group] = _SlotGroup(
                 sequential=sequential, store=Store.of(base, self._features, self._beside)

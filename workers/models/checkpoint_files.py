@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from workers import families
+from workers.families.base import Family
 from workers.files import fetched, own_code
 from workers.models import builtin
 
@@ -22,6 +23,7 @@ class CheckpointFiles:
     """A checkpoint on this machine."""
 
     model_type: str
+    family: Family
     shapes: Mapping[str, tuple[int, ...]]
     file_bytes: int
     config: Mapping[str, Any]
@@ -36,7 +38,7 @@ class CheckpointFiles:
 
     def adapter_weights(self, targets: str, rank: int) -> int:
         """Return the trained weights of LoRA: rank * (inputs + outputs) per target layer."""
-        pattern = re.compile(families.target_pattern(families.get(self.model_type), targets))
+        pattern = re.compile(families.target_pattern(self.family, targets))
         return sum(
             rank * sum(shape)
             for name, shape in self.shapes.items()
@@ -56,14 +58,15 @@ def find(base: str, revision: str | None) -> CheckpointFiles | None:
     if not files and any(folder.glob("pytorch_model*.bin")):
         raise ValueError(own_code.pickled(base))
     config = json.loads((folder / "config.json").read_text())
-    shapes = {}
+    shapes, family = {}, families.of_checkpoint(config["model_type"], folder)
     for file in files:
         for name, shape in _shapes(file):
-            for pattern, replacement in families.get(config["model_type"]).SAVED_NAMES.items():
+            for pattern, replacement in family.SAVED_NAMES.items():
                 name = re.sub(pattern, replacement, name)
             shapes[name] = shape
     return CheckpointFiles(
         model_type=config["model_type"],
+        family=family,
         shapes=shapes,
         file_bytes=sum(file.stat().st_size for file in files),
         config=config,
@@ -88,6 +91,7 @@ def from_config(folder: Path) -> CheckpointFiles:
     shapes = {name: tuple(weight.shape) for name, weight in model.named_parameters()}
     return CheckpointFiles(
         model_type=config.model_type,
+        family=families.of_checkpoint(config.model_type, folder),
         shapes=shapes,
         file_bytes=0,
         config=config.to_dict(),

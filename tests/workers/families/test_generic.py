@@ -108,8 +108,8 @@ def test_what_is_learned_is_the_answer_and_the_end_of_its_turn(base, images):
 
 def test_a_prompt_that_spells_the_image_token_is_refused(llava_base, pictures):
     image = llava_base.family.encode(llava_base, pictures[0])
-    prompt = Prompt(system=None, text="What is <|image_pad|>?")
-    with pytest.raises(ValueError, match=r"prompt\.text: .* '<\|image_pad\|>' once"):
+    prompt = Prompt(system=None, text="What is <image>?")
+    with pytest.raises(ValueError, match=r"prompt\.text: .* '<image>' once"):
         llava_base.family.prompt_tokens(llava_base, image, prompt)
 
 
@@ -135,10 +135,10 @@ def test_a_processor_without_chat_template_is_refused(llava_base):
 
 
 def test_a_processor_that_changes_the_prompt_is_refused(llava_base, pictures, monkeypatch):
-    def shout(processor, images, text, **named):
-        return processor.tokenizer([text[0].upper()])
+    def whisper(processor, images, text, **named):
+        return processor.tokenizer([text[0].lower()])
 
-    monkeypatch.setattr(type(llava_base.processor), "__call__", shout)
+    monkeypatch.setattr(type(llava_base.processor), "__call__", whisper)
     with pytest.raises(ValueError, match=r"model\.base: its processor must replace the image"):
         llava_base.family.encode(llava_base, pictures[0])
 
