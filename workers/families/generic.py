@@ -268,15 +268,20 @@ class Gemma4Family(GenericFamily):
     }
 
 
-class QwenFamily(GenericFamily):
-    """Qwen2-VL and Qwen2.5-VL, of which it is known which module makes the features of an image."""
+class Qwen2Family(GenericFamily):
+    """Qwen2-VL, of which transformers still saves older names."""
 
-    traits = None
-    VISION_CHAIN: Mapping[str, str] = {"model.visual": "pooler_output"}
     SAVED_NAMES: Mapping[str, str] = {
         r"^model\.(embed_tokens|layers|norm)\.": r"model.language_model.\1.",
         r"^visual\.": "model.visual.",
     }
+
+
+class Qwen25Family(Qwen2Family):
+    """Qwen2.5-VL, of which it is known which module makes the features of an image."""
+
+    traits = None
+    VISION_CHAIN: Mapping[str, str] = {"model.visual": "pooler_output"}
 
     def image_features(self, base: Base, images: Encoded) -> "Sequence[torch.Tensor]":
         """Return the merged patches of each image, (patches, 1, width)."""
@@ -286,7 +291,8 @@ class QwenFamily(GenericFamily):
 
 FAMILY = GenericFamily()
 KNOWN: Mapping[str, Family] = {
-    **dict.fromkeys(("qwen2_vl", "qwen2_5_vl"), QwenFamily()),
+    "qwen2_vl": Qwen2Family(),
+    "qwen2_5_vl": Qwen25Family(),
     **dict.fromkeys(("gemma4", "gemma4_unified"), Gemma4Family()),
 }
-"""Value of `model_type` -> its family, where more is known than of the others."""
+"""Value of `model_type` -> its family, where something is known of it that is not seen."""
