@@ -159,6 +159,18 @@ class Base:
         return tuple(path for path, module in modules if isinstance(module, Linear))
 
     @cached_property
+    def tied_modules(self) -> tuple[str, ...]:
+        """Paths of the heads and embeddings that share one weight. First read it as the others."""
+        from torch.nn import Embedding, Linear
+
+        owners: dict[int, list[Any]] = {}
+        for path, module in self.model.named_modules():
+            if isinstance(module, (Embedding, Linear)):
+                owners.setdefault(id(module.weight), []).append((path, type(module)))
+        shared = [own for own in owners.values() if len({kind for _, kind in own}) > 1]
+        return tuple(path for own in shared for path, _ in own)
+
+    @cached_property
     def positions(self) -> int:
         """Most tokens of one sequence: the model's positions or the tokenizer's own limit."""
         text = self.model.config.get_text_config()

@@ -15,7 +15,7 @@ def vision_is_frozen(adapter: Adapter, base: "Base") -> bool:
 
     False where it is not known which modules these are.
     """
-    from workers.models.adapters import adapted_layers  # torch, without which `leaves_vision` does
+    from workers.models.targets import adapted_layers
 
     return leaves_vision(adapter, base.family, adapted_layers(adapter, base))
 

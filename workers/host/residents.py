@@ -18,8 +18,8 @@ from workers.memory import errors
 from workers.memory.device import DeviceMemory, Group, group_of
 from workers.memory.fit import Device
 from workers.memory.layers import DataExtent
-from workers.models.adapters import adapted_layers
 from workers.models.loading import load_base
+from workers.models.targets import adapted_layers
 from workers.packing.eligible import why_not_packed
 from workers.packing.model import Precision, precision_of
 from workers.packing.pack import Pack
