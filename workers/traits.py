@@ -113,13 +113,14 @@ def see(base: Base) -> Traits:
         in_rows = _rows_are_independent(base, rows, others, whole)
     except Exception as error:
         log.debug("rows of %s", base.model.config.model_type, exc_info=True)
-        reason = f"rows of a batch were not seen to be independent: {_first_line(error)}"
+        reason = f"the rows of its batches were not seen to be independent: {_first_line(error)}"
         return Traits(alone=reason, no_features=reason)
     try:
         features = _kept(base, rows, whole)
     except Exception as error:
         log.debug("features of %s", base.model.config.model_type, exc_info=True)
-        features = Traits(no_features=_first_line(error))
+        reason = f"features were not seen to stand for pixels: {_first_line(error)}"
+        features = Traits(no_features=reason)
     return replace(features, in_rows=in_rows)
 
 
@@ -172,17 +173,14 @@ def _kept(base: Base, rows: Sequence[_Row], whole: _Run) -> Traits:
     """Return the traits of the image encoder; raise where its output cannot stand for pixels."""
     images = [row.image for row in rows]
     prompts = [PromptBuilder().build(base.family, "what?", "")] * len(rows)
-    if base.family.traits is None:
-        own, vision, beside = base, base.family.vision, list[str]()
-    else:
-        if door.door_of(base.model) is None:
-            raise NotSeenError("its model has no get_image_features")
-        if door.KEY not in images[0]:
-            raise NotSeenError(f"its processor makes no {door.KEY}")
-        vision = _modules_of(base, images)
-        beside = [key for key in images[0] if key not in (door.KEY, IMAGE_TEXT)]
-        traits = Traits(vision=vision, beside=tuple(beside))
-        own = replace(base, family=base.family.having(traits))
+    beside = [key for key in images[0] if key not in (door.KEY, IMAGE_TEXT)]
+    if not base.family.VISION_CHAIN and door.door_of(base.model) is None:
+        raise NotSeenError("its model has no get_image_features")
+    if door.KEY not in images[0]:
+        raise NotSeenError(f"its processor makes no {door.KEY}")
+    vision = tuple(base.family.VISION_CHAIN) or _modules_of(base, images)
+    traits = Traits(vision=vision, beside=tuple(beside))
+    own = replace(base, family=base.family.having(traits)) if base.family.traits else base
     pixels = partial(generate, base, base.model, images, prompts, max_new_tokens=3)
     texts = [pixels(beams=beams) for beams in (1, 2)]
     install_bypass(own)

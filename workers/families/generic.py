@@ -289,10 +289,26 @@ class Qwen25Family(Qwen2Family):
         return [patches.unsqueeze(1) for patches in merged]
 
 
+class MllamaFamily(GenericFamily):
+    """Llama 3.2 Vision, whose language model reads the patches of all tiles by cross-attention."""
+
+    VISION_CHAIN: Mapping[str, str] = {
+        "model.vision_model": "last_hidden_state",
+        "model.multi_modal_projector": "",
+    }
+
+    def image_features(self, base: Base, images: Encoded) -> "Sequence[torch.Tensor]":
+        """Return the patches of all tiles of each image, (1, patches, width)."""
+        inner = base.model.model
+        made = inner.multi_modal_projector(inner.vision_model(**images).last_hidden_state)
+        return list(made.flatten(1, -2).split(1))
+
+
 FAMILY = GenericFamily()
 KNOWN: Mapping[str, Family] = {
     "qwen2_vl": Qwen2Family(),
     "qwen2_5_vl": Qwen25Family(),
+    "mllama": MllamaFamily(),
     **dict.fromkeys(("gemma4", "gemma4_unified"), Gemma4Family()),
 }
 """Value of `model_type` -> its family, where something is known of it that is not seen."""
