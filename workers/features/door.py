@@ -88,9 +88,8 @@ def features_of(base: Base, images: Sequence[Encoded]) -> list[Tensor]:
             f"and prompts have {sum(counts)} image tokens of width {width}"
         )
     parts = torch.split(kept, [count // each for count in counts])
-    if collation.axis_of(images[0], KEY):
-        parts = [part.movedim(0, -1) for part in parts]
-    return [part.clone() for part in parts]
+    side_by_side = collation.axis_of(images[0], KEY) == -1
+    return [(part.movedim(0, -1) if side_by_side else part).clone() for part in parts]
 
 
 def _through(
