@@ -31,8 +31,9 @@ class Model(Section):
     as ``tiny:shapes``."""
     revision: str | None = None
     """Commit of the hub repository; null takes the newest."""
-    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Precision of the frozen base; auto is bfloat16 on a GPU and float32 on a CPU."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Precision of the frozen base; auto is bfloat16 on a GPU, float16 on one without bfloat16, and
+    float32 on a CPU."""
 
 
 class Split(Section):
@@ -126,6 +127,13 @@ class Train(Section):
     accumulate: Count = 1
     """Forward passes per optimizer step."""
     learning_rate: Annotated[float, Field(gt=0.0)] = 5e-5
+    vision_learning_rate: Annotated[float, Field(gt=0.0)] | None = None
+    """That of adapters in the image encoder, with the same warm-up and decay; null is
+    `learning_rate`. What belongs to which part: `workers.models.parts`."""
+    projector_learning_rate: Annotated[float, Field(gt=0.0)] | None = None
+    """The same between image encoder and language model."""
+    lora_plus_ratio: Annotated[float, Field(gt=0.0)] = 1.0
+    """Learning rate of B by that of A (LoRA+, Hayou et al. 2024)."""
     warmup: Fraction = 0.05
     """Share of all optimizer steps during which the learning rate rises from 0."""
     warmup_steps: Annotated[int, Field(ge=0)] | None = None

@@ -206,13 +206,18 @@ class AdaptedBase:
 
     def parameters(self, name: str) -> list[torch.nn.Parameter]:
         """Return the adapter's trained weights in the model's order."""
+        return list(self.named_parameters(name).values())
+
+    def named_parameters(self, name: str) -> dict[str, torch.nn.Parameter]:
+        """Return the same by their paths."""
         marker = f".{name}."
-        adapter = [
-            parameter
+        adapter = {
+            path: parameter
             for path, parameter in self._attached(name).named_parameters()
             if marker in path and ("lora_" in path or "modules_to_save." in path)
-        ]
-        return [*adapter, *self._biases.of(name).values()]
+        }
+        biases = {f"{path}.bias": bias for path, bias in self._biases.of(name).items()}
+        return adapter | biases
 
     def detach(self, name: str) -> None:
         """Remove an adapter; with the last one the peft wrapper goes too."""

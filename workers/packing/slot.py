@@ -86,14 +86,10 @@ class PackedSlot:
         """Write all that `restore` needs; complete only when this returns.
 
         The moments are written as those of A and B of each layer, in their order and of their true
-        rank: the state of torch's AdamW for a slot that trains alone.
+        rank: as `AdapterOptimizer.state` has them for a slot that trains alone.
         """
         self.export(folder)
-        train, number = self.recipe.train, 2 * len(self.fresh.layers)
-        one = torch.optim.AdamW(
-            [torch.zeros(1)], lr=train.learning_rate, weight_decay=train.weight_decay
-        )
-        group = {**one.state_dict()["param_groups"][0], "params": list(range(number))}
+        number = 2 * len(self.fresh.layers)
         state: dict[int, dict[str, torch.Tensor]] = {}
         if self.steps:
             state = {index: {"step": torch.tensor(float(self.steps))} for index in range(number)}
@@ -101,7 +97,7 @@ class PackedSlot:
                 pairs = self._matrices(moment).values()
                 for index, matrix in enumerate(matrix for pair in pairs for matrix in pair):
                     state[index][moment] = matrix.clone()
-        optimizer = {"state": state, "param_groups": [group]}
+        optimizer = {"state": state}
         snapshot = {"optimizer": optimizer, "random": None, "device_random": None}
         write_snapshot(folder, snapshot, self.rung, self.unhealthy_rungs, self.recipe)
 

@@ -28,12 +28,12 @@ from workers.slots.slot import Slot
 from workers.training.loop import (
     Examples,
     NonFiniteLossError,
-    OptimizerError,
     not_finite,
     steps_between_reads,
     steps_per_epoch,
     train_epoch,
 )
+from workers.training.optimizer import OptimizerError
 
 
 class _OpenEpoch:
@@ -181,7 +181,7 @@ class SequentialTrainer:
             limits.fitted()
             self._memory.trained([slot.name], turn.rows, memory())
             return None
-        slot.optimizer.zero_grad(set_to_none=True)
+        slot.optimizer.forget_gradient()
         if not limits.retreat(1, turn.rows):
             return failure
         turn.rows = min(turn.rows, limits.rows or turn.rows)
