@@ -49,6 +49,7 @@ class Epoch:
         self._tokens = 0
         self._place = 0
         """Examples of this epoch before the rest of the window."""
+        self._taken_before = slot.steps_taken
         self.step = -1
         """Optimizer step of this epoch, from 0."""
         self._losses: list[float] = []
@@ -69,6 +70,11 @@ class Epoch:
     def steps(self) -> int:
         """Optimizer steps taken."""
         return len(self._losses) - bool(self._window)
+
+    @property
+    def overflowed(self) -> bool:
+        """Whether every step was left out; to read it may wait for the device."""
+        return self.slot.steps_taken == self._taken_before
 
     def rewind(self) -> None:
         """Take back what was taken since the last optimizer step: its gradient is lost."""

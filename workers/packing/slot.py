@@ -53,8 +53,10 @@ class PackedSlot:
     """Its layers, scale and config; its matrices are those before training."""
     arena: Arena
     """Its weights, gradients and moments, by its name."""
+    loss_scale: torch.Tensor | None = None
+    """See `workers.packing.loss_scales`; None where the base is not float16."""
     steps: int = 0
-    """Optimizer steps that its moments have seen."""
+    """Optimizer steps, those that were left out because a gradient overflowed included."""
     rung: int = 0
     """Epochs done: with the seed, the data cursor and the state of dropout."""
     unhealthy_rungs: int = 0
@@ -63,6 +65,11 @@ class PackedSlot:
     def weights(self) -> list[torch.Tensor]:
         """Return views of A and B of each layer, of their true rank."""
         return [matrix for pair in self._matrices("values").values() for matrix in pair]
+
+    @property
+    def steps_taken(self) -> int:
+        """Optimizer steps that its moments have seen; to read it may wait for the device."""
+        return self.steps - (0 if self.loss_scale is None else int(self.loss_scale[2]))
 
     def forget_gradient(self) -> None:
         """Set the gradient to zero."""
@@ -91,13 +98,15 @@ class PackedSlot:
         self.export(folder)
         number = 2 * len(self.fresh.layers)
         state: dict[int, dict[str, torch.Tensor]] = {}
-        if self.steps:
-            state = {index: {"step": torch.tensor(float(self.steps))} for index in range(number)}
+        if steps := self.steps_taken:
+            state = {index: {"step": torch.tensor(float(steps))} for index in range(number)}
             for moment in _MOMENTS:
                 pairs = self._matrices(moment).values()
                 for index, matrix in enumerate(matrix for pair in pairs for matrix in pair):
                     state[index][moment] = matrix.clone()
-        optimizer = {"state": state}
+        optimizer: dict[str, Any] = {"state": state}
+        if self.loss_scale is not None:
+            optimizer["scale"], optimizer["clean_steps"], _ = self.loss_scale.tolist()
         snapshot = {"optimizer": optimizer, "random": None, "device_random": None}
         write_snapshot(folder, snapshot, self.rung, self.unhealthy_rungs, self.recipe)
 
@@ -109,7 +118,11 @@ class PackedSlot:
         snapshot, cursor = read_snapshot(folder)
         self.load_adapter(folder, cursor["rung"])
         self.unhealthy_rungs = cursor["ailing"]
-        saved = snapshot["optimizer"]["state"]
+        optimizer = snapshot["optimizer"]
+        saved = optimizer["state"]
+        if self.loss_scale is not None and "scale" in optimizer:
+            scale = optimizer["scale"], optimizer["clean_steps"], 0.0
+            self.loss_scale.copy_(torch.tensor(scale))
         if not saved:
             return
         self.steps = int(saved[0]["step"])

@@ -29,6 +29,7 @@ from workers.training.loop import (
     Examples,
     NonFiniteLossError,
     not_finite,
+    overflow,
     steps_between_reads,
     steps_per_epoch,
     train_epoch,
@@ -47,6 +48,7 @@ class _OpenEpoch:
         self.unread: list[torch.Tensor] = []
         """Those of the last steps, on the device."""
         self._per_epoch = steps_per_epoch(len(examples.pairs), slot.recipe.train)
+        self._taken_before = slot.optimizer.steps
         self.resume()
 
     @property
@@ -70,7 +72,8 @@ class _OpenEpoch:
     def read(self) -> None:
         """Read the losses that are not read yet, which waits for the device.
 
-        Raises `NonFiniteLossError` for the first one that is not finite.
+        Raises `NonFiniteLossError` for the first one that is not finite, and for an epoch in which
+        every gradient has overflowed.
         """
         losses: list[float] = torch.stack(self.unread).tolist() if self.unread else []
         self.unread.clear()
@@ -80,6 +83,8 @@ class _OpenEpoch:
                 step = slot.rung * self._per_epoch + len(self._losses)
                 raise not_finite(loss, step, slot.rung, slot.recipe.train)
             self._losses.append(loss)
+        if self.over and self.slot.optimizer.steps == self._taken_before:
+            raise overflow(self.slot.rung)
 
     def trained(self, error: Exception | None = None) -> TrainedEpoch:
         """Return the slot with the outcome of its epoch."""

@@ -48,6 +48,15 @@ def not_finite(loss: float, step: int, epoch: int, train: Train) -> NonFiniteLos
     )
 
 
+def overflow(epoch: int) -> NonFiniteLossError:
+    """Return the error for an epoch (from 0) in which every gradient has overflowed."""
+    return NonFiniteLossError(
+        f"no step of epoch {epoch + 1} could be taken: its gradients overflow float16; set "
+        "model.dtype to bfloat16 or float32",
+        math.nan,
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Examples:
     """Image-text pairs of one split; an image with three captions makes three examples."""

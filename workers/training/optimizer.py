@@ -7,6 +7,7 @@ out a step whose gradient has overflowed, and the host does not wait to know.
 
 import re
 from collections.abc import Mapping
+from itertools import chain
 from typing import Any
 
 import torch
@@ -68,6 +69,11 @@ class AdapterOptimizer:
         counts = [int(own["step"]) for own in self._adamw.state.values()]
         return max(counts, default=0)
 
+    @property
+    def _places(self) -> list[int]:
+        """Places of the weights in the order of torch's optimizer."""
+        return [*chain(*self._groups.values())]
+
     def set_learning_rate(self, rate: float) -> None:
         """Set the scheduled learning rate of the next step."""
         for factor, group in zip(self._groups, self._adamw.param_groups, strict=True):
@@ -99,7 +105,7 @@ class AdapterOptimizer:
     def state(self) -> dict[str, Any]:
         """Return what a snapshot keeps, with the weights' states by their places."""
         saved = self._adamw.state_dict()["state"]
-        places = [place for own in self._groups.values() for place in own]
+        places = self._places
         state: dict[str, Any] = {"state": {places[index]: own for index, own in saved.items()}}
         if self._scaler.is_enabled():
             own = self._scaler.state_dict()
@@ -111,12 +117,9 @@ class AdapterOptimizer:
 
         Rates and weight decay stay.
         """
-        own, places = self._adamw.state_dict(), sum(self._groups.values(), [])
-        own["state"] = {
-            index: saved["state"][place]
-            for index, place in enumerate(places)
-            if place in saved["state"]
-        }
+        own, states = self._adamw.state_dict(), saved["state"]
+        places = enumerate(self._places)
+        own["state"] = {index: states[place] for index, place in places if place in states}
         self._adamw.load_state_dict(own)
         if self._scaler.is_enabled() and "scale" in saved:
             scale = {"scale": saved["scale"], "_growth_tracker": saved["clean_steps"]}
