@@ -34,6 +34,13 @@ class Model(Section):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Precision of the frozen base; auto is bfloat16 on a GPU, float16 on one without bfloat16, and
     float32 on a CPU."""
+    attn_implementation: (
+        Literal["eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention"] | None
+    ) = None
+    """Kernel of the attention, as transformers calls it; null is transformers' choice."""
+    unquantized_modules: Annotated[tuple[str, ...], Field(strict=False)] | None = None
+    """Modules that a quantization leaves alone, as `workers.quantizations.unquantized` reads the
+    names; null is those that the checkpoint's config names. The head is left alone in any case."""
 
 
 class Split(Section):
