@@ -162,6 +162,7 @@ class Train(Section):
 
 _COCO_METRICS = ("bleu", "meteor", "rouge_l", "cider")
 _REWRITING = ("pissa", "olora", "loftq", "corda", "lora_ga")
+_INITS = "default, gaussian, orthogonal or mica"
 
 
 class Adapter(Section):
@@ -170,9 +171,10 @@ class Adapter(Section):
     variant: Literal["lora", "rslora", "dora"] = "lora"
     """rslora scales by alpha / sqrt(rank) (Kalajdzievski 2023); dora learns the length of each
     column of W besides (Liu et al. 2024)."""
-    init: Literal["default", "gaussian", "orthogonal"] = "default"
+    init: Literal["default", "gaussian", "orthogonal", "mica"] = "default"
     """First weights of A and B, as peft calls them; B A is 0 in each, up to rounding. orthogonal
-    has no zeros in B and needs an even rank."""
+    has no zeros in B and needs an even rank. mica (arXiv 2604.01694) takes for B the directions in
+    which W does least, and trains A alone."""
     rank: Count = 16
     alpha: Annotated[float, Field(gt=0.0)] = 32.0
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.05
@@ -191,11 +193,14 @@ class Adapter(Section):
     @field_validator("init", mode="before")
     @classmethod
     def _leaves_the_base_alone(cls, value: Any) -> Any:
-        if value in _REWRITING:
+        if str(value).startswith(_REWRITING):
             raise ValueError(
-                "default, gaussian or orthogonal: "
-                f"{value} rewrites the weights of the base, which trials share"
+                f"{_INITS}: {value} rewrites the weights of the base, which trials share"
             )
+        if value == "eva":
+            raise ValueError(f"{_INITS}: eva reads the data before a trial has its first weights")
+        if value is False:
+            raise ValueError(f"{_INITS}: random weights in both A and B change what the base says")
         return value
 
 

@@ -42,7 +42,9 @@ class Resident:
         """Load the base of `recipe`; raises ValueError for one that cannot be loaded."""
         device = torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
         self._recipe = recipe
-        self._adapted = AdaptedBase(load_base(of_any_machine(recipe.model), recipe.quantization, device))
+        self._adapted = AdaptedBase(
+            load_base(of_any_machine(recipe.model), recipe.quantization, device)
+        )
         self._active: str | None = None
 
     @property

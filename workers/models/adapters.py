@@ -29,6 +29,10 @@ def lora_config(adapter: Adapter, base: Base) -> LoraConfig:
     layers = adapted_layers(adapter, base)
     for path in adapter.trained_modules:
         _check_trained_module(path, layers, base)
+    if adapter.init == "mica":
+        _check_narrow(adapter.rank, layers, base)
+    if base.model.dtype == torch.float16:
+        _refuse_float16(adapter)
     # Without a task type peft wraps with plain PeftModel, whose forward takes any keyword.
     return LoraConfig(
         r=adapter.rank,
@@ -65,6 +69,28 @@ def linear_layer(base: Base, path: str) -> Any:
     """Return the base's own linear layer at `path`, also while peft has wrapped an adapter in."""
     module = base.model.get_submodule(path)
     return module.get_base_layer() if isinstance(module, BaseTunerLayer) else module
+
+
+def _check_narrow(rank: int, layers: Sequence[str], base: Base) -> None:
+    """Refuse a rank above the width of a layer: it has no more directions."""
+    linears = {path: linear_layer(base, path) for path in layers}
+    widths = {path: min(own.in_features, own.out_features) for path, own in linears.items()}
+    path = min(widths, key=widths.__getitem__)
+    if rank > widths[path]:
+        raise ValueError(
+            f"adapter.rank must be at most {widths[path]} with init mica, the width of {path!r}, "
+            f"got {rank}"
+        )
+
+
+def _refuse_float16(adapter: Adapter) -> None:
+    """Refuse weights that are trained in the base's own type: AdamW's steps round to 0 in it."""
+    fields = {"bias": adapter.bias != "none", "trained_modules": bool(adapter.trained_modules)}
+    for field in (name for name, used in fields.items() if used):
+        raise ValueError(
+            f"adapter.{field} must be left out on a float16 base, in which such weights cannot be "
+            "trained; set model.dtype to bfloat16 or float32"
+        )
 
 
 def _check_trained_module(path: str, layers: Sequence[str], base: Base) -> None:

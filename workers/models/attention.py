@@ -25,7 +25,7 @@ _SUPPORTS: Mapping[str, str] = {
 
 def check_device(implementation: str | None, *, gpu: bool) -> None:
     """Raise ValueError, naming ``model.attn_implementation``, for a kernel that wants a GPU."""
-    if implementation in _GPU_ONLY and not gpu:
+    if implementation is not None and implementation in _GPU_ONLY and not gpu:
         raise _refused(implementation, "it needs a GPU, and there is none; set null or sdpa")
 
 
@@ -45,7 +45,7 @@ def check_architecture(implementation: str | None, config: Any) -> None:
 
     `config` is that of transformers. Takes a second or two: the model is made without its weights.
     """
-    if implementation not in _SUPPORTS:
+    if implementation is None or implementation not in _SUPPORTS:
         return
     from accelerate import init_empty_weights
     from transformers import AutoModelForImageTextToText, PreTrainedModel

@@ -19,7 +19,7 @@ from torch.optim.adamw import adamw
 from workers.encoding.collation import to_device
 from workers.packing.arena import Key, PackLayout
 from workers.packing.loss_scales import LossScales
-from workers.recipe import Train
+from workers.recipe import Recipe
 from workers.training.optimizer import rate_factors
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
@@ -47,20 +47,25 @@ class RateSpan:
 
     end: int
     factors: tuple[float, ...]
-    """Of the scheduled learning rate, one for each row."""
+    """Of the scheduled learning rate, one for each row; 0 where the row is not trained."""
 
 
-def rate_spans(layout: PackLayout, trains: Sequence[Train]) -> list[RateSpan]:
+def rate_spans(layout: PackLayout, recipes: Sequence[Recipe]) -> list[RateSpan]:
     """Return the spans of columns in which no row has two learning rates.
 
-    `trains` are those of the rows. A row without a layer has zeros there, which stay zeros.
+    `recipes` are those of the rows. A row without a layer has zeros there, which stay zeros.
     """
     spans: list[RateSpan] = []
     end = 0
     for which in (0, 1):
         for layer in layout.layers:
             end += layout.rank * (layer.outputs if which else layer.inputs)
-            factors = tuple(rate_factors(layer.path, train)[which] for train in trains)
+            factors = tuple(
+                0.0
+                if which and recipe.adapter.init == "mica"
+                else rate_factors(layer.path, recipe.train)[which]
+                for recipe in recipes
+            )
             if spans and spans[-1].factors == factors:
                 spans.pop()
             spans.append(RateSpan(end, factors))
@@ -83,12 +88,24 @@ def step_rows(
     gradients = rows["gradients"]
     spans = spans or [RateSpan(gradients.shape[1], (1.0,) * len(steps))]
     stepping = to_device(torch.tensor([[step is not None] for step in steps]), gradients.device)
+    _forget_untrained(gradients, spans)
     taken = scales.unscale(gradients, stepping) if scales else stepping
     left_out = scales.left_out if scales else None
     update = _row_by_row if gradients.device.type == "cpu" else _all_rows
     update(rows, steps, spans, taken, left_out)
     if scales:
         scales.update(stepping, taken)
+
+
+def _forget_untrained(gradients: torch.Tensor, spans: Sequence[RateSpan]) -> None:
+    """Set gradients to zero that must not count in a row's norm."""
+    start = 0
+    for span in spans:
+        if 0.0 in span.factors:
+            untrained = torch.tensor([[factor == 0.0] for factor in span.factors])
+            columns = gradients[:, start : span.end]
+            columns.masked_fill_(to_device(untrained, gradients.device), 0.0)
+        start = span.end
 
 
 def _row_by_row(

@@ -22,6 +22,7 @@ from workers.measures import MemoryReading, read_memory, shared
 from workers.memory import errors
 from workers.memory.device import DeviceMemory
 from workers.memory.limits import Limits
+from workers.models.parts import check_learning_rates
 from workers.packing.arena import Arena, Matrices, PackLayout
 from workers.packing.dropout import DropoutLayout
 from workers.packing.epoch import Epoch, SlotExamples
@@ -70,12 +71,13 @@ class Slots:
     def admit(self, name: str, recipe: Recipe) -> PackedSlot:
         """Give a new trial a slot; its seed decides its weights.
 
-        Raises ValueError for a name that is taken, and, naming ``adapter.targets``, for what the
-        base does not have.
+        Raises ValueError for a name that is taken, and, naming the field, for what the base does
+        not have.
         """
         if name in self._slots:
             raise ValueError(f"a slot must have a name of its own, {name!r} is there already")
         fresh = fresh_adapter(recipe.adapter, self._base, recipe.train.seed)
+        check_learning_rates(recipe.train, [layer.path for layer in fresh.layers])
         self._training = None
         self._arena.add(name, PackLayout(fresh.layers, recipe.adapter.rank), fresh.matrices)
         scale = new_scale(self._base.device) if scales_loss(self._base) else None
@@ -113,7 +115,7 @@ class Slots:
                 dropout=DropoutLayout.of(dropped, self._base.device, read),
                 loss_scales=scales,
             )
-            spans = rate_spans(layout, [slot.recipe.train for slot in slots])
+            spans = rate_spans(layout, [slot.recipe for slot in slots])
             self._training = names, carried, spans
         return self._training[1]
 

@@ -127,7 +127,11 @@ class PackedSlot:
             return
         self.steps = int(saved[0]["step"])
         for moment in _MOMENTS:
-            own = [saved[index][moment] for index in range(2 * len(self.fresh.layers))]
+            pairs = self.fresh.matrices.values()
+            own = [
+                saved[index][moment] if index in saved else torch.zeros_like(matrix)
+                for index, matrix in enumerate(matrix for pair in pairs for matrix in pair)
+            ]
             layers = zip(self.fresh.layers, own[::2], own[1::2], strict=True)
             matrices = {layer.path: (a, b) for layer, a, b in layers}
             self.arena.write(moment, self.name, matrices)
@@ -145,13 +149,13 @@ class PackedSlot:
 def fresh_adapter(adapter: Adapter, base: Base, seed: int) -> FreshAdapter:
     """Return a new adapter with the first weights of peft for `seed`.
 
-    Raises ValueError, naming ``adapter.targets``, for what the base does not have.
+    Raises ValueError, naming ``adapter.targets`` or another field, for what the base does not have.
     """
     config = adapters.lora_config(adapter, base)
     paths = adapters.adapted_layers(adapter, base)
     linears = {path: adapters.linear_layer(base, path) for path in paths}
     layers = tuple(AdaptedLayer(p, own.in_features, own.out_features) for p, own in linears.items())
-    skeleton = _skeleton(linears)
+    skeleton = _skeleton(linears, with_weights=adapter.init == "mica")
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         model: PeftModel = get_peft_model(skeleton, config)
@@ -172,10 +176,10 @@ def saved_matrices(folder: Path, layers: Sequence[AdaptedLayer]) -> Matrices:
     return {p: (weights[f"{key}_A.weight"], weights[f"{key}_B.weight"]) for p, key in keys.items()}
 
 
-def _skeleton(linears: Mapping[str, Any]) -> torch.nn.Module:
+def _skeleton(linears: Mapping[str, Any], *, with_weights: bool) -> torch.nn.Module:
     """Return a tree of modules with stand-ins for these layers, path -> layer, in their order.
 
-    A stand-in has the shape and type of its layer: all that peft reads.
+    A stand-in has the shape and type of its layer: all that peft reads, unless it wants weights.
     """
     root = torch.nn.Module()
     for path, linear in linears.items():
@@ -193,6 +197,8 @@ def _skeleton(linears: Mapping[str, Any]) -> torch.nn.Module:
         dtype = dtype if dtype.is_floating_point else torch.float32
         # One number that is seen as a whole matrix.
         weight = torch.empty(1, dtype=dtype).expand(made.weight.shape)
+        if with_weights:
+            weight = linear.weight.detach()
         made.weight = torch.nn.Parameter(weight, requires_grad=False)
         parent.add_module(name, made)
     return root
