@@ -49,7 +49,6 @@ class Epoch:
         self._tokens = 0
         self._place = 0
         """Examples of this epoch before the rest of the window."""
-        self._taken_before = slot.steps_taken
         self.step = -1
         """Optimizer step of this epoch, from 0."""
         self._losses: list[float] = []
@@ -73,8 +72,9 @@ class Epoch:
 
     @property
     def overflowed(self) -> bool:
-        """Whether every step was left out; to read it may wait for the device."""
-        return self.slot.steps_taken == self._taken_before
+        """Whether gradients overflow without a scale, too; to read it may wait for the device."""
+        scale = self.slot.loss_scale
+        return scale is not None and bool(scale[0] < 1.0)
 
     def rewind(self) -> None:
         """Take back what was taken since the last optimizer step: its gradient is lost."""

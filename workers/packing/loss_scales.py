@@ -12,6 +12,8 @@ import torch
 
 INITIAL, GROWTH, BACKOFF, GROWTH_INTERVAL = 2.0**16, 2.0, 0.5, 2000
 """Of torch's `GradScaler`."""
+LEAST = 2.0**-30
+"""No scale goes below, for it is divided by."""
 
 
 def new_scale(device: torch.device) -> torch.Tensor:
@@ -61,5 +63,6 @@ class LossScales:
         clean.add_(taken).masked_fill_(overflow, 0.0)
         grown = clean >= GROWTH_INTERVAL
         clean.masked_fill_(grown, 0.0)
-        scale.mul_(1.0 + (GROWTH - 1.0) * grown).mul_(1.0 - (1.0 - BACKOFF) * overflow)
+        scale.mul_(torch.where(grown, GROWTH, 1.0)).mul_(torch.where(overflow, BACKOFF, 1.0))
+        scale.clamp_(min=LEAST)
         left_out.add_(overflow)

@@ -48,7 +48,6 @@ class _OpenEpoch:
         self.unread: list[torch.Tensor] = []
         """Those of the last steps, on the device."""
         self._per_epoch = steps_per_epoch(len(examples.pairs), slot.recipe.train)
-        self._taken_before = slot.optimizer.steps
         self.resume()
 
     @property
@@ -72,8 +71,8 @@ class _OpenEpoch:
     def read(self) -> None:
         """Read the losses that are not read yet, which waits for the device.
 
-        Raises `NonFiniteLossError` for the first one that is not finite, and for an epoch in which
-        every gradient has overflowed.
+        Raises `NonFiniteLossError` for the first one that is not finite, and at the end of an epoch
+        whose gradients overflow.
         """
         losses: list[float] = torch.stack(self.unread).tolist() if self.unread else []
         self.unread.clear()
@@ -83,7 +82,7 @@ class _OpenEpoch:
                 step = slot.rung * self._per_epoch + len(self._losses)
                 raise not_finite(loss, step, slot.rung, slot.recipe.train)
             self._losses.append(loss)
-        if self.over and self.slot.optimizer.steps == self._taken_before:
+        if self.over and self.slot.optimizer.overflows:
             raise overflow(self.slot.rung)
 
     def trained(self, error: Exception | None = None) -> TrainedEpoch:

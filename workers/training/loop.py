@@ -49,10 +49,10 @@ def not_finite(loss: float, step: int, epoch: int, train: Train) -> NonFiniteLos
 
 
 def overflow(epoch: int) -> NonFiniteLossError:
-    """Return the error for an epoch (from 0) in which every gradient has overflowed."""
+    """Return the error for an epoch (from 0) whose gradients overflow, however little scaled."""
     return NonFiniteLossError(
-        f"no step of epoch {epoch + 1} could be taken: its gradients overflow float16; set "
-        "model.dtype to bfloat16 or float32",
+        f"the gradients of epoch {epoch + 1} overflow float16, also without a loss scale: lower "
+        "train.learning_rate, or set model.dtype to bfloat16 or float32",
         math.nan,
     )
 

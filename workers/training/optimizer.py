@@ -64,10 +64,9 @@ class AdapterOptimizer:
         self._scaler = torch.amp.GradScaler(every[0].device.type, enabled=scaled)
 
     @property
-    def steps(self) -> int:
-        """Steps that changed the weights; reading it waits for the device."""
-        counts = [int(own["step"]) for own in self._adamw.state.values()]
-        return max(counts, default=0)
+    def overflows(self) -> bool:
+        """Whether gradients overflow without a scale, too; to read it waits for the device."""
+        return self._scaler.is_enabled() and self._scaler.get_scale() < 1.0
 
     @property
     def _places(self) -> list[int]:
