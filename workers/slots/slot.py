@@ -10,8 +10,9 @@ from typing import Any
 import torch
 
 from workers.files.atomic import atomic_write
-from workers.models.adapters import AdaptedBase, adapted_layers, read_weights
+from workers.models.adapters import AdaptedBase, read_weights
 from workers.models.parts import check_learning_rates
+from workers.models.targets import adapted_layers
 from workers.recipe import Recipe
 from workers.training.optimizer import AdapterOptimizer, scales_loss
 
