@@ -129,7 +129,7 @@ def sweep_file(images: Path, limit: int, epochs: int) -> Path:
     base = checkpoint()
     fields = {
         "name": "smollm2",
-        "model": {"base": str(base), "dtype": "float32"},
+        "model": {"base": str(base), "dtype": "bfloat16"},
         "data": {"source": "folder", "path": str(images.resolve()), "limit": limit,
                  "split": {"train": 0.7, "validation": 0.3, "test": 0.0}},
         "train": {"epochs": epochs, "batch_size": 8},
@@ -213,13 +213,16 @@ def results(together: Trained, alone: Trained) -> dict[str, Any]:
     """Return all figures as plain values."""
     best = max(together.reports.values(), key=lambda own: own[-1].metrics["val/cider"])
     return {
-        "trials": {
-            name: [
-                {"epoch": report.rung, **{key: report.metrics.get(key) for key in KEYS}}
-                for report in own
-            ]
-            for name, own in together.reports.items()
-        },
+        "trials": [
+            {
+                **point,
+                "rungs": [
+                    {"epoch": report.rung, **{key: report.metrics.get(key) for key in KEYS}}
+                    for report in own
+                ],
+            }
+            for point, own in zip(POINTS, together.reports.values(), strict=True)
+        ],
         "captions": [
             {"references": before.references, "before": before.caption, "after": after.caption}
             for before, after in zip(best[0].predictions, best[-1].predictions, strict=True)
@@ -241,11 +244,15 @@ def results(together: Trained, alone: Trained) -> dict[str, Any]:
 def show(found: Mapping[str, Any]) -> None:
     """Print the figures as Markdown."""
     print_table(
-        ["trial", "epoch", "train loss", "val loss", "BLEU-4", "CIDEr"],
+        ["rank", "learning rate", "epoch", "train loss", "val loss", "BLEU-4", "CIDEr"],
         [
-            [name, str(rung["epoch"]), *(_cell(rung[key]) for key in KEYS)]
-            for name, rungs in found["trials"].items()
-            for rung in rungs
+            [
+                *(f"{trial[field]:g}" for field in POINTS[0]),
+                str(rung["epoch"]),
+                *("" if rung[key] is None else f"{rung[key]:.3f}" for key in KEYS),
+            ]
+            for trial in found["trials"]
+            for rung in trial["rungs"]
         ],
     )
     print()
@@ -264,10 +271,6 @@ def show(found: Mapping[str, Any]) -> None:
     )
 
 
-def _cell(value: float | None) -> str:
-    return "" if value is None else f"{value:.3f}"
-
-
 def main() -> None:
     """Build the checkpoint, train the trials of the sweep file, and print what came of them."""
     parser = argparse.ArgumentParser(
@@ -276,7 +279,7 @@ def main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--images", type=Path, required=True, help="folder with a captions.csv")
-    parser.add_argument("--limit", type=int, default=40, help="images, seven tenths to train on")
+    parser.add_argument("--limit", type=int, default=30, help="images, seven tenths to train on")
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
@@ -285,10 +288,8 @@ def main() -> None:
     print(f"sweeps run {path}", file=sys.stderr)
     sweep = load(path)
     recipes = {
-        f"rank {point['adapter.rank']}, rate {point['train.learning_rate']:g}":
-            sweep.recipe.with_point(point)
-        for point in POINTS
-    }  # fmt: skip
+        f"trial-{number}": sweep.recipe.with_point(point) for number, point in enumerate(POINTS, 1)
+    }
     together = train(recipes, options.threads)
     name, recipe = next(iter(recipes.items()))
     alone = train({name: recipe.with_point({"train.epochs": 1})}, options.threads)
