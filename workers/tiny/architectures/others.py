@@ -1,0 +1,292 @@
+"""Architectures on Gemma and on language models of their own: GLM-4V, Aya Vision, DeepSeek-VL."""
+
+from typing import Any
+
+from workers.tiny.architectures.parts import (
+    HEADS,
+    HIDDEN,
+    IMAGE_SIZE,
+    PATCH_SIZE,
+    SQUARE,
+    Architecture,
+    Fields,
+    experts,
+    layers,
+    patch_tower,
+    patches,
+    siglip_tower,
+)
+from workers.tiny.chat_templates import turns
+from workers.tiny.tokenizers import byte_level_tokenizer, gemma_tokenizer
+
+
+def gemma3() -> Architecture:
+    """Gemma 3 (Kamath et al. 2025): the tokens of an image see each other."""
+    roles = {
+        "system": ("<start_of_turn>user\n", "<end_of_turn>\n"),
+        "user": ("<start_of_turn>user\n", "<end_of_turn>\n"),
+        "assistant": ("<start_of_turn>model\n", "<end_of_turn>\n"),
+    }
+    named = {
+        "boi_token": "<start_of_image>",
+        "eoi_token": "<end_of_image>",
+        "image_token": "<image_soft_token>",
+    }
+    tokenizer = gemma_tokenizer(("<start_of_turn>", "<end_of_turn>", *named.values()), named)
+    tokens = 4
+    return Architecture(
+        config={
+            "model_type": "gemma3",
+            "text_config": layers(
+                tokenizer,
+                **{"num_hidden_layers": 2, "layer_types": ["sliding_attention", "full_attention"]},
+                **{"sliding_window": 64, "query_pre_attn_scalar": HIDDEN // HEADS},
+            ),
+            "vision_config": siglip_tower(),
+            "mm_tokens_per_image": tokens,
+            "image_token_index": tokenizer.image_token_id,
+            "boi_token_index": tokenizer.boi_token_id,
+            "eoi_token_index": tokenizer.eoi_token_id,
+            "initializer_range": 0.08,
+        },
+        tokenizer=tokenizer,
+        images={"image_processor_type": "Gemma3ImageProcessor", "size": SQUARE},
+        processor="Gemma3Processor",
+        options={"image_seq_length": tokens},
+        template=turns("<start_of_image>", roles, begin="{{ bos_token }}"),
+        ends=("<eos>", "<end_of_turn>"),
+    )
+
+
+def gemma4() -> Architecture:
+    """Gemma 4: images keep their shape; layers get an embedding of each token of their own."""
+    roles = {
+        "system": ("<|turn>system\n", "<turn|>\n"),
+        "user": ("<|turn>user\n", "<turn|>\n"),
+        "assistant": ("<|turn>model\n", "<turn|>\n"),
+    }
+    named = {
+        **{"boi_token": "<|image>", "image_token": "<|image|>", "eoi_token": "<image|>"},
+        **{"boa_token": "<|audio>", "audio_token": "<|audio|>", "eoa_token": "<audio|>"},
+    }
+    tokenizer = gemma_tokenizer(("<|turn>", "<turn|>", "<|video|>", *named.values()), named)
+    tokens = 70  # the fewest that its image processor accepts
+    return Architecture(
+        config={
+            "model_type": "gemma4",
+            "text_config": layers(
+                tokenizer,
+                **{"num_hidden_layers": 2, "layer_types": ["sliding_attention", "full_attention"]},
+                **{"sliding_window": 64, "hidden_size_per_layer_input": 8},
+                **{"vocab_size_per_layer_input": len(tokenizer), "global_head_dim": 16},
+            ),
+            "vision_config": {
+                **{"hidden_size": HIDDEN, "intermediate_size": 2 * HIDDEN, "head_dim": 16},
+                **{"num_hidden_layers": 1, "num_attention_heads": HEADS, "num_key_value_heads": 2},
+                **{"patch_size": 4, "pooling_kernel_size": 2, "position_embedding_size": 512},
+                "initializer_range": 0.08,
+            },
+            "image_token_id": tokenizer.image_token_id,
+            "video_token_id": tokenizer.convert_tokens_to_ids("<|video|>"),
+            "audio_token_id": tokenizer.audio_token_id,
+            "boi_token_id": tokenizer.boi_token_id,
+            "eoi_token_id": tokenizer.eoi_token_id,
+            "boa_token_id": tokenizer.boa_token_id,
+            "eoa_token_index": tokenizer.eoa_token_id,
+            "initializer_range": 0.08,
+        },
+        tokenizer=tokenizer,
+        images={
+            "image_processor_type": "Gemma4ImageProcessor",
+            **{"patch_size": 4, "max_soft_tokens": tokens, "pooling_kernel_size": 2},
+        },
+        processor="Gemma4Processor",
+        options={
+            "image_seq_length": tokens,
+            "feature_extractor": {"feature_extractor_type": "Gemma4AudioFeatureExtractor"},
+        },
+        videos="Gemma4VideoProcessor",
+        template=turns("<|image|>", roles, begin="{{ bos_token }}"),
+        ends=("<eos>", "<turn|>"),
+    )
+
+
+def paligemma2() -> Architecture:
+    """PaliGemma 2 (Steiner et al. 2024): no turns, the prompt sees all of itself; Gemma 2."""
+    places = [f"<loc{place:04}>" for place in range(1024)]
+    segments = [f"<seg{segment:03}>" for segment in range(128)]
+    tokenizer = gemma_tokenizer(("<image>", *places, *segments))
+    return Architecture(
+        config={
+            "model_type": "paligemma",
+            "text_config": layers(
+                tokenizer,
+                **{"model_type": "gemma2", "num_hidden_layers": 2, "sliding_window": 64},
+                **{"query_pre_attn_scalar": HIDDEN // HEADS},
+            ),
+            "vision_config": siglip_tower(),
+            "image_token_index": tokenizer.convert_tokens_to_ids("<image>"),
+            "projection_dim": HIDDEN,
+            "hidden_size": HIDDEN,
+            "pad_token_id": tokenizer.pad_token_id,
+            "bos_token_id": tokenizer.bos_token_id,
+            "eos_token_id": tokenizer.eos_token_id,
+        },
+        tokenizer=tokenizer,
+        images={
+            "image_processor_type": "SiglipImageProcessor",
+            **{"size": SQUARE, "image_seq_length": (IMAGE_SIZE // PATCH_SIZE) ** 2},
+        },
+        processor="PaliGemmaProcessor",
+    )
+
+
+def _glm(kind: str, text: Fields) -> Architecture:
+    """Return GLM-4V: no token ends a turn, the next turn's first does."""
+    roles = {role: (f"<|{role}|>\n", "") for role in ("system", "user", "assistant")}
+    tokenizer = byte_level_tokenizer(
+        (
+            *("[gMASK]", "<sop>", "<|system|>", "<|user|>", "<|assistant|>", "<|observation|>"),
+            *("<|begin_of_image|>", "<|image|>", "<|end_of_image|>"),
+            *("<|begin_of_video|>", "<|video|>", "<|end_of_video|>"),
+        ),
+        pad="<|endoftext|>",
+        end="<|endoftext|>",
+    )
+    number = tokenizer.convert_tokens_to_ids
+    return Architecture(
+        config={
+            "model_type": kind,
+            "text_config": layers(tokenizer, **text),
+            "vision_config": patch_tower(image_size=112, hidden_act="silu"),
+            "image_token_id": number("<|image|>"),
+            "image_start_token_id": number("<|begin_of_image|>"),
+            "image_end_token_id": number("<|end_of_image|>"),
+            "video_token_id": number("<|video|>"),
+            "video_start_token_id": number("<|begin_of_video|>"),
+            "video_end_token_id": number("<|end_of_video|>"),
+        },
+        tokenizer=tokenizer,
+        images=patches("Glm4vImageProcessor"),
+        processor="Glm4vProcessor",
+        videos="Glm4vVideoProcessor",
+        template=turns("<|begin_of_image|><|image|><|end_of_image|>", roles, begin="[gMASK]<sop>"),
+        ends=("<|endoftext|>", "<|user|>", "<|observation|>"),
+    )
+
+
+def _glm_rope(*section: int, **others: Any) -> dict[str, Any]:
+    fields = {"rope_type": "default", "rope_theta": 10_000.0, "mrope_section": list(section)}
+    return {"rope_parameters": fields | others}
+
+
+def glm4v() -> Architecture:
+    """GLM-4.1V (Hong et al. 2025)."""
+    return _glm("glm4v", _glm_rope(2, 3, 3))
+
+
+def glm4v_moe() -> Architecture:
+    """GLM-4.5V: a dense layer, and one with a mixture of experts."""
+    sizes = {"num_hidden_layers": 2, "first_k_dense_replace": 1, "n_shared_experts": 1}
+    rope = _glm_rope(1, 1, 2, partial_rotary_factor=0.5)
+    return _glm("glm4v_moe", experts("n_routed_experts") | sizes | rope)
+
+
+def aya_vision() -> Architecture:
+    """Aya Vision (Dash et al. 2025): the placeholder of an image is a word, not a token."""
+    turn, over = "<|START_OF_TURN_TOKEN|>", "<|END_OF_TURN_TOKEN|>"
+    says, said = "<|START_RESPONSE|>", "<|END_RESPONSE|>"
+    speakers = ("<|SYSTEM_TOKEN|>", "<|USER_TOKEN|>", "<|CHATBOT_TOKEN|>")
+    tokenizer = byte_level_tokenizer(
+        (
+            *(turn, *speakers, says, said, "<|START_OF_IMG|>", "<|END_OF_IMG|>"),
+            *("<|IMG_PATCH|>", "<|IMG_LINE_BREAK|>", "TILE", "TILE_GLOBAL"),
+        ),
+        pad="<PAD>",
+        end=over,
+        begin="<BOS_TOKEN>",
+    )
+    system, user, chatbot = (f"{turn}{speaker}" for speaker in speakers)
+    return Architecture(
+        config={
+            "model_type": "aya_vision",
+            "text_config": layers(
+                tokenizer,
+                **{"model_type": "cohere2", "num_hidden_layers": 2, "sliding_window": 64},
+                **{"layer_types": ["sliding_attention", "full_attention"], "logit_scale": 1.0},
+            ),
+            "vision_config": siglip_tower(),
+            "image_token_index": tokenizer.convert_tokens_to_ids("<|IMG_PATCH|>"),
+            "downsample_factor": 2,
+        },
+        tokenizer=tokenizer,
+        images={
+            "image_processor_type": "GotOcr2ImageProcessor",
+            **{"size": SQUARE, "crop_to_patches": True, "min_patches": 1, "max_patches": 4},
+        },
+        processor="AyaVisionProcessor",
+        options={
+            **{"patch_size": PATCH_SIZE, "img_size": IMAGE_SIZE, "downsample_factor": 2},
+        },
+        template=turns(
+            "<image>",
+            {"system": (system, over), "user": (user, over), "assistant": (chatbot, said + over)},
+            asked=f"{chatbot}{says}",
+            begin="{{ bos_token }}",
+            answer=says,
+        ),
+    )
+
+
+def _deepseek(kind: str, processor: str, images: Fields, **config: Any) -> Architecture:
+    end = "<｜end▁of▁sentence｜>"
+    tokenizer = byte_level_tokenizer(
+        ("<image_placeholder>",),
+        pad="<｜▁pad▁｜>",
+        end=end,
+        begin="<｜begin▁of▁sentence｜>",
+        named={"image_token": "<image_placeholder>"},
+    )
+    return Architecture(
+        config={
+            "model_type": kind,
+            "text_config": layers(tokenizer, model_type="llama"),
+            "vision_config": siglip_tower(),
+            "image_token_id": tokenizer.image_token_id,
+            **config,
+        },
+        tokenizer=tokenizer,
+        images={"image_processor_type": f"{processor}ImageProcessor", "size": SQUARE, **images},
+        processor=f"{processor}Processor",
+        options={"num_image_tokens": (IMAGE_SIZE // PATCH_SIZE) ** 2},
+        template=turns(
+            "<image_placeholder>",
+            {
+                "system": ("", "\n\n"),
+                "user": ("User: ", "\n\n"),
+                "assistant": ("Assistant: ", end),
+            },
+            asked="Assistant:",
+            system="You are a helpful language and vision assistant.",
+        ),
+    )
+
+
+def deepseek_vl() -> Architecture:
+    """DeepSeek-VL 1.3B (Lu et al. 2024)."""
+    return _deepseek("deepseek_vl", "DeepseekVL", {})
+
+
+def deepseek_vl_hybrid() -> Architecture:
+    """DeepSeek-VL 7B: SigLIP reads an image small, SAM reads it large."""
+    large = 2 * IMAGE_SIZE
+    return _deepseek(
+        "deepseek_vl_hybrid",
+        "DeepseekVLHybrid",
+        {"high_res_size": {"height": large, "width": large}},
+        high_res_vision_config={
+            **{"hidden_size": HIDDEN, "mlp_dim": 2 * HIDDEN, "num_hidden_layers": 1},
+            **{"num_attention_heads": HEADS, "image_size": large, "patch_size": PATCH_SIZE},
+            **{"output_channels": HIDDEN, "global_attn_indexes": [0], "initializer_range": 0.08},
+        },
+    )
