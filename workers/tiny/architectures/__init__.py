@@ -14,17 +14,22 @@ from workers.tiny.architectures.parts import Architecture, write
 
 _MADE: Mapping[str, Callable[[], Architecture]] = {
     "aya_vision": others.aya_vision,
+    "cohere2_vision": others.cohere2_vision,
     "deepseek_vl": others.deepseek_vl,
     "deepseek_vl_hybrid": others.deepseek_vl_hybrid,
+    "ernie4_5_vl_moe": others.ernie4_5_vl_moe,
     "gemma3": others.gemma3,
     "gemma4": others.gemma4,
+    "glm46v": others.glm46v,
     "glm4v": others.glm4v,
     "glm4v_moe": others.glm4v_moe,
     "granite4_vision": llama.granite4_vision,
     "idefics2": llama.idefics2,
     "idefics3": llama.idefics3,
     "internvl": chatml.internvl,
+    "lfm2_vl": chatml.lfm2_vl,
     "lighton_ocr": chatml.lighton_ocr,
+    "llama4": llama.llama4,
     "llava": llama.llava,
     "llava_next": llama.llava_next,
     "llava_onevision": chatml.llava_onevision,
@@ -40,6 +45,7 @@ _MADE: Mapping[str, Callable[[], Architecture]] = {
     "qwen3_vl": chatml.qwen3_vl,
     "qwen3_vl_moe": chatml.qwen3_vl_moe,
     "smolvlm": llama.smolvlm,
+    "video_llama_3": chatml.video_llama_3,
 }
 ARCHITECTURES: tuple[str, ...] = tuple(sorted({*checkpoints.VARIANTS, *_MADE}))
 """All that `build` knows, by the config's model_type, with a suffix where there are several."""

@@ -278,3 +278,65 @@ def lighton_ocr() -> Architecture:
         template=turns("<|image_pad|>", _ROLES),
         ends=_ENDS,
     )
+
+
+def video_llama_3() -> Architecture:
+    """VideoLLaMA 3: images keep their shape; the tokenizer names the image token, before Qwen2."""
+    tokenizer = _tokenizer(image_token="<|image_pad|>", video_token="<|video_pad|>")
+    return Architecture(
+        config={
+            "model_type": "video_llama_3",
+            "text_config": layers(tokenizer, model_type="qwen2"),
+            "vision_config": tower(patch_size=14),
+            "image_token_id": tokenizer.image_token_id,
+            "video_token_id": tokenizer.video_token_id,
+        },
+        tokenizer=tokenizer,
+        images={
+            "image_processor_type": "VideoLlama3ImageProcessor",
+            **{"min_pixels": 28 * 28, "max_pixels": 56 * 56, "patch_size": 14, "merge_size": 1},
+        },
+        processor="VideoLlama3Processor",
+        videos="VideoLlama3VideoProcessor",
+        template=turns("<|image_pad|>\n", _ROLES),
+        ends=_ENDS,
+    )
+
+
+def lfm2_vl() -> Architecture:
+    """LFM2-VL: layers of short convolutions and of attention; SigLIP 2 over tiles."""
+    tokenizer = byte_level_tokenizer(
+        ("<|im_start|>", *(f"<|img_row_{row}_col_{col}|>" for row in (1, 2) for col in (1, 2))),
+        pad="<|pad|>",
+        end="<|im_end|>",
+        begin="<|startoftext|>",
+        named={
+            **{"image_token": "<image>", "image_start_token": "<|image_start|>"},
+            **{"image_end_token": "<|image_end|>", "image_thumbnail_token": "<|img_thumbnail|>"},
+        },
+    )
+    shape = {"downsample_factor": 2}
+    return Architecture(
+        config={
+            "model_type": "lfm2_vl",
+            "text_config": layers(
+                tokenizer,
+                **{"model_type": "lfm2", "num_hidden_layers": 2, "block_multiple_of": 32},
+                **{"layer_types": ["conv", "full_attention"]},
+            ),
+            "vision_config": tower(
+                model_type="siglip2_vision_model", num_patches=16, vision_use_head=False
+            ),
+            "image_token_id": tokenizer.image_token_id,
+            "projector_hidden_size": HIDDEN,
+            **shape,
+        },
+        tokenizer=tokenizer,
+        images={
+            "image_processor_type": "Lfm2VlImageProcessor",
+            **{"encoder_patch_size": PATCH_SIZE, "tile_size": IMAGE_SIZE, "max_tiles": 4},
+            **{"min_image_tokens": 4, "max_image_tokens": 16, "size": SQUARE, **shape},
+        },
+        processor="Lfm2VlProcessor",
+        template=turns("<image>", _ROLES, begin="{{ bos_token }}"),
+    )

@@ -254,17 +254,16 @@ def mllama() -> Architecture:
     }
     refused = "Prompting with images is incompatible with system messages."
     tokenizer = byte_level_tokenizer(
-        (
-            *("<|start_header_id|>", "<|end_header_id|>", "<|end_of_text|>", "<|python_tag|>"),
-            "<|image|>",
-        ),
+        ("<|start_header_id|>", "<|end_header_id|>", "<|end_of_text|>", "<|python_tag|>"),
         pad="<|finetune_right_pad_id|>",
         end="<|eot_id|>",
         begin="<|begin_of_text|>",
     )
+    words = len(tokenizer)
+    tokenizer.add_tokens(["<|image|>"], special_tokens=True)
     # The image token stands behind the vocabulary: it has an embedding, but is never predicted.
     text = layers(tokenizer, num_hidden_layers=2, cross_attention_layers=[1])
-    text["vocab_size"] = len(tokenizer) - 1
+    text["vocab_size"] = words
     text["rope_parameters"] = {"rope_type": "default", "rope_theta": 500_000.0}
     return Architecture(
         config={
@@ -277,7 +276,7 @@ def mllama() -> Architecture:
                 **{"image_size": IMAGE_SIZE, "patch_size": PATCH_SIZE, "max_num_tiles": 4},
                 "initializer_range": 0.08,
             },
-            "image_token_index": len(tokenizer) - 1,
+            "image_token_index": words,
         },
         tokenizer=tokenizer,
         images={"image_processor_type": "MllamaImageProcessor", "size": SQUARE},
@@ -288,4 +287,47 @@ def mllama() -> Architecture:
             begin="{{ bos_token }}",
         ),
         ends=("<|eot_id|>", "<|end_of_text|>"),
+    )
+
+
+def llama4() -> Architecture:
+    """Llama 4: experts in each layer, tiles of an image with marks between them."""
+    tokenizer = byte_level_tokenizer(
+        (
+            *("<|header_start|>", "<|header_end|>", "<|image_start|>", "<|image_end|>"),
+            *("<|image|>", "<|patch|>", "<|tile_x_separator|>", "<|tile_y_separator|>"),
+        ),
+        pad="<|finetune_right_pad|>",
+        end="<|eot|>",
+        begin="<|begin_of_text|>",
+    )
+    roles = {
+        role: (f"<|header_start|>{role}<|header_end|>\n\n", "<|eot|>")
+        for role in ("system", "user", "assistant")
+    }
+    return Architecture(
+        config={
+            "model_type": "llama4",
+            "text_config": layers(
+                tokenizer,
+                **{"num_hidden_layers": 2, "no_rope_layers": [1, 0], "num_local_experts": 4},
+                **{"intermediate_size_mlp": 2 * HIDDEN, "attention_chunk_size": 64},
+            ),
+            "vision_config": tower(
+                vision_output_dim=HIDDEN,
+                **{"projector_input_dim": HIDDEN, "projector_output_dim": HIDDEN},
+                intermediate_size=4 * HIDDEN,
+            ),
+            "image_token_index": tokenizer.convert_tokens_to_ids("<|patch|>"),
+            "boi_token_index": tokenizer.convert_tokens_to_ids("<|image_start|>"),
+            "eoi_token_index": tokenizer.convert_tokens_to_ids("<|image_end|>"),
+        },
+        tokenizer=tokenizer,
+        images={
+            "image_processor_type": "Llama4ImageProcessor",
+            **{"size": SQUARE, "max_patches": 4},
+        },
+        processor="Llama4Processor",
+        options={"patch_size": PATCH_SIZE},
+        template=turns("<|image|>", roles, begin="{{ bos_token }}"),
     )
