@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from workers.tiny import checkpoints
-from workers.tiny.architectures import chatml, llama, others
+from workers.tiny.architectures import chatml, gemma, llama, others
 from workers.tiny.architectures.parts import Architecture, write
 
 _MADE: Mapping[str, Callable[[], Architecture]] = {
@@ -18,8 +18,8 @@ _MADE: Mapping[str, Callable[[], Architecture]] = {
     "deepseek_vl": others.deepseek_vl,
     "deepseek_vl_hybrid": others.deepseek_vl_hybrid,
     "ernie4_5_vl_moe": others.ernie4_5_vl_moe,
-    "gemma3": others.gemma3,
-    "gemma4": others.gemma4,
+    "gemma3": gemma.gemma3,
+    "gemma4": gemma.gemma4,
     "glm46v": others.glm46v,
     "glm4v": others.glm4v,
     "glm4v_moe": others.glm4v_moe,
@@ -38,13 +38,14 @@ _MADE: Mapping[str, Callable[[], Architecture]] = {
     "mistral3": llama.mistral3,
     "mllama": llama.mllama,
     "ovis2": chatml.ovis2,
-    "paligemma2": others.paligemma2,
+    "paligemma2": gemma.paligemma2,
     "qwen2_vl": chatml.qwen2_vl,
     "qwen3_5": chatml.qwen3_5,
     "qwen3_5_moe": chatml.qwen3_5_moe,
     "qwen3_vl": chatml.qwen3_vl,
     "qwen3_vl_moe": chatml.qwen3_vl_moe,
     "smolvlm": llama.smolvlm,
+    "t5gemma2": gemma.t5gemma2,
     "video_llama_3": chatml.video_llama_3,
 }
 ARCHITECTURES: tuple[str, ...] = tuple(sorted({*checkpoints.VARIANTS, *_MADE}))
