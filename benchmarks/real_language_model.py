@@ -10,7 +10,8 @@ architecture of SmolVLM-256M, whose vision tower and connector are small and hav
 The checkpoint and a ``sweep.yaml`` are left in the cache folder. FOLDER has images and a
 ``captions.csv``, as the data source ``folder`` reads them.
 
-Trials of the sweep's ranks and learning rates train in one host, and one trial alone in another.
+The sweep's three points train side by side in one host, and the first of them alone in another, an
+epoch of the one after an epoch of the other, so that both see the same machine.
 The language model is told nothing by random vision that it has learned to read: what it can learn
 in some dozen steps is how captions of this folder sound, which the losses and captions show.
 """
@@ -20,16 +21,17 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
 import yaml
 
 from benchmarks.tables import print_table
-from benchmarks.usage import Usage, measured, peak_memory
+from benchmarks.usage import measured, peak_memory
 from sweeps.spec.load import load
 from workers.files import cache
 from workers.files.atomic import atomic_path
@@ -134,7 +136,8 @@ def sweep_file(images: Path, limit: int, epochs: int) -> Path:
                  "split": {"train": 0.7, "validation": 0.3, "test": 0.0}},
         "train": {"epochs": epochs, "batch_size": 8},
         "adapter": {"dropout": 0.0, "targets": "text_all"},
-        "evaluate": {"metrics": ["bleu", "cider"], "max_new_tokens": 12, "final_beams": 1},
+        "evaluate": {"metrics": ["bleu", "cider"], "from_rung": epochs,
+                     "max_new_tokens": 12, "final_beams": 1},
         "guard": {"stop": False},
         "search": {
             "space": {
@@ -152,66 +155,69 @@ def sweep_file(images: Path, limit: int, epochs: int) -> Path:
     return path
 
 
-@dataclass(frozen=True, kw_only=True)
-class Trained:
-    """What came of trials that one host trained side by side."""
+@dataclass(kw_only=True)
+class Arm:
+    """Trials that one host trains side by side; they differ in their adapters and rates alone."""
 
-    reports: Mapping[str, Sequence[Report]]
+    recipes: Mapping[str, Recipe]
+    host: Host
+    reports: dict[str, list[Report]] = field(default_factory=dict)
     """Trial -> its rungs, the base first."""
-    loading: Usage
-    """Of the base, and of the captions that it writes untrained."""
-    rungs: Usage
-    """Of all rungs: training, validation loss, captions, scores."""
-    tokens: int
-    """Those of all examples that were trained, image tokens included."""
-    peak_mib: float
-    """Most memory by which the process grew."""
+    cpu: list[float] = field(default_factory=list)
+    """CPU seconds of training in each epoch, all trials together."""
 
-    @property
-    def training_seconds(self) -> float:
-        """Wall seconds of training alone, as the trials report them."""
-        rungs = [report for own in self.reports.values() for report in own[1:]]
-        return sum(report.metrics["measured/seconds_per_epoch"] for report in rungs)
+    def admit(self) -> None:
+        """Load the base, let it write captions, and make the tokens of all examples."""
+        for name, recipe in self.recipes.items():
+            self.reports[name] = [self.host.admit(name, recipe)]
+        self.tokens()
 
-    @property
-    def tokens_per_cpu_second(self) -> float:
-        """Trained tokens per CPU second; training has the part of them that it has of the time."""
-        return self.tokens / (self.training_seconds * self.rungs.cpu / self.rungs.wall)
+    def tokens(self) -> int:
+        """Return the tokens of an epoch of all trials, image tokens included."""
+        examples = self.host.residents.examples(next(iter(self.recipes.values())))
+        rows = examples.rows(range(len(examples.pairs)))
+        return sum(len(row.prompt) + len(row.target) for row in rows) * len(self.recipes)
+
+    def epoch(self) -> None:
+        """Train all trials for an epoch and score them."""
+        with measured() as used:
+            for name in self.recipes:
+                self.host.begin(name)
+            while self.host.busy:
+                for done in self.host.step():
+                    if done.report is None:
+                        raise done.error or RuntimeError(done.name)
+                    self.reports[done.name].append(done.report)
+        rungs = [own[-1].metrics["measured/seconds_per_epoch"] for own in self.reports.values()]
+        # Training alone: the part of the CPU time that it has of the time.
+        self.cpu.append(used.cpu * sum(rungs) / used.wall)
 
 
-def train(recipes: Mapping[str, Recipe], threads: int) -> Trained:
-    """Train the recipes, which differ in their adapters and rates alone, side by side."""
-    host = Host(device="cpu", threads=threads)
+def train(recipes: Mapping[str, Recipe], threads: int) -> dict[str, Any]:
+    """Train all trials in one host and the first one in another, in turns; return the figures."""
+    name, recipe = next(iter(recipes.items()))
+    packed, alone = (
+        Arm(recipes=own, host=Host(device="cpu", threads=threads))
+        for own in (recipes, {name: recipe})
+    )
     try:
         with peak_memory() as grown:
-            with measured() as loading:
-                reports = {name: [host.admit(name, recipe)] for name, recipe in recipes.items()}
-            examples = host.residents.examples(next(iter(recipes.values())))
-            rows = examples.rows(range(len(examples.pairs)))
-            with measured() as rungs:
-                while open_ := [name for name, own in reports.items() if not own[-1].finished]:
-                    for name in open_:
-                        host.begin(name)
-                    while host.busy:
-                        for done in host.step():
-                            if done.report is None:
-                                raise done.error or RuntimeError(done.name)
-                            reports[done.name].append(done.report)
+            packed.admit()
+            packed.epoch()
+        alone.admit()
+        alone.epoch()
+        for _ in range(recipe.train.epochs - 1):
+            packed.epoch()
+            alone.epoch()
+        return _figures(packed, alone, grown[0])
     finally:
-        host.close()
-    tokens = sum(len(row.prompt) + len(row.target) for row in rows)
-    return Trained(
-        reports=reports,
-        loading=loading,
-        rungs=rungs,
-        tokens=tokens * sum(len(own) - 1 for own in reports.values()),
-        peak_mib=grown[0],
-    )
+        packed.host.close()
+        alone.host.close()
 
 
-def results(together: Trained, alone: Trained) -> dict[str, Any]:
-    """Return all figures as plain values."""
-    best = max(together.reports.values(), key=lambda own: own[-1].metrics["val/cider"])
+def _figures(packed: Arm, alone: Arm, peak: float) -> dict[str, Any]:
+    best = max(packed.reports.values(), key=lambda own: own[-1].metrics["val/cider"])
+    costs = [[cpu / own.tokens() * 1e3 for cpu in own.cpu] for own in (packed, alone)]
     return {
         "trials": [
             {
@@ -221,22 +227,19 @@ def results(together: Trained, alone: Trained) -> dict[str, Any]:
                     for report in own
                 ],
             }
-            for point, own in zip(POINTS, together.reports.values(), strict=True)
+            for point, own in zip(POINTS, packed.reports.values(), strict=True)
         ],
         "captions": [
             {"references": before.references, "before": before.caption, "after": after.caption}
             for before, after in zip(best[0].predictions, best[-1].predictions, strict=True)
         ],
-        "hosts": {
-            str(len(own.reports)): {
-                "loading CPU s": own.loading.cpu,
-                "rungs CPU s": own.rungs.cpu,
-                "rungs wall s": own.rungs.wall,
-                "tokens": own.tokens,
-                "tokens per CPU s": own.tokens_per_cpu_second,
-                "peak MiB": own.peak_mib,
-            }
-            for own in (together, alone)
+        "training": {
+            "trials side by side": len(packed.recipes),
+            "tokens per epoch and trial": alone.tokens(),
+            "tokens per CPU s": 1e3 / median(costs[0]),
+            "tokens per CPU s of a trial alone": 1e3 / median(costs[1]),
+            "CPU per token, of alone": median(a / b for a, b in zip(*costs, strict=True)),
+            "peak MiB": peak,
         },
     }
 
@@ -264,11 +267,7 @@ def show(found: Mapping[str, Any]) -> None:
         ],
     )
     print()
-    hosts = found["hosts"]
-    print_table(
-        ["trials in the host", *next(iter(hosts.values()))],
-        [[trials, *(f"{value:.0f}" for value in own.values())] for trials, own in hosts.items()],
-    )
+    print_table(list(found["training"]), [[f"{value:.4g}" for value in found["training"].values()]])
 
 
 def main() -> None:
@@ -290,10 +289,7 @@ def main() -> None:
     recipes = {
         f"trial-{number}": sweep.recipe.with_point(point) for number, point in enumerate(POINTS, 1)
     }
-    together = train(recipes, options.threads)
-    name, recipe = next(iter(recipes.items()))
-    alone = train({name: recipe.with_point({"train.epochs": 1})}, options.threads)
-    found = results(together, alone)
+    found = train(recipes, options.threads)
     if options.json:
         print(json.dumps(found, indent=1))
     else:
