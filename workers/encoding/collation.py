@@ -76,7 +76,8 @@ def batch_of(
 ) -> Batch:
     """Return a batch whose loss is the cross-entropy of the targets; padding is on the right.
 
-    `images` are those of the rows, in their order. Rows are as long as the longest, rounded up to a `multiple` where the model has positions.
+    `images` are those of the rows, in their order. Rows are as long as the longest, rounded up to a
+    `multiple` where the model has positions.
     """
     padding, joined = _padding(base), stacked(images)
 
