@@ -1,7 +1,7 @@
 """A base that is checked, and the images and captions with which it is."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from PIL import Image, ImageDraw
 
+from workers import traits
 from workers.data.sample import Sample
 from workers.encoding.collation import IGNORED
 from workers.families.base import Base, Batch
@@ -63,6 +64,9 @@ class Subject:
         """Load the checkpoint in `folder`; raises as `load_base` does."""
         model = Model(base=folder)
         base = load_base(model, "none", CPU)
+        if base.family.traits is not None:  # to be seen, on another one, which is changed by it
+            seen = traits.see(load_base(model, "none", CPU))
+            base = replace(base, family=base.family.having(seen))
         _ = base.modules, base.linear_layers  # read while it is bare
         return cls(model=model, base=base, source=source, targets=targets)
 

@@ -149,7 +149,8 @@ def check_features(subject: Subject) -> str:
     base = subject.base
     store = Store.of(base)
     if store is None:
-        raise NotPossibleError("features are computed anew: where the base has them is not known")
+        known = base.family.traits
+        raise NotPossibleError(known.no_features if known and known.no_features else "not known where they are")
     pairs = Examples.of(base, subject.samples, store=store)
     places = range(len(pairs.pairs))
     with torch.no_grad():
