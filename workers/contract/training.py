@@ -150,8 +150,10 @@ def check_features(subject: Subject) -> str:
     store = Store.of(base)
     if store is None:
         known = base.family.traits
-        raise NotPossibleError(known.no_features if known and known.no_features else "not known where they are")
-    pairs = Examples.of(base, subject.samples, store=store)
+        raise NotPossibleError(
+            known.no_features if known and known.no_features else "not known where they are"
+        )
+    pairs = subject.examples_of(subject.samples, store)
     places = range(len(pairs.pairs))
     with torch.no_grad():
         kept = losses(base, base.model, pairs.batch(base, places))
