@@ -272,11 +272,14 @@ def _row(base: Base, size: tuple[int, int], captions: tuple[str, str]) -> tuple[
     own, other = (base.family.encode(base, _noise(size, seed)) for seed in (0, 1))
     prompt = PromptBuilder().build(base.family, "what?", "")
     text, changed = (collation.training_row(base, own, prompt, caption) for caption in captions)
-    few = min(len(text.target), len(changed.target))
-    text = replace(text, target=text.target[-few:])
-    return _Row(image=own, text=text), _Row(
-        image=other, text=replace(changed, target=changed.target[-few:])
-    )
+    few = min(text.learned, changed.learned)
+    return _Row(image=own, text=_cut(text, few)), _Row(image=other, text=_cut(changed, few))
+
+
+def _cut(text: TokenizedExample, most: int) -> TokenizedExample:
+    """Return the text with the last of its learned tokens, at most so many."""
+    *before, (tokens, learned) = text.parts
+    return replace(text, parts=(*before, (tokens[-most:], learned)))
 
 
 def _noise(size: tuple[int, int], seed: int) -> Image.Image:

@@ -104,6 +104,10 @@ class Family(ABC):
     def target_tokens(self, base: "Base", prompt: Prompt, target: str) -> list[int]:
         """Return the tokens of a caption or an answer with the end-of-text token."""
 
+    def marked_tokens(self, base: "Base") -> Mapping[str, frozenset[int]]:
+        """Return each tensor with a type per token -> the tokens whose type is 1; others have 0."""
+        return {}
+
     def token_types(
         self, base: "Base", ids: "torch.Tensor", predicted: "torch.Tensor", images: Encoded
     ) -> "dict[str, torch.Tensor]":
@@ -137,13 +141,19 @@ class Base:
     @cached_property
     def encoder_decoder(self) -> bool:
         """Whether prompt and target are two sequences, as with T5."""
-        text = self.model.config.get_text_config()
-        return bool(getattr(text, "is_encoder_decoder", False))
+        config = self.model.config
+        parts = (config, config.get_text_config())
+        return any(getattr(part, "is_encoder_decoder", False) for part in parts)
 
     @cached_property
     def arguments(self) -> frozenset[str]:
         """Names of all that the model's forward reads."""
         return frozenset(inspect.signature(self.model.forward).parameters)
+
+    @cached_property
+    def marked_tokens(self) -> Mapping[str, frozenset[int]]:
+        """See `Family.marked_tokens`."""
+        return self.family.marked_tokens(self)
 
     @cached_property
     def modules(self) -> tuple[str, ...]:
