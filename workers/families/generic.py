@@ -191,6 +191,8 @@ class GenericFamily(Family):
         and padding is behind.
         """
         inputs = super().training_inputs(base, batch)
+        if self.traits and self.traits.unmasked:  # of a mask transformers asks what is masked
+            del inputs["attention_mask"]
         find = getattr(base.model.model, "get_rope_index", None)
         if find is None or self.GRID not in batch:
             return inputs
@@ -202,7 +204,7 @@ class GenericFamily(Family):
         }
         wanted = inspect.signature(find).parameters
         inputs["position_ids"], _ = find(**{key: own for key, own in read.items() if key in wanted})
-        del inputs["attention_mask"]
+        inputs.pop("attention_mask", None)
         return inputs
 
     def rendered(self, base: Base, prompt: Prompt, answer: str | None = None) -> str:
