@@ -40,8 +40,8 @@ class Family(ABC):
     VISION_CHAIN: Mapping[str, str] = {}
     """Path of each module between pixels and the language model -> the field of its output that
     holds the tensor, empty where the output is the tensor. The language model reads the output of
-    the last one; while nothing trains up to it, that output can be kept. Empty where `traits` say
-    which modules these are."""
+    the last one; while nothing trains up to it, that output can be kept. Empty where it goes
+    through `get_image_features`, of which `traits` say which modules it runs."""
     IMAGES_IN_ROWS: bool = True
     """Whether each tensor in the image encoder has one row per image, or equally many for each: an
     image encoder whose layers see all patches in one row cannot be trained in a pack."""

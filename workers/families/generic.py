@@ -38,11 +38,12 @@ _CLIPPED = rf".*{_TOWER}.*\.(q|k|v|o|gate|up|down)_proj\.linear"
 _THINKS = "enable_thinking"
 """What templates call the choice whether to think before the answer."""
 _PROBE = Prompt(system=None, text="?")
-TRIED = frozenset(
-    "aya_vision deepseek_vl deepseek_vl_hybrid gemma3 gemma4 glm46v glm4v glm4v_moe "
-    "granite4_vision idefics2 idefics3 internvl lighton_ocr llava llava_next llava_onevision "
-    "minicpmv4_6 mistral3 mllama ovis2 qwen2_5_vl qwen2_vl qwen3_5 qwen3_5_moe qwen3_vl "
-    "qwen3_vl_moe smolvlm t5gemma2 video_llama_3".split()
+TRIED = (
+    *("aya_vision", "deepseek_vl", "deepseek_vl_hybrid", "gemma3", "gemma4", "glm46v", "glm4v"),
+    *("glm4v_moe", "granite4_vision", "idefics2", "idefics3", "internvl", "lighton_ocr", "llava"),
+    *("llava_next", "llava_onevision", "minicpmv4_6", "mistral3", "mllama", "ovis2", "qwen2_5_vl"),
+    *("qwen2_vl", "qwen3_5", "qwen3_5_moe", "qwen3_vl", "qwen3_vl_moe", "smolvlm", "t5gemma2"),
+    "video_llama_3",
 )
 """Values of `model_type` for which the contract tests run, so that there is nothing to warn of."""
 
@@ -76,8 +77,8 @@ class GenericFamily(Family):
         if kind not in TRIED:
             warnings.warn(
                 f"model.base is of type {kind!r}, which was never tried: its chat template makes "
-                "the prompts, the answer alone is learned, and target sets go by usual layer names. "
-                "See what `sweeps check --model` says of it before a long run",
+                "the prompts, the answer alone is learned, and target sets go by usual layer "
+                "names. See what `sweeps check --model` says of it before a long run",
                 stacklevel=2,
             )
 
@@ -344,10 +345,26 @@ class QwenFamily(Qwen2Family):
         return "".join([self._placeholder(base)] * merged)
 
 
+class MllamaFamily(GenericFamily):
+    """Llama 3.2 Vision, whose language model reads the patches of all tiles by cross-attention."""
+
+    VISION_CHAIN: Mapping[str, str] = {
+        "model.vision_model": "last_hidden_state",
+        "model.multi_modal_projector": "",
+    }
+
+    def image_features(self, base: Base, images: Encoded) -> "Sequence[torch.Tensor]":
+        """Return the patches of all tiles of each image, (1, patches, width)."""
+        inner = base.model.model
+        made = inner.multi_modal_projector(inner.vision_model(**images).last_hidden_state)
+        return list(made.flatten(1, -2).split(1))
+
+
 FAMILY = GenericFamily()
 KNOWN: Mapping[str, Family] = {
     "qwen2_vl": Qwen2Family(),
     "qwen2_5_vl": QwenFamily(),
+    "mllama": MllamaFamily(),
     **dict.fromkeys(("gemma4", "gemma4_unified"), Gemma4Family()),
 }
 """Value of `model_type` -> its family, where something is known of it that is not seen."""

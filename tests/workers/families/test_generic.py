@@ -134,7 +134,7 @@ def test_a_system_prompt_for_which_a_template_has_no_place_is_refused(checkpoint
 
 
 def test_an_architecture_that_was_not_tried_is_named(llava, monkeypatch):
-    monkeypatch.setattr("workers.families.generic.TRIED", frozenset())
+    monkeypatch.setattr("workers.families.generic.TRIED", ())
     with pytest.warns(UserWarning, match=r"model\.base is of type 'llava'.*sweeps check"):
         load_base(Model(base=str(llava)), "none", CPU)
 
@@ -158,7 +158,9 @@ def test_what_has_an_encoder_and_a_decoder_learns_with_the_decoder(checkpoints, 
     base = load_base(Model(base=str(checkpoints("t5gemma2"))), "none", CPU)
     images = [base.family.encode(base, picture) for picture in pictures[:2]]
     batch = collation.training_batch(base, images, PROMPTS[:2], CAPTIONS[:2])
-    prompts = [base.family.prompt_tokens(base, *each) for each in zip(images, PROMPTS, strict=False)]
+    prompts = [
+        base.family.prompt_tokens(base, *each) for each in zip(images, PROMPTS, strict=False)
+    ]
     assert batch["input_ids"].shape[1] == max(map(len, prompts))
     answers = [base.family.target_tokens(base, PROMPTS[0], caption) for caption in CAPTIONS[:2]]
     assert [[t for t in row if t != -100] for row in batch["labels"].tolist()] == answers
