@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 
 from workers.families.base import IMAGE_TOKENS, Base, Batch, Encoded
+from workers.families.pixel_bytes import KEY
 from workers.families.prompts import Prompt
 
 Tokens = Sequence[Sequence[int]]
@@ -71,14 +72,14 @@ def batch_of(
             "attention_mask": _mask(before, read),
             "labels": _padded(after, IGNORED, learned),
         }
-        return stacked(images) | text
+        return stacked(base, images) | text
     whole = [(*row.prompt, *row.target) for row in rows]
     places = [(*[0] * len(row.prompt), *[1] * len(row.target)) for row in rows]
     tokens = length(max(map(len, whole)))
     ids, predicted = _padded(whole, padding, tokens), _padded(places, 0, tokens)
     labels = ids.masked_fill(predicted == 0, IGNORED)
     text = {"input_ids": ids, "attention_mask": _mask(whole, tokens), "labels": labels}
-    return stacked(images) | text | base.family.token_types(base, ids, predicted)
+    return stacked(base, images) | text | base.family.token_types(base, ids, predicted)
 
 
 def training_batch(
@@ -98,7 +99,7 @@ def generation_inputs(base: Base, images: Sequence[Encoded], prompts: Sequence[P
     rows = [base.family.prompt_tokens(base, image, prompt) for image, prompt in pairs]
     ids, mask = _padded(rows, _padding(base), left=True), _mask(rows, left=True)
     types = base.family.token_types(base, ids, torch.zeros_like(ids))
-    return stacked(images) | {"input_ids": ids, "attention_mask": mask} | types
+    return stacked(base, images) | {"input_ids": ids, "attention_mask": mask} | types
 
 
 def prompt_lengths(base: Base, images: Sequence[Encoded], prompts: Sequence[Prompt]) -> list[int]:
@@ -128,8 +129,10 @@ def predicted_tokens(base: Base, labels: torch.Tensor) -> int:
     return int((learned_labels(base, labels) != IGNORED).sum())
 
 
-def stacked(images: Sequence[Encoded]) -> Batch:
+def stacked(base: Base, images: Sequence[Encoded]) -> Batch:
     """Return the images' tensors, joined along their first axis."""
+    if len({image[KEY].dtype for image in images if KEY in image}) > 1:
+        images = [with_numbers(base, image) for image in images]
     keys = [key for key in images[0] if key != IMAGE_TOKENS]
     return {key: torch.cat([image[key] for image in images]) for key in keys}
 
@@ -144,9 +147,19 @@ def to_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
     return tensor.to(device, non_blocking=True)
 
 
-def on_device(tensors: Mapping[str, torch.Tensor], device: torch.device) -> Batch:
-    """Return tensors on a device, see `to_device`."""
-    return {name: to_device(tensor, device) for name, tensor in tensors.items()}
+def on_device(base: Base, tensors: Mapping[str, torch.Tensor]) -> Batch:
+    """Return a batch on the base's device, see `to_device`; there its bytes become numbers."""
+    moved = {name: to_device(tensor, base.device) for name, tensor in tensors.items()}
+    return with_numbers(base, moved)
+
+
+def with_numbers(base: Base, image: Encoded) -> Batch:
+    """Return an image, or the images of a batch, with the numbers that its pixels' bytes are."""
+    pixels = image.get(KEY)
+    if pixels is None or pixels.dtype != torch.uint8:
+        return dict(image)
+    assert base.pixel_bytes is not None, "bytes are made for bases that have a table of numbers"
+    return {**image, KEY: base.pixel_bytes.unpack(pixels)}
 
 
 def _padding(base: Base) -> int:

@@ -35,7 +35,7 @@ def generate(
     """
     inputs = collation.generation_inputs(base, images, prompts)
     output = model.generate(
-        **{key: _copied(own, copies) for key, own in on_device(inputs, base.device).items()},
+        **{key: _copied(own, copies) for key, own in on_device(base, inputs).items()},
         num_beams=beams,
         max_new_tokens=max_new_tokens,
         do_sample=False,

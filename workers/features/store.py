@@ -26,11 +26,10 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from workers.encoding.collation import to_device
 from workers.families.base import Base, Encoded
+from workers.families.pixel_bytes import KEY
 from workers.features.files import TensorFiles, size_of
 from workers.files import cache
 
-KEY = "pixel_values"
-"""What every family calls the tensor that its image encoder reads."""
 CPU_BYTES = 2 * 1024**3
 """Memory for the features of all bases on a CPU."""
 DISK_BYTES = 16 * 1024**3
