@@ -29,7 +29,7 @@ ENDS = {
     "blip2-t5": "</s>",
     "qwen2_5_vl": "<|im_end|>",
     "paligemma": "<eos>",
-    "generic": "<|im_end|>",
+    "generic": "</s>",
 }
 """Variant -> the token that ends its text."""
 
@@ -257,7 +257,10 @@ def test_every_target_set_trains(request, variant, images, prompts, targets):
     assert losses[-1] < losses[0]
     after = adapted.weights("one")
     moved = {key for key, value in after.items() if not torch.equal(value, before[key])}
-    assert {key for key in after if "lora_B" in key} <= moved
+    idle = {key for key in after if "lora_B" in key} - moved
+    if variant == "generic":  # LLaVA reads the last layer but one of its image encoder
+        idle = {key for key in idle if "vision_tower.encoder.layers.1." not in key}
+    assert not idle
 
 
 def test_an_exported_adapter_loads_with_plain_peft(
@@ -355,7 +358,7 @@ def test_resume_is_bit_identical(recipe, request, base, tmp_path, checkpointing,
     "variant", [variant for variant in ALL if variant != "blip2-t5"], indirect=True
 )  # T5 has no last position
 def test_a_caption_that_does_not_fit_is_cut_and_ends(base, images, prompts):
-    long = " ".join(["disc"] * 300)
+    long = " ".join(["disc"] * base.positions)
     rows = [
         collation.training_row(base, *example)
         for example in zip(images[:2], prompts[:2], [long, "a disc"], strict=True)
@@ -373,6 +376,6 @@ def test_a_caption_that_does_not_fit_is_cut_and_ends(base, images, prompts):
     "variant", [variant for variant in ALL if variant != "blip2-t5"], indirect=True
 )  # T5 has no last position
 def test_a_prompt_without_room_for_a_caption_is_refused(base, images):
-    prompt = Prompt(system=None, text="disc " * 400)
+    prompt = Prompt(system=None, text="disc " * base.positions)
     with pytest.raises(ValueError, match=r"prompt\.text must leave room .* positions"):
         collation.training_batch(base, images[:1], [prompt], ["a disc"])

@@ -41,15 +41,25 @@ def training_row(base: Base, image: Encoded, prompt: Prompt, target: str) -> Tok
     tokens = base.family.target_tokens(base, prompt, target)
     if base.family.image_token(base) in tokens:
         raise ValueError(f"captions must not contain the model's image token, got {target!r}")
-    room = base.positions - (0 if base.encoder_decoder else len(before))
-    if room < 2:
-        raise ValueError(
-            f"prompt.text must leave room for a caption: with the image it has {len(before)} "
-            f"tokens, and the model has {base.positions} positions"
-        )
+    room = room_behind(base, len(before))
     # The end of text stays: a truncated caption, too, must come to an end.
     kept = tokens if len(tokens) <= room else [*tokens[: room - 1], tokens[-1]]
     return TokenizedExample(prompt=tuple(before), target=tuple(kept), truncated=len(tokens) > room)
+
+
+def room_behind(base: Base, prompt_tokens: int) -> int:
+    """Return how many tokens the model can write behind a prompt of so many, image included.
+
+    Those are the positions that the prompt leaves; a decoder of its own has all of them. Raises
+    ValueError, naming ``prompt.text``, where there is no room for a word and the end of text.
+    """
+    room = base.positions - (0 if base.encoder_decoder else prompt_tokens)
+    if room < 2:
+        raise ValueError(
+            f"prompt.text must leave room for a caption: with the image it has {prompt_tokens} "
+            f"tokens, and the model has {base.positions} positions"
+        )
+    return room
 
 
 def batch_of(

@@ -7,7 +7,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from workers.families.prompts import Prompt
-from workers.files import own_code
 
 if TYPE_CHECKING:
     import torch
@@ -27,7 +26,7 @@ images are joined; image 1 may have more rows than image 2."""
 
 
 class Family(ABC):
-    """What differs between architectures. All methods but `load_processor` and `check` are pure."""
+    """What differs between architectures. All methods but `check` are pure."""
 
     TARGETS: Mapping[str, str]
     """Target set -> regular expression over full paths of linear layers, for `LoraConfig`.
@@ -49,15 +48,6 @@ class Family(ABC):
     SAVED_NAMES: Mapping[str, str] = {}
     """Regular expression -> replacement, which make the names of weights in a checkpoint's files
     those of the loaded model, where transformers still saves older ones."""
-
-    def load_processor(self, source: str, revision: str | None) -> Any:
-        """Return the base's own processor; PIL, so that results do not depend on torchvision."""
-        from transformers import AutoProcessor
-
-        with own_code.refused(source):
-            return AutoProcessor.from_pretrained(
-                source, revision=revision, backend="pil", trust_remote_code=False
-            )
 
     def check(self, base: "Base") -> None:  # noqa: B027 (most families accept all)
         """Raise ValueError, naming ``model.base``, for a base that would train wrongly.

@@ -27,8 +27,11 @@ class ChatFamily(Family):
         if answer is not None:
             content = [{"type": "text", "text": answer}]
             turns.append({"role": "assistant", "content": content})
+        template = str(base.processor.chat_template)
+        # A caption comes without thoughts before it, which some templates ask for otherwise.
+        known = {"enable_thinking": False} if "enable_thinking" in template else {}
         whole: str = base.processor.apply_chat_template(
-            turns, tokenize=False, add_generation_prompt=answer is None
+            turns, tokenize=False, add_generation_prompt=answer is None, **known
         )
         return whole
 

@@ -5,13 +5,11 @@ where none is given. Learned is the answer with the ``<|im_end|>`` behind it.
 """
 
 from collections.abc import Mapping, Sequence
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from workers.families.base import Base, Batch, Encoded
 from workers.families.chat import ChatFamily
 from workers.families.prompts import Prompt
-from workers.files import own_code
 
 if TYPE_CHECKING:
     import torch
@@ -20,30 +18,6 @@ if TYPE_CHECKING:
 _TEXT = r"model\.language_model\.layers\.\d+\."
 _TEXT_ALL = _TEXT + r"(self_attn|mlp)\.(q|k|v|o|gate|up|down)_proj"
 _VISION = r"model\.visual\.blocks\.\d+\.(attn\.(qkv|proj)|mlp\.(gate|up|down)_proj)"
-
-
-@cache
-def image_only_class() -> Any:
-    """Return the model's processor without its video part, which would need torchvision.
-
-    It has the original's name, which `save_pretrained` writes down: by any other name
-    `AutoProcessor` would load a bare tokenizer.
-    """
-    from transformers import Qwen2_5_VLProcessor as Original
-    from transformers.processing_utils import ProcessorMixin
-
-    class Qwen2_5_VLProcessor(Original):  # type: ignore[misc,valid-type]  # noqa: N801
-        """Images and text only."""
-
-        def __init__(
-            self, image_processor: Any = None, tokenizer: Any = None, chat_template: Any = None
-        ) -> None:
-            self.image_token, self.video_token = "<|image_pad|>", "<|video_pad|>"
-            self.image_token_id = tokenizer.convert_tokens_to_ids(self.image_token)
-            self.video_token_id = tokenizer.convert_tokens_to_ids(self.video_token)
-            ProcessorMixin.__init__(self, image_processor, tokenizer, chat_template=chat_template)
-
-    return Qwen2_5_VLProcessor
 
 
 class QwenFamily(ChatFamily):
@@ -61,21 +35,6 @@ class QwenFamily(ChatFamily):
         r"^model\.(embed_tokens|layers|norm)\.": r"model.language_model.\1.",
         r"^visual\.": "model.visual.",
     }
-
-    def load_processor(self, source: str, revision: str | None) -> Any:
-        """Return the processor; its images are prepared by PIL."""
-        # From its own module: the name that transformers exports wants torchvision before 5.18.
-        from transformers.models.auto.image_processing_auto import AutoImageProcessor
-
-        with own_code.refused(source):
-            processor = image_only_class().from_pretrained(
-                source, revision=revision, trust_remote_code=False
-            )
-            # `backend` cannot be handed through the processor.
-            processor.image_processor = AutoImageProcessor.from_pretrained(
-                source, revision=revision, backend="pil", trust_remote_code=False
-            )
-        return processor
 
     def image_features(self, base: Base, images: Encoded) -> "Sequence[torch.Tensor]":
         """Return the merged patches of each image, (patches, 1, width)."""

@@ -203,7 +203,7 @@ class DeviceMemory:
         except Exception as error:
             if not errors.is_out_of_memory(error):
                 raise
-            failure = error.with_traceback(None)  # its frames hold what did not fit
+            failure = errors.emptied(error)  # its frames hold what did not fit
         errors.release()
         if not self.make_room():
             raise failure

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 
 from workers import families, quantizations
-from workers.families.base import Base, Family
+from workers.families.base import Base
 from workers.files import fetched, own_code
-from workers.models import builtin
+from workers.models import builtin, processors
 from workers.recipe import Model
 
 
@@ -62,7 +62,7 @@ def load_base(model: Model, quantization: str, device: torch.device) -> Base:
         )
     config = without_dropout(_config(model, source))
     family = families.get(config.model_type)
-    processor = load_processor(model, source, family)
+    processor = load_processor(model, source)
     tokens, known = len(processor.tokenizer), config.get_text_config().vocab_size
     if tokens < known / 2:  # nearly empty: transformers makes one where the files are missing
         raise ValueError(
@@ -158,25 +158,31 @@ def _missing(model: Model, error: OSError) -> ValueError:
     )
 
 
-def load_processor(model: Model, source: str, family: Family) -> Any:
+def load_processor(model: Model, source: str) -> Any:
     """Return the checkpoint's processor, image processor and tokenizer in one.
 
-    Raises ValueError, naming ``model.base``, where some of its files are missing.
+    Raises ValueError, naming ``model.base``, where some of its files are missing, or where its
+    class cannot be built here.
     """
     try:
-        processor = family.load_processor(source, model.revision)
+        processor = processors.load(source, model.revision)
     except own_code.OwnCodeError:
         raise
     except (OSError, ValueError, TypeError, KeyError, AttributeError, ImportError) as error:
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        if missing := processors.missing_files(source, model.revision):
+            raise ValueError(
+                f"model.base: {model.base!r} has no processor that can be loaded; it needs the "
+                f"files that the processor's save_pretrained writes, and {missing} is missing "
+                f"({reason})"
+            ) from error
         raise ValueError(
-            f"model.base: {model.base!r} has no processor that can be loaded; it needs the files "
-            f"that the processor's save_pretrained writes (processor_config.json or "
-            f"preprocessor_config.json, and the tokenizer's): {error}"
+            f"model.base: the processor of {model.base!r} cannot be loaded here ({reason})"
         ) from error
     if not (hasattr(processor, "tokenizer") and hasattr(processor, "image_processor")):
+        missing = processors.missing_files(source, model.revision) or "one for images"
         raise ValueError(
             f"model.base: {model.base!r} has no complete processor: found only "
-            f"{type(processor).__name__}; processor_config.json or preprocessor_config.json is "
-            "missing"
+            f"{type(processor).__name__}; {missing} is missing"
         )
     return processor

@@ -235,7 +235,7 @@ class Pack:
         except Exception as error:
             if not errors.is_out_of_memory(error):
                 raise
-            failure = error.with_traceback(None)  # its frames hold what did not fit
+            failure = errors.emptied(error)  # its frames hold what did not fit
         else:
             self.limits.fitted()
             self._memory.trained([epoch.slot.name for epoch in training], size, memory())

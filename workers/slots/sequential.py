@@ -176,7 +176,7 @@ class SequentialTrainer:
         except Exception as error:
             if isinstance(error, OptimizerError) or not errors.is_out_of_memory(error):
                 return error
-            failure = error.with_traceback(None)  # its frames hold what did not fit
+            failure = errors.emptied(error)  # its frames hold what did not fit
         else:
             limits.fitted()
             self._memory.trained([slot.name], turn.rows, memory())

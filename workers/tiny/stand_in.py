@@ -119,12 +119,10 @@ def variant_of(base: str, source: Path | None) -> str:
 
 def _processor(source: Path) -> Any:
     """Return the processor whose files lie in the folder, or None where some are missing."""
-    from workers import families
     from workers.models.loading import load_processor
 
-    kind = json.loads((source / "config.json").read_text()).get("model_type", "")
     try:
-        return load_processor(Model(base=str(source)), str(source), families.get(kind))
+        return load_processor(Model(base=str(source)), str(source))
     except own_code.OwnCodeError:
         raise
     except ValueError:

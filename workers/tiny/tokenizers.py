@@ -138,7 +138,7 @@ def _byte_fallback(special: Sequence[str]) -> tuple[dict[str, int], list[Any]]:
     untrained = Tokenizer(models.BPE())
     untrained.normalizer = normalizers.Replace(" ", "▁")
     letters = [*string.ascii_lowercase, *string.digits, "▁", "\n"]
-    vocab, merges = _train_bpe(untrained, PIECES - 256, special, letters)
+    vocab, merges = _train_bpe(untrained, PIECES - 261 + len(special), special, letters)
     for byte in range(256):
         vocab[f"<0x{byte:02X}>"] = len(vocab)
     return vocab, merges
