@@ -36,13 +36,13 @@ def _planes(tensor: Tensor) -> Tensor | None:
 def _patches(tensor: Tensor) -> Tensor | None:
     """(..., colours x places): flat patches, one colour behind the other."""
     divided = tensor.shape[-1] % _COLOURS == 0
-    return tensor.unflatten(-1, (_COLOURS, 1, -1)) if divided else None
+    return tensor.reshape(*tensor.shape[:-1], _COLOURS, 1, -1) if divided else None
 
 
 def _interleaved(tensor: Tensor) -> Tensor | None:
     """(..., places x colours): flat patches, the colours of each place side by side."""
     divided = tensor.shape[-1] % _COLOURS == 0
-    return tensor.unflatten(-1, (-1, _COLOURS, 1, 1)) if divided else None
+    return tensor.reshape(*tensor.shape[:-1], -1, _COLOURS, 1, 1) if divided else None
 
 
 _LAYOUTS = (_planes, _patches, _interleaved)

@@ -9,7 +9,6 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from workers import families
 from workers.measures import MemoryReading
 from workers.memory import activations, weights
 from workers.memory.layers import Architecture, DataExtent, row_of
@@ -133,14 +132,12 @@ def feature_bytes(
 
     They are what the language model gets of an image. Infinite for data that is not read yet.
     """
-    if not families.get(base.files.model_type).VISION_CHAIN:
+    if not base.files.family.vision:
         return 0.0
     if data is None:
         return math.inf
-    width, element = (
-        base.towers[-1].blocks[0].width,
-        weights.element_bytes(recipe.model.dtype, gpu=gpu),
-    )
+    width = base.towers[-1].blocks[0].width if base.towers else 0
+    element = weights.element_bytes(recipe.model.dtype, gpu=gpu)
     return data.images * row_of(recipe, base.files, data).image * width * element
 
 

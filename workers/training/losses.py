@@ -19,7 +19,7 @@ from workers.encoding import collation
 from workers.encoding.collation import IGNORED, to_device
 from workers.families.base import Base, Batch
 from workers.families.pixel_bytes import KEY
-from workers.features.store import are_features
+from workers.features.door import are_features
 
 
 @dataclass(frozen=True, kw_only=True)
