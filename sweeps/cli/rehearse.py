@@ -115,6 +115,8 @@ def _lines(sweep: Sweep, base: StandIn, found: "Inspection") -> Iterator[tuple[s
         yield "  target", repr(pair.target)[1:-1]
     for name, why in found.quantizations.items():
         yield "base", f"{name}: {why or 'loads and trains a step'}"
+    if found.experts:
+        yield "experts", found.experts
     yield "memory", f"of the sweep itself, {memory_note(sweep)}"
 
 
