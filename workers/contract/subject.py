@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 
 from workers import traits
 from workers.data.sample import Sample
-from workers.encoding.collation import IGNORED
+from workers.encoding.collation import IGNORED, with_numbers
 from workers.families.base import Base, Batch
 from workers.families.prompts import PromptBuilder
 from workers.features.store import Store
@@ -120,7 +120,7 @@ def logits_by_hand(base: Base, model: Any, batch: Batch) -> torch.Tensor:
     one place before itself.
     """
     count = len(learned(batch))
-    inputs = {name: tensor for name, tensor in batch.items() if name != "labels"}
+    inputs = with_numbers(base, {key: own for key, own in batch.items() if key != "labels"})
     if base.encoder_decoder:
         config = base.model.config
         parts = (config, config.get_text_config())
