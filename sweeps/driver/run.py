@@ -13,6 +13,8 @@ from rich.console import Console
 from sweeps.board import leaderboard, standings
 from sweeps.board.handle import SweepHandle
 from sweeps.board.leaderboard import Leaderboard
+from sweeps.capacity.memory import local_files
+from sweeps.capacity.unfit import refuse_unfit_models
 from sweeps.driver.signals import STOPS
 from sweeps.fleet import cluster
 from sweeps.results import changes, inbox, lease, retention
@@ -57,6 +59,7 @@ def run(sweep: Sweep, root: Path, console: Console, resume: str | None = None) -
     tracking = Tracking(uri=sweep.tracking.uri, experiment=sweep.tracking.experiment, root=root)
     with refused():
         refuse_unfit(sweep, places.address_of(root))
+        refuse_unfit_models(sweep, local_files(sweep))
         _check_server(tracking)
         if warning := cluster.check():
             console.print(warning, style="yellow", soft_wrap=True)
