@@ -68,8 +68,8 @@ def test_each_token_launches_as_much_as_the_one_before(one_slot):
 
 
 def test_scaled_losses_of_a_float16_base_wait_for_nothing():
-    base = build("git", most_layers=2, dtype=torch.float16)
-    alone, one = CountedPack(base, 1, SequentialTrainer), CountedPack(base, 1)
+    own, base = (build("git", most_layers=2, dtype=torch.float16) for _ in range(2))
+    alone, one = CountedPack(own, 1, SequentialTrainer), CountedPack(base, 1)
     several = CountedPack(base, 16, **FIELDS)
     launches = [counted.training_step().launches for counted in (alone, one, several)]
     assert launches[2] <= TRAINING * launches[1]
