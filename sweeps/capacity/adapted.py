@@ -1,4 +1,4 @@
-"""What a sweep's trials train of its bases, and what they leave room for: known before a GPU is paid.
+"""What a sweep's trials train of its bases, and what they leave room for, before anything starts.
 
 A plan and a run refuse the same, by the functions of the host.
 """
@@ -101,11 +101,13 @@ def trained(sweep: Sweep, files: Files) -> list[Trained]:
 
 
 def refuse(sweep: Sweep, files: Files) -> None:
-    """Refuse targets and trained modules that no base of the sweep has.
+    """Refuse bases without a processor, and targets and modules that no base of the sweep has.
 
     Raises ValueError, naming the field, the closest layers and the base. A base that is not on
     this machine may have them.
     """
+    for name in files:
+        checkpoint_files.refuse_without_processor(*name)
     if len(files) < len(base_names(sweep)):
         return
     every = trained(sweep, files)
@@ -158,7 +160,7 @@ def captions(sweep: Sweep, files: Files) -> Iterator[tuple[str, str]]:
         taken = row_of(sweep.recipe, own).read
         if own.file_bytes and positions and positions >= asked + _FAR * taken:
             text = f"about {taken} of {positions:,} positions are taken by image and prompt"
-            yield "captions", f"of up to {asked} tokens{base}; {text}"
+            yield "positions", f"of up to {asked} tokens{base}; {text}"
             continue
         measured = _room(sweep, name)
         if measured is None:
@@ -166,9 +168,9 @@ def captions(sweep: Sweep, files: Files) -> Iterator[tuple[str, str]]:
         most, prompt, positions = measured
         text = f"image and prompt take {prompt:,} of {positions:,} positions"
         if most < asked:
-            yield "captions", f"of at most {most} tokens{base}, not {asked} as asked: {text}"
+            yield "positions", f"of at most {most} tokens{base}, not {asked} as asked: {text}"
         else:
-            yield "captions", f"of up to {asked} tokens{base}; {text}"
+            yield "positions", f"of up to {asked} tokens{base}; {text}"
 
 
 def _room(sweep: Sweep, name: BaseName) -> tuple[int, int, int] | None:

@@ -124,6 +124,11 @@ def _lines(
 
 def _base(base: str, files: CheckpointFiles | None) -> str:
     """Return the size of a base, and where it is or comes from."""
+    if files is not None and not files.file_bytes:
+        return (
+            f"{base}: {files.weights:,} weights, by its config: they are not on this machine, "
+            "and what runs the sweep needs them"
+        )
     if files is not None:
         stored = format_bytes(files.file_bytes)
         return f"{base}: {files.weights:,} weights, {stored}, on this machine"
