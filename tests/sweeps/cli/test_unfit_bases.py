@@ -1,4 +1,4 @@
-"""What cannot work with a base is said by ``sweeps plan``, and by ``run`` before anything starts."""
+"""What cannot work with a base is said by ``sweeps plan``, and by ``run`` before it starts."""
 
 import json
 import shutil
@@ -104,7 +104,7 @@ UNFIT = {
     "a block": (
         r"adapter.targets=re:git\.encoder\.layer\.0", "it matches 'git.encoder.layer.0'",
     ),
-    "no module": ("adapter.trained_modules=[git.vision]", "the closest are 'git.visual_projection'"),
+    "no module": ("adapter.trained_modules=[git.vision]", "closest are 'git.visual_projection'"),
 }  # fmt: skip
 
 
