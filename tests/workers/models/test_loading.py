@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from workers import data
+from workers.encoding.collation import on_device
 from workers.models.loading import identity, load_base
 from workers.recipe import Data, Model
 from workers.training.loop import Examples
@@ -124,7 +125,7 @@ def test_a_frozen_base_is_the_same_in_training_as_in_use(
     (folder / "config.json").write_text(json.dumps(config))
     base = load(folder)
     samples = data.load(Data(source="shapes", limit=12)).splits["train"]
-    batch = Examples.of(base, samples).batch(base, [0, 1])
+    batch = on_device(base, Examples.of(base, samples).batch(base, [0, 1]))
     with torch.no_grad():
         used = float(base.model.eval()(**batch).loss)
         trained = [float(base.model.train()(**batch).loss) for _ in range(2)]
