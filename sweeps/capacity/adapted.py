@@ -15,7 +15,7 @@ from sweeps.capacity.memory import BaseName, Files, base_names
 from sweeps.spec.sweep import Sweep
 from workers.memory.layers import PICTURE, QUESTION_TOKENS, row_of
 from workers.memory.weights import adapted_paths
-from workers.models import checkpoint_files
+from workers.models import builtin, checkpoint_files, small_files
 from workers.models.checkpoint_files import CheckpointFiles
 from workers.recipe import Adapter, Model
 
@@ -104,10 +104,13 @@ def refuse(sweep: Sweep, files: Files) -> None:
     """Refuse bases without a processor, and targets and modules that no base of the sweep has.
 
     Raises ValueError, naming the field, the closest layers and the base. A base that is not on
-    this machine may have them.
+    this machine may have them; of one on the hub it is asked whether this user may have it.
     """
-    for name in files:
-        checkpoint_files.refuse_without_processor(*name)
+    for name in base_names(sweep):
+        if name in files:
+            checkpoint_files.refuse_without_processor(*name)
+        elif name[0] not in builtin.BASES:
+            small_files.refuse_unknown(*name)
     if len(files) < len(base_names(sweep)):
         return
     every = trained(sweep, files)

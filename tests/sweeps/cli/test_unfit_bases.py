@@ -2,6 +2,8 @@
 
 import json
 import shutil
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 
 import pytest
 
@@ -154,3 +156,55 @@ def test_experts_that_no_trial_trains_are_said(sweeps, tmp_path):
     code, out, _ = sweeps("plan", "quickstart", "--set", f"model.base={tmp_path / 'moe'}")
     assert code == 0
     assert "the experts are left as they are" in out
+
+
+class Hub(BaseHTTPRequestHandler):
+    """A model hub that has no model for this user, and says why as the real one does."""
+
+    SAID = {"gated": (403, "GatedRepo"), "missing": (404, "RepoNotFound")}
+
+    def do_GET(self):
+        found = [said for name, said in self.SAID.items() if f"some/{name}" in self.path]
+        status, why = found[0] if found else (503, "")
+        self.send_response(status)
+        self.send_header("X-Error-Code", why)
+        self.end_headers()
+
+    do_HEAD = do_GET
+
+    def log_message(self, *_):
+        """Nothing is to be printed."""
+
+
+@pytest.fixture
+def hub(monkeypatch):
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    Thread(target=server.serve_forever, daemon=True).start()
+    address = f"http://127.0.0.1:{server.server_port}"
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", address)
+    yield
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize("command", [("plan",), ("run",), ("run", "--rehearse")])
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("gated", "'some/gated' is gated: accept its licence at https://huggingface.co/some/gated"),
+        ("missing", "the hub has no model 'some/missing' that you may see: look at the spelling"),
+    ],
+)
+def test_a_model_of_the_hub_that_cannot_be_had_is_refused(
+    sweeps, hub, tmp_path, command, name, said
+):
+    code, _, err = sweeps(*command, "quickstart", "--set", f"model.base=some/{name}")
+    assert code == 2
+    assert err.startswith(f"error: model.base: {said}")
+    assert not (tmp_path / "sweep-results").exists()
+
+
+def test_a_hub_that_does_not_answer_ends_no_plan(sweeps, hub):
+    code, out, _ = sweeps("plan", "quickstart", "--set", "model.base=some/git-base")
+    assert code == 0
+    assert "not on this machine" in out
