@@ -74,12 +74,13 @@ def test_a_hub_name_while_offline_is_refused(monkeypatch):
         load("someone/model")
 
 
-class NoSuchRevision(BaseHTTPRequestHandler):
-    """Answers as the hub does for a model that exists without this revision."""
+class Refusing(BaseHTTPRequestHandler):
+    """Answers as the hub does for a model without this revision, or a gated one."""
 
     def do_HEAD(self):
-        self.send_response(404)
-        self.send_header("X-Error-Code", "RevisionNotFound")
+        gated = "/gated/" in self.path
+        self.send_response(403 if gated else 404)
+        self.send_header("X-Error-Code", "GatedRepo" if gated else "RevisionNotFound")
         self.end_headers()
 
     do_GET = do_HEAD  # noqa: N815
@@ -88,8 +89,9 @@ class NoSuchRevision(BaseHTTPRequestHandler):
         pass
 
 
-def test_a_revision_that_does_not_exist_is_named(monkeypatch, tmp_path):
-    server = HTTPServer(("127.0.0.1", 0), NoSuchRevision)
+@pytest.fixture
+def hub(monkeypatch):
+    server = HTTPServer(("127.0.0.1", 0), Refusing)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     url = f"http://127.0.0.1:{server.server_port}"
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", url)
@@ -97,11 +99,18 @@ def test_a_revision_that_does_not_exist_is_named(monkeypatch, tmp_path):
         "huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE",
         url + "/{repo_id}/resolve/{revision}/{filename}",
     )
-    try:
-        with pytest.raises(ValueError, match=r"model\.revision must be a commit.*got 'no-such'"):
-            load("someone/model", "no-such")
-    finally:
-        server.shutdown()
+    yield url
+    server.shutdown()
+
+
+def test_a_revision_that_does_not_exist_is_named(hub):
+    with pytest.raises(ValueError, match=r"model\.revision must be a commit.*got 'no-such'"):
+        load("someone/model", "no-such")
+
+
+def test_a_gated_model_is_told_with_its_mend(hub):
+    with pytest.raises(ValueError, match=r"model\.base: 'gated/model' is gated: accept .*HF_TOKEN"):
+        load("gated/model")
 
 
 @pytest.mark.parametrize(
