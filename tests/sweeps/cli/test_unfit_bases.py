@@ -161,16 +161,15 @@ def test_experts_that_no_trial_trains_are_said(sweeps, tmp_path):
 class Hub(BaseHTTPRequestHandler):
     """A model hub that has no model for this user, and says why as the real one does."""
 
-    SAID = {"gated": (403, "GatedRepo"), "missing": (404, "RepoNotFound")}
-
     def do_GET(self):
-        found = [said for name, said in self.SAID.items() if f"some/{name}" in self.path]
+        said = {"gated": (403, "GatedRepo"), "missing": (404, "RepoNotFound")}
+        found = [own for name, own in said.items() if f"some/{name}" in self.path]
         status, why = found[0] if found else (503, "")
         self.send_response(status)
         self.send_header("X-Error-Code", why)
         self.end_headers()
 
-    do_HEAD = do_GET
+    do_HEAD = do_GET  # noqa: N815  as the server calls it
 
     def log_message(self, *_):
         """Nothing is to be printed."""
