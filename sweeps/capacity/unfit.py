@@ -17,7 +17,8 @@ def refuse_unfit_models(sweep: Sweep, files: Files) -> None:
     for recipe in corners(sweep):
         model = recipe.model
         if own := files.get((model.base, model.revision)):
-            check_learning_rates(recipe.train, adapted_paths(recipe.adapter, own))
+            if layers := adapted_paths(recipe.adapter, own):  # others: `sweeps.capacity.adapted`
+                check_learning_rates(recipe.train, layers)
             paths = [name.rpartition(".")[0] for name in own.shapes]
             check_names(model.unquantized_modules, paths)
     for model in {recipe.model for recipe in corners(sweep)}:

@@ -177,7 +177,10 @@ def supported_config(model: Model, source: str) -> Any:
             kind = str(json.loads((Path(source) / "config.json").read_text())["model_type"])
         except (OSError, ValueError, KeyError):
             kind = "unknown"
-        raise families.unsupported(kind, f"transformers cannot read its config: {error}") from error
+        reason = str(error).partition("\n")[0]  # behind it, how to update transformers
+        raise families.unsupported(
+            kind, f"transformers cannot read its config: {reason}"
+        ) from error
     if config.model_type not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES:
         raise families.unsupported(config.model_type, "transformers does not load it so")
     return config
