@@ -11,7 +11,8 @@ from PIL import Image, ImageDraw
 
 from workers import traits
 from workers.data.sample import Sample
-from workers.encoding.collation import IGNORED, with_numbers
+from workers.encoding import collation
+from workers.encoding.collation import IGNORED
 from workers.families.base import Base, Batch
 from workers.families.prompts import PromptBuilder
 from workers.features.store import Store
@@ -120,7 +121,8 @@ def logits_by_hand(base: Base, model: Any, batch: Batch) -> torch.Tensor:
     one place before itself.
     """
     count = len(learned(batch))
-    inputs = with_numbers(base, {key: own for key, own in batch.items() if key != "labels"})
+    inputs = {name: tensor for name, tensor in batch.items() if name != "labels"}
+    inputs = collation.on_device(base, inputs)
     if base.encoder_decoder:
         config = base.model.config
         parts = (config, config.get_text_config())
