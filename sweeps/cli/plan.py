@@ -1,4 +1,7 @@
-"""``sweeps plan``: the trials, machines, memory and disk of a sweep. Starts and writes nothing."""
+"""``sweeps plan``: the trials, machines, memory and disk of a sweep.
+
+Starts nothing, and writes nothing but the traits of bases into the cache folder.
+"""
 
 import math
 from collections.abc import Iterator
@@ -14,6 +17,7 @@ from sweeps.capacity.layout import Layout, local_layout, refuse_gpu_budget
 from sweeps.capacity.memory import hosts_that_fit
 from sweeps.capacity.unfit import refuse_gpu_attention, refuse_unfit_models
 from sweeps.cli.spaces import show_sweep
+from sweeps.quiet import quiet_libraries
 from sweeps.results import retention
 from sweeps.results.budget import described
 from sweeps.results.retention import format_bytes
@@ -24,8 +28,10 @@ from sweeps.spec.problems import refused
 from sweeps.study.study import directions, enqueue
 from sweeps.study.suggester import Suggester
 from sweeps.trial import trial_title
+from workers.families.traits import UNTRIED
 from workers.models import builtin, checkpoint_files
 from workers.models.checkpoint_files import CheckpointFiles
+from workers.recipe import Model
 from workers.redaction import redact
 
 SAMPLED_POINTS = 5
@@ -36,6 +42,7 @@ def show(sweep: Sweep, results: Path, console: Console, gpu_bytes: float | None 
     with refused():
         adapted.refuse(sweep, memory.local_files(sweep))
         refuse_unfit_models(sweep, memory.local_files(sweep))
+    _see_traits(sweep)
     plan = _layout(sweep)
     refuse_gpu_budget(sweep, plan)
     if not plan.gpus_per_host and gpu_bytes is None:
@@ -48,6 +55,19 @@ def show(sweep: Sweep, results: Path, console: Console, gpu_bytes: float | None 
     console.print(f"\npoints, the first {SAMPLED_POINTS} of sampler {sampler}", style="bold")
     for title in sample_titles(sweep, SAMPLED_POINTS):
         console.print(f"  {title}")
+
+
+def _see_traits(sweep: Sweep) -> None:
+    """Find out what of the sweep's bases packs, where that is not known on this machine yet.
+
+    That imports torch and takes some seconds, once for each base without a family of its own.
+    """
+    for (base, revision), files in memory.local_files(sweep).items():
+        if files.family.traits == UNTRIED:
+            from workers import traits
+
+            quiet_libraries()
+            traits.of(Model(base=base, revision=revision))
 
 
 def sample_titles(sweep: Sweep, count: int) -> list[str]:
