@@ -1,6 +1,5 @@
 """All checks, in the order in which they are made."""
 
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -39,9 +38,7 @@ def examine(
     loaded: list[Subject] = []
 
     def load() -> str:
-        with warnings.catch_warnings():  # what is assumed of it is what the checks look at
-            warnings.simplefilter("ignore")
-            loaded.append(Subject.of(folder, source, targets))
+        loaded.append(Subject.of(folder, source, targets))
         base = loaded[0].base
         kind = base.model.config.model_type
         own = kind if kind in families.MODULES else "generic"
