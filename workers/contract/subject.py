@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw
 
 from workers import traits
 from workers.data.sample import Sample
+from workers.encoding import collation
 from workers.encoding.collation import IGNORED
 from workers.families.base import Base, Batch
 from workers.families.prompts import PromptBuilder
@@ -121,9 +122,12 @@ def logits_by_hand(base: Base, model: Any, batch: Batch) -> torch.Tensor:
     """
     count = len(learned(batch))
     inputs = {name: tensor for name, tensor in batch.items() if name != "labels"}
+    inputs = collation.on_device(base, inputs)
     if base.encoder_decoder:
-        text = base.model.config.get_text_config()
-        start = torch.tensor([[text.decoder_start_token_id]])
+        config = base.model.config
+        parts = (config, config.get_text_config())
+        found = [getattr(part, "decoder_start_token_id", None) for part in parts]
+        start = torch.tensor([[next(token for token in found if token is not None)]])
         inputs["decoder_input_ids"] = torch.cat([start, batch["labels"][:, :-1]], dim=1)
         return model(**inputs).logits[0, :count].float()  # type: ignore[no-any-return]
     return model(**inputs).logits[0, -count - 1 : -1].float()  # type: ignore[no-any-return]

@@ -137,9 +137,12 @@ def feature_bytes(
         return 0.0
     if data is None:
         return math.inf
+    tokens = row_of(recipe, base.files, data).image
     width = base.towers[-1].blocks[0].width if base.towers else 0
+    traits = base.files.family.traits
+    layers = traits.feature_layers if traits else 1
     element = weights.element_bytes(recipe.model.dtype, gpu=gpu)
-    return data.images * row_of(recipe, base.files, data).image * width * element
+    return data.images * tokens * layers * width * element
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -152,5 +152,5 @@ class Epoch:
         self.step += 1
         self._opened = [position for batch in batches for position in batch]
         self._window = list(self._opened)
-        self._tokens = sum(len(row.target) for row in self._examples.rows(self._window))
+        self._tokens = sum(row.learned for row in self._examples.rows(self._window))
         self._losses.append(0.0)
