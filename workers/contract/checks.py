@@ -13,6 +13,7 @@ CHECKS: Mapping[str, Check] = {
     "loss": reading.check_loss,
     "batch equals one by one": reading.check_batch,
     "image is seen": reading.check_image,
+    "several images": reading.check_several_images,
     "captions": writing.check_generation,
     "end of text": writing.check_end,
     "snapshot and resume": training.check_resume,
