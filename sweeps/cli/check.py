@@ -75,12 +75,16 @@ def examined(model: str, folder: Path, targets: Sequence[str] = ()) -> Iterator[
 def table_of(model: str, found: Sequence["Finding"]) -> Table:
     """Return the table of all findings."""
     table = Table(title=model, title_justify="left")
-    for heading in ("check", "outcome", "what was found, or why not"):
-        table.add_column(heading, no_wrap=heading != "what was found, or why not")
+    table.add_column("check", no_wrap=True)
+    table.add_column("outcome", no_wrap=True)
+    table.add_column("what was found, or why not")
     table.add_column("s", justify="right")
+    told: dict[str, str] = {}
     for finding in found:
         outcome = Text(finding.outcome, style=_STYLES[finding.outcome])
-        table.add_row(finding.check, outcome, finding.detail, f"{finding.seconds:.1f}")
+        first = told.setdefault(finding.detail, finding.check)
+        detail = finding.detail if first == finding.check else f"as in {first}"
+        table.add_row(finding.check, outcome, detail, f"{finding.seconds:.1f}")
     return table
 
 

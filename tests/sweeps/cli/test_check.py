@@ -64,18 +64,20 @@ def test_what_cannot_be_loaded_is_one_finding(sweeps, copy, file, text, expected
     assert expected in only["detail"]
 
 
+REFUSALS = {
+    "gated": (403, "GatedRepo"),
+    "nowhere": (404, "RepoNotFound"),
+    "old": (404, "RevisionNotFound"),
+}
+"""Name -> status and reason of the hub."""
+
+
 class Hub(BaseHTTPRequestHandler):
     """Answers as the hub does for models that it does not give away."""
 
-    ANSWERS = {
-        "gated": (403, "GatedRepo"),
-        "nowhere": (404, "RepoNotFound"),
-        "old": (404, "RevisionNotFound"),
-    }
-
     def do_GET(self):
-        name = next((name for name in self.ANSWERS if f"/{name}" in self.path), "nowhere")
-        code, reason = self.ANSWERS[name]
+        name = next((name for name in REFUSALS if f"/{name}" in self.path), "nowhere")
+        code, reason = REFUSALS[name]
         self.send_response(code)
         self.send_header("X-Error-Code", reason)
         self.send_header("Content-Length", "0")
