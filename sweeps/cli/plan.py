@@ -38,8 +38,8 @@ SAMPLED_POINTS = 5
 
 def show(sweep: Sweep, results: Path, console: Console, gpu_bytes: float | None = None) -> None:
     """Print trials, points, hosts, memory and disk; `gpu_bytes` is the memory of another GPU."""
-    there = memory.local_files(sweep)
     with refused():
+        there = memory.local_files(sweep)
         adapted.refuse(sweep, there)
     _see_traits(there)
     plan = _layout(sweep)
