@@ -15,6 +15,7 @@ from sweeps.capacity import adapted, disk, memory, table
 from sweeps.capacity.device import machine_bytes
 from sweeps.capacity.layout import Layout, local_layout, refuse_gpu_budget
 from sweeps.capacity.memory import hosts_that_fit
+from sweeps.capacity.unfit import refuse_gpu_attention, refuse_unfit_models
 from sweeps.cli.spaces import show_sweep
 from sweeps.quiet import quiet_libraries
 from sweeps.results import retention
@@ -41,9 +42,12 @@ def show(sweep: Sweep, results: Path, console: Console, gpu_bytes: float | None 
     with refused():
         there = memory.local_files(sweep)
         adapted.refuse(sweep, there)
+        refuse_unfit_models(sweep, there)
     _see_traits(there)
     plan = _layout(sweep)
     refuse_gpu_budget(sweep, plan)
+    if not plan.gpus_per_host and gpu_bytes is None:
+        refuse_gpu_attention(sweep)
     for name, value in _lines(sweep, results, plan, gpu_bytes):
         console.print(Text.assemble((f"{name:<11}", "bold"), f" {value}"), soft_wrap=True)
     console.print("\nspace", style="bold")
@@ -104,6 +108,8 @@ def _lines(
     points = f"a space of {size:.0f} points" if size != math.inf else "a continuous space"
     early = "; the sweep ends when all are tried" if size < search.trials else ""
     yield "trials", f"{search.trials} of {sweep.most_epochs} epochs each, {points}{early}"
+    if rates := _rates(sweep):
+        yield "rates", rates
     yield "budget", described(search.budget) or "no limit besides the trials"
 
     objectives = ", ".join(f"{each.metric} ({each.mode})" for each in search.objectives)
@@ -143,6 +149,20 @@ def _lines(
     else:
         most = disk.expected_bytes(sweep, disk.largest_adapter(sweep, files), plan)
         yield "disk", f"up to {format_bytes(most)} {room}"
+
+
+def _rates(sweep: Sweep) -> str:
+    """Return what is said of learning rates besides the common one; searched ones are the space's.
+
+    Empty where nothing is.
+    """
+    train, found = sweep.train, []
+    for part in ("vision", "projector"):
+        rate = getattr(train, f"{part}_learning_rate")
+        found += [] if rate is None else [f"{part} {rate:g}"]
+    if train.lora_plus_ratio != 1.0:
+        found.append(f"B {train.lora_plus_ratio:g} times that of A")
+    return f"{train.learning_rate:g}; {', '.join(found)}" if found else ""
 
 
 def _base(base: str, files: CheckpointFiles | None) -> str:

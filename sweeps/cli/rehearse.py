@@ -150,13 +150,16 @@ def _lines(
         yield "reading", f"{one.check}: {one.outcome}, {one.detail}"
     for name, why in found.quantizations.items():
         yield "base", f"{name}: {why or 'loads and trains a step'}"
+    if found.experts:
+        yield "experts", found.experts
     yield "memory", f"of the sweep itself, {memory_note(sweep)}"
 
 
 def names_layers(sweep: Sweep) -> bool:
     """Tell whether the sweep names modules of the base by path, which may name single layers."""
     targets = sweep.swept("adapter.targets", sweep.adapter.targets)
-    return bool(sweep.adapter.trained_modules) or any(each.startswith(REGEX) for each in targets)
+    named = sweep.adapter.trained_modules or sweep.model.unquantized_modules
+    return bool(named) or any(each.startswith(REGEX) for each in targets)
 
 
 def small_sweep(sweep: Sweep, base: str) -> Sweep:
@@ -168,7 +171,8 @@ def small_sweep(sweep: Sweep, base: str) -> Sweep:
     train, evaluate, search = sweep.train, sweep.evaluate, sweep.search
     values = sweep.model_dump()
     values["name"] = sweep.name[: _NAME_CHARACTERS - len(SUFFIX)] + SUFFIX
-    values["model"] |= {"base": base, "revision": None}
+    # Kernels of the attention may want a GPU, and a stand-in is trained on a CPU.
+    values["model"] |= {"base": base, "revision": None, "attn_implementation": None}
     # Bad images are to be listed, not to end the rehearsal.
     limit = min(sweep.data.limit or IMAGES, IMAGES)
     values["data"] |= {"limit": limit, "on_bad_sample": "skip"}
@@ -215,11 +219,15 @@ def small_sweep(sweep: Sweep, base: str) -> Sweep:
 
 
 def _space(space: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the space with the domains that would make a rehearsal long held at their least.
+    """Return the space with what would make a rehearsal long, or wants a GPU, held at its least.
 
     A field on which others depend stays as it is: they would never be drawn.
     """
-    fixed = {"train.epochs": EPOCHS, "train.batch_size": BATCH}
+    fixed = {
+        "train.epochs": EPOCHS,
+        "train.batch_size": BATCH,
+        "model.attn_implementation": None,
+    }
     parents = {parent for domain in space.values() for parent in domain.get("when", {})}
     small = dict(space)
     for path in fixed.keys() & space.keys() - parents:
