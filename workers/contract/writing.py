@@ -9,7 +9,7 @@ import torch
 from workers.contract.subject import Subject, ends_of
 from workers.encoding import collation
 from workers.evaluation.generation import generate
-from workers.families.base import Base, Encoded
+from workers.families.base import Base, Batch, Encoded
 from workers.families.prompts import Prompt
 
 TOKENS = 6
@@ -80,6 +80,11 @@ def _forwards_in_few_positions(
     finally:
         hook.remove()
     return forwards[0]
+
+
+def _inputs(base: Base, images: Sequence[Encoded], prompts: Sequence[Prompt]) -> Batch:
+    """Return the arguments of `generate` as the model takes them."""
+    return collation.on_device(base, collation.generation_inputs(base, images, prompts))
 
 
 def _written(

@@ -11,7 +11,8 @@ from sweeps.spec.load import ready_text
 COMMANDS = (
     "run", "resume", "status", "stop", "pause", "continue", "add", "submit", "jobs", "logs",
     "shell", "launcher", "sync", "plan", "check", "space", "compare", "report", "promote",
-    "history", "rollback", "reconcile", "serve", "caption", "predict", "score", "ui", "init", "doctor",
+    "history", "rollback", "reconcile", "serve", "caption", "predict", "score", "ui", "init",
+    "doctor",
 )  # fmt: skip
 
 BROKEN = """\
