@@ -1,6 +1,6 @@
-"""``sweeps plan``: the trials, machines, memory and disk of a sweep.
+"""``sweeps plan``: the trials, machines, memory and disk of a sweep. Starts and writes nothing.
 
-Starts nothing, and writes nothing but the traits of bases into the cache folder.
+What a host would refuse is refused here, by the same functions: see `sweeps.capacity.adapted`.
 """
 
 import math
@@ -40,9 +40,10 @@ SAMPLED_POINTS = 5
 def show(sweep: Sweep, results: Path, console: Console, gpu_bytes: float | None = None) -> None:
     """Print trials, points, hosts, memory and disk; `gpu_bytes` is the memory of another GPU."""
     with refused():
-        adapted.refuse(sweep, memory.local_files(sweep))
-        refuse_unfit_models(sweep, memory.local_files(sweep))
-    _see_traits(sweep)
+        there = memory.local_files(sweep)
+        adapted.refuse(sweep, there)
+        refuse_unfit_models(sweep, there)
+    _see_traits(there)
     plan = _layout(sweep)
     refuse_gpu_budget(sweep, plan)
     if not plan.gpus_per_host and gpu_bytes is None:
@@ -57,17 +58,19 @@ def show(sweep: Sweep, results: Path, console: Console, gpu_bytes: float | None 
         console.print(f"  {title}")
 
 
-def _see_traits(sweep: Sweep) -> None:
-    """Find out what of the sweep's bases packs, where that is not known on this machine yet.
+def _see_traits(files: memory.Files) -> None:
+    """Let stand-ins of architectures run that never have on this machine, see `workers.traits`.
 
-    That imports torch and takes some seconds, once for each base without a family of its own.
+    It takes a few seconds for each, and decides what is packed.
     """
-    for (base, revision), files in memory.local_files(sweep).items():
-        if files.family.traits == UNTRIED:
-            from workers import traits
+    untried = [name for name, own in files.items() if own.family.traits is UNTRIED]
+    if not untried:
+        return
+    quiet_libraries()
+    from workers import traits
 
-            quiet_libraries()
-            traits.of(Model(base=base, revision=revision))
+    for base, revision in untried:
+        traits.of(Model(base=base, revision=revision))
 
 
 def sample_titles(sweep: Sweep, count: int) -> list[str]:

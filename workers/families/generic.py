@@ -194,7 +194,7 @@ class GenericFamily(Family):
         inputs = super().training_inputs(base, batch)
         if self.traits and self.traits.unmasked:  # of a mask transformers asks what is masked
             del inputs["attention_mask"]
-        find = getattr(base.model.model, "get_rope_index", None)
+        find = getattr(base.model.base_model, "get_rope_index", None)
         if find is None or self.GRID not in batch:
             return inputs
         types = inputs.pop("mm_token_type_ids", None)
