@@ -1,5 +1,6 @@
 """The driver: one sweep from its file to its leaderboard, on Ray Tune."""
 
+import importlib
 import os
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext, suppress
@@ -15,6 +16,7 @@ from sweeps.board.handle import SweepHandle
 from sweeps.board.leaderboard import Leaderboard
 from sweeps.driver.signals import STOPS
 from sweeps.fleet import cluster
+from sweeps.quiet import heavy_imports
 from sweeps.results import changes, inbox, lease, retention
 from sweeps.results.folder import SweepFolder
 from sweeps.spec import starts
@@ -133,8 +135,10 @@ def _start(
 
 def _open(folder: SweepFolder, tracking: Tracking) -> SweepRun:
     """Open the sweep's run; import Tune first, which the hosts need, while Ray starts."""
-    from sweeps.driver import search  # noqa: F401
+    with heavy_imports():
+        from sweeps.driver import search  # noqa: F401
 
+        importlib.import_module("mlflow")
     return SweepRun.open(tracking, folder.sweep_id, folder.spec.read_text(), {})
 
 
