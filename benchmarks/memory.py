@@ -130,7 +130,7 @@ def compare(recipe: Recipe) -> Compared:
     batch, row = _batch(adapted, files)
     dtype = recipe.model.dtype
     how = activations.keeping(files, element_bytes(dtype, gpu=False), gpu=False)
-    stored = base_bytes(files, recipe.quantization, dtype, gpu=False)
+    stored = base_bytes(files, recipe.model, recipe.quantization, gpu=False)
     terms = SharedTerms.alone(recipe, files)
     return Compared(
         recipe=recipe,
@@ -180,7 +180,7 @@ def _batch(
     batch = training_batch(base, [image] * ROWS, [prompt] * ROWS, [CAPTION] * ROWS)
     patches = image.get("image_grid_thw")
     vision = vision_tokens(files) if patches is None else int(patches.prod())
-    shown = image_tokens(files.shapes, vision)
+    shown = image_tokens(files, vision)
     learned = int((batch["labels"][0] != IGNORED).sum())
     given = batch["input_ids"].shape[1] - (0 if base.encoder_decoder else learned)
     inside = 0 if base.family.image_token(base) is None else shown

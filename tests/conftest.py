@@ -11,7 +11,7 @@ import torch
 from PIL import EpsImagePlugin
 
 from workers.recipe import Recipe
-from workers.tiny import checkpoints as tiny_checkpoints
+from workers.tiny import architectures
 from workers.tiny.git import make_model, make_processor
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, and all that they start.
@@ -62,54 +62,40 @@ def untrained_base(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def checkpoints(tmp_path_factory):
-    """Variant of a model family -> folder of a tiny checkpoint of it, built when asked for."""
+    """Architecture -> folder of a tiny checkpoint of it, built when asked for."""
     root = tmp_path_factory.mktemp("checkpoints")
 
-    def folder(variant):
-        made = root / variant
+    def folder(name):
+        made = root / name
         if not made.exists():
-            tiny_checkpoints.build(variant, made)
+            architectures.build(name, made)
         return made
 
     return folder
 
 
 @pytest.fixture(scope="session")
-def llava(tmp_path_factory):
-    """Folder of a tiny LLaVA: an architecture without a family of its own."""
-    from transformers import LlavaConfig, LlavaForConditionalGeneration, LlavaProcessor
-    from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+def endless_git(tmp_path_factory, untrained_base):
+    """Folder of a GIT with 32 positions that ends no text of its own accord."""
+    from transformers import GitConfig, GitForCausalLM
 
-    from workers.tiny.tokenizers import CHAT_TEMPLATE, qwen_tokenizer
-
-    folder = tmp_path_factory.mktemp("llava")
-    tokenizer = qwen_tokenizer()
-    images = CLIPImageProcessorPil(size={"height": 32, "width": 32}, do_center_crop=False)
-    processor = LlavaProcessor(
-        images, tokenizer, patch_size=8, vision_feature_select_strategy="default",
-        chat_template=CHAT_TEMPLATE, image_token="<|image_pad|>", num_additional_image_tokens=1,
-    )  # fmt: skip
-    sizes = {
-        "hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 2,
-        "num_hidden_layers": 1, "initializer_range": 0.08,
-    }  # fmt: skip
-    config = LlavaConfig(
-        vision_config={**sizes, "model_type": "clip_vision_model", "image_size": 32,
-                       "patch_size": 8, "projection_dim": 32},
-        text_config={**sizes, "model_type": "llama", "vocab_size": len(tokenizer),
-                     "num_key_value_heads": 1, "max_position_embeddings": 256,
-                     "eos_token_id": tokenizer.eos_token_id},
-        image_token_id=tokenizer.convert_tokens_to_ids("<|image_pad|>"),
-        vision_feature_layer=-1,
-    )  # fmt: skip
+    folder = tmp_path_factory.mktemp("endless-git")
+    processor = make_processor()
+    config = GitConfig.from_pretrained(untrained_base, max_position_embeddings=32)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        model = LlavaForConditionalGeneration(config)
-    model.generation_config.eos_token_id = tokenizer.eos_token_id
-    model.generation_config.pad_token_id = tokenizer.pad_token_id
+        model = GitForCausalLM(config)
+    with torch.no_grad():
+        model.output.bias[processor.tokenizer.sep_token_id] = -1e4
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def llava(checkpoints):
+    """Folder of a tiny LLaVA: an architecture without a family of its own."""
+    return checkpoints("llava")
 
 
 @pytest.fixture

@@ -34,6 +34,8 @@ _KINDS = (
     "model.base",
     "model.revision",
     "model.dtype",
+    "model.attn_implementation",
+    "model.unquantized_modules",
     "quantization",
     "adapter.targets",
     "adapter.variant",
@@ -89,7 +91,7 @@ class Bases:
         if base is None:
             return None
         try:
-            families.target_pattern(families.get(base.files.model_type), recipe.adapter.targets)
+            families.target_pattern(base.files.family, recipe.adapter.targets)
         except ValueError:
             return None
         return base
@@ -114,6 +116,8 @@ class Capacity:
     """Reasons why some of the points, or all, cannot be packed."""
     packs: bool
     """Whether any point can be packed."""
+    left_out: tuple[str, ...]
+    """What of the bases' memory is not known."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +135,7 @@ class _Point:
     @classmethod
     def of(cls, sweep: Sweep, recipe: Recipe, base: Architecture, device: Device) -> "_Point":
         """Return what is known of a trial before it is loaded."""
-        family, adapter = families.get(base.files.model_type), recipe.adapter
+        family, adapter = base.files.family, recipe.adapter
         layers = adapted_paths(adapter, base.files)
         alone = why_not_packed(recipe, family, layers)
         terms, pack = SharedTerms.alone(recipe, base.files), None
@@ -173,7 +177,7 @@ def capacity(
     # A host keeps the bases of all groups beside each other.
     groups = {(own.recipe.model, own.recipe.quantization): own for own in points}
     resident = sum(
-        base_bytes(own.base.files, quantization, model.dtype, gpu=device.gpu)
+        base_bytes(own.base.files, model, quantization, gpu=device.gpu)
         for (model, quantization), own in groups.items()
     )
     features = sum(
@@ -200,6 +204,7 @@ def capacity(
         why=why,
         alone=tuple(dict.fromkeys(reason for reason in reasons if reason)),
         packs=None in reasons,
+        left_out=tuple(dict.fromkeys(text for own in points for text in own.base.left_out)),
     )
 
 

@@ -67,7 +67,8 @@ def torchvision() -> CheckResult:
         number = probe(_TORCHVISION)
     except ProbeError as failure:
         text = f"does not import ({failure}), so transformers cannot import its models"
-        return error(text, "pip uninstall torchvision; nothing here needs it")
+        fix = "pip uninstall torchvision, which nothing here needs, or install that of this torch"
+        return error(text, fix)
     return f"{number} imports" if number else "absent, and nothing here needs it"
 
 

@@ -181,7 +181,9 @@ class HostActor:
         host.prepare(recipe)
         pictures.keep(self._context.folder.scored_images, scored, untrained)
         counts = ", ".join(f"{len(part)} {split}" for split, part in data_set.splits.items())
-        return [f"images: {counts}", *(f"skipped: {problem}" for problem in data_set.problems)]
+        skipped = (f"skipped: {problem}" for problem in data_set.problems)
+        cut = host.cut_captions(recipe)
+        return [f"images: {counts}", *skipped, *([cut] if cut else [])]
 
     def _open(self, name: str, number: int, point: Point, start: Start | None, token: str) -> None:
         if name in self._trials:

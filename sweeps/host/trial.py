@@ -1,5 +1,6 @@
 """A trial in a slot, and the result of its rungs: pure values."""
 
+import re
 import time
 import traceback
 from collections.abc import Mapping
@@ -16,6 +17,12 @@ from sweeps.spec.sweep import Sweep, values_of
 from workers.recipe import Recipe
 from workers.redaction import redact
 from workers.report import Prediction, Report
+
+_PASSED_THROUGH = re.compile(r"[/\\](sweeps[/\\]host|torch[/\\]nn[/\\]modules[/\\]module)\b")
+_IN_PACKAGE = re.compile(
+    r".*[/\\](site-packages|dist-packages)[/\\]|.*[/\\](?=(sweeps|workers)[/\\])"
+)
+_MOST_FRAMES = 20
 
 
 @dataclass(kw_only=True)
@@ -113,4 +120,23 @@ def failure(error: Exception) -> RungResult:
     if isinstance(error, RayError):
         raise error
     violations = {"memory": 1.0} if is_out_of_memory(error) else {}
-    return RungResult(failed=redact(traceback.format_exc()), violations=violations)
+    return RungResult(failed=redact(shown_traceback(error)), violations=violations)
+
+
+def shown_traceback(error: BaseException) -> str:
+    """Return an error's traceback, cause first, without the frames that say nothing of it.
+
+    Left out are the host's own turns, unless it is the host that fails, torch's calls of a module
+    by a module, and all but the last of a deep stack; files are named from their package on.
+    """
+    shown = traceback.TracebackException.from_exception(error)
+    seen: traceback.TracebackException | None = shown
+    while seen is not None:
+        passed, last = seen.stack[:-1], seen.stack[-1:]
+        frames = [frame for frame in passed if not _PASSED_THROUGH.search(frame.filename)]
+        seen.stack = traceback.StackSummary.from_list(
+            (_IN_PACKAGE.sub("", frame.filename), frame.lineno or 0, frame.name, frame.line)
+            for frame in [*frames, *last][-_MOST_FRAMES:]
+        )
+        seen = seen.__cause__ or (None if seen.__suppress_context__ else seen.__context__)
+    return "".join(shown.format())

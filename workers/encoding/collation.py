@@ -7,10 +7,11 @@ prompt and target are turned into tokens apart.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import torch
 
-from workers.families.base import IMAGE_TOKENS, Base, Batch, Encoded
+from workers.families.base import IMAGE_TEXT, Base, Batch, Encoded
 from workers.families.prompts import Prompt
 
 Tokens = Sequence[Sequence[int]]
@@ -22,12 +23,20 @@ IGNORED = -100
 class TokenizedExample:
     """One example as token numbers: the input of the model, and what it learns to generate."""
 
-    prompt: tuple[int, ...]
-    """All tokens up to the first learned one, image tokens included."""
-    target: tuple[int, ...]
-    """The learned ones, with the end of text; the loss averages over just these."""
+    parts: tuple[tuple[tuple[int, ...], bool], ...]
+    """Tokens and whether they are learned, one part after the other: a prompt with its image
+    tokens, then a target with the end of text. The loss averages over just the learned ones."""
     truncated: bool
     """The target was longer than the model's positions and was cut."""
+
+    @property
+    def learned(self) -> int:
+        """Number of learned tokens."""
+        return sum(len(tokens) for tokens, learned in self.parts if learned)
+
+    def tokens(self, learned: bool) -> tuple[int, ...]:
+        """Return the tokens of all parts that are learned, or of those that are not."""
+        return tuple(chain.from_iterable(own for own, each in self.parts if each is learned))
 
 
 def training_row(base: Base, image: Encoded, prompt: Prompt, target: str) -> TokenizedExample:
@@ -38,17 +47,28 @@ def training_row(base: Base, image: Encoded, prompt: Prompt, target: str) -> Tok
     """
     before = base.family.prompt_tokens(base, image, prompt)
     tokens = base.family.target_tokens(base, prompt, target)
-    if base.family.image_token(base) in tokens:
+    if base.family.image_tokens(base).intersection(tokens):
         raise ValueError(f"captions must not contain the model's image token, got {target!r}")
-    room = base.positions - (0 if base.encoder_decoder else len(before))
-    if room < 2:
-        raise ValueError(
-            f"prompt.text must leave room for a caption: with the image it has {len(before)} "
-            f"tokens, and the model has {base.positions} positions"
-        )
+    room = room_behind(base, len(before))
     # The end of text stays: a truncated caption, too, must come to an end.
     kept = tokens if len(tokens) <= room else [*tokens[: room - 1], tokens[-1]]
-    return TokenizedExample(prompt=tuple(before), target=tuple(kept), truncated=len(tokens) > room)
+    parts = (tuple(before), False), (tuple(kept), True)
+    return TokenizedExample(parts=parts, truncated=len(tokens) > room)
+
+
+def room_behind(base: Base, prompt_tokens: int) -> int:
+    """Return how many tokens the model can write behind a prompt of so many, image included.
+
+    Those are the positions that the prompt leaves; a decoder of its own has all of them. Raises
+    ValueError, naming ``prompt.text``, where there is no room for a word and the end of text.
+    """
+    room = base.positions - (0 if base.encoder_decoder else prompt_tokens)
+    if room < 2:
+        raise ValueError(
+            f"prompt.text must leave room for a caption: with the image it has {prompt_tokens} "
+            f"tokens, and the model has {base.positions} positions"
+        )
+    return room
 
 
 def batch_of(
@@ -56,29 +76,30 @@ def batch_of(
 ) -> Batch:
     """Return a batch whose loss is the cross-entropy of the targets; padding is on the right.
 
-    Its rows are as long as the longest, rounded up to a `multiple` where the model has positions.
+    `images` are those of the rows, in their order. Rows are as long as the longest, rounded up to a
+    `multiple` where the model has positions.
     """
-    padding = _padding(base)
+    padding, joined = _padding(base), stacked(images)
 
     def length(longest: int) -> int:
         return max(longest, min(-(-longest // multiple) * multiple, base.positions))
 
     if base.encoder_decoder:
-        before, after = [row.prompt for row in rows], [row.target for row in rows]
+        before, after = ([row.tokens(learned) for row in rows] for learned in (False, True))
         read, learned = (length(max(map(len, own))) for own in (before, after))
         text = {
             "input_ids": _padded(before, padding, read),
             "attention_mask": _mask(before, read),
             "labels": _padded(after, IGNORED, learned),
         }
-        return stacked(images) | text
-    whole = [(*row.prompt, *row.target) for row in rows]
-    places = [(*[0] * len(row.prompt), *[1] * len(row.target)) for row in rows]
+        return joined | text
+    whole = [[token for tokens, _ in row.parts for token in tokens] for row in rows]
+    places = [[int(learned) for own, learned in row.parts for _ in own] for row in rows]
     tokens = length(max(map(len, whole)))
     ids, predicted = _padded(whole, padding, tokens), _padded(places, 0, tokens)
     labels = ids.masked_fill(predicted == 0, IGNORED)
     text = {"input_ids": ids, "attention_mask": _mask(whole, tokens), "labels": labels}
-    return stacked(images) | text | base.family.token_types(base, ids, predicted)
+    return joined | text | base.family.token_types(base, ids, predicted, joined)
 
 
 def training_batch(
@@ -97,8 +118,9 @@ def generation_inputs(base: Base, images: Sequence[Encoded], prompts: Sequence[P
     pairs = zip(images, prompts, strict=True)
     rows = [base.family.prompt_tokens(base, image, prompt) for image, prompt in pairs]
     ids, mask = _padded(rows, _padding(base), left=True), _mask(rows, left=True)
-    types = base.family.token_types(base, ids, torch.zeros_like(ids))
-    return stacked(images) | {"input_ids": ids, "attention_mask": mask} | types
+    joined = stacked(images)
+    types = base.family.token_types(base, ids, torch.zeros_like(ids), joined)
+    return joined | {"input_ids": ids, "attention_mask": mask} | types
 
 
 def prompt_lengths(base: Base, images: Sequence[Encoded], prompts: Sequence[Prompt]) -> list[int]:
@@ -129,9 +151,45 @@ def predicted_tokens(base: Base, labels: torch.Tensor) -> int:
 
 
 def stacked(images: Sequence[Encoded]) -> Batch:
-    """Return the images' tensors, joined along their first axis."""
-    keys = [key for key in images[0] if key != IMAGE_TOKENS]
-    return {key: torch.cat([image[key] for image in images]) for key in keys}
+    """Return the images' tensors, joined along their first axis.
+
+    That is one of images, tiles or patches. Along all others zeros fill up what an image lacks, as
+    processors do it: tiles behind its own, pixels to the right and below.
+    """
+    keys = [key for key in images[0] if key != IMAGE_TEXT]
+    return {key: _joined([image[key] for image in images], axis_of(images[0], key)) for key in keys}
+
+
+def repeated(batch: Batch, copies: int) -> Batch:
+    """Return the batch so many times over."""
+    if copies == 1:
+        return batch
+    return {key: torch.cat([own] * copies, dim=axis_of(batch, key)) for key, own in batch.items()}
+
+
+def axis_of(tensors: Mapping[str, torch.Tensor], key: str) -> int:
+    """Return the axis along which one tensor of a batch, or of an image, follows another.
+
+    MiniCPM-V lays the patches of all images side by side in one row, (1, 3, patch, pixels), and
+    says in ``target_sizes`` how many there are (NaViT, Dehghani et al. 2023).
+    """
+    return -1 if key == "pixel_values" and "target_sizes" in tensors else 0
+
+
+def _joined(tensors: Sequence[torch.Tensor], axis: int) -> torch.Tensor:
+    if axis:
+        return torch.cat(list(tensors), dim=axis)
+    most = [max(sizes) for sizes in zip(*(each.shape[1:] for each in tensors), strict=True)]
+    return torch.cat([_filled(each, most) for each in tensors])
+
+
+def _filled(tensor: torch.Tensor, sizes: Sequence[int]) -> torch.Tensor:
+    """Return the tensor with zeros behind it along all axes but the first, up to these sizes."""
+    lacking = [size - own for size, own in zip(sizes, tensor.shape[1:], strict=True)]
+    if not any(lacking):
+        return tensor
+    both = [side for each in reversed(lacking) for side in (0, each)]
+    return torch.nn.functional.pad(tensor, both)
 
 
 def to_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:

@@ -6,7 +6,7 @@ from typing import Any
 
 from workers.data.sample import Sample
 from workers.encoding.collation import prompt_lengths
-from workers.evaluation.generation import texts
+from workers.evaluation.generation import most_new_tokens, texts
 from workers.families.base import Base, Batch
 from workers.families.prompts import PromptBuilder
 from workers.features.decoding import DecoderPool
@@ -41,6 +41,18 @@ class Evaluator:
         """Make what can be made of the images before they are needed."""
         self._examples.pixels.prepare(progress)
         self._examples.pixels.expect(range(len(self.samples)))
+
+    @cached_property
+    def new_tokens(self) -> tuple[int, int]:
+        """The most tokens of a caption, and the tokens of the prompt that leaves so many.
+
+        Looked at are the images with the longest prompts, as many as a batch takes.
+        """
+        prompts = self._examples.prompts
+        chosen = sorted(range(len(prompts)), key=lambda index: -len(prompts[index].text))[:BATCH]
+        images = self._examples.pixels.of(chosen)
+        longest = max(prompt_lengths(self._base, images, [prompts[index] for index in chosen]))
+        return most_new_tokens(self._base, longest, self._evaluate.max_new_tokens), longest
 
     def loss(self, model: Any) -> float:
         """Return the mean loss over all captions of the images."""

@@ -31,17 +31,59 @@ def generate(
     """Return one text per image, `copies` times over: of each adapter that a packed model carries.
 
     `model` is `base.model` or the same model with adapters; it must be in eval mode.
-    Sampling is off, so texts are repeatable.
+    Sampling is off, so texts are repeatable. No text is longer than `most_new_tokens` says, so
+    that none depends on the prompts beside its own. Raises ValueError as that does.
     """
     inputs = collation.generation_inputs(base, images, prompts)
+    lengths = inputs["attention_mask"].sum(dim=1).tolist()
+    most = [most_new_tokens(base, length, max_new_tokens) for length in lengths]
+    if len(set(most)) > 1:
+        return _by_room(base, model, images, prompts, most, copies=copies, beams=beams)
     output = model.generate(
-        **{key: _copied(own, copies) for key, own in on_device(inputs, base.device).items()},
+        **collation.repeated(on_device(inputs, base.device), copies),
         num_beams=beams,
-        max_new_tokens=max_new_tokens,
+        max_new_tokens=most[0],
         do_sample=False,
         custom_generate=decoding.greedy if beams == 1 else None,
     )
     return collation.decode(base, inputs, output)
+
+
+def most_new_tokens(base: Base, prompt_tokens: int, asked: int) -> int:
+    """Return the tokens to write at most behind a prompt of so many, image included.
+
+    Behind its last position a model fails, or writes what it has never learned. Raises ValueError
+    as `workers.encoding.collation.room_behind` does.
+    """
+    return min(asked, collation.room_behind(base, prompt_tokens))
+
+
+def _by_room(
+    base: Base,
+    model: Any,
+    images: Sequence[Encoded],
+    prompts: Sequence[Prompt],
+    most: Sequence[int],
+    *,
+    copies: int,
+    beams: int,
+) -> list[str]:
+    """Return what `generate` does, with a batch for each of the limits `most`, one per image."""
+    written: dict[int, str] = {}
+    for limit in dict.fromkeys(most):
+        chosen = [index for index, own in enumerate(most) if own == limit]
+        own = generate(
+            base,
+            model,
+            [images[index] for index in chosen],
+            [prompts[index] for index in chosen],
+            copies=copies,
+            beams=beams,
+            max_new_tokens=limit,
+        )
+        places = [copy * len(images) + index for copy in range(copies) for index in chosen]
+        written |= zip(places, own, strict=True)
+    return [written[place] for place in range(copies * len(images))]
 
 
 def texts(
@@ -103,8 +145,3 @@ def texts(
         while following in written:
             yield written.pop(following)
             following += 1
-
-
-def _copied(tensor: torch.Tensor, copies: int) -> torch.Tensor:
-    """Return the tensor so many times over, along its first axis."""
-    return tensor if copies == 1 else tensor.repeat(copies, *[1] * (tensor.dim() - 1))

@@ -10,18 +10,19 @@ label masks and truncation are the same for all: see `workers.encoding.collation
 
 import re
 from importlib import import_module
+from pathlib import Path
 from typing import cast
 
 from workers.families.base import Family
+from workers.families.traits import recall
 
 MODULES = {
     "git": "workers.families.git",
     "blip-2": "workers.families.blip2",
-    "qwen2_5_vl": "workers.families.qwen2_5_vl",
     "paligemma": "workers.families.paligemma",
 }
 GENERIC = "workers.families.generic"
-"""For any other architecture that transformers loads and whose processor has a chat template."""
+"""For all others that transformers loads and whose processor has a chat template."""
 
 REGEX = "re:"
 """Begins an ``adapter.targets`` that is a regular expression of the user's own."""
@@ -29,12 +30,26 @@ REGEX = "re:"
 
 def target_names() -> tuple[str, ...]:
     """Return the names of all families' target sets, without importing torch."""
-    return tuple(dict.fromkeys(name for model_type in MODULES for name in get(model_type).TARGETS))
+    types = (*MODULES, "")
+    return tuple(dict.fromkeys(name for each in types for name in get(each).TARGETS))
 
 
 def get(model_type: str) -> Family:
     """Return the family of a saved config's `model_type`, the generic one for an unknown type."""
-    return cast(Family, import_module(MODULES.get(model_type, GENERIC)).FAMILY)
+    if model_type in MODULES:
+        return cast(Family, import_module(MODULES[model_type]).FAMILY)
+    generic = import_module(GENERIC)
+    return cast(Family, generic.KNOWN.get(model_type, generic.FAMILY))
+
+
+def of_checkpoint(model_type: str, folder: Path) -> Family:
+    """Return the family of the checkpoint in `folder`, with its traits where they are known here.
+
+    They are after its stand-in has run on this machine, see `workers.traits`.
+    """
+    family = get(model_type)
+    known = recall(folder) if family.traits is not None else None
+    return family.having(known) if known else family
 
 
 def unsupported(model_type: str, reason: str) -> ValueError:

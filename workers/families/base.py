@@ -1,13 +1,15 @@
 """A loaded base, and what differs between families of architectures."""
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from workers.families.prompts import Prompt
-from workers.files import own_code
+from workers.families.traits import Traits
 
 if TYPE_CHECKING:
     import torch
@@ -15,8 +17,9 @@ if TYPE_CHECKING:
 
 _NO_LIMIT = 1_000_000
 """Tokenizers without a limit give a number far above."""
-IMAGE_TOKENS = "image_tokens"
-"""Key of an encoded image that `prompt_tokens` reads and the model does not get."""
+IMAGE_TEXT = "image_text"
+"""Key of an encoded image: what its processor writes into a prompt for it, as UTF-8 bytes. It is
+read by `prompt_tokens`, and the model does not get it."""
 
 Batch = dict[str, "torch.Tensor"]
 Encoded = Mapping[str, "torch.Tensor"]
@@ -25,7 +28,7 @@ images are joined; image 1 may have more rows than image 2."""
 
 
 class Family(ABC):
-    """What differs between architectures. All methods but `load_processor` and `check` are pure."""
+    """What differs between architectures. All methods but `check` are pure."""
 
     TARGETS: Mapping[str, str]
     """Target set -> regular expression over full paths of linear layers, for `LoraConfig`.
@@ -37,25 +40,30 @@ class Family(ABC):
     VISION_CHAIN: Mapping[str, str] = {}
     """Path of each module between pixels and the language model -> the field of its output that
     holds the tensor, empty where the output is the tensor. The language model reads the output of
-    the last one; while nothing trains up to it, that output can be kept. Empty if unknown."""
+    the last one; while nothing trains up to it, that output can be kept. Empty where it goes
+    through `get_image_features`, of which `traits` say which modules it runs."""
     IMAGES_IN_ROWS: bool = True
     """Whether each tensor in the image encoder has one row per image, or equally many for each: an
     image encoder whose layers see all patches in one row cannot be trained in a pack."""
     GRID: str | None = None
     """Key of a tensor that says how large each image is. Beside kept features it stays on the CPU,
     where models read it."""
+    traits: Traits | None = None
+    """Found out about an architecture for which no constant states them."""
     SAVED_NAMES: Mapping[str, str] = {}
     """Regular expression -> replacement, which make the names of weights in a checkpoint's files
     those of the loaded model, where transformers still saves older ones."""
 
-    def load_processor(self, source: str, revision: str | None) -> Any:
-        """Return the base's own processor; PIL, so that results do not depend on torchvision."""
-        from transformers import AutoProcessor
+    @property
+    def vision(self) -> tuple[str, ...]:
+        """Paths of the modules that make image features, empty where these are not kept."""
+        return self.traits.vision if self.traits else tuple(self.VISION_CHAIN)
 
-        with own_code.refused(source):
-            return AutoProcessor.from_pretrained(
-                source, revision=revision, backend="pil", trust_remote_code=False
-            )
+    def having(self, traits: Traits) -> "Family":
+        """Return the family with these traits."""
+        family = copy(self)
+        family.traits = traits
+        return family
 
     def check(self, base: "Base") -> None:  # noqa: B027 (most families accept all)
         """Raise ValueError, naming ``model.base``, for a base that would train wrongly.
@@ -79,6 +87,15 @@ class Family(ABC):
         """Return the number of the token that stands for a part of the image, if there is one."""
         return None
 
+    def image_tokens(self, base: "Base") -> frozenset[int]:
+        """Return all tokens that announce an image, which a text of the user's must not have."""
+        token = self.image_token(base)
+        return frozenset() if token is None else frozenset({token})
+
+    def image_places(self, base: "Base", image: Encoded) -> int:
+        """Return how many image tokens the image has in its prompt, one for each feature."""
+        raise NotImplementedError
+
     @abstractmethod
     def prompt_tokens(self, base: "Base", image: Encoded, prompt: Prompt) -> list[int]:
         """Return all tokens up to the first predicted one, image tokens included."""
@@ -87,12 +104,16 @@ class Family(ABC):
     def target_tokens(self, base: "Base", prompt: Prompt, target: str) -> list[int]:
         """Return the tokens of a caption or an answer with the end-of-text token."""
 
+    def marked_tokens(self, base: "Base") -> Mapping[str, frozenset[int]]:
+        """Return each tensor with a type per token -> the tokens whose type is 1; others have 0."""
+        return {}
+
     def token_types(
-        self, base: "Base", ids: "torch.Tensor", predicted: "torch.Tensor"
+        self, base: "Base", ids: "torch.Tensor", predicted: "torch.Tensor", images: Encoded
     ) -> "dict[str, torch.Tensor]":
         """Return what else the model needs for each token, if anything.
 
-        Both arguments are (batch, tokens); `predicted` is 1 on tokens of the target.
+        `ids` and `predicted` are (batch, tokens); `predicted` is 1 on tokens of the target.
         """
         return {}
 
@@ -120,8 +141,19 @@ class Base:
     @cached_property
     def encoder_decoder(self) -> bool:
         """Whether prompt and target are two sequences, as with T5."""
-        text = self.model.config.get_text_config()
-        return bool(getattr(text, "is_encoder_decoder", False))
+        config = self.model.config
+        parts = (config, config.get_text_config())
+        return any(getattr(part, "is_encoder_decoder", False) for part in parts)
+
+    @cached_property
+    def arguments(self) -> frozenset[str]:
+        """Names of all that the model's forward reads."""
+        return frozenset(inspect.signature(self.model.forward).parameters)
+
+    @cached_property
+    def marked_tokens(self) -> Mapping[str, frozenset[int]]:
+        """See `Family.marked_tokens`."""
+        return self.family.marked_tokens(self)
 
     @cached_property
     def modules(self) -> tuple[str, ...]:
@@ -135,6 +167,18 @@ class Base:
 
         modules = self.model.named_modules()
         return tuple(path for path, module in modules if isinstance(module, Linear))
+
+    @cached_property
+    def tied_modules(self) -> tuple[str, ...]:
+        """Paths of the heads and embeddings that share one weight. First read it as the others."""
+        from torch.nn import Embedding, Linear
+
+        owners: dict[int, list[Any]] = {}
+        for path, module in self.model.named_modules():
+            if isinstance(module, (Embedding, Linear)):
+                owners.setdefault(id(module.weight), []).append((path, type(module)))
+        shared = [own for own in owners.values() if len({kind for _, kind in own}) > 1]
+        return tuple(path for own in shared for path, _ in own)
 
     @cached_property
     def positions(self) -> int:

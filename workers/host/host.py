@@ -246,6 +246,20 @@ class Host:
         """Return why the recipe does not train in a pack here; None if it does."""
         return self.residents.why_not_packed(recipe)
 
+    def cut_captions(self, recipe: Recipe) -> str | None:
+        """Return that captions are shorter than ``evaluate.max_new_tokens``; None if they are not.
+
+        A model writes no further than its positions.
+        """
+        asked = recipe.evaluate.max_new_tokens
+        most, prompt = self.residents.evaluator(recipe).new_tokens
+        if most == asked:
+            return None
+        return (
+            f"captions: at most {most} tokens instead of {asked} (evaluate.max_new_tokens): "
+            f"a prompt of {prompt} tokens leaves no more of the model's positions"
+        )
+
     def scored_samples(self, recipe: Recipe) -> tuple[Sample, ...]:
         """Return the validation images that the recipe's trials are scored on."""
         return self.residents.scoring.scored_samples(recipe)
@@ -399,7 +413,7 @@ class Host:
         try:
             unscored = self.residents.device_memory.attempt(lambda: work(names))
         except Exception as error:
-            failure = error.with_traceback(None)  # its frames hold what did not fit
+            failure = errors.emptied(error)  # its frames hold what did not fit
         else:
             self._outbox.score(dict(zip(names, unscored, strict=True)), evaluator)
             for name, rung in zip(names, unscored, strict=True):
@@ -423,4 +437,4 @@ def _broken_off(trained: TrainedEpoch, error: Exception) -> Done:
     try:
         return Done(name=trained.slot.name, report=rungs.broken_off(trained, error))
     except Exception as raised:
-        return Done(name=trained.slot.name, error=raised.with_traceback(None))
+        return Done(name=trained.slot.name, error=errors.emptied(raised))

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from workers.data.images import open_rgb
-from workers.evaluation.generation import generate
+from workers.evaluation.generation import generate, most_new_tokens
 from workers.families.base import Base, Encoded
 from workers.families.prompts import Prompt, PromptBuilder
 from workers.inference import caption_requests
@@ -103,7 +103,7 @@ class Captioner:
         if not question and self.prompts.task == "vqa":
             raise RequestError(f"{name} must be the question about the image")
         tokens = self.base.processor.tokenizer(question or "")["input_ids"]
-        if self.base.family.image_token(self.base) in tokens:
+        if self.base.family.image_tokens(self.base).intersection(tokens):
             raise RequestError(f"{name} must not contain the token that stands for an image")
 
     def _prepared(
@@ -114,13 +114,15 @@ class Captioner:
         base, prompt = self.base, self.prompts.build(self.base.family, question, name)
         encoded = base.family.encode(base, image)
         used = len(base.family.prompt_tokens(base, encoded, prompt))
-        room = base.positions - (0 if base.encoder_decoder else used)
-        if used > base.positions or room < 1:
+        try:
+            tokens = most_new_tokens(base, used, max_new_tokens or self.max_new_tokens)
+        except ValueError:
+            tokens = 0
+        if used > base.positions or not tokens:
             raise RequestError(
                 f"{name} must be shorter: with the image it has {used} tokens, and the model "
                 f"takes {base.positions} in all"
             )
-        tokens = min(max_new_tokens or self.max_new_tokens, room)
         return Prepared(image=encoded, prompt=prompt, max_new_tokens=tokens)
 
 

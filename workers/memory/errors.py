@@ -1,5 +1,8 @@
 """Errors that mean "out of memory", and a process's own share of a GPU: kept to, and released."""
 
+import traceback
+from typing import TypeVar
+
 import torch
 from accelerate.utils.memory import clear_device_cache
 
@@ -8,6 +11,9 @@ from workers.memory.footprint import GPU_CONTEXT
 _SIGNS = ("DefaultCPUAllocator", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
 """In a plain RuntimeError: torch names its allocator when the machine's memory is full, cuBLAS and
 cuDNN report that their own work space does not fit."""
+
+
+E = TypeVar("E", bound=Exception)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -20,6 +26,20 @@ def is_out_of_memory(error: BaseException) -> bool:
             return True
         seen = seen.__cause__ or (None if seen.__suppress_context__ else seen.__context__)
     return False
+
+
+def emptied(error: E) -> E:
+    """Return an error that was caught, whose frames hold nothing any more: no tensors either.
+
+    The lines where it was raised stay in its traceback, without the caller's own frame, which
+    is still in use.
+    """
+    seen: BaseException | None = error
+    while seen is not None:
+        traceback.clear_frames(seen.__traceback__)
+        seen = seen.__cause__ or seen.__context__
+    inner = error.__traceback__.tb_next if error.__traceback__ else None
+    return error.with_traceback(inner)
 
 
 def limit(share: float) -> None:

@@ -4,14 +4,15 @@ import hashlib
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
 from workers import families, quantizations
-from workers.families.base import Base, Family
+from workers.families.base import Base
 from workers.files import fetched, own_code
-from workers.models import builtin
+from workers.models import attention, builtin, processors
+from workers.quantizations.unquantized import is_unquantized, unquantized_modules
 from workers.recipe import Model
 
 
@@ -51,7 +52,8 @@ def load_base(model: Model, quantization: str, device: torch.device) -> Base:
     """Load, quantize and freeze a base model.
 
     Raises ValueError, naming ``model.base`` or ``model.revision``, when there is no such
-    checkpoint, when it lacks a processor, or when no family fits it.
+    checkpoint, when it lacks a processor, or when no family fits it; naming
+    ``model.attn_implementation`` or ``model.unquantized_modules`` for what it does not have.
     """
     from transformers import AutoModelForImageTextToText
 
@@ -60,19 +62,20 @@ def load_base(model: Model, quantization: str, device: torch.device) -> Base:
         raise ValueError(
             f"model.revision must be null where model.base is a folder, got {model.revision!r}"
         )
-    config = without_dropout(_config(model, source))
+    config = without_dropout(supported_config(model, source))
     family = families.get(config.model_type)
-    processor = load_processor(model, source, family)
+    processor = load_processor(model, source)
     tokens, known = len(processor.tokenizer), config.get_text_config().vocab_size
     if tokens < known / 2:  # nearly empty: transformers makes one where the files are missing
         raise ValueError(
             f"model.base: the tokenizer of {model.base!r} knows {tokens} tokens, the model "
             f"{known}; the tokenizer's files (tokenizer.json, or its vocabulary) are missing"
         )
-    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
-    if model.dtype != "auto":
-        dtype = getattr(torch, model.dtype)
-    storage = quantizations.get(quantization)
+    attention.check_device(model.attn_implementation, gpu=device.type == "cuda")
+    attention.check_installed(model.attn_implementation)
+    attention.check_architecture(model.attn_implementation, config)
+    dtype = _precision(model, device)
+    storage, kept = quantizations.get(quantization), _unquantized(model, quantization, config)
     # Else transformers has a service convert a base of the hub that has no safetensors.
     os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "true")
     try:
@@ -81,7 +84,8 @@ def load_base(model: Model, quantization: str, device: torch.device) -> Base:
             config=config,
             revision=model.revision,
             dtype=dtype,
-            quantization_config=storage.config(dtype),
+            quantization_config=storage.config(dtype, kept),
+            attn_implementation=model.attn_implementation,
             device_map={"": str(device)},
             trust_remote_code=False,
             use_safetensors=True,
@@ -101,6 +105,43 @@ def load_base(model: Model, quantization: str, device: torch.device) -> Base:
     )
     family.check(base)
     return base
+
+
+def _precision(model: Model, device: torch.device) -> torch.dtype:
+    """Return the type of ``model.dtype`` on a device."""
+    if model.dtype != "auto":
+        return cast(torch.dtype, getattr(torch, model.dtype))
+    if device.type != "cuda":
+        return torch.float32
+    with torch.cuda.device(device):
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.bfloat16 if native else torch.float16
+
+
+def _unquantized(model: Model, quantization: str, config: Any) -> list[str] | None:
+    """Return the names of all modules to leave alone; None for those that transformers chooses.
+
+    transformers chooses none where any are named, so what it would choose (the head, what is tied
+    to it) is found with a model without its weights. Raises ValueError, naming
+    ``model.unquantized_modules``, for a name that the base does not have.
+    """
+    named = unquantized_modules(model.unquantized_modules, config.to_dict())
+    if not named or quantization == "none":
+        return None
+    from accelerate import init_empty_weights
+    from transformers import AutoModelForImageTextToText
+    from transformers.quantizers.base import get_keys_to_not_convert
+
+    with init_empty_weights():
+        empty = AutoModelForImageTextToText.from_config(config, trust_remote_code=False)
+    paths = [path for path, _ in empty.named_modules() if path]
+    for name in model.unquantized_modules or ():
+        if not any(is_unquantized(path, [name]) for path in paths):
+            raise ValueError(
+                f"model.unquantized_modules must be paths of modules of the base, their beginnings "
+                f"or their ends, such as {paths[-1]!r}; got {name!r}"
+            )
+    return [*get_keys_to_not_convert(empty), *named]
 
 
 def without_dropout(config: Any) -> Any:
@@ -124,8 +165,11 @@ def _saved_config(model: Model, source: str) -> Any:
         return AutoConfig.from_pretrained(source, revision=model.revision, trust_remote_code=False)
 
 
-def _config(model: Model, source: str) -> Any:
-    """Return the checkpoint's config, of an architecture that can be loaded."""
+def supported_config(model: Model, source: str) -> Any:
+    """Return the checkpoint's config, of an architecture that can be loaded.
+
+    Raises ValueError, naming ``model.base`` or ``model.revision``, for any other.
+    """
     from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
     try:
@@ -158,25 +202,31 @@ def _missing(model: Model, error: OSError) -> ValueError:
     )
 
 
-def load_processor(model: Model, source: str, family: Family) -> Any:
+def load_processor(model: Model, source: str) -> Any:
     """Return the checkpoint's processor, image processor and tokenizer in one.
 
-    Raises ValueError, naming ``model.base``, where some of its files are missing.
+    Raises ValueError, naming ``model.base``, where some of its files are missing, or where its
+    class cannot be built here.
     """
     try:
-        processor = family.load_processor(source, model.revision)
+        processor = processors.load(source, model.revision)
     except own_code.OwnCodeError:
         raise
     except (OSError, ValueError, TypeError, KeyError, AttributeError, ImportError) as error:
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        if missing := processors.missing_files(source, model.revision):
+            raise ValueError(
+                f"model.base: {model.base!r} has no processor that can be loaded; it needs the "
+                f"files that the processor's save_pretrained writes, and {missing} is missing "
+                f"({reason})"
+            ) from error
         raise ValueError(
-            f"model.base: {model.base!r} has no processor that can be loaded; it needs the files "
-            f"that the processor's save_pretrained writes (processor_config.json or "
-            f"preprocessor_config.json, and the tokenizer's): {error}"
+            f"model.base: the processor of {model.base!r} cannot be loaded here ({reason})"
         ) from error
     if not (hasattr(processor, "tokenizer") and hasattr(processor, "image_processor")):
+        missing = processors.missing_files(source, model.revision) or "one for images"
         raise ValueError(
             f"model.base: {model.base!r} has no complete processor: found only "
-            f"{type(processor).__name__}; processor_config.json or preprocessor_config.json is "
-            "missing"
+            f"{type(processor).__name__}; {missing} is missing"
         )
     return processor

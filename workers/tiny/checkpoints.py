@@ -145,7 +145,7 @@ def _qwen2_5_vl() -> tuple[Any, Any]:
     from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
     from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
-    from workers.families.qwen2_5_vl import image_only_class
+    from workers.models import processors
 
     tokenizer = tokenizers.qwen_tokenizer()
     number = tokenizer.convert_tokens_to_ids
@@ -171,7 +171,12 @@ def _qwen2_5_vl() -> tuple[Any, Any]:
         tie_word_embeddings=True,
     )
     images = Qwen2VLImageProcessorPil(min_pixels=56 * 56, max_pixels=112 * 112)
-    processor = image_only_class()(images, tokenizer, tokenizers.CHAT_TEMPLATE)
+    processor = processors.build(
+        "Qwen2_5_VLProcessor",
+        image_processor=images,
+        tokenizer=tokenizer,
+        chat_template=tokenizers.CHAT_TEMPLATE,
+    )
     model = Qwen2_5_VLForConditionalGeneration(config)
     model.generation_config.eos_token_id = [number("<|im_end|>"), number("<|endoftext|>")]
     model.generation_config.pad_token_id = number("<|endoftext|>")

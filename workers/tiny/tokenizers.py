@@ -5,7 +5,7 @@ Each can spell any text: byte-level pieces, byte fallback, or letters.
 
 import json
 import string
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from workers.data.scenes import all_captions
@@ -51,19 +51,66 @@ def qwen_tokenizer() -> Any:
     return Qwen2Tokenizer(vocab=vocab, merges=merges, **special)
 
 
-def gemma_tokenizer() -> Any:
-    """Return the tokenizer of Gemma: spaces as ``▁``, unknown letters as bytes."""
-    from tokenizers import Tokenizer, models, normalizers
+def byte_level_tokenizer(
+    special: Sequence[str],
+    *,
+    pad: str,
+    end: str,
+    begin: str | None = None,
+    named: Mapping[str, str] | None = None,
+) -> Any:
+    """Return a byte-level tokenizer as of Qwen, Llama 3 and many others.
+
+    `special` are tokens that no text contains; `named` of them are attributes of the tokenizer,
+    by which some processors ask for them. With `begin` every text starts with that token.
+    """
+    from tokenizers import processors
+    from transformers import Qwen2Tokenizer
+
+    every = tuple(dict.fromkeys((pad, end, *([begin] if begin else []), *special)))
+    vocab, merges = _byte_level(every, PIECES + len(every))
+    tokenizer = Qwen2Tokenizer(
+        vocab=vocab,
+        merges=merges,
+        unk_token=pad,
+        bos_token=begin,
+        eos_token=end,
+        pad_token=pad,
+        additional_special_tokens=[token for token in every if token not in (pad, end, begin)],
+        **(named or {}),
+    )
+    if begin is not None:
+        tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+            single=f"{begin} $A", pair=None, special_tokens=[(begin, vocab[begin])]
+        )
+    return tokenizer
+
+
+def gemma_tokenizer(special: Sequence[str] = (), named: Mapping[str, str] | None = None) -> Any:
+    """Return the tokenizer of Gemma: spaces as ``▁``, unknown letters as bytes.
+
+    `special` and `named` as in `byte_level_tokenizer`.
+    """
     from transformers import GemmaTokenizer
 
-    untrained = Tokenizer(models.BPE())
-    untrained.normalizer = normalizers.Replace(" ", "▁")
-    letters = [*string.ascii_lowercase, *string.digits, "▁", "\n"]
-    special = ("<pad>", "<eos>", "<bos>", "<unk>", "<mask>")
-    vocab, merges = _train_bpe(untrained, PIECES - 256, special, letters)
-    for byte in range(256):
-        vocab[f"<0x{byte:02X}>"] = len(vocab)
-    return GemmaTokenizer(vocab=vocab, merges=merges)
+    vocab, merges = _byte_fallback(("<pad>", "<eos>", "<bos>", "<unk>", "<mask>", *special))
+    named = named or {}
+    return GemmaTokenizer(
+        vocab=vocab, merges=merges, additional_special_tokens=list(special), **named
+    )
+
+
+def llama_tokenizer(special: Sequence[str]) -> Any:
+    """Return the tokenizer of Llama 2 and Vicuna: as Gemma's, and with a space in front."""
+    from transformers import LlamaTokenizer
+
+    vocab, merges = _byte_fallback(("<unk>", "<s>", "</s>", *special))
+    return LlamaTokenizer(
+        vocab=vocab,
+        merges=merges,
+        pad_token=special[-1],
+        additional_special_tokens=list(special),
+    )
 
 
 def t5_tokenizer() -> Any:
@@ -77,12 +124,24 @@ def t5_tokenizer() -> Any:
     return T5Tokenizer(vocab=list(scores.items()), extra_ids=0)
 
 
-def _byte_level(special: Sequence[str]) -> tuple[dict[str, int], list[Any]]:
+def _byte_level(special: Sequence[str], pieces: int = PIECES) -> tuple[dict[str, int], list[Any]]:
     from tokenizers import Tokenizer, models, pre_tokenizers
 
     untrained = Tokenizer(models.BPE())
     untrained.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    return _train_bpe(untrained, PIECES, special, pre_tokenizers.ByteLevel.alphabet())
+    return _train_bpe(untrained, pieces, special, pre_tokenizers.ByteLevel.alphabet())
+
+
+def _byte_fallback(special: Sequence[str]) -> tuple[dict[str, int], list[Any]]:
+    from tokenizers import Tokenizer, models, normalizers
+
+    untrained = Tokenizer(models.BPE())
+    untrained.normalizer = normalizers.Replace(" ", "▁")
+    letters = [*string.ascii_lowercase, *string.digits, "▁", "\n"]
+    vocab, merges = _train_bpe(untrained, PIECES - 261 + len(special), special, letters)
+    for byte in range(256):
+        vocab[f"<0x{byte:02X}>"] = len(vocab)
+    return vocab, merges
 
 
 def _train_bpe(

@@ -3,6 +3,7 @@
 import pickle
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from sweeps.results import pictures
 from tests.sweeps.published import sweep_run
 from workers.evaluation.scoring import digest_of_ids
 from workers.metrics.scorer import Scorer
+from workers.recipe import Model
 
 
 class LostScorer(Scorer):
@@ -58,6 +60,36 @@ def test_warming_up_keeps_small_copies_of_the_images_and_the_base_s_captions(act
     kept = pictures.read(context.folder.scored_images)
     ids = {one.id for one in actor._host.scored_samples(context.sweep.recipe)}
     assert set(kept.pictures) == set(kept.untrained) == ids
+
+
+def test_a_base_without_room_for_captions_is_said_once_and_no_trial_fails(endless_git, context):
+    sweep = context.sweep.model_copy(update={"model": Model(base=str(endless_git))})
+    evaluate = sweep.evaluate.model_copy(update={"max_new_tokens": 40})
+    sweep = sweep.model_copy(update={"evaluate": evaluate})
+    actor = HostActor(replace(context, sweep=sweep), "host-0")
+    _, cut = actor.warm_up()
+    assert cut.startswith("captions: at most 31 tokens instead of 40 (evaluate.max_new_tokens)")
+    actor.open(0, {"train.learning_rate": 1e-3})
+    assert not actor.advance(0).failed
+    actor.shutdown()
+
+
+def test_an_error_of_a_trial_is_traced_to_the_line_that_failed(actor, monkeypatch):
+    """Not to the host's turns only, nor through each of torch's modules."""
+    actor.open(0, {"train.learning_rate": 1e-3})
+    monkeypatch.setenv("PLANTED_TOKEN", "planted-secret-7c1e")
+
+    def fail(self, *args):
+        raise IndexError("planted-secret-7c1e is out of range in self")
+
+    monkeypatch.setattr(torch.nn.Embedding, "forward", fail)
+    told = actor.advance(0).failed
+    assert "IndexError: *** is out of range" in told
+    assert "transformers/models/git/modeling_git.py" in told
+    assert 'File "workers/' in told
+    assert "_call_impl" not in told
+    assert "sweeps/host/rung.py" not in told
+    assert "/site-packages/" not in told
 
 
 def test_trial_and_sweep_say_which_images_score_them(actor, context, run_of):

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from workers import data
+from workers.encoding import collation
 from workers.evaluation.evaluator import Evaluator
-from workers.evaluation.generation import texts
+from workers.evaluation.generation import generate, texts
 from workers.families.prompts import PromptBuilder
 from workers.features.images import Pixels
 from workers.models.loading import load_base
@@ -20,6 +21,11 @@ BUILDER = PromptBuilder(task="vqa", prompt=PromptText(text="{question}"))
 def base(request, checkpoints):
     folder = checkpoints(getattr(request, "param", "git"))
     return load_base(Model(base=str(folder)), "none", torch.device("cpu"))
+
+
+@pytest.fixture(scope="module")
+def endless(endless_git):
+    return load_base(Model(base=str(endless_git)), "none", torch.device("cpu"))
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +85,32 @@ def test_batches_take_another_order_and_texts_come_in_their_own(base, write):
     assert [mask.shape[0] for mask in model.masks] == [2, 2, 2, 1]
     padded = [not bool(mask.all()) for mask in model.masks]
     assert padded == [False, False, True, False]
+
+
+@pytest.mark.parametrize("beams", [1, 2])
+def test_a_text_ends_at_the_models_last_position_whatever_is_beside_it(endless, samples, beams):
+    """32 positions; questions of 3, 9 and 1 words take 10, 28 and 4 of them."""
+    prompts = [BUILDER.build(endless.family, one.question, one.id) for one in samples]
+    assert collation.prompt_lengths(endless, [], prompts[:0]) == []
+
+    def written(chosen, tokens=40, copies=1):
+        images = Pixels(endless, samples).of(chosen)
+        asked = [prompts[index] for index in chosen]
+        return generate(endless, endless.model.eval(), images, asked, copies=copies,
+                        beams=beams, max_new_tokens=tokens)  # fmt: skip
+
+    together = written(range(7))
+    assert together == [written([index])[0] for index in range(7)]
+    assert written([1]) == written([1], tokens=4)
+    assert written([1]) != written([1], tokens=2)
+    assert written(range(3), copies=2) == together[:3] * 2
+
+
+def test_a_prompt_that_leaves_no_room_is_refused_by_name(endless, samples):
+    prompts = [BUILDER.build(endless.family, "why " * 11, "one")]
+    with pytest.raises(ValueError, match=r"prompt.text must leave room .* 34 tokens, .* 32 pos"):
+        list(texts(endless, endless.model, Pixels(endless, samples), prompts,
+                   beams=1, batch_size=1, max_new_tokens=4))  # fmt: skip
 
 
 def test_on_a_gpu_prompts_of_similar_length_share_a_batch(base, samples):

@@ -122,7 +122,7 @@ def loading() -> Iterator[tuple[str, ast.Call, str]]:
                 if called == "torch.load":
                     yield f"{file.name}:{node.lineno}", node, "weights_only"
                 elif called.endswith((".from_pretrained", ".from_config")) and called.startswith(
-                    ("Auto", "image_only_class")
+                    ("Auto", "image_only(")
                 ):
                     yield f"{file.name}:{node.lineno}", node, "trust_remote_code"
 

@@ -1,9 +1,12 @@
 """Errors that mean "too little memory" are told from others."""
 
+import traceback
+import weakref
+
 import pytest
 import torch
 
-from workers.memory.errors import is_out_of_memory, tensor_share
+from workers.memory.errors import emptied, is_out_of_memory, tensor_share
 from workers.memory.footprint import GPU_CONTEXT
 
 
@@ -27,6 +30,25 @@ def test_torch_on_a_gpu_that_is_full_and_what_was_raised_because_of_it():
     assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory."))
     assert is_out_of_memory(raised(step))
     assert is_out_of_memory(MemoryError())
+
+
+def test_an_error_keeps_the_lines_that_raised_it_and_nothing_that_they_held():
+    seen = []
+
+    def step():
+        held = torch.zeros(3)
+        seen.append(weakref.ref(held))
+        return held @ torch.zeros(2)
+
+    def caught():
+        try:
+            step()
+        except RuntimeError as error:
+            return emptied(error)
+
+    error = caught()
+    assert seen[0]() is None
+    assert [frame.name for frame in traceback.extract_tb(error.__traceback__)] == ["step"]
 
 
 def test_other_errors_are_none():
