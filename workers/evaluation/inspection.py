@@ -81,12 +81,15 @@ def inspect(
         images={split: len(part) for split, part in data_set.splits.items()},
         problems=data_set.problems,
         positions=base.positions,
-        pairs=tuple(_pairs(base, examples)),
-        quantizations={name: _fault(recipe, name, examples, device) for name in quantizations},
+        pairs=tuple(shown_pairs(base, examples)),
+        quantizations={
+            name: why_not_trained(recipe, name, examples, device) for name in quantizations
+        },
     )
 
 
-def _pairs(base: Base, examples: Examples) -> Iterator[ExamplePair]:
+def shown_pairs(base: Base, examples: Examples) -> Iterator[ExamplePair]:
+    """Yield every pair as the model gets it."""
     for position, (index, target) in enumerate(examples.pairs):
         batch = examples.batch(base, [position])
         ids, labels = batch["input_ids"][0], batch["labels"][0]
@@ -120,7 +123,7 @@ def _decoded(base: Base, tokens: list[int]) -> str:
     return str(base.processor.tokenizer.decode(tokens)) if tokens else ""
 
 
-def _fault(
+def why_not_trained(
     recipe: Recipe, quantization: str, examples: Examples, device: torch.device
 ) -> str | None:
     """Return why one step cannot be trained on the base so stored, or None."""

@@ -60,7 +60,7 @@ def load_base(model: Model, quantization: str, device: torch.device) -> Base:
         raise ValueError(
             f"model.revision must be null where model.base is a folder, got {model.revision!r}"
         )
-    config = without_dropout(_config(model, source))
+    config = without_dropout(supported_config(model, source))
     family = families.get(config.model_type)
     processor = load_processor(model, source)
     tokens, known = len(processor.tokenizer), config.get_text_config().vocab_size
@@ -124,8 +124,11 @@ def _saved_config(model: Model, source: str) -> Any:
         return AutoConfig.from_pretrained(source, revision=model.revision, trust_remote_code=False)
 
 
-def _config(model: Model, source: str) -> Any:
-    """Return the checkpoint's config, of an architecture that can be loaded."""
+def supported_config(model: Model, source: str) -> Any:
+    """Return the checkpoint's config, of an architecture that can be loaded.
+
+    Raises ValueError, naming ``model.base`` or ``model.revision``, for any other.
+    """
     from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
     try:

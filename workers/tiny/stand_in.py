@@ -18,23 +18,15 @@ from workers.files import own_code
 from workers.files.atomic import atomic_path
 from workers.models import builtin, checkpoint_files
 from workers.recipe import Model
+from workers.tiny.shrunk import shrunk
 
-SMALL: Mapping[str, Any] = {
-    "hidden_size": 32, "d_model": 32, "word_embed_proj_dim": 32, "encoder_hidden_size": 32,
-    "out_hidden_size": 32, "projection_dim": 32, "intermediate_size": 64, "d_ff": 64,
-    "ffn_dim": 64, "num_attention_heads": 2, "num_heads": 2, "num_key_value_heads": 1,
-    "head_dim": 16, "d_kv": 16, "mrope_section": [2, 3, 3], "initializer_range": 0.08,
-}  # fmt: skip
-"""Field of a config -> its value in a stand-in, wherever the field stands."""
-SHALLOW: Mapping[str, Any] = {
-    "num_hidden_layers": 1, "num_layers": 1, "num_decoder_layers": 1, "depth": 1,
-    "cross_attention_frequency": 1, "fullatt_block_indexes": [0],
-}  # fmt: skip
-"""The same for fields that set the number of layers."""
-LONG: Mapping[str, Any] = {"max_position_embeddings": 2048}
-"""For a family's tiny checkpoint, whose few positions would cut prompts that the base can read."""
-_DROPPED = ("layer_types", "quantization_config", "dtype", "torch_dtype")
-"""Follows from the rest, or is about the weights that are left behind."""
+LONG = 2048
+"""Positions of a family's tiny checkpoint, whose few would cut prompts that the base can read."""
+NOISE = 0.08
+"""Standard deviation of what is added to weights that are all alike: the zeros of a new gate or
+query would hide the image."""
+LARGEST = 600_000_000
+"""Most weights of a stand-in with the base's own widths."""
 
 NAMED: Mapping[str, str] = {
     r"(^|[/_.-])git([/_.-]|$)": "git",
@@ -67,22 +59,25 @@ def make(base: str, revision: str | None, root: Path, *, deep: bool = False) -> 
     if base in builtin.BASES:
         return StandIn(base=base, exact=True, origin=f"{base} is tiny itself")
     source = checkpoint_files.local_folder(base, revision)
-    if source is not None and (processor := _processor(source)) is not None:
-        # Another config or tokenizer has another stand-in.
-        config = (source / "config.json").read_text()
-        key = sha256(f"{source.resolve()} {deep} {config}".encode()).hexdigest()[:8]
-        name = f"{re.sub('[^A-Za-z0-9._-]+', '-', source.name)[:40]}-{key}"
-        changes = SMALL if deep else {**SMALL, **SHALLOW}
-        folder = _once(root / name, lambda place: _write(source, changes, processor, place))
-        origin = f"{base}, its config shrunk, with its own tokenizer and processor"
-        return StandIn(base=str(folder), exact=True, origin=origin)
+    if source is not None:
+        try:
+            return of_config(base, source, processor_of(source), root, deep=deep)
+        except own_code.OwnCodeError:
+            raise
+        except ValueError:  # some files are missing
+            pass
     variant = variant_of(base, source)
 
     def build_tiny(place: Path) -> None:
+        from workers.models.loading import supported_config
         from workers.tiny import checkpoints
 
         checkpoints.build(variant, place)
-        _write(place, LONG, _processor(place), place)
+        config = supported_config(Model(base=str(place)), str(place))
+        text = config.get_text_config()
+        if getattr(text, "max_position_embeddings", None):
+            text.max_position_embeddings = LONG
+        _write(place, config, processor_of(place), place)
 
     folder = _once(root / f"tiny-{variant}", build_tiny)
     missing = "config" if source is None else "tokenizer and processor"
@@ -92,6 +87,77 @@ def make(base: str, revision: str | None, root: Path, *, deep: bool = False) -> 
         '--include "*.json" "*.txt" "*.model"'
     )
     return StandIn(base=str(folder), exact=False, origin=origin)
+
+
+def of_config(
+    base: str, source: Path, processor: Any, root: Path, *, deep: bool = False
+) -> StandIn:
+    """Return the stand-in of the config in `source`, built below `root` unless it is there already.
+
+    Where a model of small widths cannot be built, or cannot read an image, its own widths stay.
+    Raises ValueError, naming ``model.base``, where neither can be built.
+    """
+    from transformers import AutoConfig
+
+    from workers.models.loading import supported_config
+
+    whole = supported_config(Model(base=str(source)), str(source))
+    # Another config or tokenizer has another stand-in.
+    key = sha256(f"{source.resolve()} {deep} {whole.to_json_string()}".encode()).hexdigest()[:8]
+    name = f"{re.sub('[^A-Za-z0-9._-]+', '-', source.name)[:40]}-{key}"
+    origin = f"{base}, its config shrunk, with its own tokenizer and processor"
+    built, faults = [], []
+    for widths, suffix, note in (
+        (True, "", ""),
+        (False, "-wide", "; its widths stay, for with {}"),
+    ):
+
+        def build(place: Path, widths: bool = widths) -> None:
+            changed = shrunk(whole.to_dict(), widths=widths, layers=not deep)
+            _write(source, AutoConfig.for_model(**changed), processor, place)
+
+        try:
+            built.append(_once(root / f"{name}{suffix}", build))
+            faults.append(_fault(built[-1]))
+        except own_code.OwnCodeError:
+            raise
+        except Exception as error:  # whatever an unknown architecture raises
+            faults.append(f"{type(error).__name__}: {error}")
+        if faults[-1] is None:
+            note = note.format(f"small ones {faults[0]}")
+            return StandIn(base=str(built[-1]), exact=True, origin=origin + note)
+    if not built:
+        raise ValueError(
+            f"model.base: no tiny model can be built of the config of {base!r}: {faults[0]}"
+        )
+    return StandIn(base=str(built[0]), exact=True, origin=f"{origin}; {faults[0]}")
+
+
+def _fault(folder: Path) -> str | None:
+    """Return why the model in `folder` cannot read an image, or None.
+
+    One that is refused for what it is has no fault here: other widths would not help.
+    """
+    import torch
+    from PIL import Image
+
+    from workers.encoding.collation import training_batch
+    from workers.families.prompts import PromptBuilder
+    from workers.models.loading import load_base
+
+    try:
+        base = load_base(Model(base=str(folder)), "none", torch.device("cpu"))
+    except ValueError:
+        return None
+    try:
+        image = base.family.encode(base, Image.new("RGB", (64, 48), "red"))
+        prompt = PromptBuilder().build(base.family, None, "image")
+        batch = training_batch(base, [image], [prompt], ["a disc"])
+        with torch.no_grad():
+            base.model(**batch)
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    return None
 
 
 def variant_of(base: str, source: Path | None) -> str:
@@ -117,16 +183,18 @@ def variant_of(base: str, source: Path | None) -> str:
     return variant
 
 
-def _processor(source: Path) -> Any:
-    """Return the processor whose files lie in the folder, or None where some are missing."""
-    from workers.models.loading import load_processor
+def processor_of(source: Path) -> Any:
+    """Return the processor whose files lie in the folder.
 
-    try:
-        return load_processor(Model(base=str(source)), str(source))
-    except own_code.OwnCodeError:
-        raise
-    except ValueError:
-        return None
+    Raises ValueError, naming ``model.base``, where some are missing, and for an architecture that
+    is not supported.
+    """
+    from workers import families
+    from workers.models.loading import load_processor, supported_config
+
+    model = Model(base=str(source))
+    kind = supported_config(model, model.base).model_type
+    return load_processor(model, model.base, families.get(kind))
 
 
 def _once(folder: Path, build: Callable[[Path], None]) -> Path:
@@ -140,32 +208,35 @@ def _once(folder: Path, build: Callable[[Path], None]) -> Path:
     return folder
 
 
-def _write(source: Path, changes: Mapping[str, Any], processor: Any, folder: Path) -> None:
-    """Write a model of the changed config of `source`, with random weights, and the processor."""
-    import torch
-    from transformers import AutoConfig, AutoModelForImageTextToText, GenerationConfig
+def _write(source: Path, config: Any, processor: Any, folder: Path) -> None:
+    """Write a model of `config` with random weights, and the processor.
 
-    with own_code.refused(source):
-        config = AutoConfig.from_pretrained(source, trust_remote_code=False)
-    values = changed(config.to_dict(), changes)
+    `source` has the base's own files, of which one knows the tokens that end a text.
+    """
+    import torch
+    from accelerate import init_empty_weights
+    from transformers import AutoModelForImageTextToText, GenerationConfig
+
+    with init_empty_weights():
+        empty = AutoModelForImageTextToText.from_config(config, trust_remote_code=False)
+    weights = sum(weight.numel() for weight in empty.parameters())
+    if weights > LARGEST:
+        raise ValueError(f"{weights:,} weights are too many for a stand-in")
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)
-        shrunk = AutoConfig.for_model(**values)
-        model = AutoModelForImageTextToText.from_config(shrunk, trust_remote_code=False)
-    if (source / "generation_config.json").is_file():  # it knows the tokens that end a text
+        model = AutoModelForImageTextToText.from_config(config, trust_remote_code=False)
+        add_noise(model)
+    if (source / "generation_config.json").is_file():
         model.generation_config = GenerationConfig.from_pretrained(source)
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
 
 
-def changed(config: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a config, as a dictionary, with those of `changes` that it has, at every depth."""
-    result = {}
-    for key, value in config.items():
-        if key in changes and value is not None:
-            value = changes[key]
-        elif isinstance(value, Mapping):
-            value = changed(value, changes)
-        if key not in _DROPPED:
-            result[key] = value
-    return result
+def add_noise(model: Any) -> None:
+    """Add noise to weights that are all alike, as those of a trained model never are."""
+    import torch
+
+    with torch.no_grad():
+        for weight in model.parameters():
+            if weight.is_floating_point() and bool((weight == weight.flatten()[0]).all()):
+                weight.add_(torch.randn_like(weight), alpha=NOISE)

@@ -1,0 +1,75 @@
+"""Checks of how a base reads images, prompts and targets."""
+
+from dataclasses import replace
+
+import torch
+
+from workers.contract.subject import Subject, drawn, ends_of, learned, logits_by_hand, losses
+from workers.evaluation.inspection import shown_pairs
+from workers.training.loop import Examples
+
+EXACT = 1e-4
+"""Largest difference of two losses that are to be equal, in float32."""
+
+
+def check_prompt(subject: Subject) -> str:
+    """Prompt and target are shown; what is learned is the caption, and a token that ends it."""
+    base, examples = subject.base, subject.examples
+    tokenizer, ends = base.processor.tokenizer, ends_of(base)
+    for place, (_, caption) in enumerate(examples.pairs):
+        tokens = learned(examples.batch(base, [place]))
+        written, asked = (
+            tokenizer.decode(own, skip_special_tokens=True).strip()
+            for own in (tokens, tokenizer(caption, add_special_tokens=False)["input_ids"])
+        )
+        assert written == asked, f"learned is {written!r} in place of the caption {asked!r}"
+        assert tokens[-1] in ends, (
+            f"a caption ends with {tokenizer.decode(tokens[-1:])!r}, at which generation does not "
+            "stop: generation_config.eos_token_id lacks it"
+        )
+    shown = next(iter(shown_pairs(base, examples)))
+    return (
+        f"prompt {shown.prompt!r}, target {shown.target!r}: {shown.target_tokens} of "
+        f"{shown.prompt_tokens + shown.target_tokens} tokens are learned"
+    )
+
+
+@torch.no_grad()
+def check_loss(subject: Subject) -> str:
+    """The loss of each row is the cross-entropy of its target's tokens, computed by hand."""
+    base, largest = subject.base, 0.0
+    for place in range(2):
+        batch = subject.examples.batch(base, [place])
+        targets = torch.tensor(learned(batch))
+        expected = torch.nn.functional.cross_entropy(
+            logits_by_hand(base, base.model, batch), targets, reduction="none"
+        )
+        own = losses(base, base.model, batch)
+        largest = max(largest, float((own - expected).abs().max()))
+        assert largest < EXACT, f"a token's loss differs by {largest:.2g} from that by hand"
+    return f"differs by {largest:.1g} at most from a cross-entropy by hand"
+
+
+@torch.no_grad()
+def check_batch(subject: Subject) -> str:
+    """A batch of images of unlike shapes has the losses of its rows one by one."""
+    base, examples = subject.base, subject.examples
+    places = range(len(examples.pairs))
+    together = losses(base, base.model, examples.batch(base, places))
+    alone = [losses(base, base.model, examples.batch(base, [place])) for place in places]
+    difference = float((together - torch.cat(alone)).abs().max())
+    images = (sample.open() for sample in subject.samples)
+    sizes = ", ".join(f"{image.width} x {image.height}" for image in images)
+    assert difference < EXACT, f"in a batch of {sizes} a token's loss differs by {difference:.2g}"
+    return f"{sizes}: differs by {difference:.1g} at most"
+
+
+@torch.no_grad()
+def check_image(subject: Subject) -> str:
+    """Another image of the same size gives another loss."""
+    base, first = subject.base, subject.samples[0]
+    other = replace(first, open=lambda: drawn(first.open().size, seed=5))
+    pairs = Examples.of(base, (first, other))
+    found = [float(losses(base, base.model, pairs.batch(base, [at])).mean()) for at in range(2)]
+    assert found[0] != found[1], "two images have the same loss: the image is ignored"
+    return f"two images have losses of {found[0]:.4f} and {found[1]:.4f}"

@@ -1,0 +1,64 @@
+"""Checks of how a base writes captions."""
+
+import torch
+
+from workers.contract.subject import Subject, ends_of
+from workers.encoding import collation
+from workers.families.base import Base, Encoded
+from workers.families.prompts import Prompt
+
+TOKENS = 6
+"""Tokens that are written where their number is given."""
+
+
+def check_generation(subject: Subject) -> str:
+    """Prompts are those of training, and a batch is written as its images are one by one."""
+    base, examples = subject.base, subject.examples
+    places = range(len(examples.pairs))
+    images, prompts = examples.images(places), list(examples.prompts)
+    asked = collation.generation_inputs(base, images, prompts)
+    for place in places:
+        prompt = asked["input_ids"][place][asked["attention_mask"][place] == 1].tolist()
+        trained = examples.batch(base, [place])["input_ids"][0].tolist()
+        assert trained[: len(prompt)] == prompt, "a prompt has other tokens in training"
+    assert asked["attention_mask"][:, -1].all(), "prompts are not padded on the left"
+    for beams in (1, 3):
+        together = _written(base, images, prompts, beams)
+        alone = [
+            _written(base, [image], [prompt], beams)[0]
+            for image, prompt in zip(images, prompts, strict=True)
+        ]
+        assert together == alone, f"with {beams} beams, a batch has other tokens than its images"
+    return f"{len(prompts)} captions of {TOKENS} tokens, with 1 beam and with 3"
+
+
+def check_end(subject: Subject) -> str:
+    """Writing ends at a token of `generation_config`, and text comes back without prompt."""
+    base, examples = subject.base, subject.examples
+    images, prompts = examples.images([0]), list(examples.prompts[:1])
+    second = _written(base, images, prompts, beams=1)[0][1 + base.encoder_decoder]
+    inputs = collation.generation_inputs(base, images, prompts)
+    before = 1 if base.encoder_decoder else inputs["input_ids"].shape[1]
+    ended = base.model.generate(
+        **inputs, max_new_tokens=TOKENS, do_sample=False, eos_token_id=second
+    )
+    assert ended.shape[1] <= before + 2, "generation does not stop at the end of text"
+    tokenizer = base.processor.tokenizer
+    caption = tokenizer("a disc", add_special_tokens=False)["input_ids"]
+    start = torch.zeros(1, 1, dtype=torch.long) if base.encoder_decoder else inputs["input_ids"]
+    output = torch.cat([start, torch.tensor([[*caption, ends_of(base)[0]]])], dim=1)
+    decoded, expected = collation.decode(base, inputs, output), tokenizer.decode(caption).strip()
+    assert decoded == [expected], f"{expected!r} comes back as {decoded[0]!r}"
+    ends = ", ".join(repr(tokenizer.decode([token])) for token in ends_of(base))
+    return f"at {ends}; of {base.positions:,} positions a prompt takes {before}"
+
+
+def _written(
+    base: Base, images: list[Encoded], prompts: list[Prompt], beams: int
+) -> list[list[int]]:
+    """Return the tokens that follow each prompt."""
+    inputs = collation.generation_inputs(base, images, prompts)
+    limits = {"max_new_tokens": TOKENS, "min_new_tokens": TOKENS}
+    output = base.model.generate(**inputs, num_beams=beams, do_sample=False, **limits)
+    tokens = output[:, 0 if base.encoder_decoder else inputs["input_ids"].shape[1] :]
+    return [[int(token) for token in row] for row in tokens]

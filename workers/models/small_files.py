@@ -1,0 +1,55 @@
+"""The small files of a base: config, tokenizer, processor, and nothing of its weights."""
+
+from pathlib import Path
+
+from workers.files import fetched
+from workers.models import builtin, checkpoint_files
+
+PATTERNS = ("*.json", "*.txt", "*.model", "*.jinja", "*.tiktoken")
+"""Names of a checkpoint's files that are not its weights."""
+
+
+def fetch(base: str, revision: str | None) -> Path:
+    """Return the folder of the small files of ``model.base``; those of the hub are fetched.
+
+    Raises ValueError, naming ``model.base`` or ``model.revision``, where they cannot be had.
+    """
+    if base in builtin.BASES:
+        return builtin.base_folder(base)
+    if fetched.is_here(base) or Path(base).expanduser().is_dir() or "://" in base:
+        folder = Path(fetched.local(base, "model.base")).expanduser()
+        if not (folder / "config.json").is_file():
+            raise ValueError(f"model.base: {base!r} has no config.json")
+        return folder
+    from huggingface_hub import errors, snapshot_download
+
+    login = "log in (hf auth login), or set HF_TOKEN"
+    try:
+        return Path(snapshot_download(base, revision=revision, allow_patterns=[*PATTERNS]))
+    except errors.GatedRepoError as error:
+        raise ValueError(
+            f"model.base: {base!r} is gated: accept its licence at https://huggingface.co/{base}, "
+            f"and then {login}"
+        ) from error
+    except errors.RevisionNotFoundError as error:
+        raise ValueError(
+            f"model.revision must be a commit, branch or tag of {base!r}, got {revision!r}"
+        ) from error
+    except errors.RepositoryNotFoundError as error:
+        raise ValueError(
+            f"model.base: the hub has no model {base!r} that you may see: look at the spelling; "
+            f"for a private one {login}"
+        ) from error
+    except errors.HFValidationError as error:
+        raise ValueError(
+            f"model.base must be a folder that is there, an address, or a name on the hub such as "
+            f"Qwen/Qwen3-VL-2B-Instruct, got {base!r}"
+        ) from error
+    except (errors.LocalEntryNotFoundError, errors.HfHubHTTPError, OSError) as error:
+        if (there := checkpoint_files.local_folder(base, revision)) is not None:
+            return there
+        included = " ".join(f'"{pattern}"' for pattern in PATTERNS)
+        raise ValueError(
+            f"model.base: the hub does not answer, and {base!r} is not on this machine: where it "
+            f"does, hf download {base} --include {included}, and name that folder"
+        ) from error
