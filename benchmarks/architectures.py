@@ -51,3 +51,11 @@ def try_out(name: str, folder: Path) -> Tried:
         found += findings(subject, CHECKS)
     seconds = time.perf_counter() - started
     return Tried(name=name, findings={each.check: each for each in found}, seconds=seconds)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="architectures; all by default")
+    names = parser.parse_args().names
+    with tempfile.TemporaryDirectory() as folder:
+        tried = [show(try_out(name, Path(folder) / name)) for name in names or ARCHITECTURES]
