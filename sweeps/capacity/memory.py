@@ -89,7 +89,7 @@ class Bases:
         if base is None:
             return None
         try:
-            families.target_pattern(families.get(base.files.model_type), recipe.adapter.targets)
+            families.target_pattern(base.files.family, recipe.adapter.targets)
         except ValueError:
             return None
         return base
@@ -131,7 +131,7 @@ class _Point:
     @classmethod
     def of(cls, sweep: Sweep, recipe: Recipe, base: Architecture, device: Device) -> "_Point":
         """Return what is known of a trial before it is loaded."""
-        family, adapter = families.get(base.files.model_type), recipe.adapter
+        family, adapter = base.files.family, recipe.adapter
         layers = adapted_paths(adapter, base.files)
         alone = why_not_packed(recipe, family, layers)
         terms, pack = SharedTerms.alone(recipe, base.files), None

@@ -10,9 +10,11 @@ label masks and truncation are the same for all: see `workers.encoding.collation
 
 import re
 from importlib import import_module
+from pathlib import Path
 from typing import cast
 
 from workers.families.base import Family
+from workers.families.traits import recall
 
 MODULES = {
     "git": "workers.families.git",
@@ -35,6 +37,16 @@ def target_names() -> tuple[str, ...]:
 def get(model_type: str) -> Family:
     """Return the family of a saved config's `model_type`, the generic one for an unknown type."""
     return cast(Family, import_module(MODULES.get(model_type, GENERIC)).FAMILY)
+
+
+def of_checkpoint(model_type: str, folder: Path) -> Family:
+    """Return the family of the checkpoint in `folder`, with its traits where they are known here.
+
+    They are after its stand-in has run on this machine, see `workers.traits`.
+    """
+    family = get(model_type)
+    known = recall(folder) if family.traits is not None else None
+    return family.having(known) if known else family
 
 
 def unsupported(model_type: str, reason: str) -> ValueError:

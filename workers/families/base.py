@@ -2,11 +2,13 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from workers.families.prompts import Prompt
+from workers.families.traits import Traits
 
 if TYPE_CHECKING:
     import torch
@@ -36,16 +38,30 @@ class Family(ABC):
     VISION_CHAIN: Mapping[str, str] = {}
     """Path of each module between pixels and the language model -> the field of its output that
     holds the tensor, empty where the output is the tensor. The language model reads the output of
-    the last one; while nothing trains up to it, that output can be kept. Empty if unknown."""
+    the last one; while nothing trains up to it, that output can be kept. Empty where `traits` say
+    which modules these are."""
     IMAGES_IN_ROWS: bool = True
     """Whether each tensor in the image encoder has one row per image, or equally many for each: an
     image encoder whose layers see all patches in one row cannot be trained in a pack."""
     GRID: str | None = None
     """Key of a tensor that says how large each image is. Beside kept features it stays on the CPU,
     where models read it."""
+    traits: Traits | None = None
+    """Found out about an architecture for which no constant states them."""
     SAVED_NAMES: Mapping[str, str] = {}
     """Regular expression -> replacement, which make the names of weights in a checkpoint's files
     those of the loaded model, where transformers still saves older ones."""
+
+    @property
+    def vision(self) -> tuple[str, ...]:
+        """Paths of the modules that make image features, empty where these are not kept."""
+        return self.traits.vision if self.traits else tuple(self.VISION_CHAIN)
+
+    def having(self, traits: Traits) -> "Family":
+        """Return the family with these traits."""
+        family = copy(self)
+        family.traits = traits
+        return family
 
     def check(self, base: "Base") -> None:  # noqa: B027 (most families accept all)
         """Raise ValueError, naming ``model.base``, for a base that would train wrongly.
@@ -125,6 +141,18 @@ class Base:
 
         modules = self.model.named_modules()
         return tuple(path for path, module in modules if isinstance(module, Linear))
+
+    @cached_property
+    def tied_modules(self) -> tuple[str, ...]:
+        """Paths of the heads and embeddings that share one weight. First read it as the others."""
+        from torch.nn import Embedding, Linear
+
+        owners: dict[int, list[Any]] = {}
+        for path, module in self.model.named_modules():
+            if isinstance(module, (Embedding, Linear)):
+                owners.setdefault(id(module.weight), []).append((path, type(module)))
+        shared = [own for own in owners.values() if len({kind for _, kind in own}) > 1]
+        return tuple(path for own in shared for path, _ in own)
 
     @cached_property
     def positions(self) -> int:

@@ -5,13 +5,14 @@ image placeholder by a run of tokens; layers are called as in Llama, CLIP or Sig
 """
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from workers.families import unsupported
 from workers.families.base import IMAGE_TOKENS, Base, Encoded
 from workers.families.chat import ChatFamily
 from workers.families.prompts import Prompt
+from workers.families.traits import UNTRIED
 
 if TYPE_CHECKING:
     import torch
@@ -28,7 +29,7 @@ _PROBE = Prompt(system=None, text="?")
 
 
 class GenericFamily(ChatFamily):
-    """Architectures without a family of their own; where their features are is not known."""
+    """Architectures without a family of their own."""
 
     TARGETS: Mapping[str, str] = {
         "text": rf"(?!.*{_EYES}).*\.(q|v|qkv)_proj",
@@ -36,6 +37,8 @@ class GenericFamily(ChatFamily):
         "vision": _VISION,
         "all": f"{_TEXT_ALL}|{_VISION}",
     }
+
+    traits = UNTRIED
 
     def check(self, base: Base) -> None:
         """Warn of what is assumed; refuse a processor without chat template or image token."""
@@ -52,12 +55,6 @@ class GenericFamily(ChatFamily):
             "names. Look at the example prompt and at the number of trained weights before a long "
             "run",
             stacklevel=2,
-        )
-
-    def image_features(self, base: Base, images: Encoded) -> "Sequence[torch.Tensor]":
-        """Raise NotImplementedError: where they are is not known."""
-        raise NotImplementedError(
-            f"features of {base.model.config.model_type!r} are not known: VISION_CHAIN is empty"
         )
 
     def image_token(self, base: Base) -> int | None:

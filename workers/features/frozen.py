@@ -15,17 +15,17 @@ def vision_is_frozen(adapter: Adapter, base: "Base") -> bool:
 
     False where it is not known which modules these are.
     """
-    from workers.models.adapters import adapted_layers  # torch, without which `leaves_vision` does
+    from workers.models.targets import adapted_layers
 
     return leaves_vision(adapter, base.family, adapted_layers(adapter, base))
 
 
 def leaves_vision(adapter: Adapter, family: "Family", layers: Sequence[str]) -> bool:
     """Tell the same of an adapter on the `layers` of a base of this family."""
-    if not family.VISION_CHAIN or adapter.bias == "all":
+    if not family.vision or adapter.bias == "all":
         return False
     changed = [f"{path}." for path in (*layers, *adapter.trained_modules)]
-    frozen = [f"{module}." for module in family.VISION_CHAIN]
+    frozen = [f"{module}." for module in family.vision]
     return not any(
         path.startswith(module) or module.startswith(path) for path in changed for module in frozen
     )
@@ -38,7 +38,7 @@ def vision_in_eval_mode(base: "Base") -> Iterator[None]:
     Features have no dropout. BLIP-2's Q-Former, for one, has some of its own, which
     `model.train()` turns on: noise, where nothing is trained.
     """
-    parts = (base.model.get_submodule(path) for path in base.family.VISION_CHAIN)
+    parts = (base.model.get_submodule(path) for path in base.family.vision)
     modules = [module for part in parts for module in part.modules() if module.training]
     for module in modules:
         module.training = False

@@ -13,11 +13,13 @@ import torch
 
 from workers.data.sample import Sample
 from workers.encoding import collation
-from workers.families.base import Base, Encoded
+from workers.families.base import IMAGE_TOKENS, Base, Encoded
+from workers.features import door
 from workers.features.decoding import DecoderPool, PixelSource
+from workers.features.door import KEY
 from workers.features.files import size_of
 from workers.features.frozen import vision_in_eval_mode
-from workers.features.store import CPU_BYTES, KEY, Store, group_digests, image_digest
+from workers.features.store import CPU_BYTES, Store, group_digests, image_digest
 
 LIMIT_BYTES = 2 * 1024**3
 """Memory for the pixels of one split, in bytes; beyond it images are decoded again."""
@@ -297,19 +299,31 @@ class Features:
         return found
 
     def _encode(self, images: Sequence[Encoded]) -> list[Encoded]:
-        """Put images through the image encoder, in eval mode."""
-        base = self._store.base
-        batch = collation.on_device(collation.stacked(images), base.device)
-        started = time.perf_counter()
-        with vision_in_eval_mode(base):
-            features = base.family.image_features(base, batch)
+        """Put images through the image encoder."""
+        base, started = self._store.base, time.perf_counter()
+        features = with_features(base, images)
         if base.device.type == "cuda":
             torch.cuda.synchronize(base.device)
         share = (time.perf_counter() - started) / len(images)
         self._store.seconds += [share] * len(images)
-        pairs = zip(images, features, strict=True)
-        # As a batch carries them: (1, tokens, width). A copy: a part would keep the whole batch.
-        return [{**image, KEY: own.unsqueeze(1).clone()} for image, own in pairs]
+        return features
+
+
+def with_features(base: Base, images: Sequence[Encoded]) -> list[Encoded]:
+    """Return images as a batch carries them when their image encoder, in eval mode, is through."""
+    with vision_in_eval_mode(base):
+        if base.family.traits is not None:
+            read = (*base.family.traits.beside, IMAGE_TOKENS)
+            made = zip(images, door.features_of(base, images), strict=True)
+            return [
+                {**{key: image[key] for key in read if key in image}, KEY: own}
+                for image, own in made
+            ]
+        batch = collation.on_device(collation.stacked(images), base.device)
+        features = base.family.image_features(base, batch)
+    pairs = zip(images, features, strict=True)
+    # As a batch carries them: (1, tokens, width). A copy: a part would keep the whole batch.
+    return [{**image, KEY: own.unsqueeze(1).clone()} for image, own in pairs]
 
 
 def batch_that_fits(each: float, free: float) -> int:

@@ -26,11 +26,11 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from workers.encoding.collation import to_device
 from workers.families.base import Base, Encoded
+from workers.features import door
+from workers.features.door import KEY, are_features
 from workers.features.files import TensorFiles, size_of
 from workers.files import cache
 
-KEY = "pixel_values"
-"""What every family calls the tensor that its image encoder reads."""
 CPU_BYTES = 2 * 1024**3
 """Memory for the features of all bases on a CPU."""
 DISK_BYTES = 16 * 1024**3
@@ -91,7 +91,7 @@ class Store:
 
         None for a base whose features come from unknown modules.
         """
-        if not base.family.VISION_CHAIN:
+        if not base.family.vision:
             return None
         install_bypass(base)
         folder = cache.folder() / "features" / encoder_digest(base)
@@ -144,6 +144,9 @@ def install_bypass(base: Base) -> None:
         own = getattr(module, "get_placeholder_mask", None)
         if own and not isinstance(own, _ImagePlaces):
             module.get_placeholder_mask = _ImagePlaces(own, base.family.image_token(base))
+    if not base.family.VISION_CHAIN:
+        door.install(base)
+        return
     *_, last = base.family.VISION_CHAIN
     for path, field in base.family.VISION_CHAIN.items():
         module = base.model.get_submodule(path)
@@ -161,23 +164,21 @@ class _ImagePlaces:
 
     def __init__(self, own: Callable[..., Any], token: int | None) -> None:
         self._own, self._token = own, token
-        self._pair: bool | None = None
-        """Whether it returns two masks; None before the first batch."""
+        self._form: tuple[int, int] | None = None
+        """How many masks it returns, 0 for one that is in no tuple, and the axes of each; None
+        before the first batch."""
 
     def __call__(self, input_ids: Tensor | None, *args: Any, **named: Any) -> Any:
-        if self._pair is None or input_ids is None or self._token is None:
+        if self._form is None or input_ids is None or self._token is None:
             found = self._own(input_ids, *args, **named)
-            self._pair = isinstance(found, tuple)
+            several = isinstance(found, tuple)
+            self._form = len(found) if several else 0, (found[0] if several else found).dim()
             return found
-        places = (input_ids == self._token).unsqueeze(-1)
-        if self._pair:  # the second is for videos, of which there are none
-            return places, torch.zeros_like(places)
-        return places
-
-
-def are_features(value: Tensor) -> bool:
-    """Return whether a tensor under `KEY` holds features, not pixels."""
-    return value.dim() == 4 and value.shape[1] == 1
+        count, axes = self._form
+        places = input_ids == self._token
+        places = places.unsqueeze(-1) if axes > places.dim() else places
+        # The others are for videos and sounds, of which there are none.
+        return (places, *[torch.zeros_like(places)] * (count - 1)) if count else places
 
 
 def _forward(own: Callable[..., Any], field: str, is_last: bool, *args: Any, **named: Any) -> Any:
@@ -224,10 +225,10 @@ def group_digests(digests: Sequence[str]) -> list[str]:
 
 def _encoder_weights(base: Base) -> Iterator[tuple[str, Tensor]]:
     """Yield the tensors of the image encoder, those between its modules included."""
-    parents = dict.fromkeys(path.rpartition(".")[0] for path in base.family.VISION_CHAIN)
+    parents = dict.fromkeys(path.rpartition(".")[0] for path in base.family.vision)
     for path in parents:  # BLIP-2's query tokens are no module's but the model's
         yield from base.model.get_submodule(path).named_parameters(path, recurse=False)
-    for path in base.family.VISION_CHAIN:
+    for path in base.family.vision:
         for name, value in base.model.get_submodule(path).state_dict(prefix=f"{path}.").items():
             if isinstance(value, Tensor):
                 yield name, value

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
+from workers import traits
 from workers.evaluation.evaluator import Evaluator
 from workers.evaluation.scoring import Scoring
 from workers.families.base import Base
@@ -17,8 +18,8 @@ from workers.memory import errors
 from workers.memory.device import DeviceMemory, Group, group_of
 from workers.memory.fit import Device
 from workers.memory.layers import DataExtent
-from workers.models.adapters import adapted_layers
 from workers.models.loading import load_base
+from workers.models.targets import adapted_layers
 from workers.packing.eligible import why_not_packed
 from workers.packing.model import Precision, precision_of
 from workers.packing.pack import Pack
@@ -193,6 +194,7 @@ class Residents:
         group = group_of(recipe)
         if group not in self._groups:
             base = self.device_memory.attempt(lambda: load_base(*group, self._device))
+            base = traits.proven(base, recipe.model)
             sequential = SequentialTrainer(base, self.device_memory)
             self._groups[group] = _SlotGroup(
                 sequential=sequential, store=Store.of(base, self._features, self._beside)

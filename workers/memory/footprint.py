@@ -9,7 +9,6 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from workers import families
 from workers.measures import MemoryReading
 from workers.memory import activations, weights
 from workers.memory.layers import Architecture, DataExtent, row_of
@@ -133,7 +132,7 @@ def feature_bytes(
 
     They are what the language model gets of an image. Infinite for data that is not read yet.
     """
-    if not families.get(base.files.model_type).VISION_CHAIN:
+    if not base.files.family.vision:
         return 0.0
     if data is None:
         return math.inf

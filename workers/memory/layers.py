@@ -250,7 +250,7 @@ def row_of(recipe: Recipe, files: CheckpointFiles, data: DataExtent | None = Non
     """
     vision, text = vision_tokens(files), recipe.prompt.text
     if text is None:
-        text = families.get(files.model_type).PROMPTS.get(recipe.task, "")
+        text = files.family.PROMPTS.get(recipe.task, "")
     letters = len(text) + len(recipe.prompt.system or "")
     question = QUESTION_TOKENS if recipe.task == "vqa" else 0
     learned = max(TARGET_TOKENS[recipe.task], recipe.evaluate.max_new_tokens)

@@ -86,7 +86,7 @@ def is_linear(name: str, shape: tuple[int, ...]) -> bool:
 
 def adapted_paths(adapter: Adapter, files: CheckpointFiles) -> list[str]:
     """Return the paths of the linear layers that an adapter is put on."""
-    pattern = families.target_pattern(families.get(files.model_type), adapter.targets)
+    pattern = families.target_pattern(files.family, adapter.targets)
     matrices = (name for name, shape in files.shapes.items() if len(shape) == 2)
     paths = (name.removesuffix(".weight") for name in matrices)
     return [path for path in paths if re.fullmatch(pattern, path)]

@@ -1,8 +1,7 @@
 """LoRA adapters of several trials on one resident base model."""
 
 import copy
-import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,8 @@ from safetensors.torch import load_file, save_file
 
 from workers.families import target_pattern
 from workers.families.base import Base
+from workers.models import card
+from workers.models.targets import adapted_layers, check_trained_modules, trained_ties
 from workers.recipe import Adapter
 
 WEIGHTS = "adapter_model.safetensors"
@@ -26,9 +27,7 @@ def lora_config(adapter: Adapter, base: Base) -> LoraConfig:
     Raises ValueError, naming ``adapter.targets`` or ``adapter.trained_modules``, for what the
     base does not have.
     """
-    layers = adapted_layers(adapter, base)
-    for path in adapter.trained_modules:
-        _check_trained_module(path, layers, base)
+    check_trained_modules(adapter, base)
     # Without a task type peft wraps with plain PeftModel, whose forward takes any keyword.
     return LoraConfig(
         r=adapter.rank,
@@ -42,49 +41,10 @@ def lora_config(adapter: Adapter, base: Base) -> LoraConfig:
     )
 
 
-def adapted_layers(adapter: Adapter, base: Base) -> tuple[str, ...]:
-    """Return the paths of the linear layers that get an A and a B.
-
-    Raises ValueError, naming ``adapter.targets``, where there are none or a match is no linear
-    layer.
-    """
-    pattern = re.compile(target_pattern(base.family, adapter.targets))
-    matched = [path for path in base.modules if pattern.fullmatch(path)]
-    linear = set(base.linear_layers)
-    others = [path for path in matched if path not in linear]
-    if others or not matched:
-        found = f"it matches {others[0]!r}" if others else "it matches nothing"
-        raise ValueError(
-            f"adapter.targets must match linear layers of the base and nothing else, such as "
-            f"{base.linear_layers[-1]!r}; got {adapter.targets!r}: {found}"
-        )
-    return tuple(matched)
-
-
 def linear_layer(base: Base, path: str) -> Any:
     """Return the base's own linear layer at `path`, also while peft has wrapped an adapter in."""
     module = base.model.get_submodule(path)
     return module.get_base_layer() if isinstance(module, BaseTunerLayer) else module
-
-
-def _check_trained_module(path: str, layers: Sequence[str], base: Base) -> None:
-    """Refuse a module that is not there, or that peft would not take alone."""
-    field = "adapter.trained_modules must be full paths of modules of the base"
-    if path not in base.modules:
-        raise ValueError(f"{field}, got {path!r}")
-    others = [other for other in base.modules if other != path and other.endswith(path)]
-    if others:  # peft takes every module whose path ends so
-        raise ValueError(
-            f"{field} that no other path ends with, got {path!r}, with which "
-            f"{others[0]!r} ends, too; adapt it with adapter.targets instead"
-        )
-    inside = [layer for layer in layers if f"{layer}.".startswith(path + ".")]
-    if inside:
-        raise ValueError(
-            f"{field} outside of adapter.targets, got {path!r}, which has {inside[0]!r}"
-        )
-    if not all(p.is_floating_point() for p in base.model.get_submodule(path).parameters()):
-        raise ValueError(f"{field} that are not quantized, got {path!r}")
 
 
 class Biases:
@@ -156,10 +116,11 @@ class AdaptedBase:
         self._peft: PeftModel | None = None
         self._adapters: dict[str, Adapter] = {}
         self._layers: dict[str, frozenset[str]] = {}
+        self._tied: dict[str, tuple[str, ...]] = {}
         self._active: str | None = None
         self._biases = Biases(base.model)
         # Read while the base is bare: later its layers have other paths.
-        self._paths = base.modules, base.linear_layers
+        self._paths = base.modules, base.linear_layers, base.tied_modules
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -185,6 +146,7 @@ class AdaptedBase:
             else:
                 self._peft.add_adapter(name, config)
         self._adapters[name], self._layers[name] = adapter, layers
+        self._tied[name] = trained_ties(adapter, self.base)
         copied = tuple(f"{path}." for path in adapter.trained_modules)  # with their own biases
         biases = [
             path
@@ -218,7 +180,7 @@ class AdaptedBase:
         """Remove an adapter; with the last one the peft wrapper goes too."""
         peft = self._attached(name)
         self._biases.remove(name)
-        del self._adapters[name], self._layers[name]
+        del self._adapters[name], self._layers[name], self._tied[name]
         self._active = None
         if not self._adapters:
             for module in peft.modules():
@@ -270,6 +232,14 @@ class AdaptedBase:
         config.inference_mode = True
         config.bias = self._adapters[name].bias
         config.save_pretrained(str(folder))
+        card.write(
+            folder,
+            self._adapters[name],
+            base=base_name,
+            quantization=self.base.quantization,
+            layers=len(self._layers[name]),
+            tied=self._tied[name],
+        )
 
     def _bias_key(self, name: str, path: str) -> str:
         """Return the name that plain peft gives a bias when this adapter is alone."""

@@ -4,17 +4,21 @@ import json
 import math
 import re
 import struct
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from workers import families
+from workers.families.base import Base, Family
 from workers.files import fetched, own_code
 from workers.models import builtin
 
 PROCESSORS = ("processor_config.json", "preprocessor_config.json")
 """Files that may say how an image processor sizes images; the first that does counts."""
+CONFIG, INDEX = "config.json", "model.safetensors.index.json"
+_COPY = "copy or download it again"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +26,7 @@ class CheckpointFiles:
     """A checkpoint on this machine."""
 
     model_type: str
+    family: Family
     shapes: Mapping[str, tuple[int, ...]]
     file_bytes: int
     config: Mapping[str, Any]
@@ -36,7 +41,7 @@ class CheckpointFiles:
 
     def adapter_weights(self, targets: str, rank: int) -> int:
         """Return the trained weights of LoRA: rank * (inputs + outputs) per target layer."""
-        pattern = re.compile(families.target_pattern(families.get(self.model_type), targets))
+        pattern = re.compile(families.target_pattern(self.family, targets))
         return sum(
             rank * sum(shape)
             for name, shape in self.shapes.items()
@@ -47,52 +52,119 @@ class CheckpointFiles:
 def find(base: str, revision: str | None) -> CheckpointFiles | None:
     """Return the files of ``model.base``, or None when they are not on this machine.
 
-    Raises ValueError, naming ``model.base``, where its weights are pickled.
+    Without weights, as with the small files of a base that other machines have, and where the names
+    in their files need not be those of the loaded model, it is what `from_config` returns. Raises
+    ValueError, naming ``model.base`` and the file, for files that are missing, damaged, pickled, or
+    of an architecture that is not supported.
     """
     folder = local_folder(base, revision)
     if folder is None:
         return None
-    files = sorted(folder.glob("*.safetensors"))
+    config = read_config(folder)
+    files, model_type = _weights(folder), config["model_type"]
     if not files and any(folder.glob("pytorch_model*.bin")):
         raise ValueError(own_code.pickled(base))
-    config = json.loads((folder / "config.json").read_text())
+    headers = [_shapes(file) for file in files]
+    stored = sum(file.stat().st_size for file in files)
+    family = families.of_checkpoint(model_type, folder)
+    if not files or not (family.SAVED_NAMES or model_type in families.MODULES):
+        return replace(from_config(folder), file_bytes=stored)
     shapes = {}
-    for file in files:
-        for name, shape in _shapes(file):
-            for pattern, replacement in families.get(config["model_type"]).SAVED_NAMES.items():
-                name = re.sub(pattern, replacement, name)
-            shapes[name] = shape
+    for name, shape in (named for header in headers for named in header.items()):
+        for pattern, replacement in family.SAVED_NAMES.items():
+            name = re.sub(pattern, replacement, name)
+        shapes[name] = shape
     return CheckpointFiles(
-        model_type=config["model_type"],
+        model_type=model_type,
+        family=family,
         shapes=shapes,
-        file_bytes=sum(file.stat().st_size for file in files),
+        file_bytes=stored,
         config=config,
         pixels=_pixels(folder),
     )
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Return the saved config of a checkpoint.
+
+    Raises ValueError, naming ``model.base``, where there is none or it names no architecture.
+    """
+    file = folder / CONFIG
+    if not file.is_file():
+        raise ValueError(
+            f"model.base: {folder} has no {CONFIG}; it must be a folder that transformers' "
+            "save_pretrained wrote, or a download of a model from the hub"
+        )
+    config = read_json(file)
+    if not isinstance(config.get("model_type"), str):
+        raise ValueError(
+            f"model.base: {file} must name the architecture as model_type, such as 'git', and has "
+            f"{config.get('model_type')!r}; {_COPY}"
+        )
+    return config
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """Return the object in a JSON file; raises ValueError, naming ``model.base``, for any other."""
+    try:
+        found = json.loads(file.read_text())
+    except ValueError as error:  # not text, or no JSON
+        raise ValueError(f"model.base: {file} is no JSON ({error}); {_COPY}") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"model.base: {file} must be a JSON object; {_COPY}")
+    return found
 
 
 def from_config(folder: Path) -> CheckpointFiles:
     """Return what the checkpoint of the config in `folder` holds, without its weights' files.
 
     Names are those of the loaded model's modules. Takes a second or two, for it imports torch.
-    Weights alone are left empty: some models compute with their buffers while they are made.
+    Raises ValueError as `empty_base` does.
     """
-    from accelerate import init_empty_weights
-    from transformers import AutoConfig, AutoModelForImageTextToText
-
-    with own_code.refused(folder):
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-    with init_empty_weights():
-        model = AutoModelForImageTextToText.from_config(config, trust_remote_code=False)
-    model.tie_weights()  # each empty weight was made by itself
+    model = empty_base(folder).model
     shapes = {name: tuple(weight.shape) for name, weight in model.named_parameters()}
     return CheckpointFiles(
-        model_type=config.model_type,
+        model_type=model.config.model_type,
+        family=families.of_checkpoint(model.config.model_type, folder),
         shapes=shapes,
         file_bytes=0,
-        config=config.to_dict(),
+        config=model.config.to_dict(),
         pixels=_pixels(folder),
     )
+
+
+def empty_base(folder: Path) -> Base:
+    """Return the base of the config in `folder`, without weights and without its processor.
+
+    It has the modules of the loaded one. Raises ValueError, naming ``model.base``, where no model
+    can be made of the config.
+    """
+    return _empty_base(folder, (folder / CONFIG).stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=8)
+def _empty_base(folder: Path, changed: int) -> Base:
+    """Weights alone are left empty: some models compute with their buffers while they are made."""
+    import torch
+    from accelerate import init_empty_weights
+    from transformers import AutoModelForImageTextToText
+
+    from workers.models.loading import supported_config
+    from workers.recipe import Model
+
+    read_config(folder)  # its own errors are clearer
+    config = supported_config(Model(base=str(folder)), str(folder))
+    try:
+        with init_empty_weights():
+            model = AutoModelForImageTextToText.from_config(config, trust_remote_code=False)
+    except Exception as error:  # whatever an impossible size makes an architecture raise
+        raise ValueError(
+            f"model.base: no model can be made of {folder / CONFIG}; {_COPY} "
+            f"({type(error).__name__}: {error})"
+        ) from error
+    model.tie_weights()  # each empty weight was made by itself
+    family, device = families.get(config.model_type), torch.device("meta")
+    return Base(model=model, processor=None, family=family, device=device)
 
 
 def local_folder(base: str, revision: str | None) -> Path | None:
@@ -117,7 +189,7 @@ def local_folder(base: str, revision: str | None) -> Path | None:
 def _pixels(folder: Path) -> tuple[int, int] | None:
     """Return the fewest and most pixels that the image processor makes of an image, if it says."""
     for file in (folder / name for name in PROCESSORS):
-        saved = json.loads(file.read_text()) if file.is_file() else {}
+        saved = read_json(file) if file.is_file() else {}
         saved = saved.get("image_processor", saved)
         size = saved.get("size") or {}
         limits = saved.get("min_pixels"), saved.get("max_pixels")
@@ -128,11 +200,43 @@ def _pixels(folder: Path) -> tuple[int, int] | None:
     return None
 
 
-def _shapes(file: Path) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """Yield name and shape of each tensor: a safetensors file begins with a JSON header."""
-    with file.open("rb") as opened:
-        (length,) = struct.unpack("<Q", opened.read(8))
-        header = json.loads(opened.read(length))
-    for name, entry in header.items():
-        if name != "__metadata__":
-            yield name, tuple(entry["shape"])
+def _weights(folder: Path) -> list[Path]:
+    """Return the files of weights; none in the hub's cache before all are there.
+
+    Raises ValueError, naming ``model.base``, where the index names one that is missing.
+    """
+    index = folder / INDEX
+    if not index.is_file():
+        return sorted(folder.glob("*.safetensors"))
+    files = [folder / name for name in sorted({*read_json(index).get("weight_map", {}).values()})]
+    missing = [file.name for file in files if not file.is_file()]
+    if missing and folder.parent.name == "snapshots":
+        return []
+    if missing:
+        raise ValueError(
+            f"model.base: {folder} lacks {missing[0]}, one of {len(missing)} missing of "
+            f"{len(files)} files that {INDEX} names; copy or download them again"
+        )
+    return files
+
+
+def _shapes(file: Path) -> dict[str, tuple[int, ...]]:
+    """Return name and shape of each tensor: a safetensors file begins with a JSON header.
+
+    Raises ValueError, naming ``model.base``, for a file that is damaged or cut off.
+    """
+    try:
+        with file.open("rb") as opened:
+            (length,) = struct.unpack("<Q", opened.read(8))
+            header = json.loads(opened.read(length))
+        header.pop("__metadata__", None)
+        end = 8 + length + max((entry["data_offsets"][1] for entry in header.values()), default=0)
+        shapes = {name: tuple(entry["shape"]) for name, entry in header.items()}
+    except (struct.error, ValueError, KeyError, TypeError, AttributeError, MemoryError) as error:
+        raise ValueError(
+            f"model.base: {file} has no safetensors header that can be read ({error}): it is "
+            f"damaged or cut off; {_COPY}"
+        ) from error
+    if end > (size := file.stat().st_size):
+        raise ValueError(f"model.base: {file} is cut off: {size:,} of {end:,} bytes; {_COPY}")
+    return shapes

@@ -22,8 +22,8 @@ def why_not_packed(recipe: Recipe, family: "Family", layers: Sequence[str]) -> s
         return "trained biases belong to the shared layers of the base"
     if recipe.adapter.trained_modules:
         return "trained modules are whole copies of modules of the base"
+    if family.traits is not None:
+        return family.traits.why_not_packed(layers)
     if family.IMAGES_IN_ROWS or leaves_vision(recipe.adapter, family, layers):
         return None
-    if family.VISION_CHAIN:
-        return "its adapted layers see all images in one row"
-    return "the base has no family that says how it sees images"
+    return "its adapted layers see all images in one row"

@@ -19,7 +19,8 @@ from peft import PeftModel, get_peft_model
 from safetensors.torch import save_file
 
 from workers.families.base import Base
-from workers.models import adapters
+from workers.models import adapters, card
+from workers.models.targets import adapted_layers, trained_ties
 from workers.packing.arena import AdaptedLayer, Arena, Key, Matrices
 from workers.recipe import Adapter, Recipe
 from workers.slots.slot import read_snapshot, write_snapshot
@@ -41,6 +42,8 @@ class FreshAdapter:
     """Factor of B A: alpha / rank, or alpha / sqrt(rank) for rsLoRA."""
     config: Any
     """peft's `LoraConfig`."""
+    tied: tuple[str, ...] = ()
+    """See `workers.models.targets.trained_ties`."""
 
 
 @dataclass
@@ -81,6 +84,14 @@ class PackedSlot:
         config.base_model_name_or_path = self.recipe.model.base
         config.inference_mode = True
         config.save_pretrained(str(folder))
+        card.write(
+            folder,
+            self.recipe.adapter,
+            base=self.recipe.model.base,
+            quantization=self.recipe.quantization,
+            layers=len(self.fresh.layers),
+            tied=self.fresh.tied,
+        )
 
     def snapshot(self, folder: Path) -> None:
         """Write all that `restore` needs; complete only when this returns.
@@ -139,7 +150,7 @@ def fresh_adapter(adapter: Adapter, base: Base, seed: int) -> FreshAdapter:
     Raises ValueError, naming ``adapter.targets``, for what the base does not have.
     """
     config = adapters.lora_config(adapter, base)
-    paths = adapters.adapted_layers(adapter, base)
+    paths = adapted_layers(adapter, base)
     linears = {path: adapters.linear_layer(base, path) for path in paths}
     layers = tuple(AdaptedLayer(p, own.in_features, own.out_features) for p, own in linears.items())
     skeleton = _skeleton(linears)
@@ -153,6 +164,7 @@ def fresh_adapter(adapter: Adapter, base: Base, seed: int) -> FreshAdapter:
         matrices={path: (a.weight.data, b.weight.data) for path, a, b in pairs},
         scale=float(tuned[layers[0].path].scaling[_NAME]),
         config=model.peft_config[_NAME],
+        tied=trained_ties(adapter, base),
     )
 
 

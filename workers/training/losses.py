@@ -18,7 +18,7 @@ from torch import Tensor
 from workers.encoding import collation
 from workers.encoding.collation import IGNORED, to_device
 from workers.families.base import Base, Batch
-from workers.features.store import KEY, are_features
+from workers.features.door import KEY, are_features
 
 
 @dataclass(frozen=True, kw_only=True)

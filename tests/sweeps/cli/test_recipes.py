@@ -118,8 +118,8 @@ def test_every_swept_target_set_meets_layers(sweep, checkpoints):
     """Of the tiny checkpoint of the very variant: OPT and T5 name their layers differently."""
     import torch
 
-    from workers.models.adapters import adapted_layers
     from workers.models.loading import load_base
+    from workers.models.targets import adapted_layers
 
     folder = checkpoints(stand_in.variant_of(sweep.model.base, None))
     base = load_base(Model(base=str(folder)), "none", torch.device("cpu"))

@@ -33,7 +33,7 @@ TEXT, VISION = "model.language_model.layers.0.self_attn.q_proj", "model.visual.b
         ("qwen2_5_vl", {}, [TEXT, VISION], "all images in one row"),
         ("qwen2_5_vl", {"adapter.variant": "dora"}, [VISION], "DoRA"),
         ("git", {}, ["git.image_encoder.vision_model.encoder.layers.0.self_attn.q_proj"], None),
-        ("llava", {}, [TEXT], "no family"),
+        ("llava", {}, [TEXT], "not known yet"),
     ],
 )
 def test_a_base_whose_images_share_a_row_packs_only_what_leaves_them_alone(

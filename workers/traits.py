@@ -1,0 +1,296 @@
+"""Traits of an architecture, seen while its tiny stand-in runs on the CPU: seconds, once per base.
+
+Three images of unlike shapes with texts of unlike lengths make a batch. One row of it at a time
+gets another image and another text. What changes then tells whether rows are independent, and where
+each layer has the tokens of each row. Then the image encoder's output takes the place of pixels,
+and losses and captions have to be the same.
+"""
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from workers.encoding import collation
+from workers.encoding.collation import TokenizedExample
+from workers.evaluation.generation import generate
+from workers.families import traits as known
+from workers.families.base import IMAGE_TOKENS, Base, Encoded
+from workers.families.prompts import PromptBuilder
+from workers.families.traits import UNTRIED, Traits, place_of, places_of
+from workers.features import door
+from workers.features.images import with_features
+from workers.features.store import install_bypass
+from workers.files import cache
+from workers.models import checkpoint_files
+from workers.models.loading import load_base
+from workers.recipe import Model
+from workers.tiny import stand_in
+from workers.training.losses import LearnedTokens, token_losses
+
+log = logging.getLogger(__name__)
+
+SIZES = ((96, 96), (224, 96), (96, 320))
+"""Widths and heights of the images in pixels: square, landscape, portrait."""
+CAPTIONS = (("a red box", "b blue x"), ("one two three four", "six ten five more"), ("no", "is"))
+"""Text of each row, and another one for it."""
+TOLERANCE = 1e-4
+"""Difference of losses, and relative difference of hidden states, that counts as none."""
+
+
+class NotSeenError(ValueError):
+    """A trait that was looked for does not hold."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Row:
+    image: Encoded
+    text: TokenizedExample
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Run:
+    losses: list[Tensor]
+    """Of each row, those of its learned tokens."""
+    inputs: dict[str, list[Tensor]]
+    """Linear layer -> what each of its calls reads, (..., width)."""
+
+
+def of(model: Model) -> Traits:
+    """Return the traits of a base, whose stand-in runs if it never has on this machine.
+
+    The base's own weights are not read.
+    """
+    folder = checkpoint_files.local_folder(model.base, model.revision)
+    if folder is None:
+        return UNTRIED
+    if (found := known.recall(folder)) is None:
+        found = _tried(model)
+        known.remember(folder, found)
+    return found
+
+
+def proven(base: Base, model: Model) -> Base:
+    """Return a loaded base whose family knows its traits; the base itself where it states them."""
+    if base.family.traits is None:
+        return base
+    return replace(base, family=base.family.having(of(model)))
+
+
+def _tried(model: Model) -> Traits:
+    root = cache.folder() / "stand-ins"
+    try:
+        tiny = stand_in.make(model.base, model.revision, root)
+        if not tiny.exact:
+            raise NotSeenError(f"there is only {tiny.origin}")
+        return see(load_base(Model(base=tiny.base, dtype="float32"), "none", torch.device("cpu")))
+    except Exception as error:  # whatever an unknown architecture does
+        log.debug("no traits of %s", model.base, exc_info=True)
+        reason = f"its stand-in could not be tried: {_first_line(error)}"
+        return Traits(alone=reason, no_features=reason)
+
+
+def see(base: Base) -> Traits:
+    """Return the traits of a base, a tiny one: it runs some twenty times, and is changed by it."""
+    _make_all_count(base.model)
+    try:
+        rows, others = zip(*map(partial(_row, base), SIZES, CAPTIONS), strict=True)
+        whole = _run(base, rows)
+        in_rows = _rows_are_independent(base, rows, others, whole)
+    except Exception as error:
+        log.debug("rows of %s", base.model.config.model_type, exc_info=True)
+        reason = f"rows of a batch were not seen to be independent: {_first_line(error)}"
+        return Traits(alone=reason, no_features=reason)
+    try:
+        features = _kept(base, rows, whole)
+    except Exception as error:
+        log.debug("features of %s", base.model.config.model_type, exc_info=True)
+        features = Traits(no_features=_first_line(error))
+    return replace(features, in_rows=in_rows)
+
+
+def _rows_are_independent(
+    base: Base, rows: Sequence[_Row], others: Sequence[_Row], whole: _Run
+) -> tuple[str, ...]:
+    """Return the places of layers that have the tokens of each row apart, in equal shares."""
+    apart, mixed = set(base.linear_layers), set()
+    for number, other in enumerate(others):
+        alone = _run(base, [rows[number]])
+        if _differ(alone.losses[0], whole.losses[number]):
+            raise NotSeenError("an image or text of another shape in the batch changes the losses")
+        changed = [*rows]
+        changed[number] = other
+        run = _run(base, changed)
+        for place, (before, after) in enumerate(zip(whole.losses, run.losses, strict=True)):
+            if place != number and _differ(before, after):
+                raise NotSeenError("another image and text in one row changes the losses of others")
+        seen = replace(rows[number], image=other.image)
+        if not _differ(_run(base, [seen]).losses[0], alone.losses[0]):
+            raise NotSeenError("the image changes no loss")
+        for layer, calls in whole.inputs.items():
+            if not _only_in(number, len(rows), calls, run.inputs.get(layer, [])):
+                mixed.add(layer)
+        apart &= whole.inputs.keys()
+    head = base.model.get_output_embeddings()  # which gets equally many of each slot, as labels do
+    path = next((p for p, own in base.model.named_modules() if own is head), None)
+    mixed -= {path}
+    wrong = set(map(place_of, mixed))
+    return tuple(place for place in places_of(apart) if place not in wrong)
+
+
+def _only_in(row: int, rows: int, before: Sequence[Tensor], after: Sequence[Tensor]) -> bool:
+    """Return whether all that has changed in a layer's calls is in the row's equal share."""
+    for old, new in zip(before, after, strict=False):
+        tokens = len(old.flatten(0, -2))
+        share, rest = divmod(tokens, rows)
+        if rest or old.shape != new.shape:
+            return False
+        changed = (old - new).abs().amax(-1) > TOLERANCE * old.abs().max().clamp(min=1e-6)
+        places = changed.flatten().nonzero().flatten()
+        if not len(places) and old.shape[0] != rows:  # it was not seen whose tokens they are
+            return False
+        if not all(row * share <= place < (row + 1) * share for place in places.tolist()):
+            return False
+    return len(before) == len(after)
+
+
+def _kept(base: Base, rows: Sequence[_Row], whole: _Run) -> Traits:
+    """Return the traits of the image encoder; raise where its output cannot stand for pixels."""
+    images = [row.image for row in rows]
+    prompts = [PromptBuilder().build(base.family, "what?", "")] * len(rows)
+    if base.family.traits is None:
+        own, vision, beside = base, base.family.vision, list[str]()
+    else:
+        if door.door_of(base.model) is None:
+            raise NotSeenError("its model has no get_image_features")
+        if door.KEY not in images[0]:
+            raise NotSeenError(f"its processor makes no {door.KEY}")
+        vision = _modules_of(base, images)
+        beside = [key for key in images[0] if key not in (door.KEY, IMAGE_TOKENS)]
+        traits = Traits(vision=vision, beside=tuple(beside))
+        own = replace(base, family=base.family.having(traits))
+    pixels = partial(generate, base, base.model, images, prompts, max_new_tokens=3)
+    texts = [pixels(beams=beams) for beams in (1, 2)]
+    install_bypass(own)
+    alone = [with_features(own, [image])[0][door.KEY] for image in images]
+    kept = with_features(own, images)
+    for one, among in zip(alone, kept, strict=True):
+        if one.shape != among[door.KEY].shape or _differ(one, among[door.KEY]):
+            raise NotSeenError("an image's features depend on the images beside it")
+
+    def same(features: Sequence[Encoded]) -> None:
+        replaced = [replace(row, image=own) for row, own in zip(rows, features, strict=True)]
+        for before, after in zip(whole.losses, _run(own, replaced).losses, strict=True):
+            if _differ(before, after):
+                raise NotSeenError("with its features in place of pixels it has other losses")
+        again = partial(generate, own, own.model, features, prompts, max_new_tokens=3)
+        if texts != [again(beams=beams) for beams in (1, 2)]:
+            raise NotSeenError("with its features in place of pixels it writes other captions")
+
+    same(kept)
+    for key in beside:
+        try:
+            same([{name: one for name, one in image.items() if name != key} for image in kept])
+        except Exception:  # the model reads it
+            log.debug("%s is read beside features", key, exc_info=True)
+        else:
+            kept = [{name: one for name, one in image.items() if name != key} for image in kept]
+    return Traits(vision=vision, beside=tuple(key for key in beside if key in kept[0]))
+
+
+def _modules_of(base: Base, images: Sequence[Encoded]) -> tuple[str, ...]:
+    """Return the outermost modules with weights that run between pixels and features."""
+    outer, called = door.door_of(base.model), dict[str, None]()
+
+    def note(path: str, *_: Any) -> None:
+        called.setdefault(path)
+
+    hooks = [
+        own.register_forward_pre_hook(partial(note, path))
+        for path, own in base.model.named_modules()
+        if own not in (outer, base.model) and any(True for _ in own.parameters())
+    ]
+    try:
+        with torch.no_grad():
+            door.features_of(base, images)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    inside = tuple(f"{path}." for path in called)
+    return tuple(path for path in called if not path.startswith(inside))
+
+
+@torch.no_grad()
+def _run(base: Base, rows: Sequence[_Row]) -> _Run:
+    """Return the losses of a batch in training, and what its layers read."""
+    batch = collation.batch_of(base, [row.image for row in rows], [row.text for row in rows])
+    tokens = LearnedTokens.of(base, batch["labels"], torch.zeros(len(rows)))
+    base.model.train()
+    with _reading(base) as inputs:
+        losses = token_losses(base, base.model, batch, tokens)
+    base.model.eval()
+    return _Run(
+        losses=[losses[tokens.rows == number] for number in range(len(rows))], inputs=inputs
+    )
+
+
+@contextmanager
+def _reading(base: Base) -> Iterator[dict[str, list[Tensor]]]:
+    """Give what the linear layers read for a while."""
+    inputs: dict[str, list[Tensor]] = {}
+
+    def read(path: str, module: torch.nn.Module, args: tuple[Tensor, ...]) -> None:
+        inputs.setdefault(path, []).append(args[0].detach().clone())
+
+    hooks = [
+        base.model.get_submodule(path).register_forward_pre_hook(partial(read, path))
+        for path in base.linear_layers
+    ]
+    try:
+        yield inputs
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _row(base: Base, size: tuple[int, int], captions: tuple[str, str]) -> tuple[_Row, _Row]:
+    """Return a row, and another one with equally many tokens everywhere."""
+    own, other = (base.family.encode(base, _noise(size, seed)) for seed in (0, 1))
+    prompt = PromptBuilder().build(base.family, "what?", "")
+    text, changed = (collation.training_row(base, own, prompt, caption) for caption in captions)
+    few = min(len(text.target), len(changed.target))
+    text = replace(text, target=text.target[-few:])
+    return _Row(image=own, text=text), _Row(
+        image=other, text=replace(changed, target=changed.target[-few:])
+    )
+
+
+def _noise(size: tuple[int, int], seed: int) -> Image.Image:
+    """Return an image of coloured squares."""
+    generator = torch.Generator().manual_seed(seed)
+    squares = torch.randint(256, (5, 7, 3), generator=generator, dtype=torch.uint8)
+    return Image.fromarray(squares.numpy()).resize(size, Image.Resampling.NEAREST)
+
+
+def _make_all_count(model: torch.nn.Module) -> None:
+    """Fill weights that begin as zeros, such as gates, behind which an image would not be seen."""
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for weight in model.parameters():
+            if weight.is_floating_point() and not weight.any():
+                weight.copy_(torch.randn(weight.shape, generator=generator) * 0.1)
+
+
+def _differ(one: Tensor, other: Tensor) -> bool:
+    scale = one.abs().max().clamp(min=1.0)
+    return one.shape != other.shape or bool((one - other).abs().max() > TOLERANCE * scale)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__
