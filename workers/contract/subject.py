@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from PIL import Image, ImageDraw
 
+from workers import traits
 from workers.data.sample import Sample
 from workers.encoding.collation import IGNORED
 from workers.families.base import Base, Batch
@@ -62,7 +63,7 @@ class Subject:
     def of(cls, folder: str, source: Path | None = None, targets: Sequence[str] = ()) -> "Subject":
         """Load the checkpoint in `folder`; raises as `load_base` does."""
         model = Model(base=folder)
-        base = load_base(model, "none", CPU)
+        base = traits.proven(load_base(model, "none", CPU), model)
         _ = base.modules, base.linear_layers  # read while it is bare
         return cls(model=model, base=base, source=source, targets=targets)
 

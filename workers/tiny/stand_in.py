@@ -189,12 +189,11 @@ def processor_of(source: Path) -> Any:
     Raises ValueError, naming ``model.base``, where some are missing, and for an architecture that
     is not supported.
     """
-    from workers import families
     from workers.models.loading import load_processor, supported_config
 
     model = Model(base=str(source))
-    kind = supported_config(model, model.base).model_type
-    return load_processor(model, model.base, families.get(kind))
+    supported_config(model, model.base)
+    return load_processor(model, model.base)
 
 
 def _once(folder: Path, build: Callable[[Path], None]) -> Path:
