@@ -4,17 +4,14 @@
 architectures it prints their findings instead.
 """
 
-import argparse
-import re
-import tempfile
 import time
-import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from workers.contract import CHECKS, Finding, Subject, finding_of, findings
-from workers.tiny.architectures import ARCHITECTURES, build
+
+from workers.tiny.architectures import build
 
 PAGE = Path(__file__).parent.parent / "docs" / "models.md"
 BEGIN, END = "<!-- made by python -m benchmarks.architectures -->", "<!-- end of the table -->"

@@ -180,7 +180,7 @@ def _batch(
     batch = training_batch(base, [image] * ROWS, [prompt] * ROWS, [CAPTION] * ROWS)
     patches = image.get("image_grid_thw")
     vision = vision_tokens(files) if patches is None else int(patches.prod())
-    shown = image_tokens(files.shapes, vision)
+    shown = image_tokens(files, vision)
     learned = int((batch["labels"][0] != IGNORED).sum())
     given = batch["input_ids"].shape[1] - (0 if base.encoder_decoder else learned)
     inside = 0 if base.family.image_token(base) is None else shown

@@ -21,7 +21,7 @@ from workers.encoding import collation
 from workers.encoding.collation import TokenizedExample
 from workers.evaluation.generation import generate
 from workers.families import traits as known
-from workers.families.base import IMAGE_TOKENS, Base, Encoded
+from workers.families.base import IMAGE_TEXT, Base, Encoded
 from workers.families.prompts import PromptBuilder
 from workers.families.traits import UNTRIED, Traits, place_of, places_of
 from workers.features import door
@@ -172,7 +172,7 @@ def _kept(base: Base, rows: Sequence[_Row], whole: _Run) -> Traits:
         if door.KEY not in images[0]:
             raise NotSeenError(f"its processor makes no {door.KEY}")
         vision = _modules_of(base, images)
-        beside = [key for key in images[0] if key not in (door.KEY, IMAGE_TOKENS)]
+        beside = [key for key in images[0] if key not in (door.KEY, IMAGE_TEXT)]
         traits = Traits(vision=vision, beside=tuple(beside))
         own = replace(base, family=base.family.having(traits))
     pixels = partial(generate, base, base.model, images, prompts, max_new_tokens=3)

@@ -114,6 +114,8 @@ class Capacity:
     """Reasons why some of the points, or all, cannot be packed."""
     packs: bool
     """Whether any point can be packed."""
+    left_out: tuple[str, ...]
+    """What of the bases' memory is not known."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,6 +202,7 @@ def capacity(
         why=why,
         alone=tuple(dict.fromkeys(reason for reason in reasons if reason)),
         packs=None in reasons,
+        left_out=tuple(dict.fromkeys(text for own in points for text in own.base.left_out)),
     )
 
 

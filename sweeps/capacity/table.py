@@ -48,6 +48,7 @@ def lines(sweep: Sweep, files: Files, device: Device | None) -> list[tuple[str, 
     slots = f"{found.slots}: {slots}"
     if sweep.resources.slots != "auto":
         slots = f"{sweep.resources.slots} as the file says; auto would be {slots}"
+    left_out = [("  left out", text) for text in found.left_out]
     trials = "some trials" if found.packs else "all trials"
     alone = [("  alone", f"{trials}: {reason}") for reason in found.alone]
     least = format_bytes(found.least)
@@ -57,7 +58,7 @@ def lines(sweep: Sweep, files: Files, device: Device | None) -> list[tuple[str, 
     elif found.one.total > device.room:
         short = f"trials may run out of memory; they need up to {least} at the least"
         alone.append(("  short", short))
-    return [("memory", title), *_parts(sweep, found), ("  slots", slots), *alone]
+    return [("memory", title), *_parts(sweep, found), *left_out, ("  slots", slots), *alone]
 
 
 def summary(sweep: Sweep, files: Files, layout: Layout) -> str:

@@ -13,6 +13,7 @@ from sweeps.cli import board, jobs, live, promotion, serving
 from sweeps.cli.arguments import (
     DriversResults,
     File,
+    Json,
     NamedResults,
     Overrides,
     Results,
@@ -106,6 +107,25 @@ def plan(
     size = None if gpu_memory is None else memory_of(gpu_memory)
     sweep = read_sweep(file, overrides)
     show(sweep, _place(sweep, results), console(), size)
+
+
+@app.command()
+def check(
+    model: Annotated[str, typer.Option(metavar="MODEL", help="Its name on the hub, or a folder.")],
+    revision: Annotated[
+        str | None, typer.Option(help="Commit, branch or tag of the hub; else the newest.")
+    ] = None,
+    targets: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SET", help="A value of adapter.targets; else all of the family's."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Check that a model can be trained here, on a tiny stand-in made of its small files."""
+    from sweeps.cli.check import check_model
+
+    with refused():
+        raise typer.Exit(check_model(model, revision, targets or (), console(), as_json=as_json))
 
 
 @app.command()

@@ -93,7 +93,9 @@ def check_export(subject: Subject) -> str:
     with tempfile.TemporaryDirectory() as folder, torch.no_grad():
         slot.export(Path(folder))
         own = slot.activate().eval()
-        model = AutoModelForImageTextToText.from_pretrained(base.model.name_or_path)
+        model = AutoModelForImageTextToText.from_pretrained(
+            base.model.name_or_path, trust_remote_code=False, use_safetensors=True
+        )
         base.family.check(replace(base, model=model))  # corrects GIT in transformers before 5.18
         plain = PeftModel.from_pretrained(model, folder).eval()
         logits = [logits_by_hand(base, each, batch) for each in (own, plain)]

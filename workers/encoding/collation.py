@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
-from workers.families.base import IMAGE_TOKENS, Base, Batch, Encoded
+from workers.families.base import IMAGE_TEXT, Base, Batch, Encoded
 from workers.families.prompts import Prompt
 
 Tokens = Sequence[Sequence[int]]
@@ -38,7 +38,7 @@ def training_row(base: Base, image: Encoded, prompt: Prompt, target: str) -> Tok
     """
     before = base.family.prompt_tokens(base, image, prompt)
     tokens = base.family.target_tokens(base, prompt, target)
-    if base.family.image_token(base) in tokens:
+    if base.family.image_tokens(base).intersection(tokens):
         raise ValueError(f"captions must not contain the model's image token, got {target!r}")
     room = room_behind(base, len(before))
     # The end of text stays: a truncated caption, too, must come to an end.
@@ -68,7 +68,7 @@ def batch_of(
 
     Its rows are as long as the longest, rounded up to a `multiple` where the model has positions.
     """
-    padding = _padding(base)
+    padding, joined = _padding(base), stacked(images)
 
     def length(longest: int) -> int:
         return max(longest, min(-(-longest // multiple) * multiple, base.positions))
@@ -81,14 +81,14 @@ def batch_of(
             "attention_mask": _mask(before, read),
             "labels": _padded(after, IGNORED, learned),
         }
-        return stacked(images) | text
+        return joined | text
     whole = [(*row.prompt, *row.target) for row in rows]
     places = [(*[0] * len(row.prompt), *[1] * len(row.target)) for row in rows]
     tokens = length(max(map(len, whole)))
     ids, predicted = _padded(whole, padding, tokens), _padded(places, 0, tokens)
     labels = ids.masked_fill(predicted == 0, IGNORED)
     text = {"input_ids": ids, "attention_mask": _mask(whole, tokens), "labels": labels}
-    return stacked(images) | text | base.family.token_types(base, ids, predicted)
+    return joined | text | base.family.token_types(base, ids, predicted, joined)
 
 
 def training_batch(
@@ -107,8 +107,9 @@ def generation_inputs(base: Base, images: Sequence[Encoded], prompts: Sequence[P
     pairs = zip(images, prompts, strict=True)
     rows = [base.family.prompt_tokens(base, image, prompt) for image, prompt in pairs]
     ids, mask = _padded(rows, _padding(base), left=True), _mask(rows, left=True)
-    types = base.family.token_types(base, ids, torch.zeros_like(ids))
-    return stacked(images) | {"input_ids": ids, "attention_mask": mask} | types
+    joined = stacked(images)
+    types = base.family.token_types(base, ids, torch.zeros_like(ids), joined)
+    return joined | {"input_ids": ids, "attention_mask": mask} | types
 
 
 def prompt_lengths(base: Base, images: Sequence[Encoded], prompts: Sequence[Prompt]) -> list[int]:
@@ -139,9 +140,45 @@ def predicted_tokens(base: Base, labels: torch.Tensor) -> int:
 
 
 def stacked(images: Sequence[Encoded]) -> Batch:
-    """Return the images' tensors, joined along their first axis."""
-    keys = [key for key in images[0] if key != IMAGE_TOKENS]
-    return {key: torch.cat([image[key] for image in images]) for key in keys}
+    """Return the images' tensors, joined along their first axis.
+
+    That is one of images, tiles or patches. Along all others zeros fill up what an image lacks, as
+    processors do it: tiles behind its own, pixels to the right and below.
+    """
+    keys = [key for key in images[0] if key != IMAGE_TEXT]
+    return {key: _joined([image[key] for image in images], axis_of(images[0], key)) for key in keys}
+
+
+def repeated(batch: Batch, copies: int) -> Batch:
+    """Return the batch so many times over."""
+    if copies == 1:
+        return batch
+    return {key: torch.cat([own] * copies, dim=axis_of(batch, key)) for key, own in batch.items()}
+
+
+def axis_of(tensors: Mapping[str, torch.Tensor], key: str) -> int:
+    """Return the axis along which one tensor of a batch, or of an image, follows another.
+
+    MiniCPM-V lays the patches of all images side by side in one row, (1, 3, patch, pixels), and
+    says in ``target_sizes`` how many there are (NaViT, Dehghani et al. 2023).
+    """
+    return -1 if key == "pixel_values" and "target_sizes" in tensors else 0
+
+
+def _joined(tensors: Sequence[torch.Tensor], axis: int) -> torch.Tensor:
+    if axis:
+        return torch.cat(list(tensors), dim=axis)
+    most = [max(sizes) for sizes in zip(*(each.shape[1:] for each in tensors), strict=True)]
+    return torch.cat([_filled(each, most) for each in tensors])
+
+
+def _filled(tensor: torch.Tensor, sizes: Sequence[int]) -> torch.Tensor:
+    """Return the tensor with zeros behind it along all axes but the first, up to these sizes."""
+    lacking = [size - own for size, own in zip(sizes, tensor.shape[1:], strict=True)]
+    if not any(lacking):
+        return tensor
+    both = [side for each in reversed(lacking) for side in (0, each)]
+    return torch.nn.functional.pad(tensor, both)
 
 
 def to_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:

@@ -40,7 +40,7 @@ def generate(
     if len(set(most)) > 1:
         return _by_room(base, model, images, prompts, most, copies=copies, beams=beams)
     output = model.generate(
-        **{key: _copied(own, copies) for key, own in on_device(inputs, base.device).items()},
+        **collation.repeated(on_device(inputs, base.device), copies),
         num_beams=beams,
         max_new_tokens=most[0],
         do_sample=False,
@@ -145,8 +145,3 @@ def texts(
         while following in written:
             yield written.pop(following)
             following += 1
-
-
-def _copied(tensor: torch.Tensor, copies: int) -> torch.Tensor:
-    """Return the tensor so many times over, along its first axis."""
-    return tensor if copies == 1 else tensor.repeat(copies, *[1] * (tensor.dim() - 1))

@@ -19,11 +19,10 @@ from workers.families.traits import recall
 MODULES = {
     "git": "workers.families.git",
     "blip-2": "workers.families.blip2",
-    "qwen2_5_vl": "workers.families.qwen2_5_vl",
     "paligemma": "workers.families.paligemma",
 }
 GENERIC = "workers.families.generic"
-"""For any other architecture that transformers loads and whose processor has a chat template."""
+"""For all others that transformers loads and whose processor has a chat template."""
 
 REGEX = "re:"
 """Begins an ``adapter.targets`` that is a regular expression of the user's own."""
@@ -31,12 +30,16 @@ REGEX = "re:"
 
 def target_names() -> tuple[str, ...]:
     """Return the names of all families' target sets, without importing torch."""
-    return tuple(dict.fromkeys(name for model_type in MODULES for name in get(model_type).TARGETS))
+    types = (*MODULES, "")
+    return tuple(dict.fromkeys(name for each in types for name in get(each).TARGETS))
 
 
 def get(model_type: str) -> Family:
     """Return the family of a saved config's `model_type`, the generic one for an unknown type."""
-    return cast(Family, import_module(MODULES.get(model_type, GENERIC)).FAMILY)
+    if model_type in MODULES:
+        return cast(Family, import_module(MODULES[model_type]).FAMILY)
+    generic = import_module(GENERIC)
+    return cast(Family, generic.KNOWN.get(model_type, generic.FAMILY))
 
 
 def of_checkpoint(model_type: str, folder: Path) -> Family:

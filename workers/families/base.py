@@ -1,5 +1,6 @@
 """A loaded base, and what differs between families of architectures."""
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from copy import copy
@@ -16,8 +17,9 @@ if TYPE_CHECKING:
 
 _NO_LIMIT = 1_000_000
 """Tokenizers without a limit give a number far above."""
-IMAGE_TOKENS = "image_tokens"
-"""Key of an encoded image that `prompt_tokens` reads and the model does not get."""
+IMAGE_TEXT = "image_text"
+"""Key of an encoded image: what its processor writes into a prompt for it, as UTF-8 bytes. It is
+read by `prompt_tokens`, and the model does not get it."""
 
 Batch = dict[str, "torch.Tensor"]
 Encoded = Mapping[str, "torch.Tensor"]
@@ -85,6 +87,15 @@ class Family(ABC):
         """Return the number of the token that stands for a part of the image, if there is one."""
         return None
 
+    def image_tokens(self, base: "Base") -> frozenset[int]:
+        """Return all tokens that announce an image, which a text of the user's must not have."""
+        token = self.image_token(base)
+        return frozenset() if token is None else frozenset({token})
+
+    def image_places(self, base: "Base", image: Encoded) -> int:
+        """Return how many image tokens the image has in its prompt, one for each feature."""
+        raise NotImplementedError
+
     @abstractmethod
     def prompt_tokens(self, base: "Base", image: Encoded, prompt: Prompt) -> list[int]:
         """Return all tokens up to the first predicted one, image tokens included."""
@@ -94,11 +105,11 @@ class Family(ABC):
         """Return the tokens of a caption or an answer with the end-of-text token."""
 
     def token_types(
-        self, base: "Base", ids: "torch.Tensor", predicted: "torch.Tensor"
+        self, base: "Base", ids: "torch.Tensor", predicted: "torch.Tensor", images: Encoded
     ) -> "dict[str, torch.Tensor]":
         """Return what else the model needs for each token, if anything.
 
-        Both arguments are (batch, tokens); `predicted` is 1 on tokens of the target.
+        `ids` and `predicted` are (batch, tokens); `predicted` is 1 on tokens of the target.
         """
         return {}
 
@@ -128,6 +139,11 @@ class Base:
         """Whether prompt and target are two sequences, as with T5."""
         text = self.model.config.get_text_config()
         return bool(getattr(text, "is_encoder_decoder", False))
+
+    @cached_property
+    def arguments(self) -> frozenset[str]:
+        """Names of all that the model's forward reads."""
+        return frozenset(inspect.signature(self.model.forward).parameters)
 
     @cached_property
     def modules(self) -> tuple[str, ...]:

@@ -1,61 +1,86 @@
-"""Any other architecture that transformers loads and whose processor has a chat template.
+"""Any architecture that transformers loads and whose processor has a chat template.
 
-What is assumed of it: one decoder, whose loss shifts the labels; the processor replaces one
-image placeholder by a run of tokens; layers are called as in Llama, CLIP or SigLIP.
+Prompt and answer are turns of a conversation that the template renders. The processor puts text of
+its own in place of the image: one token for each feature, and whatever it writes around them or
+between rows and tiles. What the model reads is that text as the processor's tokenizer has it, so a
+prompt has the very tokens that the model's own processor makes.
 """
 
+import copy
+import inspect
 import warnings
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from workers.families import unsupported
-from workers.families.base import IMAGE_TOKENS, Base, Encoded
-from workers.families.chat import ChatFamily
+from workers.families.base import IMAGE_TEXT, Base, Batch, Encoded, Family
 from workers.families.prompts import Prompt
-from workers.families.traits import UNTRIED
+from workers.families.traits import UNTRIED, Traits
 
 if TYPE_CHECKING:
     import torch
     from PIL import Image
 
-_EYES = r"(vision|visual|image_encoder|image_tower|connector|projector|qformer|resampler)"
-_TEXT_ALL = rf"(?!.*{_EYES}).*\.(q|k|v|o|qkv|gate|up|down|gate_up)_proj"
+# Parts of paths. A tower sees, a bridge leads from it to the language model.
+_TOWER = r"(vision|visual|image_encoder|image_tower)"
+_BRIDGE = r"(connector|projector|projection|qformer|resampler|merger|aligner|embed_vision)"
+_TEXT = rf"(?!.*({_TOWER}|{_BRIDGE}|\.experts\.)).*"
+_TEXT_ALL = rf"{_TEXT}\.((q|k|v|o|out|qkv|gate|up|down|gate_up)_proj|in_proj_\w+|fc1|fc2)"
 _VISION = (
-    r".*(vision|visual|image_encoder|image_tower).*\.(q_proj|k_proj|v_proj|o_proj|out_proj|qkv"
-    r"|gate_proj|up_proj|down_proj|fc1|fc2)"
+    rf"(?!.*{_BRIDGE}\w*\.).*{_TOWER}.*\.((q|k|v|o|out|gate|up|down)_proj|qkv|attn\.proj|"
+    r"projection_layer|(linear_)?fc[12]|lin[12])"
 )
-_TEXT_KEYS = {"input_ids", "attention_mask", "mm_token_type_ids"}
+_ACROSS = (
+    rf".*{_BRIDGE}\w*\.(.*\.)?(\w*proj|embedding_projection|(\w+_)?linear\w*|query|key|value|"
+    r"dense|merging_layer|fc[12])|.*visual\.merger\.mlp\.[02]"
+)
+_CLIPPED = rf".*{_TOWER}.*\.(q|k|v|o|gate|up|down)_proj\.linear"
+_TEXT_KEYS = {
+    *("input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids"),
+    "cross_attention_mask",
+}
+"""What a processor makes of the prompt, and collation makes anew of every row."""
+_THINKS = "enable_thinking"
+"""What templates call the choice whether to think before the answer."""
 _PROBE = Prompt(system=None, text="?")
+TESTED = frozenset({"qwen2_5_vl"})
+"""Values of `model_type` about which there is nothing to warn."""
 
 
-class GenericFamily(ChatFamily):
-    """Architectures without a family of their own."""
+class GenericFamily(Family):
+    """Architectures whose prompts come from their chat template."""
 
     TARGETS: Mapping[str, str] = {
-        "text": rf"(?!.*{_EYES}).*\.(q|v|qkv)_proj",
+        "text": rf"{_TEXT}\.((q|v|qkv)_proj|in_proj_qkv)",
         "text_all": _TEXT_ALL,
         "vision": _VISION,
-        "all": f"{_TEXT_ALL}|{_VISION}",
+        "all": f"{_TEXT_ALL}|{_VISION}|{_ACROSS}",
+    }
+    PROMPTS: Mapping[str, str] = {"captioning": "Describe this image.", "vqa": "{question}"}
+    SYSTEM_PROMPT: bool = True
+    traits: Traits | None = UNTRIED
+    IMAGES_IN_ROWS: bool = False
+    GRID = "image_grid_thw"
+    SAVED_NAMES: Mapping[str, str] = {
+        r"^language_model\.model\.": "model.language_model.",
+        r"^(vision_tower|multi_modal_projector)\.": r"model.\1.",
     }
 
-    traits = UNTRIED
-
     def check(self, base: Base) -> None:
-        """Warn of what is assumed; refuse a processor without chat template or image token."""
+        """Refuse a processor without chat template or image token; warn of what is assumed."""
         kind = base.model.config.model_type
         if not getattr(base.processor, "chat_template", None):
             raise unsupported(kind, "its processor has no chat template")
-        if base.encoder_decoder:
-            raise unsupported(kind, "it has an encoder and a decoder")
         if self.image_token(base) is None:
             raise unsupported(kind, "neither its config nor its processor names an image token")
-        warnings.warn(
-            f"model.base is of type {kind!r}, which has no family of its own: its chat template "
-            "makes the prompts, the answer alone is learned, and target sets go by usual layer "
-            "names. Look at the example prompt and at the number of trained weights before a long "
-            "run",
-            stacklevel=2,
-        )
+        if kind not in TESTED:
+            warnings.warn(
+                f"model.base is of type {kind!r}, which has not been tried here: its chat template "
+                "makes the prompts, the answer alone is learned, and target sets go by usual layer "
+                "names. Look at the example prompt and at the number of trained weights before a "
+                "long run",
+                stacklevel=2,
+            )
 
     def image_token(self, base: Base) -> int | None:
         """Return the image token of the config, or else of the processor."""
@@ -64,51 +89,210 @@ class GenericFamily(ChatFamily):
         tokens = (*found, getattr(processor, "image_token_id", None))
         return next((token for token in tokens if isinstance(token, int)), None)
 
+    def image_tokens(self, base: Base) -> frozenset[int]:
+        """Return it with the placeholder in rendered conversations, where that is another one."""
+        placeholder = base.processor.tokenizer.convert_tokens_to_ids(self._placeholder(base))
+        return super().image_tokens(base) | {placeholder}
+
     def encode(self, base: Base, image: "Image.Image") -> Encoded:
-        """Return all tensors that the processor makes of the image, and the tokens it stands for.
+        """Return all tensors that the processor makes of the image, and the text it stands for.
 
         Raises ValueError for a processor that changes more of a prompt than the placeholder.
         """
         import torch
 
-        text = self.rendered(base, _PROBE)
-        encoded = base.processor(images=[image], text=[text], return_tensors="pt")
-        if "token_type_ids" in encoded:
-            raise unsupported(base.model.config.model_type, "it wants token_type_ids of its own")
-        whole, (before, after) = encoded["input_ids"][0].tolist(), self._around_image(base, text)
-        end = len(whole) - len(after)
-        if whole[: len(before)] != before or whole[end:] != after:
+        before, after = self._around_image(base, _PROBE)
+        processor = copy.copy(base.processor)
+        processor.tokenizer = reader = _Reader(base.processor.tokenizer)
+        text = f"{before}{self._placeholder(base)}{after}"
+        encoded = processor(images=[image], text=[text], return_tensors="pt")
+        whole = reader.text
+        written = whole[len(before) : len(whole) - len(after)]
+        if whole != f"{before}{written}{after}":
             raise ValueError(
                 "model.base: its processor must replace the image placeholder and leave the rest "
-                "of the prompt as it is; this one changes other tokens"
+                f"of the prompt as it is; this one makes {whole!r} of {text!r}"
             )
-        tensors = {key: value for key, value in encoded.items() if key not in _TEXT_KEYS}
-        return {**tensors, IMAGE_TOKENS: torch.tensor(whole[len(before) : end])}
+        tensors = {key: own for key, own in encoded.items() if key not in _TEXT_KEYS}
+        for key, own in tensors.items():
+            if getattr(own, "shape", None) == encoded["input_ids"].shape:
+                raise ValueError(f"model.base: its processor makes {key}, which is not known here")
+        tensors[IMAGE_TEXT] = torch.tensor(list(written.encode()), dtype=torch.uint8)
+        return tensors
+
+    def image_places(self, base: Base, image: Encoded) -> int:
+        """Return how often the image's text has the image token."""
+        token = base.processor.tokenizer.convert_ids_to_tokens(self.image_token(base))
+        return _text_of(image).count(token)
 
     def prompt_tokens(self, base: Base, image: Encoded, prompt: Prompt) -> list[int]:
-        """Return the rendered conversation with the image's tokens in place of the placeholder."""
-        before, after = self._around_image(base, self.rendered(base, prompt))
-        return [*before, *image[IMAGE_TOKENS].tolist(), *after]
+        """Return the rendered conversation with the image's text in place of the placeholder."""
+        before, after = self._around_image(base, prompt)
+        text = f"{before}{_text_of(image)}{after}"
+        begin = base.processor.tokenizer.bos_token
+        # As `apply_chat_template` does: some templates write down how a text begins.
+        begun = begin is not None and text.startswith(begin)
+        tokens: list[int] = base.processor.tokenizer(text, add_special_tokens=not begun)[
+            "input_ids"
+        ]
+        return tokens
+
+    def target_tokens(self, base: Base, prompt: Prompt, target: str) -> list[int]:
+        """Return the answer and the token that ends the turn.
+
+        Raises ValueError, naming ``model.base``, where the conversation with the answer does not
+        begin with the one without: what is learned would not be what is asked.
+        """
+        before, whole = self.rendered(base, prompt), self.rendered(base, prompt, target)
+        if not whole.startswith(before):
+            raise ValueError(
+                "model.base: the chat template must render a conversation with its answer as the "
+                f"prompt and then the answer; the prompt is {before!r}, the whole {whole!r}"
+            )
+        tokens = base.tokens(whole[len(before) :])
+        configured = base.model.generation_config.eos_token_id
+        own = base.processor.tokenizer.eos_token_id
+        ends = {own, *(configured if isinstance(configured, list) else [configured])}
+        for index, token in enumerate(tokens):
+            if token in ends:
+                return tokens[: index + 1]
+        return [*tokens, own]
 
     def token_types(
-        self, base: Base, ids: "torch.Tensor", predicted: "torch.Tensor"
+        self, base: Base, ids: "torch.Tensor", predicted: "torch.Tensor", images: Encoded
     ) -> "dict[str, torch.Tensor]":
-        """Return mm_token_type_ids where the processor makes them: 1 on image tokens."""
-        if not getattr(base.processor, "return_mm_token_type_ids", False):
-            return {}
-        return {"mm_token_type_ids": ids.eq(self._placeholder(base)).long()}
+        """Return what the model reads of this: types, 1 on image tokens, and who sees which tile.
 
-    def _placeholder(self, base: Base) -> int:
-        token = self.image_token(base)
-        if token is None:  # `check` has refused such a base
-            raise ValueError("model.base: no image token is known")
-        return token
+        Without its types Qwen's positions are wrong and Gemma's images see only backwards.
+        """
+        import torch
 
-    def _around_image(self, base: Base, text: str) -> tuple[list[int], list[int]]:
-        """Return the tokens before and after the image placeholder."""
-        tokens: list[int] = base.processor.tokenizer(text)["input_ids"]
-        place = tokens.index(self._placeholder(base))
-        return tokens[:place], tokens[place + 1 :]
+        places = torch.isin(ids, torch.tensor([t for t in base.processor.image_token_ids if t]))
+        names = {"token_type_ids", "mm_token_type_ids"} & base.arguments
+        types = {name: places.long() for name in names}
+        if "cross_attention_mask" in base.arguments and "aspect_ratio_mask" in images:
+            # (batch, tokens, 1, tiles): Llama's text from the image on sees its tiles.
+            behind = places.cumsum(dim=1).clamp(max=1)[:, :, None, None]
+            types["cross_attention_mask"] = behind * images["aspect_ratio_mask"][:, None]
+        return types
+
+    def training_inputs(self, base: Base, batch: Batch) -> Batch:
+        """Return them with the tokens' positions where the model finds them by the images' sizes.
+
+        Qwen's are (3, batch, tokens). Then without the mask: each token sees those before it alone,
+        and padding is behind.
+        """
+        inputs = super().training_inputs(base, batch)
+        find = getattr(base.model.model, "get_rope_index", None)
+        if find is None or self.GRID not in batch:
+            return inputs
+        types = inputs.pop("mm_token_type_ids", None)
+        read = {
+            **inputs,
+            "mm_token_type_ids": types,
+            "image_grid_thw": batch[self.GRID],
+        }
+        wanted = inspect.signature(find).parameters
+        inputs["position_ids"], _ = find(**{key: own for key, own in read.items() if key in wanted})
+        del inputs["attention_mask"]
+        return inputs
+
+    def rendered(self, base: Base, prompt: Prompt, answer: str | None = None) -> str:
+        """Return the conversation with one image placeholder: up to where the answer begins.
+
+        With an `answer` the conversation has that turn as well. A template that can do without
+        thinking before the answer does.
+        """
+        text = [{"type": "text", "text": prompt.text}] if prompt.text else []
+        turns: list[dict[str, Any]] = [{"role": "user", "content": [{"type": "image"}, *text]}]
+        if prompt.system is not None:
+            system = [{"type": "text", "text": prompt.system}]
+            turns.insert(0, {"role": "system", "content": system})
+        if answer is not None:
+            content = [{"type": "text", "text": answer}]
+            turns.append({"role": "assistant", "content": content})
+        thinks = _THINKS in str(base.processor.chat_template)
+        whole: str = base.processor.apply_chat_template(
+            turns,
+            tokenize=False,
+            add_generation_prompt=answer is None,
+            **({_THINKS: False} if thinks else {}),
+        )
+        return whole
+
+    def _around_image(self, base: Base, prompt: Prompt) -> tuple[str, str]:
+        """Return what the rendered conversation has before and after the image placeholder."""
+        text, placeholder = self.rendered(base, prompt), self._placeholder(base)
+        parts = text.split(placeholder)
+        if len(parts) != 2:
+            raise ValueError(
+                f"prompt.text: the rendered conversation must have the image token {placeholder!r} "
+                f"once, for its image, got {text!r}"
+            )
+        return parts[0], parts[1]
+
+    def _placeholder(self, base: Base) -> str:
+        """Return what stands for an image in a rendered conversation."""
+        own = getattr(base.processor, "image_token", None)
+        if own is None:
+            own = base.processor.tokenizer.convert_ids_to_tokens(self.image_token(base))
+        return str(own)
+
+
+def _text_of(image: Encoded) -> str:
+    return bytes(image[IMAGE_TEXT].tolist()).decode()
+
+
+class _Reader:
+    """A tokenizer that remembers the text it was given last."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        self.text = ""
+
+    def __call__(self, text: Any, *others: Any, **named: Any) -> Any:
+        self.text = text if isinstance(text, str) else text[0]
+        return self._tokenizer(text, *others, **named)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._tokenizer, name)
+
+
+class Gemma4Family(GenericFamily):
+    """Gemma 4, whose image encoder has each linear layer in a module that clips what it reads."""
+
+    TARGETS: Mapping[str, str] = {
+        **GenericFamily.TARGETS,
+        "vision": _CLIPPED,
+        "all": f"{_TEXT_ALL}|{_CLIPPED}|{_ACROSS}",
+    }
+
+
+class Qwen2Family(GenericFamily):
+    """Qwen2-VL, of which transformers still saves older names."""
+
+    SAVED_NAMES: Mapping[str, str] = {
+        r"^model\.(embed_tokens|layers|norm)\.": r"model.language_model.\1.",
+        r"^visual\.": "model.visual.",
+    }
+
+
+class Qwen25Family(Qwen2Family):
+    """Qwen2.5-VL, of which it is known which module makes the features of an image."""
+
+    traits = None
+    VISION_CHAIN: Mapping[str, str] = {"model.visual": "pooler_output"}
+
+    def image_features(self, base: Base, images: Encoded) -> "Sequence[torch.Tensor]":
+        """Return the merged patches of each image, (patches, 1, width)."""
+        merged = base.model.get_image_features(**images).pooler_output
+        return [patches.unsqueeze(1) for patches in merged]
 
 
 FAMILY = GenericFamily()
+KNOWN: Mapping[str, Family] = {
+    "qwen2_vl": Qwen2Family(),
+    "qwen2_5_vl": Qwen25Family(),
+    **dict.fromkeys(("gemma4", "gemma4_unified"), Gemma4Family()),
+}
+"""Value of `model_type` -> its family, where something is known of it that is not seen."""

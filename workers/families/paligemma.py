@@ -66,7 +66,7 @@ class PaliGemmaFamily(Family):
         return [*base.tokens(target), base.processor.tokenizer.eos_token_id]
 
     def token_types(
-        self, base: Base, ids: "torch.Tensor", predicted: "torch.Tensor"
+        self, base: Base, ids: "torch.Tensor", predicted: "torch.Tensor", images: Encoded
     ) -> "dict[str, torch.Tensor]":
         """Return token_type_ids: 0 on the prefix, whose tokens see each other, 1 on the caption."""
         return {"token_type_ids": predicted}

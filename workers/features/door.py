@@ -21,7 +21,7 @@ from torch import Tensor
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from workers.encoding import collation
-from workers.families.base import IMAGE_TOKENS, Base, Encoded
+from workers.families.base import Base, Encoded
 
 KEY = "pixel_values"
 """What every model calls the tensor that its image encoder reads."""
@@ -69,8 +69,8 @@ def features_of(base: Base, images: Sequence[Encoded]) -> list[Tensor]:
     taken, batch = read_by(base), collation.on_device(collation.stacked(images), base.device)
     tensors = {name: own for name, own in batch.items() if name in taken}
     made = getattr(door_of(base.model), _NAME)(**tensors, return_dict=True)
-    pooled, width, token = made.pooler_output, _width(base), base.family.image_token(base)
-    counts = [int(torch.sum(image[IMAGE_TOKENS] == token)) for image in images]
+    pooled, width = made.pooler_output, _width(base)
+    counts = [base.family.image_places(base, image) for image in images]
     if isinstance(pooled, Tensor):
         each = pooled.shape[-2] if pooled.dim() == 3 else 1
         kept = pooled.reshape(-1, 1, each, pooled.shape[-1])

@@ -13,7 +13,7 @@ import torch
 
 from workers.data.sample import Sample
 from workers.encoding import collation
-from workers.families.base import IMAGE_TOKENS, Base, Encoded
+from workers.families.base import IMAGE_TEXT, Base, Encoded
 from workers.features import door
 from workers.features.decoding import DecoderPool, PixelSource
 from workers.features.door import KEY
@@ -313,7 +313,7 @@ def with_features(base: Base, images: Sequence[Encoded]) -> list[Encoded]:
     """Return images as a batch carries them when their image encoder, in eval mode, is through."""
     with vision_in_eval_mode(base):
         if base.family.traits is not None:
-            read = (*base.family.traits.beside, IMAGE_TOKENS)
+            read = (*base.family.traits.beside, IMAGE_TEXT)
             made = zip(images, door.features_of(base, images), strict=True)
             return [
                 {**{key: image[key] for key in read if key in image}, KEY: own}

@@ -103,7 +103,7 @@ class Captioner:
         if not question and self.prompts.task == "vqa":
             raise RequestError(f"{name} must be the question about the image")
         tokens = self.base.processor.tokenizer(question or "")["input_ids"]
-        if self.base.family.image_token(self.base) in tokens:
+        if self.base.family.image_tokens(self.base).intersection(tokens):
             raise RequestError(f"{name} must not contain the token that stands for an image")
 
     def _prepared(

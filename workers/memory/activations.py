@@ -22,6 +22,8 @@ EAGER = frozenset({"git"})
 """Model types whose attention writes the matrix of scores; all others use torch's fused one."""
 ALLOWANCE = 1.1
 """For attention masks, tables of positions and other small things that are kept besides."""
+GATED = 3
+"""What ``act(gate x) * up x`` keeps: both factors and the argument."""
 _LOGIT_COPIES = 3
 """Copies of the last position's logits in float32: with their log-softmax and the beams' scores."""
 _HEAD_WIDTH = 64  # of a config that leaves the number of heads out
@@ -72,6 +74,7 @@ def block_bytes(place: Place, how: Keeping) -> float:
     block = place.block
     norms = block.norms * block.width * (how.element if block.centred else FLOAT32)
     inner = 4 * block.attention + 2 * block.cross + block.mlp * block.mlp_kept
+    inner += GATED * block.experts
     per_token = norms + inner * how.element
     read = 2 * block.cross * place.other * how.element
     copied = FLOAT32 if place.kind == "vision" and how.element < FLOAT32 else 0
@@ -89,10 +92,12 @@ def kept_bytes(
     come back one block at a time, see `working_bytes`.
     """
     # The final norm, and the outputs at the positions that are learned.
-    last = base.towers[-1].blocks[-1]
-    norm = how.element if last.centred else FLOAT32
-    total: float = (row.read + row.learned) * last.width * norm
-    total += row.learned * last.width * how.element
+    total = 0.0
+    if base.towers:
+        last = base.towers[-1].blocks[-1]
+        norm = how.element if last.centred else FLOAT32
+        total += (row.read + row.learned) * last.width * norm
+        total += row.learned * last.width * how.element
     # In a pack, too, the head keeps its input in float32.
     total += (row.image + row.learned) * _terms_bytes(base.others, terms, how, shared=False)
     # Other trained modules and biases may lie before all blocks.
@@ -117,7 +122,7 @@ def working_bytes(
     which backward makes again.
     """
     places = list(sequences(base, row))
-    largest = max(_with_terms(place, terms, how) for place in places)
+    largest = max((_with_terms(place, terms, how) for place in places), default=0.0)
     copied = [
         FLOAT32 * (layer.inputs + layer.outputs) * place.tokens
         for place in places
@@ -145,13 +150,14 @@ def generation_bytes(
 
     def at_work(place: Place) -> float:
         block = place.block
-        inner = max(4 * block.attention, block.mlp * block.mlp_kept, 4 * block.cross)
+        mlp = block.mlp * block.mlp_kept + GATED * block.experts
+        inner = max(4 * block.attention, mlp, 4 * block.cross)
         per_token = block.width * (how.element + FLOAT32) + inner * how.element
         return place.tokens * per_token + how.heads * place.tokens**2 * how.element
 
     logits = _LOGIT_COPIES * FLOAT32 * vocabulary(base.files)
     at_once = evaluate.usual_batch * max(evaluate.beams, evaluate.final_beams)
-    return at_once * (cached + max(map(at_work, places)) + logits)
+    return at_once * (cached + max(map(at_work, places), default=0.0) + logits)
 
 
 def sequences(base: Architecture, row: RowLengths) -> Iterator[Place]:
@@ -164,9 +170,10 @@ def sequences(base: Architecture, row: RowLengths) -> Iterator[Place]:
         "decoder": row.learned if encoded else row.read + row.learned,
     }
     for tower in base.towers:
-        other = {"bridge": row.vision, "decoder": row.read}.get(tower.kind, 0)
+        other = {"bridge": row.vision, "decoder": row.read if encoded else row.vision}
         for block in tower.blocks:
-            yield Place(block=block, kind=tower.kind, tokens=own[tower.kind], other=other)
+            read = other.get(tower.kind, 0)
+            yield Place(block=block, kind=tower.kind, tokens=own[tower.kind], other=read)
 
 
 def _with_terms(place: Place, terms: SharedTerms, how: Keeping) -> float:

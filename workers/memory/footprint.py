@@ -136,10 +136,8 @@ def feature_bytes(
         return 0.0
     if data is None:
         return math.inf
-    width, element = (
-        base.towers[-1].blocks[0].width,
-        weights.element_bytes(recipe.model.dtype, gpu=gpu),
-    )
+    width = base.towers[-1].blocks[0].width if base.towers else 0
+    element = weights.element_bytes(recipe.model.dtype, gpu=gpu)
     return data.images * row_of(recipe, base.files, data).image * width * element
 
 

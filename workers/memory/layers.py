@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
-from workers import families
+from workers.families.base import Family
 from workers.models.checkpoint_files import CheckpointFiles
 from workers.recipe import Recipe
 
@@ -32,8 +32,31 @@ TARGET_TOKENS: Mapping[str, int] = {"captioning": 64, "vqa": 32}
 ``evaluate.max_new_tokens`` is more."""
 
 _BLOCK = re.compile(r"(?P<tower>.+?)\.(?P<index>\d+)\.(?P<rest>.+)\.weight")
-_QUERY = re.compile(r".*\b(query|q_proj|q|qkv|qkv_proj)")
-_KEY = re.compile(r".*\b(key|k_proj|k)")
+_QUERY = re.compile(r".*\b(query|q_proj|q|qkv|qkv_proj|in_proj_qkv)(\.linear)?")
+_FUSED = re.compile(r".*\b(qkv|qkv_proj|in_proj_qkv)(\.linear)?")
+_KEY = re.compile(r".*\b(key|k_proj|k)(\.linear)?")
+_RECURRENT = re.compile(r".*\bin_proj_qkv")
+"""Of a linear attention, which keeps a state of one size in place of keys and values."""
+_EXPERTS = re.compile(r".*\bexperts\.down_proj")
+"""The matrices of all experts of a block in one, (experts, inner width, width) or transposed."""
+_PER_TOKEN = ("num_experts_per_tok", "moe_k", "top_k_experts")
+"""Fields of a config that say how many experts each token goes through."""
+_PATCH = re.compile(r".*patch_(embed\w*|conv)\b.*\.weight")
+_SOFT_TOKENS = ("mm_tokens_per_image", "vision_soft_tokens_per_image")
+"""Fields of a config that say how many tokens the language model gets for an image."""
+_MERGED = (
+    *("spatial_merge_size", "scale_factor", "downsample_factor"),
+    *("downsample_ratio", "pixel_shuffle_ratio"),
+)
+"""Fields that say how many patches become one token: on each side, or one by that."""
+_EYES = re.compile(r".*(vision|visual|image_(encoder|tower))")
+_TILES = (
+    *("do_image_splitting", "image_grid_pinpoints", "crop_to_patches", "do_pan_and_scan"),
+    *("max_image_tiles", "max_slice_nums", "max_tiles", "max_patches"),
+)
+"""Settings of an image processor that cuts large images into tiles."""
+_TILED = frozenset({"idefics3", "smolvlm", "mllama", "llama4", "cohere2_vision", "lfm2_vl"})
+"""Model types whose processor does so unless it says otherwise, which it need not save."""
 _KEY_OR_VALUE = re.compile(r".*\b(key|value|k_proj|v_proj|k|v)")
 _LEADS_IN = re.compile(r"(query|key|value|[qkv](_proj)?|gate_proj|up_proj|wi_\d)")
 """Layers of one folder that read the same tensor; all others have an input of their own."""
@@ -70,10 +93,14 @@ class LinearLayer:
 
 @dataclass(frozen=True, kw_only=True)
 class Block:
-    """One block of a tower: attention, perhaps cross-attention, and an MLP. Widths in values."""
+    """One block of a tower: attention, or what is in its place, and an MLP. Widths in values."""
 
     path: str
     layers: tuple[LinearLayer, ...]
+    width: int
+    """Width of the residual stream."""
+    experts: int
+    """Inner width of all experts together that a token goes through; 0 without experts."""
     norms: int
     """Normalisations over the whole width."""
     centred: bool
@@ -89,20 +116,19 @@ class Block:
         return tuple(layer for layer in self.layers if not _ATTENTION.match(layer.path))
 
     @cached_property
-    def width(self) -> int:
-        """Width of the residual stream."""
-        return self._attention[0].inputs
-
-    @cached_property
     def attention(self) -> int:
         """Width of the queries of all heads."""
         return _query_width(self._attention)
 
     @cached_property
     def keys(self) -> int:
-        """Width of the keys of all heads: fewer than the queries' where heads share them."""
+        """Width of the keys of all heads: fewer than the queries' where heads share them.
+
+        0 where none are kept for the tokens to come.
+        """
         found = [layer.outputs for layer in self._attention if _KEY.fullmatch(layer.path)]
-        return found[0] if found else self.attention
+        kept = not any(_RECURRENT.match(layer.path) for layer in self._attention)
+        return found[0] if found else self.attention if kept else 0
 
     @cached_property
     def cross(self) -> int:
@@ -143,6 +169,8 @@ class Architecture:
     """In the order in which data flows through them."""
     others: tuple[LinearLayer, ...]
     """Linear layers outside of all blocks: projections from one tower to the next, the head."""
+    left_out: tuple[str, ...]
+    """What takes memory and is not known of it, in words."""
 
     @classmethod
     def of(cls, files: CheckpointFiles) -> "Architecture":
@@ -150,29 +178,66 @@ class Architecture:
         shapes = files.shapes
         numbered = (match for match in map(_BLOCK.fullmatch, shapes) if match)
         paths = dict.fromkeys(m["tower"] for m in numbered if _QUERY.fullmatch(m["rest"]))
-        blocks = {path: _blocks(path, shapes) for path in paths}
-        kinds = _kinds(files.model_type, blocks)
+        blocks = {path: _blocks(path, shapes, files.config) for path in paths}
+        kinds = _kinds(files.family, blocks)
         towers = (Tower(kind=kinds[path], blocks=own) for path, own in blocks.items())
         found = tuple(sorted(towers, key=lambda tower: get_args(Kind).index(tower.kind)))
         inside = tuple(f"{block.path}." for tower in found for block in tower.blocks)
         outside = [name for name in files.shapes if not name.startswith(inside)]
-        return cls(files=files, towers=found, others=tuple(_layers(outside, files.shapes)))
+        return cls(
+            files=files,
+            towers=found,
+            others=tuple(_layers(outside, files.shapes)),
+            left_out=tuple(_left_out(files, found)),
+        )
 
 
-def _blocks(tower: str, shapes: Mapping[str, Shape]) -> tuple[Block, ...]:
+def _left_out(files: CheckpointFiles, towers: Sequence[Tower]) -> Iterator[str]:
+    """Yield what an estimate of the memory does not have."""
+    kinds = {tower.kind for tower in towers}
+    if "decoder" not in kinds:
+        yield "activations of the language model, whose blocks are not recognised"
+    if "vision" not in kinds:
+        yield "activations of the image encoder, whose blocks are not recognised"
+    if not vision_tokens(files):
+        yield "the tokens of an image, whose patches are not recognised"
+    elif files.model_type in _TILED or any(map(files.image_settings.get, _TILES)):
+        yield "the further tiles of a large image: counted is one"
+
+
+def _blocks(
+    tower: str, shapes: Mapping[str, Shape], config: Mapping[str, Any]
+) -> tuple[Block, ...]:
     own = [name for name in shapes if (m := _BLOCK.fullmatch(name)) and m["tower"] == tower]
 
     def number(name: str) -> int:
         return int(name.removeprefix(f"{tower}.").partition(".")[0])
 
+    width = next(shapes[name][1] for name in own if _QUERY.fullmatch(name.removesuffix(".weight")))
+    text = config.get("text_config") or config
+    each = next((text[name] for name in _PER_TOKEN if isinstance(text.get(name), int)), 1)
     blocks = []
     for index, group in groupby(sorted(own, key=number), key=number):
         names, path = list(group), f"{tower}.{index}"
         layers = tuple(_layers(names, shapes))
-        width = next(layer.inputs for layer in layers if _QUERY.fullmatch(layer.path))
         norms = [name for name in names if shapes[name] == (width,) and "norm" in name.lower()]
         centred = any(f"{name.removesuffix('weight')}bias" in shapes for name in norms)
-        blocks.append(Block(path=path, layers=layers, norms=len(norms), centred=centred))
+        stacked = (
+            shape
+            for name, shape in shapes.items()
+            if name.startswith(f"{path}.") and _EXPERTS.fullmatch(name) and len(shape) == 3
+        )
+        experts = each * sum(s[1] * s[2] // width for s in stacked)
+        blocks.append(
+            Block(
+                path=path,
+                layers=layers,
+                width=width,
+                experts=experts,
+                norms=len(norms),
+                centred=centred,
+            )
+        )
     return tuple(blocks)
 
 
@@ -186,25 +251,25 @@ def _layers(names: Sequence[str], shapes: Mapping[str, Shape]) -> Iterator[Linea
 def _query_width(layers: Sequence[LinearLayer]) -> int:
     for layer in layers:
         if _QUERY.fullmatch(layer.path):
-            fused = layer.path.rpartition(".")[2].startswith("qkv")
-            return layer.outputs // 3 if fused else layer.outputs
+            return layer.outputs // 3 if _FUSED.fullmatch(layer.path) else layer.outputs
     return 0
 
 
-def _kinds(model_type: str, blocks: Mapping[str, Sequence[Block]]) -> dict[str, Kind]:
+def _kinds(family: Family, blocks: Mapping[str, Sequence[Block]]) -> dict[str, Kind]:
     """Return each tower's kind by the family's target sets; of two texts one reads the other."""
-    targets = families.get(model_type).TARGETS
 
     def adapted(target_set: str) -> set[str]:
-        pattern = targets[target_set]
-        first = {path: own[0].layers for path, own in blocks.items()}
-        return {p for p, own in first.items() if any(re.fullmatch(pattern, x.path) for x in own)}
+        pattern = re.compile(family.TARGETS[target_set])
+        layers = {
+            path: [x.path for block in own for x in block.layers] for path, own in blocks.items()
+        }
+        return {path for path, own in layers.items() if any(map(pattern.fullmatch, own))}
 
     vision, text = adapted("vision"), adapted("text_all")
     readers = {path for path in text if any(block.cross for block in blocks[path])}
 
     def kind(path: str) -> Kind:
-        if path in vision:
+        if path in vision or (path not in text and _EYES.match(path)):
             return "vision"
         if path not in text:
             return "bridge"
@@ -262,7 +327,7 @@ def row_of(recipe: Recipe, files: CheckpointFiles, data: DataExtent | None = Non
     positions = config.get("max_position_embeddings")
     return RowLengths(
         vision=vision,
-        image=image_tokens(files.shapes, vision),
+        image=image_tokens(files, vision),
         prompt=prompt,
         learned=min(learned, positions) if positions else learned,
     )
@@ -272,19 +337,40 @@ def vision_tokens(files: CheckpointFiles) -> int:
     """Return the tokens of the vision tower: its positions, or the patches of a `PICTURE`."""
     for name, shape in files.shapes.items():
         seeing = any(word in name for word in ("vision", "visual", "image_encoder"))
-        if seeing and "position_embedding" in name:
+        table = len(shape) == 2 or (len(shape) == 3 and shape[0] == 1)
+        if seeing and table and "position_embedding" in name:
             return shape[-2]
-    shapes = files.shapes.items()
-    patch = next((s for name, s in shapes if "patch_embed" in name and len(s) > 3), ())
-    fewest, most = files.pixels or (PICTURE, PICTURE)
+    patches = (shape for name, shape in files.shapes.items() if _PATCH.fullmatch(name))
+    area = next(map(_patch_area, patches), 0)
+    fewest, most = files.pixels or (0, PICTURE)
+    size = files.image_settings.get("size")
+    if isinstance(size, Mapping) and {"height", "width"} <= size.keys():
+        fewest = most = size["height"] * size["width"]
     pixels = min(max(PICTURE, fewest), most)
-    return math.ceil(pixels / (patch[-1] * patch[-2])) if patch else 0
+    return math.ceil(pixels / area) if area else 0
 
 
-def image_tokens(shapes: Mapping[str, Shape], vision: int) -> int:
+def _patch_area(shape: Shape) -> int:
+    """Return the pixels of a patch from its embedding: a convolution, or a matrix over all values.
+
+    That of an architecture which reads videos, too, has two pictures at a time.
+    """
+    if len(shape) > 2:
+        return shape[-1] * shape[-2]
+    area = shape[1] // 3
+    return area if math.isqrt(area) ** 2 == area else area // 2
+
+
+def image_tokens(files: CheckpointFiles, vision: int) -> int:
     """Return the tokens that stand for an image: of a Q-Former its queries, else merged patches."""
+    shapes = files.shapes
     if "query_tokens" in shapes:
         return shapes["query_tokens"][1]
+    for config in (files.config, files.config.get("vision_config") or {}):
+        if number := next((config[name] for name in _SOFT_TOKENS if config.get(name)), 0):
+            return int(number)
+        if merged := next((config[name] for name in _MERGED if config.get(name)), 0):
+            return math.ceil(vision / max(merged, 1 / merged) ** 2)
     joined = next((s[1] for name, s in shapes.items() if name.endswith("merger.mlp.0.weight")), 0)
     width = next((s[0] for name, s in shapes.items() if name.endswith("merger.ln_q.weight")), 1)
     return math.ceil(vision / (joined // width)) if joined else vision

@@ -33,6 +33,8 @@ class CheckpointFiles:
     """The saved config, in which defaults may be missing."""
     pixels: tuple[int, int] | None
     """Fewest and most pixels of an image, of a processor that keeps the images' own proportions."""
+    image_settings: Mapping[str, Any]
+    """What the processor's files say of images."""
 
     @property
     def weights(self) -> int:
@@ -81,6 +83,7 @@ def find(base: str, revision: str | None) -> CheckpointFiles | None:
         file_bytes=stored,
         config=config,
         pixels=_pixels(folder),
+        image_settings=_image_settings(folder),
     )
 
 
@@ -130,6 +133,7 @@ def from_config(folder: Path) -> CheckpointFiles:
         file_bytes=0,
         config=model.config.to_dict(),
         pixels=_pixels(folder),
+        image_settings=_image_settings(folder),
     )
 
 
@@ -198,6 +202,15 @@ def _pixels(folder: Path) -> tuple[int, int] | None:
         if None not in limits:
             return int(limits[0]), int(limits[1])
     return None
+
+
+def _image_settings(folder: Path) -> dict[str, Any]:
+    """Return what the processor's files say of images; the first file that says it counts."""
+    settings: dict[str, Any] = {}
+    for file in (folder / name for name in reversed(PROCESSORS)):
+        saved = read_json(file) if file.is_file() else {}
+        settings |= saved.get("image_processor", saved)
+    return settings
 
 
 def _weights(folder: Path) -> list[Path]:

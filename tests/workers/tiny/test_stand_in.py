@@ -11,6 +11,7 @@ from workers.models.loading import load_base
 from workers.recipe import Model
 from workers.tiny import stand_in
 from workers.tiny.checkpoints import VARIANTS
+from workers.tiny.shrunk import shrunk
 
 CPU = torch.device("cpu")
 NAMES = {
@@ -65,8 +66,7 @@ def test_a_config_of_real_size_becomes_a_tiny_model(variant):
 
     kind = {"blip2-opt": "blip-2", "blip2-t5": "blip-2"}.get(variant, variant)
     config = AutoConfig.for_model(kind, **REAL[variant]).to_dict()
-    small = stand_in.changed(config, {**stand_in.SMALL, **stand_in.SHALLOW})
-    model = AutoModelForImageTextToText.from_config(AutoConfig.for_model(**small))
+    model = AutoModelForImageTextToText.from_config(AutoConfig.for_model(**shrunk(config)))
     assert sum(weight.numel() for weight in model.parameters()) < 12e6
     assert model.config.get_text_config().vocab_size == (
         AutoConfig.for_model(kind, **REAL[variant]).get_text_config().vocab_size
