@@ -224,7 +224,10 @@ class Hosts:
                 raise cause if isinstance(cause, (ValueError, OSError)) else error from None
         reasons = [f"{host.node.name}: {reason(error)}" for host, error in self._failed]
         because = "; ".join(reasons) or "every node that was to have one has left"
-        raise FleetError(f"no host could start: {because}; see `ray status`")
+        raise FleetError(
+            f"no host could start: {because}; "
+            "see `sweeps doctor` for the packages, `ray status` for the nodes"
+        )
 
     def _remove(self, node: Node) -> None:
         """Forget the hosts of a node that has left; their trials ask the fleet for others."""

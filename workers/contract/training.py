@@ -149,8 +149,11 @@ def check_features(subject: Subject) -> str:
     base = subject.base
     store = Store.of(base)
     if store is None:
-        raise NotPossibleError("features are computed anew: where the base has them is not known")
-    pairs = Examples.of(base, subject.samples, store=store)
+        known = base.family.traits
+        raise NotPossibleError(
+            known.no_features if known and known.no_features else "not known where they are"
+        )
+    pairs = subject.examples_of(subject.samples, store)
     places = range(len(pairs.pairs))
     with torch.no_grad():
         kept = losses(base, base.model, pairs.batch(base, places))

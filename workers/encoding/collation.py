@@ -7,6 +7,7 @@ prompt and target are turned into tokens apart.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import torch
 
@@ -22,12 +23,20 @@ IGNORED = -100
 class TokenizedExample:
     """One example as token numbers: the input of the model, and what it learns to generate."""
 
-    prompt: tuple[int, ...]
-    """All tokens up to the first learned one, image tokens included."""
-    target: tuple[int, ...]
-    """The learned ones, with the end of text; the loss averages over just these."""
+    parts: tuple[tuple[tuple[int, ...], bool], ...]
+    """Tokens and whether they are learned, one part after the other: a prompt with its image
+    tokens, then a target with the end of text. The loss averages over just the learned ones."""
     truncated: bool
     """The target was longer than the model's positions and was cut."""
+
+    @property
+    def learned(self) -> int:
+        """Number of learned tokens."""
+        return sum(len(tokens) for tokens, learned in self.parts if learned)
+
+    def tokens(self, learned: bool) -> tuple[int, ...]:
+        """Return the tokens of all parts that are learned, or of those that are not."""
+        return tuple(chain.from_iterable(own for own, each in self.parts if each is learned))
 
 
 def training_row(base: Base, image: Encoded, prompt: Prompt, target: str) -> TokenizedExample:
@@ -43,7 +52,8 @@ def training_row(base: Base, image: Encoded, prompt: Prompt, target: str) -> Tok
     room = room_behind(base, len(before))
     # The end of text stays: a truncated caption, too, must come to an end.
     kept = tokens if len(tokens) <= room else [*tokens[: room - 1], tokens[-1]]
-    return TokenizedExample(prompt=tuple(before), target=tuple(kept), truncated=len(tokens) > room)
+    parts = (tuple(before), False), (tuple(kept), True)
+    return TokenizedExample(parts=parts, truncated=len(tokens) > room)
 
 
 def room_behind(base: Base, prompt_tokens: int) -> int:
@@ -66,7 +76,8 @@ def batch_of(
 ) -> Batch:
     """Return a batch whose loss is the cross-entropy of the targets; padding is on the right.
 
-    Its rows are as long as the longest, rounded up to a `multiple` where the model has positions.
+    `images` are those of the rows, in their order. Rows are as long as the longest, rounded up to a
+    `multiple` where the model has positions.
     """
     padding, joined = _padding(base), stacked(images)
 
@@ -74,7 +85,7 @@ def batch_of(
         return max(longest, min(-(-longest // multiple) * multiple, base.positions))
 
     if base.encoder_decoder:
-        before, after = [row.prompt for row in rows], [row.target for row in rows]
+        before, after = ([row.tokens(learned) for row in rows] for learned in (False, True))
         read, learned = (length(max(map(len, own))) for own in (before, after))
         text = {
             "input_ids": _padded(before, padding, read),
@@ -82,8 +93,8 @@ def batch_of(
             "labels": _padded(after, IGNORED, learned),
         }
         return joined | text
-    whole = [(*row.prompt, *row.target) for row in rows]
-    places = [(*[0] * len(row.prompt), *[1] * len(row.target)) for row in rows]
+    whole = [[token for tokens, _ in row.parts for token in tokens] for row in rows]
+    places = [[int(learned) for own, learned in row.parts for _ in own] for row in rows]
     tokens = length(max(map(len, whole)))
     ids, predicted = _padded(whole, padding, tokens), _padded(places, 0, tokens)
     labels = ids.masked_fill(predicted == 0, IGNORED)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 # Parts of paths. A tower sees, a bridge leads from it to the language model.
 _TOWER = r"(vision|visual|image_encoder|image_tower)"
 _BRIDGE = r"(connector|projector|projection|qformer|resampler|merger|aligner|embed_vision)"
-_TEXT = rf"(?!.*({_TOWER}|{_BRIDGE}|\.experts\.)).*"
+_TEXT = rf"(?!.*({_TOWER}|{_BRIDGE}|\.experts\.|lm_head)).*"
 _TEXT_ALL = rf"{_TEXT}\.((q|k|v|o|out|qkv|gate|up|down|gate_up)_proj|in_proj_\w+|fc1|fc2)"
 _VISION = (
     rf"(?!.*{_BRIDGE}\w*\.).*{_TOWER}.*\.((q|k|v|o|out|gate|up|down)_proj|qkv|attn\.proj|"
@@ -35,11 +35,6 @@ _ACROSS = (
     r"dense|merging_layer|fc[12])|.*visual\.merger\.mlp\.[02]"
 )
 _CLIPPED = rf".*{_TOWER}.*\.(q|k|v|o|gate|up|down)_proj\.linear"
-_TEXT_KEYS = {
-    *("input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids"),
-    "cross_attention_mask",
-}
-"""What a processor makes of the prompt, and collation makes anew of every row."""
 _THINKS = "enable_thinking"
 """What templates call the choice whether to think before the answer."""
 _PROBE = Prompt(system=None, text="?")
@@ -101,24 +96,33 @@ class GenericFamily(Family):
         """
         import torch
 
-        before, after = self._around_image(base, _PROBE)
-        processor = copy.copy(base.processor)
-        processor.tokenizer = reader = _Reader(base.processor.tokenizer)
-        text = f"{before}{self._placeholder(base)}{after}"
-        encoded = processor(images=[image], text=[text], return_tensors="pt")
-        whole = reader.text
-        written = whole[len(before) : len(whole) - len(after)]
-        if whole != f"{before}{written}{after}":
-            raise ValueError(
-                "model.base: its processor must replace the image placeholder and leave the rest "
-                f"of the prompt as it is; this one makes {whole!r} of {text!r}"
-            )
-        tensors = {key: own for key, own in encoded.items() if key not in _TEXT_KEYS}
-        for key, own in tensors.items():
-            if getattr(own, "shape", None) == encoded["input_ids"].shape:
-                raise ValueError(f"model.base: its processor makes {key}, which is not known here")
-        tensors[IMAGE_TEXT] = torch.tensor(list(written.encode()), dtype=torch.uint8)
+        made, text = self._processed(base, image)
+        tokens = made["input_ids"].shape
+        tensors = {
+            key: own
+            for key, own in made.items()
+            if key != "cross_attention_mask" and getattr(own, "shape", None) != tokens
+        }
+        tensors[IMAGE_TEXT] = torch.tensor(list(text.encode()), dtype=torch.uint8)
         return tensors
+
+    def marked_tokens(self, base: Base) -> Mapping[str, frozenset[int]]:
+        """Return what the processor makes for each token and the model reads: the tokens with a 1.
+
+        Seen on a grey image. Raises ValueError where that is not decided by the token alone.
+        """
+        from PIL import Image
+
+        made, _ = self._processed(base, Image.new("RGB", (64, 64), "grey"))
+        ids, found = made["input_ids"][0].tolist(), {}
+        for key in base.arguments & made.keys() - {"input_ids", "attention_mask"}:
+            if made[key].shape == made["input_ids"].shape:
+                types = made[key][0].tolist()
+                found[key] = frozenset(t for t, own in zip(ids, types, strict=True) if own == 1)
+                if types != [int(token in found[key]) for token in ids]:
+                    kind = base.model.config.model_type
+                    raise unsupported(kind, f"how its processor makes {key} is not known")
+        return found
 
     def image_places(self, base: Base, image: Encoded) -> int:
         """Return how often the image's text has the image token."""
@@ -161,19 +165,23 @@ class GenericFamily(Family):
     def token_types(
         self, base: Base, ids: "torch.Tensor", predicted: "torch.Tensor", images: Encoded
     ) -> "dict[str, torch.Tensor]":
-        """Return what the model reads of this: types, 1 on image tokens, and who sees which tile.
+        """Return what the model reads of this: types of tokens, and who sees which tile.
 
         Without its types Qwen's positions are wrong and Gemma's images see only backwards.
         """
         import torch
 
-        places = torch.isin(ids, torch.tensor([t for t in base.processor.image_token_ids if t]))
-        names = {"token_type_ids", "mm_token_type_ids"} & base.arguments
-        types = {name: places.long() for name in names}
+        types = {
+            name: torch.isin(ids, torch.tensor(sorted(tokens))).long()
+            for name, tokens in base.marked_tokens.items()
+        }
         if "cross_attention_mask" in base.arguments and "aspect_ratio_mask" in images:
             # (batch, tokens, 1, tiles): Llama's text from the image on sees its tiles.
-            behind = places.cumsum(dim=1).clamp(max=1)[:, :, None, None]
-            types["cross_attention_mask"] = behind * images["aspect_ratio_mask"][:, None]
+            image = torch.tensor(self.image_token(base))
+            behind = ids.eq(image).cumsum(dim=1).clamp(max=1)
+            types["cross_attention_mask"] = (
+                behind[:, :, None, None] * images["aspect_ratio_mask"][:, None]
+            )
         return types
 
     def training_inputs(self, base: Base, batch: Batch) -> Batch:
@@ -219,6 +227,22 @@ class GenericFamily(Family):
             **({_THINKS: False} if thinks else {}),
         )
         return whole
+
+    def _processed(self, base: Base, image: "Image.Image") -> tuple[Mapping[str, Any], str]:
+        """Return what the processor makes of the image in a prompt, and its text for the image."""
+        before, after = self._around_image(base, _PROBE)
+        processor = copy.copy(base.processor)
+        processor.tokenizer = reader = _Reader(base.processor.tokenizer)
+        text = f"{before}{self._placeholder(base)}{after}"
+        made = processor(images=[image], text=[text], return_tensors="pt")
+        whole = reader.text
+        written = whole[len(before) : len(whole) - len(after)]
+        if whole != f"{before}{written}{after}":
+            raise ValueError(
+                "model.base: its processor must replace the image placeholder and leave the rest "
+                f"of the prompt as it is; this one makes {whole!r} of {text!r}"
+            )
+        return made, written
 
     def _around_image(self, base: Base, prompt: Prompt) -> tuple[str, str]:
         """Return what the rendered conversation has before and after the image placeholder."""
@@ -289,10 +313,26 @@ class Qwen25Family(Qwen2Family):
         return [patches.unsqueeze(1) for patches in merged]
 
 
+class MllamaFamily(GenericFamily):
+    """Llama 3.2 Vision, whose language model reads the patches of all tiles by cross-attention."""
+
+    VISION_CHAIN: Mapping[str, str] = {
+        "model.vision_model": "last_hidden_state",
+        "model.multi_modal_projector": "",
+    }
+
+    def image_features(self, base: Base, images: Encoded) -> "Sequence[torch.Tensor]":
+        """Return the patches of all tiles of each image, (1, patches, width)."""
+        inner = base.model.model
+        made = inner.multi_modal_projector(inner.vision_model(**images).last_hidden_state)
+        return list(made.flatten(1, -2).split(1))
+
+
 FAMILY = GenericFamily()
 KNOWN: Mapping[str, Family] = {
     "qwen2_vl": Qwen2Family(),
     "qwen2_5_vl": Qwen25Family(),
+    "mllama": MllamaFamily(),
     **dict.fromkeys(("gemma4", "gemma4_unified"), Gemma4Family()),
 }
 """Value of `model_type` -> its family, where something is known of it that is not seen."""

@@ -312,7 +312,7 @@ class Features:
 def with_features(base: Base, images: Sequence[Encoded]) -> list[Encoded]:
     """Return images as a batch carries them when their image encoder, in eval mode, is through."""
     with vision_in_eval_mode(base):
-        if base.family.traits is not None:
+        if base.family.traits is not None and not base.family.VISION_CHAIN:
             read = (*base.family.traits.beside, IMAGE_TEXT)
             made = zip(images, door.features_of(base, images), strict=True)
             return [

@@ -4,14 +4,15 @@ import hashlib
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
 from workers import families, quantizations
 from workers.families.base import Base
 from workers.files import fetched, own_code
-from workers.models import builtin, processors
+from workers.models import attention, builtin, processors
+from workers.quantizations.unquantized import is_unquantized, unquantized_modules
 from workers.recipe import Model
 
 
@@ -51,7 +52,8 @@ def load_base(model: Model, quantization: str, device: torch.device) -> Base:
     """Load, quantize and freeze a base model.
 
     Raises ValueError, naming ``model.base`` or ``model.revision``, when there is no such
-    checkpoint, when it lacks a processor, or when no family fits it.
+    checkpoint, when it lacks a processor, or when no family fits it; naming
+    ``model.attn_implementation`` or ``model.unquantized_modules`` for what it does not have.
     """
     from transformers import AutoModelForImageTextToText
 
@@ -69,10 +71,11 @@ def load_base(model: Model, quantization: str, device: torch.device) -> Base:
             f"model.base: the tokenizer of {model.base!r} knows {tokens} tokens, the model "
             f"{known}; the tokenizer's files (tokenizer.json, or its vocabulary) are missing"
         )
-    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
-    if model.dtype != "auto":
-        dtype = getattr(torch, model.dtype)
-    storage = quantizations.get(quantization)
+    attention.check_device(model.attn_implementation, gpu=device.type == "cuda")
+    attention.check_installed(model.attn_implementation)
+    attention.check_architecture(model.attn_implementation, config)
+    dtype = _precision(model, device)
+    storage, kept = quantizations.get(quantization), _unquantized(model, quantization, config)
     # Else transformers has a service convert a base of the hub that has no safetensors.
     os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "true")
     try:
@@ -81,7 +84,8 @@ def load_base(model: Model, quantization: str, device: torch.device) -> Base:
             config=config,
             revision=model.revision,
             dtype=dtype,
-            quantization_config=storage.config(dtype),
+            quantization_config=storage.config(dtype, kept),
+            attn_implementation=model.attn_implementation,
             device_map={"": str(device)},
             trust_remote_code=False,
             use_safetensors=True,
@@ -101,6 +105,43 @@ def load_base(model: Model, quantization: str, device: torch.device) -> Base:
     )
     family.check(base)
     return base
+
+
+def _precision(model: Model, device: torch.device) -> torch.dtype:
+    """Return the type of ``model.dtype`` on a device."""
+    if model.dtype != "auto":
+        return cast(torch.dtype, getattr(torch, model.dtype))
+    if device.type != "cuda":
+        return torch.float32
+    with torch.cuda.device(device):
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.bfloat16 if native else torch.float16
+
+
+def _unquantized(model: Model, quantization: str, config: Any) -> list[str] | None:
+    """Return the names of all modules to leave alone; None for those that transformers chooses.
+
+    transformers chooses none where any are named, so what it would choose (the head, what is tied
+    to it) is found with a model without its weights. Raises ValueError, naming
+    ``model.unquantized_modules``, for a name that the base does not have.
+    """
+    named = unquantized_modules(model.unquantized_modules, config.to_dict())
+    if not named or quantization == "none":
+        return None
+    from accelerate import init_empty_weights
+    from transformers import AutoModelForImageTextToText
+    from transformers.quantizers.base import get_keys_to_not_convert
+
+    with init_empty_weights():
+        empty = AutoModelForImageTextToText.from_config(config, trust_remote_code=False)
+    paths = [path for path, _ in empty.named_modules() if path]
+    for name in model.unquantized_modules or ():
+        if not any(is_unquantized(path, [name]) for path in paths):
+            raise ValueError(
+                f"model.unquantized_modules must be paths of modules of the base, their beginnings "
+                f"or their ends, such as {paths[-1]!r}; got {name!r}"
+            )
+    return [*get_keys_to_not_convert(empty), *named]
 
 
 def without_dropout(config: Any) -> Any:

@@ -68,7 +68,8 @@ def token_losses(base: Base, model: Any, batch: Batch, tokens: LearnedTokens) ->
     grid = base.family.GRID if are_features(batch[KEY]) else None
     inputs |= {key: to_device(own, base.device) for key, own in inputs.items() if key != grid}
     if base.encoder_decoder:  # its decoder reads the labels one place later, as it shifts them
-        text = base.model.language_model
+        whole = hasattr(base.model, "prepare_decoder_input_ids_from_labels")
+        text = base.model if whole else base.model.language_model
         shifted = text.prepare_decoder_input_ids_from_labels(labels)
         inputs["decoder_input_ids"] = to_device(shifted, base.device)
     with _projected(base.model.get_output_embeddings(), labels.shape[1], tokens):
