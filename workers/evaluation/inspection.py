@@ -12,6 +12,7 @@ from itertools import groupby
 import torch
 
 from workers import data
+from workers.encoding import collation
 from workers.encoding.collation import IGNORED
 from workers.families.base import Base
 from workers.families.prompts import PromptBuilder
@@ -131,7 +132,7 @@ def why_not_trained(
         base = load_base(recipe.model, quantization, device)
         adapted = AdaptedBase(base)
         adapted.attach("inspection", recipe.adapter, recipe.train.seed)
-        batch = {key: value.to(device) for key, value in examples.batch(base, [0]).items()}
+        batch = collation.on_device(base, examples.batch(base, [0]))
         loss = adapted.model.train()(**batch).loss
         if not math.isfinite(loss.item()):
             return f"the loss of the untrained base is {loss.item()}"

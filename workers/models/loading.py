@@ -195,6 +195,11 @@ def _missing(model: Model, error: OSError) -> ValueError:
             f"model.revision must be a commit, branch or tag of {model.base!r}, "
             f"got {model.revision!r}: {error}"
         )
+    if "gated" in str(error):
+        return ValueError(
+            f"model.base: {model.base!r} is gated: accept its licence at "
+            f"https://huggingface.co/{model.base}, and then log in (hf auth login), or set HF_TOKEN"
+        )
     where = repr(model.base) if model.revision is None else f"{model.base!r} {model.revision!r}"
     return ValueError(
         f"model.base: no checkpoint at {where} (neither a folder with a config.json "
