@@ -3,6 +3,7 @@
 import json
 import shutil
 import threading
+from contextlib import nullcontext
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 
 from workers import data
 from workers.encoding.collation import on_device
-from workers.models.loading import identity, load_base
+from workers.models.loading import identity, load_base, precision_on
 from workers.recipe import Data, Model
 from workers.training.loop import Examples
 
@@ -157,3 +158,12 @@ def test_a_changed_byte_of_weights_or_config_is_another_base(untrained_base, cop
 def test_what_computes_nothing_does_not_count(untrained_base, copy):
     (copy / "README.md").write_text("a note")
     assert identity(Model(base=str(copy))) == identity(Model(base=str(untrained_base)))
+
+
+@pytest.mark.parametrize(("native", "expected"), [(True, torch.bfloat16), (False, torch.float16)])
+def test_auto_is_float16_on_a_gpu_without_bfloat16(monkeypatch, native, expected):
+    monkeypatch.setattr(torch.cuda, "device", lambda device: nullcontext())
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: native)
+    assert precision_on(torch.device("cuda:0"), "auto") == expected
+    assert precision_on(torch.device("cuda:0"), "float32") == torch.float32
+    assert precision_on(CPU, "auto") == torch.float32
