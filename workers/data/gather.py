@@ -12,7 +12,8 @@ from typing import TypeVar
 from PIL import Image
 
 from workers.data import splits
-from workers.data.images import ImageError, open_rgb
+from workers.data.images import UNROTATED, ImageError, open_rgb
+from workers.data.remarks import remarks_on
 from workers.data.sample import SPLITS, DataError, DataSet, Sample
 from workers.recipe import Data, Split
 
@@ -81,10 +82,14 @@ def gather(
         prepare(chosen)
 
     opened = [by_image[image][0] for image in chosen]
-    checked = in_threads(partial(content_hash, decode=True), opened)
+    checked = in_threads(partial(read_content, decode=True), opened)
     broken = [str(result) for result in checked if isinstance(result, ImageError)]
-    pairs = zip(chosen, checked, strict=True)
-    contents = {image: result for image, result in pairs if isinstance(result, str)}
+    read = {
+        image: result
+        for image, result in zip(chosen, checked, strict=True)
+        if isinstance(result, Content)
+    }
+    contents = {image: content.digest for image, content in read.items()}
     clashes: list[str] = []
     if listed is None:
         split_of = splits.by_shares(contents, data.split or Split(), data.seed)
@@ -110,7 +115,11 @@ def gather(
     # Predictions are handed in in the order of the candidates.
     place = {id: number for number, id in enumerate(by_id)}
     divided["test"] = tuple(sorted(divided["test"], key=lambda sample: place[sample.id]))
-    return DataSet(splits=divided, digest=hashed, problems=found)
+    remarks = remarks_on(
+        [image for image, content in read.items() if content.unrotated],
+        [caption for own in divided.values() for each in own for caption in each.captions],
+    )
+    return DataSet(splits=divided, digest=hashed, problems=found, remarks=remarks)
 
 
 def _divide(
@@ -155,12 +164,21 @@ def in_threads(function: Callable[[T], R], items: Iterable[T]) -> list[R]:
         return list(pool.map(function, items))
 
 
-def content_hash(candidate: SampleCandidate, *, decode: bool) -> str | ImageError:
-    """Return the hash of the image's bytes, or why they cannot be read or, if asked, decoded."""
+@dataclass(frozen=True, kw_only=True)
+class Content:
+    """An image that was read."""
+
+    digest: str
+    """SHA-256 of the encoded image."""
+    unrotated: bool = False
+    """Its orientation is damaged, so that it is taken as it lies."""
+
+
+def read_content(candidate: SampleCandidate, *, decode: bool) -> Content | ImageError:
+    """Return what is in the image, or why it cannot be read or, if asked, decoded."""
     try:
         encoded = candidate.encoded()
-        if decode:
-            open_rgb(encoded, candidate.image)
+        unrotated = decode and UNROTATED in open_rgb(encoded, candidate.image).info
     except ImageError as error:
         return error
-    return sha256(encoded).hexdigest()
+    return Content(digest=sha256(encoded).hexdigest(), unrotated=unrotated)

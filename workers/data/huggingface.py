@@ -17,7 +17,7 @@ from typing import Any
 import datasets
 
 from workers.data.captions import as_list
-from workers.data.gather import SampleCandidate, content_hash, gather, in_threads
+from workers.data.gather import SampleCandidate, gather, in_threads, read_content
 from workers.data.images import ImageError
 from workers.data.sample import SPLITS, DataError, DataFiles, DataSet
 from workers.data.text_files import read_json
@@ -227,7 +227,7 @@ def _merge(rows: list[SampleCandidate]) -> tuple[list[SampleCandidate], list[str
     merged: dict[tuple[str, str | None], SampleCandidate] = {}
     names: dict[str, str] = {}
     problems = []
-    contents = in_threads(partial(content_hash, decode=False), rows)
+    contents = in_threads(partial(read_content, decode=False), rows)
     for row, content in zip(rows, contents, strict=True):
         if isinstance(content, ImageError):
             problems.append(str(content))
@@ -239,9 +239,9 @@ def _merge(rows: list[SampleCandidate]) -> tuple[list[SampleCandidate], list[str
             problems.append(f"{row.id}: empty question")
         if row.question == "" or (empty and not texts):
             continue
-        image = names.setdefault(content, row.id)
+        image = names.setdefault(content.digest, row.id)
         # Images without captions are each to be answered, so their copies stay apart.
-        key = (content, row.question) if texts else (row.id, row.question)
+        key = (content.digest, row.question) if texts else (row.id, row.question)
         first = merged.get(key, replace(row, image=image, captions=()))
         merged[key] = replace(first, captions=(*first.captions, *texts))
     return list(merged.values()), problems

@@ -1,7 +1,9 @@
 """Where files lie: the files of a split, and images by the names that people write."""
 
+import unicodedata
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import cache
 from pathlib import Path, PurePosixPath
 
 from workers.data.sample import SPLITS, DataError
@@ -16,7 +18,11 @@ _ENDINGS = ("", ".jpg", ".jpeg", ".png", ".webp")
 
 
 class Locator:
-    """Finds images by the names that people write, asking the disk once per name."""
+    """Finds images by the names that people write, asking the disk once per name.
+
+    A letter with an accent is one character in some names and two in others, such as those of an
+    archive made by macOS; either finds the file.
+    """
 
     def __init__(self, folder: Path, places: Sequence[str] = IMAGE_FOLDERS) -> None:
         self.folder = folder
@@ -40,7 +46,53 @@ class Locator:
                 with suppress(OSError, ValueError):
                     if (self.folder / path).is_file():
                         return str(path)
+        return None if str(name).isascii() else self._spelled_otherwise(name)
+
+    def _spelled_otherwise(self, name: PurePosixPath) -> str | None:
+        """Return the image whose name has the same characters, composed in another way."""
+        for ending in _ENDINGS:
+            for place in self._places:
+                found = PurePosixPath()
+                for part in (PurePosixPath(place) / f"{name}{ending}").parts:
+                    names = _names_in(str(self.folder / found))
+                    found /= names.get(unicodedata.normalize("NFC", part), part)
+                with suppress(OSError, ValueError):
+                    if (self.folder / found).is_file():
+                        return str(found)
         return None
+
+    def why_missing(self, name: str) -> str:
+        """Return why no image is found by a name: what is there instead, as far as can be seen."""
+        path = Path(name).expanduser()
+        if path.is_absolute():
+            with suppress(OSError, ValueError):
+                if path.is_file():
+                    return (
+                        f"is an absolute path; the file is there, but not below {self.folder}: set "
+                        "data.images to its folder and write names relative to that"
+                    )
+            return (
+                f"is an absolute path, and no file is there; write names relative to {self.folder}"
+            )
+        if ".." in path.parts:
+            return f"leads out of {self.folder}; set data.images to a folder above all images"
+        wanted = name.replace("\\", "/").casefold()
+        for place in self._places:
+            inner = PurePosixPath(place) / PurePosixPath(wanted).parent
+            for there in _names_in(str(self.folder / inner)).values():
+                if there.casefold() == PurePosixPath(wanted).name:
+                    return f"no such image; there is {there!r}, and upper and lower case differ"
+        return MISSING
+
+
+@cache
+def _names_in(folder: str) -> dict[str, str]:
+    """Return the names in a folder by their composed form (NFC); none where it cannot be read."""
+    with suppress(OSError, ValueError):
+        return {
+            unicodedata.normalize("NFC", path.name): path.name for path in Path(folder).iterdir()
+        }
+    return {}
 
 
 def folders_in(folder: Path, places: Sequence[str] = IMAGE_FOLDERS) -> list[Path]:
