@@ -37,7 +37,7 @@ def check_end(subject: Subject) -> str:
     base, examples = subject.base, subject.examples
     images, prompts = examples.images([0]), list(examples.prompts[:1])
     second = _written(base, images, prompts, beams=1)[0][1 + base.encoder_decoder]
-    inputs = collation.generation_inputs(base, images, prompts)
+    inputs = collation.on_device(base, collation.generation_inputs(base, images, prompts))
     before = 1 if base.encoder_decoder else inputs["input_ids"].shape[1]
     ended = base.model.generate(
         **inputs, max_new_tokens=TOKENS, do_sample=False, eos_token_id=second
@@ -57,7 +57,7 @@ def _written(
     base: Base, images: list[Encoded], prompts: list[Prompt], beams: int
 ) -> list[list[int]]:
     """Return the tokens that follow each prompt."""
-    inputs = collation.generation_inputs(base, images, prompts)
+    inputs = collation.on_device(base, collation.generation_inputs(base, images, prompts))
     limits = {"max_new_tokens": TOKENS, "min_new_tokens": TOKENS}
     output = base.model.generate(**inputs, num_beams=beams, do_sample=False, **limits)
     tokens = output[:, 0 if base.encoder_decoder else inputs["input_ids"].shape[1] :]
