@@ -172,14 +172,14 @@ class HostActor:
 
     def _warm_up(self) -> list[str]:
         recipe, host = self._context.sweep.recipe, self._host
-        data_set, scored = host.data_set(recipe), host.scored_samples(recipe)
-        few = too_few_images(recipe.evaluate.metrics, len(scored))
+        few = too_few_images(recipe.evaluate.metrics, len(host.scored_samples(recipe)))
         objectives = {each.metric for each in self._context.sweep.search.objectives}
         if few and objectives <= {"cider"}:
             raise ValueError(f"search.objective tells no trials apart: {few}")
         untrained = host.admit(_WARM_UP, recipe).predictions
         host.evict(_WARM_UP)
         host.prepare(recipe)
+        data_set, scored = host.data_set(recipe), host.scored_samples(recipe)
         pictures.keep(self._context.folder.scored_images, scored, untrained)
         counts = ", ".join(f"{len(part)} {split}" for split, part in data_set.splits.items())
         skipped = (f"skipped: {problem}" for problem in data_set.problems)

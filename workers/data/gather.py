@@ -48,6 +48,18 @@ class SampleCandidate:
             raise ImageError(f"{self.image}: cannot be read: {reason}") from error
 
 
+@dataclass(frozen=True, kw_only=True)
+class Content:
+    """An image that was read."""
+
+    digest: str
+    """SHA-256 of the encoded image."""
+    size: tuple[int, int] | None = None
+    """Width and height in pixels, upright; None where it was not decoded."""
+    unrotated: bool = False
+    """Its orientation is damaged, so that it is taken as it lies."""
+
+
 def gather(
     data: Data,
     candidates: Sequence[SampleCandidate],
@@ -99,7 +111,7 @@ def gather(
     if found and data.on_bad_sample == "error":
         raise DataError.listing(str(data.path), found)
 
-    divided = _divide(data, [by_image[image] for image in contents], split_of, contents)
+    divided = _divide(data, [by_image[image] for image in contents], split_of, read)
     wanted = {"train", "validation", *(name for names in (listed or {}).values() for name in names)}
     empty = [name for name in SPLITS if name in wanted and not divided[name]]
     if empty:
@@ -126,11 +138,12 @@ def _divide(
     data: Data,
     images: Iterable[Iterable[SampleCandidate]],
     split_of: Mapping[str, str],
-    contents: Mapping[str, str],
+    read: Mapping[str, Content],
 ) -> dict[str, tuple[Sample, ...]]:
     """Return split -> samples; a sample is left out where another split has kept its image."""
     final = split_of
     if data.split is not None and data.split.named and not isinstance(data.split.validation, str):
+        contents = {image: content.digest for image, content in read.items()}
         final = splits.hold_out(split_of, contents, data.split.validation, data.seed)
     divided: dict[str, list[Sample]] = {name: [] for name in SPLITS}
     for candidates in images:
@@ -142,7 +155,8 @@ def _divide(
                     open=each.open,
                     captions=each.captions,
                     question=each.question,
-                    digest=contents[each.image],
+                    digest=read[each.image].digest,
+                    size=read[each.image].size,
                 )
                 divided[final[each.image]].append(sample)
     return {name: tuple(samples) for name, samples in divided.items()}
@@ -164,21 +178,14 @@ def in_threads(function: Callable[[T], R], items: Iterable[T]) -> list[R]:
         return list(pool.map(function, items))
 
 
-@dataclass(frozen=True, kw_only=True)
-class Content:
-    """An image that was read."""
-
-    digest: str
-    """SHA-256 of the encoded image."""
-    unrotated: bool = False
-    """Its orientation is damaged, so that it is taken as it lies."""
-
-
 def read_content(candidate: SampleCandidate, *, decode: bool) -> Content | ImageError:
     """Return what is in the image, or why it cannot be read or, if asked, decoded."""
     try:
         encoded = candidate.encoded()
-        unrotated = decode and UNROTATED in open_rgb(encoded, candidate.image).info
+        image = open_rgb(encoded, candidate.image) if decode else None
     except ImageError as error:
         return error
-    return Content(digest=sha256(encoded).hexdigest(), unrotated=unrotated)
+    digest = sha256(encoded).hexdigest()
+    if image is None:
+        return Content(digest=digest)
+    return Content(digest=digest, size=image.size, unrotated=UNROTATED in image.info)

@@ -3,7 +3,6 @@
 import unicodedata
 from collections.abc import Sequence
 from contextlib import suppress
-from functools import cache
 from pathlib import Path, PurePosixPath
 
 from workers.data.sample import SPLITS, DataError
@@ -29,6 +28,7 @@ class Locator:
         inner = folders_in(folder, places)
         self._places = ("", *(path.relative_to(folder).as_posix() for path in inner))
         self._found: dict[str, str | None] = {}
+        self._names: dict[PurePosixPath, dict[str, str]] = {}
 
     def __call__(self, name: str) -> str | None:
         """Return the image's path relative to the folder, or None where no file is there."""
@@ -54,12 +54,21 @@ class Locator:
             for place in self._places:
                 found = PurePosixPath()
                 for part in (PurePosixPath(place) / f"{name}{ending}").parts:
-                    names = _names_in(str(self.folder / found))
+                    names = self._names_in(found)
                     found /= names.get(unicodedata.normalize("NFC", part), part)
                 with suppress(OSError, ValueError):
                     if (self.folder / found).is_file():
                         return str(found)
         return None
+
+    def _names_in(self, inner: PurePosixPath) -> dict[str, str]:
+        """Return the names in a folder by their composed form (NFC); none where there is none."""
+        if inner not in self._names:
+            names = list[str]()
+            with suppress(OSError, ValueError):
+                names = [path.name for path in (self.folder / inner).iterdir()]
+            self._names[inner] = {unicodedata.normalize("NFC", name): name for name in names}
+        return self._names[inner]
 
     def why_missing(self, name: str) -> str:
         """Return why no image is found by a name: what is there instead, as far as can be seen."""
@@ -76,23 +85,12 @@ class Locator:
             )
         if ".." in path.parts:
             return f"leads out of {self.folder}; set data.images to a folder above all images"
-        wanted = name.replace("\\", "/").casefold()
+        written = PurePosixPath(name.replace("\\", "/"))
         for place in self._places:
-            inner = PurePosixPath(place) / PurePosixPath(wanted).parent
-            for there in _names_in(str(self.folder / inner)).values():
-                if there.casefold() == PurePosixPath(wanted).name:
-                    return f"no such image; there is {there!r}, and upper and lower case differ"
+            for there in self._names_in(PurePosixPath(place) / written.parent).values():
+                if there != written.name and there.casefold() == written.name.casefold():
+                    return f"no such image; there is {there!r}: upper and lower case count"
         return MISSING
-
-
-@cache
-def _names_in(folder: str) -> dict[str, str]:
-    """Return the names in a folder by their composed form (NFC); none where it cannot be read."""
-    with suppress(OSError, ValueError):
-        return {
-            unicodedata.normalize("NFC", path.name): path.name for path in Path(folder).iterdir()
-        }
-    return {}
 
 
 def folders_in(folder: Path, places: Sequence[str] = IMAGE_FOLDERS) -> list[Path]:

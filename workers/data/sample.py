@@ -46,6 +46,8 @@ class Sample:
     """What is asked about the image; None when it is to be captioned."""
     digest: str | None = None
     """SHA-256 of the encoded image; None for a drawn one."""
+    size: tuple[int, int] | None = None
+    """Width and height in pixels, upright; None for a drawn one."""
 
 
 @dataclass(frozen=True, kw_only=True)

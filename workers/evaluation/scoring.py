@@ -12,7 +12,8 @@ from dataclasses import replace
 from workers import data
 from workers.data.sample import DataError, DataSet, Sample
 from workers.metrics import catalog
-from workers.metrics.scorer import Scorer, tokenize_each
+from workers.metrics.java.tokenizer import tokenize_each
+from workers.metrics.scorer import Scorer
 from workers.recipe import Data, Evaluate, Recipe
 
 MakeScorer = Callable[..., Scorer]
@@ -35,6 +36,18 @@ class Scoring:
         if key not in self._data:
             self._data[key] = with_words(data.load(recipe.data), recipe.data, metrics)
         return self._data[key]
+
+    def keep(self, recipe: Recipe, chosen: Callable[[DataSet], DataSet]) -> None:
+        """Go on with what `chosen` returns of the recipe's data.
+
+        Scorers that were made for samples which are left out end.
+        """
+        before = self.data_set(recipe)
+        kept = chosen(before)
+        if kept is before:
+            return
+        self._data = {key: kept if own is before else own for key, own in self._data.items()}
+        self.close()
 
     def scored_samples(self, recipe: Recipe) -> tuple[Sample, ...]:
         """Return the validation images that the recipe's trials are scored on."""
