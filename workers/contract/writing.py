@@ -1,14 +1,21 @@
 """Checks of how a base writes captions."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
 import torch
 
 from workers.contract.subject import Subject, ends_of
 from workers.encoding import collation
-from workers.families.base import Base, Encoded
+from workers.evaluation.generation import generate
+from workers.families.base import Base, Batch, Encoded
 from workers.families.prompts import Prompt
 
 TOKENS = 6
 """Tokens that are written where their number is given."""
+ROOM = 4
+"""Positions that are left where they are few."""
 
 
 def check_generation(subject: Subject) -> str:
@@ -49,12 +56,39 @@ def check_end(subject: Subject) -> str:
     output = torch.cat([start, torch.tensor([[*caption, ends_of(base)[0]]])], dim=1)
     decoded, expected = collation.decode(base, inputs, output), tokenizer.decode(caption).strip()
     assert decoded == [expected], f"{expected!r} comes back as {decoded[0]!r}"
+    forwards = _forwards_in_few_positions(
+        base, images, prompts, ROOM if base.encoder_decoder else before + ROOM
+    )
+    assert forwards <= ROOM, f"with {ROOM} positions left, {forwards} tokens are written"
     ends = ", ".join(repr(tokenizer.decode([token])) for token in ends_of(base))
-    return f"at {ends}; of {base.positions:,} positions a prompt takes {before}"
+    return f"writing stops at {ends}, and at the last of {base.positions:,} positions"
+
+
+def _forwards_in_few_positions(
+    base: Base, images: Sequence[Encoded], prompts: Sequence[Prompt], positions: int
+) -> int:
+    """Return how many tokens are written by a model that would have so many positions."""
+    few, forwards = replace(base), [0]
+    vars(few)["positions"] = positions
+
+    def count(*_: Any) -> None:
+        forwards[0] += 1
+
+    hook = base.model.register_forward_pre_hook(count)
+    try:
+        generate(few, base.model, images, prompts, beams=1, max_new_tokens=10 * ROOM)
+    finally:
+        hook.remove()
+    return forwards[0]
+
+
+def _inputs(base: Base, images: Sequence[Encoded], prompts: Sequence[Prompt]) -> Batch:
+    """Return the arguments of `generate` as the model takes them."""
+    return collation.on_device(base, collation.generation_inputs(base, images, prompts))
 
 
 def _written(
-    base: Base, images: list[Encoded], prompts: list[Prompt], beams: int
+    base: Base, images: Sequence[Encoded], prompts: Sequence[Prompt], beams: int
 ) -> list[list[int]]:
     """Return the tokens that follow each prompt."""
     inputs = collation.on_device(base, collation.generation_inputs(base, images, prompts))
