@@ -12,6 +12,7 @@ from itertools import chain
 import torch
 
 from workers.families.base import IMAGE_TEXT, Base, Batch, Encoded
+from workers.families.pixel_bytes import KEY
 from workers.families.prompts import Prompt
 
 Tokens = Sequence[Sequence[int]]
@@ -79,7 +80,7 @@ def batch_of(
     `images` are those of the rows, in their order. Rows are as long as the longest, rounded up to a
     `multiple` where the model has positions.
     """
-    padding, joined = _padding(base), stacked(images)
+    padding, joined = _padding(base), stacked(base, images)
 
     def length(longest: int) -> int:
         return max(longest, min(-(-longest // multiple) * multiple, base.positions))
@@ -118,7 +119,7 @@ def generation_inputs(base: Base, images: Sequence[Encoded], prompts: Sequence[P
     pairs = zip(images, prompts, strict=True)
     rows = [base.family.prompt_tokens(base, image, prompt) for image, prompt in pairs]
     ids, mask = _padded(rows, _padding(base), left=True), _mask(rows, left=True)
-    joined = stacked(images)
+    joined = stacked(base, images)
     types = base.family.token_types(base, ids, torch.zeros_like(ids), joined)
     return joined | {"input_ids": ids, "attention_mask": mask} | types
 
@@ -150,12 +151,15 @@ def predicted_tokens(base: Base, labels: torch.Tensor) -> int:
     return int((learned_labels(base, labels) != IGNORED).sum())
 
 
-def stacked(images: Sequence[Encoded]) -> Batch:
+def stacked(base: Base, images: Sequence[Encoded]) -> Batch:
     """Return the images' tensors, joined along their first axis.
 
     That is one of images, tiles or patches. Along all others zeros fill up what an image lacks, as
     processors do it: tiles behind its own, pixels to the right and below.
     """
+    pixels = [image[KEY] for image in images if KEY in image]
+    if len({(own.dtype, own.shape[1:]) for own in pixels}) > 1:
+        images = [with_numbers(base, image) for image in images]  # no byte stands for such a zero
     keys = [key for key in images[0] if key != IMAGE_TEXT]
     return {key: _joined([image[key] for image in images], axis_of(images[0], key)) for key in keys}
 
@@ -202,9 +206,19 @@ def to_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
     return tensor.to(device, non_blocking=True)
 
 
-def on_device(tensors: Mapping[str, torch.Tensor], device: torch.device) -> Batch:
-    """Return tensors on a device, see `to_device`."""
-    return {name: to_device(tensor, device) for name, tensor in tensors.items()}
+def on_device(base: Base, tensors: Mapping[str, torch.Tensor]) -> Batch:
+    """Return a batch on the base's device, see `to_device`; there its bytes become numbers."""
+    moved = {name: to_device(tensor, base.device) for name, tensor in tensors.items()}
+    return with_numbers(base, moved)
+
+
+def with_numbers(base: Base, image: Encoded) -> Batch:
+    """Return an image, or the images of a batch, with the numbers that its pixels' bytes are."""
+    pixels = image.get(KEY)
+    if pixels is None or pixels.dtype != torch.uint8:
+        return dict(image)
+    assert base.pixel_bytes is not None, "bytes are made for bases that have a table of numbers"
+    return {**image, KEY: base.pixel_bytes.unpack(pixels)}
 
 
 def _padding(base: Base) -> int:

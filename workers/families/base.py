@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import torch
     from PIL import Image
 
+    from workers.families.pixel_bytes import PixelBytes
+
 _NO_LIMIT = 1_000_000
 """Tokenizers without a limit give a number far above."""
 IMAGE_TEXT = "image_text"
@@ -187,6 +189,13 @@ class Base:
         own = getattr(text, "max_position_embeddings", None)
         limits = (own, self.processor.tokenizer.model_max_length, _NO_LIMIT)
         return min(limit for limit in limits if limit is not None)
+
+    @cached_property
+    def pixel_bytes(self) -> "PixelBytes | None":
+        """How bytes become the numbers of its processor; None where it needs the numbers."""
+        from workers.families.pixel_bytes import PixelBytes
+
+        return PixelBytes.of(self)
 
     def tokens(self, text: str) -> list[int]:
         """Return the tokens of a text, without special ones of the tokenizer's own."""

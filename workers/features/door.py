@@ -23,9 +23,8 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from workers.encoding import collation
 from workers.families.base import Base, Encoded
+from workers.families.pixel_bytes import KEY as KEY
 
-KEY = "pixel_values"
-"""What every model calls the tensor that its image encoder reads."""
 _NAME = "get_image_features"
 
 
@@ -67,7 +66,7 @@ def features_of(base: Base, images: Sequence[Encoded]) -> list[Tensor]:
 
     Raises ValueError for a model that makes another number of them than prompts have places for.
     """
-    taken, batch = read_by(base), collation.on_device(collation.stacked(images), base.device)
+    taken, batch = read_by(base), collation.on_device(base, collation.stacked(base, images))
     tensors = {name: own for name, own in batch.items() if name in taken}
     made = getattr(door_of(base.model), _NAME)(**tensors, return_dict=True)
     pooled, width = made.pooler_output, _width(base)

@@ -5,6 +5,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 
 from workers import data
+from workers.encoding.collation import on_device
 from workers.families import target_pattern
 from workers.families.prompts import PromptBuilder
 from workers.models.loading import load_base
@@ -98,7 +99,7 @@ def _train_plain(recipe, windows=epoch_windows, groups=lambda model: []):
 
 
 def _plain_step(base, model, examples, window, train):
-    batches = [examples.batch(base, chosen) for chosen in window]
+    batches = [on_device(base, examples.batch(base, chosen)) for chosen in window]
     shift = 0 if base.encoder_decoder else 1
     counts = [int((batch["labels"][:, shift:] != -100).sum()) for batch in batches]
     total = 0.0
