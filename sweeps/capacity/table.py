@@ -7,6 +7,7 @@ from sweeps.capacity.memory import Bases, Capacity, Files
 from sweeps.results.retention import format_bytes
 from sweeps.spec.sweep import Sweep
 from workers.memory.fit import Device
+from workers.models.targets import experts_note
 
 UNKNOWN = "unknown before the base is on this machine"
 _JAVA_BYTES = 0.6e9  # METEOR's Java process on each node, measured
@@ -58,7 +59,12 @@ def lines(sweep: Sweep, files: Files, device: Device | None) -> list[tuple[str, 
     elif found.one.total > device.room:
         short = f"trials may run out of memory; they need up to {least} at the least"
         alone.append(("  short", short))
-    return [("memory", title), *_parts(sweep, found), *left_out, ("  slots", slots), *alone]
+    notes = dict.fromkeys(experts_note(base.shapes) for base in files.values())
+    experts = [("  experts", note) for note in notes if note]
+    return [
+        *[("memory", title), *_parts(sweep, found), *experts],
+        *[*left_out, ("  slots", slots), *alone],
+    ]
 
 
 def summary(sweep: Sweep, files: Files, layout: Layout) -> str:

@@ -150,6 +150,8 @@ def _lines(
         yield "reading", f"{one.check}: {one.outcome}, {one.detail}"
     for name, why in found.quantizations.items():
         yield "base", f"{name}: {why or 'loads and trains a step'}"
+    if found.experts:
+        yield "experts", found.experts
     yield "memory", f"of the sweep itself, {memory_note(sweep)}"
 
 

@@ -62,10 +62,6 @@ class GenericFamily(Family):
     traits: Traits | None = UNTRIED
     IMAGES_IN_ROWS: bool = False
     GRID = "image_grid_thw"
-    SAVED_NAMES: Mapping[str, str] = {
-        r"^language_model\.model\.": "model.language_model.",
-        r"^(vision_tower|multi_modal_projector)\.": r"model.\1.",
-    }
 
     def check(self, base: Base) -> None:
         """Refuse a processor without chat template or image token; warn of what is assumed."""
@@ -196,7 +192,7 @@ class GenericFamily(Family):
         and padding is behind.
         """
         inputs = super().training_inputs(base, batch)
-        find = getattr(base.model.model, "get_rope_index", None)
+        find = getattr(base.model.base_model, "get_rope_index", None)
         if find is None or self.GRID not in batch:
             return inputs
         types = inputs.pop("mm_token_type_ids", None)
@@ -315,16 +311,7 @@ class Gemma4Family(GenericFamily):
     }
 
 
-class Qwen2Family(GenericFamily):
-    """Qwen2-VL, of which transformers still saves older names."""
-
-    SAVED_NAMES: Mapping[str, str] = {
-        r"^model\.(embed_tokens|layers|norm)\.": r"model.language_model.\1.",
-        r"^visual\.": "model.visual.",
-    }
-
-
-class QwenFamily(Qwen2Family):
+class QwenFamily(GenericFamily):
     """Qwen2.5-VL, of which it is known which module makes the features of an image.
 
     An encoded image is what its image processor makes, as kept features of it have always been.
@@ -332,6 +319,10 @@ class QwenFamily(Qwen2Family):
 
     traits = None
     VISION_CHAIN: Mapping[str, str] = {"model.visual": "pooler_output"}
+    SAVED_NAMES: Mapping[str, str] = {
+        r"^model\.(embed_tokens|layers|norm)\.": r"model.language_model.\1.",
+        r"^visual\.": "model.visual.",
+    }
     encode = Family.encode
 
     def image_features(self, base: Base, images: Encoded) -> "Sequence[torch.Tensor]":
@@ -362,7 +353,6 @@ class MllamaFamily(GenericFamily):
 
 FAMILY = GenericFamily()
 KNOWN: Mapping[str, Family] = {
-    "qwen2_vl": Qwen2Family(),
     "qwen2_5_vl": QwenFamily(),
     "mllama": MllamaFamily(),
     **dict.fromkeys(("gemma4", "gemma4_unified"), Gemma4Family()),
