@@ -71,13 +71,15 @@ def test_trials_of_all_rates_train_as_plain_peft_does(
 def test_in_float16_a_pack_trains_as_each_does_alone(load, recipes, examples_of, train_pack):
     base = load("float16")
     examples = examples_of(base, recipes["plain"])
-    packed, alone, exact = (
+    rounded = Pack(base, compute_dtype="float16")  # as on a GPU
+    packed, alone, exact, on_gpu = (
         train_pack(made, recipes, examples)
-        for made in (Pack(base), SequentialTrainer(base), Pack(load("float32")))
+        for made in (Pack(base), SequentialTrainer(base), Pack(load("float32")), rounded)
     )
     for name, losses in packed.items():
         assert losses == pytest.approx(alone[name], abs=5e-4), name
         assert losses == pytest.approx(exact[name], abs=5e-3), name
+        assert losses == pytest.approx(on_gpu[name], abs=3e-2), name
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
