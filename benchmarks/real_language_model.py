@@ -18,7 +18,6 @@ in some dozen steps is how captions of this folder sound, which the losses and c
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -280,7 +279,7 @@ def main() -> None:
     parser.add_argument("--images", type=Path, required=True, help="folder with a captions.csv")
     parser.add_argument("--limit", type=int, default=30, help="images, seven tenths to train on")
     parser.add_argument("--epochs", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--threads", type=int, default=1, help="more wait for each other, busily")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     options = parser.parse_args()
     path = sweep_file(options.images, options.limit, options.epochs)
