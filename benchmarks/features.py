@@ -27,6 +27,7 @@ from workers.models.loading import load_base
 from workers.recipe import Adapter, Data, Model, Train
 from workers.tiny import checkpoints
 from workers.training.loop import Examples, mean_loss, train_epoch
+from workers.training.optimizer import AdapterOptimizer
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 TRAIN = Train(batch_size=16, learning_rate=1e-3, epochs=100)
@@ -41,7 +42,7 @@ class Arm:
     adapted: AdaptedBase
     train: Examples
     validation: Examples
-    optimizer: torch.optim.Optimizer
+    optimizer: AdapterOptimizer
     losses: list[float] = field(default_factory=list)
 
     def rung(self, epoch: int) -> dict[str, Usage]:
@@ -98,7 +99,7 @@ def _arms(base: Base, images: int) -> list[Arm]:
         train, validation = (
             Examples.of(base, splits[split], None, kept) for split in ("train", "validation")
         )
-        optimizer = torch.optim.AdamW(adapted.parameters(name), lr=1e-3)
+        optimizer = AdapterOptimizer(adapted.named_parameters(name), TRAIN)
         arms.append(Arm(name=name, adapted=adapted, train=train, validation=validation,
                         optimizer=optimizer))  # fmt: skip
     return arms

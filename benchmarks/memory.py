@@ -130,7 +130,7 @@ def compare(recipe: Recipe) -> Compared:
     batch, row = _batch(adapted, files)
     dtype = recipe.model.dtype
     how = activations.keeping(files, element_bytes(dtype, gpu=False), gpu=False)
-    stored = base_bytes(files, recipe.quantization, dtype, gpu=False)
+    stored = base_bytes(files, recipe.model, recipe.quantization, gpu=False)
     terms = SharedTerms.alone(recipe, files)
     return Compared(
         recipe=recipe,

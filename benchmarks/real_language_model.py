@@ -175,7 +175,8 @@ class Arm:
         """Return the tokens of an epoch of all trials, image tokens included."""
         examples = self.host.residents.examples(next(iter(self.recipes.values())))
         rows = examples.rows(range(len(examples.pairs)))
-        return sum(len(row.prompt) + len(row.target) for row in rows) * len(self.recipes)
+        parts = (tokens for row in rows for tokens, _ in row.parts)
+        return sum(map(len, parts)) * len(self.recipes)
 
     def epoch(self) -> None:
         """Train all trials for an epoch and score them."""

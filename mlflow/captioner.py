@@ -42,7 +42,12 @@ class CaptionerModel(mlflow.pyfunc.PythonModel):
         from workers.recipe import Model, PromptText
 
         config = context.model_config
-        model = Model(base=config["base"], revision=config["revision"], dtype=config["dtype"])
+        model = Model(
+            base=config["base"],
+            revision=config["revision"],
+            dtype=config["dtype"],
+            unquantized_modules=config.get("unquantized_modules"),
+        )
         adapter = Path(context.artifacts["adapter"])
         folder = config.get("images")
         self._captioner = captioner.Captioner.of(

@@ -31,8 +31,16 @@ class Model(Section):
     as ``tiny:shapes``."""
     revision: str | None = None
     """Commit of the hub repository; null takes the newest."""
-    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Precision of the frozen base; auto is bfloat16 on a GPU and float32 on a CPU."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Precision of the frozen base; auto is bfloat16 on a GPU, float16 on one without bfloat16, and
+    float32 on a CPU."""
+    attn_implementation: (
+        Literal["eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention"] | None
+    ) = None
+    """Kernel of the attention, as transformers calls it; null is transformers' choice."""
+    unquantized_modules: Annotated[tuple[str, ...], Field(strict=False)] | None = None
+    """Modules that a quantization leaves alone, as `workers.quantizations.unquantized` reads the
+    names; null is those that the checkpoint's config names. The head is left alone in any case."""
 
 
 class Split(Section):
@@ -126,6 +134,13 @@ class Train(Section):
     accumulate: Count = 1
     """Forward passes per optimizer step."""
     learning_rate: Annotated[float, Field(gt=0.0)] = 5e-5
+    vision_learning_rate: Annotated[float, Field(gt=0.0)] | None = None
+    """That of adapters in the image encoder, with the same warm-up and decay; null is
+    `learning_rate`. What belongs to which part: `workers.models.parts`."""
+    projector_learning_rate: Annotated[float, Field(gt=0.0)] | None = None
+    """The same between image encoder and language model."""
+    lora_plus_ratio: Annotated[float, Field(gt=0.0)] = 1.0
+    """Learning rate of B by that of A (LoRA+, Hayou et al. 2024)."""
     warmup: Fraction = 0.05
     """Share of all optimizer steps during which the learning rate rises from 0."""
     warmup_steps: Annotated[int, Field(ge=0)] | None = None
@@ -147,6 +162,7 @@ class Train(Section):
 
 _COCO_METRICS = ("bleu", "meteor", "rouge_l", "cider")
 _REWRITING = ("pissa", "olora", "loftq", "corda", "lora_ga")
+_INITS = "default, gaussian, orthogonal or mica"
 
 
 class Adapter(Section):
@@ -155,9 +171,10 @@ class Adapter(Section):
     variant: Literal["lora", "rslora", "dora"] = "lora"
     """rslora scales by alpha / sqrt(rank) (Kalajdzievski 2023); dora learns the length of each
     column of W besides (Liu et al. 2024)."""
-    init: Literal["default", "gaussian", "orthogonal"] = "default"
+    init: Literal["default", "gaussian", "orthogonal", "mica"] = "default"
     """First weights of A and B, as peft calls them; B A is 0 in each, up to rounding. orthogonal
-    has no zeros in B and needs an even rank."""
+    has no zeros in B and needs an even rank. mica (arXiv 2604.01694) takes for B the directions in
+    which W does least, and trains A alone."""
     rank: Count = 16
     alpha: Annotated[float, Field(gt=0.0)] = 32.0
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.05
@@ -176,11 +193,14 @@ class Adapter(Section):
     @field_validator("init", mode="before")
     @classmethod
     def _leaves_the_base_alone(cls, value: Any) -> Any:
-        if value in _REWRITING:
+        if str(value).startswith(_REWRITING):
             raise ValueError(
-                "default, gaussian or orthogonal: "
-                f"{value} rewrites the weights of the base, which trials share"
+                f"{_INITS}: {value} rewrites the weights of the base, which trials share"
             )
+        if value == "eva":
+            raise ValueError(f"{_INITS}: eva reads the data before a trial has its first weights")
+        if value is False:
+            raise ValueError(f"{_INITS}: random weights in both A and B change what the base says")
         return value
 
 

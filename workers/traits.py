@@ -7,10 +7,13 @@ and losses and captions have to be the same.
 """
 
 import logging
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -27,7 +30,6 @@ from workers.families.traits import UNTRIED, Traits, place_of, places_of
 from workers.features import door
 from workers.features.images import with_features
 from workers.features.store import install_bypass
-from workers.files import cache
 from workers.models import checkpoint_files
 from workers.models.loading import load_base
 from workers.recipe import Model
@@ -70,9 +72,17 @@ def of(model: Model) -> Traits:
     folder = checkpoint_files.local_folder(model.base, model.revision)
     if folder is None:
         return UNTRIED
-    if (found := known.recall(folder)) is None:
-        found = _tried(model)
-        known.remember(folder, found)
+    if (found := known.recall(folder)) is not None:
+        return found
+    try:
+        found = _try(model)
+    except Exception as error:  # whatever an unknown architecture does
+        log.debug("no traits of %s", model.base, exc_info=True)
+        reason = f"its stand-in could not be tried: {_first_line(error)}"
+        found = Traits(alone=reason, no_features=reason)
+        if isinstance(error, (OSError, MemoryError)):  # of this moment, not of the architecture
+            return found
+    known.remember(folder, found)
     return found
 
 
@@ -83,17 +93,15 @@ def proven(base: Base, model: Model) -> Base:
     return replace(base, family=base.family.having(of(model)))
 
 
-def _tried(model: Model) -> Traits:
-    root = cache.folder() / "stand-ins"
-    try:
-        tiny = stand_in.make(model.base, model.revision, root)
+def _try(model: Model) -> Traits:
+    """Return what the base's stand-in shows; raises what it raises."""
+    with TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the base itself the user has them already
+        tiny = stand_in.make(model.base, model.revision, Path(folder))
         if not tiny.exact:
             raise NotSeenError(f"there is only {tiny.origin}")
-        return see(load_base(Model(base=tiny.base, dtype="float32"), "none", torch.device("cpu")))
-    except Exception as error:  # whatever an unknown architecture does
-        log.debug("no traits of %s", model.base, exc_info=True)
-        reason = f"its stand-in could not be tried: {_first_line(error)}"
-        return Traits(alone=reason, no_features=reason)
+        small = Model(base=tiny.base, dtype="float32")
+        return see(load_base(small, "none", torch.device("cpu")))
 
 
 def see(base: Base) -> Traits:
@@ -105,13 +113,14 @@ def see(base: Base) -> Traits:
         in_rows = _rows_are_independent(base, rows, others, whole)
     except Exception as error:
         log.debug("rows of %s", base.model.config.model_type, exc_info=True)
-        reason = f"rows of a batch were not seen to be independent: {_first_line(error)}"
+        reason = f"the rows of its batches were not seen to be independent: {_first_line(error)}"
         return Traits(alone=reason, no_features=reason)
     try:
         features = _kept(base, rows, whole)
     except Exception as error:
         log.debug("features of %s", base.model.config.model_type, exc_info=True)
-        features = Traits(no_features=_first_line(error))
+        reason = f"features were not seen to stand for pixels: {_first_line(error)}"
+        features = Traits(no_features=reason)
     return replace(features, in_rows=in_rows)
 
 
@@ -164,17 +173,14 @@ def _kept(base: Base, rows: Sequence[_Row], whole: _Run) -> Traits:
     """Return the traits of the image encoder; raise where its output cannot stand for pixels."""
     images = [row.image for row in rows]
     prompts = [PromptBuilder().build(base.family, "what?", "")] * len(rows)
-    if base.family.traits is None:
-        own, vision, beside = base, base.family.vision, list[str]()
-    else:
-        if door.door_of(base.model) is None:
-            raise NotSeenError("its model has no get_image_features")
-        if door.KEY not in images[0]:
-            raise NotSeenError(f"its processor makes no {door.KEY}")
-        vision = _modules_of(base, images)
-        beside = [key for key in images[0] if key not in (door.KEY, IMAGE_TEXT)]
-        traits = Traits(vision=vision, beside=tuple(beside))
-        own = replace(base, family=base.family.having(traits))
+    beside = [key for key in images[0] if key not in (door.KEY, IMAGE_TEXT)]
+    if not base.family.VISION_CHAIN and door.door_of(base.model) is None:
+        raise NotSeenError("its model has no get_image_features")
+    if door.KEY not in images[0]:
+        raise NotSeenError(f"its processor makes no {door.KEY}")
+    vision = tuple(base.family.VISION_CHAIN) or _modules_of(base, images)
+    traits = Traits(vision=vision, beside=tuple(beside))
+    own = replace(base, family=base.family.having(traits)) if base.family.traits else base
     pixels = partial(generate, base, base.model, images, prompts, max_new_tokens=3)
     texts = [pixels(beams=beams) for beams in (1, 2)]
     install_bypass(own)
@@ -201,7 +207,9 @@ def _kept(base: Base, rows: Sequence[_Row], whole: _Run) -> Traits:
             log.debug("%s is read beside features", key, exc_info=True)
         else:
             kept = [{name: one for name, one in image.items() if name != key} for image in kept]
-    return Traits(vision=vision, beside=tuple(key for key in beside if key in kept[0]))
+    layers = kept[0][door.KEY].shape[-1] // base.model.get_input_embeddings().embedding_dim
+    left = tuple(key for key in beside if key in kept[0])
+    return Traits(vision=vision, beside=left, feature_layers=layers)
 
 
 def _modules_of(base: Base, images: Sequence[Encoded]) -> tuple[str, ...]:
@@ -264,11 +272,14 @@ def _row(base: Base, size: tuple[int, int], captions: tuple[str, str]) -> tuple[
     own, other = (base.family.encode(base, _noise(size, seed)) for seed in (0, 1))
     prompt = PromptBuilder().build(base.family, "what?", "")
     text, changed = (collation.training_row(base, own, prompt, caption) for caption in captions)
-    few = min(len(text.target), len(changed.target))
-    text = replace(text, target=text.target[-few:])
-    return _Row(image=own, text=text), _Row(
-        image=other, text=replace(changed, target=changed.target[-few:])
-    )
+    few = min(text.learned, changed.learned)
+    return _Row(image=own, text=_cut(text, few)), _Row(image=other, text=_cut(changed, few))
+
+
+def _cut(text: TokenizedExample, most: int) -> TokenizedExample:
+    """Return the text with the last of its learned tokens, at most so many."""
+    *before, (tokens, learned) = text.parts
+    return replace(text, parts=(*before, (tokens[-most:], learned)))
 
 
 def _noise(size: tuple[int, int], seed: int) -> Image.Image:

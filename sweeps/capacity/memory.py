@@ -34,6 +34,8 @@ _KINDS = (
     "model.base",
     "model.revision",
     "model.dtype",
+    "model.attn_implementation",
+    "model.unquantized_modules",
     "quantization",
     "adapter.targets",
     "adapter.variant",
@@ -175,7 +177,7 @@ def capacity(
     # A host keeps the bases of all groups beside each other.
     groups = {(own.recipe.model, own.recipe.quantization): own for own in points}
     resident = sum(
-        base_bytes(own.base.files, quantization, model.dtype, gpu=device.gpu)
+        base_bytes(own.base.files, model, quantization, gpu=device.gpu)
         for (model, quantization), own in groups.items()
     )
     features = sum(

@@ -139,6 +139,7 @@ def model_config(recipe: Recipe) -> dict[str, Any]:
         "revision": recipe.model.revision or _commit(recipe.model.base),
         "dtype": recipe.model.dtype,
         "quantization": recipe.quantization,
+        "unquantized_modules": recipe.model.unquantized_modules,
         "beams": recipe.evaluate.final_beams,
         "max_new_tokens": recipe.evaluate.max_new_tokens,
         "images": None,

@@ -19,6 +19,7 @@ from sweeps.serving.batcher import Batcher
 from workers.families.prompts import PromptBuilder
 from workers.inference.captioner import Captioner
 from workers.models.adapters import AdaptedBase, read_weights
+from workers.models.attention import of_any_machine
 from workers.models.loading import load_base
 from workers.recipe import Recipe
 from workers.redaction import redact
@@ -41,7 +42,9 @@ class Resident:
         """Load the base of `recipe`; raises ValueError for one that cannot be loaded."""
         device = torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
         self._recipe = recipe
-        self._adapted = AdaptedBase(load_base(recipe.model, recipe.quantization, device))
+        self._adapted = AdaptedBase(
+            load_base(of_any_machine(recipe.model), recipe.quantization, device)
+        )
         self._active: str | None = None
 
     @property

@@ -9,7 +9,8 @@ from sweeps.spec import plugins
 from sweeps.spec.sweep import Sweep
 
 CHANGEABLE = (
-    "train.learning_rate", "train.weight_decay", "train.batch_size", "train.accumulate",
+    "train.learning_rate", "train.vision_learning_rate", "train.projector_learning_rate",
+    "train.lora_plus_ratio", "train.weight_decay", "train.batch_size", "train.accumulate",
     "train.max_grad_norm", "train.label_smoothing", "train.decay", "adapter.dropout",
 )  # fmt: skip
 """Fields that may change while a trial is trained: each acts on the steps to come alone."""

@@ -1,15 +1,13 @@
 """What every model family promises. A new one joins with its checkpoint and its answer tokens."""
 
 import re
-from dataclasses import replace
 
 import pytest
 import torch
-from peft import PeftModel
 from PIL import Image
-from transformers import AutoModelForImageTextToText
 
 from workers import data, families
+from workers.contract import CHECKS, Subject
 from workers.encoding import collation
 from workers.evaluation.generation import generate
 from workers.families.prompts import Prompt, PromptBuilder
@@ -91,98 +89,20 @@ def test_every_family_is_tested(request):
     }
 
 
+@pytest.fixture(scope="module")
+def subject(base):
+    """Its checks leave the base as it was."""
+    return Subject.of(base.model.name_or_path)
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_the_contract_holds(subject, check):
+    assert CHECKS[check](subject)
+
+
 def test_labels_are_the_caption_and_its_end(base, variant, batch):
     for row, caption in zip(batch["labels"], CAPTIONS, strict=True):
         assert row[row != -100].tolist() == target_tokens(base, variant, caption)
-
-
-def test_the_loss_is_the_cross_entropy_of_the_caption_alone(base, variant, batch):
-    """Computed here from logits and the tokenizer's tokens, without any label."""
-    inputs = {name: tensor for name, tensor in batch.items() if name != "labels"}
-    if base.encoder_decoder:
-        start = base.model.config.text_config.decoder_start_token_id
-        shifted = batch["labels"].masked_fill(batch["labels"] == -100, 0).roll(1, dims=1)
-        shifted[:, 0] = start
-        inputs["decoder_input_ids"] = shifted
-    with torch.no_grad():
-        logits = base.model(**inputs).logits.log_softmax(-1)
-        loss = base.model(**batch).loss.item()
-    losses = []
-    for row, caption in enumerate(CAPTIONS):
-        tokens = target_tokens(base, variant, caption)
-        length = int(batch["attention_mask"][row].sum())
-        padding = batch["input_ids"].shape[1] - length
-        # The last tokens of the row, each predicted one place before itself.
-        end = 0 if base.encoder_decoder else logits.shape[1] - padding - len(tokens) - 1
-        for place, token in enumerate(tokens):
-            losses.append(-logits[row, end + place, token].item())
-    assert loss == pytest.approx(sum(losses) / len(losses), rel=1e-5)
-    assert collation.predicted_tokens(base, batch["labels"]) == len(losses)
-
-
-def test_a_batch_has_the_loss_of_its_rows(base, images, prompts, batch):
-    """Padding changes nothing, and rows weigh as many tokens as they have."""
-    total, single = collation.predicted_tokens(base, batch["labels"]), 0.0
-    with torch.no_grad():
-        loss = base.model(**batch).loss.item() * total
-        for image, prompt, caption in zip(images, prompts, CAPTIONS, strict=True):
-            row = collation.training_batch(base, [image], [prompt], [caption])
-            single += base.model(**row).loss.item() * collation.predicted_tokens(
-                base, row["labels"]
-            )
-    assert loss == pytest.approx(single, rel=1e-5)
-
-
-def test_what_is_learned_is_what_is_asked(base, images, prompts, batch):
-    """Prompts have the same tokens in training and in generation."""
-    asked = collation.generation_inputs(base, images, prompts)
-    for row in range(len(images)):
-        prompt = asked["input_ids"][row][asked["attention_mask"][row] == 1].tolist()
-        learned = batch["input_ids"][row][batch["attention_mask"][row] == 1].tolist()
-        assert learned[: len(prompt)] == prompt
-    first_real = asked["attention_mask"].argmax(dim=1)
-    assert first_real.max() > 0  # there is padding
-    assert asked["attention_mask"][:, -1].all()  # and it is on the left
-
-
-def test_the_image_is_not_ignored(base, prompts, images):
-    def loss(image):
-        made = collation.training_batch(base, [image], prompts[:1], CAPTIONS[:1])
-        return base.model(**made).loss.item()
-
-    blank = {k: v * 0 if k == "pixel_values" else v for k, v in images[0].items()}
-    with torch.no_grad():
-        assert loss(images[0]) != loss(blank)
-
-
-@pytest.mark.parametrize("beams", [1, 3])
-def test_generation_in_a_batch_equals_one_by_one(base, images, prompts, beams):
-    def tokens(chosen_images, chosen_prompts):
-        inputs = collation.generation_inputs(base, chosen_images, chosen_prompts)
-        output = base.model.generate(
-            **inputs, num_beams=beams, max_new_tokens=6, min_new_tokens=6, do_sample=False
-        )
-        return output[:, 0 if base.encoder_decoder else inputs["input_ids"].shape[1] :].tolist()
-
-    batch = tokens(images, prompts)
-    assert [len(row) for row in batch] == [6 + base.encoder_decoder] * 3
-    assert batch == [
-        tokens([image], [prompt])[0] for image, prompt in zip(images, prompts, strict=True)
-    ]
-
-
-def test_captions_come_back_without_prompt_and_special_tokens(base, images, prompts):
-    asked = collation.generation_inputs(base, images[:2], prompts[:2])
-    tokenizer = base.processor.tokenizer
-    end = base.model.generation_config.eos_token_id
-    end = end[0] if isinstance(end, list) else end
-    written = [
-        [*tokenizer(caption, add_special_tokens=False)["input_ids"], end]
-        for caption in ("a disc", "a box")
-    ]
-    prefix = torch.zeros(2, 1, dtype=torch.long) if base.encoder_decoder else asked["input_ids"]
-    output = torch.cat([prefix, torch.tensor(written)], dim=1)
-    assert collation.decode(base, asked, output) == ["a disc", "a box"]
 
 
 def test_target_sets_match_leaf_linears_where_they_say(base):
@@ -261,26 +181,6 @@ def test_every_target_set_trains(request, variant, images, prompts, targets):
     if variant == "generic":  # LLaVA reads the last layer but one of its image encoder
         idle = {key for key in idle if "vision_tower.encoder.layers.1." not in key}
     assert not idle
-
-
-def test_an_exported_adapter_loads_with_plain_peft(
-    request, variant, adapted, images, prompts, tmp_path
-):
-    trained(adapted, images, prompts, CAPTIONS, steps=5)
-    base = adapted.base
-    adapted.save("one", tmp_path, "base")
-    source = load(request, variant).model.name_or_path
-    model = AutoModelForImageTextToText.from_pretrained(source)
-    base.family.check(replace(base, model=model))  # corrects GIT in transformers before 5.18
-    plain = PeftModel.from_pretrained(model, tmp_path).eval()
-    batch = collation.training_batch(base, images, prompts, CAPTIONS)
-    with torch.no_grad():
-        assert torch.equal(plain(**batch).logits, adapted.model(**batch).logits)
-    for beams in (1, 3):
-        args = {"beams": beams, "max_new_tokens": 6}
-        assert generate(base, plain, images, prompts, **args) == generate(
-            base, adapted.model, images, prompts, **args
-        )
 
 
 def quantized_losses(request, variant, quantization, images, prompts):

@@ -6,7 +6,6 @@ import torch
 
 from workers.contract.subject import Subject, drawn, ends_of, learned, logits_by_hand, losses
 from workers.evaluation.inspection import shown_pairs
-from workers.training.loop import Examples
 
 EXACT = 1e-4
 """Largest difference of two losses that are to be equal, in float32."""
@@ -69,7 +68,7 @@ def check_image(subject: Subject) -> str:
     """Another image of the same size gives another loss."""
     base, first = subject.base, subject.samples[0]
     other = replace(first, open=lambda: drawn(first.open().size, seed=5))
-    pairs = Examples.of(base, (first, other))
+    pairs = subject.examples_of((first, other))
     found = [float(losses(base, base.model, pairs.batch(base, [at])).mean()) for at in range(2)]
     assert found[0] != found[1], "two images have the same loss: the image is ignored"
     return f"two images have losses of {found[0]:.4f} and {found[1]:.4f}"

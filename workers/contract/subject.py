@@ -1,7 +1,7 @@
 """A base that is checked, and the images and captions with which it is."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -9,9 +9,13 @@ from typing import Any
 import torch
 from PIL import Image, ImageDraw
 
+from workers import traits
 from workers.data.sample import Sample
+from workers.encoding import collation
 from workers.encoding.collation import IGNORED
 from workers.families.base import Base, Batch
+from workers.families.prompts import PromptBuilder
+from workers.features.store import Store
 from workers.models.loading import load_base
 from workers.recipe import Adapter, Data, Model, Recipe, Train
 from workers.training.loop import Examples
@@ -25,7 +29,9 @@ SIZES = {
     "strip": (2000, 40),
 }
 """Images of unlike shapes: name -> width and height."""
-CAPTIONS = ("crimson disc beside azure box", "a disc", "a box and a disc, seen from above", "box")
+CAPTIONS = ("crimson disc beside azure box", "a disc", "a box and a disc", "box")
+QUESTIONS = ("what is beside the box?", "which?", "is there a disc, and what is it?", "what?")
+"""Prompts are as unlike in length as images in shape."""
 
 
 def drawn(size: tuple[int, int], seed: int) -> Image.Image:
@@ -40,6 +46,16 @@ def drawn(size: tuple[int, int], seed: int) -> Image.Image:
     return image
 
 
+def _sample(at: int) -> Sample:
+    name, size = list(SIZES.items())[at]
+    return Sample(
+        id=name,
+        open=lambda: drawn(size, at),
+        captions=(CAPTIONS[at],),
+        question=QUESTIONS[at],
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Subject:
     """A base, bare after every check as it was before it."""
@@ -51,25 +67,27 @@ class Subject:
     """Folder of the config of the base that `model` stands for, if it stands for one."""
     targets: Sequence[str] = ()
     """Values of ``adapter.targets``; empty for the target sets of the family."""
-    samples: tuple[Sample, ...] = field(
-        default_factory=lambda: tuple(
-            Sample(id=name, open=lambda at=at, size=size: drawn(size, at), captions=(caption,))  # type: ignore[misc]
-            for at, ((name, size), caption) in enumerate(zip(SIZES.items(), CAPTIONS, strict=True))
-        )
-    )
+    samples: tuple[Sample, ...] = field(default_factory=lambda: tuple(map(_sample, range(4))))
 
     @classmethod
     def of(cls, folder: str, source: Path | None = None, targets: Sequence[str] = ()) -> "Subject":
         """Load the checkpoint in `folder`; raises as `load_base` does."""
         model = Model(base=folder)
         base = load_base(model, "none", CPU)
+        if base.family.traits is not None:  # to be seen, on another one, which is changed by it
+            seen = traits.see(load_base(model, "none", CPU))
+            base = replace(base, family=base.family.having(seen))
         _ = base.modules, base.linear_layers  # read while it is bare
         return cls(model=model, base=base, source=source, targets=targets)
 
     @cached_property
     def examples(self) -> Examples:
         """The image-caption pairs as pixels."""
-        return Examples.of(self.base, self.samples)
+        return self.examples_of(self.samples)
+
+    def examples_of(self, samples: Sequence[Sample], store: Store | None = None) -> Examples:
+        """Return the pairs of other samples, or of features of their images."""
+        return Examples.of(self.base, samples, PromptBuilder(task="vqa"), store)
 
     @property
     def recipe(self) -> Recipe:
@@ -104,9 +122,12 @@ def logits_by_hand(base: Base, model: Any, batch: Batch) -> torch.Tensor:
     """
     count = len(learned(batch))
     inputs = {name: tensor for name, tensor in batch.items() if name != "labels"}
+    inputs = collation.on_device(base, inputs)
     if base.encoder_decoder:
-        text = base.model.config.get_text_config()
-        start = torch.tensor([[text.decoder_start_token_id]])
+        config = base.model.config
+        parts = (config, config.get_text_config())
+        found = [getattr(part, "decoder_start_token_id", None) for part in parts]
+        start = torch.tensor([[next(token for token in found if token is not None)]])
         inputs["decoder_input_ids"] = torch.cat([start, batch["labels"][:, :-1]], dim=1)
         return model(**inputs).logits[0, :count].float()  # type: ignore[no-any-return]
     return model(**inputs).logits[0, -count - 1 : -1].float()  # type: ignore[no-any-return]

@@ -7,10 +7,12 @@ prompt and target are turned into tokens apart.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import torch
 
 from workers.families.base import IMAGE_TEXT, Base, Batch, Encoded
+from workers.families.pixel_bytes import KEY
 from workers.families.prompts import Prompt
 
 Tokens = Sequence[Sequence[int]]
@@ -22,12 +24,20 @@ IGNORED = -100
 class TokenizedExample:
     """One example as token numbers: the input of the model, and what it learns to generate."""
 
-    prompt: tuple[int, ...]
-    """All tokens up to the first learned one, image tokens included."""
-    target: tuple[int, ...]
-    """The learned ones, with the end of text; the loss averages over just these."""
+    parts: tuple[tuple[tuple[int, ...], bool], ...]
+    """Tokens and whether they are learned, one part after the other: a prompt with its image
+    tokens, then a target with the end of text. The loss averages over just the learned ones."""
     truncated: bool
     """The target was longer than the model's positions and was cut."""
+
+    @property
+    def learned(self) -> int:
+        """Number of learned tokens."""
+        return sum(len(tokens) for tokens, learned in self.parts if learned)
+
+    def tokens(self, learned: bool) -> tuple[int, ...]:
+        """Return the tokens of all parts that are learned, or of those that are not."""
+        return tuple(chain.from_iterable(own for own, each in self.parts if each is learned))
 
 
 def training_row(base: Base, image: Encoded, prompt: Prompt, target: str) -> TokenizedExample:
@@ -43,7 +53,8 @@ def training_row(base: Base, image: Encoded, prompt: Prompt, target: str) -> Tok
     room = room_behind(base, len(before))
     # The end of text stays: a truncated caption, too, must come to an end.
     kept = tokens if len(tokens) <= room else [*tokens[: room - 1], tokens[-1]]
-    return TokenizedExample(prompt=tuple(before), target=tuple(kept), truncated=len(tokens) > room)
+    parts = (tuple(before), False), (tuple(kept), True)
+    return TokenizedExample(parts=parts, truncated=len(tokens) > room)
 
 
 def room_behind(base: Base, prompt_tokens: int) -> int:
@@ -66,15 +77,16 @@ def batch_of(
 ) -> Batch:
     """Return a batch whose loss is the cross-entropy of the targets; padding is on the right.
 
-    Its rows are as long as the longest, rounded up to a `multiple` where the model has positions.
+    `images` are those of the rows, in their order. Rows are as long as the longest, rounded up to a
+    `multiple` where the model has positions.
     """
-    padding, joined = _padding(base), stacked(images)
+    padding, joined = _padding(base), stacked(base, images)
 
     def length(longest: int) -> int:
         return max(longest, min(-(-longest // multiple) * multiple, base.positions))
 
     if base.encoder_decoder:
-        before, after = [row.prompt for row in rows], [row.target for row in rows]
+        before, after = ([row.tokens(learned) for row in rows] for learned in (False, True))
         read, learned = (length(max(map(len, own))) for own in (before, after))
         text = {
             "input_ids": _padded(before, padding, read),
@@ -82,8 +94,8 @@ def batch_of(
             "labels": _padded(after, IGNORED, learned),
         }
         return joined | text
-    whole = [(*row.prompt, *row.target) for row in rows]
-    places = [(*[0] * len(row.prompt), *[1] * len(row.target)) for row in rows]
+    whole = [[token for tokens, _ in row.parts for token in tokens] for row in rows]
+    places = [[int(learned) for own, learned in row.parts for _ in own] for row in rows]
     tokens = length(max(map(len, whole)))
     ids, predicted = _padded(whole, padding, tokens), _padded(places, 0, tokens)
     labels = ids.masked_fill(predicted == 0, IGNORED)
@@ -107,7 +119,7 @@ def generation_inputs(base: Base, images: Sequence[Encoded], prompts: Sequence[P
     pairs = zip(images, prompts, strict=True)
     rows = [base.family.prompt_tokens(base, image, prompt) for image, prompt in pairs]
     ids, mask = _padded(rows, _padding(base), left=True), _mask(rows, left=True)
-    joined = stacked(images)
+    joined = stacked(base, images)
     types = base.family.token_types(base, ids, torch.zeros_like(ids), joined)
     return joined | {"input_ids": ids, "attention_mask": mask} | types
 
@@ -139,12 +151,15 @@ def predicted_tokens(base: Base, labels: torch.Tensor) -> int:
     return int((learned_labels(base, labels) != IGNORED).sum())
 
 
-def stacked(images: Sequence[Encoded]) -> Batch:
+def stacked(base: Base, images: Sequence[Encoded]) -> Batch:
     """Return the images' tensors, joined along their first axis.
 
     That is one of images, tiles or patches. Along all others zeros fill up what an image lacks, as
     processors do it: tiles behind its own, pixels to the right and below.
     """
+    pixels = [image[KEY] for image in images if KEY in image]
+    if len({(own.dtype, own.shape[1:]) for own in pixels}) > 1:
+        images = [with_numbers(base, image) for image in images]  # no byte stands for such a zero
     keys = [key for key in images[0] if key != IMAGE_TEXT]
     return {key: _joined([image[key] for image in images], axis_of(images[0], key)) for key in keys}
 
@@ -191,9 +206,19 @@ def to_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
     return tensor.to(device, non_blocking=True)
 
 
-def on_device(tensors: Mapping[str, torch.Tensor], device: torch.device) -> Batch:
-    """Return tensors on a device, see `to_device`."""
-    return {name: to_device(tensor, device) for name, tensor in tensors.items()}
+def on_device(base: Base, tensors: Mapping[str, torch.Tensor]) -> Batch:
+    """Return a batch on the base's device, see `to_device`; there its bytes become numbers."""
+    moved = {name: to_device(tensor, base.device) for name, tensor in tensors.items()}
+    return with_numbers(base, moved)
+
+
+def with_numbers(base: Base, image: Encoded) -> Batch:
+    """Return an image, or the images of a batch, with the numbers that its pixels' bytes are."""
+    pixels = image.get(KEY)
+    if pixels is None or pixels.dtype != torch.uint8:
+        return dict(image)
+    assert base.pixel_bytes is not None, "bytes are made for bases that have a table of numbers"
+    return {**image, KEY: base.pixel_bytes.unpack(pixels)}
 
 
 def _padding(base: Base) -> int:

@@ -40,7 +40,7 @@ def generate(
     if len(set(most)) > 1:
         return _by_room(base, model, images, prompts, most, copies=copies, beams=beams)
     output = model.generate(
-        **collation.repeated(on_device(inputs, base.device), copies),
+        **collation.repeated(on_device(base, inputs), copies),
         num_beams=beams,
         max_new_tokens=most[0],
         do_sample=False,

@@ -12,11 +12,13 @@ from itertools import groupby
 import torch
 
 from workers import data
+from workers.encoding import collation
 from workers.encoding.collation import IGNORED
 from workers.families.base import Base
 from workers.families.prompts import PromptBuilder
 from workers.models.adapters import AdaptedBase
 from workers.models.loading import load_base
+from workers.models.targets import experts_note
 from workers.recipe import Recipe
 from workers.training.loop import Examples
 
@@ -58,6 +60,8 @@ class Inspection:
     pairs: tuple[ExamplePair, ...]
     quantizations: Mapping[str, str | None]
     """Name -> why the base cannot be trained under it; None where it can."""
+    experts: str | None = None
+    """What of a mixture of experts is adapted, see `workers.models.targets.experts_note`."""
 
     @property
     def truncated(self) -> tuple[str, ...]:
@@ -85,6 +89,7 @@ def inspect(
         quantizations={
             name: why_not_trained(recipe, name, examples, device) for name in quantizations
         },
+        experts=experts_note({name: own.shape for name, own in base.model.named_parameters()}),
     )
 
 
@@ -131,7 +136,7 @@ def why_not_trained(
         base = load_base(recipe.model, quantization, device)
         adapted = AdaptedBase(base)
         adapted.attach("inspection", recipe.adapter, recipe.train.seed)
-        batch = {key: value.to(device) for key, value in examples.batch(base, [0]).items()}
+        batch = collation.on_device(base, examples.batch(base, [0]))
         loss = adapted.model.train()(**batch).loss
         if not math.isfinite(loss.item()):
             return f"the loss of the untrained base is {loss.item()}"

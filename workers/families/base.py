@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import torch
     from PIL import Image
 
+    from workers.families.pixel_bytes import PixelBytes
+
 _NO_LIMIT = 1_000_000
 """Tokenizers without a limit give a number far above."""
 IMAGE_TEXT = "image_text"
@@ -40,8 +42,8 @@ class Family(ABC):
     VISION_CHAIN: Mapping[str, str] = {}
     """Path of each module between pixels and the language model -> the field of its output that
     holds the tensor, empty where the output is the tensor. The language model reads the output of
-    the last one; while nothing trains up to it, that output can be kept. Empty where `traits` say
-    which modules these are."""
+    the last one; while nothing trains up to it, that output can be kept. Empty where it goes
+    through `get_image_features`, of which `traits` say which modules it runs."""
     IMAGES_IN_ROWS: bool = True
     """Whether each tensor in the image encoder has one row per image, or equally many for each: an
     image encoder whose layers see all patches in one row cannot be trained in a pack."""
@@ -104,6 +106,10 @@ class Family(ABC):
     def target_tokens(self, base: "Base", prompt: Prompt, target: str) -> list[int]:
         """Return the tokens of a caption or an answer with the end-of-text token."""
 
+    def marked_tokens(self, base: "Base") -> Mapping[str, frozenset[int]]:
+        """Return each tensor with a type per token -> the tokens whose type is 1; others have 0."""
+        return {}
+
     def token_types(
         self, base: "Base", ids: "torch.Tensor", predicted: "torch.Tensor", images: Encoded
     ) -> "dict[str, torch.Tensor]":
@@ -137,13 +143,19 @@ class Base:
     @cached_property
     def encoder_decoder(self) -> bool:
         """Whether prompt and target are two sequences, as with T5."""
-        text = self.model.config.get_text_config()
-        return bool(getattr(text, "is_encoder_decoder", False))
+        config = self.model.config
+        parts = (config, config.get_text_config())
+        return any(getattr(part, "is_encoder_decoder", False) for part in parts)
 
     @cached_property
     def arguments(self) -> frozenset[str]:
         """Names of all that the model's forward reads."""
         return frozenset(inspect.signature(self.model.forward).parameters)
+
+    @cached_property
+    def marked_tokens(self) -> Mapping[str, frozenset[int]]:
+        """See `Family.marked_tokens`."""
+        return self.family.marked_tokens(self)
 
     @cached_property
     def modules(self) -> tuple[str, ...]:
@@ -177,6 +189,13 @@ class Base:
         own = getattr(text, "max_position_embeddings", None)
         limits = (own, self.processor.tokenizer.model_max_length, _NO_LIMIT)
         return min(limit for limit in limits if limit is not None)
+
+    @cached_property
+    def pixel_bytes(self) -> "PixelBytes | None":
+        """How bytes become the numbers of its processor; None where it needs the numbers."""
+        from workers.families.pixel_bytes import PixelBytes
+
+        return PixelBytes.of(self)
 
     def tokens(self, text: str) -> list[int]:
         """Return the tokens of a text, without special ones of the tokenizer's own."""

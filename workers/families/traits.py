@@ -39,6 +39,8 @@ class Traits:
     """Paths of the modules that make the features of an image from its pixels."""
     beside: tuple[str, ...] = ()
     """Tensors of an image that the model reads beside its features."""
+    feature_layers: int = 1
+    """How many layers of the language model get features of each image token."""
 
     def why_not_packed(self, layers: Sequence[str]) -> str | None:
         """Return why a trial that adapts these layers trains alone; None if it is packed."""

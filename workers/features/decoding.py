@@ -38,6 +38,7 @@ import transformers
 from workers.data.images import ImageError
 from workers.data.sample import Sample
 from workers.families.base import Base, Encoded, Family
+from workers.families.pixel_bytes import as_bytes
 from workers.features.files import TensorFiles
 from workers.files import cache
 
@@ -67,6 +68,8 @@ class PixelSource:
     base: Base
     """Without a model: processor and family alone."""
     samples: Sequence[Sample]
+    as_bytes: bool
+    """Whether pixels are made as bytes, see `workers.families.pixel_bytes`."""
 
     @classmethod
     def of(cls, base: Base, samples: Sequence[Sample]) -> "PixelSource":
@@ -79,11 +82,12 @@ class PixelSource:
             config = {name: getattr(model.config, name, None) for name in _CONFIG}
             model = SimpleNamespace(config=SimpleNamespace(**config))
         bare = replace(base, model=model, processor=processor, device=torch.device("cpu"))
-        return cls(base=bare, samples=samples)
+        return cls(base=bare, samples=samples, as_bytes=base.pixel_bytes is not None)
 
     def make(self, index: int) -> Encoded:
         """Decode an image and prepare it; raises what opening it raises."""
-        return self.base.family.encode(self.base, self.samples[index].open())
+        encode = as_bytes if self.as_bytes else self.base.family.encode
+        return encode(self.base, self.samples[index].open())
 
     def key(self, index: int) -> str | None:
         """Return the digest of all that decides the pixels of an image; None for a drawn one."""
@@ -97,6 +101,11 @@ class PixelSource:
         versions = PIL.__version__, np.__version__, torch.__version__, transformers.__version__
         parts = type(self.base.family).__name__, self.base.processor, self.base.model, versions
         return hashlib.sha256(pickle.dumps(parts)).hexdigest()[:32]
+
+    @property
+    def folder(self) -> str:
+        """Name of the folder of their files: bytes and numbers lie in folders of their own."""
+        return f"{self.processor_digest}-bytes" if self.as_bytes else self.processor_digest
 
 
 @dataclass(frozen=True)
@@ -159,7 +168,7 @@ class DecoderPool:
         if (path := self._path(source)) is None:
             return
         key = source.key(index)
-        file = key and (self._folder / source.processor_digest, key)
+        file = key and (self._folder / source.folder, key)
         future = self._submit(path, index, file or None, self._limit)
         self._ahead[source, index] = _ExpectedImage(future)
         future.add_done_callback(lambda made: self._made(source, index, made))
@@ -185,7 +194,7 @@ class DecoderPool:
         if self._pool:
             self._pool.shutdown(cancel_futures=True)
         self._ahead.clear()
-        folders = {self._folder / source.processor_digest for source in self._files}
+        folders = {self._folder / source.folder for source in self._files}
         for folder in (self._own, *folders):
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -232,8 +241,7 @@ class DecoderPool:
 
     def _files_of(self, source: PixelSource) -> TensorFiles:
         if source not in self._files:
-            folder = self._folder / source.processor_digest
-            self._files[source] = TensorFiles(folder, self._limit)
+            self._files[source] = TensorFiles(self._folder / source.folder, self._limit)
         return self._files[source]
 
     def _path(self, source: PixelSource) -> Path | None:

@@ -8,6 +8,7 @@ tiny stand-in that nothing else of pixels is read.
 A tensor (parts, tokens, width) is kept as it is. Of a list with a tensor for each image, and of
 features for several layers of the language model (DeepStack, Meng et al. 2024), the tokens are
 kept, all features of a token side by side, and behind them a 1 at the first token of each image.
+Where pixels of images lie side by side, see `collation.axis_of`, their features do as well.
 """
 
 import inspect
@@ -22,9 +23,8 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from workers.encoding import collation
 from workers.families.base import Base, Encoded
+from workers.families.pixel_bytes import KEY as KEY
 
-KEY = "pixel_values"
-"""What every model calls the tensor that its image encoder reads."""
 _NAME = "get_image_features"
 
 
@@ -51,7 +51,7 @@ def install(base: Base) -> None:
     module = door_of(base.model)
     own = getattr(module, _NAME)
     if not isinstance(own, partial):
-        passing = partial(_through, own, _width(base))
+        passing = partial(_through, own, _width(base), "target_sizes" in read_by(base))
         passing.__signature__ = inspect.signature(own)  # type: ignore[attr-defined] # for `generate`
         setattr(module, _NAME, passing)
 
@@ -66,10 +66,12 @@ def features_of(base: Base, images: Sequence[Encoded]) -> list[Tensor]:
 
     Raises ValueError for a model that makes another number of them than prompts have places for.
     """
-    taken, batch = read_by(base), collation.on_device(collation.stacked(images), base.device)
+    taken, batch = read_by(base), collation.on_device(base, collation.stacked(base, images))
     tensors = {name: own for name, own in batch.items() if name in taken}
     made = getattr(door_of(base.model), _NAME)(**tensors, return_dict=True)
     pooled, width = made.pooler_output, _width(base)
+    if pooled is None:
+        raise ValueError("what get_image_features returns has no pooler_output")
     counts = [base.family.image_places(base, image) for image in images]
     if isinstance(pooled, Tensor):
         each = pooled.shape[-2] if pooled.dim() == 3 else 1
@@ -84,14 +86,20 @@ def features_of(base: Base, images: Sequence[Encoded]) -> list[Tensor]:
             f"its image encoder makes {kept.shape[0] * each} features of width {kept.shape[-1]}, "
             f"and prompts have {sum(counts)} image tokens of width {width}"
         )
-    return [own.clone() for own in torch.split(kept, [count // each for count in counts])]
+    parts = torch.split(kept, [count // each for count in counts])
+    side_by_side = collation.axis_of(images[0], KEY) == -1
+    return [(part.movedim(0, -1) if side_by_side else part).clone() for part in parts]
 
 
-def _through(own: Callable[..., Any], width: int, *args: Any, **named: Any) -> Any:
+def _through(
+    own: Callable[..., Any], width: int, side_by_side: bool, *args: Any, **named: Any
+) -> Any:
     """Return features as what the door makes of pixels; let the door make it of all else."""
     value = named[KEY] if KEY in named else args[0]
     if not are_features(value):
         return own(*args, **named)
+    if side_by_side:
+        value = value.movedim(-1, 0)
     if value.shape[-1] % width == 0:
         return PassedFeatures(pooler_output=value.squeeze(1))
     tokens, first = value[:, 0, 0, :-1], value[:, 0, 0, -1]

@@ -14,9 +14,9 @@ import torch
 from workers.data.sample import Sample
 from workers.encoding import collation
 from workers.families.base import IMAGE_TEXT, Base, Encoded
+from workers.families.pixel_bytes import KEY
 from workers.features import door
 from workers.features.decoding import DecoderPool, PixelSource
-from workers.features.door import KEY
 from workers.features.files import size_of
 from workers.features.frozen import vision_in_eval_mode
 from workers.features.store import CPU_BYTES, Store, group_digests, image_digest
@@ -271,7 +271,7 @@ class Features:
         """
         if not self._grouped:
             return BATCH
-        size = size_of(self._pixels.of([0])[0])
+        size = size_of(self._numbers(self._pixels.of([0])[0]))
         return 1 if self._count * size > CPU_BYTES else BATCH
 
     def _kept(self, indices: Iterable[int]) -> dict[int, Encoded]:
@@ -283,9 +283,9 @@ class Features:
         """Return images of one batch, of which another sweep or process may have kept some."""
         images = dict(zip(indices, self._pixels.of(indices), strict=True))
         if self._grouped:
-            keys = group_digests([image_digest(image) for image in images.values()])
+            keys = group_digests([self._digest(image) for image in images.values()])
         else:
-            keys = [self._key(index) or image_digest(image) for index, image in images.items()]
+            keys = [self._key(index) or self._digest(image) for index, image in images.items()]
         self._keys |= zip(images, keys, strict=True)
         found = self._kept(indices)
         lacking = [index for index in images if index not in found]
@@ -297,6 +297,13 @@ class Features:
                 self._store.put(self._keys[index], made[index])
                 found[index] = made[index]
         return found
+
+    def _numbers(self, image: Encoded) -> Encoded:
+        return collation.with_numbers(self._store.base, image)
+
+    def _digest(self, image: Encoded) -> str:
+        """Return the digest of its numbers: that of bytes would forget which numbers they are."""
+        return image_digest(self._numbers(image))
 
     def _encode(self, images: Sequence[Encoded]) -> list[Encoded]:
         """Put images through the image encoder."""
@@ -312,14 +319,14 @@ class Features:
 def with_features(base: Base, images: Sequence[Encoded]) -> list[Encoded]:
     """Return images as a batch carries them when their image encoder, in eval mode, is through."""
     with vision_in_eval_mode(base):
-        if base.family.traits is not None:
+        if base.family.traits is not None and not base.family.VISION_CHAIN:
             read = (*base.family.traits.beside, IMAGE_TEXT)
             made = zip(images, door.features_of(base, images), strict=True)
             return [
                 {**{key: image[key] for key in read if key in image}, KEY: own}
                 for image, own in made
             ]
-        batch = collation.on_device(collation.stacked(images), base.device)
+        batch = collation.on_device(base, collation.stacked(base, images))
         features = base.family.image_features(base, batch)
     pairs = zip(images, features, strict=True)
     # As a batch carries them: (1, tokens, width). A copy: a part would keep the whole batch.

@@ -26,8 +26,9 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from workers.encoding.collation import to_device
 from workers.families.base import Base, Encoded
+from workers.families.pixel_bytes import KEY
 from workers.features import door
-from workers.features.door import KEY, are_features
+from workers.features.door import are_features
 from workers.features.files import TensorFiles, size_of
 from workers.files import cache
 

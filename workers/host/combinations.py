@@ -18,6 +18,16 @@ def conflicts(recipe: Recipe) -> list[Conflict]:
             "orthogonal weights the type of the base's, which is no number to train"
         )
         found += [("adapter.init", must)]
+    if adapter.init == "mica" and quantization != "none":
+        must = (
+            f"must be default or gaussian with quantization {quantization}: mica decomposes the "
+            "base's weights, which are stored as no numbers"
+        )
+        found += [("adapter.init", must)]
+    if adapter.init == "mica" and adapter.variant == "dora":
+        found += [
+            ("adapter.variant", "must be lora or rslora with init mica, which trains A alone")
+        ]
     if adapter.variant == "dora" and quantization == "int8":
         must = (
             "must be lora or rslora with quantization int8: dora reads the base's weights, whose "

@@ -13,6 +13,7 @@ from workers.evaluation.generation import texts
 from workers.families.base import Base
 from workers.families.prompts import PromptBuilder
 from workers.features.images import Pixels
+from workers.models.attention import of_any_machine
 from workers.models.loading import load_base
 from workers.recipe import Evaluate, Model
 from workers.report import Prediction
@@ -39,7 +40,7 @@ class Adapted:
         Raises ValueError for a base that cannot be loaded or that the adapter does not fit.
         """
         chosen = torch.device(device or ("cuda:0" if torch.cuda.is_available() else "cpu"))
-        base = load_base(model, quantization, chosen)
+        base = load_base(of_any_machine(model), quantization, chosen)
         if adapter is None:
             return cls(base=base, model=base.model)
         try:

@@ -19,7 +19,8 @@ from workers.recipe import Evaluate, Recipe
 
 FLOAT32 = 4
 EAGER = frozenset({"git"})
-"""Model types whose attention writes the matrix of scores; all others use torch's fused one."""
+"""Model types whose attention writes the matrix of scores; all others use torch's fused one, unless
+``model.attn_implementation`` is eager."""
 ALLOWANCE = 1.1
 """For attention masks, tables of positions and other small things that are kept besides."""
 GATED = 3
@@ -42,13 +43,17 @@ class Keeping:
     """Heads of attention that writes its scores; 0 where it is fused."""
 
 
-def keeping(files: CheckpointFiles, element: int, *, gpu: bool) -> Keeping:
-    """Return the sizes of activations from the checkpoint's config."""
+def keeping(
+    files: CheckpointFiles, element: int, *, gpu: bool, attention: str | None = None
+) -> Keeping:
+    """Return the sizes of activations from the checkpoint's config.
+
+    `attention` is ``model.attn_implementation``.
+    """
     text = files.config.get("text_config") or files.config
     heads = int(text.get("num_attention_heads") or text.get("hidden_size", 768) // _HEAD_WIDTH)
-    return Keeping(
-        element=element, mask=1 if gpu else FLOAT32, heads=heads if files.model_type in EAGER else 0
-    )
+    scores = attention == "eager" or files.model_type in EAGER
+    return Keeping(element=element, mask=1 if gpu else FLOAT32, heads=heads if scores else 0)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -108,7 +108,7 @@ class DeviceMemory:
         base = self._architectures[recipe.model]
         if base is None:
             return
-        gpu, dtype, group = self._device.gpu, recipe.model.dtype, group_of(recipe)
+        gpu, group = self._device.gpu, group_of(recipe)
         terms = SharedTerms.alone(recipe, base.files)
         if pack is not None:
             arena = self._arenas.get(pack, _Arena(terms=terms, slots=0, capacity=0)).joined(terms)
@@ -118,7 +118,7 @@ class DeviceMemory:
                     other.expected = self._expected(other.recipe, other.base, other.data, terms)
         expected = self._expected(recipe, base, data, terms)
         self._open[name] = _Open(recipe=recipe, base=base, data=data, pack=pack, expected=expected)
-        self._bases[group] = weights.base_bytes(base.files, recipe.quantization, dtype, gpu=gpu)
+        self._bases[group] = weights.base_bytes(base.files, *group, gpu=gpu)
         images = feature_bytes(recipe, base, gpu=gpu, data=data)
         self._images[group] = max(images, self._images.get(group, 0.0))
 

@@ -102,7 +102,8 @@ def estimate(
     files, row = base.files, row_of(recipe, base.files, data)
     terms = terms or SharedTerms.alone(recipe, files)
     element = weights.element_bytes(recipe.model.dtype, gpu=gpu)
-    how = activations.keeping(files, element, gpu=gpu)
+    model = recipe.model
+    how = activations.keeping(files, element, gpu=gpu, attention=model.attn_implementation)
     rows = recipe.train.batch_size if rows is None else rows
     # A quantized base is unpacked one matrix at a time.
     unpacked = 0 if recipe.quantization == "none" else weights.largest_matrix(files)
@@ -114,7 +115,7 @@ def estimate(
     rounded = weights.ROUNDED_BYTES if terms.packed and rounding else 0
     logit = SMOOTHED_BYTES if terms.smoothed else LOGIT_BYTES
     return Footprint(
-        base=weights.base_bytes(files, recipe.quantization, recipe.model.dtype, gpu=gpu),
+        base=weights.base_bytes(files, model, recipe.quantization, gpu=gpu),
         adapter=trained * (weights.TRAINED_BYTES + rounded),
         activations=rows * (kept + working),
         logits=rows * row.learned * weights.vocabulary(files) * logit,
@@ -136,9 +137,12 @@ def feature_bytes(
         return 0.0
     if data is None:
         return math.inf
+    tokens = row_of(recipe, base.files, data).image
     width = base.towers[-1].blocks[0].width if base.towers else 0
+    traits = base.files.family.traits
+    layers = traits.feature_layers if traits else 1
     element = weights.element_bytes(recipe.model.dtype, gpu=gpu)
-    return data.images * row_of(recipe, base.files, data).image * width * element
+    return data.images * tokens * layers * width * element
 
 
 @dataclass(frozen=True, kw_only=True)

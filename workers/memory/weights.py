@@ -2,10 +2,12 @@
 
 import math
 import re
+from collections.abc import Sequence
 
 from workers import families, quantizations
 from workers.models.checkpoint_files import CheckpointFiles
-from workers.recipe import Adapter, Recipe
+from workers.quantizations.unquantized import is_unquantized, unquantized_modules
+from workers.recipe import Adapter, Model, Recipe
 
 TRAINED_BYTES = 16
 """Bytes per trained weight, all in float32: the weight, its gradient, and the two moments of AdamW
@@ -22,19 +24,20 @@ _PLAIN = re.compile(f"{_EMBEDDING}|{_HEAD}|{_SENSITIVE}")
 
 def element_bytes(dtype: str, *, gpu: bool) -> int:
     """Return the bytes of a number of the base, and of its activations."""
-    return 2 if dtype == "bfloat16" or (dtype == "auto" and gpu) else 4
+    return 2 if dtype in ("bfloat16", "float16") or (dtype == "auto" and gpu) else 4
 
 
-def base_bytes(files: CheckpointFiles, quantization: str, dtype: str, *, gpu: bool) -> float:
+def base_bytes(files: CheckpointFiles, model: Model, quantization: str, *, gpu: bool) -> float:
     """Return the bytes of a base's weights on its device.
 
     A quantization stores the matrices of linear layers; embeddings, the head, norms and biases
-    stay in the base's own precision.
+    stay in the base's own precision, and so do ``model.unquantized_modules``.
     """
-    element = element_bytes(dtype, gpu=gpu)
+    kept = unquantized_modules(model.unquantized_modules, files.config)
+    element = element_bytes(model.dtype, gpu=gpu)
     packed = quantizations.get(quantization).bytes_per_weight or element
     return sum(
-        math.prod(shape) * (packed if is_linear(name, shape) else element)
+        math.prod(shape) * (packed if is_quantized(name, shape, kept) else element)
         for name, shape in files.shapes.items()
     )
 
@@ -44,7 +47,7 @@ def largest_matrix(files: CheckpointFiles) -> int:
 
     Four-bit weights are unpacked one matrix at a time where they are used.
     """
-    sizes = (math.prod(shape) for name, shape in files.shapes.items() if is_linear(name, shape))
+    sizes = (math.prod(shape) for name, shape in files.shapes.items() if is_quantized(name, shape))
     return max(sizes, default=0)
 
 
@@ -79,9 +82,14 @@ def vocabulary(files: CheckpointFiles) -> int:
     return max(tables, default=0)
 
 
-def is_linear(name: str, shape: tuple[int, ...]) -> bool:
-    """Return whether a weight is the matrix of a layer that a quantization stores."""
-    return len(shape) == 2 and not _PLAIN.fullmatch(name)
+def is_quantized(name: str, shape: tuple[int, ...], kept: Sequence[str] = ()) -> bool:
+    """Return whether a weight is the matrix of a layer that a quantization stores.
+
+    `kept` are modules that it leaves alone, see `workers.quantizations.unquantized`.
+    """
+    if len(shape) != 2 or _PLAIN.fullmatch(name):
+        return False
+    return not is_unquantized(name.removesuffix(".weight"), kept)
 
 
 def adapted_paths(adapter: Adapter, files: CheckpointFiles) -> list[str]:

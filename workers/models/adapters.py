@@ -1,7 +1,7 @@
 """LoRA adapters of several trials on one resident base model."""
 
 import copy
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,10 @@ def lora_config(adapter: Adapter, base: Base) -> LoraConfig:
     base does not have.
     """
     check_trained_modules(adapter, base)
+    if adapter.init == "mica":
+        _check_narrow(adapter.rank, base, adapted_layers(adapter, base))
+    if base.model.dtype == torch.float16:
+        _refuse_float16(adapter)
     # Without a task type peft wraps with plain PeftModel, whose forward takes any keyword.
     return LoraConfig(
         r=adapter.rank,
@@ -45,6 +49,28 @@ def linear_layer(base: Base, path: str) -> Any:
     """Return the base's own linear layer at `path`, also while peft has wrapped an adapter in."""
     module = base.model.get_submodule(path)
     return module.get_base_layer() if isinstance(module, BaseTunerLayer) else module
+
+
+def _check_narrow(rank: int, base: Base, layers: Sequence[str]) -> None:
+    """Refuse a rank above the width of a layer: it has no more directions."""
+    linears = {path: linear_layer(base, path) for path in layers}
+    widths = {path: min(own.in_features, own.out_features) for path, own in linears.items()}
+    path = min(widths, key=widths.__getitem__)
+    if rank > widths[path]:
+        raise ValueError(
+            f"adapter.rank must be at most {widths[path]} with init mica, the width of {path!r}, "
+            f"got {rank}"
+        )
+
+
+def _refuse_float16(adapter: Adapter) -> None:
+    """Refuse weights that are trained in the base's own type: AdamW's steps round to 0 in it."""
+    fields = {"bias": adapter.bias != "none", "trained_modules": bool(adapter.trained_modules)}
+    for field in (name for name, used in fields.items() if used):
+        raise ValueError(
+            f"adapter.{field} must be left out on a float16 base, in which such weights cannot be "
+            "trained; set model.dtype to bfloat16 or float32"
+        )
 
 
 class Biases:
@@ -168,13 +194,18 @@ class AdaptedBase:
 
     def parameters(self, name: str) -> list[torch.nn.Parameter]:
         """Return the adapter's trained weights in the model's order."""
+        return list(self.named_parameters(name).values())
+
+    def named_parameters(self, name: str) -> dict[str, torch.nn.Parameter]:
+        """Return the same by their paths."""
         marker = f".{name}."
-        adapter = [
-            parameter
+        adapter = {
+            path: parameter
             for path, parameter in self._attached(name).named_parameters()
             if marker in path and ("lora_" in path or "modules_to_save." in path)
-        ]
-        return [*adapter, *self._biases.of(name).values()]
+        }
+        biases = {f"{path}.bias": bias for path, bias in self._biases.of(name).items()}
+        return adapter | biases
 
     def detach(self, name: str) -> None:
         """Remove an adapter; with the last one the peft wrapper goes too."""

@@ -4,14 +4,15 @@ import hashlib
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
 from workers import families, quantizations
 from workers.families.base import Base
 from workers.files import fetched, own_code
-from workers.models import builtin, processors
+from workers.models import attention, builtin, processors
+from workers.quantizations.unquantized import check_names, unquantized_modules
 from workers.recipe import Model
 
 
@@ -51,7 +52,8 @@ def load_base(model: Model, quantization: str, device: torch.device) -> Base:
     """Load, quantize and freeze a base model.
 
     Raises ValueError, naming ``model.base`` or ``model.revision``, when there is no such
-    checkpoint, when it lacks a processor, or when no family fits it.
+    checkpoint, when it lacks a processor, or when no family fits it; naming
+    ``model.attn_implementation`` or ``model.unquantized_modules`` for what it does not have.
     """
     from transformers import AutoModelForImageTextToText
 
@@ -69,10 +71,11 @@ def load_base(model: Model, quantization: str, device: torch.device) -> Base:
             f"model.base: the tokenizer of {model.base!r} knows {tokens} tokens, the model "
             f"{known}; the tokenizer's files (tokenizer.json, or its vocabulary) are missing"
         )
-    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
-    if model.dtype != "auto":
-        dtype = getattr(torch, model.dtype)
-    storage = quantizations.get(quantization)
+    attention.check_device(model.attn_implementation, gpu=device.type == "cuda")
+    attention.check_installed(model.attn_implementation)
+    attention.check_architecture(model.attn_implementation, config)
+    dtype = precision_on(device, model.dtype)
+    storage, kept = quantizations.get(quantization), _unquantized(model, quantization, config)
     # Else transformers has a service convert a base of the hub that has no safetensors.
     os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "true")
     try:
@@ -81,7 +84,8 @@ def load_base(model: Model, quantization: str, device: torch.device) -> Base:
             config=config,
             revision=model.revision,
             dtype=dtype,
-            quantization_config=storage.config(dtype),
+            quantization_config=storage.config(dtype, kept),
+            attn_implementation=model.attn_implementation,
             device_map={"": str(device)},
             trust_remote_code=False,
             use_safetensors=True,
@@ -101,6 +105,37 @@ def load_base(model: Model, quantization: str, device: torch.device) -> Base:
     )
     family.check(base)
     return base
+
+
+def precision_on(device: torch.device, dtype: str) -> torch.dtype:
+    """Return the type that ``model.dtype`` is on a device."""
+    if dtype != "auto":
+        return cast(torch.dtype, getattr(torch, dtype))
+    if device.type != "cuda":
+        return torch.float32
+    with torch.cuda.device(device):
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.bfloat16 if native else torch.float16
+
+
+def _unquantized(model: Model, quantization: str, config: Any) -> list[str] | None:
+    """Return the names of all modules to leave alone; None for those that transformers chooses.
+
+    transformers chooses none where any are named, so what it would choose (the head, what is tied
+    to it) is found with a model without its weights. Raises ValueError, naming
+    ``model.unquantized_modules``, for a name that the base does not have.
+    """
+    named = unquantized_modules(model.unquantized_modules, config.to_dict())
+    if not named or quantization == "none":
+        return None
+    from accelerate import init_empty_weights
+    from transformers import AutoModelForImageTextToText
+    from transformers.quantizers.base import get_keys_to_not_convert
+
+    with init_empty_weights():
+        empty = AutoModelForImageTextToText.from_config(config, trust_remote_code=False)
+    check_names(model.unquantized_modules, [path for path, _ in empty.named_modules() if path])
+    return [*get_keys_to_not_convert(empty), *named]
 
 
 def without_dropout(config: Any) -> Any:
@@ -142,7 +177,10 @@ def supported_config(model: Model, source: str) -> Any:
             kind = str(json.loads((Path(source) / "config.json").read_text())["model_type"])
         except (OSError, ValueError, KeyError):
             kind = "unknown"
-        raise families.unsupported(kind, f"transformers cannot read its config: {error}") from error
+        reason = str(error).partition("\n")[0]  # behind it, how to update transformers
+        raise families.unsupported(
+            kind, f"transformers cannot read its config: {reason}"
+        ) from error
     if config.model_type not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES:
         raise families.unsupported(config.model_type, "transformers does not load it so")
     return config
@@ -153,6 +191,11 @@ def _missing(model: Model, error: OSError) -> ValueError:
         return ValueError(
             f"model.revision must be a commit, branch or tag of {model.base!r}, "
             f"got {model.revision!r}: {error}"
+        )
+    if "gated" in str(error):
+        return ValueError(
+            f"model.base: {model.base!r} is gated: accept its licence at "
+            f"https://huggingface.co/{model.base}, and then log in (hf auth login), or set HF_TOKEN"
         )
     where = repr(model.base) if model.revision is None else f"{model.base!r} {model.revision!r}"
     return ValueError(

@@ -70,6 +70,12 @@ class Epoch:
         """Optimizer steps taken."""
         return len(self._losses) - bool(self._window)
 
+    @property
+    def overflowed(self) -> bool:
+        """Whether gradients overflow without a scale, too; to read it may wait for the device."""
+        scale = self.slot.loss_scale
+        return scale is not None and bool(scale[0] < 1.0)
+
     def rewind(self) -> None:
         """Take back what was taken since the last optimizer step: its gradient is lost."""
         self._place -= len(self._opened) - len(self._window)
@@ -146,5 +152,5 @@ class Epoch:
         self.step += 1
         self._opened = [position for batch in batches for position in batch]
         self._window = list(self._opened)
-        self._tokens = sum(len(row.target) for row in self._examples.rows(self._window))
+        self._tokens = sum(row.learned for row in self._examples.rows(self._window))
         self._losses.append(0.0)

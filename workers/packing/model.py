@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, cast
 
 import torch
 
@@ -19,12 +19,13 @@ from workers.packing.arena import PackLayout
 from workers.packing.dropout import DropoutLayout
 from workers.packing.epoch import SlotExamples
 from workers.packing.linear import LayerWeights, PackedLinear, Route
+from workers.packing.loss_scales import LossScales
 from workers.training.losses import LearnedTokens, token_losses
 
 T = TypeVar("T")
 Bare = Callable[[], AbstractContextManager[Any]]
 """Makes a context in which adapters that others have put on the base do nothing."""
-Precision = Literal["float32", "tf32", "bfloat16"]
+Precision = Literal["float32", "tf32", "bfloat16", "float16"]
 OVERHEAD_ROWS = 16
 """Fixed cost of a pass, in rows: launches, and reading the weights."""
 BUCKET = 8
@@ -43,6 +44,8 @@ class CarriedSlots:
     gradients: torch.Tensor | None = None
     """To which those of a step are added (slots, width); None for slots that are not trained."""
     dropout: DropoutLayout | None = None
+    loss_scales: LossScales | None = None
+    """Of slots that are trained on a float16 base."""
 
     @cached_property
     def by_layer(self) -> dict[str, LayerWeights]:
@@ -128,8 +131,8 @@ class PackedModel:
             scale, route.masks = scale * slots.dropout.gains, slots.dropout.masks(keys)
         route.scale = scale
         by_layer = slots.by_layer
-        if self._precision == "bfloat16":
-            by_layer = slots.rounded(torch.bfloat16, scale)
+        if self._precision in ("bfloat16", "float16"):
+            by_layer = slots.rounded(getattr(torch, self._precision), scale)
         with self._bare(), _matrix_units(rounding=self._precision == "tf32"):
             replaced = [self._put(path, weights) for path, weights in by_layer.items()]
             try:
@@ -190,11 +193,11 @@ def precision_of(compute_dtype: str, base: Base) -> Precision:
     A CPU has no matrix units that round, so tf32 is float32 there.
     """
     on_cpu = base.device.type == "cpu"
-    if compute_dtype == "bfloat16":
-        return "bfloat16"
-    if compute_dtype == "auto" and not on_cpu and base.model.dtype == torch.bfloat16:
-        return "bfloat16"
-    return "tf32" if compute_dtype == "tf32" and not on_cpu else "float32"
+    if compute_dtype == "auto" and not on_cpu:
+        compute_dtype = str(base.model.dtype).removeprefix("torch.")
+    if compute_dtype == "auto" or (compute_dtype == "tf32" and on_cpu):
+        return "float32"
+    return cast(Precision, compute_dtype)
 
 
 def micro_batch(remaining: Sequence[int], most: int) -> int:

@@ -22,9 +22,11 @@ from workers.measures import MemoryReading, read_memory, shared
 from workers.memory import errors
 from workers.memory.device import DeviceMemory
 from workers.memory.limits import Limits
+from workers.models.parts import check_learning_rates
 from workers.packing.arena import Arena, Matrices, PackLayout
 from workers.packing.dropout import DropoutLayout
 from workers.packing.epoch import Epoch, SlotExamples
+from workers.packing.loss_scales import LossScales, new_scale
 from workers.packing.model import (
     Bare,
     CarriedSlots,
@@ -35,13 +37,14 @@ from workers.packing.model import (
     precision_of,
     training_batch,
 )
-from workers.packing.optimizer import step_rows
+from workers.packing.optimizer import RateSpan, rate_spans, step_rows
 from workers.packing.slot import PackedSlot, fresh_adapter, saved_matrices
 from workers.recipe import Recipe
 from workers.report import Prediction
 from workers.slots.protocol import TrainedEpoch, Written
 from workers.training import loop
 from workers.training.loop import Examples, checkpointing
+from workers.training.optimizer import scales_loss
 
 LINGER = 0.1
 """Share of an epoch for which a slot that has done its own waits for others that are nearly done,
@@ -55,8 +58,9 @@ class Slots:
         self._base = base
         self._arena = Arena(base.device)
         self._slots: dict[str, PackedSlot] = {}
-        self._training: tuple[tuple[str, ...], CarriedSlots] | None = None
-        """The last result of `training` and whom it was for; None once a slot joined or left."""
+        self._training: tuple[tuple[str, ...], CarriedSlots, list[RateSpan]] | None = None
+        """Whom `training` was for, its result, and their learning rates; None once a slot joined or
+        left."""
 
     def __getitem__(self, name: str) -> PackedSlot:
         return self._slots[name]
@@ -67,15 +71,17 @@ class Slots:
     def admit(self, name: str, recipe: Recipe) -> PackedSlot:
         """Give a new trial a slot; its seed decides its weights.
 
-        Raises ValueError for a name that is taken, and, naming ``adapter.targets``, for what the
-        base does not have.
+        Raises ValueError for a name that is taken, and, naming the field, for what the base does
+        not have.
         """
         if name in self._slots:
             raise ValueError(f"a slot must have a name of its own, {name!r} is there already")
         fresh = fresh_adapter(recipe.adapter, self._base, recipe.train.seed)
+        check_learning_rates(recipe.train, [layer.path for layer in fresh.layers])
         self._training = None
         self._arena.add(name, PackLayout(fresh.layers, recipe.adapter.rank), fresh.matrices)
-        self._slots[name] = PackedSlot(name, recipe, fresh, self._arena)
+        scale = new_scale(self._base.device) if scales_loss(self._base) else None
+        self._slots[name] = PackedSlot(name, recipe, fresh, self._arena, scale)
         return self._slots[name]
 
     def evict(self, name: str) -> None:
@@ -96,21 +102,31 @@ class Slots:
             rows = self._arena.first(names)
             read = [(layer.path, layer.inputs) for layer in layout.layers]
             dropped = [slot.recipe.adapter.dropout for slot in slots]
+            scales = None
+            if scales_loss(self._base):
+                scales = LossScales([s.loss_scale for s in slots if s.loss_scale is not None])
+                for slot, row in zip(slots, scales.rows, strict=True):
+                    slot.loss_scale = row
             carried = CarriedSlots(
                 layout=layout,
                 values=rows["values"],
                 scale=self._scale(names),
                 gradients=rows["gradients"],
                 dropout=DropoutLayout.of(dropped, self._base.device, read),
+                loss_scales=scales,
             )
-            self._training = names, carried
+            spans = rate_spans(layout, [slot.recipe for slot in slots])
+            self._training = names, carried, spans
         return self._training[1]
 
     def step(self, epochs: Sequence[Epoch]) -> None:
         """Step the optimizers of those that `training` was called for and whose step is due."""
         steps = [epoch.due() for epoch in epochs]
         if any(steps):
-            step_rows(self._arena.first([epoch.slot.name for epoch in epochs]), steps)
+            assert self._training is not None
+            _, carried, spans = self._training
+            rows = self._arena.first([epoch.slot.name for epoch in epochs])
+            step_rows(rows, steps, spans, carried.loss_scales)
 
     def copied(
         self, names: Sequence[str], weights: Mapping[str, Matrices] | None = None
@@ -267,7 +283,9 @@ class Pack:
             if not model.training:
                 model.train()
             losses = self._model.losses(batch, tokens)
-            losses.sum().backward()  # type: ignore[no-untyped-call]
+            scales = carried.loss_scales
+            scaled = losses * scales.scale if scales else losses
+            scaled.sum().backward()  # type: ignore[no-untyped-call]
         return losses.detach()
 
     def _stepped(self, epochs: Sequence[Epoch], losses: torch.Tensor) -> list[Epoch]:
@@ -285,10 +303,14 @@ class Pack:
         if over or self._micro_steps % self._check_every == 0:
             ended += self._read_losses()
         for epoch in over:
-            if epoch not in ended:
-                epoch.finish()
-                del self._epochs[epoch.slot.name]
-                ended.append(epoch)
+            if epoch in ended:
+                continue
+            if epoch.overflowed:
+                ended.append(self._failed(epoch, loop.overflow(epoch.slot.rung)))
+                continue
+            epoch.finish()
+            del self._epochs[epoch.slot.name]
+            ended.append(epoch)
         return ended
 
     def _read_losses(self) -> list[Epoch]:

@@ -56,8 +56,10 @@ class PackedSlot:
     """Its layers, scale and config; its matrices are those before training."""
     arena: Arena
     """Its weights, gradients and moments, by its name."""
+    loss_scale: torch.Tensor | None = None
+    """See `workers.packing.loss_scales`; None where the base is not float16."""
     steps: int = 0
-    """Optimizer steps that its moments have seen."""
+    """Optimizer steps, those that were left out because a gradient overflowed included."""
     rung: int = 0
     """Epochs done: with the seed, the data cursor and the state of dropout."""
     unhealthy_rungs: int = 0
@@ -66,6 +68,11 @@ class PackedSlot:
     def weights(self) -> list[torch.Tensor]:
         """Return views of A and B of each layer, of their true rank."""
         return [matrix for pair in self._matrices("values").values() for matrix in pair]
+
+    @property
+    def steps_taken(self) -> int:
+        """Optimizer steps that its moments have seen; to read it may wait for the device."""
+        return self.steps - (0 if self.loss_scale is None else int(self.loss_scale[2]))
 
     def forget_gradient(self) -> None:
         """Set the gradient to zero."""
@@ -97,22 +104,20 @@ class PackedSlot:
         """Write all that `restore` needs; complete only when this returns.
 
         The moments are written as those of A and B of each layer, in their order and of their true
-        rank: the state of torch's AdamW for a slot that trains alone.
+        rank: as `AdapterOptimizer.state` has them for a slot that trains alone.
         """
         self.export(folder)
-        train, number = self.recipe.train, 2 * len(self.fresh.layers)
-        one = torch.optim.AdamW(
-            [torch.zeros(1)], lr=train.learning_rate, weight_decay=train.weight_decay
-        )
-        group = {**one.state_dict()["param_groups"][0], "params": list(range(number))}
+        number = 2 * len(self.fresh.layers)
         state: dict[int, dict[str, torch.Tensor]] = {}
-        if self.steps:
-            state = {index: {"step": torch.tensor(float(self.steps))} for index in range(number)}
+        if steps := self.steps_taken:
+            state = {index: {"step": torch.tensor(float(steps))} for index in range(number)}
             for moment in _MOMENTS:
                 pairs = self._matrices(moment).values()
                 for index, matrix in enumerate(matrix for pair in pairs for matrix in pair):
                     state[index][moment] = matrix.clone()
-        optimizer = {"state": state, "param_groups": [group]}
+        optimizer: dict[str, Any] = {"state": state}
+        if self.loss_scale is not None:
+            optimizer["scale"], optimizer["clean_steps"], _ = self.loss_scale.tolist()
         snapshot = {"optimizer": optimizer, "random": None, "device_random": None}
         write_snapshot(folder, snapshot, self.rung, self.unhealthy_rungs, self.recipe)
 
@@ -124,12 +129,20 @@ class PackedSlot:
         snapshot, cursor = read_snapshot(folder)
         self.load_adapter(folder, cursor["rung"])
         self.unhealthy_rungs = cursor["ailing"]
-        saved = snapshot["optimizer"]["state"]
+        optimizer = snapshot["optimizer"]
+        saved = optimizer["state"]
+        if self.loss_scale is not None and "scale" in optimizer:
+            scale = optimizer["scale"], optimizer["clean_steps"], 0.0
+            self.loss_scale.copy_(torch.tensor(scale))
         if not saved:
             return
         self.steps = int(saved[0]["step"])
         for moment in _MOMENTS:
-            own = [saved[index][moment] for index in range(2 * len(self.fresh.layers))]
+            pairs = self.fresh.matrices.values()
+            own = [
+                saved[index][moment] if index in saved else torch.zeros_like(matrix)
+                for index, matrix in enumerate(matrix for pair in pairs for matrix in pair)
+            ]
             layers = zip(self.fresh.layers, own[::2], own[1::2], strict=True)
             matrices = {layer.path: (a, b) for layer, a, b in layers}
             self.arena.write(moment, self.name, matrices)
@@ -147,13 +160,13 @@ class PackedSlot:
 def fresh_adapter(adapter: Adapter, base: Base, seed: int) -> FreshAdapter:
     """Return a new adapter with the first weights of peft for `seed`.
 
-    Raises ValueError, naming ``adapter.targets``, for what the base does not have.
+    Raises ValueError, naming ``adapter.targets`` or another field, for what the base does not have.
     """
     config = adapters.lora_config(adapter, base)
     paths = adapted_layers(adapter, base)
     linears = {path: adapters.linear_layer(base, path) for path in paths}
     layers = tuple(AdaptedLayer(p, own.in_features, own.out_features) for p, own in linears.items())
-    skeleton = _skeleton(linears)
+    skeleton = _skeleton(linears, with_weights=adapter.init == "mica")
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         model: PeftModel = get_peft_model(skeleton, config)
@@ -175,10 +188,10 @@ def saved_matrices(folder: Path, layers: Sequence[AdaptedLayer]) -> Matrices:
     return {p: (weights[f"{key}_A.weight"], weights[f"{key}_B.weight"]) for p, key in keys.items()}
 
 
-def _skeleton(linears: Mapping[str, Any]) -> torch.nn.Module:
+def _skeleton(linears: Mapping[str, Any], *, with_weights: bool) -> torch.nn.Module:
     """Return a tree of modules with stand-ins for these layers, path -> layer, in their order.
 
-    A stand-in has the shape and type of its layer: all that peft reads.
+    A stand-in has the shape and type of its layer: all that peft reads, unless it wants weights.
     """
     root = torch.nn.Module()
     for path, linear in linears.items():
@@ -196,6 +209,8 @@ def _skeleton(linears: Mapping[str, Any]) -> torch.nn.Module:
         dtype = dtype if dtype.is_floating_point else torch.float32
         # One number that is seen as a whole matrix.
         weight = torch.empty(1, dtype=dtype).expand(made.weight.shape)
+        if with_weights:
+            weight = linear.weight.detach()
         made.weight = torch.nn.Parameter(weight, requires_grad=False)
         parent.add_module(name, made)
     return root

@@ -21,8 +21,12 @@ class Quantization(Protocol):
     def bytes_per_weight(self) -> float | None:
         """Bytes per weight of the quantized layers; None where the compute type decides."""
 
-    def config(self, dtype: Any) -> Any:
-        """Return the quantization config for `from_pretrained`; `dtype` is the compute type."""
+    def config(self, dtype: Any, unquantized: list[str] | None = None) -> Any:
+        """Return the quantization config for `from_pretrained`.
+
+        `dtype` is the compute type, `unquantized` names the modules to leave alone, for None those
+        that transformers leaves alone.
+        """
 
     def prepare(self, model: Any) -> None:
         """Correct what the loaded model needs before it trains."""

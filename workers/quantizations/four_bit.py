@@ -19,7 +19,7 @@ class FourBit:
         """4 bits and a scale of 8 bits, itself quantized, or of 32 bits for each block of 64."""
         return 0.516 if self.double else 0.5625
 
-    def config(self, dtype: Any) -> Any:
+    def config(self, dtype: Any, unquantized: list[str] | None = None) -> Any:
         """Return the bitsandbytes config; matrices are multiplied in `dtype`."""
         from transformers import BitsAndBytesConfig
 
@@ -28,6 +28,7 @@ class FourBit:
             bnb_4bit_quant_type=self.kind,
             bnb_4bit_use_double_quant=self.double,
             bnb_4bit_compute_dtype=dtype,
+            llm_int8_skip_modules=unquantized,
         )
 
     def prepare(self, model: Any) -> None:

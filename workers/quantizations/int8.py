@@ -18,11 +18,13 @@ class Int8:
 
     bytes_per_weight: float | None = 1.0
 
-    def config(self, dtype: Any) -> Any:
+    def config(self, dtype: Any, unquantized: list[str] | None = None) -> Any:
         """Return the bitsandbytes config; inputs of other types are cast by each layer."""
         from transformers import BitsAndBytesConfig
 
-        return BitsAndBytesConfig(load_in_8bit=True, llm_int8_threshold=0.0)
+        return BitsAndBytesConfig(
+            load_in_8bit=True, llm_int8_threshold=0.0, llm_int8_skip_modules=unquantized
+        )
 
     def prepare(self, model: Any) -> None:
         """Silence bitsandbytes, which logs 'inputs will be cast' at every call of every layer."""

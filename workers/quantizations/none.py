@@ -8,7 +8,7 @@ class Unquantized:
 
     bytes_per_weight: float | None = None
 
-    def config(self, dtype: Any) -> None:
+    def config(self, dtype: Any, unquantized: list[str] | None = None) -> None:
         """Return None: nothing is quantized."""
 
     def prepare(self, model: Any) -> None:

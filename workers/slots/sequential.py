@@ -28,12 +28,13 @@ from workers.slots.slot import Slot
 from workers.training.loop import (
     Examples,
     NonFiniteLossError,
-    OptimizerError,
     not_finite,
+    overflow,
     steps_between_reads,
     steps_per_epoch,
     train_epoch,
 )
+from workers.training.optimizer import OptimizerError
 
 
 class _OpenEpoch:
@@ -70,7 +71,8 @@ class _OpenEpoch:
     def read(self) -> None:
         """Read the losses that are not read yet, which waits for the device.
 
-        Raises `NonFiniteLossError` for the first one that is not finite.
+        Raises `NonFiniteLossError` for the first one that is not finite, and at the end of an epoch
+        whose gradients overflow.
         """
         losses: list[float] = torch.stack(self.unread).tolist() if self.unread else []
         self.unread.clear()
@@ -80,6 +82,8 @@ class _OpenEpoch:
                 step = slot.rung * self._per_epoch + len(self._losses)
                 raise not_finite(loss, step, slot.rung, slot.recipe.train)
             self._losses.append(loss)
+        if self.over and self.slot.optimizer.overflows:
+            raise overflow(self.slot.rung)
 
     def trained(self, error: Exception | None = None) -> TrainedEpoch:
         """Return the slot with the outcome of its epoch."""
@@ -181,7 +185,7 @@ class SequentialTrainer:
             limits.fitted()
             self._memory.trained([slot.name], turn.rows, memory())
             return None
-        slot.optimizer.zero_grad(set_to_none=True)
+        slot.optimizer.forget_gradient()
         if not limits.retreat(1, turn.rows):
             return failure
         turn.rows = min(turn.rows, limits.rows or turn.rows)

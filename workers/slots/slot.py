@@ -11,7 +11,10 @@ import torch
 
 from workers.files.atomic import atomic_write
 from workers.models.adapters import AdaptedBase, read_weights
+from workers.models.parts import check_learning_rates
+from workers.models.targets import adapted_layers
 from workers.recipe import Recipe
+from workers.training.optimizer import AdapterOptimizer, scales_loss
 
 _OPTIMIZER = "optimizer.pt"
 _STATE = "state.json"
@@ -23,10 +26,11 @@ class Slot:
     def __init__(self, name: str, recipe: Recipe, adapted: AdaptedBase) -> None:
         """Attach a fresh adapter; the seed decides its weights and its dropout."""
         train, device = recipe.train, adapted.base.device
+        check_learning_rates(train, adapted_layers(recipe.adapter, adapted.base))
         adapted.attach(name, recipe.adapter, train.seed)
         self.name, self.recipe, self.adapted = name, recipe, adapted
-        self.optimizer = torch.optim.AdamW(
-            adapted.parameters(name), lr=train.learning_rate, weight_decay=train.weight_decay
+        self.optimizer = AdapterOptimizer(
+            adapted.named_parameters(name), train, scaled=scales_loss(adapted.base)
         )
         self.random = torch.Generator().manual_seed(train.seed).get_state()
         """State of torch's CPU generator, for dropout."""
@@ -73,7 +77,7 @@ class Slot:
         """Write all that `restore` needs to resume bit-identically; complete when this returns."""
         self.export(folder)
         random = {"random": self.random, "device_random": self.device_random}
-        state = {"optimizer": self.optimizer.state_dict(), **random}
+        state = {"optimizer": self.optimizer.state(), **random}
         write_snapshot(folder, state, self.rung, self.unhealthy_rungs, self.recipe)
 
     def restore(self, folder: Path) -> None:
@@ -81,9 +85,7 @@ class Slot:
         state, cursor = read_snapshot(folder)
         self.load_adapter(folder, cursor["rung"])
         self.unhealthy_rungs = cursor["ailing"]
-        self.optimizer.load_state_dict(state["optimizer"])
-        for group in self.optimizer.param_groups:  # may be another trial's snapshot
-            group["weight_decay"] = self.recipe.train.weight_decay
+        self.optimizer.load(state["optimizer"])
         if state["random"] is not None:  # a slot of a pack has none
             self.random, self.device_random = state["random"], state["device_random"]
 

@@ -24,14 +24,11 @@ from workers.features.images import Features, Images, ImageWaits, Pixels
 from workers.features.store import Store
 from workers.recipe import Train
 from workers.training.losses import LearnedTokens, token_losses
+from workers.training.optimizer import AdapterOptimizer
 
 LOOKAHEAD = 64
 """Examples of coming steps whose images are expected: decoders of one host make so many while a
 step of a small base is taken."""
-
-
-class OptimizerError(RuntimeError):
-    """An optimizer failed in its own step: it may have changed some of the weights."""
 
 
 class NonFiniteLossError(ArithmeticError):
@@ -48,6 +45,15 @@ def not_finite(loss: float, step: int, epoch: int, train: Train) -> NonFiniteLos
         f"train/loss is {loss} at step {step + 1} (epoch {epoch + 1}); "
         f"lower train.learning_rate (it is {train.learning_rate:g})",
         loss,
+    )
+
+
+def overflow(epoch: int) -> NonFiniteLossError:
+    """Return the error for an epoch (from 0) whose gradients overflow, however little scaled."""
+    return NonFiniteLossError(
+        f"the gradients of epoch {epoch + 1} overflow float16, also without a loss scale: lower "
+        "train.learning_rate, or set model.dtype to bfloat16 or float32",
+        math.nan,
     )
 
 
@@ -201,7 +207,7 @@ def epoch_windows(
 def train_epoch(
     base: Base,
     model: Any,
-    optimizer: torch.optim.Optimizer,
+    optimizer: AdapterOptimizer,
     examples: Examples,
     train: Train,
     epoch: int,
@@ -220,8 +226,7 @@ def train_epoch(
     per_epoch = steps_per_epoch(len(examples.pairs), train)
     for step, window in enumerate(examples.windows(epoch, train, first, most), first):
         done = epoch * per_epoch + step
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(done, train.epochs * per_epoch, train)
+        optimizer.set_learning_rate(learning_rate(done, train.epochs * per_epoch, train))
         batches = [examples.batch(base, chosen) for chosen in window]
         if not (model.training and base.model.training):  # to walk all modules takes its time
             model.train()
@@ -231,16 +236,9 @@ def train_epoch(
             for batch, count in zip(batches, tokens, strict=True):
                 part = token_loss(base, model, batch, train.label_smoothing)
                 part = part * (count / sum(tokens))
-                part.backward()  # type: ignore[no-untyped-call]
+                optimizer.scaled(part).backward()  # type: ignore[no-untyped-call]
                 loss += part.detach()
-        if train.max_grad_norm is not None:
-            parameters = [p for group in optimizer.param_groups for p in group["params"]]
-            torch.nn.utils.clip_grad_norm_(parameters, train.max_grad_norm)
-        try:
-            optimizer.step()
-        except RuntimeError as error:
-            raise OptimizerError(f"the optimizer cannot step: {error}") from error
-        optimizer.zero_grad(set_to_none=True)
+        optimizer.step(train.max_grad_norm)
         yield loss
 
 

@@ -18,7 +18,8 @@ from torch import Tensor
 from workers.encoding import collation
 from workers.encoding.collation import IGNORED, to_device
 from workers.families.base import Base, Batch
-from workers.features.door import KEY, are_features
+from workers.families.pixel_bytes import KEY
+from workers.features.door import are_features
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,9 +67,11 @@ def token_losses(base: Base, model: Any, batch: Batch, tokens: LearnedTokens) ->
     labels = batch["labels"]
     inputs = base.family.training_inputs(base, batch)
     grid = base.family.GRID if are_features(batch[KEY]) else None
-    inputs |= {key: to_device(own, base.device) for key, own in inputs.items() if key != grid}
+    moving = {key: own for key, own in inputs.items() if key != grid}
+    inputs |= collation.on_device(base, moving)
     if base.encoder_decoder:  # its decoder reads the labels one place later, as it shifts them
-        text = base.model.language_model
+        whole = hasattr(base.model, "prepare_decoder_input_ids_from_labels")
+        text = base.model if whole else base.model.language_model
         shifted = text.prepare_decoder_input_ids_from_labels(labels)
         inputs["decoder_input_ids"] = to_device(shifted, base.device)
     with _projected(base.model.get_output_embeddings(), labels.shape[1], tokens):

@@ -13,8 +13,10 @@ from workers.memory.footprint import CPU_CONTEXT, Correction
 from workers.memory.layers import DataExtent
 from workers.memory.weights import ROUNDED_BYTES, TRAINED_BYTES, base_bytes
 from workers.models import checkpoint_files
+from workers.recipe import Model
 
 GPU = Device(gpu=True, bytes=24e9)
+MODEL = Model(base="of automatic precision")
 SPACES = """
 search: {space: {
   quantization: {choice: [none, nf4]}, adapter.rank: {choice: [4, 64]},
@@ -49,7 +51,7 @@ def test_a_trial_needs_its_base_and_its_adapter(files, base, sweep):
     small, large = (need({"adapter.rank": rank}) for rank in (4, 64))
     weights = files.adapter_weights(sweep().adapter.targets, 60)
     assert large - small > weights * TRAINED_BYTES > 0
-    assert small > base_bytes(files, "none", "auto", gpu=True)
+    assert small > base_bytes(files, MODEL, "none", gpu=True)
     assert need({"adapter.rank": 4, "quantization": "nf4"}) != small
 
 
@@ -78,7 +80,7 @@ def test_corners_hold_the_largest_values_and_every_kind(sweep):
 def test_a_host_holds_the_bases_of_all_groups(files, base, sweep):
     found = capacity(sweep(), base, GPU)
     names = ("none", "nf4")
-    assert found.one.base == sum(base_bytes(files, name, "auto", gpu=True) for name in names)
+    assert found.one.base == sum(base_bytes(files, MODEL, name, gpu=True) for name in names)
     assert (found.largest.adapter.rank, found.micro_batch, found.alone) == (64, 16, ())
 
 
@@ -161,7 +163,7 @@ def test_every_base_of_the_space_counts(two_bases, untrained_base, base, sweep):
     there, own = memory.local_files(several), str(untrained_base)
     assert list(there) == [(own, None), (other, None)]
     found = capacity(several, Bases(there), GPU)
-    stored = [base_bytes(files, "none", "auto", gpu=True) for files in there.values()]
+    stored = [base_bytes(files, MODEL, "none", gpu=True) for files in there.values()]
     assert found.one.base == sum(stored)
     taken = {
         name: capacity(several, Bases({name: files}), GPU).one for name, files in there.items()

@@ -47,7 +47,8 @@ SINGLE = {
         "4  train.max_grad_norm  must be a number above 0 or null, got -1",
     "train:\n  learning_rte: 1":
         "5  train.learning_rte  must be one of the keys epochs, batch_size, accumulate, "
-        "learning_rate, warmup, warmup_steps, decay, weight_decay, max_grad_norm, "
+        "learning_rate, vision_learning_rate, projector_learning_rate, lora_plus_ratio, "
+        "warmup, warmup_steps, decay, weight_decay, max_grad_norm, "
         "label_smoothing, activation_checkpointing, patience, seed, got learning_rte "
         "(did you mean train.learning_rate?)",
     "learning_rate: 1":
@@ -60,7 +61,8 @@ SINGLE = {
         '4  task  must be one of captioning, vqa, got "vqb" (did you mean vqa?)',
     "train: 5":
         "4  train  must be a section with the keys epochs, batch_size, accumulate, "
-        "learning_rate, warmup, warmup_steps, decay, weight_decay, max_grad_norm, "
+        "learning_rate, vision_learning_rate, projector_learning_rate, lora_plus_ratio, "
+        "warmup, warmup_steps, decay, weight_decay, max_grad_norm, "
         "label_smoothing, activation_checkpointing, patience, seed, got 5",
     "adapter: {dropout: 1}":
         "4  adapter.dropout  must be a number of at least 0 and below 1, got 1",
@@ -376,7 +378,8 @@ def test_grace_is_compared_with_swept_epochs() -> None:
 
 def test_required_parts_are_asked_for_together() -> None:
     assert problems("task: captioning") == [
-        "sweep.yaml  model  must be a section with the keys base, revision, dtype, got nothing",
+        "sweep.yaml  model  must be a section with the keys base, revision, dtype, "
+        "attn_implementation, unquantized_modules, got nothing",
         "sweep.yaml  data  must be a section with the keys source, path, revision, images, "
         "columns, allow_private_links, allow_redirected_links, limit, split, seed, "
         "on_bad_sample, got nothing",
@@ -463,7 +466,8 @@ OVERRIDES = {
     "train={epochs: 0}": "--set  train.epochs  must be a whole number of at least 1, got 0",
     "train.epcohs=3":
         "--set  train.epcohs  must be one of the keys epochs, batch_size, accumulate, "
-        "learning_rate, warmup, warmup_steps, decay, weight_decay, max_grad_norm, "
+        "learning_rate, vision_learning_rate, projector_learning_rate, lora_plus_ratio, "
+        "warmup, warmup_steps, decay, weight_decay, max_grad_norm, "
         "label_smoothing, activation_checkpointing, patience, seed, got epcohs "
         "(did you mean train.epochs?)",
     "name.first=x":

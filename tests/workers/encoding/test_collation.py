@@ -1,5 +1,7 @@
 """What is common to all families in making batches, and prompts."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from PIL import Image
@@ -94,5 +96,6 @@ class PinnedTensor:
 
 
 def test_a_gpu_gets_a_batch_from_pinned_memory_without_a_wait():
-    moved = collation.on_device({"labels": HostTensor()}, torch.device("cuda"))
+    gpu = SimpleNamespace(device=torch.device("cuda"))
+    moved = collation.on_device(gpu, {"labels": HostTensor()})
     assert moved == {"labels": ("cuda", True)}

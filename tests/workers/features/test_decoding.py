@@ -21,6 +21,7 @@ from workers.models.adapters import AdaptedBase
 from workers.models.loading import load_base
 from workers.recipe import Adapter, Model, Train
 from workers.training.loop import Examples, train_epoch
+from workers.training.optimizer import AdapterOptimizer
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +136,7 @@ def losses(base, examples):
     """Of one epoch of a new adapter."""
     adapted = AdaptedBase(base)
     adapted.attach("one", Adapter(rank=2, dropout=0.0), seed=1)
-    optimizer = torch.optim.AdamW(adapted.parameters("one"))
+    optimizer = AdapterOptimizer(adapted.named_parameters("one"), Train())
     found = list(train_epoch(base, adapted.model, optimizer, examples, Train(batch_size=1), 0))
     adapted.detach("one")
     return found

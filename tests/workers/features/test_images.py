@@ -16,6 +16,7 @@ from workers.models.adapters import AdaptedBase
 from workers.models.loading import load_base
 from workers.recipe import Adapter, Model, Train
 from workers.training.loop import Examples, mean_loss, train_epoch
+from workers.training.optimizer import AdapterOptimizer
 
 TRAIN = Train(batch_size=3, learning_rate=1e-2, epochs=2)
 
@@ -45,7 +46,7 @@ def trained(base, examples, held_out):
     """Losses of two epochs, loss on other images, and the weights."""
     adapted = AdaptedBase(base)
     adapted.attach("one", Adapter(rank=4, alpha=8.0, dropout=0.1), seed=1)
-    optimizer = torch.optim.AdamW(adapted.parameters("one"), lr=0.0)
+    optimizer = AdapterOptimizer(adapted.named_parameters("one"), TRAIN)
     with torch.random.fork_rng():
         torch.manual_seed(7)
         losses = [
@@ -105,7 +106,7 @@ def test_features_first_asked_for_in_inference_mode_can_be_trained_on(base, stor
     adapted = AdaptedBase(base)
     adapted.attach("one", Adapter(rank=2), seed=1)
     mean_loss(base, adapted.model, examples, batch_size=5)
-    optimizer = torch.optim.AdamW(adapted.parameters("one"))
+    optimizer = AdapterOptimizer(adapted.named_parameters("one"), Train())
     assert all(loss > 0 for loss in train_epoch(base, adapted.model, optimizer, examples, TRAIN, 0))
 
 

@@ -17,6 +17,12 @@ BAD = {
     "orthogonal, quantized": (
         {"adapter.init": "orthogonal", "quantization": "nf4"}, "adapter.init", "with .* nf4",
     ),
+    "mica, quantized": (
+        {"adapter.init": "mica", "quantization": "int8"}, "adapter.init", "with .* int8",
+    ),
+    "mica, dora": (
+        {"adapter.init": "mica", "adapter.variant": "dora"}, "adapter.variant", "trains A alone",
+    ),
     "dora, int8": (
         {"adapter.variant": "dora", "quantization": "int8"}, "adapter.variant", "lora or rslora",
     ),
@@ -46,7 +52,7 @@ def test_a_host_refuses_it_before_loading_anything():
         Host(device="cpu").admit("one", SOUND.with_point(BAD["dora, int8"][0]))
 
 
-@pytest.mark.parametrize("init", ["pissa", "olora"])
+@pytest.mark.parametrize("init", ["pissa", "pissa_niter_4", "olora"])
 def test_first_weights_that_change_the_base_are_refused_with_the_reason(init):
     with pytest.raises(ValidationError, match=f"{init} rewrites the weights of the base"):
         Adapter.model_validate({"init": init})

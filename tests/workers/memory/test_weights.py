@@ -3,6 +3,7 @@
 import pytest
 
 from workers.memory.weights import base_bytes, largest_matrix, trained_weights, vocabulary
+from workers.recipe import Model
 from workers.tiny.checkpoints import VARIANTS
 
 STORED = {("none", "float32"): 0.0, ("none", "bfloat16"): 0.0, ("nf4", "bfloat16"): 0.02}
@@ -22,13 +23,13 @@ def test_a_base_takes_what_the_loaded_one_takes(
     recipe = recipe_of(variant, quantization=quantization, model__dtype=dtype)
     model = loaded(recipe).base.model
     there = sum(p.nbytes for name, p in model.named_parameters() if "lora_" not in name)
-    estimated = base_bytes(architecture(variant).files, quantization, dtype, gpu=False)
+    estimated = base_bytes(architecture(variant).files, recipe.model, quantization, gpu=False)
     assert estimated == pytest.approx(there, rel=tolerance)
 
 
 def test_a_gpu_halves_what_auto_takes(architecture):
-    files = architecture("git").files
-    on_gpu, on_cpu = (base_bytes(files, "none", "auto", gpu=gpu) for gpu in (True, False))
+    files, model = architecture("git").files, Model(base="git")
+    on_gpu, on_cpu = (base_bytes(files, model, "none", gpu=gpu) for gpu in (True, False))
     assert (on_gpu * 2, on_cpu) == (on_cpu, 4 * files.weights)
 
 

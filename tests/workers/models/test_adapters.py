@@ -21,6 +21,7 @@ KINDS = {
     "dora": {"variant": "dora"},
     "gaussian": {"init": "gaussian"},
     "orthogonal": {"init": "orthogonal"},
+    "mica": {"init": "mica"},
     "biases of layers": {"bias": "lora_only"},
     "all biases": {"bias": "all", "targets": "text"},
     "trained head": {"trained_modules": ("git.visual_projection",), "bias": "all"},
@@ -88,7 +89,9 @@ def test_it_trains_only_its_own_weights_and_leaves_no_trace(adapted, batch, name
     losses = [trial.step(batch) for _ in range(8)]
     assert losses[-1] < losses[0]
     moved = {key for key, now in adapted.weights("one").items() if not torch.equal(now, start[key])}
-    assert len(moved) > 0.9 * len(start)  # the first A's gradient is 0 where B is
+    trained = [key for key in start if name != "mica" or "lora_A" in key]
+    assert moved <= set(trained)
+    assert len(moved) > 0.9 * len(trained)  # the first A's gradient is 0 where B is
     with adapted.bare() as model:
         assert torch.equal(logits(model, batch), bare)
     assert not torch.equal(logits(adapted.model, batch), bare)
@@ -153,6 +156,37 @@ def test_weights_can_be_put_back(adapted, batch, tmp_path, name):
     assert not torch.equal(logits(adapted.model, batch), expected)
     adapted.load_weights("one", read_weights(tmp_path))
     assert torch.equal(logits(adapted.model, batch), expected)
+
+
+def test_an_exported_adapter_of_a_tied_head_says_that_merging_spoils_it(checkpoints, tmp_path):
+    """As it is: loaded by plain peft the adapter is the same, merged it is another model."""
+    folder = checkpoints("paligemma")
+    base = loaded(folder)
+    samples = data.load(Data(source="shapes", limit=12)).splits["train"][:2]
+    images = [base.family.encode(base, sample.open()) for sample in samples]
+    prompts = [PromptBuilder().build(base.family, None, "image")] * 2
+    own = collation.training_batch(base, images, prompts, CAPTIONS)
+    adapted = AdaptedBase(base)
+    trial = Trial(adapted, "one", Adapter(**PLAIN, targets=r"re:lm_head|.*language_model.*q_proj"))
+    for _ in range(3):
+        trial.step(own)
+    expected = logits(adapted.model, own)
+    adapted.save("one", tmp_path, str(folder))
+    plain = PeftModel.from_pretrained(AutoModelForImageTextToText.from_pretrained(folder), tmp_path)
+    assert torch.equal(logits(plain, own), expected)
+    assert (logits(plain.merge_and_unload(), own) - expected).abs().max() > 1e-2
+    card = (tmp_path / "README.md").read_text()
+    assert "# Do not merge" in card
+    assert "`lm_head`, which share one weight" in card
+
+
+def test_the_card_of_any_other_adapter_has_no_warning(adapted, tmp_path):
+    adapted.attach("one", kind("dora"), seed=0)
+    adapted.save("one", tmp_path, "some/base")
+    card = (tmp_path / "README.md").read_text()
+    assert "# LoRA adapter of some/base" in card
+    assert "dora of rank 4, alpha 8, on 12 layers" in card
+    assert "merge" not in card
 
 
 ON_QUANTIZED = [

@@ -5,6 +5,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 
 from workers import data
+from workers.encoding.collation import on_device
 from workers.families import target_pattern
 from workers.families.prompts import PromptBuilder
 from workers.models.loading import load_base
@@ -59,10 +60,11 @@ def _train_pack(pack, recipes, examples):
     return losses
 
 
-def _train_plain(recipe, windows=epoch_windows):
+def _train_plain(recipe, windows=epoch_windows, groups=lambda model: []):
     """Train with transformers, peft and torch alone; return losses per epoch and each B A.
 
-    `windows` gives the examples of each optimizer step, as `epoch_windows` does.
+    `windows` gives the examples of each optimizer step, as `epoch_windows` does; `groups` those of
+    the optimizer with a factor of the learning rate each, none for one of all weights.
     """
     base = load_base(recipe.model, recipe.quantization, CPU)
     examples = _examples_of(base, recipe)
@@ -73,17 +75,20 @@ def _train_plain(recipe, windows=epoch_windows):
         LoraConfig(
             r=adapter.rank, lora_alpha=adapter.alpha, use_rslora=adapter.variant == "rslora",
             target_modules=target_pattern(base.family, adapter.targets),
+            init_lora_weights=True if adapter.init == "default" else adapter.init,
         ),
     )  # fmt: skip
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=train.learning_rate, weight_decay=train.weight_decay)
+    optimizer = torch.optim.AdamW(groups(model) or trained, weight_decay=train.weight_decay)
     per_epoch = steps_per_epoch(len(examples.pairs), train)
     model.train()
     means, step = [], 0
     for epoch in range(train.epochs):
         losses = []
         for window in windows(len(examples.pairs), epoch, train):
-            optimizer.param_groups[0]["lr"] = learning_rate(step, train.epochs * per_epoch, train)
+            rate = learning_rate(step, train.epochs * per_epoch, train)
+            for group in optimizer.param_groups:
+                group["lr"] = rate * group.get("factor", 1.0)
             losses.append(_plain_step(base, model, examples, window, train))
             torch.nn.utils.clip_grad_norm_(trained, train.max_grad_norm)
             optimizer.step()
@@ -94,7 +99,7 @@ def _train_plain(recipe, windows=epoch_windows):
 
 
 def _plain_step(base, model, examples, window, train):
-    batches = [examples.batch(base, chosen) for chosen in window]
+    batches = [on_device(base, examples.batch(base, chosen)) for chosen in window]
     shift = 0 if base.encoder_decoder else 1
     counts = [int((batch["labels"][:, shift:] != -100).sum()) for batch in batches]
     total = 0.0

@@ -98,7 +98,7 @@ def test_saved_adapters_write_in_the_slots_stead(
     assert torch.equal(trained._slots["one"].arena.row("values", "one"), before)
 
 
-@pytest.mark.parametrize("init", ["default", "gaussian", "orthogonal"])
+@pytest.mark.parametrize("init", ["default", "gaussian", "orthogonal", "mica"])
 @pytest.mark.parametrize("name", list(POINTS))
 @pytest.mark.parametrize("base", ["none"], indirect=True)
 def test_new_slots_have_the_files_and_first_weights_that_peft_gives(

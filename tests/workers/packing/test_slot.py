@@ -14,6 +14,7 @@ KINDS = {
     "default": Adapter(rank=4, alpha=8.0, dropout=0.0, targets="text_all_head"),
     "gaussian": Adapter(rank=3, alpha=8.0, dropout=0.1, init="gaussian", variant="rslora"),
     "orthogonal": Adapter(rank=4, alpha=8.0, dropout=0.0, init="orthogonal", targets="all"),
+    "mica": Adapter(rank=4, alpha=8.0, dropout=0.0, init="mica", targets="all"),
 }
 
 
@@ -48,7 +49,7 @@ def test_of_every_precision_and_quantization(base, dtype, quantization):
     assert_as_peft_draws(fresh_adapter(adapter, loaded, SEED), loaded, adapter)
 
 
-@pytest.mark.parametrize("kind", ["gaussian", "orthogonal"])
+@pytest.mark.parametrize("kind", ["gaussian", "orthogonal", "mica"])
 def test_of_every_initialisation(base, kind):
     loaded, adapter = base("bfloat16", "none"), KINDS[kind]
     assert_as_peft_draws(fresh_adapter(adapter, loaded, SEED), loaded, adapter)

@@ -14,6 +14,7 @@ from workers.models.loading import load_base
 from workers.slots.sequential import SequentialTrainer
 from workers.training import loop
 from workers.training.loop import Examples, NonFiniteLossError
+from workers.training.optimizer import OptimizerError
 
 WHOLE = {"adapter.dropout": 0.0, "train.batch_size": 6, "train.epochs": 2}
 
@@ -144,7 +145,7 @@ def test_a_step_of_the_optimizer_is_not_taken_twice(host, recipe, monkeypatch):
 
     monkeypatch.setattr(torch.optim.AdamW, "step", failing)
     host.admit("one", recipe)
-    with pytest.raises(loop.OptimizerError) as raised:
+    with pytest.raises(OptimizerError) as raised:
         host.advance("one")
     assert errors.is_out_of_memory(raised.value)
     assert calls == ["step"]

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from workers import data
+from workers.encoding.collation import on_device
 from workers.host.host import Host
 from workers.models.adapters import AdaptedBase
 from workers.models.loading import load_base
@@ -86,7 +87,7 @@ def example(request, checkpoints):
     """A base with a batch of two examples."""
     base = load_base(Model(base=str(checkpoints(request.param))), "none", torch.device("cpu"))
     samples = data.load(Data(source="shapes", limit=12)).splits["train"][:2]
-    return base, Examples.of(base, samples).batch(base, [0, 1])
+    return base, on_device(base, Examples.of(base, samples).batch(base, [0, 1]))
 
 
 def test_a_smoothed_loss_is_a_mix_of_the_target_and_all_tokens(example):
