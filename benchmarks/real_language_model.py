@@ -216,7 +216,7 @@ def train(recipes: Mapping[str, Recipe], threads: int) -> dict[str, Any]:
 
 
 def _figures(packed: Arm, alone: Arm, peak: float) -> dict[str, Any]:
-    best = max(packed.reports.values(), key=lambda own: own[-1].metrics["val/cider"])
+    best = min(packed.reports.values(), key=lambda own: own[-1].metrics["val/loss"])
     costs = [[cpu / own.tokens() * 1e3 for cpu in own.cpu] for own in (packed, alone)]
     return {
         "trials": [
@@ -238,7 +238,7 @@ def _figures(packed: Arm, alone: Arm, peak: float) -> dict[str, Any]:
             "tokens per epoch and trial": alone.tokens(),
             "tokens per CPU s": 1e3 / median(costs[0]),
             "tokens per CPU s of a trial alone": 1e3 / median(costs[1]),
-            "CPU per token, of alone": median(a / b for a, b in zip(*costs, strict=True)),
+            "CPU per token, alone = 1": median(a / b for a, b in zip(*costs, strict=True)),
             "peak MiB": peak,
         },
     }
