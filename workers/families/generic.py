@@ -192,7 +192,7 @@ class GenericFamily(Family):
         and padding is behind.
         """
         inputs = super().training_inputs(base, batch)
-        find = getattr(base.model.model, "get_rope_index", None)
+        find = getattr(base.model.base_model, "get_rope_index", None)
         if find is None or self.GRID not in batch:
             return inputs
         types = inputs.pop("mm_token_type_ids", None)
