@@ -45,11 +45,11 @@ def check_model(
             status.update(f"{finding.check}: {finding.outcome}")
     works = all(finding.outcome != "failed" for finding in found)
     if as_json:
-        verdict = {"model": model, "revision": revision, "works": works}
-        print(json.dumps({**verdict, "checks": [asdict(finding) for finding in found]}, indent=2))
+        whole = {"model": model, "revision": revision, "works": works}
+        print(json.dumps({**whole, "checks": [asdict(finding) for finding in found]}, indent=2))
     else:
         console.print(table_of(model, found))
-        console.print(_verdict(found), style="green" if works else "red", soft_wrap=True)
+        console.print(_summary(found), style="green" if works else "red", soft_wrap=True)
     return WORKS if works else FAILS
 
 
@@ -88,7 +88,7 @@ def table_of(model: str, found: Sequence["Finding"]) -> Table:
     return table
 
 
-def _verdict(found: Sequence["Finding"]) -> str:
+def _summary(found: Sequence["Finding"]) -> str:
     failed = [finding.check for finding in found if finding.outcome == "failed"]
     lacking = [finding.check for finding in found if finding.outcome == "not possible"]
     without = f"; not possible: {', '.join(lacking)}" if lacking else ""
