@@ -192,6 +192,8 @@ class GenericFamily(Family):
         and padding is behind.
         """
         inputs = super().training_inputs(base, batch)
+        if self.traits and self.traits.unmasked:  # of a mask transformers asks what is masked
+            del inputs["attention_mask"]
         find = getattr(base.model.base_model, "get_rope_index", None)
         if find is None or self.GRID not in batch:
             return inputs
@@ -203,7 +205,7 @@ class GenericFamily(Family):
         }
         wanted = inspect.signature(find).parameters
         inputs["position_ids"], _ = find(**{key: own for key, own in read.items() if key in wanted})
-        del inputs["attention_mask"]
+        inputs.pop("attention_mask", None)
         return inputs
 
     def rendered(self, base: Base, prompt: Prompt, answer: str | None = None) -> str:
@@ -351,10 +353,26 @@ class MllamaFamily(GenericFamily):
         return list(made.flatten(1, -2).split(1))
 
 
+_ATTENTION = rf"{_TEXT}\.(q|k|v|o)_proj"
+_SEES = r".*visual.*\.attn\.(qkv|proj)"
+
+
+class GlmMoeFamily(GenericFamily):
+    """GLM-4.5V: for gate, up and down, wherever they are, peft would adapt the experts."""
+
+    TARGETS: Mapping[str, str] = {
+        **GenericFamily.TARGETS,
+        "text_all": _ATTENTION,
+        "vision": _SEES,
+        "all": rf"{_ATTENTION}|{_SEES}|.*visual\.merger\.proj",
+    }
+
+
 FAMILY = GenericFamily()
 KNOWN: Mapping[str, Family] = {
     "qwen2_5_vl": QwenFamily(),
     "mllama": MllamaFamily(),
+    "glm4v_moe": GlmMoeFamily(),
     **dict.fromkeys(("gemma4", "gemma4_unified"), Gemma4Family()),
 }
 """Value of `model_type` -> its family, where something is known of it that is not seen."""

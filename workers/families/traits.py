@@ -33,6 +33,8 @@ class Traits:
     in_rows: tuple[str, ...] = ()
     """Linear layers, see `place_of`, whose input has the tokens of one row of the batch after those
     of another, equally many of each. Only they can be adapted in a pack."""
+    unmasked: bool = False
+    """Whether its losses are the same without an attention mask where padding is behind."""
     no_features: str | None = None
     """Why its image features are not kept; None if they are."""
     vision: tuple[str, ...] = ()

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from workers import traits
+from workers.encoding.fitness import fitting
 from workers.evaluation.evaluator import Evaluator
 from workers.evaluation.scoring import Scoring
 from workers.families.base import Base
@@ -195,6 +196,7 @@ class Residents:
         if group not in self._groups:
             base = self.device_memory.attempt(lambda: load_base(*group, self._device))
             base = traits.proven(base, recipe.model)
+            self.scoring.keep(recipe, lambda own: fitting(base, own, recipe.data))
             sequential = SequentialTrainer(base, self.device_memory)
             self._groups[group] = _SlotGroup(
                 sequential=sequential, store=Store.of(base, self._features, self._beside)
