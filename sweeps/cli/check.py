@@ -63,8 +63,7 @@ def examined(model: str, folder: Path, targets: Sequence[str] = ()) -> Iterator[
 
         def build() -> str:
             deep = any(each.startswith(REGEX) for each in targets)
-            processor = stand_in.processor_of(folder)
-            made.append(stand_in.of_config(model, folder, processor, Path(root), deep=deep))
+            made.append(stand_in.of_config(model, folder, Path(root), deep=deep))
             return made[0].origin
 
         yield finding_of("stand-in", build)

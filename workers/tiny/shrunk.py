@@ -146,10 +146,18 @@ def _fit_rotations(part: dict[Any, Any]) -> None:
     for own in ropes:
         for key, value in own.items():
             if _SECTIONS.fullmatch(str(key)) and value:
-                others = round(pairs / len(value))
-                own[key] = [pairs - (len(value) - 1) * others, *[others] * (len(value) - 1)]
+                own[key] = _divided(value, pairs)
             elif key in ("short_factor", "long_factor") and value:
                 own[key] = value[:pairs]
+
+
+def _divided(sections: Sequence[int], pairs: int) -> list[int]:
+    """Return sections of so many pairs, of which those are equal that are so in `sections`."""
+    usual = max(sections, key=list(sections).count)
+    each = round(pairs * usual / sum(sections))
+    rest = pairs - each * (len(sections) - 1)
+    odd = next((at for at, own in enumerate(sections) if own != usual), 0)
+    return [rest if at == odd else each for at in range(len(sections))]
 
 
 def _is_number(value: Any) -> bool:
