@@ -100,7 +100,7 @@ class GenericFamily(Family):
         made, text = self._processed(base, image)
         tokens = made["input_ids"].shape
         tensors = {
-            key: own
+            key: own.float() if own.is_floating_point() else own  # Llama 4 makes bfloat16 ones
             for key, own in made.items()
             if key != "cross_attention_mask" and getattr(own, "shape", None) != tokens
         }

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from functools import cache
 from typing import Literal, get_args
 
 from workers.recipe import Train
@@ -15,6 +16,7 @@ _PROJECTOR = re.compile(
 _VISION = re.compile(r"vision\w*|visual\w*|(image|video)_(encoder|tower)|vqmodel")
 
 
+@cache
 def part_of(path: str) -> Part:
     """Return the part to which the module at `path` belongs.
 

@@ -137,6 +137,8 @@ def _small(key: str, value: Any, part: Config) -> Any:
 
 def _fit_rotations(part: dict[Any, Any]) -> None:
     """Make what is written of rotary positions that of the part's own heads."""
+    if not any("head" in str(key) for key in part):
+        return
     ropes = [part, *(own for own in part.values() if isinstance(own, dict))]
     shares = [own["partial_rotary_factor"] for own in ropes if own.get("partial_rotary_factor")]
     share = min([1.0, *shares])
