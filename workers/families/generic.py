@@ -86,9 +86,9 @@ class GenericFamily(Family):
         return next((token for token in tokens if isinstance(token, int)), None)
 
     def image_tokens(self, base: Base) -> frozenset[int]:
-        """Return it with the placeholder in rendered conversations, where that is another one."""
+        """Return it, the placeholder in rendered conversations, and tokens of an image's type."""
         placeholder = base.processor.tokenizer.convert_tokens_to_ids(self._placeholder(base))
-        return super().image_tokens(base) | {placeholder}
+        return super().image_tokens(base).union({placeholder}, *base.marked_tokens.values())
 
     def encode(self, base: Base, image: "Image.Image") -> Encoded:
         """Return all tensors that the processor makes of the image, and the text it stands for.

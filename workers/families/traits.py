@@ -51,7 +51,7 @@ class Traits:
         others = [layer for layer in layers if place_of(layer) not in self.in_rows]
         if not others:
             return None
-        return f"{others[0]} does not get equally many tokens of each row, one row after the other"
+        return f"{others[0]} was not seen to get equally many tokens of each row, row after row"
 
 
 UNTRIED = Traits(

@@ -29,8 +29,8 @@ def residents():
         (
             "smolvlm",
             "all",
-            "model.vision_model.encoder.layers.0.self_attn.k_proj does not get equally many tokens "
-            "of each row, one row after the other",
+            "model.vision_model.encoder.layers.0.self_attn.k_proj was not seen to get equally many "
+            "tokens of each row, row after row",
         ),
     ],
 )
