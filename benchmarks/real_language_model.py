@@ -92,7 +92,7 @@ def _build(source: Path, folder: Path) -> None:
     )
     from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3ImageProcessorPil
 
-    tokenizer = AutoTokenizer.from_pretrained(source, gguf_file=WEIGHTS)
+    tokenizer = AutoTokenizer.from_pretrained(source, gguf_file=WEIGHTS, trust_remote_code=False)
     tokenizer.add_special_tokens({"additional_special_tokens": ["<global-img>"]})
     longest = {"longest_edge": SIDE}
     images = Idefics3ImageProcessorPil(
@@ -100,7 +100,9 @@ def _build(source: Path, folder: Path) -> None:
     )
     length = (SIDE // PATCH // SCALE) ** 2
     processor = Idefics3Processor(images, tokenizer, image_seq_len=length, chat_template=TEMPLATE)
-    language = AutoModelForCausalLM.from_pretrained(source, gguf_file=WEIGHTS, dtype=torch.float32)
+    language = AutoModelForCausalLM.from_pretrained(
+        source, gguf_file=WEIGHTS, dtype=torch.float32, trust_remote_code=False
+    )
     language.resize_token_embeddings(len(tokenizer))  # new rows are drawn around the mean of all
     del language.config.quantization_config  # the weights are dense now
     text = {**language.config.to_dict(), "pad_token_id": tokenizer.pad_token_id}
