@@ -88,8 +88,8 @@ class Counts:
     """Blocking copies from the host to the device."""
 
 
-def build(name: str, most_layers: int | None = None) -> Base:
-    """Return a frozen base of `DEPTHS` in bfloat16 on the CPU, with at most so many layers.
+def build(name: str, most_layers: int | None = None, dtype: torch.dtype = torch.bfloat16) -> Base:
+    """Return a frozen base of `DEPTHS` on the CPU, with at most so many layers.
 
     It never writes the token that ends a text, so that all captions have all tokens.
     """
@@ -101,7 +101,7 @@ def build(name: str, most_layers: int | None = None) -> Base:
         tiny, processor = checkpoints.VARIANTS[variant]()
         config = AutoConfig.for_model(**_deeper(tiny.config.to_dict(), depths, most_layers))
         model = AutoModelForImageTextToText.from_config(
-            config, dtype=torch.bfloat16, trust_remote_code=False
+            config, dtype=dtype, trust_remote_code=False
         )
     model.generation_config = tiny.generation_config
     with torch.no_grad():

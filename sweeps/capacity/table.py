@@ -7,6 +7,7 @@ from sweeps.capacity.memory import Bases, Capacity, Files
 from sweeps.results.retention import format_bytes
 from sweeps.spec.sweep import Sweep
 from workers.memory.fit import Device
+from workers.models.targets import experts_note
 
 UNKNOWN = "unknown before the base is on this machine"
 _JAVA_BYTES = 0.6e9  # METEOR's Java process on each node, measured
@@ -58,7 +59,12 @@ def lines(sweep: Sweep, files: Files, device: Device | None) -> list[tuple[str, 
     elif found.one.total > device.room:
         short = f"trials may run out of memory; they need up to {least} at the least"
         alone.append(("  short", short))
-    return [("memory", title), *_parts(sweep, found), *left_out, ("  slots", slots), *alone]
+    notes = dict.fromkeys(experts_note(base.shapes) for base in files.values())
+    experts = [("  experts", note) for note in notes if note]
+    return [
+        *[("memory", title), *_parts(sweep, found), *experts],
+        *[*left_out, ("  slots", slots), *alone],
+    ]
 
 
 def summary(sweep: Sweep, files: Files, layout: Layout) -> str:
@@ -75,6 +81,7 @@ def _parts(sweep: Sweep, found: Capacity) -> list[tuple[str, str]]:
     one, evaluate = found.one, found.largest.evaluate
     size, several = format_bytes, len(memory.base_names(sweep))
     stored = " and ".join(map(str, sweep.swept("quantization", sweep.quantization)))
+    stored += _stored_otherwise(sweep)
     count = f"{several} bases, " if several > 1 else ""
     beams = max(evaluate.beams, evaluate.final_beams)
     written = f"{evaluate.usual_batch} images with {beams} beam{'s' if beams > 1 else ''}"
@@ -91,3 +98,17 @@ def _parts(sweep: Sweep, found: Capacity) -> list[tuple[str, str]]:
         ("  process", f"{size(one.context)}{java}"),
         ("  together", f"{size(one.total)} with one slot"),
     ]
+
+
+def _stored_otherwise(sweep: Sweep) -> str:
+    """Return what the file says of the base's modules, type and attention; searched or not."""
+    model, text = sweep.model, ""
+    if any(kept := sweep.swept("model.unquantized_modules", model.unquantized_modules)):
+        names = (", ".join(own) if own else "the head alone" for own in kept)
+        text += f", which leaves alone {' or '.join(names)}"
+    for field, own in (("dtype", model.dtype), ("attn_implementation", model.attn_implementation)):
+        if any(
+            values := [v for v in sweep.swept(f"model.{field}", own) if v not in (None, "auto")]
+        ):
+            text += f", {field} {' and '.join(map(str, values))}"
+    return text

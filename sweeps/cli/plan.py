@@ -8,10 +8,11 @@ from rich.console import Console
 from rich.text import Text
 
 from sweeps import samplers
-from sweeps.capacity import disk, memory, table
+from sweeps.capacity import adapted, disk, memory, table
 from sweeps.capacity.device import machine_bytes
 from sweeps.capacity.layout import Layout, local_layout, refuse_gpu_budget
 from sweeps.capacity.memory import hosts_that_fit
+from sweeps.capacity.unfit import refuse_gpu_attention, refuse_unfit_models
 from sweeps.cli.spaces import show_sweep
 from sweeps.results import retention
 from sweeps.results.budget import described
@@ -19,6 +20,7 @@ from sweeps.results.retention import format_bytes
 from sweeps.schedulers.fidelity import unpruned_trials
 from sweeps.spec import plugins, starts
 from sweeps.spec.load import Sweep
+from sweeps.spec.problems import refused
 from sweeps.study.study import directions, enqueue
 from sweeps.study.suggester import Suggester
 from sweeps.trial import trial_title
@@ -31,8 +33,13 @@ SAMPLED_POINTS = 5
 
 def show(sweep: Sweep, results: Path, console: Console, gpu_bytes: float | None = None) -> None:
     """Print trials, points, hosts, memory and disk; `gpu_bytes` is the memory of another GPU."""
+    with refused():
+        adapted.refuse(sweep, memory.local_files(sweep))
+        refuse_unfit_models(sweep, memory.local_files(sweep))
     plan = _layout(sweep)
     refuse_gpu_budget(sweep, plan)
+    if not plan.gpus_per_host and gpu_bytes is None:
+        refuse_gpu_attention(sweep)
     for name, value in _lines(sweep, results, plan, gpu_bytes):
         console.print(Text.assemble((f"{name:<11}", "bold"), f" {value}"), soft_wrap=True)
     console.print("\nspace", style="bold")
@@ -78,6 +85,8 @@ def _lines(
     points = f"a space of {size:.0f} points" if size != math.inf else "a continuous space"
     early = "; the sweep ends when all are tried" if size < search.trials else ""
     yield "trials", f"{search.trials} of {sweep.most_epochs} epochs each, {points}{early}"
+    if rates := _rates(sweep):
+        yield "rates", rates
     yield "budget", described(search.budget) or "no limit besides the trials"
 
     objectives = ", ".join(f"{each.metric} ({each.mode})" for each in search.objectives)
@@ -107,6 +116,8 @@ def _lines(
     yield "hosts", f"{plan.hosts}; {device}, {plan.threads} threads each"
     there = memory.local_files(sweep)
     yield "base", "; ".join(_base(key[0], there.get(key)) for key in memory.base_names(sweep))
+    yield from adapted.lines(sweep, there)
+    yield from adapted.captions(sweep, there)
     yield from table.lines(sweep, there, table.device_of(plan, gpu_bytes))
     files = there.get((sweep.model.base, sweep.model.revision))
     room = f"below {results}, {format_bytes(retention.free(results))} free"
@@ -117,8 +128,27 @@ def _lines(
         yield "disk", f"up to {format_bytes(most)} {room}"
 
 
+def _rates(sweep: Sweep) -> str:
+    """Return what is said of learning rates besides the common one; searched ones are the space's.
+
+    Empty where nothing is.
+    """
+    train, found = sweep.train, []
+    for part in ("vision", "projector"):
+        rate = getattr(train, f"{part}_learning_rate")
+        found += [] if rate is None else [f"{part} {rate:g}"]
+    if train.lora_plus_ratio != 1.0:
+        found.append(f"B {train.lora_plus_ratio:g} times that of A")
+    return f"{train.learning_rate:g}; {', '.join(found)}" if found else ""
+
+
 def _base(base: str, files: CheckpointFiles | None) -> str:
     """Return the size of a base, and where it is or comes from."""
+    if files is not None and not files.file_bytes:
+        return (
+            f"{base}: {files.weights:,} weights, by its config: they are not on this machine, "
+            "and what runs the sweep needs them"
+        )
     if files is not None:
         stored = format_bytes(files.file_bytes)
         return f"{base}: {files.weights:,} weights, {stored}, on this machine"

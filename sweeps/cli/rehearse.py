@@ -5,7 +5,8 @@ are printed.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,14 +14,21 @@ from rich.console import Console
 from rich.text import Text
 
 from search_spaces.rules import Forbidden, Rule
+from sweeps.capacity import adapted
+from sweeps.capacity.memory import local_files
 from sweeps.quiet import quiet_libraries
 from sweeps.spec.load import Sweep
+from sweeps.spec.problems import refused
 from workers.families import REGEX
+from workers.files.addresses import is_address
 from workers.measures import MEASURES
+from workers.models import checkpoint_files, small_files
+from workers.recipe import Model
 from workers.tiny import stand_in
 from workers.tiny.stand_in import StandIn
 
 if TYPE_CHECKING:
+    from workers.contract import Finding
     from workers.evaluation.inspection import Inspection
 
 BASES = "rehearsal-bases"
@@ -29,6 +37,8 @@ IMAGES, TRIALS, EPOCHS, BATCH, NEW_TOKENS, SCORED = 32, 2, 2, 2, 16, 8
 """Upper limits of the small sweep: a real vocabulary is large, so batches are small; `SCORED` are
 validation images."""
 SUFFIX = "-rehearsal"
+READING = ("prompt and target", "loss", "batch equals one by one", "image is seen")
+"""Checks of `workers.contract` that a rehearsal makes: the data's own images may all be alike."""
 SHARES = {"train": 0.5, "validation": 0.25, "test": 0.25}
 """Half of the images train, so that enough are left to be scored."""
 HELD_OUT = 1 / 3
@@ -45,19 +55,28 @@ def rehearse(sweep: Sweep, results: Path, console: Console) -> int:
     """
     from sweeps.cli.outcome import COMPLETED, NO_WINNER, run_sweep
 
+    model = sweep.model
+    with refused():
+        adapted.refuse(sweep, local_files(sweep))
+    here = checkpoint_files.local_folder(model.base, model.revision)
+    if here is None and not is_address(model.base):
+        with suppress(ValueError):  # then a tiny checkpoint of its family has to do
+            small_files.fetch(model.base, model.revision)
     quiet_libraries()  # before peft, which comes with the next import and talks otherwise
     from workers.evaluation.inspection import inspect
 
     base = stand_in.make(
-        sweep.model.base, sweep.model.revision, results.absolute() / BASES, deep=names_layers(sweep)
+        model.base, model.revision, results.absolute() / BASES, deep=names_layers(sweep)
     )
     small = small_sweep(sweep, base.base)
     found = inspect(small.recipe, small.swept("quantization", small.quantization))
-    for name, value in _lines(sweep, base, found):
+    read = reading(base)
+    for name, value in _lines(sweep, base, found, read):
         console.print(Text.assemble((f"{name:<10}", "bold"), f" {value}"), soft_wrap=True)
     console.print()
     code = run_sweep(small, results, None, console)
-    faults = faults_of(sweep, found)
+    faults = [*(f"{one.check}: {one.detail}" for one in read if one.outcome == "failed")]
+    faults += faults_of(sweep, found)
     verdict = "data, prompts, labels, metrics and tracking work"
     if faults or code:
         verdict = "to fix before the sweep" if faults else "did not end well, see above"
@@ -66,6 +85,18 @@ def rehearse(sweep: Sweep, results: Path, console: Console) -> int:
     for fault in faults:
         console.print(f"  {fault}", soft_wrap=True)
     return NO_WINNER if code == COMPLETED and faults else code
+
+
+def reading(base: StandIn) -> "list[Finding]":
+    """Return what is found of how the base reads: prompts, and images of unlike shapes at once."""
+    import torch
+
+    from workers.contract import CHECKS, Subject, findings
+    from workers.models.loading import load_base
+
+    model = Model(base=base.base)
+    subject = Subject(model=model, base=load_base(model, "none", torch.device("cpu")))
+    return [*findings(subject, {name: CHECKS[name] for name in READING})]
 
 
 def faults_of(sweep: Sweep, found: "Inspection") -> list[str]:
@@ -80,7 +111,9 @@ def faults_of(sweep: Sweep, found: "Inspection") -> list[str]:
     return faults
 
 
-def _lines(sweep: Sweep, base: StandIn, found: "Inspection") -> Iterator[tuple[str, str]]:
+def _lines(
+    sweep: Sweep, base: StandIn, found: "Inspection", read: "Sequence[Finding]"
+) -> Iterator[tuple[str, str]]:
     """Yield the lines that are printed before the trials start, as (heading, text)."""
     from sweeps.cli.plan import memory_note
 
@@ -113,15 +146,20 @@ def _lines(sweep: Sweep, base: StandIn, found: "Inspection") -> Iterator[tuple[s
         yield "example", pair.id
         yield "  prompt", repr(pair.prompt)[1:-1]
         yield "  target", repr(pair.target)[1:-1]
+    for one in read:
+        yield "reading", f"{one.check}: {one.outcome}, {one.detail}"
     for name, why in found.quantizations.items():
         yield "base", f"{name}: {why or 'loads and trains a step'}"
+    if found.experts:
+        yield "experts", found.experts
     yield "memory", f"of the sweep itself, {memory_note(sweep)}"
 
 
 def names_layers(sweep: Sweep) -> bool:
     """Tell whether the sweep names modules of the base by path, which may name single layers."""
     targets = sweep.swept("adapter.targets", sweep.adapter.targets)
-    return bool(sweep.adapter.trained_modules) or any(each.startswith(REGEX) for each in targets)
+    named = sweep.adapter.trained_modules or sweep.model.unquantized_modules
+    return bool(named) or any(each.startswith(REGEX) for each in targets)
 
 
 def small_sweep(sweep: Sweep, base: str) -> Sweep:
@@ -133,7 +171,8 @@ def small_sweep(sweep: Sweep, base: str) -> Sweep:
     train, evaluate, search = sweep.train, sweep.evaluate, sweep.search
     values = sweep.model_dump()
     values["name"] = sweep.name[: _NAME_CHARACTERS - len(SUFFIX)] + SUFFIX
-    values["model"] |= {"base": base, "revision": None}
+    # Kernels of the attention may want a GPU, and a stand-in is trained on a CPU.
+    values["model"] |= {"base": base, "revision": None, "attn_implementation": None}
     # Bad images are to be listed, not to end the rehearsal.
     limit = min(sweep.data.limit or IMAGES, IMAGES)
     values["data"] |= {"limit": limit, "on_bad_sample": "skip"}
@@ -180,11 +219,15 @@ def small_sweep(sweep: Sweep, base: str) -> Sweep:
 
 
 def _space(space: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the space with the domains that would make a rehearsal long held at their least.
+    """Return the space with what would make a rehearsal long, or wants a GPU, held at its least.
 
     A field on which others depend stays as it is: they would never be drawn.
     """
-    fixed = {"train.epochs": EPOCHS, "train.batch_size": BATCH}
+    fixed = {
+        "train.epochs": EPOCHS,
+        "train.batch_size": BATCH,
+        "model.attn_implementation": None,
+    }
     parents = {parent for domain in space.values() for parent in domain.get("when", {})}
     small = dict(space)
     for path in fixed.keys() & space.keys() - parents:

@@ -13,6 +13,9 @@ from rich.console import Console
 from sweeps.board import leaderboard, standings
 from sweeps.board.handle import SweepHandle
 from sweeps.board.leaderboard import Leaderboard
+from sweeps.capacity import adapted
+from sweeps.capacity.memory import local_files
+from sweeps.capacity.unfit import refuse_unfit_models
 from sweeps.driver.signals import STOPS
 from sweeps.fleet import cluster
 from sweeps.results import changes, inbox, lease, retention
@@ -58,6 +61,8 @@ def run(sweep: Sweep, root: Path, console: Console, resume: str | None = None) -
     with refused():
         refuse_unfit(sweep, places.address_of(root))
         _check_server(tracking)
+        adapted.refuse(sweep, local_files(sweep))
+        refuse_unfit_models(sweep, local_files(sweep))
         if warning := cluster.check():
             console.print(warning, style="yellow", soft_wrap=True)
         claims.fetch_sweep_files(root)

@@ -12,6 +12,7 @@ from rich.console import Console
 from sweeps.board import view as mlflow_view
 from sweeps.board.handle import SweepHandle
 from sweeps.capacity.layout import refuse_missing_gpus
+from sweeps.capacity.unfit import refuse_gpu_attention
 from sweeps.driver.callbacks import Follow, KeepAcknowledged, StopRequested, Supervise
 from sweeps.driver.controller import Controller
 from sweeps.driver.live import view
@@ -45,6 +46,8 @@ def begin_hosts(sweep: Sweep, folder: SweepFolder, console: Console) -> Hosts:
     """
     plan = cluster.cluster_layout(sweep)
     refuse_missing_gpus(sweep, plan)
+    if not plan.gpus_per_host:
+        refuse_gpu_attention(sweep)
     storage = places.address_of(folder.root)
     context = SweepContext(sweep=sweep, folder=folder, threads=plan.threads, storage=storage)
     say = partial(console.print, soft_wrap=True)

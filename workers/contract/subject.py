@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw
 
 from workers import traits
 from workers.data.sample import Sample
+from workers.encoding import collation
 from workers.encoding.collation import IGNORED
 from workers.families.base import Base, Batch
 from workers.families.prompts import PromptBuilder
@@ -121,6 +122,7 @@ def logits_by_hand(base: Base, model: Any, batch: Batch) -> torch.Tensor:
     """
     count = len(learned(batch))
     inputs = {name: tensor for name, tensor in batch.items() if name != "labels"}
+    inputs = collation.on_device(base, inputs)
     if base.encoder_decoder:
         config = base.model.config
         parts = (config, config.get_text_config())

@@ -14,7 +14,8 @@ from workers.contract.subject import CPU, Subject, logits_by_hand, losses
 from workers.evaluation.generation import generate
 from workers.evaluation.inspection import why_not_trained
 from workers.features.store import Store
-from workers.models.adapters import AdaptedBase, adapted_layers
+from workers.models.adapters import AdaptedBase
+from workers.models.targets import adapted_layers, experts_note
 from workers.packing.eligible import why_not_packed
 from workers.packing.pack import Pack
 from workers.recipe import Recipe
@@ -44,7 +45,8 @@ def check_targets(subject: Subject) -> str:
         idle = _without_gradient(subject, recipe)
         assert idle < len(layers), f"no layer of {targets} gets a gradient"
         found.append(f"{targets} {len(layers)}" + (f" ({idle} without gradient)" if idle else ""))
-    return "layers: " + ", ".join(found)
+    experts = experts_note({name: own.shape for name, own in base.model.named_parameters()})
+    return "layers: " + ", ".join(found) + (f"; experts are {experts}" if experts else "")
 
 
 def _without_gradient(subject: Subject, recipe: Recipe) -> int:

@@ -18,6 +18,7 @@ from workers.families.base import Base
 from workers.families.prompts import PromptBuilder
 from workers.models.adapters import AdaptedBase
 from workers.models.loading import load_base
+from workers.models.targets import experts_note
 from workers.recipe import Recipe
 from workers.training.loop import Examples
 
@@ -59,6 +60,8 @@ class Inspection:
     pairs: tuple[ExamplePair, ...]
     quantizations: Mapping[str, str | None]
     """Name -> why the base cannot be trained under it; None where it can."""
+    experts: str | None = None
+    """What of a mixture of experts is adapted, see `workers.models.targets.experts_note`."""
 
     @property
     def truncated(self) -> tuple[str, ...]:
@@ -86,6 +89,7 @@ def inspect(
         quantizations={
             name: why_not_trained(recipe, name, examples, device) for name in quantizations
         },
+        experts=experts_note({name: own.shape for name, own in base.model.named_parameters()}),
     )
 
 

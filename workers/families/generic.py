@@ -38,8 +38,14 @@ _CLIPPED = rf".*{_TOWER}.*\.(q|k|v|o|gate|up|down)_proj\.linear"
 _THINKS = "enable_thinking"
 """What templates call the choice whether to think before the answer."""
 _PROBE = Prompt(system=None, text="?")
-TESTED = frozenset({"qwen2_5_vl"})
-"""Values of `model_type` about which there is nothing to warn."""
+TRIED = (
+    *("aya_vision", "deepseek_vl", "deepseek_vl_hybrid", "gemma3", "gemma4", "glm46v", "glm4v"),
+    *("glm4v_moe", "granite4_vision", "idefics2", "idefics3", "internvl", "lighton_ocr", "llava"),
+    *("llava_next", "llava_onevision", "minicpmv4_6", "mistral3", "mllama", "ovis2", "qwen2_5_vl"),
+    *("qwen2_vl", "qwen3_5", "qwen3_5_moe", "qwen3_vl", "qwen3_vl_moe", "smolvlm", "t5gemma2"),
+    "video_llama_3",
+)
+"""Values of `model_type` for which the contract tests run, so that there is nothing to warn of."""
 
 
 class GenericFamily(Family):
@@ -56,10 +62,6 @@ class GenericFamily(Family):
     traits: Traits | None = UNTRIED
     IMAGES_IN_ROWS: bool = False
     GRID = "image_grid_thw"
-    SAVED_NAMES: Mapping[str, str] = {
-        r"^language_model\.model\.": "model.language_model.",
-        r"^(vision_tower|multi_modal_projector)\.": r"model.\1.",
-    }
 
     def check(self, base: Base) -> None:
         """Refuse a processor without chat template or image token; warn of what is assumed."""
@@ -68,12 +70,11 @@ class GenericFamily(Family):
             raise unsupported(kind, "its processor has no chat template")
         if self.image_token(base) is None:
             raise unsupported(kind, "neither its config nor its processor names an image token")
-        if kind not in TESTED:
+        if kind not in TRIED:
             warnings.warn(
-                f"model.base is of type {kind!r}, which has not been tried here: its chat template "
-                "makes the prompts, the answer alone is learned, and target sets go by usual layer "
-                "names. Look at the example prompt and at the number of trained weights before a "
-                "long run",
+                f"model.base is of type {kind!r}, which was never tried: its chat template makes "
+                "the prompts, the answer alone is learned, and target sets go by usual layer "
+                "names. See what `sweeps check --model` says of it before a long run",
                 stacklevel=2,
             )
 
@@ -124,22 +125,19 @@ class GenericFamily(Family):
                     raise unsupported(kind, f"how its processor makes {key} is not known")
         return found
 
+    def image_text(self, base: Base, image: Encoded) -> str:
+        """Return what stands in a prompt for the image."""
+        return bytes(image[IMAGE_TEXT].tolist()).decode()
+
     def image_places(self, base: Base, image: Encoded) -> int:
         """Return how often the image's text has the image token."""
         token = base.processor.tokenizer.convert_ids_to_tokens(self.image_token(base))
-        return _text_of(image).count(token)
+        return self.image_text(base, image).count(token)
 
     def prompt_tokens(self, base: Base, image: Encoded, prompt: Prompt) -> list[int]:
         """Return the rendered conversation with the image's text in place of the placeholder."""
         before, after = self._around_image(base, prompt)
-        text = f"{before}{_text_of(image)}{after}"
-        begin = base.processor.tokenizer.bos_token
-        # As `apply_chat_template` does: some templates write down how a text begins.
-        begun = begin is not None and text.startswith(begin)
-        tokens: list[int] = base.processor.tokenizer(text, add_special_tokens=not begun)[
-            "input_ids"
-        ]
-        return tokens
+        return _tokens_of(base, f"{before}{self.image_text(base, image)}{after}")
 
     def target_tokens(self, base: Base, prompt: Prompt, target: str) -> list[int]:
         """Return the answer and the token that ends the turn.
@@ -153,7 +151,10 @@ class GenericFamily(Family):
                 "model.base: the chat template must render a conversation with its answer as the "
                 f"prompt and then the answer; the prompt is {before!r}, the whole {whole!r}"
             )
-        tokens = base.tokens(whole[len(before) :])
+        # Behind the prompt, where a tokenizer may spell it otherwise than at the start of a text.
+        asked, together = _tokens_of(base, before), _tokens_of(base, whole)
+        follows = together[: len(asked)] == asked
+        tokens = together[len(asked) :] if follows else base.tokens(whole[len(before) :])
         configured = base.model.generation_config.eos_token_id
         own = base.processor.tokenizer.eos_token_id
         ends = {own, *(configured if isinstance(configured, list) else [configured])}
@@ -211,6 +212,8 @@ class GenericFamily(Family):
         With an `answer` the conversation has that turn as well. A template that can do without
         thinking before the answer does.
         """
+        from jinja2 import TemplateError
+
         text = [{"type": "text", "text": prompt.text}] if prompt.text else []
         turns: list[dict[str, Any]] = [{"role": "user", "content": [{"type": "image"}, *text]}]
         if prompt.system is not None:
@@ -220,12 +223,21 @@ class GenericFamily(Family):
             content = [{"type": "text", "text": answer}]
             turns.append({"role": "assistant", "content": content})
         thinks = _THINKS in str(base.processor.chat_template)
-        whole: str = base.processor.apply_chat_template(
-            turns,
-            tokenize=False,
-            add_generation_prompt=answer is None,
-            **({_THINKS: False} if thinks else {}),
-        )
+        try:
+            whole: str = base.processor.apply_chat_template(
+                turns,
+                tokenize=False,
+                add_generation_prompt=answer is None,
+                **({_THINKS: False} if thinks else {}),
+            )
+        except TemplateError as error:
+            field = "model.base" if prompt.system is None else "prompt.system"
+            raise ValueError(f"{field}: the base's chat template refuses it: {error}") from error
+        if prompt.system and prompt.system.strip() not in whole:
+            raise ValueError(
+                "prompt.system must be null: the base's chat template has no place for it, and "
+                f"renders {whole!r}"
+            )
         return whole
 
     def _processed(self, base: Base, image: "Image.Image") -> tuple[Mapping[str, Any], str]:
@@ -263,8 +275,15 @@ class GenericFamily(Family):
         return str(own)
 
 
-def _text_of(image: Encoded) -> str:
-    return bytes(image[IMAGE_TEXT].tolist()).decode()
+def _tokens_of(base: Base, text: str) -> list[int]:
+    """Return the tokens of a rendered conversation, as `apply_chat_template` has them.
+
+    Some templates write down how a text begins; otherwise the tokenizer does.
+    """
+    tokenizer = base.processor.tokenizer
+    begun = tokenizer.bos_token is not None and text.startswith(tokenizer.bos_token)
+    tokens: list[int] = tokenizer(text, add_special_tokens=not begun)["input_ids"]
+    return tokens
 
 
 class _Reader:
@@ -292,25 +311,29 @@ class Gemma4Family(GenericFamily):
     }
 
 
-class Qwen2Family(GenericFamily):
-    """Qwen2-VL, of which transformers still saves older names."""
+class QwenFamily(GenericFamily):
+    """Qwen2.5-VL, of which it is known which module makes the features of an image.
 
+    An encoded image is what its image processor makes, as kept features of it have always been.
+    """
+
+    traits = None
+    VISION_CHAIN: Mapping[str, str] = {"model.visual": "pooler_output"}
     SAVED_NAMES: Mapping[str, str] = {
         r"^model\.(embed_tokens|layers|norm)\.": r"model.language_model.\1.",
         r"^visual\.": "model.visual.",
     }
-
-
-class Qwen25Family(Qwen2Family):
-    """Qwen2.5-VL, of which it is known which module makes the features of an image."""
-
-    traits = None
-    VISION_CHAIN: Mapping[str, str] = {"model.visual": "pooler_output"}
+    encode = Family.encode
 
     def image_features(self, base: Base, images: Encoded) -> "Sequence[torch.Tensor]":
         """Return the merged patches of each image, (patches, 1, width)."""
         merged = base.model.get_image_features(**images).pooler_output
         return [patches.unsqueeze(1) for patches in merged]
+
+    def image_text(self, base: Base, image: Encoded) -> str:
+        """Return one image token for each merged patch."""
+        merged = int(image["image_grid_thw"].prod()) // base.processor.image_processor.merge_size**2
+        return "".join([self._placeholder(base)] * merged)
 
 
 class MllamaFamily(GenericFamily):
@@ -330,8 +353,7 @@ class MllamaFamily(GenericFamily):
 
 FAMILY = GenericFamily()
 KNOWN: Mapping[str, Family] = {
-    "qwen2_vl": Qwen2Family(),
-    "qwen2_5_vl": Qwen25Family(),
+    "qwen2_5_vl": QwenFamily(),
     "mllama": MllamaFamily(),
     **dict.fromkeys(("gemma4", "gemma4_unified"), Gemma4Family()),
 }

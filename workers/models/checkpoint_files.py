@@ -17,6 +17,11 @@ from workers.models import builtin
 
 PROCESSORS = ("processor_config.json", "preprocessor_config.json")
 """Files that may say how an image processor sizes images; the first that does counts."""
+TOKENIZERS = (
+    *("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model"),
+    *("sentencepiece.bpe.model", "tekken.json"),
+)
+"""Files of which one has the words of a tokenizer."""
 CONFIG, INDEX = "config.json", "model.safetensors.index.json"
 _COPY = "copy or download it again"
 
@@ -118,6 +123,24 @@ def read_json(file: Path) -> dict[str, Any]:
     return found
 
 
+def refuse_without_processor(base: str, revision: str | None) -> None:
+    """Refuse a folder of a base that lacks the files of its processor.
+
+    Raises ValueError, naming ``model.base``, the folder and the files. One of the hub's cache may
+    have them fetched later.
+    """
+    folder = local_folder(base, revision)
+    if folder is None or folder.parent.name == "snapshots":
+        return
+    for wanted, what in ((PROCESSORS, "images"), (TOKENIZERS, "texts")):
+        if not any((folder / name).is_file() for name in wanted):
+            raise ValueError(
+                f"model.base: {folder} has no processor for {what}: {' or '.join(wanted[:2])} is "
+                "missing, which the processor's save_pretrained writes; copy the base's small "
+                "files there, too (*.json, *.txt, *.model, *.jinja)"
+            )
+
+
 def from_config(folder: Path) -> CheckpointFiles:
     """Return what the checkpoint of the config in `folder` holds, without its weights' files.
 
@@ -157,18 +180,28 @@ def _empty_base(folder: Path, changed: int) -> Base:
     from workers.recipe import Model
 
     read_config(folder)  # its own errors are clearer
-    config = supported_config(Model(base=str(folder)), str(folder))
+    try:
+        config = supported_config(Model(base=str(folder)), str(folder))
+    except ValueError:
+        raise
+    except Exception as error:  # a value of another type than the architecture's field has
+        raise _impossible(folder, error) from error
     try:
         with init_empty_weights():
             model = AutoModelForImageTextToText.from_config(config, trust_remote_code=False)
     except Exception as error:  # whatever an impossible size makes an architecture raise
-        raise ValueError(
-            f"model.base: no model can be made of {folder / CONFIG}; {_COPY} "
-            f"({type(error).__name__}: {error})"
-        ) from error
+        raise _impossible(folder, error) from error
     model.tie_weights()  # each empty weight was made by itself
     family, device = families.get(config.model_type), torch.device("meta")
     return Base(model=model, processor=None, family=family, device=device)
+
+
+def _impossible(folder: Path, error: Exception) -> ValueError:
+    reason = " ".join(str(error).split())
+    return ValueError(
+        f"model.base: no model can be made of {folder / CONFIG}; {_COPY} "
+        f"({type(error).__name__}: {reason})"
+    )
 
 
 def local_folder(base: str, revision: str | None) -> Path | None:

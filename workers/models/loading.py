@@ -13,7 +13,7 @@ from workers import families, quantizations
 from workers.families.base import Base
 from workers.files import fetched, own_code
 from workers.models import attention, builtin, processors, resolution
-from workers.quantizations.unquantized import is_unquantized, unquantized_modules
+from workers.quantizations.unquantized import check_names, unquantized_modules
 from workers.recipe import Model
 
 
@@ -76,7 +76,7 @@ def load_base(model: Model, quantization: str, device: torch.device) -> Base:
     attention.check_device(model.attn_implementation, gpu=device.type == "cuda")
     attention.check_installed(model.attn_implementation)
     attention.check_architecture(model.attn_implementation, config)
-    dtype = _precision(model, device)
+    dtype = precision_on(device, model.dtype)
     storage, kept = quantizations.get(quantization), _unquantized(model, quantization, config)
     # Else transformers has a service convert a base of the hub that has no safetensors.
     os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "true")
@@ -129,10 +129,10 @@ def at_resolution(base: Base, model: Model) -> Base:
     return replace(base, processor=processor)
 
 
-def _precision(model: Model, device: torch.device) -> torch.dtype:
-    """Return the type of ``model.dtype`` on a device."""
-    if model.dtype != "auto":
-        return cast(torch.dtype, getattr(torch, model.dtype))
+def precision_on(device: torch.device, dtype: str) -> torch.dtype:
+    """Return the type that ``model.dtype`` is on a device."""
+    if dtype != "auto":
+        return cast(torch.dtype, getattr(torch, dtype))
     if device.type != "cuda":
         return torch.float32
     with torch.cuda.device(device):
@@ -156,13 +156,7 @@ def _unquantized(model: Model, quantization: str, config: Any) -> list[str] | No
 
     with init_empty_weights():
         empty = AutoModelForImageTextToText.from_config(config, trust_remote_code=False)
-    paths = [path for path, _ in empty.named_modules() if path]
-    for name in model.unquantized_modules or ():
-        if not any(is_unquantized(path, [name]) for path in paths):
-            raise ValueError(
-                f"model.unquantized_modules must be paths of modules of the base, their beginnings "
-                f"or their ends, such as {paths[-1]!r}; got {name!r}"
-            )
+    check_names(model.unquantized_modules, [path for path, _ in empty.named_modules() if path])
     return [*get_keys_to_not_convert(empty), *named]
 
 
@@ -205,7 +199,10 @@ def supported_config(model: Model, source: str) -> Any:
             kind = str(json.loads((Path(source) / "config.json").read_text())["model_type"])
         except (OSError, ValueError, KeyError):
             kind = "unknown"
-        raise families.unsupported(kind, f"transformers cannot read its config: {error}") from error
+        reason = str(error).partition("\n")[0]  # behind it, how to update transformers
+        raise families.unsupported(
+            kind, f"transformers cannot read its config: {reason}"
+        ) from error
     if config.model_type not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES:
         raise families.unsupported(config.model_type, "transformers does not load it so")
     return config
@@ -216,6 +213,11 @@ def _missing(model: Model, error: OSError) -> ValueError:
         return ValueError(
             f"model.revision must be a commit, branch or tag of {model.base!r}, "
             f"got {model.revision!r}: {error}"
+        )
+    if "gated" in str(error):
+        return ValueError(
+            f"model.base: {model.base!r} is gated: accept its licence at "
+            f"https://huggingface.co/{model.base}, and then log in (hf auth login), or set HF_TOKEN"
         )
     where = repr(model.base) if model.revision is None else f"{model.base!r} {model.revision!r}"
     return ValueError(

@@ -23,14 +23,10 @@ from transformers.processing_utils import ProcessorMixin
 from transformers.utils.hub import cached_file
 
 from workers.files import own_code
+from workers.models.checkpoint_files import PROCESSORS, TOKENIZERS
 
 _KEPT = ("image_processor", "tokenizer")
 """Ends of the names of the parts that are kept; InstructBLIP has a ``qformer_tokenizer``, too."""
-_IMAGES = ("processor_config.json", "preprocessor_config.json")
-_TOKENIZER = (
-    *("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model"),
-    *("sentencepiece.bpe.model", "tekken.json"),
-)
 _FOR_VIDEOS = ("num2words",)
 """Functions of optional packages that a constructor asks for and only videos need."""
 
@@ -113,7 +109,7 @@ def load(source: str, revision: str | None) -> Any:
 
 def missing_files(source: str, revision: str | None) -> str | None:
     """Return which files of a processor the checkpoint lacks, or None."""
-    for wanted in (_IMAGES, _TOKENIZER):
+    for wanted in (PROCESSORS, TOKENIZERS):
         if not any(_file(source, name, revision) for name in wanted):
             return " or ".join(wanted[:2])
     return None
@@ -133,7 +129,7 @@ def _file(source: str, name: str, revision: str | None) -> str | None:
 
 def _class_name(source: str, revision: str | None) -> str | None:
     """Return what the checkpoint calls its processor, or else what its architecture does."""
-    for file in (*_IMAGES, "tokenizer_config.json", "config.json"):
+    for file in (*PROCESSORS, "tokenizer_config.json", "config.json"):
         path = _file(source, file, revision)
         saved = json.loads(Path(path).read_text()) if path else {}
         if name := saved.get("processor_class") or PROCESSOR_MAPPING_NAMES.get(

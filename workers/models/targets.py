@@ -4,8 +4,9 @@ Works on a loaded base and on one whose weights are empty, so that a plan refuse
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import SequenceMatcher, get_close_matches
+from math import prod
 
 from workers.families import REGEX, target_pattern
 from workers.families.base import Base
@@ -57,6 +58,22 @@ def trained_ties(adapter: Adapter, base: Base) -> tuple[str, ...]:
         for path in base.tied_modules
     )
     return base.tied_modules if trained else ()
+
+
+def experts_note(shapes: Mapping[str, Sequence[int]]) -> str | None:
+    """Return what of a mixture of experts is adapted and what is not; None for another base.
+
+    `shapes` are those of the base's weights by their names. transformers keeps all experts of a
+    block in one tensor, which is no linear layer; the target sets leave out those it keeps apart.
+    """
+    sizes = {name: prod(shape) for name, shape in shapes.items()}
+    experts = sum(size for name, size in sizes.items() if ".experts." in name)
+    if not experts:
+        return None
+    return (
+        f"{experts / sum(sizes.values()):.0%} of the weights, which stay as they are: target sets "
+        "have attention, dense layers and shared experts"
+    )
 
 
 def nearest_layers(targets: str, paths: Iterable[str]) -> list[str]:

@@ -19,6 +19,19 @@ def unquantized_modules(named: Sequence[str] | None, config: Mapping[str, Any]) 
     return tuple(next((own[key] for key in _SKIPPED if own.get(key)), ()))
 
 
+def check_names(named: Sequence[str] | None, paths: Sequence[str]) -> None:
+    """Raise ValueError, naming ``model.unquantized_modules``, for a name of none of these modules.
+
+    `paths` may be those of modules with weights alone.
+    """
+    for name in named or ():
+        if not any(is_unquantized(path, [name]) for path in paths):
+            raise ValueError(
+                "model.unquantized_modules must be paths of modules of the base, their beginnings "
+                f"or their ends, such as {paths[-1]!r}; got {name!r}"
+            )
+
+
 def is_unquantized(path: str, modules: Sequence[str]) -> bool:
     """Return whether the module at `path` is one of `modules` or inside of one.
 

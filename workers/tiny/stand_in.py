@@ -141,7 +141,7 @@ def _fault(folder: Path) -> str | None:
     import torch
     from PIL import Image
 
-    from workers.encoding.collation import training_batch
+    from workers.encoding.collation import on_device, training_batch
     from workers.families.prompts import PromptBuilder
     from workers.models.loading import load_base
 
@@ -154,7 +154,7 @@ def _fault(folder: Path) -> str | None:
         prompt = PromptBuilder().build(base.family, None, "image")
         batch = training_batch(base, [image], [prompt], ["a disc"])
         with torch.no_grad():
-            base.model(**batch)
+            base.model(**on_device(base, batch))
     except Exception as error:
         return f"{type(error).__name__}: {error}"
     return None

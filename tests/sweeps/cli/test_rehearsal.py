@@ -1,12 +1,15 @@
 """A rehearsal: what becomes small, what stays, what is found, and one whole run."""
 
+import shutil
+
 import pytest
 from PIL import Image
 
-from sweeps.cli.rehearse import HELD_OUT, faults_of, names_layers, small_sweep
+from sweeps.cli.rehearse import HELD_OUT, faults_of, names_layers, reading, small_sweep
 from sweeps.spec.load import dump, parse, read
 from workers.evaluation.inspection import Inspection
 from workers.recipe import Adapter
+from workers.tiny.stand_in import StandIn
 
 RECIPES = (
     "quickstart", "git-pokemon", "blip2-flickr8k", "blip2-folder", "qwen2.5-vl-captions",
@@ -163,6 +166,24 @@ def test_a_base_of_unknown_family_is_refused_with_a_way_out(rehearse, tmp_path):
     assert not (tmp_path / "sweep-results").exists()
 
 
+def test_images_of_unlike_shapes_are_tried_whatever_the_data_are(checkpoints):
+    found = reading(StandIn(base=str(checkpoints("idefics3")), exact=True, origin=""))
+    assert {one.outcome for one in found} == {"passed"}
+    (batch,) = [one for one in found if one.check == "batch equals one by one"]
+    assert "72 x 120, 120 x 72, 96 x 96, 2000 x 40" in batch.detail
+
+
+def test_a_template_that_loses_the_image_is_told_before_anything_starts(
+    rehearse, checkpoints, tmp_path
+):
+    base = shutil.copytree(checkpoints("llava"), tmp_path / "llava")
+    template = base / "chat_template.jinja"
+    template.write_text("{% for turn in messages %}{{ turn.role }}: {% endfor %}")
+    code, _, err = rehearse("quickstart", "--set", f"model.base={base}")
+    assert code != 0
+    assert "the rendered conversation must have the image token '<image>' once" in err
+
+
 @pytest.mark.slow
 def test_a_recipe_is_rehearsed_from_file_to_registry(rehearse, tmp_path):
     """One image of the folder is broken: it is named, and the verdict says what to do."""
@@ -187,6 +208,7 @@ def test_a_recipe_is_rehearsed_from_file_to_registry(rehearse, tmp_path):
         "a tiny blip2-opt",
         "7.png: not an image of a known format",
         "100.0% of the tokens are learned",
+        "batch equals one by one: passed",
         "<image> x 4 </s>a photo of",
         "int8: loads and trains a step",
         "nf4: loads and trains a step",

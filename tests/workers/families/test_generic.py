@@ -122,9 +122,20 @@ def test_captions_must_have_neither_placeholder_nor_image_token(checkpoints, pic
             collation.training_batch(base, [image], PROMPTS[:1], [f"a {token}"])
 
 
+def test_a_system_prompt_for_which_a_template_has_no_place_is_refused(checkpoints):
+    """Llama 3.2's template raises where there is an image, too."""
+    base = load_base(Model(base=str(checkpoints("mllama"))), "none", CPU)
+    prompt = Prompt(system="Be brief.", text="?")
+    with pytest.raises(ValueError, match=r"prompt\.system: .* refuses it: .* system messages"):
+        base.family.rendered(base, prompt)
+    base.processor.chat_template = "{{ messages[-1]['content'][0]['type'] }}"
+    with pytest.raises(ValueError, match=r"prompt\.system must be null: .* no place .* 'image'"):
+        base.family.rendered(base, prompt)
+
+
 def test_an_architecture_that_was_not_tried_is_named(llava, monkeypatch):
-    monkeypatch.setattr("workers.families.generic.TESTED", frozenset())
-    with pytest.warns(UserWarning, match=r"model\.base is of type 'llava'.*chat template"):
+    monkeypatch.setattr("workers.families.generic.TRIED", ())
+    with pytest.warns(UserWarning, match=r"model\.base is of type 'llava'.*sweeps check"):
         load_base(Model(base=str(llava)), "none", CPU)
 
 
@@ -141,6 +152,18 @@ def test_a_processor_that_changes_the_prompt_is_refused(llava_base, pictures, mo
     monkeypatch.setattr(type(llava_base.processor), "__call__", whisper)
     with pytest.raises(ValueError, match=r"model\.base: its processor must replace the image"):
         llava_base.family.encode(llava_base, pictures[0])
+
+
+def test_what_has_an_encoder_and_a_decoder_learns_with_the_decoder(checkpoints, pictures):
+    base = load_base(Model(base=str(checkpoints("t5gemma2"))), "none", CPU)
+    images = [base.family.encode(base, picture) for picture in pictures[:2]]
+    batch = collation.training_batch(base, images, PROMPTS[:2], CAPTIONS[:2])
+    prompts = [
+        base.family.prompt_tokens(base, *each) for each in zip(images, PROMPTS, strict=False)
+    ]
+    assert batch["input_ids"].shape[1] == max(map(len, prompts))
+    answers = [base.family.target_tokens(base, PROMPTS[0], caption) for caption in CAPTIONS[:2]]
+    assert [[t for t in row if t != -100] for row in batch["labels"].tolist()] == answers
 
 
 def test_target_sets_are_known_without_loading_a_model():

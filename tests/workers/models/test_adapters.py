@@ -158,6 +158,37 @@ def test_weights_can_be_put_back(adapted, batch, tmp_path, name):
     assert torch.equal(logits(adapted.model, batch), expected)
 
 
+def test_an_exported_adapter_of_a_tied_head_says_that_merging_spoils_it(checkpoints, tmp_path):
+    """As it is: loaded by plain peft the adapter is the same, merged it is another model."""
+    folder = checkpoints("paligemma")
+    base = loaded(folder)
+    samples = data.load(Data(source="shapes", limit=12)).splits["train"][:2]
+    images = [base.family.encode(base, sample.open()) for sample in samples]
+    prompts = [PromptBuilder().build(base.family, None, "image")] * 2
+    own = collation.training_batch(base, images, prompts, CAPTIONS)
+    adapted = AdaptedBase(base)
+    trial = Trial(adapted, "one", Adapter(**PLAIN, targets=r"re:lm_head|.*language_model.*q_proj"))
+    for _ in range(3):
+        trial.step(own)
+    expected = logits(adapted.model, own)
+    adapted.save("one", tmp_path, str(folder))
+    plain = PeftModel.from_pretrained(AutoModelForImageTextToText.from_pretrained(folder), tmp_path)
+    assert torch.equal(logits(plain, own), expected)
+    assert (logits(plain.merge_and_unload(), own) - expected).abs().max() > 1e-2
+    card = (tmp_path / "README.md").read_text()
+    assert "# Do not merge" in card
+    assert "`lm_head`, which share one weight" in card
+
+
+def test_the_card_of_any_other_adapter_has_no_warning(adapted, tmp_path):
+    adapted.attach("one", kind("dora"), seed=0)
+    adapted.save("one", tmp_path, "some/base")
+    card = (tmp_path / "README.md").read_text()
+    assert "# LoRA adapter of some/base" in card
+    assert "dora of rank 4, alpha 8, on 12 layers" in card
+    assert "merge" not in card
+
+
 ON_QUANTIZED = [
     ("dora", "nf4"), ("gaussian", "int8"), ("all biases", "int8"), ("all biases", "nf4"),
     ("trained norm", "int8"), ("trained norm", "nf4"),

@@ -3,6 +3,7 @@
 import json
 import shutil
 import threading
+from contextlib import nullcontext
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 
 from workers import data
 from workers.encoding.collation import on_device
-from workers.models.loading import identity, load_base
+from workers.models.loading import identity, load_base, precision_on
 from workers.recipe import Data, Model
 from workers.training.loop import Examples
 
@@ -74,12 +75,13 @@ def test_a_hub_name_while_offline_is_refused(monkeypatch):
         load("someone/model")
 
 
-class NoSuchRevision(BaseHTTPRequestHandler):
-    """Answers as the hub does for a model that exists without this revision."""
+class Refusing(BaseHTTPRequestHandler):
+    """Answers as the hub does for a model without this revision, or a gated one."""
 
     def do_HEAD(self):
-        self.send_response(404)
-        self.send_header("X-Error-Code", "RevisionNotFound")
+        gated = "/gated/" in self.path
+        self.send_response(403 if gated else 404)
+        self.send_header("X-Error-Code", "GatedRepo" if gated else "RevisionNotFound")
         self.end_headers()
 
     do_GET = do_HEAD  # noqa: N815
@@ -88,8 +90,9 @@ class NoSuchRevision(BaseHTTPRequestHandler):
         pass
 
 
-def test_a_revision_that_does_not_exist_is_named(monkeypatch, tmp_path):
-    server = HTTPServer(("127.0.0.1", 0), NoSuchRevision)
+@pytest.fixture
+def hub(monkeypatch):
+    server = HTTPServer(("127.0.0.1", 0), Refusing)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     url = f"http://127.0.0.1:{server.server_port}"
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", url)
@@ -97,11 +100,18 @@ def test_a_revision_that_does_not_exist_is_named(monkeypatch, tmp_path):
         "huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE",
         url + "/{repo_id}/resolve/{revision}/{filename}",
     )
-    try:
-        with pytest.raises(ValueError, match=r"model\.revision must be a commit.*got 'no-such'"):
-            load("someone/model", "no-such")
-    finally:
-        server.shutdown()
+    yield url
+    server.shutdown()
+
+
+def test_a_revision_that_does_not_exist_is_named(hub):
+    with pytest.raises(ValueError, match=r"model\.revision must be a commit.*got 'no-such'"):
+        load("someone/model", "no-such")
+
+
+def test_a_gated_model_is_told_with_its_mend(hub):
+    with pytest.raises(ValueError, match=r"model\.base: 'gated/model' is gated: accept .*HF_TOKEN"):
+        load("gated/model")
 
 
 @pytest.mark.parametrize(
@@ -148,3 +158,12 @@ def test_a_changed_byte_of_weights_or_config_is_another_base(untrained_base, cop
 def test_what_computes_nothing_does_not_count(untrained_base, copy):
     (copy / "README.md").write_text("a note")
     assert identity(Model(base=str(copy))) == identity(Model(base=str(untrained_base)))
+
+
+@pytest.mark.parametrize(("native", "expected"), [(True, torch.bfloat16), (False, torch.float16)])
+def test_auto_is_float16_on_a_gpu_without_bfloat16(monkeypatch, native, expected):
+    monkeypatch.setattr(torch.cuda, "device", lambda device: nullcontext())
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: native)
+    assert precision_on(torch.device("cuda:0"), "auto") == expected
+    assert precision_on(torch.device("cuda:0"), "float32") == torch.float32
+    assert precision_on(CPU, "auto") == torch.float32

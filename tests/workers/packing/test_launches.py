@@ -4,6 +4,7 @@ Counted on a pretended GPU with few layers: each further one costs the same.
 """
 
 import pytest
+import torch
 import transformers
 from packaging.version import Version
 
@@ -11,7 +12,11 @@ from benchmarks.launches import DEPTHS, CountedPack, build
 from workers.slots.sequential import SequentialTrainer
 
 TRAINING, GENERATION = 1.35, 1.15
-"""Most launches of 16 slots of mixed ranks and targets, by those of one slot."""
+"""Most launches of 16 slots of mixed ranks, targets and rates, by those of one slot."""
+FIELDS = {
+    "adapter.targets": ("text_all", "text_all", "text"),
+    "train.lora_plus_ratio": (1.0, 16.0, 4.0, 1.0, 1.0),
+}
 
 
 def copies_of(pack):
@@ -32,7 +37,7 @@ def one_slot(base):
 
 @pytest.fixture(scope="module")
 def sixteen_slots(base):
-    return CountedPack(base, 16, **{"adapter.targets": ("text_all", "text_all", "text")})
+    return CountedPack(base, 16, **FIELDS)
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +65,17 @@ def test_a_token_of_sixteen_slots_launches_about_as_much_as_one_of_one(one_slot,
 
 def test_each_token_launches_as_much_as_the_one_before(one_slot):
     assert one_slot.token(4, 6) == one_slot.token(6, 8)
+
+
+def test_scaled_losses_of_a_float16_base_wait_for_nothing():
+    own, base = (build("git", most_layers=2, dtype=torch.float16) for _ in range(2))
+    alone, one = CountedPack(own, 1, SequentialTrainer), CountedPack(base, 1)
+    several = CountedPack(base, 16, **FIELDS)
+    launches = [counted.training_step().launches for counted in (alone, one, several)]
+    assert launches[2] <= TRAINING * launches[1]
+    for counted in (alone, several):
+        assert dict(counted.gpu.waits) == {}
+        assert copies_of(counted) == {}
 
 
 @pytest.mark.parametrize("family", DEPTHS)

@@ -185,7 +185,7 @@ def ernie4_5_vl_moe() -> Architecture:
                 **{"num_hidden_layers": 2, "mlp_layer_types": ["dense", "sparse"]},
                 **{"moe_intermediate_size": [HIDDEN, HIDDEN // 2], "moe_k": 2},
                 **{"moe_num_experts": 4, "moe_num_shared_experts": 1},
-                **_glm_rope(2, 3, 3),
+                **_glm_rope(3, 3, 2),
             ),
             "vision_config": patch_tower(temporal_merge_size=2),
             **ids,
