@@ -133,22 +133,13 @@ def lines(sweep: Sweep, files: Files) -> Iterator[tuple[str, str]]:
         kinds = dict.fromkeys(".".join(path.split(".")[-2:]) for path in one.layers)
         named = ", ".join([*kinds][:_KINDS]) + (", ..." if len(kinds) > _KINDS else "")
         text = f"{one.adapter.targets}{base}: {len(one.layers)} layers{modules} ({named})"
-        yield "adapter", text + _experts(one)
+        yield "adapter", text
         if one.tied:
             yield (
                 "  tied",
                 f"{' and '.join(one.tied)} share one weight: the adapter is right as peft loads "
                 "it, and must not be merged into the base, which would be another model",
             )
-
-
-def _experts(one: Trained) -> str:
-    """Say of a mixture of experts whether any is adapted."""
-    stacked = {n: s for n, s in one.files.shapes.items() if ".experts." in n and len(s) == 3}
-    adapted = [path for path in one.layers if ".experts." in path]
-    if adapted or not stacked:
-        return ""
-    return "; the experts are left as they are: each block has theirs in one tensor, no layer"
 
 
 def captions(sweep: Sweep, files: Files) -> Iterator[tuple[str, str]]:

@@ -1,4 +1,7 @@
-"""``sweeps plan``: the trials, machines, memory and disk of a sweep. Starts and writes nothing."""
+"""``sweeps plan``: the trials, machines, memory and disk of a sweep. Starts and writes nothing.
+
+What a host would refuse is refused here, by the same functions: see `sweeps.capacity.adapted`.
+"""
 
 import math
 from collections.abc import Iterator
@@ -14,6 +17,7 @@ from sweeps.capacity.layout import Layout, local_layout, refuse_gpu_budget
 from sweeps.capacity.memory import hosts_that_fit
 from sweeps.capacity.unfit import refuse_gpu_attention, refuse_unfit_models
 from sweeps.cli.spaces import show_sweep
+from sweeps.quiet import quiet_libraries
 from sweeps.results import retention
 from sweeps.results.budget import described
 from sweeps.results.retention import format_bytes
@@ -24,8 +28,10 @@ from sweeps.spec.problems import refused
 from sweeps.study.study import directions, enqueue
 from sweeps.study.suggester import Suggester
 from sweeps.trial import trial_title
+from workers.families.traits import UNTRIED
 from workers.models import builtin, checkpoint_files
 from workers.models.checkpoint_files import CheckpointFiles
+from workers.recipe import Model
 from workers.redaction import redact
 
 SAMPLED_POINTS = 5
@@ -34,8 +40,10 @@ SAMPLED_POINTS = 5
 def show(sweep: Sweep, results: Path, console: Console, gpu_bytes: float | None = None) -> None:
     """Print trials, points, hosts, memory and disk; `gpu_bytes` is the memory of another GPU."""
     with refused():
-        adapted.refuse(sweep, memory.local_files(sweep))
-        refuse_unfit_models(sweep, memory.local_files(sweep))
+        there = memory.local_files(sweep)
+        adapted.refuse(sweep, there)
+        refuse_unfit_models(sweep, there)
+    _see_traits(there)
     plan = _layout(sweep)
     refuse_gpu_budget(sweep, plan)
     if not plan.gpus_per_host and gpu_bytes is None:
@@ -48,6 +56,21 @@ def show(sweep: Sweep, results: Path, console: Console, gpu_bytes: float | None 
     console.print(f"\npoints, the first {SAMPLED_POINTS} of sampler {sampler}", style="bold")
     for title in sample_titles(sweep, SAMPLED_POINTS):
         console.print(f"  {title}")
+
+
+def _see_traits(files: memory.Files) -> None:
+    """Let stand-ins of architectures run that never have on this machine, see `workers.traits`.
+
+    It takes a few seconds for each, and decides what is packed.
+    """
+    untried = [name for name, own in files.items() if own.family.traits is UNTRIED]
+    if not untried:
+        return
+    quiet_libraries()
+    from workers import traits
+
+    for base, revision in untried:
+        traits.of(Model(base=base, revision=revision))
 
 
 def sample_titles(sweep: Sweep, count: int) -> list[str]:

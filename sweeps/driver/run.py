@@ -61,8 +61,9 @@ def run(sweep: Sweep, root: Path, console: Console, resume: str | None = None) -
     with refused():
         refuse_unfit(sweep, places.address_of(root))
         _check_server(tracking)
-        adapted.refuse(sweep, local_files(sweep))
-        refuse_unfit_models(sweep, local_files(sweep))
+        files = local_files(sweep)
+        adapted.refuse(sweep, files)
+        refuse_unfit_models(sweep, files)
         if warning := cluster.check():
             console.print(warning, style="yellow", soft_wrap=True)
         claims.fetch_sweep_files(root)

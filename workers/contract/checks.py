@@ -1,6 +1,5 @@
 """All checks, in the order in which they are made."""
 
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -14,6 +13,7 @@ CHECKS: Mapping[str, Check] = {
     "loss": reading.check_loss,
     "batch equals one by one": reading.check_batch,
     "image is seen": reading.check_image,
+    "several images": reading.check_several_images,
     "captions": writing.check_generation,
     "end of text": writing.check_end,
     "snapshot and resume": training.check_resume,
@@ -39,9 +39,7 @@ def examine(
     loaded: list[Subject] = []
 
     def load() -> str:
-        with warnings.catch_warnings():  # what is assumed of it is what the checks look at
-            warnings.simplefilter("ignore")
-            loaded.append(Subject.of(folder, source, targets))
+        loaded.append(Subject.of(folder, source, targets))
         base = loaded[0].base
         kind = base.model.config.model_type
         own = kind if kind in families.MODULES else "generic"

@@ -3,8 +3,19 @@
 from dataclasses import replace
 
 import torch
+from PIL import Image
 
-from workers.contract.subject import Subject, drawn, ends_of, learned, logits_by_hand, losses
+from workers.contract.findings import NotPossibleError
+from workers.contract.subject import (
+    SIZES,
+    Subject,
+    drawn,
+    ends_of,
+    learned,
+    logits_by_hand,
+    losses,
+    start_of,
+)
 from workers.evaluation.inspection import shown_pairs
 
 EXACT = 1e-4
@@ -72,3 +83,33 @@ def check_image(subject: Subject) -> str:
     found = [float(losses(base, base.model, pairs.batch(base, [at])).mean()) for at in range(2)]
     assert found[0] != found[1], "two images have the same loss: the image is ignored"
     return f"two images have losses of {found[0]:.4f} and {found[1]:.4f}"
+
+
+@torch.no_grad()
+def check_several_images(subject: Subject) -> str:
+    """A conversation may have two images, and what follows depends on both."""
+    base, processor = subject.base, subject.base.processor
+    if not getattr(processor, "chat_template", None):
+        raise NotPossibleError("its processor has no chat template, so a prompt has one image")
+    content = [{"type": "image"}, {"type": "image"}, {"type": "text", "text": "what is it?"}]
+    turns = [{"role": "user", "content": content}]
+    first, second, other = (
+        drawn(size, seed=at) for at, size in enumerate(SIZES.values()) if at < 3
+    )
+
+    def following(*images: Image.Image) -> torch.Tensor:
+        text = processor.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+        made = processor(images=[[*images]], text=[text], return_tensors="pt")
+        inputs = {name: tensor for name, tensor in made.items() if name in base.arguments}
+        if base.encoder_decoder:
+            inputs["decoder_input_ids"] = start_of(base)
+        return base.model(**inputs).logits[0, -1]  # type: ignore[no-any-return]
+
+    try:
+        both = following(first, second)
+        others = following(other, second), following(first, other)
+    except Exception as error:  # of a processor or model that takes one image
+        reason = f"{type(error).__name__}: {error}"
+        raise NotPossibleError(f"two images in one conversation: {reason}") from error
+    assert not any(torch.equal(both, own) for own in others), "one of two images is ignored"
+    return "two in one conversation; what follows depends on both"

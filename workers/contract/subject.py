@@ -124,11 +124,7 @@ def logits_by_hand(base: Base, model: Any, batch: Batch) -> torch.Tensor:
     inputs = {name: tensor for name, tensor in batch.items() if name != "labels"}
     inputs = collation.on_device(base, inputs)
     if base.encoder_decoder:
-        config = base.model.config
-        parts = (config, config.get_text_config())
-        found = [getattr(part, "decoder_start_token_id", None) for part in parts]
-        start = torch.tensor([[next(token for token in found if token is not None)]])
-        inputs["decoder_input_ids"] = torch.cat([start, batch["labels"][:, :-1]], dim=1)
+        inputs["decoder_input_ids"] = torch.cat([start_of(base), batch["labels"][:, :-1]], dim=1)
         return model(**inputs).logits[0, :count].float()  # type: ignore[no-any-return]
     return model(**inputs).logits[0, -count - 1 : -1].float()  # type: ignore[no-any-return]
 
@@ -137,3 +133,11 @@ def ends_of(base: Base) -> list[int]:
     """Return the tokens at which generation stops."""
     configured = base.model.generation_config.eos_token_id
     return list(configured) if isinstance(configured, list) else [configured]
+
+
+def start_of(base: Base) -> torch.Tensor:
+    """Return the token with which a decoder of its own begins, (1, 1)."""
+    config = base.model.config
+    parts = (config, config.get_text_config())
+    found = [getattr(part, "decoder_start_token_id", None) for part in parts]
+    return torch.tensor([[next(token for token in found if token is not None)]])

@@ -1,7 +1,7 @@
 """Checks of how adapters are trained on a base, kept, packed and exported."""
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,25 +42,26 @@ def check_targets(subject: Subject) -> str:
                 raise
             found.append(f"{targets} none")
             continue
-        idle = _without_gradient(subject, recipe)
-        assert idle < len(layers), f"no layer of {targets} gets a gradient"
-        found.append(f"{targets} {len(layers)}" + (f" ({idle} without gradient)" if idle else ""))
+        idle = _without_gradient(subject, recipe, layers)
+        assert len(idle) < len(layers), f"no layer of {targets} gets a gradient"
+        note = f" ({len(idle)} without gradient, such as {idle[0]})" if idle else ""
+        found.append(f"{targets} {len(layers)}{note}")
     experts = experts_note({name: own.shape for name, own in base.model.named_parameters()})
     return "layers: " + ", ".join(found) + (f"; experts are {experts}" if experts else "")
 
 
-def _without_gradient(subject: Subject, recipe: Recipe) -> int:
-    """Return how many adapted layers a step would leave as they are."""
+def _without_gradient(subject: Subject, recipe: Recipe, layers: Sequence[str]) -> list[str]:
+    """Return the adapted layers that a step would leave as they are."""
     adapted = AdaptedBase(subject.base)
     adapted.attach("check", recipe.adapter, recipe.train.seed)
-    batch = subject.examples.batch(subject.base, [0, 1])
+    batch = subject.examples.batch(subject.base, range(len(subject.samples)))
     loss = losses(subject.base, adapted.model.train(), batch).mean()
     loss.backward()  # type: ignore[no-untyped-call]
-    grads = [weight.grad for weight in adapted.parameters("check")][1::2]  # A is the first of two
-    idle = sum(grad is None or not bool(grad.any()) for grad in grads)
+    weights = adapted.parameters("check")[1::2]  # B, for the gradient of A is 0 at first
     adapted.detach("check")
     adapted.model.eval()
-    return idle
+    pairs = zip(layers, weights, strict=True)
+    return [path for path, own in pairs if own.grad is None or not own.grad.any()]
 
 
 def check_resume(subject: Subject) -> str:

@@ -1,14 +1,21 @@
 """Checks of how a base writes captions."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
 import torch
 
 from workers.contract.subject import Subject, ends_of
 from workers.encoding import collation
-from workers.families.base import Base, Encoded
+from workers.evaluation.generation import generate
+from workers.families.base import Base, Batch, Encoded
 from workers.families.prompts import Prompt
 
 TOKENS = 6
 """Tokens that are written where their number is given."""
+ROOM = 4
+"""Positions that are left where they are few."""
 
 
 def check_generation(subject: Subject) -> str:
@@ -37,7 +44,7 @@ def check_end(subject: Subject) -> str:
     base, examples = subject.base, subject.examples
     images, prompts = examples.images([0]), list(examples.prompts[:1])
     second = _written(base, images, prompts, beams=1)[0][1 + base.encoder_decoder]
-    inputs = collation.generation_inputs(base, images, prompts)
+    inputs = collation.on_device(base, collation.generation_inputs(base, images, prompts))
     before = 1 if base.encoder_decoder else inputs["input_ids"].shape[1]
     ended = base.model.generate(
         **inputs, max_new_tokens=TOKENS, do_sample=False, eos_token_id=second
@@ -49,15 +56,42 @@ def check_end(subject: Subject) -> str:
     output = torch.cat([start, torch.tensor([[*caption, ends_of(base)[0]]])], dim=1)
     decoded, expected = collation.decode(base, inputs, output), tokenizer.decode(caption).strip()
     assert decoded == [expected], f"{expected!r} comes back as {decoded[0]!r}"
+    forwards = _forwards_in_few_positions(
+        base, images, prompts, ROOM if base.encoder_decoder else before + ROOM
+    )
+    assert forwards <= ROOM, f"with {ROOM} positions left, {forwards} tokens are written"
     ends = ", ".join(repr(tokenizer.decode([token])) for token in ends_of(base))
-    return f"at {ends}; of {base.positions:,} positions a prompt takes {before}"
+    return f"writing stops at {ends}, and at the last of {base.positions:,} positions"
+
+
+def _forwards_in_few_positions(
+    base: Base, images: Sequence[Encoded], prompts: Sequence[Prompt], positions: int
+) -> int:
+    """Return how many tokens are written by a model that would have so many positions."""
+    few, forwards = replace(base), [0]
+    vars(few)["positions"] = positions
+
+    def count(*_: Any) -> None:
+        forwards[0] += 1
+
+    hook = base.model.register_forward_pre_hook(count)
+    try:
+        generate(few, base.model, images, prompts, beams=1, max_new_tokens=10 * ROOM)
+    finally:
+        hook.remove()
+    return forwards[0]
+
+
+def _inputs(base: Base, images: Sequence[Encoded], prompts: Sequence[Prompt]) -> Batch:
+    """Return the arguments of `generate` as the model takes them."""
+    return collation.on_device(base, collation.generation_inputs(base, images, prompts))
 
 
 def _written(
-    base: Base, images: list[Encoded], prompts: list[Prompt], beams: int
+    base: Base, images: Sequence[Encoded], prompts: Sequence[Prompt], beams: int
 ) -> list[list[int]]:
     """Return the tokens that follow each prompt."""
-    inputs = collation.generation_inputs(base, images, prompts)
+    inputs = collation.on_device(base, collation.generation_inputs(base, images, prompts))
     limits = {"max_new_tokens": TOKENS, "min_new_tokens": TOKENS}
     output = base.model.generate(**inputs, num_beams=beams, do_sample=False, **limits)
     tokens = output[:, 0 if base.encoder_decoder else inputs["input_ids"].shape[1] :]

@@ -192,7 +192,7 @@ class GenericFamily(Family):
         and padding is behind.
         """
         inputs = super().training_inputs(base, batch)
-        find = getattr(base.model.model, "get_rope_index", None)
+        find = getattr(base.model.base_model, "get_rope_index", None)
         if find is None or self.GRID not in batch:
             return inputs
         types = inputs.pop("mm_token_type_ids", None)
@@ -351,10 +351,26 @@ class MllamaFamily(GenericFamily):
         return list(made.flatten(1, -2).split(1))
 
 
+_ATTENTION = rf"{_TEXT}\.(q|k|v|o)_proj"
+_SEES = r".*visual.*\.attn\.(qkv|proj)"
+
+
+class GlmMoeFamily(GenericFamily):
+    """GLM-4.5V: for gate, up and down, wherever they are, peft would adapt the experts."""
+
+    TARGETS: Mapping[str, str] = {
+        **GenericFamily.TARGETS,
+        "text_all": _ATTENTION,
+        "vision": _SEES,
+        "all": rf"{_ATTENTION}|{_SEES}|.*visual\.merger\.proj",
+    }
+
+
 FAMILY = GenericFamily()
 KNOWN: Mapping[str, Family] = {
     "qwen2_5_vl": QwenFamily(),
     "mllama": MllamaFamily(),
+    "glm4v_moe": GlmMoeFamily(),
     **dict.fromkeys(("gemma4", "gemma4_unified"), Gemma4Family()),
 }
 """Value of `model_type` -> its family, where something is known of it that is not seen."""

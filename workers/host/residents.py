@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from workers import traits
+from workers.encoding.fitness import fitting
 from workers.evaluation.evaluator import Evaluator
 from workers.evaluation.scoring import Scoring
 from workers.families.base import Base
@@ -200,6 +201,7 @@ class Residents:
             model, quantization = recipe.model, recipe.quantization
             base = self.device_memory.attempt(lambda: load_base(model, quantization, self._device))
             base = traits.proven(base, model.shared)
+            self.scoring.keep(recipe, lambda own: fitting(base, own, recipe.data))
             self._groups[group] = _SlotGroup(
                 sequential=SequentialTrainer(base, self.device_memory),
                 store=Store.of(base, self._features, self._beside),

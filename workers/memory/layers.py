@@ -41,6 +41,8 @@ _EXPERTS = re.compile(r".*\bexperts\.down_proj")
 """The matrices of all experts of a block in one, (experts, inner width, width) or transposed."""
 _PER_TOKEN = ("num_experts_per_tok", "moe_k", "top_k_experts")
 """Fields of a config that say how many experts each token goes through."""
+_CROSS_GATE = re.compile(r".*\bcross_attn_attn_gate")
+"""Of a block that reads the image itself, in place of tokens of it."""
 _PATCH = re.compile(r".*patch_(embed\w*|conv)\b.*\.weight")
 _SOFT_TOKENS = ("mm_tokens_per_image", "vision_soft_tokens_per_image")
 """Fields of a config that say how many tokens the language model gets for an image."""
@@ -379,6 +381,8 @@ def image_tokens(files: CheckpointFiles, vision: int) -> int:
     shapes = files.shapes
     if "query_tokens" in shapes:
         return shapes["query_tokens"][1]
+    if any(map(_CROSS_GATE.match, shapes)):
+        return 1  # for what other blocks read by cross-attention
     for config in (files.config, files.config.get("vision_config") or {}):
         if number := next((config[name] for name in _SOFT_TOKENS if config.get(name)), 0):
             return int(number)

@@ -171,7 +171,7 @@ def empty_base(folder: Path) -> Base:
 
 @lru_cache(maxsize=8)
 def _empty_base(folder: Path, changed: int) -> Base:
-    """Weights alone are left empty: some models compute with their buffers while they are made."""
+    """Make it; with buffers where a model computes with them while it is made."""
     import torch
     from accelerate import init_empty_weights
     from transformers import AutoModelForImageTextToText
@@ -186,11 +186,18 @@ def _empty_base(folder: Path, changed: int) -> Base:
         raise
     except Exception as error:  # a value of another type than the architecture's field has
         raise _impossible(folder, error) from error
+
+    def build(*, empty_buffers: bool) -> Any:
+        with init_empty_weights(include_buffers=empty_buffers):
+            return AutoModelForImageTextToText.from_config(config, trust_remote_code=False)
+
     try:
-        with init_empty_weights():
-            model = AutoModelForImageTextToText.from_config(config, trust_remote_code=False)
-    except Exception as error:  # whatever an impossible size makes an architecture raise
-        raise _impossible(folder, error) from error
+        model = build(empty_buffers=True)
+    except Exception:
+        try:
+            model = build(empty_buffers=False)
+        except Exception as error:  # whatever an impossible size makes an architecture raise
+            raise _impossible(folder, error) from error
     model.tie_weights()  # each empty weight was made by itself
     family, device = families.get(config.model_type), torch.device("meta")
     return Base(model=model, processor=None, family=family, device=device)
@@ -198,6 +205,11 @@ def _empty_base(folder: Path, changed: int) -> Base:
 
 def _impossible(folder: Path, error: Exception) -> ValueError:
     reason = " ".join(str(error).split())
+    if isinstance(error, ImportError):
+        return ValueError(
+            f"model.base: the architecture of {folder / CONFIG} wants a package that is not "
+            f"installed: {reason}"
+        )
     return ValueError(
         f"model.base: no model can be made of {folder / CONFIG}; {_COPY} "
         f"({type(error).__name__}: {reason})"

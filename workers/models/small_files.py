@@ -50,7 +50,7 @@ def refuse_unknown(base: str, revision: str | None) -> None:
     a path or an address, which another machine may have, are none of its business.
     """
     from huggingface_hub import HfApi, errors
-    from huggingface_hub.utils import validate_repo_id
+    from huggingface_hub.utils._validators import validate_repo_id
 
     try:
         validate_repo_id(base)

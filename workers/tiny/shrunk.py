@@ -10,6 +10,8 @@ from typing import Any
 
 WIDTH, HEAD, MOST_LAYERS = 32, 16, 8
 """Width of the hidden states and of an attention head; most layers of one part."""
+_LEAST_LAYERS = 2
+"""What one layer does with an image token, no other token has read yet."""
 _FIELDS: Mapping[str, Any] = {
     r"initializer_range|init_std": 0.08,
     r"(.*_)?heads": 2,
@@ -22,7 +24,7 @@ _FIELDS: Mapping[str, Any] = {
     r"(moe_)?num_(local_)?experts|n_routed_experts": 4,
     r"num_experts_per_tok|moe_topk|moe_k": 2,
     r"n_group|topk_group": 1,
-    r"vision_feature_layer": -1,
+    r"(.*_)?layer_(id|idx|index)": 0,
 }
 """Regular expression over the name of a field -> its value in a shrunk config; the first counts."""
 _COUNTS = re.compile(
@@ -34,6 +36,8 @@ _FIRST, _LAST = "first_k_dense_replace", "num_kv_shared_layers"
 """How many of the first, and of the last layers are of a kind of their own."""
 _NUMBERS = re.compile(r"(.*_)?(layers|indexes|indices|idxs)")
 """Names of lists with the numbers of some layers."""
+_HIDDEN_STATES = re.compile(r"vi(t|sion_feature)_layers?")
+"""Names of fields with the hidden states of the image encoder that are read, counted either way."""
 _SECTIONS = re.compile(r"[mx]d?rope_section")
 """Names of lists that divide the pairs of rotated dimensions."""
 _DROPPED = ("quantization_config", "dtype", "torch_dtype", "auto_map")
@@ -56,6 +60,8 @@ def shrunk(config: Config, *, widths: bool = True, layers: bool = True) -> dict[
             continue
         if depth:
             value = _of_layers(str(key), value, kept, depth)
+        if layers and _HIDDEN_STATES.fullmatch(str(key)):
+            value = _within(value)
         if isinstance(value, Mapping):
             result[key] = shrunk(value, widths=widths, layers=layers)
         else:
@@ -77,7 +83,9 @@ def _one_of_each_kind(config: Config, depth: int) -> list[int]:
     for layer in range(depth):
         told = (_told_of(layer, str(key), value, depth) for key, value in config.items())
         kinds.setdefault(tuple(told), layer)
-    return sorted(kinds.values())[:MOST_LAYERS]
+    kept = sorted(kinds.values())[:MOST_LAYERS]
+    others = [layer for layer in range(depth) if layer not in kept]
+    return sorted([*kept, *others[: max(0, _LEAST_LAYERS - len(kept))]])
 
 
 def _told_of(layer: int, key: str, value: Any, depth: int) -> Any:
@@ -106,6 +114,13 @@ def _of_layers(key: str, value: Any, kept: Sequence[int], depth: int) -> Any:
     if _are_numbers(key, value, depth):
         return [place for place, layer in enumerate(kept) if layer in value]
     return [value[layer] for layer in kept] if _is_list(value) and len(value) == depth else value
+
+
+def _within(number: Any) -> Any:
+    """Return the number of a hidden state, or a list of some, of as few layers as there may be."""
+    if _is_list(number):
+        return [_within(own) for own in number]
+    return max(-_LEAST_LAYERS, min(_LEAST_LAYERS - 1, number)) if _is_number(number) else number
 
 
 def _small(key: str, value: Any, part: Config) -> Any:

@@ -10,8 +10,9 @@ from sweeps.spec.load import ready_text
 
 COMMANDS = (
     "run", "resume", "status", "stop", "pause", "continue", "add", "submit", "jobs", "logs",
-    "shell", "launcher", "sync", "plan", "space", "compare", "report", "promote", "history",
-    "rollback", "reconcile", "serve", "caption", "predict", "score", "ui", "init", "doctor",
+    "shell", "launcher", "sync", "plan", "check", "space", "compare", "report", "promote",
+    "history", "rollback", "reconcile", "serve", "caption", "predict", "score", "ui", "init",
+    "doctor",
 )  # fmt: skip
 
 BROKEN = """\

@@ -155,7 +155,7 @@ def test_experts_that_no_trial_trains_are_said(sweeps, tmp_path):
     build("qwen3_vl_moe", tmp_path / "moe")
     code, out, _ = sweeps("plan", "quickstart", "--set", f"model.base={tmp_path / 'moe'}")
     assert code == 0
-    assert "the experts are left as they are" in out
+    assert "of the weights, which stay as they are: target sets have attention" in out
 
 
 class Hub(BaseHTTPRequestHandler):

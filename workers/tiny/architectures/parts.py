@@ -77,8 +77,9 @@ def _make_images_count(model: Any) -> None:
     """Widen what starts at zero or next to it, for all images would look the same."""
     with torch.no_grad():
         for parameter in model.parameters():
-            still = not parameter.any() and parameter.numel() == 1  # a gate that is shut
-            if still or (parameter.dim() > 1 and parameter.std() < 0.03):
+            if parameter.numel() == 1:  # a gate before which an image waits
+                parameter.fill_(0.5)
+            elif parameter.dim() > 1 and parameter.std() < 0.03:
                 parameter.normal_(0.0, 0.08)
 
 
