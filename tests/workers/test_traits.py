@@ -1,6 +1,7 @@
 """Traits of architectures, as their tiny checkpoints show them."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -82,6 +83,32 @@ def test_rows_that_depend_on_others_are_seen(base):
     seen = traits.see(base)
     assert "changes the losses" in seen.alone
     assert seen.why_not_packed(["lm_head"]) == seen.alone == seen.no_features
+
+
+class OfSortedTokens(torch.nn.Module):
+    """Gives a module the tokens of all rows in an order of its own, as experts get theirs."""
+
+    def __init__(self, own):
+        super().__init__()
+        self.own = own
+
+    def forward(self, states):
+        tokens = states.flatten(0, 1)
+        order = tokens[:, 0].argsort()
+        return self.own(tokens[order])[order.argsort()].view_as(states)
+
+
+@pytest.mark.parametrize("base", ["llava"], indirect=True)
+def test_layers_that_get_tokens_in_another_order_are_not_packed(base):
+    layer = base.model.model.language_model.layers[0]
+    layer.mlp = OfSortedTokens(layer.mlp)
+    base = replace(base)  # whose layers are looked up anew
+    seen = traits.see(base)
+    assert (seen.alone, seen.no_features) == (None, None)
+    path = "model.language_model.layers.0"
+    assert seen.why_not_packed([f"{path}.self_attn.q_proj", "lm_head"]) is None
+    for name in ("gate_proj", "up_proj", "down_proj"):
+        assert seen.why_not_packed([f"{path}.mlp.own.{name}"]).startswith(f"{path}.mlp.own.{name} ")
 
 
 @pytest.mark.parametrize("base", ["llava"], indirect=True)

@@ -76,6 +76,8 @@ def load_base(model: Model, quantization: str, device: torch.device) -> Base:
     attention.check_device(model.attn_implementation, gpu=device.type == "cuda")
     attention.check_installed(model.attn_implementation)
     attention.check_architecture(model.attn_implementation, config)
+    # None would also undo what a checkpoint's config says of its parts.
+    kernel = {"attn_implementation": own} if (own := model.attn_implementation) else {}
     dtype = precision_on(device, model.dtype)
     storage, kept = quantizations.get(quantization), _unquantized(model, quantization, config)
     # Else transformers has a service convert a base of the hub that has no safetensors.
@@ -87,7 +89,7 @@ def load_base(model: Model, quantization: str, device: torch.device) -> Base:
             revision=model.revision,
             dtype=dtype,
             quantization_config=storage.config(dtype, kept),
-            attn_implementation=model.attn_implementation,
+            **kernel,
             device_map={"": str(device)},
             trust_remote_code=False,
             use_safetensors=True,
