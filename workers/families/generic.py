@@ -39,7 +39,8 @@ _THINKS = "enable_thinking"
 """What templates call the choice whether to think before the answer."""
 _PROBE = Prompt(system=None, text="?")
 TRIED = (
-    *("aya_vision", "deepseek_vl", "deepseek_vl_hybrid", "gemma3", "gemma4", "glm46v", "glm4v"),
+    *("aya_vision", "cohere2_vision", "deepseek_vl", "deepseek_vl_hybrid", "ernie4_5_vl_moe"),
+    *("gemma3", "gemma4", "glm46v", "glm4v"),
     *("glm4v_moe", "granite4_vision", "idefics2", "idefics3", "internvl", "lighton_ocr", "llava"),
     *("llava_next", "llava_onevision", "minicpmv4_6", "mistral3", "mllama", "ovis2", "qwen2_5_vl"),
     *("qwen2_vl", "qwen3_5", "qwen3_5_moe", "qwen3_vl", "qwen3_vl_moe", "smolvlm", "t5gemma2"),
@@ -87,8 +88,11 @@ class GenericFamily(Family):
 
     def image_tokens(self, base: Base) -> frozenset[int]:
         """Return it, the placeholder in rendered conversations, and tokens of an image's type."""
-        placeholder = base.processor.tokenizer.convert_tokens_to_ids(self._placeholder(base))
-        return super().image_tokens(base).union({placeholder}, *base.marked_tokens.values())
+        tokenizer, placeholder = base.processor.tokenizer, self._placeholder(base)
+        number = tokenizer.convert_tokens_to_ids(placeholder)
+        known = number is not None and tokenizer.convert_ids_to_tokens(number) == placeholder
+        others = [{number}] if known else []  # a text of several tokens is found as a text
+        return super().image_tokens(base).union(*others, *base.marked_tokens.values())
 
     def encode(self, base: Base, image: "Image.Image") -> Encoded:
         """Return all tensors that the processor makes of the image, and the text it stands for.

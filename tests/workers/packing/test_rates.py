@@ -128,6 +128,8 @@ def test_the_rate_of_a_part_without_adapters_is_refused(load, recipes, trainer, 
         ("model.connector.modality_projection.proj", "projector"),
         ("model.multi_modal_projector.linear_1", "projector"),
         ("model.text_model.layers.1.mlp.up_proj", "language"),
+        ("model.language_model.layers.0.per_layer_projection", "language"),
+        ("model.layerwise_projectors.0.linear_1", "projector"),
         ("lm_head", "language"),
     ],
 )
