@@ -61,6 +61,8 @@ class DataSet:
     """Hex hash over ids, captions, questions and image bytes of all splits, and which is where."""
     problems: tuple[str, ...] = ()
     """What was skipped and why, one line each, by name."""
+    overlaps: tuple[str, ...] = ()
+    """Those of the problems that are images of two splits."""
     remarks: tuple[str, ...] = ()
     """What was taken as it is, and may surprise, one line each."""
 
