@@ -7,7 +7,7 @@ are on this machine.
 import math
 import random
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
@@ -126,16 +126,16 @@ def _base(name: BaseName, model: Model) -> Base | None:
     None where the processor cannot be loaded.
     """
     from workers.models import resolution
-    from workers.models.loading import load_processor
+    from workers.models.loading import without_weights
 
     folder = checkpoint_files.local_folder(*name)
     assert folder is not None, "its files were found there"
     try:
-        processor = load_processor(Model(base=str(folder)), str(folder))
+        base = without_weights(folder)
     except ValueError:
         return None
-    resolution.set_limits(processor, model)
-    return replace(checkpoint_files.empty_base(folder), processor=processor)
+    resolution.set_limits(base.processor, model)
+    return base
 
 
 def _tokens(base: Base, sizes: Mapping[Path, Size]) -> tuple[dict[Path, int], dict[Path, str]]:
