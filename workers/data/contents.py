@@ -25,7 +25,7 @@ _END = 4096
 """Bytes at the end of a file by which it is told from others of its length."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Content:
     """An image that was read."""
 

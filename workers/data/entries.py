@@ -13,7 +13,7 @@ from workers.data.sample import DataError, DataFiles, DataSet
 from workers.recipe import Data
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class SampleEntry:
     """One sample whose image has not been located yet."""
 

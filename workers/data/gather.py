@@ -16,7 +16,7 @@ from workers.data.sample import SPLITS, DataError, DataSet, Sample
 from workers.recipe import Data, Split
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class SampleCandidate:
     """A sample whose image has not been opened yet."""
 

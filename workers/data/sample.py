@@ -31,7 +31,7 @@ class DataError(ValueError):
         return cls(f"data.path {path} has {count}:{lines}\n{fix}", problems)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Sample:
     """One image with its reference captions, or with a question and its answers."""
 
