@@ -30,6 +30,8 @@ from workers.models import checkpoint_files
 from workers.recipe import Data
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from workers.evaluation.inspection import ExamplePair, Lengths
     from workers.families.base import Base
 
@@ -199,7 +201,7 @@ def _base(sweep: Sweep) -> "Base | None":
 def _with_lengths(
     found: DataCheck, sweep: Sweep, base: "Base", data_set: DataSet, told: Told
 ) -> DataCheck:
-    from PIL import Image
+    from PIL.Image import new
 
     from workers.evaluation.inspection import INSPECTED, lengths, shown_pairs
     from workers.families.prompts import PromptBuilder
@@ -215,14 +217,18 @@ def _with_lengths(
         try:
             image = sample.open()
         except ImageError:  # behind a link, or found broken just now
-            image = Image.new("RGB", sample.size or (640, 640), "grey")
-        shown.append(replace(sample, captions=sample.captions[:1], open=lambda own=image: own))
+            image = new("RGB", sample.size or (640, 640), "grey")
+        shown.append(replace(sample, captions=sample.captions[:1], open=partial(_same, image)))
     return replace(
         found,
         lengths=measured,
         measured=len(looked_at),
         examples=tuple(shown_pairs(base, Examples.of(base, shown, builder))),
     )
+
+
+def _same(image: "Image") -> "Image":
+    return image
 
 
 @contextmanager
@@ -232,7 +238,11 @@ def _progress(console: Console, *, shown: bool) -> Iterator[Told]:
 
         def told(kind: str) -> Callable[[int, int], None]:
             task = bars.add_task(kind, total=None)
-            return lambda done, of: bars.update(task, completed=done, total=of)
+
+            def tell(done: int, of: int) -> None:
+                bars.update(task, completed=done, total=of)
+
+            return tell
 
         yield told
 
@@ -241,7 +251,8 @@ def _lines(found: DataCheck) -> Iterator[tuple[str, str]]:
     if survey := found.survey:
         yield from _counts(survey)
     count = sum(each.count for each in found.refused)
-    yield "refused", f"{count:,} rows or images" if count else "none"
+    if survey or count:
+        yield "refused", f"{count:,} rows or images" if count else "none"
     for each in found.refused[:_REASONS]:
         yield f"  {each.count:,}", each.reason
         for problem in each.first:
@@ -252,7 +263,7 @@ def _lines(found: DataCheck) -> Iterator[tuple[str, str]]:
         how = "decoded" if found.decoded else "by their headers; --images decodes all"
         yield "sizes", f"longer side in pixels, {how}"
         yield from _bars(sides)
-    if found.lengths:
+    if found.lengths and found.survey:
         yield from _of_lengths(found.lengths, found.measured, found.survey)
     for remark in found.remarks:
         yield "note", remark
@@ -282,8 +293,8 @@ def _counts(survey: Survey) -> Iterator[tuple[str, str]]:
         )
 
 
-def _of_lengths(own: "Lengths", measured: int, survey: Survey | None) -> Iterator[tuple[str, str]]:
-    samples = sum(own.samples for name, own in survey.splits.items() if name != "test")
+def _of_lengths(own: "Lengths", measured: int, survey: Survey) -> Iterator[tuple[str, str]]:
+    samples = sum(each.samples for name, each in survey.splits.items() if name != "test")
     seen = f", of {measured:,} of {samples:,} samples" if measured < samples else ""
     for name, values, what in (
         ("prompts", own.prompts, f"tokens, with those of the image{seen}"),

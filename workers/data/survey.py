@@ -161,5 +161,5 @@ def _counts(samples: Sequence[Sample]) -> SplitCounts:
 
 def _round_up(width: float) -> int:
     """Return the next of 1, 2, 5, 10, 20, ..."""
-    power = 10 ** max(0, math.floor(math.log10(max(width, 1))))
+    power = int(10 ** math.floor(math.log10(max(width, 1))))
     return next(step * power for step in (1, 2, 5, 10) if step * power >= width)
