@@ -85,9 +85,11 @@ class Subject:
         """The image-caption pairs as pixels."""
         return self.examples_of(self.samples)
 
-    def examples_of(self, samples: Sequence[Sample], store: Store | None = None) -> Examples:
-        """Return the pairs of other samples, or of features of their images."""
-        return Examples.of(self.base, samples, PromptBuilder(task="vqa"), store)
+    def examples_of(
+        self, samples: Sequence[Sample], store: Store | None = None, base: Base | None = None
+    ) -> Examples:
+        """Return the pairs of other samples, of features of their images, or for another base."""
+        return Examples.of(base or self.base, samples, PromptBuilder(task="vqa"), store)
 
     @property
     def recipe(self) -> Recipe:
