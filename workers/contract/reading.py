@@ -142,7 +142,7 @@ def check_resolution(subject: Subject) -> str:
         try:
             fewer, more = tokens(limited(limit)), tokens(limited(4 * limit))
         except ValueError as error:
-            refusal = str(error)
+            refusal = refusal or str(error)
             continue
         assert fewer <= more, (
             f"model.max_pixels {limit} makes {fewer} tokens, 4 times as many {more}"
