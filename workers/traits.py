@@ -38,8 +38,8 @@ from workers.training.losses import LearnedTokens, token_losses
 
 log = logging.getLogger(__name__)
 
-SIZES = ((96, 96), (224, 96), (96, 320))
-"""Widths and heights of the images in pixels: square, landscape, portrait."""
+SIZES = ((96, 96), (1120, 480), (96, 320))
+"""Widths and heights of the images in pixels: square, landscape and large, portrait."""
 CAPTIONS = (("a red box", "b blue x"), ("one two three four", "six ten five more"), ("no", "is"))
 """Text of each row, and another one for it."""
 PROMPTS = ("what?", "what is to be seen here?", "is it?")
