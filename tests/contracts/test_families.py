@@ -35,7 +35,7 @@ NOT_POSSIBLE = {
         ("git", "blip2-opt", "blip2-t5", "paligemma"), "no chat template"
     ),
     "resolution": dict.fromkeys(
-        ("git", "blip2-opt", "blip2-t5", "paligemma", "generic"), "every image becomes 32 x 32"
+        ("git", "blip2-opt", "blip2-t5", "paligemma", "generic"), "every image becomes"
     ),
 }
 """Check -> variant -> why it cannot be."""

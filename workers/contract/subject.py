@@ -23,9 +23,9 @@ from workers.training.losses import LearnedTokens, token_losses
 
 CPU = torch.device("cpu")
 SIZES = {
-    "portrait": (72, 120),
-    "landscape": (120, 72),
-    "square": (96, 96),
+    "portrait": (96, 160),
+    "landscape": (480, 320),
+    "square": (112, 112),
     "strip": (2000, 40),
 }
 """Images of unlike shapes: name -> width and height."""
