@@ -9,7 +9,7 @@ and losses and captions have to be the same.
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -25,7 +25,7 @@ from workers.encoding.collation import TokenizedExample
 from workers.evaluation.generation import generate
 from workers.families import traits as known
 from workers.families.base import IMAGE_TEXT, Base, Encoded
-from workers.families.prompts import PromptBuilder
+from workers.families.prompts import Prompt
 from workers.families.traits import UNTRIED, Traits, place_of, places_of
 from workers.features import door
 from workers.features.images import with_features
@@ -42,6 +42,7 @@ SIZES = ((96, 96), (224, 96), (96, 320))
 """Widths and heights of the images in pixels: square, landscape, portrait."""
 CAPTIONS = (("a red box", "b blue x"), ("one two three four", "six ten five more"), ("no", "is"))
 """Text of each row, and another one for it."""
+PROMPTS = ("what?", "what is to be seen here?", "is it?")
 TOLERANCE = 1e-4
 """Difference of losses, and relative difference of hidden states, that counts as none."""
 
@@ -82,7 +83,8 @@ def of(model: Model) -> Traits:
         found = Traits(alone=reason, no_features=reason)
         if isinstance(error, (OSError, MemoryError)):  # of this moment, not of the architecture
             return found
-    known.remember(folder, found)
+    with suppress(OSError):  # then it is found once more by the next process
+        known.remember(folder, found)
     return found
 
 
@@ -105,12 +107,13 @@ def _try(model: Model) -> Traits:
 
 
 def see(base: Base) -> Traits:
-    """Return the traits of a base, a tiny one: it runs some twenty times, and is changed by it."""
+    """Return the traits of a base, a tiny one: it runs some thirty times, and is changed by it."""
     _make_all_count(base.model)
     try:
-        rows, others = zip(*map(partial(_row, base), SIZES, CAPTIONS), strict=True)
+        rows, others = zip(*map(partial(_row, base), SIZES, PROMPTS, CAPTIONS), strict=True)
         whole = _run(base, rows)
         in_rows = _rows_are_independent(base, rows, others, whole)
+        unmasked = _padding_is_seen_by_none(base, rows, whole)
     except Exception as error:
         log.debug("rows of %s", base.model.config.model_type, exc_info=True)
         reason = f"the rows of its batches were not seen to be independent: {_first_line(error)}"
@@ -121,7 +124,7 @@ def see(base: Base) -> Traits:
         log.debug("features of %s", base.model.config.model_type, exc_info=True)
         reason = f"features were not seen to stand for pixels: {_first_line(error)}"
         features = Traits(no_features=reason)
-    return replace(features, in_rows=in_rows)
+    return replace(features, in_rows=in_rows, unmasked=unmasked)
 
 
 def _rows_are_independent(
@@ -153,6 +156,15 @@ def _rows_are_independent(
     return tuple(place for place in places_of(apart) if place not in wrong)
 
 
+def _padding_is_seen_by_none(base: Base, rows: Sequence[_Row], whole: _Run) -> bool:
+    """Return whether the losses are the same without an attention mask."""
+    if base.family.traits is None:
+        return False
+    own = replace(base, family=base.family.having(replace(UNTRIED, unmasked=True)))
+    run = _run(own, rows)
+    return not any(map(_differ, whole.losses, run.losses))
+
+
 def _only_in(row: int, rows: int, before: Sequence[Tensor], after: Sequence[Tensor]) -> bool:
     """Return whether all that has changed in a layer's calls is in the row's equal share."""
     for old, new in zip(before, after, strict=False):
@@ -164,7 +176,7 @@ def _only_in(row: int, rows: int, before: Sequence[Tensor], after: Sequence[Tens
         places = changed.flatten().nonzero().flatten()
         if not len(places) and old.shape[0] != rows:  # it was not seen whose tokens they are
             return False
-        if not all(row * share <= place < (row + 1) * share for place in places.tolist()):
+        if len(places) and not row * share <= int(places[0]) <= int(places[-1]) < (row + 1) * share:
             return False
     return len(before) == len(after)
 
@@ -172,7 +184,7 @@ def _only_in(row: int, rows: int, before: Sequence[Tensor], after: Sequence[Tens
 def _kept(base: Base, rows: Sequence[_Row], whole: _Run) -> Traits:
     """Return the traits of the image encoder; raise where its output cannot stand for pixels."""
     images = [row.image for row in rows]
-    prompts = [PromptBuilder().build(base.family, "what?", "")] * len(rows)
+    prompts = [Prompt(system=None, text=text) for text in PROMPTS]
     beside = [key for key in images[0] if key not in (door.KEY, IMAGE_TEXT)]
     if not base.family.VISION_CHAIN and door.door_of(base.model) is None:
         raise NotSeenError("its model has no get_image_features")
@@ -267,11 +279,13 @@ def _reading(base: Base) -> Iterator[dict[str, list[Tensor]]]:
             hook.remove()
 
 
-def _row(base: Base, size: tuple[int, int], captions: tuple[str, str]) -> tuple[_Row, _Row]:
+def _row(
+    base: Base, size: tuple[int, int], prompt: str, captions: tuple[str, str]
+) -> tuple[_Row, _Row]:
     """Return a row, and another one with equally many tokens everywhere."""
     own, other = (base.family.encode(base, _noise(size, seed)) for seed in (0, 1))
-    prompt = PromptBuilder().build(base.family, "what?", "")
-    text, changed = (collation.training_row(base, own, prompt, caption) for caption in captions)
+    asked = Prompt(system=None, text=prompt)
+    text, changed = (collation.training_row(base, own, asked, caption) for caption in captions)
     few = min(text.learned, changed.learned)
     return _Row(image=own, text=_cut(text, few)), _Row(image=other, text=_cut(changed, few))
 

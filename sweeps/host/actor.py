@@ -3,6 +3,7 @@
 Heavy packages are imported inside the actor's process only.
 """
 
+import gc
 import os
 import sys
 from collections.abc import Callable
@@ -63,6 +64,9 @@ class HostActor:
         disable_compilers()
         with heavy_imports():
             self._loop = HostLoop(self._make_host)
+        # They stay as long as this process: to look through them time and again takes a
+        # twentieth of a small base's steps.
+        gc.freeze()
         self._host = self._loop.host
         self._trials: dict[str, OpenTrial] = {}
         self._ending = False

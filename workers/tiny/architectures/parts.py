@@ -55,7 +55,9 @@ def write(made: Architecture, folder: Path, seed: int) -> None:
     ends = tokenizer.convert_tokens_to_ids(list(made.ends or [tokenizer.eos_token]))
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        model = AutoModelForImageTextToText.from_config(AutoConfig.for_model(**made.config))
+        model = AutoModelForImageTextToText.from_config(
+            AutoConfig.for_model(**made.config), trust_remote_code=False
+        )
         _make_images_count(model)
     model.generation_config.eos_token_id = ends if len(ends) > 1 else ends[0]
     model.generation_config.pad_token_id = tokenizer.pad_token_id
