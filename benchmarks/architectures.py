@@ -109,15 +109,20 @@ def main() -> None:
             failed = tried[-1].failed
             print(f"{name}: {'works' if failed is None else f'fails: {failed.check}'}", flush=True)
     if not names:
-        works = sum(each.failed is None for each in tried)
-        lines = [
-            *table_lines(COLUMNS, [each.row() for each in tried]),
-            *("", f"{works} of {len(tried)} work. What is not possible, or fails:", ""),
-            *reasons(tried),
-        ]
-        page = PAGE.read_text()
-        start, end = page.index(BEGIN) + len(BEGIN), page.index(END)
-        PAGE.write_text("\n".join([page[:start], "", *lines, "", page[end:]]))
+        write(tried)
+
+
+def write(tried: Sequence[Tried]) -> None:
+    """Put the table in its place on the page."""
+    works = sum(each.failed is None for each in tried)
+    lines = [
+        *table_lines(COLUMNS, [each.row() for each in tried]),
+        *("", f"{works} of {len(tried)} work. What is not possible, or fails:", ""),
+        *reasons(tried),
+    ]
+    page = PAGE.read_text()
+    start, end = page.index(BEGIN) + len(BEGIN), page.index(END)
+    PAGE.write_text("\n".join([page[:start], "", *lines, "", page[end:]]))
 
 
 if __name__ == "__main__":
