@@ -103,9 +103,7 @@ def test_what_the_hub_refuses_is_a_sentence_that_says_what_to_do(
 ):
     hub = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
     threading.Thread(target=hub.serve_forever, daemon=True).start()
-    monkeypatch.setattr(
-        "huggingface_hub.constants.ENDPOINT", f"http://127.0.0.1:{hub.server_port}"
-    )
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", f"http://127.0.0.1:{hub.server_port}")
     try:
         code, out, err = sweeps("check", "--model", *arguments)
     finally:
