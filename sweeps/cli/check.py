@@ -81,8 +81,10 @@ def table_of(model: str, found: Sequence["Finding"]) -> Table:
     told: dict[str, str] = {}
     for finding in found:
         outcome = Text(finding.outcome, style=_STYLES[finding.outcome])
-        first = told.setdefault(finding.detail, finding.check)
-        detail = finding.detail if first == finding.check else f"as in {first}"
+        detail = finding.detail
+        if finding.outcome != "passed":  # one fault ends many checks
+            first = told.setdefault(detail, finding.check)
+            detail = detail if first == finding.check else f"as in {first}"
         table.add_row(finding.check, outcome, detail, f"{finding.seconds:.1f}")
     return table
 

@@ -5,12 +5,16 @@ from dataclasses import replace
 
 import pytest
 import torch
+from PIL import Image
 
 from workers import families, traits
 from workers.families.traits import UNTRIED, Traits, place_of
+from workers.memory.footprint import feature_bytes
+from workers.memory.layers import Architecture, DataExtent
+from workers.models import checkpoint_files
 from workers.models.adapters import adapted_layers
 from workers.models.loading import load_base
-from workers.recipe import Adapter, Model
+from workers.recipe import Adapter, Data, Model, Recipe
 from workers.tiny.checkpoints import VARIANTS
 
 GENERIC = {
@@ -146,6 +150,24 @@ def test_a_base_is_tried_once(checkpoints, tmp_path, monkeypatch):
     base = load(folder)
     assert traits.proven(base, model).family.vision == ("model.visual",)
     assert base.family.vision == families.get("qwen3_vl").vision == ()
+
+
+def test_features_are_estimated_as_soon_as_they_are_known(checkpoints, tmp_path, monkeypatch):
+    monkeypatch.setenv("SWEEPS_CACHE", str(tmp_path))
+    model, data = Model(base=str(checkpoints("qwen3_vl"))), Data(source="shapes")
+    recipe, extent = Recipe(model=model, data=data), DataExtent(images=10, question=0, caption=20)
+
+    def estimated():
+        files = checkpoint_files.find(model.base, None)
+        return feature_bytes(recipe, Architecture.of(files), gpu=False, data=extent)
+
+    assert estimated() == 0
+    layers = traits.of(model).feature_layers
+    assert layers == 2  # the first, and one more by DeepStack
+    base = load(checkpoints("qwen3_vl"))
+    image = base.family.encode(base, Image.new("RGB", (512, 384)))
+    tokens = base.family.image_places(base, image)
+    assert estimated() >= 10 * layers * tokens * 32 * 4
 
 
 def test_another_config_is_tried_again(checkpoints, tmp_path, monkeypatch):
