@@ -15,6 +15,8 @@ import json
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -22,16 +24,17 @@ from PIL import Image
 
 from benchmarks.pretend_gpu import PretendGpu
 from benchmarks.tables import print_table
-from workers import families
+from workers import traits
 from workers.data.sample import Sample
 from workers.evaluation.evaluator import Evaluator
 from workers.families.base import Base
 from workers.features.store import Store
 from workers.metrics.scorer import Scorer
+from workers.models.loading import load_base
 from workers.packing.pack import Pack
-from workers.recipe import Evaluate, Recipe
+from workers.recipe import Evaluate, Model, Recipe
 from workers.slots.protocol import Trainer
-from workers.tiny import checkpoints
+from workers.tiny import architectures
 from workers.training.loop import Examples
 
 RANKS = (8, 16, 64, 128)
@@ -71,9 +74,13 @@ DEPTHS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
             "vision_config": {"num_hidden_layers": 27},
         },
     ),
+    "smolvlm": (
+        "smolvlm",
+        {"text_config": {"num_hidden_layers": 32}, "vision_config": {"num_hidden_layers": 12}},
+    ),
 }
-"""Name -> variant of `workers.tiny.checkpoints`, and what of its config the published model has:
-git-base, BLIP-2 with OPT-2.7b and Flan-T5-XL, Qwen2.5-VL-3B, PaliGemma-3B."""
+"""Name -> architecture of `workers.tiny.architectures`, and what of its config the published model
+has: git-base, BLIP-2 with OPT-2.7b and Flan-T5-XL, Qwen2.5-VL-3B, PaliGemma-3B, SmolVLM2-500M."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,19 +103,22 @@ def build(name: str, most_layers: int | None = None, dtype: torch.dtype = torch.
     from transformers import AutoConfig, AutoModelForImageTextToText
 
     variant, depths = DEPTHS[name]
+    with TemporaryDirectory() as folder:
+        architectures.build(variant, Path(folder))
+        tiny = load_base(Model(base=folder), "none", torch.device("cpu"))
+        saved = AutoConfig.from_pretrained(folder, trust_remote_code=False).to_dict()
+    config = AutoConfig.for_model(**_deeper(saved, depths, most_layers))
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)
-        tiny, processor = checkpoints.VARIANTS[variant]()
-        config = AutoConfig.for_model(**_deeper(tiny.config.to_dict(), depths, most_layers))
         model = AutoModelForImageTextToText.from_config(
             config, dtype=dtype, trust_remote_code=False
         )
-    model.generation_config = tiny.generation_config
+    model.generation_config = tiny.model.generation_config
     with torch.no_grad():
         model.get_output_embeddings().weight[model.generation_config.eos_token_id] = 0.0
     model.eval().requires_grad_(False)
-    family = families.get(config.model_type)
-    return Base(model=model, processor=processor, family=family, device=torch.device("cpu"))
+    family = tiny.family if tiny.family.traits is None else tiny.family.having(traits.see(tiny))
+    return replace(tiny, model=model, family=family)
 
 
 def _deeper(
@@ -141,16 +151,16 @@ class CountedPack:
         self._names = [f"trial-{slot}" for slot in range(slots)]
         with self.gpu:
             base.model.to(self.gpu.device)
-            self._base = replace(base, device=self.gpu.device)
-            self._store = Store.of(self._base)
-            self._trainer = trainer(self._base)
+            self.base = replace(base, device=self.gpu.device)
+            self._store = Store.of(self.base)
+            self._trainer = trainer(self.base)
             for slot, name in enumerate(self._names):
                 self._trainer.admit(name, _recipe(slot, fields))
 
     def training_step(self) -> Counts:
         """Count one step in which each slot takes an optimizer step."""
         with self.gpu:
-            examples = Examples.of(self._base, _samples(IMAGES), None, self._store)
+            examples = Examples.of(self.base, _samples(IMAGES), None, self._store)
             examples.pixels.of(range(IMAGES))
             for name in self._names:
                 self._trainer.begin(name, examples)
@@ -175,8 +185,8 @@ class CountedPack:
         evaluate, samples = Evaluate(max_new_tokens=tokens), _samples(2)
         scorer = Scorer(["exact_match"], {own.id: own.captions for own in samples})
         with self.gpu:
-            evaluator = Evaluator(self._base, samples, scorer, evaluate, None, self._store)
-            evaluator.predict(self._base.model, 1)  # computes the features
+            evaluator = Evaluator(self.base, samples, scorer, evaluate, None, self._store)
+            evaluator.predict(self.base.model, 1)  # computes the features
             self.gpu.forget()
             self._trainer.predict(self._names, evaluator, 1)
         return self._counts()

@@ -20,8 +20,12 @@ class Scores(Protocol):
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a Markdown table."""
-    for line in (columns, ["---"] * len(columns), *rows):
-        print(f"| {' | '.join(line)} |")
+    print("\n".join(table_lines(columns, rows)))
+
+
+def table_lines(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return the lines of a Markdown table."""
+    return [f"| {' | '.join(line)} |" for line in (columns, ["---"] * len(columns), *rows)]
 
 
 def corpus_difference(one: Scores, other: Scores) -> float:

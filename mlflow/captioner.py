@@ -47,6 +47,8 @@ class CaptionerModel(mlflow.pyfunc.PythonModel):
             revision=config["revision"],
             dtype=config["dtype"],
             unquantized_modules=config.get("unquantized_modules"),
+            min_pixels=config.get("min_pixels"),
+            max_pixels=config.get("max_pixels"),
         )
         adapter = Path(context.artifacts["adapter"])
         folder = config.get("images")

@@ -41,6 +41,15 @@ class Model(Section):
     unquantized_modules: Annotated[tuple[str, ...], Field(strict=False)] | None = None
     """Modules that a quantization leaves alone, as `workers.quantizations.unquantized` reads the
     names; null is those that the checkpoint's config names. The head is left alone in any case."""
+    min_pixels: Count | None = None
+    """Fewest pixels of a resized image; null is the processor's own limit."""
+    max_pixels: Count | None = None
+    """The most, see `workers.models.resolution`."""
+
+    @property
+    def shared(self) -> "Model":
+        """What trials of all resolutions have in common: the model without limits of pixels."""
+        return self.model_copy(update={"min_pixels": None, "max_pixels": None})
 
 
 class Split(Section):

@@ -173,12 +173,14 @@ def _room(sweep: Sweep, name: BaseName) -> tuple[int, int, int] | None:
     from workers.encoding.collation import prompt_lengths
     from workers.evaluation.generation import most_new_tokens
     from workers.families.prompts import PromptBuilder
+    from workers.models import resolution
     from workers.models.loading import load_processor
 
     folder = checkpoint_files.local_folder(*name)
     assert folder is not None, "its files were found there"
     try:
         processor = load_processor(Model(base=str(folder)), str(folder))
+        resolution.set_limits(processor, sweep.model)
     except ValueError:
         return None
     base = replace(checkpoint_files.empty_base(folder), processor=processor)

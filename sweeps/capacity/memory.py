@@ -36,6 +36,8 @@ _KINDS = (
     "model.dtype",
     "model.attn_implementation",
     "model.unquantized_modules",
+    "model.min_pixels",
+    "model.max_pixels",
     "quantization",
     "adapter.targets",
     "adapter.variant",
@@ -175,7 +177,7 @@ def capacity(
     whole = [expected(point) for point in points]
     _, largest = max(zip(whole, points, strict=True), key=lambda pair: pair[0].total - pair[0].base)
     # A host keeps the bases of all groups beside each other.
-    groups = {(own.recipe.model, own.recipe.quantization): own for own in points}
+    groups = {(own.recipe.model.shared, own.recipe.quantization): own for own in points}
     resident = sum(
         base_bytes(own.base.files, model, quantization, gpu=device.gpu)
         for (model, quantization), own in groups.items()

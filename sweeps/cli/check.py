@@ -45,11 +45,11 @@ def check_model(
             status.update(f"{finding.check}: {finding.outcome}")
     works = all(finding.outcome != "failed" for finding in found)
     if as_json:
-        verdict = {"model": model, "revision": revision, "works": works}
-        print(json.dumps({**verdict, "checks": [asdict(finding) for finding in found]}, indent=2))
+        whole = {"model": model, "revision": revision, "works": works}
+        print(json.dumps({**whole, "checks": [asdict(finding) for finding in found]}, indent=2))
     else:
         console.print(table_of(model, found))
-        console.print(_verdict(found), style="green" if works else "red", soft_wrap=True)
+        console.print(_summary(found), style="green" if works else "red", soft_wrap=True)
     return WORKS if works else FAILS
 
 
@@ -63,8 +63,7 @@ def examined(model: str, folder: Path, targets: Sequence[str] = ()) -> Iterator[
 
         def build() -> str:
             deep = any(each.startswith(REGEX) for each in targets)
-            processor = stand_in.processor_of(folder)
-            made.append(stand_in.of_config(model, folder, processor, Path(root), deep=deep))
+            made.append(stand_in.of_config(model, folder, Path(root), deep=deep))
             return made[0].origin
 
         yield finding_of("stand-in", build)
@@ -82,13 +81,15 @@ def table_of(model: str, found: Sequence["Finding"]) -> Table:
     told: dict[str, str] = {}
     for finding in found:
         outcome = Text(finding.outcome, style=_STYLES[finding.outcome])
-        first = told.setdefault(finding.detail, finding.check)
-        detail = finding.detail if first == finding.check else f"as in {first}"
+        detail = finding.detail
+        if finding.outcome != "passed":  # one fault ends many checks
+            first = told.setdefault(detail, finding.check)
+            detail = detail if first == finding.check else f"as in {first}"
         table.add_row(finding.check, outcome, detail, f"{finding.seconds:.1f}")
     return table
 
 
-def _verdict(found: Sequence["Finding"]) -> str:
+def _summary(found: Sequence["Finding"]) -> str:
     failed = [finding.check for finding in found if finding.outcome == "failed"]
     lacking = [finding.check for finding in found if finding.outcome == "not possible"]
     without = f"; not possible: {', '.join(lacking)}" if lacking else ""

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from sweeps import samplers
-from sweeps.capacity import adapted, disk, memory, table
+from sweeps.capacity import adapted, disk, images, memory, table
 from sweeps.capacity.device import machine_bytes
 from sweeps.capacity.layout import Layout, local_layout, refuse_gpu_budget
 from sweeps.capacity.memory import hosts_that_fit
@@ -48,7 +48,7 @@ def show(sweep: Sweep, results: Path, console: Console, gpu_bytes: float | None 
     refuse_gpu_budget(sweep, plan)
     if not plan.gpus_per_host and gpu_bytes is None:
         refuse_gpu_attention(sweep)
-    for name, value in _lines(sweep, results, plan, gpu_bytes):
+    for name, value in [*_lines(sweep, results, plan, gpu_bytes)]:  # or nothing but an error
         console.print(Text.assemble((f"{name:<11}", "bold"), f" {value}"), soft_wrap=True)
     console.print("\nspace", style="bold")
     show_sweep(sweep, console)
@@ -141,7 +141,9 @@ def _lines(
     yield "base", "; ".join(_base(key[0], there.get(key)) for key in memory.base_names(sweep))
     yield from adapted.lines(sweep, there)
     yield from adapted.captions(sweep, there)
-    yield from table.lines(sweep, there, table.device_of(plan, gpu_bytes))
+    on = table.device_of(plan, gpu_bytes)
+    yield from images.lines(sweep, there, on)
+    yield from table.lines(sweep, there, on)
     files = there.get((sweep.model.base, sweep.model.revision))
     room = f"below {results}, {format_bytes(retention.free(results))} free"
     if files is None:

@@ -67,9 +67,9 @@ def torchvision() -> CheckResult:
         number = probe(_TORCHVISION)
     except ProbeError as failure:
         text = f"does not import ({failure}), so transformers cannot import its models"
-        fix = "pip uninstall torchvision, which nothing here needs, or install that of this torch"
+        fix = "pip uninstall torchvision, which few bases need, or install that of this torch"
         return error(text, fix)
-    return f"{number} imports" if number else "absent, and nothing here needs it"
+    return f"{number} imports" if number else "absent, and few bases need it"
 
 
 def tracking(results: Path) -> CheckResult:

@@ -1,5 +1,6 @@
 """The driver: one sweep from its file to its leaderboard, on Ray Tune."""
 
+import importlib
 import os
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext, suppress
@@ -18,6 +19,7 @@ from sweeps.capacity.memory import local_files
 from sweeps.capacity.unfit import refuse_unfit_models
 from sweeps.driver.signals import STOPS
 from sweeps.fleet import cluster
+from sweeps.quiet import heavy_imports
 from sweeps.results import changes, inbox, lease, retention
 from sweeps.results.folder import SweepFolder
 from sweeps.spec import starts
@@ -139,8 +141,10 @@ def _start(
 
 def _open(folder: SweepFolder, tracking: Tracking) -> SweepRun:
     """Open the sweep's run; import Tune first, which the hosts need, while Ray starts."""
-    from sweeps.driver import search  # noqa: F401
+    with heavy_imports():
+        from sweeps.driver import search  # noqa: F401
 
+        importlib.import_module("mlflow")
     return SweepRun.open(tracking, folder.sweep_id, folder.spec.read_text(), {})
 
 

@@ -3,6 +3,7 @@
 Heavy packages are imported inside the actor's process only.
 """
 
+import gc
 import os
 import sys
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from sweeps.spec import plugins
 from sweeps.storage import copies
 from sweeps.trial import Point, Start, trial_id
 from workers.memory.allocator import expand_segments
+from workers.metrics.catalog import too_few_images
 from workers.redaction import redacted
 
 if TYPE_CHECKING:
@@ -62,6 +64,9 @@ class HostActor:
         disable_compilers()
         with heavy_imports():
             self._loop = HostLoop(self._make_host)
+        # They stay as long as this process: to look through them time and again takes a
+        # twentieth of a small base's steps.
+        gc.freeze()
         self._host = self._loop.host
         self._trials: dict[str, OpenTrial] = {}
         self._ending = False
@@ -171,15 +176,20 @@ class HostActor:
 
     def _warm_up(self) -> list[str]:
         recipe, host = self._context.sweep.recipe, self._host
-        data_set, scored = host.data_set(recipe), host.scored_samples(recipe)
+        few = too_few_images(recipe.evaluate.metrics, len(host.scored_samples(recipe)))
+        objectives = {each.metric for each in self._context.sweep.search.objectives}
+        if few and objectives <= {"cider"}:
+            raise ValueError(f"search.objective tells no trials apart: {few}")
         untrained = host.admit(_WARM_UP, recipe).predictions
         host.evict(_WARM_UP)
         host.prepare(recipe)
+        data_set, scored = host.data_set(recipe), host.scored_samples(recipe)
         pictures.keep(self._context.folder.scored_images, scored, untrained)
         counts = ", ".join(f"{len(part)} {split}" for split, part in data_set.splits.items())
         skipped = (f"skipped: {problem}" for problem in data_set.problems)
+        notes = (f"note: {remark}" for remark in (*data_set.remarks, *([few] if few else [])))
         cut = host.cut_captions(recipe)
-        return [f"images: {counts}", *skipped, *([cut] if cut else [])]
+        return [f"images: {counts}", *skipped, *notes, *([cut] if cut else [])]
 
     def _open(self, name: str, number: int, point: Point, start: Start | None, token: str) -> None:
         if name in self._trials:

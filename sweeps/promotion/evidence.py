@@ -138,8 +138,10 @@ class HeldOut:
 def load_samples(recipe: Recipe) -> tuple[Sample, ...]:
     """Return the test split; ValueError with the fix for under two images, or without captions."""
     from workers.data import load
+    from workers.evaluation.scoring import with_words
 
     data_set: DataSet = load(recipe.data)
+    data_set = with_words(data_set, recipe.data, recipe.evaluate.metrics)
     samples = data_set.splits["test"]
     bare = [sample.id for sample in samples if not sample.captions]
     if len(samples) < 2:

@@ -140,6 +140,8 @@ def model_config(recipe: Recipe) -> dict[str, Any]:
         "dtype": recipe.model.dtype,
         "quantization": recipe.quantization,
         "unquantized_modules": recipe.model.unquantized_modules,
+        "min_pixels": recipe.model.min_pixels,
+        "max_pixels": recipe.model.max_pixels,
         "beams": recipe.evaluate.final_beams,
         "max_new_tokens": recipe.evaluate.max_new_tokens,
         "images": None,

@@ -127,6 +127,8 @@ def score_files(
         if "cider" in metrics:
             note += ", and CIDEr's document frequencies come from the others only"
     console.print(note, soft_wrap=True)
+    if few := catalog.too_few_images(metrics, len(scored.ids)):
+        console.print(few, style="yellow", soft_wrap=True)
 
 
 def matched(

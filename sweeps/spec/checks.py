@@ -207,7 +207,7 @@ CHECKS: Mapping[Callable[[Sweep], Iterator[Issue]], tuple[Keys, ...]] = {
     search_checks.mode_issues: (OBJECTIVE,),
     search_checks.constraint_issues: (_METRICS, CONSTRAINTS),
     search_checks.several_issues: (OBJECTIVE, SCHEDULER, SAMPLER),
-    _combination_issues: (("task",), ("adapter",), ("quantization",), ("prompt",)),
+    _combination_issues: (*(("task",), ("model",), ("adapter",), ("quantization",), ("prompt",)),),
     schedule_checks.option_issues: (SCHEDULER,),
     schedule_checks.population_field_issues: (SCHEDULER, _SPACE),
     schedule_checks.population_rung_issues: (*_RUNGS, _TRIALS),

@@ -297,4 +297,4 @@ def values_of(sweep: "Sweep", metrics: Mapping[str, float]) -> list[float]:
 def base_of(sweep: "Sweep", point: Point) -> str:
     """Return a name for the base that trials of one group share: a model as it is stored."""
     recipe = sweep.with_point(point)
-    return f"{recipe.model!r} {recipe.quantization}"
+    return f"{recipe.model.shared!r} {recipe.quantization}"

@@ -1,15 +1,20 @@
 """Traits of architectures, as their tiny checkpoints show them."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
+from PIL import Image
 
 from workers import families, traits
 from workers.families.traits import UNTRIED, Traits, place_of
+from workers.memory.footprint import feature_bytes
+from workers.memory.layers import Architecture, DataExtent
+from workers.models import checkpoint_files
 from workers.models.adapters import adapted_layers
 from workers.models.loading import load_base
-from workers.recipe import Adapter, Model
+from workers.recipe import Adapter, Data, Model, Recipe
 from workers.tiny.checkpoints import VARIANTS
 
 GENERIC = {
@@ -84,6 +89,32 @@ def test_rows_that_depend_on_others_are_seen(base):
     assert seen.why_not_packed(["lm_head"]) == seen.alone == seen.no_features
 
 
+class OfSortedTokens(torch.nn.Module):
+    """Gives a module the tokens of all rows in an order of its own, as experts get theirs."""
+
+    def __init__(self, own):
+        super().__init__()
+        self.own = own
+
+    def forward(self, states):
+        tokens = states.flatten(0, 1)
+        order = tokens[:, 0].argsort()
+        return self.own(tokens[order])[order.argsort()].view_as(states)
+
+
+@pytest.mark.parametrize("base", ["llava"], indirect=True)
+def test_layers_that_get_tokens_in_another_order_are_not_packed(base):
+    layer = base.model.model.language_model.layers[0]
+    layer.mlp = OfSortedTokens(layer.mlp)
+    base = replace(base)  # whose layers are looked up anew
+    seen = traits.see(base)
+    assert (seen.alone, seen.no_features) == (None, None)
+    path = "model.language_model.layers.0"
+    assert seen.why_not_packed([f"{path}.self_attn.q_proj", "lm_head"]) is None
+    for name in ("gate_proj", "up_proj", "down_proj"):
+        assert seen.why_not_packed([f"{path}.mlp.own.{name}"]).startswith(f"{path}.mlp.own.{name} ")
+
+
 @pytest.mark.parametrize("base", ["llava"], indirect=True)
 def test_an_image_that_nothing_reads_shows_nothing(base):
     base.model.model.multi_modal_projector.register_forward_hook(lambda *_: _[-1] * 0)
@@ -119,6 +150,24 @@ def test_a_base_is_tried_once(checkpoints, tmp_path, monkeypatch):
     base = load(folder)
     assert traits.proven(base, model).family.vision == ("model.visual",)
     assert base.family.vision == families.get("qwen3_vl").vision == ()
+
+
+def test_features_are_estimated_as_soon_as_they_are_known(checkpoints, tmp_path, monkeypatch):
+    monkeypatch.setenv("SWEEPS_CACHE", str(tmp_path))
+    model, data = Model(base=str(checkpoints("qwen3_vl"))), Data(source="shapes")
+    recipe, extent = Recipe(model=model, data=data), DataExtent(images=10, question=0, caption=20)
+
+    def estimated():
+        files = checkpoint_files.find(model.base, None)
+        return feature_bytes(recipe, Architecture.of(files), gpu=False, data=extent)
+
+    assert estimated() == 0
+    layers = traits.of(model).feature_layers
+    assert layers == 2  # the first, and one more by DeepStack
+    base = load(checkpoints("qwen3_vl"))
+    image = base.family.encode(base, Image.new("RGB", (512, 384)))
+    tokens = base.family.image_places(base, image)
+    assert estimated() >= 10 * layers * tokens * 32 * 4
 
 
 def test_another_config_is_tried_again(checkpoints, tmp_path, monkeypatch):

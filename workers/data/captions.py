@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from workers.data.columns import first_column
 from workers.data.sample import DataError
-from workers.data.text_files import csv_records, read_lines
+from workers.data.text_files import csv_records, delimiter_of, quote_fault, read_lines
 
 IMAGE_KEYS = ("file_name", "image", "filename")
 CAPTION_KEYS = ("captions", "caption", "text")
@@ -98,40 +99,45 @@ def _parse_jsonl(lines: Sequence[str]) -> Parsed:
 
 
 def _parse_csv(lines: Sequence[str]) -> Parsed:
-    records = csv_records(lines)
+    delimiter = delimiter_of(next((line for line in lines if line.strip()), ""))
+    records = csv_records(lines, delimiter)
     header = next((fields for _, fields in records if fields), [])
     columns = _columns(header)
     if isinstance(header, csv.Error) or columns is None:
         raise DataError(f"captions.csv must begin with the header image,caption; got {header}")
-    return _body(records, columns, len(header))
+    return _body(records, columns, len(header), delimiter)
 
 
 def _parse_text(lines: Sequence[str]) -> Parsed:
     if any(_TOKEN.match(line) for line in lines):
         return parse_tokens(lines)
-    if _columns(next(csv_records(lines), (0, []))[1]):
+    first = lines[0] if lines else ""
+    if _columns(next(csv_records(lines, delimiter_of(first)), (0, []))[1]):
         return _parse_csv(lines)
     return _body(csv_records(lines), (0, 1), 2)
 
 
 def _columns(header: list[str] | csv.Error) -> tuple[int, int] | None:
     """Return the places of the image and the caption in a table with this header."""
-    names = [] if isinstance(header, csv.Error) else [name.strip().lower() for name in header]
-    image = next((names.index(key) for key in IMAGE_KEYS if key in names), None)
-    caption = next((names.index(key) for key in CAPTION_KEYS if key in names), None)
-    return None if image is None or caption is None else (image, caption)
+    names = [] if isinstance(header, csv.Error) else header
+    image = first_column(names, IMAGE_KEYS, "the file of captions")
+    caption = first_column(names, CAPTION_KEYS, "the file of captions")
+    return None if image is None or caption is None else (names.index(image), names.index(caption))
 
 
 def _body(
-    records: Iterator[tuple[int, list[str] | csv.Error]], columns: tuple[int, int], width: int
+    records: Iterator[tuple[int, list[str] | csv.Error]],
+    columns: tuple[int, int],
+    width: int,
+    delimiter: str = ",",
 ) -> Parsed:
     image, caption = columns
     for number, fields in records:
         if isinstance(fields, csv.Error):
-            yield number, f"unbalanced quotes: {fields}"
+            yield number, quote_fault(fields)
             continue
         if (image, caption, width) == (0, 1, 2) and len(fields) > 2:
-            fields = [fields[0], ",".join(fields[1:])]  # commas in a caption without quotes
+            fields = [fields[0], delimiter.join(fields[1:])]  # in a caption without quotes
         if len(fields) == width:
             yield _row(fields[image], fields[caption], number)
         elif fields:

@@ -12,6 +12,7 @@ captions; rows without a caption are each a sample of their own.
 from hashlib import sha256
 
 from workers.data.captions import CAPTION_KEYS, IMAGE_KEYS
+from workers.data.columns import find_column
 from workers.data.entries import Description, SampleEntry, merge_captions, with_text
 from workers.data.table import Table, describe_tables
 from workers.files.addresses import is_address
@@ -19,7 +20,8 @@ from workers.recipe import Columns, Data
 from workers.redaction import redact
 
 OPTIONS = ("columns", "images", "allow_private_links", "allow_redirected_links")
-IMAGE_NAMES = (*IMAGE_KEYS, "image_path", "image_link", "image_url", "image_id")
+IMAGE_NAMES = (*IMAGE_KEYS, "image_path", "image_link", "image_url", "image_id", "image_name")
+CAPTION_NAMES = (*CAPTION_KEYS, "comment")
 
 
 def describe(data: Data) -> Description:
@@ -33,10 +35,11 @@ def describe(data: Data) -> Description:
 
 def _entries(table: Table, columns: Columns) -> tuple[list[SampleEntry], list[str]]:
     image = table.needed("image", columns.image, IMAGE_NAMES)
-    if table.unlabelled and columns.caption not in table.columns:
-        caption = table.column("caption", None, () if columns.caption else CAPTION_KEYS)
+    named = columns.caption and find_column(table.columns, columns.caption, table.path)
+    if table.unlabelled and not named:
+        caption = table.column("caption", None, () if columns.caption else CAPTION_NAMES)
     else:
-        caption = table.needed("caption", columns.caption, CAPTION_KEYS)
+        caption = table.needed("caption", columns.caption, CAPTION_NAMES)
     question = table.column("question", columns.question)
     id = table.column("id", columns.id) or image
     entries: list[SampleEntry] = []

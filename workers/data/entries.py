@@ -7,7 +7,7 @@ from pathlib import Path
 from workers.data.download import Rules
 from workers.data.gather import SampleCandidate, gather
 from workers.data.links import LinkedImages, is_link
-from workers.data.locate import IMAGE_FOLDERS, MISSING, Locator
+from workers.data.locate import IMAGE_FOLDERS, Locator
 from workers.data.sample import DataError, DataFiles, DataSet
 from workers.recipe import Data
 
@@ -134,5 +134,7 @@ def _missing(entries: Iterable[SampleEntry], locate: Locator) -> Iterable[str]:
     missing: dict[str, str] = {}
     for entry in entries:
         if not is_link(entry.image) and locate(entry.image) is None:
-            missing.setdefault(entry.image, f"{entry.image}: {MISSING} ({entry.place})")
+            missing.setdefault(
+                entry.image, f"{entry.image}: {locate.why_missing(entry.image)} ({entry.place})"
+            )
     return missing.values()

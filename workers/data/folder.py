@@ -10,7 +10,7 @@ from pathlib import Path
 
 from workers.data import captions
 from workers.data.entries import Description, SampleEntry, merge_captions, with_text
-from workers.data.locate import MISSING, Locator, files_of_splits, folder_of, folders_in, read_lists
+from workers.data.locate import Locator, files_of_splits, folder_of, folders_in, read_lists
 from workers.data.sample import DataError
 from workers.recipe import Data, Split
 
@@ -34,7 +34,7 @@ def describe(data: Data) -> Description:
     for row in rows:
         id, place = locate(row.image), f"{metadata.name} line {row.line}"
         if id is None:
-            missing.setdefault(row.image, f"{row.image}: {MISSING} ({place})")
+            missing.setdefault(row.image, f"{row.image}: {locate.why_missing(row.image)} ({place})")
         else:
             entries.append(SampleEntry(id=id, image=id, captions=(row.caption,), place=place))
     images = {entry.image for entry in entries}
@@ -52,7 +52,7 @@ def describe(data: Data) -> Description:
         if id is not None and id in known:
             listed.setdefault(id, []).append(name)
         elif image not in missing:
-            problems.append(f"{image}: {MISSING} ({place})")
+            problems.append(f"{image}: {locate.why_missing(image)} ({place})")
     return Description(
         data=data,
         tables=[metadata, *files_of_splits(folder, split)],

@@ -12,7 +12,8 @@ from typing import TypeVar
 from PIL import Image
 
 from workers.data import splits
-from workers.data.images import ImageError, open_rgb
+from workers.data.images import UNROTATED, ImageError, open_rgb
+from workers.data.remarks import remarks_on
 from workers.data.sample import SPLITS, DataError, DataSet, Sample
 from workers.recipe import Data, Split
 
@@ -45,6 +46,18 @@ class SampleCandidate:
         except OSError as error:
             reason = error.strerror or error
             raise ImageError(f"{self.image}: cannot be read: {reason}") from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class Content:
+    """An image that was read."""
+
+    digest: str
+    """SHA-256 of the encoded image."""
+    size: tuple[int, int] | None = None
+    """Width and height in pixels, upright; None where it was not decoded."""
+    unrotated: bool = False
+    """Its orientation is damaged, so that it is taken as it lies."""
 
 
 def gather(
@@ -81,10 +94,14 @@ def gather(
         prepare(chosen)
 
     opened = [by_image[image][0] for image in chosen]
-    checked = in_threads(partial(content_hash, decode=True), opened)
+    checked = in_threads(partial(read_content, decode=True), opened)
     broken = [str(result) for result in checked if isinstance(result, ImageError)]
-    pairs = zip(chosen, checked, strict=True)
-    contents = {image: result for image, result in pairs if isinstance(result, str)}
+    read = {
+        image: result
+        for image, result in zip(chosen, checked, strict=True)
+        if isinstance(result, Content)
+    }
+    contents = {image: content.digest for image, content in read.items()}
     clashes: list[str] = []
     if listed is None:
         split_of = splits.by_shares(contents, data.split or Split(), data.seed)
@@ -94,7 +111,7 @@ def gather(
     if found and data.on_bad_sample == "error":
         raise DataError.listing(str(data.path), found)
 
-    divided = _divide(data, [by_image[image] for image in contents], split_of, contents)
+    divided = _divide(data, [by_image[image] for image in contents], split_of, read)
     wanted = {"train", "validation", *(name for names in (listed or {}).values() for name in names)}
     empty = [name for name in SPLITS if name in wanted and not divided[name]]
     if empty:
@@ -110,18 +127,23 @@ def gather(
     # Predictions are handed in in the order of the candidates.
     place = {id: number for number, id in enumerate(by_id)}
     divided["test"] = tuple(sorted(divided["test"], key=lambda sample: place[sample.id]))
-    return DataSet(splits=divided, digest=hashed, problems=found)
+    remarks = remarks_on(
+        [image for image, content in read.items() if content.unrotated],
+        [caption for own in divided.values() for each in own for caption in each.captions],
+    )
+    return DataSet(splits=divided, digest=hashed, problems=found, remarks=remarks)
 
 
 def _divide(
     data: Data,
     images: Iterable[Iterable[SampleCandidate]],
     split_of: Mapping[str, str],
-    contents: Mapping[str, str],
+    read: Mapping[str, Content],
 ) -> dict[str, tuple[Sample, ...]]:
     """Return split -> samples; a sample is left out where another split has kept its image."""
     final = split_of
     if data.split is not None and data.split.named and not isinstance(data.split.validation, str):
+        contents = {image: content.digest for image, content in read.items()}
         final = splits.hold_out(split_of, contents, data.split.validation, data.seed)
     divided: dict[str, list[Sample]] = {name: [] for name in SPLITS}
     for candidates in images:
@@ -133,7 +155,8 @@ def _divide(
                     open=each.open,
                     captions=each.captions,
                     question=each.question,
-                    digest=contents[each.image],
+                    digest=read[each.image].digest,
+                    size=read[each.image].size,
                 )
                 divided[final[each.image]].append(sample)
     return {name: tuple(samples) for name, samples in divided.items()}
@@ -155,12 +178,14 @@ def in_threads(function: Callable[[T], R], items: Iterable[T]) -> list[R]:
         return list(pool.map(function, items))
 
 
-def content_hash(candidate: SampleCandidate, *, decode: bool) -> str | ImageError:
-    """Return the hash of the image's bytes, or why they cannot be read or, if asked, decoded."""
+def read_content(candidate: SampleCandidate, *, decode: bool) -> Content | ImageError:
+    """Return what is in the image, or why it cannot be read or, if asked, decoded."""
     try:
         encoded = candidate.encoded()
-        if decode:
-            open_rgb(encoded, candidate.image)
+        image = open_rgb(encoded, candidate.image) if decode else None
     except ImageError as error:
         return error
-    return sha256(encoded).hexdigest()
+    digest = sha256(encoded).hexdigest()
+    if image is None:
+        return Content(digest=digest)
+    return Content(digest=digest, size=image.size, unrotated=UNROTATED in image.info)

@@ -9,6 +9,7 @@ split that is named for nothing but test may be without captions.
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,8 +18,10 @@ from typing import Any
 import datasets
 
 from workers.data.captions import as_list
-from workers.data.gather import SampleCandidate, content_hash, gather, in_threads
+from workers.data.columns import find_column, first_column
+from workers.data.gather import SampleCandidate, gather, in_threads, read_content
 from workers.data.images import ImageError
+from workers.data.links import is_link
 from workers.data.sample import SPLITS, DataError, DataFiles, DataSet
 from workers.data.text_files import read_json
 from workers.recipe import Columns, Data
@@ -32,6 +35,10 @@ IMAGE_NAMES = ("image", "img")
 """Columns taken as the image where none, or more than one, has the type of an image."""
 CAPTION_NAMES = ("captions", "caption", "sentences", "text")
 """The first of these columns that is there holds the captions."""
+_SHOWN = 60  # characters of a text that is quoted
+_NAME = 255
+"""Characters of the longest name of a file."""
+_BASE64 = re.compile(r"[A-Za-z0-9+/=\s]+")
 _NUMBERED = re.compile(r"caption_?\d+")
 
 
@@ -170,7 +177,11 @@ def _columns(
     image = columns.image
     if image is None:
         typed = [name for name, kind in features.items() if isinstance(kind, datasets.Image)]
-        usual = [name for name in IMAGE_NAMES if name in (typed or features)]
+        usual = [
+            found
+            for name in IMAGE_NAMES
+            if (found := find_column(typed or list(features), name, "data.path"))
+        ]
         if len(typed) != 1 and not usual:
             problem = "more than one column of images" if typed else "no column of images"
             raise DataError(f"data.path has {problem}; {there}")
@@ -180,7 +191,7 @@ def _columns(
     types = ("string", "large_string")
     strings = [name for name, kind in features.items() if getattr(kind, "dtype", "") in types]
     captions = (
-        [name for name in CAPTION_NAMES if name in features][:1]
+        [usual for usual in (first_column(list(features), CAPTION_NAMES, "data.path"),) if usual]
         or [name for name in features if _NUMBERED.fullmatch(name)]
         or (strings if len(strings) == 1 and not unlabelled else [])
     )
@@ -227,7 +238,7 @@ def _merge(rows: list[SampleCandidate]) -> tuple[list[SampleCandidate], list[str
     merged: dict[tuple[str, str | None], SampleCandidate] = {}
     names: dict[str, str] = {}
     problems = []
-    contents = in_threads(partial(content_hash, decode=False), rows)
+    contents = in_threads(partial(read_content, decode=False), rows)
     for row, content in zip(rows, contents, strict=True):
         if isinstance(content, ImageError):
             problems.append(str(content))
@@ -239,9 +250,9 @@ def _merge(rows: list[SampleCandidate]) -> tuple[list[SampleCandidate], list[str
             problems.append(f"{row.id}: empty question")
         if row.question == "" or (empty and not texts):
             continue
-        image = names.setdefault(content, row.id)
+        image = names.setdefault(content.digest, row.id)
         # Images without captions are each to be answered, so their copies stay apart.
-        key = (content, row.question) if texts else (row.id, row.question)
+        key = (content.digest, row.question) if texts else (row.id, row.question)
         first = merged.get(key, replace(row, image=image, captions=()))
         merged[key] = replace(first, captions=(*first.captions, *texts))
     return list(merged.values()), problems
@@ -251,10 +262,31 @@ def _image_bytes(images: Any, column: str, index: int) -> bytes:
     value = images[index][column] or {}
     if value.get("bytes") is not None:
         return bytes(value["bytes"])
-    path = Path(value.get("path") or "")
-    if path.is_file():  # and no device, which would never end
-        return path.read_bytes()
-    raise OSError(f"no such file: {path}" if value.get("path") else "the row has no image")
+    if not value.get("path"):
+        raise OSError("the row has no image")
+    path = Path(value["path"])
+    with suppress(OSError, ValueError):  # a text that is no path at all
+        if path.is_file():  # and no device, which would never end
+            return path.read_bytes()
+    raise OSError(_no_image(str(value["path"])))
+
+
+def _no_image(text: str) -> str:
+    """Return what a text in the column of images is, where no file is there, and what to do."""
+    shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+    if is_link(text):
+        return f"the row has a link, {shown!r}; write the rows as a table for data.source: csv"
+    if text.startswith("data:") or (len(text) > _NAME and _BASE64.fullmatch(text)):
+        return (
+            f"the row has text, {shown!r}, which seems to be an image in Base64; decode it, and "
+            "give the column the type datasets.Image"
+        )
+    if Path(text).is_absolute():
+        return f"no such file: {shown}"
+    return (
+        f"no such file: {shown!r}, looked for in the working folder; give the column the type "
+        "datasets.Image and whole paths, or write the rows as a table for data.source: csv"
+    )
 
 
 def _texts(value: Any) -> list[str]:

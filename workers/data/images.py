@@ -12,6 +12,8 @@ FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP
 Pillow) and the web make, PPM and JPEG 2000 for research sets and satellites. Each is decoded
 within this process. Pillow opens some thirty more that are not trained on: EPS by starting
 Ghostscript, and ones whose decoders are little used and so little tested."""
+UNROTATED = "unrotated"
+"""Key in the `info` of an image whose orientation cannot be read."""
 _OTHERS: Mapping[bytes, str] = {
     b"%!PS": "EPS or PostScript",
     b"\xc5\xd0\xd3\xc6": "EPS",
@@ -69,7 +71,7 @@ def _decoded(file: BinaryIO, label: str) -> Image.Image:
                 size = f"{image.width} x {image.height} pixels"
                 raise ImageError(f"{label}: {_TOO_LARGE.format(size)}")
             image.load()
-            return _to_rgb(ImageOps.exif_transpose(image))
+            return _to_rgb(_upright(image))
     except UnidentifiedImageError as error:
         file.seek(0)
         content = file.read(_BEGIN)
@@ -79,6 +81,16 @@ def _decoded(file: BinaryIO, label: str) -> Image.Image:
         allowed = f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
         known = f", but {kind}; convert it to {allowed}" if kind else f": {allowed}"
         raise ImageError(f"{label}: not an image of a known format{known}") from error
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Return the image as its EXIF orientation says; as it is, marked so, where that is damaged."""
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # on damaged bytes the reader of EXIF raises nearly anything
+        taken = image.copy()
+        taken.info = {UNROTATED: True}  # the damaged block would be read again
+        return taken
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

@@ -1,5 +1,6 @@
 """Where files lie: the files of a split, and images by the names that people write."""
 
+import unicodedata
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
@@ -16,13 +17,18 @@ _ENDINGS = ("", ".jpg", ".jpeg", ".png", ".webp")
 
 
 class Locator:
-    """Finds images by the names that people write, asking the disk once per name."""
+    """Finds images by the names that people write, asking the disk once per name.
+
+    A letter with an accent is one character in some names and two in others, such as those of an
+    archive made by macOS; either finds the file.
+    """
 
     def __init__(self, folder: Path, places: Sequence[str] = IMAGE_FOLDERS) -> None:
         self.folder = folder
         inner = folders_in(folder, places)
         self._places = ("", *(path.relative_to(folder).as_posix() for path in inner))
         self._found: dict[str, str | None] = {}
+        self._names: dict[PurePosixPath, dict[str, str]] = {}
 
     def __call__(self, name: str) -> str | None:
         """Return the image's path relative to the folder, or None where no file is there."""
@@ -40,7 +46,51 @@ class Locator:
                 with suppress(OSError, ValueError):
                     if (self.folder / path).is_file():
                         return str(path)
+        return None if str(name).isascii() else self._spelled_otherwise(name)
+
+    def _spelled_otherwise(self, name: PurePosixPath) -> str | None:
+        """Return the image whose name has the same characters, composed in another way."""
+        for ending in _ENDINGS:
+            for place in self._places:
+                found = PurePosixPath()
+                for part in (PurePosixPath(place) / f"{name}{ending}").parts:
+                    names = self._names_in(found)
+                    found /= names.get(unicodedata.normalize("NFC", part), part)
+                with suppress(OSError, ValueError):
+                    if (self.folder / found).is_file():
+                        return str(found)
         return None
+
+    def _names_in(self, inner: PurePosixPath) -> dict[str, str]:
+        """Return the names in a folder by their composed form (NFC); none where there is none."""
+        if inner not in self._names:
+            names = list[str]()
+            with suppress(OSError, ValueError):
+                names = [path.name for path in (self.folder / inner).iterdir()]
+            self._names[inner] = {unicodedata.normalize("NFC", name): name for name in names}
+        return self._names[inner]
+
+    def why_missing(self, name: str) -> str:
+        """Return why no image is found by a name: what is there instead, as far as can be seen."""
+        path = Path(name).expanduser()
+        if path.is_absolute():
+            with suppress(OSError, ValueError):
+                if path.is_file():
+                    return (
+                        f"is an absolute path; the file is there, but not below {self.folder}: set "
+                        "data.images to its folder and write names relative to that"
+                    )
+            return (
+                f"is an absolute path, and no file is there; write names relative to {self.folder}"
+            )
+        if ".." in path.parts:
+            return f"leads out of {self.folder}; set data.images to a folder above all images"
+        written = PurePosixPath(name.replace("\\", "/"))
+        for place in self._places:
+            for there in self._names_in(PurePosixPath(place) / written.parent).values():
+                if there != written.name and there.casefold() == written.name.casefold():
+                    return f"no such image; there is {there!r}: upper and lower case count"
+        return MISSING
 
 
 def folders_in(folder: Path, places: Sequence[str] = IMAGE_FOLDERS) -> list[Path]:

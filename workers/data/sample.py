@@ -46,6 +46,8 @@ class Sample:
     """What is asked about the image; None when it is to be captioned."""
     digest: str | None = None
     """SHA-256 of the encoded image; None for a drawn one."""
+    size: tuple[int, int] | None = None
+    """Width and height in pixels, upright; None for a drawn one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +61,8 @@ class DataSet:
     """Hex hash over ids, captions, questions and image bytes of all splits, and which is where."""
     problems: tuple[str, ...] = ()
     """What was skipped and why, one line each, by name."""
+    remarks: tuple[str, ...] = ()
+    """What was taken as it is, and may surprise, one line each."""
 
 
 @dataclass(frozen=True, kw_only=True)

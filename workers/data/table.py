@@ -5,15 +5,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from workers.data.columns import find_column, first_column
 from workers.data.entries import Description, SampleEntry
 from workers.data.locate import file_of, files_of_splits, folder_of
 from workers.data.sample import DataError
-from workers.data.text_files import csv_records, read_lines
+from workers.data.text_files import csv_records, delimiter_of, quote_fault, read_lines
 from workers.recipe import Data, Split
 
 CONTEST = Split(train="train.csv", validation=0.1, test="test.csv")
 """The division of a folder that holds a contest's two files."""
 
+_NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
+_SHOWN = 10  # bad rows of a file that has no other
 Rows = tuple[tuple[int, Mapping[str, str]], ...]
 """(line, counted from 1; column -> what is written there)."""
 
@@ -49,13 +52,14 @@ class Table:
         Raises `DataError`, listing the columns found, when a configured one is missing.
         """
         if name is None:
-            return next((each for each in usual if each in self.columns), None)
-        if name not in self.columns:
+            return first_column(self.columns, usual, self.path)
+        found = find_column(self.columns, name, self.path)
+        if found is None:
             raise DataError(
                 f"data.columns.{field} must be a column of {self.path}; got {name!r}, "
                 f"its columns are {', '.join(self.columns)}"
             )
-        return name
+        return found
 
     def needed(self, field: str, name: str | None, usual: Sequence[str]) -> str:
         """Return the column as `column` does; raises `DataError` when there is none."""
@@ -69,11 +73,12 @@ class Table:
 
     def fixed(self, name: str) -> str:
         """Return `name`; raises `DataError` when there is no such column."""
-        if name not in self.columns:
+        found = find_column(self.columns, name, self.path)
+        if found is None:
             raise DataError(
                 f"{self.path} must have a column {name}; its columns are {', '.join(self.columns)}"
             )
-        return name
+        return found
 
 
 def describe_tables(
@@ -115,22 +120,31 @@ def describe_tables(
 def read_table(path: Path) -> tuple[tuple[str, ...], Rows, list[str]]:
     """Return the columns, the rows with their lines, and the bad rows of a file.
 
-    Raises `DataError` when it cannot be read, has no header or no row.
+    Its fields are separated by what separates its header: comma, semicolon, tab or bar. Raises
+    `DataError` when it cannot be read, has no header or no row that can be used.
     """
     lines, problems = read_lines(path)
+    delimiter = delimiter_of(next((line for line in lines if line.strip()), ""))
     columns: tuple[str, ...] = ()
     rows = []
-    for line, fields in csv_records(lines):
+    for line, fields in csv_records(lines, delimiter):
         if isinstance(fields, csv.Error):
-            problems.append(f"{path.name} line {line}: unbalanced quotes: {fields}")
+            problems.append(f"{path.name} line {line}: {quote_fault(fields)}")
         elif not columns:
             columns = tuple(field.strip() for field in fields)
         elif len(fields) == len(columns):
             rows.append((line, dict(zip(columns, fields, strict=True))))
         elif fields:
+            more = "; put texts with a comma in quotes" if len(fields) > len(columns) else ""
+            more = more.replace("comma", _NAMES[delimiter])
             problems.append(
                 f"{path.name} line {line}: must have {len(columns)} columns, has {len(fields)}"
+                f"{more}"
             )
+    if not rows and problems:
+        shown = "".join(f"\n  {problem}" for problem in problems[:_SHOWN])
+        others = f"\n  ... and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
+        raise DataError(f"{path}: none of its rows can be used:{shown}{others}", problems)
     if not rows:
         raise DataError(f"{path} must have a header and rows; its header is {', '.join(columns)!r}")
     return columns, tuple(rows), problems

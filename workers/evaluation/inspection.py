@@ -14,6 +14,8 @@ import torch
 from workers import data
 from workers.encoding import collation
 from workers.encoding.collation import IGNORED
+from workers.encoding.fitness import fitting
+from workers.evaluation.scoring import with_words
 from workers.families.base import Base
 from workers.families.prompts import PromptBuilder
 from workers.models.adapters import AdaptedBase
@@ -77,8 +79,9 @@ def inspect(
     Raises ValueError as `workers.data.load` and `workers.models.loading.load_base` do.
     """
     device = device or torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
-    data_set = data.load(recipe.data)
+    data_set = with_words(data.load(recipe.data), recipe.data, recipe.evaluate.metrics)
     base = load_base(recipe.model, "none", device)
+    data_set = fitting(base, data_set, recipe.data)
     samples = [sample for split in INSPECTED for sample in data_set.splits[split]]
     examples = Examples.of(base, samples, PromptBuilder(task=recipe.task, prompt=recipe.prompt))
     return Inspection(

@@ -7,9 +7,12 @@ before them has its Java running when the first captions arrive.
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 from workers import data
-from workers.data.sample import DataSet, Sample
+from workers.data.sample import DataError, DataSet, Sample
+from workers.metrics import catalog
+from workers.metrics.java.tokenizer import tokenize_each
 from workers.metrics.scorer import Scorer
 from workers.recipe import Data, Evaluate, Recipe
 
@@ -23,14 +26,28 @@ class Scoring:
 
     def __init__(self, make_scorer: MakeScorer = Scorer) -> None:
         self._make_scorer = make_scorer
-        self._data: dict[Data, DataSet] = {}
+        self._data: dict[tuple[Data, bool], DataSet] = {}
         self._scorers: dict[tuple[Data, Evaluate], Scorer] = {}
 
     def data_set(self, recipe: Recipe) -> DataSet:
         """Return the recipe's data."""
-        if recipe.data not in self._data:
-            self._data[recipe.data] = data.load(recipe.data)
-        return self._data[recipe.data]
+        metrics = recipe.evaluate.metrics
+        key = recipe.data, any(catalog.get(name).reads == "tokens" for name in metrics)
+        if key not in self._data:
+            self._data[key] = with_words(data.load(recipe.data), recipe.data, metrics)
+        return self._data[key]
+
+    def keep(self, recipe: Recipe, chosen: Callable[[DataSet], DataSet]) -> None:
+        """Go on with what `chosen` returns of the recipe's data.
+
+        Scorers that were made for samples which are left out end.
+        """
+        before = self.data_set(recipe)
+        kept = chosen(before)
+        if kept is before:
+            return
+        self._data = {key: kept if own is before else own for key, own in self._data.items()}
+        self.close()
 
     def scored_samples(self, recipe: Recipe) -> tuple[Sample, ...]:
         """Return the validation images that the recipe's trials are scored on."""
@@ -61,6 +78,46 @@ class Scoring:
         for scorer in self._scorers.values():
             scorer.close()
         self._scorers.clear()
+
+
+def with_words(data_set: DataSet, described: Data, metrics: Iterable[str]) -> DataSet:
+    """Return the data without scored images that no metric of words can score.
+
+    These are images of validation and test whose captions have letters or digits nowhere, such as
+    a lone emoji, and of which the tokenizer leaves nothing. Raises `DataError`, naming them, unless
+    ``data.on_bad_sample`` is skip.
+    """
+    if not any(catalog.get(name).reads == "tokens" for name in metrics):
+        return data_set
+    scored = {name: data_set.splits[name] for name in ("validation", "test")}
+    doubtful = {
+        sample.id: list(sample.captions)
+        for samples in scored.values()
+        for sample in samples
+        if sample.captions and not any(map(str.isalnum, "".join(sample.captions)))
+    }
+    if not doubtful:
+        return data_set
+    (tokens,) = tokenize_each([doubtful])
+    bare = {id for id, own in tokens.items() if not any(map(str.strip, own))}
+    problems = [
+        f"{id}: no caption with a word, which {name} needs to be scored ({doubtful[id][0]!r})"
+        for name, samples in scored.items()
+        for id in (sample.id for sample in samples)
+        if id in bare
+    ]
+    if problems and described.on_bad_sample == "error":
+        raise DataError.listing(str(described.path), problems)
+    kept = {
+        name: tuple(sample for sample in samples if sample.id not in bare)
+        for name, samples in scored.items()
+    }
+    if not kept["validation"]:
+        raise DataError(
+            f"data.path {described.path}: no image of validation has a caption with a word"
+        )
+    splits = {**data_set.splits, **kept}
+    return replace(data_set, splits=splits, problems=(*data_set.problems, *problems))
 
 
 def scored_samples(samples: Sequence[Sample], limit: int | None) -> tuple[Sample, ...]:

@@ -39,7 +39,8 @@ _THINKS = "enable_thinking"
 """What templates call the choice whether to think before the answer."""
 _PROBE = Prompt(system=None, text="?")
 TRIED = (
-    *("aya_vision", "deepseek_vl", "deepseek_vl_hybrid", "gemma3", "gemma4", "glm46v", "glm4v"),
+    *("aya_vision", "cohere2_vision", "deepseek_vl", "deepseek_vl_hybrid", "ernie4_5_vl_moe"),
+    *("gemma3", "gemma4", "glm46v", "glm4v"),
     *("glm4v_moe", "granite4_vision", "idefics2", "idefics3", "internvl", "lighton_ocr", "llava"),
     *("llava_next", "llava_onevision", "minicpmv4_6", "mistral3", "mllama", "ovis2", "qwen2_5_vl"),
     *("qwen2_vl", "qwen3_5", "qwen3_5_moe", "qwen3_vl", "qwen3_vl_moe", "smolvlm", "t5gemma2"),
@@ -86,9 +87,12 @@ class GenericFamily(Family):
         return next((token for token in tokens if isinstance(token, int)), None)
 
     def image_tokens(self, base: Base) -> frozenset[int]:
-        """Return it with the placeholder in rendered conversations, where that is another one."""
-        placeholder = base.processor.tokenizer.convert_tokens_to_ids(self._placeholder(base))
-        return super().image_tokens(base) | {placeholder}
+        """Return it, the placeholder in rendered conversations, and tokens of an image's type."""
+        tokenizer, placeholder = base.processor.tokenizer, self._placeholder(base)
+        number = tokenizer.convert_tokens_to_ids(placeholder)
+        known = number is not None and tokenizer.convert_ids_to_tokens(number) == placeholder
+        others = [{number}] if known else []  # a text of several tokens is found as a text
+        return super().image_tokens(base).union(*others, *base.marked_tokens.values())
 
     def encode(self, base: Base, image: "Image.Image") -> Encoded:
         """Return all tensors that the processor makes of the image, and the text it stands for.
@@ -100,7 +104,7 @@ class GenericFamily(Family):
         made, text = self._processed(base, image)
         tokens = made["input_ids"].shape
         tensors = {
-            key: own
+            key: own.float() if own.is_floating_point() else own  # Llama 4 makes bfloat16 ones
             for key, own in made.items()
             if key != "cross_attention_mask" and getattr(own, "shape", None) != tokens
         }
@@ -192,6 +196,8 @@ class GenericFamily(Family):
         and padding is behind.
         """
         inputs = super().training_inputs(base, batch)
+        if self.traits and self.traits.unmasked:  # of a mask transformers asks what is masked
+            del inputs["attention_mask"]
         find = getattr(base.model.base_model, "get_rope_index", None)
         if find is None or self.GRID not in batch:
             return inputs
@@ -203,7 +209,7 @@ class GenericFamily(Family):
         }
         wanted = inspect.signature(find).parameters
         inputs["position_ids"], _ = find(**{key: own for key, own in read.items() if key in wanted})
-        del inputs["attention_mask"]
+        inputs.pop("attention_mask", None)
         return inputs
 
     def rendered(self, base: Base, prompt: Prompt, answer: str | None = None) -> str:
@@ -351,10 +357,26 @@ class MllamaFamily(GenericFamily):
         return list(made.flatten(1, -2).split(1))
 
 
+_ATTENTION = rf"{_TEXT}\.(q|k|v|o)_proj"
+_SEES = r".*visual.*\.attn\.(qkv|proj)"
+
+
+class GlmMoeFamily(GenericFamily):
+    """GLM-4.5V: for gate, up and down, wherever they are, peft would adapt the experts."""
+
+    TARGETS: Mapping[str, str] = {
+        **GenericFamily.TARGETS,
+        "text_all": _ATTENTION,
+        "vision": _SEES,
+        "all": rf"{_ATTENTION}|{_SEES}|.*visual\.merger\.proj",
+    }
+
+
 FAMILY = GenericFamily()
 KNOWN: Mapping[str, Family] = {
     "qwen2_5_vl": QwenFamily(),
     "mllama": MllamaFamily(),
+    "glm4v_moe": GlmMoeFamily(),
     **dict.fromkeys(("gemma4", "gemma4_unified"), Gemma4Family()),
 }
 """Value of `model_type` -> its family, where something is known of it that is not seen."""

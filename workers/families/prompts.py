@@ -6,6 +6,8 @@ from typing import Protocol
 
 from workers.recipe import QUESTION, PromptText, Task
 
+PLACEHOLDER = "<image>"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Prompt:
@@ -44,4 +46,12 @@ class PromptBuilder:
             if not question:
                 raise ValueError(f"task {self.task}: {image_id} has no question")
             text = text.replace(QUESTION, question)
-        return Prompt(system=self.prompt.system, text=text.strip())
+        return Prompt(system=self.prompt.system, text=without_placeholder(text))
+
+
+def without_placeholder(text: str) -> str:
+    """Return a prompt without the ``<image>`` that chats of LLaVA have before or behind it.
+
+    Families put an image where their models want it.
+    """
+    return text.strip().removeprefix(PLACEHOLDER).removesuffix(PLACEHOLDER).strip()

@@ -33,6 +33,8 @@ class Traits:
     in_rows: tuple[str, ...] = ()
     """Linear layers, see `place_of`, whose input has the tokens of one row of the batch after those
     of another, equally many of each. Only they can be adapted in a pack."""
+    unmasked: bool = False
+    """Whether its losses are the same without an attention mask where padding is behind."""
     no_features: str | None = None
     """Why its image features are not kept; None if they are."""
     vision: tuple[str, ...] = ()
@@ -49,7 +51,7 @@ class Traits:
         others = [layer for layer in layers if place_of(layer) not in self.in_rows]
         if not others:
             return None
-        return f"{others[0]} does not get equally many tokens of each row, one row after the other"
+        return f"{others[0]} was not seen to get equally many tokens of each row, row after row"
 
 
 UNTRIED = Traits(

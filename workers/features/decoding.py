@@ -85,9 +85,19 @@ class PixelSource:
         return cls(base=bare, samples=samples, as_bytes=base.pixel_bytes is not None)
 
     def make(self, index: int) -> Encoded:
-        """Decode an image and prepare it; raises what opening it raises."""
+        """Decode an image and prepare it.
+
+        Raises what opening it raises, and `ImageError` for one that the processor refuses.
+        """
         encode = as_bytes if self.as_bytes else self.base.family.encode
-        return encode(self.base, self.samples[index].open())
+        image = self.samples[index].open()
+        try:
+            return encode(self.base, image)
+        except (ValueError, TypeError, RuntimeError, ZeroDivisionError) as error:
+            size = f"{image.width} x {image.height} pixels"
+            raise ImageError(
+                f"{self.samples[index].id}: the base's image processor refuses it ({size}): {error}"
+            ) from error
 
     def key(self, index: int) -> str | None:
         """Return the digest of all that decides the pixels of an image; None for a drawn one."""

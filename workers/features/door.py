@@ -42,8 +42,12 @@ def are_features(value: Tensor) -> bool:
 
 
 def door_of(model: Any) -> Any:
-    """Return the module of a transformers model that has the door, None where there is none."""
-    return next((own for own in (model.base_model, model) if hasattr(own, _NAME)), None)
+    """Return the module of a transformers model that has the door, None where there is none.
+
+    The innermost: those around it hand on what they are asked.
+    """
+    doors = [module for module in model.modules() if hasattr(module, _NAME)]
+    return doors[-1] if doors else None
 
 
 def install(base: Base) -> None:

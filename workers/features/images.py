@@ -163,9 +163,14 @@ class Features:
     """
 
     def __init__(
-        self, samples: Sequence[Sample], store: Store, decoders: DecoderPool | None = None
+        self,
+        samples: Sequence[Sample],
+        store: Store,
+        decoders: DecoderPool | None = None,
+        base: Base | None = None,
     ) -> None:
-        self._pixels = Pixels(store.base, samples, limit=0, decoders=decoders)
+        """Take another base than the store's for the pixels: the same one at a resolution."""
+        self._pixels = Pixels(base or store.base, samples, limit=0, decoders=decoders)
         self._count = len(samples)
         self._store = store
         self._keys: dict[int, str] = {}

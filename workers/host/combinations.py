@@ -10,6 +10,9 @@ def conflicts(recipe: Recipe) -> list[Conflict]:
     """Return what this recipe requests and cannot have; empty for a valid one."""
     found: list[Conflict] = []
     adapter, quantization, text = recipe.adapter, recipe.quantization, recipe.prompt.text
+    least, most = recipe.model.min_pixels, recipe.model.max_pixels
+    if least is not None and most is not None and least > most:
+        found += [("model.min_pixels", f"must be at most model.max_pixels, {most}, got {least}")]
     if adapter.init == "orthogonal" and adapter.rank % 2:
         found += [("adapter.rank", f"must be even with init orthogonal, got {adapter.rank}")]
     if adapter.init == "orthogonal" and quantization != "none":

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from workers import traits
+from workers.encoding.fitness import fitting
 from workers.evaluation.evaluator import Evaluator
 from workers.evaluation.scoring import Scoring
 from workers.families.base import Base
@@ -18,18 +19,18 @@ from workers.memory import errors
 from workers.memory.device import DeviceMemory, Group, group_of
 from workers.memory.fit import Device
 from workers.memory.layers import DataExtent
-from workers.models.loading import load_base
+from workers.models.loading import at_resolution, load_base
 from workers.models.targets import adapted_layers
 from workers.packing.eligible import why_not_packed
 from workers.packing.model import Precision, precision_of
 from workers.packing.pack import Pack
-from workers.recipe import Data, Evaluate, Recipe
+from workers.recipe import Data, Evaluate, Model, Recipe
 from workers.report import Report
 from workers.slots.protocol import Trainer
 from workers.slots.sequential import SequentialTrainer
 from workers.training.loop import Examples
 
-ScoreKey = tuple[Data, Evaluate, PromptBuilder]
+ScoreKey = tuple[Model, Data, Evaluate, PromptBuilder]
 """All that decides the scores of one adapter."""
 
 
@@ -40,13 +41,17 @@ class _SlotGroup:
     sequential: SequentialTrainer
     store: Store | None
     """Features of the base's images; None where they are not known."""
+    bases: dict[Model, Base]
+    """The base with the processor of each resolution."""
     # By what they read, too: the store of features, or None for pixels.
-    examples: dict[tuple[Data, PromptBuilder, Store | None], Examples] = field(default_factory=dict)
+    examples: dict[tuple[Model, Data, PromptBuilder, Store | None], Examples] = field(
+        default_factory=dict
+    )
     evaluators: dict[tuple[ScoreKey, Store | None], Evaluator] = field(default_factory=dict)
     zero_shot: dict[ScoreKey, Report] = field(default_factory=dict)
-    packs: dict[tuple[Store | None, Precision], Pack] = field(default_factory=dict)
+    packs: dict[tuple[Model, Store | None, Precision], Pack] = field(default_factory=dict)
     """A pack for those that read features, and one for those that read pixels, in each precision
-    of ``adapter.compute_dtype``."""
+    of ``adapter.compute_dtype`` and at each resolution, for the rows of a pass are equally long."""
 
     @property
     def base(self) -> Base:
@@ -100,7 +105,7 @@ class Residents:
         if self.why_not_packed(recipe):
             return group.sequential
         precision = precision_of(recipe.adapter.compute_dtype, group.base)
-        key = group.store_for(recipe), precision
+        key = recipe.model, group.store_for(recipe), precision
         if key not in group.packs:
             bare = group.sequential.adapted.bare
             group.packs[key] = Pack(group.base, bare, self.device_memory, precision)
@@ -142,10 +147,10 @@ class Residents:
         """
         group, prompts = self._group(recipe), _prompts(recipe)
         store = group.store_for(recipe)
-        key = (recipe.data, prompts, store)
+        key = (recipe.model, recipe.data, prompts, store)
         if key not in group.examples:
             samples = self.scoring.data_set(recipe).splits["train"]
-            made = Examples.of(group.base, samples, prompts, store, self._decoders)
+            made = Examples.of(self._base(recipe), samples, prompts, store, self._decoders)
             self.device_memory.attempt(lambda: made.pixels.prepare(self._prepared))
             group.examples[key] = made
         return replace(group.examples[key], waits=ImageWaits())
@@ -157,7 +162,7 @@ class Residents:
         key = (_score_key(recipe), store)
         if key not in group.evaluators:
             evaluator = Evaluator(
-                group.base,
+                self._base(recipe),
                 self.scoring.scored_samples(recipe),
                 self.scoring.scorer(recipe),
                 recipe.evaluate,
@@ -193,13 +198,23 @@ class Residents:
     def _group(self, recipe: Recipe) -> _SlotGroup:
         group = group_of(recipe)
         if group not in self._groups:
-            base = self.device_memory.attempt(lambda: load_base(*group, self._device))
-            base = traits.proven(base, recipe.model)
-            sequential = SequentialTrainer(base, self.device_memory)
+            model, quantization = recipe.model, recipe.quantization
+            base = self.device_memory.attempt(lambda: load_base(model, quantization, self._device))
+            base = traits.proven(base, model.shared)
+            self.scoring.keep(recipe, lambda own: fitting(base, own, recipe.data))
             self._groups[group] = _SlotGroup(
-                sequential=sequential, store=Store.of(base, self._features, self._beside)
+                sequential=SequentialTrainer(base, self.device_memory),
+                store=Store.of(base, self._features, self._beside),
+                bases={model: base},
             )
         return self._groups[group]
+
+    def _base(self, recipe: Recipe) -> Base:
+        """Return the base of the recipe's group with the processor of the recipe's resolution."""
+        group, model = self._group(recipe), recipe.model
+        if model not in group.bases:
+            group.bases[model] = at_resolution(group.base, model, loaded=next(iter(group.bases)))
+        return group.bases[model]
 
     def _make_room(self) -> bool:
         """Take off the device what is only kept to save time: bases without slots, and features.
@@ -221,4 +236,4 @@ def _prompts(recipe: Recipe) -> PromptBuilder:
 
 
 def _score_key(recipe: Recipe) -> ScoreKey:
-    return recipe.data, recipe.evaluate, _prompts(recipe)
+    return recipe.model, recipe.data, recipe.evaluate, _prompts(recipe)

@@ -31,7 +31,7 @@ Group = tuple[Model, str]
 
 def group_of(recipe: Recipe) -> Group:
     """Return the group of a recipe's slots."""
-    return recipe.model, recipe.quantization
+    return recipe.model.shared, recipe.quantization
 
 
 @dataclass(kw_only=True)

@@ -93,13 +93,14 @@ def estimate(
     rows: int | None = None,
     terms: SharedTerms | None = None,
     data: DataExtent | None = None,
+    image: int | None = None,
 ) -> Footprint:
     """Return the footprint of a trial of `recipe` with `rows` in one forward.
 
     None is ``train.batch_size``. `terms` are those of its pack, None of the trial alone; `data` is
     known once it is read. Captions are written for a usual batch of images.
     """
-    files, row = base.files, row_of(recipe, base.files, data)
+    files, row = base.files, row_of(recipe, base.files, data, image)
     terms = terms or SharedTerms.alone(recipe, files)
     element = weights.element_bytes(recipe.model.dtype, gpu=gpu)
     model = recipe.model

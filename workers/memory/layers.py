@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 
 from workers.families.base import Family
 from workers.models.checkpoint_files import CheckpointFiles
-from workers.recipe import Recipe
+from workers.recipe import Model, Recipe
 
 Shape = tuple[int, ...]
 Kind = Literal["vision", "bridge", "encoder", "decoder"]
@@ -309,13 +309,21 @@ class DataExtent:
     """The same of the captions or answers that are learned."""
 
 
-def row_of(recipe: Recipe, files: CheckpointFiles, data: DataExtent | None = None) -> RowLengths:
-    """Return the lengths that are expected of a recipe's longest rows.
+def row_of(
+    recipe: Recipe,
+    files: CheckpointFiles,
+    data: DataExtent | None = None,
+    image: int | None = None,
+) -> RowLengths:
+    """Return the lengths that are expected of a recipe's longest rows, of `image` tokens if known.
 
     What only the data could tell is assumed while they are not read, on the large side;
     docs/memory.md has the list. No target is longer than the model's positions.
     """
-    vision, text = vision_tokens(files), recipe.prompt.text
+    vision, text = vision_tokens(files, recipe.model), recipe.prompt.text
+    usual = image_tokens(files, vision)
+    if image is not None:
+        vision, usual = math.ceil(vision * image / usual) if usual else vision, image
     if text is None:
         text = files.family.PROMPTS.get(recipe.task, "")
     letters = len(text) + len(recipe.prompt.system or "")
@@ -329,14 +337,17 @@ def row_of(recipe: Recipe, files: CheckpointFiles, data: DataExtent | None = Non
     positions = config.get("max_position_embeddings")
     return RowLengths(
         vision=vision,
-        image=image_tokens(files, vision),
+        image=usual,
         prompt=prompt,
         learned=min(learned, positions) if positions else learned,
     )
 
 
-def vision_tokens(files: CheckpointFiles) -> int:
-    """Return the tokens of the vision tower: its positions, or the patches of a `PICTURE`."""
+def vision_tokens(files: CheckpointFiles, model: Model | None = None) -> int:
+    """Return the tokens of the vision tower: its positions, or the patches of a `PICTURE`.
+
+    A model's own limits of pixels come before those of the processor.
+    """
     for name, shape in files.shapes.items():
         seeing = any(word in name for word in ("vision", "visual", "image_encoder"))
         table = len(shape) == 2 or (len(shape) == 3 and shape[0] == 1)
@@ -345,6 +356,8 @@ def vision_tokens(files: CheckpointFiles) -> int:
     patches = (shape for name, shape in files.shapes.items() if _PATCH.fullmatch(name))
     area = next(map(_patch_area, patches), 0)
     fewest, most = files.pixels or (0, PICTURE)
+    if model is not None and files.pixels is not None:
+        fewest, most = model.min_pixels or fewest, model.max_pixels or most
     size = files.image_settings.get("size")
     if isinstance(size, Mapping) and {"height", "width"} <= size.keys():
         fewest = most = size["height"] * size["width"]

@@ -51,6 +51,18 @@ def get(name: str) -> Metric:
     return METRICS[name]
 
 
+def too_few_images(names: Iterable[str], images: int) -> str | None:
+    """Return what is lost where so few images are scored, None where nothing is."""
+    lost = [name for name in names if images < get(name).least]
+    if not lost:
+        return None
+    return (
+        f"{' and '.join(lost)} of {images} image{'s' if images > 1 else ''} is 0 whatever the "
+        "captions: how rare words are is counted over the images that are scored. Score at least "
+        "2, better 50: see data.split and evaluate.limit"
+    )
+
+
 def outputs(names: Iterable[str]) -> tuple[str, ...]:
     """Return the keys that the metrics `names` yield, such as ``bleu_1``, in that order.
 

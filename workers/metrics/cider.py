@@ -23,6 +23,7 @@ METRIC = Metric(
     outputs=("cider",),
     bind=lambda references, whole: _bind(references, references),
     pool=ratio("cider"),
+    least=2,
     high=10.0,
 )
 FIXED_IDF = Metric(

@@ -62,6 +62,8 @@ class Metric:
     pool: Pool = field(repr=False)
     alone: bool = True
     """An image's statistics depend on no other image's caption, so that they can be kept."""
+    least: int = 1
+    """Fewest images whose captions it can tell apart."""
     whole: bool = False
     """It makes use of the references of the whole split where only a part of it is scored."""
     reads: Literal["tokens", "text"] = "tokens"

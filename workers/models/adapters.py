@@ -12,10 +12,14 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils import ModulesToSaveWrapper, get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors.torch import load_file, save_file
 
-from workers.families import target_pattern
 from workers.families.base import Base
 from workers.models import card
-from workers.models.targets import adapted_layers, check_trained_modules, trained_ties
+from workers.models.targets import (
+    adapted_layers,
+    check_trained_modules,
+    peft_targets,
+    trained_ties,
+)
 from workers.recipe import Adapter
 
 WEIGHTS = "adapter_model.safetensors"
@@ -37,7 +41,7 @@ def lora_config(adapter: Adapter, base: Base) -> LoraConfig:
         r=adapter.rank,
         lora_alpha=adapter.alpha,  # type: ignore[arg-type]
         lora_dropout=adapter.dropout,
-        target_modules=target_pattern(base.family, adapter.targets),
+        target_modules=peft_targets(adapter, base),
         use_rslora=adapter.variant == "rslora",
         use_dora=adapter.variant == "dora",
         init_lora_weights=True if adapter.init == "default" else adapter.init,

@@ -242,7 +242,8 @@ def _pixels(folder: Path) -> tuple[int, int] | None:
         saved = saved.get("image_processor", saved)
         size = saved.get("size") or {}
         limits = saved.get("min_pixels"), saved.get("max_pixels")
-        if None in limits and {"shortest_edge", "longest_edge"} <= size.keys():
+        counts = "merge_size" in saved  # of others, edges are edges
+        if None in limits and counts and {"shortest_edge", "longest_edge"} <= size.keys():
             limits = size["shortest_edge"], size["longest_edge"]
         if None not in limits:
             return int(limits[0]), int(limits[1])

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,7 +12,7 @@ import torch
 from workers import families, quantizations
 from workers.families.base import Base
 from workers.files import fetched, own_code
-from workers.models import attention, builtin, processors
+from workers.models import attention, builtin, processors, resolution
 from workers.quantizations.unquantized import check_names, unquantized_modules
 from workers.recipe import Model
 
@@ -65,6 +66,7 @@ def load_base(model: Model, quantization: str, device: torch.device) -> Base:
     config = without_dropout(supported_config(model, source))
     family = families.get(config.model_type)
     processor = load_processor(model, source)
+    resolution.set_limits(processor, model, config)
     tokens, known = len(processor.tokenizer), config.get_text_config().vocab_size
     if tokens < known / 2:  # nearly empty: transformers makes one where the files are missing
         raise ValueError(
@@ -74,6 +76,8 @@ def load_base(model: Model, quantization: str, device: torch.device) -> Base:
     attention.check_device(model.attn_implementation, gpu=device.type == "cuda")
     attention.check_installed(model.attn_implementation)
     attention.check_architecture(model.attn_implementation, config)
+    # None would also undo what a checkpoint's config says of its parts.
+    kernel = {"attn_implementation": own} if (own := model.attn_implementation) else {}
     dtype = precision_on(device, model.dtype)
     storage, kept = quantizations.get(quantization), _unquantized(model, quantization, config)
     # Else transformers has a service convert a base of the hub that has no safetensors.
@@ -85,7 +89,7 @@ def load_base(model: Model, quantization: str, device: torch.device) -> Base:
             revision=model.revision,
             dtype=dtype,
             quantization_config=storage.config(dtype, kept),
-            attn_implementation=model.attn_implementation,
+            **kernel,
             device_map={"": str(device)},
             trust_remote_code=False,
             use_safetensors=True,
@@ -105,6 +109,18 @@ def load_base(model: Model, quantization: str, device: torch.device) -> Base:
     )
     family.check(base)
     return base
+
+
+def at_resolution(base: Base, model: Model, loaded: Model) -> Base:
+    """Return a base that was loaded for another model, with the processor of this resolution.
+
+    Raises ValueError, naming the field, for limits that the processor does not have, or that cannot
+    share a base with the other's.
+    """
+    resolution.check_shared(base.model.config.to_dict(), [model, loaded])
+    processor = load_processor(model, resolve(model.base))
+    resolution.set_limits(processor, model)
+    return replace(base, processor=processor)
 
 
 def precision_on(device: torch.device, dtype: str) -> torch.dtype:

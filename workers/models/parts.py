@@ -2,19 +2,22 @@
 
 import re
 from collections.abc import Sequence
+from functools import cache
 from typing import Literal, get_args
 
 from workers.recipe import Train
 
 Part = Literal["vision", "projector", "language"]
 
+_LANGUAGE = re.compile(r"language_model|text_model")
 _PROJECTOR = re.compile(
-    r"\w*projector|\w+_projection|connector|aligner|qformer|\w*resampler\w*|\w*merger(_list)?"
+    r"\w*projectors?|\w+_projection|connector|aligner|qformer|\w*resampler\w*|\w*merger(_list)?"
     r"|embed_vision|vision_adapter"
 )
 _VISION = re.compile(r"vision\w*|visual\w*|(image|video)_(encoder|tower)|vqmodel")
 
 
+@cache
 def part_of(path: str) -> Part:
     """Return the part to which the module at `path` belongs.
 
@@ -22,6 +25,8 @@ def part_of(path: str) -> Part:
     is a module of the encoder (Qwen's ``visual.merger``).
     """
     names = path.split(".")
+    if any(_LANGUAGE.fullmatch(name) for name in names):
+        return "language"  # Gemma 4 has projections of its own in there
     if any(_PROJECTOR.fullmatch(name) for name in names):
         return "projector"
     return "vision" if any(_VISION.fullmatch(name) for name in names) else "language"

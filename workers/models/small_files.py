@@ -1,5 +1,6 @@
 """The small files of a base: config, tokenizer, processor, and nothing of its weights."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +10,16 @@ from workers.models import builtin, checkpoint_files
 
 PATTERNS = ("*.json", "*.txt", "*.model", "*.jinja", "*.tiktoken")
 """Names of a checkpoint's files that are not its weights."""
+
+
+_OF_MODEL = re.compile(r"(generation_|adapter_)?config\.json|.*\.index\.json")
+"""Names of small files that are about the weights."""
+
+
+def of_processor(folder: Path) -> list[Path]:
+    """Return the files of tokenizer and processor that lie in a folder."""
+    found = {file for pattern in PATTERNS for file in folder.glob(pattern)}
+    return sorted(file for file in found if not _OF_MODEL.fullmatch(file.name))
 
 
 def fetch(base: str, revision: str | None) -> Path:

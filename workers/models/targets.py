@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import SequenceMatcher, get_close_matches
 from math import prod
+from typing import Any
 
 from workers.families import REGEX, target_pattern
 from workers.families.base import Base
@@ -33,7 +34,20 @@ def adapted_layers(adapter: Adapter, base: Base) -> tuple[str, ...]:
             f"adapter.targets must match linear layers of the base and nothing else, such as "
             f"{near}; got {adapter.targets!r}: {found}"
         )
+    _refuse_experts(matched, base)
     return tuple(matched)
+
+
+def peft_targets(adapter: Adapter, base: Base) -> str | list[str]:
+    """Return what peft is given as ``target_modules``.
+
+    That is the regular expression. For some architectures with experts peft makes names without
+    paths of it, which others have as well; there it is the paths of the layers.
+    """
+    pattern = target_pattern(base.family, adapter.targets)
+    layers = adapted_layers(adapter, base)
+    as_given = _converted(pattern, base).target_modules == pattern
+    return pattern if as_given else list(layers)
 
 
 def check_trained_modules(adapter: Adapter, base: Base) -> None:
@@ -91,6 +105,33 @@ def nearest_layers(targets: str, paths: Iterable[str]) -> list[str]:
         return leaf + sum(ratios) / max(1, len(ratios))
 
     return [kinds[kind] for kind in sorted(kinds, key=closeness, reverse=True)[:_SHOWN]]
+
+
+def _refuse_experts(layers: Sequence[str], base: Base) -> None:
+    """Refuse layers in whose place peft would adapt experts, inside which they have namesakes."""
+    if _adapts_experts(layers, base):
+        first = next(layer for layer in layers if _adapts_experts([layer], base))
+        raise ValueError(
+            f"adapter.targets must leave out layers such as {first!r}: for a base of type "
+            f"{base.model.config.model_type!r} peft adapts the experts in their place"
+        )
+
+
+def _adapts_experts(layers: Sequence[str], base: Base) -> bool:
+    try:
+        return bool(_converted(list(layers), base).target_parameters)
+    except ValueError:  # of the layers that are one in the experts some are lacking
+        return True
+
+
+def _converted(targets: str | list[str], base: Base) -> Any:
+    """Return the configuration that peft makes of these targets for the base's architecture."""
+    from peft import LoraConfig
+    from peft.utils.transformers_weight_conversion import convert_peft_config_for_transformers
+
+    config = LoraConfig(target_modules=targets)
+    convert_peft_config_for_transformers(config, base.model, None)
+    return config
 
 
 def _check_trained_module(path: str, layers: Sequence[str], base: Base) -> None:

@@ -8,7 +8,7 @@ Punica (Chen et al. 2023) for inference.
 
 As in peft the low-rank term is computed in float32 by default, whatever the precision of the base.
 The sum is rounded to that precision; on a quantized layer peft rounds the term, too, before it adds
-it. With ``adapter.compute_dtype: bfloat16`` the factors are rounded to bfloat16 and their products
+it. Where ``adapter.compute_dtype`` has 16 bits, the factors are rounded to it and their products
 are added up in float32, inside of the kernels.
 """
 
@@ -27,7 +27,7 @@ class LayerWeights:
     a: torch.Tensor
     """(slots, rank, inputs)."""
     b: torch.Tensor
-    """(slots, outputs, rank); in bfloat16 with the scale in it."""
+    """(slots, outputs, rank); in 16 bits with the scale in it."""
     grad_a: torch.Tensor | None = None
     """Float32, of the shape of `a`; None where nothing is trained."""
     grad_b: torch.Tensor | None = None
@@ -132,7 +132,7 @@ class AddLowRank(torch.autograd.Function):
             anchor: requires a gradient where weights are trained.
             out: what the base makes of x (slots, tokens, outputs).
             x: input (slots, tokens, inputs).
-            weights: in float32 or bfloat16, the type in which the products are made.
+            weights: in float32 or 16 bits, the type in which the products are made.
             scale: (slots, 1, 1), alpha / rank (rsLoRA: alpha / sqrt(rank), Kalajdzievski 2023),
                 times dropout's gain 1 / (1 - p).
             kept: 1 where dropout leaves x, else 0, of its shape; None leaves all.

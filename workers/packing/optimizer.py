@@ -34,7 +34,7 @@ class RowStep:
     """One optimizer step of one slot."""
 
     number: int
-    """Steps that its moments have seen, this one included."""
+    """This step's, from 1; those that were left out count, too."""
     learning_rate: float
     weight_decay: float
     max_norm: float | None

@@ -137,6 +137,8 @@ def _small(key: str, value: Any, part: Config) -> Any:
 
 def _fit_rotations(part: dict[Any, Any]) -> None:
     """Make what is written of rotary positions that of the part's own heads."""
+    if not any("head" in str(key) for key in part):
+        return
     ropes = [part, *(own for own in part.values() if isinstance(own, dict))]
     shares = [own["partial_rotary_factor"] for own in ropes if own.get("partial_rotary_factor")]
     share = min([1.0, *shares])
@@ -146,10 +148,18 @@ def _fit_rotations(part: dict[Any, Any]) -> None:
     for own in ropes:
         for key, value in own.items():
             if _SECTIONS.fullmatch(str(key)) and value:
-                others = round(pairs / len(value))
-                own[key] = [pairs - (len(value) - 1) * others, *[others] * (len(value) - 1)]
+                own[key] = _divided(value, pairs)
             elif key in ("short_factor", "long_factor") and value:
                 own[key] = value[:pairs]
+
+
+def _divided(sections: Sequence[int], pairs: int) -> list[int]:
+    """Return sections of so many pairs, of which those are equal that are so in `sections`."""
+    usual = max(sections, key=list(sections).count)
+    each = round(pairs * usual / sum(sections))
+    rest = pairs - each * (len(sections) - 1)
+    odd = next((at for at, own in enumerate(sections) if own != usual), 0)
+    return [rest if at == odd else each for at in range(len(sections))]
 
 
 def _is_number(value: Any) -> bool:

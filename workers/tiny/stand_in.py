@@ -8,6 +8,7 @@ to which the config or the name belongs.
 
 import json
 import re
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
@@ -16,7 +17,7 @@ from typing import Any
 
 from workers.files import own_code
 from workers.files.atomic import atomic_path
-from workers.models import builtin, checkpoint_files
+from workers.models import builtin, checkpoint_files, small_files
 from workers.recipe import Model
 from workers.tiny.shrunk import shrunk
 
@@ -59,13 +60,8 @@ def make(base: str, revision: str | None, root: Path, *, deep: bool = False) -> 
     if base in builtin.BASES:
         return StandIn(base=base, exact=True, origin=f"{base} is tiny itself")
     source = checkpoint_files.local_folder(base, revision)
-    if source is not None:
-        try:
-            return of_config(base, source, processor_of(source), root, deep=deep)
-        except own_code.OwnCodeError:
-            raise
-        except ValueError:  # some files are missing
-            pass
+    if source is not None and _has_processor(source):
+        return of_config(base, source, root, deep=deep)
     variant = variant_of(base, source)
 
     def build_tiny(place: Path) -> None:
@@ -77,7 +73,7 @@ def make(base: str, revision: str | None, root: Path, *, deep: bool = False) -> 
         text = config.get_text_config()
         if getattr(text, "max_position_embeddings", None):
             text.max_position_embeddings = LONG
-        _write(place, config, processor_of(place), place)
+        _write(place, config, place)
 
     folder = _once(root / f"tiny-{variant}", build_tiny)
     missing = "config" if source is None else "tokenizer and processor"
@@ -89,19 +85,20 @@ def make(base: str, revision: str | None, root: Path, *, deep: bool = False) -> 
     return StandIn(base=str(folder), exact=False, origin=origin)
 
 
-def of_config(
-    base: str, source: Path, processor: Any, root: Path, *, deep: bool = False
-) -> StandIn:
+def of_config(base: str, source: Path, root: Path, *, deep: bool = False) -> StandIn:
     """Return the stand-in of the config in `source`, built below `root` unless it is there already.
 
     Where a model of small widths cannot be built, or cannot read an image, its own widths stay.
-    Raises ValueError, naming ``model.base``, where neither can be built.
+    Raises ValueError, naming ``model.base``, where neither can be built, where files of the
+    processor are missing, and for an architecture that is not supported.
     """
     from transformers import AutoConfig
 
-    from workers.models.loading import supported_config
+    from workers.models.loading import load_processor, supported_config
 
-    whole = supported_config(Model(base=str(source)), str(source))
+    model = Model(base=str(source))
+    whole = supported_config(model, model.base)
+    load_processor(model, model.base)
     # Another config or tokenizer has another stand-in.
     key = sha256(f"{source.resolve()} {deep} {whole.to_json_string()}".encode()).hexdigest()[:8]
     name = f"{re.sub('[^A-Za-z0-9._-]+', '-', source.name)[:40]}-{key}"
@@ -114,7 +111,7 @@ def of_config(
 
         def build(place: Path, widths: bool = widths) -> None:
             changed = shrunk(whole.to_dict(), widths=widths, layers=not deep)
-            _write(source, AutoConfig.for_model(**changed), processor, place)
+            _write(source, AutoConfig.for_model(**changed), place)
 
         try:
             built.append(_once(root / f"{name}{suffix}", build))
@@ -183,17 +180,19 @@ def variant_of(base: str, source: Path | None) -> str:
     return variant
 
 
-def processor_of(source: Path) -> Any:
-    """Return the processor whose files lie in the folder.
-
-    Raises ValueError, naming ``model.base``, where some are missing, and for an architecture that
-    is not supported.
-    """
+def _has_processor(source: Path) -> bool:
+    """Whether a folder with a config has a tokenizer and a processor, too."""
     from workers.models.loading import load_processor, supported_config
 
     model = Model(base=str(source))
-    supported_config(model, model.base)
-    return load_processor(model, model.base)
+    try:
+        supported_config(model, model.base)
+        load_processor(model, model.base)
+    except own_code.OwnCodeError:
+        raise
+    except ValueError:
+        return False
+    return True
 
 
 def _once(folder: Path, build: Callable[[Path], None]) -> Path:
@@ -207,10 +206,10 @@ def _once(folder: Path, build: Callable[[Path], None]) -> Path:
     return folder
 
 
-def _write(source: Path, config: Any, processor: Any, folder: Path) -> None:
-    """Write a model of `config` with random weights, and the processor.
+def _write(source: Path, config: Any, folder: Path) -> None:
+    """Write a model of `config` with random weights beside the base's own files from `source`.
 
-    `source` has the base's own files, of which one knows the tokens that end a text.
+    Those are the tokenizer's and the processor's, and one that knows the tokens that end a text.
     """
     import torch
     from accelerate import init_empty_weights
@@ -227,8 +226,10 @@ def _write(source: Path, config: Any, processor: Any, folder: Path) -> None:
         add_noise(model)
     if (source / "generation_config.json").is_file():
         model.generation_config = GenerationConfig.from_pretrained(source)
+    for file in small_files.of_processor(source):
+        if source != folder:
+            shutil.copyfile(file, folder / file.name)
     model.save_pretrained(folder)
-    processor.save_pretrained(folder)
 
 
 def add_noise(model: Any) -> None:

@@ -93,7 +93,7 @@ class Examples:
         pairs = tuple((index, text) for index, own in enumerate(samples) for text in own.captions)
         pixels: Images = Pixels(base, samples, decoders=decoders)
         if store is not None:
-            pixels = Features(samples, store, decoders)
+            pixels = Features(samples, store, decoders, base)
         return cls(samples=samples, pixels=pixels, prompts=prompts, pairs=pairs, _base=base)
 
     @property

@@ -153,6 +153,27 @@ def test_plan_says_what_would_fit_on_a_gpu(sweeps, untrained_base):
     assert small["slots"].startswith("1: as many as fit in 90% of ")
 
 
+def test_plan_shows_rates_and_how_the_base_is_loaded(sweeps, untrained_base):
+    fields = (
+        "train.lora_plus_ratio=16", "train.vision_learning_rate=1e-5", "adapter.targets=all",
+        "model.dtype=float16", "model.attn_implementation=eager",
+        "model.unquantized_modules=[git.image_encoder]",
+    )  # fmt: skip
+    lines = plan_of(sweeps, untrained_base, *(part for own in fields for part in ("--set", own)))
+    assert lines["rates"].endswith("; vision 1e-05, B 16 times that of A")
+    assert "which leaves alone git.image_encoder, dtype float16, attn_imple" in lines["base"]
+    plain = plan_of(sweeps, untrained_base)
+    assert "rates" not in plain
+    assert "dtype" not in plain["base"]
+
+
+def test_plan_refuses_the_rate_of_a_part_that_nothing_adapts(sweeps, untrained_base):
+    rate = ("--set", "train.vision_learning_rate=1e-5", "--set", f"model.base={untrained_base}")
+    code, out, err = sweeps("plan", "quickstart", *rate)
+    assert (code, out) == (2, "")
+    assert err.startswith("error: train.vision_learning_rate must be null where adapter.targets")
+
+
 def test_plan_with_slots_of_the_file_and_packing_off(sweeps, untrained_base):
     chosen = ("--set", "resources.slots=3", "--set", "resources.packing='off'")
     lines = plan_of(sweeps, untrained_base, *chosen)

@@ -117,6 +117,12 @@ def test_torchvision_that_does_not_import(fake):
     assert found.fix.startswith("pip uninstall torchvision")
 
 
+def test_torchvision_that_imports(fake):
+    transforms = "sys.modules['torchvision.transforms'] = sys.modules['torchvision.transforms.v2']"
+    fake("torchvision", f"import sys; __version__ = '0.28.0+cu130'; {transforms} = sys")
+    assert packages.torchvision() == "0.28.0+cu130 imports"
+
+
 def test_torchvision_that_ends_the_process(fake):
     fake("torchvision", "import os; os._exit(3)")
     assert "Python ended with 3" in packages.torchvision().text

@@ -105,15 +105,30 @@ def test_a_line_that_is_not_utf8_is_named(tmp_path: Path) -> None:
     content = "image,caption\na.png,a café\nb.png,a cat\n".encode("latin-1")
     rows, problems = read(tmp_path, "captions.csv", content)
     assert rows == [("b.png", "a cat")]
-    assert problems == ["captions.csv line 2: not UTF-8 text; save the file as UTF-8"]
+    (problem,) = problems
+    assert problem.startswith("captions.csv line 2: not UTF-8 text; in Windows-1252")
+    assert "it reads 'a.png,a café'; save the file as UTF-8" in problem
 
 
-def test_utf16_is_refused_as_a_whole(tmp_path: Path) -> None:
+def test_utf16_is_known_by_its_mark(tmp_path: Path) -> None:
+    content = "image,caption\na.png,a café\n"
+    assert read(tmp_path, "captions.csv", content.encode("utf-16"))[0] == [("a.png", "a café")]
     with pytest.raises(DataError, match=r"captions\.csv: must be UTF-8"):
-        read(tmp_path, "captions.csv", "image,caption\na.png,a dog\n".encode("utf-16"))
+        read(tmp_path, "captions.csv", content.encode("utf-16-le"))
 
 
-@pytest.mark.parametrize("content", ["", "a.png,a dog\n", "image;caption\na.png;a dog\n"])
+@pytest.mark.parametrize("mark", [";", "\t", "|", "| "])
+def test_fields_are_separated_as_the_header_is(tmp_path: Path, mark: str) -> None:
+    content = f"image{mark}caption\na.png{mark}a dog, a cat\n"
+    assert read(tmp_path, "captions.csv", content) == ([("a.png", "a dog, a cat")], [])
+
+
+def test_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="has 2 columns that are called 'caption'"):
+        read(tmp_path, "captions.csv", "image,caption,caption\na.png,a,b\n")
+
+
+@pytest.mark.parametrize("content", ["", "a.png,a dog\n"])
 def test_a_table_needs_its_header(tmp_path: Path, content: str) -> None:
     with pytest.raises(DataError, match="must begin with the header image,caption"):
         read(tmp_path, "captions.csv", content)

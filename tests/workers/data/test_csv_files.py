@@ -122,7 +122,7 @@ def test_wrong_columns_are_refused_with_those_found(contest: Path) -> None:
     with pytest.raises(DataError, match=r"a column file_name or image or .*picture, caption; data"):
         load(data(contest))
     write(contest / "train.csv", [("image", "label"), ("0.png", "text")])
-    with pytest.raises(DataError, match=r"captions or caption or text; its columns are image, la"):
+    with pytest.raises(DataError, match=r"text or comment; its columns are image, la"):
         load(data(contest))
 
 
@@ -140,7 +140,7 @@ def test_bad_rows_are_refused_or_skipped_by_line(contest: Path) -> None:
     assert set(refused.value.problems) == {
         "0.png: empty caption (train.csv line 10)",
         "train.csv line 11: row without an image",
-        "train.csv line 12: must have 2 columns, has 3",
+        "train.csv line 12: must have 2 columns, has 3; put texts with a comma in quotes",
         "gone.png: no such image in the folder or in images/ (train.csv line 13)",
         "ftp://x/1.png: cannot be read: only http and https links are followed, "
         "not 'ftp://x/1.png'",
@@ -240,3 +240,36 @@ def test_links_into_the_own_network_are_refused(
     with pytest.raises(DataError, match=r"not public; .*data\.allow_private_links: true") as error:
         load(data(file))
     assert len(error.value.problems) == 3
+
+
+def test_a_table_of_bad_rows_alone_says_why(contest: Path) -> None:
+    rows = "".join(f"{number}.png,caf\xe9, {number}\n" for number in range(12))
+    (contest / "train.csv").write_bytes(f"image,caption\n{rows}".encode("cp1252"))
+    with pytest.raises(DataError, match="none of its rows can be used") as refused:
+        load(data(contest))
+    assert "line 2: not UTF-8 text; in Windows-1252" in str(refused.value)
+    assert "it reads '0.png,café, 0'" in str(refused.value)
+    assert "... and 2 more" in str(refused.value)
+
+
+def test_a_field_may_be_long(contest: Path) -> None:
+    train = [(f"{number}.png", "long " * 40_000) for number in range(8)]
+    write(contest / "train.csv", [("image", "caption"), *train])
+    assert len(ids(load(data(contest)))[0]) == 7
+
+
+@pytest.mark.parametrize("mark", [";", "\t", "|"])
+def test_names_of_columns_and_separators_vary(contest: Path, mark: str) -> None:
+    rows = "".join(f"{number}.png{mark} a text, {number}\n" for number in range(8))
+    (contest / "train.csv").write_text(f"Image_Name{mark} Comment\n{rows}")
+    (contest / "test.csv").write_text("IMAGE\n8.png\n9.png\n")
+    dataset = load(data(contest))
+    assert {sample.captions for sample in dataset.splits["train"]} <= {
+        (f"a text, {number}",) for number in range(8)
+    }
+
+
+def test_two_columns_of_one_name_are_refused(contest: Path) -> None:
+    write(contest / "train.csv", [("image", "caption", "Caption"), ("0.png", "a", "b")] * 2)
+    with pytest.raises(DataError, match="2 columns that are called 'CAPTION'"):
+        load(data(contest, columns=Columns(image="image", caption="CAPTION")))

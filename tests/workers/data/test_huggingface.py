@@ -313,3 +313,19 @@ def test_images_in_other_columns_are_not_decoded(eps: SimpleNamespace, tmp_path:
     with pytest.raises(DataError, match="empty caption, or none that is text"):
         load(data(path, columns=Columns(image="image", caption="other")))
     assert not eps.started.exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("https://example.org/a.png", "the row has a link, 'https://example.org/a.png'"),
+        ("aGVsbG8gd29ybGQ=" * 40, "seems to be an image in Base64"),
+        ("photos/a.png", "no such file: 'photos/a.png', looked for in the working folder"),
+    ],
+)
+def test_texts_in_the_column_of_images_are_told_apart(tmp_path: Path, text: str, why: str) -> None:
+    rows = {"image": [text] * 6, "text": words(range(6))}
+    datasets.Dataset.from_dict(rows).save_to_disk(str(tmp_path / "set"))
+    with pytest.raises(DataError, match="cannot be read") as refused:
+        load(Data(source="huggingface", path=str(tmp_path / "set")))
+    assert why in refused.value.problems[0]

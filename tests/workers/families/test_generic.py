@@ -7,9 +7,11 @@ from PIL import Image
 from workers import families
 from workers.encoding import collation
 from workers.families.base import IMAGE_TEXT
+from workers.families.generic import TRIED as SAID_TO_BE_TRIED
 from workers.families.prompts import Prompt
 from workers.models.loading import load_base
 from workers.recipe import Model
+from workers.tiny.architectures import ARCHITECTURES
 
 CPU = torch.device("cpu")
 SIZES = [(60, 90), (90, 60), (64, 64), (2000, 40)]
@@ -168,3 +170,7 @@ def test_what_has_an_encoder_and_a_decoder_learns_with_the_decoder(checkpoints, 
 
 def test_target_sets_are_known_without_loading_a_model():
     assert families.get("unheard-of").TARGETS.keys() >= {"text", "text_all", "vision", "all"}
+
+
+def test_what_is_said_to_be_tried_has_a_tiny_checkpoint():
+    assert set(SAID_TO_BE_TRIED) <= set(ARCHITECTURES)

@@ -24,11 +24,20 @@ def residents():
         ("qwen2_5_vl", "text_all", None),
         ("qwen2_5_vl", "all", "its adapted layers see all images in one row"),
         ("git", "all", None),
+        ("qwen3_vl", "text_all", None),
+        ("llava", "all", None),
+        (
+            "smolvlm",
+            "all",
+            "model.vision_model.encoder.layers.0.self_attn.k_proj was not seen to get equally many "
+            "tokens of each row, row after row",
+        ),
     ],
 )
 def test_an_image_encoder_that_joins_images_cannot_be_adapted_in_a_pack(
-    variant, targets, reason, checkpoints, residents
+    variant, targets, reason, checkpoints, residents, tmp_path, monkeypatch
 ):
+    monkeypatch.setenv("SWEEPS_CACHE", str(tmp_path))
     recipe = Recipe(model=Model(base=str(checkpoints(variant))), data=Data(source="shapes"))
     recipe = recipe.with_point({"adapter.targets": targets})
     assert residents.why_not_packed(recipe) == reason

@@ -7,13 +7,15 @@ from transformers import AutoModelForImageTextToText
 
 from workers.evaluation.evaluator import Evaluator
 from workers.metrics.scorer import Scorer
+from workers.models.adapters import AdaptedBase
 from workers.models.loading import load_base
 from workers.models.parts import part_of
 from workers.packing import loss_scales
 from workers.packing.pack import Pack
 from workers.recipe import Model
 from workers.slots.sequential import SequentialTrainer
-from workers.training.loop import NonFiniteLossError
+from workers.training.loop import NonFiniteLossError, token_loss
+from workers.training.optimizer import AdapterOptimizer, scales_loss
 
 CPU = torch.device("cpu")
 TRAINERS = {"pack": Pack, "alone": SequentialTrainer}
@@ -69,13 +71,15 @@ def test_trials_of_all_rates_train_as_plain_peft_does(
 def test_in_float16_a_pack_trains_as_each_does_alone(load, recipes, examples_of, train_pack):
     base = load("float16")
     examples = examples_of(base, recipes["plain"])
-    packed, alone, exact = (
+    rounded = Pack(base, compute_dtype="float16")  # as on a GPU
+    packed, alone, exact, on_gpu = (
         train_pack(made, recipes, examples)
-        for made in (Pack(base), SequentialTrainer(base), Pack(load("float32")))
+        for made in (Pack(base), SequentialTrainer(base), Pack(load("float32")), rounded)
     )
     for name, losses in packed.items():
         assert losses == pytest.approx(alone[name], abs=5e-4), name
         assert losses == pytest.approx(exact[name], abs=5e-3), name
+        assert losses == pytest.approx(on_gpu[name], abs=3e-2), name
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
@@ -124,11 +128,43 @@ def test_the_rate_of_a_part_without_adapters_is_refused(load, recipes, trainer, 
         ("model.connector.modality_projection.proj", "projector"),
         ("model.multi_modal_projector.linear_1", "projector"),
         ("model.text_model.layers.1.mlp.up_proj", "language"),
+        ("model.language_model.layers.0.per_layer_projection", "language"),
+        ("model.layerwise_projectors.0.linear_1", "projector"),
         ("lm_head", "language"),
     ],
 )
 def test_a_layer_belongs_to_the_part_that_its_path_names(path, part):
     assert part_of(path) == part
+
+
+def gradient(base, recipe, examples, *, factor=1.0, scaled=False):
+    """Return that of a loss times `factor`, divided by it, of an adapter alone."""
+    adapted = AdaptedBase(base)
+    adapted.attach("one", recipe.adapter, seed=0)
+    weights = adapted.named_parameters("one")
+    optimizer = AdapterOptimizer(weights, recipe.train, scaled=scaled)
+    scale = optimizer.scaled(torch.ones(())).item()
+    loss = token_loss(base, adapted.model.train(), examples.batch(base, [0, 1]))
+    optimizer.scaled(loss * factor).backward()
+    found = torch.cat([weight.grad.flatten() for weight in weights.values()])
+    adapted.detach("one")
+    return found / (factor * scale)
+
+
+def test_a_scale_keeps_small_gradients_from_underflowing(load, recipes, examples_of):
+    """A loss 2^14 times as small has the gradients that a larger model has."""
+    base, exact, recipe = load("float16"), load("float32"), recipes["plain"]
+    examples = examples_of(exact, recipe)
+    expected = gradient(exact, recipe, examples)
+    apart = [
+        float((found - expected).norm() / expected.norm())
+        for found in (
+            gradient(base, recipe, examples, factor=2.0**-14, scaled=scaled)
+            for scaled in (scales_loss(base), False)
+        )
+    ]
+    assert apart[0] < 0.005
+    assert apart[1] > 0.2
 
 
 def overflowing(pack, name, scale):

@@ -69,13 +69,19 @@ def test_what_the_processor_knows_stays():
 
 
 @pytest.mark.parametrize(
-    ("share", "head", "sections"), [(1.0, 16, [2, 3, 3]), (0.25, 64, [2, 3, 3])]
+    ("sections", "small"),
+    [([24, 20, 20], [4, 2, 2]), ([16, 24, 24], [2, 3, 3]), ([22, 22, 20], [3, 3, 2])],
 )
-def test_rotary_sections_fill_the_heads(share, head, sections):
-    rope = {"mrope_section": [24, 20, 20], "partial_rotary_factor": share}
-    small = shrunk({"head_dim": 128, "rope_parameters": rope})
-    assert small["head_dim"] == head
-    assert small["rope_parameters"]["mrope_section"] == sections
+def test_rotary_sections_fill_the_heads_and_stay_equal_where_they_were(sections, small):
+    part = {"head_dim": 128, "rope_parameters": {"mrope_section": sections}}
+    assert shrunk(part)["rope_parameters"] == {"mrope_section": small}
+
+
+def test_heads_that_rotate_in_part_are_wider():
+    rope = {"mrope_section": [11, 11, 10], "partial_rotary_factor": 0.25}
+    small = shrunk({"head_dim": 256, "rope_parameters": rope})
+    assert small["head_dim"] == 64
+    assert small["rope_parameters"]["mrope_section"] == [3, 3, 2]
 
 
 def test_experts_are_few_and_heads_share_keys_as_before():

@@ -145,7 +145,7 @@ def minicpmv4_6() -> Architecture:
         config={
             "model_type": "minicpmv4_6",
             "text_config": layers(tokenizer, **_LINEAR_ATTENTION),
-            "vision_config": tower(num_hidden_layers=2, image_size=64),
+            "vision_config": tower(num_hidden_layers=3, image_size=64),
             "image_token_id": tokenizer.image_token_id,
             "video_token_id": tokenizer.video_token_id,
             "insert_layer_id": 0,

@@ -94,7 +94,7 @@ def granite4_vision() -> Architecture:
             "text_config": layers(tokenizer, num_hidden_layers=2),
             "qformer_config": {
                 **{"hidden_size": width, "encoder_hidden_size": width},
-                **{"num_attention_heads": 1, "intermediate_size": width},
+                **{"num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": width},
             },
             "image_token_index": tokenizer.convert_tokens_to_ids("<image>"),
             "image_grid_pinpoints": GRIDS,

@@ -55,7 +55,9 @@ def write(made: Architecture, folder: Path, seed: int) -> None:
     ends = tokenizer.convert_tokens_to_ids(list(made.ends or [tokenizer.eos_token]))
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        model = AutoModelForImageTextToText.from_config(AutoConfig.for_model(**made.config))
+        model = AutoModelForImageTextToText.from_config(
+            AutoConfig.for_model(**made.config), trust_remote_code=False
+        )
         _make_images_count(model)
     model.generation_config.eos_token_id = ends if len(ends) > 1 else ends[0]
     model.generation_config.pad_token_id = tokenizer.pad_token_id
@@ -77,8 +79,9 @@ def _make_images_count(model: Any) -> None:
     """Widen what starts at zero or next to it, for all images would look the same."""
     with torch.no_grad():
         for parameter in model.parameters():
-            still = not parameter.any() and parameter.numel() == 1  # a gate that is shut
-            if still or (parameter.dim() > 1 and parameter.std() < 0.03):
+            if parameter.numel() == 1:  # a gate before which an image waits
+                parameter.fill_(0.5)
+            elif parameter.dim() > 1 and parameter.std() < 0.03:
                 parameter.normal_(0.0, 0.08)
 
 
