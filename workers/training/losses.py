@@ -66,7 +66,8 @@ def token_losses(base: Base, model: Any, batch: Batch, tokens: LearnedTokens) ->
     """
     labels = batch["labels"]
     inputs = base.family.training_inputs(base, batch)
-    grid = base.family.GRID if are_features(batch[KEY]) else None
+    kept = KEY in batch and are_features(batch[KEY])
+    grid = base.family.GRID if kept else None
     moving = {key: own for key, own in inputs.items() if key != grid}
     inputs |= collation.on_device(base, moving)
     if base.encoder_decoder:  # its decoder reads the labels one place later, as it shifts them
