@@ -56,7 +56,8 @@ class Tried:
         if "targets" not in found:
             return [self.name, "does not load", *[""] * (len(COLUMNS) - 3), f"{self.seconds:.0f}"]
         shown = [_SHOWN[found[check].outcome] for check in _YES_NO]
-        layers = re.sub(r", such as [^)]*", "", found["targets"].detail.removeprefix("layers: "))
+        layers = found["targets"].detail.removeprefix("layers: ").partition(";")[0]
+        layers = re.sub(r", such as [^)]*", "", layers)
         return [self.name, *shown, self.limits, layers, f"{self.seconds:.0f}"]
 
 
@@ -88,9 +89,12 @@ def reasons(tried: Sequence[Tried]) -> list[str]:
     names: dict[str, list[str]] = {}
     for each in tried:
         for finding in each.findings:
-            if finding.outcome == "not possible" or finding is each.failed:
-                reason = re.sub(r"'\S*/(\S+)'", r"\1", f"{finding.check}: {finding.detail}")
-                names.setdefault(reason.replace(each.name, "it"), []).append(each.name)
+            told = finding.outcome == "not possible" and finding.check != "resolution"
+            if told or finding is each.failed:  # a column has what limits there are
+                detail = finding.detail
+                if "dependencies: torchvision" in detail:
+                    detail = "its image processor needs torchvision"
+                names.setdefault(f"{finding.check}: {detail}", []).append(each.name)
     return [f"- {', '.join(own)}: {reason}" for reason, own in names.items()]
 
 
