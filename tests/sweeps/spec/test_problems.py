@@ -379,7 +379,7 @@ def test_grace_is_compared_with_swept_epochs() -> None:
 def test_required_parts_are_asked_for_together() -> None:
     assert problems("task: captioning") == [
         "sweep.yaml  model  must be a section with the keys base, revision, dtype, "
-        "attn_implementation, unquantized_modules, got nothing",
+        "attn_implementation, unquantized_modules, min_pixels, max_pixels, got nothing",
         "sweep.yaml  data  must be a section with the keys source, path, revision, images, "
         "columns, allow_private_links, allow_redirected_links, limit, split, seed, "
         "on_bad_sample, got nothing",
