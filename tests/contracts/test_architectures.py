@@ -18,7 +18,7 @@ NEED_TORCHVISION = {"cohere2_vision", "lfm2_vl", "llama4"}
 WHOLE = {"gemma3", "mllama", "qwen3_vl", "smolvlm"}
 """Architectures of unlike kinds; all checks of the others are slow together."""
 CHEAP = ("prompt and target", "loss", "batch equals one by one", "image is seen")
-OPTIONAL = ("packing", "kept features", "several images")
+OPTIONAL = ("packing", "kept features", "several images", "resolution", "int8", "nf4")
 REST = [name for name in CHECKS if name not in CHEAP]
 KNOWN = sorted({*ARCHITECTURES} - ELSEWHERE - NEED_TORCHVISION)
 
