@@ -5,10 +5,12 @@ architectures it prints what was found of them.
 """
 
 import argparse
+import re
 import tempfile
 import time
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,11 +20,18 @@ from benchmarks.tables import table_lines
 from sweeps.cli.check import examined, table_of
 from sweeps.quiet import quiet_libraries
 from workers.contract import Finding
+from workers.models.loading import load_processor
+from workers.models.resolution import set_limits
+from workers.recipe import Model
 from workers.tiny.architectures import ARCHITECTURES, build
 
 PAGE = Path(__file__).parent.parent / "docs" / "models.md"
 BEGIN, END = "<!-- python -m benchmarks.architectures writes this -->", "<!-- end -->"
-COLUMNS = ("architecture", "model", "packs", "keeps features", "layers of targets", "s")
+COLUMNS = (
+    *("architecture", "packs", "keeps features", "several images", "limits of pixels"),
+    *("layers of target sets", "s"),
+)
+_YES_NO = ("packing", "kept features", "several images")
 _SHOWN = {"passed": "yes", "not possible": "no", "failed": "**fails**"}
 
 
@@ -32,6 +41,8 @@ class Tried:
 
     name: str
     findings: tuple[Finding, ...]
+    limits: str
+    """Fields of the sweep file that limit the pixels of its images."""
     seconds: float
 
     @property
@@ -42,13 +53,12 @@ class Tried:
     def row(self) -> list[str]:
         """Return the cells of its row in the table."""
         found = {each.check: each for each in self.findings}
-        seconds = f"{self.seconds:.0f}"
-        if found["loads"].outcome == "failed" if "loads" in found else True:
-            return [self.name, "does not load", "", "", "", seconds]
-        packs, keeps = (_SHOWN[found[check].outcome] for check in ("packing", "kept features"))
-        model = found["loads"].detail.partition(",")[0].removesuffix("ForConditionalGeneration")
-        layers = found["targets"].detail.removeprefix("layers: ")
-        return [self.name, model, packs, keeps, layers, seconds]
+        if "targets" not in found:
+            return [self.name, "does not load", *[""] * (len(COLUMNS) - 3), f"{self.seconds:.0f}"]
+        shown = [_SHOWN[found[check].outcome] for check in _YES_NO]
+        layers = found["targets"].detail.removeprefix("layers: ").partition(";")[0]
+        layers = re.sub(r", such as [^)]*", "", layers)
+        return [self.name, *shown, self.limits, layers, f"{self.seconds:.0f}"]
 
 
 def try_out(name: str) -> Tried:
@@ -58,7 +68,20 @@ def try_out(name: str) -> Tried:
         folder = Path(root) / name
         build(name, folder)
         findings = tuple(examined(name, folder))
-    return Tried(name=name, findings=findings, seconds=time.perf_counter() - started)
+        limits = limits_of(str(folder))
+    seconds = time.perf_counter() - started
+    return Tried(name=name, findings=findings, limits=limits, seconds=seconds)
+
+
+def limits_of(base: str) -> str:
+    """Return the fields that limit the pixels of the base's images, of those that there are."""
+    found = []
+    for field in ("min_pixels", "max_pixels"):
+        model = Model.model_validate({"base": base, field: 64 * 64})
+        with suppress(ValueError):  # another field, or no processor
+            set_limits(load_processor(model, base), model)
+            found.append(field)
+    return ", ".join(found) or "none"
 
 
 def reasons(tried: Sequence[Tried]) -> list[str]:
@@ -66,9 +89,12 @@ def reasons(tried: Sequence[Tried]) -> list[str]:
     names: dict[str, list[str]] = {}
     for each in tried:
         for finding in each.findings:
-            if finding.outcome == "not possible" or finding is each.failed:
-                reason = f"{finding.check}: {finding.detail}"
-                names.setdefault(reason.replace(f"'{each.name}'", "the base"), []).append(each.name)
+            told = finding.outcome == "not possible" and finding.check != "resolution"
+            if told or finding is each.failed:  # a column has what limits there are
+                detail = finding.detail
+                if "dependencies: torchvision" in detail:
+                    detail = "its image processor needs torchvision"
+                names.setdefault(f"{finding.check}: {detail}", []).append(each.name)
     return [f"- {', '.join(own)}: {reason}" for reason, own in names.items()]
 
 
@@ -87,15 +113,20 @@ def main() -> None:
             failed = tried[-1].failed
             print(f"{name}: {'works' if failed is None else f'fails: {failed.check}'}", flush=True)
     if not names:
-        works = sum(each.failed is None for each in tried)
-        lines = [
-            *table_lines(COLUMNS, [each.row() for each in tried]),
-            *("", f"{works} of {len(tried)} work. What is not possible, or fails:", ""),
-            *reasons(tried),
-        ]
-        page = PAGE.read_text()
-        start, end = page.index(BEGIN) + len(BEGIN), page.index(END)
-        PAGE.write_text("\n".join([page[:start], "", *lines, "", page[end:]]))
+        write(tried)
+
+
+def write(tried: Sequence[Tried]) -> None:
+    """Put the table in its place on the page."""
+    works = sum(each.failed is None for each in tried)
+    lines = [
+        *table_lines(COLUMNS, [each.row() for each in tried]),
+        *("", f"{works} of {len(tried)} work. What is not possible, or fails:", ""),
+        *reasons(tried),
+    ]
+    page = PAGE.read_text()
+    start, end = page.index(BEGIN) + len(BEGIN), page.index(END)
+    PAGE.write_text("\n".join([page[:start], "", *lines, "", page[end:]]))
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from workers.memory.layers import PICTURE, QUESTION_TOKENS, row_of
 from workers.memory.weights import adapted_paths
 from workers.models import builtin, checkpoint_files, small_files
 from workers.models.checkpoint_files import CheckpointFiles
+from workers.models.targets import adapted_layers, check_trained_modules, trained_ties
 from workers.recipe import Adapter
 
 _HEADS = ("lm_head", "output", "language_model.lm_head")
@@ -28,7 +29,7 @@ _FAR = 4
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trained:
+class TrainedModules:
     """What trials with some targets and trained modules train of one base."""
 
     base: str
@@ -39,8 +40,6 @@ class Trained:
     @cached_property
     def fault(self) -> str | None:
         """Why a host refuses such a trial, naming the field; None where it does not."""
-        from workers.models.targets import check_trained_modules
-
         if self._is_plain:
             return None
         try:
@@ -52,8 +51,6 @@ class Trained:
     @cached_property
     def layers(self) -> list[str]:
         """Paths of the layers that get an A and a B; empty for a refused trial."""
-        from workers.models.targets import adapted_layers
-
         if self._is_plain:
             return adapted_paths(self.adapter, self.files)
         if self.fault:
@@ -63,8 +60,6 @@ class Trained:
     @cached_property
     def tied(self) -> tuple[str, ...]:
         """See `workers.models.targets.trained_ties`."""
-        from workers.models.targets import trained_ties
-
         if self._is_plain or self.fault:
             return ()
         return trained_ties(self.adapter, checkpoint_files.empty_base(self.folder))
@@ -83,13 +78,13 @@ class Trained:
         return not heads and bool(adapted_paths(self.adapter, self.files))
 
 
-def trained(sweep: Sweep, files: Files) -> list[Trained]:
+def trained(sweep: Sweep, files: Files) -> list[TrainedModules]:
     """Return all that the space may combine of targets and trained modules, for each base here."""
     targets = sweep.swept("adapter.targets", sweep.adapter.targets)
     modules = sweep.swept("adapter.trained_modules", sweep.adapter.trained_modules)
     folders = {name: checkpoint_files.local_folder(*name) for name in files}
     return [
-        Trained(
+        TrainedModules(
             base=name[0],
             adapter=sweep.adapter.model_copy(update={"targets": own, "trained_modules": more}),
             files=files[name],

@@ -24,7 +24,7 @@ from workers.files.addresses import is_address
 from workers.host.combinations import conflicts
 from workers.memory.fit import Device
 from workers.memory.footprint import estimate
-from workers.models import checkpoint_files
+from workers.models import checkpoint_files, resolution
 from workers.recipe import Model, Recipe
 
 MOST_READ = 5000
@@ -67,7 +67,7 @@ def lines(sweep: Sweep, files: Files, device: Device | None) -> Iterator[tuple[s
     """Yield what is known of the tokens of images, as (heading, text), for each resolution.
 
     Raises ValueError, naming ``model.min_pixels`` or ``model.max_pixels``, for limits that a base's
-    processor does not have.
+    processor does not have, or that trials with other ones cannot have beside them.
     """
     recipes = {own.model: own for own in corners(sweep) if not conflicts(own)}
     limited = any(own.max_pixels or own.min_pixels for own in recipes)
@@ -78,6 +78,7 @@ def lines(sweep: Sweep, files: Files, device: Device | None) -> Iterator[tuple[s
         name = model.base, model.revision
         if name not in files:
             continue
+        resolution.check_shared(files[name].config, [own for own in recipes if own.base == name[0]])
         base = _base(name, model)
         if sizes is not None and base is not None:
             yield from _of_resolution(recipe, base, sizes, files, device)
@@ -125,7 +126,6 @@ def _base(name: BaseName, model: Model) -> Base | None:
 
     None where the processor cannot be loaded.
     """
-    from workers.models import resolution
     from workers.models.loading import without_weights
 
     folder = checkpoint_files.local_folder(*name)

@@ -199,10 +199,11 @@ def test_nothing_stored_is_pickled_and_everything_needed_is_pinned(registered):
 
 def test_a_model_knows_its_task_its_prompt_and_its_whole_recipe(registered):
     tracking, _, _, _, recipe, _ = registered
-    asked = recipe.with_point({"task": "vqa", "prompt.text": "answer en {question}"})
-    config = registry.model_config(asked)
+    point = {"task": "vqa", "prompt.text": "answer en {question}", "model.max_pixels": 4096}
+    config = registry.model_config(recipe.with_point(point))
     assert config["task"] == "vqa"
     assert config["prompt"] == {"system": None, "text": "answer en {question}"}
+    assert (config["min_pixels"], config["max_pixels"]) == (None, 4096)
     made = tracking.client().get_model_version_by_alias(NAME, "champion")
     folder = next((tracking.root / "artifacts").rglob(made.source.removeprefix("models:/")))
     stored = Model.load(folder / "artifacts").metadata[registry.RECIPE]

@@ -14,6 +14,7 @@ CHECKS: Mapping[str, Check] = {
     "batch equals one by one": reading.check_batch,
     "image is seen": reading.check_image,
     "several images": reading.check_several_images,
+    "resolution": reading.check_resolution,
     "captions": writing.check_generation,
     "end of text": writing.check_end,
     "snapshot and resume": training.check_resume,

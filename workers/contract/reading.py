@@ -7,6 +7,7 @@ from PIL import Image
 
 from workers.contract.findings import NotPossibleError
 from workers.contract.subject import (
+    CPU,
     SIZES,
     Subject,
     drawn,
@@ -16,8 +17,15 @@ from workers.contract.subject import (
     losses,
     start_of,
 )
+from workers.encoding import collation
 from workers.evaluation.inspection import shown_pairs
+from workers.families.base import Base
+from workers.models.loading import load_base
 
+LARGE = (640, 480)
+"""Width and height of an image for limits of pixels, in pixels."""
+LIMITS = (2**14, 2**16, 2**18, 2**20)
+"""Values of ``model.max_pixels``, of which the first that the processor can do is tried."""
 EXACT = 1e-4
 """Largest difference of two losses that are to be equal, in float32."""
 
@@ -113,3 +121,34 @@ def check_several_images(subject: Subject) -> str:
         raise NotPossibleError(f"two images in one conversation: {reason}") from error
     assert not any(torch.equal(both, own) for own in others), "one of two images is ignored"
     return "two in one conversation; what follows depends on both"
+
+
+@torch.no_grad()
+def check_resolution(subject: Subject) -> str:
+    """With less of `model.max_pixels` a large image is read as fewer tokens."""
+    large = replace(subject.samples[0], open=lambda: drawn(LARGE, seed=1))
+
+    def tokens(base: Base) -> int:
+        pairs = subject.examples_of((large,), base=base)
+        assert losses(base, base.model, pairs.batch(base, [0])).isfinite().all()
+        return collation.prompt_lengths(base, pairs.images([0]), pairs.prompts)[0]
+
+    def limited(pixels: int) -> Base:
+        model = subject.model.model_copy(update={"max_pixels": pixels})
+        return load_base(model, "none", CPU)
+
+    refusal = ""
+    for limit in LIMITS:
+        try:
+            fewer, more = tokens(limited(limit)), tokens(limited(4 * limit))
+        except ValueError as error:
+            refusal = refusal or str(error)
+            continue
+        assert fewer <= more, (
+            f"model.max_pixels {limit} makes {fewer} tokens, 4 times as many {more}"
+        )
+        return (
+            f"an image of {LARGE[0]} x {LARGE[1]} has {tokens(subject.base)} tokens with its "
+            f"prompt, {fewer} with model.max_pixels {limit}, {more} with {4 * limit}"
+        )
+    raise NotPossibleError(refusal)

@@ -14,7 +14,6 @@ def check_memory(subject: Subject) -> str:
     files = checkpoint_files.from_config(folder)
     footprint = estimate(subject.recipe, Architecture.of(files), gpu=True)
     assert footprint.activations > 0, "no layer is known whose activations are kept"
-    return (
-        f"{files.weights / 1e9:.2g} billion weights; a trial with batches of 2 takes "
-        f"{footprint.total / 1e9:.1f} GB on a GPU"
-    )
+    size = f"{files.weights / 1e9:.1f} billion" if files.weights > 1e8 else f"{files.weights:,}"
+    taken = f"{footprint.total / 1e9:.1f} GB on a GPU"
+    return f"{size} weights; a trial with batches of 2 takes {taken}"

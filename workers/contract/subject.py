@@ -23,9 +23,9 @@ from workers.training.losses import LearnedTokens, token_losses
 
 CPU = torch.device("cpu")
 SIZES = {
-    "portrait": (72, 120),
-    "landscape": (120, 72),
-    "square": (96, 96),
+    "portrait": (96, 160),
+    "landscape": (480, 320),
+    "square": (112, 112),
     "strip": (2000, 40),
 }
 """Images of unlike shapes: name -> width and height."""
@@ -85,9 +85,11 @@ class Subject:
         """The image-caption pairs as pixels."""
         return self.examples_of(self.samples)
 
-    def examples_of(self, samples: Sequence[Sample], store: Store | None = None) -> Examples:
-        """Return the pairs of other samples, or of features of their images."""
-        return Examples.of(self.base, samples, PromptBuilder(task="vqa"), store)
+    def examples_of(
+        self, samples: Sequence[Sample], store: Store | None = None, base: Base | None = None
+    ) -> Examples:
+        """Return the pairs of other samples, of features of their images, or for another base."""
+        return Examples.of(base or self.base, samples, PromptBuilder(task="vqa"), store)
 
     @property
     def recipe(self) -> Recipe:

@@ -178,7 +178,8 @@ def check_nf4(subject: Subject) -> str:
 
 def _quantized(subject: Subject, quantization: str) -> str:
     fault = why_not_trained(subject.recipe, quantization, subject.examples, CPU)
-    assert fault is None, str(fault)
+    if fault:
+        raise NotPossibleError(f"trains unquantized alone: {fault}")
     return "loads and trains a step"
 
 

@@ -31,8 +31,8 @@ _VISION = (
     r"projection_layer|(linear_)?fc[12]|lin[12])"
 )
 _ACROSS = (
-    rf".*{_BRIDGE}\w*\.(.*\.)?(\w*proj|embedding_projection|(\w+_)?linear\w*|query|key|value|"
-    r"dense|merging_layer|fc[12])|.*visual\.merger\.mlp\.[02]"
+    rf".*{_BRIDGE}\w*\.(.*\.)?(\w*proj|embedding_projection|query|key|value|"
+    r"((?!spatial_|temporal_)\w+_)?linear\w*|dense|merging_layer|fc[12])|.*visual\.merger\.mlp\.[02]"
 )
 _CLIPPED = rf".*{_TOWER}.*\.(q|k|v|o|gate|up|down)_proj\.linear"
 _THINKS = "enable_thinking"

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from workers.models.targets import adapted_layers
 from workers.recipe import Adapter
 
 if TYPE_CHECKING:
@@ -15,8 +16,6 @@ def vision_is_frozen(adapter: Adapter, base: "Base") -> bool:
 
     False where it is not known which modules these are.
     """
-    from workers.models.targets import adapted_layers
-
     return leaves_vision(adapter, base.family, adapted_layers(adapter, base))
 
 

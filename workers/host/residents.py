@@ -213,7 +213,7 @@ class Residents:
         """Return the base of the recipe's group with the processor of the recipe's resolution."""
         group, model = self._group(recipe), recipe.model
         if model not in group.bases:
-            group.bases[model] = at_resolution(group.base, model)
+            group.bases[model] = at_resolution(group.base, model, loaded=next(iter(group.bases)))
         return group.bases[model]
 
     def _make_room(self) -> bool:

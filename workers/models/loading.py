@@ -122,23 +122,15 @@ def without_weights(folder: Path) -> Base:
     return replace(empty_base(folder), processor=processor)
 
 
-def at_resolution(base: Base, model: Model) -> Base:
-    """Return a loaded base with the processor of a model that differs in its limits of pixels.
+def at_resolution(base: Base, model: Model, loaded: Model) -> Base:
+    """Return a base that was loaded for another model, with the processor of this resolution.
 
-    Raises ValueError, naming the field, for limits that the processor does not have, and where the
-    model reads them itself, so that trials with other ones cannot share it.
+    Raises ValueError, naming the field, for limits that the processor does not have, or that cannot
+    share a base with the other's.
     """
+    resolution.check_shared(base.model.config.to_dict(), [model, loaded])
     processor = load_processor(model, resolve(model.base))
-    config, sizes = base.model.config, "image_grid_pinpoints"
     resolution.set_limits(processor, model)
-    own = getattr(processor.image_processor, sizes, None)
-    if getattr(config, sizes, None) is not None and list(
-        map(list, config.image_grid_pinpoints)
-    ) != [list(size) for size in own or ()]:
-        raise ValueError(
-            f"model.max_pixels and model.min_pixels must be the same in all trials of a sweep: the "
-            f"model {model.base!r} reads {sizes} itself; run a sweep for each value"
-        )
     return replace(base, processor=processor)
 
 

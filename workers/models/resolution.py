@@ -15,6 +15,8 @@ from typing import Any
 from workers.recipe import Model
 
 Options = Mapping[str, Any]
+SIZES = "image_grid_pinpoints"
+"""LLaVA's sizes to choose from, which its models read, too."""
 _TOKENS = (70, 140, 280, 560, 1120)
 """What Gemma 4's processor takes as max_soft_tokens."""
 _TILES = {
@@ -74,8 +76,17 @@ def set_limits(processor: Any, model: Model, config: Any = None) -> None:
         ) from None
     for option, value in found.items():
         setattr(images, option, value)
-    if "image_grid_pinpoints" in found and config is not None:
-        config.image_grid_pinpoints = found["image_grid_pinpoints"]
+    if SIZES in found and config is not None:
+        setattr(config, SIZES, found[SIZES])
+
+
+def check_shared(config: Mapping[str, Any], models: Sequence[Model]) -> None:
+    """Raise ValueError, naming the fields, where trials of these models cannot share a base."""
+    if config.get(SIZES) and len({(own.min_pixels, own.max_pixels) for own in models}) > 1:
+        raise ValueError(
+            "model.min_pixels and model.max_pixels must be the same in all trials of a sweep: the "
+            f"model {models[0].base!r} reads {SIZES} itself; run a sweep for each value"
+        )
 
 
 def _fixed(options: Options) -> str:
@@ -138,7 +149,7 @@ def _sides(options: Options, limits: _Limits) -> Options | None:
 
 def _sizes(options: Options, limits: _Limits) -> Options | None:
     """Sizes to choose from, by which an image is cut into tiles (LLaVA-NeXT and OneVision)."""
-    sizes: Sequence[Sequence[int]] | None = options.get("image_grid_pinpoints")
+    sizes: Sequence[Sequence[int]] | None = options.get(SIZES)
     if not sizes:
         return None
     pixels = [height * width for height, width in sizes]
@@ -152,7 +163,7 @@ def _sizes(options: Options, limits: _Limits) -> Options | None:
     kept = [list(size) for size, own in zip(sizes, pixels, strict=True) if least <= own <= most]
     if not kept:
         raise _RefusedError(True, "and model.min_pixels must have a size between them")
-    return {"image_grid_pinpoints": kept}
+    return {SIZES: kept}
 
 
 def _tiles(options: Options, limits: _Limits) -> Options | None:

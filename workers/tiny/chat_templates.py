@@ -16,7 +16,6 @@ def turns(
     *,
     asked: str | None = None,
     begin: str = "",
-    texts_only: bool = False,
     system: str | None = None,
     answer: str = "",
 ) -> str:

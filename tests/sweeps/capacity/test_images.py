@@ -94,3 +94,9 @@ def test_a_resolution_that_a_processor_does_not_have_is_refused(checkpoints, fol
 def test_without_images_here_nothing_is_said(checkpoints):
     made = sweep(checkpoints("qwen2_5_vl"), "s3://bucket/data")
     assert shown(made) == []
+
+
+def test_resolutions_that_cannot_share_a_base_are_refused(checkpoints, folder):
+    space = {"model.max_pixels": {"choice": [2048, 4096]}}
+    with pytest.raises(ValueError, match="max_pixels must be the same in all trials of a sweep"):
+        shown(sweep(checkpoints("llava_next"), folder, space))

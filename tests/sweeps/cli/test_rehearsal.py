@@ -170,7 +170,7 @@ def test_images_of_unlike_shapes_are_tried_whatever_the_data_are(checkpoints):
     found = reading(StandIn(base=str(checkpoints("idefics3")), exact=True, origin=""))
     assert {one.outcome for one in found} == {"passed"}
     (batch,) = [one for one in found if one.check == "batch equals one by one"]
-    assert "72 x 120, 120 x 72, 96 x 96, 2000 x 40" in batch.detail
+    assert "96 x 160, 480 x 320, 112 x 112, 2000 x 40" in batch.detail
 
 
 def test_a_template_that_loses_the_image_is_told_before_anything_starts(

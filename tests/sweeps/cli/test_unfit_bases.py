@@ -158,7 +158,7 @@ def test_experts_that_no_trial_trains_are_said(sweeps, tmp_path):
     assert "of the weights, which stay as they are: target sets have attention" in out
 
 
-class Hub(BaseHTTPRequestHandler):
+class RefusingHub(BaseHTTPRequestHandler):
     """A model hub that has no model for this user, and says why as the real one does."""
 
     def do_GET(self):
@@ -177,7 +177,7 @@ class Hub(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def hub(monkeypatch):
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), RefusingHub)
     Thread(target=server.serve_forever, daemon=True).start()
     address = f"http://127.0.0.1:{server.server_port}"
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", address)

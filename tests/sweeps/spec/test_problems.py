@@ -379,7 +379,7 @@ def test_grace_is_compared_with_swept_epochs() -> None:
 def test_required_parts_are_asked_for_together() -> None:
     assert problems("task: captioning") == [
         "sweep.yaml  model  must be a section with the keys base, revision, dtype, "
-        "attn_implementation, unquantized_modules, got nothing",
+        "attn_implementation, unquantized_modules, min_pixels, max_pixels, got nothing",
         "sweep.yaml  data  must be a section with the keys source, path, revision, images, "
         "columns, allow_private_links, allow_redirected_links, limit, split, seed, "
         "on_bad_sample, got nothing",
@@ -574,3 +574,13 @@ def test_fields_that_do_not_go_together_are_refused_before_anything_starts() -> 
     (problem,) = problems(HEAD + swept)
     assert "search.space.quantization  adapter.variant must be lora or rslora" in problem
     assert problem.endswith('got "int8"')
+
+
+def test_a_lower_limit_of_pixels_above_the_upper_one_is_refused() -> None:
+    limits = "model: {base: tiny:shapes, min_pixels: 5000, max_pixels: 4000}"
+    (problem,) = problems(HEAD.replace("model: {base: tiny:shapes}", limits))
+    assert "model.min_pixels  must be at most model.max_pixels, 4000, got 5000" in problem
+    fixed = HEAD.replace("tiny:shapes}", "tiny:shapes, min_pixels: 5000}")
+    swept = "search: {space: {model.max_pixels: {choice: [4000, 6000]}}}"
+    (problem,) = problems(fixed + swept)
+    assert "search.space.model.max_pixels  model.min_pixels must be at most" in problem

@@ -61,7 +61,7 @@ def test_a_loss_of_other_positions(subject, monkeypatch):
 def test_rows_that_depend_on_their_neighbours(subject):
     layer = subject.base.model.model.language_model.layers[0]
     layer.register_forward_hook(lambda module, inputs, hidden: hidden + 1e-2 * hidden.mean(dim=0))
-    assert "120 x 72" in failing("batch equals one by one", subject)
+    assert "480 x 320" in failing("batch equals one by one", subject)
 
 
 def test_an_image_that_is_ignored(subject):

@@ -59,6 +59,17 @@ def test_bytes_become_the_processors_own_numbers(name, base):
         assert not wanted
 
 
+@pytest.mark.parametrize("name", ["gemma4", "llava_next", "qwen3_vl", "smolvlm"])
+def test_images_of_unlike_shapes_are_filled_up_with_the_processors_zeros(name, base):
+    samples = [Sample(id=f"{size}", open=partial(noise, *size), captions=()) for size in SIZES[:3]]
+    source = PixelSource.of(base, samples)
+    kept = [source.make(index) for index in range(3)]
+    wanted = [base.family.encode(base, sample.open()) for sample in samples]
+    joined = collation.on_device(base, collation.stacked(base, kept))
+    for key, own in collation.stacked(base, wanted).items():
+        assert torch.equal(joined[key], own)
+
+
 def test_files_of_bytes_are_not_taken_for_those_of_numbers(checkpoints, tmp_path):
     base = base_of(AutoImageProcessor.from_pretrained(checkpoints("git"), backend="pil"))
     sample = Sample(id="0", open=partial(noise, 30, 20), captions=(), digest="0" * 64)

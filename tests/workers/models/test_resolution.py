@@ -9,7 +9,7 @@ from workers.encoding import collation
 from workers.evaluation.generation import generate
 from workers.families.prompts import Prompt
 from workers.host.host import Host
-from workers.models.loading import load_base
+from workers.models.loading import at_resolution, load_base
 from workers.recipe import Model
 
 LEAST = {
@@ -108,3 +108,11 @@ def test_resolutions_share_a_base_and_train_as_if_alone(checkpoints, recipe):
         assert losses([str(number)], alone) == pytest.approx([found[number]], abs=1e-5)
         alone.close()
     assert abs(found[0] - found[1]) > 1e-5
+
+
+@pytest.mark.filterwarnings("ignore:model.base is of type")
+def test_sizes_that_the_model_reads_too_are_one_choice_for_a_base(checkpoints):
+    model = Model(base=str(checkpoints("llava_next")))
+    base = load_base(model, "none", torch.device("cpu"))
+    with pytest.raises(ValueError, match="must be the same in all trials of a sweep: the model"):
+        at_resolution(base, model.model_copy(update={"max_pixels": 4096}), model)

@@ -25,7 +25,7 @@ _ROLES = {
     role: (f"<|im_start|>{role}\n", "<|im_end|>\n") for role in ("system", "user", "assistant")
 }
 _ENDS = ("<|im_end|>", "<|endoftext|>")
-_THINKS = {
+_THINKS: dict[str, Any] = {
     "asked": (
         "<|im_start|>assistant\n{% if enable_thinking is defined and enable_thinking is false %}"
         "{{ '<think>\\n\\n</think>\\n\\n' }}{% else %}{{ '<think>\\n' }}{% endif %}"
