@@ -135,6 +135,10 @@ def examine(sweep: Sweep, told: Told, *, decode: bool) -> DataCheck:
         refusals.append(blind)
     elif few := too_few_images(metrics.metrics, scored):
         notes.append(few)
+    every = [sample for own in data_set.splits.values() for sample in own]
+    unseen = sum(each.digest is not None and each.size is None for each in every)
+    if unseen:
+        notes.append(f"images behind links are not looked at ({unseen:,}); --images fetches them")
     overlaps = {*data_set.overlaps}
     found = start(
         refusals=tuple(refusals),

@@ -126,13 +126,20 @@ def reasons(problems: Iterable[str]) -> tuple[Reason, ...]:
     """Return problems by their reason, the most frequent first."""
     alike: dict[str, list[str]] = defaultdict(list)
     for problem in problems:
-        reason = _PLACE.sub("", problem.partition(": ")[2] or problem)
-        alike[_VARYING.sub("...", reason)].append(problem)
+        alike[_VARYING.sub("...", _without_name(problem))].append(problem)
     found = [
-        Reason(reason=reason, count=len(own), first=tuple(own[:_FIRST]))
+        Reason(
+            reason=_without_name(own[0]) if len(own) == 1 else reason,
+            count=len(own),
+            first=tuple(own[:_FIRST]),
+        )
         for reason, own in alike.items()
     ]
     return tuple(sorted(found, key=lambda each: -each.count))
+
+
+def _without_name(problem: str) -> str:
+    return _PLACE.sub("", problem.partition(": ")[2] or problem)
 
 
 def drawn(samples: Sequence[Sample]) -> list[Sample]:

@@ -157,6 +157,7 @@ def test_links_are_not_followed(check, tmp_path):
     code, out, _ = check(source="csv", path=table)
     assert code == 0
     assert "24 train, 3 validation, 3 test" in out
+    assert "images behind links are not looked at (30); --images fetches them" in out
 
 
 def test_neither_ray_nor_weights_are_loaded(folder, checkpoints, tmp_path):
