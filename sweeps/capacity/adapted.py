@@ -6,7 +6,7 @@ A plan and a run refuse the same, by the functions of the host.
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
 from pathlib import Path
@@ -18,7 +18,7 @@ from workers.memory.weights import adapted_paths
 from workers.models import builtin, checkpoint_files, small_files
 from workers.models.checkpoint_files import CheckpointFiles
 from workers.models.targets import adapted_layers, check_trained_modules, trained_ties
-from workers.recipe import Adapter, Model
+from workers.recipe import Adapter
 
 _HEADS = ("lm_head", "output", "language_model.lm_head")
 """Usual paths of the head, which may share its weight with the embedding of tokens."""
@@ -174,16 +174,15 @@ def _room(sweep: Sweep, name: BaseName) -> tuple[int, int, int] | None:
     from workers.evaluation.generation import most_new_tokens
     from workers.families.prompts import PromptBuilder
     from workers.models import resolution
-    from workers.models.loading import load_processor
+    from workers.models.loading import without_weights
 
     folder = checkpoint_files.local_folder(*name)
     assert folder is not None, "its files were found there"
     try:
-        processor = load_processor(Model(base=str(folder)), str(folder))
-        resolution.set_limits(processor, sweep.model)
+        base = without_weights(folder)
+        resolution.set_limits(base.processor, sweep.model)
     except ValueError:
         return None
-    base = replace(checkpoint_files.empty_base(folder), processor=processor)
     side = math.isqrt(PICTURE)
     image = base.family.encode(base, Image.new("RGB", (side, side)))
     question = " ".join(["what"] * QUESTION_TOKENS) if sweep.task == "vqa" else None

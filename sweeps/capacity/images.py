@@ -7,7 +7,7 @@ are on this machine.
 import math
 import random
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
@@ -17,8 +17,8 @@ from sweeps.capacity.memory import BaseName, Bases, Files, corners
 from sweeps.results.retention import format_bytes
 from sweeps.spec.sweep import Sweep
 from workers import data
-from workers.data.gather import in_threads
-from workers.data.images import FORMATS
+from workers.data.contents import in_threads
+from workers.data.images import ImageError, read_size
 from workers.families.base import Base
 from workers.files.addresses import is_address
 from workers.host.combinations import conflicts
@@ -33,7 +33,6 @@ MOST_TRIED = 32
 """Sizes of which a blank image is prepared, where a processor does not tell its tokens by size."""
 _MORE = 1.1
 """How much more the largest image must take than the usual one to be named."""
-_ORIENTATION, _SIDEWAYS = 0x0112, 5
 
 Size = tuple[int, int]
 """Width and height."""
@@ -127,16 +126,16 @@ def _base(name: BaseName, model: Model) -> Base | None:
 
     None where the processor cannot be loaded.
     """
-    from workers.models.loading import load_processor
+    from workers.models.loading import without_weights
 
     folder = checkpoint_files.local_folder(*name)
     assert folder is not None, "its files were found there"
     try:
-        processor = load_processor(Model(base=str(folder)), str(folder))
+        base = without_weights(folder)
     except ValueError:
         return None
-    resolution.set_limits(processor, model)
-    return replace(checkpoint_files.empty_base(folder), processor=processor)
+    resolution.set_limits(base.processor, model)
+    return base
 
 
 def _tokens(base: Base, sizes: Mapping[Path, Size]) -> tuple[dict[Path, int], dict[Path, str]]:
@@ -179,9 +178,6 @@ def _tried(base: Base, size: Size) -> int:
 def _size(path: Path) -> Size | None:
     """Return an image's upright size from its header; None for one that is not to be read."""
     try:
-        with Image.open(path, formats=FORMATS) as image:
-            width, height = image.size
-            sideways = image.getexif().get(_ORIENTATION, 1) >= _SIDEWAYS
-    except Exception:  # damaged files raise nearly anything, and are named when they are loaded
+        return read_size(path)
+    except ImageError:  # it is named when it is loaded
         return None
-    return (height, width) if sideways else (width, height)

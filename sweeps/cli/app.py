@@ -111,7 +111,17 @@ def plan(
 
 @app.command()
 def check(
-    model: Annotated[str, typer.Option(metavar="MODEL", help="Its name on the hub, or a folder.")],
+    file: Annotated[
+        str | None, typer.Argument(help="A sweep file, or the name of a recipe: checks its data.")
+    ] = None,
+    overrides: Overrides = None,
+    images: Annotated[
+        bool, typer.Option("--images", help="Decode every image of FILE, and follow links.")
+    ] = False,
+    model: Annotated[
+        str | None,
+        typer.Option(metavar="MODEL", help="In place of FILE: a name on the hub, or a folder."),
+    ] = None,
     revision: Annotated[
         str | None, typer.Option(help="Commit, branch or tag of the hub; else the newest.")
     ] = None,
@@ -121,11 +131,24 @@ def check(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Check that a model can be trained here, on a tiny stand-in made of its small files."""
+    """Check the data of a sweep, or that a model can be trained here; without weights or Ray.
+
+    Of a model, a tiny stand-in is made of its small files.
+    """
+    if (file is None) == (model is None):
+        raise typer.BadParameter("give a sweep FILE, to check its data, or --model MODEL")
+    if file is not None:
+        from sweeps.cli.check_data import check_data
+
+        sweep = read_sweep(file, overrides)
+        with refused():
+            raise typer.Exit(check_data(sweep, console(), decode=images, as_json=as_json))
     from sweeps.cli.check import check_model
 
     with refused():
-        raise typer.Exit(check_model(model, revision, targets or (), console(), as_json=as_json))
+        raise typer.Exit(
+            check_model(str(model), revision, targets or (), console(), as_json=as_json)
+        )
 
 
 @app.command()

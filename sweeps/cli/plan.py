@@ -16,6 +16,7 @@ from sweeps.capacity.device import machine_bytes
 from sweeps.capacity.layout import Layout, local_layout, refuse_gpu_budget
 from sweeps.capacity.memory import hosts_that_fit
 from sweeps.capacity.unfit import refuse_gpu_attention, refuse_unfit_models
+from sweeps.cli import check_data
 from sweeps.cli.spaces import show_sweep
 from sweeps.quiet import quiet_libraries
 from sweeps.results import retention
@@ -132,7 +133,9 @@ def _lines(
     study = "beside the results" if search.storage is None else redact(search.storage)
     earlier = ", ".join(search.warm_start)
     yield "study", study + (f"; begins with what {earlier} learned" if earlier else "")
-    yield "data", f"{data.source}{f' {data.path}' if data.path else ''}"
+    counted = check_data.glance(sweep)
+    place = f"{data.source}{f' {data.path}' if data.path else ''}"
+    yield "data", f"{place}: {counted}" if counted else place
 
     refused = ", which resources.device refuses" if sweep.resources.device == "gpu" else ""
     device = "GPU" if plan.gpus_per_host else f"CPU{refused}"

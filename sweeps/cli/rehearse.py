@@ -16,6 +16,7 @@ from rich.text import Text
 from search_spaces.rules import Forbidden, Rule
 from sweeps.capacity import adapted
 from sweeps.capacity.memory import local_files
+from sweeps.cli.check_data import problems_refusal
 from sweeps.quiet import quiet_libraries
 from sweeps.spec.load import Sweep
 from sweeps.spec.problems import refused
@@ -102,12 +103,8 @@ def reading(base: StandIn) -> "list[Finding]":
 def faults_of(sweep: Sweep, found: "Inspection") -> list[str]:
     """Return the faults of data and bases that would end or spoil the sweep itself."""
     faults = [f"quantization {name}: {why}" for name, why in found.quantizations.items() if why]
-    if found.problems and sweep.data.on_bad_sample == "error":
-        count = len(found.problems)
-        faults.append(
-            f"data: {count} problem{'s' if count > 1 else ''}, which the sweep will refuse; "
-            "fix them, or leave them out with data.on_bad_sample: skip"
-        )
+    if refusal := problems_refusal(sweep.data, len(found.problems)):
+        faults.append(refusal)
     return faults
 
 

@@ -22,7 +22,7 @@ from sweeps.spec import plugins
 from sweeps.storage import copies
 from sweeps.trial import Point, Start, trial_id
 from workers.memory.allocator import expand_segments
-from workers.metrics.catalog import too_few_images
+from workers.metrics.catalog import blind_objective, too_few_images
 from workers.redaction import redacted
 
 if TYPE_CHECKING:
@@ -176,14 +176,15 @@ class HostActor:
 
     def _warm_up(self) -> list[str]:
         recipe, host = self._context.sweep.recipe, self._host
-        few = too_few_images(recipe.evaluate.metrics, len(host.scored_samples(recipe)))
-        objectives = {each.metric for each in self._context.sweep.search.objectives}
-        if few and objectives <= {"cider"}:
-            raise ValueError(f"search.objective tells no trials apart: {few}")
+        metrics, scored = recipe.evaluate.metrics, host.scored_samples(recipe)
+        objectives = [each.metric for each in self._context.sweep.search.objectives]
+        if blind := blind_objective(objectives, metrics, len(scored)):
+            raise ValueError(blind)
         untrained = host.admit(_WARM_UP, recipe).predictions
         host.evict(_WARM_UP)
         host.prepare(recipe)
         data_set, scored = host.data_set(recipe), host.scored_samples(recipe)
+        few = too_few_images(metrics, len(scored))
         pictures.keep(self._context.folder.scored_images, scored, untrained)
         counts = ", ".join(f"{len(part)} {split}" for split, part in data_set.splits.items())
         skipped = (f"skipped: {problem}" for problem in data_set.problems)

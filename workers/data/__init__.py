@@ -1,9 +1,10 @@
 """Data sources: one file and one line here per source.
 
 A module whose source is text files and images offers ``describe(data: Data) -> Description``, any
-other one ``load(data: Data) -> DataSet`` and ``files(data: Data) -> DataFiles``. In ``OPTIONS`` it
-names those fields of `Data` that it uses and not every source does. Nothing heavy is imported
-until a source is loaded, so a sweep file can be checked against `NAMES` in milliseconds.
+other one ``load(data: Data, reading: Reading) -> DataSet`` and ``files(data: Data) -> DataFiles``.
+In ``OPTIONS`` it names those fields of `Data` that it uses and not every source does. Nothing heavy
+is imported until a source is loaded, so a sweep file can be checked against `NAMES` in
+milliseconds.
 """
 
 from importlib import import_module
@@ -13,6 +14,7 @@ from workers.files import fetched
 from workers.recipe import Data
 
 if TYPE_CHECKING:
+    from workers.data.contents import Reading
     from workers.data.sample import DataFiles, DataSet
 
 MODULES = {
@@ -30,20 +32,24 @@ SPECIAL = ("revision", "images", "columns", "allow_private_links", "allow_redire
 """Fields of `Data` that only some sources use."""
 
 
-def load(data: Data) -> "DataSet":
+def load(data: Data, reading: "Reading | None" = None) -> "DataSet":
     """Load the data set that `data` describes, from its source.
 
-    Raises ValueError for an unknown source, a field that it does not use, or an address that
-    cannot be fetched, and `workers.data.sample.DataError` for a set that cannot be used.
+    Its images are decoded, or read as the `reading` says. Raises ValueError for an unknown source,
+    a field that it does not use, or an address that cannot be fetched, and
+    `workers.data.sample.DataError` for a set that cannot be used.
     """
     module = _module(data)
     if data.path is not None:
         data = data.model_copy(update={"path": fetched.local(data.path, "data.path")})
+    from workers.data.contents import DECODED
+
+    reading = reading or DECODED
     if not hasattr(module, "describe"):
-        return cast("DataSet", module.load(data))
+        return cast("DataSet", module.load(data, reading))
     from workers.data.entries import load_entries
 
-    return load_entries(module.describe(data))
+    return load_entries(module.describe(data), reading)
 
 
 def files(data: Data) -> "DataFiles":

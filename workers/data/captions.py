@@ -24,7 +24,7 @@ CAPTION_KEYS = ("captions", "caption", "text")
 _TOKEN = re.compile(r"([^\t]+)#\d+\t(.*)")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class CaptionRow:
     """One caption of one image, as written; the caption may be empty."""
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from workers.data.contents import DECODED, Reading
 from workers.data.download import Rules
 from workers.data.gather import SampleCandidate, gather
 from workers.data.links import LinkedImages, is_link
@@ -12,7 +13,7 @@ from workers.data.sample import DataError, DataFiles, DataSet
 from workers.recipe import Data
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class SampleEntry:
     """One sample whose image has not been located yet."""
 
@@ -90,11 +91,11 @@ def local_files(described: Description) -> DataFiles:
     return DataFiles(tables=tuple(described.tables), images=tuple(images), problems=problems)
 
 
-def load_entries(described: Description) -> DataSet:
+def load_entries(described: Description, reading: Reading = DECODED) -> DataSet:
     """Find the images of the entries, fetch those that are links, and gather them.
 
-    Images that cannot be found are problems. Raises `DataError` as `workers.data.gather.gather`
-    does.
+    Links are fetched only where images are decoded. Images that cannot be found are problems.
+    Raises `DataError` as `workers.data.gather.gather` does.
     """
     data, locate = described.data, described.locator()
     rules = Rules(private=data.allow_private_links, redirected=data.allow_redirected_links)
@@ -106,7 +107,7 @@ def load_entries(described: Description) -> DataSet:
         listed.setdefault(image or entry.image, []).extend(entry.splits)
         if image is None:
             continue
-        read = links.reader(image) if is_link(image) else (locate.folder / image).read_bytes
+        file = None if is_link(image) else locate.folder / image
         candidates.append(
             SampleCandidate(
                 id=entry.id,
@@ -114,7 +115,8 @@ def load_entries(described: Description) -> DataSet:
                 captions=entry.captions,
                 question=entry.question,
                 splits=entry.splits,
-                read=read,
+                read=file.read_bytes if file else links.reader(image),
+                file=file,
             )
         )
     lists = described.listed
@@ -126,6 +128,7 @@ def load_entries(described: Description) -> DataSet:
         [*described.problems, *_missing(described.entries, locate)],
         lists,
         prepare=lambda chosen: links.fetch([image for image in chosen if is_link(image)]),
+        reading=reading,
     )
 
 

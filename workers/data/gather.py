@@ -1,27 +1,22 @@
 """From candidate images to a data set: the rules that all sources of files share."""
 
 import json
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from hashlib import sha256
-from typing import TypeVar
+from pathlib import Path
 
 from PIL import Image
 
 from workers.data import splits
-from workers.data.images import UNROTATED, ImageError, open_rgb
+from workers.data.contents import DECODED, Content, Reading, read_contents
+from workers.data.images import ImageError, open_rgb
 from workers.data.remarks import remarks_on
 from workers.data.sample import SPLITS, DataError, DataSet, Sample
 from workers.recipe import Data, Split
 
-T = TypeVar("T")
-R = TypeVar("R")
 
-
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class SampleCandidate:
     """A sample whose image has not been opened yet."""
 
@@ -34,6 +29,8 @@ class SampleCandidate:
     """The splits that name this sample, where they are given by sample and not by image."""
     read: Callable[[], bytes]
     """Returns the encoded image; may raise OSError."""
+    file: Path | None = None
+    """The file that `read` reads, where it is one."""
 
     def open(self) -> Image.Image:
         """Decode the image to upright RGB; raises `ImageError`."""
@@ -48,24 +45,13 @@ class SampleCandidate:
             raise ImageError(f"{self.image}: cannot be read: {reason}") from error
 
 
-@dataclass(frozen=True, kw_only=True)
-class Content:
-    """An image that was read."""
-
-    digest: str
-    """SHA-256 of the encoded image."""
-    size: tuple[int, int] | None = None
-    """Width and height in pixels, upright; None where it was not decoded."""
-    unrotated: bool = False
-    """Its orientation is damaged, so that it is taken as it lies."""
-
-
 def gather(
     data: Data,
     candidates: Sequence[SampleCandidate],
     problems: Sequence[str],
     listed: Mapping[str, Sequence[str]] | None = None,
     prepare: Callable[[Sequence[str]], None] | None = None,
+    reading: Reading = DECODED,
 ) -> DataSet:
     """Choose, check and divide the candidates.
 
@@ -73,7 +59,8 @@ def gather(
     list names are not used; a list may name images for which there is no candidate. With
     ``data.limit`` only the images chosen are opened, after `prepare` was called with their
     names. Each of those is read and fully decoded once, in threads: 1 to 2 ms of CPU per photo
-    of 500 x 375 pixels, so about 12 s for 8,000 of them on one core.
+    of 500 x 375 pixels, so about 12 s for 8,000 of them on one core. A `reading` without that
+    takes a tenth of it, and calls no `prepare`.
 
     Raises `DataError` for any problem, all listed, unless ``data.on_bad_sample`` is skip, and
     always when a split is empty that ought to have images.
@@ -90,11 +77,11 @@ def gather(
     else:
         known = {image: listed[image] for image in by_image}
         chosen = splits.subset_of_lists(known, data.limit, data.seed)
-    if prepare:
+    if prepare and reading.decode:
         prepare(chosen)
 
     opened = [by_image[image][0] for image in chosen]
-    checked = in_threads(partial(read_content, decode=True), opened)
+    checked = read_contents(opened, reading)
     broken = [str(result) for result in checked if isinstance(result, ImageError)]
     read = {
         image: result
@@ -131,7 +118,13 @@ def gather(
         [image for image, content in read.items() if content.unrotated],
         [caption for own in divided.values() for each in own for caption in each.captions],
     )
-    return DataSet(splits=divided, digest=hashed, problems=found, remarks=remarks)
+    return DataSet(
+        splits=divided,
+        digest=hashed,
+        problems=found,
+        overlaps=tuple(clashes),
+        remarks=remarks,
+    )
 
 
 def _divide(
@@ -170,22 +163,3 @@ def digest(divided: Mapping[str, Sequence[Sample]], contents: Mapping[str, str])
     samples = ((name, sample) for name in SPLITS for sample in divided[name])
     entries = [[name, s.id, contents[s.id], s.captions, s.question] for name, s in samples]
     return sha256(json.dumps(entries).encode()).hexdigest()
-
-
-def in_threads(function: Callable[[T], R], items: Iterable[T]) -> list[R]:
-    """Return `function` of each item, in order; Pillow and hashing release the GIL."""
-    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
-        return list(pool.map(function, items))
-
-
-def read_content(candidate: SampleCandidate, *, decode: bool) -> Content | ImageError:
-    """Return what is in the image, or why it cannot be read or, if asked, decoded."""
-    try:
-        encoded = candidate.encoded()
-        image = open_rgb(encoded, candidate.image) if decode else None
-    except ImageError as error:
-        return error
-    digest = sha256(encoded).hexdigest()
-    if image is None:
-        return Content(digest=digest)
-    return Content(digest=digest, size=image.size, unrotated=UNROTATED in image.info)

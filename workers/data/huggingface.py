@@ -19,7 +19,8 @@ import datasets
 
 from workers.data.captions import as_list
 from workers.data.columns import find_column, first_column
-from workers.data.gather import SampleCandidate, gather, in_threads, read_content
+from workers.data.contents import DECODED, Reading, in_threads, read_content
+from workers.data.gather import SampleCandidate, gather
 from workers.data.images import ImageError
 from workers.data.links import is_link
 from workers.data.sample import SPLITS, DataError, DataFiles, DataSet
@@ -42,7 +43,7 @@ _BASE64 = re.compile(r"[A-Za-z0-9+/=\s]+")
 _NUMBERED = re.compile(r"caption_?\d+")
 
 
-def load(data: Data) -> DataSet:
+def load(data: Data, reading: Reading = DECODED) -> DataSet:
     """Load the set ``data.path``; a sample's id is ``split/row`` of its first row, or that
     split with the value of ``data.columns.id``.
 
@@ -71,7 +72,7 @@ def load(data: Data) -> DataSet:
         problems += faults
         if named:
             listed |= {row.image: named[owns[0]] for row in rows}
-    return gather(data, candidates, problems, listed if named else None)
+    return gather(data, candidates, problems, listed if named else None, reading=reading)
 
 
 def files(data: Data) -> DataFiles:

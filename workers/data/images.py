@@ -1,9 +1,10 @@
 """Any image file becomes an upright RGB image, or an error that names it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
@@ -27,6 +28,8 @@ _OTHERS: Mapping[bytes, str] = {
     b"version https://git-lfs": "a pointer of Git LFS",
 }
 """How files of other kinds begin that are found under the names of images."""
+_ORIENTATION, _SIDEWAYS = 0x0112, (5, 6, 7, 8)
+Used = TypeVar("Used")
 _BEGIN = 64
 """Bytes by which such a file is known."""
 MAX_PIXELS = 89_478_485
@@ -48,11 +51,25 @@ def open_rgb(source: str | Path | bytes, name: str | None = None) -> Image.Image
     Raises `ImageError` when the file is missing, truncated, of none of `FORMATS`, or of more than
     `MAX_PIXELS` pixels.
     """
+    return _opened(source, name, _whole)
+
+
+def read_size(source: str | Path | bytes, name: str | None = None) -> tuple[int, int]:
+    """Return the upright width and height of an image from its header, as `open_rgb` has them.
+
+    Raises `ImageError` as `open_rgb` does for what is seen there, which its pixels are not.
+    """
+    return _opened(source, name, _upright_size)
+
+
+def _opened(
+    source: str | Path | bytes, name: str | None, use: Callable[[Image.Image], Used]
+) -> Used:
     label = name or ("image" if isinstance(source, bytes) else str(source))
     try:
         # Read as far as the format wants: a file that is no image may have any size.
         with BytesIO(source) if isinstance(source, bytes) else Path(source).open("rb") as file:
-            return _decoded(file, label)
+            return _used(file, label, use)
     except ImageError:
         raise
     except Image.DecompressionBombError as error:  # at twice the limit Pillow itself refuses
@@ -64,14 +81,13 @@ def open_rgb(source: str | Path | bytes, name: str | None = None) -> Image.Image
         raise ImageError(f"{label}: cannot be decoded: {error}") from error
 
 
-def _decoded(file: BinaryIO, label: str) -> Image.Image:
+def _used(file: BinaryIO, label: str, use: Callable[[Image.Image], Used]) -> Used:
     try:
         with Image.open(file, formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 size = f"{image.width} x {image.height} pixels"
                 raise ImageError(f"{label}: {_TOO_LARGE.format(size)}")
-            image.load()
-            return _to_rgb(_upright(image))
+            return use(image)
     except UnidentifiedImageError as error:
         file.seek(0)
         content = file.read(_BEGIN)
@@ -81,6 +97,20 @@ def _decoded(file: BinaryIO, label: str) -> Image.Image:
         allowed = f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
         known = f", but {kind}; convert it to {allowed}" if kind else f": {allowed}"
         raise ImageError(f"{label}: not an image of a known format{known}") from error
+
+
+def _whole(image: Image.Image) -> Image.Image:
+    image.load()
+    return _to_rgb(_upright(image))
+
+
+def _upright_size(image: Image.Image) -> tuple[int, int]:
+    sideways = False
+    # To look for EXIF behind the pixels of a PNG, Pillow would decode them.
+    if image.format != "PNG" or "exif" in image.info:
+        with suppress(Exception):  # as in `_upright`
+            sideways = image.getexif().get(_ORIENTATION) in _SIDEWAYS
+    return (image.height, image.width) if sideways else (image.width, image.height)
 
 
 def _upright(image: Image.Image) -> Image.Image:

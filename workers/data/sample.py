@@ -31,7 +31,7 @@ class DataError(ValueError):
         return cls(f"data.path {path} has {count}:{lines}\n{fix}", problems)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Sample:
     """One image with its reference captions, or with a question and its answers."""
 
@@ -61,6 +61,8 @@ class DataSet:
     """Hex hash over ids, captions, questions and image bytes of all splits, and which is where."""
     problems: tuple[str, ...] = ()
     """What was skipped and why, one line each, by name."""
+    overlaps: tuple[str, ...] = ()
+    """Those of the problems that are images of two splits."""
     remarks: tuple[str, ...] = ()
     """What was taken as it is, and may surprise, one line each."""
 

@@ -19,7 +19,7 @@ DEFAULT_IMAGES = 220
 """Images of all splits together when ``data.limit`` is null."""
 
 
-def load(data: Data) -> DataSet:
+def load(data: Data, reading: object = None) -> DataSet:
     """Draw the data set; the same for the same ``limit``, ``split`` and ``seed``.
 
     Raises `DataError` when a path or split files are given, which drawn images have not, or

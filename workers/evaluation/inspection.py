@@ -5,19 +5,22 @@ counted and shown. Nothing is kept but plain values.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
 import torch
+from PIL import Image
 
 from workers import data
+from workers.data.sample import Sample
 from workers.encoding import collation
 from workers.encoding.collation import IGNORED
 from workers.encoding.fitness import fitting
 from workers.evaluation.scoring import with_words
 from workers.families.base import Base
-from workers.families.prompts import PromptBuilder
+from workers.families.prompts import Prompt, PromptBuilder
 from workers.models.adapters import AdaptedBase
 from workers.models.loading import load_base
 from workers.models.targets import experts_note
@@ -26,6 +29,10 @@ from workers.training.loop import Examples
 
 INSPECTED = ("train", "validation")
 """Splits whose captions are learned or scored."""
+_SIZES = 32
+"""Sizes of images that are tried."""
+_UNKNOWN = (640, 640)
+"""Pixels of an image whose size is not known."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,11 +49,29 @@ class ExamplePair:
     """Tokens of the whole target, end of text included."""
     learned_tokens: int
     """Those of them that have a label; fewer where the target is cut."""
+    image_tokens: int
+    """Those of the prompt that stand for the image; 0 where the model has none."""
 
     @property
     def coverage(self) -> float:
         """Share of the target's tokens that are learned."""
         return self.learned_tokens / self.target_tokens
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lengths:
+    """How long the examples of some samples are, in tokens."""
+
+    prompts: tuple[int, ...]
+    """Of each sample, image tokens included."""
+    images: tuple[int, ...]
+    """Image tokens of each sample."""
+    targets: tuple[int, ...]
+    """Of each caption or answer, end of text included, before it is cut."""
+    positions: int
+    """Most tokens of one sequence."""
+    truncated: tuple[str, ...]
+    """Ids of samples with a target that is cut there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +135,49 @@ def shown_pairs(base: Base, examples: Examples) -> Iterator[ExamplePair]:
             prompt_tokens=len(before),
             target_tokens=len(base.family.target_tokens(base, examples.prompts[index], target)),
             learned_tokens=len(learned),
+            image_tokens=before.count(base.family.image_token(base)),
         )
+
+
+def lengths(
+    base: Base,
+    samples: Sequence[Sample],
+    builder: PromptBuilder,
+    told: Callable[[int, int], None] | None = None,
+) -> Lengths:
+    """Measure examples, with grey images of the samples' sizes in place of their own.
+
+    Of many sizes some are tried, and each image counts as the next larger one of them. `told` is
+    told how many samples are done, of how many. Raises ValueError as `collation.training_row` does.
+    """
+    areas = sorted({sample.size or _UNKNOWN for sample in samples}, key=math.prod)
+    tried = areas[:: -math.ceil(len(areas) / _SIZES)][::-1]  # the largest one is among them
+    encoded = [base.family.encode(base, Image.new("RGB", size, "grey")) for size in tried]
+    prompts, images, targets, truncated = [], [], [], []
+    measured: dict[tuple[int, Prompt], tuple[int, int]] = {}
+    image_token = base.family.image_token(base)
+    for number, sample in enumerate(samples, 1):
+        prompt = builder.build(base.family, sample.question, sample.id)
+        place = bisect_left(tried, math.prod(sample.size or _UNKNOWN), key=math.prod)
+        if (place, prompt) not in measured:
+            tokens = base.family.prompt_tokens(base, encoded[place], prompt)
+            measured[place, prompt] = len(tokens), tokens.count(image_token)  # type: ignore[arg-type]
+        length, of_image = measured[place, prompt]
+        room = collation.room_behind(base, length)
+        own = [len(base.family.target_tokens(base, prompt, text)) for text in sample.captions]
+        prompts.append(length)
+        images.append(of_image)
+        targets += own
+        truncated += [sample.id] if max(own, default=0) > room else []
+        if told:
+            told(number, len(samples))
+    return Lengths(
+        prompts=tuple(prompts),
+        images=tuple(images),
+        targets=tuple(targets),
+        positions=base.positions,
+        truncated=tuple(truncated),
+    )
 
 
 def _text(base: Base, tokens: Iterable[int]) -> str:

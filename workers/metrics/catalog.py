@@ -63,6 +63,14 @@ def too_few_images(names: Iterable[str], images: int) -> str | None:
     )
 
 
+def blind_objective(objectives: Iterable[str], names: Iterable[str], images: int) -> str | None:
+    """Return why objectives tell no trials apart where so few images are scored, or None."""
+    few = too_few_images(names, images)
+    if few is None or not {*objectives} <= {"cider"}:
+        return None
+    return f"search.objective tells no trials apart: {few}"
+
+
 def outputs(names: Iterable[str]) -> tuple[str, ...]:
     """Return the keys that the metrics `names` yield, such as ``bleu_1``, in that order.
 

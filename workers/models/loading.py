@@ -111,6 +111,17 @@ def load_base(model: Model, quantization: str, device: torch.device) -> Base:
     return base
 
 
+def without_weights(folder: Path) -> Base:
+    """Return the base in `folder` with its processor and without weights, see `empty_base`.
+
+    Raises ValueError as `load_processor` and `empty_base` do.
+    """
+    from workers.models.checkpoint_files import empty_base  # which imports this module, too
+
+    processor = load_processor(Model(base=str(folder)), str(folder))
+    return replace(empty_base(folder), processor=processor)
+
+
 def at_resolution(base: Base, model: Model, loaded: Model) -> Base:
     """Return a base that was loaded for another model, with the processor of this resolution.
 
