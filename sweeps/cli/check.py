@@ -78,12 +78,12 @@ def table_of(model: str, found: Sequence["Finding"]) -> Table:
     table.add_column("outcome", no_wrap=True)
     table.add_column("what was found, or why not")
     table.add_column("s", justify="right")
-    told: dict[str, str] = {}
+    first_with: dict[str, str] = {}
     for finding in found:
         outcome = Text(finding.outcome, style=_STYLES[finding.outcome])
         detail = finding.detail
         if finding.outcome != "passed":  # one fault ends many checks
-            first = told.setdefault(detail, finding.check)
+            first = first_with.setdefault(detail, finding.check)
             detail = detail if first == finding.check else f"as in {first}"
         table.add_row(finding.check, outcome, detail, f"{finding.seconds:.1f}")
     return table
