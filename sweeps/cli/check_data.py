@@ -319,7 +319,10 @@ def _bars(histogram: Histogram) -> Iterator[tuple[str, str]]:
     width = len(f"{histogram.bars[-1].most:,}")
     for bar in histogram.bars:
         blocks = "█" * -(-bar.count * _WIDTH // most)
-        yield "", f"{bar.least:>{width},} to {bar.most:>{width},}  {bar.count:>7,}  {blocks}"
+        values = f"{bar.least:>{width},} to {bar.most:>{width},}"
+        if all(each.least == each.most for each in histogram.bars):
+            values = f"{bar.least:>{width},}"
+        yield "", f"{values}  {bar.count:>7,}  {blocks}".rstrip()
 
 
 def _few(lines: Sequence[str], one: str, several: str) -> str:
