@@ -115,10 +115,10 @@ def _of_resolution(
         return
     cost = f"{largest.name} takes {format_bytes(one.step)} in a step by itself"
     counted = f"a usual image, which is counted below, {format_bytes(usual.step)}"
-    mend = "model.max_pixels scales such images down"
+    advice = "model.max_pixels scales such images down"
     if one.fixed + one.step > device.room:
-        mend = f"it does not fit: {mend}, or leave it out"
-    yield "  largest", f"{cost}, {counted}; {mend}"
+        advice = f"it does not fit: {advice}, or leave it out"
+    yield "  largest", f"{cost}, {counted}; {advice}"
 
 
 def _base(name: BaseName, model: Model) -> Base | None:

@@ -256,7 +256,8 @@ def _lines(found: DataCheck) -> Iterator[tuple[str, str]]:
         yield from _counts(survey)
     count = sum(each.count for each in found.refused)
     if survey or count:
-        yield "refused", f"{count:,} rows or images" if count else "none"
+        what = "row or image" if count == 1 else "rows or images"
+        yield "refused", f"{count:,} {what}" if count else "none"
     for each in found.refused[:_REASONS]:
         yield f"  {each.count:,}", each.reason
         for problem in each.first:
