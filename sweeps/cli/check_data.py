@@ -41,7 +41,7 @@ _SHOWN, _REASONS = 5, 12
 _WIDTH = 40  # characters of the longest bar
 _GLANCE_SECONDS, _GLANCE_BYTES = 1.0, 1_000_000
 """What a plan spends on its line about the data: seconds of images, and bytes of tables."""
-Told = Callable[[str], Callable[[int, int], None]]
+ProgressOf = Callable[[str], Callable[[int, int], None]]
 """Takes a kind of step, and returns what is told how many are done, of how many."""
 
 
@@ -78,8 +78,8 @@ def check_data(sweep: Sweep, console: Console, *, decode: bool, as_json: bool) -
     field, for what is wrong with the file and not with its data.
     """
     quiet_libraries()
-    with _progress(console, shown=console.is_terminal and not as_json) as told:
-        found = examine(sweep, told, decode=decode)
+    with _progress(console, shown=console.is_terminal and not as_json) as progress_of:
+        found = examine(sweep, progress_of, decode=decode)
     if as_json:
         print(json.dumps(_as_values(found), indent=2, ensure_ascii=False))
     else:
@@ -102,7 +102,7 @@ def problems_refusal(described: Data, problems: int) -> str | None:
     )
 
 
-def examine(sweep: Sweep, told: Told, *, decode: bool) -> DataCheck:
+def examine(sweep: Sweep, progress_of: ProgressOf, *, decode: bool) -> DataCheck:
     """Look at the data of a sweep, and at how its base reads them if it is here."""
     recipe = sweep.recipe
     described, metrics = recipe.data.model_copy(update={"on_bad_sample": "skip"}), recipe.evaluate
@@ -118,7 +118,7 @@ def examine(sweep: Sweep, told: Told, *, decode: bool) -> DataCheck:
     except ValueError as error:
         refusals.append(str(error))
     try:
-        data_set = data.load(described, Reading(decode=decode, told=told("images")))
+        data_set = data.load(described, Reading(decode=decode, progress=progress_of("images")))
         data_set = with_words(data_set, described, metrics.metrics)
         if base is not None:
             from workers.encoding.fitness import fitting
@@ -149,7 +149,7 @@ def examine(sweep: Sweep, told: Told, *, decode: bool) -> DataCheck:
     if base is None:
         return found
     try:
-        return _with_lengths(found, sweep, base, data_set, told)
+        return _with_lengths(found, sweep, base, data_set, progress_of)
     except ValueError as error:
         return replace(found, refusals=(*found.refusals, str(error)))
 
@@ -173,7 +173,7 @@ def glance(sweep: Sweep) -> str | None:
 
     described = sweep.recipe.data.model_copy(update={"on_bad_sample": "skip"})
     try:
-        data_set = data.load(described, Reading(decode=False, told=stop))
+        data_set = data.load(described, Reading(decode=False, progress=stop))
     except (ValueError, OSError):
         return None
     found, problems = Survey.of(data_set), len(data_set.problems)
@@ -203,7 +203,7 @@ def _base(sweep: Sweep) -> "Base | None":
 
 
 def _with_lengths(
-    found: DataCheck, sweep: Sweep, base: "Base", data_set: DataSet, told: Told
+    found: DataCheck, sweep: Sweep, base: "Base", data_set: DataSet, progress_of: ProgressOf
 ) -> DataCheck:
     from PIL.Image import new
 
@@ -213,7 +213,7 @@ def _with_lengths(
 
     builder = PromptBuilder(task=sweep.task, prompt=sweep.prompt)
     looked_at = drawn([sample for name in INSPECTED for sample in data_set.splits[name]])
-    measured = lengths(base, looked_at, builder, told("tokens"))
+    measured = lengths(base, looked_at, builder, progress_of("tokens"))
     shown: list[Sample] = []
     for sample in looked_at:
         if len(shown) == _SHOWN:
@@ -236,11 +236,11 @@ def _same(image: "Image") -> "Image":
 
 
 @contextmanager
-def _progress(console: Console, *, shown: bool) -> Iterator[Told]:
+def _progress(console: Console, *, shown: bool) -> Iterator[ProgressOf]:
     """Show how far each kind of step is, while the block runs."""
     with Progress(console=console, transient=True, disable=not shown) as bars:
 
-        def told(kind: str) -> Callable[[int, int], None]:
+        def progress_of(kind: str) -> Callable[[int, int], None]:
             task = bars.add_task(kind, total=None)
 
             def tell(done: int, of: int) -> None:
@@ -248,7 +248,7 @@ def _progress(console: Console, *, shown: bool) -> Iterator[Told]:
 
             return tell
 
-        yield told
+        yield progress_of
 
 
 def _lines(found: DataCheck) -> Iterator[tuple[str, str]]:

@@ -45,7 +45,7 @@ class Reading:
     """Whether each is fully decoded. Otherwise headers are read, links are not followed, and of a
     file the digest is that of its length and end where no other has the same: good for a look at
     the data, and not for what is kept, since shares divide by it."""
-    told: Callable[[int, int], None] | None = None
+    progress: Callable[[int, int], None] | None = None
     """Is told how many images are done, of how many."""
 
 
@@ -58,8 +58,8 @@ def read_contents(
 ) -> list[Content | ImageError]:
     """Return what is in each image, or why it cannot be used."""
     if reading.decode:
-        return in_threads(partial(read_content, decode=True), candidates, reading.told)
-    seen = in_threads(_glance, candidates, reading.told)
+        return in_threads(partial(read_content, decode=True), candidates, reading.progress)
+    seen = in_threads(_glance, candidates, reading.progress)
     digests = Counter(content.digest for content in seen if isinstance(content, Content))
     return [
         replace(content, digest=sha256(each.file.read_bytes()).hexdigest())
@@ -106,7 +106,7 @@ def _length_and_end(file: Path) -> bytes:
 def in_threads(
     function: Callable[[T], R],
     items: Sequence[T],
-    told: Callable[[int, int], None] | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> list[R]:
     """Return `function` of each item, in order; Pillow and hashing release the GIL."""
     found: list[R] = []
@@ -114,6 +114,6 @@ def in_threads(
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
         while some := list(islice(rest, _AT_ONCE)):
             found += pool.map(function, some)
-            if told:
-                told(len(found), len(items))
+            if progress:
+                progress(len(found), len(items))
     return found

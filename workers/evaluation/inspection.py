@@ -143,12 +143,12 @@ def lengths(
     base: Base,
     samples: Sequence[Sample],
     builder: PromptBuilder,
-    told: Callable[[int, int], None] | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Lengths:
     """Measure examples, with grey images of the samples' sizes in place of their own.
 
-    Of many sizes some are tried, and each image counts as the next larger one of them. `told` is
-    told how many samples are done, of how many. Raises ValueError as `collation.training_row` does.
+    Of many sizes some are tried, and each image counts as the next larger one of them. `progress`
+    gets how many samples are done, of how many. Raises ValueError as `collation.training_row` does.
     """
     areas = sorted({sample.size or _UNKNOWN for sample in samples}, key=math.prod)
     tried = areas[:: -math.ceil(len(areas) / _SIZES)][::-1]  # the largest one is among them
@@ -169,8 +169,8 @@ def lengths(
         images.append(of_image)
         targets += own
         truncated += [sample.id] if max(own, default=0) > room else []
-        if told:
-            told(number, len(samples))
+        if progress:
+            progress(number, len(samples))
     return Lengths(
         prompts=tuple(prompts),
         images=tuple(images),
