@@ -84,7 +84,8 @@ def features_of(base: Base, images: Sequence[Encoded]) -> list[Tensor]:
         each, layers = 1, [pooled, *(getattr(made, "deepstack_features", None) or ())]
         flat = [torch.cat([own.reshape(-1, own.shape[-1]) for own in layer]) for layer in layers]
         kept = torch.cat([*flat, torch.zeros_like(flat[0][:, :1])], dim=-1)[:, None, None]
-        kept[torch.tensor([0, *counts]).cumsum(0)[:-1], ..., -1] = 1
+        starts = torch.tensor([0, *counts]).cumsum(0)[:-1]
+        kept[collation.to_device(starts, kept.device), ..., -1] = 1
     if kept.shape[0] * each != sum(counts) or kept.shape[-1] % width > 1:
         raise ValueError(
             f"its image encoder makes {kept.shape[0] * each} features of width {kept.shape[-1]}, "
