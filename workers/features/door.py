@@ -35,6 +35,11 @@ class PassedFeatures(BaseModelOutputWithPooling):  # type: ignore[misc]
     deepstack_features: list[list[Tensor]] | None = None
     """Of each layer that gets some, and each image."""
 
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(
+            f"its language model reads {name!r} beside the features that {_NAME} returns"
+        )
+
 
 def are_features(value: Tensor) -> bool:
     """Return whether a tensor under `KEY` holds features, not pixels."""
