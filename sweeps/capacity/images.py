@@ -143,7 +143,7 @@ def _tokens(base: Base, sizes: Mapping[Path, Size]) -> tuple[dict[Path, int], di
     found: dict[Size, int] = {}
     refused: dict[Size, str] = {}
     ordered = sorted(set(sizes.values()), key=math.prod)
-    count = _told
+    count = _stated
     try:
         count(base, ordered[-1])
     except (AttributeError, KeyError, NotImplementedError, TypeError):
@@ -164,7 +164,7 @@ def _tokens(base: Base, sizes: Mapping[Path, Size]) -> tuple[dict[Path, int], di
     )
 
 
-def _told(base: Base, size: Size) -> int:
+def _stated(base: Base, size: Size) -> int:
     """Return the tokens of an image as the processor tells them, which vLLM asks it for, too."""
     made = base.processor._get_num_multimodal_tokens(image_sizes=[[size[1], size[0]]])
     return int(made["num_image_tokens"][0])

@@ -81,14 +81,14 @@ def _one_of_each_kind(config: Config, depth: int) -> list[int]:
     """Return the numbers of the layers that stay: the first of each kind."""
     kinds: dict[tuple[Any, ...], int] = {}
     for layer in range(depth):
-        told = (_told_of(layer, str(key), value, depth) for key, value in config.items())
-        kinds.setdefault(tuple(told), layer)
+        stated = (_stated_of(layer, str(key), value, depth) for key, value in config.items())
+        kinds.setdefault(tuple(stated), layer)
     kept = sorted(kinds.values())[:MOST_LAYERS]
     others = [layer for layer in range(depth) if layer not in kept]
     return sorted([*kept, *others[: max(0, _LEAST_LAYERS - len(kept))]])
 
 
-def _told_of(layer: int, key: str, value: Any, depth: int) -> Any:
+def _stated_of(layer: int, key: str, value: Any, depth: int) -> Any:
     """Return what a field says of one layer, None if nothing that others lack."""
     if key == _FIRST:
         return layer < (value or 0)
@@ -106,7 +106,7 @@ def _of_layers(key: str, value: Any, kept: Sequence[int], depth: int) -> Any:
     if _is_count(key, value):
         return min(value, len(kept))
     if key in (_FIRST, _LAST):
-        return sum(bool(_told_of(layer, key, value, depth)) for layer in kept)
+        return sum(bool(_stated_of(layer, key, value, depth)) for layer in kept)
     if _by_layer(value, depth):
         places = {layer: place for place, layer in enumerate(kept)}
         own = {int(number): fields for number, fields in value.items()}
