@@ -9,9 +9,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 from PIL import EpsImagePlugin
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
 from workers.recipe import Recipe
 from workers.tiny import architectures
+from workers.tiny.checkpoints import VARIANTS
 from workers.tiny.git import make_model, make_processor
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, and all that they start.
@@ -66,6 +68,9 @@ def checkpoints(tmp_path_factory):
     root = tmp_path_factory.mktemp("checkpoints")
 
     def folder(name):
+        kind = name.partition("-")[0].replace("paligemma2", "paligemma")
+        if name not in VARIANTS and kind not in CONFIG_MAPPING_NAMES:
+            pytest.skip(f"the installed transformers has no {kind}")
         made = root / name
         if not made.exists():
             architectures.build(name, made)

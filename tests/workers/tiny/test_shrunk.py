@@ -3,6 +3,7 @@
 import pytest
 from accelerate import init_empty_weights
 from transformers import AutoConfig, AutoModelForImageTextToText
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
 from workers.tiny.shrunk import WIDTH, shrunk
 
@@ -16,6 +17,8 @@ ARCHITECTURES = (
 
 @pytest.mark.parametrize("kind", ARCHITECTURES)
 def test_a_real_size_becomes_a_tiny_one_with_its_vocabulary(kind):
+    if kind not in CONFIG_MAPPING_NAMES:
+        pytest.skip(f"the installed transformers has no {kind}")
     config = AutoConfig.for_model(kind)
     with init_empty_weights():
         model = AutoModelForImageTextToText.from_config(
