@@ -8,12 +8,12 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+import transformers
+from packaging.version import Version
 from PIL import EpsImagePlugin
-from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
 from workers.recipe import Recipe
 from workers.tiny import architectures
-from workers.tiny.checkpoints import VARIANTS
 from workers.tiny.git import make_model, make_processor
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, and all that they start.
@@ -62,15 +62,18 @@ def untrained_base(tmp_path_factory):
     return folder
 
 
+LATER = ("gemma4", "minicpmv4_6", "qwen3_5_moe")
+"""Architectures that not every transformers of the range has whole, see docs/models.md."""
+
+
 @pytest.fixture(scope="session")
 def checkpoints(tmp_path_factory):
     """Architecture -> folder of a tiny checkpoint of it, built when asked for."""
     root = tmp_path_factory.mktemp("checkpoints")
 
     def folder(name):
-        kind = name.partition("-")[0].replace("paligemma2", "paligemma")
-        if name not in VARIANTS and kind not in CONFIG_MAPPING_NAMES:
-            pytest.skip(f"the installed transformers has no {kind}")
+        if name in LATER and Version(transformers.__version__) < Version("5.23"):
+            pytest.skip(f"transformers {transformers.__version__} lacks a part of {name}")
         made = root / name
         if not made.exists():
             architectures.build(name, made)
