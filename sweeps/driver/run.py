@@ -161,6 +161,9 @@ def _conclude(handle: SweepHandle, state: Ending) -> tuple[Leaderboard, bool]:
     run.publisher.publish(again=True)
     run.close_running()
     board = leaderboard.read(handle.sweep, folder, driven=False)
+    # A driver that was killed may have ended a trial, and not have removed its snapshots.
+    over = frozenset(trial.name for trial in board.trials if not trial.is_open)
+    retention.prune(handle.sweep, folder, over)
     tracked = not waiting(folder).count
     if tracked:
         try:

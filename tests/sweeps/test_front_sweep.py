@@ -141,10 +141,14 @@ def test_study_records_and_mlflow_agree(ended):
 
 
 def test_resuming_an_ended_sweep_changes_nothing(ended, earlier):
+    """But it removes what a driver that was killed has left of a trial that ended."""
     before = [record.read(earlier.folder, f"trial-{number:03d}") for number in range(4)]
+    left = earlier.folder.trial("trial-000") / "rung-001"
+    left.mkdir()
     written = io.StringIO()
     code = outcome.run_sweep(earlier.sweep, ended[2], "front-1", Console(file=written, width=200))
     assert code == 0
     assert [record.read(earlier.folder, f"trial-{number:03d}") for number in range(4)] == before
+    assert not left.exists()
     again = SweepHandle.find(ended[2], "front-1").board
     assert [trial.name for trial in again.front] == [trial.name for trial in earlier.board.front]
